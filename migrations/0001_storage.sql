@@ -1,0 +1,219 @@
+-- The record itself: transactions, changes, actions, and where this database lives.
+-- Names are unqualified: the prologue puts Threadline's schema first on the search path.
+
+-- One row per cluster this database has lived in. Empty until the first captured write, so that a
+-- data-only restore into a migrated schema meets no conflict.
+create table installs (
+  epoch int primary key,
+  system_identifier bigint not null,
+  timeline int not null,
+  postmaster_started_at timestamptz not null,
+  opened_at timestamptz not null default clock_timestamp()
+);
+
+comment on table installs is
+  'Clusters this database has lived in. A restore or clone opens a new epoch, because transaction ids start over there.';
+
+create table audit_transactions (
+  id bigint generated always as identity primary key,
+  xid xid8 not null,
+  epoch int not null,
+  occurred_at timestamptz not null,
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  correlation_id text collate "C",
+  request_id text collate "C",
+  job_id text collate "C",
+  trace_id text collate "C",
+  source text collate "C",
+  remote_ip inet,
+  meta jsonb not null default '{}',
+  action_id bigint,
+  context_error text,
+  db_user text collate "C" not null,
+  application_name text,
+  client_addr inet,
+  backend_pid int not null
+);
+
+comment on table audit_transactions is
+  'One row per database transaction and context that captured something. Unattributed: actor_type is null.';
+
+create index audit_transactions_actor_idx on audit_transactions (actor_type, actor_id, id)
+  where actor_type is not null;
+create index audit_transactions_unattributed_idx on audit_transactions (id)
+  where actor_type is null;
+create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
+  where correlation_id is not null;
+create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
+create index audit_transactions_xid_idx on audit_transactions (xid, id);
+
+create sequence audit_changes_id_seq;
+
+create table audit_changes (
+  id bigint not null default nextval('audit_changes_id_seq'),
+  transaction_id bigint not null,
+  captured_at timestamptz not null,
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  partition_name text collate "C",
+  op text collate "C" not null,
+  row_pk jsonb,
+  row_key text collate "C",
+  previous_row_key text collate "C",
+  changed_fields text[],
+  changed_from jsonb,
+  data_after jsonb,
+  details jsonb
+) partition by range (captured_at);
+
+alter sequence audit_changes_id_seq owned by audit_changes.id;
+
+comment on table audit_changes is
+  'One row per captured row change (insert, update, delete, truncate, baseline), partitioned by captured_at.';
+
+create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
+create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
+create index audit_changes_row_idx on audit_changes (table_schema, table_name, row_key, captured_at, id);
+create index audit_changes_previous_key_idx
+  on audit_changes (table_schema, table_name, previous_row_key, captured_at, id)
+  where previous_row_key is not null;
+create index audit_changes_truncate_idx on audit_changes (table_schema, table_name, captured_at, id)
+  where op = 'truncate';
+
+create table audit_changes_default partition of audit_changes default;
+
+create table audit_actions (
+  id bigint generated always as identity primary key,
+  transaction_id bigint,
+  xid xid8 not null,
+  name text collate "C" not null,
+  status text collate "C" not null,
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  verb text collate "C",
+  category text collate "C",
+  reason text,
+  comment text,
+  correlation_id text collate "C",
+  request_id text collate "C",
+  job_id text collate "C",
+  trace_id text collate "C",
+  subject_type text collate "C",
+  subject_id text collate "C",
+  data jsonb,
+  occurred_at timestamptz not null
+);
+
+comment on table audit_actions is
+  'One recorded intent. transaction_id is null when it captured no row or is a recorded failure.';
+
+create index audit_actions_transaction_idx on audit_actions (transaction_id)
+  where transaction_id is not null;
+create index audit_actions_correlation_idx on audit_actions (correlation_id, id)
+  where correlation_id is not null;
+
+-- What is deployed, one row per audited root table; see the capture functions.
+create table capture_policies (
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  relation oid not null,
+  mode text not null check (mode in ('statement', 'row')),
+  always boolean not null,
+  on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
+  key_columns jsonb not null,
+  excluded text[] not null,
+  masked text[] not null,
+  columns jsonb not null,
+  partitions text[] not null,
+  acknowledged_casts boolean not null default false,
+  source_hash text not null,
+  generator int not null,
+  applied_at timestamptz not null default clock_timestamp(),
+  applied_by text not null default session_user,
+  removed_at timestamptz,
+  primary key (table_schema, table_name)
+);
+
+comment on table capture_policies is
+  'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
+
+-- Partitions of audit_changes from the step that holds "through_from" up to the one that holds
+-- "through_to". Each is made standalone and then attached: "create table ... partition of" would wait
+-- behind every reader of audit_changes and hold up audited writes meanwhile.
+create function ensure_partitions(
+  through_from timestamptz default now(),
+  through_to timestamptz default now() + interval '3 months',
+  step text default null
+) returns text[]
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  parent regclass := 'audit_changes'::regclass;
+  made text[] := '{}';
+  unit text := step;
+  lower_bound timestamptz;
+  upper_bound timestamptz;
+  leaf name;
+begin
+  -- Configured steps are remembered in the parent's comment; a fresh install is monthly.
+  if unit is null then
+    unit := coalesce(substring(obj_description(parent, 'pg_class') from 'step: (day|week|month|year)'), 'month');
+  elsif unit not in ('day', 'week', 'month', 'year') then
+    raise exception 'threadline: a partition step is day, week, month or year, not %', quote_literal(unit)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if step is not null then
+    execute format('comment on table %s is %L', parent,
+      regexp_replace(obj_description(parent, 'pg_class'), ' step: \w+$', '') || ' step: ' || unit);
+  end if;
+
+  lower_bound := date_trunc(unit, through_from);
+  while lower_bound <= through_to loop
+    upper_bound := lower_bound + ('1 ' || unit)::interval;
+    leaf := 'audit_changes_' || to_char(lower_bound, 'YYYYMMDD');
+    if not exists (
+      select
+      from pg_inherits i
+      cross join lateral (
+        select regexp_match(
+          pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.*?)''\) TO \(''(.*?)''\)') as b
+        from pg_class c
+        where c.oid = i.inhrelid
+      ) bounds
+      where i.inhparent = parent
+        and b is not null
+        and b[1]::timestamptz < upper_bound
+        and b[2]::timestamptz > lower_bound
+    ) then
+      execute format('create table %I (like audit_changes including all)', leaf);
+      -- The one step that blocks: rows that went to the default partition move out before the attach.
+      if exists (
+        select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
+      ) then
+        lock table audit_changes_default in access exclusive mode;
+        execute format(
+          'with moved as (
+             delete from audit_changes_default where captured_at >= %L and captured_at < %L returning *
+           ) insert into %I select * from moved', lower_bound, upper_bound, leaf);
+      end if;
+      execute format('alter table audit_changes attach partition %I for values from (%L) to (%L)',
+        leaf, lower_bound, upper_bound);
+      made := made || leaf::text;
+    end if;
+    lower_bound := upper_bound;
+  end loop;
+  return made;
+end
+$$;
+
+comment on function ensure_partitions(timestamptz, timestamptz, text) is
+  'Makes the missing partitions of audit_changes for a span of time; returns their names.';
+
+revoke all on function ensure_partitions(timestamptz, timestamptz, text) from public;
+
+select ensure_partitions();

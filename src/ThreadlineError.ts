@@ -1,0 +1,161 @@
+/**
+ * Errors shared by every service. What belongs to one service (`AuditError`, `CaptureError`, `MigrationError`) lives there.
+ *
+ * @since 0.1.0
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { sqlState } from "./internal/sqlState.js"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: unique symbol = Symbol.for("threadline/ThreadlineError")
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = typeof TypeId
+
+/**
+ * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline/InvalidRequest")("InvalidRequest", {
+  field: Schema.String,
+  rule: Schema.String
+}) {
+  /** @since 0.1.0 */
+  readonly [TypeId]: TypeId = TypeId
+  /** @since 0.1.0 */
+  static is(u: unknown): u is InvalidRequest {
+    return Predicate.isTagged(u, "InvalidRequest") && Predicate.hasProperty(u, TypeId)
+  }
+  override get message(): string {
+    return `${this.field}: ${this.rule}`
+  }
+}
+
+/**
+ * A well-formed name or id that the database does not have.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class NotFound extends Schema.TaggedError<NotFound>("threadline/NotFound")("NotFound", {
+  subject: Schema.Literal("table", "row", "transaction", "change", "action"),
+  id: Schema.String,
+  detail: Schema.optional(Schema.String)
+}) {
+  /** @since 0.1.0 */
+  readonly [TypeId]: TypeId = TypeId
+  /** @since 0.1.0 */
+  static is(u: unknown): u is NotFound {
+    return Predicate.isTagged(u, "NotFound") && Predicate.hasProperty(u, TypeId)
+  }
+  override get message(): string {
+    return `${this.subject} ${this.id} is not known here${this.detail === undefined ? "" : `: ${this.detail}`}`
+  }
+}
+
+/**
+ * Why the database cannot be used.
+ *
+ * - `Unreachable`: nothing answers, or the connection was lost.
+ * - `TooOld`: the server is older than PostgreSQL 15.
+ * - `NotMigrated`: the Threadline schema is missing or behind; run `threadline migrate up`.
+ * - `NewerSchema`: the schema was migrated by a newer Threadline.
+ * - `InsufficientPrivilege`: the role lacks a grant; `threadline grant` gives it.
+ * - `Failed`: any other failure of a statement; `sqlState` says which.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const Reason = Schema.Literal(
+  "Unreachable",
+  "TooOld",
+  "NotMigrated",
+  "NewerSchema",
+  "InsufficientPrivilege",
+  "Failed"
+)
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type Reason = typeof Reason.Type
+
+/**
+ * The database cannot be used, or a statement of Threadline's own failed. `detail` is a sentence for people and holds no
+ * captured value and no credential.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class ThreadlineError extends Schema.TaggedError<ThreadlineError>("threadline/ThreadlineError")(
+  "ThreadlineError",
+  {
+    reason: Reason,
+    detail: Schema.String,
+    sqlState: Schema.optional(Schema.String),
+    cause: Schema.optional(Schema.Defect)
+  }
+) {
+  /** @since 0.1.0 */
+  readonly [TypeId]: TypeId = TypeId
+  /** @since 0.1.0 */
+  static is(u: unknown): u is ThreadlineError {
+    return Predicate.isTagged(u, "ThreadlineError") && Predicate.hasProperty(u, TypeId)
+  }
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/**
+ * What a failed statement of Threadline's own means for its caller.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromSqlError = (error: SqlError): ThreadlineError => {
+  const state = sqlState(error)
+  const make = (reason: Reason, detail: string) =>
+    new ThreadlineError({ reason, detail, cause: error, ...(state === undefined ? {} : { sqlState: state }) })
+  if (state === undefined || state.startsWith("08") || state.startsWith("57P") || state === "3D000") {
+    return make("Unreachable", `the database cannot be reached: ${reasonOf(error)}`)
+  }
+  if (state.startsWith("28")) {
+    return make("Unreachable", `the database refused the connection: ${reasonOf(error)}`)
+  }
+  if (state === "42501") {
+    return make(
+      "InsufficientPrivilege",
+      `the database role lacks a privilege (${reasonOf(error)}); "threadline grant" gives it`
+    )
+  }
+  if (state === "3F000" || state === "42P01" || state === "42883") {
+    return make(
+      "NotMigrated",
+      `the Threadline schema is not installed here or is behind (${reasonOf(error)}); run "threadline migrate up"`
+    )
+  }
+  return make("Failed", `the database refused a statement: ${reasonOf(error)}`)
+}
+
+const reasonOf = (error: SqlError): string => {
+  const cause = error.cause
+  if (Predicate.hasProperty(cause, "message") && typeof cause.message === "string" && cause.message !== "") {
+    return cause.message
+  }
+  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string") {
+    return cause.code
+  }
+  return error.message
+}
