@@ -1,0 +1,179 @@
+/**
+ * A database of a suite's own: a clone of the template that has Threadline's schema installed, dropped at the end.
+ *
+ *     it.layer(TestDatabase.layer)("Audit.transaction", (it) => {
+ *       it.effect("records the actor", () =>
+ *         Effect.gen(function* () {
+ *           const sql = yield* SqlClient.SqlClient // a superuser
+ *           const database = yield* TestDatabase.TestDatabase
+ *           const app = yield* database.connect("app") // a role without any grant
+ *         }).pipe(Effect.scoped)
+ *       )
+ *     })
+ */
+import * as Reactivity from "@effect/experimental/Reactivity"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { randomBytes } from "node:crypto"
+import pg from "pg"
+import { inject } from "vitest"
+import type {} from "./globalSetup.js"
+import { rawClient } from "./rawClient.js"
+
+/** Major version of the server, known while tests are collected: define version-specific tests under an `if`. */
+export const serverVersion: number = inject("threadlineTestServer").major
+
+export interface Options {
+  /** False for a database without Threadline's schema. */
+  readonly schema?: boolean | undefined
+  /** Size of the superuser's pool; 5 by default. */
+  readonly maxConnections?: number | undefined
+}
+
+export interface Role {
+  /** Its name on the server, unique to this database: `tl_1f0c2a_4be1_app`. */
+  readonly name: string
+  /** URL of this database as this role. */
+  readonly url: string
+}
+
+export interface Service {
+  readonly name: string
+  /** Superuser URL of this database. */
+  readonly url: string
+  readonly serverVersion: number
+  /**
+   * The LOGIN role that stands for `label` in this database, made when first asked for: no superuser, no grant but what PUBLIC
+   * has. `attributes` as in `create role` count then: `createrole noinherit`. It is dropped with the database.
+   */
+  readonly role: (label: string, attributes?: string) => Effect.Effect<Role>
+  /** A pool as the role that stands for `label`. */
+  readonly connect: (
+    label: string,
+    options?: Partial<PgClient.PgClientConfig>
+  ) => Effect.Effect<PgClient.PgClient, SqlError, Scope.Scope>
+  /** The same as a layer. */
+  readonly connectLayer: (
+    label: string,
+    options?: Partial<PgClient.PgClientConfig>
+  ) => Layer.Layer<PgClient.PgClient | SqlClient.SqlClient, SqlError>
+  /** One session of node-postgres, the superuser's without a label; for tests that need several sessions at once. */
+  readonly rawClient: (label?: string) => Effect.Effect<pg.Client, SqlError, Scope.Scope>
+  /** The end of another session of this database, seen from its server. */
+  readonly terminate: (backendPid: number) => Effect.Effect<void>
+}
+
+export class TestDatabase extends Context.Tag("threadline/test/TestDatabase")<TestDatabase, Service>() {}
+
+const server = inject("threadlineTestServer")
+
+const urlOf = (database: string, as?: { readonly user: string; readonly password: string }): string => {
+  const url = new URL(server.url)
+  url.pathname = `/${database}`
+  if (as !== undefined) {
+    url.username = as.user
+    url.password = as.password
+  }
+  return url.href
+}
+
+const administer = (...statements: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    const client = new pg.Client({ connectionString: server.url })
+    await client.connect()
+    try {
+      for (const statement of statements) {
+        await client.query(statement)
+      }
+    } finally {
+      await client.end()
+    }
+  })
+
+const openPool = (
+  url: string,
+  options: Partial<PgClient.PgClientConfig> = {}
+): Effect.Effect<PgClient.PgClient, SqlError, Scope.Scope> =>
+  PgClient.make({ applicationName: "threadline-test", maxConnections: 5, ...options, url: Redacted.make(url) }).pipe(
+    Effect.provide(Reactivity.layer)
+  )
+
+/** Makes one more database on the server of the test run; the scope drops it together with its roles. */
+export const make = (options: Options = {}): Effect.Effect<Service, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const name = `${server.prefix}_${randomBytes(4).toString("hex")}`
+    const roles = new Map<string, Role>()
+    yield* Effect.acquireRelease(
+      administer(`create database ${name} template ${options.schema === false ? "template0" : server.template}`),
+      () =>
+        administer(
+          `drop database if exists ${name} with (force)`,
+          ...[...roles.values()].map((role) => `drop role if exists ${role.name}`)
+        )
+    )
+    const one = yield* Effect.makeSemaphore(1)
+
+    const role = (label: string, attributes = ""): Effect.Effect<Role> =>
+      Effect.suspend(() => {
+        const known = roles.get(label)
+        if (known !== undefined) {
+          return Effect.succeed(known)
+        }
+        const user = `${name}_${label.toLowerCase().replaceAll(/[^a-z0-9]+/g, "_")}`
+        const password = randomBytes(9).toString("hex")
+        const made: Role = { name: user, url: urlOf(name, { user, password }) }
+        return Effect.as(
+          Effect.tap(administer(`create role ${user} login password '${password}' ${attributes}`), () =>
+            Effect.sync(() => roles.set(label, made))
+          ),
+          made
+        )
+      }).pipe(one.withPermits(1))
+
+    const connect: Service["connect"] = (label, pool) =>
+      Effect.flatMap(role(label), (found) => openPool(found.url, pool))
+
+    return {
+      name,
+      url: urlOf(name),
+      serverVersion,
+      role,
+      connect,
+      connectLayer: (label, pool) => clientLayer(connect(label, pool)),
+      rawClient: (label) =>
+        label === undefined ? rawClient(urlOf(name)) : Effect.flatMap(role(label), (found) => rawClient(found.url)),
+      terminate: (backendPid) => administer(`select pg_terminate_backend(${backendPid})`)
+    }
+  })
+
+const clientLayer = <E>(client: Effect.Effect<PgClient.PgClient, E, Scope.Scope>) =>
+  Layer.scopedContext(
+    Effect.map(client, (sql) => Context.make(PgClient.PgClient, sql).pipe(Context.add(SqlClient.SqlClient, sql)))
+  )
+
+/** A database, and the superuser's client for it. */
+export const layerWith = (
+  options: Options
+): Layer.Layer<TestDatabase | PgClient.PgClient | SqlClient.SqlClient, SqlError> =>
+  Layer.unwrapScoped(
+    Effect.map(make(options), (database) =>
+      Layer.merge(
+        Layer.succeed(TestDatabase, database),
+        clientLayer(
+          openPool(database.url, options.maxConnections === undefined ? {} : { maxConnections: options.maxConnections })
+        )
+      )
+    )
+  )
+
+/** A database with Threadline's schema, and the superuser's client for it. */
+export const layer = layerWith({})
+
+/** A database without Threadline's schema, and the superuser's client for it. */
+export const layerEmpty = layerWith({ schema: false })
