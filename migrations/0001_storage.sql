@@ -79,8 +79,6 @@ create index audit_changes_row_idx on audit_changes (table_schema, table_name, r
 create index audit_changes_previous_key_idx
   on audit_changes (table_schema, table_name, previous_row_key, captured_at, id)
   where previous_row_key is not null;
-create index audit_changes_truncate_idx on audit_changes (table_schema, table_name, captured_at, id)
-  where op = 'truncate';
 
 create table audit_changes_default partition of audit_changes default;
 

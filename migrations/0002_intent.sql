@@ -6,135 +6,100 @@
 --   threadline.actions      ids of actions recorded before there was such a row, comma separated
 --   threadline.parts        enclosing audited parts, newest first, as JSON
 
--- The mark that ties a setting to one transaction: a value left over from another never matches.
-create function context_stamp() returns text
-language sql stable
+-- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
+create function read_context(raw text, out doc jsonb, out error text)
+language plpgsql stable
 set search_path from current
-return extract(epoch from transaction_timestamp())::text;
+as $$
+begin
+  -- One look at an ordinary document: its stamp, a length within which no id is too long, texts where
+  -- texts belong. Anything else is examined part by part.
+  begin
+    if octet_length(raw) <= 1024 and starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
+      doc := substr(raw, 19)::jsonb;
+      if not (doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[]) <> '{}'
+        and ((doc ->> 'remoteIp')::inet is not null or not doc ? 'remoteIp')
+        and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@.type() != "string")'
+        and octet_length(concat(
+          doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source'
+        )) <= 256
+        and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@ == "")'
+        and coalesce(jsonb_typeof(doc -> 'meta'), 'object') = 'object'
+        and coalesce(doc -> 'actor' = check_actor(doc -> 'actor'), not doc ? 'actor')
+      then
+        return;
+      end if;
+    end if;
+  exception when others then
+    null;
+  end;
+  select c.doc, c.error into doc, error from examine_context(raw) c;
+end
+$$;
 
--- Reads a stamped context. Never raises: what is wrong is left out and named in "error".
-create function decode_context(
-  raw text,
-  out actor jsonb,
-  out actor_type text,
-  out actor_id text,
-  out correlation_id text,
-  out request_id text,
-  out job_id text,
-  out trace_id text,
-  out source text,
-  out remote_ip inet,
-  out meta jsonb,
-  out error text
-)
+create function examine_context(raw text, out doc jsonb, out error text)
 language plpgsql stable
 set search_path from current
 as $$
 declare
-  stamp text;
-  doc jsonb;
-  part jsonb;
+  stamp text := extract(epoch from transaction_timestamp())::text || ' ';
+  given jsonb;
+  field text;
+  value jsonb;
+  actor jsonb;
   wrong text[] := '{}';
 begin
-  meta := '{}';
-  if raw is null or raw = '' then
-    return;
-  end if;
-
-  stamp := extract(epoch from transaction_timestamp())::text;
-  if not starts_with(raw, stamp || ' ') then
+  if not starts_with(raw, stamp) then
     error := 'context: not set by set_context in this transaction';
     return;
   end if;
   begin
-    doc := substr(raw, length(stamp) + 2)::jsonb;
+    given := substr(raw, length(stamp) + 1)::jsonb;
   exception when others then
     error := 'context: not JSON';
     return;
   end;
-  if jsonb_typeof(doc) <> 'object' then
+  if jsonb_typeof(given) <> 'object' then
     error := 'context: not an object';
     return;
   end if;
 
-  correlation_id := doc ->> 'correlationId';
-  if correlation_id is not null
-    and (jsonb_typeof(doc -> 'correlationId') <> 'string' or octet_length(correlation_id) not between 1 and 256)
-  then
-    correlation_id := null;
-    wrong := wrong || 'correlationId: not a text of 1 to 256 bytes'::text;
-  end if;
-  request_id := doc ->> 'requestId';
-  if request_id is not null
-    and (jsonb_typeof(doc -> 'requestId') <> 'string' or octet_length(request_id) not between 1 and 256)
-  then
-    request_id := null;
-    wrong := wrong || 'requestId: not a text of 1 to 256 bytes'::text;
-  end if;
-  job_id := doc ->> 'jobId';
-  if job_id is not null
-    and (jsonb_typeof(doc -> 'jobId') <> 'string' or octet_length(job_id) not between 1 and 256)
-  then
-    job_id := null;
-    wrong := wrong || 'jobId: not a text of 1 to 256 bytes'::text;
-  end if;
-  trace_id := doc ->> 'traceId';
-  if trace_id is not null
-    and (jsonb_typeof(doc -> 'traceId') <> 'string' or octet_length(trace_id) not between 1 and 256)
-  then
-    trace_id := null;
-    wrong := wrong || 'traceId: not a text of 1 to 256 bytes'::text;
-  end if;
-  source := doc ->> 'source';
-  if source is not null
-    and (jsonb_typeof(doc -> 'source') <> 'string' or octet_length(source) not between 1 and 256)
-  then
-    source := null;
-    wrong := wrong || 'source: not a text of 1 to 256 bytes'::text;
-  end if;
-
-  part := doc -> 'remoteIp';
-  if part is not null and part <> 'null' then
-    begin
-      if jsonb_typeof(part) = 'string' then
-        remote_ip := (part #>> '{}')::inet;
+  doc := '{}';
+  for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
+    case
+      when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
+        if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
+          doc := doc || jsonb_build_object(field, value);
+        else
+          wrong := wrong || (field || ': not a text of 1 to 256 bytes');
+        end if;
+      when field = 'remoteIp' then
+        begin
+          doc := doc || jsonb_build_object(field, (value #>> '{}')::inet::text);
+        exception when others then
+          wrong := wrong || (field || ': not an address');
+        end;
+      when field = 'meta' then
+        if jsonb_typeof(value) = 'object' then
+          doc := doc || jsonb_build_object(field, value);
+        else
+          wrong := wrong || (field || ': not an object');
+        end if;
+      when field = 'actor' then
+        actor := check_actor(value);
+        if actor is null then
+          wrong := wrong || (field || ': needs a known type and an id of 1 to 256 bytes');
+        else
+          doc := doc || jsonb_build_object(field, actor);
+          if actor <> value then
+            wrong := wrong || (field || ': has a part that is not a label or an impersonator');
+          end if;
+        end if;
       else
-        wrong := wrong || 'remoteIp: not an address'::text;
-      end if;
-    exception when others then
-      wrong := wrong || 'remoteIp: not an address'::text;
-    end;
-  end if;
-
-  part := doc -> 'meta';
-  if part is not null and part <> 'null' then
-    if jsonb_typeof(part) = 'object' then
-      meta := part;
-    else
-      wrong := wrong || 'meta: not an object'::text;
-    end if;
-  end if;
-
-  part := doc -> 'actor';
-  if part is not null and part <> 'null' then
-    actor := check_actor(part);
-    if actor is null then
-      wrong := wrong || 'actor: needs a known type and an id of 1 to 256 bytes'::text;
-    else
-      actor_type := actor ->> 'type';
-      actor_id := actor ->> 'id';
-      if actor <> part then
-        wrong := wrong || 'actor: has a part that is not a label or an impersonator'::text;
-      end if;
-    end if;
-  end if;
-
-  if doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] <> '{}' then
-    wrong := wrong || 'context: has an unknown field'::text;
-  end if;
-  if wrong <> '{}' then
-    error := array_to_string(wrong, '; ');
-  end if;
+        wrong := wrong || 'context: has an unknown field'::text;
+    end case;
+  end loop;
+  error := nullif(array_to_string(wrong, '; '), '');
 end
 $$;
 
@@ -213,50 +178,69 @@ begin
 end
 $$;
 
--- Opens the audit_transactions row of the running transaction and context.
-create function open_transaction() returns bigint
+-- The audit_transactions row that captures go to; what every capture calls once it knows that something
+-- changed. This is the hot path of a single-row transaction: few statements, few expressions, because
+-- PL/pgSQL initialises each of them anew in every transaction.
+create function current_transaction() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  context record;
-  actions bigint[];
+  raw text := current_setting('threadline.transaction', true);
+  doc jsonb;
+  wrong text;
   opened bigint;
 begin
-  context := decode_context(current_setting('threadline.context', true));
+  if raw <> '' then
+    opened := cached_transaction();
+    if opened is not null then
+      return opened;
+    end if;
+  end if;
+
+  raw := current_setting('threadline.context', true);
+  if raw <> '' then
+    select c.doc, c.error into doc, wrong from read_context(raw) c;
+  end if;
   insert into audit_transactions (
     xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
     source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
   ) values (
-    pg_current_xact_id(), current_epoch(), clock_timestamp(), context.actor_type, context.actor_id,
-    context.actor, context.correlation_id, context.request_id, context.job_id, context.trace_id,
-    context.source, context.remote_ip, context.meta, context.error, session_user,
+    pg_current_xact_id(),
+    coalesce(
+      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time()
+       order by epoch desc limit 1),
+      current_epoch()
+    ),
+    clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
+    doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
+    (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
   returning id into opened;
-  perform set_config('threadline.transaction', opened::text, true);
-
+  raw := set_config('threadline.transaction', opened::text, true);
   if current_setting('threadline.actions', true) <> '' then
-    -- The setting can be forged; only ids of unlinked actions are taken.
-    begin
-      actions := string_to_array(current_setting('threadline.actions', true), ',')::bigint[];
-    exception when others then
-      actions := '{}';
-    end;
-    perform link_actions(opened, actions);
+    perform link_actions(opened);
   end if;
   return opened;
 end
 $$;
 
 -- Actions that were recorded in this transaction before it captured anything.
-create function link_actions(opened bigint, actions bigint[]) returns void
+create function link_actions(opened bigint) returns void
 language plpgsql
 set search_path from current
 as $$
 declare
+  actions bigint[];
   first_action bigint;
 begin
+  -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
+  begin
+    actions := string_to_array(current_setting('threadline.actions', true), ',')::bigint[];
+  exception when others then
+    actions := '{}';
+  end;
   with linked as (
     update audit_actions a set transaction_id = opened
     where a.id = any (actions)
@@ -294,16 +278,6 @@ begin
 end
 $$;
 
--- What every capture calls once it knows that something changed.
-create function current_transaction() returns bigint
-language plpgsql
-set search_path from current
-as $$
-begin
-  return coalesce(cached_transaction(), open_transaction());
-end
-$$;
-
 -- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
 -- A recorded actor is never replaced: a context that comes after captured writes completes a row that
 -- has none, and a different one makes the next write open a further row.
@@ -314,7 +288,8 @@ as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
   cached bigint;
-  given record;
+  given jsonb;
+  wrong text;
 begin
   if context is null then
     raise exception 'threadline: the context is null; pass a JSON object'
@@ -325,19 +300,19 @@ begin
   then
     cached := cached_transaction();
     if cached is not null then
-      given := decode_context(raw);
+      select c.doc, c.error into given, wrong from read_context(raw) c;
       update audit_transactions
-      set actor_type = given.actor_type,
-        actor_id = given.actor_id,
-        actor = given.actor,
-        correlation_id = given.correlation_id,
-        request_id = given.request_id,
-        job_id = given.job_id,
-        trace_id = given.trace_id,
-        source = given.source,
-        remote_ip = given.remote_ip,
-        meta = given.meta,
-        context_error = given.error
+      set actor_type = given #>> '{actor,type}',
+        actor_id = given #>> '{actor,id}',
+        actor = given -> 'actor',
+        correlation_id = given ->> 'correlationId',
+        request_id = given ->> 'requestId',
+        job_id = given ->> 'jobId',
+        trace_id = given ->> 'traceId',
+        source = given ->> 'source',
+        remote_ip = (given ->> 'remoteIp')::inet,
+        meta = coalesce(given -> 'meta', '{}'),
+        context_error = wrong
       where id = cached
         and actor_type is null
         and context_error is null
@@ -386,7 +361,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  given record;
+  given jsonb;
   linked bigint := cached_transaction();
   recorded bigint;
 begin
@@ -402,16 +377,19 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  given := decode_context(
-    case when context is null then current_setting('threadline.context', true)
-      else extract(epoch from transaction_timestamp())::text || ' ' || context::text end);
+  select c.doc into given
+  from read_context(coalesce(
+    extract(epoch from transaction_timestamp())::text || ' ' || context::text,
+    nullif(current_setting('threadline.context', true), '')
+  )) c;
   insert into audit_actions (
     transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
     correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
   ) values (
-    linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'), given.actor_type, given.actor_id,
-    given.actor, action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
-    given.correlation_id, given.request_id, given.job_id, given.trace_id,
+    linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
+    given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
+    action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
+    given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
     action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
   )
   returning id into recorded;
@@ -461,7 +439,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  context_stamp(), decode_context(text), check_actor(jsonb), current_epoch(), open_transaction(),
-  link_actions(bigint, bigint[]), cached_transaction(), current_transaction(), set_context(jsonb),
-  begin_part(jsonb), record_action(jsonb, jsonb), finish(jsonb)
+  read_context(text), examine_context(text), check_actor(jsonb), current_epoch(), link_actions(bigint),
+  cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
+  record_action(jsonb, jsonb), finish(jsonb)
 from public;

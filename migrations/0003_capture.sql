@@ -1,0 +1,582 @@
+-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
+-- its redaction, the columns it had when they were generated. Nothing here names a host column.
+
+-- Equal keys have equal texts: "value" is the text of the image, "kind" says what equality ignores.
+create function key_text(value text, kind text) returns text
+language plpgsql immutable strict
+set search_path from current
+set intervalstyle = 'postgres'
+as $$
+begin
+  case kind
+    when 'numeric' then return trim_scale(value::numeric)::text;
+    when 'interval' then return justify_interval(value::interval)::text;
+    when 'citext' then return lower(value);
+    when 'bpchar' then return rtrim(value, ' ');
+    else return value;
+  end case;
+exception when others then
+  return value;
+end
+$$;
+
+-- A key too long for an index: its beginning and its SHA-256. row_pk keeps it whole.
+create function bounded_key(key text) returns text
+language sql immutable strict
+set search_path from current
+return case
+  when octet_length(key) <= 512 then key
+  else left(key, 100) || ':sha256:' || encode(sha256(convert_to(key, 'UTF8')), 'hex')
+end;
+
+-- row_pk and row_key of an image. "columns" is [{ "name", "attnum", "text" }] in key order; a name that the
+-- image lacks was renamed since and is looked up by its number.
+create function image_key(image jsonb, columns jsonb, relation oid, out row_pk jsonb, out row_key text)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  part jsonb;
+  name text;
+  value text;
+  texts text[] := '{}';
+begin
+  if image is null or columns = '[]' then
+    return;
+  end if;
+  row_pk := '{}';
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, place) order by place loop
+    name := part ->> 'name';
+    if not image ? name then
+      select attname into name
+      from pg_attribute
+      where attrelid = coalesce(pg_partition_root(relation), relation)
+        and attnum = (part ->> 'attnum')::int2
+        and not attisdropped;
+    end if;
+    value := key_text(image ->> name, part ->> 'text');
+    if value is null then
+      row_pk := null;
+      return;
+    end if;
+    row_pk := row_pk || jsonb_build_object(part ->> 'name', value);
+    texts := texts || value;
+  end loop;
+  row_key := key_of_texts(texts);
+end
+$$;
+
+-- One text as it is, several as a JSON array of texts without spaces.
+create function key_of_texts(texts text[]) returns text
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  result text;
+  part text;
+begin
+  if cardinality(texts) = 1 then
+    return bounded_key(texts[1]);
+  end if;
+  foreach part in array texts loop
+    result := concat_ws(',', result, to_json(part)::text);
+  end loop;
+  return bounded_key('[' || result || ']');
+end
+$$;
+
+-- The image of a row whatever it holds. A value that jsonb cannot hold (json with \u0000, a lone
+-- surrogate, more than 256 MB) is kept as its text or, where that does not fit either, as a marker.
+-- Writes nothing, so that its exception blocks cost no transaction id.
+create function image(source record) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := '{}';
+  field text;
+  value json;
+begin
+  begin
+    return to_jsonb(source);
+  exception when others then
+    null;
+  end;
+  for field, value in select e.key, e.value from json_each(row_to_json(source)) e loop
+    begin
+      result := result || jsonb_build_object(field, value::jsonb);
+    exception when others then
+      begin
+        result := result || jsonb_build_object(field, value::text);
+      exception when others then
+        result := result || jsonb_build_object(
+          field, jsonb_build_object('threadline:omitted', octet_length(value::text) || ' bytes'));
+      end;
+    end;
+  end loop;
+  return result;
+exception when others then
+  return jsonb_build_object('threadline:omitted', sqlerrm);
+end
+$$;
+
+-- The row as json, which keeps the exact text of its json columns; null where it cannot be built.
+create function exact_text(source record) returns json
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return row_to_json(source);
+exception when others then
+  return null;
+end
+$$;
+
+-- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
+-- refuse; "stale": columns other than those the triggers were generated for.
+create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
+language sql stable
+set search_path from current
+begin atomic
+  select
+    bool_or(not (t.typtype = 'e' or (t.typnamespace = 'pg_catalog'::regnamespace and t.typname = any (
+      '{bool,bytea,char,name,int8,int2,int4,text,oid,float4,float8,money,bpchar,varchar,date,time,timestamp,
+        timestamptz,interval,timetz,numeric,uuid,jsonb,inet,cidr,macaddr,macaddr8,tsvector,
+        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[])))),
+    count(*) filter (where a.attname::text = any (columns)) <> cardinality(columns)
+      or count(*) <> cardinality(columns)
+  from pg_attribute a
+  join pg_type t on t.oid = a.atttypid
+  where a.attrelid = relation
+    and a.attnum > 0
+    and not a.attisdropped;
+end;
+
+-- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
+-- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
+-- triggers were generated is masked, until they are generated anew.
+create function redact(image jsonb, policy jsonb) returns jsonb
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  redacted text[] := array(
+    select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
+  );
+  field text;
+begin
+  if image is null then
+    return null;
+  end if;
+  for field in select jsonb_object_keys(image) loop
+    if policy -> 'masked' ? field
+      or (not policy -> 'columns' ? field and not image ?& redacted)
+    then
+      image := jsonb_set(image, array[field], '"[masked]"');
+    end if;
+  end loop;
+  return image - array(select jsonb_array_elements_text(policy -> 'excluded'));
+end
+$$;
+
+-- The slow and general way from two images to one change, for tables with json columns and for tables
+-- altered since their triggers were generated.
+create function describe_update(
+  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  out changed boolean, out row_pk jsonb, out row_key text, out previous_row_key text,
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  hidden text[] := array(select jsonb_array_elements_text(policy -> 'excluded'));
+  stored jsonb;
+begin
+  select array_agg(f.field order by f.field)
+  into changed_fields
+  from jsonb_object_keys(new_image || old_image) f (field)
+  where f.field <> all (hidden)
+    and (
+      (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
+      or (policy -> 'json' ? f.field and (old_text -> f.field)::text is distinct from (new_text -> f.field)::text)
+    );
+  changed := changed_fields is not null;
+  if not changed then
+    return;
+  end if;
+  select k.row_pk, k.row_key into row_pk, row_key from image_key(new_image, policy -> 'key', relation) k;
+  select nullif(k.row_key, describe_update.row_key) into previous_row_key
+  from image_key(old_image, policy -> 'key', relation) k;
+  stored := redact(old_image, policy);
+  select coalesce(jsonb_object_agg(f, stored -> f) filter (where stored ? f), '{}')
+  into changed_from
+  from unnest(changed_fields) f;
+  data_after := redact(new_image, policy);
+end
+$$;
+
+-- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
+-- it (recorded under the root's name) or the same table under a new name. Anything else is refused.
+create function capture_relation(
+  relation oid, root_schema text, root_name text,
+  out table_schema text, out table_name text, out partition_name text
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  root oid := pg_partition_root(relation);
+begin
+  select n.nspname, c.relname into table_schema, table_name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = coalesce(root, relation);
+  if not (table_schema = root_schema and table_name = root_name)
+    and not exists (
+      select from capture_policies p
+      where p.table_schema = root_schema
+        and p.table_name = root_name
+        and p.relation = coalesce(root, capture_relation.relation)
+        and p.removed_at is null
+    )
+  then
+    raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+      using errcode = 'insufficient_privilege',
+        hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+  end if;
+  if root <> relation then
+    select case when n.nspname = capture_relation.table_schema then c.relname
+      else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end
+    into partition_name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = relation;
+  end if;
+end
+$$;
+
+-- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
+-- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
+-- another one leaves word in threadline.nested ("<statement> <first id> <deepest level>"); the capture of
+-- an outer statement then looks for changes that start where its own end, and gives them new ids.
+create function settle_order(first_id bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  depth int := pg_trigger_depth();
+  statement text := extract(epoch from statement_timestamp())::text;
+  word text[] := string_to_array(current_setting('threadline.nested', true), ' ');
+  nested_first bigint;
+  deepest int := 0;
+begin
+  if word[1] = statement and cardinality(word) = 3 and word[2] ~ '^[0-9]{1,18}$' and word[3] ~ '^[0-9]{1,4}$' then
+    nested_first := word[2];
+    deepest := word[3];
+  end if;
+  if deepest > depth and nested_first < first_id then
+    perform restore_order(nested_first, first_id);
+  end if;
+  if depth > 1 and depth > deepest then
+    perform set_config('threadline.nested',
+      concat_ws(' ', statement, coalesce(nested_first, first_id), depth), true);
+  end if;
+end
+$$;
+
+create function restore_order(nested_first bigint, outer_first bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  own bigint[] := array(
+    select id from audit_transactions
+    where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
+  );
+  outer_change record;
+  follower record;
+  keys text[];
+  moved bigint[] := '{}';
+begin
+  for outer_change in
+    select o.id, o.op, o.table_schema, o.table_name, o.row_key, o.data_after,
+      min(n.id) as nested_id
+    from audit_changes o
+    join audit_changes n
+      on n.table_schema = o.table_schema
+      and n.table_name = o.table_name
+      and coalesce(n.previous_row_key, n.row_key) = o.row_key
+      and n.op in ('insert', 'update', 'delete')
+    where o.transaction_id = any (own)
+      and o.captured_at >= transaction_timestamp()
+      and o.id >= outer_first
+      and o.op in ('insert', 'update', 'delete')
+      and n.transaction_id = any (own)
+      and n.captured_at >= transaction_timestamp()
+      and n.id >= nested_first
+      and n.id < outer_first
+      -- the nested change starts from the image that the outer one left
+      and (case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end)
+        is not distinct from o.data_after
+      -- and nothing before it has left that image
+      and (
+        select (p.data_after is not distinct from o.data_after)
+        from audit_changes p
+        where p.table_schema = n.table_schema
+          and p.table_name = n.table_name
+          and p.row_key = coalesce(n.previous_row_key, n.row_key)
+          and p.captured_at <= n.captured_at
+          and (p.captured_at, p.id) < (n.captured_at, n.id)
+        order by p.captured_at desc, p.id desc
+        limit 1
+      ) is not true
+    group by 1, 2, 3, 4, 5, 6
+    order by o.id
+  loop
+    -- That change and what follows it in the life of the row, under whatever key.
+    keys := array[outer_change.row_key];
+    for follower in
+      select n.id, n.row_key, n.previous_row_key
+      from audit_changes n
+      where n.transaction_id = any (own)
+        and n.captured_at >= transaction_timestamp()
+        and n.id >= outer_change.nested_id
+        and n.id < outer_first
+        and n.table_schema = outer_change.table_schema
+        and n.table_name = outer_change.table_name
+      order by n.id
+    loop
+      if coalesce(follower.previous_row_key, follower.row_key) = any (keys) then
+        moved := moved || follower.id;
+        keys := keys || follower.row_key;
+      end if;
+    end loop;
+  end loop;
+
+  if moved <> '{}' then
+    with ordered as (
+      select s.id, nextval('audit_changes_id_seq') as new_id, clock_timestamp() as captured_at
+      from (select distinct id from unnest(moved) id order by id) s
+    )
+    update audit_changes c
+    set id = o.new_id, captured_at = o.captured_at
+    from ordered o
+    where c.id = o.id
+      and c.transaction_id = any (own)
+      and c.captured_at >= transaction_timestamp();
+  end if;
+end
+$$;
+
+-- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again
+-- (threadline.truncating holds the relation that was named, until its AFTER trigger clears it). A partition
+-- that is truncated alone concerns only the rows it holds, so their images are kept.
+create function capture_truncate(
+  relation oid, root_schema text, root_name text, on_truncate text, policy jsonb
+) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  target record;
+  word text := current_setting('threadline.truncating', true);
+  readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
+  counted bigint;
+  counted_exactly boolean := false;
+  partitioned boolean := exists (select from pg_class where oid = relation and relkind = 'p');
+  first_id bigint;
+  bound constant int := 10000;
+begin
+  if word ~ '^[0-9]{1,10}$'
+    and exists (select from pg_partition_ancestors(relation) a (relid) where a.relid = word::oid and a.relid <> relation)
+  then
+    return;
+  end if;
+  select * into target from capture_relation(relation, root_schema, root_name);
+  if partitioned then
+    perform set_config('threadline.truncating', relation::text, true);
+  end if;
+
+  if on_truncate = 'refuse' then
+    raise exception 'threadline: TRUNCATE of % is refused by its capture policy', relation::regclass
+      using errcode = 'insufficient_privilege', hint = 'Use DELETE, or change the policy''s "truncate".';
+  end if;
+  if on_truncate = 'rows' or target.partition_name is not null then
+    if not readable then
+      raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
+        relation::regclass, current_user
+        using errcode = 'insufficient_privilege',
+          hint = 'Run "threadline capture apply", or use DELETE.';
+    end if;
+    first_id := nextval('audit_changes_id_seq');
+    execute format(
+      'insert into audit_changes (
+         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
+       )
+       select (select current_transaction()), clock_timestamp(), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+         redact(r.image, $4)
+       from (select image(x.*) as image from %s x) r
+       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
+    using target.table_schema, target.table_name, target.partition_name, policy, relation;
+    return;
+  end if;
+
+  if readable then
+    execute format('select count(*) from (select from %s limit %s) x', relation::regclass, bound + 1) into counted;
+    counted_exactly := counted <= bound;
+  end if;
+  if not counted_exactly then
+    select sum(greatest(c.reltuples, 0))::bigint into counted
+    from pg_partition_tree(relation) p
+    join pg_class c on c.oid = p.relid and c.relkind <> 'p';
+    if counted is null then
+      select greatest(reltuples, 0)::bigint into counted from pg_class where oid = relation;
+    end if;
+    counted := greatest(counted, case when readable then bound + 1 else 0 end);
+  end if;
+  if counted_exactly and counted = 0 then
+    return;
+  end if;
+  insert into audit_changes (
+    transaction_id, captured_at, table_schema, table_name, partition_name, op, details
+  ) values (
+    current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
+    jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
+  );
+end
+$$;
+
+-- Baseline or delete marks for the rows a relation holds now, on an operator's request: rows that came with
+-- an attached partition, rows that left with a detached one, rows that were there before capture began.
+create function mark_rows(relation regclass, root_schema text, root_name text, op text) returns bigint
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+as $$
+declare
+  policy jsonb;
+  marked bigint;
+begin
+  if op not in ('baseline', 'delete') then
+    raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  select jsonb_build_object(
+      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
+      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))
+  into policy
+  from capture_policies p
+  where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
+  if policy is null then
+    raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
+  end if;
+  execute format(
+    'insert into audit_changes (
+       transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+       changed_from, data_after, details
+     )
+     select (select current_transaction()), clock_timestamp(), $1, $2, null, $3, k.row_pk, k.row_key,
+       case when $3 = ''delete'' then redact(r.image, $4) end,
+       case when $3 = ''baseline'' then redact(r.image, $4) end,
+       jsonb_build_object(''marked'', true)
+     from (select image(x.*) as image from %s x) r
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation)
+  using root_schema, root_name, op, policy, relation;
+  get diagnostics marked = row_count;
+  return marked;
+end
+$$;
+
+-- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
+-- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
+create function row_key(table_schema text, table_name text, key jsonb) returns text
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+as $$
+declare
+  columns jsonb;
+  part jsonb;
+  place int := 0;
+  given text;
+  value text;
+  texts text[] := '{}';
+begin
+  select p.key_columns into columns
+  from capture_policies p
+  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  if columns is null then
+    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  if columns = '[]' then
+    raise exception 'threadline: %.% has no key; find its changes by table and time', table_schema, table_name
+      using errcode = 'TL003';
+  end if;
+  case jsonb_typeof(key)
+    when 'array' then
+      if jsonb_array_length(key) <> jsonb_array_length(columns) then
+        raise exception 'threadline: the key of %.% has % columns, not %',
+          table_schema, table_name, jsonb_array_length(columns), jsonb_array_length(key) using errcode = 'TL003';
+      end if;
+    when 'object' then
+      if exists (
+        select e.value ->> 'name' from jsonb_array_elements(columns) e
+        except select jsonb_object_keys(key)
+      ) or exists (
+        select jsonb_object_keys(key)
+        except select e.value ->> 'name' from jsonb_array_elements(columns) e
+      ) then
+        raise exception 'threadline: the key of %.% is (%)', table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+    when 'null' then
+      raise exception 'threadline: a key is not null' using errcode = 'TL003';
+    else
+      if jsonb_array_length(columns) <> 1 then
+        raise exception 'threadline: the key of %.% has several columns: %; give an array or an object',
+          table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+  end case;
+
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, n) order by n loop
+    given := case jsonb_typeof(key)
+      when 'array' then key ->> place
+      when 'object' then key ->> (part ->> 'name')
+      else key #>> '{}'
+    end;
+    if given is null then
+      raise exception 'threadline: a part of a key is not null: %', part ->> 'name' using errcode = 'TL003';
+    end if;
+    begin
+      execute format('select to_jsonb(cast($1 as %s)) #>> ''{}''', part ->> 'type') into value using given;
+    exception when undefined_object then
+      -- The type is gone with its table: the text stands as it is.
+      value := given;
+    end;
+    texts := texts || key_text(value, part ->> 'text');
+    place := place + 1;
+  end loop;
+  return key_of_texts(texts);
+end
+$$;
+
+comment on function row_key(text, text, jsonb) is
+  'The canonical row_key of a key given as text, array or object.';
+
+revoke all on function
+  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), image(record),
+  exact_text(record), capture_hints(oid, text[]), redact(jsonb, jsonb),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
+  restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
+  mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
+from public;
