@@ -1,0 +1,1262 @@
+/**
+ * Written by scripts/embed-migrations.ts from migrations/*.sql. Change those files, not this one.
+ */
+export const migrationFiles = [
+  {
+    id: 1,
+    name: "storage",
+    checksum: "4fb842a1b5c2723945ea515e140cf225104653f9830a8274225aa2a84ad903da",
+    sql: `-- The record itself: transactions, changes, actions, and where this database lives.
+-- Names are unqualified: the prologue puts Threadline's schema first on the search path.
+
+-- One row per cluster this database has lived in. Empty until the first captured write, so that a
+-- data-only restore into a migrated schema meets no conflict.
+create table installs (
+  epoch int primary key,
+  system_identifier bigint not null,
+  timeline int not null,
+  postmaster_started_at timestamptz not null,
+  opened_at timestamptz not null default clock_timestamp()
+);
+
+comment on table installs is
+  'Clusters this database has lived in. A restore or clone opens a new epoch, because transaction ids start over there.';
+
+create table audit_transactions (
+  id bigint generated always as identity primary key,
+  xid xid8 not null,
+  epoch int not null,
+  occurred_at timestamptz not null,
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  correlation_id text collate "C",
+  request_id text collate "C",
+  job_id text collate "C",
+  trace_id text collate "C",
+  source text collate "C",
+  remote_ip inet,
+  meta jsonb not null default '{}',
+  action_id bigint,
+  context_error text,
+  db_user text collate "C" not null,
+  application_name text,
+  client_addr inet,
+  backend_pid int not null
+);
+
+comment on table audit_transactions is
+  'One row per database transaction and context that captured something. Unattributed: actor_type is null.';
+
+create index audit_transactions_actor_idx on audit_transactions (actor_type, actor_id, id)
+  where actor_type is not null;
+create index audit_transactions_unattributed_idx on audit_transactions (id)
+  where actor_type is null;
+create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
+  where correlation_id is not null;
+create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
+create index audit_transactions_xid_idx on audit_transactions (xid, id);
+
+create sequence audit_changes_id_seq;
+
+create table audit_changes (
+  id bigint not null default nextval('audit_changes_id_seq'),
+  transaction_id bigint not null,
+  captured_at timestamptz not null,
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  partition_name text collate "C",
+  op text collate "C" not null,
+  row_pk jsonb,
+  row_key text collate "C",
+  previous_row_key text collate "C",
+  changed_fields text[],
+  changed_from jsonb,
+  data_after jsonb,
+  details jsonb
+) partition by range (captured_at);
+
+alter sequence audit_changes_id_seq owned by audit_changes.id;
+
+comment on table audit_changes is
+  'One row per captured row change (insert, update, delete, truncate, baseline), partitioned by captured_at.';
+
+create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
+create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
+create index audit_changes_row_idx on audit_changes (table_schema, table_name, row_key, captured_at, id);
+create index audit_changes_previous_key_idx
+  on audit_changes (table_schema, table_name, previous_row_key, captured_at, id)
+  where previous_row_key is not null;
+
+create table audit_changes_default partition of audit_changes default;
+
+create table audit_actions (
+  id bigint generated always as identity primary key,
+  transaction_id bigint,
+  xid xid8 not null,
+  name text collate "C" not null,
+  status text collate "C" not null,
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  verb text collate "C",
+  category text collate "C",
+  reason text,
+  comment text,
+  correlation_id text collate "C",
+  request_id text collate "C",
+  job_id text collate "C",
+  trace_id text collate "C",
+  subject_type text collate "C",
+  subject_id text collate "C",
+  data jsonb,
+  occurred_at timestamptz not null
+);
+
+comment on table audit_actions is
+  'One recorded intent. transaction_id is null when it captured no row or is a recorded failure.';
+
+create index audit_actions_transaction_idx on audit_actions (transaction_id)
+  where transaction_id is not null;
+create index audit_actions_correlation_idx on audit_actions (correlation_id, id)
+  where correlation_id is not null;
+
+-- What is deployed, one row per audited root table; see the capture functions.
+create table capture_policies (
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  relation oid not null,
+  mode text not null check (mode in ('statement', 'row')),
+  always boolean not null,
+  on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
+  key_columns jsonb not null,
+  excluded text[] not null,
+  masked text[] not null,
+  columns jsonb not null,
+  partitions text[] not null,
+  acknowledged_casts boolean not null default false,
+  source_hash text not null,
+  generator int not null,
+  applied_at timestamptz not null default clock_timestamp(),
+  applied_by text not null default session_user,
+  removed_at timestamptz,
+  primary key (table_schema, table_name)
+);
+
+comment on table capture_policies is
+  'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
+
+-- Partitions of audit_changes from the step that holds "through_from" up to the one that holds
+-- "through_to". Each is made standalone and then attached: "create table ... partition of" would wait
+-- behind every reader of audit_changes and hold up audited writes meanwhile.
+create function ensure_partitions(
+  through_from timestamptz default now(),
+  through_to timestamptz default now() + interval '3 months',
+  step text default null
+) returns text[]
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  parent regclass := 'audit_changes'::regclass;
+  made text[] := '{}';
+  unit text := step;
+  lower_bound timestamptz;
+  upper_bound timestamptz;
+  leaf name;
+begin
+  -- Configured steps are remembered in the parent's comment; a fresh install is monthly.
+  if unit is null then
+    unit := coalesce(substring(obj_description(parent, 'pg_class') from 'step: (day|week|month|year)'), 'month');
+  elsif unit not in ('day', 'week', 'month', 'year') then
+    raise exception 'threadline: a partition step is day, week, month or year, not %', quote_literal(unit)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if step is not null then
+    execute format('comment on table %s is %L', parent,
+      regexp_replace(obj_description(parent, 'pg_class'), ' step: \\w+$', '') || ' step: ' || unit);
+  end if;
+
+  lower_bound := date_trunc(unit, through_from);
+  while lower_bound <= through_to loop
+    upper_bound := lower_bound + ('1 ' || unit)::interval;
+    leaf := 'audit_changes_' || to_char(lower_bound, 'YYYYMMDD');
+    if not exists (
+      select
+      from pg_inherits i
+      cross join lateral (
+        select regexp_match(
+          pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(.*?)''\\) TO \\(''(.*?)''\\)') as b
+        from pg_class c
+        where c.oid = i.inhrelid
+      ) bounds
+      where i.inhparent = parent
+        and b is not null
+        and b[1]::timestamptz < upper_bound
+        and b[2]::timestamptz > lower_bound
+    ) then
+      execute format('create table %I (like audit_changes including all)', leaf);
+      -- The one step that blocks: rows that went to the default partition move out before the attach.
+      if exists (
+        select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
+      ) then
+        lock table audit_changes_default in access exclusive mode;
+        execute format(
+          'with moved as (
+             delete from audit_changes_default where captured_at >= %L and captured_at < %L returning *
+           ) insert into %I select * from moved', lower_bound, upper_bound, leaf);
+      end if;
+      execute format('alter table audit_changes attach partition %I for values from (%L) to (%L)',
+        leaf, lower_bound, upper_bound);
+      made := made || leaf::text;
+    end if;
+    lower_bound := upper_bound;
+  end loop;
+  return made;
+end
+$$;
+
+comment on function ensure_partitions(timestamptz, timestamptz, text) is
+  'Makes the missing partitions of audit_changes for a span of time; returns their names.';
+
+revoke all on function ensure_partitions(timestamptz, timestamptz, text) from public;
+
+select ensure_partitions();
+`
+  },
+  {
+    id: 2,
+    name: "intent",
+    checksum: "33a5a105f80baeae78b36c5d261867af836b64b80514e849bf043c8c07949f28",
+    sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
+--
+-- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
+--   threadline.context      the stamped context document, "<transaction timestamp> <json>"
+--   threadline.transaction  id of the audit_transactions row that captures currently go to
+--   threadline.actions      ids of actions recorded before there was such a row, comma separated
+--   threadline.parts        enclosing audited parts, newest first, as JSON
+
+-- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
+create function read_context(raw text, out doc jsonb, out error text)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  stamp text := extract(epoch from transaction_timestamp())::text || ' ';
+  given jsonb;
+  field text;
+  value jsonb;
+  actor jsonb;
+  wrong text[] := '{}';
+begin
+  if not starts_with(raw, stamp) then
+    error := 'context: not set by set_context in this transaction';
+    return;
+  end if;
+  begin
+    given := substr(raw, length(stamp) + 1)::jsonb;
+  exception when others then
+    error := 'context: not JSON';
+    return;
+  end;
+  if jsonb_typeof(given) <> 'object' then
+    error := 'context: not an object';
+    return;
+  end if;
+
+  doc := '{}';
+  for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
+    case
+      when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
+        if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
+          doc := doc || jsonb_build_object(field, value);
+        else
+          wrong := wrong || (field || ': not a text of 1 to 256 bytes');
+        end if;
+      when field = 'remoteIp' then
+        begin
+          doc := doc || jsonb_build_object(field, (value #>> '{}')::inet::text);
+        exception when others then
+          wrong := wrong || (field || ': not an address');
+        end;
+      when field = 'meta' then
+        if jsonb_typeof(value) = 'object' then
+          doc := doc || jsonb_build_object(field, value);
+        else
+          wrong := wrong || (field || ': not an object');
+        end if;
+      when field = 'actor' then
+        actor := check_actor(value);
+        if actor is null then
+          wrong := wrong || (field || ': needs a known type and an id of 1 to 256 bytes');
+        else
+          doc := doc || jsonb_build_object(field, actor);
+          if actor <> value then
+            wrong := wrong || (field || ': has a part that is not a label or an impersonator');
+          end if;
+        end if;
+      else
+        wrong := wrong || 'context: has an unknown field'::text;
+    end case;
+  end loop;
+  error := nullif(array_to_string(wrong, '; '), '');
+end
+$$;
+
+-- The well-formed part of an actor document, or null where type or id are not usable.
+create function check_actor(doc jsonb) returns jsonb
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  kind text := doc ->> 'type';
+  id text := doc ->> 'id';
+  clean jsonb;
+  impersonator jsonb;
+begin
+  if jsonb_typeof(doc) <> 'object'
+    or kind is null
+    or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous')
+  then
+    return null;
+  end if;
+  if kind = 'anonymous' then
+    if id is not null then
+      return null;
+    end if;
+    clean := '{"type": "anonymous"}';
+  else
+    if id is null or jsonb_typeof(doc -> 'id') <> 'string' or octet_length(id) not between 1 and 256 then
+      return null;
+    end if;
+    clean := jsonb_build_object('type', kind, 'id', id);
+  end if;
+  if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
+    clean := clean || jsonb_build_object('label', doc -> 'label');
+  end if;
+  if doc ? 'impersonator' then
+    impersonator := check_actor(doc -> 'impersonator');
+    if impersonator is not null then
+      clean := clean || jsonb_build_object('impersonator', impersonator);
+    end if;
+  end if;
+  return clean;
+end
+$$;
+
+-- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
+-- start the cluster's identity decides. Concurrent first writers compute the same number; one stores it.
+create function current_epoch() returns int
+language plpgsql
+set search_path from current
+as $$
+declare
+  latest installs;
+  identity bigint;
+  line int;
+  result int;
+begin
+  select * into latest from installs order by epoch desc limit 1;
+  if latest.postmaster_started_at = pg_postmaster_start_time() then
+    return latest.epoch;
+  end if;
+
+  select system_identifier into identity from pg_control_system();
+  select timeline_id into line from pg_control_checkpoint();
+  if latest.system_identifier = identity and latest.timeline = line then
+    result := latest.epoch;
+  else
+    result := coalesce(latest.epoch, 0) + 1;
+  end if;
+  -- Never wait for another writer here: whoever does not get the lock goes on with the same number.
+  if pg_try_advisory_xact_lock(hashtextextended('threadline.installs', 0)) then
+    insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at)
+    values (result, identity, line, pg_postmaster_start_time())
+    on conflict (epoch) do update set postmaster_started_at = excluded.postmaster_started_at;
+  end if;
+  return result;
+end
+$$;
+
+-- The audit_transactions row that captures go to; what every capture calls once it knows that something
+-- changed. This is the hot path of a single-row transaction: few statements, few expressions, because
+-- PL/pgSQL initialises each of them anew in every transaction.
+create function current_transaction() returns bigint
+language plpgsql
+set search_path from current
+as $$
+declare
+  raw text := current_setting('threadline.transaction', true);
+  doc jsonb;
+  wrong text;
+  opened bigint;
+begin
+  if raw <> '' then
+    opened := cached_transaction();
+    if opened is not null then
+      return opened;
+    end if;
+  end if;
+
+  raw := current_setting('threadline.context', true);
+  if raw <> '' then
+    -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit
+    -- because the whole is short. Whatever is not as plain as that is read part by part.
+    begin
+      if octet_length(raw) <= 270 and starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
+        doc := substr(raw, 19)::jsonb;
+        if not (
+          doc - '{actor,correlationId,requestId,jobId,traceId,source,meta}'::text[] = '{}'
+          and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@.type() != "string" || @ == "")'
+          and (not doc ? 'meta' or jsonb_typeof(doc -> 'meta') = 'object')
+          and (
+            not doc ? 'actor'
+            or doc #>> '{actor,type}' = any ('{user,admin,service_account,job,system}')
+            and doc -> 'actor' ? 'id'
+            and (doc -> 'actor') - '{type,id,label}'::text[] = '{}'
+            and not doc @? '$.actor.* ? (@.type() != "string" || @ == "")'
+          )
+        ) then
+          doc := null;
+        end if;
+      end if;
+    exception when others then
+      doc := null;
+    end;
+    if doc is null then
+      select c.doc, c.error into doc, wrong from read_context(raw) c;
+    end if;
+  end if;
+  insert into audit_transactions (
+    xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
+  ) values (
+    pg_current_xact_id(),
+    coalesce(
+      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time()
+       order by epoch desc limit 1),
+      current_epoch()
+    ),
+    clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
+    doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
+    (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
+    current_setting('application_name'), inet_client_addr(), pg_backend_pid()
+  )
+  returning id into opened;
+  raw := set_config('threadline.transaction', opened::text, true);
+  if current_setting('threadline.actions', true) <> '' then
+    perform link_actions(opened);
+  end if;
+  return opened;
+end
+$$;
+
+-- Actions that were recorded in this transaction before it captured anything.
+create function link_actions(opened bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  actions bigint[];
+  first_action bigint;
+begin
+  -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
+  begin
+    actions := string_to_array(current_setting('threadline.actions', true), ',')::bigint[];
+  exception when others then
+    actions := '{}';
+  end;
+  with linked as (
+    update audit_actions a set transaction_id = opened
+    where a.id = any (actions)
+      and a.transaction_id is null
+      and a.xid = pg_current_xact_id()
+      and a.occurred_at >= transaction_timestamp()
+    returning a.id
+  )
+  select min(id) into first_action from linked;
+  if first_action is not null then
+    update audit_transactions set action_id = first_action where id = opened;
+  end if;
+  perform set_config('threadline.actions', '', true);
+end
+$$;
+
+-- The row captures currently go to, or null. The cached id counts only for a row of this very
+-- transaction: xids alone repeat after a dump and restore, and the setting can be set by hand.
+create function cached_transaction() returns bigint
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  cached text := current_setting('threadline.transaction', true);
+  found_id bigint;
+begin
+  if cached ~ '^[0-9]{1,18}$' then
+    select id into found_id
+    from audit_transactions
+    where id = cached::bigint
+      and xid = pg_current_xact_id_if_assigned()
+      and occurred_at >= transaction_timestamp();
+  end if;
+  return found_id;
+end
+$$;
+
+-- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
+-- A recorded actor is never replaced: a context that comes after captured writes completes a row that
+-- has none, and a different one makes the next write open a further row.
+create function set_context(context jsonb) returns void
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
+  cached bigint;
+  given jsonb;
+  wrong text;
+begin
+  if context is null then
+    raise exception 'threadline: the context is null; pass a JSON object'
+      using errcode = 'null_value_not_allowed';
+  end if;
+  if current_setting('threadline.transaction', true) <> ''
+    and raw is distinct from current_setting('threadline.context', true)
+  then
+    cached := cached_transaction();
+    if cached is not null then
+      select c.doc, c.error into given, wrong from read_context(raw) c;
+      update audit_transactions
+      set actor_type = given #>> '{actor,type}',
+        actor_id = given #>> '{actor,id}',
+        actor = given -> 'actor',
+        correlation_id = given ->> 'correlationId',
+        request_id = given ->> 'requestId',
+        job_id = given ->> 'jobId',
+        trace_id = given ->> 'traceId',
+        source = given ->> 'source',
+        remote_ip = (given ->> 'remoteIp')::inet,
+        meta = coalesce(given -> 'meta', '{}'),
+        context_error = wrong
+      where id = cached
+        and actor_type is null
+        and context_error is null
+        and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
+        and meta = '{}';
+      if not found then
+        perform set_config('threadline.transaction', '', true);
+        perform set_config('threadline.actions', '', true);
+      end if;
+    end if;
+  end if;
+  perform set_config('threadline.context', raw, true);
+end
+$$;
+
+comment on function set_context(jsonb) is
+  'Sets actor, correlation, request, job, trace, source, remote address and meta for the rest of the transaction.';
+
+-- Opens an audited part of a larger transaction: what it captures goes to a row of its own, and
+-- "finish" gives the enclosing part its context and its row back. A savepoint encloses both calls, so
+-- that a part rolled back leaves nothing behind.
+create function begin_part(context jsonb) returns void
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  perform set_config(
+    'threadline.parts',
+    (jsonb_build_array(jsonb_build_array(
+      coalesce(current_setting('threadline.context', true), ''),
+      coalesce(current_setting('threadline.transaction', true), ''),
+      coalesce(current_setting('threadline.actions', true), '')
+    )) || coalesce(nullif(current_setting('threadline.parts', true), ''), '[]')::jsonb)::text,
+    true
+  );
+  perform set_config('threadline.transaction', '', true);
+  perform set_config('threadline.actions', '', true);
+  perform set_context(context);
+end
+$$;
+
+-- Records one intent of the current transaction: { name, status?, verb?, category?, reason?, comment?,
+-- subject?: { type, id }, data? }. Who and why come from the context; a second argument replaces it.
+create function record_action(action jsonb, context jsonb default null) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  given jsonb;
+  linked bigint := cached_transaction();
+  recorded bigint;
+begin
+  if jsonb_typeof(action) is distinct from 'object'
+    or jsonb_typeof(action -> 'name') is distinct from 'string'
+    or octet_length(action ->> 'name') not between 1 and 256
+  then
+    raise exception 'threadline: an action needs a name of 1 to 256 bytes'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if coalesce(action ->> 'status', 'ok') not in ('ok', 'error') then
+    raise exception 'threadline: the status of an action is ok or error, not %', action -> 'status'
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  select c.doc into given
+  from read_context(coalesce(
+    extract(epoch from transaction_timestamp())::text || ' ' || context::text,
+    nullif(current_setting('threadline.context', true), '')
+  )) c;
+  insert into audit_actions (
+    transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
+    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
+  ) values (
+    linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
+    given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
+    action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
+    given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
+    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
+  )
+  returning id into recorded;
+
+  if linked is null then
+    perform set_config('threadline.actions',
+      concat_ws(',', nullif(current_setting('threadline.actions', true), ''), recorded::text), true);
+  else
+    update audit_transactions set action_id = recorded where id = linked and action_id is null;
+  end if;
+  return recorded;
+end
+$$;
+
+comment on function record_action(jsonb, jsonb) is
+  'Records one intent, linked to what the transaction captured or will capture.';
+
+-- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
+-- { transactionId, actionId }, both texts or null. Raises TL001 where changes are required and none came.
+create function finish(outcome jsonb) returns jsonb
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  captured bigint := cached_transaction();
+  recorded bigint;
+  enclosing jsonb;
+begin
+  if (outcome ->> 'requireChanges')::boolean and captured is null then
+    raise exception 'threadline: the transaction captured no change' using errcode = 'TL001';
+  end if;
+  if jsonb_typeof(outcome -> 'action') = 'object' then
+    recorded := record_action(outcome -> 'action');
+  end if;
+  if (outcome ->> 'part')::boolean then
+    enclosing := nullif(current_setting('threadline.parts', true), '')::jsonb;
+    perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
+    perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
+    perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);
+    perform set_config('threadline.parts', coalesce((enclosing - 0)::text, ''), true);
+  end if;
+  return jsonb_build_object('transactionId', captured::text, 'actionId', recorded::text);
+end
+$$;
+
+comment on function finish(jsonb) is
+  'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
+
+revoke all on function
+  read_context(text), check_actor(jsonb), current_epoch(), link_actions(bigint),
+  cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
+  record_action(jsonb, jsonb), finish(jsonb)
+from public;
+`
+  },
+  {
+    id: 3,
+    name: "capture",
+    checksum: "423dc981cc0e3fb03421d8e3b53f520463ff2f90065a6250c7e212ea6b5d4969",
+    sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
+-- its redaction, the columns it had when they were generated. Nothing here names a host column.
+
+-- Equal keys have equal texts: "value" is the text of the image, "kind" says what equality ignores.
+create function key_text(value text, kind text) returns text
+language plpgsql immutable strict
+set search_path from current
+set intervalstyle = 'postgres'
+as $$
+begin
+  case kind
+    when 'numeric' then return trim_scale(value::numeric)::text;
+    when 'interval' then return justify_interval(value::interval)::text;
+    when 'citext' then return lower(value);
+    when 'bpchar' then return rtrim(value, ' ');
+    else return value;
+  end case;
+exception when others then
+  return value;
+end
+$$;
+
+-- A key too long for an index: its beginning and its SHA-256. row_pk keeps it whole.
+create function bounded_key(key text) returns text
+language sql immutable strict
+set search_path from current
+return case
+  when octet_length(key) <= 512 then key
+  else left(key, 100) || ':sha256:' || encode(sha256(convert_to(key, 'UTF8')), 'hex')
+end;
+
+-- row_pk and row_key of an image. "columns" is [{ "name", "attnum", "text" }] in key order; a name that the
+-- image lacks was renamed since and is looked up by its number.
+create function image_key(image jsonb, columns jsonb, relation oid, out row_pk jsonb, out row_key text)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  part jsonb;
+  name text;
+  value text;
+  texts text[] := '{}';
+begin
+  if image is null or columns = '[]' then
+    return;
+  end if;
+  row_pk := '{}';
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, place) order by place loop
+    name := part ->> 'name';
+    if not image ? name then
+      select attname into name
+      from pg_attribute
+      where attrelid = coalesce(pg_partition_root(relation), relation)
+        and attnum = (part ->> 'attnum')::int2
+        and not attisdropped;
+    end if;
+    value := key_text(image ->> name, part ->> 'text');
+    if value is null then
+      row_pk := null;
+      return;
+    end if;
+    row_pk := row_pk || jsonb_build_object(part ->> 'name', value);
+    texts := texts || value;
+  end loop;
+  row_key := key_of_texts(texts);
+end
+$$;
+
+-- One text as it is, several as a JSON array of texts without spaces.
+create function key_of_texts(texts text[]) returns text
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  result text;
+  part text;
+begin
+  if cardinality(texts) = 1 then
+    return bounded_key(texts[1]);
+  end if;
+  foreach part in array texts loop
+    result := concat_ws(',', result, to_json(part)::text);
+  end loop;
+  return bounded_key('[' || result || ']');
+end
+$$;
+
+-- The image of a row whatever it holds. A value that jsonb cannot hold (json with \\u0000, a lone
+-- surrogate, more than 256 MB) is kept as its text or, where that does not fit either, as a marker.
+-- Writes nothing, so that its exception blocks cost no transaction id.
+create function image(source record) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := '{}';
+  field text;
+  value json;
+begin
+  begin
+    return to_jsonb(source);
+  exception when others then
+    null;
+  end;
+  for field, value in select e.key, e.value from json_each(row_to_json(source)) e loop
+    begin
+      result := result || jsonb_build_object(field, value::jsonb);
+    exception when others then
+      begin
+        result := result || jsonb_build_object(field, value::text);
+      exception when others then
+        result := result || jsonb_build_object(
+          field, jsonb_build_object('threadline:omitted', octet_length(value::text) || ' bytes'));
+      end;
+    end;
+  end loop;
+  return result;
+exception when others then
+  return jsonb_build_object('threadline:omitted', sqlerrm);
+end
+$$;
+
+-- The row as json, which keeps the exact text of its json columns; null where it cannot be built.
+create function exact_text(source record) returns json
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return row_to_json(source);
+exception when others then
+  return null;
+end
+$$;
+
+-- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
+-- refuse; "stale": columns other than those the triggers were generated for.
+create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
+language sql stable
+set search_path from current
+begin atomic
+  select
+    bool_or(not (t.typtype = 'e' or (t.typnamespace = 'pg_catalog'::regnamespace and t.typname = any (
+      '{bool,bytea,char,name,int8,int2,int4,text,oid,float4,float8,money,bpchar,varchar,date,time,timestamp,
+        timestamptz,interval,timetz,numeric,uuid,jsonb,inet,cidr,macaddr,macaddr8,tsvector,
+        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[])))),
+    count(*) filter (where a.attname::text = any (columns)) <> cardinality(columns)
+      or count(*) <> cardinality(columns)
+  from pg_attribute a
+  join pg_type t on t.oid = a.atttypid
+  where a.attrelid = relation
+    and a.attnum > 0
+    and not a.attisdropped;
+end;
+
+-- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
+-- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
+-- triggers were generated is masked, until they are generated anew.
+create function redact(image jsonb, policy jsonb) returns jsonb
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  redacted text[] := array(
+    select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
+  );
+  field text;
+begin
+  if image is null then
+    return null;
+  end if;
+  for field in select jsonb_object_keys(image) loop
+    if policy -> 'masked' ? field
+      or (not policy -> 'columns' ? field and not image ?& redacted)
+    then
+      image := jsonb_set(image, array[field], '"[masked]"');
+    end if;
+  end loop;
+  return image - array(select jsonb_array_elements_text(policy -> 'excluded'));
+end
+$$;
+
+-- The slow and general way from two images to one change, for tables with json columns and for tables
+-- altered since their triggers were generated.
+create function describe_update(
+  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  out changed boolean, out row_pk jsonb, out row_key text, out previous_row_key text,
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  hidden text[] := array(select jsonb_array_elements_text(policy -> 'excluded'));
+  stored jsonb;
+begin
+  select array_agg(f.field order by f.field)
+  into changed_fields
+  from jsonb_object_keys(new_image || old_image) f (field)
+  where f.field <> all (hidden)
+    and (
+      (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
+      or (policy -> 'json' ? f.field and (old_text -> f.field)::text is distinct from (new_text -> f.field)::text)
+    );
+  changed := changed_fields is not null;
+  if not changed then
+    return;
+  end if;
+  select k.row_pk, k.row_key into row_pk, row_key from image_key(new_image, policy -> 'key', relation) k;
+  select nullif(k.row_key, describe_update.row_key) into previous_row_key
+  from image_key(old_image, policy -> 'key', relation) k;
+  stored := redact(old_image, policy);
+  select coalesce(jsonb_object_agg(f, stored -> f) filter (where stored ? f), '{}')
+  into changed_from
+  from unnest(changed_fields) f;
+  data_after := redact(new_image, policy);
+end
+$$;
+
+-- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
+-- it (recorded under the root's name) or the same table under a new name. Anything else is refused.
+create function capture_relation(
+  relation oid, root_schema text, root_name text,
+  out table_schema text, out table_name text, out partition_name text
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  root oid := pg_partition_root(relation);
+begin
+  select n.nspname, c.relname into table_schema, table_name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = coalesce(root, relation);
+  if not (table_schema = root_schema and table_name = root_name)
+    and not exists (
+      select from capture_policies p
+      where p.table_schema = root_schema
+        and p.table_name = root_name
+        and p.relation = coalesce(root, capture_relation.relation)
+        and p.removed_at is null
+    )
+  then
+    raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+      using errcode = 'insufficient_privilege',
+        hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+  end if;
+  if root <> relation then
+    select case when n.nspname = capture_relation.table_schema then c.relname
+      else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end
+    into partition_name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = relation;
+  end if;
+end
+$$;
+
+-- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
+-- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
+-- another one leaves word in threadline.nested ("<statement> <first id> <deepest level>"); the capture of
+-- an outer statement then looks for changes that start where its own end, and gives them new ids.
+create function settle_order(first_id bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  depth int := pg_trigger_depth();
+  statement text := extract(epoch from statement_timestamp())::text;
+  word text[] := string_to_array(current_setting('threadline.nested', true), ' ');
+  nested_first bigint;
+  deepest int := 0;
+begin
+  if word[1] = statement and cardinality(word) = 3 and word[2] ~ '^[0-9]{1,18}$' and word[3] ~ '^[0-9]{1,4}$' then
+    nested_first := word[2];
+    deepest := word[3];
+  end if;
+  if deepest > depth and nested_first < first_id then
+    perform restore_order(nested_first, first_id);
+  end if;
+  if depth > 1 and depth > deepest then
+    perform set_config('threadline.nested',
+      concat_ws(' ', statement, coalesce(nested_first, first_id), depth), true);
+  end if;
+end
+$$;
+
+create function restore_order(nested_first bigint, outer_first bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  own bigint[] := array(
+    select id from audit_transactions
+    where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
+  );
+  outer_change record;
+  follower record;
+  keys text[];
+  moved bigint[] := '{}';
+begin
+  for outer_change in
+    select o.id, o.op, o.table_schema, o.table_name, o.row_key, o.data_after,
+      min(n.id) as nested_id
+    from audit_changes o
+    join audit_changes n
+      on n.table_schema = o.table_schema
+      and n.table_name = o.table_name
+      and coalesce(n.previous_row_key, n.row_key) = o.row_key
+      and n.op in ('insert', 'update', 'delete')
+    where o.transaction_id = any (own)
+      and o.captured_at >= transaction_timestamp()
+      and o.id >= outer_first
+      and o.op in ('insert', 'update', 'delete')
+      and n.transaction_id = any (own)
+      and n.captured_at >= transaction_timestamp()
+      and n.id >= nested_first
+      and n.id < outer_first
+      -- the nested change starts from the image that the outer one left
+      and (case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end)
+        is not distinct from o.data_after
+      -- and nothing before it has left that image
+      and (
+        select (p.data_after is not distinct from o.data_after)
+        from audit_changes p
+        where p.table_schema = n.table_schema
+          and p.table_name = n.table_name
+          and p.row_key = coalesce(n.previous_row_key, n.row_key)
+          and p.captured_at <= n.captured_at
+          and (p.captured_at, p.id) < (n.captured_at, n.id)
+        order by p.captured_at desc, p.id desc
+        limit 1
+      ) is not true
+    group by 1, 2, 3, 4, 5, 6
+    order by o.id
+  loop
+    -- That change and what follows it in the life of the row, under whatever key.
+    keys := array[outer_change.row_key];
+    for follower in
+      select n.id, n.row_key, n.previous_row_key
+      from audit_changes n
+      where n.transaction_id = any (own)
+        and n.captured_at >= transaction_timestamp()
+        and n.id >= outer_change.nested_id
+        and n.id < outer_first
+        and n.table_schema = outer_change.table_schema
+        and n.table_name = outer_change.table_name
+      order by n.id
+    loop
+      if coalesce(follower.previous_row_key, follower.row_key) = any (keys) then
+        moved := moved || follower.id;
+        keys := keys || follower.row_key;
+      end if;
+    end loop;
+  end loop;
+
+  if moved <> '{}' then
+    with ordered as (
+      select s.id, nextval('audit_changes_id_seq') as new_id, clock_timestamp() as captured_at
+      from (select distinct id from unnest(moved) id order by id) s
+    )
+    update audit_changes c
+    set id = o.new_id, captured_at = o.captured_at
+    from ordered o
+    where c.id = o.id
+      and c.transaction_id = any (own)
+      and c.captured_at >= transaction_timestamp();
+  end if;
+end
+$$;
+
+-- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again
+-- (threadline.truncating holds the relation that was named, until its AFTER trigger clears it). A partition
+-- that is truncated alone concerns only the rows it holds, so their images are kept.
+create function capture_truncate(
+  relation oid, root_schema text, root_name text, on_truncate text, policy jsonb
+) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  target record;
+  word text := current_setting('threadline.truncating', true);
+  readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
+  counted bigint;
+  counted_exactly boolean := false;
+  partitioned boolean := exists (select from pg_class where oid = relation and relkind = 'p');
+  first_id bigint;
+  bound constant int := 10000;
+begin
+  if word ~ '^[0-9]{1,10}$'
+    and exists (select from pg_partition_ancestors(relation) a (relid) where a.relid = word::oid and a.relid <> relation)
+  then
+    return;
+  end if;
+  select * into target from capture_relation(relation, root_schema, root_name);
+  if partitioned then
+    perform set_config('threadline.truncating', relation::text, true);
+  end if;
+
+  if on_truncate = 'refuse' then
+    raise exception 'threadline: TRUNCATE of % is refused by its capture policy', relation::regclass
+      using errcode = 'insufficient_privilege', hint = 'Use DELETE, or change the policy''s "truncate".';
+  end if;
+  if on_truncate = 'rows' or target.partition_name is not null then
+    if not readable then
+      raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
+        relation::regclass, current_user
+        using errcode = 'insufficient_privilege',
+          hint = 'Run "threadline capture apply", or use DELETE.';
+    end if;
+    first_id := nextval('audit_changes_id_seq');
+    execute format(
+      'insert into audit_changes (
+         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
+       )
+       select (select current_transaction()), clock_timestamp(), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+         redact(r.image, $4)
+       from (select image(x.*) as image from %s x) r
+       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
+    using target.table_schema, target.table_name, target.partition_name, policy, relation;
+    return;
+  end if;
+
+  if readable then
+    execute format('select count(*) from (select from %s limit %s) x', relation::regclass, bound + 1) into counted;
+    counted_exactly := counted <= bound;
+  end if;
+  if not counted_exactly then
+    select sum(greatest(c.reltuples, 0))::bigint into counted
+    from pg_partition_tree(relation) p
+    join pg_class c on c.oid = p.relid and c.relkind <> 'p';
+    if counted is null then
+      select greatest(reltuples, 0)::bigint into counted from pg_class where oid = relation;
+    end if;
+    counted := greatest(counted, case when readable then bound + 1 else 0 end);
+  end if;
+  if counted_exactly and counted = 0 then
+    return;
+  end if;
+  insert into audit_changes (
+    transaction_id, captured_at, table_schema, table_name, partition_name, op, details
+  ) values (
+    current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
+    jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
+  );
+end
+$$;
+
+-- Baseline or delete marks for the rows a relation holds now, on an operator's request: rows that came with
+-- an attached partition, rows that left with a detached one, rows that were there before capture began.
+create function mark_rows(relation regclass, root_schema text, root_name text, op text) returns bigint
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+as $$
+declare
+  policy jsonb;
+  marked bigint;
+begin
+  if op not in ('baseline', 'delete') then
+    raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  select jsonb_build_object(
+      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
+      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))
+  into policy
+  from capture_policies p
+  where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
+  if policy is null then
+    raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
+  end if;
+  execute format(
+    'insert into audit_changes (
+       transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+       changed_from, data_after, details
+     )
+     select (select current_transaction()), clock_timestamp(), $1, $2, null, $3, k.row_pk, k.row_key,
+       case when $3 = ''delete'' then redact(r.image, $4) end,
+       case when $3 = ''baseline'' then redact(r.image, $4) end,
+       jsonb_build_object(''marked'', true)
+     from (select image(x.*) as image from %s x) r
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation)
+  using root_schema, root_name, op, policy, relation;
+  get diagnostics marked = row_count;
+  return marked;
+end
+$$;
+
+-- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
+-- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
+create function row_key(table_schema text, table_name text, key jsonb) returns text
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+as $$
+declare
+  columns jsonb;
+  part jsonb;
+  place int := 0;
+  given text;
+  value text;
+  texts text[] := '{}';
+begin
+  select p.key_columns into columns
+  from capture_policies p
+  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  if columns is null then
+    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  if columns = '[]' then
+    raise exception 'threadline: %.% has no key; find its changes by table and time', table_schema, table_name
+      using errcode = 'TL003';
+  end if;
+  case jsonb_typeof(key)
+    when 'array' then
+      if jsonb_array_length(key) <> jsonb_array_length(columns) then
+        raise exception 'threadline: the key of %.% has % columns, not %',
+          table_schema, table_name, jsonb_array_length(columns), jsonb_array_length(key) using errcode = 'TL003';
+      end if;
+    when 'object' then
+      if exists (
+        select e.value ->> 'name' from jsonb_array_elements(columns) e
+        except select jsonb_object_keys(key)
+      ) or exists (
+        select jsonb_object_keys(key)
+        except select e.value ->> 'name' from jsonb_array_elements(columns) e
+      ) then
+        raise exception 'threadline: the key of %.% is (%)', table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+    when 'null' then
+      raise exception 'threadline: a key is not null' using errcode = 'TL003';
+    else
+      if jsonb_array_length(columns) <> 1 then
+        raise exception 'threadline: the key of %.% has several columns: %; give an array or an object',
+          table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+  end case;
+
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, n) order by n loop
+    given := case jsonb_typeof(key)
+      when 'array' then key ->> place
+      when 'object' then key ->> (part ->> 'name')
+      else key #>> '{}'
+    end;
+    if given is null then
+      raise exception 'threadline: a part of a key is not null: %', part ->> 'name' using errcode = 'TL003';
+    end if;
+    begin
+      execute format('select to_jsonb(cast($1 as %s)) #>> ''{}''', part ->> 'type') into value using given;
+    exception when undefined_object then
+      -- The type is gone with its table: the text stands as it is.
+      value := given;
+    end;
+    texts := texts || key_text(value, part ->> 'text');
+    place := place + 1;
+  end loop;
+  return key_of_texts(texts);
+end
+$$;
+
+comment on function row_key(text, text, jsonb) is
+  'The canonical row_key of a key given as text, array or object.';
+
+revoke all on function
+  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), image(record),
+  exact_text(record), capture_hints(oid, text[]), redact(jsonb, jsonb),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
+  restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
+  mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
+from public;
+`
+  }
+] as const
