@@ -32,6 +32,9 @@ describe("TestDatabase", () => {
         expect(yield* names(sql, storage)).toEqual(
           expect.arrayContaining(["audit_actions", "audit_changes", "audit_transactions"])
         )
+        expect(
+          yield* names(sql, "select nspowner::regrole::text as name from pg_namespace where nspname = 'threadline'")
+        ).toEqual([database.ownerRole])
         expect(yield* PgClient.PgClient).toBe(sql)
       })
     )

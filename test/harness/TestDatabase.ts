@@ -47,7 +47,10 @@ export interface Service {
   readonly name: string
   /** Superuser URL of this database. */
   readonly url: string
+  /** Major version of the server. */
   readonly serverVersion: number
+  /** The role that owns Threadline's schema; another one than the default in every run, so that no code relies on its name. */
+  readonly ownerRole: string
   /**
    * The LOGIN role that stands for `label` in this database, made when first asked for: no superuser, no grant but what PUBLIC
    * has. `attributes` as in `create role` count then: `createrole noinherit`. It is dropped with the database.
@@ -143,6 +146,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
       name,
       url: urlOf(name),
       serverVersion,
+      ownerRole: server.ownerRole,
       role,
       connect,
       connectLayer: (label, pool) => clientLayer(connect(label, pool)),

@@ -21,6 +21,8 @@ export interface TestServer {
   readonly template: string
   /** Prefix of everything this run makes on the server. */
   readonly prefix: string
+  /** The role that owns the schema: the run's own, so that a server keeps nothing of it. */
+  readonly ownerRole: string
 }
 
 declare module "vitest" {
@@ -29,54 +31,80 @@ declare module "vitest" {
   }
 }
 
-const query = async (url: string, statement: string): Promise<string> => {
+const withClient = async <A>(url: string, use: (client: pg.Client) => Promise<A>): Promise<A> => {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
-    const { rows } = await client.query<[string]>({ text: statement, rowMode: "array" })
-    return rows[0]?.[0] ?? ""
+    return await use(client)
   } finally {
     await client.end()
   }
 }
 
-const given = async (url: string): Promise<string> => {
-  const major = Math.floor(Number(await query(url, "show server_version_num")) / 10_000)
+const query = (url: string, statement: string): Promise<ReadonlyArray<string>> =>
+  withClient(url, async (client) => {
+    const { rows } = await client.query<[string]>({ text: statement, rowMode: "array" })
+    return rows.map(([first]) => first)
+  })
+
+const show = async (url: string, setting: string): Promise<string> => (await query(url, `show ${setting}`))[0] ?? ""
+
+const majorOf = async (url: string): Promise<number> =>
+  Math.floor(Number(await show(url, "server_version_num")) / 10_000)
+
+const checkGiven = async (url: string): Promise<void> => {
+  const major = await majorOf(url)
   const choice = Installation.choiceFromEnvironment()
   if (typeof choice === "number" && choice !== major) {
     throw new Error(`THREADLINE_TEST_POSTGRES asks for ${choice}, the server of THREADLINE_TEST_URL is ${major}`)
   }
-  if ((await query(url, "show is_superuser")) !== "on") {
+  if ((await show(url, "is_superuser")) !== "on") {
     throw new Error("THREADLINE_TEST_URL must be the URL of a superuser")
   }
-  return url
+}
+
+/** Removes what a run made, also what a test process that died left of it. */
+const sweep = async (url: string, prefix: string): Promise<void> => {
+  const mine = `like '${prefix.replaceAll("_", "\\_")}%'`
+  for (const name of await query(url, `select datname from pg_database where datname ${mine}`)) {
+    await query(url, `alter database ${name} is_template false`)
+    await query(url, `drop database ${name} with (force)`)
+  }
+  for (const name of await query(url, `select rolname from pg_roles where rolname ${mine}`)) {
+    await query(url, `drop role ${name}`)
+  }
+}
+
+const makeTemplate = async (url: string, name: string, ownerRole: string): Promise<void> => {
+  await query(url, `create database ${name} template template0`)
+  const inside = new URL(url)
+  inside.pathname = `/${name}`
+  await install(inside.href, { ownerRole })
+  await query(url, `alter database ${name} is_template true allow_connections false`)
 }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const scope = await Effect.runPromise(Scope.make())
   const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
+  const prefix = `tl_${randomBytes(4).toString("hex")}`
+  const template = `${prefix}_template`
+  const ownerRole = `${prefix}_owner`
   try {
-    const ownUrl = process.env["THREADLINE_TEST_URL"] ?? ""
-    const url =
-      ownUrl === "" ? (await Effect.runPromise(Scope.extend(TestCluster.make(), scope))).url : await given(ownUrl)
-    const prefix = `tl_${randomBytes(4).toString("hex")}`
-    const template = `${prefix}_template`
-    await query(url, `create database ${template} template template0`)
-    await Effect.runPromise(
-      Scope.addFinalizer(
-        scope,
-        Effect.promise(async () => {
-          await query(url, `alter database ${template} is_template false`)
-          await query(url, `drop database ${template}`)
-        })
+    let url = process.env["THREADLINE_TEST_URL"] ?? ""
+    if (url === "") {
+      url = (await Effect.runPromise(Scope.extend(TestCluster.make(), scope))).url
+    } else {
+      await checkGiven(url)
+      const given = url
+      await Effect.runPromise(
+        Scope.addFinalizer(
+          scope,
+          Effect.promise(() => sweep(given, prefix))
+        )
       )
-    )
-    const inTemplate = new URL(url)
-    inTemplate.pathname = `/${template}`
-    await install(inTemplate.href)
-    await query(url, `alter database ${template} is_template true allow_connections false`)
-    const major = Math.floor(Number(await query(url, "show server_version_num")) / 10_000)
-    project.provide("threadlineTestServer", { url, major, template, prefix })
+    }
+    await makeTemplate(url, template, ownerRole)
+    project.provide("threadlineTestServer", { url, major: await majorOf(url), prefix, template, ownerRole })
   } catch (error) {
     await close()
     throw error

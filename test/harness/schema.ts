@@ -1,22 +1,12 @@
-/** Installs Threadline's schema in an empty database. */
-import { readdir, readFile } from "node:fs/promises"
-import { join } from "node:path"
-import pg from "pg"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Migrations from "../../src/Migrations.js"
 
-const migrations = join(import.meta.dirname, "..", "..", "migrations")
-
-export const install = async (url: string): Promise<void> => {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  try {
-    await client.query("begin")
-    await client.query("create schema threadline")
-    await client.query("set local search_path = threadline, pg_temp")
-    for (const file of (await readdir(migrations)).filter((name) => name.endsWith(".sql")).sort()) {
-      await client.query(await readFile(join(migrations, file), "utf8"))
-    }
-    await client.query("commit")
-  } finally {
-    await client.end()
-  }
-}
+/** Installs Threadline's schema in the database of a superuser's URL. */
+export const install = (url: string, options?: Migrations.RunOptions): Promise<void> =>
+  Migrations.run(options).pipe(
+    Effect.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })),
+    Effect.asVoid,
+    Effect.runPromise
+  )
