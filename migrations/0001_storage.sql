@@ -14,8 +14,10 @@ create table installs (
 comment on table installs is
   'Clusters this database has lived in. A restore or clone opens a new epoch, because transaction ids start over there.';
 
+create sequence audit_transactions_id_seq;
+
 create table audit_transactions (
-  id bigint generated always as identity primary key,
+  id bigint primary key default nextval('audit_transactions_id_seq'),
   xid xid8 not null,
   epoch int not null,
   occurred_at timestamptz not null,
@@ -36,6 +38,8 @@ create table audit_transactions (
   client_addr inet,
   backend_pid int not null
 );
+
+alter sequence audit_transactions_id_seq owned by audit_transactions.id;
 
 comment on table audit_transactions is
   'One row per database transaction and context that captured something. Unattributed: actor_type is null.';

@@ -11,36 +11,6 @@ create function read_context(raw text, out doc jsonb, out error text)
 language plpgsql stable
 set search_path from current
 as $$
-begin
-  -- One look at an ordinary document: its stamp, a length within which no id is too long, texts where
-  -- texts belong. Anything else is examined part by part.
-  begin
-    if octet_length(raw) <= 1024 and starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
-      doc := substr(raw, 19)::jsonb;
-      if not (doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[]) <> '{}'
-        and ((doc ->> 'remoteIp')::inet is not null or not doc ? 'remoteIp')
-        and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@.type() != "string")'
-        and octet_length(concat(
-          doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source'
-        )) <= 256
-        and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@ == "")'
-        and coalesce(jsonb_typeof(doc -> 'meta'), 'object') = 'object'
-        and coalesce(doc -> 'actor' = check_actor(doc -> 'actor'), not doc ? 'actor')
-      then
-        return;
-      end if;
-    end if;
-  exception when others then
-    null;
-  end;
-  select c.doc, c.error into doc, error from examine_context(raw) c;
-end
-$$;
-
-create function examine_context(raw text, out doc jsonb, out error text)
-language plpgsql stable
-set search_path from current
-as $$
 declare
   stamp text := extract(epoch from transaction_timestamp())::text || ' ';
   given jsonb;
@@ -200,24 +170,48 @@ begin
 
   raw := current_setting('threadline.context', true);
   if raw <> '' then
-    select c.doc, c.error into doc, wrong from read_context(raw) c;
+    -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit
+    -- because the whole is short. Whatever is not as plain as that is read part by part.
+    begin
+      if octet_length(raw) <= 270 and starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
+        doc := substr(raw, 19)::jsonb;
+        if not (
+          doc - '{actor,correlationId,requestId,jobId,traceId,source,meta}'::text[] = '{}'
+          and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@.type() != "string" || @ == "")'
+          and (not doc ? 'meta' or jsonb_typeof(doc -> 'meta') = 'object')
+          and (
+            not doc ? 'actor'
+            or doc #>> '{actor,type}' = any ('{user,admin,service_account,job,system}')
+            and doc -> 'actor' ? 'id'
+            and (doc -> 'actor') - '{type,id,label}'::text[] = '{}'
+            and not doc @? '$.actor.* ? (@.type() != "string" || @ == "")'
+          )
+        ) then
+          doc := null;
+        end if;
+      end if;
+    exception when others then
+      doc := null;
+    end;
+    if doc is null then
+      select c.doc, c.error into doc, wrong from read_context(raw) c;
+    end if;
   end if;
+  opened := nextval('audit_transactions_id_seq');
   insert into audit_transactions (
-    xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
     source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
   ) values (
-    pg_current_xact_id(),
+    opened, pg_current_xact_id(),
     coalesce(
-      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time()
-       order by epoch desc limit 1),
+      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time() limit 1),
       current_epoch()
     ),
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
-  )
-  returning id into opened;
+  );
   raw := set_config('threadline.transaction', opened::text, true);
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
@@ -439,7 +433,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), examine_context(text), check_actor(jsonb), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb), current_epoch(), link_actions(bigint),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;

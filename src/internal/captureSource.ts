@@ -71,7 +71,7 @@ export interface GeneratedSource {
   readonly sourceHash: string
 }
 
-const generatorVersion = 1
+export const generatorVersion = 1
 
 const pins: Record<Pin, string> = {
   timezone: "set timezone = 'UTC'",
@@ -192,9 +192,13 @@ const target = (
     from capture_relation(tg_relid, ${literal(parts.shape.schema)}, ${literal(parts.shape.name)});
   end if;`
 
-const targetVariables = (parts: Parts): string => `  of_schema text := ${literal(parts.shape.schema)};
-  of_table text := ${literal(parts.shape.name)};
+const targetVariables = `  of_schema text;
+  of_table text;
   of_partition text;`
+
+/** Schema, table and partition of a change; the variables are set only where the names differ from the generated ones. */
+const names = (parts: Parts): string =>
+  `coalesce(of_schema, ${literal(parts.shape.schema)}), coalesce(of_table, ${literal(parts.shape.name)}), of_partition`
 
 const settle = (
   first: string
@@ -214,7 +218,8 @@ const hasNew = (op: Op): boolean => op !== "delete"
  * The change of one row from the images in `was` and `now`: what a single-row statement and a row trigger come to.
  * Falls through to the general way when the table was altered since.
  */
-const oneRow = (parts: Parts, op: Op, done: string): string => {
+const oneRow = (parts: Parts, op: Op, begin: string, end: string): string => {
+  const done = "return null;"
   const image = hasNew(op) ? "now" : "was"
   const current = `${image} - ${parts.known} = '{}' and ${image} ?& ${parts.needed}`
   const insert = (columns: {
@@ -226,23 +231,21 @@ const oneRow = (parts: Parts, op: Op, done: string): string => {
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after
       ) values (
-        into_transaction, clock_timestamp(), of_schema, of_table, of_partition, ${literal(op)},
+        current_transaction(), clock_timestamp(), ${names(parts)}, ${literal(op)},
         ${rowPk(parts, image)}, ${rowKey(parts, image)},
         ${columns.previous}, ${columns.fields}, ${columns.from}, ${columns.after}
-      )
-      returning id into first_id;
-    ${settle("first_id")}
+      );
+    ${settle("currval('audit_changes_id_seq')")}
       ${done}`
   if (op !== "update") {
-    return `    if ${current} then
-      into_transaction := current_transaction();
+    return `${begin} ${current} then
 ${insert({
   fields: "null",
   from: op === "delete" ? redacted(parts, "was") : "null",
   after: op === "insert" ? redacted(parts, "now") : "null",
   previous: "null"
 })}
-    end if;`
+${end}`
   }
   const texts = compared(parts).filter((column) => column.comparison === "text")
   const others = compared(parts).filter((column) => column.comparison !== "text")
@@ -252,7 +255,7 @@ ${insert({
       : `      foreach field in array ${textArray(columns.map((column) => column.name))} loop
         if ${different} then
           fields := fields || field;
-          old_values := old_values || jsonb_build_object(field, was -> field);
+          old_values := coalesce(old_values, '{}') || jsonb_build_object(field, was -> field);
         end if;
       end loop;
 `
@@ -266,13 +269,12 @@ ${insert({
     parts.shape.key.length === 0
       ? "null"
       : `case when fields && ${textArray(parts.shape.key.map((column) => column.name))} then nullif(${previous}, ${rowKey(parts, "now")}) end`
-  return `    if ${current} then
+  return `${begin} ${current} then
 ${loop(texts, "was ->> field is distinct from now ->> field")}${loop(others, "(was -> field)::text is distinct from (now -> field)::text")}      if fields is null then
         ${done}
       end if;
-      into_transaction := current_transaction();
 ${insert({ fields: "fields", from, after: redacted(parts, "now"), previous: moved })}
-    end if;`
+${end}`
 }
 
 /** Any number of rows, whatever has become of the table: images that cannot fail, compared name by name. */
@@ -285,8 +287,8 @@ const generalRows = (parts: Parts, op: Op): string => {
   if (op === "update") {
     return `    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), of_schema, of_table,
-      of_partition, 'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
     from (
       select c.*
       from (
@@ -308,8 +310,8 @@ ${tail}`
   const stored = op === "insert" ? "null, redacted_image" : "redacted_image, null"
   return `    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), of_schema, of_table,
-      of_partition, ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", `redact(r.image, ${policy})`)}
+    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+      ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", `redact(r.image, ${policy})`)}
     from (select ${image("x")} as image from threadline_${op === "insert" ? "new" : "old"} x) r
     cross join lateral image_key(r.image, ${policy} -> 'key', tg_relid) k;
 ${tail}`
@@ -323,8 +325,8 @@ const manyRows = (parts: Parts, op: Op): string => {
     const image = "r.image"
     return `    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), of_schema, of_table,
-      of_partition, ${literal(op)}, ${rowPk(parts, image)}, ${rowKey(parts, image)}, null, null,
+    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+      ${literal(op)}, ${rowPk(parts, image)}, ${rowKey(parts, image)}, null, null,
       ${op === "insert" ? `null, ${redacted(parts, image)}` : `${redacted(parts, image)}, null`}
     from (
       select case when pg_column_size(x.*) < 30000000 then ${cleaned(parts, "x")} else image(x.*) end as image
@@ -335,7 +337,7 @@ ${tail}`
   }
   const columns = compared(parts)
   const flags = columns.map((column) => differs(column, "o.image", "n.image")).join(",\n          ")
-  const names = (when: boolean) =>
+  const listed = (when: boolean) =>
     `array_remove(array[${columns
       .map((column, index) => `case when ${when ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`)
       .join(", ")}]::text[], null)`
@@ -350,14 +352,14 @@ ${tail}`
   const keyNames = parts.shape.key.map((column) => column.name)
   return `    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), of_schema, of_table,
-      of_partition, 'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
+    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+      'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
       ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
       p.fields,
       ${masked.length === 0 ? from : `(${from}) || (select coalesce(jsonb_object_agg(f, '[masked]'), '{}') from unnest(p.fields) f where f = any (${textArray(masked)}))`},
       ${redacted(parts, "p.now")}
     from (
-      select d.was, d.now, ${names(true)} as fields, ${names(false)} as same
+      select d.was, d.now, ${listed(true)} as fields, ${listed(false)} as same
       from (
         select o.place, o.image as was, n.image as now, array[
           ${flags}
@@ -375,16 +377,15 @@ ${tail}`
 const transition = (op: Op): string =>
   [hasOld(op) ? "old table as threadline_old" : "", hasNew(op) ? "new table as threadline_new" : ""].join(" ").trim()
 
-const variables = (parts: Parts, op: Op): string => `#variable_conflict use_variable
+const variables = (op: Op): string => `#variable_conflict use_variable
 declare
-${targetVariables(parts)}
+${targetVariables}
   first_id bigint;
-  into_transaction bigint;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
-  op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb := '{}';\n" : ""
-}  several boolean := false;
-  guard boolean := true;
-  stale boolean := true;`
+  op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
+}  several boolean;
+  guard boolean;
+  stale boolean;`
 
 const statementFunction = (parts: Parts, op: Op, name: string): string => {
   const images = [hasOld(op) ? `${cleaned(parts, "o")}` : "", hasNew(op) ? `${cleaned(parts, "n")}` : ""]
@@ -409,15 +410,13 @@ const statementFunction = (parts: Parts, op: Op, name: string): string => {
   end;
   if several then
     select h.guard, h.stale into guard, stale from capture_hints(tg_relid, ${textArray(parts.shape.columns.map((column) => column.name))}) h;
-  elsif ${into.split(", ")[0]} is not null then
-${oneRow(parts, op, "return null;")}
-  end if;
+${oneRow(parts, op, "  elsif", "  end if;")}
   if not guard and not stale then
 ${manyRows(parts, op)}
   end if;
 `
   return `${header(parts, name)}as $threadline$
-${variables(parts, op)}
+${variables(op)}
 begin
 ${target(parts)}
 ${parts.general ? "" : fast}
@@ -438,14 +437,14 @@ const rowFunction = (parts: Parts, op: Op, name: string): string => {
   const general =
     op === "update"
       ? `  insert into audit_changes (${changeColumns})
-  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), of_schema, of_table,
-    of_partition, 'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after
   from describe_update(was, now, ${parts.general ? "exact_text(old), exact_text(new)" : "null, null"}, ${parts.policy}, tg_relid) c
   where c.changed
   returning id into first_id;`
       : `  insert into audit_changes (${changeColumns})
-  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), of_schema, of_table,
-    of_partition, ${literal(op)}, k.row_pk, k.row_key, null, null, ${
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+    ${literal(op)}, k.row_pk, k.row_key, null, null, ${
       op === "insert" ? `null, redact(now, ${parts.policy})` : `redact(was, ${parts.policy}), null`
     }
   from image_key(${op === "insert" ? "now" : "was"}, ${parts.policy} -> 'key', tg_relid) k
@@ -453,11 +452,10 @@ const rowFunction = (parts: Parts, op: Op, name: string): string => {
   return `${header(parts, name)}as $threadline$
 #variable_conflict use_variable
 declare
-${targetVariables(parts)}
+${targetVariables}
   first_id bigint;
-  into_transaction bigint;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
-    op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb := '{}';\n" : ""
+    op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }begin
 ${target(parts)}
 ${
@@ -468,9 +466,7 @@ ${lines(images)}
   exception when others then
     ${hasNew(op) ? "now" : "was"} := null;
   end;
-  if ${hasNew(op) ? "now" : "was"} is not null then
-${oneRow(parts, op, "return null;")}
-  end if;
+${oneRow(parts, op, "  if", "  end if;")}
 `
 }${lines(guarded)}
 ${general}
