@@ -1,0 +1,130 @@
+/**
+ * Threadline as a whole: its configuration, and every service in one layer.
+ *
+ * @since 0.1.0
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Layer from "effect/Layer"
+import * as Audit from "./Audit.js"
+import * as Capture from "./Capture.js"
+import { checkVersion } from "./internal/migrationCheck.js"
+import { StorageSchema } from "./internal/storage.js"
+import * as Query from "./Query.js"
+import * as Semantics from "./Semantics.js"
+import type { ThreadlineError } from "./ThreadlineError.js"
+
+/**
+ * How one table is captured, in a configuration that names its tables by key.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TableOptions = Omit<Capture.TableConfig, "table">
+
+/**
+ * What `threadline.config.ts` exports: where Threadline's schema is and which tables are captured.
+ *
+ * - `schema`: the PostgreSQL schema that holds the record, `threadline` unless given; fixed when it is installed.
+ * - `ownerRole`: the role that owns it, `threadline_owner` unless given.
+ * - `tables`: a list of tables, or an object of tables by name. Names are written as in SQL: `posts`, `billing.invoices`,
+ *   `"Odd.Schema"."T"`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Configuration {
+  readonly schema?: string
+  readonly ownerRole?: string
+  readonly tables?: ReadonlyArray<Capture.TableConfig> | { readonly [table: string]: TableOptions }
+}
+
+/**
+ * Types a configuration.
+ *
+ * @example
+ * ```ts
+ * import * as Threadline from "threadline/Threadline"
+ *
+ * export default Threadline.define({
+ *   tables: {
+ *     "public.posts": {},
+ *     "public.users": { mask: ["email"], exclude: ["password_hash"] }
+ *   }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const define = (configuration: Configuration): Configuration => configuration
+
+/**
+ * Every service of Threadline.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Services = Audit.Audit | Capture.Capture | Query.Query | Semantics.Semantics
+
+type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
+
+/**
+ * Clients for the roles of a deployment; each can be a layer of its own, `PgClient.layer({ ... })` for example.
+ *
+ * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
+ * - `reader`: answers reads, a replica for example; `writer` unless given.
+ * - `owner`: attaches capture to tables; `writer` unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<E1 = never, R1 = never, E2 = never, R2 = never, E3 = never, R3 = never> {
+  readonly schema?: string
+  readonly writer: Client<E1, R1>
+  readonly reader?: Client<E2, R2>
+  readonly owner?: Client<E3, R3>
+}
+
+const writing = Layer.mergeAll(Audit.layer, Semantics.layer)
+
+const checked = Layer.effectDiscard(checkVersion)
+
+const inSchema =
+  (schema: string) =>
+  <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+    Layer.provide(layer, Layer.succeed(StorageSchema, schema))
+
+/**
+ * Every service, with a client for each role. Building it asks the writer's database for the version of its schema and
+ * nothing else; it fails with `ThreadlineError` where the schema is missing, behind or ahead.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never>(
+  options: Options<E1, R1, E2, R2, E3, R3>
+): Layer.Layer<Services, E1 | E2 | E3 | ThreadlineError, R1 | R2 | R3> => {
+  const reader: Client<E1 | E2, R1 | R2> = options.reader ?? options.writer
+  const owner: Client<E1 | E3, R1 | R3> = options.owner ?? options.writer
+  return Layer.mergeAll(
+    Layer.provide(Layer.merge(checked, writing), options.writer),
+    Layer.provide(Query.layer, reader),
+    Layer.provide(Capture.layer, owner)
+  ).pipe(inSchema(options.schema ?? "threadline"))
+}
+
+/**
+ * Every service on one client. The schema's name is read from `THREADLINE_SCHEMA`, `threadline` unless set. Building it asks
+ * the database for the version of that schema and nothing else.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError, SqlClient.SqlClient> =
+  Layer.unwrapEffect(
+    Config.map(Config.withDefault(Config.nonEmptyString("THREADLINE_SCHEMA"), "threadline"), (schema) =>
+      Layer.mergeAll(checked, writing, Query.layer, Capture.layer).pipe(inSchema(schema))
+    )
+  )

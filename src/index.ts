@@ -1,0 +1,54 @@
+/**
+ * @since 0.1.0
+ */
+export * as Actor from "./Actor.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Audit from "./Audit.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as AuditContext from "./AuditContext.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Capture from "./Capture.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Migrations from "./Migrations.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Page from "./Page.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Query from "./Query.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Semantics from "./Semantics.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Threadline from "./Threadline.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as ThreadlineError from "./ThreadlineError.js"
+
+/**
+ * @since 0.1.0
+ */
+export { ThreadlineLive } from "./Threadline.js"
