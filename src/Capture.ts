@@ -1,0 +1,219 @@
+/**
+ * Which tables are captured, and how: policies as data, plans as SQL that can be read before it runs, drift as typed findings.
+ *
+ * @since 0.1.0
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Context from "effect/Context"
+import type { DurationInput } from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import {
+  execute,
+  fromFailure,
+  knownNames,
+  planAll,
+  planRemoval,
+  readConfigs,
+  refuseInside
+} from "./internal/captureApply.js"
+import { readCatalog } from "./internal/captureCatalog.js"
+import type { CaptureError, PrintedFile, Step, TableConfig, TableStatus } from "./internal/captureModel.js"
+import { planTable } from "./internal/capturePlan.js"
+import { printFile } from "./internal/capturePrint.js"
+import { resolve } from "./internal/captureResolve.js"
+import { statusOf } from "./internal/captureStatus.js"
+import { reading } from "./internal/captureTransaction.js"
+import { StorageSchema } from "./internal/storage.js"
+import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
+
+/**
+ * @since 0.1.0
+ */
+export {
+  CaptureError,
+  Finding,
+  FindingKind,
+  Mode,
+  Policy,
+  PolicyColumn,
+  PolicyKeyColumn,
+  PrintedFile,
+  Reason,
+  Step,
+  StepKind,
+  TableConfig,
+  TableStatus,
+  Truncate,
+  TypeId
+} from "./internal/captureModel.js"
+
+/**
+ * Options of `plan`.
+ *
+ * - `prune`: also end the capture of tables that are captured and not configured.
+ * - `markPartitions`: write the rows of a partition that joined a captured table as `baseline` changes, and those of one that
+ *   left it, and still exists, as `delete` changes. Otherwise nothing is recorded of them: attaching and detaching fire no trigger.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PlanOptions {
+  readonly prune?: boolean
+  readonly markPartitions?: boolean
+}
+
+/**
+ * Options of `apply`, on top of those of `plan`.
+ *
+ * - `allowLessRedaction`: accept that a column shows more than when the table was last captured.
+ * - `lockTimeout`: how long a transaction waits for a lock before it gives up and is tried again; 3 seconds unless given.
+ * - `retries`: how often it is tried again, after growing pauses; 5 unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ApplyOptions extends PlanOptions {
+  readonly allowLessRedaction?: boolean
+  readonly lockTimeout?: DurationInput
+  readonly retries?: number
+}
+
+/**
+ * Options of `remove`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type RemoveOptions = Pick<ApplyOptions, "lockTimeout" | "retries">
+
+/**
+ * How capturing a table can fail: the request or the table (`CaptureError`), the form of the request (`InvalidRequest`), or the
+ * database (`ThreadlineError`).
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type Failure = CaptureError | InvalidRequest | ThreadlineError
+
+/**
+ * Attaches tables to capture, keeps them as configured, and says where they are not.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Capture extends Context.Tag("threadline/Capture")<
+  Capture,
+  {
+    /**
+     * The steps from what is installed to what is configured, in order, with their SQL; none when nothing is to be done. Nothing
+     * is locked or changed. A table that is captured and merely not named is left alone, unless pruning is asked for.
+     */
+    readonly plan: (
+      tables: ReadonlyArray<TableConfig>,
+      options?: PlanOptions
+    ) => Effect.Effect<ReadonlyArray<Step>, Failure>
+    /**
+     * Does what `plan` says, and returns the steps that were done. Everything is checked before anything is changed; then each
+     * table has one short transaction of its own, so that no table waits for another's. Applying twice does nothing the second
+     * time; several may apply at once. Not to be called inside a transaction.
+     *
+     * Where a lock cannot be had (`LockNotAvailable`), tables before it are done and tables after it are not.
+     */
+    readonly apply: (
+      tables: ReadonlyArray<TableConfig>,
+      options?: ApplyOptions
+    ) => Effect.Effect<ReadonlyArray<Step>, Failure>
+    /**
+     * Ends the capture of the named tables, partitions included: triggers and functions are dropped, history and the policy row
+     * stay. The rights to read a table that `apply` gave to the owner of the schema stay as well. A table that is not captured is a
+     * `CaptureError` (`NotCaptured`), and then nothing is removed.
+     */
+    readonly remove: (
+      tables: ReadonlyArray<string>,
+      options?: RemoveOptions
+    ) => Effect.Effect<ReadonlyArray<Step>, Failure>
+    /**
+     * Every captured table with its deployed policy and what is wrong with it. With configuration given, every configured table
+     * too, compared with it.
+     */
+    readonly status: (
+      tables?: ReadonlyArray<TableConfig>
+    ) => Effect.Effect<ReadonlyArray<TableStatus>, InvalidRequest | CaptureError | ThreadlineError>
+    /**
+     * The SQL that captures the tables as they are in this database, one file each, for any migration tool. A file holds
+     * everything, whatever is installed already, and may be run again.
+     */
+    readonly print: (tables: ReadonlyArray<TableConfig>) => Effect.Effect<ReadonlyArray<PrintedFile>, Failure>
+  }
+>() {}
+
+const make = Effect.gen(function* () {
+  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+  const storage = yield* StorageSchema
+
+  return Capture.of({
+    plan: Effect.fn("threadline.Capture.plan")(function* (
+      tables: ReadonlyArray<TableConfig>,
+      options: PlanOptions = {}
+    ) {
+      const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
+      return units.flatMap(({ plan }) => plan.steps)
+    }),
+
+    apply: Effect.fn("threadline.Capture.apply")(function* (
+      tables: ReadonlyArray<TableConfig>,
+      options: ApplyOptions = {}
+    ) {
+      yield* refuseInside("applied")
+      const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
+      return yield* execute(sql, storage, units, catalog, options)
+    }),
+
+    remove: Effect.fn("threadline.Capture.remove")(function* (
+      tables: ReadonlyArray<string>,
+      options: RemoveOptions = {}
+    ) {
+      yield* refuseInside("removed")
+      const { catalog, units } = yield* planRemoval(sql, storage, tables)
+      return yield* execute(sql, storage, units, catalog, options)
+    }),
+
+    status: Effect.fn("threadline.Capture.status")(function* (tables?: ReadonlyArray<TableConfig>) {
+      const configured = tables === undefined ? undefined : yield* readConfigs(tables)
+      const catalog = yield* reading(sql, readCatalog(sql, storage, configured ?? [], true)).pipe(
+        Effect.mapError((error) => fromFailure<never>(error))
+      )
+      return statusOf(storage, catalog, configured)
+    }),
+
+    print: Effect.fn("threadline.Capture.print")(function* (tables: ReadonlyArray<TableConfig>) {
+      const wanted = yield* readConfigs(tables)
+      return yield* reading(
+        sql,
+        Effect.gen(function* () {
+          const catalog = yield* readCatalog(sql, storage, wanted, true)
+          const known = yield* knownNames(sql, catalog, wanted)
+          return yield* Effect.forEach(wanted, (each) =>
+            Effect.gen(function* () {
+              const resolved = yield* resolve(catalog, storage, each, known)
+              const { steps } = yield* planTable(storage, catalog, resolved, { force: true })
+              return printFile(
+                resolved,
+                steps.filter(({ kind }) => kind === "attach" || kind === "regenerate")
+              )
+            })
+          )
+        })
+      ).pipe(Effect.mapError((error) => fromFailure(error)))
+    })
+  })
+})
+
+/**
+ * Capture over the `SqlClient` in context. Building it asks the database nothing.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Capture, never, SqlClient.SqlClient> = Layer.effect(Capture, make)

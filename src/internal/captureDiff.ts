@@ -1,0 +1,263 @@
+/**
+ * What differs between a table as it should be captured and what is installed: plans and findings both come from here.
+ */
+import { createHash } from "node:crypto"
+import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./captureCatalog.js"
+import type { Policy } from "./captureModel.js"
+import { findDeployed, findTable, label, relationShape, sameName } from "./captureResolve.js"
+import { type ColumnShape, generate, type GeneratedSource, type TableShape } from "./captureSource.js"
+import { qualified } from "./sqlText.js"
+
+/** One trigger as generated: its statements in order, and what the catalog will say of it. */
+export interface Expected {
+  readonly name: string
+  readonly sql: ReadonlyArray<string>
+  /** `pg_trigger.tgtype`. */
+  readonly type: number
+  readonly always: boolean
+}
+
+/** The triggers of one relation, against those it should have. */
+export interface RelationState {
+  readonly relation: Relation
+  readonly expected: ReadonlyArray<Expected>
+  readonly missing: ReadonlyArray<Expected>
+  /** Call something else, or not in every case. */
+  readonly altered: ReadonlyArray<Expected>
+  /** Disabled, or enabled otherwise than they should be; also those that PostgreSQL cloned from the parent. */
+  readonly disabled: ReadonlyArray<TriggerRow>
+  /** Threadline's, but not to be here, or of another level or event than they should be: dropped before others are made. */
+  readonly surplus: ReadonlyArray<TriggerRow>
+  /** The host's, under a name that Threadline needs. */
+  readonly colliding: ReadonlyArray<string>
+}
+
+const bits: ReadonlyArray<readonly [RegExp, number]> = [
+  [/\bfor each row\b/, 1],
+  [/\bbefore\b/, 2],
+  [/\binsert\b/, 4],
+  [/\bdelete\b/, 8],
+  [/\bupdate\b/, 16],
+  [/\btruncate\b/, 32]
+]
+
+const triggerType = (sql: string): number => {
+  const words = sql.replaceAll(/"(?:[^"]|"")*"/g, "").toLowerCase()
+  return bits.reduce((type, [pattern, bit]) => (pattern.test(words) ? type | bit : type), 0)
+}
+
+const expectedTriggers = (
+  source: GeneratedSource,
+  relation: Relation,
+  serverVersion: number
+): ReadonlyArray<Expected> => {
+  const byName = new Map<string, Array<string>>()
+  for (const { name, sql } of source.triggers(relationShape(relation))) {
+    byName.set(name, [...(byName.get(name) ?? []), sql])
+  }
+  return (
+    [...byName]
+      .map(([name, sql]) => ({
+        name,
+        sql,
+        type: triggerType(sql[0] ?? ""),
+        always: sql.length > 1
+      }))
+      // Foreign tables have TRUNCATE triggers since PostgreSQL 16.
+      .filter(({ type }) => relation.kind !== "f" || serverVersion >= 160000 || (type & 32) === 0)
+  )
+}
+
+export const relationState = (
+  storage: string,
+  source: GeneratedSource,
+  relation: Relation,
+  shape: TableShape,
+  serverVersion: number
+): RelationState => {
+  const expected = expectedTriggers(source, relation, serverVersion)
+  const own = relation.triggers.filter(({ calls }) => calls !== null)
+  const wanted = (trigger: TriggerRow) =>
+    expected.find(({ name, type }) => trigger.name === name && trigger.type === type && !trigger.cloned)
+  const calls = ({ sql }: Expected, trigger: TriggerRow) =>
+    trigger.calls !== null && !trigger.conditional && (sql[0] ?? "").includes(`${qualified(storage, trigger.calls)}(`)
+  return {
+    relation,
+    expected,
+    missing: expected.filter((trigger) => !own.some((installed) => wanted(installed)?.name === trigger.name)),
+    altered: expected.filter((trigger) =>
+      own.some((installed) => wanted(installed)?.name === trigger.name && !calls(trigger, installed))
+    ),
+    disabled: own.filter((trigger) => {
+      const always = trigger.cloned ? shape.always : wanted(trigger)?.always
+      return always !== undefined && trigger.enabled !== (always ? "A" : "O")
+    }),
+    surplus: own.filter((trigger) => !trigger.cloned && wanted(trigger) === undefined),
+    colliding: relation.triggers
+      .filter(({ calls: ours, name }) => ours === null && expected.some((trigger) => trigger.name === name))
+      .map(({ name }) => name)
+  }
+}
+
+const bodyHash = (sql: string): string | undefined => {
+  const quote = /(\$[A-Za-z0-9_]*\$)\s*$/.exec(sql)?.[1]
+  if (quote === undefined) {
+    return undefined
+  }
+  const body = sql.slice(sql.indexOf(`as ${quote}`) + 3 + quote.length, sql.lastIndexOf(quote))
+  return createHash("sha256").update(body).digest("hex")
+}
+
+/** Generated functions that the schema lacks, and those that it has with another body. */
+export const functionState = (catalog: Catalog, source: GeneratedSource) => {
+  const installed = new Map(catalog.functions.map((row) => [row.name, row]))
+  const definitions = source.functions.filter(({ sql }) => /^create\b/.test(sql))
+  return {
+    missing: definitions.filter(({ name }) => !installed.has(name)).map(({ name }) => name),
+    altered: definitions
+      .filter(({ name, sql }) => installed.has(name) && installed.get(name)?.bodyHash !== bodyHash(sql))
+      .map(({ name }) => name)
+  }
+}
+
+export const functionNames = (source: GeneratedSource): ReadonlyArray<string> => [
+  ...new Set(source.functions.map(({ name }) => name))
+]
+
+/** The shape a deployed policy was generated from. */
+export const policyShape = (policy: Policy): TableShape => ({
+  schema: policy.tableSchema,
+  name: policy.tableName,
+  columns: policy.columns,
+  key: policy.key,
+  mode: policy.mode,
+  always: policy.always,
+  onTruncate: policy.truncate,
+  excluded: policy.exclude,
+  masked: policy.mask
+})
+
+export const policyName = (policy: Policy): Name => ({ schema: policy.tableSchema, name: policy.tableName })
+
+export const activePolicies = (catalog: Catalog): ReadonlyArray<Policy> =>
+  catalog.deployed.map(({ policy }) => policy).filter(({ removedAt }) => removedAt === null)
+
+/** The functions that a table of this name has: their names depend on nothing else. */
+export const tableFunctions = (storage: string, { name, schema }: Name): ReadonlyArray<string> =>
+  functionNames(
+    generate(storage, {
+      schema,
+      name,
+      columns: [],
+      key: [],
+      mode: "statement",
+      always: false,
+      onTruncate: "event",
+      excluded: [],
+      masked: []
+    })
+  )
+
+export const called = (table: Table): ReadonlySet<string> =>
+  new Set(table.relations.flatMap(({ triggers }) => triggers.flatMap(({ calls }) => (calls === null ? [] : [calls]))))
+
+/**
+ * Policies whose table is this one under an earlier name, or has become a partition of it: their functions are called
+ * here, and no table of their name is captured any more.
+ */
+export const supersededPolicies = (
+  catalog: Catalog,
+  storage: string,
+  name: Name,
+  table: Table
+): ReadonlyArray<Policy> => {
+  const here = called(table)
+  return activePolicies(catalog).filter((policy) => {
+    const other = policyName(policy)
+    if (sameName(other, name) || !tableFunctions(storage, other).some((each) => here.has(each))) {
+      return false
+    }
+    return (
+      findTable(catalog, other) === undefined ||
+      table.relations.some((relation) => relation.level > 0 && sameName(relation, other))
+    )
+  })
+}
+
+export interface ColumnChanges {
+  readonly added: ReadonlyArray<string>
+  readonly dropped: ReadonlyArray<string>
+  readonly renamed: ReadonlyArray<readonly [from: string, to: string]>
+  readonly retyped: ReadonlyArray<string>
+}
+
+/** What became of the columns since the policy was applied. Only the very same table tells a rename from a drop and an add. */
+export const columnChanges = (
+  policy: Policy,
+  columns: ReadonlyArray<ColumnShape>,
+  sameTable: boolean
+): ColumnChanges => {
+  const gone = policy.columns.filter((known) => !columns.some(({ name }) => name === known.name))
+  const fresh = columns.filter((column) => !policy.columns.some(({ name }) => name === column.name))
+  const renamed = sameTable
+    ? gone.flatMap((known): ReadonlyArray<readonly [string, string]> =>
+        fresh.filter(({ attnum }) => attnum === known.attnum).map((column) => [known.name, column.name])
+      )
+    : []
+  return {
+    added: fresh.map(({ name }) => name).filter((name) => !renamed.some(([, to]) => to === name)),
+    dropped: gone.map(({ name }) => name).filter((name) => !renamed.some(([from]) => from === name)),
+    renamed,
+    retyped: columns
+      .filter((column) =>
+        policy.columns.some(
+          (known) => known.name === column.name && (known.type !== column.type || known.virtual !== column.virtual)
+        )
+      )
+      .map(({ name }) => name)
+  }
+}
+
+const level = (
+  { excluded, masked }: { readonly excluded: ReadonlyArray<string>; readonly masked: ReadonlyArray<string> },
+  name: string
+): number => (excluded.includes(name) ? 2 : masked.includes(name) ? 1 : 0)
+
+/**
+ * Columns that would show more than they did when the table was last captured. A redacted column that is gone was dropped,
+ * or goes on under another name: where the catalog cannot tell which, any new column could be it.
+ */
+export const lessRedaction = (
+  catalog: Catalog,
+  storage: string,
+  shape: TableShape,
+  table: Table
+): ReadonlyArray<string> => {
+  const previous =
+    findDeployed(catalog, shape) ??
+    catalog.deployed.find(
+      ({ policy, relation }) =>
+        relation === table.oid && supersededPolicies(catalog, storage, shape, table).includes(policy)
+    )
+  return previous === undefined ? [] : looser(previous, shape, table)
+}
+
+const looser = ({ policy, relation }: Deployed, shape: TableShape, table: Table): ReadonlyArray<string> => {
+  const before = { excluded: policy.exclude, masked: policy.mask }
+  return [...policy.exclude, ...policy.mask].filter((name) => {
+    const was = level(before, name)
+    if (table.columns.some((column) => column.name === name)) {
+      return level(shape, name) < was
+    }
+    const attnum = policy.columns.find((known) => known.name === name)?.attnum
+    const suspects =
+      relation === table.oid
+        ? table.columns.filter((column) => column.attnum === attnum)
+        : table.columns.filter((column) => !policy.columns.some((known) => known.name === column.name))
+    return suspects.some((column) => level(shape, column.name) < was)
+  })
+}
+
+/** Partitions by the names the policy keeps. */
+export const partitionLabels = (table: Table): ReadonlyArray<string> =>
+  table.relations.filter(({ level: depth }) => depth > 0).map(label)

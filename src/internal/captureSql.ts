@@ -1,0 +1,108 @@
+/**
+ * The statements steps are made of. They name everything by name, never by OID, so that they can be printed, kept, and run
+ * elsewhere.
+ */
+import type { Name } from "./captureCatalog.js"
+import { generatorVersion, type TableShape } from "./captureSource.js"
+import { identifier, literal, qualified, textArray } from "./sqlText.js"
+
+const table = (name: Name): string => qualified(name.schema, name.name)
+
+/**
+ * Runs statements as the owner of Threadline's schema and gives the former role back, whatever it was: `reset role` would
+ * forget a role that the session had set. Everything is local to the transaction.
+ */
+export const asOwner = (owner: string, statements: ReadonlyArray<string>): ReadonlyArray<string> =>
+  statements.length === 0
+    ? []
+    : [
+        "select set_config('threadline.role', current_setting('role'), true)",
+        `select set_config('role', ${literal(owner)}, true)`,
+        ...statements,
+        "select set_config('role', current_setting('threadline.role'), true)"
+      ]
+
+export const grantSelect = (relations: ReadonlyArray<Name>, owner: string): string =>
+  `grant select on ${relations.map(table).join(", ")} to ${identifier(owner)}`
+
+export const grantUsage = (schemas: ReadonlyArray<string>, owner: string): string =>
+  `grant usage on schema ${schemas.map(identifier).join(", ")} to ${identifier(owner)}`
+
+export const dropTrigger = (relation: Name, trigger: string): string =>
+  `drop trigger if exists ${identifier(trigger)} on ${table(relation)}`
+
+export const enableTrigger = (relation: Name, foreign: boolean, trigger: string, always: boolean): string =>
+  `alter ${foreign ? "foreign " : ""}table ${table(relation)} enable ${always ? "always " : ""}trigger ${identifier(trigger)}`
+
+export const dropFunction = (storage: string, name: string): string =>
+  `drop function if exists ${qualified(storage, name)}()`
+
+const policies = (storage: string): string => qualified(storage, "capture_policies")
+
+const regclass = (name: Name): string => `${literal(table(name))}::regclass`
+
+const where = (name: Name): string => `where table_schema = ${literal(name.schema)}
+  and table_name = ${literal(name.name)}`
+
+const json = (value: unknown): string => `${literal(JSON.stringify(value))}::jsonb`
+
+/** Writes the whole policy of a table. */
+export const upsertPolicy = (
+  storage: string,
+  shape: TableShape,
+  options: {
+    readonly partitions: ReadonlyArray<string>
+    readonly acknowledgeCasts: boolean
+    readonly sourceHash: string
+  }
+): string => `insert into ${policies(storage)} (
+  table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
+  columns, partitions, acknowledged_casts, source_hash, generator
+) values (
+  ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
+  ${literal(shape.onTruncate)},
+  ${json(shape.key)},
+  ${textArray(shape.excluded)}, ${textArray(shape.masked)},
+  ${json(shape.columns)},
+  ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion}
+)
+on conflict (table_schema, table_name) do update
+set relation = excluded.relation,
+  mode = excluded.mode,
+  always = excluded.always,
+  on_truncate = excluded.on_truncate,
+  key_columns = excluded.key_columns,
+  excluded = excluded.excluded,
+  masked = excluded.masked,
+  columns = excluded.columns,
+  partitions = excluded.partitions,
+  acknowledged_casts = excluded.acknowledged_casts,
+  source_hash = excluded.source_hash,
+  generator = excluded.generator,
+  applied_at = clock_timestamp(),
+  applied_by = session_user,
+  removed_at = null`
+
+export const addPartition = (storage: string, root: Name, partition: string): string =>
+  `update ${policies(storage)}
+set partitions = array_append(partitions, ${literal(partition)})
+${where(root)}
+  and ${literal(partition)} <> all (partitions)`
+
+export const forgetPartition = (storage: string, root: Name, partition: string): string =>
+  `update ${policies(storage)}
+set partitions = array_remove(partitions, ${literal(partition)})
+${where(root)}`
+
+export const retirePolicy = (storage: string, name: Name): string =>
+  `update ${policies(storage)}
+set removed_at = clock_timestamp()
+${where(name)}
+  and removed_at is null`
+
+/**
+ * Marks every row that a relation holds: `baseline` where it joined a captured table, `delete` where it left one. The
+ * owner of Threadline's schema must be able to read the relation.
+ */
+export const markRows = (storage: string, relation: Name, root: Name, op: "baseline" | "delete"): string =>
+  `select ${qualified(storage, "mark_rows")}(${regclass(relation)}, ${literal(root.schema)}, ${literal(root.name)}, ${literal(op)})`
