@@ -311,7 +311,7 @@ ${tail}`
   return `    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
     select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
-      ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", `redact(r.image, ${policy})`)}
+      ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", () => `redact(r.image, ${policy})`)}
     from (select ${image("x")} as image from threadline_${op === "insert" ? "new" : "old"} x) r
     cross join lateral image_key(r.image, ${policy} -> 'key', tg_relid) k;
 ${tail}`
@@ -491,6 +491,16 @@ begin
 end
 $threadline$`
 
+/** A column may be named like the quotes around the body, which would end it there. */
+const requoted = (sql: string): string => {
+  const quote = "$threadline$"
+  const from = sql.indexOf(`as ${quote}\n`) + 3 + quote.length
+  const body = sql.slice(from, -quote.length)
+  let other = quote
+  for (let n = 1; body.includes(other); n++) other = `$threadline${n}$`
+  return `${sql.slice(0, from - quote.length)}${other}${body}${other}`
+}
+
 /** Names of triggers; the digit sorts before the names of the host's own triggers. */
 export const triggerNames = {
   insert: "0_threadline_insert",
@@ -510,8 +520,8 @@ export const generate = (storageSchema: string, shape: TableShape): GeneratedSou
   const build = shape.mode === "row" ? rowFunction : statementFunction
   const ops: ReadonlyArray<Op> = ["insert", "update", "delete"]
   const sources = [
-    ...ops.map((op) => ({ name: functionName(op), sql: build(parts, op, functionName(op)) })),
-    { name: functionName("truncate"), sql: truncateFunction(parts, functionName("truncate")) }
+    ...ops.map((op) => ({ name: functionName(op), sql: requoted(build(parts, op, functionName(op))) })),
+    { name: functionName("truncate"), sql: requoted(truncateFunction(parts, functionName("truncate"))) }
   ]
   const functions = sources.flatMap(({ name, sql }) => [
     { name, sql },
