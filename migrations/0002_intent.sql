@@ -73,8 +73,9 @@ begin
 end
 $$;
 
--- The well-formed part of an actor document, or null where type or id are not usable.
-create function check_actor(doc jsonb) returns jsonb
+-- The well-formed part of an actor document, or null where type or id are not usable. Impersonators nest up
+-- to eight deep, as in the library: a chain without end must not exhaust the stack of somebody's write.
+create function check_actor(doc jsonb, depth int default 0) returns jsonb
 language plpgsql immutable
 set search_path from current
 as $$
@@ -104,8 +105,8 @@ begin
   if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
     clean := clean || jsonb_build_object('label', doc -> 'label');
   end if;
-  if doc ? 'impersonator' then
-    impersonator := check_actor(doc -> 'impersonator');
+  if doc ? 'impersonator' and depth < 8 then
+    impersonator := check_actor(doc -> 'impersonator', depth + 1);
     if impersonator is not null then
       clean := clean || jsonb_build_object('impersonator', impersonator);
     end if;
@@ -175,18 +176,18 @@ begin
     begin
       if octet_length(raw) <= 270 and starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
         doc := substr(raw, 19)::jsonb;
-        if not (
+        if (
           doc - '{actor,correlationId,requestId,jobId,traceId,source,meta}'::text[] = '{}'
-          and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@.type() != "string" || @ == "")'
+          and not (doc - '{actor,meta}'::text[]) @? 'strict $.* ? (@.type() != "string" || @ == "")'
           and (not doc ? 'meta' or jsonb_typeof(doc -> 'meta') = 'object')
           and (
             not doc ? 'actor'
             or doc #>> '{actor,type}' = any ('{user,admin,service_account,job,system}')
             and doc -> 'actor' ? 'id'
             and (doc -> 'actor') - '{type,id,label}'::text[] = '{}'
-            and not doc @? '$.actor.* ? (@.type() != "string" || @ == "")'
+            and not doc @? 'strict $.actor.* ? (@.type() != "string" || @ == "")'
           )
-        ) then
+        ) is not true then
           doc := null;
         end if;
       end if;
@@ -433,7 +434,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, int), current_epoch(), link_actions(bigint),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "4fb842a1b5c2723945ea515e140cf225104653f9830a8274225aa2a84ad903da",
+    checksum: "746bd58430c7d7a438e9b64ed923fcc8a8d31d124aa3f878ffa3a0bc3be4b2f2",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -22,8 +22,10 @@ create table installs (
 comment on table installs is
   'Clusters this database has lived in. A restore or clone opens a new epoch, because transaction ids start over there.';
 
+create sequence audit_transactions_id_seq;
+
 create table audit_transactions (
-  id bigint generated always as identity primary key,
+  id bigint primary key default nextval('audit_transactions_id_seq'),
   xid xid8 not null,
   epoch int not null,
   occurred_at timestamptz not null,
@@ -44,6 +46,8 @@ create table audit_transactions (
   client_addr inet,
   backend_pid int not null
 );
+
+alter sequence audit_transactions_id_seq owned by audit_transactions.id;
 
 comment on table audit_transactions is
   'One row per database transaction and context that captured something. Unattributed: actor_type is null.';
@@ -228,7 +232,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "33a5a105f80baeae78b36c5d261867af836b64b80514e849bf043c8c07949f28",
+    checksum: "c0c1c0afd289c8eaed5927116e406d5b0becfef24968dccdf1cc0f5b41992826",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -304,8 +308,9 @@ begin
 end
 $$;
 
--- The well-formed part of an actor document, or null where type or id are not usable.
-create function check_actor(doc jsonb) returns jsonb
+-- The well-formed part of an actor document, or null where type or id are not usable. Impersonators nest up
+-- to eight deep, as in the library: a chain without end must not exhaust the stack of somebody's write.
+create function check_actor(doc jsonb, depth int default 0) returns jsonb
 language plpgsql immutable
 set search_path from current
 as $$
@@ -335,8 +340,8 @@ begin
   if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
     clean := clean || jsonb_build_object('label', doc -> 'label');
   end if;
-  if doc ? 'impersonator' then
-    impersonator := check_actor(doc -> 'impersonator');
+  if doc ? 'impersonator' and depth < 8 then
+    impersonator := check_actor(doc -> 'impersonator', depth + 1);
     if impersonator is not null then
       clean := clean || jsonb_build_object('impersonator', impersonator);
     end if;
@@ -406,18 +411,18 @@ begin
     begin
       if octet_length(raw) <= 270 and starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
         doc := substr(raw, 19)::jsonb;
-        if not (
+        if (
           doc - '{actor,correlationId,requestId,jobId,traceId,source,meta}'::text[] = '{}'
-          and not (doc - '{actor,meta}'::text[]) @? '$.* ? (@.type() != "string" || @ == "")'
+          and not (doc - '{actor,meta}'::text[]) @? 'strict $.* ? (@.type() != "string" || @ == "")'
           and (not doc ? 'meta' or jsonb_typeof(doc -> 'meta') = 'object')
           and (
             not doc ? 'actor'
             or doc #>> '{actor,type}' = any ('{user,admin,service_account,job,system}')
             and doc -> 'actor' ? 'id'
             and (doc -> 'actor') - '{type,id,label}'::text[] = '{}'
-            and not doc @? '$.actor.* ? (@.type() != "string" || @ == "")'
+            and not doc @? 'strict $.actor.* ? (@.type() != "string" || @ == "")'
           )
-        ) then
+        ) is not true then
           doc := null;
         end if;
       end if;
@@ -428,22 +433,21 @@ begin
       select c.doc, c.error into doc, wrong from read_context(raw) c;
     end if;
   end if;
+  opened := nextval('audit_transactions_id_seq');
   insert into audit_transactions (
-    xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
     source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
   ) values (
-    pg_current_xact_id(),
+    opened, pg_current_xact_id(),
     coalesce(
-      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time()
-       order by epoch desc limit 1),
+      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time() limit 1),
       current_epoch()
     ),
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
-  )
-  returning id into opened;
+  );
   raw := set_config('threadline.transaction', opened::text, true);
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
@@ -665,7 +669,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, int), current_epoch(), link_actions(bigint),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;
