@@ -1,0 +1,316 @@
+/**
+ * JSON without loss: what jsonb holds, as JavaScript values, and back to the very same numbers.
+ *
+ * PostgreSQL nests jsonb deeper than a recursive parser can follow, so nothing here recurses.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+
+/**
+ * A JSON value with exact numbers. An integer that a `number` holds exactly is a `number`, a larger one a `bigint`. A number
+ * written with a decimal point or an exponent is a `BigDecimal` with the scale it was written with: `1.10` stays `1.10`.
+ */
+export type JsonValue = null | boolean | number | bigint | BigDecimal.BigDecimal | string | JsonArray | JsonObject
+
+export type JsonArray = ReadonlyArray<JsonValue>
+
+export interface JsonObject {
+  readonly [key: string]: JsonValue
+}
+
+/** Only with one of these in it can a text hold a number that `JSON.parse` changes. */
+const inexact = /[0-9]{16}|[0-9][.eE]|-0/
+
+/** Scales up to here are written out, as `numeric` does; larger ones only come from an exponent. */
+const maxWrittenScale = 16_383
+
+const parseNumber = (text: string): JsonValue => {
+  const exponent = text.search(/[eE]/)
+  const plain = exponent === -1 ? text : text.slice(0, exponent)
+  const point = plain.indexOf(".")
+  if (exponent === -1 && point === -1) {
+    const value = Number(text)
+    return Number.isSafeInteger(value) ? value : BigInt(text)
+  }
+  const digits = point === -1 ? plain : plain.slice(0, point) + plain.slice(point + 1)
+  const power = exponent === -1 ? 0 : Number(text.slice(exponent + 1))
+  if (!Number.isSafeInteger(power)) {
+    throw new SyntaxError("an exponent beyond 2^53")
+  }
+  return BigDecimal.make(BigInt(digits), (point === -1 ? 0 : plain.length - point - 1) - power)
+}
+
+const formatDecimal = ({ scale, value }: BigDecimal.BigDecimal): string => {
+  if (scale < 0 || scale > maxWrittenScale) {
+    return `${value}e${-scale}`
+  }
+  if (scale === 0) {
+    // Without an exponent it would be read as an integer.
+    return `${value}e0`
+  }
+  const negative = value < 0n
+  const digits = `${negative ? -value : value}`.padStart(scale + 1, "0")
+  return `${negative ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`
+}
+
+type Open =
+  { readonly array: Array<JsonValue> } | { readonly object: Record<string, JsonValue>; key: string | undefined }
+
+/** Reads a text that `JSON.parse` has accepted. */
+const scan = (text: string): JsonValue => {
+  const open: Array<Open> = []
+  let at = 0
+
+  const string = (): string => {
+    const start = at++
+    let plain = true
+    for (let unit = text.charCodeAt(at); unit !== 0x22; unit = text.charCodeAt(at)) {
+      if (unit === 0x5c) {
+        plain = false
+        at++
+      }
+      at++
+    }
+    at++
+    return plain ? text.slice(start + 1, at - 1) : (JSON.parse(text.slice(start, at)) as string)
+  }
+
+  for (;;) {
+    const unit = text.charCodeAt(at)
+    let value: JsonValue
+    switch (unit) {
+      case 0x20:
+      case 0x09:
+      case 0x0a:
+      case 0x0d:
+      case 0x2c:
+      case 0x3a:
+        at++
+        continue
+      case 0x5b:
+        open.push({ array: [] })
+        at++
+        continue
+      case 0x7b:
+        open.push({ object: {}, key: undefined })
+        at++
+        continue
+      case 0x5d:
+      case 0x7d: {
+        const closed = open.pop() as Open
+        value = "array" in closed ? closed.array : closed.object
+        at++
+        break
+      }
+      case 0x22: {
+        value = string()
+        const around = open.at(-1)
+        if (around !== undefined && "object" in around && around.key === undefined) {
+          around.key = value
+          continue
+        }
+        break
+      }
+      case 0x74:
+        value = true
+        at += 4
+        break
+      case 0x66:
+        value = false
+        at += 5
+        break
+      case 0x6e:
+        value = null
+        at += 4
+        break
+      default: {
+        const start = at
+        while (/[-+.0-9eE]/.test(text.charAt(at))) {
+          at++
+        }
+        value = parseNumber(text.slice(start, at))
+      }
+    }
+    const around = open.at(-1)
+    if (around === undefined) {
+      return value
+    }
+    if ("array" in around) {
+      around.array.push(value)
+    } else {
+      setOwn(around.object, around.key as string, value)
+      around.key = undefined
+    }
+  }
+}
+
+/** Assigning to `__proto__` would set the prototype and lose the value. */
+const setOwn = (object: Record<string, JsonValue>, key: string, value: JsonValue): void => {
+  if (key === "__proto__") {
+    Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
+  } else {
+    object[key] = value
+  }
+}
+
+/** Parses JSON; throws a `SyntaxError` where the text is none. */
+export const unsafeParse = (text: string): JsonValue => {
+  const value = JSON.parse(text) as JsonValue
+  return inexact.test(text) ? scan(text) : value
+}
+
+/** Parses JSON; undefined where the text is none. */
+export const parse = (text: string): JsonValue | undefined => {
+  try {
+    return unsafeParse(text)
+  } catch {
+    return undefined
+  }
+}
+
+const scalar = (value: null | boolean | number | bigint | string): string => {
+  switch (typeof value) {
+    case "bigint":
+      return value.toString()
+    case "number":
+      return Object.is(value, -0) ? "-0" : JSON.stringify(value)
+    default:
+      return JSON.stringify(value)
+  }
+}
+
+interface Pending {
+  readonly entries: ReadonlyArray<readonly [key: string | undefined, value: JsonValue]>
+  readonly close: string
+  next: number
+}
+
+/** Writes a value as JSON without spaces. What `parse` gave for a text of jsonb is written with the same numbers. */
+export const stringify = (value: JsonValue): string => {
+  const pending: Array<Pending> = []
+  let text = ""
+
+  const write = (one: JsonValue): void => {
+    if (one === null || typeof one !== "object") {
+      text += scalar(one)
+    } else if (BigDecimal.isBigDecimal(one)) {
+      text += formatDecimal(one)
+    } else if (isArray(one)) {
+      text += "["
+      pending.push({ entries: one.map((element) => [undefined, element] as const), close: "]", next: 0 })
+    } else {
+      text += "{"
+      pending.push({ entries: Object.entries(one), close: "}", next: 0 })
+    }
+  }
+
+  write(value)
+  for (let current = pending.at(-1); current !== undefined; current = pending.at(-1)) {
+    const entry = current.entries[current.next]
+    if (entry === undefined) {
+      text += current.close
+      pending.pop()
+      continue
+    }
+    if (current.next++ > 0) {
+      text += ","
+    }
+    const [key, element] = entry
+    if (key !== undefined) {
+      text += `${JSON.stringify(key)}:`
+    }
+    write(element)
+  }
+  return text
+}
+
+const isArray = (value: JsonArray | JsonObject): value is JsonArray => Array.isArray(value)
+
+export const isObject = (value: JsonValue | undefined): value is JsonObject =>
+  value !== null && typeof value === "object" && !Array.isArray(value) && !BigDecimal.isBigDecimal(value)
+
+/** Whether two values are the same JSON; `1.0` and `1.00` are not. */
+export const same = (a: JsonValue, b: JsonValue): boolean => a === b || canonical(a) === canonical(b)
+
+/** The text of a value with the members of every object in one order. */
+export const canonical = (value: JsonValue): string => stringify(sorted(value))
+
+const sorted = (value: JsonValue): JsonValue => {
+  if (value === null || typeof value !== "object" || BigDecimal.isBigDecimal(value)) {
+    return value
+  }
+  const root: Array<JsonValue> = []
+  const work: Array<() => void> = []
+  const copy = (one: JsonValue, put: (copied: JsonValue) => void): void => {
+    if (one === null || typeof one !== "object" || BigDecimal.isBigDecimal(one)) {
+      put(one)
+    } else if (isArray(one)) {
+      const array: Array<JsonValue> = []
+      put(array)
+      work.push(() => one.forEach((element, index) => copy(element, (copied) => void (array[index] = copied))))
+    } else {
+      const object: Record<string, JsonValue> = {}
+      put(object)
+      work.push(() => {
+        for (const key of Object.keys(one).sort()) {
+          setOwn(object, key, null)
+          copy(one[key] as JsonValue, (copied) => setOwn(object, key, copied))
+        }
+      })
+    }
+  }
+  copy(value, (copied) => root.push(copied))
+  for (let step = work.pop(); step !== undefined; step = work.pop()) {
+    step()
+  }
+  return root[0] as JsonValue
+}
+
+const isScalar = (value: unknown): boolean =>
+  value === null ||
+  typeof value === "boolean" ||
+  typeof value === "bigint" ||
+  typeof value === "string" ||
+  (typeof value === "number" && Number.isFinite(value)) ||
+  BigDecimal.isBigDecimal(value)
+
+/** Whether a value is JSON all the way down. */
+export const isJsonValue = (value: unknown): value is JsonValue => {
+  const work: Array<unknown> = [value]
+  while (work.length > 0) {
+    const one = work.pop()
+    if (isScalar(one)) {
+      continue
+    }
+    if (typeof one !== "object" || one === null) {
+      return false
+    }
+    for (const element of Array.isArray(one) ? (one as ReadonlyArray<unknown>) : Object.values(one)) {
+      work.push(element)
+    }
+  }
+  return true
+}
+
+export const JsonValueSchema: Schema.Schema<JsonValue> = Schema.declare(isJsonValue, { identifier: "JsonValue" })
+
+export const JsonObjectSchema: Schema.Schema<JsonObject> = Schema.declare(
+  (value: unknown): value is JsonObject => isJsonValue(value) && isObject(value),
+  { identifier: "JsonObject" }
+)
+
+const fromText = <A extends JsonValue>(schema: Schema.Schema<A>): Schema.Schema<A, string> =>
+  Schema.transformOrFail(Schema.String, schema, {
+    strict: false,
+    decode: (text, _, ast) =>
+      Either.fromNullable(parse(text), () => new ParseResult.Type(ast, undefined, "Expected JSON")),
+    encode: (value) => ParseResult.succeed(stringify(value))
+  })
+
+/** JSON of any kind out of a column read as text. */
+export const JsonFromText: Schema.Schema<JsonValue, string> = fromText(JsonValueSchema)
+
+/** A JSON object out of a column read as text. */
+export const JsonObjectFromText: Schema.Schema<JsonObject, string> = fromText(JsonObjectSchema)

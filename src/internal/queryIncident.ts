@@ -1,0 +1,148 @@
+/**
+ * The incident bundle: one transaction with everything that belongs to it.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Pages from "../Page.js"
+import { type InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import * as cursors from "./cursor.js"
+import { stringify } from "./json.js"
+import { type Action, ActionRow, actionOfRow, actionRowColumns, recordedActionToValue } from "./queryAction.js"
+import type { ActionReference, AuditTransaction } from "./queryChange.js"
+import {
+  actionColumns,
+  actionOf,
+  actionToValue,
+  changeColumns,
+  changeOf,
+  ChangeRow,
+  timelinePosition,
+  transactionColumns,
+  transactionOf,
+  TransactionRow,
+  transactionToValue
+} from "./queryChange.js"
+import { type ChangeDiff, changeDiff, diffToJson } from "./queryDiff.js"
+import { pageOf } from "./queryPage.js"
+import { canonicalRequest, Id, Order, paging, request } from "./queryRequest.js"
+import { all, rows, type Storage } from "./queryStorage.js"
+
+/** Another part of the same database transaction, under a context of its own. */
+export interface Sibling {
+  readonly transaction: AuditTransaction
+  /** Its first action. */
+  readonly action: ActionReference | null
+}
+
+export interface Incident {
+  readonly transaction: AuditTransaction
+  /** In the order they were recorded; at most 100, `hasMoreActions` tells whether there are others. */
+  readonly actions: ReadonlyArray<Action>
+  readonly hasMoreActions: boolean
+  /** What else the database transaction captured, in its order; at most 100, `hasMoreSiblings` tells of others. */
+  readonly siblings: ReadonlyArray<Sibling>
+  readonly hasMoreSiblings: boolean
+  readonly changes: Pages.Page<ChangeDiff>
+}
+
+const bound = 100
+
+export const IncidentOptions = Schema.Struct({
+  /** Of the changes: oldest first, as they happened, unless given. */
+  order: Schema.optionalWith(Order, { default: () => "oldest" as const }),
+  ...paging
+})
+
+export type IncidentOptions = typeof IncidentOptions.Encoded
+
+const IncidentRequest = Schema.Struct({ transactionId: Id, ...IncidentOptions.fields })
+
+/** The transaction itself first, then its siblings. xids repeat after a restore: the epoch tells them apart. */
+const partsStatement = ({ name, sql }: Storage, id: string) => sql`
+  select ${transactionColumns(sql)}, ${actionColumns(sql)}
+  from ${name("audit_transactions")} o
+  join ${name("audit_transactions")} t on t.xid = o.xid and t.epoch = o.epoch
+  left join ${name("audit_actions")} a on a.id = t.action_id
+  where o.id = ${id}::bigint
+  order by t.id <> o.id, t.id
+  limit ${bound + 2}`
+
+const actionsStatement = ({ name, sql }: Storage, id: string) => sql`
+  select ${actionRowColumns(sql)}
+  from ${name("audit_actions")} a
+  where a.transaction_id = ${id}::bigint
+  order by a.id
+  limit ${bound + 1}`
+
+const changesStatement = (
+  { name, sql }: Storage,
+  transaction: AuditTransaction,
+  { limit, order }: typeof IncidentRequest.Type,
+  after: cursors.Position | undefined
+) => {
+  const direction = sql.literal(order === "newest" ? "desc" : "asc")
+  const beyond = sql.literal(order === "newest" ? "<" : ">")
+  return sql`
+  select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
+  from (
+    select c.*
+    from ${name("audit_changes")} c
+    where ${all([
+      sql`c.transaction_id = ${transaction.id}::bigint`,
+      // Nothing is captured before its transaction began; a day allows for a clock that was set back.
+      sql`c.captured_at >= ${transaction.occurredAt}::timestamptz - interval '1 day'`,
+      after === undefined ? undefined : sql`c.id ${beyond} ${after.id.toString()}::bigint`
+    ])}
+    order by c.transaction_id ${direction}, c.id ${direction}
+    limit ${limit + 1}
+  ) c
+  join ${name("audit_transactions")} t on t.id = c.transaction_id
+  left join ${name("audit_actions")} a on a.id = t.action_id
+  order by c.id ${direction}`
+}
+
+export const incident = Effect.fnUntraced(function* (
+  storage: Storage,
+  transactionId: string,
+  options: IncidentOptions
+): Effect.fn.Return<Incident, InvalidRequest | NotFound | ThreadlineError> {
+  const asked = yield* request(IncidentRequest)({ ...options, transactionId })
+  const query: cursors.Query = { kind: "incident", order: "ids", text: canonicalRequest(asked) }
+  const after = asked.cursor === undefined ? undefined : yield* cursors.decode(query, asked.cursor)
+  const [own, ...siblings] = yield* rows(TransactionRow, partsStatement(storage, asked.transactionId))
+  if (own === undefined) {
+    return yield* new NotFound({ subject: "transaction", id: asked.transactionId })
+  }
+  const transaction = transactionOf(own)
+  const actions = yield* rows(ActionRow, actionsStatement(storage, asked.transactionId))
+  const changes = yield* rows(ChangeRow, changesStatement(storage, transaction, asked, after))
+  return {
+    transaction,
+    actions: actions.slice(0, bound).map(actionOfRow),
+    hasMoreActions: actions.length > bound,
+    siblings: siblings.slice(0, bound).map((row) => ({ transaction: transactionOf(row), action: actionOf(row) })),
+    hasMoreSiblings: siblings.length > bound,
+    changes: Pages.map(pageOf(changes.map(changeOf), asked.limit, query, timelinePosition), changeDiff)
+  }
+})
+
+export const incidentToJson = ({
+  actions,
+  changes,
+  hasMoreActions,
+  hasMoreSiblings,
+  siblings,
+  transaction
+}: Incident): string => {
+  const parts = stringify({
+    transaction: transactionToValue(transaction),
+    actions: actions.map(recordedActionToValue),
+    hasMoreActions,
+    siblings: siblings.map((sibling) => ({
+      transaction: transactionToValue(sibling.transaction),
+      action: sibling.action === null ? null : actionToValue(sibling.action)
+    })),
+    hasMoreSiblings
+  })
+  return `${parts.slice(0, -1)},"changes":${Pages.toJson(changes, diffToJson)}}`
+}

@@ -1,0 +1,107 @@
+/**
+ * Instants in microseconds, as PostgreSQL keeps them and `Date` does not.
+ */
+import * as DateTime from "effect/DateTime"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+
+const form =
+  /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,6})0*)?)?(?:([Zz])|([+-])(\d{2})(?::?(\d{2}))?))?$/
+
+/** Microseconds since 1970 of an instant in text, or undefined. */
+export const parseMicros = (text: string): bigint | undefined => {
+  const match = form.exec(text)
+  if (match === null) {
+    return undefined
+  }
+  const [year, month, date, hour, minute, second] = match.slice(1, 7).map((digits) => Number(digits ?? 0)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number
+  ]
+  const offsetHours = Number(match[10] ?? 0)
+  const offsetMinutes = Number(match[11] ?? 0)
+  const midnight = new Date(0)
+  midnight.setUTCFullYear(year, month - 1, date)
+  if (
+    year === 0 ||
+    midnight.getUTCFullYear() !== year ||
+    midnight.getUTCMonth() !== month - 1 ||
+    midnight.getUTCDate() !== date ||
+    hour > 23 ||
+    minute > 59 ||
+    second > 59 ||
+    offsetHours > 15 ||
+    offsetMinutes > 59
+  ) {
+    return undefined
+  }
+  const seconds = hour * 3600 + minute * 60 + second
+  const offset = (match[9] === "-" ? -1 : 1) * (offsetHours * 3600 + offsetMinutes * 60)
+  const micros =
+    BigInt(midnight.getTime()) * 1000n + BigInt(seconds - offset) * 1_000_000n + BigInt((match[7] ?? "").padEnd(6, "0"))
+  return inRange(micros) ? micros : undefined
+}
+
+// The years 1 to 9999, which four digits can write.
+const first = -62_135_596_800_000_000n
+const last = 253_402_300_799_999_999n
+
+export const inRange = (micros: bigint): boolean => micros >= first && micros <= last
+
+/** The one text of an instant: `2026-11-22T10:00:00.000000Z`. Texts sort as their instants do. */
+export const formatMicros = (micros: bigint): string => {
+  const rest = ((micros % 1000n) + 1000n) % 1000n
+  const millis = Number((micros - rest) / 1000n)
+  return `${new Date(millis).toISOString().slice(0, -1)}${rest.toString().padStart(3, "0")}Z`
+}
+
+const fromMillis = (millis: number): bigint | undefined => {
+  const micros = Number.isFinite(millis) ? BigInt(Math.round(millis * 1000)) : undefined
+  return micros !== undefined && inRange(micros) ? micros : undefined
+}
+
+/** What callers may give where an instant is wanted. */
+export type InstantInput = string | Date | DateTime.DateTime
+
+const microsOf = (input: InstantInput): bigint | undefined =>
+  typeof input === "string"
+    ? parseMicros(input)
+    : fromMillis(DateTime.isDateTime(input) ? DateTime.toEpochMillis(input) : input.getTime())
+
+const rule = "must be an instant such as 2026-11-22T10:00:00.123456Z, with a zone and at most microseconds"
+
+/**
+ * An instant in the one text it has in UTC with microseconds. Read from ISO 8601 (or PostgreSQL's own form) with a zone, from
+ * a date alone, which is its midnight in UTC, from a `Date`, or from a `DateTime`.
+ */
+export const Instant: Schema.Schema<string, InstantInput> = Schema.transformOrFail(
+  Schema.Union(
+    Schema.String,
+    Schema.declare((u: unknown): u is Date => u instanceof Date, { identifier: "Date" }),
+    Schema.declare(DateTime.isDateTime, { identifier: "DateTime" })
+  ),
+  Schema.String,
+  {
+    strict: true,
+    decode: (input, _, ast) =>
+      Either.map(
+        Either.fromNullable(microsOf(input), () => new ParseResult.Type(ast, undefined, rule)),
+        formatMicros
+      ),
+    encode: (text) => ParseResult.succeed(text)
+  }
+).annotations({ identifier: "Instant", message: () => rule })
+
+/** The instant in its one text, or undefined where it is none. */
+export const instant = (input: unknown): string | undefined => {
+  const usable = typeof input === "string" || input instanceof Date || DateTime.isDateTime(input)
+  const micros = usable ? microsOf(input) : undefined
+  return micros === undefined ? undefined : formatMicros(micros)
+}
+
+export const instantRule = rule

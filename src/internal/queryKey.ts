@@ -1,0 +1,133 @@
+/**
+ * Rows as people name them: a table, and a key as a text, an array in key order, or an object.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Fragment } from "@effect/sql/Statement"
+import * as BigDecimal from "effect/BigDecimal"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { fromSqlError, InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import { isObject, parse, stringify } from "./json.js"
+import type { Storage } from "./queryStorage.js"
+import { sqlState } from "./sqlState.js"
+import { format, parse as parseTableName, type TableName } from "./tableName.js"
+import { isStorable } from "./text.js"
+
+/** One column of a key. Numbers are exact: a `number` that is no safe integer must be written as text or `bigint`. */
+export type KeyPart = string | number | bigint | boolean | BigDecimal.BigDecimal
+
+/** A key of one column as its value; of several as an array in key order, or an object by column name. */
+export type KeyInput = KeyPart | ReadonlyArray<KeyPart> | { readonly [column: string]: KeyPart }
+
+/** A key with every part as text. */
+export type Key = string | ReadonlyArray<string> | { readonly [column: string]: string }
+
+const rule = "must be the key of a row: a value of one column, an array in key order, or an object by column name"
+
+const partText = (part: unknown): string | undefined => {
+  switch (typeof part) {
+    case "string":
+      return isStorable(part) ? part : undefined
+    case "bigint":
+    case "boolean":
+      return String(part)
+    case "number":
+      return Number.isFinite(part) && (Number.isSafeInteger(part) || !Number.isInteger(part)) ? String(part) : undefined
+    default:
+      return BigDecimal.isBigDecimal(part) ? stringify(part) : undefined
+  }
+}
+
+export const normalizeKey = (input: unknown): Key | undefined => {
+  const one = partText(input)
+  if (one !== undefined || typeof input !== "object" || input === null) {
+    return one
+  }
+  if (Array.isArray(input)) {
+    const parts = input.map(partText)
+    return parts.length > 0 && parts.every((part) => part !== undefined) ? parts : undefined
+  }
+  const parts = Object.entries(input).map(([column, part]) => [column, partText(part)] as const)
+  return parts.length > 0 && parts.every(([column, part]) => isStorable(column) && part !== undefined)
+    ? (Object.fromEntries(parts) as { readonly [column: string]: string })
+    : undefined
+}
+
+export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
+  Schema.declare((u: unknown): u is KeyInput => normalizeKey(u) !== undefined, { identifier: "Key" }),
+  Schema.declare((u: unknown): u is Key => normalizeKey(u) !== undefined, { identifier: "KeyOfTexts" }),
+  {
+    strict: true,
+    decode: (input, _, ast) =>
+      Either.fromNullable(normalizeKey(input), () => new ParseResult.Type(ast, undefined, rule)),
+    encode: (key) => ParseResult.succeed(key)
+  }
+).annotations({ message: () => rule })
+
+/** The name of a table in the one text that it has. */
+export const TableSchema: Schema.Schema<string> = Schema.transformOrFail(
+  Schema.String.annotations({ message: () => "must be a text" }),
+  Schema.String,
+  {
+    strict: true,
+    decode: (text, _, ast) =>
+      Either.mapBoth(parseTableName(text), {
+        onLeft: (error) => new ParseResult.Type(ast, undefined, error.rule),
+        onRight: format
+      }),
+    encode: (text) => ParseResult.succeed(text)
+  }
+).annotations({
+  message: (issue) => (issue.actual === undefined ? "must be a text" : tableRule(issue.actual))
+})
+
+const tableRule = (actual: unknown): string =>
+  typeof actual !== "string"
+    ? "must be a text"
+    : Either.match(parseTableName(actual), { onLeft: (error) => error.rule, onRight: () => "must be a table name" })
+
+/** The parts of a name that `TableSchema` has decoded. */
+export const tableOf = (text: string): TableName => Either.getOrThrow(parseTableName(text))
+
+/** The canonical `row_key` of a key, computed once in a statement and by the database, as its triggers do. */
+export const rowKey = ({ name, sql }: Storage, table: TableName, key: Key): Fragment => {
+  const given = sql`${stringify(key)}::jsonb`
+  const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
+  if (composite === undefined) {
+    return sql`(select ${name("row_key")}(${table.schema}, ${table.name}, ${given}))`
+  }
+  // The text may be the value of one column, or a composite key written as JSON: the table knows.
+  return sql`(
+    select ${name("row_key")}(${table.schema}, ${table.name}, case
+      when exists (
+        select from ${name("capture_policies")} p
+        where p.table_schema = ${table.schema}
+          and p.table_name = ${table.name}
+          and p.key_columns -> 1 is not null
+      ) then ${stringify(composite)}::jsonb
+      else ${given}
+    end)
+  )`
+}
+
+const structure = (text: string): unknown => {
+  const value = parse(text)
+  return Array.isArray(value) || isObject(value) ? value : undefined
+}
+
+/** What a failed statement that computes a row key means: the table, or the key, or the database. */
+export const onKeyError =
+  (table: TableName) =>
+  (error: SqlError): InvalidRequest | NotFound | ThreadlineError => {
+    const state = sqlState(error)
+    const known = fromSqlError(error)
+    if (state === "TL002") {
+      return new NotFound({ subject: "table", id: format(table) })
+    }
+    // A domain over the key's type may refuse the value as well.
+    if (state === "TL003" || state === "23514" || state?.startsWith("22") === true) {
+      return new InvalidRequest({ field: "key", rule: known.detail.replace(/^.*?: (threadline: )?/, "") })
+    }
+    return known
+  }

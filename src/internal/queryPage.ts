@@ -1,0 +1,40 @@
+/**
+ * Pages out of statements that ask for one row more than the page holds, and streams out of pages.
+ */
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { Cursor, Page } from "../Page.js"
+import * as cursors from "./cursor.js"
+
+export const pageOf = <A>(
+  found: ReadonlyArray<A>,
+  limit: number,
+  query: cursors.Query,
+  position: (item: A) => cursors.Position
+): Page<A> => {
+  const items = found.slice(0, limit)
+  const last = items.at(-1)
+  const hasMore = found.length > limit
+  return {
+    items,
+    hasMore,
+    nextCursor: hasMore && last !== undefined ? Option.some(cursors.encode(query, position(last))) : Option.none()
+  }
+}
+
+/** Items that one read of a stream fetches. */
+export const streamLimit = 500
+
+/** Every item of every page, one page in memory at a time. */
+export const streamPages = <A, E>(
+  first: Cursor | string | undefined,
+  read: (cursor: Cursor | string | undefined) => Effect.Effect<Page<A>, E>
+): Stream.Stream<A, E> =>
+  Stream.paginateChunkEffect(first, (cursor) =>
+    Effect.map(
+      read(cursor),
+      (page) => [Chunk.unsafeFromArray(page.items), Option.map(page.nextCursor, (next): typeof first => next)] as const
+    )
+  )

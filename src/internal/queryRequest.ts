@@ -1,0 +1,93 @@
+/**
+ * Requests: what callers may write, and the `InvalidRequest` that names what they may not.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { InvalidRequest } from "../ThreadlineError.js"
+import type { JsonValue } from "./json.js"
+import { canonical } from "./json.js"
+import { shortTextRule, textRule } from "./text.js"
+
+/** Decodes a request; the first thing that is wrong becomes an `InvalidRequest` of its field. */
+export const request =
+  <A, I>(schema: Schema.Schema<A, I>) =>
+  (input: unknown): Either.Either<A, InvalidRequest> =>
+    Either.mapLeft(decodeEither(schema, input), (error) => {
+      const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
+      return new InvalidRequest({
+        field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
+        rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
+      })
+    })
+
+const decodeEither = <A, I>(schema: Schema.Schema<A, I>, input: unknown) =>
+  Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error", errors: "first" })
+
+/** The text that makes two equal requests equal, without the size of the page and the place in it. */
+export const canonicalRequest = (request: { readonly [field: string]: unknown }): string =>
+  canonical(
+    Object.fromEntries(
+      Object.entries(request).filter(
+        ([field, value]) => field !== "limit" && field !== "cursor" && value !== undefined && value !== false
+      )
+    ) as { readonly [field: string]: JsonValue }
+  )
+
+const ruled = (rule: (value: string) => string | undefined, description: string) =>
+  Schema.String.annotations({ message: () => `must be ${description}` }).pipe(
+    Schema.filter((value) => rule(value) ?? true, {
+      message: ({ actual }) => rule(String(actual)) ?? `must be ${description}`
+    })
+  )
+
+/** An id, a name or a label: 1 to 256 bytes. */
+export const ShortText: Schema.Schema<string> = ruled(shortTextRule, "a text of 1 to 256 bytes")
+
+/** Any text that PostgreSQL can hold. */
+export const AnyText: Schema.Schema<string> = ruled(textRule, "a text")
+
+const maxId = 2n ** 63n - 1n
+
+export const idRule = "must be an id: decimal digits, at most 9223372036854775807"
+
+export const isId = (value: string): boolean => /^(0|[1-9][0-9]{0,18})$/.test(value) && BigInt(value) <= maxId
+
+/** The id of a transaction, an action or a change. */
+export const Id: Schema.Schema<string> = Schema.String.annotations({ message: () => idRule }).pipe(
+  Schema.filter(isId, { message: () => idRule })
+)
+
+export const id = (field: string, value: unknown): Effect.Effect<string, InvalidRequest> =>
+  typeof value === "string" && isId(value)
+    ? Effect.succeed(value)
+    : Effect.fail(new InvalidRequest({ field, rule: idRule }))
+
+const defaultLimit = 50
+const maxLimit = 1000
+const limitRule = `must be a whole number from 1 to ${maxLimit}`
+
+/** What every paged read takes besides its filters. */
+export const paging = {
+  /** Items in a page: 50 unless given, at most 1000. */
+  limit: Schema.optionalWith(
+    Schema.Number.annotations({ message: () => limitRule }).pipe(
+      Schema.filter((limit) => Number.isInteger(limit) && limit >= 1 && limit <= maxLimit, {
+        message: () => limitRule
+      })
+    ),
+    { default: () => defaultLimit }
+  ),
+  /** `nextCursor` of the page before. */
+  cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
+}
+
+export const Order = Schema.Literal("newest", "oldest").annotations({
+  message: () => "must be newest or oldest"
+})
+
+export type Order = typeof Order.Type
+
+/** Newest first unless given. */
+export const order = Schema.optionalWith(Order, { default: () => "newest" as const })

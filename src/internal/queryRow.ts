@@ -1,0 +1,295 @@
+/**
+ * The life of one row: what was done to it, and what a change leaves behind at its key.
+ *
+ * One statement may move a row away from a key and another row to it (a swap, `set id = id + 1`). Its changes then stand in the
+ * order of their ids, which is right for each row and not for each key: at some keys the arrival stands before the departure.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { InvalidRequest, NotFound, ThreadlineError } from "../ThreadlineError.js"
+import type { Position } from "./cursor.js"
+import type { JsonObject } from "./json.js"
+import { same } from "./json.js"
+import type { Change, RowImage } from "./queryChange.js"
+import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "./queryChange.js"
+import { formatMicros } from "./queryInstant.js"
+import { type Key, onKeyError, rowKey } from "./queryKey.js"
+import { all, rows, type Storage } from "./queryStorage.js"
+import type { TableName } from "./tableName.js"
+
+export interface Row {
+  readonly table: TableName
+  readonly key: Key
+}
+
+/**
+ * Which changes to read: those nearest to a position, so many on each side of it. Without a position it lies behind everything
+ * where only changes before it are wanted, and in front of everything where only changes after it are.
+ */
+export interface Span {
+  readonly position: Position | undefined
+  /** A change at the position itself counts as before it. */
+  readonly inclusive: boolean
+  readonly before: number
+  readonly after: number
+}
+
+/** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
+export interface Event {
+  readonly change: Change
+  /** The key of the row under consideration, as the database computes it. */
+  readonly key: string
+  readonly truncate: Change | undefined
+}
+
+export interface Life {
+  readonly before: ReadonlyArray<Event>
+  readonly after: ReadonlyArray<Event>
+  /** Whether a TRUNCATE of the table lies between the position and the first change after it. */
+  readonly cut: boolean
+}
+
+export const isBefore = (a: Position, b: Position): boolean => a.major < b.major || (a.major === b.major && a.id < b.id)
+
+const LifeRow = Schema.Struct({
+  ...ChangeRow.fields,
+  key: Schema.String,
+  side: Schema.Literal("before", "after"),
+  /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
+  follows: Schema.NullOr(Schema.String),
+  cut: Schema.NullOr(Schema.String)
+})
+
+const changeNames =
+  "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
+  "changed_fields, changed_from, data_after, details"
+
+const statement = (storage: Storage, row: Row, span: Span) => {
+  const { name, sql } = storage
+  const { position } = span
+  const at = position === undefined ? sql`null` : sql`${formatMicros(position.major)}::timestamptz`
+  const id = position === undefined ? sql`null` : sql`${position.id.toString()}::bigint`
+  const ofTable = (alias: string): Fragment =>
+    sql`${sql.literal(alias)}.table_schema = ${row.table.schema} and ${sql.literal(alias)}.table_name = ${row.table.name}`
+  const truncates = sql`
+        from ${name("audit_changes")} r
+        where ${ofTable("r")}
+          and r.op = 'truncate'
+          and r.row_key is null`
+
+  const side = (which: "before" | "after", count: number): ReadonlyArray<Fragment> => {
+    if (count === 0) {
+      return []
+    }
+    const before = which === "before"
+    const order = sql.literal(before ? "c.captured_at desc, c.id desc" : "c.captured_at, c.id")
+    const comparison = sql.literal(`${before ? "<" : ">"}${before === span.inclusive ? "=" : ""}`)
+    const branch = (key: Fragment): Fragment => sql`
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([
+          ofTable("c"),
+          key,
+          ...(position === undefined
+            ? []
+            : [
+                // The row comparison alone prunes no partition.
+                sql`c.captured_at ${sql.literal(before ? "<=" : ">=")} ${at}`,
+                sql`(c.captured_at, c.id) ${comparison} (${at}, ${id})`
+              ])
+        ])}
+        order by ${order}
+        limit ${count}`
+    return [
+      sql`
+      select c.*, ${which}::text as side
+      from (
+        (${branch(sql`c.row_key = (select key from target)`)})
+        union all
+        (${branch(sql`c.previous_row_key = (select key from target) and c.row_key is distinct from (select key from target)`)})
+        order by ${sql.literal(before ? "captured_at desc, id desc" : "captured_at, id")}
+        limit ${count}
+      ) c`
+    ]
+  }
+
+  // A change's TRUNCATE comes before the next change; for the last one, before the end of what is read.
+  const ends = span.after === 0 && position !== undefined
+  return sql`
+    with target as materialized (
+      select ${rowKey(storage, row.table, row.key)} as key
+    ),
+    own as materialized (
+      select o.*,
+        lead(o.captured_at, 1, ${ends ? at : sql`'infinity'`}) over life as next_at,
+        lead(o.id, 1, ${ends ? id : sql`0`}) over life as next_id
+      from (${join(" union all ", false)([...side("before", span.before), ...side("after", span.after)])}) o
+      window life as (order by o.captured_at, o.id)
+    ),
+    truncates as materialized (
+      select r.*, o.side, o.id as follows
+      from own o
+      cross join lateral (
+        select r.*${truncates}
+          and r.captured_at >= o.captured_at
+          and r.captured_at <= o.next_at
+          and (r.captured_at, r.id) > (o.captured_at, o.id)
+          and (r.captured_at, r.id) < (o.next_at, o.next_id)
+        order by r.captured_at, r.id
+        limit 1
+      ) r
+    )
+    select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+      (select key from target) as key,
+      c.side as side,
+      c.follows::text as follows,
+      ${
+        position === undefined || span.after === 0
+          ? sql`null::text`
+          : sql`(
+        select r.id::text${truncates}
+          and r.captured_at >= ${at}
+          and (r.captured_at, r.id) > (${at}, ${id})
+          and (r.captured_at, r.id) < (
+            select o.captured_at, o.id from own o where o.side = 'after' order by o.captured_at, o.id limit 1
+          )
+        limit 1
+      )`
+      } as cut
+    from (
+      select ${sql.literal(changeNames)}, side, null::bigint as follows
+      from own
+      union all
+      select ${sql.literal(changeNames)}, side, follows
+      from truncates
+    ) c
+    join ${name("audit_transactions")} t on t.id = c.transaction_id
+    left join ${name("audit_actions")} a on a.id = t.action_id
+    order by c.captured_at, c.id`
+}
+
+/** The changes of a row around a position of its life, in their order. */
+export const life = (
+  storage: Storage,
+  row: Row,
+  span: Span
+): Effect.Effect<Life, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.map(rows(LifeRow, statement(storage, row, span), onKeyError(row.table)), (found) => {
+    const truncates = new Map(found.flatMap((one) => (one.follows === null ? [] : [[one.follows, changeOf(one)]])))
+    const events = (side: "before" | "after"): ReadonlyArray<Event> =>
+      found.flatMap((one) =>
+        one.follows === null && one.side === side
+          ? [{ change: changeOf(one), key: one.key, truncate: truncates.get(one.id) }]
+          : []
+      )
+    return { before: events("before"), after: events("after"), cut: found.some((one) => one.cut !== null) }
+  })
+
+/** For tests of what a statement costs. */
+export const lifeStatement = statement
+
+/** What is at the key after a change. */
+export type State =
+  | { readonly _tag: "Alive"; readonly row: RowImage; readonly change: Change }
+  | { readonly _tag: "Gone"; readonly change: Change }
+
+/** Whether a change takes a row away from the key. */
+const departs = (change: Change, key: string): boolean =>
+  change.op === "delete" || change.op === "truncate" || (change.previousRowKey === key && change.rowKey !== key)
+
+/** Whether a change brings a row to the key. */
+const arrives = (change: Change, key: string): boolean =>
+  change.rowKey === key && (change.op === "insert" || (change.previousRowKey !== null && change.previousRowKey !== key))
+
+/** The row before an update, a delete or a truncate that kept it. */
+export const imageBefore = (change: Change): RowImage | undefined => {
+  if (change.op === "delete" || change.op === "truncate") {
+    return change.changedFrom ?? undefined
+  }
+  if (change.op !== "update" || change.dataAfter === null) {
+    return undefined
+  }
+  const before = new Map(Object.entries(change.dataAfter))
+  for (const field of change.changedFields ?? []) {
+    before.delete(field)
+  }
+  for (const [field, value] of Object.entries(change.changedFrom ?? {})) {
+    before.set(field, value)
+  }
+  return Object.fromEntries(before)
+}
+
+/** Whether two images agree in the fields that both have; a column may have come or gone between them. */
+const agree = (a: JsonObject, b: JsonObject): boolean =>
+  Object.entries(a).every(([field, value]) => {
+    const other = Object.hasOwn(b, field) ? b[field] : undefined
+    return other === undefined || same(value, other)
+  })
+
+/**
+ * Whether a departure and an arrival before it in the same transaction are of two rows, so that the one that arrived stays.
+ * They are where the row that departs is not as the one that arrived, or where the key was taken when it arrived.
+ */
+const passEachOther = (arrival: Event, departure: Event, taken: boolean): boolean => {
+  const departed = imageBefore(departure.change)
+  return (
+    arrival.change.transactionId === departure.change.transactionId &&
+    arrives(arrival.change, arrival.key) &&
+    departs(departure.change, departure.key) &&
+    arrival.change.dataAfter !== null &&
+    departed !== undefined &&
+    (taken || !agree(arrival.change.dataAfter, departed))
+  )
+}
+
+/** What is at the key after each of the events. The first two may be misjudged where more events came before them. */
+export const states = (life: ReadonlyArray<Event>): ReadonlyArray<State> => {
+  const result: Array<State> = []
+  life.forEach((event, index) => {
+    const { change, key } = event
+    const arrival = life[index - 1]
+    const stays = result[index - 1]
+    const earlier = result[index - 2]
+    if (!departs(change, key)) {
+      result.push({ _tag: "Alive", row: change.dataAfter ?? {}, change })
+    } else if (
+      arrival !== undefined &&
+      stays?._tag === "Alive" &&
+      passEachOther(arrival, event, earlier?._tag === "Alive" && life[index - 2]?.truncate === undefined)
+    ) {
+      result.push(stays)
+    } else {
+      result.push({ _tag: "Gone", change })
+    }
+  })
+  return result
+}
+
+/** What was at the key before the first of the events, or undefined where they do not tell. */
+export const stateBefore = (
+  life: ReadonlyArray<Event>
+): { readonly _tag: "Alive"; readonly row: RowImage } | { readonly _tag: "NotYet" } | undefined => {
+  const [first, second] = life
+  if (first === undefined || first.change.op === "baseline") {
+    return undefined
+  }
+  if (!arrives(first.change, first.key)) {
+    const row = imageBefore(first.change)
+    return row === undefined ? undefined : { _tag: "Alive", row }
+  }
+  if (second !== undefined && passEachOther(first, second, false)) {
+    const row = imageBefore(second.change)
+    return row === undefined ? undefined : { _tag: "Alive", row }
+  }
+  return { _tag: "NotYet" }
+}
+
+/** The life of a row in its order: its changes, and each TRUNCATE of the table that ended it. */
+export const lifeOf = (life: ReadonlyArray<Event>): ReadonlyArray<Change> => {
+  const after = states(life)
+  return life.flatMap(({ change, truncate }, index) =>
+    truncate !== undefined && after[index]?._tag === "Alive" ? [change, truncate] : [change]
+  )
+}

@@ -1,0 +1,53 @@
+/**
+ * What every read needs of the database: a client without the host's transforms, names of the storage schema, and one way to
+ * run a statement and to understand what comes back.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Fragment, Statement } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
+import { qualified } from "./sqlText.js"
+import { StorageSchema } from "./storage.js"
+
+export interface Storage {
+  readonly sql: SqlClient.SqlClient
+  /** The qualified name of a table or function of Threadline's own. */
+  readonly name: (object: string) => Fragment
+}
+
+export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.gen(function* () {
+  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+  const schema = yield* StorageSchema
+  return { sql, name: (object) => sql.literal(qualified(schema, object)) }
+})
+
+const conjunction = join("\n      and ", false, "true")
+
+/** Conditions that all hold; each must be safe between two `and`. */
+export const all = (conditions: ReadonlyArray<Fragment | undefined>): Fragment =>
+  conjunction(conditions.filter((condition) => condition !== undefined))
+
+/** Runs a statement and decodes its rows. The detail of a failure names no value: values are captured data. */
+export const rows = <A, I, E = never>(
+  row: Schema.Schema<A, I>,
+  statement: Statement<unknown>,
+  onSqlError: (error: SqlError) => E | ThreadlineError = fromSqlError
+): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => {
+  const decode = Schema.decodeUnknown(Schema.Array(row))
+  return statement.pipe(
+    Effect.mapError(onSqlError),
+    Effect.flatMap((found) =>
+      Effect.mapError(
+        decode(found),
+        () =>
+          new ThreadlineError({
+            reason: "Failed",
+            detail: "a stored row is not of the form that this version of Threadline reads"
+          })
+      )
+    )
+  )
+}
