@@ -8,7 +8,6 @@ import {
   called,
   columnChanges,
   type Expected,
-  functionNames,
   functionState,
   lessRedaction,
   partitionLabels,
@@ -73,7 +72,7 @@ export const planTable = (
   const settled = states.filter((state) => !joined.includes(state))
   const superseded = supersededPolicies(catalog, storage, name, table)
   const owner = catalog.storage.owner
-  const grants = grantsFor(catalog, resolved)
+  const grants = grantsFor(catalog, resolved, settled)
   const less = lessRedaction(catalog, storage, shape, table)
   const functions = functionState(catalog, source)
   const step = (
@@ -105,13 +104,10 @@ export const planTable = (
   const steps: Array<Step> = partitionsThatLeft(storage, catalog, resolved, policy, superseded, options)
 
   if (rebuild) {
-    const stale = staleFunctions(storage, catalog, resolved, superseded, functionNames(source))
     steps.push(
       step(
         policy === undefined ? "attach" : "regenerate",
-        policy === undefined
-          ? attachSummary(resolved, superseded)
-          : `regenerate: ${[...reasons, ...supersededSummary(superseded)].join("; ") || "the code differs"}`,
+        policy === undefined ? attachSummary(resolved) : `regenerate: ${reasons.join("; ") || "the code differs"}`,
         [
           ...drops(settled),
           ...grants,
@@ -119,11 +115,7 @@ export const planTable = (
           ...settled.flatMap((state) =>
             (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
           ),
-          ...enables(settled),
-          ...Sql.asOwner(owner, [
-            ...stale.map((each) => Sql.dropFunction(storage, each)),
-            ...superseded.map((each) => Sql.retirePolicy(storage, policyName(each)))
-          ])
+          ...enables(settled)
         ],
         less
       )
@@ -165,6 +157,7 @@ export const planTable = (
         `capture partition ${partition}${options.markPartitions === true ? ", and write its rows as baseline" : ""}`,
         [
           ...drops([state]),
+          ...grantsFor(catalog, resolved, [state]),
           ...toMake(state).flatMap(({ sql }) => sql),
           ...enables([state]),
           ...Sql.asOwner(owner, [
@@ -175,6 +168,30 @@ export const planTable = (
           ])
         ]
       )
+    )
+  }
+
+  // Last, when nothing calls them any more.
+  const stale = rebuild ? staleFunctions(storage, catalog, resolved, superseded) : []
+  const cleanup = Sql.asOwner(owner, [
+    ...stale.map((each) => Sql.dropFunction(storage, each)),
+    ...superseded.map((each) => Sql.retirePolicy(storage, policyName(each)))
+  ])
+  const last = steps.pop()
+  if (last !== undefined) {
+    steps.push(
+      ...(superseded[0] === undefined
+        ? [{ ...last, sql: [...last.sql, ...cleanup] }]
+        : [
+            last,
+            {
+              kind: "detach" as const,
+              table: label(policyName(superseded[0])),
+              summary: `end its capture: it is captured as ${resolved.label} now; its history stays`,
+              sql: cleanup,
+              lessRedaction: []
+            }
+          ])
     )
   }
 
@@ -243,14 +260,19 @@ const isUnreadable = (relation: Relation): boolean =>
   (!relation.ownerReads && !relation.mayGrantSelect) || (!relation.ownerUsesSchema && !relation.mayGrantUsage)
 
 /** What the owner of the schema must be able to read: rows that are truncated, to count or to keep them. */
-const grantsFor = (catalog: Catalog, { shape, table }: Resolved): ReadonlyArray<string> => {
+const grantsFor = (
+  catalog: Catalog,
+  { shape }: Resolved,
+  states: ReadonlyArray<RelationState>
+): ReadonlyArray<string> => {
   const owner = catalog.storage.owner
   if (shape.onTruncate === "refuse") {
     return []
   }
-  const unread = table.relations.filter(({ mayGrantSelect, ownerReads }) => !ownerReads && mayGrantSelect)
+  const relations = states.map(({ relation }) => relation)
+  const unread = relations.filter(({ mayGrantSelect, ownerReads }) => !ownerReads && mayGrantSelect)
   const schemas = new Set(
-    table.relations
+    relations
       .filter(({ mayGrantUsage, ownerUsesSchema }) => !ownerUsesSchema && mayGrantUsage)
       .map(({ schema }) => schema)
   )
@@ -265,9 +287,9 @@ const staleFunctions = (
   storage: string,
   catalog: Catalog,
   resolved: Resolved,
-  superseded: ReadonlyArray<Policy>,
-  kept: ReadonlyArray<string>
+  superseded: ReadonlyArray<Policy>
 ): ReadonlyArray<string> => {
+  const kept = tableFunctions(storage, resolved.name)
   const gone = superseded.map(policyName)
   const others = new Set(
     catalog.active
@@ -414,19 +436,15 @@ export const policyDifferences = (
 export const keyText = (key: ReadonlyArray<{ readonly name: string }>): string =>
   key.length === 0 ? "none" : `(${key.map(({ name }) => name).join(", ")})`
 
-const attachSummary = ({ relations, shape }: Resolved, superseded: ReadonlyArray<Policy>): string =>
+const attachSummary = ({ relations, shape }: Resolved): string =>
   [
     `capture by ${shape.mode} triggers`,
     shape.key.length === 0 ? "no key" : `key ${keyText(shape.key)}`,
     ...(relations.length > 1 ? [`${relations.length - 1} partition${relations.length === 2 ? "" : "s"}`] : []),
     ...(shape.excluded.length > 0 ? [`without ${shape.excluded.join(", ")}`] : []),
     ...(shape.masked.length > 0 ? [`masking ${shape.masked.join(", ")}`] : []),
-    ...(shape.onTruncate === "event" ? [] : [`truncate: ${shape.onTruncate}`]),
-    ...supersededSummary(superseded)
+    ...(shape.onTruncate === "event" ? [] : [`truncate: ${shape.onTruncate}`])
   ].join("; ")
-
-const supersededSummary = (superseded: ReadonlyArray<Policy>): ReadonlyArray<string> =>
-  superseded.map((policy) => `in place of ${label(policyName(policy))}, which no longer exists by itself`)
 
 const repairSummary = (
   broken: ReadonlyArray<RelationState>,

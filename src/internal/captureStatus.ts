@@ -278,7 +278,11 @@ const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, tabl
   reportPartitionsThatLeft(storage, catalog, policy, table, report)
   reportHostTriggers(table, report)
 
-  const unread = table.relations.filter(({ ownerReads, ownerUsesSchema }) => !ownerReads || !ownerUsesSchema).map(label)
+  const unread = table.relations
+    .filter(({ level, ownerReads, ownerUsesSchema, ...name }) => {
+      return (!ownerReads || !ownerUsesSchema) && (level === 0 || policy.partitions.includes(label(name)))
+    })
+    .map(label)
   if (policy.truncate !== "refuse" && unread.length > 0) {
     report(
       "TruncateUnreadable",
