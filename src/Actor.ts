@@ -1,0 +1,213 @@
+/**
+ * Who did it. An actor is a plain JSON document, `{ type, id, label?, impersonator? }`, the same in code, in the database and
+ * in what readers get.
+ *
+ * @since 0.1.0
+ */
+import * as Schema from "effect/Schema"
+import { shortTextRule } from "./internal/text.js"
+import { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * The kinds of actor that have an id.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type IdentifiedType = "user" | "admin" | "service_account" | "job" | "system"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Type = IdentifiedType | "anonymous"
+
+/**
+ * An actor that can be found again by type and id.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Identified {
+  readonly type: IdentifiedType
+  /** 1 to 256 bytes; with the type it identifies the actor. */
+  readonly id: string
+  /** What people call the actor, as it was at the time; 1 to 256 bytes, never used to find anything. */
+  readonly label?: string
+  /** Who really acts, where somebody acts as this actor. */
+  readonly impersonator?: Actor
+}
+
+/**
+ * Somebody who is known not to have signed in. Not the same as no actor at all.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Anonymous {
+  readonly type: "anonymous"
+  readonly label?: string
+  readonly impersonator?: Actor
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Actor = Identified | Anonymous
+
+const ShortText = Schema.String.pipe(
+  Schema.filter((text) => shortTextRule(text) ?? true, {
+    arbitrary: () => (fc) => fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 })
+  })
+)
+
+const optionalParts = {
+  label: Schema.optionalWith(ShortText, { exact: true }),
+  impersonator: Schema.optionalWith(
+    Schema.suspend((): Schema.Schema<Actor> => Actor),
+    { exact: true }
+  )
+}
+
+/**
+ * The document of an actor. Ids and labels are 1 to 256 bytes of UTF-8; an anonymous actor has no id.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Actor: Schema.Schema<Actor> = Schema.Union(
+  Schema.Struct({
+    type: Schema.Literal("user", "admin", "service_account", "job", "system"),
+    id: ShortText,
+    ...optionalParts
+  }),
+  Schema.Struct({ type: Schema.Literal("anonymous"), ...optionalParts })
+).annotations({ identifier: "threadline/Actor", parseOptions: { onExcessProperty: "error" } })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /** What people call the actor. */
+  readonly label?: string | undefined
+  /** Who really acts. */
+  readonly impersonator?: Actor | undefined
+}
+
+const parts = (options: Options | undefined): { readonly label?: string; readonly impersonator?: Actor } => ({
+  ...(options?.label === undefined ? {} : { label: options.label }),
+  ...(options?.impersonator === undefined ? {} : { impersonator: options.impersonator })
+})
+
+const identified =
+  (type: IdentifiedType) =>
+  (id: string, options?: Options): Identified => ({ type, id, ...parts(options) })
+
+/**
+ * A person who uses the application. Constructors check nothing: an id that cannot be recorded is an `InvalidRequest` of the
+ * call that uses it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { Actor } from "threadline"
+ *
+ * const support = Actor.admin("7", { label: "Rosa, support" })
+ *
+ * export const customer = Actor.user("42", { label: "billing desk", impersonator: support })
+ * ```
+ */
+export const user: (id: string, options?: Options) => Identified = identified("user")
+
+/**
+ * A person who operates the application.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const admin: (id: string, options?: Options) => Identified = identified("admin")
+
+/**
+ * Another program with credentials of its own.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const serviceAccount: (id: string, options?: Options) => Identified = identified("service_account")
+
+/**
+ * A background job; its id is the name of the job, the run goes into `jobId` of the context.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const job: (id: string, options?: Options) => Identified = identified("job")
+
+/**
+ * The application itself.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const system = (id: string = "system", options?: Options): Identified => identified("system")(id, options)
+
+/**
+ * Somebody who has not signed in.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const anonymous: Anonymous = { type: "anonymous" }
+
+const types: ReadonlySet<unknown> = new Set<Type>(["user", "admin", "service_account", "job", "system", "anonymous"])
+
+// An impersonator of an impersonator is rare; a chain without end is a cycle.
+const maxImpersonators = 8
+
+/**
+ * What makes an actor unusable, or undefined. Says which rule is broken and never what the value was.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const invalid = (actor: Actor, field: string = "actor"): InvalidRequest | undefined => {
+  let path = field
+  let current: unknown = actor
+  for (let depth = 0; depth <= maxImpersonators; depth++) {
+    if (typeof current !== "object" || current === null || !("type" in current) || !types.has(current.type)) {
+      return new InvalidRequest({
+        field: `${path}.type`,
+        rule: "must be user, admin, service_account, job, system or anonymous"
+      })
+    }
+    const id: unknown = "id" in current ? current.id : undefined
+    if (current.type === "anonymous") {
+      if (id !== undefined) {
+        return new InvalidRequest({ field: `${path}.id`, rule: "an anonymous actor has no id" })
+      }
+    } else {
+      const rule = id === undefined ? "is missing" : shortTextRule(id)
+      if (rule !== undefined) {
+        return new InvalidRequest({ field: `${path}.id`, rule })
+      }
+    }
+    if ("label" in current && current.label !== undefined) {
+      const rule = shortTextRule(current.label)
+      if (rule !== undefined) {
+        return new InvalidRequest({ field: `${path}.label`, rule })
+      }
+    }
+    if (!("impersonator" in current) || current.impersonator === undefined) {
+      return undefined
+    }
+    current = current.impersonator
+    path = `${path}.impersonator`
+  }
+  return new InvalidRequest({
+    field: `${field}.impersonator`,
+    rule: `must not nest more than ${maxImpersonators} deep`
+  })
+}

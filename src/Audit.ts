@@ -1,0 +1,360 @@
+/**
+ * Audited transactions: what changes inside one is recorded with who did it and why, in the same database transaction.
+ *
+ * @since 0.1.0
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import * as AuditContext from "./AuditContext.js"
+import { encodeAction } from "./internal/action.js"
+import {
+  type ActionId,
+  AuditError,
+  type Audited,
+  closed,
+  isSerializationFailure,
+  makeAuditError
+} from "./internal/audited.js"
+import { contradiction, resolve } from "./internal/intent.js"
+import { makeRecorder, recordFailures } from "./internal/recorder.js"
+import { StorageSchema } from "./internal/storage.js"
+import * as transaction_ from "./internal/transaction.js"
+import type { FailedAction } from "./internal/transactionConnection.js"
+import type { Action, RecordOptions } from "./Semantics.js"
+import type { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * Results, ids and errors.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export { ActionId, type Audited, AuditError, AuditReason, TransactionId, TypeId } from "./internal/audited.js"
+
+/**
+ * How to audit a transaction in a scope. Every part of the context that is given here wins over the ambient one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ScopedOptions extends AuditContext.Fields {
+  /** What is meant to happen. Kept even where no row changes. */
+  readonly action?: Action | undefined
+  /** Why; part of the action. */
+  readonly reason?: string | undefined
+  /** Part of the action. */
+  readonly comment?: string | undefined
+  /** Says that there is no action on purpose; the same as giving none. */
+  readonly captureOnly?: boolean | undefined
+  /** Lets a transaction run without an actor; what it changes is then unattributed. Audited calls inside it may do the same. */
+  readonly allowMissingActor?: boolean | undefined
+  /** Of the outermost call only. */
+  readonly isolation?: "read committed" | "repeatable read" | "serializable" | undefined
+  /** Fails with `NoChanges`, and rolls back, where no row was captured. */
+  readonly requireChanges?: boolean | undefined
+  /**
+   * `record` keeps the action of a transaction that failed or died, with status `error`, in a transaction of its own after the
+   * outermost audited call has ended. Not where the call was interrupted, nor where its outcome is unknown. Where the action
+   * cannot be recorded that is logged; the caller always gets the original failure.
+   */
+  readonly onFailure?: "discard" | "record" | undefined
+}
+
+/**
+ * How to audit a transaction.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends ScopedOptions {
+  /**
+   * Runs the whole body again after a serialization failure or a deadlock (SQLSTATE 40001, 40P01), whether a statement or COMMIT
+   * met it. Of the outermost call only.
+   */
+  readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
+}
+
+/**
+ * A transaction that lasts as long as a scope. Closing the scope without `commit` rolls it back.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AuditScope {
+  /** Runs an effect in the transaction. Its failure ends nothing: commit or not is still for the caller to say. */
+  readonly run: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AuditError, R>
+  /** Commits, once. Whatever comes after fails with `Closed`. */
+  readonly commit: Effect.Effect<Audited<void>, AuditError>
+}
+
+/**
+ * Audits transactions. The members do what the functions of the same names do.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Audit extends Context.Tag("threadline/Audit")<
+  Audit,
+  {
+    /** Runs an effect in an audited transaction. */
+    readonly transaction: <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      options?: Options
+    ) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R>
+    /** Opens an audited transaction for the length of a scope. */
+    readonly scoped: (options?: ScopedOptions) => Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope>
+    /** Records an action without row changes. */
+    readonly record: (action: Action, options?: RecordOptions) => Effect.Effect<ActionId, AuditError | InvalidRequest>
+  }
+>() {}
+
+/**
+ * Runs an effect in a transaction, in which everything it changes through the same `SqlClient` is recorded with actor and
+ * action.
+ *
+ * The outermost call owns its transaction and is all or nothing, however it ends. Inside another audited call, or inside the
+ * host's own `sql.withTransaction`, it is a savepoint: its failure undoes its own part only, its context governs its own part
+ * only, and what it did lasts if the enclosing transaction does. Audited calls inside the same transaction take turns; a
+ * plain statement of another fiber that runs meanwhile shares the savepoint of the call whose turn it is, and its fate.
+ *
+ * The connection of a transaction serves every client of the process that asks for one (`@effect/sql` has one tag for all), so
+ * use one client inside. Statements are refused once the transaction has ended.
+ *
+ * @since 0.1.0
+ * @category transactions
+ * @example
+ * ```ts
+ * import { Actor, Audit, AuditContext } from "threadline"
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect } from "effect"
+ *
+ * const createPost = (title: string) =>
+ *   Effect.flatMap(SqlClient.SqlClient, (sql) => sql`insert into posts ${sql.insert({ title })} returning id`)
+ *
+ * export const program = Audit.transaction(createPost("Ship audit logs"), {
+ *   action: "post.created",
+ *   reason: "launch"
+ * }).pipe(AuditContext.withActor(Actor.user("42", { label: "billing desk" })))
+ * ```
+ */
+export const transaction: {
+  (
+    options?: Options
+  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit>
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: Options
+  ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: Options
+  ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit> =>
+    Effect.flatMap(Audit, (audit) => audit.transaction(effect, options))
+)
+
+/**
+ * Opens an audited transaction for the length of a scope, for code that cannot be one effect. It holds a connection (or, inside
+ * a transaction, its turn) until it commits or the scope closes.
+ *
+ * @since 0.1.0
+ * @category transactions
+ * @example
+ * ```ts
+ * import { Actor, Audit } from "threadline"
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect } from "effect"
+ *
+ * export const program = Effect.scoped(
+ *   Effect.gen(function* () {
+ *     const sql = yield* SqlClient.SqlClient
+ *     const audit = yield* Audit.scoped({ action: "import.run", actor: Actor.job("nightly-import") })
+ *     yield* audit.run(sql`insert into posts ${sql.insert({ title: "imported" })}`)
+ *     return yield* audit.commit
+ *   })
+ * )
+ * ```
+ */
+export const scoped = (
+  options?: ScopedOptions
+): Effect.Effect<AuditScope, AuditError | InvalidRequest, Audit | Scope.Scope> =>
+  Effect.flatMap(Audit, (audit) => audit.scoped(options))
+
+/**
+ * Records an action without row changes: a report that was read, a login that was refused. Inside a transaction it belongs to
+ * that transaction; outside it takes one statement of its own.
+ *
+ * @since 0.1.0
+ * @category transactions
+ */
+export const record = (
+  action: Action,
+  options?: RecordOptions
+): Effect.Effect<ActionId, AuditError | InvalidRequest, Audit> =>
+  Effect.flatMap(Audit, (audit) => audit.record(action, options))
+
+/** A failed attempt, and whether another one may do better. */
+class Attempt<E> {
+  constructor(
+    readonly error: E,
+    readonly again: boolean
+  ) {}
+}
+
+const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<Audit> => {
+  /** Checks everything that can be checked before anything runs. */
+  const prepare = Effect.fnUntraced(function* (options: Options) {
+    const wrong = contradiction(options)
+    if (wrong !== undefined) {
+      return yield* wrong
+    }
+    const action = options.action === undefined ? undefined : yield* encodeAction(options.action, options)
+    const place = yield* transaction_.place
+    const owner = place._tag === "Inside" ? place.level.owner : undefined
+    if (place._tag === "Inside" && (options.isolation !== undefined || options.retry !== undefined)) {
+      const option = options.isolation !== undefined ? "isolation" : "retry"
+      return yield* makeAuditError(
+        "NotOutermost",
+        `${option} belongs to the outermost transaction, and this call is inside one`
+      )
+    }
+    const allowMissingActor = options.allowMissingActor ?? owner?.allowMissingActor ?? false
+    const context = yield* resolve(options, { allowMissingActor, inside: owner !== undefined })
+    const request: transaction_.Request = {
+      schema,
+      context: context.document,
+      action,
+      requireChanges: options.requireChanges ?? false,
+      allowMissingActor,
+      isolation: options.isolation
+    }
+    let failures: Array<FailedAction> = []
+    return {
+      mode: place._tag === "Outside" ? "outermost" : owner === undefined ? "joined" : "nested",
+      fields: context.fields,
+      begin: (restore: transaction_.Restore) => {
+        failures = owner === undefined ? [] : owner.failures
+        return place._tag === "Outside"
+          ? transaction_.beginOwned(client, request, failures, restore)
+          : transaction_.beginInside(place.level, place.depth, request, failures, restore)
+      },
+      /** Runs once, after the last attempt; failures inside another audited call wait for its end. */
+      settle: (exit: Exit.Exit<unknown, unknown>) =>
+        Effect.suspend(() => {
+          if (options.onFailure === "record" && action !== undefined && Exit.isFailure(exit) && hasFailed(exit.cause)) {
+            failures.push({ action, context: context.document })
+          }
+          return owner === undefined && failures.length > 0 ? recordFailures(client, schema, failures) : Effect.void
+        })
+    }
+  })
+
+  const transaction = <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options: Options = {}
+  ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
+    Effect.flatMap(prepare(options), ({ begin, fields, mode, settle }) => {
+      let running: transaction_.Running | undefined
+      const attempt = transaction_.run(
+        () => AuditContext.withContext(effect, fields),
+        (restore) => {
+          running = undefined
+          return Effect.tap(begin(restore), (begun) => {
+            running = begun
+          })
+        }
+      )
+      const attempts =
+        options.retry === undefined
+          ? attempt
+          : attempt.pipe(
+              Effect.mapError(
+                (error) =>
+                  new Attempt(
+                    error,
+                    isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed)
+                  )
+              ),
+              Effect.retry({ schedule: options.retry, while: ({ again }) => again }),
+              Effect.mapError(({ error }) => error)
+            )
+      return Effect.zipRight(
+        Effect.annotateCurrentSpan("threadline.mode", mode),
+        Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
+      )
+    }).pipe(Effect.withSpan("threadline.transaction", { captureStackTrace: false }))
+
+  const scoped = (options: ScopedOptions = {}): Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope> =>
+    Effect.gen(function* () {
+      const span = yield* Effect.makeSpanScoped("threadline.transaction", { captureStackTrace: false })
+      const { begin, fields, mode, settle } = yield* prepare(options)
+      span.attribute("threadline.mode", mode)
+      return yield* Effect.uninterruptibleMask((restore) =>
+        Effect.map(
+          Effect.acquireRelease(
+            Effect.map(begin(restore), (running) => ({ running, open: true })),
+            (state, exit) =>
+              Effect.suspend(() => {
+                if (!state.open) {
+                  return Effect.void
+                }
+                state.open = false
+                return state.running.abandon.pipe(
+                  Effect.ensuring(state.running.release),
+                  Effect.ensuring(settle(Exit.isSuccess(exit) ? Exit.fail(closed()) : exit))
+                )
+              })
+          ),
+          (state): AuditScope => ({
+            run: (effect) =>
+              Effect.suspend(() =>
+                state.open
+                  ? transaction_
+                      .provideConnection(AuditContext.withContext(effect, fields), state.running)
+                      .pipe(Effect.mapError(transaction_.whereLost(state.running)), Effect.withParentSpan(span))
+                  : Effect.fail(closed())
+              ),
+            commit: Effect.uninterruptible(
+              Effect.suspend((): Effect.Effect<Audited<void>, AuditError> => {
+                if (!state.open) {
+                  return Effect.fail(closed())
+                }
+                state.open = false
+                return Effect.map(state.running.complete, (ids): Audited<void> => ({ value: undefined, ...ids })).pipe(
+                  Effect.ensuring(state.running.release),
+                  Effect.onExit((exit) => settle(exit))
+                )
+              })
+            )
+          })
+        )
+      )
+    })
+
+  return { transaction, scoped, record: makeRecorder(client, schema) }
+}
+
+/** An interrupted attempt has not failed, and one of unknown outcome may have succeeded. */
+const hasFailed = (cause: Cause.Cause<unknown>): boolean =>
+  !Cause.isInterruptedOnly(cause) &&
+  !Option.exists(Cause.failureOption(cause), (error) => AuditError.is(error) && error.reason === "OutcomeUnknown")
+
+/**
+ * Audits the transactions of one client. All it asks of the database is asked when a transaction runs.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Audit, never, SqlClient.SqlClient> = Layer.effect(
+  Audit,
+  Effect.map(Effect.all([SqlClient.SqlClient, StorageSchema]), ([client, schema]) => make(client, schema))
+)

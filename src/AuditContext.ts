@@ -1,0 +1,326 @@
+/**
+ * The ambient who and why of a fiber. Nested effects and forked fibers inherit it, it never shows up in `R`, and it reaches
+ * the database with each audited transaction.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import { isIP } from "node:net"
+import * as Actor from "./Actor.js"
+import { identifier } from "./internal/sqlText.js"
+import { isStorable, jsonText, shortTextRule } from "./internal/text.js"
+import { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * Free facts about a transaction, a JSON object.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Meta = { readonly [key: string]: unknown }
+
+/**
+ * Everything a context may say; each part is optional. Ids are 1 to 256 bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Fields {
+  readonly actor?: Actor.Actor | undefined
+  /** Joins everything that one request, message or job set in motion. */
+  readonly correlationId?: string | undefined
+  readonly requestId?: string | undefined
+  readonly jobId?: string | undefined
+  readonly traceId?: string | undefined
+  /** The program or the part of it that writes, such as `api` or `importer`. */
+  readonly source?: string | undefined
+  /** An IPv4 or IPv6 address. */
+  readonly remoteIp?: string | undefined
+  readonly meta?: Meta | undefined
+}
+
+/**
+ * The context of the running fiber, without the defaults of `layer`; `current` has both.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class AuditContext extends Context.Reference<AuditContext>()("threadline/AuditContext", {
+  defaultValue: (): Fields => ({})
+}) {}
+
+/**
+ * What a host says once for everything it writes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Defaults {
+  readonly source?: string | undefined
+  readonly meta?: Meta | undefined
+  /** Makes the correlation id of an audited transaction that has none. Without it such a transaction stays without one. */
+  readonly makeCorrelationId?: Effect.Effect<string> | undefined
+}
+
+/**
+ * The defaults of the running fiber.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class AuditDefaults extends Context.Reference<AuditDefaults>()("threadline/AuditContext/Defaults", {
+  defaultValue: (): Defaults => ({})
+}) {}
+
+/**
+ * Sets what a host says once. Anything the fiber or the call says wins over it; `meta` is merged key by key.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { AuditContext } from "threadline"
+ * import { Effect } from "effect"
+ *
+ * export const AuditDefaults = AuditContext.layer({
+ *   source: "api",
+ *   meta: { release: "2026.1" },
+ *   makeCorrelationId: Effect.sync(() => crypto.randomUUID())
+ * })
+ * ```
+ */
+export const layer = (defaults: Defaults): Layer.Layer<never> => Layer.succeed(AuditDefaults, defaults)
+
+const names = ["actor", "correlationId", "requestId", "jobId", "traceId", "source", "remoteIp", "meta"] as const
+
+/**
+ * Two contexts in one: what `above` says wins over what `below` says, and `meta` is merged key by key.
+ *
+ * @since 0.1.0
+ * @category combining
+ */
+export const merge = (below: Fields, above: Fields): Fields => {
+  const merged: { -readonly [K in keyof Fields]: Fields[K] } = {}
+  for (const source of [below, above]) {
+    for (const name of names) {
+      if (source[name] !== undefined) {
+        Object.assign(merged, { [name]: source[name] })
+      }
+    }
+  }
+  if (isObject(below.meta) && isObject(above.meta)) {
+    merged.meta = { ...below.meta, ...above.meta }
+  }
+  return merged
+}
+
+const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/**
+ * The context that an audited transaction would be given now: what the fiber says, over the defaults. It has a correlation
+ * id only where one was set.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export const current: Effect.Effect<Fields> = Effect.zipWith(AuditDefaults, AuditContext, (defaults, fields) =>
+  merge({ source: defaults.source, meta: defaults.meta }, fields)
+)
+
+/**
+ * Sets several parts at once; what is undefined stays as it is, and `meta` is merged key by key.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withContext: {
+  (fields: Fields): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, fields: Fields): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(effect: Effect.Effect<A, E, R>, fields: Fields): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(effect, (context: Context.Context<R>) =>
+    Context.add(context, AuditContext, merge(Context.get(context, AuditContext), fields))
+  )
+)
+
+type With<Value> = {
+  (value: Value): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(effect: Effect.Effect<A, E, R>, value: Value): Effect.Effect<A, E, R>
+}
+
+const setter = <Value>(fields: (value: Value) => Fields): With<Value> =>
+  dual(2, <A, E, R>(effect: Effect.Effect<A, E, R>, value: Value): Effect.Effect<A, E, R> =>
+    withContext(effect, fields(value))
+  )
+
+/**
+ * Says who acts.
+ *
+ * @since 0.1.0
+ * @category combinators
+ * @example
+ * ```ts
+ * import { Actor, Audit, AuditContext } from "threadline"
+ * import { Effect } from "effect"
+ *
+ * export const program = Audit.transaction(Effect.succeed("written"), { action: "post.created" }).pipe(
+ *   AuditContext.withActor(Actor.user("42")),
+ *   AuditContext.withCorrelationId("req-9f2")
+ * )
+ * ```
+ */
+export const withActor: With<Actor.Actor> = setter((actor) => ({ actor }))
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withCorrelationId: With<string> = setter((correlationId) => ({ correlationId }))
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withRequestId: With<string> = setter((requestId) => ({ requestId }))
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withJobId: With<string> = setter((jobId) => ({ jobId }))
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withTraceId: With<string> = setter((traceId) => ({ traceId }))
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withSource: With<string> = setter((source) => ({ source }))
+
+/**
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withRemoteIp: With<string> = setter((remoteIp) => ({ remoteIp }))
+
+/**
+ * Adds to `meta`; a key that is there already is replaced.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const withMeta: With<Meta> = setter((meta) => ({ meta }))
+
+/**
+ * The first rule that the fields break, or undefined.
+ *
+ * @since 0.1.0
+ * @category validation
+ */
+export const invalid = (fields: Fields): InvalidRequest | undefined => {
+  if (fields.actor !== undefined) {
+    const wrong = Actor.invalid(fields.actor)
+    if (wrong !== undefined) {
+      return wrong
+    }
+  }
+  for (const field of ["correlationId", "requestId", "jobId", "traceId", "source"] as const) {
+    const rule = fields[field] === undefined ? undefined : shortTextRule(fields[field])
+    if (rule !== undefined) {
+      return new InvalidRequest({ field, rule })
+    }
+  }
+  // A zone ("fe80::1%eth0") is local to a machine; inet has no place for it.
+  if (fields.remoteIp !== undefined && (isIP(fields.remoteIp) === 0 || fields.remoteIp.includes("%"))) {
+    return new InvalidRequest({ field: "remoteIp", rule: "must be an IPv4 or IPv6 address without a zone" })
+  }
+  if (fields.meta !== undefined) {
+    if (!isObject(fields.meta)) {
+      return new InvalidRequest({ field: "meta", rule: "must be an object" })
+    }
+    const json = jsonText(fields.meta)
+    if (Either.isLeft(json)) {
+      return new InvalidRequest({ field: "meta", rule: json.left })
+    }
+  }
+  return undefined
+}
+
+/** The chain stops where validation would have refused it, so that a cycle ends. */
+const actorDocument = (actor: Actor.Actor, depth = 0): unknown => ({
+  type: actor.type,
+  ...("id" in actor ? { id: actor.id } : {}),
+  label: actor.label,
+  impersonator: actor.impersonator === undefined || depth > 8 ? undefined : actorDocument(actor.impersonator, depth + 1)
+})
+
+// What jsonb cannot hold is replaced by what `set_context` names in "context_error": never by a guess, and never so that
+// the host's write fails.
+const textOrMark = (value: string | undefined): string | undefined =>
+  value === undefined || (typeof value === "string" && isStorable(value)) ? value : ""
+
+const metaDocument = (meta: Meta | undefined): unknown => {
+  if (meta === undefined || !isObject(meta) || Either.isRight(jsonText(meta))) {
+    return meta
+  }
+  const kept = Object.entries(meta).flatMap(([key, value]) => {
+    if (value === undefined || !isStorable(key)) {
+      return []
+    }
+    return [[key, Either.isRight(jsonText(value)) ? value : "[not JSON]"]]
+  })
+  return Object.fromEntries(kept)
+}
+
+/**
+ * The JSON document that `threadline.set_context` takes. Never fails: a part that jsonb cannot hold is left out in such a
+ * way that the transaction's `context_error` names it.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const encode = (fields: Fields): string => {
+  const actor = fields.actor === undefined ? undefined : actorDocument(fields.actor)
+  const document = jsonText({
+    actor: actor === undefined || Either.isRight(jsonText(actor)) ? actor : false,
+    correlationId: textOrMark(fields.correlationId),
+    requestId: textOrMark(fields.requestId),
+    jobId: textOrMark(fields.jobId),
+    traceId: textOrMark(fields.traceId),
+    source: textOrMark(fields.source),
+    remoteIp: textOrMark(fields.remoteIp),
+    meta: metaDocument(fields.meta)
+  })
+  return Either.getOrElse(document, () => "{}")
+}
+
+/**
+ * A statement with its parameters, as `pg` takes it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqlStatement {
+  readonly text: string
+  readonly params: ReadonlyArray<string>
+}
+
+/**
+ * The statement that gives a context to a transaction of a client that is not Effect (pg, Drizzle, Kysely, Prisma). Run it
+ * inside the transaction, before the writes. `schema` is where Threadline is installed, `threadline` if not given.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const toSql = (fields: Fields, options?: { readonly schema?: string | undefined }): SqlStatement => ({
+  text: `select ${identifier(options?.schema ?? "threadline")}.set_context($1::jsonb)`,
+  params: [encode(fields)]
+})

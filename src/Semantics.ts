@@ -1,0 +1,138 @@
+/**
+ * Actions: what somebody meant to do, by name. A catalogue gives the names of an application types and schemas for their data.
+ *
+ * @since 0.1.0
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Fields } from "./AuditContext.js"
+import type { Action } from "./internal/action.js"
+import type { ActionId, AuditError } from "./internal/audited.js"
+import * as internal from "./internal/catalogue.js"
+import type { Arguments, Definition, Spec } from "./internal/catalogue.js"
+import { makeRecorder } from "./internal/recorder.js"
+import { StorageSchema } from "./internal/storage.js"
+import type { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * How to name an action, and what its parts are.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { Action, Details, Entry, Subject } from "./internal/action.js"
+
+/**
+ * What a catalogue is made of.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { Arguments, Definition, Remarks, Spec } from "./internal/catalogue.js"
+
+/**
+ * Defines one action. Data is checked by the compiler, and again by its schema when the action is recorded: what does not
+ * fit is an `InvalidRequest` before anything runs.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { Audit, Semantics } from "threadline"
+ * import { Effect, Schema } from "effect"
+ *
+ * const postCreated = Semantics.action("post.created", {
+ *   data: Schema.Struct({ title: Schema.NonEmptyString }),
+ *   verb: "create",
+ *   category: "content"
+ * })
+ *
+ * export const program = Audit.transaction(Effect.succeed("written"), {
+ *   action: postCreated({ title: "Ship audit logs" }, { subject: { type: "post", id: "1" } })
+ * })
+ * ```
+ */
+export const action: <const Name extends string, const S extends Spec = Record<never, never>>(
+  name: Name,
+  spec?: S
+) => Definition<Name, Arguments<S>> = internal.action
+
+/**
+ * Defines the actions of an application, by name.
+ *
+ * @since 0.1.0
+ * @category constructors
+ * @example
+ * ```ts
+ * import { Semantics } from "threadline"
+ * import { Schema } from "effect"
+ *
+ * const Actions = Semantics.catalogue({
+ *   "post.created": { data: Schema.Struct({ title: Schema.NonEmptyString }), verb: "create" },
+ *   "post.archived": { verb: "archive" }
+ * })
+ *
+ * export const created = Actions["post.created"]({ title: "Ship audit logs" })
+ * export const archived = Actions["post.archived"]({ reason: "outdated" })
+ * ```
+ */
+export const catalogue: <const Specs extends { readonly [name: string]: Spec }>(
+  specs: Specs
+) => { readonly [Name in keyof Specs & string]: Definition<Name, Arguments<Specs[Name]>> } = internal.catalogue
+
+/**
+ * How to record an action without row changes. Every part of the context that is given here wins over the ambient one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RecordOptions extends Fields {
+  readonly reason?: string | undefined
+  readonly comment?: string | undefined
+  /** `ok` if not given. */
+  readonly status?: "ok" | "error" | undefined
+  /** Lets an action without an actor be recorded. */
+  readonly allowMissingActor?: boolean | undefined
+}
+
+/**
+ * Records actions.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Semantics extends Context.Tag("threadline/Semantics")<
+  Semantics,
+  {
+    /**
+     * Records an action. In a transaction it belongs to that transaction, and to what this captured; outside it takes one
+     * statement of its own.
+     */
+    readonly record: (action: Action, options?: RecordOptions) => Effect.Effect<ActionId, AuditError | InvalidRequest>
+  }
+>() {}
+
+/**
+ * Records an action; see `Semantics`.
+ *
+ * @since 0.1.0
+ * @category recording
+ */
+export const record = (
+  action: Action,
+  options?: RecordOptions
+): Effect.Effect<ActionId, AuditError | InvalidRequest, Semantics> =>
+  Effect.flatMap(Semantics, (semantics) => semantics.record(action, options))
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Semantics, never, SqlClient.SqlClient> = Layer.effect(
+  Semantics,
+  Effect.map(Effect.all([SqlClient.SqlClient, StorageSchema]), ([sql, schema]) => ({
+    record: makeRecorder(sql, schema)
+  }))
+)

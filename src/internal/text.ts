@@ -1,0 +1,62 @@
+/**
+ * What PostgreSQL can hold as text and as jsonb, checked before it travels.
+ */
+import * as Either from "effect/Either"
+
+/** Bytes of UTF-8 an id, a name or a label may have. */
+const maxBytes = 256
+
+// In unicode mode a pair is one character, so this finds lone surrogates only.
+const loneSurrogate = /[\ud800-\udfff]/u
+
+const encoder = new TextEncoder()
+
+/** Whether jsonb can hold the text: no NUL, no half of a surrogate pair. */
+export const isStorable = (value: string): boolean => !value.includes("\0") && !loneSurrogate.test(value)
+
+/** The rule that a text breaks, or undefined. */
+export const textRule = (value: unknown): string | undefined => {
+  if (typeof value !== "string") {
+    return "must be a text"
+  }
+  return isStorable(value) ? undefined : "must not hold a NUL or half of a surrogate pair"
+}
+
+/** The rule that an id, a name or a label breaks, or undefined. */
+export const shortTextRule = (value: unknown): string | undefined => {
+  const rule = textRule(value)
+  if (rule !== undefined || typeof value !== "string") {
+    return rule
+  }
+  if (value === "") {
+    return "must not be empty"
+  }
+  return value.length * 3 > maxBytes && encoder.encode(value).length > maxBytes
+    ? `must not exceed ${maxBytes} bytes`
+    : undefined
+}
+
+class NotJson extends Error {}
+
+const strict = (key: string, value: unknown): unknown => {
+  if (!isStorable(key) || (typeof value === "string" && !isStorable(value))) {
+    throw new NotJson("must not hold a NUL or half of a surrogate pair")
+  }
+  if (typeof value === "number" && !Number.isFinite(value)) {
+    throw new NotJson("must not hold a number that is not finite")
+  }
+  if (typeof value === "bigint") {
+    throw new NotJson("must not hold a bigint: write it as text")
+  }
+  return value
+}
+
+/** JSON that jsonb accepts and that says what the value says; or the rule that the value breaks. */
+export const jsonText = (value: unknown): Either.Either<string, string> => {
+  try {
+    const text: unknown = JSON.stringify(value, strict)
+    return typeof text === "string" ? Either.right(text) : Either.left("must be a JSON value")
+  } catch (error) {
+    return Either.left(error instanceof NotJson ? error.message : "must be a JSON value")
+  }
+}

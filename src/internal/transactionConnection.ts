@@ -1,0 +1,198 @@
+/**
+ * The connection that the body of an audited transaction writes through. It counts what is under way, so that the
+ * transaction ends after its last statement, and refuses everything after that: a fiber that outlives the transaction must
+ * never write into whatever the connection is used for next.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { closed, isConnectionLost } from "./audited.js"
+import { sqlState } from "./sqlState.js"
+
+const refused = (): SqlError => {
+  const cause = closed()
+  return new SqlError({ cause, message: cause.message })
+}
+
+const refusedPull = Effect.suspend(() => Effect.fail(Option.some(refused())))
+
+/** What the statements of one database transaction have shown, for better errors at its end. */
+export interface Observed {
+  /** The error that said that the connection is gone. */
+  lost: SqlError | undefined
+  /** The error of the last statement, unless one has succeeded since. */
+  failed: SqlError | undefined
+}
+
+/** An action whose transaction was rolled back, to be recorded as failed. */
+export interface FailedAction {
+  readonly action: string
+  readonly context: string
+}
+
+/** One nesting level of audited calls on a connection. */
+export class Level implements Connection {
+  /** Audited calls directly inside this level take turns. */
+  readonly turn = Effect.unsafeMakeSemaphore(1)
+  /** Savepoint of the audited call that is open directly inside this level. */
+  inner: string | undefined = undefined
+
+  private isOpen = true
+  private underWay = 0
+  private whenIdle: (() => void) | undefined = undefined
+  private readonly streams = new Set<Scope.CloseableScope>()
+
+  constructor(
+    /** The enclosing level, or the connection itself. */
+    private readonly target: Connection,
+    readonly observed: Observed,
+    /** Undefined for a transaction that is not ours. */
+    readonly owner:
+      | {
+          /** The document of the context that is set while this level runs. */
+          readonly context: string
+          readonly allowMissingActor: boolean
+          /** Failures to record once the outermost audited call has ended. */
+          readonly failures: Array<FailedAction>
+        }
+      | undefined
+  ) {}
+
+  readonly execute: Connection["execute"] = (sql, params, transformRows) =>
+    this.guard(this.target.execute(sql, params, transformRows))
+
+  readonly executeRaw: Connection["executeRaw"] = (sql, params) => this.guard(this.target.executeRaw(sql, params))
+
+  readonly executeValues: Connection["executeValues"] = (sql, params) =>
+    this.guard(this.target.executeValues(sql, params))
+
+  readonly executeUnprepared: Connection["executeUnprepared"] = (sql, params, transformRows) =>
+    this.guard(this.target.executeUnprepared(sql, params, transformRows))
+
+  readonly executeStream: Connection["executeStream"] = (sql, params, transformRows) =>
+    Stream.unwrapScoped(
+      Effect.uninterruptible(
+        Effect.gen(this, function* () {
+          if (!this.isOpen) {
+            return Stream.fail(refused())
+          }
+          const scope = yield* Scope.make()
+          this.streams.add(scope)
+          yield* Effect.addFinalizer(() => this.closeStream(scope))
+          const pull = yield* Scope.extend(Stream.toPull(this.target.executeStream(sql, params, transformRows)), scope)
+          // The cursor of an ended transaction reads as if it were exhausted, hence the second look.
+          const next = Effect.exit(Effect.suspend(() => (this.isOpen ? pull : refusedPull))).pipe(
+            Effect.flatMap((exit) => {
+              if (Exit.isFailure(exit)) {
+                this.observe(Option.flatten(Cause.failureOption(exit.cause)))
+              }
+              return this.isOpen ? exit : refusedPull
+            })
+          )
+          return Stream.repeatEffectChunkOption(next)
+        })
+      )
+    )
+
+  /**
+   * Sends a message of Threadline's own for the audited call inside this level. `done` runs before the message counts as over.
+   */
+  readonly control = (message: string, done: () => void): Effect.Effect<unknown, SqlError> =>
+    this.guard(
+      Effect.map(this.target.executeRaw(message, []), (result) => {
+        done()
+        return result
+      })
+    )
+
+  /** Refuses new statements and waits for those under way; open streams are closed first, because statements wait for them. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() => {
+    this.isOpen = false
+    return this.streams.size === 0 && this.underWay === 0
+      ? Effect.void
+      : Effect.zipRight(
+          Effect.forEach([...this.streams], (scope) => this.closeStream(scope), { discard: true }),
+          this.idle
+        )
+  })
+
+  get ended(): boolean {
+    return !this.isOpen
+  }
+
+  private readonly idle: Effect.Effect<void> = Effect.async<void>((resume) => {
+    if (this.underWay === 0) {
+      resume(Effect.void)
+    } else {
+      this.whenIdle = () => resume(Effect.void)
+    }
+  })
+
+  private guard<A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    return Effect.uninterruptibleMask((restore) => {
+      if (!this.isOpen) {
+        return Effect.fail(refused())
+      }
+      this.underWay++
+      return Effect.onExit(restore(statement), (exit) =>
+        Effect.sync(() => {
+          if (Exit.isSuccess(exit)) {
+            this.observed.failed = undefined
+          } else {
+            this.observe(Cause.failureOption(exit.cause))
+          }
+          this.underWay--
+          if (this.underWay === 0) {
+            this.whenIdle?.()
+          }
+        })
+      )
+    })
+  }
+
+  private observe(failure: Option.Option<SqlError>): void {
+    if (Option.isNone(failure)) {
+      return
+    }
+    const state = sqlState(failure.value)
+    if (isConnectionLost(failure.value)) {
+      this.observed.lost = failure.value
+    } else if (state !== undefined && state !== "25P02") {
+      this.observed.failed = failure.value
+    }
+  }
+
+  // Closing the cursor of a dead connection never ends, so it must not be waited for without limit.
+  private closeStream(scope: Scope.CloseableScope): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.streams.delete(scope)
+      const closing = Scope.close(scope, Exit.void)
+      return this.observed.lost === undefined
+        ? Effect.forkDaemon(closing).pipe(
+            Effect.flatMap((fiber) => Effect.interruptible(Fiber.await(fiber))),
+            Effect.timeoutOption("2 seconds"),
+            Effect.asVoid
+          )
+        : Effect.asVoid(Effect.forkDaemon(closing))
+    })
+  }
+}
+
+const hosts = new WeakMap<Connection, Level>()
+
+/** The level that stands for a transaction which the host opened itself. */
+export const hostLevel = (connection: Connection): Level => {
+  const known = hosts.get(connection)
+  if (known !== undefined) {
+    return known
+  }
+  const made = new Level(connection, { lost: undefined, failed: undefined }, undefined)
+  hosts.set(connection, made)
+  return made
+}
