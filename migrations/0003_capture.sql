@@ -85,8 +85,22 @@ begin
 end
 $$;
 
+-- Functions on json resolve its escapes and fail at \u0000 and at lone surrogates. Shielded, these are plain
+-- text: an escaped backslash becomes two of them, \u becomes an escaped backslash and a u. Nothing that was
+-- different becomes equal, and shield_removed gives the very text back. chr(1) never occurs in json.
+create function shielded(document text) returns text
+language sql immutable strict
+set search_path from current
+return replace(replace(replace(document, E'\\\\', chr(1)), E'\\u', E'\\\\u'), chr(1), E'\\\\\\\\');
+
+create function shield_removed(document text) returns text
+language sql immutable strict
+set search_path from current
+return replace(replace(replace(document, E'\\\\\\\\', chr(1)), E'\\\\u', E'\\u'), chr(1), E'\\\\');
+
 -- The image of a row whatever it holds. A value that jsonb cannot hold (json with \u0000, a lone
--- surrogate, more than 256 MB) is kept as its text or, where that does not fit either, as a marker.
+-- surrogate, more than 256 MB) is kept as its text or, where that does not fit either, as a marker with
+-- its size and hash: another value is another image.
 -- Writes nothing, so that its exception blocks cost no transaction id.
 create function image(source record) returns jsonb
 language plpgsql stable
@@ -94,39 +108,54 @@ set search_path from current
 as $$
 declare
   result jsonb := '{}';
+  shield boolean;
   field text;
-  value json;
+  value text;
 begin
   begin
     return to_jsonb(source);
   exception when others then
     null;
   end;
-  for field, value in select e.key, e.value from json_each(row_to_json(source)) e loop
+  value := row_to_json(source)::text;
+  shield := strpos(value, E'\\u') > 0;
+  for field, value in
+    select e.key, e.value::text
+    from json_each(case when shield then shielded(value) else value end::json) e
+  loop
+    if shield then
+      field := shield_removed(to_jsonb(field)::text)::jsonb #>> '{}';
+      value := shield_removed(value);
+    end if;
     begin
-      result := result || jsonb_build_object(field, value::jsonb);
-    exception when others then
+      if octet_length(value) >= 268435456 then
+        raise program_limit_exceeded;
+      end if;
       begin
-        result := result || jsonb_build_object(field, value::text);
+        result := result || jsonb_build_object(field, value::jsonb);
       exception when others then
-        result := result || jsonb_build_object(
-          field, jsonb_build_object('threadline:omitted', octet_length(value::text) || ' bytes'));
+        result := result || jsonb_build_object(field, value);
       end;
+    exception when others then
+      result := result || jsonb_build_object(field, jsonb_build_object(
+        'threadline:omitted', octet_length(value) || ' bytes',
+        'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex')
+      ));
     end;
   end loop;
   return result;
 exception when others then
-  return jsonb_build_object('threadline:omitted', sqlerrm);
+  return jsonb_build_object('threadline:omitted', sqlstate);
 end
 $$;
 
--- The row as json, which keeps the exact text of its json columns; null where it cannot be built.
+-- The row as shielded json, which keeps the exact text of its json columns; null where it cannot be built.
 create function exact_text(source record) returns json
 language plpgsql stable
 set search_path from current
 as $$
 begin
-  return row_to_json(source);
+  return shielded(row_to_json(source)::text);
 exception when others then
   return null;
 end
@@ -199,9 +228,13 @@ begin
   where f.field <> all (hidden)
     and (
       (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
-      or (policy -> 'json' ? f.field and (old_text -> f.field)::text is distinct from (new_text -> f.field)::text)
+      or (policy -> 'json' ? f.field
+        and (old_text -> replace(f.field, E'\\', E'\\\\'))::text
+          is distinct from (new_text -> replace(f.field, E'\\', E'\\\\'))::text)
     );
-  changed := changed_fields is not null;
+  -- Of an image that could not be built at all, nobody knows whether it is the same.
+  changed := changed_fields is not null
+    or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
   if not changed then
     return;
   end if;
@@ -574,7 +607,8 @@ comment on function row_key(text, text, jsonb) is
   'The canonical row_key of a key given as text, array or object.';
 
 revoke all on function
-  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), image(record),
+  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
+  shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), redact(jsonb, jsonb),
   describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
   restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),

@@ -317,6 +317,12 @@ ${tail}`
 ${tail}`
 }
 
+/**
+ * Rows up to this many bytes fit into jsonb whatever they hold: compressed values grow up to 255 times, an array of small
+ * numbers six times more, and jsonb takes 256 MB.
+ */
+const directSize = 150_000
+
 /** A statement on several rows of a table that is as it was when this was generated, set by set. */
 const manyRows = (parts: Parts, op: Op): string => {
   const tail = `    ${settle("first_id")}
@@ -329,7 +335,7 @@ const manyRows = (parts: Parts, op: Op): string => {
       ${literal(op)}, ${rowPk(parts, image)}, ${rowKey(parts, image)}, null, null,
       ${op === "insert" ? `null, ${redacted(parts, image)}` : `${redacted(parts, image)}, null`}
     from (
-      select case when pg_column_size(x.*) < 30000000 then ${cleaned(parts, "x")} else image(x.*) end as image
+      select case when pg_column_size(x.*) < ${directSize} then ${cleaned(parts, "x")} else image(x.*) end as image
       from threadline_${op === "insert" ? "new" : "old"} x
       offset 0
     ) r;
@@ -343,7 +349,7 @@ ${tail}`
       .join(", ")}]::text[], null)`
   const side = (name: string) => `(
           select row_number() over () as place,
-            case when pg_column_size(x.*) < 30000000 then ${cleaned(parts, "x")} else image(x.*) end as image
+            case when pg_column_size(x.*) < ${directSize} then ${cleaned(parts, "x")} else image(x.*) end as image
           from threadline_${name} x
         )`
   const { masked } = parts.shape
