@@ -3,7 +3,7 @@
  * the peers compiles against every module, loads it, and starts the command.
  */
 import * as Schema from "effect/Schema"
-import { execFileSync } from "node:child_process"
+import { spawnSync } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
@@ -39,8 +39,15 @@ const expect = (condition: boolean, complaint: string): void => {
   }
 }
 
-const run = (directory: string, program: string, ...args: ReadonlyArray<string>): string =>
-  execFileSync(program, [...args], { cwd: directory, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
+const run = (directory: string, program: string, ...args: ReadonlyArray<string>): string => {
+  const { error, status, stdout } = spawnSync(program, [...args], {
+    cwd: directory,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"]
+  })
+  expect(status === 0, `${basename(program)} ${args[0] ?? ""} failed: ${error?.message ?? ""}\n${stdout}`)
+  return stdout
+}
 
 const pack = (directory: string): string => {
   const [packed] = Schema.decodeSync(Packed)(
@@ -102,6 +109,9 @@ try {
   await lint(tarball)
   consume(directory, tarball)
   console.log(`the package of ${manifest.version} is fine: ${modules.length + 1} modules`)
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
 } finally {
   rmSync(directory, { recursive: true, force: true })
 }
