@@ -153,7 +153,8 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterE
     const pgCtl = join(binDirectory, "pg_ctl")
     const password = randomBytes(12).toString("hex")
 
-    yield* promise("initdb", async () => {
+    // To its end, or it would go on filling a directory that is being removed.
+    const initialise = promise("initdb", async () => {
       const file = join(directory, "password")
       await writeFile(file, `${password}\n`, { mode: 0o600 })
       if (user !== undefined) {
@@ -162,6 +163,7 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterE
       await execute(join(binDirectory, "initdb"), ["-D", dataDirectory, `--pwfile=${file}`, ...initdbFlags], as)
       await rm(file)
     })
+    yield* Effect.uninterruptible(initialise)
 
     const settings = Object.entries({ ...baseSettings, ...options.settings })
       .map(([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`)
