@@ -122,6 +122,11 @@ const reset = `
     loop
       execute 'drop function ' || name || ' cascade';
     end loop;
+    for name in
+      select quote_ident(nspname) from pg_namespace where nspname !~ '^(pg_|information_schema|public$|threadline$)'
+    loop
+      execute 'drop schema ' || name || ' cascade';
+    end loop;
   end
   $$;
   reset lock_timeout`
