@@ -1,0 +1,114 @@
+/** The tables that a capture command is about: from the configuration, or from options. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { TableConfig } from "../src/Capture.js"
+import * as TableName from "../src/internal/tableName.js"
+import { InvalidRequest } from "../src/ThreadlineError.js"
+import type { Configuration } from "./config.js"
+import { UsageError } from "./exit.js"
+
+export interface TableOptions {
+  readonly table: ReadonlyArray<string>
+  readonly exclude: ReadonlyArray<string>
+  readonly mask: ReadonlyArray<string>
+  readonly key: ReadonlyArray<string>
+}
+
+interface ColumnName {
+  readonly table: string
+  readonly column: string
+}
+
+/** Reads a column with its table: `users.password`, `public.users.password`, `"Odd"."T"."c d"`. */
+export const columnName = (text: string, field: string): Either.Either<ColumnName, InvalidRequest> => {
+  let quoted = false
+  let dot = -1
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === `"`) {
+      quoted = !quoted
+    } else if (text[at] === "." && !quoted) {
+      dot = at
+    }
+  }
+  const wrong = new InvalidRequest({ field, rule: "must be a column with its table, such as public.users.password" })
+  if (dot === -1) {
+    return Either.left(wrong)
+  }
+  return Either.mapLeft(
+    Either.zipWith(
+      TableName.parse(text.slice(0, dot), field),
+      // A column follows the rules of an unqualified table name.
+      Either.filterOrLeft(
+        TableName.parse(text.slice(dot + 1), field),
+        ({ schema }) => schema === "public",
+        () => wrong
+      ),
+      (table, { name }) => ({ table: TableName.format(table), column: name })
+    ),
+    () => wrong
+  )
+}
+
+/** Tables that options name, with what the options say of their columns. */
+const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configured: ReadonlyArray<TableConfig>) {
+  const read = (texts: ReadonlyArray<string>, field: string) => Effect.forEach(texts, (text) => columnName(text, field))
+  const exclude = yield* read(options.exclude, "--exclude")
+  const mask = yield* read(options.mask, "--mask")
+  const key = yield* read(options.key, "--key")
+  const tables = yield* Effect.forEach(options.table, (text) =>
+    Either.map(TableName.parse(text, "--table"), TableName.format)
+  )
+  for (const [field, columns] of [
+    ["--exclude", exclude],
+    ["--mask", mask],
+    ["--key", key]
+  ] as const) {
+    const stray = columns.find(({ table }) => !tables.includes(table))
+    if (stray !== undefined) {
+      return yield* new InvalidRequest({ field, rule: `is about ${stray.table}, which no --table names` })
+    }
+  }
+  return tables.map((table): TableConfig => {
+    const of = (columns: ReadonlyArray<ColumnName>) =>
+      columns.filter((column) => column.table === table).map(({ column }) => column)
+    const [firstKey, ...restOfKey] = of(key)
+    if (of(exclude).length === 0 && of(mask).length === 0 && firstKey === undefined) {
+      // Named alone, a configured table is as configured: the option selects it.
+      const known = configured.find((entry) => sameTable(entry.table, table))
+      if (known !== undefined) {
+        return known
+      }
+    }
+    return {
+      table,
+      ...(of(exclude).length === 0 ? {} : { exclude: of(exclude) }),
+      ...(of(mask).length === 0 ? {} : { mask: of(mask) }),
+      ...(firstKey === undefined ? {} : { key: [firstKey, ...restOfKey] as const })
+    }
+  })
+})
+
+const sameTable = (text: string, table: string): boolean =>
+  Either.match(TableName.parse(text), { onLeft: () => false, onRight: (name) => TableName.format(name) === table })
+
+/** The tables that options or configuration name; undefined where neither does. */
+export const namedTables = (
+  options: TableOptions,
+  configured: Configuration
+): Effect.Effect<ReadonlyArray<TableConfig> | undefined, InvalidRequest> =>
+  options.table.length + options.exclude.length + options.mask.length + options.key.length > 0
+    ? fromOptions(options, configured.tables ?? [])
+    : Effect.succeed(configured.tables)
+
+/** The same, for commands that cannot do without. */
+export const requiredTables = (
+  options: TableOptions,
+  configured: Configuration
+): Effect.Effect<ReadonlyArray<TableConfig>, InvalidRequest | UsageError> =>
+  Effect.flatMap(namedTables(options, configured), (tables) =>
+    tables === undefined
+      ? Effect.fail(
+          new UsageError({ message: "no table is named: give --table, or name tables in threadline.config.ts" })
+        )
+      : Effect.succeed(tables)
+  )

@@ -1,0 +1,40 @@
+/** Every command and what it does, in the order of the help. */
+export const commands = {
+  init: "Write threadline.config.ts and show the next steps.",
+  "migrate up": "Install or upgrade Threadline's schema.",
+  "migrate status": "Compare the installed schema with this version.",
+  "migrate print": "Print the migrations as SQL for psql.",
+  "migrate generate": "Write the migrations as files for another migration tool.",
+  grant: "Give roles what they need to write, read or operate the record.",
+  "capture plan": "Show what would be done to capture the tables as configured.",
+  "capture apply": "Capture the tables as configured.",
+  "capture remove": "Stop capturing tables; what is recorded stays.",
+  "capture status": "Show which tables are captured, and what is wrong with them.",
+  "capture print": "Print the SQL that captures the tables, for another migration tool.",
+  timeline: "List changes, newest first.",
+  history: "List the changes of one row, newest first.",
+  "as-of": "Show one row as it stood at an instant.",
+  transaction: "Show one transaction: who, why, and every change with its diff."
+} as const
+
+export type CommandName = keyof typeof commands
+
+/** Commands that only hold others, and what these have in common. */
+export const groups: Readonly<Record<string, string>> = {
+  migrate: "Install, upgrade and inspect Threadline's schema.",
+  capture: "Decide which tables are captured, and how."
+}
+
+const names: ReadonlyArray<string> = Object.keys(commands)
+
+/** Names of the commands below a group, or of everything at the top. */
+export const below = (path: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const depth = path.length
+  const found = names
+    .map((name) => name.split(" "))
+    .filter((words) => words.length > depth && path.every((word, index) => words[index] === word))
+    .map((words) => words[depth] ?? "")
+  return [...new Set(found)]
+}
+
+export const isCommand = (path: ReadonlyArray<string>): boolean => names.includes(path.join(" "))

@@ -1,0 +1,197 @@
+import * as Command from "@effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { mkdir, readFile, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import * as Migrations from "../../src/Migrations.js"
+import { client, configuration, withSchema } from "../database.js"
+import { AnsweredNo, Refused } from "../exit.js"
+import { leaf } from "../leaf.js"
+import { common, flag, value } from "../options.js"
+import { answer, print, printJson, width } from "../output.js"
+import { layout } from "../table.js"
+import { wholeNumber } from "../values.js"
+
+const ownerRole = value("owner-role", "ROLE", "Role that owns the schema, made where it may be; else threadline_owner.")
+const to = value("to", "NUMBER", "The last migration; else the newest.")
+
+const ids = (migrations: ReadonlyArray<{ readonly id: number; readonly name: string }>) =>
+  migrations.map(({ id, name }) => ({ id, name }))
+
+const named = ({ id, name }: { readonly id: number; readonly name: string }): string => `${id} ${name}`
+
+const ownerOf = (option: Option.Option<string>, configured: string | undefined) =>
+  Option.getOrUndefined(Option.orElse(option, () => Option.fromNullable(configured)))
+
+const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
+  Effect.gen(function* () {
+    const configured = yield* configuration(options)
+    const result = yield* Migrations.run({
+      ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
+      to: yield* wholeNumber("--to", options.to)
+    }).pipe(Effect.provide(client(options)), withSchema(options, configured))
+    const { notices, owner, partitions, schema, version } = result
+    const applied = ids(result.applied)
+    yield* answer(
+      options.json,
+      () => ({ schema, owner, version, applied, partitions, notices }),
+      () =>
+        [
+          ...applied.map((migration) => `applied ${named(migration)}`),
+          applied.length === 0
+            ? `The schema ${schema} is at ${version}; there was nothing to apply.`
+            : `The schema ${schema} is at ${version} and belongs to ${owner}.`,
+          ...partitions.map((partition) => `made partition ${partition}`),
+          ...notices.map((notice) => `Note: ${notice}.`)
+        ].join("\n")
+    )
+  })
+)
+
+const states: Readonly<Record<Migrations.Status["state"], string>> = {
+  absent: "is not installed",
+  behind: "is behind this version",
+  current: "is up to date",
+  mismatch: "was migrated with other texts than this version has",
+  newer: "was migrated by a newer version"
+}
+
+const status = leaf("migrate status", common, (options) =>
+  Effect.gen(function* () {
+    const configured = yield* configuration(options)
+    const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
+    const mismatched = new Set(found.mismatched.map(({ id }) => id))
+    const unknown = new Set(found.unknown.map(({ id }) => id))
+    const list = (entries: ReadonlyArray<Migrations.Applied>) => entries.map((entry) => ({ ...entry }))
+    yield* answer(
+      options.json,
+      () => ({
+        schema: found.schema,
+        state: found.state,
+        owner: Option.getOrNull(found.owner),
+        version: found.version,
+        latest: found.latest,
+        applied: list(found.applied),
+        pending: ids(found.pending),
+        mismatched: list(found.mismatched),
+        unknown: list(found.unknown)
+      }),
+      () => {
+        const rows = [
+          ...found.applied.map(({ appliedAt, appliedBy, id, name }) => [
+            String(id),
+            name,
+            mismatched.has(id) ? "other text" : unknown.has(id) ? "not known here" : "applied",
+            appliedAt,
+            appliedBy
+          ]),
+          ...found.pending.map(({ id, name }) => [String(id), name, "pending"])
+        ]
+        const columns = ["id", "name", "state", "applied at", "applied by"].map((header) => ({ header }))
+        const owner = Option.match(found.owner, { onNone: () => "", onSome: (role) => ` and belongs to ${role}` })
+        return `${layout(columns, rows, width())}\n\nThe schema ${found.schema} ${states[found.state]}${owner}.`
+      }
+    )
+    if (found.state === "newer") {
+      return yield* new Migrations.MigrationError({
+        reason: "NewerSchema",
+        detail: `the schema ${found.schema} was migrated by a newer Threadline: use that version or a later one`
+      })
+    }
+    if (found.state === "mismatch") {
+      return yield* new AnsweredNo()
+    }
+  })
+)
+
+const printing = leaf(
+  "migrate print",
+  {
+    ...common,
+    ownerRole,
+    to,
+    from: value("from", "NUMBER", "The first migration; else 1."),
+    pending: flag("pending", "Ask the database, and print only what it lacks.")
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const configured = yield* configuration(options)
+      const settings = {
+        ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
+        to: yield* wholeNumber("--to", options.to),
+        from: yield* wholeNumber("--from", options.from)
+      }
+      if (!options.pending) {
+        const sql = yield* withSchema(options, configured)(Migrations.render(settings))
+        return yield* options.json ? printJson({ sql }) : print(sql)
+      }
+      const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
+      const first = found.pending[0]
+      if (first === undefined) {
+        return yield* options.json ? printJson({ sql: "" }) : print(`-- The schema ${found.schema} lacks nothing.`)
+      }
+      const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: first.id }))
+      yield* options.json ? printJson({ sql }) : print(sql)
+    })
+)
+
+const generate = leaf(
+  "migrate generate",
+  {
+    ...common,
+    ownerRole,
+    to,
+    output: value("output", "DIRECTORY", "Where the files go; else ./migrations."),
+    force: flag("force", "Replace files that have another text.")
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const configured = yield* configuration(options)
+      const directory = Option.getOrElse(options.output, () => "migrations")
+      const files = yield* Migrations.generate({
+        ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
+        to: yield* wholeNumber("--to", options.to)
+      }).pipe(withSchema(options, configured))
+      const inspected = yield* Effect.forEach(files, ({ file, sql }) =>
+        Effect.map(existing(join(directory, file)), (text) => ({ file, sql, text }))
+      )
+      const different = inspected.find(({ sql, text }) => text !== undefined && text !== sql)
+      if (different !== undefined && !options.force) {
+        return yield* new Refused({ message: `${different.file} exists with another text; --force replaces it` })
+      }
+      yield* writing(() => mkdir(directory, { recursive: true }))
+      const written = inspected.filter(({ sql, text }) => text !== sql)
+      yield* Effect.forEach(written, ({ file, sql }) => writing(() => writeFile(join(directory, file), sql)))
+      yield* answer(
+        options.json,
+        () => ({
+          directory,
+          files: inspected.map(({ file, sql, text }) => ({ file, written: text !== sql }))
+        }),
+        () =>
+          inspected
+            .map(({ file, sql, text }) => `${text === sql ? "unchanged" : "wrote"} ${join(directory, file)}`)
+            .join("\n")
+      )
+    })
+)
+
+const existing = (path: string) =>
+  Effect.tryPromise({
+    try: () => readFile(path, "utf8"),
+    catch: (cause) => cause
+  }).pipe(
+    Effect.catchAll((cause) =>
+      cause instanceof Error && "code" in cause && cause.code === "ENOENT"
+        ? Effect.succeed(undefined)
+        : Effect.fail(new Refused({ message: `${path} cannot be read: ${String(cause)}` }))
+    )
+  )
+
+const writing = <A>(write: () => Promise<A>) =>
+  Effect.tryPromise({
+    try: write,
+    catch: (cause) => new Refused({ message: cause instanceof Error ? cause.message : String(cause) })
+  })
+
+export const migrate = Command.make("migrate").pipe(Command.withSubcommands([up, status, printing, generate]))

@@ -1,0 +1,123 @@
+/** Finds, loads and checks the configuration. */
+import * as Arr from "effect/Array"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { existsSync, statSync } from "node:fs"
+import { readFile } from "node:fs/promises"
+import { basename, dirname, extname, join, resolve } from "node:path"
+import { fileURLToPath } from "node:url"
+import { TableConfig } from "../src/internal/captureModel.js"
+import { UsageError } from "./exit.js"
+
+export const fileNames = ["threadline.config.ts", "threadline.config.js", "threadline.config.json"] as const
+
+const TableOptions = TableConfig.pipe(Schema.omit("table"))
+
+const Rest = Schema.Struct({
+  schema: Schema.optional(Schema.NonEmptyString),
+  ownerRole: Schema.optional(Schema.NonEmptyString),
+  tables: Schema.optional(Schema.Unknown)
+})
+
+export interface Configuration {
+  /** The file, or undefined where there is none. */
+  readonly file: string | undefined
+  readonly schema: string | undefined
+  readonly ownerRole: string | undefined
+  /** Undefined where the configuration does not name tables. */
+  readonly tables: ReadonlyArray<TableConfig> | undefined
+}
+
+const none: Configuration = { file: undefined, schema: undefined, ownerRole: undefined, tables: undefined }
+
+/** The configuration at or above a directory. */
+export const find = (directory: string): string | undefined => {
+  const found = fileNames
+    .map((name) => join(directory, name))
+    .find((path) => existsSync(path) && statSync(path).isFile())
+  const parent = dirname(directory)
+  return found ?? (parent === directory ? undefined : find(parent))
+}
+
+/** Loads the file named, or the one at or above the working directory, or none. */
+export const load = Effect.fnUntraced(function* (named: string | undefined) {
+  const file = named === undefined ? find(process.cwd()) : resolve(named)
+  if (file === undefined) {
+    return none
+  }
+  if (named !== undefined && !(existsSync(file) && statSync(file).isFile())) {
+    return yield* new UsageError({ message: `there is no file ${named}` })
+  }
+  const name = basename(file)
+  const document = yield* Effect.tryPromise({
+    try: () => read(file),
+    catch: (cause) =>
+      new UsageError({ message: `${name} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}` })
+  })
+  const checked = check(document)
+  return Either.isLeft(checked)
+    ? yield* new UsageError({ message: `${name}: ${checked.left}` })
+    : { ...checked.right, file }
+})
+
+const read = async (file: string): Promise<unknown> => {
+  if (extname(file) === ".json") {
+    return JSON.parse(await readFile(file, "utf8"))
+  }
+  const { createJiti } = await import("jiti")
+  const here = fileURLToPath(new URL(".", import.meta.url))
+  const jiti = createJiti(file, {
+    moduleCache: false,
+    tryNative: true,
+    fsCache: false,
+    // This copy of Threadline, also where none is installed beside the configuration.
+    alias: { threadline: join(here, import.meta.url.endsWith(".ts") ? "../src" : "..") }
+  })
+  return jiti.import(file, { default: true })
+}
+
+/** Checks a document. A left names the field that is wrong. */
+export const check = (document: unknown): Either.Either<Configuration, string> =>
+  Either.gen(function* () {
+    const rest = yield* decode(Rest, document, [])
+    return {
+      file: undefined,
+      schema: rest.schema,
+      ownerRole: rest.ownerRole,
+      tables: rest.tables === undefined ? undefined : yield* tablesOf(rest.tables)
+    }
+  })
+
+/** A list of tables, or an object of tables by name. */
+const tablesOf = (tables: unknown): Either.Either<ReadonlyArray<TableConfig>, string> =>
+  Array.isArray(tables) || typeof tables !== "object"
+    ? decode(Schema.Array(TableConfig), tables, ["tables"])
+    : Either.map(decode(Schema.Record({ key: Schema.String, value: TableOptions }), tables, ["tables"]), (record) =>
+        Object.entries(record).map(([table, options]) => ({ table, ...options }))
+      )
+
+const decode = <A, I>(
+  schema: Schema.Schema<A, I>,
+  input: unknown,
+  path: ReadonlyArray<string>
+): Either.Either<A, string> =>
+  // A misspelt "exclude" must not go unnoticed.
+  Either.mapLeft(Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(input), (error) => {
+    const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+    const where = [...path, ...(issue?.path ?? [])].map(String)
+    return Arr.isNonEmptyArray(where)
+      ? `${pathText(where)}: ${sentence(issue?.message ?? error.message)}`
+      : sentence(issue?.message ?? error.message)
+  })
+
+const pathText = (path: ReadonlyArray<string>): string =>
+  path
+    .map((part, index) => (/^\w+$/.test(part) ? (index === 0 ? part : `.${part}`) : `[${JSON.stringify(part)}]`))
+    .join("")
+
+const sentence = (message: string): string => {
+  const text = message.replaceAll(/\s+/g, " ")
+  return text.charAt(0).toLowerCase() + text.slice(1)
+}

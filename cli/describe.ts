@@ -1,0 +1,83 @@
+/** Changes, transactions and actors as people read them. */
+import type { Actor } from "../src/Actor.js"
+import * as TableName from "../src/internal/tableName.js"
+import * as Query from "../src/Query.js"
+import { bold, dim, visible } from "./output.js"
+import { clip, textWidth } from "./table.js"
+
+/** To the second, in UTC; the whole instant where it matters is in the JSON. */
+export const when = (instant: string): string => instant.slice(0, 19).replace("T", " ")
+
+export const who = (actor: Actor | null): string => {
+  if (actor === null) {
+    return "unattributed"
+  }
+  const name = actor.type === "anonymous" ? actor.type : `${actor.type} ${actor.id}`
+  const label = actor.label === undefined ? "" : ` (${actor.label})`
+  return actor.impersonator === undefined ? `${name}${label}` : `${name}${label} by ${who(actor.impersonator)}`
+}
+
+export const tableOf = ({ tableName, tableSchema }: Query.Change): string => {
+  const name = TableName.format({ schema: tableSchema, name: tableName })
+  return name.startsWith("public.") ? name.slice("public.".length) : name
+}
+
+/** The key of the row, and the one it had before. */
+export const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
+  previousRowKey === null ? (rowKey ?? "") : `${previousRowKey} -> ${rowKey ?? ""}`
+
+/** What happened, in a few words. */
+export const what = (change: Query.Change): string =>
+  change.action?.name ?? (change.changedFields === null ? "" : change.changedFields.join(", "))
+
+const valueText = (value: Query.JsonValue | undefined): string =>
+  value === undefined ? "" : visible(Query.toJson(value))
+
+/** Field by field, one line where it fits. */
+export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number): ReadonlyArray<string> =>
+  fields.flatMap(({ after, before, field }) => {
+    const name = visible(field)
+    const both = before !== undefined && after !== undefined
+    const sides = both ? [`- ${valueText(before)}`, `+ ${valueText(after)}`] : [valueText(before ?? after)]
+    const inline = `  ${name}: ${both ? `${valueText(before)} -> ${valueText(after)}` : valueText(before ?? after)}`
+    return textWidth(inline) <= width
+      ? [inline]
+      : [clip(`  ${name}:`, width), ...sides.map((side) => clip(`    ${side}`, width))]
+  })
+
+/** One change with its diff. `context` adds who, why and which transaction. */
+export const changeLines = (change: Query.Change, width: number, context: boolean): ReadonlyArray<string> => {
+  const row = [tableOf(change), keyOf(change)].filter((part) => part !== "").join(" ")
+  const details = change.details === null ? [] : [clip(`  ${visible(Query.toJson(change.details))}`, width)]
+  return [
+    `${bold(visible(`${when(change.capturedAt)}  ${change.op} ${row}`))}`,
+    ...(context
+      ? [
+          dim(
+            clip(
+              visible(
+                [
+                  `  ${who(change.transaction.actor)}`,
+                  ...(change.action === null ? [] : [change.action.name]),
+                  `transaction ${change.transactionId}`
+                ].join(", ")
+              ),
+              width
+            )
+          )
+        ]
+      : []),
+    ...fieldLines(Query.fieldDiffs(change), width),
+    ...details
+  ]
+}
+
+/** Names and values below one another, those without a value left out. */
+export const properties = (
+  list: ReadonlyArray<readonly [name: string, value: string | null]>,
+  width: number
+): ReadonlyArray<string> => {
+  const given = list.flatMap(([name, value]) => (value === null || value === "" ? [] : [{ name, value }]))
+  const column = Math.max(...given.map(({ name }) => name.length))
+  return given.map(({ name, value }) => clip(`${name.padEnd(column)}  ${visible(value)}`, width))
+}

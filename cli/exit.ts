@@ -1,0 +1,82 @@
+/**
+ * Exit codes, and the sentence that goes with them: 0 fine; 1 well-formed but refused, not found or failed; 2 wrong whatever
+ * the database holds; 3 the database cannot be used.
+ */
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import type * as ValidationError from "@effect/cli/ValidationError"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Data from "effect/Data"
+import type { MigrationError } from "../src/Migrations.js"
+import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError } from "../src/ThreadlineError.js"
+import type { CaptureError } from "../src/internal/captureModel.js"
+
+export type ExitCode = 0 | 1 | 2 | 3
+
+/** Wrong whatever the database holds. */
+export class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {}
+
+/** Well-formed, and refused. */
+export class Refused extends Data.TaggedError("Refused")<{ readonly message: string }> {}
+
+/** Printed what was asked for, and the answer is no: exit code 1 without a sentence. */
+export class AnsweredNo extends Data.TaggedError("AnsweredNo") {}
+
+export type CliError =
+  | AnsweredNo
+  | CaptureError
+  | InvalidRequest
+  | MigrationError
+  | NotFound
+  | Refused
+  | SqlError
+  | ThreadlineError
+  | UsageError
+  | ValidationError.ValidationError
+
+export interface Failure {
+  readonly code: ExitCode
+  readonly sentence: string | undefined
+}
+
+const database: ReadonlySet<string> = new Set([
+  "Unreachable",
+  "TooOld",
+  "NotMigrated",
+  "NewerSchema",
+  "InsufficientPrivilege"
+])
+
+const ofReason = (reason: string): ExitCode => (database.has(reason) ? 3 : 1)
+
+/** What a failed command exits with, and says. */
+export const failure = (error: CliError): Failure => {
+  switch (error._tag) {
+    case "AnsweredNo":
+      return { code: 1, sentence: undefined }
+    case "InvalidRequest":
+    case "UsageError":
+      return { code: 2, sentence: error.message }
+    case "NotFound":
+    case "Refused":
+      return { code: 1, sentence: error.message }
+    case "CaptureError":
+      return {
+        code: ofReason(error.reason),
+        sentence: error.reason === "LessRedaction" ? `${error.message} (--allow-less-redaction)` : error.message
+      }
+    case "MigrationError":
+    case "ThreadlineError":
+      return { code: ofReason(error.reason), sentence: error.message }
+    case "SqlError":
+      return failure(fromSqlError(error))
+    default:
+      return { code: 2, sentence: lowerFirst(plain(HelpDoc.toAnsiText(error.error))) }
+  }
+}
+
+const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1)
+
+/** Text without colours. */
+export const plain = (text: string): string =>
+  // eslint-disable-next-line no-control-regex -- colours are control characters
+  text.replaceAll(/\u001b\[[0-9;]*m/g, "").trim()

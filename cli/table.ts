@@ -1,0 +1,101 @@
+/** Tables of aligned columns, narrow enough for the terminal. */
+import { bold, visible } from "./output.js"
+
+// Wide in nearly every terminal: CJK, Hangul, full-width forms, emoji.
+const wide =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u
+const combining = /\p{Mark}/u
+
+const characterWidth = (character: string): number => (wide.test(character) ? 2 : combining.test(character) ? 0 : 1)
+
+/** How many columns a text takes. */
+export const textWidth = (text: string): number => {
+  let width = 0
+  for (const character of text) {
+    width += characterWidth(character)
+  }
+  return width
+}
+
+/** The beginning of a text that fits, with an ellipsis where something is missing. */
+export const clip = (text: string, width: number): string => {
+  if (textWidth(text) <= width) {
+    return text
+  }
+  let clipped = ""
+  let taken = 0
+  for (const character of text) {
+    taken += characterWidth(character)
+    if (taken > width - 1) {
+      break
+    }
+    clipped += character
+  }
+  return `${clipped}…`
+}
+
+const pad = (text: string, width: number): string => text + " ".repeat(Math.max(0, width - textWidth(text)))
+
+export interface Column {
+  readonly header: string
+  /** Keeps its whole text; without it the column gives way when the table is too wide. */
+  readonly rigid?: boolean
+}
+
+const gap = 2
+const least = 8
+
+/** Lays out rows; values are made safe for the terminal here. */
+export const layout = (
+  columns: ReadonlyArray<Column>,
+  rows: ReadonlyArray<ReadonlyArray<string>>,
+  available: number
+): string => {
+  const cells = rows.map((row) => columns.map((_, index) => visible(row[index] ?? "")))
+  const widths = columns.map((column, index) =>
+    Math.max(textWidth(column.header), ...cells.map((row) => textWidth(row[index] ?? "")))
+  )
+  const total = () => widths.reduce((sum, width) => sum + width, gap * (columns.length - 1))
+  while (total() > available) {
+    // The widest of those that give way, one column at a time.
+    let widest = -1
+    columns.forEach((column, index) => {
+      const width = widths[index] ?? 0
+      if (column.rigid !== true && width > least && width > (widths[widest] ?? 0)) {
+        widest = index
+      }
+    })
+    if (widest === -1) {
+      break
+    }
+    widths[widest] = (widths[widest] ?? 0) - 1
+  }
+  const line = (row: ReadonlyArray<string>, style: (text: string) => string = (text) => text) =>
+    row
+      .map((cell, index) =>
+        style(pad(clip(cell, widths[index] ?? 0), index === row.length - 1 ? 0 : (widths[index] ?? 0)))
+      )
+      .join(" ".repeat(gap))
+      .trimEnd()
+  return [
+    line(
+      columns.map(({ header }) => header),
+      bold
+    ),
+    ...cells.map((row) => line(row))
+  ].join("\n")
+}
+
+/** Breaks a text into lines at its spaces. */
+export const wrap = (text: string, width: number): ReadonlyArray<string> => {
+  const lines: Array<string> = []
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1)
+    if (last !== undefined && textWidth(last) + 1 + textWidth(word) <= width) {
+      lines[lines.length - 1] = `${last} ${word}`
+    } else {
+      lines.push(word)
+    }
+  }
+  return lines
+}

@@ -1,0 +1,32 @@
+/** Option values that are not any text. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { UsageError } from "./exit.js"
+
+/** A whole number from 0 on, or undefined where the option is not given. */
+export const wholeNumber = (
+  option: string,
+  text: Option.Option<string>
+): Effect.Effect<number | undefined, UsageError> =>
+  Option.match(text, {
+    onNone: () => Effect.succeed(undefined),
+    onSome: (given) =>
+      /^\d{1,9}$/.test(given)
+        ? Effect.succeed(Number(given))
+        : Effect.fail(new UsageError({ message: `${option} is a whole number` }))
+  })
+
+/** One of a few words, or undefined where the option is not given. */
+export const oneOf = <A extends string>(
+  option: string,
+  words: ReadonlyArray<A>,
+  text: Option.Option<string>
+): Effect.Effect<A | undefined, UsageError> => {
+  if (Option.isNone(text)) {
+    return Effect.succeed(undefined)
+  }
+  const found = words.find((word) => word === text.value)
+  return found === undefined
+    ? Effect.fail(new UsageError({ message: `${option} is one of ${words.join(", ")}` }))
+    : Effect.succeed(found)
+}

@@ -1,0 +1,187 @@
+/**
+ * The types and errors of `Migrations`, apart from it because the parts it is made of need them too.
+ */
+import type * as Duration from "effect/Duration"
+import type * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: unique symbol = Symbol.for("threadline/Migrations")
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = typeof TypeId
+
+/**
+ * One migration file. `checksum` is the SHA-256 of `sql`, in hexadecimal.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Migration {
+  readonly id: number
+  readonly name: string
+  readonly sql: string
+  readonly checksum: string
+}
+
+/**
+ * Why migrating failed.
+ *
+ * - `Unreachable`: nothing answers, or the connection was lost; nothing is half done, run again.
+ * - `TooOld`: the server is older than PostgreSQL 15.
+ * - `NewerSchema`: the schema was migrated by a newer Threadline.
+ * - `InsufficientPrivilege`: the role may not create the schema, or not act as its owner.
+ * - `ChecksumMismatch`: an applied migration had another text than the one this library has.
+ * - `SchemaTaken`: the schema exists and holds something else.
+ * - `OwnerRefused`: the owner role asked for is a superuser.
+ * - `Busy`: a table stayed locked for longer than `lockTimeout`.
+ * - `Failed`: any other failure of a statement; `sqlState` says which.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const Reason = Schema.Literal(
+  "Unreachable",
+  "TooOld",
+  "NewerSchema",
+  "InsufficientPrivilege",
+  "ChecksumMismatch",
+  "SchemaTaken",
+  "OwnerRefused",
+  "Busy",
+  "Failed"
+)
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type Reason = typeof Reason.Type
+
+/**
+ * Migrating failed and changed nothing. `detail` is a sentence for people.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class MigrationError extends Schema.TaggedError<MigrationError>("threadline/MigrationError")("MigrationError", {
+  reason: Reason,
+  detail: Schema.String,
+  sqlState: Schema.optional(Schema.String),
+  cause: Schema.optional(Schema.Defect)
+}) {
+  /** @since 0.1.0 */
+  readonly [TypeId]: TypeId = TypeId
+  /** @since 0.1.0 */
+  static is(u: unknown): u is MigrationError {
+    return Predicate.isTagged(u, "MigrationError") && Predicate.hasProperty(u, TypeId)
+  }
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/**
+ * Where the schema goes and whom it belongs to.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options {
+  /** Name of the schema; `threadline` unless configured otherwise. Fixed at install. */
+  readonly schema?: string | undefined
+  /**
+   * The role that owns everything Threadline stores, made on the first run where the connecting role may; default
+   * `threadline_owner`. Where it may not, the connecting role becomes the owner and the result says so.
+   */
+  readonly ownerRole?: string | undefined
+  /** Id of the last migration to apply; default the newest. */
+  readonly to?: number | undefined
+}
+
+/**
+ * @since 0.1.0
+ * @category options
+ */
+export interface RunOptions extends Options {
+  /** How long to wait for a locked table before giving up with `Busy`; default 10 seconds. */
+  readonly lockTimeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * What a run did.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunResult {
+  readonly schema: string
+  /** The role that owns the schema. */
+  readonly owner: string
+  /** Migrations applied by this run, in order; empty where there was nothing to do. */
+  readonly applied: ReadonlyArray<Migration>
+  /** Number of the last applied migration. */
+  readonly version: number
+  /** Partitions of `audit_changes` made by this run. */
+  readonly partitions: ReadonlyArray<string>
+  /** Sentences for people on what should be better, such as an owner that can log in. */
+  readonly notices: ReadonlyArray<string>
+}
+
+/**
+ * One row of the bookkeeping.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Applied {
+  readonly id: number
+  readonly name: string
+  readonly checksum: string
+  /** UTC, with microseconds. */
+  readonly appliedAt: string
+  readonly appliedBy: string
+}
+
+/**
+ * How the database compares with this library.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Status {
+  readonly schema: string
+  readonly state: "absent" | "behind" | "current" | "mismatch" | "newer"
+  readonly owner: Option.Option<string>
+  /** Number of the last applied migration; 0 where there is none. */
+  readonly version: number
+  /** Number of the newest migration of this library. */
+  readonly latest: number
+  readonly applied: ReadonlyArray<Applied>
+  readonly pending: ReadonlyArray<Migration>
+  /** Applied with another text than this library has. */
+  readonly mismatched: ReadonlyArray<Applied>
+  /** Applied, and not known to this library. */
+  readonly unknown: ReadonlyArray<Applied>
+}
+
+/**
+ * @since 0.1.0
+ * @category options
+ */
+export interface RenderOptions extends Options {
+  /** Id of the first migration of the text; default 1, a whole installation. */
+  readonly from?: number | undefined
+  /**
+   * Whether the text begins and commits its own transaction; default true. A tool that wraps each file in a transaction
+   * wants false; the text then refuses to run outside of one and gives back the settings that it changed.
+   */
+  readonly transaction?: boolean | undefined
+}
