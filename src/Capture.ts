@@ -137,9 +137,7 @@ export class Capture extends Context.Tag("threadline/Capture")<
      * Every captured table with its deployed policy and what is wrong with it. With configuration given, every configured table
      * too, compared with it.
      */
-    readonly status: (
-      tables?: ReadonlyArray<TableConfig>
-    ) => Effect.Effect<ReadonlyArray<TableStatus>, InvalidRequest | CaptureError | ThreadlineError>
+    readonly status: (tables?: ReadonlyArray<TableConfig>) => Effect.Effect<ReadonlyArray<TableStatus>, Failure>
     /**
      * The SQL that captures the tables as they are in this database, one file each, for any migration tool. A file holds
      * everything, whatever is installed already, and may be run again.
@@ -181,7 +179,7 @@ const make = Effect.gen(function* () {
 
     status: Effect.fn("threadline.Capture.status")(function* (tables?: ReadonlyArray<TableConfig>) {
       const configured = tables === undefined ? undefined : yield* readConfigs(tables)
-      const catalog = yield* reading(sql, readCatalog(sql, storage, configured ?? [], true)).pipe(
+      const catalog = yield* reading(sql, readCatalog(sql, storage, configured ?? [], "everything")).pipe(
         Effect.mapError((error) => fromFailure<never>(error))
       )
       return statusOf(storage, catalog, configured)
@@ -192,7 +190,7 @@ const make = Effect.gen(function* () {
       return yield* reading(
         sql,
         Effect.gen(function* () {
-          const catalog = yield* readCatalog(sql, storage, wanted, true)
+          const catalog = yield* readCatalog(sql, storage, wanted, "everything")
           const known = yield* knownNames(sql, catalog, wanted)
           return yield* Effect.forEach(wanted, (each) =>
             Effect.gen(function* () {

@@ -13,7 +13,6 @@ import {
   changes,
   finding,
   fresh,
-  giveSchemaTo,
   kinds,
   layer,
   plan,
@@ -21,6 +20,7 @@ import {
   remove,
   rows,
   run,
+  schemaOwner,
   status,
   value
 } from "./captureSupport.js"
@@ -549,11 +549,10 @@ describe("Capture.apply", () => {
     fresh(
       Effect.gen(function* () {
         const database = yield* TestDatabase.TestDatabase
-        const owner = yield* database.role("owner")
+        const owner = yield* schemaOwner
         const deployer = yield* database.role("deployer")
-        yield* giveSchemaTo(owner.name)
         yield* run(
-          `grant ${owner.name} to ${deployer.name}`,
+          `grant ${owner} to ${deployer.name}`,
           "create table posts (id int primary key)",
           `alter table posts owner to ${deployer.name}`
         )

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import * as Capture from "../src/Capture.js"
+import type * as Capture from "../src/Capture.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
-import { apply, as, giveSchemaTo, layer, plan, refusal, remove, rows, run, value } from "./captureSupport.js"
+import { apply, as, layer, plan, refusal, remove, rows, run, schemaOwner, value } from "./captureSupport.js"
 import * as TestDatabase from "./harness/TestDatabase.js"
 
 it.layer(layer)("what Capture refuses", (it) => {
@@ -399,9 +399,8 @@ it.layer(layer)("privileges that capture needs", (it) => {
   it.scoped("are told apart, and are enough when granted", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.TestDatabase
-      const owner = yield* database.role("owner")
+      const owner = yield* schemaOwner
       const deployer = yield* database.role("deployer")
-      yield* giveSchemaTo(owner.name)
       yield* run(
         "create table owned (id int primary key)",
         "create schema apart",
@@ -414,9 +413,9 @@ it.layer(layer)("privileges that capture needs", (it) => {
 
       const first = yield* attempt
       expect(first).toMatchObject({ reason: "InsufficientPrivilege" })
-      expect(first.hint).toBe(`grant ${owner.name} to ${deployer.name}`)
+      expect(first.hint).toBe(`grant ${owner} to ${deployer.name}`)
 
-      yield* run(`grant ${owner.name} to ${deployer.name}`)
+      yield* run(`grant ${owner} to ${deployer.name}`)
       const second = yield* attempt
       expect(second).toMatchObject({ reason: "InsufficientPrivilege" })
       expect(second.detail).toContain("may not create triggers on public.owned")
@@ -428,7 +427,7 @@ it.layer(layer)("privileges that capture needs", (it) => {
           `select distinct proowner::regrole::text as owner from pg_proc
            where pronamespace = 'threadline'::regnamespace and proname like 'capture_%_owned_%'`
         )
-      ).toEqual([{ owner: owner.name }])
+      ).toEqual([{ owner: owner }])
 
       const third = yield* refusal(capture.apply([{ table: "owned", always: true }]))
       expect(third.reason).toBe("InsufficientPrivilege")
@@ -444,7 +443,7 @@ it.layer(layer)("privileges that capture needs", (it) => {
   it.scoped("let the schema's owner read what TRUNCATE removes, where the role may give that right", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.TestDatabase
-      const owner = yield* database.role("owner")
+      const owner = yield* schemaOwner
       const deployer = yield* database.role("deployer")
       yield* run(
         "create table apart.kept (id int primary key)",
@@ -455,7 +454,7 @@ it.layer(layer)("privileges that capture needs", (it) => {
       const { capture } = yield* as("deployer")
       const error = yield* refusal(capture.apply([{ table: "apart.kept", truncate: "rows" }]))
       expect(error).toMatchObject({ reason: "InsufficientPrivilege" })
-      expect(error.hint).toContain(owner.name)
+      expect(error.hint).toContain(owner)
 
       yield* run(
         `grant select on apart.kept to ${deployer.name} with grant option`,
@@ -474,10 +473,10 @@ it.layer(layer)("privileges that capture needs", (it) => {
   it.scoped("must be inherited from the schema's owner", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.TestDatabase
-      const owner = yield* database.role("owner")
+      const owner = yield* schemaOwner
       const aloof = yield* database.role("aloof", "noinherit")
       yield* run(
-        `grant ${owner.name} to ${aloof.name}`,
+        `grant ${owner} to ${aloof.name}`,
         `grant select on all tables in schema threadline to ${aloof.name}`,
         `grant usage on schema threadline to ${aloof.name}`,
         "create table aloof (id int primary key)",

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Capture from "../src/Capture.js"
-import { apply, changes, finding, found, fresh, plan, run, status, value } from "./captureSupport.js"
+import { apply, changes, finding, found, fresh, plan, run, schemaOwner, status, value } from "./captureSupport.js"
 
 const posts = "create table posts (id int primary key, title text, secret text, body text)"
 const config = [{ table: "posts", exclude: ["body"], mask: ["secret"] }]
@@ -218,12 +218,14 @@ describe("Capture.status", () => {
       Effect.gen(function* () {
         yield* run(posts)
         yield* apply(config)
-        const name = yield* value("select tgfoid::regproc::text from pg_trigger where tgname = '0_threadline_insert'")
-        const superuser = yield* value("select current_user::text")
+        const name = String(
+          yield* value("select tgfoid::regproc::text from pg_trigger where tgname = '0_threadline_insert'")
+        )
+        const superuser = String(yield* value("select current_user::text"))
         yield* run(`alter function ${name}() owner to ${superuser}`)
         expect(finding(yield* status(), "OwnerIsSuperuser")).toMatchObject({
           severity: "warning",
-          subjects: [String(name).split(".")[1]]
+          subjects: [name.split(".")[1]]
         })
       })
     )
@@ -290,7 +292,7 @@ describe("Capture.status", () => {
       Effect.gen(function* () {
         yield* run(posts)
         yield* apply(config)
-        const owner = yield* value("select nspowner::regrole::text from pg_namespace where nspname = 'threadline'")
+        const owner = yield* schemaOwner
         yield* run(`revoke select on posts from ${owner}`)
         expect(finding(yield* status(), "TruncateUnreadable")).toMatchObject({ severity: "warning" })
         expect(Either.isRight(yield* Effect.either(run("truncate posts")))).toBe(true)

@@ -1,5 +1,4 @@
 /** What the tests of capture share. */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
@@ -86,27 +85,8 @@ export const as = (label: string) =>
     return { sql, capture: Context.get(context, Capture.Capture) }
   })
 
-/** Gives Threadline's schema and everything in it to a role without superuser rights, as an installation should have it. */
-export const giveSchemaTo = (owner: string) =>
-  run(
-    `do $body$
-declare
-  command text;
-begin
-  execute format('alter schema threadline owner to %I', '${owner}');
-  for command in
-    select format('alter table %s owner to %I', c.oid::regclass, '${owner}')
-    from pg_class c
-    where c.relnamespace = 'threadline'::regnamespace and c.relkind in ('r', 'p')
-    union all
-    select format('alter function %s owner to %I', p.oid::regprocedure, '${owner}')
-    from pg_proc p
-    where p.pronamespace = 'threadline'::regnamespace
-  loop
-    execute command;
-  end loop;
-end
-$body$`
-  )
-
-export type { PgClient }
+/** The role that owns Threadline's schema. */
+export const schemaOwner = Effect.map(
+  value("select nspowner::regrole::text from pg_namespace where nspname = 'threadline'"),
+  String
+)

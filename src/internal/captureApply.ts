@@ -11,10 +11,12 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../ThreadlineError.js"
 import { type Catalog, type Name, readCatalog } from "./captureCatalog.js"
-import { activePolicies, policyName } from "./captureDiff.js"
+import { planDetach } from "./captureDetach.js"
+import { activePolicies, policyName, tableFunctions } from "./captureDiff.js"
 import { CaptureError, type Step, TableConfig } from "./captureModel.js"
-import { nameCollision, type Need, planDetach, type PlanOptions, planTable, type TablePlan } from "./capturePlan.js"
+import { nameCollision, planTable } from "./capturePlan.js"
 import { findTable, label, resolve, sameName, type Wanted } from "./captureResolve.js"
+import type { Need, PlanOptions, TablePlan } from "./captureSteps.js"
 import { nearest } from "./captureSuggest.js"
 import { isInside, reading, writing } from "./captureTransaction.js"
 import { sqlState } from "./sqlState.js"
@@ -91,7 +93,7 @@ export const planAll = (
   reading(
     sql,
     Effect.gen(function* () {
-      const catalog = yield* readCatalog(sql, storage, wanted, true)
+      const catalog = yield* readCatalog(sql, storage, wanted, "everything")
       const known = yield* knownNames(sql, catalog, wanted)
       const units: Array<Unit> = []
       for (const each of wanted) {
@@ -239,20 +241,19 @@ const executeUnit = (
   unit: Unit,
   options: ApplyOptions
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
+  const { names } = unit.plan
+  const functions = names.flatMap((name) => tableFunctions(storage, name))
   const body = Effect.gen(function* () {
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
     const done: Array<Step> = []
     // The second look is at a catalog that the locks taken by the first steps keep still: a partition that was attached
     // in between is found.
     for (let round = 0; round < 2; round++) {
-      const catalog = yield* readCatalog(sql, storage, unit.plan.names, false)
+      const catalog = yield* readCatalog(sql, storage, names, { functions })
       const plan = yield* unit.again(catalog)
       yield* check(catalog, unit, plan, options)
-      yield* Effect.forEach(
-        plan.steps.flatMap((step) => step.sql),
-        (statement) => sql.unsafe(statement),
-        { discard: true }
-      )
+      // A step is one message: a table may have hundreds of partitions.
+      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.join(";\n")), { discard: true })
       done.push(...plan.steps)
     }
     return done
@@ -333,7 +334,7 @@ export const planRemoval = (
         names.push(name)
       }
     }
-    const catalog = yield* reading(sql, readCatalog(sql, storage, names, true))
+    const catalog = yield* reading(sql, readCatalog(sql, storage, names, "everything"))
     for (const name of names) {
       if (!catalog.active.some((other) => sameName(other, name))) {
         const meant = renamedFrom(catalog, name) ?? nearest(label(name), catalog.active.map(label))

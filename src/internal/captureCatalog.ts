@@ -144,20 +144,27 @@ export interface Name {
 
 const decode = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ catalog: Schema.parseJson(Catalog) })))
 
-/**
- * Reads the catalog for the named tables. With `all`, every captured table is read too; otherwise only the policies of the
- * named tables are. To be run in a transaction whose search path is `pg_catalog, pg_temp`.
- */
+/** Everything that is captured, and the named tables; or the named tables alone, with the functions of these names. */
+export type Extent = "everything" | { readonly functions: ReadonlyArray<string> }
+
+/** Reads the catalog. To be run in a transaction whose search path is `pg_catalog, pg_temp`. */
 export const readCatalog = (
   sql: SqlClient,
   storage: string,
   names: ReadonlyArray<Name>,
-  all: boolean
+  extent: Extent
 ): Effect.Effect<Catalog, SqlError | ParseError> =>
-  sql.unsafe(statement(storage), [JSON.stringify(names), storage, all]).pipe(
-    Effect.flatMap(decode),
-    Effect.map(([row]) => row.catalog)
-  )
+  sql
+    .unsafe(statement(storage), [
+      JSON.stringify(names),
+      storage,
+      extent === "everything",
+      extent === "everything" ? [] : extent.functions
+    ])
+    .pipe(
+      Effect.flatMap(decode),
+      Effect.map(([row]) => row.catalog)
+    )
 
 const statement = (storage: string): string => `
 with recursive
@@ -199,16 +206,21 @@ captured_roots as (
   join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
   where p.removed_at is null
 ),
--- Relations outside of every captured table that have triggers of Threadline: a partition that was
--- detached, a table that was renamed.
-strays as (
-  select distinct c.oid, n.nspname, c.relname
+capturing as materialized (
+  select distinct t.tgrelid
   from storage s
   join pg_proc p on p.pronamespace = s.oid
   join pg_trigger t on t.tgfoid = p.oid
-  join pg_class c on c.oid = t.tgrelid
+  where $3::boolean or p.proname = any ($4::text[])
+),
+-- Relations outside of every captured table that have triggers of Threadline: a partition that was
+-- detached, a table that was renamed.
+strays as (
+  select c.oid, n.nspname, c.relname
+  from capturing k
+  join pg_class c on c.oid = k.tgrelid
   join pg_namespace n on n.oid = c.relnamespace
-  where c.relnamespace <> s.oid
+  where n.nspname <> $2
     and c.oid not in (select relid from tree)
     and coalesce(pg_partition_root(c.oid)::oid, c.oid) not in (select oid from captured_roots)
 ),
@@ -396,6 +408,9 @@ select jsonb_build_object(
     from pg_proc p
     join storage s on s.oid = p.pronamespace
     join pg_roles r on r.oid = p.proowner
+    where $3::boolean
+      or p.proname = any ($4::text[])
+      or p.oid in (select t.tgfoid from pg_trigger t where t.tgrelid in (select relid from tree))
   ), '[]'),
   'active', coalesce((
     select jsonb_agg(jsonb_build_object('schema', p.table_schema, 'name', p.table_name)

@@ -161,6 +161,19 @@ export const tableFunctions = (storage: string, { name, schema }: Name): Readonl
 export const called = (table: Table): ReadonlySet<string> =>
   new Set(table.relations.flatMap(({ triggers }) => triggers.flatMap(({ calls }) => (calls === null ? [] : [calls]))))
 
+const owners = new WeakMap<Catalog, ReadonlyMap<string, Name>>()
+
+/** Which captured table each function belongs to; computed once for a catalog. */
+export const functionOwners = (storage: string, catalog: Catalog): ReadonlyMap<string, Name> => {
+  const known = owners.get(catalog)
+  if (known !== undefined) {
+    return known
+  }
+  const made = new Map(catalog.active.flatMap((name) => tableFunctions(storage, name).map((each) => [each, name])))
+  owners.set(catalog, made)
+  return made
+}
+
 /**
  * Policies whose table is this one under an earlier name, or has become a partition of it: their functions are called
  * here, and no table of their name is captured any more.
@@ -171,17 +184,22 @@ export const supersededPolicies = (
   name: Name,
   table: Table
 ): ReadonlyArray<Policy> => {
-  const here = called(table)
-  return activePolicies(catalog).filter((policy) => {
-    const other = policyName(policy)
-    if (sameName(other, name) || !tableFunctions(storage, other).some((each) => here.has(each))) {
-      return false
-    }
-    return (
-      findTable(catalog, other) === undefined ||
-      table.relations.some((relation) => relation.level > 0 && sameName(relation, other))
-    )
+  const own = tableFunctions(storage, name)
+  const foreign = [...called(table)].filter((each) => !own.includes(each))
+  const others = foreign.flatMap((each) => {
+    const owner = functionOwners(storage, catalog).get(each)
+    return owner === undefined || sameName(owner, name) ? [] : [owner]
   })
+  return others.length === 0
+    ? []
+    : activePolicies(catalog).filter((policy) => {
+        const other = policyName(policy)
+        return (
+          others.some((each) => sameName(each, other)) &&
+          (findTable(catalog, other) === undefined ||
+            table.relations.some((relation) => relation.level > 0 && sameName(relation, other)))
+        )
+      })
 }
 
 export interface ColumnChanges {
@@ -229,16 +247,13 @@ const level = (
  */
 export const lessRedaction = (
   catalog: Catalog,
-  storage: string,
   shape: TableShape,
-  table: Table
+  table: Table,
+  superseded: ReadonlyArray<Policy>
 ): ReadonlyArray<string> => {
   const previous =
     findDeployed(catalog, shape) ??
-    catalog.deployed.find(
-      ({ policy, relation }) =>
-        relation === table.oid && supersededPolicies(catalog, storage, shape, table).includes(policy)
-    )
+    catalog.deployed.find(({ policy, relation }) => relation === table.oid && superseded.includes(policy))
   return previous === undefined ? [] : looser(previous, shape, table)
 }
 

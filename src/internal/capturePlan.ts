@@ -4,9 +4,8 @@
  */
 import * as Either from "effect/Either"
 import type { Catalog, Name, Relation } from "./captureCatalog.js"
+import { partitionsThatLeft, staleFunctions } from "./captureDetach.js"
 import {
-  called,
-  columnChanges,
   type Expected,
   functionState,
   lessRedaction,
@@ -17,30 +16,12 @@ import {
   supersededPolicies,
   tableFunctions
 } from "./captureDiff.js"
-import { CaptureError, type Policy, type Step, type StepKind } from "./captureModel.js"
-import { findDeployed, findTable, label, type Resolved, sameName } from "./captureResolve.js"
+import { CaptureError, type Step, type StepKind } from "./captureModel.js"
+import { findDeployed, label, type Resolved, sameName } from "./captureResolve.js"
 import { generate, generatorVersion } from "./captureSource.js"
 import * as Sql from "./captureSql.js"
-
-export interface PlanOptions {
-  /** Everything is made anew, whatever is installed. */
-  readonly force?: boolean
-  /** Baseline changes for the rows of partitions that joined, delete changes for those of partitions that left. */
-  readonly markPartitions?: boolean
-}
-
-/** A privilege that the connected role needs on a relation for the steps to work. */
-export interface Need {
-  readonly relation: Relation
-  readonly privilege: "trigger" | "ownership" | "grant"
-}
-
-export interface TablePlan {
-  readonly steps: ReadonlyArray<Step>
-  /** Tables that the steps touch or retire: what to read again under the lock. */
-  readonly names: ReadonlyArray<Name>
-  readonly needs: ReadonlyArray<Need>
-}
+import type { Need, PlanOptions, TablePlan } from "./captureSteps.js"
+import { attachSummary, differences, repairSummary } from "./captureWords.js"
 
 export const planTable = (
   storage: string,
@@ -73,7 +54,7 @@ export const planTable = (
   const superseded = supersededPolicies(catalog, storage, name, table)
   const owner = catalog.storage.owner
   const grants = grantsFor(catalog, resolved, settled)
-  const less = lessRedaction(catalog, storage, shape, table)
+  const less = lessRedaction(catalog, shape, table, superseded)
   const functions = functionState(catalog, source)
   const step = (
     kind: StepKind,
@@ -281,191 +262,6 @@ const grantsFor = (
     ...(schemas.size > 0 ? [Sql.grantUsage([...schemas], owner)] : [])
   ]
 }
-
-/** Functions that belong to this table and to nobody else, and that nothing calls once its steps are done. */
-const staleFunctions = (
-  storage: string,
-  catalog: Catalog,
-  resolved: Resolved,
-  superseded: ReadonlyArray<Policy>
-): ReadonlyArray<string> => {
-  const kept = tableFunctions(storage, resolved.name)
-  const gone = superseded.map(policyName)
-  const others = new Set(
-    catalog.active
-      .filter((name) => !gone.some((each) => sameName(each, name)) && !sameName(name, resolved.name))
-      .flatMap((name) => tableFunctions(storage, name))
-  )
-  const candidates = new Set([
-    ...called(resolved.table),
-    ...[...gone, resolved.name].flatMap((name) => tableFunctions(storage, name))
-  ])
-  const installed = new Set(catalog.functions.map(({ name }) => name))
-  return [...candidates].filter((name) => installed.has(name) && !kept.includes(name) && !others.has(name)).sort()
-}
-
-/** Partitions that the policy knows and the table no longer has; their triggers, where there are any, refuse every write. */
-const partitionsThatLeft = (
-  storage: string,
-  catalog: Catalog,
-  resolved: Resolved,
-  policy: Policy | undefined,
-  superseded: ReadonlyArray<Policy>,
-  options: PlanOptions
-): Array<Step> => {
-  const functions = new Set(
-    [resolved.name, ...superseded.map(policyName)].flatMap((name) => tableFunctions(storage, name))
-  )
-  const strays = catalog.strays.filter(({ triggers }) =>
-    triggers.some(({ calls }) => calls !== null && functions.has(calls))
-  )
-  const now = new Set(partitionLabels(resolved.table))
-  const left = new Set([...(policy?.partitions ?? []).filter((each) => !now.has(each)), ...strays.map(label)])
-  return [...left].sort().map((each) => {
-    const stray = strays.find((candidate) => label(candidate) === each)
-    const mark = options.markPartitions === true && stray !== undefined && policy?.partitions.includes(each) === true
-    return {
-      kind: "detach partition",
-      table: resolved.label,
-      summary:
-        stray === undefined
-          ? `forget partition ${each}, which is gone`
-          : `end the capture of ${each}, which left the table${mark ? ", and write its rows as deleted" : ""}`,
-      sql: [
-        ...(stray?.triggers ?? [])
-          .filter(({ calls, cloned }) => calls !== null && !cloned)
-          .map(({ name }) => Sql.dropTrigger(stray ?? resolved.name, name)),
-        ...Sql.asOwner(catalog.storage.owner, [
-          Sql.forgetPartition(storage, resolved.name, each),
-          ...(mark ? [Sql.markRows(storage, stray, resolved.name, "delete")] : [])
-        ])
-      ],
-      lessRedaction: []
-    }
-  })
-}
-
-/** The steps that end the capture of a table. Its history and its policy row stay. */
-export const planDetach = (storage: string, catalog: Catalog, policy: Policy, why: string): TablePlan => {
-  const name = policyName(policy)
-  const table = findTable(catalog, name)
-  const others = new Set(
-    catalog.active.filter((other) => !sameName(other, name)).flatMap((other) => tableFunctions(storage, other))
-  )
-  const own = new Set(
-    [...tableFunctions(storage, name), ...(table === undefined ? [] : called(table))].filter(
-      (each) => !others.has(each)
-    )
-  )
-  const relations = [...catalog.tables.flatMap((each) => each.relations), ...catalog.strays]
-  const triggers = relations.flatMap((relation) =>
-    relation.triggers
-      .filter(({ calls, cloned }) => calls !== null && own.has(calls) && !cloned)
-      .map((trigger) => Sql.dropTrigger(relation, trigger.name))
-  )
-  const installed = new Set(catalog.functions.map((each) => each.name))
-  return {
-    steps: [
-      {
-        kind: "detach",
-        table: label(name),
-        summary: `end its capture: ${why}; its history stays`,
-        sql: [
-          ...new Set(triggers),
-          ...Sql.asOwner(catalog.storage.owner, [
-            ...[...own]
-              .filter((each) => installed.has(each))
-              .sort()
-              .map((each) => Sql.dropFunction(storage, each)),
-            Sql.retirePolicy(storage, name)
-          ])
-        ],
-        lessRedaction: []
-      }
-    ],
-    names: [name],
-    needs: (table?.relations ?? []).map((relation) => ({ relation, privilege: "ownership" }))
-  }
-}
-
-/** What is different from the deployed policy, in words. */
-const differences = (policy: Policy, resolved: Resolved, sameTable: boolean): ReadonlyArray<string> => {
-  const { shape } = resolved
-  const columns = columnChanges(policy, shape.columns, sameTable)
-  const found = [
-    ...policyDifferences(policy, resolved),
-    ...columns.renamed.map(([from, to]) => `column ${from} is now ${to}`),
-    ...(columns.added.length > 0 ? [`new columns ${columns.added.join(", ")}`] : []),
-    ...(columns.dropped.length > 0 ? [`columns gone ${columns.dropped.join(", ")}`] : []),
-    ...(columns.retyped.length > 0 ? [`other types of ${columns.retyped.join(", ")}`] : [])
-  ]
-  const same = (before: unknown, after: unknown) => JSON.stringify(before) === JSON.stringify(after)
-  return found.length > 0 || (same(policy.columns, shape.columns) && same(policy.key, shape.key))
-    ? found
-    : ["details of its columns"]
-}
-
-/** What of the configuration is different from the deployed policy, in words. */
-export const policyDifferences = (
-  policy: Policy,
-  { acknowledgeCasts, shape }: Pick<Resolved, "acknowledgeCasts" | "shape">
-): ReadonlyArray<string> => {
-  const list = (what: string, before: ReadonlyArray<string>, after: ReadonlyArray<string>) => {
-    const more = after.filter((each) => !before.includes(each))
-    const fewer = before.filter((each) => !after.includes(each))
-    return [
-      ...(more.length > 0 ? [`${what} ${more.join(", ")}`] : []),
-      ...(fewer.length > 0 ? [`no longer ${what} ${fewer.join(", ")}`] : [])
-    ]
-  }
-  return [
-    ...(policy.mode === shape.mode ? [] : [`mode ${shape.mode} instead of ${policy.mode}`]),
-    ...(policy.always === shape.always ? [] : [shape.always ? "capture always" : "no longer capture always"]),
-    ...(policy.truncate === shape.onTruncate ? [] : [`truncate ${shape.onTruncate} instead of ${policy.truncate}`]),
-    ...(keyText(policy.key) === keyText(shape.key)
-      ? []
-      : [`key ${keyText(shape.key)} instead of ${keyText(policy.key)}`]),
-    ...list("exclude", policy.exclude, shape.excluded),
-    ...list("mask", policy.mask, shape.masked),
-    ...(policy.acknowledgeCasts === acknowledgeCasts
-      ? []
-      : [acknowledgeCasts ? "casts acknowledged" : "casts no longer acknowledged"])
-  ]
-}
-
-export const keyText = (key: ReadonlyArray<{ readonly name: string }>): string =>
-  key.length === 0 ? "none" : `(${key.map(({ name }) => name).join(", ")})`
-
-const attachSummary = ({ relations, shape }: Resolved): string =>
-  [
-    `capture by ${shape.mode} triggers`,
-    shape.key.length === 0 ? "no key" : `key ${keyText(shape.key)}`,
-    ...(relations.length > 1 ? [`${relations.length - 1} partition${relations.length === 2 ? "" : "s"}`] : []),
-    ...(shape.excluded.length > 0 ? [`without ${shape.excluded.join(", ")}`] : []),
-    ...(shape.masked.length > 0 ? [`masking ${shape.masked.join(", ")}`] : []),
-    ...(shape.onTruncate === "event" ? [] : [`truncate: ${shape.onTruncate}`])
-  ].join("; ")
-
-const repairSummary = (
-  broken: ReadonlyArray<RelationState>,
-  functions: { readonly missing: ReadonlyArray<string>; readonly altered: ReadonlyArray<string> },
-  grants: ReadonlyArray<string>,
-  owner: string
-): string =>
-  [
-    ...broken.map(
-      (state) =>
-        `triggers of ${label(state.relation)}: ${[
-          ...state.missing.map(({ name }) => `${name} missing`),
-          ...state.altered.map(({ name }) => `${name} altered`),
-          ...state.disabled.map(({ enabled, name }) => `${name} ${enabled === "D" ? "disabled" : "enabled otherwise"}`),
-          ...state.surplus.map(({ name }) => `${name} not needed`)
-        ].join(", ")}`
-    ),
-    ...functions.missing.map((name) => `function ${name} missing`),
-    ...functions.altered.map((name) => `function ${name} altered`),
-    ...(grants.length > 0 ? [`let ${owner} read the rows that TRUNCATE removes`] : [])
-  ].join("; ")
 
 /** A generated name that two tables would share, or that is taken in Threadline's schema. */
 export const nameCollision = (

@@ -16,10 +16,10 @@ export const asOwner = (owner: string, statements: ReadonlyArray<string>): Reado
   statements.length === 0
     ? []
     : [
-        "select set_config('threadline.role', current_setting('role'), true)",
-        `select set_config('role', ${literal(owner)}, true)`,
+        "select pg_catalog.set_config('threadline.role', pg_catalog.current_setting('role'), true)",
+        `select pg_catalog.set_config('role', ${literal(owner)}, true)`,
         ...statements,
-        "select set_config('role', current_setting('threadline.role'), true)"
+        "select pg_catalog.set_config('role', pg_catalog.current_setting('threadline.role'), true)"
       ]
 
 export const grantSelect = (relations: ReadonlyArray<Name>, owner: string): string =>
@@ -39,12 +39,12 @@ export const dropFunction = (storage: string, name: string): string =>
 
 const policies = (storage: string): string => qualified(storage, "capture_policies")
 
-const regclass = (name: Name): string => `${literal(table(name))}::regclass`
+const regclass = (name: Name): string => `${literal(table(name))}::pg_catalog.regclass`
 
 const where = (name: Name): string => `where table_schema = ${literal(name.schema)}
   and table_name = ${literal(name.name)}`
 
-const json = (value: unknown): string => `${literal(JSON.stringify(value))}::jsonb`
+const json = (value: unknown): string => `${literal(JSON.stringify(value))}::pg_catalog.jsonb`
 
 /** Writes the whole policy of a table. */
 export const upsertPolicy = (
@@ -79,24 +79,24 @@ set relation = excluded.relation,
   acknowledged_casts = excluded.acknowledged_casts,
   source_hash = excluded.source_hash,
   generator = excluded.generator,
-  applied_at = clock_timestamp(),
+  applied_at = pg_catalog.clock_timestamp(),
   applied_by = session_user,
   removed_at = null`
 
 export const addPartition = (storage: string, root: Name, partition: string): string =>
   `update ${policies(storage)}
-set partitions = array_append(partitions, ${literal(partition)})
+set partitions = pg_catalog.array_append(partitions, ${literal(partition)})
 ${where(root)}
   and ${literal(partition)} <> all (partitions)`
 
 export const forgetPartition = (storage: string, root: Name, partition: string): string =>
   `update ${policies(storage)}
-set partitions = array_remove(partitions, ${literal(partition)})
+set partitions = pg_catalog.array_remove(partitions, ${literal(partition)})
 ${where(root)}`
 
 export const retirePolicy = (storage: string, name: Name): string =>
   `update ${policies(storage)}
-set removed_at = clock_timestamp()
+set removed_at = pg_catalog.clock_timestamp()
 ${where(name)}
   and removed_at is null`
 

@@ -14,7 +14,6 @@ import {
   tableFunctions
 } from "./captureDiff.js"
 import type { Finding, FindingKind, Policy, TableStatus } from "./captureModel.js"
-import { keyText, policyDifferences } from "./capturePlan.js"
 import {
   columnShapes,
   findDeployed,
@@ -28,6 +27,7 @@ import {
   whyRowMode
 } from "./captureResolve.js"
 import { generate } from "./captureSource.js"
+import { keyText, policyDifferences } from "./captureWords.js"
 
 const apply = "threadline capture apply"
 
