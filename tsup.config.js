@@ -25,8 +25,9 @@ const licenses = {
         const text = file === undefined ? `License: ${license}` : readFileSync(join(path, file), "utf8").trim()
         return `${name} ${version}\n\n${text}\n`
       })
-      mkdirSync(outDir, { recursive: true })
-      writeFileSync(join(outDir, "THIRD-PARTY-LICENSES.txt"), sections.join(`\n${"-".repeat(80)}\n\n`))
+      const directory = build.initialOptions.outdir ?? outDir
+      mkdirSync(directory, { recursive: true })
+      writeFileSync(join(directory, "THIRD-PARTY-LICENSES.txt"), sections.join(`\n${"-".repeat(80)}\n\n`))
     })
   }
 }

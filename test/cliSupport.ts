@@ -1,12 +1,12 @@
 /** Runs the command line as its users do: one bundle, a process of its own, output that is no terminal. */
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
-import { build } from "tsup"
+import { promisify } from "node:util"
 import { afterAll, beforeAll, expect, vi } from "vitest"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -36,20 +36,7 @@ export const setup = (): void => {
     mkdirSync(join(root, ".threadline"), { recursive: true })
     bundle = mkdtempSync(join(root, ".threadline", "cli-"))
     empty = mkdtempSync(join(tmpdir(), "threadline-cli-"))
-    await build({
-      config: false,
-      silent: true,
-      entry: { threadline: join(root, "cli/main.ts") },
-      outDir: bundle,
-      outExtension: () => ({ js: ".mjs" }),
-      format: "esm",
-      platform: "node",
-      target: "node20",
-      noExternal: [/^(?!(?:jiti|pg-native)(?:\/|$))/],
-      banner: {
-        js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);`
-      }
-    })
+    await promisify(execFile)(join(root, "node_modules/.bin/tsup"), ["--silent", "--out-dir", bundle], { cwd: root })
   })
   afterAll(() => {
     for (const directory of [bundle, empty]) {
@@ -77,7 +64,7 @@ const execute = (command: ReadonlyArray<string>, options: RunOptions): Effect.Ef
   })
 
 /** Path of the bundle. */
-export const program = (): string => join(bundle ?? "", "threadline.mjs")
+export const program = (): string => join(bundle ?? "", "threadline.js")
 
 /** Runs the bundle. */
 export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
