@@ -489,6 +489,7 @@ set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = 1
 set lc_monetary = 'C'
+set quote_all_identifiers = off
 as $$
 declare
   policy jsonb;
@@ -535,6 +536,7 @@ set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = 1
 set lc_monetary = 'C'
+set quote_all_identifiers = off
 as $$
 declare
   columns jsonb;

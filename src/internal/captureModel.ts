@@ -104,7 +104,15 @@ export const PolicyColumn = Schema.Struct({
   type: Schema.String,
   comparison: Schema.Literal("text", "jsonb", "json"),
   pins: Schema.Array(
-    Schema.Literal("timezone", "datestyle", "intervalstyle", "bytea_output", "extra_float_digits", "lc_monetary")
+    Schema.Literal(
+      "timezone",
+      "datestyle",
+      "intervalstyle",
+      "bytea_output",
+      "extra_float_digits",
+      "lc_monetary",
+      "quote_all_identifiers"
+    )
   ),
   virtual: Schema.Boolean
 })

@@ -5,7 +5,14 @@ import { createHash } from "node:crypto"
 import { identifier, literal, qualified, textArray } from "./sqlText.js"
 
 /** A session setting that changes the text of some types; pinned only where a table has such a type. */
-export type Pin = "timezone" | "datestyle" | "intervalstyle" | "bytea_output" | "extra_float_digits" | "lc_monetary"
+export type Pin =
+  | "timezone"
+  | "datestyle"
+  | "intervalstyle"
+  | "bytea_output"
+  | "extra_float_digits"
+  | "lc_monetary"
+  | "quote_all_identifiers"
 
 /**
  * How old and new value of a column are compared: as the text of the image; as jsonb text where the image may hold
@@ -79,7 +86,8 @@ const pins: Record<Pin, string> = {
   intervalstyle: "set intervalstyle = 'postgres'",
   bytea_output: "set bytea_output = 'hex'",
   extra_float_digits: "set extra_float_digits = 1",
-  lc_monetary: "set lc_monetary = 'C'"
+  lc_monetary: "set lc_monetary = 'C'",
+  quote_all_identifiers: "set quote_all_identifiers = off"
 }
 
 /** What every piece of generated code shares: constants of one table, as SQL text. */

@@ -19,7 +19,8 @@ const every: ReadonlyArray<Pin> = [
   "intervalstyle",
   "bytea_output",
   "extra_float_digits",
-  "lc_monetary"
+  "lc_monetary",
+  "quote_all_identifiers"
 ]
 
 /** Built-in base types whose text depends on a setting, also inside an array or a composite. */
@@ -30,7 +31,21 @@ const pinsOf: ReadonlyMap<string, ReadonlyArray<Pin>> = new Map([
   ["money", ["lc_monetary"]],
   ...["float4", "float8", "point", "lseg", "path", "box", "polygon", "line", "circle"].map(
     (name): [string, ReadonlyArray<Pin>] => [name, ["extra_float_digits"]]
-  )
+  ),
+  ...[
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdatabase",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype"
+  ].map((name): [string, ReadonlyArray<Pin>] => [name, ["quote_all_identifiers"]])
 ])
 
 /** Extension types known to have one text, whatever the settings. */

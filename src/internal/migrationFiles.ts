@@ -678,7 +678,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "31d72f342de1ccf1a68f064ba4038c567b9f333eee2beca008c4d0db2f423928",
+    checksum: "ff83bd83bc0cc94379056605ce4b5bb16940a54d6a82fca9c9b00257e0751f00",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1170,6 +1170,7 @@ set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = 1
 set lc_monetary = 'C'
+set quote_all_identifiers = off
 as $$
 declare
   policy jsonb;
@@ -1216,6 +1217,7 @@ set intervalstyle = 'postgres'
 set bytea_output = 'hex'
 set extra_float_digits = 1
 set lc_monetary = 'C'
+set quote_all_identifiers = off
 as $$
 declare
   columns jsonb;

@@ -74,7 +74,7 @@ const sessions: ReadonlyArray<string> = [
   "set plan_cache_mode = 'force_generic_plan'",
   "set plan_cache_mode = 'force_custom_plan'",
   "set enable_hashjoin = off; set enable_mergejoin = off; set enable_nestloop = off; set enable_sort = off; set enable_material = off",
-  "set work_mem = '64kB'; set jit = on; set jit_above_cost = 0; set jit_inline_above_cost = 0; set jit_optimize_above_cost = 0",
+  "set work_mem = '64kB'; set jit = on",
   "set parallel_setup_cost = 0; set parallel_tuple_cost = 0; set min_parallel_table_scan_size = 0",
   "set default_transaction_isolation = 'serializable'",
   "set client_encoding = 'LATIN1'",

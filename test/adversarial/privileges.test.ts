@@ -102,7 +102,6 @@ attacks("the application's role (A13)", (attack) => {
         yield* refused(`alter function ${signature} security invoker`)
         yield* refused(`drop function ${signature} cascade`)
         yield* refused(`grant execute on function ${signature} to current_user`, "ok")
-        )
       }
       const existing = functions.find(({ trigger }) => trigger === "t")
       yield* refused(
@@ -159,23 +158,27 @@ attacks("the application's role (A13)", (attack) => {
     })
   )
 
-  attack("the right to make triggers is a right to replace them: no role needs it, and a replaced one is reported", ({ apply, capture, db, findings, role, session }) =>
-    Effect.gen(function* () {
-      yield* db.run("create table posts (id int primary key, title text)")
-      yield* apply("posts")
-      const app = yield* role("app")
-      yield* db.run(`grant usage, create on schema public to ${app}; grant select, insert, trigger on posts to ${app}`)
-      const attacker = yield* session("app")
-      expect(yield* findings()).toEqual([])
-      yield* attacker.run(
-        `create or replace trigger "0_threadline_insert" after insert on posts
+  attack(
+    "the right to make triggers is a right to replace them: no role needs it, and a replaced one is reported",
+    ({ apply, capture, db, findings, role, session }) =>
+      Effect.gen(function* () {
+        yield* db.run("create table posts (id int primary key, title text)")
+        yield* apply("posts")
+        const app = yield* role("app")
+        yield* db.run(
+          `grant usage, create on schema public to ${app}; grant select, insert, trigger on posts to ${app}`
+        )
+        const attacker = yield* session("app")
+        expect(yield* findings()).toEqual([])
+        yield* attacker.run(
+          `create or replace trigger "0_threadline_insert" after insert on posts
          for each statement execute function suppress_redundant_updates_trigger()`
-      )
-      expect(yield* findings()).toEqual(expect.arrayContaining(["TriggerMissing", "TriggerAltered"]))
-      expect((yield* capture.status()).map(({ captured }) => captured)).toEqual([false])
-      const again = yield* Effect.either(apply("posts"))
-      expect(again._tag === "Left" && again.left._tag === "CaptureError" && again.left.reason).toBe("NameCollision")
-    })
+        )
+        expect(yield* findings()).toEqual(expect.arrayContaining(["TriggerMissing", "TriggerAltered"]))
+        expect((yield* capture.status()).map(({ captured }) => captured)).toEqual([false])
+        const again = yield* Effect.either(apply("posts"))
+        expect(again._tag === "Left" && again.left._tag === "CaptureError" && again.left.reason).toBe("NameCollision")
+      })
   )
 
   attack("a role without any grant has its writes captured all the same", ({ apply, db, role, session }) =>
