@@ -1,0 +1,349 @@
+/** Triggers of the host's that write the row that is being written (A10): the images still tell one story. */
+import { expect } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import { attacks, brief, chain, changes, clear, type Session } from "./support.js"
+
+const trigger = (name: string, when: string, table: string, body: string, level = "row") => `
+  create function ${name}() returns trigger language plpgsql as $$ begin ${body}; return ${level === "row" && when.startsWith("before") ? "new" : "null"}; end $$;
+  create trigger ${name} ${when} on ${table} for each ${level} execute function ${name}()`
+
+attacks("host triggers that write the same row (A10)", (attack) => {
+  for (const mode of ["statement", "row"] as const) {
+    attack(`after every kind of statement, one row and many, in ${mode} mode`, ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table t (id int primary key, v text, n int not null default 0)",
+          trigger("t_insert", "after insert", "t", "update t set n = n + 1 where id = new.id"),
+          trigger("t_update", "after update of v", "t", "update t set n = n + 10 where id = new.id")
+        )
+        yield* apply({ table: "t", mode })
+        yield* db.run(
+          "insert into t values (1, 'a')",
+          "insert into t select i, 'b' from generate_series(2, 6) i",
+          "update t set v = 'c' where id = 1",
+          "update t set v = v || '!'",
+          "insert into t values (1, 'x'), (7, 'y') on conflict (id) do update set v = excluded.v",
+          "delete from t where id < 3"
+        )
+        expect(yield* chain(db, "t")).toEqual([])
+        expect(brief(yield* changes(db)).slice(0, 2)).toEqual(["insert 1", "update 1"])
+      })
+    )
+  }
+
+  attack("three levels deep, and below a statement on a table that is not captured", ({ apply, db }) =>
+    Effect.gen(function* () {
+      yield* db.run(
+        "create table t (id int primary key, n int not null default 0)",
+        "create table outside (id int)",
+        "create table log (id int generated always as identity primary key, t int, n int)",
+        trigger(
+          "t_climb",
+          "after insert or update",
+          "t",
+          "if new.n < 3 then update t set n = n + 1 where id = new.id; end if"
+        ),
+        trigger("t_log", "after update", "t", "insert into log (t, n) values (new.id, new.n)"),
+        trigger(
+          "outside_in",
+          "after insert",
+          "outside",
+          "insert into t values (new.id); update t set n = n + 100 where id = new.id"
+        )
+      )
+      yield* apply("t", "log")
+      yield* db.run(
+        "insert into t values (1)",
+        "insert into t select i from generate_series(2, 5) i",
+        "insert into outside values (10)",
+        "insert into outside values (11), (12), (13)",
+        "update t set n = 0"
+      )
+      expect(yield* chain(db, "t")).toEqual([])
+      expect(yield* chain(db, "log")).toEqual([])
+    })
+  )
+
+  attack(
+    "a row replaced by a trigger before the insert, deleted by one after it, moved to another key",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table a (id int primary key, v int)",
+          trigger("a_replace", "before insert", "a", "delete from a where id = new.id"),
+          "create table b (id int primary key, v int)",
+          trigger("b_gone", "after insert", "b", "if new.v < 0 then delete from b where id = new.id; end if"),
+          "create table c (id int primary key, v int)",
+          trigger(
+            "c_move",
+            "after insert or update",
+            "c",
+            "if new.id < 100 then update c set id = new.id + 100 where id = new.id; update c set v = v + 1 where id = new.id + 100; end if"
+          )
+        )
+        yield* apply("a", "b", "c")
+        yield* db.run(
+          "insert into a values (1, 1)",
+          "insert into a values (1, 2)",
+          "insert into a values (1, 3), (2, 1)",
+          "insert into a select 1, i from generate_series(4, 6) i",
+          "insert into b values (1, -1)",
+          "insert into b values (2, 1), (3, -1), (4, -1)",
+          "insert into c values (1, 1)",
+          "insert into c values (2, 1), (3, 1)",
+          "update c set id = id - 100"
+        )
+        for (const table of ["a", "b", "c"]) {
+          expect([table, yield* chain(db, table)]).toEqual([table, []])
+        }
+      })
+  )
+
+  attack("foreign keys that cascade, mixed with triggers and with a table that points at itself", ({ apply, db }) =>
+    Effect.gen(function* () {
+      yield* db.run(
+        "create table tree (id int primary key, parent int references tree on delete cascade on update cascade, n int not null default 0)",
+        "create table leaf (id int primary key, tree int references tree on delete set null on update cascade, n int not null default 0)",
+        trigger(
+          "leaf_count",
+          "after update",
+          "leaf",
+          "if new.tree is null and new.n < 5 then update leaf set n = n + 1 where id = new.id; end if"
+        ),
+        trigger("tree_count", "after update of parent", "tree", "update tree set n = n + 1 where id = new.id")
+      )
+      yield* apply("tree", "leaf")
+      yield* db.run(
+        "insert into tree select i, nullif(i / 2, 0) from generate_series(1, 15) i",
+        "insert into leaf select i, i from generate_series(1, 15) i",
+        "update tree set id = 100 where id = 1",
+        "update tree set id = id + 1000 where id in (2, 3, 15)",
+        "delete from tree where id = 1002",
+        "delete from tree"
+      )
+      expect(yield* chain(db, "tree")).toEqual([])
+      expect(yield* chain(db, "leaf")).toEqual([])
+    })
+  )
+
+  attack(
+    "an aggregate that every row's trigger writes again, in statements of hundreds",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table total (id int primary key, n int not null)",
+          "create table line (id int primary key, total int, n int not null)",
+          trigger(
+            "line_sum",
+            "after insert or update",
+            "line",
+            "update total set n = total.n + 1 where id = new.total; update line set n = n + 1 where id = new.id and n < 3"
+          )
+        )
+        yield* apply("total", "line")
+        yield* db.run(
+          "insert into total values (1, 0), (2, 0)",
+          "insert into line select i, i % 2 + 1, 0 from generate_series(1, 300) i",
+          "update line set total = 3 - total"
+        )
+        expect(yield* chain(db, "total")).toEqual([])
+        expect(yield* chain(db, "line")).toEqual([])
+        expect(yield* db.value("select sum(n) from total")).toBe("1500")
+      }),
+    60_000
+  )
+})
+
+attacks("several sessions writing one row", (attack) => {
+  attack("the order of its changes is the order in which they happened", ({ apply, db, session }) =>
+    Effect.gen(function* () {
+      yield* db.run(
+        "create table t (id int primary key, n int not null default 0)",
+        "create table other (id int primary key)"
+      )
+      yield* apply("t", "other")
+      yield* db.run("insert into t values (1), (2)")
+      const sessions = yield* Effect.all(Array.from({ length: 8 }, () => session()))
+      yield* Effect.forEach(
+        sessions,
+        (writer, at) =>
+          Effect.forEach(Array.from({ length: 25 }), (_, turn) =>
+            writer.run(
+              // Ids and transaction rows are drawn long before the lock on the row is had.
+              `begin; insert into other values (${at * 100 + turn}); update t set n = n + 1 where id = ${(turn % 2) + 1}; commit`
+            )
+          ),
+        { concurrency: "unbounded" }
+      )
+      expect(yield* chain(db, "t")).toEqual([])
+      expect(yield* db.value("select sum(n) from t")).toBe("200")
+    })
+  )
+})
+
+/** What one firing of the host's generic trigger does: data, so that a program needs no DDL. */
+interface Step {
+  readonly table: string
+  readonly event: string
+  readonly moment: string
+  readonly depth: number
+  readonly statement: string
+}
+
+const tables = ["alpha", "beta", "gamma"] as const
+
+// $1 is the key of the row that fired the trigger.
+const statements = FastCheck.tuple(FastCheck.constantFrom(...tables), FastCheck.integer({ min: 0, max: 4 })).chain(
+  ([table, key]) =>
+    FastCheck.constantFrom(
+      `update ${table} set n = n + 1 where id = $1`,
+      `update ${table} set n = n + 1 where id = $1`,
+      `update ${table} set v = v || '.' where id = $1 and length(v) < 6`,
+      `update ${table} set n = n + 1`,
+      `update ${table} set n = n + 1 where id in ($1, ${key})`,
+      `update ${table} set n = -n where id <> $1`,
+      `update ${table} set id = $1 + 10 where id = $1 and $1 < 40`,
+      `update ${table} set id = ${key} where id = $1`,
+      `update ${table} set n = n where id = $1`,
+      `delete from ${table} where id = $1`,
+      `delete from ${table} where id = ${key}`,
+      `insert into ${table} values ($1, 'new', 0, null) on conflict (id) do nothing`,
+      `insert into ${table} values ($1, 'new', 0, null), (${key}, 'new', 0, null) on conflict (id) do update set n = ${table}.n + 1`,
+      `insert into ${table} select id + 1, 'copy', n, null from ${table} where id = $1 on conflict (id) do update set v = excluded.v`
+    )
+)
+
+const steps: FastCheck.Arbitrary<ReadonlyArray<Step>> = FastCheck.array(
+  FastCheck.record({
+    table: FastCheck.constantFrom(...tables, "outside"),
+    event: FastCheck.constantFrom("INSERT", "UPDATE", "DELETE"),
+    moment: FastCheck.constantFrom("AFTER", "AFTER", "AFTER", "BEFORE"),
+    depth: FastCheck.constantFrom(1, 1, 2, 2, 3),
+    statement: statements
+  }),
+  { minLength: 1, maxLength: 7 }
+)
+
+const outer = FastCheck.oneof(
+  statements.map((statement) => statement.replaceAll("$1", "1")),
+  statements.map((statement) => statement.replaceAll("$1", "2")),
+  FastCheck.constantFrom(
+    "insert into outside values (1)",
+    "insert into outside values (1), (2), (3)",
+    "delete from outside",
+    "update gamma set parent = 1 where id > 1",
+    "delete from gamma where id = 1",
+    "delete from alpha; insert into alpha values (1, 'again', 0, null)",
+    "with x as (update alpha set n = n + 1 returning id), y as (update beta set n = n + 1 returning id) select from x, y",
+    "merge into alpha a using (values (1), (9)) x (id) on a.id = x.id when matched then update set n = a.n + 1 when not matched then insert values (x.id, 'm', 0, null)"
+  )
+)
+
+const programs = FastCheck.record({ steps, outer: FastCheck.array(outer, { minLength: 1, maxLength: 5 }) })
+
+const world = [
+  ...tables.map(
+    (name) => `create table ${name} (
+      id int primary key, v text, n int not null default 0,
+      parent int references ${name} on delete cascade on update cascade deferrable
+    )`
+  ),
+  "create table outside (id int)",
+  `create table plan (step int generated always as identity, "table" text, event text, moment text, depth int, statement text)`,
+  // Reads the plan; the depth is the host's own, whatever else has triggers here.
+  `create function follow_plan() returns trigger language plpgsql as $$
+   declare
+     row jsonb := case tg_op when 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
+     depth int := coalesce(nullif(current_setting('host.depth', true), ''), '0')::int + 1;
+     command text;
+   begin
+     perform set_config('host.depth', depth::text, true);
+     for command in
+       select p.statement from plan p
+       where p.table = tg_table_name and p.event = tg_op and p.moment = tg_when and p.depth = follow_plan.depth
+       order by p.step
+     loop
+       execute command using (row ->> 'id')::int;
+     end loop;
+     perform set_config('host.depth', (depth - 1)::text, true);
+     return case tg_op when 'DELETE' then old else new end;
+   end $$`.replace("follow_plan.depth", "current_setting('host.depth')::int"),
+  ...[...tables, "outside"].flatMap((name) => [
+    `create trigger host_before before insert or update or delete on ${name} for each row execute function follow_plan()`,
+    `create trigger host_after after insert or update or delete on ${name} for each row execute function follow_plan()`
+  ])
+]
+
+const state = (db: Session) =>
+  Effect.forEach(tables, (name) => db.column(`select to_jsonb(t.*) from ${name} t order by id`))
+
+attacks("random programs of host triggers and statements (A10)", (attack) => {
+  for (const mode of ["statement", "row"] as const) {
+    attack(
+      `the chain holds, and capture changes nothing of what the host does, in ${mode} mode`,
+      ({ apply, db, session }) =>
+        Effect.gen(function* () {
+          yield* db.run(...world)
+          yield* db.run("create schema twin; set search_path = twin", ...world, "set search_path = public")
+          yield* apply(...tables.map((table) => ({ table, mode })))
+          const twin = yield* session()
+          yield* twin.run("set search_path = twin")
+          const samples = FastCheck.sample(programs, { numRuns: 150, seed: 20_260_101 })
+          const failures: Array<unknown> = []
+          let nested = 0
+          for (const program of samples) {
+            const empty = ["truncate plan, outside", ...tables.map((name) => `delete from ${name}`)]
+            const fill = [
+              ...tables.map(
+                (name) =>
+                  `insert into ${name} values (1, 'one', 0, null), (2, 'two', 0, 1), (3, 'three', 0, 2), (4, 'four', 0, null)`
+              ),
+              ...program.steps.map(
+                (step) =>
+                  `insert into plan ("table", event, moment, depth, statement) values ('${step.table}', '${step.event}', '${step.moment}', ${step.depth}, '${step.statement.replaceAll("'", "''")}')`
+              )
+            ]
+            const outcomes: Array<ReadonlyArray<string>> = []
+            for (const each of [db, twin]) {
+              yield* each.run(empty.join("; "))
+              yield* each === db ? clear(db) : Effect.void
+              yield* each.run(fill.join("; "), "begin")
+              const seen: Array<string> = []
+              for (const statement of program.outer) {
+                yield* each.run("savepoint s; select set_config('host.depth', '', true)")
+                const result = yield* each.outcome(statement)
+                seen.push(result)
+                if (result !== "ok") {
+                  yield* each.run("rollback to s")
+                }
+              }
+              yield* each.run("commit")
+              outcomes.push(seen)
+            }
+            const broken: Array<string> = []
+            for (const name of tables) {
+              broken.push(...(yield* chain(db, name)))
+            }
+            const [here, there] = [yield* state(db), yield* state(twin)]
+            const count = yield* db.value("select count(*) from threadline.audit_changes")
+            nested += Number(count)
+            if (
+              broken.length > 0 ||
+              JSON.stringify(outcomes[0]) !== JSON.stringify(outcomes[1]) ||
+              JSON.stringify(here) !== JSON.stringify(there)
+            ) {
+              failures.push({ program, outcomes, broken })
+            }
+          }
+          expect(
+            failures.length,
+            JSON.stringify(failures.sort((a, b) => JSON.stringify(a).length - JSON.stringify(b).length)[0], null, 1)
+          ).toBe(0)
+          // The programs do write.
+          expect(nested).toBeGreaterThan(150 * 15)
+        }),
+      120_000
+    )
+  }
+})
