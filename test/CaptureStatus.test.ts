@@ -96,10 +96,10 @@ describe("Capture.status", () => {
         yield* run("create type pair as (a int)", "create table pairs (id int primary key, p pair)")
         yield* apply([{ table: "pairs" }])
         yield* run("alter type pair add attribute at timestamptz")
-        // The column's own type has the same name as before; only the plan looks inside.
-        const [step] = yield* plan([{ table: "pairs" }])
-        expect(step?.kind).toBe("regenerate")
-        yield* apply([{ table: "pairs" }])
+        expect(finding(yield* status(), "ColumnsChanged")).toMatchObject({ subjects: ["p"] })
+        expect(yield* apply([{ table: "pairs" }])).toMatchObject([
+          { kind: "regenerate", summary: "regenerate: other types of p" }
+        ])
         expect(yield* plan([{ table: "pairs" }])).toEqual([])
         const sql = yield* SqlClient.SqlClient
         yield* sql.withTransaction(
@@ -225,8 +225,13 @@ describe("Capture.status", () => {
         yield* run(`alter function ${name}() owner to ${superuser}`)
         expect(finding(yield* status(), "OwnerIsSuperuser")).toMatchObject({
           severity: "warning",
-          subjects: [name.split(".")[1]]
+          subjects: [name.split(".")[1]],
+          fix: "threadline capture apply"
         })
+        expect(yield* apply(config)).toMatchObject([
+          { kind: "repair", summary: `function ${name.split(".")[1]} owned by ${superuser}` }
+        ])
+        expect(found(yield* status())).toEqual([])
       })
     )
   )

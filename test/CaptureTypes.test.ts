@@ -58,7 +58,7 @@ const samples: ReadonlyArray<readonly [name: string, type: string, value: string
   ],
   ["float_span", "float_range", "float_range(0.123456789, 0.2)", ["extra_float_digits"]],
   ["other_table", "other_table", "row(1, '2024-02-03 04:05:06+00')", ["timezone"]],
-  ["relation", "regclass", "'pg_class'", []]
+  ["relation", "regclass", "'samples'", ["quote_all_identifiers"]]
 ]
 
 const settings: ReadonlyArray<readonly [name: string, one: string, other: string]> = [
@@ -66,7 +66,8 @@ const settings: ReadonlyArray<readonly [name: string, one: string, other: string
   ["datestyle", "ISO, YMD", "German, DMY"],
   ["intervalstyle", "postgres", "iso_8601"],
   ["bytea_output", "hex", "escape"],
-  ["extra_float_digits", "1", "-10"]
+  ["extra_float_digits", "1", "-10"],
+  ["quote_all_identifiers", "off", "on"]
 ]
 
 const createTypes = run(
@@ -155,7 +156,15 @@ it.layer(layer)("types of columns", (it) => {
       )
       yield* apply([{ table: "things" }])
       const found = (yield* status()).find(({ table }) => table === "public.things")
-      const all = ["timezone", "datestyle", "intervalstyle", "bytea_output", "extra_float_digits", "lc_monetary"]
+      const all = [
+        "timezone",
+        "datestyle",
+        "intervalstyle",
+        "bytea_output",
+        "extra_float_digits",
+        "lc_monetary",
+        "quote_all_identifiers"
+      ]
       expect(found?.policy?.columns.map(({ pins }) => pins)).toEqual([[], all, all])
     })
   )
@@ -171,7 +180,7 @@ it.layer(layer)("types of columns", (it) => {
       yield* apply([{ table: "hues", acknowledgeCasts: true }])
       const found = (yield* status()).find(({ table }) => table === "public.hues")
       expect(found?.policy).toMatchObject({ acknowledgeCasts: true, columns: [{}, { comparison: "jsonb" }] })
-      expect(found?.policy?.columns[1]?.pins).toHaveLength(6)
+      expect(found?.policy?.columns[1]?.pins).toHaveLength(7)
       yield* run("insert into hues values (1, 'red')")
       expect(yield* value("select data_after::text from threadline.audit_changes where table_name = 'hues'")).toBe(
         `{"id": 1, "hue": 1}`
@@ -204,6 +213,9 @@ it.layer(layer)("types of columns", (it) => {
               virtual int generated always as (a + 2) virtual
             )`
           )
+          expect(yield* refusal(plan([{ table: "generated", mask: ["virtual"] }]))).toMatchObject({
+            reason: "UnknownColumn"
+          })
           yield* apply([{ table: "generated" }])
           const [found] = yield* status()
           expect(found?.policy?.columns.filter(({ virtual }) => virtual).map(({ name }) => name)).toEqual(["virtual"])

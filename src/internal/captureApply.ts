@@ -111,7 +111,7 @@ export const planAll = (
     })
   ).pipe(Effect.mapError((error) => fromFailure(error)))
 
-export const replan =
+const replan =
   (storage: string, wanted: Wanted, known: ReadonlyArray<string>, options: PlanOptions) =>
   (catalog: Catalog): Either.Either<TablePlan, CaptureError> =>
     Either.flatMap(resolve(catalog, storage, wanted, known), (resolved) =>
@@ -128,7 +128,7 @@ const prune = (
     .filter((name) => ![...wanted, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name)))
     .flatMap((name) => detachUnit(storage, catalog, name, "it is no longer configured"))
 
-export const detachUnit = (storage: string, catalog: Catalog, name: Name, why: string): ReadonlyArray<Unit> => {
+const detachUnit = (storage: string, catalog: Catalog, name: Name, why: string): ReadonlyArray<Unit> => {
   const again = (current: Catalog): TablePlan => {
     const policy = activePolicies(current).find((each) => sameName(policyName(each), name))
     return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, why)

@@ -132,7 +132,12 @@ const Catalog = Schema.Struct({
   deployed: Schema.Array(Deployed),
   /** Relations outside of every captured table that have triggers of Threadline. */
   strays: Schema.Array(
-    Schema.Struct({ schema: Schema.String, name: Schema.String, triggers: Schema.Array(TriggerRow) })
+    Schema.Struct({
+      schema: Schema.String,
+      name: Schema.String,
+      kind: Schema.String,
+      triggers: Schema.Array(TriggerRow)
+    })
   )
 })
 export interface Catalog extends Schema.Schema.Type<typeof Catalog> {}
@@ -216,7 +221,7 @@ capturing as materialized (
 -- Relations outside of every captured table that have triggers of Threadline: a partition that was
 -- detached, a table that was renamed.
 strays as (
-  select c.oid, n.nspname, c.relname
+  select c.oid, n.nspname, c.relname, c.relkind
   from capturing k
   join pg_class c on c.oid = k.tgrelid
   join pg_namespace n on n.oid = c.relnamespace
@@ -454,6 +459,7 @@ select jsonb_build_object(
     select jsonb_agg(jsonb_build_object(
       'schema', y.nspname,
       'name', y.relname,
+      'kind', y.relkind,
       'triggers', g.entries
     ) order by y.nspname, y.relname)
     from strays y

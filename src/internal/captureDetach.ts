@@ -48,7 +48,12 @@ export const partitionsThatLeft = (
   const left = new Set([...(policy?.partitions ?? []).filter((each) => !now.has(each)), ...strays.map(label)])
   return [...left].sort().map((each) => {
     const stray = strays.find((candidate) => label(candidate) === each)
-    const mark = options.markPartitions === true && stray !== undefined && policy?.partitions.includes(each) === true
+    // The rows of a table that is partitioned itself are those of its partitions, which left with it.
+    const mark =
+      options.markPartitions === true &&
+      stray !== undefined &&
+      stray.kind !== "p" &&
+      policy?.partitions.includes(each) === true
     return {
       kind: "detach partition",
       table: resolved.label,

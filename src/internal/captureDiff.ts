@@ -116,11 +116,15 @@ export const functionState = (catalog: Catalog, source: GeneratedSource) => {
     missing: definitions.filter(({ name }) => !installed.has(name)).map(({ name }) => name),
     altered: definitions
       .filter(({ name, sql }) => installed.has(name) && installed.get(name)?.bodyHash !== bodyHash(sql))
-      .map(({ name }) => name)
+      .map(({ name }) => name),
+    /** Owned by somebody else than the schema: they would run with other privileges than they should. */
+    foreign: definitions
+      .flatMap(({ name }) => installed.get(name) ?? [])
+      .filter(({ owner }) => owner !== catalog.storage.owner)
   }
 }
 
-export const functionNames = (source: GeneratedSource): ReadonlyArray<string> => [
+const functionNames = (source: GeneratedSource): ReadonlyArray<string> => [
   ...new Set(source.functions.map(({ name }) => name))
 ]
 
@@ -202,6 +206,10 @@ export const supersededPolicies = (
       })
 }
 
+/** A type is more than its name: what it is made of may have changed. */
+const typeText = ({ comparison, pins, type, virtual }: ColumnShape): string =>
+  JSON.stringify([type, comparison, pins, virtual])
+
 export interface ColumnChanges {
   readonly added: ReadonlyArray<string>
   readonly dropped: ReadonlyArray<string>
@@ -228,9 +236,7 @@ export const columnChanges = (
     renamed,
     retyped: columns
       .filter((column) =>
-        policy.columns.some(
-          (known) => known.name === column.name && (known.type !== column.type || known.virtual !== column.virtual)
-        )
+        policy.columns.some((known) => known.name === column.name && typeText(known) !== typeText(column))
       )
       .map(({ name }) => name)
   }

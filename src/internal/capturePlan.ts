@@ -56,6 +56,7 @@ export const planTable = (
   const grants = grantsFor(catalog, resolved, settled)
   const less = lessRedaction(catalog, shape, table, superseded)
   const functions = functionState(catalog, source)
+  const gives = functions.foreign.map((each) => Sql.giveFunction(storage, each.name, owner))
   const step = (
     kind: StepKind,
     summary: string,
@@ -92,6 +93,7 @@ export const planTable = (
         [
           ...drops(settled),
           ...grants,
+          ...gives,
           ...Sql.asOwner(owner, [...source.functions.map(({ sql }) => sql), upsert]),
           ...settled.flatMap((state) =>
             (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
@@ -104,11 +106,12 @@ export const planTable = (
   } else {
     const broken = settled.filter(needsWork)
     const lost = [...functions.missing, ...functions.altered]
-    if (broken.length > 0 || lost.length > 0 || grants.length > 0) {
+    if (broken.length > 0 || lost.length > 0 || grants.length > 0 || gives.length > 0) {
       steps.push(
         step("repair", repairSummary(broken, functions, grants, owner), [
           ...drops(broken),
           ...grants,
+          ...gives,
           ...Sql.asOwner(
             owner,
             source.functions.filter((object) => lost.includes(object.name)).map(({ sql }) => sql)

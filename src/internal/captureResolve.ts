@@ -211,6 +211,17 @@ const columnNames = (
   option: "exclude" | "mask" | "key",
   names: ReadonlyArray<string>
 ): Either.Either<ReadonlyArray<string>, CaptureError> => {
+  const virtual = names.find((name) => table.columns.some((column) => column.name === name && column.virtual))
+  if (virtual !== undefined) {
+    return Either.left(
+      new CaptureError({
+        reason: "UnknownColumn",
+        table: label(wanted),
+        detail: `${option} names column ${virtual}, which is generated when it is read: no change holds it`,
+        hint: `leave it out of ${option}`
+      })
+    )
+  }
   const unknown = names.find((name) => !table.columns.some((column) => column.name === name))
   if (unknown === undefined) {
     return Either.right(option === "key" ? names : [...new Set(names)].sort())
@@ -236,7 +247,7 @@ const columnNames = (
 }
 
 /** What a column known to the deployed policy is called today, where the table is the very one it was applied to. */
-export const renamedTo = (catalog: Catalog, name: Name, table: Table, column: string): ColumnRow | undefined => {
+const renamedTo = (catalog: Catalog, name: Name, table: Table, column: string): ColumnRow | undefined => {
   const deployed = findDeployed(catalog, name)
   if (deployed === undefined || deployed.relation !== table.oid) {
     return undefined
@@ -249,11 +260,7 @@ export const primaryKey = (table: Table): ReadonlyArray<string> | undefined =>
   table.indexes.find(({ primary }) => primary)?.columns.filter((name) => name !== null)
 
 /** The key the catalog gives, whatever is configured: the primary key, or none. */
-export const keyOf = (
-  catalog: Catalog,
-  table: Table,
-  wanted: Wanted
-): Either.Either<ReadonlyArray<KeyColumn>, CaptureError> =>
+const keyOf = (catalog: Catalog, table: Table, wanted: Wanted): Either.Either<ReadonlyArray<KeyColumn>, CaptureError> =>
   Either.gen(function* () {
     const primary = primaryKey(table)
     const declared = yield* columnNames(table, wanted, catalog, "key", wanted.config.key ?? [])
@@ -279,7 +286,7 @@ export const keyOf = (
     return keyColumns(catalog, table, primary ?? declared)
   })
 
-export const keyColumns = (catalog: Catalog, table: Table, names: ReadonlyArray<string>): ReadonlyArray<KeyColumn> => {
+const keyColumns = (catalog: Catalog, table: Table, names: ReadonlyArray<string>): ReadonlyArray<KeyColumn> => {
   const types = new Map(catalog.types.map((type) => [type.oid, type]))
   return names.flatMap((name) =>
     table.columns

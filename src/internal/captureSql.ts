@@ -34,6 +34,9 @@ export const dropTrigger = (relation: Name, trigger: string): string =>
 export const enableTrigger = (relation: Name, foreign: boolean, trigger: string, always: boolean): string =>
   `alter ${foreign ? "foreign " : ""}table ${table(relation)} enable ${always ? "always " : ""}trigger ${identifier(trigger)}`
 
+export const giveFunction = (storage: string, name: string, owner: string): string =>
+  `alter function ${qualified(storage, name)}() owner to ${identifier(owner)}`
+
 export const dropFunction = (storage: string, name: string): string =>
   `drop function if exists ${qualified(storage, name)}()`
 

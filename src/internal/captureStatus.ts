@@ -266,7 +266,7 @@ const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, tabl
       "OwnerIsSuperuser",
       "warning",
       `its capture functions run as superuser ${superusers[0]?.owner}`,
-      "let a role without superuser rights own Threadline's schema",
+      catalog.storage.ownerSuperuser ? "let a role without superuser rights own Threadline's schema" : apply,
       superusers.map(({ name }) => name)
     )
   }

@@ -65,7 +65,11 @@ export const attachSummary = ({ relations, shape }: Resolved): string =>
 
 export const repairSummary = (
   broken: ReadonlyArray<RelationState>,
-  functions: { readonly missing: ReadonlyArray<string>; readonly altered: ReadonlyArray<string> },
+  functions: {
+    readonly missing: ReadonlyArray<string>
+    readonly altered: ReadonlyArray<string>
+    readonly foreign: ReadonlyArray<{ readonly name: string; readonly owner: string }>
+  },
   grants: ReadonlyArray<string>,
   owner: string
 ): string =>
@@ -81,5 +85,6 @@ export const repairSummary = (
     ),
     ...functions.missing.map((name) => `function ${name} missing`),
     ...functions.altered.map((name) => `function ${name} altered`),
+    ...functions.foreign.map((each) => `function ${each.name} owned by ${each.owner}`),
     ...(grants.length > 0 ? [`let ${owner} read the rows that TRUNCATE removes`] : [])
   ].join("; ")
