@@ -250,7 +250,9 @@ end
 $$;
 
 -- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
--- it (recorded under the root's name) or the same table under a new name. Anything else is refused.
+-- it (recorded under the root's name), the same table under a new name, or a partition that was detached
+-- since and keeps its triggers (recorded under its own name: it is no part of the root any more). Anything
+-- else is refused.
 create function capture_relation(
   relation oid, root_schema text, root_name text,
   out table_schema text, out table_name text, out partition_name text
@@ -269,8 +271,12 @@ begin
       select from capture_policies p
       where p.table_schema = root_schema
         and p.table_name = root_name
-        and p.relation = coalesce(root, capture_relation.relation)
         and p.removed_at is null
+        and (
+          p.relation = coalesce(root, capture_relation.relation)
+          or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+            = any (p.partitions)
+        )
     )
   then
     raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
