@@ -67,6 +67,25 @@ describe("partitions", () => {
     )
   )
 
+  it.effect("that were detached go on taking writes, recorded under their own name", () =>
+    fresh(
+      Effect.gen(function* () {
+        yield* tree
+        yield* apply([{ table: "events" }])
+        yield* run(
+          `alter table events detach partition parts."Events.US"`,
+          `insert into parts."Events.US" values ('us', 9, 'alone'), ('us', 10, 'alone')`,
+          `truncate parts."Events.US"`
+        )
+        expect(yield* changes).toEqual([
+          `Events.US insert ["us","9"]`,
+          `Events.US insert ["us","10"]`,
+          "Events.US truncate null"
+        ])
+      })
+    )
+  )
+
   it.effect("that joined are found and captured, and the policy knows them", () =>
     fresh(
       Effect.gen(function* () {
