@@ -494,13 +494,9 @@ $threadline$`
 
 const truncateFunction = (parts: Parts, name: string): string => `${header(parts, name)}as $threadline$
 begin
-  if tg_when = 'BEFORE' then
-    perform capture_truncate(
-      tg_relid, ${literal(parts.shape.schema)}, ${literal(parts.shape.name)}, ${literal(parts.shape.onTruncate)}, ${parts.policy}
-    );
-  elsif current_setting('threadline.truncating', true) = tg_relid::text then
-    perform set_config('threadline.truncating', '', true);
-  end if;
+  perform capture_truncate(
+    tg_relid, ${literal(parts.shape.schema)}, ${literal(parts.shape.name)}, ${literal(parts.shape.onTruncate)}, ${parts.policy}
+  );
   return null;
 end
 $threadline$`
@@ -520,8 +516,7 @@ export const triggerNames = {
   insert: "0_threadline_insert",
   update: "0_threadline_update",
   delete: "0_threadline_delete",
-  truncate: "0_threadline_truncate",
-  truncated: "0_threadline_truncated"
+  truncate: "0_threadline_truncate"
 } as const
 
 /**
@@ -554,13 +549,13 @@ export const generate = (storageSchema: string, shape: TableShape): GeneratedSou
 ${rowMode ? "for each row" : `referencing ${transition(op)}\nfor each statement`}
 execute function ${qualified(storageSchema, functionName(op))}()`
         }))
-    const truncates = (["truncate", "truncated"] as const).map((kind) => ({
-      name: triggerNames[kind],
-      sql: `create or replace trigger ${identifier(triggerNames[kind])} ${kind === "truncate" ? "before" : "after"} truncate on ${on}
+    const truncate = {
+      name: triggerNames.truncate,
+      sql: `create or replace trigger ${identifier(triggerNames.truncate)} before truncate on ${on}
 for each statement
 execute function ${qualified(storageSchema, functionName("truncate"))}()`
-    }))
-    const made = [...changes, ...truncates]
+    }
+    const made = [...changes, truncate]
     return shape.always
       ? [
           ...made,

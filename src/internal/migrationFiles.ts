@@ -696,7 +696,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "b600e90cdbd546c49f821eda993eb0e5f8f3609f62cf7705fef86f950da25947",
+    checksum: "7c007007c13f4036f055c84510b8d33f5dc719061e8ac03403e7250432255699",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1105,9 +1105,10 @@ begin
 end
 $$;
 
--- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again
--- (threadline.truncating holds the relation that was named, until its AFTER trigger clears it). A partition
--- that is truncated alone concerns only the rows it holds, so their images are kept.
+-- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again. That
+-- is so where the last thing this transaction recorded of the table is the truncation of one that the partition
+-- belongs to; a setting could be made by hand to hide a truncation. A partition that is truncated alone concerns
+-- only the rows it holds, so their images are kept.
 create function capture_truncate(
   relation oid, root_schema text, root_name text, on_truncate text, policy jsonb
 ) returns void
@@ -1116,22 +1117,34 @@ set search_path from current
 as $$
 declare
   target record;
-  word text := current_setting('threadline.truncating', true);
+  last record;
   readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
   counted bigint;
   counted_exactly boolean := false;
-  partitioned boolean := exists (select from pg_class where oid = relation and relkind = 'p');
   first_id bigint;
   bound constant int := 10000;
 begin
-  if word ~ '^[0-9]{1,10}$'
-    and exists (select from pg_partition_ancestors(relation) a (relid) where a.relid = word::oid and a.relid <> relation)
-  then
-    return;
-  end if;
   select * into target from capture_relation(relation, root_schema, root_name);
-  if partitioned then
-    perform set_config('threadline.truncating', relation::text, true);
+  if target.partition_name is not null then
+    select c.op, c.partition_name into last
+    from audit_changes c
+    where c.table_schema = target.table_schema
+      and c.table_name = target.table_name
+      and c.captured_at >= transaction_timestamp()
+      and c.transaction_id in (
+        select t.id from audit_transactions t
+        where t.xid = pg_current_xact_id_if_assigned() and t.occurred_at >= transaction_timestamp()
+      )
+    order by c.id desc
+    limit 1;
+    if last.op = 'truncate' and exists (
+      select
+      from pg_partition_ancestors(relation) a (relid)
+      cross join lateral capture_relation(a.relid, root_schema, root_name) r
+      where a.relid <> relation and r.partition_name is not distinct from last.partition_name
+    ) then
+      return;
+    end if;
   end if;
 
   if on_truncate = 'refuse' then
