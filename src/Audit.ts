@@ -13,7 +13,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as AuditContext from "./AuditContext.js"
+import type * as Tracer from "effect/Tracer"
+import type * as AuditContext from "./AuditContext.js"
 import { encodeAction } from "./internal/action.js"
 import {
   type ActionId,
@@ -212,92 +213,104 @@ class Attempt<E> {
 
 const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<Audit> => {
   /** Checks everything that can be checked before anything runs. */
-  const prepare = Effect.fnUntraced(function* (options: Options) {
+  const prepare = (context: Context.Context<never>, options: Options, span: Tracer.Span) => {
     const wrong = contradiction(options)
     if (wrong !== undefined) {
-      return yield* wrong
+      return Effect.fail(wrong)
     }
-    const action = options.action === undefined ? undefined : yield* encodeAction(options.action, options)
-    const place = yield* transaction_.place
+    const place = transaction_.placeIn(context)
     const owner = place._tag === "Inside" ? place.level.owner : undefined
+    span.attribute(
+      "threadline.mode",
+      place._tag === "Outside" ? "outermost" : owner === undefined ? "joined" : "nested"
+    )
     if (place._tag === "Inside" && (options.isolation !== undefined || options.retry !== undefined)) {
       const option = options.isolation !== undefined ? "isolation" : "retry"
-      return yield* makeAuditError(
-        "NotOutermost",
-        `${option} belongs to the outermost transaction, and this call is inside one`
+      return Effect.fail(
+        makeAuditError("NotOutermost", `${option} belongs to the outermost transaction, and this call is inside one`)
       )
     }
     const allowMissingActor = options.allowMissingActor ?? owner?.allowMissingActor ?? false
-    const context = yield* resolve(options, { allowMissingActor, inside: owner !== undefined })
-    const request: transaction_.Request = {
-      schema,
-      context: context.document,
-      action,
-      requireChanges: options.requireChanges ?? false,
-      allowMissingActor,
-      isolation: options.isolation
-    }
-    let failures: Array<FailedAction> = []
-    return {
-      mode: place._tag === "Outside" ? "outermost" : owner === undefined ? "joined" : "nested",
-      fields: context.fields,
-      begin: (restore: transaction_.Restore) => {
-        failures = owner === undefined ? [] : owner.failures
-        return place._tag === "Outside"
-          ? transaction_.beginOwned(client, request, failures, restore)
-          : transaction_.beginInside(place.level, place.depth, request, failures, restore)
-      },
-      /** Runs once, after the last attempt; failures inside another audited call wait for its end. */
-      settle: (exit: Exit.Exit<unknown, unknown>) =>
-        Effect.suspend(() => {
-          if (options.onFailure === "record" && action !== undefined && Exit.isFailure(exit) && hasFailed(exit.cause)) {
-            failures.push({ action, context: context.document })
+    return Effect.zipWith(
+      resolve(context, options, { allowMissingActor, inside: owner !== undefined }),
+      options.action === undefined ? Effect.succeed(undefined) : encodeAction(options.action, options),
+      ({ document, fields }, action) => {
+        const request: transaction_.Request = {
+          schema,
+          context: document,
+          action,
+          requireChanges: options.requireChanges ?? false,
+          allowMissingActor,
+          isolation: options.isolation
+        }
+        let failures: Array<FailedAction> = []
+        return {
+          fields,
+          begin: (restore: transaction_.Restore) => {
+            failures = owner === undefined ? [] : owner.failures
+            return place._tag === "Outside"
+              ? transaction_.beginOwned(client, request, failures, restore)
+              : transaction_.beginInside(place.level, place.depth, request, failures, restore)
+          },
+          /** Runs once, after the last attempt; failures inside another audited call wait for its end. */
+          settle: (exit: Exit.Exit<unknown, unknown>) => {
+            if (
+              Exit.isFailure(exit) &&
+              options.onFailure === "record" &&
+              action !== undefined &&
+              hasFailed(exit.cause)
+            ) {
+              failures.push({ action, context: document })
+            }
+            return owner === undefined && failures.length > 0 ? recordFailures(client, schema, failures) : Effect.void
           }
-          return owner === undefined && failures.length > 0 ? recordFailures(client, schema, failures) : Effect.void
-        })
-    }
-  })
+        }
+      }
+    )
+  }
 
   const transaction = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
     options: Options = {}
   ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
-    Effect.flatMap(prepare(options), ({ begin, fields, mode, settle }) => {
-      let running: transaction_.Running | undefined
-      const attempt = transaction_.run(
-        () => AuditContext.withContext(effect, fields),
-        (restore) => {
-          running = undefined
-          return Effect.tap(begin(restore), (begun) => {
-            running = begun
-          })
-        }
-      )
-      const attempts =
-        options.retry === undefined
-          ? attempt
-          : attempt.pipe(
-              Effect.mapError(
-                (error) =>
-                  new Attempt(
-                    error,
-                    isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed)
-                  )
-              ),
-              Effect.retry({ schedule: options.retry, while: ({ again }) => again }),
-              Effect.mapError(({ error }) => error)
+    Effect.useSpan("threadline.transaction", { captureStackTrace: false }, (span) =>
+      Effect.contextWithEffect(
+        (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
+          Effect.flatMap(prepare(context, options, span), ({ begin, fields, settle }) => {
+            let running: transaction_.Running | undefined
+            const attempt = transaction_.run(
+              (begun) => {
+                running = begun
+                return Effect.mapInputContext(effect, () => transaction_.inside(context, begun, fields, span))
+              },
+              (restore) => {
+                running = undefined
+                return begin(restore)
+              }
             )
-      return Effect.zipRight(
-        Effect.annotateCurrentSpan("threadline.mode", mode),
-        Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
+            const attempts =
+              options.retry === undefined
+                ? attempt
+                : attempt.pipe(
+                    Effect.mapError(
+                      (error) =>
+                        new Attempt(
+                          error,
+                          isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed)
+                        )
+                    ),
+                    Effect.retry({ schedule: options.retry, while: ({ again }) => again }),
+                    Effect.mapError(({ error }) => error)
+                  )
+            return Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
+          })
       )
-    }).pipe(Effect.withSpan("threadline.transaction", { captureStackTrace: false }))
+    )
 
   const scoped = (options: ScopedOptions = {}): Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope> =>
     Effect.gen(function* () {
       const span = yield* Effect.makeSpanScoped("threadline.transaction", { captureStackTrace: false })
-      const { begin, fields, mode, settle } = yield* prepare(options)
-      span.attribute("threadline.mode", mode)
+      const { begin, fields, settle } = yield* prepare(yield* Effect.context<never>(), options, span)
       return yield* Effect.uninterruptibleMask((restore) =>
         Effect.map(
           Effect.acquireRelease(
@@ -310,7 +323,7 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
                 state.open = false
                 return state.running.abandon.pipe(
                   Effect.ensuring(state.running.release),
-                  Effect.ensuring(settle(Exit.isSuccess(exit) ? Exit.fail(closed()) : exit))
+                  Effect.ensuring(Effect.suspend(() => settle(Exit.isSuccess(exit) ? Exit.fail(closed()) : exit)))
                 )
               })
           ),
@@ -318,9 +331,9 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
             run: (effect) =>
               Effect.suspend(() =>
                 state.open
-                  ? transaction_
-                      .provideConnection(AuditContext.withContext(effect, fields), state.running)
-                      .pipe(Effect.mapError(transaction_.whereLost(state.running)), Effect.withParentSpan(span))
+                  ? Effect.mapInputContext(effect, (context: Context.Context<Effect.Effect.Context<typeof effect>>) =>
+                      transaction_.inside(context, state.running, fields, span)
+                    ).pipe(Effect.mapError(transaction_.whereLost(state.running)))
                   : Effect.fail(closed())
               ),
             commit: Effect.uninterruptible(

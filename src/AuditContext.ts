@@ -95,7 +95,16 @@ export class AuditDefaults extends Context.Reference<AuditDefaults>()("threadlin
  */
 export const layer = (defaults: Defaults): Layer.Layer<never> => Layer.succeed(AuditDefaults, defaults)
 
-const names = ["actor", "correlationId", "requestId", "jobId", "traceId", "source", "remoteIp", "meta"] as const
+const pick = ({ actor, correlationId, jobId, meta, remoteIp, requestId, source, traceId }: Fields): Fields => ({
+  actor,
+  correlationId,
+  requestId,
+  jobId,
+  traceId,
+  source,
+  remoteIp,
+  meta
+})
 
 /**
  * Two contexts in one: what `above` says wins over what `below` says, and `meta` is merged key by key.
@@ -103,23 +112,30 @@ const names = ["actor", "correlationId", "requestId", "jobId", "traceId", "sourc
  * @since 0.1.0
  * @category combining
  */
-export const merge = (below: Fields, above: Fields): Fields => {
-  const merged: { -readonly [K in keyof Fields]: Fields[K] } = {}
-  for (const source of [below, above]) {
-    for (const name of names) {
-      if (source[name] !== undefined) {
-        Object.assign(merged, { [name]: source[name] })
-      }
-    }
-  }
-  if (isObject(below.meta) && isObject(above.meta)) {
-    merged.meta = { ...below.meta, ...above.meta }
-  }
-  return merged
-}
+export const merge = (below: Fields, above: Fields): Fields => ({
+  actor: above.actor ?? below.actor,
+  correlationId: above.correlationId ?? below.correlationId,
+  requestId: above.requestId ?? below.requestId,
+  jobId: above.jobId ?? below.jobId,
+  traceId: above.traceId ?? below.traceId,
+  source: above.source ?? below.source,
+  remoteIp: above.remoteIp ?? below.remoteIp,
+  meta: isObject(below.meta) && isObject(above.meta) ? { ...below.meta, ...above.meta } : (above.meta ?? below.meta)
+})
 
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value)
+
+/**
+ * What a context says, over the defaults in it.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export const fromContext = (context: Context.Context<never>): Fields => {
+  const { meta, source } = Context.get(context, AuditDefaults)
+  return merge({ source, meta }, Context.get(context, AuditContext))
+}
 
 /**
  * The context that an audited transaction would be given now: what the fiber says, over the defaults. It has a correlation
@@ -128,9 +144,7 @@ const isObject = (value: unknown): value is object =>
  * @since 0.1.0
  * @category references
  */
-export const current: Effect.Effect<Fields> = Effect.zipWith(AuditDefaults, AuditContext, (defaults, fields) =>
-  merge({ source: defaults.source, meta: defaults.meta }, fields)
-)
+export const current: Effect.Effect<Fields> = Effect.map(Effect.context<never>(), fromContext)
 
 /**
  * Sets several parts at once; what is undefined stays as it is, and `meta` is merged key by key.
@@ -289,7 +303,11 @@ const metaDocument = (meta: Meta | undefined): unknown => {
  */
 export const encode = (fields: Fields): string => {
   const actor = fields.actor === undefined ? undefined : actorDocument(fields.actor)
-  const document = jsonText({
+  const plain = jsonText({ ...pick(fields), actor })
+  if (Either.isRight(plain)) {
+    return plain.right
+  }
+  const marked = jsonText({
     actor: actor === undefined || Either.isRight(jsonText(actor)) ? actor : false,
     correlationId: textOrMark(fields.correlationId),
     requestId: textOrMark(fields.requestId),
@@ -299,7 +317,7 @@ export const encode = (fields: Fields): string => {
     remoteIp: textOrMark(fields.remoteIp),
     meta: metaDocument(fields.meta)
   })
-  return Either.getOrElse(document, () => "{}")
+  return Either.getOrElse(marked, () => "{}")
 }
 
 /**

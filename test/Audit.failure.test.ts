@@ -598,6 +598,25 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
     })
   )
 
+  it.effect("is no success where COMMIT answers ROLLBACK", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      probe.around = (message, send) =>
+        message.endsWith("; commit")
+          ? Effect.map(send, (results) => {
+              for (const result of Array.isArray(results) ? results : []) {
+                result.command = result.command === "COMMIT" ? "ROLLBACK" : result.command
+              }
+              return results
+            })
+          : send
+      const reason = yield* reasonOf(Audit.transaction(Host.insertPost(1), options))
+      probe.around = Probe.idle
+      expect(reason).toBe("TransactionAborted")
+      expect(yield* Host.poolIsClean(3)).toBe(true)
+    })
+  )
+
   for (const shape of shapes) {
     it.effect(
       `at every message is all or nothing: ${shape}`,

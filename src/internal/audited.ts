@@ -2,7 +2,7 @@
  * The errors and ids that everything about intent shares. Public through `Audit`.
  */
 import type { SqlError } from "@effect/sql/SqlError"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { fromSqlError } from "../ThreadlineError.js"
@@ -218,17 +218,19 @@ export const isSerializationFailure = (error: unknown): boolean => {
   return false
 }
 
-const Outcome = Schema.decodeUnknownOption(
-  Schema.parseJson(
-    Schema.Struct({
-      transactionId: Schema.OptionFromNullOr(TransactionId),
-      actionId: Schema.OptionFromNullOr(ActionId)
-    })
-  )
-)
+const isId = (value: unknown): value is string => typeof value === "string" && /^[0-9]+$/.test(value)
 
-/** Reads what `finish` returned, as text. */
-export const decodeIds = (text: unknown): Option.Option<Ids> => Outcome(text)
+/** Reads what `finish` returned, as text. By hand, because every transaction ends with it. */
+export const decodeIds = (text: unknown): Option.Option<Ids> => {
+  if (typeof text !== "string" || !text.startsWith("{")) {
+    return Option.none()
+  }
+  const { actionId, transactionId } = JSON.parse(text) as { readonly [key in keyof Ids]?: unknown }
+  return Option.some({
+    transactionId: isId(transactionId) ? Option.some(transactionId as TransactionId) : Option.none(),
+    actionId: isId(actionId) ? Option.some(actionId as ActionId) : Option.none()
+  })
+}
 
 /** Reads what `record_action` returned, as text. */
 export const decodeActionId: (text: unknown) => Option.Option<ActionId> = Schema.decodeUnknownOption(ActionId)

@@ -1,6 +1,7 @@
 /**
  * Who and why of one audited call: what the call says, over what the fiber says, over what the host said once.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Actor from "../Actor.js"
 import * as AuditContext from "../AuditContext.js"
@@ -19,36 +20,37 @@ export interface Resolved {
  * cannot be recorded are recorded as such, they do not break the host's write.
  */
 export const resolve = (
+  context: Context.Context<never>,
   explicit: AuditContext.Fields,
   options: { readonly allowMissingActor: boolean; readonly inside: boolean }
-): Effect.Effect<Resolved, AuditError | InvalidRequest> =>
-  Effect.gen(function* () {
-    const wrong = AuditContext.invalid(explicit)
-    if (wrong !== undefined) {
-      return yield* wrong
-    }
-    const ambient = yield* AuditContext.current
-    const merged = AuditContext.merge(ambient, explicit)
-    if (merged.actor === undefined) {
-      if (!options.allowMissingActor) {
-        return yield* makeAuditError(
+): Effect.Effect<Resolved, AuditError | InvalidRequest> => {
+  const wrong = AuditContext.invalid(explicit)
+  if (wrong !== undefined) {
+    return Effect.fail(wrong)
+  }
+  const fields = AuditContext.merge(AuditContext.fromContext(context), explicit)
+  if (fields.actor === undefined) {
+    if (!options.allowMissingActor) {
+      return Effect.fail(
+        makeAuditError(
           "MissingActor",
           "nobody said who acts: use AuditContext.withActor, the option actor, or allowMissingActor"
         )
-      }
-    } else if (explicit.actor === undefined) {
-      const wrongActor = Actor.invalid(merged.actor)
-      if (wrongActor !== undefined) {
-        return yield* wrongActor
-      }
+      )
     }
-    const { makeCorrelationId } = yield* AuditContext.AuditDefaults
-    const fields =
-      merged.correlationId === undefined && makeCorrelationId !== undefined && !options.inside
-        ? { ...merged, correlationId: yield* makeCorrelationId }
-        : merged
-    return { fields, document: AuditContext.encode(fields) }
-  })
+  } else if (explicit.actor === undefined) {
+    const wrongActor = Actor.invalid(fields.actor)
+    if (wrongActor !== undefined) {
+      return Effect.fail(wrongActor)
+    }
+  }
+  const { makeCorrelationId } = Context.get(context, AuditContext.AuditDefaults)
+  return fields.correlationId === undefined && makeCorrelationId !== undefined && !options.inside
+    ? Effect.map(makeCorrelationId, (correlationId) => resolved({ ...fields, correlationId }))
+    : Effect.succeed(resolved(fields))
+}
+
+const resolved = (fields: AuditContext.Fields): Resolved => ({ fields, document: AuditContext.encode(fields) })
 
 /** Options that contradict each other, or that no type checker has seen. */
 export const contradiction = (options: {

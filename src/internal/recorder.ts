@@ -19,7 +19,7 @@ import {
 } from "./audited.js"
 import { resolve } from "./intent.js"
 import { qualified } from "./sqlText.js"
-import { place, statementError, withoutConnection } from "./transaction.js"
+import { placeIn, statementError, withoutConnection } from "./transaction.js"
 import type { FailedAction } from "./transactionConnection.js"
 
 interface Options extends Fields, Words {
@@ -44,9 +44,10 @@ export const makeRecorder =
   (client: SqlClient.SqlClient, schema: string) =>
   (action: Action, options: Options = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
     Effect.gen(function* () {
-      const where = yield* place
+      const ambient = yield* Effect.context<never>()
+      const where = placeIn(ambient)
       const owner = where._tag === "Inside" ? where.level.owner : undefined
-      const resolved = yield* resolve(options, {
+      const resolved = yield* resolve(ambient, options, {
         allowMissingActor: options.allowMissingActor ?? owner?.allowMissingActor ?? false,
         inside: owner !== undefined
       })

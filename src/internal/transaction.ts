@@ -13,6 +13,8 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import * as AuditContext from "../AuditContext.js"
 import {
   type AuditError,
   type Audited,
@@ -68,9 +70,9 @@ export interface Running {
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-export const place: Effect.Effect<Place> = Effect.map(
-  Effect.serviceOption(SqlClient.TransactionConnection),
-  Option.match({
+/** Where an effect with this context finds itself. */
+export const placeIn = (context: Context.Context<never>): Place =>
+  Option.match(Context.getOption(context, SqlClient.TransactionConnection), {
     onNone: (): Place => ({ _tag: "Outside" }),
     onSome: ([connection, depth]): Place => ({
       _tag: "Inside",
@@ -78,15 +80,23 @@ export const place: Effect.Effect<Place> = Effect.map(
       depth
     })
   })
-)
 
-/** Gives an effect the connection of a running transaction; its statements and its `sql.withTransaction` use it. */
-export const provideConnection = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  running: Pick<Running, "level" | "depth">
-): Effect.Effect<A, E, R> =>
-  Effect.mapInputContext(effect, (context: Context.Context<R>) =>
-    Context.add(context, SqlClient.TransactionConnection, [running.level, running.depth])
+/**
+ * A context with the connection of a running transaction, which statements and `sql.withTransaction` then use, and with all
+ * that one level of audited calls adds to it.
+ */
+export const inside = <R>(
+  context: Context.Context<R>,
+  running: Running,
+  fields: AuditContext.Fields,
+  span: Tracer.Span
+): Context.Context<R> =>
+  Context.merge(
+    context,
+    Context.make(SqlClient.TransactionConnection, [running.level, running.depth]).pipe(
+      Context.add(AuditContext.AuditContext, fields),
+      Context.add(Tracer.ParentSpan, span)
+    )
   )
 
 /** Runs an effect outside of every transaction. */
@@ -106,7 +116,7 @@ export const run = <A, E, R>(
 ): Effect.Effect<Audited<A>, E | AuditError, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(begin(restore), (running) =>
-      Effect.exit(restore(provideConnection(body(running), running))).pipe(
+      Effect.exit(restore(body(running))).pipe(
         Effect.flatMap((exit): Effect.Effect<Audited<A>, E | AuditError> =>
           Exit.isSuccess(exit)
             ? Effect.map(running.complete, (ids) => ({ value: exit.value, ...ids }))
@@ -154,8 +164,8 @@ export const beginOwned = (
     return {
       level,
       depth: 0,
-      complete: Effect.zipRight(level.close, commit(connection, level, request, began)),
-      abandon: Effect.zipRight(level.close, rollback(connection)),
+      complete: Effect.zipRight(level.close(), commit(connection, level, request, began)),
+      abandon: Effect.zipRight(level.close(), rollback(connection)),
       release
     }
   })
@@ -383,8 +393,8 @@ export const beginInside = (
     return {
       level,
       depth: depth + 1,
-      complete: Effect.zipRight(level.close, end),
-      abandon: Effect.zipRight(level.close, undo),
+      complete: Effect.zipRight(level.close(), end),
+      abandon: Effect.zipRight(level.close(), undo),
       release
     }
   })

@@ -38,15 +38,14 @@ export interface FailedAction {
 
 /** One nesting level of audited calls on a connection. */
 export class Level implements Connection {
-  /** Audited calls directly inside this level take turns. */
-  readonly turn = Effect.unsafeMakeSemaphore(1)
   /** Savepoint of the audited call that is open directly inside this level. */
   inner: string | undefined = undefined
 
   private isOpen = true
   private underWay = 0
   private whenIdle: (() => void) | undefined = undefined
-  private readonly streams = new Set<Scope.CloseableScope>()
+  private streams: Set<Scope.CloseableScope> | undefined = undefined
+  private semaphore: Effect.Semaphore | undefined = undefined
 
   constructor(
     /** The enclosing level, or the connection itself. */
@@ -64,28 +63,40 @@ export class Level implements Connection {
       | undefined
   ) {}
 
-  readonly execute: Connection["execute"] = (sql, params, transformRows) =>
-    this.guard(this.target.execute(sql, params, transformRows))
+  /** Audited calls directly inside this level take turns. */
+  get turn(): Effect.Semaphore {
+    this.semaphore ??= Effect.unsafeMakeSemaphore(1)
+    return this.semaphore
+  }
 
-  readonly executeRaw: Connection["executeRaw"] = (sql, params) => this.guard(this.target.executeRaw(sql, params))
+  execute(...args: Parameters<Connection["execute"]>): ReturnType<Connection["execute"]> {
+    return this.guard(this.target.execute(...args))
+  }
 
-  readonly executeValues: Connection["executeValues"] = (sql, params) =>
-    this.guard(this.target.executeValues(sql, params))
+  executeRaw(...args: Parameters<Connection["executeRaw"]>): ReturnType<Connection["executeRaw"]> {
+    return this.guard(this.target.executeRaw(...args))
+  }
 
-  readonly executeUnprepared: Connection["executeUnprepared"] = (sql, params, transformRows) =>
-    this.guard(this.target.executeUnprepared(sql, params, transformRows))
+  executeValues(...args: Parameters<Connection["executeValues"]>): ReturnType<Connection["executeValues"]> {
+    return this.guard(this.target.executeValues(...args))
+  }
 
-  readonly executeStream: Connection["executeStream"] = (sql, params, transformRows) =>
-    Stream.unwrapScoped(
+  executeUnprepared(...args: Parameters<Connection["executeUnprepared"]>): ReturnType<Connection["executeUnprepared"]> {
+    return this.guard(this.target.executeUnprepared(...args))
+  }
+
+  executeStream(...args: Parameters<Connection["executeStream"]>): ReturnType<Connection["executeStream"]> {
+    return Stream.unwrapScoped(
       Effect.uninterruptible(
         Effect.gen(this, function* () {
           if (!this.isOpen) {
             return Stream.fail(refused())
           }
           const scope = yield* Scope.make()
+          this.streams ??= new Set()
           this.streams.add(scope)
           yield* Effect.addFinalizer(() => this.closeStream(scope))
-          const pull = yield* Scope.extend(Stream.toPull(this.target.executeStream(sql, params, transformRows)), scope)
+          const pull = yield* Scope.extend(Stream.toPull(this.target.executeStream(...args)), scope)
           // The cursor of an ended transaction reads as if it were exhausted, hence the second look.
           const next = Effect.exit(Effect.suspend(() => (this.isOpen ? pull : refusedPull))).pipe(
             Effect.flatMap((exit) => {
@@ -99,40 +110,43 @@ export class Level implements Connection {
         })
       )
     )
+  }
 
   /**
    * Sends a message of Threadline's own for the audited call inside this level. `done` runs before the message counts as over.
    */
-  readonly control = (message: string, done: () => void): Effect.Effect<unknown, SqlError> =>
-    this.guard(
+  control(message: string, done: () => void): Effect.Effect<unknown, SqlError> {
+    return this.guard(
       Effect.map(this.target.executeRaw(message, []), (result) => {
         done()
         return result
       })
     )
-
-  /** Refuses new statements and waits for those under way; open streams are closed first, because statements wait for them. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.isOpen = false
-    return this.streams.size === 0 && this.underWay === 0
-      ? Effect.void
-      : Effect.zipRight(
-          Effect.forEach([...this.streams], (scope) => this.closeStream(scope), { discard: true }),
-          this.idle
-        )
-  })
-
-  get ended(): boolean {
-    return !this.isOpen
   }
 
-  private readonly idle: Effect.Effect<void> = Effect.async<void>((resume) => {
-    if (this.underWay === 0) {
-      resume(Effect.void)
-    } else {
-      this.whenIdle = () => resume(Effect.void)
-    }
-  })
+  /** Refuses new statements and waits for those under way; open streams are closed first, because statements wait for them. */
+  close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.isOpen = false
+      const idle = this.underWay === 0 ? Effect.void : this.idle()
+      return this.streams === undefined || this.streams.size === 0
+        ? idle
+        : Effect.zipRight(
+            Effect.forEach([...this.streams], (scope) => this.closeStream(scope), { discard: true }),
+            Effect.suspend(() => this.idle())
+          )
+    })
+  }
+
+  private idle(): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      if (this.underWay === 0) {
+        resume(Effect.void)
+      } else {
+        this.whenIdle = () => resume(Effect.void)
+      }
+    })
+  }
 
   private guard<A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
     return Effect.uninterruptibleMask((restore) => {
@@ -171,7 +185,7 @@ export class Level implements Connection {
   // Closing the cursor of a dead connection never ends, so it must not be waited for without limit.
   private closeStream(scope: Scope.CloseableScope): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.streams.delete(scope)
+      this.streams?.delete(scope)
       const closing = Scope.close(scope, Exit.void)
       return this.observed.lost === undefined
         ? Effect.forkDaemon(closing).pipe(

@@ -7,13 +7,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Audit from "../../src/Audit.js"
+import * as Capture from "../../src/Capture.js"
 import * as Semantics from "../../src/Semantics.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
 /** The superuser's view of the database. */
 export class Owner extends Context.Tag("threadline/test/Owner")<Owner, PgClient.PgClient>() {}
 
-// Stands for a generated trigger: what these tests are about is who and why.
 const hostSchema = (role: string): string => `
   create table posts (id int primary key, title text not null);
   create table ledger (id int primary key, amount int not null);
@@ -22,24 +22,6 @@ const hostSchema = (role: string): string => `
     id int primary key,
     author int not null references authors deferrable initially deferred
   );
-
-  create function capture_row() returns trigger
-  language plpgsql security definer
-  set search_path = threadline, pg_temp
-  as $$
-  declare
-    image jsonb := case tg_op when 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
-  begin
-    insert into audit_changes (transaction_id, captured_at, table_schema, table_name, op, row_key, data_after)
-    values (
-      current_transaction(), clock_timestamp(), tg_table_schema, tg_table_name, lower(tg_op), image ->> 'id', image
-    );
-    return null;
-  end
-  $$;
-  create trigger capture after insert or update or delete on posts for each row execute function capture_row();
-  create trigger capture after insert or update or delete on ledger for each row execute function capture_row();
-  create trigger capture after insert or update or delete on books for each row execute function capture_row();
 
   -- Ends the session that commits a row, at COMMIT.
   create table fuses (id int primary key, what text not null);
@@ -73,6 +55,9 @@ export const layerWith = (options: Partial<PgClient.PgClientConfig> = {}) => {
       const owner = yield* PgClient.PgClient
       const role = yield* database.role("app")
       yield* owner.unsafe(hostSchema(role.name))
+      yield* Effect.flatMap(Capture.Capture, (capture) =>
+        capture.apply([{ table: "posts" }, { table: "ledger" }, { table: "books" }])
+      ).pipe(Effect.provide(Capture.layer))
       const app = yield* database.connect("app", { maxConnections: 5, ...options })
       return Context.make(SqlClient.SqlClient, app).pipe(Context.add(Owner, owner))
     })
