@@ -79,9 +79,10 @@ comment on table audit_changes is
 
 create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
 create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
-create index audit_changes_row_idx on audit_changes (table_schema, table_name, row_key, captured_at, id);
+-- Led by the column that tells rows apart: the write finds its place by one comparison instead of three.
+create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id);
 create index audit_changes_previous_key_idx
-  on audit_changes (table_schema, table_name, previous_row_key, captured_at, id)
+  on audit_changes (previous_row_key, table_name, table_schema, captured_at, id)
   where previous_row_key is not null;
 
 create table audit_changes_default partition of audit_changes default;

@@ -135,9 +135,11 @@ const partsOf = (storageSchema: string, shape: TableShape): Parts => {
 }
 
 /** The image as it may be stored: virtual generated columns are never computed in triggers and left out. */
-const cleaned = (parts: Parts, row: string): string => {
+const cleaned = (parts: Parts, row: string): string => cleanedValue(parts, `${row}.*`)
+
+const cleanedValue = (parts: Parts, value: string): string => {
   const virtual = parts.shape.columns.filter((column) => column.virtual).map((column) => column.name)
-  const image = `to_jsonb(${row}.*)`
+  const image = `to_jsonb(${value})`
   return virtual.length === 0 ? image : `${image} - ${textArray(virtual)}`
 }
 
@@ -229,7 +231,8 @@ const hasNew = (op: Op): boolean => op !== "delete"
 const oneRow = (parts: Parts, op: Op, begin: string, end: string): string => {
   const done = "return null;"
   const image = hasNew(op) ? "now" : "was"
-  const current = `${image} - ${parts.known} = '{}' and ${image} ?& ${parts.needed}`
+  // A name that is new is stored as it is while what must be redacted keeps its name; its diff takes the general way.
+  const current = `${op === "update" ? `${image} - ${parts.known} = '{}' and ` : ""}${image} ?& ${parts.needed}`
   const insert = (columns: {
     readonly fields: string
     readonly from: string
@@ -331,6 +334,12 @@ ${tail}`
  */
 const directSize = 150_000
 
+/** Old and new rows together that an update reads in step: bytes at a time, and how many times at most. */
+const stepBytes = 32 * 1024 * 1024
+const mostSteps = 32
+/** What one step could hold if all its rows were as wide as the widest; an array takes four times this. */
+const largestStep = 256 * 1024 * 1024
+
 /** A statement on several rows of a table that is as it was when this was generated, set by set. */
 const manyRows = (parts: Parts, op: Op): string => {
   const tail = `    ${settle("first_id")}
@@ -350,41 +359,67 @@ const manyRows = (parts: Parts, op: Op): string => {
 ${tail}`
   }
   const columns = compared(parts)
-  const flags = columns.map((column) => differs(column, "o.image", "n.image")).join(",\n          ")
   const listed = (when: boolean) =>
     `array_remove(array[${columns
       .map((column, index) => `case when ${when ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`)
       .join(", ")}]::text[], null)`
-  const side = (name: string) => `(
-          select row_number() over () as place,
-            case when pg_column_size(x.*) < ${directSize} then ${cleaned(parts, "x")} else image(x.*) end as image
-          from threadline_${name} x
-        )`
+  const image = (value: string) =>
+    `case when pg_column_size(${value}) < ${directSize} then ${cleanedValue(parts, value)} else image(${value}) end`
   const { masked } = parts.shape
   const dropped = [...parts.shape.excluded]
   const from = `p.was - p.same${dropped.length === 0 ? "" : ` - ${textArray(dropped)}`}`
   const keyNames = parts.shape.key.map((column) => column.name)
-  return `    first_id := nextval('audit_changes_id_seq');
-    insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
-      'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
-      ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
-      p.fields,
-      ${masked.length === 0 ? from : `(${from}) || (select coalesce(jsonb_object_agg(f, '[masked]'), '{}') from unnest(p.fields) f where f = any (${textArray(masked)}))`},
-      ${redacted(parts, "p.now")}
-    from (
-      select d.was, d.now, ${listed(true)} as fields, ${listed(false)} as same
+  const insert = (
+    pairs: string,
+    was: string,
+    now: string,
+    place: string
+  ) => `insert into audit_changes (${changeColumns})
+      select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+        'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
+        ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
+        p.fields,
+        ${masked.length === 0 ? from : `(${from}) || (select coalesce(jsonb_object_agg(f, '[masked]'), '{}') from unnest(p.fields) f where f = any (${textArray(masked)}))`},
+        ${redacted(parts, "p.now")}
       from (
-        select o.place, o.image as was, n.image as now, array[
-          ${flags}
-        ]::boolean[] as differ
-        from ${side("old")} o
-        full join ${side("new")} n on n.place = o.place
-        offset 0
-      ) d
-      where true = any (d.differ)
-      order by d.place
-    ) p;
+        select d.was, d.now, ${listed(true)} as fields, ${listed(false)} as same
+        from (
+          select ${place === "" ? "" : `${place}, `}${was} as was, ${now} as now, array[
+            ${columns.map((column) => differs(column, was, now)).join(",\n            ")}
+          ]::boolean[] as differ
+          from ${pairs}
+          offset 0
+        ) d
+        where true = any (d.differ)${place === "" ? "" : "\n        order by d.place"}
+      ) p;`
+  // "coalesce" makes a value of the row without naming it: a column may have any name.
+  const rows = (name: string) => `unnest(array(select coalesce(x.*) from threadline_${name} x offset place limit step))`
+  const inStep = `(
+            select ${image("r.was")} as was, ${image("r.now")} as now
+            from (select ${rows("old")} as was, ${rows("new")} as now) r
+            offset 0
+          ) i`
+  const joined = (name: string) =>
+    `(select row_number() over () as place, ${image("x.*")} as image from threadline_${name} x)`
+  return `    first_id := nextval('audit_changes_id_seq');
+    -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
+    -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
+    select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
+    from (
+      select pg_column_size(x.*)::bigint as size from threadline_old x
+      union all
+      select pg_column_size(x.*) from threadline_new x
+    ) s;
+    step := ceil(total * least(1, ${stepBytes}::numeric / bytes));
+    if bytes <= ${mostSteps * stepBytes} and step * widest <= ${largestStep} then
+      place := 0;
+      while place < total loop
+      ${insert(inStep, "i.was", "i.now", "")}
+        place := place + step;
+      end loop;
+    else
+      ${insert(`${joined("old")} o\n          full join ${joined("new")} n on n.place = o.place`, "o.image", "n.image", "o.place")}
+    end if;
 ${tail}`
 }
 
@@ -396,7 +431,17 @@ declare
 ${targetVariables}
   first_id bigint;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
-  op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
+  op === "update"
+    ? `  field text;
+  fields text[];
+  old_values jsonb;
+  total bigint;
+  bytes bigint;
+  widest bigint;
+  step bigint;
+  place bigint;
+`
+    : ""
 }  several boolean;
   guard boolean;
   stale boolean;`
