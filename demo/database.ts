@@ -16,7 +16,7 @@ import * as TestCluster from "../test/harness/TestCluster.js"
 import { DemoError } from "./errors.js"
 
 /** The schema of the host application. */
-export const hostSchema = "threadline_demo"
+const hostSchema = "threadline_demo"
 /** The schema of the record; an application would keep the default, `threadline`. */
 export const auditSchema = "threadline_demo_audit"
 /** The role that owns the record. */
