@@ -183,12 +183,14 @@ end;
 
 -- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
 -- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
--- triggers were generated is masked, until they are generated anew.
-create function redact(image jsonb, policy jsonb) returns jsonb
-language plpgsql immutable
+-- triggers were generated is masked, until they are generated anew. Where a new column took its name, the table
+-- itself tells which of the unknown names is the renamed one; a restored table can not, and all are masked.
+create function redact(image jsonb, policy jsonb, relation oid) returns jsonb
+language plpgsql stable
 set search_path from current
 as $$
 declare
+  root oid := coalesce(pg_partition_root(relation), relation);
   redacted text[] := array(
     select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
   );
@@ -199,7 +201,24 @@ begin
   end if;
   for field in select jsonb_object_keys(image) loop
     if policy -> 'masked' ? field
-      or (not policy -> 'columns' ? field and not image ?& redacted)
+      or (
+        not policy -> 'columns' ? field
+        and redacted <> '{}'
+        and (
+          not image ?& redacted
+          or not exists (select from capture_policies p where p.relation = root)
+          or exists (
+            select
+            from pg_attribute a
+            join capture_policies p on p.relation = a.attrelid
+            cross join jsonb_array_elements(p.columns) c
+            where a.attrelid = root
+              and a.attname = field
+              and a.attnum = (c ->> 'attnum')::int2
+              and c ->> 'name' = any (redacted)
+          )
+        )
+      )
     then
       image := jsonb_set(image, array[field], '"[masked]"');
     end if;
@@ -241,11 +260,11 @@ begin
   select k.row_pk, k.row_key into row_pk, row_key from image_key(new_image, policy -> 'key', relation) k;
   select nullif(k.row_key, describe_update.row_key) into previous_row_key
   from image_key(old_image, policy -> 'key', relation) k;
-  stored := redact(old_image, policy);
+  stored := redact(old_image, policy, relation);
   select coalesce(jsonb_object_agg(f, stored -> f) filter (where stored ? f), '{}')
   into changed_from
   from unnest(changed_fields) f;
-  data_after := redact(new_image, policy);
+  data_after := redact(new_image, policy, relation);
 end
 $$;
 
@@ -465,7 +484,7 @@ begin
          transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
        )
        select (select current_transaction()), clock_timestamp(), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
-         redact(r.image, $4)
+         redact(r.image, $4, $5)
        from (select image(x.*) as image from %s x) r
        cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
     using target.table_schema, target.table_name, target.partition_name, policy, relation;
@@ -533,8 +552,8 @@ begin
        changed_from, data_after, details
      )
      select (select current_transaction()), clock_timestamp(), $1, $2, null, $3, k.row_pk, k.row_key,
-       case when $3 = ''delete'' then redact(r.image, $4) end,
-       case when $3 = ''baseline'' then redact(r.image, $4) end,
+       case when $3 = ''delete'' then redact(r.image, $4, $5) end,
+       case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
        jsonb_build_object(''marked'', true)
      from (select image(x.*) as image from %s x) r
      cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation)
@@ -637,7 +656,7 @@ comment on function row_key(text, text, jsonb) is
 revoke all on function
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
-  exact_text(record), capture_hints(oid, text[]), redact(jsonb, jsonb),
+  exact_text(record), capture_hints(oid, text[]), redact(jsonb, jsonb, oid),
   describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
   restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)

@@ -322,7 +322,7 @@ ${tail}`
   return `    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
     select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
-      ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", () => `redact(r.image, ${policy})`)}
+      ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", () => `redact(r.image, ${policy}, tg_relid)`)}
     from (select ${image("x")} as image from threadline_${op === "insert" ? "new" : "old"} x) r
     cross join lateral image_key(r.image, ${policy} -> 'key', tg_relid) k;
 ${tail}`
@@ -504,7 +504,7 @@ const rowFunction = (parts: Parts, op: Op, name: string): string => {
       : `  insert into audit_changes (${changeColumns})
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
     ${literal(op)}, k.row_pk, k.row_key, null, null, ${
-      op === "insert" ? `null, redact(now, ${parts.policy})` : `redact(was, ${parts.policy}), null`
+      op === "insert" ? `null, redact(now, ${parts.policy}, tg_relid)` : `redact(was, ${parts.policy}, tg_relid), null`
     }
   from image_key(${op === "insert" ? "now" : "was"}, ${parts.policy} -> 'key', tg_relid) k
   returning id into first_id;`
