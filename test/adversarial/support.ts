@@ -140,7 +140,7 @@ export type Attack = (
 
 /** A suite with a database of its own, emptied before each test. */
 export const attacks = (name: string, suite: (attack: Attack) => void): void =>
-  it.layer(hostLayer, { excludeTestServices: true, timeout: 60_000 })(name, (it) =>
+  it.layer(hostLayer, { timeout: 60_000 })(name, (it) =>
     suite((label, body, timeout) => {
       it.scoped(
         label,
