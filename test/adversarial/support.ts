@@ -1,6 +1,6 @@
 /** What the adversarial tests share: a database of a test's own, sessions that show every value as its text, the chain of images. */
 import { SqlError } from "@effect/sql/SqlError"
-import { it } from "@effect/vitest"
+import { layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -140,7 +140,7 @@ export type Attack = (
 
 /** A suite with a database of its own, emptied before each test. */
 export const attacks = (name: string, suite: (attack: Attack) => void): void =>
-  it.layer(hostLayer, { timeout: 60_000 })(name, (it) =>
+  layer(hostLayer, { excludeTestServices: true, timeout: 60_000 })(name, (it) =>
     suite((label, body, timeout) => {
       it.scoped(
         label,
