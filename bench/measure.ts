@@ -85,7 +85,7 @@ export const measure = async (
       }
       await session.run("vacuum accounts")
       if (round > 0) {
-        for (const op of ops) seen[op].push(costs.get(op) ?? new Map())
+        for (const op of ops) seen[op].push(costs.get(op) ?? new Map<Contestant, Cost>())
       }
     }
     const bytes = async (of: "generic" | "ours") => Number((await session.column(size(of)))[0])

@@ -1,5 +1,5 @@
 /** Figures against targets. */
-import { type Figure, type Measured, type Shape } from "./measure.js"
+import type { Figure, Measured, Shape } from "./measure.js"
 import { type Contestant, contestants, type Op, ops } from "./contestants.js"
 import type { Durations } from "./transaction.js"
 
