@@ -22,6 +22,7 @@ const list = (names: ReadonlyArray<string>): string =>
 /** Reads the arguments after the name of the program. A left is a sentence on what is wrong. */
 export const read = (argv: ReadonlyArray<string>): Either.Either<Invocation, string> => {
   const words: Array<string> = []
+  const on = new Set<string>()
   const options: Array<string> = []
   let help = false
   let version = false
@@ -54,7 +55,7 @@ export const read = (argv: ReadonlyArray<string>): Either.Either<Invocation, str
       help ||= name === "help"
       version ||= name === "version"
       if (name !== "help" && name !== "version") {
-        options.push(option)
+        on.add(option)
       }
     } else if (values.has(name)) {
       const text = given ?? argv[++at]
@@ -73,7 +74,7 @@ export const read = (argv: ReadonlyArray<string>): Either.Either<Invocation, str
     return Either.right({ _tag: "Version" })
   }
   if (path.length === 0) {
-    return help || options.length === 0
+    return help || on.size + options.length === 0
       ? Either.right({ _tag: "Help", path })
       : Either.left(`name a command: ${list(below([]))}`)
   }
@@ -88,7 +89,7 @@ export const read = (argv: ReadonlyArray<string>): Either.Either<Invocation, str
   }
   return help
     ? Either.right({ _tag: "Help", path })
-    : Either.right({ _tag: "Run", args: [...path, ...options, "--", ...words.slice(depth)] })
+    : Either.right({ _tag: "Run", args: [...path, ...options, ...on, "--", ...words.slice(depth)] })
 }
 
 const isOption = (text: string): boolean =>

@@ -20,7 +20,7 @@ interface ColumnName {
 }
 
 /** Reads a column with its table: `users.password`, `public.users.password`, `"Odd"."T"."c d"`. */
-export const columnName = (text: string, field: string): Either.Either<ColumnName, InvalidRequest> => {
+const columnName = (text: string, field: string): Either.Either<ColumnName, InvalidRequest> => {
   let quoted = false
   let dot = -1
   for (let at = 0; at < text.length; at++) {

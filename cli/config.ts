@@ -33,7 +33,7 @@ export interface Configuration {
 const none: Configuration = { file: undefined, schema: undefined, ownerRole: undefined, tables: undefined }
 
 /** The configuration at or above a directory. */
-export const find = (directory: string): string | undefined => {
+const find = (directory: string): string | undefined => {
   const found = fileNames
     .map((name) => join(directory, name))
     .find((path) => existsSync(path) && statSync(path).isFile())

@@ -18,17 +18,22 @@ const variables = ["THREADLINE_DATABASE_URL", "DATABASE_URL"] as const
 export const configuration = (options: Common): Effect.Effect<Config.Configuration, UsageError> =>
   Config.load(Option.getOrUndefined(options.config))
 
-/** Runs an effect under the schema that the option, else the configuration names. */
+const chosenSchema = (options: Common, configured: Config.Configuration): Option.Option<string> =>
+  Option.firstSomeOf([
+    options.schema,
+    Option.fromNullable(configured.schema),
+    // As for `ThreadlineLive`.
+    Option.filter(Option.fromNullable(process.env["THREADLINE_SCHEMA"]), (name) => name !== "")
+  ])
+
+/** Runs an effect under the schema that the option, else the configuration, else the environment names. */
 export const withSchema =
   (options: Common, configured: Config.Configuration) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Option.match(
-      Option.orElse(options.schema, () => Option.fromNullable(configured.schema)),
-      {
-        onNone: () => effect,
-        onSome: (schema) => Effect.provideService(effect, StorageSchema, schema)
-      }
-    )
+    Option.match(chosenSchema(options, configured), {
+      onNone: () => effect,
+      onSome: (schema) => Effect.provideService(effect, StorageSchema, schema)
+    })
 
 /** The database that the option, else the environment names. */
 export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageError | ThreadlineError> =>

@@ -5,6 +5,9 @@ const argv = process.argv.slice(2)
 
 // A reader that has seen enough, such as "head", is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") {
+    process.stderr.write(`threadline: the output cannot be written: ${error.message}\n`)
+  }
   process.exit(error.code === "EPIPE" ? 0 : 1)
 })
 

@@ -63,7 +63,11 @@ export const values = (
 export const common = {
   url: value("url", "URL", "Database; else THREADLINE_DATABASE_URL, else DATABASE_URL."),
   config: value("config", "FILE", "Configuration; else threadline.config.ts, .js or .json here or above."),
-  schema: value("schema", "NAME", "Schema that holds Threadline; else that of the configuration."),
+  schema: value(
+    "schema",
+    "NAME",
+    "Schema that holds Threadline; else that of the configuration, else THREADLINE_SCHEMA."
+  ),
   json: flag("json", "Print one JSON document.")
 }
 

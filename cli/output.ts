@@ -41,7 +41,7 @@ export const bold = styled(1, 22)
 export const dim = styled(2, 22)
 
 /** Columns of the terminal; 80 where there is none. */
-export const width = (): number => (process.stdout.isTTY ? Math.max(40, process.stdout.columns) : 80)
+export const width = (): number => (process.stdout.isTTY ? Math.max(40, process.stdout.columns || 80) : 80)
 
 /** Prints a document for `--json`, else a text for people. */
 export const answer = (json: boolean, document: () => JsonValue, text: () => string): Effect.Effect<void> =>

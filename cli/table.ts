@@ -99,3 +99,7 @@ export const wrap = (text: string, width: number): ReadonlyArray<string> => {
   }
   return lines
 }
+
+/** A sentence of any length, made safe for the terminal; its further lines are indented. */
+export const paragraph = (text: string, width: number): ReadonlyArray<string> =>
+  wrap(visible(text), width - 2).map((line, index) => (index === 0 ? line : `  ${line}`))

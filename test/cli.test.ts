@@ -249,6 +249,9 @@ describe("the configuration", () => {
       const printed = yield* Cli.text(["migrate", "print"], { cwd })
       expect(printed).toContain("target constant name := 'audit'")
       expect(printed).toContain("wanted constant name := 'audit_owner'")
+      const env = { THREADLINE_SCHEMA: "elsewhere" }
+      expect(yield* Cli.text(["migrate", "print"], { cwd, env })).toBe(printed)
+      expect(yield* Cli.text(["migrate", "print"], { env })).toContain("target constant name := 'elsewhere'")
       const other = yield* Cli.text(["migrate", "print", "--schema", "other"], { cwd })
       expect(other).toContain("target constant name := 'other'")
     })
@@ -331,7 +334,8 @@ describe("arguments", () => {
     expect(read("history", "posts", "--", "--json")).toEqual(runs("history", "--", "posts", "--json"))
   })
 
-  it("leave out a flag that is false", () => {
+  it("take a flag once, and leave out one that is false", () => {
+    expect(read("timeline", "--json", "--json")).toEqual(runs("timeline", "--json", "--"))
     expect(read("timeline", "--json=false")).toEqual(runs("timeline", "--"))
     expect(read("timeline", "--json=true")).toEqual(runs("timeline", "--json", "--"))
   })

@@ -70,6 +70,26 @@ export const program = (): string => join(bundle ?? "", "threadline.js")
 export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
   Effect.suspend(() => execute([program(), ...args], options))
 
+/** Interrupts the bundle once something is true, as Ctrl-C does. */
+export const interrupt = (args: ReadonlyArray<string>, url: string, when: Effect.Effect<unknown>) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [program(), ...args], {
+        env: { ...process.env, DATABASE_URL: url },
+        stdio: ["ignore", "pipe", "pipe"]
+      })
+    ),
+    (child) =>
+      Effect.zipRight(
+        when,
+        Effect.async<number | null>((resume) => {
+          child.on("close", (code) => resume(Effect.succeed(code)))
+          child.kill("SIGINT")
+        })
+      ),
+    (child) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+
 /** Runs the sources: slower, and they resolve "threadline" to themselves. */
 export const runSource = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
   execute(["--import", tsx, join(root, "cli/main.ts"), ...args], options)

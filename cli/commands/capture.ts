@@ -12,8 +12,8 @@ import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { type Common, common, flag, value, values } from "../options.js"
-import { answer, print, printJson, width } from "../output.js"
-import { layout } from "../table.js"
+import { answer, print, printJson, visible, width } from "../output.js"
+import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
 const tables = {
@@ -192,8 +192,9 @@ const statusText = (found: ReadonlyArray<Capture.TableStatus>): string => {
       : [
           "",
           ...findings.flatMap(({ detail, fix, severity, table }) => [
-            `${severity}: ${table}: ${detail}`,
-            ...(fix === null ? [] : [`  fix: ${fix}`])
+            ...paragraph(`${severity}: ${table}: ${detail}`, width()),
+            // A command to copy stays whole.
+            ...(fix === null ? [] : [`  fix: ${visible(fix)}`])
           ])
         ])
   ].join("\n")

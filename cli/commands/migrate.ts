@@ -9,7 +9,7 @@ import { AnsweredNo, Refused } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common, flag, value } from "../options.js"
 import { answer, print, printJson, width } from "../output.js"
-import { layout } from "../table.js"
+import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
 const ownerRole = value("owner-role", "ROLE", "Role that owns the schema, made where it may be; else threadline_owner.")
@@ -42,7 +42,7 @@ const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
             ? `The schema ${schema} is at ${version}; there was nothing to apply.`
             : `The schema ${schema} is at ${version} and belongs to ${owner}.`,
           ...partitions.map((partition) => `made partition ${partition}`),
-          ...notices.map((notice) => `Note: ${notice}.`)
+          ...notices.flatMap((notice) => paragraph(`Note: ${notice}.`, width()))
         ].join("\n")
     )
   })

@@ -50,7 +50,7 @@ const reader = (schema: string, role: string, label: string): ReadonlyArray<stri
 const comment = (role: string): string => role.replaceAll(/[\r\n]+/g, " ")
 
 /** The statements, to be run in one transaction: they act as the owner of the schema. */
-export const statements = (schema: string, grants: Grants): ReadonlyArray<string> => [
+const statements = (schema: string, grants: Grants): ReadonlyArray<string> => [
   `select pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner), true)
 from pg_catalog.pg_namespace
 where nspname = ${literal(schema)};`,

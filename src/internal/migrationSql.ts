@@ -21,7 +21,7 @@ export interface PrologueSettings {
 export const schemaTaken = "TL011"
 export const ownerRefused = "TL012"
 export const tooOld = "TL013"
-export const outOfOrder = "TL014"
+const outOfOrder = "TL014"
 
 /** Quotes a body, whatever it holds. */
 const dollarQuoted = (body: string): string => {
@@ -169,8 +169,9 @@ begin
     );
     -- No primary key, on purpose: a data-only restore into a migrated schema brings the same rows once more.
     comment on table migrations is 'Applied migrations. Repeated rows of one id are harmless.';
+    -- As its owner: a role that only writes may ask too, and has nothing on the tables.
     create function schema_version() returns int
-    language sql stable
+    language sql stable security definer
     set search_path from current
     return (select coalesce(max(id), 0) from migrations);
     comment on function schema_version() is 'Number of the last applied migration.';

@@ -1,0 +1,267 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { unsafeParse } from "../src/internal/json.js"
+import * as Cli from "./cliSupport.js"
+import * as TestDatabase from "./harness/TestDatabase.js"
+
+Cli.setup()
+
+/** A captured host in which four transactions happened; ids are those of the record. */
+class Host extends Context.Tag("test/Host")<
+  Host,
+  { readonly url: string; readonly before: string; readonly created: string; readonly query: Query }
+>() {}
+
+type Query = (text: string) => Effect.Effect<ReadonlyArray<Record<string, string>>>
+
+const host = Layer.scoped(
+  Host,
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const raw = yield* database.rawClient()
+    const query: Query = (text) =>
+      Effect.promise(async () => {
+        const results: unknown = await raw.query(text)
+        const last: unknown = Array.isArray(results) ? results.at(-1) : results
+        return JSON.parse(JSON.stringify(last)).rows
+      })
+    const now = Effect.map(
+      query(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as now`),
+      (rows) => rows[0]?.["now"] ?? ""
+    )
+    yield* query(`
+      create table invoices (id bigint primary key, total numeric, note text);
+      create table members (account text, person int, primary key (account, person));
+      create table plain (id int primary key)`)
+    const { url } = database
+    yield* Cli.text(["capture", "apply", "--table", "invoices", "--table", "members"], { url })
+    const before = yield* now
+    yield* query(`
+      begin;
+      select threadline.set_context('{
+        "actor": { "type": "user", "id": "42", "label": "billing desk" },
+        "correlationId": "req-9f2", "source": "web", "remoteIp": "192.0.2.7", "meta": { "plan": "gold" }
+      }');
+      insert into invoices values (9007199254740993, 1.10, E'\\x1b[31mred\\x07');
+      insert into members values ('acme', 7);
+      select threadline.finish('{ "action": { "name": "invoice.created", "reason": "order 7" } }');
+      commit`)
+    const created = yield* now
+    yield* query(`update invoices set total = 1.1, note = repeat('long ', 40)`)
+    yield* query(`delete from members`)
+    return { url, before, created, query }
+  })
+)
+
+const short = (text: string) => {
+  expect(text).not.toContain("\u001b")
+  for (const line of text.split("\n").filter((line) => !line.startsWith("More: "))) {
+    expect([...line].length, line).toBeLessThanOrEqual(80)
+  }
+}
+
+it.layer(host, { timeout: 240_000 })("reads", (it) => {
+  describe("timeline", () => {
+    it.effect("lists changes for people and as one exact document", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const human = yield* Cli.text(["timeline"], { url })
+        short(human)
+        expect(human).toContain("invoice.created")
+        expect(human).toContain("unattributed")
+        const output = yield* Cli.text(["timeline", "--json"], { url })
+        expect(output.trimEnd().split("\n")).toHaveLength(1)
+        expect(output).toContain(`"id":9007199254740993`)
+        expect(output).toContain(`"total":1.10`)
+        expect(unsafeParse(output)).toMatchObject({
+          items: [
+            { op: "delete", tableName: "members", rowPk: { account: "acme", person: "7" }, action: null },
+            { op: "update", tableName: "invoices", changedFields: expect.arrayContaining(["note", "total"]) },
+            { op: "insert", tableName: "members" },
+            {
+              op: "insert",
+              tableName: "invoices",
+              rowKey: "9007199254740993",
+              transaction: { actor: { type: "user", id: "42", label: "billing desk" }, correlationId: "req-9f2" },
+              action: { name: "invoice.created", status: "ok" }
+            }
+          ],
+          nextCursor: null,
+          hasMore: false
+        })
+      })
+    )
+
+    it.effect("pages with --limit and --cursor in either order", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        for (const order of ["newest", "oldest"]) {
+          const seen: Array<unknown> = []
+          let cursor: unknown = null
+          do {
+            const more = typeof cursor === "string" ? ["--cursor", cursor] : []
+            const args = ["timeline", "--limit=1", "--order", order, ...more]
+            const page: Record<string, unknown> = yield* Cli.json(args, { url })
+            const [item] = page["items"] as ReadonlyArray<{ readonly id: string }>
+            seen.push(Number(item?.id))
+            cursor = page["nextCursor"]
+            expect(page["hasMore"]).toBe(cursor !== null)
+          } while (cursor !== null)
+          expect(seen).toHaveLength(4)
+          const sorted = [...seen].sort((a, b) => (order === "newest" ? Number(b) - Number(a) : Number(a) - Number(b)))
+          expect(seen).toEqual(sorted)
+        }
+        const human = yield* Cli.text(["timeline", "--limit", "1"], { url })
+        const cursor = /^More: --cursor (\S+)$/m.exec(human)?.[1] ?? ""
+        expect(yield* Cli.text(["timeline", "--limit", "1", "--cursor", cursor], { url })).toContain("update")
+      })
+    )
+
+    it.effect("filters", () =>
+      Effect.gen(function* () {
+        const { before, created, url } = yield* Host
+        const filters: ReadonlyArray<readonly [args: ReadonlyArray<string>, found: number]> = [
+          [["--table", "invoices"], 2],
+          [["--table=public.members", "--key", `["acme", 7]`], 2],
+          [["--table=members", "--key", `{"person": 7, "account": "acme"}`, "--op=delete"], 1],
+          [["--op", "insert", "--op=delete"], 3],
+          [["--actor", "user:42"], 2],
+          [["--actor", "user"], 2],
+          [["--actor", "admin"], 0],
+          [["--unattributed"], 2],
+          [["--correlation-id", "req-9f2"], 2],
+          [["--correlation-id", "req-9f2", "--include-capture-only"], 2],
+          [["--from", created], 2],
+          [["--from", before, "--to", created], 2],
+          [["--to", before], 0]
+        ]
+        yield* Cli.each(filters, ([args, found]) =>
+          Effect.map(Cli.json(["timeline", ...args], { url }), ({ items }) =>
+            expect(items, args.join(" ")).toHaveLength(found)
+          )
+        )
+        expect(yield* Cli.text(["timeline", "--to", before], { url })).toBe("No change matches.\n")
+      })
+    )
+
+    it.effect("refuses what is wrong, and what is not there", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, sentence: RegExp]> = [
+          [["timeline", "--limit", "0"], 2, /limit: must be a whole number from 1 to 1000/],
+          [["timeline", "--cursor", "nonsense"], 2, /cursor: /],
+          [["timeline", "--from", "yesterday"], 2, /from: must be an instant/],
+          [["timeline", "--from", "2026-02-01", "--to", "2026-01-01"], 2, /to: must not be before from/],
+          [["timeline", "--key", "1"], 2, /key: needs the table/],
+          [["timeline", "--table", "a.b.c"], 2, /table: must be a table/],
+          [["timeline", "--actor", "user:42", "--unattributed"], 2, /unattributed: /],
+          [["timeline", "--transaction-id", "x"], 2, /transactionId: must be an id/],
+          [["timeline", "--table", "nowhere"], 1, /table public.nowhere is not known here/],
+          [["timeline", "--table", "plain"], 1, /table public.plain is not known here/],
+          [["history", "nowhere", "1"], 1, /table public.nowhere is not known here/],
+          [["history", "invoices", "one"], 2, /key: /],
+          [["history", "members", "acme"], 2, /key: /],
+          [["as-of", "invoices", "1", "yesterday"], 2, /instant: must be an instant/],
+          [["as-of", "nowhere", "1", "2026-01-01"], 1, /table public.nowhere is not known here/],
+          [["transaction", "x"], 2, /transactionId: must be an id/],
+          [["transaction", "99999"], 1, /transaction 99999 is not known here/]
+        ]
+        yield* Cli.each(
+          cases.flatMap(([args, code, sentence]) => [
+            { args, code, sentence },
+            { args: [...args, "--json"], code, sentence }
+          ]),
+          ({ args, code, sentence }) =>
+            Effect.map(Cli.run(args, { url }), (outcome) =>
+              expect(outcome, args.join(" ")).toEqual(Cli.refusal(code, sentence))
+            )
+        )
+      })
+    )
+  })
+
+  describe("history", () => {
+    it.effect("shows a row change by change, with its diffs", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const human = yield* Cli.text(["history", "invoices", "9007199254740993"], { url })
+        short(human)
+        expect(human).toMatch(/update invoices 9007199254740993\n {2}unattributed, transaction \d+\n {2}note:\n/)
+        expect(human).toContain("  total: 1.10 -> 1.1\n")
+        expect(human).toContain(String.raw`- "\u001b[31mred\u0007"`)
+        expect(human).toContain("  user 42 (billing desk), invoice.created, transaction ")
+        expect(yield* Cli.json(["history", "invoices", "9007199254740993", "--order=oldest"], { url })).toMatchObject({
+          items: [{ op: "insert" }, { op: "update" }]
+        })
+        expect(yield* Cli.json(["history", "members", `["acme","7"]`], { url })).toMatchObject({
+          items: [{ op: "delete" }, { op: "insert" }]
+        })
+        expect(yield* Cli.text(["history", "invoices", "-5"], { url })).toBe("Nothing is recorded of this row.\n")
+        expect(yield* Cli.text(["history", "invoices", "--json", "--", "5"], { url })).toBe(
+          '{"items":[],"nextCursor":null,"hasMore":false}\n'
+        )
+      })
+    )
+  })
+
+  describe("as-of", () => {
+    it.effect("shows a row as it stood", () =>
+      Effect.gen(function* () {
+        const { before, created, url } = yield* Host
+        const asOf = (...args: ReadonlyArray<string>) => Cli.json(["as-of", ...args], { url })
+        expect(yield* asOf("invoices", "9007199254740993", before)).toEqual({ answer: "NotYetCreated", at: before })
+        expect(yield* asOf("members", `["acme", 7]`, "2999-01-01")).toEqual({
+          answer: "Deleted",
+          at: "2999-01-01T00:00:00.000000Z"
+        })
+        expect(yield* asOf("invoices", "1", created)).toEqual({ answer: "BeforeCapture", at: created })
+        const exact = yield* Cli.text(["as-of", "invoices", "9007199254740993", created, "--json"], { url })
+        expect(exact).toContain(`"answer":"Present"`)
+        expect(exact).toContain(`"id":9007199254740993`)
+        expect(exact).toContain(`"total":1.10`)
+        const human = yield* Cli.text(["as-of", "invoices", "9007199254740993", "2999-01-01"], { url })
+        short(human)
+        expect(human).toMatch(/^2999-01-01T00:00:00\.000000Z: The row was there\.\n/)
+        expect(human).toContain("  total: 1.1\n")
+        expect(yield* Cli.text(["as-of", "invoices", "1", created], { url })).toContain("Nothing is known of the row")
+      })
+    )
+  })
+
+  describe("transaction", () => {
+    it.effect("shows who, why, from where, and what changed", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const { items } = yield* Cli.json(["timeline", "--actor", "user:42", "--limit", "1"], { url })
+        const [{ transactionId: id }] = items as readonly [{ readonly transactionId: string }]
+        const human = yield* Cli.text(["transaction", id], { url })
+        short(human)
+        for (const part of [
+          `transaction ${id}\n`,
+          "user 42 (billing desk)",
+          "req-9f2",
+          "192.0.2.7",
+          `{"plan":"gold"}`,
+          "action invoice.created\n",
+          "order 7",
+          "insert invoices 9007199254740993\n",
+          "insert members "
+        ]) {
+          expect(human).toContain(part)
+        }
+        expect(yield* Cli.json(["transaction", "--json", id], { url })).toMatchObject({
+          transaction: { id, source: "web", meta: { plan: "gold" } },
+          actions: [{ name: "invoice.created", reason: "order 7" }],
+          siblings: [],
+          changes: { items: [{ change: { op: "insert" } }, { change: { op: "insert" } }], hasMore: false }
+        })
+        const page = yield* Cli.text(["transaction", id, "--limit=1"], { url })
+        const cursor = /^More: --cursor (\S+)$/m.exec(page)?.[1] ?? ""
+        const next = yield* Cli.json(["transaction", id, "--limit=1", "--cursor", cursor], { url })
+        expect(next).toMatchObject({ changes: { items: [{ change: { tableName: "members" } }], hasMore: false } })
+      })
+    )
+  })
+})
