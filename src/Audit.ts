@@ -281,7 +281,9 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
             const attempt = transaction_.run(
               (begun) => {
                 running = begun
-                return Effect.mapInputContext(effect, () => transaction_.inside(context, begun, fields, span))
+                return Effect.mapInputContext(effect, (_: Context.Context<R>) =>
+                  transaction_.inside(context, begun, fields, span)
+                )
               },
               (restore) => {
                 running = undefined
@@ -296,7 +298,8 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
                       (error) =>
                         new Attempt(
                           error,
-                          isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed)
+                          !isOutcomeUnknown(error) &&
+                            (isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed))
                         )
                     ),
                     Effect.retry({ schedule: options.retry, while: ({ again }) => again }),
@@ -356,10 +359,11 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
   return { transaction, scoped, record: makeRecorder(client, schema) }
 }
 
+const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
+
 /** An interrupted attempt has not failed, and one of unknown outcome may have succeeded. */
 const hasFailed = (cause: Cause.Cause<unknown>): boolean =>
-  !Cause.isInterruptedOnly(cause) &&
-  !Option.exists(Cause.failureOption(cause), (error) => AuditError.is(error) && error.reason === "OutcomeUnknown")
+  !Cause.isInterruptedOnly(cause) && !Option.exists(Cause.failureOption(cause), isOutcomeUnknown)
 
 /**
  * Audits the transactions of one client. All it asks of the database is asked when a transaction runs.

@@ -178,6 +178,8 @@ layer(Host.layer, { excludeTestServices: true })("the end of Audit.transaction",
       )
       expect(yield* reasonOf(Audit.transaction(Effect.either(inner), options))).toBe("ConnectionLost")
       expect(yield* reasonOf(Audit.transaction(inner, options))).toBe("ConnectionLost")
+      // A savepoint of the host's dies where it cannot be undone; on a lost connection that is no defect.
+      expect(yield* reasonOf(Audit.transaction(sql.withTransaction(inner), options))).toBe("ConnectionLost")
       // The host's own transaction dies where ROLLBACK fails; what the audited call says of it is typed.
       const reasons: Array<string> = []
       yield* Effect.exit(
@@ -224,6 +226,32 @@ layer(Host.layer, { excludeTestServices: true })("the end of Audit.transaction",
       expect(error).toBeInstanceOf(PostError)
       expect(JSON.stringify(logged)).toContain("could not be recorded")
       yield* nothingHappened
+    })
+  )
+})
+
+layer(Host.layer, { excludeTestServices: true })("a failure inside an interrupted call", (it) => {
+  it.effect("is recorded all the same", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      const inner = Audit.transaction(Effect.fail("refused"), { action: "inner", actor: alice, onFailure: "record" })
+      const exit = yield* Effect.exit(
+        Audit.transaction(Effect.zipRight(Effect.either(inner), Effect.interrupt), options)
+      )
+      expect(Exit.isInterrupted(exit)).toBe(true)
+      const waiting = yield* Deferred.make<void>()
+      const fiber = yield* Effect.fork(
+        Audit.transaction(
+          Effect.zipRight(Effect.either(inner), Effect.zipRight(Deferred.succeed(waiting, undefined), Effect.never)),
+          options
+        )
+      )
+      yield* Deferred.await(waiting)
+      yield* Fiber.interrupt(fiber)
+      expect((yield* Host.actions).map(({ name, status }) => [name, status])).toEqual([
+        ["inner", "error"],
+        ["inner", "error"]
+      ])
     })
   )
 })
@@ -398,6 +426,31 @@ layer(Host.layer, { excludeTestServices: true })("a stream inside Audit.transact
       yield* Deferred.succeed(gate, undefined)
       expect((yield* Fiber.join(audited.value)).message).toBe("the audited transaction has ended")
       expect(yield* Host.poolIsClean(5)).toBe(true)
+    })
+  )
+
+  it.effect("that is open when the transaction is interrupted keeps nothing from being rolled back", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      const sql = yield* SqlClient.SqlClient
+      const read = yield* Deferred.make<void>()
+      const fiber = yield* Effect.fork(
+        Audit.transaction(
+          Effect.gen(function* () {
+            yield* Host.insertPost(1)
+            yield* sql`select generate_series(1, 1000)`.stream.pipe(
+              Stream.mapChunksEffect(() => Effect.zipRight(Deferred.succeed(read, undefined), Effect.never)),
+              Stream.runDrain,
+              Effect.forkDaemon
+            )
+            yield* Effect.never
+          }),
+          options
+        )
+      )
+      yield* Deferred.await(read)
+      yield* Fiber.interrupt(fiber)
+      yield* nothingHappened
     })
   )
 
@@ -595,6 +648,38 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
       expect(messages.length).toBe(5)
       expect(messages.join("\n")).not.toMatch(/set constraints|set session|\bprepare\b|advisory|listen/i)
       probe.around = Probe.idle
+    })
+  )
+
+  it.effect("sends ROLLBACK again where a late cancellation has hit it", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      let sent = 0
+      probe.around = (message, send) =>
+        message === "rollback" && ++sent < 3
+          ? new SqlError({ cause: { code: "57014", severity: "ERROR" }, message: "cancelled" })
+          : send
+      const failed = yield* Effect.flip(
+        Audit.transaction(Effect.zipRight(Host.insertPost(1), Effect.fail("x")), options)
+      )
+      probe.around = Probe.idle
+      expect([failed, sent]).toEqual(["x", 3])
+      expect(yield* Host.poolIsClean(3)).toBe(true)
+    })
+  )
+
+  it.effect("throws a connection away that does not roll back", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      probe.around = (message, send) =>
+        message === "rollback" ? new SqlError({ cause: { code: "XX000", severity: "ERROR" }, message: "no" }) : send
+      const failed = yield* Effect.flip(
+        Audit.transaction(Effect.zipRight(Host.insertPost(1), Effect.fail("x")), options)
+      )
+      probe.around = Probe.idle
+      expect(failed).toBe("x")
+      expect(yield* Effect.repeat(Host.poolIsClean(3), { until: (clean) => clean, times: 50 })).toBe(true)
+      expect(yield* Host.postIds).toEqual([])
     })
   )
 

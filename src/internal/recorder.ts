@@ -4,6 +4,7 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Fields } from "../AuditContext.js"
 import type { InvalidRequest } from "../ThreadlineError.js"
@@ -84,7 +85,6 @@ export const recordFailures = (
     failures,
     ({ action, context }) =>
       statement(client.withoutTransforms(), schema, failedAction(action), context).pipe(
-        Effect.interruptible,
         Effect.timeoutFail({
           duration: "5 seconds",
           onTimeout: () => makeAuditError("Unreachable", "no connection could be had in time")
@@ -94,7 +94,11 @@ export const recordFailures = (
             "threadline: the failed action could not be recorded",
             (error._tag === "SqlError" ? fromStatement(error) : error).message
           )
-        )
+        ),
+        // In a fiber of its own, because the one that asks may be under interruption already.
+        Effect.interruptible,
+        Effect.forkDaemon,
+        Effect.flatMap(Fiber.await)
       ),
     { discard: true }
   ).pipe(withoutConnection)

@@ -4,8 +4,9 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -31,7 +32,7 @@ import {
 } from "./audited.js"
 import { sqlState } from "./sqlState.js"
 import { identifier, literal } from "./sqlText.js"
-import { type FailedAction, hostLevel, Level } from "./transactionConnection.js"
+import { atMost, type FailedAction, hostLevel, Level } from "./transactionConnection.js"
 
 export const isolationLevels = {
   "read committed": "begin isolation level read committed",
@@ -120,7 +121,7 @@ export const run = <A, E, R>(
         Effect.flatMap((exit): Effect.Effect<Audited<A>, E | AuditError> =>
           Exit.isSuccess(exit)
             ? Effect.map(running.complete, (ids) => ({ value: exit.value, ...ids }))
-            : Effect.zipRight(running.abandon, Effect.failCause(Cause.map(exit.cause, whereLost(running))))
+            : Effect.zipRight(running.abandon, Effect.failCause(causeOf(exit.cause, running)))
         ),
         Effect.ensuring(running.release)
       )
@@ -129,11 +130,22 @@ export const run = <A, E, R>(
 
 // The host's own errors pass as they are. That a statement of the body found the connection gone is no error of the host's.
 export const whereLost =
-  ({ level }: Pick<Running, "level">) =>
+  ({ level: { observed } }: Running) =>
   <E>(error: E): E | AuditError =>
-    level.observed.lost !== undefined && Object.is(Cause.originalError(error), Cause.originalError(level.observed.lost))
-      ? connectionLost(level.observed.lost)
+    observed.lost !== undefined && Object.is(Cause.originalError(error), Cause.originalError(observed.lost))
+      ? connectionLost(observed.lost)
       : error
+
+// The host's own `sql.withTransaction` inside the body dies where it cannot roll back; on a connection that is gone it cannot.
+const causeOf = <E>(cause: Cause.Cause<E>, running: Running): Cause.Cause<E | AuditError> => {
+  const lost = running.level.observed.lost
+  const defects = lost === undefined ? Chunk.empty<unknown>() : Cause.defects(cause)
+  return lost !== undefined &&
+    Chunk.isNonEmpty(defects) &&
+    Chunk.every(defects, (defect) => defect instanceof SqlError && isConnectionLost(defect))
+    ? Cause.fail(connectionLost(lost))
+    : Cause.map(cause, whereLost(running))
+}
 
 /** Opens a transaction of our own on a connection of its own. */
 export const beginOwned = (
@@ -165,7 +177,7 @@ export const beginOwned = (
       level,
       depth: 0,
       complete: Effect.zipRight(level.close(), commit(connection, level, request, began)),
-      abandon: Effect.zipRight(level.close(), rollback(connection)),
+      abandon: Effect.ensuring(level.close(), rollback(connection)),
       release
     }
   })
@@ -240,7 +252,7 @@ const undoOpen = (level: Level): string =>
   level.inner === undefined ? "" : `rollback to savepoint ${level.inner}; release savepoint ${level.inner}; `
 
 /** Reads the answer of the last message. COMMIT of an aborted transaction answers ROLLBACK and is no error to the driver. */
-export const committed = (raw: unknown): Effect.Effect<Ids, AuditError> => {
+const committed = (raw: unknown): Effect.Effect<Ids, AuditError> => {
   const last = results(raw).at(-1)
   const tag = Predicate.hasProperty(last, "command") ? last.command : undefined
   if (tag !== "COMMIT") {
@@ -333,10 +345,9 @@ const discard = (connection: Connection): Effect.Effect<void> =>
   Effect.suspend(() => {
     const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
     return Predicate.hasProperty(client, "end") && typeof client.end === "function"
-      ? Effect.promise(() => Promise.resolve((client.end as () => unknown)()).catch(() => undefined)).pipe(
-          Effect.interruptible,
-          Effect.timeoutOption("1 second"),
-          Effect.asVoid
+      ? atMost(
+          Effect.promise(() => Promise.resolve((client.end as () => unknown)()).catch(() => undefined)),
+          "1 second"
         )
       : Effect.logWarning("threadline: a connection could not be rolled back")
   })
@@ -353,8 +364,8 @@ export const beginInside = (
   restore: Restore
 ): Effect.Effect<Running, AuditError> =>
   Effect.gen(function* () {
-    yield* restore(parent.turn.take(1))
-    const release = Effect.asVoid(parent.turn.release(1))
+    yield* parent.takeTurn(restore)
+    const release = parent.passTurn
     const name = `threadline_${depth + 1}`
     const isPart = request.action !== undefined || request.requireChanges || request.context !== parent.owner?.context
     const leave = () => {
@@ -394,7 +405,7 @@ export const beginInside = (
       level,
       depth: depth + 1,
       complete: Effect.zipRight(level.close(), end),
-      abandon: Effect.zipRight(level.close(), undo),
+      abandon: Effect.ensuring(level.close(), undo),
       release
     }
   })

@@ -6,6 +6,7 @@
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
+import type { DurationInput } from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -36,6 +37,12 @@ export interface FailedAction {
   readonly context: string
 }
 
+/** An audited call that waits for its turn. */
+interface Waiting {
+  isNext: boolean
+  resume: (() => void) | undefined
+}
+
 /** One nesting level of audited calls on a connection. */
 export class Level implements Connection {
   /** Savepoint of the audited call that is open directly inside this level. */
@@ -45,7 +52,8 @@ export class Level implements Connection {
   private underWay = 0
   private whenIdle: (() => void) | undefined = undefined
   private streams: Set<Scope.CloseableScope> | undefined = undefined
-  private semaphore: Effect.Semaphore | undefined = undefined
+  private isTaken = false
+  private waiting: Set<Waiting> | undefined = undefined
 
   constructor(
     /** The enclosing level, or the connection itself. */
@@ -63,11 +71,43 @@ export class Level implements Connection {
       | undefined
   ) {}
 
-  /** Audited calls directly inside this level take turns. */
-  get turn(): Effect.Semaphore {
-    this.semaphore ??= Effect.unsafeMakeSemaphore(1)
-    return this.semaphore
+  /**
+   * Takes the turn of the audited calls directly inside this level; only the wait can be interrupted. Other than with a
+   * semaphore of the library, there is no instant at which an interruption loses the turn.
+   */
+  takeTurn(restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.isTaken) {
+        this.isTaken = true
+        return Effect.void
+      }
+      const waiting: Waiting = { isNext: false, resume: undefined }
+      this.waiting ??= new Set()
+      this.waiting.add(waiting)
+      return Effect.onInterrupt(
+        restore(
+          Effect.async<void>((resume) => {
+            if (waiting.isNext) {
+              resume(Effect.void)
+            }
+            waiting.resume = () => resume(Effect.void)
+          })
+        ),
+        () => (waiting.isNext ? this.passTurn : Effect.sync(() => this.waiting?.delete(waiting)))
+      )
+    })
   }
+
+  /** Ends the turn of the audited call inside this level. */
+  readonly passTurn: Effect.Effect<void> = Effect.sync(() => {
+    for (const next of this.waiting ?? []) {
+      this.waiting?.delete(next)
+      next.isNext = true
+      next.resume?.()
+      return
+    }
+    this.isTaken = false
+  })
 
   execute(...args: Parameters<Connection["execute"]>): ReturnType<Connection["execute"]> {
     return this.guard(this.target.execute(...args))
@@ -187,16 +227,23 @@ export class Level implements Connection {
     return Effect.suspend(() => {
       this.streams?.delete(scope)
       const closing = Scope.close(scope, Exit.void)
-      return this.observed.lost === undefined
-        ? Effect.forkDaemon(closing).pipe(
-            Effect.flatMap((fiber) => Effect.interruptible(Fiber.await(fiber))),
-            Effect.timeoutOption("2 seconds"),
-            Effect.asVoid
-          )
-        : Effect.asVoid(Effect.forkDaemon(closing))
+      return this.observed.lost === undefined ? atMost(closing, "2 seconds") : Effect.forkDaemon(closing)
     })
   }
 }
+
+/**
+ * Waits for an effect, but not for longer than that. The effect goes on; the one that waits cannot be interrupted, and may
+ * have been already.
+ */
+export const atMost = (effect: Effect.Effect<unknown>, duration: DurationInput): Effect.Effect<void> =>
+  Effect.forkDaemon(effect).pipe(
+    Effect.flatMap((fiber) =>
+      Effect.forkDaemon(Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), duration)))
+    ),
+    Effect.flatMap(Fiber.await),
+    Effect.asVoid
+  )
 
 const hosts = new WeakMap<Connection, Level>()
 

@@ -2,6 +2,7 @@
  * A client whose reserved connections tell of every message before and after they send it.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -9,7 +10,7 @@ import * as Scope from "effect/Scope"
 
 export interface Probe {
   /** Runs in place of each message. */
-  around: <A, E>(message: string, send: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  around: <A>(message: string, send: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
 }
 
 export const idle: Probe["around"] = (_, send) => send
@@ -21,7 +22,9 @@ const probed = (connection: Connection, probe: Probe): Connection => ({
   executeValues: (sql, params) => Effect.suspend(() => probe.around(sql, connection.executeValues(sql, params))),
   executeUnprepared: (sql, params, transform) =>
     Effect.suspend(() => probe.around(sql, connection.executeUnprepared(sql, params, transform))),
-  executeStream: (sql, params, transform) => connection.executeStream(sql, params, transform)
+  executeStream: (sql, params, transform) => connection.executeStream(sql, params, transform),
+  // The driver's client, which the driver's own connections have.
+  ...("pg" in connection ? { pg: connection.pg } : {})
 })
 
 /** The client of the environment, with a probe on the connections that it reserves and that its transactions use. */
