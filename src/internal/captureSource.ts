@@ -557,7 +557,7 @@ const requoted = (sql: string): string => {
 }
 
 /** Names of triggers; the digit sorts before the names of the host's own triggers. */
-export const triggerNames = {
+const triggerNames = {
   insert: "0_threadline_insert",
   update: "0_threadline_update",
   delete: "0_threadline_delete",

@@ -110,7 +110,7 @@ const changeFields = {
   table_name: Text,
   partition_name: MaybeText,
   op: Operation,
-  row_pk: Schema.NullOr(Schema.parseJson(Schema.Record({ key: Text, value: Text }))),
+  row_pk: Schema.NullOr(JsonObjectFromText),
   row_key: MaybeText,
   previous_row_key: MaybeText,
   changed_fields: Schema.NullOr(Schema.parseJson(Schema.Array(Text))),
@@ -135,6 +135,14 @@ export const actorOf = (document: JsonValue, type: string | null, id: string | n
   const known = id === null ? { type } : { type, id }
   return isActor(known) ? known : null
 }
+
+/** Texts by contract; a row written by hand may hold a number. */
+const rowPkOf = (rowPk: JsonObject | null): Change["rowPk"] =>
+  rowPk === null
+    ? null
+    : Object.fromEntries(
+        Object.entries(rowPk).map(([column, value]) => [column, typeof value === "string" ? value : stringify(value)])
+      )
 
 export const transactionOf = (row: typeof TransactionRow.Type): AuditTransaction => ({
   id: row.t_id,
@@ -166,7 +174,7 @@ export const changeOf = (row: typeof ChangeRow.Type): Change => ({
   tableName: row.table_name,
   partitionName: row.partition_name,
   op: row.op,
-  rowPk: row.row_pk,
+  rowPk: rowPkOf(row.row_pk),
   rowKey: row.row_key,
   previousRowKey: row.previous_row_key,
   changedFields: row.changed_fields,

@@ -42,19 +42,20 @@ export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
 
 export const changeDiff = (change: Change): ChangeDiff => ({ change, fields: fieldDiffs(change) })
 
-export const diffStatement = ({ name, sql }: Storage, changeId: string) => sql`
+/** Change ids rise with time, but no btree is led by them: the BRIN index on (id + 0) narrows the search to a few pages. */
+const statement = ({ name, sql }: Storage, changeId: string) => sql`
   select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
   from ${name("audit_changes")} c
   join ${name("audit_transactions")} t on t.id = c.transaction_id
   left join ${name("audit_actions")} a on a.id = t.action_id
-  where c.id = ${changeId}::bigint`
+  where c.id + 0 = ${changeId}::bigint`
 
 export const diff = Effect.fnUntraced(function* (
   storage: Storage,
   changeId: string
 ): Effect.fn.Return<ChangeDiff, InvalidRequest | NotFound | ThreadlineError> {
   const asked = yield* id("changeId", changeId)
-  const [found] = yield* rows(ChangeRow, diffStatement(storage, asked))
+  const [found] = yield* rows(ChangeRow, statement(storage, asked))
   return found === undefined ? yield* new NotFound({ subject: "change", id: asked }) : changeDiff(changeOf(found))
 })
 
@@ -64,7 +65,7 @@ const fieldToValue = ({ after, before, field }: FieldDiff): JsonObject => ({
   ...(after === undefined ? {} : { after })
 })
 
-export const diffToValue = ({ change, fields }: ChangeDiff): JsonObject => ({
+const diffToValue = ({ change, fields }: ChangeDiff): JsonObject => ({
   change: changeToValue(change),
   fields: fields.map(fieldToValue)
 })

@@ -7,9 +7,10 @@ import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../ThreadlineError.js"
 import { Operation } from "./queryChange.js"
 import { Instant } from "./queryInstant.js"
-import { KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
+import { type Key, KeySchema, TableSchema, tableOf } from "./queryKey.js"
 import { Id, order, paging, request, ShortText } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
+import type { TableName } from "./tableName.js"
 
 /** Transactions found through another table than their own. */
 export interface TransactionSource {
@@ -26,8 +27,8 @@ export interface Part {
   /** A condition on the transaction `t`. */
   readonly transaction?: Fragment
   readonly source?: TransactionSource
-  /** The row key, in a query of one row's changes. */
-  readonly row?: Fragment
+  /** The row whose changes are wanted. */
+  readonly row?: { readonly table: TableName; readonly key: Key }
   readonly from?: string
   readonly to?: string
 }
@@ -69,12 +70,12 @@ const Operations = Schema.transform(
 
 const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
 
-export const filters = {
+const filters = {
   table: filter(TableSchema, (text, { sql }) => {
     const { name, schema } = tableOf(text)
     return { change: sql`c.table_schema = ${schema} and c.table_name = ${name}` }
   }),
-  key: filter(KeySchema, (key, storage, { table = "" }) => ({ row: rowKey(storage, tableOf(table), key) })),
+  key: filter(KeySchema, (key, _, { table = "" }) => ({ row: { table: tableOf(table), key } })),
   op: filter(Operations, (ops, { sql }) => ({
     change: ops.length === 1 ? sql`c.op = ${ops[0]}` : sql`c.op in ${sql.in(ops)}`
   })),
@@ -92,25 +93,26 @@ export const filters = {
 
 /** Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action. */
 const correlated = (id: string, { name, sql }: Storage, includeCaptureOnly: boolean): TransactionSource => {
+  // Aliases of their own: the column that `holds` is asked about belongs to the statement around.
   const actions = sql`
-    select a.transaction_id as id
-    from ${name("audit_actions")} a
-    where a.correlation_id = ${id}
-      and a.transaction_id is not null`
+    select strict.transaction_id as id
+    from ${name("audit_actions")} strict
+    where strict.correlation_id = ${id}
+      and strict.transaction_id is not null`
   const captureOnly = sql`
-    select t.id
-    from ${name("audit_transactions")} t
-    where t.correlation_id = ${id}
-      and not exists (select from ${name("audit_actions")} a where a.transaction_id = t.id)`
+    select wide.id
+    from ${name("audit_transactions")} wide
+    where wide.correlation_id = ${id}
+      and not exists (select from ${name("audit_actions")} any_action where any_action.transaction_id = wide.id)`
   return {
     ids: (within) =>
       includeCaptureOnly
-        ? sql`${actions} and ${within("a.transaction_id")} union ${captureOnly} and ${within("t.id")}`
-        : sql`select distinct s.id from (${actions} and ${within("a.transaction_id")}) s`,
+        ? sql`${actions} and ${within("strict.transaction_id")} union ${captureOnly} and ${within("wide.id")}`
+        : sql`select distinct s.id from (${actions} and ${within("strict.transaction_id")}) s`,
     holds: (column) => {
       const same = sql.literal(column)
-      const strict = sql`exists (${actions} and a.transaction_id = ${same})`
-      return includeCaptureOnly ? sql`(${strict} or exists (${captureOnly} and t.id = ${same}))` : strict
+      const strict = sql`exists (${actions} and strict.transaction_id = ${same})`
+      return includeCaptureOnly ? sql`(${strict} or exists (${captureOnly} and wide.id = ${same}))` : strict
     }
   }
 }

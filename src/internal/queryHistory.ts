@@ -12,10 +12,10 @@ import type { Change, RowImage } from "./queryChange.js"
 import { rowPosition } from "./queryChange.js"
 import type { InstantInput } from "./queryInstant.js"
 import { instant, instantRule, parseMicros } from "./queryInstant.js"
-import { type KeyInput, KeySchema, TableSchema, tableOf } from "./queryKey.js"
+import { type Key, type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest, order, paging, request } from "./queryRequest.js"
-import { isBefore, life, lifeOf, stateBefore, states } from "./queryRow.js"
+import { isBefore, life, lifeOf, type Row, stateBefore, states } from "./queryRow.js"
 import type { Storage } from "./queryStorage.js"
 
 const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order, ...paging })
@@ -25,6 +25,14 @@ export const HistoryOptions = Schema.Struct({ order, ...paging })
 export type HistoryOptions = typeof HistoryOptions.Encoded
 
 type ReadError = InvalidRequest | NotFound | ThreadlineError
+
+const rowOf = (
+  storage: Storage,
+  { key, table }: { readonly table: string; readonly key: Key }
+): Effect.Effect<Row, ReadError> => {
+  const name = tableOf(table)
+  return Effect.map(rowKey(storage, name, key), (resolved) => ({ table: name, key: resolved }))
+}
 
 export const history = Effect.fnUntraced(function* (
   storage: Storage,
@@ -36,13 +44,10 @@ export const history = Effect.fnUntraced(function* (
   const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(asked) }
   const cursor = asked.cursor === undefined ? undefined : yield* cursors.decode(query, asked.cursor)
   const newest = asked.order === "newest"
+  const row = yield* rowOf(storage, asked)
   // One more than the page holds, and before them two that their states depend on.
   const [before, after] = newest ? [asked.limit + 3, 0] : [cursor === undefined ? 0 : 3, asked.limit + 2]
-  const found = yield* life(
-    storage,
-    { table: tableOf(asked.table), key: asked.key },
-    { position: cursor, inclusive: !newest, before, after }
-  )
+  const found = yield* life(storage, row, { position: cursor, inclusive: !newest, before, after })
   const all = lifeOf([...found.before, ...found.after])
   const ordered = newest ? [...all].reverse() : all.filter((change) => beyond(cursor, rowPosition(change)))
   return pageOf(ordered, asked.limit, query, rowPosition)
@@ -85,26 +90,23 @@ export const asOf = Effect.fnUntraced(function* (
     return yield* new InvalidRequest({ field: "instant", rule: instantRule })
   }
   const position = { major: micros, id: lastId }
-  const found = yield* life(
-    storage,
-    { table: tableOf(asked.table), key: asked.key },
-    // Three changes decide what was there after the last of them, two what was there before the first.
-    { position, inclusive: true, before: 3, after: 2 }
-  )
-  const last = found.before.at(-1)
-  const state = states(found.before).at(-1)
+  const row = yield* rowOf(storage, asked)
+  // Three changes decide what was there after the last of them.
+  const { before } = yield* life(storage, row, { position, inclusive: true, before: 3, after: 0 })
+  const last = before.at(-1)
+  const state = states(before).at(-1)
   if (last !== undefined && state !== undefined) {
     if (state._tag === "Alive") {
-      return last.truncate !== undefined && !isBefore(position, rowPosition(last.truncate))
-        ? { _tag: "Deleted", at }
-        : { _tag: "Present", row: state.row, at }
+      return last.truncate === undefined ? { _tag: "Present", row: state.row, at } : { _tag: "Deleted", at }
     }
     const { op, rowKey, rowPk } = state.change
     return op === "update" && rowKey !== null ? { _tag: "MovedTo", key: rowKey, rowPk, at } : { _tag: "Deleted", at }
   }
-  const earlier = stateBefore(found.after)
+  // Two decide what was there before the first of them.
+  const { after, cut } = yield* life(storage, row, { position, inclusive: true, before: 0, after: 2 })
+  const earlier = stateBefore(after)
   // What a change after a TRUNCATE replaced says nothing of the time before it.
-  if (earlier?._tag === "Alive" && !found.cut) {
+  if (earlier?._tag === "Alive" && !cut) {
     return { _tag: "Present", row: earlier.row, at }
   }
   return { _tag: earlier?._tag === "NotYet" ? "NotYetCreated" : "BeforeCapture", at }

@@ -2,14 +2,14 @@
  * Rows as people name them: a table, and a key as a text, an array in key order, or an object.
  */
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Fragment } from "@effect/sql/Statement"
 import * as BigDecimal from "effect/BigDecimal"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import { isObject, parse, stringify } from "./json.js"
-import type { Storage } from "./queryStorage.js"
+import { rows, type Storage } from "./queryStorage.js"
 import { sqlState } from "./sqlState.js"
 import { format, parse as parseTableName, type TableName } from "./tableName.js"
 import { isStorable } from "./text.js"
@@ -39,7 +39,7 @@ const partText = (part: unknown): string | undefined => {
   }
 }
 
-export const normalizeKey = (input: unknown): Key | undefined => {
+const normalizeKey = (input: unknown): Key | undefined => {
   const one = partText(input)
   if (one !== undefined || typeof input !== "object" || input === null) {
     return one
@@ -90,25 +90,36 @@ const tableRule = (actual: unknown): string =>
 /** The parts of a name that `TableSchema` has decoded. */
 export const tableOf = (text: string): TableName => Either.getOrThrow(parseTableName(text))
 
-/** The canonical `row_key` of a key, computed once in a statement and by the database, as its triggers do. */
-export const rowKey = ({ name, sql }: Storage, table: TableName, key: Key): Fragment => {
+const Resolved = Schema.Struct({ key: Schema.String })
+
+/**
+ * The canonical `row_key` of a key, as the database's triggers write it. A statement of its own: with the key as a constant the
+ * planner knows how many changes a row has, and reads those of a busy row in order instead of sorting them all.
+ */
+export const rowKey = (
+  { name, sql }: Storage,
+  table: TableName,
+  key: Key
+): Effect.Effect<string, InvalidRequest | NotFound | ThreadlineError> => {
   const given = sql`${stringify(key)}::jsonb`
   const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
-  if (composite === undefined) {
-    return sql`(select ${name("row_key")}(${table.schema}, ${table.name}, ${given}))`
-  }
-  // The text may be the value of one column, or a composite key written as JSON: the table knows.
-  return sql`(
-    select ${name("row_key")}(${table.schema}, ${table.name}, case
-      when exists (
-        select from ${name("capture_policies")} p
-        where p.table_schema = ${table.schema}
-          and p.table_name = ${table.name}
-          and p.key_columns -> 1 is not null
-      ) then ${stringify(composite)}::jsonb
-      else ${given}
-    end)
-  )`
+  // Such a text may be the value of one column, or a composite key written as JSON: the table knows.
+  const meant =
+    composite === undefined
+      ? given
+      : sql`case
+          when exists (
+            select from ${name("capture_policies")} p
+            where p.table_schema = ${table.schema}
+              and p.table_name = ${table.name}
+              and p.key_columns -> 1 is not null
+          ) then ${stringify(composite)}::jsonb
+          else ${given}
+        end`
+  const statement = sql`select ${name("row_key")}(${table.schema}, ${table.name}, ${meant})::text as key`
+  return Effect.flatMap(rows(Resolved, statement, onKeyError(table)), ([found]) =>
+    found === undefined ? Effect.fail(new NotFound({ subject: "table", id: format(table) })) : Effect.succeed(found.key)
+  )
 }
 
 const structure = (text: string): unknown => {
@@ -117,7 +128,7 @@ const structure = (text: string): unknown => {
 }
 
 /** What a failed statement that computes a row key means: the table, or the key, or the database. */
-export const onKeyError =
+const onKeyError =
   (table: TableName) =>
   (error: SqlError): InvalidRequest | NotFound | ThreadlineError => {
     const state = sqlState(error)

@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../ThreadlineError.js"
 import type { JsonValue } from "./json.js"
 import { canonical } from "./json.js"
-import { shortTextRule, textRule } from "./text.js"
+import { shortTextRule } from "./text.js"
 
 /** Decodes a request; the first thing that is wrong becomes an `InvalidRequest` of its field. */
 export const request =
@@ -45,12 +45,9 @@ const ruled = (rule: (value: string) => string | undefined, description: string)
 /** An id, a name or a label: 1 to 256 bytes. */
 export const ShortText: Schema.Schema<string> = ruled(shortTextRule, "a text of 1 to 256 bytes")
 
-/** Any text that PostgreSQL can hold. */
-export const AnyText: Schema.Schema<string> = ruled(textRule, "a text")
-
 const maxId = 2n ** 63n - 1n
 
-export const idRule = "must be an id: decimal digits, at most 9223372036854775807"
+const idRule = "must be an id: decimal digits, at most 9223372036854775807"
 
 export const isId = (value: string): boolean => /^(0|[1-9][0-9]{0,18})$/.test(value) && BigInt(value) <= maxId
 

@@ -8,20 +8,20 @@ import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { InvalidRequest, NotFound, ThreadlineError } from "../ThreadlineError.js"
+import type { ThreadlineError } from "../ThreadlineError.js"
 import type { Position } from "./cursor.js"
 import type { JsonObject } from "./json.js"
 import { same } from "./json.js"
 import type { Change, RowImage } from "./queryChange.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "./queryChange.js"
 import { formatMicros } from "./queryInstant.js"
-import { type Key, onKeyError, rowKey } from "./queryKey.js"
 import { all, rows, type Storage } from "./queryStorage.js"
 import type { TableName } from "./tableName.js"
 
 export interface Row {
   readonly table: TableName
-  readonly key: Key
+  /** As `rowKey` resolved it. */
+  readonly key: string
 }
 
 /**
@@ -39,7 +39,7 @@ export interface Span {
 /** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
 export interface Event {
   readonly change: Change
-  /** The key of the row under consideration, as the database computes it. */
+  /** The key of the row under consideration. */
   readonly key: string
   readonly truncate: Change | undefined
 }
@@ -55,7 +55,6 @@ export const isBefore = (a: Position, b: Position): boolean => a.major < b.major
 
 const LifeRow = Schema.Struct({
   ...ChangeRow.fields,
-  key: Schema.String,
   side: Schema.Literal("before", "after"),
   /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
   follows: Schema.NullOr(Schema.String),
@@ -86,12 +85,12 @@ const statement = (storage: Storage, row: Row, span: Span) => {
     const before = which === "before"
     const order = sql.literal(before ? "c.captured_at desc, c.id desc" : "c.captured_at, c.id")
     const comparison = sql.literal(`${before ? "<" : ">"}${before === span.inclusive ? "=" : ""}`)
-    const branch = (key: Fragment): Fragment => sql`
+    const branch = (ofRow: Fragment): Fragment => sql`
         select c.*
         from ${name("audit_changes")} c
         where ${all([
           ofTable("c"),
-          key,
+          ofRow,
           ...(position === undefined
             ? []
             : [
@@ -106,9 +105,9 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       sql`
       select c.*, ${which}::text as side
       from (
-        (${branch(sql`c.row_key = (select key from target)`)})
+        (${branch(sql`c.row_key = ${row.key}`)})
         union all
-        (${branch(sql`c.previous_row_key = (select key from target) and c.row_key is distinct from (select key from target)`)})
+        (${branch(sql`c.previous_row_key = ${row.key} and c.row_key is distinct from ${row.key}`)})
         order by ${sql.literal(before ? "captured_at desc, id desc" : "captured_at, id")}
         limit ${count}
       ) c`
@@ -118,10 +117,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
   // A change's TRUNCATE comes before the next change; for the last one, before the end of what is read.
   const ends = span.after === 0 && position !== undefined
   return sql`
-    with target as materialized (
-      select ${rowKey(storage, row.table, row.key)} as key
-    ),
-    own as materialized (
+    with own as materialized (
       select o.*,
         lead(o.captured_at, 1, ${ends ? at : sql`'infinity'`}) over life as next_at,
         lead(o.id, 1, ${ends ? id : sql`0`}) over life as next_id
@@ -142,7 +138,6 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       ) r
     )
     select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
-      (select key from target) as key,
       c.side as side,
       c.follows::text as follows,
       ${
@@ -171,24 +166,17 @@ const statement = (storage: Storage, row: Row, span: Span) => {
 }
 
 /** The changes of a row around a position of its life, in their order. */
-export const life = (
-  storage: Storage,
-  row: Row,
-  span: Span
-): Effect.Effect<Life, InvalidRequest | NotFound | ThreadlineError> =>
-  Effect.map(rows(LifeRow, statement(storage, row, span), onKeyError(row.table)), (found) => {
+export const life = (storage: Storage, row: Row, span: Span): Effect.Effect<Life, ThreadlineError> =>
+  Effect.map(rows(LifeRow, statement(storage, row, span)), (found) => {
     const truncates = new Map(found.flatMap((one) => (one.follows === null ? [] : [[one.follows, changeOf(one)]])))
     const events = (side: "before" | "after"): ReadonlyArray<Event> =>
       found.flatMap((one) =>
         one.follows === null && one.side === side
-          ? [{ change: changeOf(one), key: one.key, truncate: truncates.get(one.id) }]
+          ? [{ change: changeOf(one), key: row.key, truncate: truncates.get(one.id) }]
           : []
       )
     return { before: events("before"), after: events("after"), cut: found.some((one) => one.cut !== null) }
   })
-
-/** For tests of what a statement costs. */
-export const lifeStatement = statement
 
 /** What is at the key after a change. */
 export type State =
@@ -204,7 +192,7 @@ const arrives = (change: Change, key: string): boolean =>
   change.rowKey === key && (change.op === "insert" || (change.previousRowKey !== null && change.previousRowKey !== key))
 
 /** The row before an update, a delete or a truncate that kept it. */
-export const imageBefore = (change: Change): RowImage | undefined => {
+const imageBefore = (change: Change): RowImage | undefined => {
   if (change.op === "delete" || change.op === "truncate") {
     return change.changedFrom ?? undefined
   }

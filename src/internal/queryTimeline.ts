@@ -3,10 +3,9 @@
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { Page } from "../Page.js"
-import { fromSqlError, type InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import { type InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import * as cursors from "./cursor.js"
 import type { Change } from "./queryChange.js"
 import {
@@ -21,10 +20,11 @@ import {
 import type { Filter, FilterInput, Part } from "./queryFilter.js"
 import { decodeFilter, partsOf } from "./queryFilter.js"
 import { formatMicros } from "./queryInstant.js"
-import { onKeyError, tableOf } from "./queryKey.js"
+import { rowKey, tableOf } from "./queryKey.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest } from "./queryRequest.js"
 import { all, rows, type Storage } from "./queryStorage.js"
+import { everything, survey, type Survey, type Window } from "./queryWindow.js"
 import { format } from "./tableName.js"
 
 export type ReadError = InvalidRequest | NotFound | ThreadlineError
@@ -34,8 +34,9 @@ interface Plan {
   readonly storage: Storage
   readonly filter: Filter
   readonly parts: ReadonlyArray<Part>
-  readonly query: cursors.Query
   readonly after: cursors.Position | undefined
+  readonly rowKey: string | undefined
+  readonly range: Survey
 }
 
 const conditionsOn = (plan: Plan, side: "change" | "transaction"): ReadonlyArray<Fragment> =>
@@ -51,99 +52,23 @@ const byTransaction = (plan: Plan): Fragment =>
 
 const byTime = (plan: Plan): Fragment => plan.storage.sql`c.captured_at ${direction(plan)}, c.id ${direction(plan)}`
 
-const windowOf = (plan: Plan): { readonly from: string | undefined; readonly to: string | undefined } => ({
-  from: plan.parts.find((part) => part.from !== undefined)?.from,
-  to: plan.parts.find((part) => part.to !== undefined)?.to
+const windowOf = (parts: ReadonlyArray<Part>): Window => ({
+  from: parts.find((part) => part.from !== undefined)?.from,
+  to: parts.find((part) => part.to !== undefined)?.to
 })
 
-/**
- * A time window as a range of transaction ids, exactly: the ids of the transactions that began nearest to its ends, widened by
- * those of transactions that captured something inside although they began before it, or have an id out of order.
- *
- * Such stragglers are found through the BRIN index on captured_at and (transaction_id + 0). The sum keeps the planner from the
- * btree on transaction_id, where it would walk everything before the window; the two-sided range of unknown ends makes it
- * expect few rows.
- */
-const bounds = (plan: Plan): Fragment | undefined => {
-  const { name, sql } = plan.storage
-  const { from, to } = windowOf(plan)
-  if (from === undefined && to === undefined) {
-    return undefined
-  }
-  const inside = all([
-    from === undefined ? undefined : sql`c.captured_at >= ${from}::timestamptz`,
-    to === undefined ? undefined : sql`c.captured_at <= ${to}::timestamptz`
-  ])
-  const low = sql`
-    least(p.low, (
-      select min(c.transaction_id + 0)
-      from ${name("audit_changes")} c
-      where ${inside}
-        and c.transaction_id + 0 between p.bottom and p.low - 1
-    ))`
-  const high = sql`
-    greatest(p.high, (
-      select max(c.transaction_id + 0)
-      from ${name("audit_changes")} c
-      where ${inside}
-        and c.transaction_id + 0 between p.high + 1 and p.top
-    ))`
-  return sql`
-    with bounds as materialized (
-      select
-        ${from === undefined ? sql`p.bottom` : low} as low,
-        ${to === undefined ? sql`p.top` : high} as high
-      from (
-        select
-          0::bigint as bottom,
-          9223372036854775807::bigint as top,
-          ${
-            from === undefined
-              ? sql`0::bigint`
-              : sql`coalesce((
-                  select min(n.id)
-                  from (
-                    select t.id
-                    from ${name("audit_transactions")} t
-                    where t.occurred_at >= ${from}::timestamptz
-                    order by t.occurred_at, t.id
-                    limit 32
-                  ) n
-                ), 9223372036854775807)`
-          } as low,
-          ${
-            to === undefined
-              ? sql`9223372036854775807::bigint`
-              : sql`coalesce((
-                  select max(n.id)
-                  from (
-                    select t.id
-                    from ${name("audit_transactions")} t
-                    where t.occurred_at <= ${to}::timestamptz
-                    order by t.occurred_at desc, t.id desc
-                    limit 32
-                  ) n
-                ), 0)`
-          } as high
-        offset 0
-      ) p
-    )`
-}
-
-/** Keeps a column of transaction ids within the window and beyond the cursor. */
+/** Keeps a column of transaction ids within the window and not before the cursor. */
 const within =
-  (plan: Plan) =>
+  ({ after, filter, range, storage: { sql } }: Plan) =>
   (column: string): Fragment => {
-    const { sql } = plan.storage
-    const { from, to } = windowOf(plan)
     const id = sql.literal(column)
+    const least = filter.order === "newest" ? undefined : after?.major.toString()
+    const most = filter.order === "newest" ? after?.major.toString() : undefined
     return all([
-      from === undefined ? undefined : sql`${id} >= (select low from bounds)`,
-      // As a row comparison: of a plain two-sided range of unknown ends the planner expects next to nothing.
-      to === undefined ? undefined : sql`(${id}, ${id}) <= ((select high from bounds), (select high from bounds))`,
-      plan.after === undefined
-        ? undefined
-        : sql`${id} ${sql.literal(plan.filter.order === "newest" ? "<=" : ">=")} ${plan.after.major.toString()}::bigint`
+      range.low === undefined ? undefined : sql`${id} >= ${range.low}::bigint`,
+      range.high === undefined ? undefined : sql`${id} <= ${range.high}::bigint`,
+      least === undefined ? undefined : sql`${id} >= ${least}::bigint`,
+      most === undefined ? undefined : sql`${id} <= ${most}::bigint`
     ])
   }
 
@@ -157,16 +82,10 @@ const limited = (plan: Plan): Fragment => plan.storage.sql`limit ${plan.filter.l
 
 const fromChanges = (plan: Plan): Fragment => {
   const { name, sql } = plan.storage
-  const { from, to } = windowOf(plan)
   return sql`
     select c.*
     from ${name("audit_changes")} c
-    where ${all([
-      ...conditionsOn(plan, "change"),
-      from === undefined ? undefined : sql`c.transaction_id >= (select low from bounds)`,
-      to === undefined ? undefined : sql`(c.transaction_id, c.id) <= ((select high from bounds), 9223372036854775807)`,
-      afterCursor(plan)
-    ])}
+    where ${all([...conditionsOn(plan, "change"), within(plan)("c.transaction_id"), afterCursor(plan)])}
     order by ${byTransaction(plan)}
     ${limited(plan)}`
 }
@@ -174,6 +93,10 @@ const fromChanges = (plan: Plan): Fragment => {
 /** A change is captured after its transaction began; a day allows for a clock that was set back meanwhile. */
 const prune = (plan: Plan): Fragment => plan.storage.sql`c.captured_at >= t.occurred_at - interval '1 day'`
 
+/**
+ * Transactions in the order of their ids, and of each its changes. The order inside the lateral query keeps it one: as a plain join
+ * it could become a merge with the whole log.
+ */
 const fromTransactions = (plan: Plan): Fragment => {
   const { name, sql } = plan.storage
   const [driving, ...others] = plan.parts.flatMap((part) => part.source ?? [])
@@ -184,21 +107,47 @@ const fromTransactions = (plan: Plan): Fragment => {
   return sql`
     select c.*
     from ${source}
-    join ${name("audit_changes")} c on c.transaction_id = t.id
+    cross join lateral (
+      select c.*
+      from ${name("audit_changes")} c
+      where ${all([sql`c.transaction_id = t.id`, prune(plan), ...conditionsOn(plan, "change"), afterCursor(plan)])}
+      order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
+    ) c
     where ${all([
-      prune(plan),
       within(plan)("t.id"),
       ...conditionsOn(plan, "transaction"),
-      ...others.map((other) => other.holds("t.id")),
-      ...conditionsOn(plan, "change"),
-      afterCursor(plan)
+      ...others.map((other) => other.holds("t.id"))
     ])}
+    order by t.id ${direction(plan)}, c.id ${direction(plan)}
+    ${limited(plan)}`
+}
+
+/**
+ * The other way round: changes in their order, and of each its transaction. A busy actor has too many transactions to look for
+ * those in a quiet table, a busy table too many changes to look for those of a quiet actor.
+ */
+const fromChangesOfTransactions = (plan: Plan): Fragment => {
+  const { name, sql } = plan.storage
+  return sql`
+    select c.*
+    from ${name("audit_changes")} c
+    cross join lateral (
+      select t.id
+      from ${name("audit_transactions")} t
+      where ${all([
+        sql`t.id = c.transaction_id`,
+        ...conditionsOn(plan, "transaction"),
+        ...plan.parts.flatMap((part) => part.source?.holds("t.id") ?? [])
+      ])}
+      offset 0
+    ) t
+    where ${all([...conditionsOn(plan, "change"), within(plan)("c.transaction_id"), afterCursor(plan)])}
     order by ${byTransaction(plan)}
     ${limited(plan)}`
 }
 
 /** Changes of one row: under its key, and the one that moved the row away from it. In the order of the row. */
-const fromRow = (plan: Plan, row: Fragment): Fragment => {
+const fromRow = (plan: Plan, key: string): Fragment => {
   const { name, sql } = plan.storage
   const { after } = plan
   const transactional = [
@@ -208,12 +157,12 @@ const fromRow = (plan: Plan, row: Fragment): Fragment => {
   const joined =
     transactional.length === 0 ? sql`` : sql`join ${name("audit_transactions")} t on t.id = c.transaction_id`
   const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
-  const branch = (key: Fragment) => sql`
+  const branch = (ofRow: Fragment) => sql`
     select c.*
     from ${name("audit_changes")} c
     ${joined}
     where ${all([
-      key,
+      ofRow,
       ...conditionsOn(plan, "change"),
       ...transactional,
       // The row comparison alone prunes no partition.
@@ -229,48 +178,35 @@ const fromRow = (plan: Plan, row: Fragment): Fragment => {
   return sql`
     select *
     from (
-      (${branch(sql`c.row_key = ${row}`)})
+      (${branch(sql`c.row_key = ${key}`)})
       union all
-      (${branch(sql`c.previous_row_key = ${row} and c.row_key is distinct from ${row}`)})
+      (${branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)})
     ) c
     order by ${byTime(plan)}
     ${limited(plan)}`
 }
 
-const rowOf = (plan: Plan): Fragment | undefined => plan.parts.find((part) => part.row !== undefined)?.row
+const isTransactional = (parts: ReadonlyArray<Part>): boolean =>
+  parts.some((part) => part.transaction !== undefined || part.source !== undefined)
 
 const statement = (plan: Plan) => {
   const { name, sql } = plan.storage
-  const row = rowOf(plan)
-  const transactional = plan.parts.some((part) => part.transaction !== undefined || part.source !== undefined)
-  const found = row !== undefined ? fromRow(plan, row) : transactional ? fromTransactions(plan) : fromChanges(plan)
+  const { rowKey } = plan
+  const found =
+    rowKey !== undefined
+      ? fromRow(plan, rowKey)
+      : !isTransactional(plan.parts)
+        ? fromChanges(plan)
+        : plan.range.few
+          ? fromChangesOfTransactions(plan)
+          : fromTransactions(plan)
   return sql`
-    ${(row === undefined ? bounds(plan) : undefined) ?? sql``}
     select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
     from (${found}) c
     join ${name("audit_transactions")} t on t.id = c.transaction_id
     left join ${name("audit_actions")} a on a.id = t.action_id
-    order by ${row === undefined ? byTransaction(plan) : byTime(plan)}`
+    order by ${rowKey === undefined ? byTransaction(plan) : byTime(plan)}`
 }
-
-const plan = (storage: Storage, input: FilterInput): Either.Either<Plan, InvalidRequest> =>
-  Either.flatMap(decodeFilter(input), (filter) => {
-    const query = {
-      kind: filter.key === undefined ? "timeline" : "timeline of a row",
-      order: filter.key === undefined ? ("ids" as const) : ("time" as const),
-      text: canonicalRequest(filter)
-    }
-    const made = (after: cursors.Position | undefined): Plan => ({
-      storage,
-      filter,
-      query,
-      after,
-      parts: partsOf(filter, storage)
-    })
-    return filter.cursor === undefined
-      ? Either.right(made(undefined))
-      : Either.map(cursors.decode(query, filter.cursor), made)
-  })
 
 const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
 
@@ -295,30 +231,31 @@ const checkTable = (storage: Storage, text: string): Effect.Effect<void, NotFoun
   )
 }
 
-/** The statement of a timeline's page, as text: for tests of what it costs. */
-export const compiled = (
-  storage: Storage,
-  input: FilterInput
-): Either.Either<ReturnType<typeof statement>, InvalidRequest> => Either.map(plan(storage, input), statement)
-
 export const timeline = Effect.fnUntraced(function* (
   storage: Storage,
   input: FilterInput
 ): Effect.fn.Return<Page<Change>, ReadError> {
-  const planned = yield* plan(storage, input)
-  const { filter } = planned
-  const found = yield* rows(
-    ChangeRow,
-    statement(planned),
-    filter.table === undefined || filter.key === undefined ? fromSqlError : onKeyError(tableOf(filter.table))
-  )
-  if (found.length === 0 && filter.table !== undefined && filter.key === undefined) {
+  const filter = yield* decodeFilter(input)
+  const query: cursors.Query =
+    filter.key === undefined
+      ? { kind: "timeline", order: "ids", text: canonicalRequest(filter) }
+      : { kind: "timeline of a row", order: "time", text: canonicalRequest(filter) }
+  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(query, filter.cursor)
+  const parts = partsOf(filter, storage)
+  // What decides the way to read is found first: a row's key, or the ids that a window spans and how much there is in a table.
+  const row = parts.find((part) => part.row !== undefined)?.row
+  const key = row === undefined ? undefined : yield* rowKey(storage, row.table, row.key)
+  const range =
+    key !== undefined
+      ? everything
+      : yield* survey(
+          storage,
+          windowOf(parts),
+          filter.table !== undefined && isTransactional(parts) ? parts.flatMap((part) => part.change ?? []) : undefined
+        )
+  const found = yield* rows(ChangeRow, statement({ storage, filter, parts, after, rowKey: key, range }))
+  if (found.length === 0 && filter.table !== undefined && key === undefined) {
     yield* checkTable(storage, filter.table)
   }
-  return pageOf(
-    found.map(changeOf),
-    filter.limit,
-    planned.query,
-    filter.key === undefined ? timelinePosition : rowPosition
-  )
+  return pageOf(found.map(changeOf), filter.limit, query, key === undefined ? timelinePosition : rowPosition)
 })

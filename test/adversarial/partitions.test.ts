@@ -177,7 +177,10 @@ attacks("partitions (A5)", (attack) => {
         expect(yield* findings()).toEqual(["PartitionDetached"])
         yield* clear(db)
         yield* capture.apply([{ table: "m" }], { markPartitions: true })
-        expect([...brief(yield* changes(db))].sort()).toEqual(['delete ["1","2026-01-01"]', 'delete ["2","2026-02-02"]'])
+        expect([...brief(yield* changes(db))].sort()).toEqual([
+          'delete ["1","2026-01-01"]',
+          'delete ["2","2026-02-02"]'
+        ])
         yield* db.run("delete from late")
         expect(yield* findings()).toEqual([])
         expect((yield* changes(db)).length).toBe(2)

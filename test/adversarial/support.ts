@@ -27,7 +27,7 @@ export interface Session {
   readonly outcome: (message: string) => Effect.Effect<string>
 }
 
-const asText = { getTypeParser: () => (text: unknown) => (text === null ? null : String(text)) }
+const asText = { getTypeParser: () => (text: string | null) => text }
 
 export const sessionOf = (client: pg.Client): Session => {
   const ask = (text: string, values?: ReadonlyArray<string | null>): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
@@ -78,7 +78,7 @@ export interface Host {
   readonly capture: Capture.Capture["Type"]
 }
 
-export const config = (table: string | Capture.TableConfig): Capture.TableConfig =>
+const config = (table: string | Capture.TableConfig): Capture.TableConfig =>
   typeof table === "string" ? { table } : table
 
 const hostLayer = Capture.layer.pipe(Layer.provideMerge(TestDatabase.layerWith({ maxConnections: 2 })))
@@ -214,10 +214,7 @@ export const clear = (db: Session): Effect.Effect<void, SqlError> =>
  * What is wrong with the story that the changes of one table tell: every change starts from an image that the changes before
  * it have left, and the last images are the rows of the table. `rows` are those rows, as `to_jsonb` has them.
  */
-export const brokenChain = (
-  found: ReadonlyArray<Change>,
-  rows: ReadonlyArray<string | null>
-): ReadonlyArray<string> => {
+const brokenChain = (found: ReadonlyArray<Change>, rows: ReadonlyArray<string | null>): ReadonlyArray<string> => {
   const present: Array<string> = []
   const wrong: Array<string> = []
   for (const change of found) {
