@@ -28,7 +28,7 @@ export interface Step {
 
 const minute = 60_000_000
 
-export const steps: FastCheck.Arbitrary<ReadonlyArray<Step>> = FastCheck.array(
+const steps: FastCheck.Arbitrary<ReadonlyArray<Step>> = FastCheck.array(
   FastCheck.record<Step>({
     kind: FastCheck.constantFrom(
       "insert",

@@ -48,7 +48,7 @@ export interface Log {
 }
 
 /** Tables with a policy: `posts` by an integer, `members` by two columns, `things` by a uuid, `notes` by a text, `logs` by nothing. */
-export const policies = Effect.gen(function* () {
+const policies = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const key = (...columns: ReadonlyArray<readonly [name: string, type: string, text: string]>) =>
     JSON.stringify(columns.map(([name, type, text], index) => ({ name, attnum: index + 1, type, text })))

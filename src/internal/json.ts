@@ -277,7 +277,7 @@ const isScalar = (value: unknown): boolean =>
   BigDecimal.isBigDecimal(value)
 
 /** Whether a value is JSON all the way down. */
-export const isJsonValue = (value: unknown): value is JsonValue => {
+const isJsonValue = (value: unknown): value is JsonValue => {
   const work: Array<unknown> = [value]
   while (work.length > 0) {
     const one = work.pop()
@@ -294,9 +294,9 @@ export const isJsonValue = (value: unknown): value is JsonValue => {
   return true
 }
 
-export const JsonValueSchema: Schema.Schema<JsonValue> = Schema.declare(isJsonValue, { identifier: "JsonValue" })
+const JsonValueSchema: Schema.Schema<JsonValue> = Schema.declare(isJsonValue, { identifier: "JsonValue" })
 
-export const JsonObjectSchema: Schema.Schema<JsonObject> = Schema.declare(
+const JsonObjectSchema: Schema.Schema<JsonObject> = Schema.declare(
   (value: unknown): value is JsonObject => isJsonValue(value) && isObject(value),
   { identifier: "JsonObject" }
 )
