@@ -231,8 +231,10 @@ const hasNew = (op: Op): boolean => op !== "delete"
 const oneRow = (parts: Parts, op: Op, begin: string, end: string): string => {
   const done = "return null;"
   const image = hasNew(op) ? "now" : "was"
-  // A name that is new is stored as it is while what must be redacted keeps its name; its diff takes the general way.
-  const current = `${op === "update" ? `${image} - ${parts.known} = '{}' and ` : ""}${image} ?& ${parts.needed}`
+  // A name that is new is stored as it is; its diff takes the general way. Where something is redacted it may be the new
+  // name of that, though another column has the old one.
+  const strict = op === "update" || parts.shape.excluded.length + parts.shape.masked.length > 0
+  const current = `${strict ? `${image} - ${parts.known} = '{}' and ` : ""}${image} ?& ${parts.needed}`
   const insert = (columns: {
     readonly fields: string
     readonly from: string
