@@ -697,7 +697,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "6c705cb16e20a56b68aa3a6ae23e8825e6b82d172d86391c772de00c1e517a6d",
+    checksum: "d3c5c7da5e174b50448de540d74382e4b9edbd57ad450071a56212491ca03f75",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1041,6 +1041,7 @@ begin
 end
 $$;
 
+-- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows.
 create function restore_order(nested_first bigint, outer_first bigint) returns void
 language plpgsql
 set search_path from current
@@ -1050,70 +1051,110 @@ declare
     select id from audit_transactions
     where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
   );
-  outer_change record;
-  follower record;
-  keys text[];
-  moved bigint[] := '{}';
+  alone record;
+  start_id bigint := nested_first;
+  moved bigint[];
 begin
-  for outer_change in
-    select o.id, o.op, o.table_schema, o.table_name, o.row_key, o.data_after,
-      min(n.id) as nested_id
-    from audit_changes o
-    join audit_changes n
-      on n.table_schema = o.table_schema
-      and n.table_name = o.table_name
-      and coalesce(n.previous_row_key, n.row_key) = o.row_key
-      and n.op in ('insert', 'update', 'delete')
-    where o.transaction_id = any (own)
-      and o.captured_at >= transaction_timestamp()
-      and o.id >= outer_first
-      and o.op in ('insert', 'update', 'delete')
-      and n.transaction_id = any (own)
-      and n.captured_at >= transaction_timestamp()
-      and n.id >= nested_first
-      and n.id < outer_first
+  -- One row is what a trigger's statement mostly writes, over and over: only changes of that row matter then.
+  select count(*), min(x.table_schema) as table_schema, min(x.table_name) as table_name, min(x.row_key) as row_key
+  into alone
+  from (
+    select c.table_schema, c.table_name, c.row_key
+    from audit_changes c
+    where c.transaction_id = any (own)
+      and c.captured_at >= transaction_timestamp()
+      and c.id >= outer_first
+    limit 2
+  ) x;
+  if alone.count = 1 then
+    select min(x.id) into start_id
+    from (
+      select c.id
+      from audit_changes c
+      where c.row_key = alone.row_key
+        and c.table_name = alone.table_name
+        and c.table_schema = alone.table_schema
+        and c.captured_at >= transaction_timestamp()
+      union all
+      select c.id
+      from audit_changes c
+      where c.previous_row_key = alone.row_key
+        and c.table_name = alone.table_name
+        and c.table_schema = alone.table_schema
+        and c.captured_at >= transaction_timestamp()
+      offset 0
+    ) x
+    where x.id >= nested_first and x.id < outer_first;
+    if start_id is null then
+      return;
+    end if;
+  end if;
+
+  with recursive
+  written as materialized (
+    select c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.row_key, c.previous_row_key,
+      coalesce(c.previous_row_key, c.row_key) as start_key, c.data_after, c.changed_from
+    from audit_changes c
+    where c.transaction_id = any (own)
+      and c.captured_at >= transaction_timestamp()
+      and c.id >= start_id
+      and c.op in ('insert', 'update', 'delete')
+      and c.row_key is not null
+  ),
+  paired as (
+    select o.id as outer_id, o.table_schema, o.table_name, o.row_key, o.data_after as left_image,
+      n.id, n.captured_at,
+      case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end as start_image
+    from (select * from written where id >= outer_first offset 0) o
+    full join (select * from written where id < outer_first offset 0) n
+      on n.table_schema = o.table_schema and n.table_name = o.table_name and n.start_key = o.row_key
+    offset 0
+  ),
+  outers as (
+    select p.table_schema, p.table_name, p.row_key, min(p.id) as nested_id
+    from paired p
+    where p.outer_id is not null
+      and p.id is not null
       -- the nested change starts from the image that the outer one left
-      and (case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end)
-        is not distinct from o.data_after
+      and p.start_image is not distinct from p.left_image
       -- and nothing before it has left that image
       and (
-        select (p.data_after is not distinct from o.data_after)
-        from audit_changes p
-        where p.table_schema = n.table_schema
-          and p.table_name = n.table_name
-          and p.row_key = coalesce(n.previous_row_key, n.row_key)
-          and p.captured_at <= n.captured_at
-          and (p.captured_at, p.id) < (n.captured_at, n.id)
-        order by p.captured_at desc, p.id desc
+        select b.data_after is not distinct from p.left_image
+        from audit_changes b
+        where b.table_schema = p.table_schema
+          and b.table_name = p.table_name
+          and b.row_key = p.row_key
+          and b.captured_at <= p.captured_at
+          and (b.captured_at, b.id) < (p.captured_at, p.id)
+        order by b.captured_at desc, b.id desc
         limit 1
       ) is not true
-    group by 1, 2, 3, 4, 5, 6
-    order by o.id
-  loop
-    -- That change and what follows it in the life of the row, under whatever key.
-    keys := array[outer_change.row_key];
-    for follower in
-      select n.id, n.row_key, n.previous_row_key
-      from audit_changes n
-      where n.transaction_id = any (own)
-        and n.captured_at >= transaction_timestamp()
-        and n.id >= outer_change.nested_id
-        and n.id < outer_first
-        and n.table_schema = outer_change.table_schema
-        and n.table_name = outer_change.table_name
-      order by n.id
-    loop
-      if coalesce(follower.previous_row_key, follower.row_key) = any (keys) then
-        moved := moved || follower.id;
-        keys := keys || follower.row_key;
-      end if;
-    end loop;
-  end loop;
+    group by p.outer_id, p.table_schema, p.table_name, p.row_key
+  ),
+  -- That change and what follows it in the life of the row, under whatever key.
+  threads (table_schema, table_name, row_key, from_id) as (
+    select table_schema, table_name, row_key, nested_id from outers
+    union
+    select m.table_schema, m.table_name, m.row_key, m.id
+    from threads t
+    join written m
+      on m.table_schema = t.table_schema and m.table_name = t.table_name and m.previous_row_key = t.row_key
+    where m.id >= t.from_id and m.id < outer_first
+  )
+  select array_agg(distinct f.id) into moved
+  from (
+    select n.id, t.from_id
+    from (select * from written where id < outer_first offset 0) n
+    full join threads t
+      on t.table_schema = n.table_schema and t.table_name = n.table_name and t.row_key = n.start_key
+    offset 0
+  ) f
+  where f.id >= f.from_id;
 
-  if moved <> '{}' then
+  if moved is not null then
     with ordered as (
       select s.id, nextval('audit_changes_id_seq') as new_id, clock_timestamp() as captured_at
-      from (select distinct id from unnest(moved) id order by id) s
+      from (select id from unnest(moved) id order by id) s
     )
     update audit_changes c
     set id = o.new_id, captured_at = o.captured_at
