@@ -48,7 +48,7 @@ export interface Log {
 }
 
 /** Tables with a policy: `posts` by an integer, `members` by two columns, `things` by a uuid, `notes` by a text, `logs` by nothing. */
-const policies = Effect.gen(function* () {
+export const policies = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const key = (...columns: ReadonlyArray<readonly [name: string, type: string, text: string]>) =>
     JSON.stringify(columns.map(([name, type, text], index) => ({ name, attnum: index + 1, type, text })))
@@ -71,11 +71,46 @@ const policies = Effect.gen(function* () {
   }
 })
 
+/** Indexes that reads count on, whether or not a migration makes them yet. */
+export const indexes = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`
+    create index if not exists audit_changes_time_idx
+    on threadline.audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
+    with (autosummarize = on, pages_per_range = 64)
+  `
+  yield* sql`
+    create index if not exists audit_changes_removed_idx
+    on threadline.audit_changes (table_schema, table_name, transaction_id, id)
+    where op in ('delete', 'truncate')
+  `
+  yield* sql`
+    create index if not exists audit_transactions_actor_type_idx
+    on threadline.audit_transactions (actor_type, id)
+    where actor_type is not null
+  `
+  yield* sql`
+    create index if not exists audit_actions_correlation_transaction_idx
+    on threadline.audit_actions (correlation_id, transaction_id)
+    where correlation_id is not null and transaction_id is not null
+  `
+})
+
+/** Partitions of four months, made by the owner of the schema as in a deployment. */
+export const partitions = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`
+    select set_config('role', pg_get_userbyid(nspowner), true), threadline.ensure_partitions('2026-01-01', '2026-04-30')
+    from pg_namespace
+    where nspname = 'threadline'
+  `
+})
+
 /** An empty log, with partitions around the times that tests use, and the policies. */
 export const reset = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* sql`truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions`
-  yield* sql`select threadline.ensure_partitions('2026-01-01', '2026-04-01')`
+  yield* partitions
   yield* policies
 })
 

@@ -54,7 +54,7 @@ const actorRule = "must be { type, id? } with a type of user, admin, service_acc
 const ActorFilter = Schema.Struct({
   type: Schema.Literal("user", "admin", "service_account", "job", "system", "anonymous"),
   id: Schema.optional(ShortText)
-}).annotations({ message: () => actorRule })
+}).annotations({ message: () => ({ message: actorRule, override: true }) })
 
 const operationRule = "must be insert, update, delete, truncate or baseline, or several of them"
 

@@ -25,6 +25,10 @@ export type Key = string | ReadonlyArray<string> | { readonly [column: string]: 
 
 const rule = "must be the key of a row: a value of one column, an array in key order, or an object by column name"
 
+/** An integer without point or exponent: types such as `bigint` read no other form. */
+const decimalText = (decimal: BigDecimal.BigDecimal): string =>
+  decimal.scale <= 0 && decimal.scale > -100 ? BigDecimal.scale(decimal, 0).value.toString() : stringify(decimal)
+
 const partText = (part: unknown): string | undefined => {
   switch (typeof part) {
     case "string":
@@ -35,7 +39,7 @@ const partText = (part: unknown): string | undefined => {
     case "number":
       return Number.isFinite(part) && (Number.isSafeInteger(part) || !Number.isInteger(part)) ? String(part) : undefined
     default:
-      return BigDecimal.isBigDecimal(part) ? stringify(part) : undefined
+      return BigDecimal.isBigDecimal(part) ? decimalText(part) : undefined
   }
 }
 
