@@ -9,6 +9,7 @@ import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
+import type { ReadScope } from "./queryScope.js"
 import { qualified } from "./sqlText.js"
 import { StorageSchema } from "./storage.js"
 
@@ -16,12 +17,14 @@ export interface Storage {
   readonly sql: SqlClient.SqlClient
   /** The qualified name of a table or function of Threadline's own. */
   readonly name: (object: string) => Fragment
+  /** All of them must let a row through; see `queryVisible`. */
+  readonly scopes: ReadonlyArray<ReadScope>
 }
 
 export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const schema = yield* StorageSchema
-  return { sql, name: (object) => sql.literal(qualified(schema, object)) }
+  return { sql, name: (object) => sql.literal(qualified(schema, object)), scopes: [] }
 })
 
 const conjunction = join("\n      and ", false, "true")
