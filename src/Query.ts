@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import { pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as asOfs from "./internal/queryAsOf.js"
 import * as changes from "./internal/queryChange.js"
 import * as diffs from "./internal/queryDiff.js"
 import * as filters from "./internal/queryFilter.js"
@@ -184,7 +185,7 @@ export interface HistoryOptions extends histories.HistoryOptions {}
  * @since 0.1.0
  * @category models
  */
-export type AsOf = histories.AsOf
+export type AsOf = asOfs.AsOf
 
 /**
  * The JSON of an as-of, `{ answer, row?, key?, at }`.
@@ -192,7 +193,7 @@ export type AsOf = histories.AsOf
  * @since 0.1.0
  * @category conversions
  */
-export const asOfToJson: (answer: AsOf) => string = histories.asOfToJson
+export const asOfToJson: (answer: AsOf) => string = asOfs.asOfToJson
 
 /**
  * One field of a diff. `before` is missing where there was no row (or no such column) before, `after` likewise.
@@ -225,6 +226,22 @@ export const fieldDiffs: (change: Change) => ReadonlyArray<FieldDiff> = diffs.fi
  * @category conversions
  */
 export const diffToJson: (diff: ChangeDiff) => string = diffs.diffToJson
+
+/**
+ * A row at two instants, and what became of its fields in between.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RowDiff extends diffs.RowDiff {}
+
+/**
+ * The JSON of a row's diff, `{ from, to, fields: [{ field, before?, after? }] }`, with `from` and `to` as `asOfToJson` has them.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const rowDiffToJson: (diff: RowDiff) => string = diffs.rowDiffToJson
 
 /**
  * @since 0.1.0
@@ -284,6 +301,16 @@ export interface Service {
   readonly asOf: (table: string, key: KeyInput, instant: InstantInput) => Effect.Effect<AsOf, ReadError>
   /** One change, field by field. */
   readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
+  /**
+   * A row at two instants, field by field: what differs where it was present both times, all of its fields where it was once.
+   * It stays with the key: a row that moved away is `MovedTo` in `to`.
+   */
+  readonly diffBetween: (
+    table: string,
+    key: KeyInput,
+    from: InstantInput,
+    to: InstantInput
+  ) => Effect.Effect<RowDiff, ReadError>
   /** One transaction with everything that belongs to it. `limit`, `order` and `cursor` are about its changes. */
   readonly incident: (transactionId: string, options?: IncidentOptions) => Effect.Effect<Incident, ReadError>
 }
@@ -325,11 +352,15 @@ export const layer: Layer.Layer<Query, never, SqlClient.SqlClient> = Layer.effec
           )
           .pipe(Stream.withSpan("threadline.query.historyStream", { captureStackTrace: false })),
       asOf: (table, key, instant) =>
-        histories
+        asOfs
           .asOf(from, table, key, instant)
           .pipe(Effect.withSpan("threadline.query.asOf", { captureStackTrace: false })),
       diff: (changeId) =>
         diffs.diff(from, changeId).pipe(Effect.withSpan("threadline.query.diff", { captureStackTrace: false })),
+      diffBetween: (table, key, first, second) =>
+        diffs
+          .diffBetween(from, table, key, first, second)
+          .pipe(Effect.withSpan("threadline.query.diffBetween", { captureStackTrace: false })),
       incident: (transactionId, options = {}) =>
         incidents
           .incident(from, transactionId, options)
@@ -436,6 +467,19 @@ export const asOf = (table: string, key: KeyInput, instant: InstantInput): Effec
  */
 export const diff = (changeId: string): Effect.Effect<ChangeDiff, ReadError, Query> =>
   Effect.flatMap(Query, (query) => query.diff(changeId))
+
+/**
+ * A row at two instants, field by field.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const diffBetween = (
+  table: string,
+  key: KeyInput,
+  from: InstantInput,
+  to: InstantInput
+): Effect.Effect<RowDiff, ReadError, Query> => Effect.flatMap(Query, (query) => query.diffBetween(table, key, from, to))
 
 /**
  * One transaction with everything that belongs to it.

@@ -4,7 +4,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Query from "../src/Query.js"
-import { indexes, layer, partitions, policies } from "./querySupport.js"
+import { layer, partitions, policies } from "./querySupport.js"
 
 /** A node of EXPLAIN (ANALYZE, FORMAT JSON). */
 interface Node {
@@ -98,7 +98,6 @@ const filled = Layer.effectDiscard(
       cross join generate_series(1, 4) k
       order by t.id, k
     `
-    yield* indexes
     yield* sql`vacuum (analyze) threadline.audit_changes`
     yield* sql`vacuum (analyze) threadline.audit_transactions, threadline.audit_actions`
   })
@@ -144,7 +143,7 @@ describe("reads of 96,000 changes", () => {
       ["the history of a busy row, oldest first", Query.history("posts", "1", { order: "oldest" }), 2],
       ["the history of a quiet row", Query.history("posts", "777"), 2],
       ["a busy row as of an instant", Query.asOf("posts", "1", hour.from), 2],
-      ["a row as of the time before it", Query.asOf("posts", "777", "2025-01-01T00:00:00Z"), 3],
+      ["a row as of the time before it", Query.asOf("posts", "777", "2025-01-01T00:00:00Z"), 2],
       ["a diff", Query.diff("48000"), 1],
       ["an incident", Query.incident("12000"), 3]
     ] as const) {

@@ -2,14 +2,17 @@
  * What a change did, field by field.
  */
 import * as Effect from "effect/Effect"
-import type { InvalidRequest } from "../ThreadlineError.js"
-import { NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import { InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import type { JsonObject, JsonValue } from "./json.js"
-import { stringify } from "./json.js"
+import { same, stringify } from "./json.js"
+import { type AsOf, asOf, asOfToValue, instantOf } from "./queryAsOf.js"
 import type { Change, RowImage } from "./queryChange.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, changeToValue, transactionColumns } from "./queryChange.js"
+import type { InstantInput } from "./queryInstant.js"
+import type { KeyInput } from "./queryKey.js"
 import { id } from "./queryRequest.js"
-import { rows, type Storage } from "./queryStorage.js"
+import { all, rows, type Storage } from "./queryStorage.js"
+import { visibleChange } from "./queryVisible.js"
 
 /** One field of a row: `before` is missing where there was no row before, `after` where there is none after. */
 export interface FieldDiff {
@@ -43,12 +46,15 @@ export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
 export const changeDiff = (change: Change): ChangeDiff => ({ change, fields: fieldDiffs(change) })
 
 /** Change ids rise with time, but no btree is led by them: the BRIN index on (id + 0) narrows the search to a few pages. */
-const statement = ({ name, sql }: Storage, changeId: string) => sql`
+const statement = (storage: Storage, changeId: string) => {
+  const { name, sql } = storage
+  return sql`
   select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
   from ${name("audit_changes")} c
   join ${name("audit_transactions")} t on t.id = c.transaction_id
   left join ${name("audit_actions")} a on a.id = t.action_id
-  where c.id + 0 = ${changeId}::bigint`
+  where ${all([sql`c.id + 0 = ${changeId}::bigint`, visibleChange(storage, "c")])}`
+}
 
 export const diff = Effect.fnUntraced(function* (
   storage: Storage,
@@ -57,6 +63,41 @@ export const diff = Effect.fnUntraced(function* (
   const asked = yield* id("changeId", changeId)
   const [found] = yield* rows(ChangeRow, statement(storage, asked))
   return found === undefined ? yield* new NotFound({ subject: "change", id: asked }) : changeDiff(changeOf(found))
+})
+
+/** A row at two instants, and what became of its fields in between. */
+export interface RowDiff {
+  readonly from: AsOf
+  readonly to: AsOf
+  /** Sorted by name: those that differ where the row was present both times, all of them where it was once, else none. */
+  readonly fields: ReadonlyArray<FieldDiff>
+}
+
+const imageDiffs = (from: RowImage | null, to: RowImage | null): ReadonlyArray<FieldDiff> =>
+  [...new Set([...Object.keys(from ?? {}), ...Object.keys(to ?? {})])].sort().flatMap((field) => {
+    const before = valueOf(from, field)
+    const after = valueOf(to, field)
+    return before !== undefined && after !== undefined && same(before, after)
+      ? []
+      : [{ field, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) }]
+  })
+
+const imageAt = (answer: AsOf): RowImage | null => (answer._tag === "Present" ? answer.row : null)
+
+export const diffBetween = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  key: KeyInput,
+  from: InstantInput,
+  to: InstantInput
+): Effect.fn.Return<RowDiff, InvalidRequest | NotFound | ThreadlineError> {
+  const [first, second] = [yield* instantOf(from, "from"), yield* instantOf(to, "to")]
+  if (second < first) {
+    return yield* new InvalidRequest({ field: "to", rule: "must not be before from" })
+  }
+  const before = yield* asOf(storage, table, key, first)
+  const after = yield* asOf(storage, table, key, second)
+  return { from: before, to: after, fields: imageDiffs(imageAt(before), imageAt(after)) }
 })
 
 const fieldToValue = ({ after, before, field }: FieldDiff): JsonObject => ({
@@ -71,3 +112,6 @@ const diffToValue = ({ change, fields }: ChangeDiff): JsonObject => ({
 })
 
 export const diffToJson = (diff: ChangeDiff): string => stringify(diffToValue(diff))
+
+export const rowDiffToJson = ({ fields, from, to }: RowDiff): string =>
+  stringify({ from: asOfToValue(from), to: asOfToValue(to), fields: fields.map(fieldToValue) })

@@ -36,19 +36,29 @@ export interface Span {
   readonly after: number
 }
 
+/** Whether the row after a change and the row before it are wanted: both always are where nothing is asked of them. */
+interface Wanted {
+  /** The reader may see it. */
+  readonly visible: boolean
+  readonly visibleBefore: boolean
+  /** It is as the caller wants it. */
+  readonly matches: boolean
+  readonly matchesBefore: boolean
+}
+
+export const wanted: Wanted = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
+
 /** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
-export interface Event {
+export interface Event extends Wanted {
   readonly change: Change
   /** The key of the row under consideration. */
   readonly key: string
-  readonly truncate: Change | undefined
+  readonly truncate: { readonly change: Change; readonly visible: boolean } | undefined
 }
 
-export interface Life {
+interface Life {
   readonly before: ReadonlyArray<Event>
   readonly after: ReadonlyArray<Event>
-  /** Whether a TRUNCATE of the table lies between the position and the first change after it. */
-  readonly cut: boolean
 }
 
 export const isBefore = (a: Position, b: Position): boolean => a.major < b.major || (a.major === b.major && a.id < b.id)
@@ -57,70 +67,99 @@ const LifeRow = Schema.Struct({
   ...ChangeRow.fields,
   side: Schema.Literal("before", "after"),
   /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
-  follows: Schema.NullOr(Schema.String),
-  cut: Schema.NullOr(Schema.String)
+  follows: Schema.NullOr(Schema.String)
 })
 
-const changeNames =
+export const changeNames =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
   "changed_fields, changed_from, data_after, details"
+
+/** The condition that a change under an alias of `audit_changes` is of a table. */
+export const ofTable = ({ sql }: Storage, table: TableName, alias: string): Fragment =>
+  sql`${sql.literal(alias)}.table_schema = ${table.schema} and ${sql.literal(alias)}.table_name = ${table.name}`
+
+/** TRUNCATEs of a whole table, as what follows a select list; under the alias `r`. */
+export const truncatesOf = (storage: Storage, table: TableName): Fragment => storage.sql`
+        from ${storage.name("audit_changes")} r
+        where ${ofTable(storage, table, "r")}
+          and r.op = 'truncate'
+          and r.row_key is null`
+
+/**
+ * So many changes at a key that are nearest to an instant, on one side of it: under the key, and those that moved a row from it.
+ * `bounds` are conditions on `c`; the key may be an expression.
+ */
+export const nearest = (
+  storage: Storage,
+  table: TableName,
+  key: Fragment,
+  side: "before" | "after",
+  count: number,
+  bounds: ReadonlyArray<Fragment>
+): Fragment => {
+  const { name, sql } = storage
+  const before = side === "before"
+  const order = sql.literal(before ? "c.captured_at desc, c.id desc" : "c.captured_at, c.id")
+  const branch = (ofRow: Fragment): Fragment => sql`
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([ofTable(storage, table, "c"), ofRow, ...bounds])}
+        order by ${order}
+        limit ${count}`
+  return sql`(
+        (${branch(sql`c.row_key = ${key}`)})
+        union all
+        (${branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)})
+        order by ${sql.literal(before ? "captured_at desc, id desc" : "captured_at, id")}
+        limit ${count}
+      )`
+}
+
+/** The condition that a change `c` lies on one side of a position. The row comparison alone prunes no partition. */
+export const beyond = (
+  { sql }: Storage,
+  side: "before" | "after",
+  position: Position,
+  inclusive: boolean
+): ReadonlyArray<Fragment> => {
+  const at = sql`${formatMicros(position.major)}::timestamptz`
+  const comparison = sql.literal(`${side === "before" ? "<" : ">"}${inclusive ? "=" : ""}`)
+  return [
+    sql`c.captured_at ${sql.literal(side === "before" ? "<=" : ">=")} ${at}`,
+    sql`(c.captured_at, c.id) ${comparison} (${at}, ${position.id.toString()}::bigint)`
+  ]
+}
 
 const statement = (storage: Storage, row: Row, span: Span) => {
   const { name, sql } = storage
   const { position } = span
-  const at = position === undefined ? sql`null` : sql`${formatMicros(position.major)}::timestamptz`
-  const id = position === undefined ? sql`null` : sql`${position.id.toString()}::bigint`
-  const ofTable = (alias: string): Fragment =>
-    sql`${sql.literal(alias)}.table_schema = ${row.table.schema} and ${sql.literal(alias)}.table_name = ${row.table.name}`
-  const truncates = sql`
-        from ${name("audit_changes")} r
-        where ${ofTable("r")}
-          and r.op = 'truncate'
-          and r.row_key is null`
 
-  const side = (which: "before" | "after", count: number): ReadonlyArray<Fragment> => {
-    if (count === 0) {
-      return []
-    }
-    const before = which === "before"
-    const order = sql.literal(before ? "c.captured_at desc, c.id desc" : "c.captured_at, c.id")
-    const comparison = sql.literal(`${before ? "<" : ">"}${before === span.inclusive ? "=" : ""}`)
-    const branch = (ofRow: Fragment): Fragment => sql`
-        select c.*
-        from ${name("audit_changes")} c
-        where ${all([
-          ofTable("c"),
-          ofRow,
-          ...(position === undefined
-            ? []
-            : [
-                // The row comparison alone prunes no partition.
-                sql`c.captured_at ${sql.literal(before ? "<=" : ">=")} ${at}`,
-                sql`(c.captured_at, c.id) ${comparison} (${at}, ${id})`
-              ])
-        ])}
-        order by ${order}
-        limit ${count}`
-    return [
-      sql`
+  const side = (which: "before" | "after", count: number): ReadonlyArray<Fragment> =>
+    count === 0
+      ? []
+      : [
+          sql`
       select c.*, ${which}::text as side
-      from (
-        (${branch(sql`c.row_key = ${row.key}`)})
-        union all
-        (${branch(sql`c.previous_row_key = ${row.key} and c.row_key is distinct from ${row.key}`)})
-        order by ${sql.literal(before ? "captured_at desc, id desc" : "captured_at, id")}
-        limit ${count}
-      ) c`
-    ]
-  }
+      from ${nearest(
+        storage,
+        row.table,
+        sql`${row.key}`,
+        which,
+        count,
+        position === undefined ? [] : beyond(storage, which, position, (which === "before") === span.inclusive)
+      )} c`
+        ]
 
   // A change's TRUNCATE comes before the next change; for the last one, before the end of what is read.
   const ends = span.after === 0 && position !== undefined
+  const [endAt, endId] = ends
+    ? [sql`${formatMicros(position.major)}::timestamptz`, sql`${position.id.toString()}::bigint`]
+    : [sql`'infinity'`, sql`0`]
   return sql`
     with own as materialized (
       select o.*,
-        lead(o.captured_at, 1, ${ends ? at : sql`'infinity'`}) over life as next_at,
-        lead(o.id, 1, ${ends ? id : sql`0`}) over life as next_id
+        lead(o.captured_at, 1, ${endAt}) over life as next_at,
+        lead(o.id, 1, ${endId}) over life as next_id
       from (${join(" union all ", false)([...side("before", span.before), ...side("after", span.after)])}) o
       window life as (order by o.captured_at, o.id)
     ),
@@ -128,7 +167,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       select r.*, o.side, o.id as follows
       from own o
       cross join lateral (
-        select r.*${truncates}
+        select r.*${truncatesOf(storage, row.table)}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)
@@ -139,20 +178,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
     )
     select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
       c.side as side,
-      c.follows::text as follows,
-      ${
-        position === undefined || span.after === 0
-          ? sql`null::text`
-          : sql`(
-        select r.id::text${truncates}
-          and r.captured_at >= ${at}
-          and (r.captured_at, r.id) > (${at}, ${id})
-          and (r.captured_at, r.id) < (
-            select o.captured_at, o.id from own o where o.side = 'after' order by o.captured_at, o.id limit 1
-          )
-        limit 1
-      )`
-      } as cut
+      c.follows::text as follows
     from (
       select ${sql.literal(changeNames)}, side, null::bigint as follows
       from own
@@ -165,23 +191,25 @@ const statement = (storage: Storage, row: Row, span: Span) => {
     order by c.captured_at, c.id`
 }
 
-/** The changes of a row around a position of its life, in their order. */
+/** The changes of a row around a position of its life, in their order, whoever may see them. */
 export const life = (storage: Storage, row: Row, span: Span): Effect.Effect<Life, ThreadlineError> =>
   Effect.map(rows(LifeRow, statement(storage, row, span)), (found) => {
-    const truncates = new Map(found.flatMap((one) => (one.follows === null ? [] : [[one.follows, changeOf(one)]])))
+    const truncates = new Map(
+      found.flatMap((one) => (one.follows === null ? [] : [[one.follows, { change: changeOf(one), visible: true }]]))
+    )
     const events = (side: "before" | "after"): ReadonlyArray<Event> =>
       found.flatMap((one) =>
         one.follows === null && one.side === side
-          ? [{ change: changeOf(one), key: row.key, truncate: truncates.get(one.id) }]
+          ? [{ ...wanted, change: changeOf(one), key: row.key, truncate: truncates.get(one.id) }]
           : []
       )
-    return { before: events("before"), after: events("after"), cut: found.some((one) => one.cut !== null) }
+    return { before: events("before"), after: events("after") }
   })
 
 /** What is at the key after a change. */
 export type State =
-  | { readonly _tag: "Alive"; readonly row: RowImage; readonly change: Change }
-  | { readonly _tag: "Gone"; readonly change: Change }
+  | { readonly _tag: "Alive"; readonly row: RowImage; readonly event: Event }
+  | { readonly _tag: "Gone"; readonly event: Event }
 
 /** Whether a change takes a row away from the key. */
 const departs = (change: Change, key: string): boolean =>
@@ -192,7 +220,7 @@ const arrives = (change: Change, key: string): boolean =>
   change.rowKey === key && (change.op === "insert" || (change.previousRowKey !== null && change.previousRowKey !== key))
 
 /** The row before an update, a delete or a truncate that kept it. */
-const imageBefore = (change: Change): RowImage | undefined => {
+export const imageBefore = (change: Change): RowImage | undefined => {
   if (change.op === "delete" || change.op === "truncate") {
     return change.changedFrom ?? undefined
   }
@@ -241,7 +269,7 @@ export const states = (life: ReadonlyArray<Event>): ReadonlyArray<State> => {
     const stays = result[index - 1]
     const earlier = result[index - 2]
     if (!departs(change, key)) {
-      result.push({ _tag: "Alive", row: change.dataAfter ?? {}, change })
+      result.push({ _tag: "Alive", row: change.dataAfter ?? {}, event })
     } else if (
       arrival !== undefined &&
       stays?._tag === "Alive" &&
@@ -249,35 +277,38 @@ export const states = (life: ReadonlyArray<Event>): ReadonlyArray<State> => {
     ) {
       result.push(stays)
     } else {
-      result.push({ _tag: "Gone", change })
+      result.push({ _tag: "Gone", event })
     }
   })
   return result
 }
 
-/** What was at the key before the first of the events, or undefined where they do not tell. */
+/** What was at the key before the first of the events, or undefined where they do not tell; and the event that tells. */
 export const stateBefore = (
   life: ReadonlyArray<Event>
-): { readonly _tag: "Alive"; readonly row: RowImage } | { readonly _tag: "NotYet" } | undefined => {
+):
+  | { readonly _tag: "Alive"; readonly row: RowImage; readonly event: Event }
+  | { readonly _tag: "NotYet"; readonly event: Event }
+  | undefined => {
   const [first, second] = life
   if (first === undefined || first.change.op === "baseline") {
     return undefined
   }
   if (!arrives(first.change, first.key)) {
     const row = imageBefore(first.change)
-    return row === undefined ? undefined : { _tag: "Alive", row }
+    return row === undefined ? undefined : { _tag: "Alive", row, event: first }
   }
   if (second !== undefined && passEachOther(first, second, false)) {
     const row = imageBefore(second.change)
-    return row === undefined ? undefined : { _tag: "Alive", row }
+    return row === undefined ? undefined : { _tag: "Alive", row, event: second }
   }
-  return { _tag: "NotYet" }
+  return { _tag: "NotYet", event: first }
 }
 
 /** The life of a row in its order: its changes, and each TRUNCATE of the table that ended it. */
 export const lifeOf = (life: ReadonlyArray<Event>): ReadonlyArray<Change> => {
   const after = states(life)
   return life.flatMap(({ change, truncate }, index) =>
-    truncate !== undefined && after[index]?._tag === "Alive" ? [change, truncate] : [change]
+    truncate !== undefined && after[index]?._tag === "Alive" ? [change, truncate.change] : [change]
   )
 }

@@ -1,0 +1,289 @@
+/**
+ * How rows stood at an instant: one statement for any number of keys of a table, and the answer for each.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import type { JsonObject } from "./json.js"
+import { stringify } from "./json.js"
+import type { Change, RowImage } from "./queryChange.js"
+import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "./queryChange.js"
+import type { InstantInput } from "./queryInstant.js"
+import { instant, instantRule } from "./queryInstant.js"
+import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
+import { request } from "./queryRequest.js"
+import { changeNames, type Event, nearest, stateBefore, states, truncatesOf } from "./queryRow.js"
+import { rows, type Storage } from "./queryStorage.js"
+import { beforeImage, visibleChange } from "./queryVisible.js"
+import type { TableName } from "./tableName.js"
+
+/**
+ * How a row stood at an instant.
+ *
+ * - `Present`: it was there, as `row`. Where the first known change after the instant is an update or a delete, the row is
+ *   rebuilt from what that change replaced.
+ * - `Deleted`: it had been deleted, or its table truncated.
+ * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
+ * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
+ * - `BeforeCapture`: nothing is known of it at that time, or nothing that the reader may see.
+ */
+export type AsOf =
+  | { readonly _tag: "Present"; readonly row: RowImage; readonly at: string }
+  | { readonly _tag: "Deleted"; readonly at: string }
+  | { readonly _tag: "MovedTo"; readonly key: string; readonly rowPk: Change["rowPk"]; readonly at: string }
+  | { readonly _tag: "NotYetCreated"; readonly at: string }
+  | { readonly _tag: "BeforeCapture"; readonly at: string }
+
+/** A condition over the image of a row, `jsonb`. */
+export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
+
+export interface Asked {
+  readonly table: TableName
+  /** As `rowKey` resolves them. */
+  readonly keys: ReadonlyArray<string>
+  /** As `Instant` writes it. */
+  readonly at: string
+  readonly where: ImageCondition | undefined
+  /** Only keys at which a row was present that is visible and as `where` says. */
+  readonly presentOnly: boolean
+}
+
+export interface Standing {
+  readonly answer: AsOf
+  /** Of the change that says so; the key by column, where that change has it. */
+  readonly rowPk: Change["rowPk"]
+}
+
+const StandingRow = Schema.Struct({
+  ...ChangeRow.fields,
+  own_key: Schema.String,
+  side: Schema.Literal("before", "after"),
+  /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
+  follows: Schema.NullOr(Schema.String),
+  visible: Schema.String,
+  visible_before: Schema.String,
+  matches: Schema.String,
+  matches_before: Schema.String,
+  cut: Schema.String
+})
+
+type Found = typeof StandingRow.Type
+
+/** Three changes decide what was there after the last of them, two what was there before the first. */
+const counts = { before: 3, after: 2 }
+
+const statement = (storage: Storage, { at, keys, presentOnly, table, where }: Asked) => {
+  const { name, sql } = storage
+  const when = sql`${at}::timestamptz`
+  const [only, ...others] = keys
+  // With one key as a constant the planner knows how many changes it has.
+  const one = only !== undefined && others.length === 0
+  const asked = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
+  const key = one ? sql`${only}` : sql`k.key`
+  const ownKey = one ? sql`${only}::text` : sql`k.key`
+  const matching = (image: Fragment): Fragment =>
+    where === undefined ? sql`true` : sql`coalesce((${where(image, sql)}), false)`
+  const rebuilt = beforeImage(sql, "c")
+  return sql`
+    with before as materialized (
+      select 'before'::text as side, ${ownKey} as own_key, o.*
+      from ${asked}
+      cross join lateral ${nearest(storage, table, key, "before", counts.before, [sql`c.captured_at <= ${when}`])} o
+    ),
+    after as materialized (
+      select 'after'::text as side, ${ownKey} as own_key, o.*
+      from ${asked}
+      cross join lateral ${nearest(storage, table, key, "after", counts.after, [sql`c.captured_at > ${when}`])} o
+      where not exists (select from before b where b.own_key = ${key})
+    ),
+    judged as materialized (
+      select c.*,
+        ${visibleChange(storage, "c") ?? sql`true`} as visible,
+        case when c.side = 'before' then true else ${visibleChange(storage, "c", rebuilt) ?? sql`true`} end
+          as visible_before,
+        ${matching(sql`c.data_after`)} as matches,
+        case when c.side = 'before' then true else ${matching(rebuilt)} end as matches_before
+      from (
+        select * from before
+        union all
+        select * from after
+      ) c
+    ),
+    own as materialized (
+      select o.*,
+        lead(o.captured_at, 1, ${when}) over life as next_at,
+        lead(o.id, 1, 9223372036854775807) over life as next_id
+      from judged o
+      ${
+        presentOnly
+          ? sql`where o.own_key in (
+        select k.own_key
+        from judged k
+        where case when k.side = 'before' then k.visible and k.matches else k.visible_before and k.matches_before end
+      )`
+          : sql``
+      }
+      window life as (partition by o.own_key order by o.captured_at, o.id)
+    ),
+    truncates as materialized (
+      select r.*, o.side, o.own_key, o.id as follows
+      from own o
+      cross join lateral (
+        select r.*${truncatesOf(storage, table)}
+          and r.captured_at >= o.captured_at
+          and r.captured_at <= o.next_at
+          and (r.captured_at, r.id) > (o.captured_at, o.id)
+          and (r.captured_at, r.id) < (o.next_at, o.next_id)
+        order by r.captured_at, r.id
+        limit 1
+      ) r
+      where o.side = 'before'
+    )
+    select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+      c.side as side,
+      c.own_key as own_key,
+      c.follows::text as follows,
+      c.visible::text as visible,
+      c.visible_before::text as visible_before,
+      c.matches::text as matches,
+      c.matches_before::text as matches_before,
+      case
+        when c.side = 'after'
+        then exists (
+          select ${truncatesOf(storage, table)}
+            and r.captured_at > ${when}
+            and r.captured_at <= c.captured_at
+            and (r.captured_at, r.id) < (c.captured_at, c.id)
+        )
+        else false
+      end::text as cut
+    from (
+      select ${sql.literal(changeNames)}, side, own_key, null::bigint as follows,
+        visible, visible_before, matches, matches_before
+      from own
+      union all
+      select ${sql.literal(changeNames)}, side, own_key, follows, ${
+        storage.scopes.length === 0 ? sql`true` : sql`false`
+      }, true, true, true
+      from truncates
+    ) c
+    join ${name("audit_transactions")} t on t.id = c.transaction_id
+    left join ${name("audit_actions")} a on a.id = t.action_id
+    order by c.captured_at, c.id`
+}
+
+const eventsOf = (found: ReadonlyArray<Found>): ReadonlyArray<Event> => {
+  const truncates = new Map(
+    found.flatMap((one) =>
+      one.follows === null ? [] : [[one.follows, { change: changeOf(one), visible: one.visible === "true" }] as const]
+    )
+  )
+  return found
+    .filter((one) => one.follows === null)
+    .map((one) => ({
+      change: changeOf(one),
+      key: one.own_key,
+      truncate: truncates.get(one.id),
+      visible: one.visible === "true",
+      visibleBefore: one.visible_before === "true",
+      matches: one.matches === "true",
+      matchesBefore: one.matches_before === "true"
+    }))
+}
+
+interface Verdict extends Standing {
+  readonly matches: boolean
+}
+
+const verdict = (at: string, found: ReadonlyArray<Found>): Verdict => {
+  const unknown: Verdict = { answer: { _tag: "BeforeCapture", at }, rowPk: null, matches: false }
+  const events = eventsOf(found)
+  if (found[0]?.side === "before") {
+    const last = events.at(-1)
+    const state = states(events).at(-1)
+    if (last === undefined || state === undefined) {
+      return unknown
+    }
+    const { change, matches, visible } = state.event
+    if (state._tag === "Alive" && last.truncate === undefined) {
+      return visible ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches } : unknown
+    }
+    if (state._tag === "Gone" ? !visible : last.truncate?.visible !== true) {
+      return unknown
+    }
+    return state._tag === "Gone" && change.op === "update" && change.rowKey !== null
+      ? { answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at }, rowPk: null, matches: false }
+      : { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false }
+  }
+  const earlier = stateBefore(events)
+  if (earlier === undefined) {
+    return unknown
+  }
+  const { change, key, matchesBefore, visible, visibleBefore } = earlier.event
+  const rowPk = change.rowKey === key ? change.rowPk : null
+  if (earlier._tag === "NotYet") {
+    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false } : unknown
+  }
+  // What a change after a TRUNCATE replaced says nothing of the time before it.
+  return visibleBefore && found[0]?.cut === "false"
+    ? { answer: { _tag: "Present", row: earlier.row, at }, rowPk, matches: matchesBefore }
+    : unknown
+}
+
+/** The answer for each of the keys that have one, by key. */
+export const standing = (
+  storage: Storage,
+  asked: Asked
+): Effect.Effect<ReadonlyMap<string, Standing>, ThreadlineError> => {
+  if (asked.keys.length === 0) {
+    return Effect.succeed(new Map())
+  }
+  return Effect.map(rows(StandingRow, statement(storage, asked)), (found) => {
+    const byKey = new Map<string, Array<Found>>()
+    for (const one of found) {
+      const same = byKey.get(one.own_key)
+      if (same === undefined) {
+        byKey.set(one.own_key, [one])
+      } else {
+        same.push(one)
+      }
+    }
+    return new Map(
+      [...byKey]
+        .map(([key, of]) => [key, verdict(asked.at, of)] as const)
+        .filter(([, { answer, matches }]) => !asked.presentOnly || (answer._tag === "Present" && matches))
+    )
+  })
+}
+
+const AsOfRequest = Schema.Struct({ table: TableSchema, key: KeySchema })
+
+/** An instant in the one text it has; `field` is the input that an `InvalidRequest` names. */
+export const instantOf = (when: InstantInput, field: string = "instant"): Effect.Effect<string, InvalidRequest> => {
+  const at = instant(when)
+  return at === undefined ? Effect.fail(new InvalidRequest({ field, rule: instantRule })) : Effect.succeed(at)
+}
+
+export const asOf = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  key: KeyInput,
+  when: InstantInput
+): Effect.fn.Return<AsOf, InvalidRequest | NotFound | ThreadlineError> {
+  const asked = yield* request(AsOfRequest)({ table, key })
+  const at = yield* instantOf(when)
+  const name = tableOf(asked.table)
+  const resolved = yield* rowKey(storage, name, asked.key)
+  const found = yield* standing(storage, { table: name, keys: [resolved], at, where: undefined, presentOnly: false })
+  return found.get(resolved)?.answer ?? { _tag: "BeforeCapture", at }
+})
+
+export const asOfToValue = (answer: AsOf): JsonObject => ({
+  answer: answer._tag,
+  ...(answer._tag === "Present" ? { row: answer.row } : answer._tag === "MovedTo" ? { key: answer.key } : {}),
+  at: answer.at
+})
+
+export const asOfToJson = (answer: AsOf): string => stringify(asOfToValue(answer))
