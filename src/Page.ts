@@ -25,6 +25,10 @@ export type Cursor = typeof Cursor.Type
  * Some items in a total order. `hasMore` is exact: it says whether there was a further item when the page was read, and
  * `nextCursor` is there exactly when it is true. Rows written while somebody pages neither repeat nor hide an item.
  *
+ * A read that no index can end early looks at a bounded number of rows. Where that was not enough to fill the page it is
+ * `partial`: shorter than its limit, maybe empty, and `nextCursor` goes on with the search where it ended. Only then may
+ * `hasMore` be true although no further item exists.
+ *
  * @since 0.1.0
  * @category models
  */
@@ -32,6 +36,8 @@ export interface Page<out A> {
   readonly items: ReadonlyArray<A>
   readonly nextCursor: Option.Option<Cursor>
   readonly hasMore: boolean
+  /** Whether the search ended before the page was full. */
+  readonly partial: boolean
 }
 
 /**
@@ -43,10 +49,11 @@ export interface Page<out A> {
 export const map = <A, B>(page: Page<A>, f: (item: A) => B): Page<B> => ({ ...page, items: page.items.map(f) })
 
 /**
- * The page as one JSON document, `{ items, nextCursor: string | null, hasMore }`; `item` writes one item as JSON.
+ * The page as one JSON document, `{ items, nextCursor: string | null, hasMore }`, with `"partial": true` where it is; `item`
+ * writes one item as JSON.
  *
  * @since 0.1.0
  * @category conversions
  */
 export const toJson = <A>(page: Page<A>, item: (item: A) => string): string =>
-  `{"items":[${page.items.map(item).join(",")}],"nextCursor":${JSON.stringify(Option.getOrNull(page.nextCursor))},"hasMore":${page.hasMore}}`
+  `{"items":[${page.items.map(item).join(",")}],"nextCursor":${JSON.stringify(Option.getOrNull(page.nextCursor))},"hasMore":${page.hasMore}${page.partial ? ',"partial":true' : ""}}`

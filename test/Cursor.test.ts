@@ -78,7 +78,7 @@ describe("Cursor", () => {
 describe("Page", () => {
   it("is one JSON document", () => {
     const cursor = cursors.encode(ids, { major: 1n, id: 2n })
-    const page: Page.Page<number> = { items: [1, 2], nextCursor: Option.some(cursor), hasMore: true }
+    const page: Page.Page<number> = { items: [1, 2], nextCursor: Option.some(cursor), hasMore: true, partial: false }
     expect(Page.toJson(page, String)).toBe(`{"items":[1,2],"nextCursor":"${cursor}","hasMore":true}`)
     const last = Page.map({ ...page, nextCursor: Option.none(), hasMore: false }, (item) => item * 2)
     expect(Page.toJson(last, String)).toBe('{"items":[2,4],"nextCursor":null,"hasMore":false}')

@@ -3,7 +3,7 @@
  * simulation knows the truth, so that what reads say can be held against it.
  */
 import * as FastCheck from "effect/FastCheck"
-import type { JsonObject } from "../src/internal/json.js"
+import { type JsonObject, same } from "../src/internal/json.js"
 import type { AsOf, FilterInput, Operation } from "../src/Query.js"
 import type { ActionSeed, ChangeSeed, Log, TransactionSeed } from "./querySupport.js"
 
@@ -83,7 +83,12 @@ const start = Date.UTC(2026, 0, 2)
 export const timeOf = (micros: number): string =>
   `${new Date(start + Math.floor(micros / 1000)).toISOString().slice(0, -1)}${String(micros % 1000).padStart(3, "0")}Z`
 
-const actors = [null, { type: "user", id: "1" }, { type: "user", id: "2" }, { type: "job", id: "1" }] as const
+const actors = [
+  null,
+  { type: "user", id: "1" },
+  { type: "user", id: "2", impersonator: { type: "admin", id: "9" } },
+  { type: "job", id: "1" }
+] as const
 
 export interface Plan {
   readonly steps: ReadonlyArray<Step>
@@ -140,13 +145,21 @@ export const simulate = (plan: Plan): Simulation => {
     const correlation = step.correlation === 0 ? null : `c${step.correlation % 2}`
     const acts = step.correlation === 1 || step.correlation === 2
     if (acts) {
-      actions.push({ id: String(actions.length + 1), transactionId: id, name: "did", correlationId: correlation })
+      const name = step.correlation === 1 ? "did" : "made"
+      const status = actions.length % 3 === 2 ? "error" : "ok"
+      actions.push({ id: String(actions.length + 1), transactionId: id, name, status, correlationId: correlation })
     }
     transactions.push({
       id,
       occurredAt: timeOf(now),
       actor: actors[step.actor] ?? null,
       correlationId: correlation,
+      requestId: `r${transactions.length % 3}`,
+      jobId: `j${transactions.length % 4}`,
+      traceId: `t${transactions.length % 5}`,
+      source: transactions.length % 2 === 0 ? "web" : "worker",
+      dbUser: transactions.length % 7 === 6 ? "psql" : "app",
+      meta: { step: { kind: step.slot } },
       actionId: acts ? String(actions.length) : null
     })
     open.set(step.slot, id)
@@ -361,33 +374,86 @@ export const expectedHistory = (simulation: Simulation, table: string, key: stri
   return [...own, ...truncates].sort(byTime).map((change) => change.id)
 }
 
-/** The ids that a timeline has to show, in its order. */
-export const expectedTimeline = (simulation: Simulation, filter: FilterInput): ReadonlyArray<string> => {
+const listed = <A extends string>(given: A | ReadonlyArray<A> | undefined): ReadonlyArray<A> | undefined =>
+  typeof given === "string" ? [given] : given
+
+const contains = (image: JsonObject | null | undefined, fields: JsonObject): boolean =>
+  image != null && Object.entries(fields).every(([field, value]) => image[field] === value)
+
+/** The rows before and after a change. */
+const images = (change: ChangeSeed): ReadonlyArray<JsonObject | null | undefined> => [
+  change.after,
+  change.op === "update" ? { ...change.after, ...change.from } : change.from
+]
+
+/** The changes that a filter lets through. */
+const matching = (simulation: Simulation, filter: FilterInput) => {
   const { actions, transactions } = simulation.log
-  const ops = filter.op === undefined ? undefined : typeof filter.op === "string" ? [filter.op] : filter.op
-  const holds = simulation.changes.filter((change) => {
+  const ops = listed(filter.op)
+  const tables = listed(filter.table)
+  const names = listed(filter.action)
+  const fields = listed(filter.changedField)
+  return simulation.changes.filter((change) => {
     const transaction = transactions.find(({ id }) => id === change.transactionId)
     const actor = transaction?.actor ?? null
+    const impersonator = actor?.impersonator
     const acts = actions.filter((action) => action.transactionId === change.transactionId)
     return (
-      (filter.table === undefined || filter.table === change.table) &&
+      (tables === undefined || tables.includes(change.table ?? "")) &&
+      (filter.schema === undefined || filter.schema === "public") &&
       (filter.key === undefined || filter.key === change.key || filter.key === change.previousKey) &&
       (ops === undefined || ops.includes(change.op)) &&
+      (filter.contains === undefined || images(change).some((image) => contains(image, filter.contains ?? {}))) &&
+      (fields === undefined || fields.some((field) => change.fields?.includes(field) === true)) &&
       (filter.actor === undefined ||
         (actor?.type === filter.actor.type && (filter.actor.id === undefined || actor.id === filter.actor.id))) &&
+      (filter.impersonator === undefined ||
+        (impersonator?.type === filter.impersonator.type &&
+          (filter.impersonator.id === undefined || impersonator.id === filter.impersonator.id))) &&
       (filter.unattributed !== true || actor === null) &&
+      ((names === undefined && filter.actionStatus === undefined) ||
+        acts.some(
+          (action) =>
+            (names === undefined || names.includes(action.name)) &&
+            (filter.actionStatus === undefined || action.status === filter.actionStatus)
+        )) &&
       (filter.correlationId === undefined ||
         acts.some((action) => action.correlationId === filter.correlationId) ||
         (filter.includeCaptureOnly === true &&
           acts.length === 0 &&
           transaction?.correlationId === filter.correlationId)) &&
+      (filter.requestId === undefined || filter.requestId === transaction?.requestId) &&
+      (filter.jobId === undefined || filter.jobId === transaction?.jobId) &&
+      (filter.traceId === undefined || filter.traceId === transaction?.traceId) &&
+      (filter.source === undefined || filter.source === transaction?.source) &&
+      (filter.dbUser === undefined || filter.dbUser === transaction?.dbUser) &&
+      (filter.meta === undefined || same(filter.meta, transaction?.meta ?? {})) &&
       (filter.transactionId === undefined || filter.transactionId === change.transactionId) &&
       (filter.from === undefined || change.at >= String(filter.from)) &&
       (filter.to === undefined || change.at <= String(filter.to))
     )
   })
-  const byTransaction = (a: ChangeSeed, b: ChangeSeed): number =>
-    Number(a.transactionId) - Number(b.transactionId) || Number(a.id) - Number(b.id)
-  const sorted = [...holds].sort(filter.key === undefined ? byTransaction : byTime).map((change) => change.id)
+}
+
+const byTransaction = (a: ChangeSeed, b: ChangeSeed): number =>
+  Number(a.transactionId) - Number(b.transactionId) || Number(a.id) - Number(b.id)
+
+/** The ids that a timeline has to show, in its order. */
+export const expectedTimeline = (simulation: Simulation, filter: FilterInput): ReadonlyArray<string> => {
+  const sorted = matching(simulation, filter)
+    .sort(filter.key === undefined ? byTransaction : byTime)
+    .map((change) => change.id)
+  return filter.order === "oldest" ? sorted : sorted.reverse()
+}
+
+/** The ids that a listing of transactions has to show, in its order. */
+export const expectedTransactions = (simulation: Simulation, filter: FilterInput): ReadonlyArray<string> => {
+  const sorted = [
+    ...new Set(
+      matching(simulation, filter)
+        .sort(byTransaction)
+        .map((change) => change.transactionId)
+    )
+  ]
   return filter.order === "oldest" ? sorted : sorted.reverse()
 }

@@ -14,8 +14,18 @@ export interface TransactionSeed {
   readonly xid?: string
   readonly epoch?: number
   readonly occurredAt: string
-  readonly actor?: { readonly type: string; readonly id?: string; readonly label?: string } | null
+  readonly actor?: {
+    readonly type: string
+    readonly id?: string
+    readonly label?: string
+    readonly impersonator?: { readonly type: string; readonly id?: string }
+  } | null
   readonly correlationId?: string | null
+  readonly requestId?: string
+  readonly jobId?: string
+  readonly traceId?: string
+  readonly source?: string
+  readonly dbUser?: string
   readonly meta?: { readonly [key: string]: JsonValue }
   readonly actionId?: string | null
 }
@@ -24,7 +34,12 @@ export interface ActionSeed {
   readonly id: string
   readonly transactionId: string | null
   readonly name: string
+  readonly status?: "ok" | "error"
+  readonly actor?: TransactionSeed["actor"]
   readonly correlationId?: string | null
+  readonly requestId?: string
+  readonly occurredAt?: string
+  readonly data?: JsonValue
 }
 
 export interface ChangeSeed {
@@ -71,31 +86,6 @@ export const policies = Effect.gen(function* () {
   }
 })
 
-/** Indexes that reads count on, whether or not a migration makes them yet. */
-export const indexes = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
-  yield* sql`
-    create index if not exists audit_changes_time_idx
-    on threadline.audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
-    with (autosummarize = on, pages_per_range = 64)
-  `
-  yield* sql`
-    create index if not exists audit_changes_removed_idx
-    on threadline.audit_changes (table_schema, table_name, transaction_id, id)
-    where op in ('delete', 'truncate')
-  `
-  yield* sql`
-    create index if not exists audit_transactions_actor_type_idx
-    on threadline.audit_transactions (actor_type, id)
-    where actor_type is not null
-  `
-  yield* sql`
-    create index if not exists audit_actions_correlation_transaction_idx
-    on threadline.audit_actions (correlation_id, transaction_id)
-    where correlation_id is not null and transaction_id is not null
-  `
-})
-
 /** Partitions of four months, made by the owner of the schema as in a deployment. */
 export const partitions = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -119,22 +109,26 @@ export const write = Effect.fnUntraced(function* ({ actions = [], changes = [], 
   const sql = yield* SqlClient.SqlClient
   yield* sql`
     insert into threadline.audit_transactions (
-      id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, meta, action_id, db_user, backend_pid
+      id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+      source, meta, action_id, db_user, backend_pid
     )
     overriding system value
     select
       (d ->> 'id')::bigint, coalesce(d ->> 'xid', d ->> 'id')::xid8, coalesce((d ->> 'epoch')::int, 1),
       (d ->> 'occurredAt')::timestamptz, d #>> '{actor,type}', d #>> '{actor,id}', nullif(d -> 'actor', 'null'),
-      d ->> 'correlationId', coalesce(d -> 'meta', '{}'), (d ->> 'actionId')::bigint, 'app', 1
+      d ->> 'correlationId', d ->> 'requestId', d ->> 'jobId', d ->> 'traceId', d ->> 'source',
+      coalesce(d -> 'meta', '{}'), (d ->> 'actionId')::bigint, coalesce(d ->> 'dbUser', 'app'), 1
     from jsonb_array_elements(${stringify(transactions as unknown as JsonValue)}::jsonb) d
   `
   yield* sql`
     insert into threadline.audit_actions (
-      id, transaction_id, xid, name, status, correlation_id, occurred_at
+      id, transaction_id, xid, name, status, actor_type, actor_id, actor, correlation_id, request_id, data, occurred_at
     )
     overriding system value
     select
-      (d ->> 'id')::bigint, (d ->> 'transactionId')::bigint, '1'::xid8, d ->> 'name', 'ok', d ->> 'correlationId', now()
+      (d ->> 'id')::bigint, (d ->> 'transactionId')::bigint, '1'::xid8, d ->> 'name', coalesce(d ->> 'status', 'ok'),
+      d #>> '{actor,type}', d #>> '{actor,id}', nullif(d -> 'actor', 'null'), d ->> 'correlationId', d ->> 'requestId',
+      nullif(d -> 'data', 'null'), coalesce((d ->> 'occurredAt')::timestamptz, now())
     from jsonb_array_elements(${stringify(actions as unknown as JsonValue)}::jsonb) d
   `
   yield* sql`

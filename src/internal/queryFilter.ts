@@ -1,16 +1,19 @@
 /**
- * The filters of a timeline. A filter is one entry of `filters`: the schema of its field, and what it adds to the statement.
+ * The filters of a read. A filter is one entry of `filters`: the schema of its field, and what it adds to a statement.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../ThreadlineError.js"
+import type { JsonObject } from "./json.js"
+import { isObject, stringify } from "./json.js"
 import { Operation } from "./queryChange.js"
 import { Instant } from "./queryInstant.js"
 import { type Key, KeySchema, TableSchema, tableOf } from "./queryKey.js"
 import { Id, order, paging, request, ShortText } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
 import type { TableName } from "./tableName.js"
+import { isStorable } from "./text.js"
 
 /** Transactions found through another table than their own. */
 export interface TransactionSource {
@@ -20,13 +23,19 @@ export interface TransactionSource {
   readonly holds: (column: string) => Fragment
 }
 
-/** What a filter adds to a statement. The driving table follows: a row, else a source, else transactions, else changes. */
+/** What a filter adds to a statement. */
 export interface Part {
-  /** A condition on the change `c`. */
+  /** The tables whose changes are wanted; an index has them in the order of a timeline. */
+  readonly tables?: ReadonlyArray<TableName>
+  /** A condition on the change `c` that an index finds, or that nearly every change in the window fulfils. */
+  readonly seek?: Fragment
+  /** A condition on the change `c` that each change has to be looked at for. */
   readonly change?: Fragment
-  /** A condition on the transaction `t`. */
-  readonly transaction?: Fragment
+  /** A condition on the transaction `t`. `indexed` where an index has those that fulfil it in the order of their ids. */
+  readonly transaction?: { readonly condition: Fragment; readonly indexed: boolean }
   readonly source?: TransactionSource
+  /** A condition on the action `a`; a filter without one does not apply to actions. */
+  readonly action?: Fragment
   /** The row whose changes are wanted. */
   readonly row?: { readonly table: TableName; readonly key: Key }
   readonly from?: string
@@ -35,7 +44,9 @@ export interface Part {
 
 /** What a filter may need to know of the others. */
 interface Others {
-  readonly table?: string | undefined
+  readonly table?: ReadonlyArray<string> | undefined
+  readonly actionStatus?: "ok" | "error" | undefined
+  readonly action?: ReadonlyArray<string> | undefined
   readonly includeCaptureOnly?: boolean | undefined
 }
 
@@ -49,6 +60,20 @@ const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"
   part
 })
 
+const maxValues = 50
+
+/** One value or several; decoded to a sorted list without repetitions. */
+const several = <A extends string, I>(
+  one: Schema.Schema<A, I>
+): Schema.Schema<ReadonlyArray<A>, I | readonly [I, ...Array<I>]> =>
+  Schema.transform(Schema.Union(one, Schema.NonEmptyArray(one)), Schema.Array(Schema.typeSchema(one)), {
+    strict: true,
+    decode: (given) => [...new Set(typeof given === "string" ? [given] : given)].sort(),
+    encode: (values) => values as unknown as readonly [A, ...Array<A>]
+  }).pipe(
+    Schema.filter((values) => values.length <= maxValues, { message: () => `must not be more than ${maxValues}` })
+  ) as Schema.Schema<ReadonlyArray<A>, I | readonly [I, ...Array<I>]>
+
 const actorRule = "must be { type, id? } with a type of user, admin, service_account, job, system or anonymous"
 
 const ActorFilter = Schema.Struct({
@@ -58,62 +83,161 @@ const ActorFilter = Schema.Struct({
 
 const operationRule = "must be insert, update, delete, truncate or baseline, or several of them"
 
-const Operations = Schema.transform(
-  Schema.Union(Operation, Schema.NonEmptyArray(Operation)).annotations({ message: () => operationRule }),
-  Schema.Array(Operation),
-  {
-    strict: true,
-    decode: (given) => [...new Set(typeof given === "string" ? [given] : given)].sort(),
-    encode: ([first = "insert" as const, ...rest]): readonly [Operation, ...Array<Operation>] => [first, ...rest]
-  }
-)
+const OperationFilter = Operation.annotations({ message: () => operationRule })
+
+const Status = Schema.Literal("ok", "error").annotations({ message: () => "must be ok or error" })
 
 const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
 
+const maxDocument = 16_384
+const documentRule = `must be an object of at least one field, at most ${maxDocument} bytes as JSON`
+
+/** An object that images or meta have to contain; its text once, so that nobody writes it twice. */
+const isDocument = (u: unknown): u is JsonObject => {
+  try {
+    const value = u as JsonObject
+    if (!isObject(value) || Object.keys(value).length === 0) {
+      return false
+    }
+    const text = stringify(value)
+    return isStorable(text) && !text.includes("\\u0000") && Buffer.byteLength(text) <= maxDocument
+  } catch {
+    return false
+  }
+}
+
+const Document: Schema.Schema<JsonObject> = Schema.declare(isDocument, {
+  identifier: "Document",
+  message: () => documentRule
+})
+
 const filters = {
-  table: filter(TableSchema, (text, { sql }) => {
-    const { name, schema } = tableOf(text)
-    return { change: sql`c.table_schema = ${schema} and c.table_name = ${name}` }
+  table: filter(several(TableSchema), (tables) => ({ tables: tables.map(tableOf) })),
+  schema: filter(ShortText, (schema, { sql }) => ({ change: sql`c.table_schema = ${schema}` })),
+  key: filter(KeySchema, (key, _, { table: [table = ""] = [] }) => ({ row: { table: tableOf(table), key } })),
+  op: filter(several(OperationFilter), (ops, { sql }, { table }) => {
+    const condition = ops.length === 1 ? sql`c.op = ${ops[0]}` : sql`c.op in ${sql.in(ops)}`
+    // An index of its own has what took rows away, by table.
+    return table?.length === 1 && ops.every((op) => op === "delete" || op === "truncate")
+      ? { seek: sql`c.op in ('delete', 'truncate') and ${condition}` }
+      : { change: condition }
   }),
-  key: filter(KeySchema, (key, _, { table = "" }) => ({ row: { table: tableOf(table), key } })),
-  op: filter(Operations, (ops, { sql }) => ({
-    change: ops.length === 1 ? sql`c.op = ${ops[0]}` : sql`c.op in ${sql.in(ops)}`
+  contains: filter(Document, (fields, { sql }) => {
+    const document = sql`${stringify(fields)}::jsonb`
+    // What an update left alone is only in the image after it.
+    return {
+      change: sql`(
+        c.data_after @> ${document}
+        or coalesce(c.data_after, '{}') || coalesce(c.changed_from, '{}') @> ${document}
+      )`
+    }
+  }),
+  changedField: filter(several(ShortText), (fields, { sql }) => ({
+    change: sql`c.changed_fields && ${sql.literal("array")}[${sql.csv(fields.map((field) => sql`${field}`))}]::text[]`
   })),
-  actor: filter(ActorFilter, ({ id, type }, { sql }) => ({
-    transaction: id === undefined ? sql`t.actor_type = ${type}` : sql`t.actor_type = ${type} and t.actor_id = ${id}`
+  actor: filter(ActorFilter, ({ id, type }, { sql }) => {
+    const condition = (alias: string) =>
+      id === undefined
+        ? sql`${sql.literal(alias)}.actor_type = ${type}`
+        : sql`${sql.literal(alias)}.actor_type = ${type} and ${sql.literal(alias)}.actor_id = ${id}`
+    return { transaction: { condition: condition("t"), indexed: id !== undefined }, action: condition("a") }
+  }),
+  impersonator: filter(ActorFilter, ({ id, type }, { sql }) => {
+    const condition = (alias: string) => {
+      const by = sql.literal(`${alias}.actor -> 'impersonator'`)
+      const typed = sql`${by} ->> 'type' = ${type}`
+      return id === undefined ? typed : sql`${typed} and ${by} ->> 'id' = ${id}`
+    }
+    return { transaction: { condition: condition("t"), indexed: false }, action: condition("a") }
+  }),
+  unattributed: filter(Flag, (wanted, { sql }) =>
+    wanted
+      ? {
+          transaction: { condition: sql`t.actor_type is null`, indexed: true },
+          action: sql`a.actor_type is null`
+        }
+      : { action: sql`true` }
+  ),
+  action: filter(several(ShortText), (names, storage, { actionStatus }) => {
+    const named = names.length === 1 ? storage.sql`= ${names[0]}` : storage.sql`in ${storage.sql.in(names)}`
+    const status = actionStatus === undefined ? storage.sql`` : storage.sql` and acted.status = ${actionStatus}`
+    return { source: acted(storage, storage.sql`acted.name ${named}${status}`), action: storage.sql`a.name ${named}` }
+  }),
+  actionStatus: filter(Status, (status, storage, { action }) => ({
+    // Together with a name it is about the same action.
+    ...(action === undefined ? { source: acted(storage, storage.sql`acted.status = ${status}`) } : {}),
+    action: storage.sql`a.status = ${status}`
   })),
-  unattributed: filter(Flag, (wanted, { sql }) => (wanted ? { transaction: sql`t.actor_type is null` } : {})),
   correlationId: filter(ShortText, (id, storage, { includeCaptureOnly = false }) => ({
-    source: correlated(id, storage, includeCaptureOnly)
+    source: correlated(id, storage, includeCaptureOnly),
+    action: storage.sql`a.correlation_id = ${id}`
   })),
-  transactionId: filter(Id, (id, { sql }) => ({ change: sql`c.transaction_id = ${id}::bigint` })),
-  from: filter(Instant, (from, { sql }) => ({ from, change: sql`c.captured_at >= ${from}::timestamptz` })),
-  to: filter(Instant, (to, { sql }) => ({ to, change: sql`c.captured_at <= ${to}::timestamptz` }))
+  requestId: filter(ShortText, (id, { sql }) => ({
+    transaction: { condition: sql`t.request_id = ${id}`, indexed: true },
+    action: sql`a.request_id = ${id}`
+  })),
+  jobId: filter(ShortText, (id, { sql }) => ({
+    transaction: { condition: sql`t.job_id = ${id}`, indexed: true },
+    action: sql`a.job_id = ${id}`
+  })),
+  traceId: filter(ShortText, (id, { sql }) => ({
+    transaction: { condition: sql`t.trace_id = ${id}`, indexed: true },
+    action: sql`a.trace_id = ${id}`
+  })),
+  source: filter(ShortText, (source, { sql }) => ({
+    transaction: { condition: sql`t.source = ${source}`, indexed: false }
+  })),
+  meta: filter(Document, (meta, { sql }) => ({
+    transaction: { condition: sql`t.meta @> ${stringify(meta)}::jsonb`, indexed: false }
+  })),
+  dbUser: filter(ShortText, (user, { sql }) => ({
+    transaction: { condition: sql`t.db_user = ${user}`, indexed: false }
+  })),
+  transactionId: filter(Id, (id, { sql }) => ({
+    seek: sql`c.transaction_id = ${id}::bigint`,
+    action: sql`a.transaction_id = ${id}::bigint`
+  })),
+  from: filter(Instant, (from, { sql }) => ({
+    from,
+    seek: sql`c.captured_at >= ${from}::timestamptz`,
+    action: sql`a.occurred_at >= ${from}::timestamptz`
+  })),
+  to: filter(Instant, (to, { sql }) => ({
+    to,
+    seek: sql`c.captured_at <= ${to}::timestamptz`,
+    action: sql`a.occurred_at <= ${to}::timestamptz`
+  }))
+}
+
+/** Transactions with an action that fulfils a condition on `acted`. */
+const acted = ({ name, sql }: Storage, condition: Fragment): TransactionSource => {
+  const actions = sql`
+    select acted.transaction_id as id
+    from ${name("audit_actions")} acted
+    where ${condition}
+      and acted.transaction_id is not null`
+  return {
+    ids: (within) => sql`select distinct s.id from (${actions} and ${within("acted.transaction_id")}) s`,
+    holds: (column) => sql`exists (${actions} and acted.transaction_id = ${sql.literal(column)})`
+  }
 }
 
 /** Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action. */
-const correlated = (id: string, { name, sql }: Storage, includeCaptureOnly: boolean): TransactionSource => {
-  // Aliases of their own: the column that `holds` is asked about belongs to the statement around.
-  const actions = sql`
-    select strict.transaction_id as id
-    from ${name("audit_actions")} strict
-    where strict.correlation_id = ${id}
-      and strict.transaction_id is not null`
+const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): TransactionSource => {
+  const { name, sql } = storage
+  const strict = acted(storage, sql`acted.correlation_id = ${id}`)
+  if (!includeCaptureOnly) {
+    return strict
+  }
+  // An alias of its own: the column that `holds` is asked about belongs to the statement around.
   const captureOnly = sql`
     select wide.id
     from ${name("audit_transactions")} wide
     where wide.correlation_id = ${id}
       and not exists (select from ${name("audit_actions")} any_action where any_action.transaction_id = wide.id)`
   return {
-    ids: (within) =>
-      includeCaptureOnly
-        ? sql`${actions} and ${within("strict.transaction_id")} union ${captureOnly} and ${within("wide.id")}`
-        : sql`select distinct s.id from (${actions} and ${within("strict.transaction_id")}) s`,
-    holds: (column) => {
-      const same = sql.literal(column)
-      const strict = sql`exists (${actions} and strict.transaction_id = ${same})`
-      return includeCaptureOnly ? sql`(${strict} or exists (${captureOnly} and wide.id = ${same}))` : strict
-    }
+    ids: (within) => sql`${strict.ids(within)} union ${captureOnly} and ${within("wide.id")}`,
+    holds: (column) => sql`(${strict.holds(column)} or exists (${captureOnly} and wide.id = ${sql.literal(column)}))`
   }
 }
 
@@ -144,17 +268,38 @@ const invalid = (field: string, rule: string) => Either.left(new InvalidRequest(
 /** Decodes a filter and checks what one field alone cannot tell. */
 export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidRequest> =>
   Either.flatMap(request(Filter)(input), (decoded) => {
-    if (decoded.key !== undefined && decoded.table === undefined) {
-      return invalid("key", "needs the table that it is a key of")
+    const { action, actor, from, impersonator, key, op, schema, table, to } = decoded
+    if (key !== undefined && table?.length !== 1) {
+      return invalid("key", table === undefined ? "needs the table that it is a key of" : "is a key of one table only")
     }
-    if (decoded.unattributed === true && decoded.actor !== undefined) {
-      return invalid("unattributed", "excludes every actor; leave one of the two out")
+    if (schema !== undefined && table?.every((name) => tableOf(name).schema !== schema) === true) {
+      return invalid("schema", "holds none of the tables of this filter")
     }
-    if (decoded.actor?.type === "anonymous" && decoded.actor.id !== undefined) {
-      return invalid("actor", "an anonymous actor has no id")
+    if (decoded.changedField !== undefined && op !== undefined && !op.includes("update")) {
+      return invalid("changedField", "is about updates, which op leaves out")
+    }
+    for (const [field, one] of [
+      ["actor", actor],
+      ["impersonator", impersonator]
+    ] as const) {
+      if (decoded.unattributed === true && one !== undefined) {
+        return invalid("unattributed", `excludes every ${field}; leave one of the two out`)
+      }
+      if (one?.type === "anonymous" && one.id !== undefined) {
+        return invalid(field, "an anonymous actor has no id")
+      }
+    }
+    if (decoded.includeCaptureOnly === true && decoded.correlationId === undefined) {
+      return invalid("includeCaptureOnly", "widens correlationId, which is not given")
+    }
+    if (decoded.includeCaptureOnly === true && (action !== undefined || decoded.actionStatus !== undefined)) {
+      return invalid(
+        "includeCaptureOnly",
+        "asks for transactions without an action, which action and actionStatus leave out"
+      )
     }
     // Instants have one text, which sorts as they do.
-    if (decoded.from !== undefined && decoded.to !== undefined && decoded.to < decoded.from) {
+    if (from !== undefined && to !== undefined && to < from) {
       return invalid("to", "must not be before from")
     }
     return Either.right(decoded)
@@ -162,8 +307,33 @@ export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidR
 
 /** What the filters of a request add to its statement. */
 export const partsOf = (filter: Filter, storage: Storage): ReadonlyArray<Part> =>
-  (Object.keys(filters) as Array<keyof Filters>).flatMap((field) => {
-    const value = filter[field]
-    const part = filters[field].part as (value: unknown, storage: Storage, others: Others) => Part
-    return value === undefined ? [] : [part(value, storage, filter)]
-  })
+  filterNames.flatMap((field) => partOf(field, filter, storage) ?? [])
+
+/** The names of the filters, in the order of their text. */
+export const filterNames = Object.keys(filters) as ReadonlyArray<keyof Filters>
+
+const partOf = (field: keyof Filters, filter: Filter, storage: Storage): Part | undefined => {
+  const value = filter[field]
+  const part = filters[field].part as (value: unknown, storage: Storage, others: Others) => Part
+  return value === undefined ? undefined : part(value, storage, filter)
+}
+
+/** The same for a read of actions; a filter that says nothing about actions is refused. */
+export const actionConditions = (
+  filter: Filter,
+  storage: Storage
+): Either.Either<ReadonlyArray<Fragment>, InvalidRequest> => {
+  const conditions: Array<Fragment> = []
+  for (const field of filterNames) {
+    const part = partOf(field, filter, storage)
+    if (part !== undefined && part.action === undefined) {
+      return invalid(field, "does not apply to actions")
+    }
+    if (part?.action !== undefined) {
+      conditions.push(part.action)
+    }
+  }
+  return filter.includeCaptureOnly === true
+    ? invalid("includeCaptureOnly", "does not apply to actions")
+    : Either.right(conditions)
+}

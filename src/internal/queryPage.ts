@@ -12,15 +12,18 @@ export const pageOf = <A>(
   found: ReadonlyArray<A>,
   limit: number,
   query: cursors.Query,
-  position: (item: A) => cursors.Position
+  position: (item: A) => cursors.Position,
+  /** Where the search ended for want of budget. */
+  stop?: cursors.Position
 ): Page<A> => {
   const items = found.slice(0, limit)
   const last = items.at(-1)
-  const hasMore = found.length > limit
+  const next = found.length > limit ? (last === undefined ? undefined : position(last)) : stop
   return {
     items,
-    hasMore,
-    nextCursor: hasMore && last !== undefined ? Option.some(cursors.encode(query, position(last))) : Option.none()
+    hasMore: next !== undefined,
+    nextCursor: next === undefined ? Option.none() : Option.some(cursors.encode(query, next)),
+    partial: next !== undefined && next === stop
   }
 }
 

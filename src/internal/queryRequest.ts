@@ -5,10 +5,13 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { InvalidRequest } from "../ThreadlineError.js"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import type { JsonValue } from "./json.js"
 import { canonical } from "./json.js"
 import { shortTextRule } from "./text.js"
+
+/** Why a read fails. */
+export type ReadError = InvalidRequest | NotFound | ThreadlineError
 
 /** Decodes a request; the first thing that is wrong becomes an `InvalidRequest` of its field. */
 export const request =

@@ -1,9 +1,6 @@
 /**
- * What a timeline must know before it chooses how to read: a time window as a range of transaction ids, because that is the order
- * of a timeline, and whether a table has few changes.
+ * A time window as a range of transaction ids, because that is the order of a timeline.
  */
-import type { Fragment } from "@effect/sql/Statement"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../ThreadlineError.js"
@@ -18,31 +15,18 @@ export interface Survey {
   /** Ids of the first and the last transaction with a change in the window; undefined where the window is open. */
   readonly low: string | undefined
   readonly high: string | undefined
-  /** Whether so few changes fulfil the conditions that all of them can be looked at. */
-  readonly few: boolean
 }
 
-export const everything: Survey = { low: undefined, high: undefined, few: false }
-
-/** Changes of a table up to which all are looked at, rather than all transactions of an actor. */
-export class FewChanges extends Context.Reference<FewChanges>()("threadline/Query/FewChanges", {
-  defaultValue: () => 2000
-}) {}
+export const everything: Survey = { low: undefined, high: undefined }
 
 const maxId = "9223372036854775807"
 
 const SurveyRow = Schema.Struct({
   low: Schema.String,
-  high: Schema.String,
-  few: Schema.Literal("true", "false")
+  high: Schema.String
 })
 
-const statement = (
-  { name, sql }: Storage,
-  { from, to }: Window,
-  conditions: ReadonlyArray<Fragment> | undefined,
-  fewChanges: number
-) => {
+const statement = ({ name, sql }: Storage, { from, to }: Window) => {
   const inside = all([
     from === undefined ? undefined : sql`c.captured_at >= ${from}::timestamptz`,
     to === undefined ? undefined : sql`c.captured_at <= ${to}::timestamptz`
@@ -95,22 +79,8 @@ const statement = (
             and c.transaction_id + 0 between p.last + 1 and p.top
             and c.id + 0 between p.bottom and p.top
         ))`
-  const few =
-    conditions === undefined
-      ? sql`false`
-      : sql`(
-          select count(*) <= ${fewChanges}
-          from (
-            select
-            from ${name("audit_changes")} c
-            where ${all(conditions)}
-              and c.transaction_id >= b.low
-              and c.transaction_id <= b.high
-            limit ${fewChanges + 1}
-          ) c
-        )`
   return sql`
-    select b.low::text as low, b.high::text as high, ${few}::text as few
+    select b.low::text as low, b.high::text as high
     from (
       select ${low} as low, ${high} as high
       from (
@@ -123,8 +93,7 @@ const statement = (
 
 /**
  * The range of ids that holds every transaction with a change in the window: those that began nearest to its ends, and those that
- * captured something inside although they began before it, or whose id is out of order. And, where conditions are given, whether
- * few changes fulfil them.
+ * captured something inside although they began before it, or whose id is out of order.
  *
  * Stragglers are found through the BRIN index on captured_at, (id + 0) and (transaction_id + 0), in the few pages that straddle an
  * end of the window. The sums keep the planner from the btree on transaction_id, where it would walk everything before the window;
@@ -132,16 +101,14 @@ const statement = (
  */
 export const survey = Effect.fnUntraced(function* (
   storage: Storage,
-  window: Window,
-  conditions: ReadonlyArray<Fragment> | undefined
+  window: Window
 ): Effect.fn.Return<Survey, ThreadlineError> {
-  if (window.from === undefined && window.to === undefined && conditions === undefined) {
+  if (window.from === undefined && window.to === undefined) {
     return everything
   }
-  const [found] = yield* rows(SurveyRow, statement(storage, window, conditions, yield* FewChanges))
+  const [found] = yield* rows(SurveyRow, statement(storage, window))
   return {
     low: window.from === undefined ? undefined : found?.low,
-    high: window.to === undefined ? undefined : found?.high,
-    few: found?.few === "true"
+    high: window.to === undefined ? undefined : found?.high
   }
 })

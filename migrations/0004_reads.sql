@@ -1,0 +1,32 @@
+-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
+-- docs/architecture.md for what each is for and what it costs.
+
+-- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id; the
+-- sums keep the planner from using it for anything else.
+create index audit_changes_time_idx
+  on audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
+  with (autosummarize = on, pages_per_range = 32);
+
+-- What took rows away, by table. Inserts and updates do not pay for it.
+create index audit_changes_removed_idx
+  on audit_changes (table_schema, table_name, transaction_id, id)
+  where op in ('delete', 'truncate');
+
+-- The ids that a host's other systems know a transaction by. They are looked up whole and match few rows, so a Bloom filter for
+-- every 32 pages is enough; three btrees of random texts would cost each transaction more than its own row does.
+create index audit_transactions_ids_idx
+  on audit_transactions using brin (
+    request_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
+    job_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
+    trace_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005)
+  )
+  with (autosummarize = on, pages_per_range = 32);
+
+-- Transactions of a correlation in the order of their ids, which is the order of a timeline.
+drop index audit_actions_correlation_idx;
+create index audit_actions_correlation_idx on audit_actions (correlation_id, transaction_id)
+  where correlation_id is not null;
+create index audit_actions_name_idx on audit_actions (name, transaction_id);
+create index audit_actions_actor_idx on audit_actions (actor_type, actor_id, occurred_at, id)
+  where actor_type is not null;
+create index audit_actions_occurred_idx on audit_actions (occurred_at, id);

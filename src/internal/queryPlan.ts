@@ -1,0 +1,300 @@
+/**
+ * How the changes that a filter lets through are found.
+ *
+ * There are two ways through the log: changes in their order (of a table, where one is given), and of each its transaction; or
+ * transactions in their order (of an actor, an action, a correlation), and of each its changes. Which is shorter cannot be known
+ * before: a busy actor has too many transactions to look for those in a quiet table, a busy table too many changes to look for
+ * those of a quiet actor. So no statement looks at more rows than its budget, both ways are tried where both are open, and what
+ * got further is the answer.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import type { ThreadlineError } from "../ThreadlineError.js"
+import type { Position } from "./cursor.js"
+import type { Budgets } from "./queryBudget.js"
+import type { Filter, Part } from "./queryFilter.js"
+import { partsOf } from "./queryFilter.js"
+import { formatMicros } from "./queryInstant.js"
+import { rowKey } from "./queryKey.js"
+import type { ReadError } from "./queryRequest.js"
+import { all, type Storage } from "./queryStorage.js"
+import { visibleChange } from "./queryVisible.js"
+import { everything, type Survey, survey } from "./queryWindow.js"
+import type { TableName } from "./tableName.js"
+
+/** A filter that is understood, and all that its statements are made of. */
+export interface Plan {
+  readonly storage: Storage
+  readonly order: Filter["order"]
+  readonly parts: ReadonlyArray<Part>
+  readonly after: Position | undefined
+  /** The row whose changes are wanted, by its canonical key. */
+  readonly row: string | undefined
+  readonly range: Survey
+}
+
+/** What is found, `limit` rows at most, and where the search ended for want of budget: a row `major, id`, or none. */
+export interface Search {
+  readonly found: Fragment
+  readonly stop: Fragment | undefined
+}
+
+/** One try at finding what a plan asks for. */
+export interface Attempt {
+  readonly way: "changes" | "transactions"
+  readonly changes: number
+  readonly transactions: number
+}
+
+export const plan = Effect.fnUntraced(function* (
+  storage: Storage,
+  filter: Filter,
+  after: Position | undefined
+): Effect.fn.Return<Plan, ReadError> {
+  const parts = partsOf(filter, storage)
+  const row = parts.find((part) => part.row !== undefined)?.row
+  const key = row === undefined ? undefined : yield* rowKey(storage, row.table, row.key)
+  const range: Survey = key === undefined ? yield* windowOf(storage, filter) : everything
+  return { storage, order: filter.order, parts, after, row: key, range }
+})
+
+const windowOf = (storage: Storage, filter: Filter): Effect.Effect<Survey, ThreadlineError> =>
+  filter.transactionId === undefined
+    ? survey(storage, { from: filter.from, to: filter.to })
+    : Effect.succeed({ low: filter.transactionId, high: filter.transactionId })
+
+const isTransactional = ({ parts }: Plan): boolean =>
+  parts.some((part) => part.transaction !== undefined || part.source !== undefined)
+
+const tablesOf = ({ parts }: Plan): ReadonlyArray<TableName> | undefined =>
+  parts.find((part) => part.tables !== undefined)?.tables
+
+/** The ways to try, the most promising first. */
+export const attempts = (plan: Plan, budget: Budgets): ReadonlyArray<Attempt> => {
+  const { changes, probe, transactions, visits } = budget
+  const whole = { way: "changes", changes, transactions } as const
+  const oneTransaction = plan.range.low !== undefined && plan.range.low === plan.range.high
+  if (plan.row !== undefined || !isTransactional(plan) || oneTransaction) {
+    return [whole]
+  }
+  return tablesOf(plan) === undefined
+    ? [{ ...whole, way: "transactions" }]
+    : [{ ...whole, changes: probe }, { way: "transactions", changes, transactions: visits }, whole]
+}
+
+const seeks = ({ parts }: Plan): ReadonlyArray<Fragment> => parts.flatMap((part) => part.seek ?? [])
+
+/** Conditions that a change has to be looked at for. */
+const tests = ({ parts, storage }: Plan): ReadonlyArray<Fragment> => {
+  const visible = visibleChange(storage, "c")
+  return [...parts.flatMap((part) => part.change ?? []), ...(visible === undefined ? [] : [visible])]
+}
+
+const direction = ({ order, storage: { sql } }: Plan): Fragment => sql.literal(order === "newest" ? "desc" : "asc")
+
+const beyond = ({ order, storage: { sql } }: Plan): Fragment => sql.literal(order === "newest" ? "<" : ">")
+
+const byTransaction = (plan: Plan): Fragment =>
+  plan.storage.sql`c.transaction_id ${direction(plan)}, c.id ${direction(plan)}`
+
+const byTime = (plan: Plan): Fragment => plan.storage.sql`c.captured_at ${direction(plan)}, c.id ${direction(plan)}`
+
+/** The order of the changes of a plan: a row's own time, else by transaction. */
+export const ordering = (plan: Plan): Fragment => (plan.row === undefined ? byTransaction(plan) : byTime(plan))
+
+/** Keeps a column of transaction ids within the window and not before the cursor. */
+const within =
+  ({ after, order, range, storage: { sql } }: Plan) =>
+  (column: string): Fragment => {
+    const id = sql.literal(column)
+    const least = order === "newest" ? undefined : after?.major.toString()
+    const most = order === "newest" ? after?.major.toString() : undefined
+    return all([
+      range.low === undefined ? undefined : sql`${id} >= ${range.low}::bigint`,
+      range.high === undefined ? undefined : sql`${id} <= ${range.high}::bigint`,
+      least === undefined ? undefined : sql`${id} >= ${least}::bigint`,
+      most === undefined ? undefined : sql`${id} <= ${most}::bigint`
+    ])
+  }
+
+const afterCursor = (plan: Plan): Fragment | undefined =>
+  plan.after === undefined
+    ? undefined
+    : plan.storage
+        .sql`(c.transaction_id, c.id) ${beyond(plan)} (${plan.after.major.toString()}::bigint, ${plan.after.id.toString()}::bigint)`
+
+const ofTable = ({ sql }: Storage, table: TableName): Fragment =>
+  sql`c.table_schema = ${table.schema} and c.table_name = ${table.name}`
+
+/** Changes of some tables, or of all; several tables are read side by side, each in its order. */
+const fromLog = (plan: Plan): Fragment => {
+  const { name, sql } = plan.storage
+  const select = (table: TableName | undefined): Fragment => sql`
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([
+          table === undefined ? undefined : ofTable(plan.storage, table),
+          ...seeks(plan),
+          within(plan)("c.transaction_id"),
+          afterCursor(plan)
+        ])}`
+  const tables = tablesOf(plan) ?? [undefined]
+  return join("\n        union all", false)(tables.map(select))
+}
+
+/** Changes of one row: under its key, and the one that moved the row away from it. */
+const fromRow = (plan: Plan, key: string, count: number): Fragment => {
+  const { name, sql } = plan.storage
+  const { after } = plan
+  const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
+  const branch = (ofRow: Fragment) => sql`(
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([
+          ofRow,
+          ...(tablesOf(plan) ?? []).map((table) => ofTable(plan.storage, table)),
+          ...seeks(plan),
+          // The row comparison alone prunes no partition.
+          ...(after === undefined || at === undefined
+            ? []
+            : [
+                sql`c.captured_at ${sql.literal(plan.order === "newest" ? "<=" : ">=")} ${at}`,
+                sql`(c.captured_at, c.id) ${beyond(plan)} (${at}, ${after.id.toString()}::bigint)`
+              ])
+        ])}
+        order by ${byTime(plan)}
+        limit ${count}
+      )`
+  return join(
+    "\n      union all\n      ",
+    false
+  )([branch(sql`c.row_key = ${key}`), branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)])
+}
+
+/** A change is captured after its transaction began; a day allows for a clock that was set back meanwhile. */
+const prune = ({ storage: { sql } }: Plan): Fragment => sql`c.captured_at >= t.occurred_at - interval '1 day'`
+
+/** Conditions on the transaction `t`, but for the one that its index finds. */
+const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<Fragment> =>
+  plan.parts.flatMap((part) => [
+    ...(part === driving || part.transaction === undefined ? [] : [part.transaction.condition]),
+    ...(part === driving || part.source === undefined ? [] : [part.source.holds("t.id")])
+  ])
+
+/** Transactions in their order, as many as the budget allows; of two filters with an index the first one drives. */
+const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): Fragment => {
+  const { name, sql } = plan.storage
+  const from =
+    driving?.source === undefined
+      ? sql`${name("audit_transactions")} t`
+      : sql`(${driving.source.ids(within(plan))}) s join ${name("audit_transactions")} t on t.id = s.id`
+  return sql`
+        select t.*
+        from ${from}
+        where ${all([driving?.transaction?.condition, within(plan)("t.id")])}
+        order by t.id ${direction(plan)}
+        limit ${count}`
+}
+
+const drivingPart = ({ parts }: Plan): Part | undefined =>
+  parts.find((part) => part.source !== undefined) ?? parts.find((part) => part.transaction?.indexed === true)
+
+/** The change at which a search ends: the last of its candidates, where there are as many as the budget allows. */
+const lastOf = (plan: Plan, candidates: Fragment, count: number): Fragment => {
+  const { sql } = plan.storage
+  const major = plan.row === undefined ? sql`c.transaction_id` : sql`(extract(epoch from c.captured_at) * 1000000)`
+  return sql`
+      select ${major}::bigint as major, c.id as id
+      from (${candidates}) c
+      order by ${ordering(plan)}
+      offset ${count - 1}
+      limit 1`
+}
+
+/** Changes in their order, and of each its transaction. */
+const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number): Search => {
+  const { name, sql } = plan.storage
+  const ofTransaction = transactionTests(plan, undefined)
+  const conditions = tests(plan)
+  const all_ = ofTransaction.length === 0 && conditions.length === 0
+  const count = all_ ? limit : Math.max(budget, limit)
+  const candidates = sql`
+      select c.*
+      from (${plan.row === undefined ? fromLog(plan) : fromRow(plan, plan.row, count)}) c
+      order by ${ordering(plan)}
+      limit ${count}`
+  const joined =
+    ofTransaction.length === 0
+      ? sql``
+      : sql`
+    cross join lateral (
+      select t.id
+      from ${name("audit_transactions")} t
+      where ${all([sql`t.id = c.transaction_id`, ...ofTransaction])}
+      offset 0
+    ) t`
+  const found = sql`
+    select c.*
+    from (${candidates}) c${joined}
+    where ${all(conditions)}
+    order by ${ordering(plan)}
+    limit ${limit}`
+  return { found, stop: all_ ? undefined : lastOf(plan, candidates, count) }
+}
+
+/**
+ * Transactions in the order of their ids, and of each its changes. The order inside the lateral query keeps it one: as a plain join
+ * it could become a merge with the whole log.
+ */
+const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search => {
+  const { name, sql } = plan.storage
+  const driving = drivingPart(plan)
+  const conditions = tests(plan)
+  const ofTransaction = transactionTests(plan, driving)
+  const tables = tablesOf(plan)
+  const changes = conditions.length === 0 ? limit : Math.max(attempt.changes, limit)
+  const transactions = transactionsOf(plan, driving, attempt.transactions)
+  const candidates = sql`
+      select c.*
+      from (${transactions}) t
+      cross join lateral (
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([
+          sql`c.transaction_id = t.id`,
+          prune(plan),
+          tables === undefined ? undefined : sql.or(tables.map((table) => ofTable(plan.storage, table))),
+          ...seeks(plan),
+          afterCursor(plan)
+        ])}
+        order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
+      ) c
+      where ${all(ofTransaction)}
+      order by t.id ${direction(plan)}, c.id ${direction(plan)}
+      limit ${changes}`
+  const found = sql`
+    select c.*
+    from (${candidates}) c
+    where ${all(conditions)}
+    order by ${byTransaction(plan)}
+    limit ${limit}`
+  // All changes of the last transaction have been looked at: the edge lies behind them.
+  const edge = sql.literal(plan.order === "newest" ? "0" : "9223372036854775807")
+  const stop = sql`
+      select coalesce(c.major, t.major) as major, coalesce(c.id, t.id) as id
+      from (select 1) one
+      left join (${conditions.length === 0 ? sql`select null::bigint as major, null::bigint as id where false` : lastOf(plan, candidates, changes)}) c on true
+      left join (
+        select t.id as major, ${edge}::bigint as id
+        from (${transactions}) t
+        order by t.id ${direction(plan)}
+        offset ${attempt.transactions - 1}
+        limit 1
+      ) t on true
+      where coalesce(c.major, t.major) is not null`
+  return { found, stop }
+}
+
+export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
+  attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)
