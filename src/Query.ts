@@ -23,6 +23,7 @@ import type * as json from "./internal/json.js"
 import * as jsonText from "./internal/json.js"
 import type * as keys from "./internal/queryKey.js"
 import * as pages from "./internal/queryPage.js"
+import * as sets from "./internal/queryRows.js"
 import * as storage from "./internal/queryStorage.js"
 import * as timelines from "./internal/queryTimeline.js"
 import type { Page } from "./Page.js"
@@ -196,6 +197,60 @@ export type AsOf = asOfs.AsOf
 export const asOfToJson: (answer: AsOf) => string = asOfs.asOfToJson
 
 /**
+ * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' = 'open'\``.
+ * It says the same whenever it is called: a cursor belongs to its text and values.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ImageCondition = asOfs.ImageCondition
+
+/**
+ * Which rows of a table; every field is optional, and all that are given must hold.
+ *
+ * - `keys`: only these rows, at most 1000
+ * - `contains`: only rows whose image has these fields with these values
+ * - `where`: only rows whose image is so, as an SQL condition
+ * - `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AsOfRowsOptions extends sets.AsOfRowsOptions {}
+
+/**
+ * A row that was present at an instant, with its key as text and by column.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RowAsOf extends sets.RowAsOf {}
+
+/**
+ * The JSON of a row that was present, `{ rowKey, rowPk, row }`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const rowAsOfToJson: (row: RowAsOf) => string = sets.rowAsOfToJson
+
+/**
+ * How the row under one of several keys stood at an instant.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface KeyAsOf extends sets.KeyAsOf {}
+
+/**
+ * The JSON of one of several answers, `{ rowKey, rowPk, answer, row?, key?, at }`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const keyAsOfToJson: (one: KeyAsOf) => string = sets.keyAsOfToJson
+
+/**
  * One field of a diff. `before` is missing where there was no row (or no such column) before, `after` likewise.
  *
  * @since 0.1.0
@@ -299,6 +354,29 @@ export interface Service {
   ) => Stream.Stream<Change, ReadError>
   /** How a row stood at an instant; a change captured at that very instant counts. */
   readonly asOf: (table: string, key: KeyInput, instant: InstantInput) => Effect.Effect<AsOf, ReadError>
+  /** The same of up to 1000 rows of one table, in the order of the keys given. */
+  readonly asOfKeys: (
+    table: string,
+    keys: ReadonlyArray<KeyInput>,
+    instant: InstantInput
+  ) => Effect.Effect<ReadonlyArray<KeyAsOf>, ReadError>
+  /**
+   * The rows of a table that were present at an instant, in the order of their keys as text (by bytes). Keys are looked at one
+   * after another, so a condition that few rows meet gives partial pages.
+   *
+   * `NotFound` where the table is neither audited nor has changes, `InvalidRequest` where its rows have no key.
+   */
+  readonly asOfRows: (
+    table: string,
+    instant: InstantInput,
+    options?: AsOfRowsOptions
+  ) => Effect.Effect<Page<RowAsOf>, ReadError>
+  /** The same, whole and in constant memory. */
+  readonly asOfRowsStream: (
+    table: string,
+    instant: InstantInput,
+    options?: Omit<AsOfRowsOptions, "limit">
+  ) => Stream.Stream<RowAsOf, ReadError>
   /** One change, field by field. */
   readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
   /**
@@ -355,6 +433,20 @@ export const layer: Layer.Layer<Query, never, SqlClient.SqlClient> = Layer.effec
         asOfs
           .asOf(from, table, key, instant)
           .pipe(Effect.withSpan("threadline.query.asOf", { captureStackTrace: false })),
+      asOfKeys: (table, keys, instant) =>
+        sets
+          .asOfKeys(from, table, keys, instant)
+          .pipe(Effect.withSpan("threadline.query.asOfKeys", { captureStackTrace: false })),
+      asOfRows: (table, instant, options = {}) =>
+        sets
+          .asOfRows(from, table, instant, options)
+          .pipe(Effect.withSpan("threadline.query.asOfRows", { captureStackTrace: false })),
+      asOfRowsStream: (table, instant, options = {}) =>
+        pages
+          .streamPages(options.cursor, (cursor) =>
+            sets.asOfRows(from, table, instant, { ...options, limit: pages.streamLimit, cursor })
+          )
+          .pipe(Stream.withSpan("threadline.query.asOfRowsStream", { captureStackTrace: false })),
       diff: (changeId) =>
         diffs.diff(from, changeId).pipe(Effect.withSpan("threadline.query.diff", { captureStackTrace: false })),
       diffBetween: (table, key, first, second) =>
@@ -458,6 +550,59 @@ export const historyStream = (
  */
 export const asOf = (table: string, key: KeyInput, instant: InstantInput): Effect.Effect<AsOf, ReadError, Query> =>
   Effect.flatMap(Query, (query) => query.asOf(table, key, instant))
+
+/**
+ * How up to 1000 rows of one table stood at an instant.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const asOfKeys = (
+  table: string,
+  keys: ReadonlyArray<KeyInput>,
+  instant: InstantInput
+): Effect.Effect<ReadonlyArray<KeyAsOf>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.asOfKeys(table, keys, instant))
+
+/**
+ * The rows of a table that were present at an instant.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ *
+ * export const open = Query.asOfRows("invoices", "2026-11-22T10:00:00Z", { contains: { state: "open" } })
+ *
+ * export const large = Query.asOfRows("invoices", "2026-11-22T10:00:00Z", {
+ *   where: (image, sql) => sql`(${image} ->> 'total')::numeric > ${1000}`
+ * })
+ * ```
+ */
+export const asOfRows = (
+  table: string,
+  instant: InstantInput,
+  options?: AsOfRowsOptions
+): Effect.Effect<Page<RowAsOf>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.asOfRows(table, instant, options))
+
+/**
+ * Every row of a table that was present at an instant.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const asOfRowsStream = (
+  table: string,
+  instant: InstantInput,
+  options?: Omit<AsOfRowsOptions, "limit">
+): Stream.Stream<RowAsOf, ReadError, Query> =>
+  pipe(
+    Query,
+    Effect.map((query) => query.asOfRowsStream(table, instant, options)),
+    Stream.unwrap
+  )
 
 /**
  * One change, field by field.

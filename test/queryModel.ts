@@ -457,3 +457,27 @@ export const expectedTransactions = (simulation: Simulation, filter: FilterInput
   ]
   return filter.order === "oldest" ? sorted : sorted.reverse()
 }
+
+/** The same without what retention has removed: every change before an instant. */
+export const purged = (simulation: Simulation, micros: number): Simulation => ({
+  ...simulation,
+  changes: simulation.changes.filter((change) => change.micros >= micros)
+})
+
+/** The rows that a table has to show at an instant, by key in the order of their texts. */
+export const expectedRows = (
+  simulation: Simulation,
+  table: string,
+  micros: number
+): ReadonlyArray<readonly [key: string, row: JsonObject]> => {
+  const known = simulation.changes
+    .filter((change) => change.table === table)
+    .flatMap(({ key, previousKey }) => [key, previousKey])
+  return [...new Set(known)]
+    .filter((key) => typeof key === "string")
+    .sort()
+    .flatMap((key) => {
+      const answer = expectedAsOf(simulation, table, key, micros)
+      return answer._tag === "Present" ? [[key, answer.row] as const] : []
+    })
+}

@@ -8,6 +8,7 @@ import { Cursor } from "../Page.js"
 import { InvalidRequest } from "../ThreadlineError.js"
 import { inRange } from "./queryInstant.js"
 import { isId } from "./queryRequest.js"
+import { isStorable } from "./text.js"
 
 /** Two numbers that order the items of a query: transaction and change, or microseconds and change. */
 export interface Position {
@@ -16,19 +17,22 @@ export interface Position {
 }
 
 /** What identifies a query: the kind of read, and everything of its request but the size of the page. */
-export interface Query {
+export interface Bound {
   readonly kind: string
-  /** What `major` of a position is. */
-  readonly order: "ids" | "time"
   /** Canonical: equal queries have equal texts. */
   readonly text: string
+}
+
+export interface Query extends Bound {
+  /** What `major` of a position is. */
+  readonly order: "ids" | "time"
 }
 
 const version = "1"
 
 const makeCursor = Schema.decodeSync(Cursor)
 
-const hash = (query: Query): string =>
+const hash = (query: Bound): string =>
   createHash("sha256").update(`${query.kind}\0${query.text}`).digest("base64url").slice(0, 16)
 
 export const encode = (query: Query, position: Position): Cursor =>
@@ -36,30 +40,37 @@ export const encode = (query: Query, position: Position): Cursor =>
 
 const refused = (rule: string) => Either.left(new InvalidRequest({ field: "cursor", rule }))
 
-export const decode = (query: Query, cursor: string): Either.Either<Position, InvalidRequest> => {
+/** What follows the version and the hash in a cursor of this query. */
+const open = (query: Bound, cursor: string): Either.Either<string, InvalidRequest> => {
   const text = Buffer.from(cursor, "base64url").toString("utf8")
-  const [found, bound, major, id, ...rest] = text.split(" ")
-  if (Buffer.from(text).toString("base64url") !== cursor || found === undefined || !/^[0-9]{1,3}$/.test(found)) {
+  const [, found, bound, rest] = /^([0-9]{1,3}) (?:([^ ]*) ([^]*))?/.exec(text) ?? []
+  if (Buffer.from(text).toString("base64url") !== cursor || found === undefined) {
     return refused("is not a cursor")
   }
   if (found !== version) {
     return refused("was made by another version of Threadline")
   }
-  if (
-    bound === undefined ||
-    major === undefined ||
-    id === undefined ||
-    rest.length > 0 ||
-    !/^(0|-?[1-9][0-9]{0,18})$/.test(major) ||
-    !/^[0-9]+$/.test(id)
-  ) {
+  if (bound === undefined || rest === undefined) {
     return refused("is not a cursor")
   }
-  if (bound !== hash(query)) {
-    return refused("belongs to another query")
-  }
-  const position = { major: BigInt(major), id: BigInt(id) }
-  return isId(id) && (query.order === "time" ? inRange(position.major) : isId(major))
-    ? Either.right(position)
-    : refused("is not a cursor")
+  return bound === hash(query) ? Either.right(rest) : refused("belongs to another query")
 }
+
+export const decode = (query: Query, cursor: string): Either.Either<Position, InvalidRequest> =>
+  Either.flatMap(open(query, cursor), (text) => {
+    const [, major, id] = /^(0|-?[1-9][0-9]{0,18}) ([0-9]+)$/.exec(text) ?? []
+    if (major === undefined || id === undefined) {
+      return refused("is not a cursor")
+    }
+    const position = { major: BigInt(major), id: BigInt(id) }
+    return isId(id) && (query.order === "time" ? inRange(position.major) : isId(major))
+      ? Either.right(position)
+      : refused("is not a cursor")
+  })
+
+/** A cursor of a query whose items are ordered by a text. */
+export const encodeText = (query: Bound, position: string): Cursor =>
+  makeCursor(Buffer.from(`${version} ${hash(query)} ${position}`).toString("base64url"))
+
+export const decodeText = (query: Bound, cursor: string): Either.Either<string, InvalidRequest> =>
+  Either.flatMap(open(query, cursor), (text) => (isStorable(text) ? Either.right(text) : refused("is not a cursor")))

@@ -296,7 +296,7 @@ const isJsonValue = (value: unknown): value is JsonValue => {
 
 const JsonValueSchema: Schema.Schema<JsonValue> = Schema.declare(isJsonValue, { identifier: "JsonValue" })
 
-const JsonObjectSchema: Schema.Schema<JsonObject> = Schema.declare(
+export const JsonObjectSchema: Schema.Schema<JsonObject> = Schema.declare(
   (value: unknown): value is JsonObject => isJsonValue(value) && isObject(value),
   { identifier: "JsonObject" }
 )

@@ -2,6 +2,7 @@
  * Rows as people name them: a table, and a key as a text, an array in key order, or an object.
  */
 import type { SqlError } from "@effect/sql/SqlError"
+import type { Fragment } from "@effect/sql/Statement"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -97,34 +98,93 @@ export const tableOf = (text: string): TableName => Either.getOrThrow(parseTable
 const Resolved = Schema.Struct({ key: Schema.String })
 
 /**
- * The canonical `row_key` of a key, as the database's triggers write it. A statement of its own: with the key as a constant the
- * planner knows how many changes a row has, and reads those of a busy row in order instead of sorting them all.
+ * The canonical `row_key` of each key, as the database's triggers write it. A statement of its own: with the key as a constant
+ * the planner knows how many changes a row has, and reads those of a busy row in order instead of sorting them all. `field` is
+ * the input that an `InvalidRequest` names.
  */
-export const rowKey = (
+export const rowKeys = (
   { name, sql }: Storage,
   table: TableName,
-  key: Key
-): Effect.Effect<string, InvalidRequest | NotFound | ThreadlineError> => {
-  const given = sql`${stringify(key)}::jsonb`
-  const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
+  keys: ReadonlyArray<Key>,
+  field: string = "keys"
+): Effect.Effect<ReadonlyArray<string>, InvalidRequest | NotFound | ThreadlineError> => {
+  const given = keys.map((key) => {
+    const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
+    return [key, ...(composite === undefined ? [] : [composite])]
+  })
+  const row = (key: Fragment): Fragment => sql`${name("row_key")}(${table.schema}, ${table.name}, ${key})::text as key`
   // Such a text may be the value of one column, or a composite key written as JSON: the table knows.
-  const meant =
-    composite === undefined
-      ? given
-      : sql`case
-          when exists (
-            select from ${name("capture_policies")} p
+  const meant = sql`case
+      when k.key -> 1 is null then k.key -> 0
+      when exists (
+        select from ${name("capture_policies")} p
+        where p.table_schema = ${table.schema}
+          and p.table_name = ${table.name}
+          and p.key_columns -> 1 is not null
+      ) then k.key -> 1
+      else k.key -> 0
+    end`
+  const statement = sql`
+    select ${row(meant)}
+    from jsonb_array_elements(${stringify(given)}::jsonb) with ordinality k (key, place)
+    order by k.place`
+  return Effect.map(rows(Resolved, statement, onKeyError(table, field)), (found) => found.map(({ key }) => key))
+}
+
+export const rowKey = (
+  storage: Storage,
+  table: TableName,
+  key: Key
+): Effect.Effect<string, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.flatMap(rowKeys(storage, table, [key], "key"), ([found]) =>
+    found === undefined ? Effect.fail(new NotFound({ subject: "table", id: format(table) })) : Effect.succeed(found)
+  )
+
+/** What the table's policy says of its key, and whether it has changes. */
+const TableKey = Schema.Struct({
+  columns: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.String))),
+  known: Schema.String
+})
+
+/**
+ * The columns of a table's key in their order; undefined where it has changes but no policy. `NotFound` for a table that has
+ * neither, `InvalidRequest` for one whose rows have no key.
+ */
+export const keyColumns = (
+  { name, sql }: Storage,
+  table: TableName
+): Effect.Effect<ReadonlyArray<string> | undefined, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.flatMap(
+    rows(
+      TableKey,
+      sql`
+        select
+          (
+            select jsonb_path_query_array(p.key_columns, '$[*].name')
+            from ${name("capture_policies")} p
             where p.table_schema = ${table.schema}
               and p.table_name = ${table.name}
-              and p.key_columns -> 1 is not null
-          ) then ${stringify(composite)}::jsonb
-          else ${given}
-        end`
-  const statement = sql`select ${name("row_key")}(${table.schema}, ${table.name}, ${meant})::text as key`
-  return Effect.flatMap(rows(Resolved, statement, onKeyError(table)), ([found]) =>
-    found === undefined ? Effect.fail(new NotFound({ subject: "table", id: format(table) })) : Effect.succeed(found.key)
+          )::text as columns,
+          exists (
+            select from ${name("audit_changes")} c
+            where c.table_schema = ${table.schema}
+              and c.table_name = ${table.name}
+          )::text as known`
+    ),
+    ([found]): Effect.Effect<ReadonlyArray<string> | undefined, InvalidRequest | NotFound> => {
+      if (found === undefined || (found.columns === null && found.known !== "true")) {
+        return Effect.fail(new NotFound({ subject: "table", id: format(table) }))
+      }
+      return found.columns?.length === 0
+        ? Effect.fail(
+            new InvalidRequest({
+              field: "table",
+              rule: "has no key, so that its rows cannot be told apart at an instant"
+            })
+          )
+        : Effect.succeed(found.columns ?? undefined)
+    }
   )
-}
 
 const structure = (text: string): unknown => {
   const value = parse(text)
@@ -133,7 +193,7 @@ const structure = (text: string): unknown => {
 
 /** What a failed statement that computes a row key means: the table, or the key, or the database. */
 const onKeyError =
-  (table: TableName) =>
+  (table: TableName, field: string) =>
   (error: SqlError): InvalidRequest | NotFound | ThreadlineError => {
     const state = sqlState(error)
     const known = fromSqlError(error)
@@ -142,7 +202,7 @@ const onKeyError =
     }
     // A domain over the key's type may refuse the value as well.
     if (state === "TL003" || state === "23514" || state?.startsWith("22") === true) {
-      return new InvalidRequest({ field: "key", rule: known.detail.replace(/^.*?: (threadline: )?/, "") })
+      return new InvalidRequest({ field, rule: known.detail.replace(/^.*?: (threadline: )?/, "") })
     }
     return known
   }

@@ -1,0 +1,326 @@
+/**
+ * The rows of a table at an instant: keys in their order, and of each how it stood, until a page is full.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { inspect } from "node:util"
+import type { Page } from "../Page.js"
+import { InvalidRequest } from "../ThreadlineError.js"
+import * as cursors from "./cursor.js"
+import { type JsonObject, JsonObjectSchema, type JsonValue, parse, stringify } from "./json.js"
+import type { AsOf, ImageCondition, Standing } from "./queryAsOf.js"
+import { asOfToValue, instantOf, standing } from "./queryAsOf.js"
+import { type Candidates, keysOfFew, stretchOf } from "./queryCandidates.js"
+import type { Change, RowImage } from "./queryChange.js"
+import { instantColumn } from "./queryChange.js"
+import { type InstantInput, parseMicros } from "./queryInstant.js"
+import { keyColumns, type KeyInput, KeySchema, rowKeys, TableSchema, tableOf } from "./queryKey.js"
+import { canonicalRequest, isId, paging, type ReadError, request } from "./queryRequest.js"
+import { nearest, ofTable } from "./queryRow.js"
+import { rows, type Storage } from "./queryStorage.js"
+import type { TableName } from "./tableName.js"
+import { isStorable } from "./text.js"
+
+/** A row that was present at an instant. */
+export interface RowAsOf {
+  readonly rowKey: string
+  /** Key column to canonical text; null where no change that is left tells it. */
+  readonly rowPk: Change["rowPk"]
+  readonly row: RowImage
+}
+
+/** How the row under one key stood at an instant. */
+export interface KeyAsOf {
+  readonly rowKey: string
+  readonly rowPk: Change["rowPk"]
+  readonly answer: AsOf
+}
+
+const maxContains = 16_384
+const containsRule = `must be an object of fields and their values, at most ${maxContains} bytes as JSON`
+
+const Contains: Schema.Schema<JsonObject> = JsonObjectSchema.annotations({ message: () => containsRule }).pipe(
+  Schema.filter(
+    (fields) => {
+      const text = stringify(fields)
+      return isStorable(text) && !text.includes("\\u0000") && Buffer.byteLength(text) <= maxContains
+    },
+    { message: () => containsRule }
+  )
+)
+
+const Condition: Schema.Schema<ImageCondition> = Schema.declare(
+  (u: unknown): u is ImageCondition => typeof u === "function",
+  { message: () => "must be a function from the image to an SQL condition" }
+)
+
+const maxKeys = 1000
+
+const Keys = Schema.Array(KeySchema).pipe(
+  Schema.maxItems(maxKeys, { message: () => `must be at most ${maxKeys} keys` })
+)
+
+const RowsRequest = Schema.Struct({
+  table: TableSchema,
+  at: Schema.String,
+  /** Only these rows. */
+  keys: Schema.optional(Keys),
+  /** Only rows whose image has these fields with these values. */
+  contains: Schema.optional(Contains),
+  /** Only rows whose image is so: an SQL condition over it, `jsonb`. Where it is null the row is not shown. */
+  where: Schema.optional(Condition),
+  ...paging
+})
+
+export type AsOfRowsOptions = Omit<typeof RowsRequest.Encoded, "table" | "at">
+
+/** What one page may look at. */
+export interface RowsBudget {
+  /** Entries of the index of keys, in all and in one statement. */
+  readonly entries: number
+  readonly stretch: number
+  /** Keys whose rows are looked at. */
+  readonly keys: number
+  /** Changes up to which a table is one of few. */
+  readonly few: number
+}
+
+export class Budget extends Context.Reference<Budget>()("threadline/Query/RowsBudget", {
+  defaultValue: (): RowsBudget => ({ entries: 40_000, stretch: 2000, keys: 2000, few: 20_000 })
+}) {}
+
+const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
+
+const hashed = /:sha256:[0-9a-f]{64}$/
+
+/** A key by column, out of its text. */
+const rowPkOf = (columns: ReadonlyArray<string> | undefined, key: string): Change["rowPk"] => {
+  const [only, ...others] = columns ?? []
+  if (only === undefined || hashed.test(key)) {
+    return null
+  }
+  if (others.length === 0) {
+    return { [only]: key }
+  }
+  const texts = parse(key)
+  const pairs = (columns ?? []).map(
+    (column, index) => [column, Array.isArray(texts) ? texts[index] : undefined] as const
+  )
+  return pairs.every((pair): pair is readonly [string, string] => typeof pair[1] === "string")
+    ? Object.fromEntries(pairs)
+    : null
+}
+
+/**
+ * Where a search goes on: behind a key, or behind the key of a change. The key of a row that a scope hides does not travel in a
+ * cursor that anybody can read; which change is meant is nothing without the right to see it.
+ */
+const positions = {
+  key: (key: string): string => `k${key}`,
+  change: (of: "row_key" | "previous_row_key", at: string, id: string): string =>
+    `${of === "row_key" ? "c" : "p"}${parseMicros(at) ?? 0n} ${id}`
+}
+
+const ChangeAtKey = Schema.Struct({ captured_at: Schema.String, id: Schema.String, own: Schema.String })
+
+const KeyOfChange = Schema.Struct({ key: Schema.String })
+
+const sealed = (storage: Storage, table: TableName, key: string) => {
+  const { sql } = storage
+  return Effect.map(
+    rows(
+      ChangeAtKey,
+      sql`
+        select ${instantColumn(sql, "c.captured_at")} as captured_at,
+          c.id::text as id,
+          (c.row_key is not distinct from ${key})::text as own
+        from ${nearest(storage, table, sql`${key}`, "before", 1, [])} c`
+    ),
+    ([found]) =>
+      found === undefined
+        ? positions.key(key)
+        : positions.change(found.own === "true" ? "row_key" : "previous_row_key", found.captured_at, found.id)
+  )
+}
+
+const refused = (rule: string) => new InvalidRequest({ field: "cursor", rule })
+
+const unsealed = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: TableName,
+  position: string
+): Effect.fn.Return<string, ReadError> {
+  if (position.startsWith("k")) {
+    return position.slice(1)
+  }
+  const [, of, micros, id] = /^([cp])(-?[0-9]{1,18}) ([0-9]+)$/.exec(position) ?? []
+  if (of === undefined || micros === undefined || id === undefined || !isId(id)) {
+    return yield* refused("is not a cursor")
+  }
+  const { name, sql } = storage
+  const column = sql.literal(of === "c" ? "c.row_key" : "c.previous_row_key")
+  const [found] = yield* rows(
+    KeyOfChange,
+    sql`
+      select ${column}::text as key
+      from ${name("audit_changes")} c
+      where ${ofTable(storage, table, "c")}
+        and c.captured_at = timestamptz '1970-01-01 00:00:00+00' + ${micros}::bigint * interval '1 microsecond'
+        and c.id = ${id}::bigint
+        and ${column} is not null`
+  )
+  return found === undefined ? yield* refused("belongs to a row that is not kept any more: begin again") : found.key
+})
+
+/** Conditions of a caller that all hold, as one over the image. */
+const conditionOf = ({ contains, where }: typeof RowsRequest.Type): ImageCondition | undefined => {
+  if (contains === undefined) {
+    return where
+  }
+  const document = stringify(contains)
+  return (image, sql) =>
+    where === undefined
+      ? sql`${image} @> ${document}::jsonb`
+      : sql.and([sql`${image} @> ${document}::jsonb`, sql`coalesce((${where(image, sql)}), false)`])
+}
+
+/** A condition as the part of a request that tells it from others. */
+const textOf = ({ sql }: Storage, where: ImageCondition | undefined): JsonValue | undefined => {
+  if (where === undefined) {
+    return undefined
+  }
+  const [text, values] = sql`select ${where(sql`image`, sql)}`.compile(true)
+  return [text, inspect(values, { depth: null, maxArrayLength: null, maxStringLength: null })]
+}
+
+export const asOfRows = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  when: InstantInput,
+  options: AsOfRowsOptions
+): Effect.fn.Return<Page<RowAsOf>, ReadError> {
+  const at = yield* instantOf(when)
+  const asked = yield* request(RowsRequest)({ ...options, table, at })
+  const { limit } = asked
+  const text = canonicalRequest({ ...asked, where: textOf(storage, asked.where) })
+  const query: cursors.Bound = { kind: "asOfRows", text }
+  const position = asked.cursor === undefined ? undefined : yield* cursors.decodeText(query, asked.cursor)
+  const budget = yield* Budget
+  const name = tableOf(asked.table)
+  const columns = yield* keyColumns(storage, name)
+  const where = conditionOf(asked)
+  const items: Array<RowAsOf> = []
+  let after = position === undefined ? undefined : yield* unsealed(storage, name, position)
+  let entries = 0
+  let looked = 0
+  let slice = limit + 1
+
+  /** The keys to look at next; a stretch of the index, or all that there are of a table of few changes. */
+  const next = Effect.fnUntraced(function* (): Effect.fn.Return<Candidates, ReadError> {
+    if (asked.keys !== undefined) {
+      const keys = yield* rowKeys(storage, name, asked.keys)
+      return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined }
+    }
+    const first = entries === 0
+    entries += budget.stretch
+    const stretch = yield* stretchOf(storage, name, after, budget.stretch)
+    if (!first || stretch.upTo === undefined || stretch.keys.length > limit) {
+      return stretch
+    }
+    return (yield* keysOfFew(storage, name, after, budget.keys, budget.few)) ?? stretch
+  })
+  const start = after
+  const behind = (key: string): boolean => start === undefined || byBytes(key, start) > 0
+
+  const whole = (): Page<RowAsOf> => ({ items, nextCursor: Option.none(), hasMore: false, partial: false })
+  const full = (): Page<RowAsOf> => {
+    const shown = items.slice(0, limit)
+    const last = shown.at(-1)?.rowKey ?? ""
+    return {
+      items: shown,
+      nextCursor: Option.some(cursors.encodeText(query, positions.key(last))),
+      hasMore: true,
+      partial: false
+    }
+  }
+  const stopped = (key: string) =>
+    Effect.map(
+      storage.scopes.length === 0 || items.at(-1)?.rowKey === key
+        ? Effect.succeed(positions.key(key))
+        : sealed(storage, name, key),
+      (end): Page<RowAsOf> => ({
+        items,
+        nextCursor: Option.some(cursors.encodeText(query, end)),
+        hasMore: true,
+        partial: true
+      })
+    )
+
+  for (;;) {
+    const { keys, upTo } = yield* next()
+    for (let from = 0; from < keys.length;) {
+      if (looked >= budget.keys && asked.keys === undefined && after !== undefined) {
+        return yield* stopped(after)
+      }
+      const some = keys.slice(from, from + slice)
+      const found = yield* standing(storage, { table: name, keys: some, at, where, presentOnly: true })
+      for (const key of some) {
+        const one = found.get(key)
+        if (one?.answer._tag === "Present") {
+          items.push({ rowKey: key, rowPk: one.rowPk ?? rowPkOf(columns, key), row: one.answer.row })
+        }
+      }
+      if (items.length > limit) {
+        return full()
+      }
+      from += some.length
+      looked += some.length
+      after = some.at(-1)
+      // Where few rows are as wanted, more of them are looked at together.
+      slice = Math.min(500, slice * 2)
+    }
+    if (upTo === undefined) {
+      return whole()
+    }
+    after = upTo
+    if (entries >= budget.entries || looked >= budget.keys) {
+      return yield* stopped(after)
+    }
+  }
+})
+
+const KeysRequest = Schema.Struct({ table: TableSchema, keys: Keys })
+
+export const asOfKeys = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  keys: ReadonlyArray<KeyInput>,
+  when: InstantInput
+): Effect.fn.Return<ReadonlyArray<KeyAsOf>, ReadError> {
+  const asked = yield* request(KeysRequest)({ table, keys })
+  const at = yield* instantOf(when)
+  const name = tableOf(asked.table)
+  const columns = yield* keyColumns(storage, name)
+  const resolved = asked.keys.length === 0 ? [] : yield* rowKeys(storage, name, asked.keys)
+  const found = new Map<string, Standing>()
+  const different = [...new Set(resolved)]
+  for (let from = 0; from < different.length; from += 200) {
+    const some = different.slice(from, from + 200)
+    const answers = yield* standing(storage, { table: name, keys: some, at, where: undefined, presentOnly: false })
+    answers.forEach((one, key) => found.set(key, one))
+  }
+  return resolved.map((key) => ({
+    rowKey: key,
+    rowPk: found.get(key)?.rowPk ?? rowPkOf(columns, key),
+    answer: found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
+  }))
+})
+
+const rowAsOfToValue = ({ row, rowKey, rowPk }: RowAsOf): JsonObject => ({ rowKey, rowPk, row })
+
+export const rowAsOfToJson = (row: RowAsOf): string => stringify(rowAsOfToValue(row))
+
+export const keyAsOfToJson = ({ answer, rowKey, rowPk }: KeyAsOf): string =>
+  stringify({ rowKey, rowPk, ...asOfToValue(answer) })
