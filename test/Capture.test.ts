@@ -376,6 +376,36 @@ describe("Capture.apply", () => {
     )
   )
 
+  it.effect("recognises loosened redaction behind names that were exchanged", () =>
+    fresh(
+      Effect.gen(function* () {
+        yield* run("create table people (id int primary key, ssn text, nickname text)")
+        yield* apply([{ table: "people", mask: ["ssn"] }])
+        yield* run(
+          "alter table people rename ssn to held",
+          "alter table people rename nickname to ssn",
+          "alter table people rename held to nickname"
+        )
+
+        const planned = yield* plan([{ table: "people", mask: ["ssn"] }])
+        expect(planned.map(({ lessRedaction, summary }) => [summary, lessRedaction])).toEqual([
+          ["regenerate: column ssn is now nickname; column nickname is now ssn", ["nickname"]]
+        ])
+        expect(yield* refusal(apply([{ table: "people", mask: ["ssn"] }]))).toMatchObject({ reason: "LessRedaction" })
+        expect(kinds(yield* apply([{ table: "people", mask: ["nickname"] }]))).toEqual(["regenerate public.people"])
+
+        yield* run("alter table people rename nickname to old_name", "alter table people add nickname text")
+        expect(yield* refusal(apply([{ table: "people", mask: ["nickname"] }]))).toMatchObject({
+          reason: "LessRedaction"
+        })
+        expect(yield* apply([{ table: "people", mask: ["nickname", "old_name"] }])).toHaveLength(1)
+        yield* run("alter table people drop old_name", "alter table people drop nickname")
+        yield* run("alter table people add nickname text")
+        expect(yield* apply([{ table: "people", mask: ["nickname"] }])).toHaveLength(1)
+      })
+    )
+  )
+
   it.effect("remembers redaction through removal, and through a table made anew", () =>
     fresh(
       Effect.gen(function* () {

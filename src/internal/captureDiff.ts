@@ -217,6 +217,26 @@ export interface ColumnChanges {
   readonly retyped: ReadonlyArray<string>
 }
 
+/**
+ * Columns that go on under another name while theirs is still that of a column: names were exchanged, or one was taken by a
+ * new column. A restored table numbers its columns anew, but in the same order: then nothing was exchanged.
+ */
+export const exchanged = (
+  policy: Policy,
+  columns: ReadonlyArray<Pick<ColumnShape, "attnum" | "name">>
+): ReadonlyArray<readonly [from: string, to: string]> => {
+  const places = [...policy.columns]
+    .sort((a, b) => a.attnum - b.attnum)
+    .flatMap((known) => columns.filter(({ name }) => name === known.name).map(({ attnum }) => attnum))
+  return places.every((place, index) => index === 0 || place > (places[index - 1] ?? 0))
+    ? []
+    : policy.columns.flatMap((known) =>
+        columns
+          .filter(({ attnum, name }) => attnum === known.attnum && name !== known.name)
+          .map(({ name }) => [known.name, name] as const)
+      )
+}
+
 /** What became of the columns since the policy was applied. Only the very same table tells a rename from a drop and an add. */
 export const columnChanges = (
   policy: Policy,
@@ -226,9 +246,12 @@ export const columnChanges = (
   const gone = policy.columns.filter((known) => !columns.some(({ name }) => name === known.name))
   const fresh = columns.filter((column) => !policy.columns.some(({ name }) => name === column.name))
   const renamed = sameTable
-    ? gone.flatMap((known): ReadonlyArray<readonly [string, string]> =>
-        fresh.filter(({ attnum }) => attnum === known.attnum).map((column) => [known.name, column.name])
-      )
+    ? [
+        ...gone.flatMap((known): ReadonlyArray<readonly [string, string]> =>
+          fresh.filter(({ attnum }) => attnum === known.attnum).map((column) => [known.name, column.name])
+        ),
+        ...exchanged(policy, columns).filter(([from]) => !gone.some(({ name }) => name === from))
+      ]
     : []
   return {
     added: fresh.map(({ name }) => name).filter((name) => !renamed.some(([, to]) => to === name)),
@@ -265,17 +288,19 @@ export const lessRedaction = (
 
 const looser = ({ policy, relation }: Deployed, shape: TableShape, table: Table): ReadonlyArray<string> => {
   const before = { excluded: policy.exclude, masked: policy.mask }
-  return [...policy.exclude, ...policy.mask].filter((name) => {
+  const sameTable = relation === table.oid
+  const elsewhere = new Map(sameTable ? exchanged(policy, table.columns) : [])
+  return [...policy.exclude, ...policy.mask].flatMap((name) => {
     const was = level(before, name)
-    if (table.columns.some((column) => column.name === name)) {
-      return level(shape, name) < was
+    const now = elsewhere.get(name) ?? name
+    if (table.columns.some((column) => column.name === now)) {
+      return level(shape, now) < was ? [now] : []
     }
     const attnum = policy.columns.find((known) => known.name === name)?.attnum
-    const suspects =
-      relation === table.oid
-        ? table.columns.filter((column) => column.attnum === attnum)
-        : table.columns.filter((column) => !policy.columns.some((known) => known.name === column.name))
-    return suspects.some((column) => level(shape, column.name) < was)
+    const suspects = sameTable
+      ? table.columns.filter((column) => column.attnum === attnum)
+      : table.columns.filter((column) => !policy.columns.some((known) => known.name === column.name))
+    return suspects.some((column) => level(shape, column.name) < was) ? [name] : []
   })
 }
 

@@ -102,6 +102,8 @@ interface Parts {
   readonly needed: string
   /** json loses some of its text in an image: such tables always take the general way. */
   readonly general: boolean
+  /** True while the redacted columns have the names they had; empty where nothing is redacted. */
+  readonly inPlace: string
 }
 
 /**
@@ -130,9 +132,31 @@ const partsOf = (storageSchema: string, shape: TableShape): Parts => {
     columns,
     known: textArray(policy.columns),
     needed: textArray([...shape.key.map((column) => column.name), ...shape.excluded, ...shape.masked]),
-    general: policy.json.length > 0
+    general: policy.json.length > 0,
+    inPlace: shape.columns
+      .filter(({ name }) => shape.excluded.includes(name) || shape.masked.includes(name))
+      .map(nameHolds)
+      .join(" and ")
   }
 }
+
+/**
+ * Whether a column still has its name. Names that were exchanged leave images of the same names: only the catalog tells,
+ * and this is its quickest answer, from a cache and without a query.
+ */
+const nameHolds = ({ attnum, name }: ColumnShape): string =>
+  "(pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), " +
+  `${attnum})).object_names[3] = ${literal(name)}`
+
+/** The policy for the general way: a variable where columns are redacted, whose names may have been exchanged. */
+const generalPolicy = ({ inPlace, policy }: Parts): string => (inPlace === "" ? policy : "policy")
+
+const policyVariable = ({ inPlace }: Parts): string => (inPlace === "" ? "" : "  policy jsonb;\n")
+
+const settlePolicy = ({ inPlace, policy }: Parts): string =>
+  inPlace === ""
+    ? ""
+    : `  policy := case when ${inPlace} then ${policy} else current_policy(${policy}, tg_relid) end;\n`
 
 /** The image as it may be stored: virtual generated columns are never computed in triggers and left out. */
 const cleaned = (parts: Parts, row: string): string => cleanedValue(parts, `${row}.*`)
@@ -234,7 +258,11 @@ const oneRow = (parts: Parts, op: Op, begin: string, end: string): string => {
   // A name that is new is stored as it is; its diff takes the general way. Where something is redacted it may be the new
   // name of that, though another column has the old one.
   const strict = op === "update" || parts.shape.excluded.length + parts.shape.masked.length > 0
-  const current = `${strict ? `${image} - ${parts.known} = '{}' and ` : ""}${image} ?& ${parts.needed}`
+  const current = [
+    ...(strict ? [`${image} - ${parts.known} = '{}'`] : []),
+    `${image} ?& ${parts.needed}`,
+    ...(parts.inPlace === "" ? [] : [parts.inPlace])
+  ].join(" and ")
   const insert = (columns: {
     readonly fields: string
     readonly from: string
@@ -292,13 +320,13 @@ ${end}`
 
 /** Any number of rows, whatever has become of the table: images that cannot fail, compared name by name. */
 const generalRows = (parts: Parts, op: Op): string => {
-  const { policy } = parts
+  const policy = generalPolicy(parts)
   const tail = `    ${settle("first_id")}
     return null;`
   const virtual = parts.shape.columns.filter((column) => column.virtual).map((column) => column.name)
   const image = (row: string) => (virtual.length === 0 ? `image(${row}.*)` : `image(${row}.*) - ${textArray(virtual)}`)
   if (op === "update") {
-    return `    first_id := nextval('audit_changes_id_seq');
+    return `${settlePolicy(parts)}    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
     select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
       'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
@@ -321,7 +349,7 @@ const generalRows = (parts: Parts, op: Op): string => {
 ${tail}`
   }
   const stored = op === "insert" ? "null, redacted_image" : "redacted_image, null"
-  return `    first_id := nextval('audit_changes_id_seq');
+  return `${settlePolicy(parts)}    first_id := nextval('audit_changes_id_seq');
     insert into audit_changes (${changeColumns})
     select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
       ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", () => `redact(r.image, ${policy}, tg_relid)`)}
@@ -428,7 +456,7 @@ ${tail}`
 const transition = (op: Op): string =>
   [hasOld(op) ? "old table as threadline_old" : "", hasNew(op) ? "new table as threadline_new" : ""].join(" ").trim()
 
-const variables = (op: Op): string => `#variable_conflict use_variable
+const variables = (parts: Parts, op: Op): string => `#variable_conflict use_variable
 declare
 ${targetVariables}
   first_id bigint;
@@ -444,7 +472,7 @@ ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
   place bigint;
 `
     : ""
-}  several boolean;
+}${policyVariable(parts)}  several boolean;
   guard boolean;
   stale boolean;`
 
@@ -470,14 +498,15 @@ const statementFunction = (parts: Parts, op: Op, name: string): string => {
       ${into.split(", ")[0]} := null;
   end;
   if several then
-    select h.guard, h.stale into guard, stale from capture_hints(tg_relid, ${textArray(parts.shape.columns.map((column) => column.name))}) h;
+    select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
+    from capture_hints(tg_relid, ${textArray(parts.shape.columns.map((column) => column.name))}) h;
 ${oneRow(parts, op, "  elsif", "  end if;")}
   if not guard and not stale then
 ${manyRows(parts, op)}
   end if;
 `
   return `${header(parts, name)}as $threadline$
-${variables(op)}
+${variables(parts, op)}
 begin
 ${target(parts)}
 ${parts.general ? "" : fast}
@@ -495,20 +524,21 @@ const rowFunction = (parts: Parts, op: Op, name: string): string => {
   ]
   const guarded = [hasOld(op) ? `  was := image(old)${minus};` : "", hasNew(op) ? `  now := image(new)${minus};` : ""]
   const lines = (texts: ReadonlyArray<string>) => texts.filter((text) => text !== "").join("\n")
+  const policy = generalPolicy(parts)
   const general =
     op === "update"
       ? `  insert into audit_changes (${changeColumns})
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
     'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after
-  from describe_update(was, now, ${parts.general ? "exact_text(old), exact_text(new)" : "null, null"}, ${parts.policy}, tg_relid) c
+  from describe_update(was, now, ${parts.general ? "exact_text(old), exact_text(new)" : "null, null"}, ${policy}, tg_relid) c
   where c.changed
   returning id into first_id;`
       : `  insert into audit_changes (${changeColumns})
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
     ${literal(op)}, k.row_pk, k.row_key, null, null, ${
-      op === "insert" ? `null, redact(now, ${parts.policy}, tg_relid)` : `redact(was, ${parts.policy}, tg_relid), null`
+      op === "insert" ? `null, redact(now, ${policy}, tg_relid)` : `redact(was, ${policy}, tg_relid), null`
     }
-  from image_key(${op === "insert" ? "now" : "was"}, ${parts.policy} -> 'key', tg_relid) k
+  from image_key(${op === "insert" ? "now" : "was"}, ${policy} -> 'key', tg_relid) k
   returning id into first_id;`
   return `${header(parts, name)}as $threadline$
 #variable_conflict use_variable
@@ -517,7 +547,7 @@ ${targetVariables}
   first_id bigint;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
-  }begin
+  }${policyVariable(parts)}begin
 ${target(parts)}
 ${
   parts.general
@@ -530,7 +560,7 @@ ${lines(images)}
 ${oneRow(parts, op, "  if", "  end if;")}
 `
 }${lines(guarded)}
-${general}
+${settlePolicy(parts)}${general}
   if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
     perform settle_order(first_id);
   end if;

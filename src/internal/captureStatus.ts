@@ -5,6 +5,7 @@ import * as Either from "effect/Either"
 import type { Catalog, Deployed, Table } from "./captureCatalog.js"
 import {
   columnChanges,
+  exchanged,
   functionState,
   partitionLabels,
   policyName,
@@ -141,7 +142,10 @@ const reportTable = (catalog: Catalog, { policy, relation }: Deployed, table: Ta
   const root = table.relations[0]
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
-  if (!sameTable) {
+  const renumbered = policy.columns.some((known) =>
+    described.some(({ shape }) => shape.name === known.name && shape.attnum !== known.attnum)
+  )
+  if (!sameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {
     report("IdentityChanged", "info", "it was restored or made anew since its policy was applied", apply)
   }
 
@@ -175,6 +179,19 @@ const reportTable = (catalog: Catalog, { policy, relation }: Deployed, table: Ta
       `redacted columns are gone or renamed: ${lost.join(", ")}; until ${apply}, every column new since then is masked`,
       `correct exclude and mask, then ${apply}`,
       lost
+    )
+  }
+  const moved = (sameTable ? exchanged(policy, table.columns) : []).filter(
+    ([from]) => policy.exclude.includes(from) || policy.mask.includes(from)
+  )
+  if (moved.length > 0) {
+    report(
+      "RedactedColumnMissing",
+      "error",
+      `redacted columns have other names now: ${moved.map(([from, to]) => `${from} is ${to}`).join(", ")}; ` +
+        `until ${apply}, nothing is stored in the clear under either name`,
+      `correct exclude and mask, then ${apply}`,
+      moved.map(([from]) => from)
     )
   }
   reportKey(policy, table, report)

@@ -697,7 +697,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "d3c5c7da5e174b50448de540d74382e4b9edbd57ad450071a56212491ca03f75",
+    checksum: "1c4f4e5b32fd67fad52313fdc64a5a6c0e2196f00be38bf277309d9c555ef225",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -730,7 +730,7 @@ return case
 end;
 
 -- row_pk and row_key of an image. "columns" is [{ "name", "attnum", "text" }] in key order; a name that the
--- image lacks was renamed since and is looked up by its number.
+-- image lacks was renamed since and is looked up by its number, unless current_policy did so already ("from").
 create function image_key(image jsonb, columns jsonb, relation oid, out row_pk jsonb, out row_key text)
 language plpgsql stable
 set search_path from current
@@ -746,7 +746,7 @@ begin
   end if;
   row_pk := '{}';
   for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, place) order by place loop
-    name := part ->> 'name';
+    name := coalesce(part ->> 'from', part ->> 'name');
     if not image ? name then
       select attname into name
       from pg_attribute
@@ -880,6 +880,54 @@ begin atomic
     and a.attnum > 0
     and not a.attisdropped;
 end;
+
+-- The policy as it concerns the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of
+-- the same names, with other values under them: whatever name a redacted column has is masked as well, and a key is read
+-- from where it is. Only columns of the very table tell, and only where their order is another: a restored table
+-- numbers them anew and keeps the order.
+create function current_policy(policy jsonb, relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  names jsonb;
+begin
+  select jsonb_object_agg(c.name, a.attname)
+  into names
+  from capture_policies p
+  cross join lateral (
+    select e.value ->> 'name' as name, (e.value ->> 'attnum')::int2 as attnum from jsonb_array_elements(p.columns) e
+  ) c
+  join pg_attribute a on a.attrelid = p.relation and a.attnum = c.attnum and not a.attisdropped
+  where p.relation = coalesce(pg_partition_root(current_policy.relation), current_policy.relation)
+    and p.removed_at is null
+    and a.attname <> c.name
+    and policy -> 'columns' ? a.attname
+    and exists (
+      select
+      from jsonb_array_elements(p.columns) e
+      join jsonb_array_elements(p.columns) f on (e.value ->> 'attnum')::int2 < (f.value ->> 'attnum')::int2
+      join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
+      join pg_attribute y on y.attrelid = p.relation and y.attname = f.value ->> 'name' and not y.attisdropped
+      where x.attnum > y.attnum
+    );
+  if names is null then
+    return policy;
+  end if;
+  return policy || jsonb_build_object(
+    'masked', policy -> 'masked' || (
+      select coalesce(jsonb_agg(n.value), '[]')
+      from jsonb_each(names) n
+      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key
+    ),
+    'key', (
+      select coalesce(jsonb_agg(k.value || jsonb_build_object('from', coalesce(names -> (k.value ->> 'name'), k.value -> 'name'))
+        order by k.place), '[]')
+      from jsonb_array_elements(policy -> 'key') with ordinality k (value, place)
+    )
+  );
+end
+$$;
 
 -- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
 -- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
@@ -1220,6 +1268,7 @@ begin
           hint = 'Run "threadline capture apply", or use DELETE.';
     end if;
     first_id := nextval('audit_changes_id_seq');
+    policy := current_policy(policy, relation);
     execute format(
       'insert into audit_changes (
          transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
@@ -1287,6 +1336,7 @@ begin
   if policy is null then
     raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
   end if;
+  policy := current_policy(policy, relation);
   execute format(
     'insert into audit_changes (
        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
@@ -1397,7 +1447,7 @@ comment on function row_key(text, text, jsonb) is
 revoke all on function
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
-  exact_text(record), capture_hints(oid, text[]), redact(jsonb, jsonb, oid),
+  exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
   describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
   restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)

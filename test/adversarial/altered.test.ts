@@ -73,7 +73,25 @@ attacks("altered tables (A24)", (attack) => {
                 "alter table t rename password to pwd",
                 "alter table t add more text default 'x'"
               ],
-              ["the key renamed as well", "pwd", "title", "alter table t rename password to pwd"]
+              ["the key renamed as well", "pwd", "title", "alter table t rename password to pwd"],
+              [
+                "its name exchanged with another's",
+                "title",
+                "password",
+                "alter table t rename password to held",
+                "alter table t rename title to password",
+                "alter table t rename held to title"
+              ],
+              [
+                "names passed around",
+                "title",
+                "spare",
+                "alter table t add spare text",
+                "alter table t rename title to held",
+                "alter table t rename password to title",
+                "alter table t rename spare to password",
+                "alter table t rename held to spare"
+              ]
             ]
             for (const [what, secret, open, ...sql] of alterations) {
               yield* db.run(
@@ -100,6 +118,39 @@ attacks("altered tables (A24)", (attack) => {
         60_000
       )
     }
+
+    attack(`a secret under the name of the key is no key, in ${mode} mode`, ({ apply, db, findings }) =>
+      Effect.gen(function* () {
+        yield* db.run("create table t (id text primary key, password text unique not null, title text)")
+        yield* apply({ table: "t", mode, mask: ["password"], truncate: "rows" })
+        yield* db.run(
+          "alter table t rename id to held",
+          "alter table t rename password to id",
+          "alter table t rename held to password",
+          "insert into t (password, id, title) values ('1', 'secret 1', 'a')",
+          "update t set title = 'b'",
+          "insert into t (password, id, title) values ('2', 'secret 2', 'a'), ('3', 'secret 3', 'a')",
+          "update t set title = 'c', id = id || '!'",
+          "delete from t where password = '1'",
+          "delete from t where password = '2'",
+          "truncate t"
+        )
+        expect(yield* leaks(db)).toEqual([])
+        expect(brief(yield* changes(db, "t"))).toEqual([
+          "insert 1",
+          "update 1",
+          "insert 2",
+          "insert 3",
+          "update 1",
+          "update 2",
+          "update 3",
+          "delete 1",
+          "delete 2",
+          "truncate 3"
+        ])
+        expect(yield* findings()).toEqual(expect.arrayContaining(["ColumnsChanged", "RedactedColumnMissing"]))
+      })
+    )
 
     attack(`key columns renamed, added to, retyped: rows keep their keys, in ${mode} mode`, ({ apply, db, findings }) =>
       Effect.gen(function* () {

@@ -112,7 +112,9 @@ const execute = (
     maxBuffer: 256 * 1024 * 1024,
     env: { ...process.env, LC_ALL: "C" }
   })
-  running.child.stdin?.end(input ?? "")
+  // A program that reads nothing may be gone before it is written to; what it did, its exit code says.
+  running.child.stdin?.on("error", () => undefined)
+  running.child.stdin?.end(input)
   return running.then(({ stdout }) => stdout)
 }
 
