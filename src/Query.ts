@@ -9,23 +9,29 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { pipe } from "effect/Function"
+import type * as Either from "effect/Either"
+import { dual, pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as recorded from "./internal/queryAction.js"
 import * as asOfs from "./internal/queryAsOf.js"
+import * as bundles from "./internal/queryBundle.js"
 import * as changes from "./internal/queryChange.js"
 import * as diffs from "./internal/queryDiff.js"
 import * as filters from "./internal/queryFilter.js"
-import * as histories from "./internal/queryHistory.js"
+import type * as histories from "./internal/queryHistory.js"
 import * as incidents from "./internal/queryIncident.js"
 import * as instants from "./internal/queryInstant.js"
 import type * as json from "./internal/json.js"
 import * as jsonText from "./internal/json.js"
 import type * as keys from "./internal/queryKey.js"
-import * as pages from "./internal/queryPage.js"
 import * as sets from "./internal/queryRows.js"
+import type * as scopes from "./internal/queryScope.js"
+import * as service from "./internal/queryService.js"
 import * as storage from "./internal/queryStorage.js"
-import * as timelines from "./internal/queryTimeline.js"
+import type * as timelines from "./internal/queryTimeline.js"
+import * as listings from "./internal/queryTransactions.js"
+import * as urls from "./internal/queryUrl.js"
 import type { Page } from "./Page.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
@@ -141,17 +147,25 @@ export type KeyPart = keys.KeyPart
 export type KeyInput = keys.KeyInput
 
 /**
- * Which changes a timeline shows; every field is optional, and all that are given must hold.
+ * Which changes (or transactions, or actions) a read shows; every field is optional, and all that are given must hold. Where
+ * several values are allowed, one of them must.
  *
- * - `table`: as in SQL, `posts` (in `public`), `public.posts` or `"Odd.Schema"."T"`
- * - `key`: a row of that table. Such a timeline is in the order of the row's own life.
+ * - `table`: one or several, as in SQL: `posts` (in `public`), `public.posts` or `"Odd.Schema"."T"`; `schema`: every table in it
+ * - `key`: a row of the one table. Such a timeline is in the order of the row's own life.
  * - `op`: one or several
- * - `actor`: `{ type, id? }`; `unattributed: true`: nobody said who acted
+ * - `contains`: an object; the row before or after the change has these fields with these values, nested ones too (`jsonb @>`)
+ * - `changedField`: an update changed this column, or one of several
+ * - `actor`: `{ type, id? }`; `impersonator`: the same, of who acted in the actor's name; `unattributed: true`: nobody said who
+ * - `action`: the transaction has an action of this name, or of one of several; `actionStatus`: of this status, `ok` or `error`
  * - `correlationId`: strictly, transactions with an action that carries it; with `includeCaptureOnly: true` also those that
  *   carry it without an action
+ * - `requestId`, `jobId`, `traceId`, `source`, `dbUser`: of the transaction
+ * - `meta`: an object that the transaction's meta contains
  * - `transactionId`
  * - `from`, `to`: when it was captured, both inclusive
  * - `order`: `newest` (default) or `oldest`; `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
+ *
+ * Ids and names have at most 256 bytes, lists at most 50 values, objects at most 16 KiB of JSON.
  *
  * @since 0.1.0
  * @category schemas
@@ -173,6 +187,31 @@ export type Filter = filters.Filter
  * @category models
  */
 export interface FilterInput extends filters.FilterInput {}
+
+/**
+ * The one text of a filter, a URL query without question mark: `table=public.posts&actor=user%3A42`. Equal filters have equal
+ * texts. An actor is `type` or `type:id`, objects are JSON, a key of several columns is `keyJson`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const filterToUrl: (filter: Filter) => string = urls.toUrl
+
+/**
+ * Reads the text of a filter, with or without question mark. `InvalidRequest` names what is unknown, repeated, malformed or
+ * contradictory.
+ *
+ * @since 0.1.0
+ * @category conversions
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const page = Effect.flatMap(Query.filterFromUrl("?table=posts&op=delete"), Query.timeline)
+ * ```
+ */
+export const filterFromUrl: (text: string) => Either.Either<Filter, InvalidRequest> = urls.fromUrl
 
 /**
  * @since 0.1.0
@@ -299,6 +338,122 @@ export interface RowDiff extends diffs.RowDiff {}
 export const rowDiffToJson: (diff: RowDiff) => string = diffs.rowDiffToJson
 
 /**
+ * A recorded intent.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Action extends recorded.Action {}
+
+/**
+ * The JSON of an action.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const actionToJson: (action: Action) => string = recorded.actionToJson
+
+/**
+ * A transaction with its first action, how many changes it has (counted up to 100) and in which tables.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TransactionSummary extends listings.TransactionSummary {}
+
+/**
+ * The JSON of a summary, `{ transaction, action, changes: { count, exact }, tables }`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const summaryToJson: (summary: TransactionSummary) => string = listings.summaryToJson
+
+/**
+ * How many, as far as they were counted; `exact` is false where there may be more.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Count extends timelines.Count {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface CountOptions extends timelines.CountOptions {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface CollectOptions extends timelines.CollectOptions {}
+
+/**
+ * An actor as filters name it, `{ type, id? }`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ActorInput = bundles.ActorInput
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface BundleOptions extends bundles.BundleOptions {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface ActorWindowOptions extends bundles.ActorWindowOptions {}
+
+/**
+ * The first pages of what belongs together: actions, transactions, changes. Each goes on with its own cursor and the read of
+ * its name (`timeline` for the changes). For an actor window the filter is `{ actor, from, to }`; for a correlation it is
+ * `{ correlationId, includeCaptureOnly: true }`, of actions without the second field.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Bundle extends bundles.Bundle {}
+
+/**
+ * The JSON of a bundle, `{ actions, transactions, changes }`, each a page.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const bundleToJson: (bundle: Bundle) => string = bundles.bundleToJson
+
+/**
+ * What a scope may test of a change, as SQL expressions.
+ *
+ * @since 0.1.0
+ * @category scope
+ */
+export interface ChangeColumns extends scopes.ChangeColumns {}
+
+/**
+ * What a scope may test of an action, as SQL expressions.
+ *
+ * @since 0.1.0
+ * @category scope
+ */
+export interface ActionColumns extends scopes.ActionColumns {}
+
+/**
+ * The host's own restriction of what a reader may see: a function from a surface (`changes` or `actions`) and its columns to an
+ * SQL condition, or to the same answer for every row. A condition that is null lets nothing through, and a TRUNCATE of a
+ * whole table, which has no image, is never let through. A transaction is seen by whoever sees one of its changes or actions.
+ *
+ * @since 0.1.0
+ * @category scope
+ */
+export type ReadScope = scopes.ReadScope
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -332,66 +487,7 @@ export type ReadError = InvalidRequest | NotFound | ThreadlineError
  * @since 0.1.0
  * @category services
  */
-export interface Service {
-  /**
-   * Changes newest first: by transaction, and within a transaction by change. Changes of one transaction stand together.
-   *
-   * `NotFound` where the table of the filter is neither audited nor has changes.
-   */
-  readonly timeline: (filter?: FilterInput) => Effect.Effect<Page<Change>, ReadError>
-  /** The same, whole and in constant memory. `limit` is about pages and is not looked at. */
-  readonly timelineStream: (filter?: FilterInput) => Stream.Stream<Change, ReadError>
-  /**
-   * All changes of one row, newest first by capture time: under its key, those that moved it to another key or from one, and
-   * each TRUNCATE of its table that ended its life.
-   */
-  readonly history: (table: string, key: KeyInput, options?: HistoryOptions) => Effect.Effect<Page<Change>, ReadError>
-  /** The same, whole and in constant memory. */
-  readonly historyStream: (
-    table: string,
-    key: KeyInput,
-    options?: Omit<HistoryOptions, "limit">
-  ) => Stream.Stream<Change, ReadError>
-  /** How a row stood at an instant; a change captured at that very instant counts. */
-  readonly asOf: (table: string, key: KeyInput, instant: InstantInput) => Effect.Effect<AsOf, ReadError>
-  /** The same of up to 1000 rows of one table, in the order of the keys given. */
-  readonly asOfKeys: (
-    table: string,
-    keys: ReadonlyArray<KeyInput>,
-    instant: InstantInput
-  ) => Effect.Effect<ReadonlyArray<KeyAsOf>, ReadError>
-  /**
-   * The rows of a table that were present at an instant, in the order of their keys as text (by bytes). Keys are looked at one
-   * after another, so a condition that few rows meet gives partial pages.
-   *
-   * `NotFound` where the table is neither audited nor has changes, `InvalidRequest` where its rows have no key.
-   */
-  readonly asOfRows: (
-    table: string,
-    instant: InstantInput,
-    options?: AsOfRowsOptions
-  ) => Effect.Effect<Page<RowAsOf>, ReadError>
-  /** The same, whole and in constant memory. */
-  readonly asOfRowsStream: (
-    table: string,
-    instant: InstantInput,
-    options?: Omit<AsOfRowsOptions, "limit">
-  ) => Stream.Stream<RowAsOf, ReadError>
-  /** One change, field by field. */
-  readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
-  /**
-   * A row at two instants, field by field: what differs where it was present both times, all of its fields where it was once.
-   * It stays with the key: a row that moved away is `MovedTo` in `to`.
-   */
-  readonly diffBetween: (
-    table: string,
-    key: KeyInput,
-    from: InstantInput,
-    to: InstantInput
-  ) => Effect.Effect<RowDiff, ReadError>
-  /** One transaction with everything that belongs to it. `limit`, `order` and `cursor` are about its changes. */
-  readonly incident: (transactionId: string, options?: IncidentOptions) => Effect.Effect<Incident, ReadError>
-}
+export interface Service extends service.Service {}
 
 /**
  * The reads. They need select on Threadline's tables, and nothing else of the database.
@@ -407,59 +503,47 @@ export class Query extends Context.Tag("threadline/Query")<Query, Service>() {}
  */
 export const layer: Layer.Layer<Query, never, SqlClient.SqlClient> = Layer.effect(
   Query,
-  Effect.map(storage.make, (from) =>
-    Query.of({
-      timeline: (filter = {}) =>
-        timelines
-          .timeline(from, filter)
-          .pipe(Effect.withSpan("threadline.query.timeline", { captureStackTrace: false })),
-      timelineStream: (filter = {}) =>
-        pages
-          .streamPages(filter.cursor, (cursor) =>
-            timelines.timeline(from, { ...filter, limit: pages.streamLimit, cursor })
-          )
-          .pipe(Stream.withSpan("threadline.query.timelineStream", { captureStackTrace: false })),
-      history: (table, key, options = {}) =>
-        histories
-          .history(from, table, key, options)
-          .pipe(Effect.withSpan("threadline.query.history", { captureStackTrace: false })),
-      historyStream: (table, key, options = {}) =>
-        pages
-          .streamPages(options.cursor, (cursor) =>
-            histories.history(from, table, key, { ...options, limit: pages.streamLimit, cursor })
-          )
-          .pipe(Stream.withSpan("threadline.query.historyStream", { captureStackTrace: false })),
-      asOf: (table, key, instant) =>
-        asOfs
-          .asOf(from, table, key, instant)
-          .pipe(Effect.withSpan("threadline.query.asOf", { captureStackTrace: false })),
-      asOfKeys: (table, keys, instant) =>
-        sets
-          .asOfKeys(from, table, keys, instant)
-          .pipe(Effect.withSpan("threadline.query.asOfKeys", { captureStackTrace: false })),
-      asOfRows: (table, instant, options = {}) =>
-        sets
-          .asOfRows(from, table, instant, options)
-          .pipe(Effect.withSpan("threadline.query.asOfRows", { captureStackTrace: false })),
-      asOfRowsStream: (table, instant, options = {}) =>
-        pages
-          .streamPages(options.cursor, (cursor) =>
-            sets.asOfRows(from, table, instant, { ...options, limit: pages.streamLimit, cursor })
-          )
-          .pipe(Stream.withSpan("threadline.query.asOfRowsStream", { captureStackTrace: false })),
-      diff: (changeId) =>
-        diffs.diff(from, changeId).pipe(Effect.withSpan("threadline.query.diff", { captureStackTrace: false })),
-      diffBetween: (table, key, first, second) =>
-        diffs
-          .diffBetween(from, table, key, first, second)
-          .pipe(Effect.withSpan("threadline.query.diffBetween", { captureStackTrace: false })),
-      incident: (transactionId, options = {}) =>
-        incidents
-          .incident(from, transactionId, options)
-          .pipe(Effect.withSpan("threadline.query.incident", { captureStackTrace: false }))
-    })
-  )
+  Effect.map(storage.make, (from) => Query.of(service.make(from, false)))
 )
+
+/**
+ * The reads of a deployment whose readers all have a scope: each of them fails with an `InvalidRequest` of the field `scope`
+ * until `withScope` or `scoped` has given one.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerScopeRequired: Layer.Layer<Query, never, SqlClient.SqlClient> = Layer.effect(
+  Query,
+  Effect.map(storage.make, (from) => Query.of(service.make(from, true)))
+)
+
+/**
+ * Reads under a scope: what the effect reads is only what the scope lets through.
+ *
+ * @since 0.1.0
+ * @category scope
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ *
+ * const ofTenant =
+ *   (tenant: string): Query.ReadScope =>
+ *   (surface, columns) =>
+ *     surface === "changes" && columns.sql`${columns.image} ->> 'tenant_id' = ${tenant}`
+ *
+ * export const program = Query.timeline({ table: "posts" }).pipe(Query.withScope(ofTenant("acme")))
+ * ```
+ */
+export const withScope: {
+  (scope: ReadScope): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Query>
+  <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query> =>
+  Effect.flatMap(Query, (query) => Effect.provideService(self, Query, query.scoped(scope)))
+)
+
+const streamed = <A, E>(read: (query: Service) => Stream.Stream<A, E>): Stream.Stream<A, E, Query> =>
+  Stream.unwrap(Effect.map(Query, read))
 
 /**
  * Changes newest first: by transaction, and within a transaction by change.
@@ -634,3 +718,144 @@ export const diffBetween = (
  */
 export const incident = (transactionId: string, options?: IncidentOptions): Effect.Effect<Incident, ReadError, Query> =>
   Effect.flatMap(Query, (query) => query.incident(transactionId, options))
+
+/**
+ * Transactions newest first: those with a change that the filter lets through.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const transactions = (filter?: FilterInput): Effect.Effect<Page<TransactionSummary>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.transactions(filter))
+
+/**
+ * Every transaction with a change that the filter lets through.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const transactionsStream = (filter?: FilterInput): Stream.Stream<TransactionSummary, ReadError, Query> =>
+  streamed((query) => query.transactionsStream(filter))
+
+/**
+ * Recorded intents newest first, failed ones included.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ *
+ * export const failedPublications = Query.actions({ action: "post.published", actionStatus: "error" })
+ * ```
+ */
+export const actions = (filter?: FilterInput): Effect.Effect<Page<Action>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.actions(filter))
+
+/**
+ * Every recorded intent that the filter lets through.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const actionsStream = (filter?: FilterInput): Stream.Stream<Action, ReadError, Query> =>
+  streamed((query) => query.actionsStream(filter))
+
+/**
+ * Transactions of which nobody said who acted.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const unattributed = (filter?: FilterInput): Effect.Effect<Page<TransactionSummary>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.unattributed(filter))
+
+/**
+ * Every transaction of which nobody said who acted.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const unattributedStream = (filter?: FilterInput): Stream.Stream<TransactionSummary, ReadError, Query> =>
+  streamed((query) => query.unattributedStream(filter))
+
+/**
+ * What an actor did between two instants.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ *
+ * export const morning = Query.actorWindow(
+ *   { type: "user", id: "42" },
+ *   { from: "2026-11-22T08:00:00Z", to: "2026-11-22T12:00:00Z" }
+ * )
+ * ```
+ */
+export const actorWindow = (actor: ActorInput, options?: ActorWindowOptions): Effect.Effect<Bundle, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.actorWindow(actor, options))
+
+/**
+ * Every change of an actor window.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const actorWindowStream = (
+  actor: ActorInput,
+  options?: Omit<ActorWindowOptions, "limit">
+): Stream.Stream<Change, ReadError, Query> => streamed((query) => query.actorWindowStream(actor, options))
+
+/**
+ * Everything of one correlation.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const correlation = (correlationId: string, options?: BundleOptions): Effect.Effect<Bundle, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.correlation(correlationId, options))
+
+/**
+ * Every change of a correlation.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const correlationStream = (
+  correlationId: string,
+  options?: Omit<BundleOptions, "limit">
+): Stream.Stream<Change, ReadError, Query> => streamed((query) => query.correlationStream(correlationId, options))
+
+/**
+ * How many changes a timeline would show, counted up to a cap.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const count = (filter?: FilterInput, options?: CountOptions): Effect.Effect<Count, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.count(filter, options))
+
+/**
+ * A small timeline at once.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const collect = (
+  filter?: FilterInput,
+  options?: CollectOptions
+): Effect.Effect<ReadonlyArray<Change>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.collect(filter, options))
+
+/**
+ * Every change of an incident, with its diff.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const incidentStream = (
+  transactionId: string,
+  options?: Omit<IncidentOptions, "limit">
+): Stream.Stream<ChangeDiff, ReadError, Query> => streamed((query) => query.incidentStream(transactionId, options))

@@ -6,7 +6,7 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import type { Actor } from "../Actor.js"
 import type { JsonObject, JsonValue } from "./json.js"
-import { JsonFromText } from "./json.js"
+import { JsonFromText, stringify } from "./json.js"
 import { type ActionReference, actorOf, actorToValue, instantColumn } from "./queryChange.js"
 
 /** An action as it was recorded. */
@@ -112,3 +112,5 @@ export const recordedActionToValue = (action: Action): JsonObject => ({
   subject: action.subject,
   data: action.data
 })
+
+export const actionToJson = (action: Action): string => stringify(recordedActionToValue(action))

@@ -72,7 +72,7 @@ const several = <A extends string, I>(
     encode: (values) => values as unknown as readonly [A, ...Array<A>]
   }).pipe(
     Schema.filter((values) => values.length <= maxValues, { message: () => `must not be more than ${maxValues}` })
-  ) as Schema.Schema<ReadonlyArray<A>, I | readonly [I, ...Array<I>]>
+  )
 
 const actorRule = "must be { type, id? } with a type of user, admin, service_account, job, system or anonymous"
 
@@ -310,7 +310,7 @@ export const partsOf = (filter: Filter, storage: Storage): ReadonlyArray<Part> =
   filterNames.flatMap((field) => partOf(field, filter, storage) ?? [])
 
 /** The names of the filters, in the order of their text. */
-export const filterNames = Object.keys(filters) as ReadonlyArray<keyof Filters>
+const filterNames = Object.keys(filters) as ReadonlyArray<keyof Filters>
 
 const partOf = (field: keyof Filters, filter: Filter, storage: Storage): Part | undefined => {
   const value = filter[field]
@@ -318,22 +318,37 @@ const partOf = (field: keyof Filters, filter: Filter, storage: Storage): Part | 
   return value === undefined ? undefined : part(value, storage, filter)
 }
 
-/** The same for a read of actions; a filter that says nothing about actions is refused. */
-export const actionConditions = (
-  filter: Filter,
-  storage: Storage
-): Either.Either<ReadonlyArray<Fragment>, InvalidRequest> => {
-  const conditions: Array<Fragment> = []
+/** Conditions on the action `a`: those that an index finds, and those that each action has to be looked at for. */
+export interface ActionConditions {
+  readonly indexed: ReadonlyArray<Fragment>
+  readonly tested: ReadonlyArray<Fragment>
+}
+
+/** Filters of actions with an index that is either selective or in the order of the listing. */
+const indexedOfActions: ReadonlySet<keyof Filters> = new Set([
+  "action",
+  "correlationId",
+  "transactionId",
+  "from",
+  "to"
+] as const)
+
+/** What the filters add to a read of actions; one that says nothing about actions is refused. */
+export const actionConditions = (filter: Filter, storage: Storage): Either.Either<ActionConditions, InvalidRequest> => {
+  const indexed: Array<Fragment> = []
+  const tested: Array<Fragment> = []
   for (const field of filterNames) {
     const part = partOf(field, filter, storage)
-    if (part !== undefined && part.action === undefined) {
+    if (part === undefined) {
+      continue
+    }
+    if (part.action === undefined) {
       return invalid(field, "does not apply to actions")
     }
-    if (part?.action !== undefined) {
-      conditions.push(part.action)
-    }
+    const isIndexed = indexedOfActions.has(field) || (field === "actor" && filter.actor?.id !== undefined)
+    ;(isIndexed ? indexed : tested).push(part.action)
   }
   return filter.includeCaptureOnly === true
     ? invalid("includeCaptureOnly", "does not apply to actions")
-    : Either.right(conditions)
+    : Either.right({ indexed, tested })
 }

@@ -26,8 +26,9 @@ import { type ChangeDiff, changeDiff, diffToJson } from "./queryDiff.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest, Id, Order, paging, request } from "./queryRequest.js"
 import { all, rows, type Storage } from "./queryStorage.js"
+import { visibleAction, visibleChange, visibleTransaction } from "./queryVisible.js"
 
-/** Another part of the same database transaction, under a context of its own. */
+/** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
 export interface Sibling {
   readonly transaction: AuditTransaction
   /** Its first action. */
@@ -42,6 +43,9 @@ export interface Incident {
   /** What else the database transaction captured, in its order; at most 100, `hasMoreSiblings` tells of others. */
   readonly siblings: ReadonlyArray<Sibling>
   readonly hasMoreSiblings: boolean
+  /** Other transactions of the same correlation, newest first; at most 100, `hasMoreRelated` tells of others. */
+  readonly related: ReadonlyArray<Sibling>
+  readonly hasMoreRelated: boolean
   readonly changes: Pages.Page<ChangeDiff>
 }
 
@@ -57,29 +61,70 @@ export type IncidentOptions = typeof IncidentOptions.Encoded
 
 const IncidentRequest = Schema.Struct({ transactionId: Id, ...IncidentOptions.fields })
 
+const siblingsOf = (found: ReadonlyArray<typeof TransactionRow.Type>): ReadonlyArray<Sibling> =>
+  found.slice(0, bound).map((row) => ({ transaction: transactionOf(row), action: actionOf(row) }))
+
 /** The transaction itself first, then its siblings. xids repeat after a restore: the epoch tells them apart. */
-const partsStatement = ({ name, sql }: Storage, id: string) => sql`
+const partsStatement = (storage: Storage, id: string) => {
+  const { name, sql } = storage
+  return sql`
   select ${transactionColumns(sql)}, ${actionColumns(sql)}
   from ${name("audit_transactions")} o
   join ${name("audit_transactions")} t on t.xid = o.xid and t.epoch = o.epoch
   left join ${name("audit_actions")} a on a.id = t.action_id
-  where o.id = ${id}::bigint
+  where ${all([sql`o.id = ${id}::bigint`, visibleTransaction(storage, "t")])}
   order by t.id <> o.id, t.id
   limit ${bound + 2}`
+}
 
-const actionsStatement = ({ name, sql }: Storage, id: string) => sql`
+const actionsStatement = (storage: Storage, id: string) => {
+  const { name, sql } = storage
+  return sql`
   select ${actionRowColumns(sql)}
   from ${name("audit_actions")} a
-  where a.transaction_id = ${id}::bigint
+  where ${all([sql`a.transaction_id = ${id}::bigint`, visibleAction(storage, "a")])}
   order by a.id
   limit ${bound + 1}`
+}
+
+/** Of the transaction's own correlation, and those of its actions. Its siblings are not listed twice. */
+const relatedStatement = (storage: Storage, correlationIds: ReadonlyArray<string>, except: ReadonlyArray<string>) => {
+  const { name, sql } = storage
+  const ids = sql.in(correlationIds)
+  return sql`
+  select ${transactionColumns(sql)}, ${actionColumns(sql)}
+  from (
+    (
+      select t.id
+      from ${name("audit_transactions")} t
+      where t.correlation_id in ${ids}
+      order by t.id desc
+      limit ${2 * bound}
+    )
+    union
+    (
+      select a.transaction_id
+      from ${name("audit_actions")} a
+      where a.correlation_id in ${ids}
+        and a.transaction_id is not null
+      order by a.transaction_id desc
+      limit ${2 * bound}
+    )
+  ) r
+  join ${name("audit_transactions")} t on t.id = r.id
+  left join ${name("audit_actions")} a on a.id = t.action_id
+  where ${all([sql`t.id not in ${sql.in(except)}`, visibleTransaction(storage, "t")])}
+  order by t.id desc
+  limit ${bound + 1}`
+}
 
 const changesStatement = (
-  { name, sql }: Storage,
+  storage: Storage,
   transaction: AuditTransaction,
   { limit, order }: typeof IncidentRequest.Type,
   after: cursors.Position | undefined
 ) => {
+  const { name, sql } = storage
   const direction = sql.literal(order === "newest" ? "desc" : "asc")
   const beyond = sql.literal(order === "newest" ? "<" : ">")
   return sql`
@@ -91,7 +136,8 @@ const changesStatement = (
       sql`c.transaction_id = ${transaction.id}::bigint`,
       // Nothing is captured before its transaction began; a day allows for a clock that was set back.
       sql`c.captured_at >= ${transaction.occurredAt}::timestamptz - interval '1 day'`,
-      after === undefined ? undefined : sql`c.id ${beyond} ${after.id.toString()}::bigint`
+      after === undefined ? undefined : sql`c.id ${beyond} ${after.id.toString()}::bigint`,
+      visibleChange(storage, "c")
     ])}
     order by c.transaction_id ${direction}, c.id ${direction}
     limit ${limit + 1}
@@ -114,14 +160,23 @@ export const incident = Effect.fnUntraced(function* (
     return yield* new NotFound({ subject: "transaction", id: asked.transactionId })
   }
   const transaction = transactionOf(own)
-  const actions = yield* rows(ActionRow, actionsStatement(storage, asked.transactionId))
+  const recorded = yield* rows(ActionRow, actionsStatement(storage, asked.transactionId))
+  const actions = recorded.slice(0, bound).map(actionOfRow)
+  const correlationIds = new Set(
+    [transaction, ...actions].flatMap(({ correlationId }) => (correlationId === null ? [] : [correlationId]))
+  )
+  const except = [own, ...siblings].map((row) => row.t_id)
+  const related =
+    correlationIds.size === 0 ? [] : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], except))
   const changes = yield* rows(ChangeRow, changesStatement(storage, transaction, asked, after))
   return {
     transaction,
-    actions: actions.slice(0, bound).map(actionOfRow),
-    hasMoreActions: actions.length > bound,
-    siblings: siblings.slice(0, bound).map((row) => ({ transaction: transactionOf(row), action: actionOf(row) })),
+    actions,
+    hasMoreActions: recorded.length > bound,
+    siblings: siblingsOf(siblings),
     hasMoreSiblings: siblings.length > bound,
+    related: siblingsOf(related),
+    hasMoreRelated: related.length > bound,
     changes: Pages.map(pageOf(changes.map(changeOf), asked.limit, query, timelinePosition), changeDiff)
   }
 })
@@ -130,19 +185,25 @@ export const incidentToJson = ({
   actions,
   changes,
   hasMoreActions,
+  hasMoreRelated,
   hasMoreSiblings,
+  related,
   siblings,
   transaction
 }: Incident): string => {
+  const others = (list: ReadonlyArray<Sibling>) =>
+    list.map((one) => ({
+      transaction: transactionToValue(one.transaction),
+      action: one.action === null ? null : actionToValue(one.action)
+    }))
   const parts = stringify({
     transaction: transactionToValue(transaction),
     actions: actions.map(recordedActionToValue),
     hasMoreActions,
-    siblings: siblings.map((sibling) => ({
-      transaction: transactionToValue(sibling.transaction),
-      action: sibling.action === null ? null : actionToValue(sibling.action)
-    })),
-    hasMoreSiblings
+    siblings: others(siblings),
+    hasMoreSiblings,
+    related: others(related),
+    hasMoreRelated
   })
   return `${parts.slice(0, -1)},"changes":${Pages.toJson(changes, diffToJson)}}`
 }

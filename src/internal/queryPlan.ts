@@ -10,9 +10,10 @@
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../ThreadlineError.js"
 import type { Position } from "./cursor.js"
-import type { Budgets } from "./queryBudget.js"
+import { Budget, type Budgets } from "./queryBudget.js"
 import type { Filter, Part } from "./queryFilter.js"
 import { partsOf } from "./queryFilter.js"
 import { formatMicros } from "./queryInstant.js"
@@ -26,6 +27,8 @@ import type { TableName } from "./tableName.js"
 /** A filter that is understood, and all that its statements are made of. */
 export interface Plan {
   readonly storage: Storage
+  /** What is listed: changes, or the transactions they belong to. */
+  readonly of: "changes" | "transactions"
   readonly order: Filter["order"]
   readonly parts: ReadonlyArray<Part>
   readonly after: Position | undefined
@@ -49,6 +52,7 @@ export interface Attempt {
 
 export const plan = Effect.fnUntraced(function* (
   storage: Storage,
+  of: Plan["of"],
   filter: Filter,
   after: Position | undefined
 ): Effect.fn.Return<Plan, ReadError> {
@@ -56,7 +60,7 @@ export const plan = Effect.fnUntraced(function* (
   const row = parts.find((part) => part.row !== undefined)?.row
   const key = row === undefined ? undefined : yield* rowKey(storage, row.table, row.key)
   const range: Survey = key === undefined ? yield* windowOf(storage, filter) : everything
-  return { storage, order: filter.order, parts, after, row: key, range }
+  return { storage, of, order: filter.order, parts, after, row: key, range }
 })
 
 const windowOf = (storage: Storage, filter: Filter): Effect.Effect<Survey, ThreadlineError> =>
@@ -71,14 +75,19 @@ const tablesOf = ({ parts }: Plan): ReadonlyArray<TableName> | undefined =>
   parts.find((part) => part.tables !== undefined)?.tables
 
 /** The ways to try, the most promising first. */
-export const attempts = (plan: Plan, budget: Budgets): ReadonlyArray<Attempt> => {
+const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Attempt>] => {
   const { changes, probe, transactions, visits } = budget
   const whole = { way: "changes", changes, transactions } as const
+  const tables = tablesOf(plan)
   const oneTransaction = plan.range.low !== undefined && plan.range.low === plan.range.high
-  if (plan.row !== undefined || !isTransactional(plan) || oneTransaction) {
+  if (plan.row !== undefined || oneTransaction) {
     return [whole]
   }
-  return tablesOf(plan) === undefined
+  if (!isTransactional(plan)) {
+    const everything = plan.of === "transactions" && tables === undefined && tests(plan).length === 0
+    return [everything ? { ...whole, way: "transactions" } : whole]
+  }
+  return tables === undefined
     ? [{ ...whole, way: "transactions" }]
     : [{ ...whole, changes: probe }, { way: "transactions", changes, transactions: visits }, whole]
 }
@@ -100,21 +109,31 @@ const byTransaction = (plan: Plan): Fragment =>
 
 const byTime = (plan: Plan): Fragment => plan.storage.sql`c.captured_at ${direction(plan)}, c.id ${direction(plan)}`
 
+/** Whether changes are in the order of their row's own time. */
+export const isOfRow = (plan: Plan): boolean => plan.row !== undefined && plan.of === "changes"
+
 /** The order of the changes of a plan: a row's own time, else by transaction. */
-export const ordering = (plan: Plan): Fragment => (plan.row === undefined ? byTransaction(plan) : byTime(plan))
+export const ordering = (plan: Plan): Fragment => (isOfRow(plan) ? byTime(plan) : byTransaction(plan))
+
+const maxId = 2n ** 63n - 1n
+
+/** The position behind all changes of a transaction. */
+export const behind = ({ order }: Pick<Plan, "order">, transaction: bigint): Position => ({
+  major: transaction,
+  id: order === "newest" ? 0n : maxId
+})
 
 /** Keeps a column of transaction ids within the window and not before the cursor. */
 const within =
   ({ after, order, range, storage: { sql } }: Plan) =>
   (column: string): Fragment => {
     const id = sql.literal(column)
-    const least = order === "newest" ? undefined : after?.major.toString()
-    const most = order === "newest" ? after?.major.toString() : undefined
+    const passed = after !== undefined && after.id === behind({ order }, after.major).id
+    const beyond = sql.literal(`${order === "newest" ? "<" : ">"}${passed ? "" : "="}`)
     return all([
       range.low === undefined ? undefined : sql`${id} >= ${range.low}::bigint`,
       range.high === undefined ? undefined : sql`${id} <= ${range.high}::bigint`,
-      least === undefined ? undefined : sql`${id} >= ${least}::bigint`,
-      most === undefined ? undefined : sql`${id} <= ${most}::bigint`
+      after === undefined ? undefined : sql`${id} ${beyond} ${after.major.toString()}::bigint`
     ])
   }
 
@@ -146,7 +165,7 @@ const fromLog = (plan: Plan): Fragment => {
 /** Changes of one row: under its key, and the one that moved the row away from it. */
 const fromRow = (plan: Plan, key: string, count: number): Fragment => {
   const { name, sql } = plan.storage
-  const { after } = plan
+  const after = isOfRow(plan) ? plan.after : undefined
   const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
   const branch = (ofRow: Fragment) => sql`(
         select c.*
@@ -157,13 +176,13 @@ const fromRow = (plan: Plan, key: string, count: number): Fragment => {
           ...seeks(plan),
           // The row comparison alone prunes no partition.
           ...(after === undefined || at === undefined
-            ? []
+            ? [afterCursor(plan)]
             : [
                 sql`c.captured_at ${sql.literal(plan.order === "newest" ? "<=" : ">=")} ${at}`,
                 sql`(c.captured_at, c.id) ${beyond(plan)} (${at}, ${after.id.toString()}::bigint)`
               ])
         ])}
-        order by ${byTime(plan)}
+        order by ${ordering(plan)}
         limit ${count}
       )`
   return join(
@@ -201,13 +220,24 @@ const drivingPart = ({ parts }: Plan): Part | undefined =>
   parts.find((part) => part.source !== undefined) ?? parts.find((part) => part.transaction?.indexed === true)
 
 /** The change at which a search ends: the last of its candidates, where there are as many as the budget allows. */
-const lastOf = (plan: Plan, candidates: Fragment, count: number): Fragment => {
+const lastChange = (plan: Plan, candidates: Fragment, count: number): Fragment => {
   const { sql } = plan.storage
-  const major = plan.row === undefined ? sql`c.transaction_id` : sql`(extract(epoch from c.captured_at) * 1000000)`
+  const major = isOfRow(plan) ? sql`(extract(epoch from c.captured_at) * 1000000)` : sql`c.transaction_id`
   return sql`
       select ${major}::bigint as major, c.id as id
       from (${candidates}) c
       order by ${ordering(plan)}
+      offset ${count - 1}
+      limit 1`
+}
+
+/** The transaction at which a search ends: all of its changes have been looked at. */
+const lastTransaction = (plan: Plan, transactions: Fragment, count: number): Fragment => {
+  const { sql } = plan.storage
+  return sql`
+      select t.id as major, ${sql.literal(behind(plan, 0n).id.toString())}::bigint as id
+      from (${transactions}) t
+      order by t.id ${direction(plan)}
       offset ${count - 1}
       limit 1`
 }
@@ -217,8 +247,8 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
   const { name, sql } = plan.storage
   const ofTransaction = transactionTests(plan, undefined)
   const conditions = tests(plan)
-  const all_ = ofTransaction.length === 0 && conditions.length === 0
-  const count = all_ ? limit : Math.max(budget, limit)
+  const complete = plan.of === "changes" && ofTransaction.length === 0 && conditions.length === 0
+  const count = complete ? limit : Math.max(budget, limit)
   const candidates = sql`
       select c.*
       from (${plan.row === undefined ? fromLog(plan) : fromRow(plan, plan.row, count)}) c
@@ -234,14 +264,35 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
       where ${all([sql`t.id = c.transaction_id`, ...ofTransaction])}
       offset 0
     ) t`
-  const found = sql`
+  const found =
+    plan.of === "changes"
+      ? sql`
     select c.*
     from (${candidates}) c${joined}
     where ${all(conditions)}
     order by ${ordering(plan)}
     limit ${limit}`
-  return { found, stop: all_ ? undefined : lastOf(plan, candidates, count) }
+      : sql`
+    select distinct c.transaction_id as id
+    from (${candidates}) c${joined}
+    where ${all(conditions)}
+    order by c.transaction_id ${direction(plan)}
+    limit ${limit}`
+  return { found, stop: complete ? undefined : lastChange(plan, candidates, count) }
 }
+
+/** What changes of the transaction `t` an index finds. */
+const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> => {
+  const { sql } = plan.storage
+  const tables = tablesOf(plan)
+  return [
+    tables === undefined ? undefined : sql.or(tables.map((table) => ofTable(plan.storage, table))),
+    ...seeks(plan),
+    afterCursor(plan)
+  ]
+}
+
+const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.id and ${prune(plan)}`
 
 /**
  * Transactions in the order of their ids, and of each its changes. The order inside the lateral query keeps it one: as a plain join
@@ -252,49 +303,101 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
   const driving = drivingPart(plan)
   const conditions = tests(plan)
   const ofTransaction = transactionTests(plan, driving)
-  const tables = tablesOf(plan)
-  const changes = conditions.length === 0 ? limit : Math.max(attempt.changes, limit)
   const transactions = transactionsOf(plan, driving, attempt.transactions)
+  const last = lastTransaction(plan, transactions, attempt.transactions)
+  if (plan.of === "transactions") {
+    const required = [...changesOfTransaction(plan), ...conditions].filter((condition) => condition !== undefined)
+    const captured =
+      required.length === 0
+        ? undefined
+        : sql`exists (
+        select from ${name("audit_changes")} c
+        where ${all([belongs(plan), ...required])}
+      )`
+    const found = sql`
+    select t.id
+    from (${transactions}) t
+    where ${all([...ofTransaction, captured])}
+    order by t.id ${direction(plan)}
+    limit ${limit}`
+    return { found, stop: last }
+  }
+  const count = conditions.length === 0 ? limit : Math.max(attempt.changes, limit)
   const candidates = sql`
       select c.*
       from (${transactions}) t
       cross join lateral (
         select c.*
         from ${name("audit_changes")} c
-        where ${all([
-          sql`c.transaction_id = t.id`,
-          prune(plan),
-          tables === undefined ? undefined : sql.or(tables.map((table) => ofTable(plan.storage, table))),
-          ...seeks(plan),
-          afterCursor(plan)
-        ])}
+        where ${all([belongs(plan), ...changesOfTransaction(plan)])}
         order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
       ) c
       where ${all(ofTransaction)}
       order by t.id ${direction(plan)}, c.id ${direction(plan)}
-      limit ${changes}`
+      limit ${count}`
   const found = sql`
     select c.*
     from (${candidates}) c
     where ${all(conditions)}
     order by ${byTransaction(plan)}
     limit ${limit}`
-  // All changes of the last transaction have been looked at: the edge lies behind them.
-  const edge = sql.literal(plan.order === "newest" ? "0" : "9223372036854775807")
-  const stop = sql`
-      select coalesce(c.major, t.major) as major, coalesce(c.id, t.id) as id
-      from (select 1) one
-      left join (${conditions.length === 0 ? sql`select null::bigint as major, null::bigint as id where false` : lastOf(plan, candidates, changes)}) c on true
-      left join (
-        select t.id as major, ${edge}::bigint as id
-        from (${transactions}) t
-        order by t.id ${direction(plan)}
-        offset ${attempt.transactions - 1}
-        limit 1
-      ) t on true
-      where coalesce(c.major, t.major) is not null`
+  // Whichever budget was used up first; changes are those of the transactions.
+  const stop =
+    conditions.length === 0
+      ? last
+      : sql`
+      select s.major, s.id
+      from (
+        select 1 as first, c.* from (${lastChange(plan, candidates, count)}) c
+        union all
+        select 2 as first, t.* from (${last}) t
+      ) s
+      order by s.first
+      limit 1`
   return { found, stop }
 }
+
+const isFurther = ({ order }: Plan, a: Position, b: Position): boolean => {
+  const ahead = a.major === b.major ? a.id > b.id : a.major > b.major
+  return order === "oldest" ? ahead : !ahead
+}
+
+/** What a try found, and where it ended for want of budget. */
+export interface Found<out A> {
+  readonly found: A
+  readonly stop: Position | undefined
+}
+
+/** The first of the ways that finds enough or all there is, else the one that got furthest. */
+export const furthest = Effect.fnUntraced(function* <A, E>(
+  plan: Plan,
+  run: (attempt: Attempt) => Effect.Effect<Found<A>, E>
+): Effect.fn.Return<Found<A>, E> {
+  const [first, ...others] = attempts(plan, yield* Budget)
+  let best = yield* run(first)
+  for (const attempt of others) {
+    if (best.stop === undefined) {
+      break
+    }
+    const next = yield* run(attempt)
+    best = next.stop === undefined || isFurther(plan, next.stop, best.stop) ? next : best
+  }
+  return best
+})
+
+/** Columns of a row that says where a search ended. */
+export const Stop = { stop_major: Schema.NullOr(Schema.String), stop_id: Schema.NullOr(Schema.String) }
+
+export const stopOf = (row: Schema.Struct.Type<typeof Stop> | undefined): Position | undefined =>
+  row === undefined || row.stop_major === null || row.stop_id === null
+    ? undefined
+    : { major: BigInt(row.stop_major), id: BigInt(row.stop_id) }
+
+/** Where a search ended, as `s.major, s.id`; asked for only where what it found (in a table `found`) is not all it was to find. */
+export const stopped = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
+  stop === undefined
+    ? sql`select null::bigint as major, null::bigint as id where false`
+    : sql`select s.major, s.id from (${stop}) s where (select count(*) from found) < ${limit}`
 
 export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)

@@ -64,21 +64,21 @@ export const id = (field: string, value: unknown): Effect.Effect<string, Invalid
     ? Effect.succeed(value)
     : Effect.fail(new InvalidRequest({ field, rule: idRule }))
 
-const defaultLimit = 50
-const maxLimit = 1000
-const limitRule = `must be a whole number from 1 to ${maxLimit}`
+/** A whole number within bounds, with a default. */
+export const wholeNumber = (description: string, least: number, most: number, otherwise: number) => {
+  const rule = `must be a whole number from ${least} to ${most}`
+  return Schema.optionalWith(
+    Schema.Number.annotations({ description, message: () => rule }).pipe(
+      Schema.filter((value) => Number.isInteger(value) && value >= least && value <= most, { message: () => rule })
+    ),
+    { default: () => otherwise }
+  )
+}
 
 /** What every paged read takes besides its filters. */
 export const paging = {
   /** Items in a page: 50 unless given, at most 1000. */
-  limit: Schema.optionalWith(
-    Schema.Number.annotations({ message: () => limitRule }).pipe(
-      Schema.filter((limit) => Number.isInteger(limit) && limit >= 1 && limit <= maxLimit, {
-        message: () => limitRule
-      })
-    ),
-    { default: () => defaultLimit }
-  ),
+  limit: wholeNumber("items in a page", 1, 1000, 50),
   /** `nextCursor` of the page before. */
   cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
 }

@@ -2,11 +2,11 @@
  * Timelines: the changes that a filter lets through, page by page, counted, or all at once where they are few.
  */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Page } from "../Page.js"
-import { NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import { InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import * as cursors from "./cursor.js"
-import { Budget } from "./queryBudget.js"
 import {
   actionColumns,
   type Change,
@@ -20,9 +20,21 @@ import {
 import type { Filter, FilterInput } from "./queryFilter.js"
 import { decodeFilter } from "./queryFilter.js"
 import { tableOf } from "./queryKey.js"
-import { pageOf } from "./queryPage.js"
-import { type Attempt, attempts, ordering, type Plan, plan, type Search, search } from "./queryPlan.js"
-import { canonicalRequest, type ReadError } from "./queryRequest.js"
+import { pageOf, streamLimit } from "./queryPage.js"
+import {
+  type Found,
+  furthest,
+  isOfRow,
+  ordering,
+  type Plan,
+  plan,
+  type Search,
+  search,
+  Stop,
+  stopOf,
+  stopped
+} from "./queryPlan.js"
+import { canonicalRequest, type ReadError, request, wholeNumber } from "./queryRequest.js"
 import { rows, type Storage } from "./queryStorage.js"
 import { format } from "./tableName.js"
 
@@ -57,74 +69,34 @@ export const checkTables = (
     { discard: true }
   )
 
-const Stop = { stop_major: Schema.NullOr(Schema.String), stop_id: Schema.NullOr(Schema.String) }
-
 /** One row for each change found; one row without a change where there is none. */
 const FoundRow = Schema.Union(
   Schema.Struct({ ...ChangeRow.fields, ...Stop }),
   Schema.Struct({ id: Schema.Null, ...Stop })
 )
 
-/** Where the search ended is asked for only where it did not find all it was to find. */
-const statement = (plan: Plan, { found, stop }: Search, limit: number) => {
+const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
-  const stopped =
-    stop === undefined
-      ? sql`select null::bigint as major, null::bigint as id where false`
-      : sql`select s.major, s.id from (${stop}) s where (select count(*) from found) < ${limit}`
   return sql`
-    with found as materialized (${found})
+    with found as materialized (${search.found})
     select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
-    left join (${stopped}) s on true
+    left join (${stopped(plan, search, limit)}) s on true
     left join found c on true
     left join ${name("audit_transactions")} t on t.id = c.transaction_id
     left join ${name("audit_actions")} a on a.id = t.action_id
     order by ${ordering(plan)}`
 }
 
-interface Found {
-  readonly changes: ReadonlyArray<Change>
-  readonly stop: cursors.Position | undefined
-}
-
-const fetch = (plan: Plan, attempt: Attempt, limit: number): Effect.Effect<Found, ThreadlineError> =>
-  Effect.map(rows(FoundRow, statement(plan, search(plan, attempt, limit), limit)), (found) => {
-    const [first] = found
-    return {
-      changes: found.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
-      stop:
-        first === undefined || first.stop_major === null || first.stop_id === null
-          ? undefined
-          : { major: BigInt(first.stop_major), id: BigInt(first.stop_id) }
-    }
-  })
-
-const isFurther = (plan: Plan, a: cursors.Position, b: cursors.Position): boolean => {
-  const ahead = a.major === b.major ? a.id > b.id : a.major > b.major
-  return plan.order === "oldest" ? ahead : !ahead
-}
-
-/** The first of the ways that finds enough or all there is, else the one that got furthest. */
-const furthest = Effect.fnUntraced(function* <A extends { readonly stop: cursors.Position | undefined }, E>(
-  plan: Plan,
-  tried: ReadonlyArray<Attempt>,
-  run: (attempt: Attempt) => Effect.Effect<A, E>
-): Effect.fn.Return<A | undefined, E> {
-  let best: A | undefined
-  for (const attempt of tried) {
-    const result = yield* run(attempt)
-    if (result.stop === undefined) {
-      return result
-    }
-    if (best?.stop === undefined || isFurther(plan, result.stop, best.stop)) {
-      best = result
-    }
-  }
-  return best
-})
+const changesOf = (plan: Plan, limit: number): Effect.Effect<Found<ReadonlyArray<Change>>, ThreadlineError> =>
+  furthest(plan, (attempt) =>
+    Effect.map(rows(FoundRow, statement(plan, search(plan, attempt, limit), limit)), (rows) => ({
+      found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
+      stop: stopOf(rows[0])
+    }))
+  )
 
 const cursorQuery = (filter: Filter): cursors.Query =>
   filter.key === undefined
@@ -138,13 +110,84 @@ export const timeline = Effect.fnUntraced(function* (
   const filter = yield* decodeFilter(input)
   const query = cursorQuery(filter)
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(query, filter.cursor)
-  const planned = yield* plan(storage, filter, after)
-  const found = yield* furthest(planned, attempts(planned, yield* Budget), (attempt) =>
-    fetch(planned, attempt, filter.limit + 1)
-  )
-  const changes = found?.changes ?? []
-  if (changes.length === 0 && filter.table !== undefined && planned.row === undefined) {
+  const planned = yield* plan(storage, "changes", filter, after)
+  const { found, stop } = yield* changesOf(planned, filter.limit + 1)
+  if (found.length === 0 && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
   }
-  return pageOf(changes, filter.limit, query, planned.row === undefined ? timelinePosition : rowPosition, found?.stop)
+  return pageOf(found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)
+})
+
+/** How many there are, as far as they were counted. */
+export interface Count {
+  readonly count: number
+  /** False where there may be more. */
+  readonly exact: boolean
+}
+
+export const CountOptions = Schema.Struct({ cap: wholeNumber("cap", 1, 100_000, 1000) })
+
+export type CountOptions = typeof CountOptions.Encoded
+
+const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
+
+const countStatement = (plan: Plan, search: Search, limit: number) => {
+  const { sql } = plan.storage
+  return sql`
+    with found as materialized (select c.id from (${search.found}) c)
+    select
+      (select count(*)::text from found) as count,
+      s.major::text as stop_major,
+      s.id::text as stop_id
+    from (select 1) one
+    left join (${stopped(plan, search, limit)}) s on true`
+}
+
+export const count = Effect.fnUntraced(function* (
+  storage: Storage,
+  input: FilterInput,
+  options: CountOptions
+): Effect.fn.Return<Count, ReadError> {
+  const filter = yield* decodeFilter(input)
+  const { cap } = yield* request(CountOptions)(options)
+  if (filter.cursor !== undefined) {
+    return yield* new InvalidRequest({ field: "cursor", rule: "does not apply to a count" })
+  }
+  const planned = yield* plan(storage, "changes", filter, undefined)
+  const { found, stop } = yield* furthest(planned, (attempt) =>
+    Effect.map(rows(CountRow, countStatement(planned, search(planned, attempt, cap + 1), cap + 1)), ([row]) => ({
+      found: row?.count ?? 0,
+      stop: stopOf(row)
+    }))
+  )
+  if (found === 0 && filter.table !== undefined && planned.row === undefined) {
+    yield* checkTables(storage, filter.table)
+  }
+  return { count: Math.min(found, cap), exact: stop === undefined && found <= cap }
+})
+
+export const CollectOptions = Schema.Struct({ max: wholeNumber("max", 1, 10_000, 1000) })
+
+export type CollectOptions = typeof CollectOptions.Encoded
+
+export const collect = Effect.fnUntraced(function* (
+  storage: Storage,
+  input: FilterInput,
+  options: CollectOptions
+): Effect.fn.Return<ReadonlyArray<Change>, ReadError> {
+  const { max } = yield* request(CollectOptions)(options)
+  const changes: Array<Change> = []
+  let cursor = input.cursor
+  do {
+    const page = yield* timeline(storage, { ...input, limit: Math.min(max - changes.length + 1, streamLimit), cursor })
+    changes.push(...page.items)
+    if (changes.length > max) {
+      return yield* new InvalidRequest({
+        field: "max",
+        rule: `more than ${max} changes match; narrow the filter, page through them or stream them`
+      })
+    }
+    cursor = Option.getOrUndefined(page.nextCursor)
+  } while (cursor !== undefined)
+  return changes
 })
