@@ -276,6 +276,31 @@ describe("Capture.status", () => {
     )
   )
 
+  it.effect("sees who may replace its triggers without owning the table", () =>
+    fresh(
+      Effect.gen(function* () {
+        const role = `Replacing ${String(yield* value("select gen_random_uuid()"))}`
+        yield* run(
+          "create table trusted (id int primary key)",
+          "create table opened (id int, day date, primary key (id, day)) partition by list (day)",
+          "create table opened_a partition of opened for values in ('2026-11-22')",
+          `create role "${role}"`,
+          `grant all on trusted, opened_a to "${role}"`,
+          `revoke trigger on trusted from "${role}"`,
+          "grant trigger on opened to public"
+        )
+        yield* Effect.addFinalizer(() => Effect.orDie(run(`drop owned by "${role}"`, `drop role "${role}"`)))
+        yield* apply([{ table: "trusted" }, { table: "opened" }])
+        const statuses = yield* status()
+        expect(found(statuses, "public.trusted")).toEqual([])
+        const seen = finding(statuses, "TriggerReplaceable")
+        expect(seen).toMatchObject({ severity: "warning", table: "public.opened", subjects: ["public", `"${role}"`] })
+        yield* run(seen?.fix ?? "")
+        expect(found(yield* status(), "public.opened")).toEqual([])
+      }).pipe(Effect.scoped)
+    )
+  )
+
   it.effect("mentions row triggers of the host's", () =>
     fresh(
       Effect.gen(function* () {

@@ -83,6 +83,8 @@ const Relation = Schema.Struct({
   /** What the role that owns Threadline's schema may do. */
   ownerReads: Schema.Boolean,
   ownerUsesSchema: Schema.Boolean,
+  /** Who else may make triggers, and so replace ours: names for SQL, without those who rule over table or record anyway. */
+  othersTrigger: Schema.Array(Schema.String),
   triggers: Schema.Array(TriggerRow)
 })
 export type Relation = typeof Relation.Type
@@ -280,6 +282,18 @@ relations as (
       'mayGrantUsage', has_schema_privilege(n.oid, 'usage with grant option'),
       'ownerReads', has_table_privilege(s.owner_oid, c.oid, 'select'),
       'ownerUsesSchema', has_schema_privilege(s.owner_oid, n.oid, 'usage'),
+      'othersTrigger', coalesce((
+        select jsonb_agg(x.who order by x.who)
+        from (
+          select distinct case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as who
+          from aclexplode(c.relacl) a
+          left join pg_roles r on r.oid = a.grantee
+          where a.privilege_type = 'TRIGGER'
+            and (a.grantee = 0 or not (
+              r.rolsuper or pg_has_role(r.oid, c.relowner, 'member') or pg_has_role(r.oid, s.owner_oid, 'member')
+            ))
+        ) x
+      ), '[]'),
       'triggers', coalesce(g.entries, '[]')
     ) as entry
   from tree t

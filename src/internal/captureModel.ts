@@ -223,6 +223,7 @@ export const FindingKind = Schema.Literal(
   "TriggerMissing",
   "TriggerDisabled",
   "TriggerAltered",
+  "TriggerReplaceable",
   "PartitionAttached",
   "PartitionDetached",
   "ChildNotCaptured",

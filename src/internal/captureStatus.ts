@@ -294,6 +294,7 @@ const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, tabl
   states.forEach((state) => reportTriggers(state, policy, report))
   reportPartitionsThatLeft(storage, catalog, policy, table, report)
   reportHostTriggers(table, report)
+  reportOthersTriggers(table, report)
 
   const unread = table.relations
     .filter(({ level, ownerReads, ownerUsesSchema, ...name }) => {
@@ -407,6 +408,21 @@ const reportHostTriggers = (table: Table, report: Report): void => {
       `it has row triggers of its own: ${names.join(", ")}; what they write to the same row is put in order as it is captured`,
       null,
       names
+    )
+  }
+}
+
+/** Who may make triggers on a table may put one of his own in the place of Threadline's. */
+const reportOthersTriggers = (table: Table, report: Report): void => {
+  const open = table.relations.filter(({ othersTrigger }) => othersTrigger.length > 0)
+  const roles = [...new Set(open.flatMap(({ othersTrigger }) => othersTrigger))]
+  if (roles.length > 0) {
+    report(
+      "TriggerReplaceable",
+      "warning",
+      `roles that do not own it may replace its triggers, and so end its capture: ${roles.join(", ")}`,
+      `revoke trigger on ${open.map(label).join(", ")} from ${roles.join(", ")}`,
+      roles
     )
   }
 }
