@@ -101,8 +101,10 @@ const statement = (storage: Storage, { at, keys, presentOnly, table, where }: As
     judged as materialized (
       select c.*,
         ${visibleChange(storage, "c") ?? sql`true`} as visible,
-        case when c.side = 'before' then true else ${visibleChange(storage, "c", rebuilt) ?? sql`true`} end
-          as visible_before,
+        case
+          when c.side = 'before' and c.previous_row_key is null then true
+          else ${visibleChange(storage, "c", rebuilt) ?? sql`true`}
+        end as visible_before,
         ${matching(sql`c.data_after`)} as matches,
         case when c.side = 'before' then true else ${matching(rebuilt)} end as matches_before
       from (
@@ -206,16 +208,20 @@ const verdict = (at: string, found: ReadonlyArray<Found>): Verdict => {
     if (last === undefined || state === undefined) {
       return unknown
     }
-    const { change, matches, visible } = state.event
+    const { change, matches, visible, visibleBefore } = state.event
     if (state._tag === "Alive" && last.truncate === undefined) {
       return visible ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches } : unknown
     }
     if (state._tag === "Gone" ? !visible : last.truncate?.visible !== true) {
       return unknown
     }
-    return state._tag === "Gone" && change.op === "update" && change.rowKey !== null
-      ? { answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at }, rowPk: null, matches: false }
-      : { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false }
+    if (state._tag === "Gone" && change.op === "update" && change.rowKey !== null) {
+      // Where it went is told to those who may see that it was here.
+      return visibleBefore
+        ? { answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at }, rowPk: null, matches: false }
+        : unknown
+    }
+    return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false }
   }
   const earlier = stateBefore(events)
   if (earlier === undefined) {

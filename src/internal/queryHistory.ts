@@ -11,9 +11,9 @@ import { actionColumns, changeColumns, changeOf, ChangeRow, rowPosition, transac
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest, order, paging, request } from "./queryRequest.js"
-import { beyond, isBefore, life, lifeOf, nearest, type Row } from "./queryRow.js"
+import { beyond, isBefore, life, lifeOf, nearest, type Row, withoutBefore } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
-import { visibleChange } from "./queryVisible.js"
+import { beforeImage, visibleChange } from "./queryVisible.js"
 
 const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order, ...paging })
 
@@ -45,11 +45,17 @@ const whole: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {
 /** Changes that one statement looks at, at most. */
 const stretch = 1000
 
-const SeenRow = Schema.Struct({ ...ChangeRow.fields, visible: Schema.String, last: Schema.String })
+const SeenRow = Schema.Struct({
+  ...ChangeRow.fields,
+  visible: Schema.String,
+  visible_before: Schema.String,
+  last: Schema.String
+})
 
 /**
  * A TRUNCATE of the whole table has no image and nobody under a scope sees it; the rest is the changes of the row, each judged
- * for itself.
+ * for itself. Where a reader may see the row after a change and not the row before it, what was replaced is left out, and so is
+ * a change that took the row away from this key.
  */
 const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {
   const { name, sql } = storage
@@ -69,21 +75,32 @@ const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) 
           from ${nearest(storage, row.table, sql`${row.key}`, side, count, bounds)} c
         ),
         judged as materialized (
-          select c.*, ${visibleChange(storage, "c") ?? sql`true`} as visible
+          select c.*,
+            ${visibleChange(storage, "c") ?? sql`true`} as visible,
+            case
+              when c.op = 'update' then ${visibleChange(storage, "c", beforeImage(sql, "c")) ?? sql`true`}
+              else true
+            end as visible_before
           from looked c
         )
         select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
           c.visible::text as visible,
+          c.visible_before::text as visible_before,
           (c.place = ${count})::text as last
         from judged c
         join ${name("audit_transactions")} t on t.id = c.transaction_id
         left join ${name("audit_actions")} a on a.id = t.action_id
-        where c.visible
+        where c.visible and (c.visible_before or c.row_key = ${row.key})
           or c.place = ${count}
         order by c.captured_at ${direction}, c.id ${direction}
         limit ${asked.limit + 1 - seen.length}`
     )
-    seen.push(...found.filter((one) => one.visible === "true").map(changeOf))
+    for (const one of found) {
+      if (one.visible === "true" && (one.visible_before === "true" || one.row_key === row.key)) {
+        const change = changeOf(one)
+        seen.push(one.visible_before === "true" ? change : withoutBefore(change))
+      }
+    }
     const end = found.at(-1)
     if (end?.last !== "true") {
       break
