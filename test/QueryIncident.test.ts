@@ -202,12 +202,44 @@ describe("Query.incident", () => {
           hasMoreActions: false,
           siblings: [{ transaction: transaction("2", 1, null), action: null }],
           hasMoreSiblings: false,
+          related: [],
+          hasMoreRelated: false,
           changes: {
             items: incident.changes.items.map((diff): unknown => JSON.parse(Query.diffToJson(diff))),
             nextCursor: null,
             hasMore: false
           }
         })
+      })
+    )
+
+    it.effect("knows the other transactions of its correlation, and of those of its actions", () =>
+      Effect.gen(function* () {
+        yield* reset
+        yield* write({
+          transactions: [
+            { id: "1", xid: "77", occurredAt: at(0), correlationId: "c" },
+            { id: "2", xid: "77", occurredAt: at(1), correlationId: "c" },
+            { id: "3", occurredAt: at(2), correlationId: "c" },
+            { id: "4", occurredAt: at(3), actionId: "2" },
+            { id: "5", occurredAt: at(4), correlationId: "other" },
+            { id: "6", occurredAt: at(5) }
+          ],
+          actions: [
+            { id: "1", transactionId: "1", name: "did", correlationId: "d" },
+            { id: "2", transactionId: "4", name: "did", correlationId: "d" },
+            { id: "3", transactionId: null, name: "failed", correlationId: "d" }
+          ],
+          changes: [change("1", {})]
+        })
+        const { hasMoreRelated, related, siblings } = yield* Query.incident("1")
+        expect(siblings.map((one) => one.transaction.id)).toEqual(["2"])
+        expect(related.map((one) => [one.transaction.id, one.action?.name])).toEqual([
+          ["4", "did"],
+          ["3", undefined]
+        ])
+        expect(hasMoreRelated).toBe(false)
+        expect((yield* Query.incident("6")).related).toEqual([])
       })
     )
 

@@ -67,14 +67,14 @@ const filled = Layer.effectDiscard(
     yield* policies
     yield* sql`
       insert into threadline.audit_transactions (
-        id, xid, epoch, occurred_at, actor_type, actor_id, correlation_id, db_user, backend_pid
+        id, xid, epoch, occurred_at, actor_type, actor_id, correlation_id, request_id, db_user, backend_pid
       )
       overriding system value
       select
         g, (1000 + g)::text::xid8, 1, timestamptz '2026-01-01' + g * interval '7 min',
         case when g % 20 = 0 then null when g % 3 = 0 then 'service_account' when g % 500 = 1 then 'admin' else 'user' end,
         case when g % 20 = 0 then null when g % 3 = 0 then 'busy' else 'u' || g % 997 end,
-        'c' || g / 3, 'app', 1
+        'c' || g / 3, 'r' || g, 'app', 1
       from generate_series(1, ${transactions}::int) g
     `
     yield* sql`
@@ -145,7 +145,20 @@ describe("reads of 96,000 changes", () => {
       ["a busy row as of an instant", Query.asOf("posts", "1", hour.from), 2],
       ["a row as of the time before it", Query.asOf("posts", "777", "2025-01-01T00:00:00Z"), 2],
       ["a diff", Query.diff("48000"), 1],
-      ["an incident", Query.incident("12000"), 3]
+      ["an incident", Query.incident("12000"), 4],
+      ["all transactions", Query.transactions(), 1],
+      ["transactions of a quiet actor", Query.transactions({ actor: quiet }), 1],
+      ["transactions of a busy actor in a quiet table", Query.transactions({ actor: busy, table: "notes" }), 1],
+      ["transactions by nobody in a window", Query.unattributed(half), 2],
+      ["transactions of a request", Query.transactions({ requestId: "r5000" }), 1],
+      ["changes of a request", Query.timeline({ requestId: "r5000" }), 1],
+      ["changes of an action", Query.timeline({ action: "did" }), 1],
+      ["all actions", Query.actions(), 1],
+      ["actions of an hour", Query.actions(hour), 1],
+      ["a column that never changes", Query.timeline({ changedField: "body" }), 1],
+      ["a value that no row has", Query.timeline({ table: "posts", contains: { title: "none" } }), 1],
+      ["everything of a correlation", Query.correlation("c5000"), 3],
+      ["a count", Query.count({ table: "posts" }, { cap: 1000 }), 1]
     ] as const) {
       it.effect(label, () =>
         Effect.gen(function* () {

@@ -4,8 +4,9 @@ import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
-import type * as SqlClient from "@effect/sql/SqlClient"
+import * as SqlClient from "@effect/sql/SqlClient"
 import type { Page } from "../src/Page.js"
+import * as Pages from "../src/Page.js"
 import { Budget } from "../src/internal/queryBudget.js"
 import * as Query from "../src/Query.js"
 import * as Model from "./queryModel.js"
@@ -224,11 +225,21 @@ describe("Query, against a simulated table", () => {
                 Effect.forEach(
                   filters,
                   (filter) =>
-                    Effect.map(
-                      everyPage(limit, (cursor) => Query.timeline({ ...filter, limit, cursor })),
-                      (ids) =>
-                        expect({ filter, ids }).toEqual({ filter, ids: Model.expectedTimeline(simulation, filter) })
-                    ),
+                    Effect.gen(function* () {
+                      const ids = yield* everyPage(limit, (cursor) => Query.timeline({ ...filter, limit, cursor }))
+                      expect({ filter, ids }).toEqual({ filter, ids: Model.expectedTimeline(simulation, filter) })
+                      const transactions = yield* everyPage(limit, (cursor) =>
+                        Effect.map(Query.transactions({ ...filter, limit, cursor }), (page) =>
+                          Pages.map(page, ({ transaction }) => transaction)
+                        )
+                      )
+                      expect({ filter, transactions }).toEqual({
+                        filter,
+                        transactions: Model.expectedTransactions(simulation, filter)
+                      })
+                      const { count, exact } = yield* Query.count(filter)
+                      expect(exact ? count === ids.length : count <= ids.length).toBe(true)
+                    }),
                   together
                 )
               )
@@ -236,6 +247,71 @@ describe("Query, against a simulated table", () => {
         minutes
       )
     }
+
+    it.effect(
+      "page on without repeating or losing anything while changes are written and purged",
+      () =>
+        check(
+          FastCheck.record({
+            plan: Model.plans,
+            limit: FastCheck.integer({ min: 1, max: 5 }),
+            order: FastCheck.constantFrom("newest" as const, "oldest" as const),
+            tight: FastCheck.boolean(),
+            purges: FastCheck.array(FastCheck.nat(60), { maxLength: 8 })
+          }),
+          15,
+          ({ limit, order, plan, purges, tight }) =>
+            Effect.gen(function* () {
+              const sql = yield* SqlClient.SqlClient
+              const simulation = Model.simulate(plan)
+              yield* prepare(simulation)
+              const filter = { table: "posts", actor: { type: "user" }, order } as const
+              const before = Model.expectedTimeline(simulation, filter)
+              const purged = new Set<string>()
+              const seen: Array<string> = []
+              const left = [...purges]
+              let cursor: string | undefined
+              let written = 1_000_000
+              do {
+                const page: Page<Query.Change> = yield* Query.timeline({ ...filter, limit, cursor })
+                seen.push(...page.items.map(({ id }) => id))
+                cursor = Option.getOrUndefined(page.nextCursor)
+                const purge = left.pop()
+                if (purge !== undefined) {
+                  const id = simulation.changes[purge % simulation.changes.length]?.id ?? "0"
+                  purged.add(id)
+                  yield* sql`delete from threadline.audit_changes where id = ${id}::bigint`
+                  const next = String(written++)
+                  yield* write({
+                    transactions: [{ id: next, occurredAt: Model.timeOf(0), actor: { type: "user", id: "1" } }],
+                    changes: [
+                      {
+                        id: next,
+                        transactionId: next,
+                        at: Model.timeOf(0),
+                        table: "posts",
+                        op: "insert",
+                        key: next,
+                        after: {}
+                      }
+                    ]
+                  })
+                }
+              } while (cursor !== undefined)
+              expect(new Set(seen).size).toBe(seen.length)
+              const old = seen.filter((id) => Number(id) < 1_000_000)
+              const rank = new Map(before.map((id, index) => [id, index]))
+              expect(old.map((id) => rank.get(id))).toEqual([...old.keys()].map(() => expect.any(Number)))
+              expect([...old].sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0))).toEqual(old)
+              expect(before.filter((id) => !purged.has(id) && !old.includes(id))).toEqual([])
+            }).pipe(
+              tight
+                ? Effect.provideService(Budget, { probe: 2, changes: 4, transactions: 3, visits: 2 })
+                : (effect) => effect
+            )
+        ),
+      minutes
+    )
 
     it.effect(
       "stream what their pages show",

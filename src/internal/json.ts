@@ -27,7 +27,8 @@ const inexact = /[0-9]{16}|[0-9][.eE]|-0/
 const maxWrittenScale = 16_383
 
 const parseNumber = (text: string): JsonValue => {
-  const exponent = text.search(/[eE]/)
+  const lower = text.indexOf("e")
+  const exponent = lower === -1 ? text.indexOf("E") : lower
   const plain = exponent === -1 ? text : text.slice(0, exponent)
   const point = plain.indexOf(".")
   if (exponent === -1 && point === -1) {
@@ -55,27 +56,31 @@ const formatDecimal = ({ scale, value }: BigDecimal.BigDecimal): string => {
   return `${negative ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`
 }
 
-type Open =
-  { readonly array: Array<JsonValue> } | { readonly object: Record<string, JsonValue>; key: string | undefined }
+/** Whether a unit can be part of a number. */
+const isNumeric = (unit: number): boolean =>
+  (unit >= 0x30 && unit <= 0x39) || unit === 0x2e || unit === 0x2d || unit === 0x2b || unit === 0x65 || unit === 0x45
+
+/** Where a string ends that begins at `start`: the place of its closing quote. */
+const closingQuote = (text: string, start: number): number => {
+  let at = text.indexOf('"', start + 1)
+  for (;;) {
+    let backslashes = 0
+    while (text.charCodeAt(at - 1 - backslashes) === 0x5c) {
+      backslashes++
+    }
+    if (backslashes % 2 === 0) {
+      return at
+    }
+    at = text.indexOf('"', at + 1)
+  }
+}
 
 /** Reads a text that `JSON.parse` has accepted. */
 const scan = (text: string): JsonValue => {
-  const open: Array<Open> = []
+  // What is open: arrays and objects, and of each object the key whose value comes.
+  const open: Array<Array<JsonValue> | Record<string, JsonValue>> = []
+  const keys: Array<string | undefined> = []
   let at = 0
-
-  const string = (): string => {
-    const start = at++
-    let plain = true
-    for (let unit = text.charCodeAt(at); unit !== 0x22; unit = text.charCodeAt(at)) {
-      if (unit === 0x5c) {
-        plain = false
-        at++
-      }
-      at++
-    }
-    at++
-    return plain ? text.slice(start + 1, at - 1) : (JSON.parse(text.slice(start, at)) as string)
-  }
 
   for (;;) {
     const unit = text.charCodeAt(at)
@@ -90,27 +95,32 @@ const scan = (text: string): JsonValue => {
         at++
         continue
       case 0x5b:
-        open.push({ array: [] })
+        open.push([])
+        keys.push(undefined)
         at++
         continue
       case 0x7b:
-        open.push({ object: {}, key: undefined })
+        open.push({})
+        keys.push(undefined)
         at++
         continue
       case 0x5d:
-      case 0x7d: {
-        const closed = open.pop() as Open
-        value = "array" in closed ? closed.array : closed.object
+      case 0x7d:
+        value = open.pop() as JsonValue
+        keys.pop()
         at++
         break
-      }
       case 0x22: {
-        value = string()
-        const around = open.at(-1)
-        if (around !== undefined && "object" in around && around.key === undefined) {
-          around.key = value
+        const end = closingQuote(text, at)
+        const plain = text.slice(at + 1, end)
+        const string = plain.includes("\\") ? (JSON.parse(text.slice(at, end + 1)) as string) : plain
+        at = end + 1
+        const depth = open.length - 1
+        if (depth >= 0 && keys[depth] === undefined && !Array.isArray(open[depth])) {
+          keys[depth] = string
           continue
         }
+        value = string
         break
       }
       case 0x74:
@@ -127,21 +137,22 @@ const scan = (text: string): JsonValue => {
         break
       default: {
         const start = at
-        while (/[-+.0-9eE]/.test(text.charAt(at))) {
+        while (isNumeric(text.charCodeAt(at))) {
           at++
         }
         value = parseNumber(text.slice(start, at))
       }
     }
-    const around = open.at(-1)
+    const depth = open.length - 1
+    const around = open[depth]
     if (around === undefined) {
       return value
     }
-    if ("array" in around) {
-      around.array.push(value)
+    if (Array.isArray(around)) {
+      around.push(value)
     } else {
-      setOwn(around.object, around.key as string, value)
-      around.key = undefined
+      setOwn(around, keys[depth] as string, value)
+      keys[depth] = undefined
     }
   }
 }
@@ -276,6 +287,12 @@ const isScalar = (value: unknown): boolean =>
   (typeof value === "number" && Number.isFinite(value)) ||
   BigDecimal.isBigDecimal(value)
 
+/** Not a `Date`, a `Map` or another instance of a class, of which JSON would tell something else or nothing. */
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return Array.isArray(value) || prototype === Object.prototype || prototype === null
+}
+
 /** Whether a value is JSON all the way down. */
 const isJsonValue = (value: unknown): value is JsonValue => {
   const work: Array<unknown> = [value]
@@ -284,7 +301,7 @@ const isJsonValue = (value: unknown): value is JsonValue => {
     if (isScalar(one)) {
       continue
     }
-    if (typeof one !== "object" || one === null) {
+    if (typeof one !== "object" || one === null || !isPlain(one)) {
       return false
     }
     for (const element of Array.isArray(one) ? (one as ReadonlyArray<unknown>) : Object.values(one)) {

@@ -6,7 +6,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../ThreadlineError.js"
 import type { JsonObject } from "./json.js"
-import { isObject, stringify } from "./json.js"
+import { JsonObjectSchema, stringify } from "./json.js"
 import { Operation } from "./queryChange.js"
 import { Instant } from "./queryInstant.js"
 import { type Key, KeySchema, TableSchema, tableOf } from "./queryKey.js"
@@ -62,11 +62,17 @@ const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"
 
 const maxValues = 50
 
+const oneOrMore = <A extends string, I>(one: Schema.Schema<A, I>, rule: string | undefined) => {
+  const union = Schema.Union(one, Schema.NonEmptyArray(one))
+  return rule === undefined ? union : union.annotations({ message: () => ({ message: rule, override: true }) })
+}
+
 /** One value or several; decoded to a sorted list without repetitions. */
 const several = <A extends string, I>(
-  one: Schema.Schema<A, I>
+  one: Schema.Schema<A, I>,
+  rule?: string
 ): Schema.Schema<ReadonlyArray<A>, I | readonly [I, ...Array<I>]> =>
-  Schema.transform(Schema.Union(one, Schema.NonEmptyArray(one)), Schema.Array(Schema.typeSchema(one)), {
+  Schema.transform(oneOrMore(one, rule), Schema.Array(Schema.typeSchema(one)), {
     strict: true,
     decode: (given) => [...new Set(typeof given === "string" ? [given] : given)].sort(),
     encode: (values) => values as unknown as readonly [A, ...Array<A>]
@@ -83,26 +89,37 @@ const ActorFilter = Schema.Struct({
 
 const operationRule = "must be insert, update, delete, truncate or baseline, or several of them"
 
-const OperationFilter = Operation.annotations({ message: () => operationRule })
+const statusRule = "must be ok or error"
 
-const Status = Schema.Literal("ok", "error").annotations({ message: () => "must be ok or error" })
+// A union of literals would dissolve in that of an optional field, and its message with it.
+const Status = Schema.String.annotations({ message: () => statusRule }).pipe(
+  Schema.filter((status): status is "ok" | "error" => status === "ok" || status === "error", {
+    message: () => statusRule
+  })
+)
 
 const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
 
 const maxDocument = 16_384
 const documentRule = `must be an object of at least one field, at most ${maxDocument} bytes as JSON`
 
-/** An object that images or meta have to contain; its text once, so that nobody writes it twice. */
+const isJsonObject = Schema.is(JsonObjectSchema)
+
+/** An object that images or meta have to contain. */
 const isDocument = (u: unknown): u is JsonObject => {
-  try {
-    const value = u as JsonObject
-    if (!isObject(value) || Object.keys(value).length === 0) {
-      return false
-    }
-    const text = stringify(value)
-    return isStorable(text) && !text.includes("\\u0000") && Buffer.byteLength(text) <= maxDocument
-  } catch {
+  if (isCyclic(u) || !isJsonObject(u) || Object.keys(u).length === 0) {
     return false
+  }
+  const text = stringify(u)
+  return isStorable(text) && !text.includes("\\u0000") && Buffer.byteLength(text) <= maxDocument
+}
+
+const isCyclic = (u: unknown): boolean => {
+  try {
+    JSON.stringify(u, (_, value: unknown) => (typeof value === "bigint" ? null : value))
+    return false
+  } catch {
+    return true
   }
 }
 
@@ -115,7 +132,7 @@ const filters = {
   table: filter(several(TableSchema), (tables) => ({ tables: tables.map(tableOf) })),
   schema: filter(ShortText, (schema, { sql }) => ({ change: sql`c.table_schema = ${schema}` })),
   key: filter(KeySchema, (key, _, { table: [table = ""] = [] }) => ({ row: { table: tableOf(table), key } })),
-  op: filter(several(OperationFilter), (ops, { sql }, { table }) => {
+  op: filter(several(Operation, operationRule), (ops, { sql }, { table }) => {
     const condition = ops.length === 1 ? sql`c.op = ${ops[0]}` : sql`c.op in ${sql.in(ops)}`
     // An index of its own has what took rows away, by table.
     return table?.length === 1 && ops.every((op) => op === "delete" || op === "truncate")

@@ -43,6 +43,5 @@ export interface ActionColumns extends ContextColumns {
 
 /** Whether a reader may see a row of a surface: an SQL condition over its columns, or the same answer for all of them. */
 export type ReadScope = (
-  ...asked:
-    readonly [surface: "changes", columns: ChangeColumns] | readonly [surface: "actions", columns: ActionColumns]
+  ...asked: [surface: "changes", columns: ChangeColumns] | [surface: "actions", columns: ActionColumns]
 ) => Fragment | boolean
