@@ -274,6 +274,12 @@ describe("Query.asOfRows", () => {
   })
 })
 
+/** The key behind which a cursor goes on: what retention made of a row that was passed is not looked at again. */
+const passed = (cursor: string | undefined): string =>
+  Buffer.from(cursor ?? "", "base64url")
+    .toString()
+    .replace(/^1 \S+ k/, "")
+
 const conditions: ReadonlyArray<{
   readonly options: Query.AsOfRowsOptions
   readonly holds: (row: Query.RowImage) => boolean
@@ -325,7 +331,6 @@ describe("Query.asOfRows, against a simulated table", () => {
                         const instants = [0, ...Model.instants(simulation)]
                         for (const { at: when, condition, die, horizon, limit } of questions) {
                           const micros = instants[die % instants.length] ?? 0
-                          const seen: Array<Query.RowAsOf> = []
                           let cursor: string | undefined
                           for (let count = 0; ; count++) {
                             const page = yield* Query.asOfRows("posts", Model.timeOf(micros), {
@@ -334,7 +339,7 @@ describe("Query.asOfRows, against a simulated table", () => {
                               cursor
                             })
                             const behind = Model.expectedRows(simulation, "posts", micros).filter(
-                              ([key, row]) => condition.holds(row) && key > (seen.at(-1)?.rowKey ?? "")
+                              ([key, row]) => condition.holds(row) && key > passed(cursor)
                             )
                             expect(page.items).toEqual(
                               behind
@@ -348,7 +353,6 @@ describe("Query.asOfRows, against a simulated table", () => {
                               expect(behind.length).toBe(page.items.length)
                               break
                             }
-                            seen.push(...page.items)
                             cursor = Option.getOrUndefined(page.nextCursor)
                             if (horizon !== undefined && count === when) {
                               const before = (instants[horizon % instants.length] ?? 0) + 1
@@ -362,7 +366,7 @@ describe("Query.asOfRows, against a simulated table", () => {
                       }).pipe(Effect.provideService(Budget, budget))
                     )
                 ),
-                { numRuns: 25 }
+                { numRuns: 20, endOnFailure: true }
               )
             )
           ),

@@ -59,7 +59,8 @@ export interface Standing {
 const StandingRow = Schema.Struct({
   ...ChangeRow.fields,
   own_key: Schema.String,
-  side: Schema.Literal("before", "after"),
+  /** False of the one change that stands for a key which is not wanted; it comes without its images. */
+  kept: Schema.String,
   /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
   follows: Schema.NullOr(Schema.String),
   visible: Schema.String,
@@ -71,10 +72,15 @@ const StandingRow = Schema.Struct({
 
 type Found = typeof StandingRow.Type
 
+type Side = "before" | "after"
+
 /** Three changes decide what was there after the last of them, two what was there before the first. */
 const counts = { before: 3, after: 2 }
 
-const statement = (storage: Storage, { at, keys, presentOnly, table, where }: Asked) => {
+const images = new Set(["row_pk", "changed_from", "data_after", "details"])
+
+/** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
+const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table, where }: Asked) => {
   const { name, sql } = storage
   const when = sql`${at}::timestamptz`
   const [only, ...others] = keys
@@ -83,54 +89,51 @@ const statement = (storage: Storage, { at, keys, presentOnly, table, where }: As
   const asked = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
   const key = one ? sql`${only}` : sql`k.key`
   const ownKey = one ? sql`${only}::text` : sql`k.key`
+  const visible = (image?: Fragment): Fragment => visibleChange(storage, "c", image) ?? sql`true`
   const matching = (image: Fragment): Fragment =>
     where === undefined ? sql`true` : sql`coalesce((${where(image, sql)}), false)`
   const rebuilt = beforeImage(sql, "c")
+  const bound = side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`
+  const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
+  const columns = changeNames.split(", ")
+  const noTruncates = storage.scopes.length === 0 ? sql`true` : sql`false`
   return sql`
-    with before as materialized (
-      select 'before'::text as side, ${ownKey} as own_key, o.*
-      from ${asked}
-      cross join lateral ${nearest(storage, table, key, "before", counts.before, [sql`c.captured_at <= ${when}`])} o
-    ),
-    after as materialized (
-      select 'after'::text as side, ${ownKey} as own_key, o.*
-      from ${asked}
-      cross join lateral ${nearest(storage, table, key, "after", counts.after, [sql`c.captured_at > ${when}`])} o
-      where not exists (select from before b where b.own_key = ${key})
-    ),
-    judged as materialized (
+    with judged as materialized (
       select c.*,
-        ${visibleChange(storage, "c") ?? sql`true`} as visible,
-        case
-          when c.side = 'before' and c.previous_row_key is null then true
-          else ${visibleChange(storage, "c", rebuilt) ?? sql`true`}
-        end as visible_before,
+        ${visible()} as visible,
+        ${
+          side === "before"
+            ? sql`case when c.previous_row_key is null then true else ${visible(rebuilt)} end`
+            : visible(rebuilt)
+        } as visible_before,
         ${matching(sql`c.data_after`)} as matches,
-        case when c.side = 'before' then true else ${matching(rebuilt)} end as matches_before
+        ${side === "before" ? sql`true` : matching(rebuilt)} as matches_before
       from (
-        select * from before
-        union all
-        select * from after
+        select ${ownKey} as own_key, o.*
+        from ${asked}
+        cross join lateral ${nearest(storage, table, key, side, counts[side], [bound])} o
       ) c
     ),
     own as materialized (
-      select o.*,
+      select ${sql.literal(columns.map((column) => (images.has(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
+        o.own_key, o.kept, o.visible, o.visible_before, o.matches, o.matches_before,
         lead(o.captured_at, 1, ${when}) over life as next_at,
         lead(o.id, 1, 9223372036854775807) over life as next_id
-      from judged o
-      ${
-        presentOnly
-          ? sql`where o.own_key in (
-        select k.own_key
+      from (
+        select k.*,
+          ${presentOnly ? sql`bool_or(${sql.literal(shown)}) over (partition by k.own_key)` : sql`true`} as kept,
+          row_number() over (partition by k.own_key order by k.captured_at, k.id) as place
         from judged k
-        where case when k.side = 'before' then k.visible and k.matches else k.visible_before and k.matches_before end
-      )`
-          : sql``
-      }
+      ) o
+      where o.kept
+        or o.place = 1
       window life as (partition by o.own_key order by o.captured_at, o.id)
-    ),
+    )${
+      side === "after"
+        ? sql``
+        : sql`,
     truncates as materialized (
-      select r.*, o.side, o.own_key, o.id as follows
+      select r.*, o.own_key, o.id as follows
       from own o
       cross join lateral (
         select r.*${truncatesOf(storage, table)}
@@ -141,35 +144,38 @@ const statement = (storage: Storage, { at, keys, presentOnly, table, where }: As
         order by r.captured_at, r.id
         limit 1
       ) r
-      where o.side = 'before'
-    )
+      where o.kept
+    )`
+    }
     select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
-      c.side as side,
       c.own_key as own_key,
+      c.kept::text as kept,
       c.follows::text as follows,
       c.visible::text as visible,
       c.visible_before::text as visible_before,
       c.matches::text as matches,
       c.matches_before::text as matches_before,
-      case
-        when c.side = 'after'
-        then exists (
-          select ${truncatesOf(storage, table)}
-            and r.captured_at > ${when}
-            and r.captured_at <= c.captured_at
-            and (r.captured_at, r.id) < (c.captured_at, c.id)
-        )
-        else false
-      end::text as cut
+      ${
+        side === "before"
+          ? sql`false`
+          : sql`exists (
+        select ${truncatesOf(storage, table)}
+          and r.captured_at > ${when}
+          and r.captured_at <= c.captured_at
+          and (r.captured_at, r.id) < (c.captured_at, c.id)
+      )`
+      }::text as cut
     from (
-      select ${sql.literal(changeNames)}, side, own_key, null::bigint as follows,
+      select ${sql.literal(changeNames)}, own_key, kept, null::bigint as follows,
         visible, visible_before, matches, matches_before
       from own
-      union all
-      select ${sql.literal(changeNames)}, side, own_key, follows, ${
-        storage.scopes.length === 0 ? sql`true` : sql`false`
-      }, true, true, true
-      from truncates
+      ${
+        side === "after"
+          ? sql``
+          : sql`union all
+      select ${sql.literal(changeNames)}, own_key, true, follows, ${noTruncates}, true, true, true
+      from truncates`
+      }
     ) c
     join ${name("audit_transactions")} t on t.id = c.transaction_id
     left join ${name("audit_actions")} a on a.id = t.action_id
@@ -199,10 +205,16 @@ interface Verdict extends Standing {
   readonly matches: boolean
 }
 
-const verdict = (at: string, found: ReadonlyArray<Found>): Verdict => {
-  const unknown: Verdict = { answer: { _tag: "BeforeCapture", at }, rowPk: null, matches: false }
+const nothing = (at: string): Verdict => ({
+  answer: { _tag: "BeforeCapture", at },
+  rowPk: null,
+  matches: false
+})
+
+const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict => {
+  const unknown = nothing(at)
   const events = eventsOf(found)
-  if (found[0]?.side === "before") {
+  if (side === "before") {
     const last = events.at(-1)
     const state = states(events).at(-1)
     if (last === undefined || state === undefined) {
@@ -238,15 +250,9 @@ const verdict = (at: string, found: ReadonlyArray<Found>): Verdict => {
     : unknown
 }
 
-/** The answer for each of the keys that have one, by key. */
-export const standing = (
-  storage: Storage,
-  asked: Asked
-): Effect.Effect<ReadonlyMap<string, Standing>, ThreadlineError> => {
-  if (asked.keys.length === 0) {
-    return Effect.succeed(new Map())
-  }
-  return Effect.map(rows(StandingRow, statement(storage, asked)), (found) => {
+/** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
+const told = (storage: Storage, side: Side, asked: Asked): Effect.Effect<Map<string, Verdict>, ThreadlineError> =>
+  Effect.map(rows(StandingRow, statement(storage, side, asked)), (found) => {
     const byKey = new Map<string, Array<Found>>()
     for (const one of found) {
       const same = byKey.get(one.own_key)
@@ -257,12 +263,24 @@ export const standing = (
       }
     }
     return new Map(
-      [...byKey]
-        .map(([key, of]) => [key, verdict(asked.at, of)] as const)
-        .filter(([, { answer, matches }]) => !asked.presentOnly || (answer._tag === "Present" && matches))
+      [...byKey].map(([key, of]) => [key, of[0]?.kept === "true" ? verdict(asked.at, side, of) : nothing(asked.at)])
     )
   })
-}
+
+/** The answer for each of the keys that have one, by key. */
+export const standing = Effect.fnUntraced(function* (
+  storage: Storage,
+  asked: Asked
+): Effect.fn.Return<ReadonlyMap<string, Standing>, ThreadlineError> {
+  const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* told(storage, "before", asked)
+  const keys = asked.keys.filter((key) => !before.has(key))
+  const after = keys.length === 0 ? new Map<string, Verdict>() : yield* told(storage, "after", { ...asked, keys })
+  return new Map(
+    [...before, ...after].filter(
+      ([, { answer, matches }]) => !asked.presentOnly || (answer._tag === "Present" && matches)
+    )
+  )
+})
 
 const AsOfRequest = Schema.Struct({ table: TableSchema, key: KeySchema })
 

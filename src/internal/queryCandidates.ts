@@ -85,46 +85,48 @@ export const stretchOf = (
   )
 }
 
-const FewRow = Schema.Struct({ keys: Schema.NullOr(Texts), looked: Schema.NumberFromString })
+const SizeRow = Schema.Struct({ changes: Schema.NumberFromString })
+
+const FewRow = Schema.Struct({ keys: Schema.NullOr(Texts) })
 
 /** Keys of a table behind one, at most `limit`; undefined where the table has more than `few` changes. */
-export const keysOfFew = (
+export const keysOfFew = Effect.fnUntraced(function* (
   storage: Storage,
   table: TableName,
   after: string | undefined,
   limit: number,
   few: number
-): Effect.Effect<Candidates | undefined, ThreadlineError> => {
+): Effect.fn.Return<Candidates | undefined, ThreadlineError> {
   const { name, sql } = storage
-  return Effect.map(
-    rows(
-      FewRow,
-      sql`
-    with few as materialized (
-      select c.row_key, c.previous_row_key
-      from ${name("audit_changes")} c
+  const [size] = yield* rows(
+    SizeRow,
+    sql`
+    select count(*)::text as changes
+    from (
+      select from ${name("audit_changes")} c
       where ${ofTable(storage, table, "c")}
       limit ${few + 1}
-    )
-    select
-      (
-        select json_agg(k.key order by k.key)
-        from (
-          select distinct v.key
-          from few f
-          cross join lateral (values (f.row_key), (f.previous_row_key)) v (key)
-          where v.key ${after === undefined ? sql`is not null` : sql`> ${after}`}
-          order by v.key
-          limit ${limit}
-        ) k
-      )::text as keys,
-      (select count(*) from few)::text as looked`
-    ),
-    ([row]) => {
-      const keys = row?.keys ?? []
-      return row === undefined || row.looked > few
-        ? undefined
-        : { keys, upTo: keys.length < limit ? undefined : keys.at(-1) }
-    }
+    ) c`
   )
-}
+  if (size === undefined || size.changes > few) {
+    return undefined
+  }
+  const [row] = yield* rows(
+    FewRow,
+    sql`
+    select json_agg(k.key order by k.key)::text as keys
+    from (
+      select distinct v.key
+      from ${name("audit_changes")} c
+      cross join lateral (values (c.row_key), (c.previous_row_key)) v (key)
+      where ${all([
+        ofTable(storage, table, "c"),
+        sql`v.key ${after === undefined ? sql`is not null` : sql`> ${after}`}`
+      ])}
+      order by v.key
+      limit ${limit}
+    ) k`
+  )
+  const keys = row?.keys ?? []
+  return { keys, upTo: keys.length < limit ? undefined : keys.at(-1) }
+})

@@ -224,8 +224,9 @@ export const asOfRows = Effect.fnUntraced(function* (
       return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined }
     }
     const first = entries === 0
-    entries += budget.stretch
-    const stretch = yield* stretchOf(storage, name, after, budget.stretch)
+    const reach = Math.min(first ? budget.stretch : entries, 8 * budget.stretch)
+    entries += reach
+    const stretch = yield* stretchOf(storage, name, after, reach)
     if (!first || stretch.upTo === undefined || stretch.keys.length > limit) {
       return stretch
     }
