@@ -10,7 +10,7 @@ import { JsonObjectSchema, stringify } from "./json.js"
 import { Operation } from "./queryChange.js"
 import { Instant } from "./queryInstant.js"
 import { type Key, KeySchema, TableSchema, tableOf } from "./queryKey.js"
-import { Id, order, paging, request, ShortText } from "./queryRequest.js"
+import { choice, Id, order, paging, request, ShortText } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
 import type { TableName } from "./tableName.js"
 import { isStorable } from "./text.js"
@@ -89,14 +89,7 @@ const ActorFilter = Schema.Struct({
 
 const operationRule = "must be insert, update, delete, truncate or baseline, or several of them"
 
-const statusRule = "must be ok or error"
-
-// A union of literals would dissolve in that of an optional field, and its message with it.
-const Status = Schema.String.annotations({ message: () => statusRule }).pipe(
-  Schema.filter((status): status is "ok" | "error" => status === "ok" || status === "error", {
-    message: () => statusRule
-  })
-)
+const Status = choice("ok", "error")
 
 const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
 

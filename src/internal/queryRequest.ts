@@ -83,9 +83,14 @@ export const paging = {
   cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
 }
 
-export const Order = Schema.Literal("newest", "oldest").annotations({
-  message: () => "must be newest or oldest"
-})
+/** One of some texts. A union of literals would dissolve in that of an optional field, and its message with it. */
+export const choice = <A extends string>(...values: readonly [A, ...Array<A>]): Schema.Schema<A> => {
+  const rule = `must be ${values.slice(0, -1).join(", ")} or ${values.at(-1) ?? ""}`
+  const isOne = (text: string): text is A => values.some((value) => value === text)
+  return Schema.String.annotations({ message: () => rule }).pipe(Schema.filter(isOne, { message: () => rule })) as never
+}
+
+export const Order = choice("newest", "oldest")
 
 export type Order = typeof Order.Type
 
