@@ -25,6 +25,7 @@ import * as instants from "./internal/queryInstant.js"
 import type * as json from "./internal/json.js"
 import * as jsonText from "./internal/json.js"
 import type * as keys from "./internal/queryKey.js"
+import * as relations from "./internal/queryRelations.js"
 import * as sets from "./internal/queryRows.js"
 import type * as scopes from "./internal/queryScope.js"
 import * as service from "./internal/queryService.js"
@@ -290,6 +291,40 @@ export interface KeyAsOf extends sets.KeyAsOf {}
 export const keyAsOfToJson: (one: KeyAsOf) => string = sets.keyAsOfToJson
 
 /**
+ * Rows of `table` that belong to a row: each column of theirs that is named holds what the named column of the row holds. It is
+ * the same in both directions, `{ table: "customers", columns: { id: "customer_id" } }` for a row that is referred to and
+ * `{ table: "invoice_lines", columns: { invoice_id: "id" } }` for rows that refer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Relation extends relations.Relation {}
+
+/**
+ * The first page of a relation, and the options with which `asOfRows` goes on with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RelatedRows extends relations.RelatedRows {}
+
+/**
+ * How a row stood at an instant, and a page of each of its relations: empty where it was not present.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface AsOfWith<Name extends string = string> extends relations.AsOfWith<Name> {}
+
+/**
+ * The JSON of a row with its relations, that of `asOfToJson` with `related: { name: page }`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const asOfWithToJson: (answer: AsOfWith) => string = relations.asOfWithToJson
+
+/**
  * One field of a diff. `before` is missing where there was no row (or no such column) before, `after` likewise.
  *
  * @since 0.1.0
@@ -412,7 +447,8 @@ export interface ActorWindowOptions extends bundles.ActorWindowOptions {}
 /**
  * The first pages of what belongs together: actions, transactions, changes. Each goes on with its own cursor and the read of
  * its name (`timeline` for the changes). For an actor window the filter is `{ actor, from, to }`; for a correlation it is
- * `{ correlationId, includeCaptureOnly: true }`, of actions without the second field.
+ * `{ correlationId, includeCaptureOnly: true }`, of actions without the second field. `order` and `limit` are of all three,
+ * `cursor` of the changes.
  *
  * @since 0.1.0
  * @category models
@@ -687,6 +723,29 @@ export const asOfRowsStream = (
     Effect.map((query) => query.asOfRowsStream(table, instant, options)),
     Stream.unwrap
   )
+
+/**
+ * One row at an instant with the rows that it refers to and those that refer to it.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ *
+ * export const invoice = Query.asOfWith("invoices", "17", "2026-11-22T10:00:00Z", {
+ *   customer: { table: "customers", columns: { id: "customer_id" } },
+ *   lines: { table: "invoice_lines", columns: { invoice_id: "id" } }
+ * })
+ * ```
+ */
+export const asOfWith = <Name extends string>(
+  table: string,
+  key: KeyInput,
+  instant: InstantInput,
+  relations: { readonly [K in Name]: Relation }
+): Effect.Effect<AsOfWith<Name>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.asOfWith(table, key, instant, relations))
 
 /**
  * One change, field by field.

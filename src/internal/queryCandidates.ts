@@ -19,24 +19,35 @@ export interface Candidates {
   readonly upTo: string | undefined
 }
 
+export interface Range {
+  readonly after: string | undefined
+  readonly before: string | undefined
+}
+
+const within = ({ sql }: Storage, column: string, { after, before }: Range): Fragment =>
+  all([
+    sql`${sql.literal(column)} ${after === undefined ? sql`is not null` : sql`> ${after}`}`,
+    before === undefined ? undefined : sql`${sql.literal(column)} < ${before}`
+  ])
+
 const Texts = Schema.parseJson(Schema.Array(Schema.String))
 
 const StretchRow = Schema.Struct({ keys: Schema.NullOr(Texts), up_to: Schema.NullOr(Schema.String) })
 
 const keyColumns = ["row_key", "previous_row_key"] as const
 
-/** Keys behind one, as far as `entries` entries of the index reach. */
+/** Keys behind one and before another, as far as `entries` entries of the index reach. */
 export const stretchOf = (
   storage: Storage,
   table: TableName,
-  after: string | undefined,
+  { after, before }: Range,
   entries: number
 ): Effect.Effect<Candidates, ThreadlineError> => {
   const { name, sql } = storage
   const source = (column: string): Fragment => sql`
       select c.${sql.literal(column)} as key, c.table_schema, c.table_name
       from ${name("audit_changes")} c
-      where c.${sql.literal(column)} ${after === undefined ? sql`is not null` : sql`> ${after}`}
+      where ${within(storage, `c.${column}`, { after, before })}
       order by c.${sql.literal(column)}
       limit ${entries}`
   const ends = (from: string): Fragment => sql`
@@ -89,11 +100,11 @@ const SizeRow = Schema.Struct({ changes: Schema.NumberFromString })
 
 const FewRow = Schema.Struct({ keys: Schema.NullOr(Texts) })
 
-/** Keys of a table behind one, at most `limit`; undefined where the table has more than `few` changes. */
+/** Keys of a table in a range, at most `limit`; undefined where the table has more than `few` changes. */
 export const keysOfFew = Effect.fnUntraced(function* (
   storage: Storage,
   table: TableName,
-  after: string | undefined,
+  range: Range,
   limit: number,
   few: number
 ): Effect.fn.Return<Candidates | undefined, ThreadlineError> {
@@ -119,10 +130,7 @@ export const keysOfFew = Effect.fnUntraced(function* (
       select distinct v.key
       from ${name("audit_changes")} c
       cross join lateral (values (c.row_key), (c.previous_row_key)) v (key)
-      where ${all([
-        ofTable(storage, table, "c"),
-        sql`v.key ${after === undefined ? sql`is not null` : sql`> ${after}`}`
-      ])}
+      where ${all([ofTable(storage, table, "c"), within(storage, "v.key", range)])}
       order by v.key
       limit ${limit}
     ) k`

@@ -140,9 +140,15 @@ export const rowKey = (
     found === undefined ? Effect.fail(new NotFound({ subject: "table", id: format(table) })) : Effect.succeed(found)
   )
 
+export interface KeyColumn {
+  readonly name: string
+  /** As SQL writes it. */
+  readonly type: string
+}
+
 /** What the table's policy says of its key, and whether it has changes. */
 const TableKey = Schema.Struct({
-  columns: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.String))),
+  columns: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String })))),
   known: Schema.String
 })
 
@@ -153,14 +159,14 @@ const TableKey = Schema.Struct({
 export const keyColumns = (
   { name, sql }: Storage,
   table: TableName
-): Effect.Effect<ReadonlyArray<string> | undefined, InvalidRequest | NotFound | ThreadlineError> =>
+): Effect.Effect<ReadonlyArray<KeyColumn> | undefined, InvalidRequest | NotFound | ThreadlineError> =>
   Effect.flatMap(
     rows(
       TableKey,
       sql`
         select
           (
-            select jsonb_path_query_array(p.key_columns, '$[*].name')
+            select p.key_columns
             from ${name("capture_policies")} p
             where p.table_schema = ${table.schema}
               and p.table_name = ${table.name}
@@ -171,7 +177,7 @@ export const keyColumns = (
               and c.table_name = ${table.name}
           )::text as known`
     ),
-    ([found]): Effect.Effect<ReadonlyArray<string> | undefined, InvalidRequest | NotFound> => {
+    ([found]): Effect.Effect<ReadonlyArray<KeyColumn> | undefined, InvalidRequest | NotFound> => {
       if (found === undefined || (found.columns === null && found.known !== "true")) {
         return Effect.fail(new NotFound({ subject: "table", id: format(table) }))
       }

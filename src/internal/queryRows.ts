@@ -12,11 +12,11 @@ import * as cursors from "./cursor.js"
 import { type JsonObject, JsonObjectSchema, type JsonValue, parse, stringify } from "./json.js"
 import type { AsOf, ImageCondition, Standing } from "./queryAsOf.js"
 import { asOfToValue, instantOf, standing } from "./queryAsOf.js"
-import { type Candidates, keysOfFew, stretchOf } from "./queryCandidates.js"
+import { type Candidates, keysOfFew, type Range, stretchOf } from "./queryCandidates.js"
 import type { Change, RowImage } from "./queryChange.js"
 import { instantColumn } from "./queryChange.js"
 import { type InstantInput, parseMicros } from "./queryInstant.js"
-import { keyColumns, type KeyInput, KeySchema, rowKeys, TableSchema, tableOf } from "./queryKey.js"
+import { type KeyColumn, keyColumns, type KeyInput, KeySchema, rowKeys, TableSchema, tableOf } from "./queryKey.js"
 import { canonicalRequest, isId, paging, type ReadError, request } from "./queryRequest.js"
 import { nearest, ofTable } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
@@ -96,21 +96,42 @@ const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a),
 const hashed = /:sha256:[0-9a-f]{64}$/
 
 /** A key by column, out of its text. */
-const rowPkOf = (columns: ReadonlyArray<string> | undefined, key: string): Change["rowPk"] => {
-  const [only, ...others] = columns ?? []
+const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): Change["rowPk"] => {
+  const [only, ...others] = columns
   if (only === undefined || hashed.test(key)) {
     return null
   }
   if (others.length === 0) {
-    return { [only]: key }
+    return { [only.name]: key }
   }
   const texts = parse(key)
-  const pairs = (columns ?? []).map(
-    (column, index) => [column, Array.isArray(texts) ? texts[index] : undefined] as const
-  )
+  const pairs = columns.map(({ name }, index) => [name, Array.isArray(texts) ? texts[index] : undefined] as const)
   return pairs.every((pair): pair is readonly [string, string] => typeof pair[1] === "string")
     ? Object.fromEntries(pairs)
     : null
+}
+
+/** Whether a value is of a type of key whose text is that of the value, whatever it is. */
+const isPlain = (type: string, value: JsonValue | undefined): value is string | number | bigint =>
+  /^(smallint|integer|bigint)$/.test(type)
+    ? typeof value === "bigint" || Number.isInteger(value)
+    : /^(text|uuid|character varying)/.test(type) && typeof value === "string" && /^[\w .:@+-]+$/.test(value)
+
+/** The keys of several columns whose first ones are as wanted: their texts begin with the same. */
+const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = {}): Range => {
+  const texts: Array<string> = []
+  for (const { name, type } of columns.slice(0, -1)) {
+    const value = Object.hasOwn(contains, name) ? contains[name] : undefined
+    if (!isPlain(type, value)) {
+      break
+    }
+    texts.push(JSON.stringify(String(value)))
+  }
+  const start = `[${texts.join(",")}`
+  // A long key is cut, and its beginning is left.
+  return texts.length === 0 || start.length > 90
+    ? { after: undefined, before: undefined }
+    : { after: start, before: `${start}-` }
 }
 
 /**
@@ -212,7 +233,8 @@ export const asOfRows = Effect.fnUntraced(function* (
   const columns = yield* keyColumns(storage, name)
   const where = conditionOf(asked)
   const items: Array<RowAsOf> = []
-  let after = position === undefined ? undefined : yield* unsealed(storage, name, position)
+  const range = rangeOf(columns, asked.contains)
+  let after = position === undefined ? range.after : yield* unsealed(storage, name, position)
   let entries = 0
   let looked = 0
   let slice = limit + 1
@@ -226,13 +248,13 @@ export const asOfRows = Effect.fnUntraced(function* (
     const first = entries === 0
     const reach = Math.min(first ? budget.stretch : entries, 8 * budget.stretch)
     entries += reach
-    const stretch = yield* stretchOf(storage, name, after, reach)
+    const stretch = yield* stretchOf(storage, name, { after, before: range.before }, reach)
     if (!first || stretch.upTo === undefined || stretch.keys.length > limit) {
       return stretch
     }
-    return (yield* keysOfFew(storage, name, after, budget.keys, budget.few)) ?? stretch
+    return (yield* keysOfFew(storage, name, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
   })
-  const start = after
+  const start = position === undefined ? undefined : after
   const behind = (key: string): boolean => start === undefined || byBytes(key, start) > 0
 
   const whole = (): Page<RowAsOf> => ({ items, nextCursor: Option.none(), hasMore: false, partial: false })
@@ -270,7 +292,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       for (const key of some) {
         const one = found.get(key)
         if (one?.answer._tag === "Present") {
-          items.push({ rowKey: key, rowPk: one.rowPk ?? rowPkOf(columns, key), row: one.answer.row })
+          items.push({ rowKey: key, rowPk: one.rowPk ?? rowPkOf(key, columns), row: one.answer.row })
         }
       }
       if (items.length > limit) {
@@ -314,7 +336,7 @@ export const asOfKeys = Effect.fnUntraced(function* (
   }
   return resolved.map((key) => ({
     rowKey: key,
-    rowPk: found.get(key)?.rowPk ?? rowPkOf(columns, key),
+    rowPk: found.get(key)?.rowPk ?? rowPkOf(key, columns),
     answer: found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
   }))
 })

@@ -27,6 +27,7 @@ import type { InstantInput } from "./queryInstant.js"
 import type { KeyInput } from "./queryKey.js"
 import { streamLimit, streamPages } from "./queryPage.js"
 import type { ReadError } from "./queryRequest.js"
+import { type AsOfWith, asOfWith, type Relation } from "./queryRelations.js"
 import { asOfKeys, asOfRows, type AsOfRowsOptions, type KeyAsOf, type RowAsOf } from "./queryRows.js"
 import type { ReadScope } from "./queryScope.js"
 import type { Storage } from "./queryStorage.js"
@@ -78,6 +79,16 @@ export interface Service {
     instant: InstantInput,
     options?: Omit<AsOfRowsOptions, "limit">
   ) => Stream.Stream<RowAsOf, ReadError>
+  /**
+   * One row at an instant with the rows that it refers to and those that refer to it, as the caller declares them: of each
+   * relation a first page. At most 20 relations; `InvalidRequest` of the field `relations` where one is not well formed.
+   */
+  readonly asOfWith: <Name extends string>(
+    table: string,
+    key: KeyInput,
+    instant: InstantInput,
+    relations: { readonly [K in Name]: Relation }
+  ) => Effect.Effect<AsOfWith<Name>, ReadError>
   /**
    * Transactions newest first: those with a change that the filter lets through, each with its first action and how much it
    * changed where.
@@ -181,6 +192,7 @@ export const make = (storage: Storage, scopeRequired: boolean): Service => {
       stream("asOfRowsStream", options.cursor, (paging) =>
         asOfRows(storage, table, instant, { ...options, ...paging })
       ),
+    asOfWith: (table, key, instant, relations) => read("asOfWith", asOfWith(storage, table, key, instant, relations)),
     transactions: (filter = {}) => read("transactions", transactions(storage, filter)),
     transactionsStream: (filter = {}) => summaries("transactionsStream", filter),
     actions: (filter = {}) => read("actions", actions(storage, filter)),
@@ -190,10 +202,10 @@ export const make = (storage: Storage, scopeRequired: boolean): Service => {
     unattributedStream: (filter = {}) => summaries("unattributedStream", { ...filter, unattributed: true }),
     actorWindow: (actor, options = {}) => read("actorWindow", actorWindow(storage, actor, options)),
     actorWindowStream: (actor, options = {}) =>
-      changes("actorWindowStream", { ...windowFilter(actor, options), order: options.order }),
+      changes("actorWindowStream", { ...windowFilter(actor, options), order: options.order, cursor: options.cursor }),
     correlation: (id, options = {}) => read("correlation", correlation(storage, id, options)),
     correlationStream: (id, options = {}) =>
-      changes("correlationStream", { ...correlationFilter(id), order: options.order }),
+      changes("correlationStream", { ...correlationFilter(id), order: options.order, cursor: options.cursor }),
     count: (filter = {}, options = {}) => read("count", count(storage, filter, options)),
     collect: (filter = {}, options = {}) => read("collect", collect(storage, filter, options)),
     diff: (changeId) => read("diff", diff(storage, changeId)),
