@@ -19,7 +19,21 @@ export interface Grants {
 
 const writing = ["set_context(jsonb)", "begin_part(jsonb)", "record_action(jsonb, jsonb)", "finish(jsonb)"]
 // row_key casts to types of the host, so it runs with the reader's rights, and so does what it calls.
-const reading = ["row_key(text, text, jsonb)", "key_text(text, text)", "key_of_texts(text[])", "bounded_key(text)"]
+const reading = [
+  "row_key(text, text, jsonb)",
+  "key_text(text, text)",
+  "key_of_texts(text[])",
+  "bounded_key(text)",
+  "feed_pending()",
+  "feed_horizon()"
+]
+const operating = [
+  "feed_claim(text, text, double precision)",
+  "feed_renew(text, text, double precision)",
+  "feed_store(text, text, text, text, integer, pg_snapshot, bigint, timestamptz, double precision)",
+  "feed_release(text, text)",
+  "feed_forget(text)"
+]
 const everybody = ["schema_version()"]
 
 const usage = (schema: string, role: string): string =>
@@ -57,7 +71,7 @@ from pg_catalog.pg_namespace
 where nspname = ${literal(schema)};`,
   ...grants.writers.flatMap((role) => writer(schema, role)),
   ...grants.readers.flatMap((role) => reader(schema, role, "Reader")),
-  ...grants.operators.flatMap((role) => reader(schema, role, "Operator"))
+  ...grants.operators.flatMap((role) => [...reader(schema, role, "Operator"), execute(schema, role, operating)])
 ]
 
 const checked = Effect.fnUntraced(function* (grants: Grants) {

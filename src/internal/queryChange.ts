@@ -137,7 +137,7 @@ export const actorOf = (document: JsonValue, type: string | null, id: string | n
 }
 
 /** Texts by contract; a row written by hand may hold a number. */
-const rowPkOf = (rowPk: JsonObject | null): Change["rowPk"] =>
+export const rowPkOf = (rowPk: JsonObject | null): Change["rowPk"] =>
   rowPk === null
     ? null
     : Object.fromEntries(
@@ -205,6 +205,9 @@ export const changeColumns = (sql: SqlClient): Fragment => sql`
   c.changed_from::text as changed_from,
   c.data_after::text as data_after,
   c.details::text as details`
+
+/** How many `changeColumns` are. */
+export const changeColumnCount = Object.keys(changeFields).length
 
 /** The columns of a transaction under the alias `t`. */
 export const transactionColumns = (sql: SqlClient): Fragment => sql`

@@ -1,0 +1,287 @@
+/**
+ * The change feed: every captured change exactly once per reader, in the order of its commit, resumable at any point.
+ *
+ * A feed is read in batches. Each comes with a checkpoint, a small text; what is read with it is what that batch did not have yet:
+ * whatever was committed since, also by transactions that were running for hours, and nothing a second time. The changes of one row
+ * arrive in the order in which they happened. Checkpoints survive restarts, failovers, dumps and restores.
+ *
+ * Reading needs a reader. `consume` stores checkpoints under a name and needs an operator (`threadline grant --operator`).
+ *
+ * @since 0.1.0
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { pipe } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as texts from "./internal/feedCheckpoint.js"
+import * as consumers from "./internal/feedConsume.js"
+import * as reads from "./internal/feedRead.js"
+import * as stores from "./internal/feedStore.js"
+import * as streams from "./internal/feedStream.js"
+import type * as scopes from "./internal/queryScope.js"
+import * as storage from "./internal/queryStorage.js"
+import { InvalidRequest, type ThreadlineError } from "./ThreadlineError.js"
+
+/**
+ * Where a feed goes on, as an opaque text. It belongs to the tables that the feed was read with: with others it is refused as an
+ * `InvalidRequest` of the field `checkpoint`. The size of the batches may change.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Checkpoint = texts.Checkpoint
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Checkpoint = texts.Checkpoint
+
+/**
+ * What is read.
+ *
+ * - `checkpoint`: of the batch before
+ * - `from`: where a feed without a checkpoint begins: at the `beginning` (default) of what is recorded, or `now`, with what is not
+ *   committed yet
+ * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`
+ * - `limit`: changes in a batch, 1 to 10,000; 1000 unless given
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends reads.RequestInput {}
+
+/**
+ * Some changes in order, and where to go on. A batch may hold fewer changes than its limit, or none, while there are more: only
+ * `caughtUp` says that there was nothing further when it was read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Batch extends reads.Batch {}
+
+/**
+ * The same for a stream. With `live` it goes on where it is caught up, and looks again as `poll` says, every second unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamOptions extends streams.StreamOptions {}
+
+/**
+ * The same for a consumer. `lease` is how long a runner that died holds the name: 30 seconds unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConsumeOptions extends consumers.ConsumeOptions {}
+
+/**
+ * What a run of a consumer did.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Consumed extends consumers.Consumed {}
+
+/**
+ * A consumer as it stands in the database.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Consumer extends stores.Consumer {}
+
+/**
+ * What a reader may see: a condition over the columns of a change, or the same answer for all of them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type ReadScope = scopes.ReadScope
+
+/**
+ * Why a feed cannot be read.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type FeedError = InvalidRequest | ThreadlineError
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export interface Service {
+  /**
+   * One batch. It does a bounded amount of work, writes nothing, and reads under one snapshot; inside a transaction of the host's it
+   * uses that one, and does not deliver what that transaction itself has written.
+   */
+  readonly read: (options?: Options) => Effect.Effect<Batch, FeedError>
+  /** Batch after batch, one of them in memory at a time. It ends where it is caught up; with `live` it goes on. */
+  readonly stream: (options?: StreamOptions) => Stream.Stream<Batch, FeedError>
+  /**
+   * Hands every batch that has changes to a handler, in order, and stores its checkpoint under the name once it is handled: at least
+   * once each, because a handler may have done its work and fail to say so. Several runners of a name take turns: one holds a lease,
+   * which it renews while its handler works, and one that lost its lease can move nothing.
+   *
+   * Where the handler fails, the checkpoint stays and the failure is the result. Without `live` it ends where it is caught up, or at
+   * once with the outcome `Busy` where another runner holds the name.
+   */
+  readonly consume: <E, R>(
+    name: string,
+    handler: (batch: Batch) => Effect.Effect<unknown, E, R>,
+    options?: ConsumeOptions
+  ) => Effect.Effect<Consumed, E | FeedError, R>
+  /** The consumers that have a name in the database, by name. */
+  readonly checkpoints: Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError>
+  /** Forgets a consumer, false where there is none: the next one of that name begins anew, and retention waits for it no longer. */
+  readonly forget: (name: string) => Effect.Effect<boolean, FeedError>
+  /** The same feed without what the scope hides; its checkpoints pass over that. A scope on a scope hides more. */
+  readonly scoped: (scope: ReadScope) => Service
+}
+
+/**
+ * The feed. Reading needs select on Threadline's tables and writes nothing, so that a replica will do; consumers need a primary, and
+ * a role that was granted as operator.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
+
+const make = (from: storage.Storage): Service => ({
+  read: (options = {}) =>
+    reads.read(from, options).pipe(Effect.withSpan("threadline.feed.read", { captureStackTrace: false })),
+  stream: (options = {}) =>
+    streams.stream(from, options).pipe(Stream.withSpan("threadline.feed.stream", { captureStackTrace: false })),
+  consume: (name, handler, options = {}) =>
+    consumers
+      .consume(from, name, handler, options)
+      .pipe(Effect.withSpan("threadline.feed.consume", { captureStackTrace: false })),
+  checkpoints: stores.list(from).pipe(Effect.withSpan("threadline.feed.checkpoints", { captureStackTrace: false })),
+  forget: (name) =>
+    stores.forget(from, name).pipe(Effect.withSpan("threadline.feed.forget", { captureStackTrace: false })),
+  scoped: (scope) => make({ ...from, scopes: [...from.scopes, scope] })
+})
+
+/**
+ * The feed of the client's database.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(Feed, Effect.map(storage.make, make))
+
+const unscoped = Effect.fail(new InvalidRequest({ field: "scope", rule: "is required here: read through scoped(...)" }))
+
+/**
+ * The same, where nothing may be read without a scope: `read`, `stream` and `consume` fail with `InvalidRequest` of the field `scope`
+ * until `scoped` gives them one.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerScopeRequired: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(
+  Feed,
+  Effect.map(storage.make, (from) => ({
+    ...make(from),
+    read: () => unscoped,
+    stream: () => Stream.fromEffect(unscoped),
+    consume: () => unscoped
+  }))
+)
+
+/**
+ * One batch of the feed.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Feed } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const forward = (checkpoint?: Feed.Checkpoint) =>
+ *   Effect.gen(function* () {
+ *     const batch = yield* Feed.read({ checkpoint, tables: ["invoices"], limit: 500 })
+ *     for (const change of batch.changes) {
+ *       yield* Effect.log(`${change.op} ${change.tableName} ${change.rowKey}`)
+ *     }
+ *     return batch.checkpoint
+ *   })
+ * ```
+ */
+export const read = (options?: Options): Effect.Effect<Batch, FeedError, Feed> =>
+  Effect.flatMap(Feed, (feed) => feed.read(options))
+
+/**
+ * Batch after batch.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Feed } from "threadline"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ *
+ * export const program = Feed.stream({ from: "now", live: true }).pipe(
+ *   Stream.runForEach((batch) => Effect.log(`${batch.changes.length} changes`))
+ * )
+ * ```
+ */
+export const stream = (options?: StreamOptions): Stream.Stream<Batch, FeedError, Feed> =>
+  pipe(
+    Feed,
+    Effect.map((feed) => feed.stream(options)),
+    Stream.unwrap
+  )
+
+/**
+ * Hands every batch to a handler, at least once, and remembers under a name how far it came.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Feed, Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * declare const send: (line: string) => Effect.Effect<void>
+ *
+ * export const siem = Feed.consume(
+ *   "siem",
+ *   (batch) => Effect.forEach(batch.changes, (change) => send(Query.changeToJson(change)), { discard: true }),
+ *   { live: true }
+ * )
+ * ```
+ */
+export const consume = <E, R>(
+  name: string,
+  handler: (batch: Batch) => Effect.Effect<unknown, E, R>,
+  options?: ConsumeOptions
+): Effect.Effect<Consumed, E | FeedError, Feed | R> =>
+  Effect.flatMap(Feed, (feed) => feed.consume(name, handler, options))
+
+/**
+ * The consumers that have a name in the database: how far they are, and how far behind.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const checkpoints: Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError, Feed> = Effect.flatMap(
+  Feed,
+  (feed) => feed.checkpoints
+)
+
+/**
+ * Forgets a consumer.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const forget = (name: string): Effect.Effect<boolean, FeedError, Feed> =>
+  Effect.flatMap(Feed, (feed) => feed.forget(name))

@@ -1,0 +1,134 @@
+/**
+ * Where the database is that a feed reads from: its epochs, and what is visible now.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { ThreadlineError } from "../ThreadlineError.js"
+import { clusterOf } from "./feedCheckpoint.js"
+import { parse, type Snapshot, without } from "./feedSnapshot.js"
+import { rows, type Storage } from "./queryStorage.js"
+
+export interface Epoch {
+  readonly epoch: number
+  readonly cluster: string
+}
+
+export interface Head {
+  /** Ascending; the last one is that of this cluster, whether or not something was captured in it. */
+  readonly epochs: readonly [Epoch, ...ReadonlyArray<Epoch>]
+  readonly current: Epoch
+  readonly isReplica: boolean
+  /** Undefined on a replica that is too far behind a long transaction to say. */
+  readonly visible: Snapshot | undefined
+}
+
+/** On a replica, transactions between the oldest one that runs and the newest that are looked at one by one. */
+const maxReplicaSpan = 10_000
+
+const Install = Schema.Struct({ epoch: Schema.Number, system: Schema.String, timeline: Schema.String })
+
+const Row = Schema.Struct({
+  replica: Schema.Literal("true", "false"),
+  snapshot: Schema.NullOr(Schema.String),
+  own: Schema.NullOr(Schema.String),
+  known: Schema.Literal("true", "false"),
+  system: Schema.NullOr(Schema.String),
+  timeline: Schema.NullOr(Schema.String),
+  installs: Schema.parseJson(Schema.Array(Install))
+})
+
+/**
+ * The epoch as `current_epoch()` finds it, without its write. A replica runs under the epoch of its primary, whose start it cannot
+ * know; its control file may name an older timeline for a while.
+ *
+ * A replica knows which transactions run, but leaves them out of `pg_current_snapshot()`: they are those between its bounds of which
+ * nothing is visible. That counts transactions in which changed nothing audited as running, which does no harm.
+ */
+const statement = ({ name, sql }: Storage) => sql`
+  select
+    pg_catalog.pg_is_in_recovery()::text as replica,
+    case
+      when not pg_catalog.pg_is_in_recovery() then now.snapshot::text
+      when now.following - now.oldest <= ${maxReplicaSpan} then concat_ws(
+        ':', now.oldest, now.following,
+        (
+          select coalesce(string_agg(x.xid::text, ',' order by x.xid), '')
+          from generate_series(now.oldest, now.following - 1) x (xid)
+          where not exists (
+            select
+            from ${name("audit_transactions")} t
+            where t.xid = x.xid::text::xid8
+              and t.epoch = case
+                when latest.system_identifier = (select system_identifier from pg_control_system()) then latest.epoch
+                else coalesce(latest.epoch, 0) + 1
+              end
+          )
+        )
+      )
+    end as snapshot,
+    case when not pg_catalog.pg_is_in_recovery() then pg_current_xact_id_if_assigned()::text end as own,
+    coalesce(latest.postmaster_started_at = pg_postmaster_start_time(), false)::text as known,
+    case
+      when latest.postmaster_started_at is distinct from pg_postmaster_start_time()
+      then (select system_identifier::text from pg_control_system())
+    end as system,
+    case
+      when latest.postmaster_started_at is distinct from pg_postmaster_start_time()
+      then (select timeline_id::text from pg_control_checkpoint())
+    end as timeline,
+    (
+      select coalesce(
+        json_agg(
+          json_build_object('epoch', i.epoch, 'system', i.system_identifier::text, 'timeline', i.timeline::text)
+          order by i.epoch
+        ),
+        '[]'
+      )::text
+      from ${name("installs")} i
+    ) as installs
+  from (
+    select
+      s.snapshot,
+      pg_snapshot_xmin(s.snapshot)::text::bigint as oldest,
+      pg_snapshot_xmax(s.snapshot)::text::bigint as following
+    from pg_current_snapshot() s (snapshot)
+  ) now
+  left join lateral (
+    select *
+    from ${name("installs")} i
+    order by i.epoch desc
+    limit 1
+  ) latest on true`
+
+const unreadable = () =>
+  new ThreadlineError({ reason: "Failed", detail: "the server does not say which transactions are visible" })
+
+export const head = Effect.fnUntraced(function* (storage: Storage): Effect.fn.Return<Head, ThreadlineError> {
+  const [row] = yield* rows(Row, statement(storage))
+  if (row === undefined) {
+    return yield* unreadable()
+  }
+  const isReplica = row.replica === "true"
+  const past = row.installs.map(({ epoch, system, timeline }) => ({ epoch, cluster: clusterOf(system, timeline) }))
+  const latest = row.installs.at(-1)
+  const here =
+    latest !== undefined &&
+    (row.known === "true" || (latest.system === row.system && (isReplica || latest.timeline === row.timeline)))
+  const current = (here ? past.at(-1) : undefined) ?? {
+    epoch: (latest?.epoch ?? 0) + 1,
+    cluster: clusterOf(row.system ?? "", row.timeline ?? "")
+  }
+  const before = past.filter(({ epoch }) => epoch < current.epoch)
+  const [first = current, ...others] = [...before, current]
+  const snapshot = row.snapshot === null ? undefined : parse(row.snapshot)
+  if (row.snapshot !== null && snapshot === undefined) {
+    return yield* unreadable()
+  }
+  return {
+    epochs: [first, ...others],
+    current,
+    isReplica,
+    // A transaction counts itself as visible; what it wrote may yet be rolled back.
+    visible: snapshot === undefined || row.own === null ? snapshot : without(snapshot, [BigInt(row.own)])
+  }
+})

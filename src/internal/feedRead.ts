@@ -1,0 +1,180 @@
+/**
+ * Batches of the feed: windows between what was visible and what is, epoch by epoch.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { fromSqlError, InvalidRequest, ThreadlineError } from "../ThreadlineError.js"
+import * as checkpoints from "./feedCheckpoint.js"
+import type { Checkpoint, Position } from "./feedCheckpoint.js"
+import { type Head, head } from "./feedHead.js"
+import { page } from "./feedPage.js"
+import * as snapshots from "./feedSnapshot.js"
+import { reading } from "./feedTransaction.js"
+import type { Change } from "./queryChange.js"
+import { TableSchema } from "./queryKey.js"
+import { request, wholeNumber } from "./queryRequest.js"
+import type { Storage } from "./queryStorage.js"
+
+const tablesRule = "must be a list of tables, each written as in SQL"
+
+export const Request = Schema.Struct({
+  /** Only changes of these; all unless given. */
+  tables: Schema.optionalWith(
+    Schema.Array(TableSchema).annotations({
+      message: (issue) => ({ message: tablesRule, override: !Array.isArray(issue.actual) })
+    }),
+    { default: () => [] }
+  ),
+  limit: wholeNumber("changes in a batch", 1, 10_000, 1000),
+  from: Schema.optionalWith(
+    Schema.Literal("beginning", "now").annotations({ message: () => "must be beginning or now" }),
+    { default: () => "beginning" as const }
+  ),
+  checkpoint: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
+})
+
+export type RequestInput = typeof Request.Encoded
+
+/** A request that is understood, and where it goes on. */
+export interface Decoded {
+  readonly tables: ReadonlyArray<string>
+  readonly limit: number
+  readonly from: "beginning" | "now"
+  readonly position: Position | undefined
+}
+
+export const decodeRequest = (input: RequestInput): Either.Either<Decoded, InvalidRequest> =>
+  Either.flatMap(request(Request)(input), ({ checkpoint, from, limit, tables }) =>
+    Either.map(
+      checkpoint === undefined ? Either.right(undefined) : checkpoints.decode(tables, checkpoint),
+      (position) => ({ tables: [...new Set(tables)].sort(), limit, from, position })
+    )
+  )
+
+export interface Batch {
+  readonly changes: ReadonlyArray<Change>
+  readonly checkpoint: Checkpoint
+  readonly caughtUp: boolean
+}
+
+/** A batch, and where the feed stands after it. */
+export interface Step {
+  readonly changes: ReadonlyArray<Change>
+  readonly position: Position
+  readonly caughtUp: boolean
+}
+
+const invalid = (rule: string) => new InvalidRequest({ field: "checkpoint", rule })
+
+const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> => {
+  const [first] = head.epochs
+  if (from === "beginning") {
+    return Effect.succeed({ ...first, from: snapshots.nothing, window: undefined })
+  }
+  return head.visible === undefined
+    ? Effect.fail(
+        new ThreadlineError({
+          reason: "Failed",
+          detail: "this replica cannot tell what is visible now while a long transaction runs; ask it later"
+        })
+      )
+    : Effect.succeed({ ...head.current, from: head.visible, window: undefined })
+}
+
+/** A checkpoint of a cluster that this database was never on says nothing about it. */
+const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
+  const known = head.epochs.find(({ epoch }) => epoch === position.epoch)
+  if (known?.cluster !== position.cluster) {
+    return Effect.fail(invalid(checkpoints.foreign))
+  }
+  const end = position.window === undefined ? position.from.end : position.window.to.end
+  return known === head.current && !head.isReplica && head.visible !== undefined && end > head.visible.end
+    ? Effect.fail(invalid("is ahead of this database, which was set back to an earlier state"))
+    : Effect.void
+}
+
+const nextEpoch = (head: Head, { epoch }: Position): Position | undefined => {
+  const next = head.epochs.find((known) => known.epoch > epoch)
+  return next === undefined ? undefined : { ...next, from: snapshots.nothing, window: undefined }
+}
+
+/** The window that is to be read, or undefined where there is nothing that was not delivered. */
+const windowOf = (head: Head, position: Position): checkpoints.Window | undefined => {
+  const isOver = position.epoch < head.current.epoch
+  if (position.window !== undefined) {
+    // Another server wrote the window; what it saw must be here before its transactions are taken as missing.
+    const complete = isOver || (head.visible !== undefined && snapshots.includes(head.visible, position.window.to))
+    return complete ? position.window : undefined
+  }
+  const to = isOver ? snapshots.everything : head.visible
+  return to === undefined || snapshots.includes(position.from, to) ? undefined : { to, entered: 0n, open: [], last: 0n }
+}
+
+const isDelivered = (head: Head, position: Position): boolean =>
+  position.epoch === head.current.epoch &&
+  position.window === undefined &&
+  (head.visible === undefined || snapshots.includes(position.from, head.visible))
+
+/** Reads one batch after a position. Every call does a bounded amount of work. */
+export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, InvalidRequest | ThreadlineError> =>
+  reading(
+    storage.sql,
+    Effect.gen(function* () {
+      const here = yield* head(storage)
+      if (decoded.position === undefined) {
+        return yield* advance(storage, decoded, here, yield* start(here, decoded.from))
+      }
+      yield* check(here, decoded.position)
+      return yield* advance(storage, decoded, here, decoded.position)
+    })
+  ).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError(error))))
+
+/** Where a feed begins. */
+export const origin = (storage: Storage, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> =>
+  Effect.flatMap(head(storage), (here) => start(here, from))
+
+const advance = Effect.fnUntraced(function* (
+  storage: Storage,
+  { limit, tables }: Decoded,
+  here: Head,
+  first: Position
+): Effect.fn.Return<Step, ThreadlineError> {
+  let position = first
+  for (;;) {
+    const window = windowOf(here, position)
+    if (window === undefined) {
+      const next = position.window === undefined ? nextEpoch(here, position) : undefined
+      if (next === undefined) {
+        // What the reader does not have yet cannot be had here now.
+        return { changes: [], position, caughtUp: true }
+      }
+      position = next
+      continue
+    }
+    const { changes, window: left } = yield* page({
+      storage,
+      tables,
+      epoch: position.epoch,
+      from: position.from,
+      window,
+      limit
+    })
+    position =
+      left === undefined
+        ? { ...position, from: snapshots.union(position.from, window.to), window: undefined }
+        : { ...position, window: left }
+    if (left !== undefined || changes.length > 0 || isDelivered(here, position)) {
+      return { changes, position, caughtUp: isDelivered(here, position) }
+    }
+  }
+})
+
+export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, InvalidRequest | ThreadlineError> =>
+  Effect.flatMap(decodeRequest(input), (decoded) =>
+    Effect.map(step(storage, decoded), ({ caughtUp, changes, position }) => ({
+      changes,
+      checkpoint: checkpoints.encode(decoded.tables, position),
+      caughtUp
+    }))
+  )

@@ -1,0 +1,205 @@
+/** The change feed against everything that puts commits and ids out of step (A9). */
+import { expect } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import type * as Query from "../../src/Query.js"
+import { connect } from "../feedSupport.js"
+import { attacks, type Host, type Session } from "./support.js"
+
+const hostTables = `
+  create table items (id int primary key, v int not null);
+  create table others (id int primary key, v int not null)`
+
+type Command =
+  | { readonly do: "write"; readonly session: number; readonly table: "items" | "others"; readonly row: number }
+  | { readonly do: "savepoint" | "rollback to" | "commit" | "rollback" | "context" | "burn"; readonly session: number }
+  | { readonly do: "read"; readonly limit: number }
+
+const ends = ["savepoint", "rollback to", "commit", "commit", "rollback", "context", "burn"] as const
+
+const session = FastCheck.integer({ min: 0, max: 3 })
+
+const command: FastCheck.Arbitrary<Command> = FastCheck.oneof(
+  {
+    weight: 8,
+    arbitrary: FastCheck.record({
+      do: FastCheck.constant("write" as const),
+      session,
+      table: FastCheck.constantFrom("items" as const, "others" as const),
+      row: FastCheck.integer({ min: 1, max: 6 })
+    })
+  },
+  {
+    weight: 5,
+    arbitrary: FastCheck.record({
+      do: FastCheck.constantFrom(...ends),
+      session
+    })
+  },
+  {
+    weight: 4,
+    arbitrary: FastCheck.record({
+      do: FastCheck.constant("read" as const),
+      limit: FastCheck.integer({ min: 1, max: 4 })
+    })
+  }
+)
+
+/** What one session has open: rows that it holds, and how many savepoints. */
+interface Open {
+  begun: boolean
+  savepoints: number
+}
+
+interface Delivered {
+  readonly id: string
+  readonly row: string
+  readonly transaction: string
+}
+
+const delivered = (change: Query.Change): Delivered => ({
+  id: change.id,
+  row: `${change.tableName} ${change.rowKey ?? ""}`,
+  transaction: change.transactionId
+})
+
+const run = Effect.fnUntraced(function* (
+  host: Host,
+  sessions: ReadonlyArray<Session>,
+  feed: Effect.Effect.Success<ReturnType<typeof connect>>,
+  commands: ReadonlyArray<Command>
+) {
+  const open: Array<Open> = sessions.map(() => ({ begun: false, savepoints: 0 }))
+  const holder = new Map<string, number>()
+  const seen: Array<Delivered> = []
+  let checkpoint: string | undefined = (yield* feed.read({ from: "now" })).checkpoint
+  let ofItems: string | undefined = (yield* feed.read({ from: "now", tables: ["items"] })).checkpoint
+  let counter = 0
+
+  const read = Effect.fnUntraced(function* (limit: number) {
+    const batch = yield* feed.read({ checkpoint, limit })
+    checkpoint = batch.checkpoint
+    expect(batch.changes.length).toBeLessThanOrEqual(limit)
+    seen.push(...batch.changes.map(delivered))
+    const filtered = yield* feed.read({ checkpoint: ofItems, tables: ["items"], limit })
+    ofItems = filtered.checkpoint
+    seenOfItems.push(...filtered.changes.map(delivered))
+    return batch.caughtUp && filtered.caughtUp
+  })
+  const end = Effect.fnUntraced(function* (index: number, how: string) {
+    const state = open[index]
+    const db = sessions[index]
+    if (state?.begun === true && db !== undefined) {
+      yield* db.run(how)
+      open[index] = { begun: false, savepoints: 0 }
+      for (const [row, by] of holder) {
+        if (by === index) {
+          holder.delete(row)
+        }
+      }
+    }
+  })
+
+  for (const one of commands) {
+    if (one.do === "read") {
+      yield* read(one.limit)
+      continue
+    }
+    const db = sessions[one.session]
+    const state = open[one.session]
+    if (db === undefined || state === undefined) {
+      continue
+    }
+    switch (one.do) {
+      case "write": {
+        const row = `${one.table} ${one.row}`
+        if ((holder.get(row) ?? one.session) !== one.session) {
+          break
+        }
+        if (!state.begun) {
+          yield* db.run("begin")
+          state.begun = true
+        }
+        holder.set(row, one.session)
+        yield* db.run(
+          `insert into ${one.table} values (${one.row}, ${++counter}) on conflict (id) do update set v = excluded.v`
+        )
+        break
+      }
+      case "burn":
+        // A transaction id, long before the first change.
+        if (!state.begun) {
+          yield* db.run("begin; select pg_current_xact_id()")
+          state.begun = true
+        }
+        break
+      case "context":
+        if (state.begun) {
+          yield* db.run(`select threadline.set_context('{"actor":{"type":"user","id":"${++counter}"}}')`)
+        }
+        break
+      case "savepoint":
+        if (state.begun) {
+          yield* db.run("savepoint s")
+          state.savepoints++
+        }
+        break
+      case "rollback to":
+        if (state.savepoints > 0) {
+          yield* db.run("rollback to s")
+        }
+        break
+      default:
+        yield* end(one.session, one.do)
+    }
+  }
+  for (const index of sessions.keys()) {
+    yield* end(index, "commit")
+    yield* read(2)
+  }
+  while (!(yield* read(3))) {
+    // Until both feeds are caught up.
+  }
+
+  for (const [found, table] of [
+    [seen, undefined],
+    [seenOfItems, "items"]
+  ] as const) {
+    const committed = yield* host.db.column(
+      `select id from threadline.audit_changes where ${table === undefined ? "true" : `table_name = '${table}'`} order by id`
+    )
+    expect(found.map(({ id }) => id).sort((a, b) => Number(a) - Number(b))).toEqual(committed)
+    for (const of of ["row", "transaction"] as const) {
+      const last = new Map<string, number>()
+      for (const change of found) {
+        expect(Number(change.id), `${of} ${change[of]}`).toBeGreaterThan(last.get(change[of]) ?? 0)
+        last.set(change[of], Number(change.id))
+      }
+    }
+  }
+  yield* host.db.run(
+    "truncate items, others, threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions"
+  )
+})
+
+attacks("the feed", (attack) => {
+  attack(
+    "delivers every committed change exactly once and each row's in order, however transactions interleave",
+    (host) =>
+      Effect.gen(function* () {
+        yield* host.db.run(hostTables)
+        yield* host.apply({ table: "items" }, { table: "others" })
+        const sessions = yield* Effect.forEach([0, 1, 2, 3], () => host.session())
+        const feed = yield* connect(host.database.url)
+        yield* Effect.promise(() =>
+          FastCheck.assert(
+            FastCheck.asyncProperty(FastCheck.array(command, { minLength: 10, maxLength: 60 }), (commands) =>
+              Effect.runPromise(run(host, sessions, feed, commands))
+            ),
+            { numRuns: 40, endOnFailure: true }
+          )
+        )
+      }).pipe(Effect.orDie),
+    240_000
+  )
+})
