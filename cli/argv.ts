@@ -68,6 +68,10 @@ export const read = (argv: ReadonlyArray<string>): Either.Either<Invocation, str
     }
   }
 
+  if (words[0] === "help" && !isCommand(["help"])) {
+    words.shift()
+    help = true
+  }
   const depth = groups[words[0] ?? ""] === undefined ? 1 : 2
   const path = words.slice(0, depth)
   if (version) {

@@ -1,10 +1,11 @@
 /** The tables that a capture command is about: from the configuration, or from options. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { basename } from "node:path"
 import type { TableConfig } from "../src/Capture.js"
 import * as TableName from "../src/internal/tableName.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
-import type { Configuration } from "./config.js"
+import { type Configuration, sameTable } from "./config.js"
 import { UsageError } from "./exit.js"
 
 export interface TableOptions {
@@ -58,6 +59,19 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
   const tables = yield* Effect.forEach(options.table, (text) =>
     Either.map(TableName.parse(text, "--table"), TableName.format)
   )
+  const twice = tables.find((table, index) => tables.indexOf(table) !== index)
+  if (twice !== undefined) {
+    return yield* new InvalidRequest({ field: "--table", rule: `names ${twice} twice` })
+  }
+  const both = exclude.find(({ column, table }) =>
+    mask.some((other) => other.table === table && other.column === column)
+  )
+  if (both !== undefined) {
+    return yield* new InvalidRequest({
+      field: "--mask",
+      rule: `names ${both.table}.${both.column}, which --exclude leaves out already`
+    })
+  }
   for (const [field, columns] of [
     ["--exclude", exclude],
     ["--mask", mask],
@@ -88,9 +102,6 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
   })
 })
 
-const sameTable = (text: string, table: string): boolean =>
-  Either.match(TableName.parse(text), { onLeft: () => false, onRight: (name) => TableName.format(name) === table })
-
 /** The tables that options or configuration name; undefined where neither does. */
 export const namedTables = (
   options: TableOptions,
@@ -108,7 +119,9 @@ export const requiredTables = (
   Effect.flatMap(namedTables(options, configured), (tables) =>
     tables === undefined
       ? Effect.fail(
-          new UsageError({ message: "no table is named: give --table, or name tables in threadline.config.ts" })
+          new UsageError({
+            message: `no table is named: give --table, or name tables in ${configured.file === undefined ? "threadline.config.ts" : basename(configured.file)}`
+          })
         )
       : Effect.succeed(tables)
   )

@@ -9,6 +9,7 @@ import { readFile } from "node:fs/promises"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { TableConfig } from "../src/internal/captureModel.js"
+import * as TableName from "../src/internal/tableName.js"
 import { UsageError } from "./exit.js"
 
 export const fileNames = ["threadline.config.ts", "threadline.config.js", "threadline.config.json"] as const
@@ -81,12 +82,34 @@ const read = async (file: string): Promise<unknown> => {
 /** Checks a document. A left names the field that is wrong. */
 export const check = (document: unknown): Either.Either<Configuration, string> =>
   Either.gen(function* () {
+    // A module without a default export stands for itself.
+    if (typeof document !== "object" || document === null || Array.isArray(document) || "__esModule" in document) {
+      return yield* Either.left(`holds no configuration, such as { tables: { "public.posts": {} } }, as its default`)
+    }
     const rest = yield* decode(Rest, document, [])
-    return {
-      file: undefined,
-      schema: rest.schema,
-      ownerRole: rest.ownerRole,
-      tables: rest.tables === undefined ? undefined : yield* tablesOf(rest.tables)
+    const tables = rest.tables === undefined ? undefined : yield* tablesOf(rest.tables)
+    yield* Either.all((tables ?? []).map((table, index) => consistent(table, (tables ?? []).slice(0, index))))
+    return { file: undefined, schema: rest.schema, ownerRole: rest.ownerRole, tables }
+  })
+
+/** Whether a text names this table, which is written as `TableName.format` does. */
+export const sameTable = (text: string, table: string): boolean =>
+  Either.match(TableName.parse(text), { onLeft: () => false, onRight: (name) => TableName.format(name) === table })
+
+/** What is wrong with a table whatever the database holds: its name, a second entry, a column under both redactions. */
+const consistent = (
+  { exclude, mask, table }: TableConfig,
+  before: ReadonlyArray<TableConfig>
+): Either.Either<void, string> =>
+  Either.gen(function* () {
+    const name = yield* Either.mapLeft(TableName.parse(table), ({ rule }) => `tables: ${JSON.stringify(table)} ${rule}`)
+    const written = TableName.format(name)
+    if (before.some((other) => sameTable(other.table, written))) {
+      return yield* Either.left(`tables: names ${written} twice`)
+    }
+    const both = exclude?.find((column) => mask?.includes(column))
+    if (both !== undefined) {
+      return yield* Either.left(`tables: ${written} excludes and masks ${both}; keep one of the two`)
     }
   })
 
@@ -118,6 +141,11 @@ const pathText = (path: ReadonlyArray<string>): string =>
     .join("")
 
 const sentence = (message: string): string => {
-  const text = message.replaceAll(/\s+/g, " ")
+  const text = message
+    .replaceAll(/\s+/g, " ")
+    // Names of types are for programmers of this library.
+    .replaceAll("Capture.TableConfig", `an object such as { table: "public.posts" }`)
+    .replaceAll(/ReadonlyArray<[^>]*>/g, "a list")
+    .replaceAll("NonEmptyString", "a text")
   return text.charAt(0).toLowerCase() + text.slice(1)
 }

@@ -70,8 +70,18 @@ export const failure = (error: CliError): Failure => {
     case "SqlError":
       return failure(fromSqlError(error))
     default:
-      return { code: 2, sentence: lowerFirst(plain(HelpDoc.toAnsiText(error.error))) }
+      return { code: 2, sentence: misused(lowerFirst(plain(HelpDoc.toAnsiText(error.error)))) }
   }
+}
+
+/** What is left over after parsing is an argument too many, or an option: of another command, or given again. */
+const misused = (sentence: string): string => {
+  const [, left] = /^received unknown argument: '(.*)'$/s.exec(sentence) ?? []
+  return left === undefined
+    ? sentence
+    : left.startsWith("--")
+      ? `the option ${left} does not belong to this command, or is given twice`
+      : `there is an argument too many: ${left}`
 }
 
 const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1)

@@ -40,6 +40,8 @@ export interface Column {
   readonly header: string
   /** Keeps its whole text; without it the column gives way when the table is too wide. */
   readonly rigid?: boolean
+  /** Of the last column: goes on below instead of being cut, so that all of it is read. */
+  readonly whole?: boolean
 }
 
 const gap = 2
@@ -77,14 +79,35 @@ export const layout = (
       )
       .join(" ".repeat(gap))
       .trimEnd()
+  const lines = (row: ReadonlyArray<string>): ReadonlyArray<string> =>
+    columns.at(-1)?.whole === true
+      ? broken(row.at(-1) ?? "", widths.at(-1) ?? 0).map((text, index) =>
+          line([...(index === 0 ? row.slice(0, -1) : row.slice(1).map(() => "")), text])
+        )
+      : [line(row)]
   return [
     line(
       columns.map(({ header }) => header),
       bold
     ),
-    ...cells.map((row) => line(row))
+    ...cells.flatMap(lines)
   ].join("\n")
 }
+
+/** Lines of at most this width: at spaces, and within what is longer than a line. */
+const broken = (text: string, width: number): ReadonlyArray<string> =>
+  wrap(text, width).flatMap((line) => {
+    const parts: Array<string> = [""]
+    for (const character of line) {
+      const last = parts.at(-1) ?? ""
+      if (last !== "" && textWidth(last) + characterWidth(character) > width) {
+        parts.push(character)
+      } else {
+        parts[parts.length - 1] = last + character
+      }
+    }
+    return parts
+  })
 
 /** Breaks a text into lines at its spaces. */
 export const wrap = (text: string, width: number): ReadonlyArray<string> => {

@@ -3,17 +3,19 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { UsageError } from "./exit.js"
 
-/** A whole number from 0 on, or undefined where the option is not given. */
+/** A whole number between bounds, both included, or undefined where the option is not given. */
 export const wholeNumber = (
   option: string,
-  text: Option.Option<string>
+  text: Option.Option<string>,
+  least = 0,
+  most = 999_999_999
 ): Effect.Effect<number | undefined, UsageError> =>
   Option.match(text, {
     onNone: () => Effect.succeed(undefined),
     onSome: (given) =>
-      /^\d{1,9}$/.test(given)
+      /^\d{1,9}$/.test(given) && Number(given) >= least && Number(given) <= most
         ? Effect.succeed(Number(given))
-        : Effect.fail(new UsageError({ message: `${option} is a whole number` }))
+        : Effect.fail(new UsageError({ message: `${option} is a whole number from ${least} to ${most}` }))
   })
 
 /** One of a few words, or undefined where the option is not given. */

@@ -226,7 +226,7 @@ describe("Capture.status", () => {
         expect(finding(yield* status(), "OwnerIsSuperuser")).toMatchObject({
           severity: "warning",
           subjects: [name.split(".")[1]],
-          fix: "threadline capture apply"
+          fix: "threadline capture apply --table public.posts --exclude public.posts.body --mask public.posts.secret"
         })
         expect(yield* apply(config)).toMatchObject([
           { kind: "repair", summary: `function ${name.split(".")[1]} owned by ${superuser}` }

@@ -91,14 +91,30 @@ describe("the command line", () => {
     [["history", "posts", "1", "2"], /2/],
     [["as-of", "posts", "1"], /INSTANT/],
     [["transaction"], /ID/],
-    [["migrate", "print", "--to", "0"], /to: a migration has a number from 1 to \d+/],
-    [["migrate", "print", "--from", "99"], /from: a migration has a number from 1 to \d+/],
+    [["timeline", "--limit", "1", "--limit", "2"], /--limit .* given twice/],
+    [["capture", "plan", "--limit", "3"], /--limit does not belong to this command/],
+    [["migrate", "print", "--to", "0"], /--to is a whole number from 1 to \d+/],
+    [["migrate", "up", "--to", "0"], /--to is a whole number from 1 to \d+/],
+    [["migrate", "print", "--from", "99"], /--from is a whole number from 1 to \d+/],
+    [["migrate", "print", "--from", "2", "--to", "1"], /from: comes after the last migration/],
     [["migrate", "print", "--schema", "pg_audit"], /schema: this name is reserved/],
+    [["migrate", "up", "--schema", "pg_audit"], /schema: this name is reserved/],
+    [["migrate", "up", "--owner-role", "pg_monitor"], /ownerRole: this name is reserved/],
+    [["migrate", "status", "--schema", "pg_audit"], /schema: this name is reserved/],
+    [["grant", "--reader", "public"], /public is no role but everybody/],
+    [["init", "--config", "threadline.txt"], /ends in .ts or .js/],
     [["grant"], /role: name at least one writer, reader or operator/],
     [["grant", "--print", "--writer", "r".repeat(64)], /writer: a role has a name of 1 to 63 bytes/],
     [["capture", "plan"], /no table is named: give --table, or name tables in threadline.config.ts/],
     [["capture", "remove"], /no table is named: give --table/],
     [["capture", "plan", "--table", "a.b.c"], /--table: must be a table/],
+    [["capture", "remove", "--table", "a.b.c"], /--table: must be a table/],
+    [["capture", "plan", "--table", "posts", "--table", "public.posts"], /--table: names public.posts twice/],
+    [["capture", "apply", "--table", "posts", "--lock-timeout", "0"], /--lock-timeout is a whole number from 1/],
+    [
+      ["capture", "plan", "--table", "posts", "--mask", "posts.a", "--exclude", "public.posts.a"],
+      /--mask: names public.posts.a, which --exclude leaves out/
+    ],
     [["capture", "plan", "--table", "posts", "--mask", "title"], /--mask: must be a column with its table/],
     [["capture", "plan", "--table", "posts", "--mask", "users.title"], /--mask: is about public.users/],
     [["capture", "plan", "--exclude", "users.title"], /--exclude: is about public.users/]
@@ -212,8 +228,17 @@ describe("the configuration", () => {
   }
 
   for (const [what, content, sentence] of [
-    ["no object", "export default 3", /threadline.config.ts: /],
-    ["nothing", "export const other = 1", /threadline.config.ts: /],
+    ["no object", "export default 3", /threadline.config.ts: holds no configuration/],
+    ["a function", "export default () => ({})", /threadline.config.ts: holds no configuration/],
+    ["nothing", "export const other = 1", /threadline.config.ts: holds no configuration/],
+    ["names without options", `export default { tables: ["posts"] }`, /tables.0: expected an object such as /],
+    ["a table twice", `export default { tables: { posts: {}, "public.posts": {} } }`, /names public.posts twice/],
+    ["what is no table", `export default { tables: { "a.b.c": {} } }`, /tables: "a.b.c" must be /],
+    [
+      "a column under two redactions",
+      `export default { tables: { posts: { mask: ["a", "b"], exclude: ["b"] } } }`,
+      /public.posts excludes and masks b/
+    ],
     ["a misspelt field", "export default { table: {} }", /threadline.config.ts: table: is unexpected/],
     [
       "a misspelt field of a table",

@@ -138,13 +138,94 @@ describe("capture", () => {
       yield* refused(["--table", "nowhere"], /public.nowhere: there is no such table/)
       yield* refused(["--table", "posts", "--mask", "posts.tittle"], /public.posts: .*tittle/)
       yield* refused(["--table", "posts", "--exclude", "posts.id"], /public.posts: .*id/)
+      expect(yield* Cli.run(["capture", "status", "--table", "nowhere"], { url })).toEqual(
+        Cli.refusal(1, /public.nowhere: there is no such table/)
+      )
       yield* refused(["--table", "threadline.audit_changes"], /audit_changes/)
       expect(yield* Cli.json(["capture", "status"], { url })).toEqual({ tables: [] })
 
       yield* Cli.text(["capture", "apply", "--table", "users", "--exclude", "users.password"], { url })
       yield* refused(["--table", "users"], /password would be more visible.* \(--allow-less-redaction\)/)
+      const planned = yield* Cli.text(["capture", "plan", "--table", "users"], { url })
+      expect(planned).toContain("Less redaction: public.users shows more than before of password.")
+      expect(planned).toContain("refuses it without")
       const allowed = ["capture", "apply", "--table", "users", "--allow-less-redaction"]
       expect(yield* Cli.json(allowed, { url })).toMatchObject({ steps: [{ lessRedaction: ["password"] }] })
+    })
+  )
+
+  it.scoped("shows the whole of what a plan does, however narrow the terminal", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* host
+      const columns = Array.from({ length: 9 }, (_, at) => `a_rather_long_name_of_a_secret_${at}`)
+      yield* query(`create table secrets (id int primary key, ${columns.map((name) => `${name} text`).join(", ")})`)
+      const args = columns.flatMap((name) => ["--exclude", `secrets.${name}`])
+      yield* Cli.text(["capture", "apply", "--table", "secrets", ...args], { url })
+      for (const command of ["plan", "apply"]) {
+        const allowed = command === "apply" ? ["--allow-less-redaction"] : []
+        const said = yield* Cli.text(["capture", command, "--table", "secrets", ...allowed], { url })
+        expect(columns.filter((name) => said.split(name).length !== 3)).toEqual([])
+        expect(said.split("\n").every((line) => line.length <= 80)).toBe(true)
+      }
+    })
+  )
+
+  it.scoped("reports on the tables that were asked for, with commands that can be copied", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* host
+      const table = `"Odd.Schema"."T ""x"""`
+      yield* Cli.text(
+        ["capture", "apply", "--table", "posts", "--table", "notes", "--key=notes.author", "--key=notes.place"],
+        {
+          url
+        }
+      )
+      yield* Cli.text(["capture", "apply", "--table", table, "--exclude", `${table}."a b"`], { url })
+      yield* query(`alter table notes add more int; alter table "Odd.Schema"."T ""x""" add more int`)
+      yield* query(`alter table posts disable trigger "0_threadline_update"`)
+
+      const status = yield* Cli.text(["capture", "status"], { url })
+      const command = "threadline capture apply --table"
+      expect(status).toContain(`${command} public.notes --key public.notes.author --key public.notes.place\n`)
+      expect(status).toContain(`${command} '${table}' --exclude '${table}."a b"'\n`)
+      expect(status).toMatch(/^public\.posts +in part +id$/m)
+
+      expect(yield* Cli.json(["capture", "status", "--table", "posts"], { url })).toMatchObject({
+        tables: [{ table: "public.posts", captured: false, findings: [{ kind: "TriggerDisabled" }] }]
+      })
+      expect(yield* Cli.json(["capture", "status", "--table", "users"], { url })).toMatchObject({
+        tables: [{ table: "public.users", captured: false, policy: null, findings: [{ kind: "NotCaptured" }] }]
+      })
+      expect(yield* Cli.run(["capture", "remove", "--table", "users"], { url })).toEqual(
+        Cli.refusal(1, "public.users: it is not captured; capture status lists the tables that are")
+      )
+    })
+  )
+
+  it.scoped("marks the rows of partitions that came and went", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* host
+      yield* query(`
+        create table events (id int, day int, primary key (id, day)) partition by list (day);
+        create table events_1 partition of events for values in (1);
+        create table events_2 (like events);
+        insert into events values (1, 1);
+        insert into events_2 values (2, 2)`)
+      const apply = ["capture", "apply", "--table", "events", "--mark-partitions"]
+      yield* Cli.text(apply, { url })
+      yield* query("alter table events attach partition events_2 for values in (2)")
+      expect(yield* Cli.text(["capture", "plan", "--table", "events", "--mark-partitions"], { url })).toContain(
+        `"threadline capture apply --mark-partitions" with the same tables does it`
+      )
+      expect(yield* Cli.json(apply, { url })).toMatchObject({ steps: [{ kind: "attach partition" }] })
+      yield* query("alter table events detach partition events_1")
+      expect(yield* Cli.json(apply, { url })).toMatchObject({ steps: [{ kind: "detach partition" }] })
+      expect(yield* Cli.json(["timeline", "--table", "events"], { url })).toMatchObject({
+        items: [
+          { op: "delete", rowKey: `["1","1"]` },
+          { op: "baseline", rowKey: `["2","2"]` }
+        ]
+      })
     })
   )
 

@@ -305,7 +305,7 @@ describe("grant", () => {
       )
       const app = yield* database.role("app")
       expect(yield* Cli.run(["grant", "--reader", app.name], { url: app.url })).toEqual(
-        Cli.refusal(3, /permission denied/)
+        Cli.refusal(3, /may not act as the owner of the schema threadline/)
       )
       const bare = yield* TestDatabase.make({ schema: false })
       expect(yield* Cli.run(["grant", "--reader", app.name], { url: bare.url })).toEqual(

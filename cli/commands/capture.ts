@@ -1,13 +1,15 @@
 import * as Command from "@effect/cli/Command"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
+import * as TableName from "../../src/internal/tableName.js"
 import type { JsonValue } from "../../src/internal/json.js"
-import { namedTables, requiredTables } from "../captureTables.js"
-import type { Configuration } from "../config.js"
+import { namedTables, requiredTables, type TableOptions } from "../captureTables.js"
+import { type Configuration, sameTable } from "../config.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
@@ -33,6 +35,9 @@ const lockTimeout = value(
   "How long to wait for a table before trying again; else 3000."
 )
 
+/** PostgreSQL would take 0 for no limit, and wait for ever. */
+const milliseconds = (text: Option.Option<string>) => wholeNumber("--lock-timeout", text, 1)
+
 /** Runs a call of the service in the database that the options name. */
 const inDatabase = <A, E, R>(
   options: Common,
@@ -48,12 +53,30 @@ const stepJson = ({ kind, lessRedaction, sql, summary, table }: Capture.Step): J
   sql
 })
 
+/** Steps in full: what a column loses of its redaction is never cut off. */
 const stepLines = (steps: ReadonlyArray<Capture.Step>): string =>
-  layout(
-    [{ header: "step", rigid: true }, { header: "table" }, { header: "what" }],
-    steps.map(({ kind, summary, table }) => [kind, table, summary]),
-    width()
-  )
+  [
+    layout(
+      [{ header: "step", rigid: true }, { header: "table" }, { header: "what", whole: true }],
+      steps.map(({ kind, summary, table }) => [kind, table, summary]),
+      width()
+    ),
+    ...steps
+      .filter(({ lessRedaction }) => lessRedaction.length > 0)
+      .flatMap(({ lessRedaction, table }) =>
+        paragraph(`Less redaction: ${table} shows more than before of ${lessRedaction.join(", ")}.`, width())
+      )
+  ].join("\n")
+
+/** What carries out a plan that was made with these options. */
+const applyCommand = (options: TableOptions & { readonly prune: boolean; readonly markPartitions: boolean }): string =>
+  [
+    `"threadline capture apply`,
+    options.prune ? " --prune" : "",
+    options.markPartitions ? " --mark-partitions" : "",
+    `"`,
+    options.table.length > 0 ? " with the same tables" : ""
+  ].join("")
 
 const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
   Effect.gen(function* () {
@@ -71,8 +94,19 @@ const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions 
       () => ({ steps: steps.map(stepJson) }),
       () =>
         steps.length === 0
-          ? "Nothing is to be done."
-          : `${stepLines(steps)}\n\n"threadline capture apply" does it; --json shows the SQL.`
+          ? named.length === 0
+            ? "The configuration names no table; nothing is to be done."
+            : "Nothing is to be done."
+          : [
+              stepLines(steps),
+              "",
+              ...paragraph(
+                steps.some(({ lessRedaction }) => lessRedaction.length > 0)
+                  ? `${applyCommand(options)} refuses it without --allow-less-redaction; --json shows the SQL.`
+                  : `${applyCommand(options)} does it; --json shows the SQL.`,
+                width()
+              )
+            ].join("\n")
     )
   })
 )
@@ -91,7 +125,7 @@ const applying = leaf(
     Effect.gen(function* () {
       const configured = yield* configuration(options)
       const named = yield* requiredTables(options, configured)
-      const wait = yield* wholeNumber("--lock-timeout", options.lockTimeout)
+      const wait = yield* milliseconds(options.lockTimeout)
       const steps = yield* inDatabase(
         options,
         configured,
@@ -107,7 +141,12 @@ const applying = leaf(
       yield* answer(
         options.json,
         () => ({ steps: steps.map(stepJson) }),
-        () => (steps.length === 0 ? "There was nothing to do." : stepLines(steps))
+        () =>
+          steps.length > 0
+            ? stepLines(steps)
+            : named.length === 0
+              ? "The configuration names no table; there was nothing to do."
+              : "There was nothing to do."
       )
     })
 )
@@ -115,11 +154,12 @@ const applying = leaf(
 const removing = leaf("capture remove", { ...common, table: tables.table, lockTimeout }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
-    const wait = yield* wholeNumber("--lock-timeout", options.lockTimeout)
+    const wait = yield* milliseconds(options.lockTimeout)
     if (options.table.length === 0) {
       // Not from the configuration: whoever wants to stop capturing says which table.
       return yield* new UsageError({ message: "no table is named: give --table" })
     }
+    yield* Effect.forEach(options.table, (text) => TableName.parse(text, "--table"))
     const steps = yield* inDatabase(
       options,
       configured,
@@ -138,12 +178,23 @@ const removing = leaf("capture remove", { ...common, table: tables.table, lockTi
 const status = leaf("capture status", { ...common, ...tables }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
-    const named = yield* namedTables(options, configured)
+    const asked = yield* namedTables(options, configured)
     const found = yield* inDatabase(
       options,
       configured,
-      Effect.flatMap(Capture.Capture, (capture) => capture.status(named))
+      Effect.flatMap(Capture.Capture, (capture) =>
+        options.table.length === 0 ? capture.status(asked) : statusOf(capture, options, configured, asked ?? [])
+      )
     )
+    const refused = found
+      .flatMap(({ findings, policy }) => (policy === null ? findings : []))
+      .find(({ kind }) => kind === "ConfigurationRefused")
+    if (options.table.length > 0 && refused !== undefined) {
+      const { detail, fix, table } = refused
+      return yield* new Refused({
+        message: [`${table}: ${detail.replace(/ \(\w+\)$/, "")}`, ...(fix === null ? [] : [fix])].join("; ")
+      })
+    }
     yield* answer(
       options.json,
       () => ({ tables: found.map(statusJson) }),
@@ -151,6 +202,34 @@ const status = leaf("capture status", { ...common, ...tables }, (options) =>
     )
   })
 )
+
+/**
+ * Status of the tables that options name, and of no others. Named alone, a table is compared with the configuration, or
+ * with nothing: its name says nothing of its redaction.
+ */
+const statusOf = Effect.fnUntraced(function* (
+  capture: Context.Tag.Service<Capture.Capture>,
+  options: TableOptions,
+  configured: Configuration,
+  asked: ReadonlyArray<Capture.TableConfig>
+) {
+  const alone = options.exclude.length + options.mask.length + options.key.length === 0
+  const among = (statuses: ReadonlyArray<Capture.TableStatus>) =>
+    statuses.filter(({ table }) => asked.some((each) => sameTable(each.table, table)))
+  const found = among(yield* capture.status(alone ? configured.tables : asked))
+  const missing = asked.filter((each) => !found.some(({ table }) => sameTable(each.table, table)))
+  const rest = missing.length === 0 ? [] : among(yield* capture.status(missing))
+  return [...found, ...rest.filter(({ table }) => !found.some((each) => each.table === table))].map((each) => ({
+    ...each,
+    findings: each.findings.filter(({ kind }) => !alone || kind !== "NotConfigured").map(withSameTables)
+  }))
+})
+
+/** A fix for tables that options named names them again, where it does not yet. */
+const withSameTables = (finding: Capture.Finding): Capture.Finding => ({
+  ...finding,
+  fix: finding.fix?.replace(/threadline capture apply(?! --table)/, "$& with the same tables") ?? null
+})
 
 const statusJson = ({ captured, findings, policy, table }: Capture.TableStatus): JsonValue => ({
   table,
@@ -167,9 +246,17 @@ const statusJson = ({ captured, findings, policy, table }: Capture.TableStatus):
 })
 
 const statusText = (found: ReadonlyArray<Capture.TableStatus>): string => {
-  const rows = found.map(({ captured, policy, table }) => [
+  const rows = found.map(({ captured, findings, policy, table }) => [
     table,
-    captured ? "captured" : "not captured",
+    captured
+      ? "captured"
+      : policy === null
+        ? "not captured"
+        : findings.some(({ kind }) => kind === "TableGone")
+          ? "gone"
+          : findings.some(({ kind }) => kind === "TableRenamed")
+            ? "renamed"
+            : "in part",
     policy === null ? "" : policy.key.map(({ name }) => name).join(", "),
     policy === null ? "" : policy.exclude.join(", "),
     policy === null ? "" : policy.mask.join(", ")

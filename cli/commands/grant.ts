@@ -2,9 +2,25 @@ import * as Effect from "effect/Effect"
 import * as Grants from "../../src/internal/grants.js"
 import { StorageSchema } from "../../src/internal/storage.js"
 import { client, configuration, withSchema } from "../database.js"
+import { ThreadlineError } from "../../src/ThreadlineError.js"
+import { UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common, flag, values } from "../options.js"
 import { answer, print, printJson } from "../output.js"
+
+/** PostgreSQL reads this as everybody, in quotes as well. */
+const isEverybody = (role: string): boolean => role === "public" || role === "none"
+
+/** Only who may act as the owner of the record gives rights on it: "threadline grant" is no answer to that. */
+const refusedGrant = (schema: string, error: ThreadlineError): ThreadlineError =>
+  error.sqlState === "42501"
+    ? new ThreadlineError({
+        reason: error.reason,
+        detail: `the connected role may not act as the owner of the schema ${schema}, which gives these rights; connect as one that may`,
+        sqlState: error.sqlState,
+        cause: error
+      })
+    : error
 
 export const grant = leaf(
   "grant",
@@ -19,13 +35,21 @@ export const grant = leaf(
     Effect.gen(function* () {
       const configured = yield* configuration(options)
       const within = withSchema(options, configured)
+      const everybody = [...options.writer, ...options.reader, ...options.operator].find(isEverybody)
+      if (everybody !== undefined) {
+        return yield* new UsageError({ message: `${everybody} is no role but everybody: name the roles that need it` })
+      }
       const grants = { writers: options.writer, readers: options.reader, operators: options.operator }
       const sql = yield* within(Grants.render(grants))
       if (options.print) {
         return yield* options.json ? printJson({ ...grants, applied: false, sql }) : print(sql)
       }
-      yield* Grants.apply(grants).pipe(Effect.provide(client(options)), within)
       const schema = yield* within(StorageSchema)
+      yield* Grants.apply(grants).pipe(
+        Effect.mapError((error) => (error._tag === "ThreadlineError" ? refusedGrant(schema, error) : error)),
+        Effect.provide(client(options)),
+        within
+      )
       yield* answer(
         options.json,
         () => ({ ...grants, applied: true, sql }),

@@ -1,16 +1,17 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { existsSync } from "node:fs"
-import { writeFile } from "node:fs/promises"
+import { mkdir, writeFile } from "node:fs/promises"
+import { dirname, extname } from "node:path"
 import { fileNames } from "../config.js"
-import { Refused } from "../exit.js"
+import { Refused, UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common } from "../options.js"
 import { answer } from "../output.js"
 
-const template = `import { define } from "threadline/Threadline"
+const template = (schema: string | undefined) => `import { define } from "threadline/Threadline"
 
-export default define({
+export default define({${schema === undefined ? "" : `\n  schema: ${JSON.stringify(schema)},`}
   tables: {
     // "public.posts": {},
     // "public.users": { exclude: ["password_hash"], mask: ["email"] }
@@ -18,29 +19,37 @@ export default define({
 })
 `
 
-const nextSteps = [
+/** A file of another name is found only by who is told of it. */
+const nextSteps = (config: string) => [
   "name the tables to capture in it",
-  "threadline migrate up",
-  "threadline grant --writer ROLE --reader ROLE",
-  "threadline capture plan, then threadline capture apply"
+  `threadline migrate up${config}`,
+  `threadline grant${config} --writer ROLE --reader ROLE`,
+  `threadline capture plan${config}, then threadline capture apply${config}`
 ]
 
 export const init = leaf("init", common, (options) =>
   Effect.gen(function* () {
     const file = Option.getOrElse(options.config, () => fileNames[0])
+    if (![".ts", ".js"].includes(extname(file))) {
+      return yield* new UsageError({ message: `${file}: init writes TypeScript, for a file that ends in .ts or .js` })
+    }
     const there = Option.isSome(options.config) ? [file] : fileNames
     const taken = there.find((name) => existsSync(name))
     if (taken !== undefined) {
       return yield* new Refused({ message: `${taken} exists already` })
     }
     yield* Effect.tryPromise({
-      try: () => writeFile(file, template, { flag: "wx" }),
+      try: async () => {
+        await mkdir(dirname(file), { recursive: true })
+        await writeFile(file, template(Option.getOrUndefined(options.schema)), { flag: "wx" })
+      },
       catch: (cause) => new Refused({ message: cause instanceof Error ? cause.message : String(cause) })
     })
+    const steps = nextSteps(fileNames.some((name) => name === file) ? "" : ` --config ${file}`)
     yield* answer(
       options.json,
-      () => ({ file, nextSteps }),
-      () => [`Wrote ${file}. Next:`, ...nextSteps.map((step, index) => `  ${index + 1}. ${step}`)].join("\n")
+      () => ({ file, nextSteps: steps }),
+      () => [`Wrote ${file}. Next:`, ...steps.map((step, index) => `  ${index + 1}. ${step}`)].join("\n")
     )
   })
 )

@@ -15,6 +15,12 @@ import { wholeNumber } from "../values.js"
 const ownerRole = value("owner-role", "ROLE", "Role that owns the schema, made where it may be; else threadline_owner.")
 const to = value("to", "NUMBER", "The last migration; else the newest.")
 
+/** A migration of this version; checked before anything connects. */
+const migrationId = (option: string, text: Option.Option<string>) => wholeNumber(option, text, 1, Migrations.all.length)
+
+/** Refuses names that no database takes, before anything connects: to generate checks them, too. */
+const checked = (settings: Migrations.Options) => Effect.asVoid(Migrations.generate(settings))
+
 const ids = (migrations: ReadonlyArray<{ readonly id: number; readonly name: string }>) =>
   migrations.map(({ id, name }) => ({ id, name }))
 
@@ -26,10 +32,15 @@ const ownerOf = (option: Option.Option<string>, configured: string | undefined) 
 const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
-    const result = yield* Migrations.run({
+    const settings = {
       ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
-      to: yield* wholeNumber("--to", options.to)
-    }).pipe(Effect.provide(client(options)), withSchema(options, configured))
+      to: yield* migrationId("--to", options.to)
+    }
+    yield* checked(settings).pipe(withSchema(options, configured))
+    const result = yield* Migrations.run(settings).pipe(
+      Effect.provide(client(options)),
+      withSchema(options, configured)
+    )
     const { notices, owner, partitions, schema, version } = result
     const applied = ids(result.applied)
     yield* answer(
@@ -59,6 +70,7 @@ const states: Readonly<Record<Migrations.Status["state"], string>> = {
 const status = leaf("migrate status", common, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
+    yield* checked({}).pipe(withSchema(options, configured))
     const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
     const mismatched = new Set(found.mismatched.map(({ id }) => id))
     const unknown = new Set(found.unknown.map(({ id }) => id))
@@ -118,8 +130,8 @@ const printing = leaf(
       const configured = yield* configuration(options)
       const settings = {
         ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
-        to: yield* wholeNumber("--to", options.to),
-        from: yield* wholeNumber("--from", options.from)
+        to: yield* migrationId("--to", options.to),
+        from: yield* migrationId("--from", options.from)
       }
       if (!options.pending) {
         const sql = yield* withSchema(options, configured)(Migrations.render(settings))
@@ -150,7 +162,7 @@ const generate = leaf(
       const directory = Option.getOrElse(options.output, () => "migrations")
       const files = yield* Migrations.generate({
         ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
-        to: yield* wholeNumber("--to", options.to)
+        to: yield* migrationId("--to", options.to)
       }).pipe(withSchema(options, configured))
       const inspected = yield* Effect.forEach(files, ({ file, sql }) =>
         Effect.map(existing(join(directory, file)), (text) => ({ file, sql, text }))

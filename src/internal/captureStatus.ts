@@ -35,6 +35,32 @@ const apply = "threadline capture apply"
 /** A word for a shell: names may hold quotes. */
 const word = (text: string): string => (/^[\w.$]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)
 
+/**
+ * The same for a table that no configuration names: with the options of its policy, or whoever copies it would ask for less
+ * redaction. What options cannot say takes a configuration.
+ */
+const applyAlone = (policy: Policy, table: Table | undefined): string => {
+  const { always, acknowledgeCasts, exclude, key, mask, mode, truncate } = policy
+  if (mode === "row" || always || acknowledgeCasts || truncate !== "event") {
+    return `name it in threadline.config.ts, then ${apply}`
+  }
+  const name = label(policyName(policy))
+  // A column is quoted as a table is.
+  const quoted = (column: string) => label({ schema: "", name: column }).slice(`"".`.length)
+  const option = (named: string, columns: ReadonlyArray<string>) =>
+    columns.map((column) => ` --${named} ${word(`${name}.${quoted(column)}`)}`)
+  const declared = table !== undefined && primaryKey(table) === undefined ? key : []
+  return [
+    `${apply} --table ${word(name)}`,
+    ...option("exclude", exclude),
+    ...option("mask", mask),
+    ...option(
+      "key",
+      declared.map((column) => column.name)
+    )
+  ].join("")
+}
+
 const remove = (table: string): string => `threadline capture remove --table ${word(table)}`
 
 type Report = (
@@ -70,19 +96,22 @@ const tableStatus = (
   const name = policy === undefined ? (wanted ?? { schema: "", name: "" }) : policyName(policy)
   const table = label(name)
   const findings: Array<Finding> = []
+  const found = findTable(catalog, name)
+  const applying = wanted === undefined && policy !== undefined ? applyAlone(policy, found) : apply
   const report: Report = (kind, severity, detail, fix, subjects = []) => {
-    findings.push({ kind, severity, table, detail, subjects, fix })
+    // A table that was renamed is applied under a name that its policy does not have.
+    const whole = kind === "TableRenamed" ? fix : (fix?.replace(apply, () => applying) ?? null)
+    findings.push({ kind, severity, table, detail, subjects, fix: whole })
   }
   let captured = false
 
   if (configured === "not configured") {
-    report("NotConfigured", "info", "it is captured and not configured", `${remove(table)}, or configure it`)
+    report("NotConfigured", "info", "it is captured and not configured", `configure it, or ${remove(table)}`)
   }
   if (wanted !== undefined) {
     compareConfiguration(storage, catalog, wanted, policy, report)
   }
   if (deployed !== undefined && policy !== undefined) {
-    const found = findTable(catalog, name)
     if (found === undefined) {
       reportMissingTable(storage, catalog, deployed, table, report)
     } else {

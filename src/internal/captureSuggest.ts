@@ -31,5 +31,7 @@ export const nearest = (name: string, candidates: ReadonlyArray<string>): string
       }
     }
   }
-  return best !== undefined && best.off <= Math.max(1, Math.floor(name.length / 3)) ? best.candidate : undefined
+  // A schema in front makes a name longer, not likelier.
+  const own = name.length - (name.lastIndexOf(".") + 1)
+  return best !== undefined && best.off <= Math.max(1, Math.floor(own / 3)) ? best.candidate : undefined
 }
