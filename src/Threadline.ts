@@ -9,6 +9,7 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Layer from "effect/Layer"
 import * as Audit from "./Audit.js"
 import * as Capture from "./Capture.js"
+import * as Feed from "./Feed.js"
 import { checkVersion } from "./internal/migrationCheck.js"
 import { StorageSchema } from "./internal/storage.js"
 import * as Query from "./Query.js"
@@ -66,7 +67,7 @@ export const define = (configuration: Configuration): Configuration => configura
  * @since 0.1.0
  * @category models
  */
-export type Services = Audit.Audit | Capture.Capture | Query.Query | Semantics.Semantics
+export type Services = Audit.Audit | Capture.Capture | Feed.Feed | Query.Query | Semantics.Semantics
 
 type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
 
@@ -76,15 +77,27 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
  * - `reader`: answers reads, a replica for example; `writer` unless given.
  * - `owner`: attaches capture to tables; `writer` unless given.
+ * - `operator`: reads the feed and stores the checkpoints of its consumers, on a primary; `reader` unless given, with which a feed
+ *   can be read and no checkpoint stored.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Options<E1 = never, R1 = never, E2 = never, R2 = never, E3 = never, R3 = never> {
+export interface Options<
+  E1 = never,
+  R1 = never,
+  E2 = never,
+  R2 = never,
+  E3 = never,
+  R3 = never,
+  E4 = never,
+  R4 = never
+> {
   readonly schema?: string
   readonly writer: Client<E1, R1>
   readonly reader?: Client<E2, R2>
   readonly owner?: Client<E3, R3>
+  readonly operator?: Client<E4, R4>
 }
 
 const writing = Layer.mergeAll(Audit.layer, Semantics.layer)
@@ -103,14 +116,16 @@ const inSchema =
  * @since 0.1.0
  * @category layers
  */
-export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never>(
-  options: Options<E1, R1, E2, R2, E3, R3>
-): Layer.Layer<Services, E1 | E2 | E3 | ThreadlineError, R1 | R2 | R3> => {
+export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4 = never, R4 = never>(
+  options: Options<E1, R1, E2, R2, E3, R3, E4, R4>
+): Layer.Layer<Services, E1 | E2 | E3 | E4 | ThreadlineError, R1 | R2 | R3 | R4> => {
   const reader: Client<E1 | E2, R1 | R2> = options.reader ?? options.writer
   const owner: Client<E1 | E3, R1 | R3> = options.owner ?? options.writer
+  const operator: Client<E1 | E2 | E4, R1 | R2 | R4> = options.operator ?? reader
   return Layer.mergeAll(
     Layer.provide(Layer.merge(checked, writing), options.writer),
     Layer.provide(Query.layer, reader),
+    Layer.provide(Feed.layer, operator),
     Layer.provide(Capture.layer, owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
 }
@@ -125,6 +140,6 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never>(
 export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError, SqlClient.SqlClient> =
   Layer.unwrapEffect(
     Config.map(Config.withDefault(Config.nonEmptyString("THREADLINE_SCHEMA"), "threadline"), (schema) =>
-      Layer.mergeAll(checked, writing, Query.layer, Capture.layer).pipe(inSchema(schema))
+      Layer.mergeAll(checked, writing, Query.layer, Feed.layer, Capture.layer).pipe(inSchema(schema))
     )
   )

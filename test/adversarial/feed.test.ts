@@ -72,6 +72,7 @@ const run = Effect.fnUntraced(function* (
   const open: Array<Open> = sessions.map(() => ({ begun: false, savepoints: 0 }))
   const holder = new Map<string, number>()
   const seen: Array<Delivered> = []
+  const seenOfItems: Array<Delivered> = []
   let checkpoint: string | undefined = (yield* feed.read({ from: "now" })).checkpoint
   let ofItems: string | undefined = (yield* feed.read({ from: "now", tables: ["items"] })).checkpoint
   let counter = 0
