@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import { dual, pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as recorded from "./internal/queryAction.js"
 import * as asOfs from "./internal/queryAsOf.js"
@@ -33,6 +34,7 @@ import * as storage from "./internal/queryStorage.js"
 import type * as timelines from "./internal/queryTimeline.js"
 import * as listings from "./internal/queryTransactions.js"
 import * as urls from "./internal/queryUrl.js"
+import * as typedReads from "./internal/queryTyped.js"
 import type { Page } from "./Page.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
@@ -512,6 +514,67 @@ export interface Incident extends incidents.Incident {}
 export const incidentToJson: (incident: Incident) => string = incidents.incidentToJson
 
 /**
+ * A stored row that does not fit the schema it was to be decoded by: of a time when the table was another, masked, or never as the
+ * schema says. `error` tells what does not fit; it shows captured values.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const Undecodable = typedReads.Undecodable
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type Undecodable = typedReads.Undecodable
+
+/**
+ * A row as a host's schema has it, or the stored image that does not fit.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Decoded<A> = typedReads.Decoded<A>
+
+/**
+ * A change with the rows before and after it, decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedChange<A> extends typedReads.TypedChange<A> {}
+
+/**
+ * How a row stood at an instant, decoded where it was present.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TypedAsOf<A> = typedReads.TypedAsOf<A>
+
+/**
+ * A row that was present at an instant, decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedRow<A> extends typedReads.TypedRow<A> {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedOptions extends typedReads.TypedOptions {}
+
+/**
+ * The row reads of one table, decoded by a schema.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Typed<A, R> extends typedReads.Typed<A, R> {}
+
+/**
  * Why a read failed.
  *
  * @since 0.1.0
@@ -918,3 +981,35 @@ export const incidentStream = (
   transactionId: string,
   options?: Omit<IncidentOptions, "limit">
 ): Stream.Stream<ChangeDiff, ReadError, Query> => streamed((query) => query.incidentStream(transactionId, options))
+
+/**
+ * The reads of one table as a host's own schema, or a `Model` of `@effect/sql`, has its rows.
+ *
+ * Images hold exact values; they become what the encoded side of the schema takes: numbers the digits where it takes text, a
+ * `bigint` or a `BigDecimal` where it takes these, a `number` only where it says the same; timestamps stay text with microseconds
+ * unless it takes a `Date` or a `DateTime`, which hold milliseconds; `bytea` becomes `Uint8Array`, JSON columns text where it parses them.
+ * An image that does not fit is not lost: it is an `Undecodable` in its place.
+ *
+ * @since 0.1.0
+ * @category typed
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ * import * as Either from "effect/Either"
+ * import * as Schema from "effect/Schema"
+ *
+ * const Post = Schema.Struct({ id: Schema.Number, title: Schema.String, views: Schema.BigIntFromSelf })
+ *
+ * const posts = Query.typed("posts", Post)
+ *
+ * export const titles = Effect.map(posts.history("1"), (page) =>
+ *   page.items.map(({ after }) => (after === null ? "gone" : Either.isRight(after) ? after.right.title : "of another form"))
+ * )
+ * ```
+ */
+export const typed = <A, I, R>(
+  table: string,
+  schema: Schema.Schema<A, I, R>,
+  options: TypedOptions = {}
+): Typed<A, R | Query> => typedReads.typed(Query, table, schema, options)
