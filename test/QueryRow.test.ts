@@ -247,6 +247,76 @@ describe("Query.asOf", () => {
   })
 })
 
+describe("Query.diffBetween", () => {
+  it.layer(layer)("of a log", (it) => {
+    it.effect("tells what became of each field between two instants", () =>
+      Effect.gen(function* () {
+        const early = { id: 1, title: "a", state: "open", dropped: null }
+        const late = { id: 1, title: "b", state: "open", added: 9007199254740993n }
+        yield* record([
+          insert(10, early),
+          update(20, { title: "a" }, { ...early, title: "x" }),
+          update(30, { title: "x", dropped: null }, late, { fields: ["title", "dropped", "added"] }),
+          move(40, "1", "2", { ...late }),
+          remove(50, { ...late, id: 2 }, { key: "2" })
+        ])
+        const fields = (from: number, to: number) =>
+          Effect.map(Query.diffBetween("posts", 1, at(from), at(to)), (found) => [
+            found.from._tag,
+            found.to._tag,
+            ...found.fields
+          ])
+        expect(yield* fields(10, 35)).toEqual([
+          "Present",
+          "Present",
+          { field: "added", after: 9007199254740993n },
+          { field: "dropped", before: null },
+          { field: "title", before: "a", after: "b" }
+        ])
+        expect(yield* fields(10, 15)).toEqual(["Present", "Present"])
+        expect(yield* fields(15, 15)).toEqual(["Present", "Present"])
+        expect(yield* fields(5, 15)).toEqual([
+          "NotYetCreated",
+          "Present",
+          { field: "dropped", after: null },
+          { field: "id", after: 1 },
+          { field: "state", after: "open" },
+          { field: "title", after: "a" }
+        ])
+        expect((yield* fields(35, 45)).slice(0, 3)).toEqual([
+          "Present",
+          "MovedTo",
+          { field: "added", before: 9007199254740993n }
+        ])
+        expect(yield* fields(45, 55)).toEqual(["MovedTo", "MovedTo"])
+        const json = yield* Effect.map(Query.diffBetween("posts", 1, at(25), at(35)), Query.rowDiffToJson)
+        expect(json).toBe(
+          `{"from":{"answer":"Present","row":{"id":1,"state":"open","title":"x","dropped":null},"at":"${at(25)}"},` +
+            `"to":{"answer":"Present","row":{"id":1,"added":9007199254740993,"state":"open","title":"b"},"at":"${at(35)}"},` +
+            `"fields":[{"field":"added","after":9007199254740993},{"field":"dropped","before":null},` +
+            `{"field":"title","before":"x","after":"b"}]}`
+        )
+      })
+    )
+
+    it.effect("refuses what are no two instants", () =>
+      Effect.gen(function* () {
+        yield* reset
+        for (const [field, read] of [
+          ["from", Query.diffBetween("posts", 1, "soon", at(1))],
+          ["to", Query.diffBetween("posts", 1, at(1), "soon")],
+          ["to", Query.diffBetween("posts", 1, at(2), at(1))],
+          ["table", Query.diffBetween("a b", 1, at(1), at(2))],
+          ["key", Query.diffBetween("things", "x", at(1), at(2))]
+        ] as const) {
+          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "InvalidRequest", field })
+        }
+        expect(yield* Effect.flip(Query.diffBetween("unknown", 1, at(1), at(2)))).toMatchObject({ _tag: "NotFound" })
+      })
+    )
+  })
+})
+
 describe("Query.history", () => {
   it.layer(layer)("of a log", (it) => {
     it.effect("is every change of the row, with those that moved it in or away and the TRUNCATE that ended it", () =>
