@@ -106,6 +106,7 @@ const filled = Layer.effectDiscard(
 const busy = { type: "service_account", id: "busy" } as const
 const quiet = { type: "user", id: "u77" } as const
 const half = { from: "2026-01-20T00:00:00Z", to: "2026-03-20T00:00:00Z" }
+const fifty = Array.from({ length: 50 }, (_, index) => index * 50)
 const hour = { from: "2026-02-10T10:00:00Z", to: "2026-02-10T11:00:00Z" }
 
 describe("reads of 96,000 changes", () => {
@@ -144,6 +145,11 @@ describe("reads of 96,000 changes", () => {
       ["the history of a quiet row", Query.history("posts", "777"), 2],
       ["a busy row as of an instant", Query.asOf("posts", "1", hour.from), 2],
       ["a row as of the time before it", Query.asOf("posts", "777", "2025-01-01T00:00:00Z"), 2],
+      ["a diff between two instants", Query.diffBetween("posts", "1", half.from, half.to), 4],
+      ["fifty rows as of an instant", Query.asOfKeys("posts", fifty, half.to), 3],
+      ["the rows of a busy table", Query.asOfRows("posts", half.to), 5],
+      ["the rows of a quiet table", Query.asOfRows("notes", half.to), 7],
+      ["rows that are as wanted", Query.asOfRows("posts", half.to, { contains: { title: "new" } }), 5],
       ["a diff", Query.diff("48000"), 1],
       ["an incident", Query.incident("12000"), 4],
       ["all transactions", Query.transactions(), 1],

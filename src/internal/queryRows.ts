@@ -236,6 +236,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   const range = rangeOf(columns, asked.contains)
   let after = position === undefined ? range.after : yield* unsealed(storage, name, position)
   let entries = 0
+  let offered = 0
   let looked = 0
   let slice = limit + 1
 
@@ -245,11 +246,13 @@ export const asOfRows = Effect.fnUntraced(function* (
       const keys = yield* rowKeys(storage, name, asked.keys)
       return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined }
     }
-    const first = entries === 0
-    const reach = Math.min(first ? budget.stretch : entries, 8 * budget.stretch)
+    const second = entries === budget.stretch
+    const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch)
     entries += reach
     const stretch = yield* stretchOf(storage, name, { after, before: range.before }, reach)
-    if (!first || stretch.upTo === undefined || stretch.keys.length > limit) {
+    offered += stretch.keys.length
+    // Two stretches tell whether the table is rare among the others.
+    if (!second || stretch.upTo === undefined || offered > limit) {
       return stretch
     }
     return (yield* keysOfFew(storage, name, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
