@@ -1,6 +1,6 @@
 /**
  * What reads cost at ten million changes. `--transactions N` for a smaller history, `--keep` to keep it on the server of
- * `DATABASE_URL` for another run, `--only TEXT` for the reads whose name has it, `--plans` to print what they send with its plan,
+ * `DATABASE_URL` for another run, `--only PATTERN` for the reads whose name fits, `--plans` to print what they send with its plan,
  * `--json` for a program.
  */
 import * as PgClient from "@effect/sql-pg/PgClient"
@@ -46,6 +46,7 @@ const line = (each: Figures): string =>
   `${String(each.partial).padStart(9)}${each.items.toFixed(0).padStart(7)}${each.looked.toFixed(0).padStart(16)}` +
   `${each.buffers.toFixed(0).padStart(9)}` +
   `${isOver(each) ? "  over" : ""}${each.kind === "index" && each.partial > 0 ? "  partial" : ""}` +
+  `${each.failed > 0 ? `  ${each.failed} of ${each.runs} cancelled or failed` : ""}` +
   `${each.scanned.length > 0 ? `  scans ${each.scanned.join(", ")}` : ""}`
 
 const bench = Effect.gen(function* () {
@@ -59,7 +60,7 @@ const bench = Effect.gen(function* () {
   }
   const before = load()
   const of = yield* Effect.promise(() => samples(url))
-  const only = valueOf("--only")
+  const only = new RegExp(valueOf("--only") ?? "")
   const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 1, applicationName: "threadline-bench" })
   const figures = yield* Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
@@ -76,7 +77,7 @@ const bench = Effect.gen(function* () {
       )
     }
     for (const each of [roundTrip, ...cases(of)]) {
-      if (only === undefined || each.name.includes(only)) {
+      if (only.test(each.name)) {
         const measured = yield* measure(each, has("--plans"))
         if (measured === undefined) {
           progress(`${each.name.padEnd(38)}the history is too small`)

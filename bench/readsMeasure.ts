@@ -4,6 +4,7 @@ import * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import { readFileSync } from "node:fs"
 import type * as Query from "../src/Query.js"
+import { ThreadlineError } from "../src/ThreadlineError.js"
 import type { Case, Run } from "./readsCases.js"
 
 export interface Spread {
@@ -22,6 +23,8 @@ export interface Figures {
   readonly cpu: Spread | undefined
   /** The server's part of it. */
   readonly server: Spread | undefined
+  /** Runs that were cancelled after five seconds, or that could not be read. */
+  readonly failed: number
   readonly partial: number
   readonly items: number
   readonly slowest: string
@@ -37,15 +40,15 @@ export interface Figures {
 interface Node {
   readonly "Node Type": string
   readonly "Relation Name"?: string
-  readonly "Actual Rows": number
-  readonly "Actual Loops": number
+  readonly "Actual Rows"?: number
+  readonly "Actual Loops"?: number
   readonly "Rows Removed by Filter"?: number
   readonly "Rows Removed by Index Recheck"?: number
   readonly Plans?: ReadonlyArray<Node>
 }
 
 interface Explained {
-  readonly Plan: Node & { readonly "Shared Hit Blocks": number; readonly "Shared Read Blocks": number }
+  readonly Plan: Node & { readonly "Shared Hit Blocks"?: number; readonly "Shared Read Blocks"?: number }
 }
 
 const nodes = (node: Node): ReadonlyArray<Node> => [node, ...(node.Plans ?? []).flatMap(nodes)]
@@ -53,8 +56,8 @@ const nodes = (node: Node): ReadonlyArray<Node> => [node, ...(node.Plans ?? []).
 const isLog = (node: Node): boolean => /^audit_(changes|transactions|actions)/.test(node["Relation Name"] ?? "")
 
 const looked = (node: Node): number =>
-  (node["Actual Rows"] + (node["Rows Removed by Filter"] ?? 0) + (node["Rows Removed by Index Recheck"] ?? 0)) *
-  node["Actual Loops"]
+  ((node["Actual Rows"] ?? 0) + (node["Rows Removed by Filter"] ?? 0) + (node["Rows Removed by Index Recheck"] ?? 0)) *
+  (node["Actual Loops"] ?? 0)
 
 /** A table of a few pages, such as a partition that is still empty, is read whole by right. */
 const ofSize = Effect.map(
@@ -65,11 +68,13 @@ const ofSize = Effect.map(
   (rows) => new Set(rows.map(({ name }) => name))
 )
 
-const explain = Effect.fnUntraced(function* (run: Run, withText: boolean) {
+/** Of a statement that was cancelled there is a plan only. */
+const explain = Effect.fnUntraced(function* (run: Run, failed: boolean, withText: boolean) {
+  const analyze = failed ? "verbose false" : "analyze, buffers"
   const sql = yield* SqlClient.SqlClient
   const large = yield* ofSize
   const sent: Array<readonly [text: string, values: ReadonlyArray<unknown>]> = []
-  yield* Statement.withTransformer(run.read, (statement) =>
+  yield* Statement.withTransformer(ended(run.read), (statement) =>
     Effect.sync(() => {
       sent.push(statement.compile())
       return statement
@@ -81,11 +86,11 @@ const explain = Effect.fnUntraced(function* (run: Run, withText: boolean) {
   let buffers = 0
   for (const [text, values] of sent) {
     const found = yield* sql.unsafe<{ readonly "QUERY PLAN": ReadonlyArray<Explained> }>(
-      `explain (analyze, buffers, timing off, format json) ${text}`,
+      `explain (${analyze}, format json) ${text}`,
       values as Array<string>
     )
     for (const { Plan } of found.flatMap((row) => row["QUERY PLAN"])) {
-      buffers += Plan["Shared Hit Blocks"] + Plan["Shared Read Blocks"]
+      buffers += (Plan["Shared Hit Blocks"] ?? 0) + (Plan["Shared Read Blocks"] ?? 0)
       for (const node of nodes(Plan).filter(isLog)) {
         rows += looked(node)
         if (node["Node Type"] === "Seq Scan" && large.has(node["Relation Name"] ?? "")) {
@@ -95,7 +100,7 @@ const explain = Effect.fnUntraced(function* (run: Run, withText: boolean) {
     }
     if (withText) {
       const lines = yield* sql.unsafe<{ readonly "QUERY PLAN": string }>(
-        `explain (analyze, buffers) ${text}`,
+        `explain (${analyze}) ${text}`,
         values as Array<string>
       )
       plans.push(`${text}\n${JSON.stringify(values)}\n${lines.map((line) => line["QUERY PLAN"]).join("\n")}`)
@@ -141,21 +146,40 @@ const spreadOf = (values: ReadonlyArray<number | undefined>): Spread | undefined
   return known.length === values.length ? spread(known) : undefined
 }
 
+const longest = 5000
+
+const ended = (read: Run["read"]) =>
+  Effect.match(read, {
+    onSuccess: (value) => ({ ...value, failed: false }),
+    onFailure: () => ({ items: 0, partial: false, failed: true })
+  })
+
+const unreachable: Run = {
+  label: "a page before it takes too long",
+  read: new ThreadlineError({ reason: "Failed", detail: "too deep" })
+}
+
 /** Undefined where the history is too small for it. */
 export const measure = (
   { kind, name, runs: runsOf }: Case,
   withPlans: boolean
 ): Effect.Effect<Figures | undefined, Query.ReadError, Query.Query | SqlClient.SqlClient> =>
   Effect.gen(function* () {
-    const runs = yield* runsOf
-    // The first time fills caches and is not counted.
-    for (const { read } of runs) {
-      yield* read
-    }
     const sql = yield* SqlClient.SqlClient
+    yield* Effect.orDie(sql`select set_config('statement_timeout', ${String(longest)}, false)`)
+    // The first time fills caches and is not counted. Of a read that takes seconds few runs say enough.
+    const runs: Array<Run> = []
+    const start = performance.now()
+    const given = yield* Effect.orElseSucceed(runsOf, () => [unreachable])
+    for (const run of given) {
+      if (performance.now() - start < 2 * longest) {
+        runs.push(run)
+        yield* ended(run.read)
+      }
+    }
     const [session] = yield* Effect.orDie(sql<{ readonly pid: string }>`select pg_backend_pid()::text as pid`)
     const seen = yield* Effect.forEach(runs, (run) =>
-      Effect.map(timed(session?.pid ?? "", run.read), (result) => ({ run, ...result }))
+      Effect.map(timed(session?.pid ?? "", ended(run.read)), (result) => ({ run, ...result }))
     )
     // The slowest but for the few that something else held up.
     const sorted = [...seen].sort((one, other) => (one.cpu ?? one.wall) - (other.cpu ?? other.wall))
@@ -163,7 +187,11 @@ export const measure = (
     if (slow === undefined) {
       return undefined
     }
-    const explained = yield* Effect.orDie(explain(slow.run, withPlans))
+    const explained = yield* explain(slow.run, slow.value.failed, withPlans).pipe(
+      // What did not end in time is planned only.
+      Effect.catchAll(() => explain(slow.run, true, withPlans)),
+      Effect.orDie
+    )
     return {
       name,
       kind,
@@ -171,6 +199,7 @@ export const measure = (
       wall: spread(seen.map(({ wall }) => wall)),
       cpu: spreadOf(seen.map(({ cpu }) => cpu)),
       server: spreadOf(seen.map(({ server }) => server)),
+      failed: seen.filter(({ value }) => value.failed).length,
       partial: seen.filter(({ value }) => value.partial).length,
       items: seen.reduce((sum, { value }) => sum + value.items, 0) / seen.length,
       slowest: slow.run.label,

@@ -85,6 +85,7 @@ const statements: Readonly<Record<Exclude<keyof Samples, "changeCount" | "transa
     select to_jsonb(iso(t.occurred_at)) as item
     from picked
     join threadline.audit_transactions t on t.id = picked.transaction
+    where picked.place <= ${count}
     order by t.occurred_at`
 }
 
