@@ -125,6 +125,8 @@ create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
 set search_path from current
+-- Compiling it takes longer than running it.
+set jit = off
 as $$
   select
     p.name,

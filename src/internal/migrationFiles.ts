@@ -697,7 +697,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "1c4f4e5b32fd67fad52313fdc64a5a6c0e2196f00be38bf277309d9c555ef225",
+    checksum: "1795425226fcb56d4d58e98c4638c47a48039375a3c7045186ec7481cbdb6515",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1089,50 +1089,77 @@ begin
 end
 $$;
 
--- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows.
+-- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows. The settings
+-- keep it to the indexes: a plan made while a partition is as good as empty would read all of it, again and again, while
+-- one transaction fills it. And they keep it from planning anew each time, which takes longer than all the rest.
 create function restore_order(nested_first bigint, outer_first bigint) returns void
 language plpgsql
 set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   own bigint[] := array(
     select id from audit_transactions
     where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
   );
-  alone record;
   start_id bigint := nested_first;
+  many bigint := 2 + (outer_first - nested_first) / 8;
+  counted bigint;
   moved bigint[];
 begin
-  -- One row is what a trigger's statement mostly writes, over and over: only changes of that row matter then.
-  select count(*), min(x.table_schema) as table_schema, min(x.table_name) as table_name, min(x.row_key) as row_key
-  into alone
+  -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
+  -- changes of those rows matter, and each is looked up. The order asked for is that of the index which is led by the
+  -- key: on a partition that has no statistics yet, another one that is led by the table would do as well.
+  select count(*) into counted
   from (
-    select c.table_schema, c.table_name, c.row_key
+    select
     from audit_changes c
     where c.transaction_id = any (own)
       and c.captured_at >= transaction_timestamp()
       and c.id >= outer_first
-    limit 2
+    limit many
   ) x;
-  if alone.count = 1 then
-    select min(x.id) into start_id
+  if counted < many then
+    select min(n.id) into start_id
     from (
-      select c.id
+      select distinct c.table_schema, c.table_name, c.row_key
       from audit_changes c
-      where c.row_key = alone.row_key
-        and c.table_name = alone.table_name
-        and c.table_schema = alone.table_schema
+      where c.transaction_id = any (own)
         and c.captured_at >= transaction_timestamp()
-      union all
-      select c.id
-      from audit_changes c
-      where c.previous_row_key = alone.row_key
-        and c.table_name = alone.table_name
-        and c.table_schema = alone.table_schema
-        and c.captured_at >= transaction_timestamp()
+        and c.id >= outer_first
+        and c.row_key is not null
       offset 0
-    ) x
-    where x.id >= nested_first and x.id < outer_first;
+    ) o
+    cross join lateral (
+      (
+        select c.id
+        from audit_changes c
+        where c.row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+      union all
+      (
+        select c.id
+        from audit_changes c
+        where c.previous_row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+    ) n;
     if start_id is null then
       return;
     end if;
@@ -1495,7 +1522,7 @@ create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
   {
     id: 5,
     name: "feed",
-    checksum: "8baf2c032d7985541bda2ecc2515c866880ce08879064880467a349ad9a43729",
+    checksum: "9e489de2a5bb6416458501a0933b29777f8603ee082435b24cae8b3ccdcea7d2",
     sql: `-- Where consumers of the change feed are, who of their runners is at work, and what retention must leave to them.
 
 create table feed_checkpoints (
@@ -1623,6 +1650,8 @@ create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
 set search_path from current
+-- Compiling it takes longer than running it.
+set jit = off
 as $$
   select
     p.name,

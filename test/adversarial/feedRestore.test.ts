@@ -1,0 +1,274 @@
+/** The feed of a database that was dumped, restored elsewhere and written on (A1), and of a replica. */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import { chown, cp, mkdir, readdir, rm } from "node:fs/promises"
+import { join } from "node:path"
+import * as Capture from "../../src/Capture.js"
+import type * as Feed from "../../src/Feed.js"
+import * as Migrations from "../../src/Migrations.js"
+import { connect, drain } from "../feedSupport.js"
+import * as Installation from "../harness/Installation.js"
+import { rawClient } from "../harness/rawClient.js"
+import * as TestCluster from "../harness/TestCluster.js"
+import { type Session, sessionOf } from "./support.js"
+
+const owner = "keeper_of_records"
+
+const session = (cluster: TestCluster.TestCluster, database = "app") =>
+  Effect.map(cluster.rawClient(database), sessionOf)
+
+/** A cluster with a captured table in the database `app`. */
+const source = Effect.gen(function* () {
+  const cluster = yield* TestCluster.make({ tools: true })
+  const admin = yield* session(cluster, "postgres")
+  yield* admin.run("create database app")
+  const db = yield* session(cluster)
+  yield* db.run("create table posts (id int primary key, title text)")
+  yield* Migrations.run({ ownerRole: owner }).pipe(
+    Effect.zipRight(Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "posts" }]))),
+    Effect.provide(
+      Layer.provideMerge(Capture.layer, PgClient.layer({ url: Redacted.make(cluster.urlOf("app")), maxConnections: 2 }))
+    )
+  )
+  return { cluster, db }
+})
+
+const write = (db: Session, from: number, count: number) =>
+  db.run(
+    `do $$ begin
+       for id in ${from}..${from + count - 1} loop
+         insert into posts values (id, 'written');
+         commit;
+       end loop;
+     end $$`
+  )
+
+const allIds = (db: Session) => db.column("select id from threadline.audit_changes order by id")
+
+const sorted = (ids: ReadonlyArray<string>) => [...ids].sort((a, b) => Number(a) - Number(b))
+
+if (Installation.withTools() !== undefined) {
+  describe("the feed of a restored database (A1)", () => {
+    it.scopedLive(
+      "goes on from every checkpoint of the old cluster, complete and without repeats",
+      () =>
+        Effect.gen(function* () {
+          const { cluster: first, db } = yield* source
+          const feed = yield* connect(first.urlOf("app"))
+          yield* write(db, 1, 300)
+          const early = yield* feed.read({ limit: 100 })
+          const started = yield* drain(feed)
+          const handled: Array<string> = []
+          let batches = 0
+          yield* Effect.flip(
+            feed.consume(
+              "stored",
+              ({ changes }) =>
+                Effect.suspend(() => {
+                  if (++batches > 2) {
+                    return Effect.fail("stop")
+                  }
+                  handled.push(...changes.map(({ id }) => id))
+                  return Effect.void
+                }),
+              { limit: 50 }
+            )
+          )
+          const open = yield* session(first)
+          yield* open.run("begin; insert into posts values (5000, 'open at the checkpoint')")
+          yield* write(db, 301, 50)
+          const beside = yield* drain(feed)
+          yield* open.run("commit")
+          const highest = Number(yield* db.value("select max(xid::text::bigint) from threadline.audit_transactions"))
+          const dump = yield* first.run("pg_dump", ["-d", first.urlOf("app")])
+          // A checkpoint of what only the old cluster has.
+          yield* write(db, 6000, 20)
+          const future = yield* drain(feed)
+
+          const second = yield* TestCluster.make({ tools: true })
+          const there = yield* session(second, "postgres")
+          yield* there.run(`create role ${owner} nologin`, "create database app")
+          yield* second.run("psql", ["-d", second.urlOf("app"), "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null"], dump)
+          const restored = yield* session(second)
+          const copy = yield* connect(second.urlOf("app"))
+          const old = (yield* allIds(restored)).map(String)
+          expect(old).toHaveLength(351)
+          const lowest = Number(yield* restored.value("select pg_current_xact_id()"))
+          expect(lowest).toBeLessThan(highest)
+
+          const starts: ReadonlyArray<readonly [string, string | undefined, ReadonlyArray<string>]> = [
+            ["none", undefined, []],
+            ["in the middle of a window", early.checkpoint, early.changes.map(({ id }) => id)],
+            ["of a caught up feed", started.checkpoint, started.ids],
+            ["beside an open transaction", beside.checkpoint, beside.ids],
+            ["of a later state than the dump", future.checkpoint, old]
+          ]
+          // Before anything is captured here, and afterwards.
+          const positions = yield* Effect.forEach(starts, ([label, checkpoint, before]) =>
+            Effect.map(drain(copy, { ...(checkpoint === undefined ? {} : { checkpoint }), limit: 70 }), (found) => {
+              expect(sorted([...before, ...found.ids]), label).toEqual(old)
+              return [label, found.checkpoint] as const
+            })
+          )
+          // Transaction ids come by those of the old cluster again.
+          yield* restored.run(
+            `do $$ begin
+               while pg_current_xact_id()::text::bigint < ${highest - 200} loop commit; end loop;
+             end $$`
+          )
+          const late = yield* session(second)
+          yield* late.run("begin; insert into posts values (7000, 'open here')")
+          yield* write(restored, 8000, 300)
+          const fresh = (yield* allIds(restored)).map(String).filter((id) => !old.includes(id))
+          expect(fresh).toHaveLength(300)
+          expect(
+            Number(
+              yield* restored.value(
+                "select count(*) from threadline.audit_transactions a join threadline.audit_transactions b using (xid) where a.epoch < b.epoch"
+              )
+            )
+          ).toBeGreaterThan(50)
+          const ends: Array<string> = []
+          for (const [label, checkpoint] of positions) {
+            const found = yield* drain(copy, { checkpoint, limit: 70 })
+            expect(found.ids, label).toEqual(fresh)
+            ends.push(found.checkpoint)
+          }
+          for (const [label, checkpoint, before] of starts) {
+            const found = yield* drain(copy, { ...(checkpoint === undefined ? {} : { checkpoint }), limit: 70 })
+            expect(sorted([...before, ...found.ids]), label).toEqual(sorted([...old, ...fresh]))
+            ends.push(found.checkpoint)
+          }
+          yield* copy.consume("stored", ({ changes }: Feed.Batch) =>
+            Effect.sync(() => handled.push(...changes.map(({ id }) => id)))
+          )
+          expect(sorted(handled)).toEqual(sorted([...old, ...fresh]))
+          expect(yield* restored.value("select threadline.feed_horizon()")).toBe(null)
+
+          yield* late.run("commit")
+          for (const checkpoint of ends) {
+            expect((yield* drain(copy, { checkpoint })).ids).toHaveLength(1)
+          }
+          expect(yield* restored.value("select threadline.feed_horizon() is not null")).toBe("t")
+
+          // Back on the old cluster, what was read on the new one means nothing.
+          expect(yield* Effect.flip(feed.read({ checkpoint: ends[0] }))).toMatchObject({
+            _tag: "InvalidRequest",
+            field: "checkpoint"
+          })
+          // The old cluster's own feed goes on, also after a restart.
+          yield* first.stop()
+          yield* first.start
+          const again = yield* session(first)
+          yield* write(again, 9000, 3)
+          const reconnected = yield* connect(first.urlOf("app"))
+          expect((yield* drain(reconnected, { checkpoint: future.checkpoint })).ids).toHaveLength(3)
+        }),
+      240_000
+    )
+  })
+
+  describe("the feed of a replica", () => {
+    it.scopedLive(
+      "delivers what a long transaction leaves out later, in step with its primary",
+      () =>
+        Effect.gen(function* () {
+          const { cluster: primary, db } = yield* source
+          yield* write(db, 1, 20)
+          const replica = yield* TestCluster.make({ tools: true })
+          yield* replica.stop()
+          yield* Effect.promise(async () => {
+            for (const entry of await readdir(replica.dataDirectory)) {
+              await rm(join(replica.dataDirectory, entry), { recursive: true })
+            }
+          })
+          const base = `${primary.dataDirectory}-base`
+          yield* primary.run("pg_basebackup", ["-D", base, "-d", primary.urlOf("postgres"), "-R", "-c", "fast"])
+          yield* Effect.promise(async () => {
+            const user = Installation.serverUser()
+            const copyInto = async (from: string, to: string): Promise<void> => {
+              for (const entry of await readdir(from, { withFileTypes: true })) {
+                const target = join(to, entry.name)
+                await (entry.isDirectory() ? mkdir(target, { mode: 0o700 }) : cp(join(from, entry.name), target))
+                if (user !== undefined) {
+                  await chown(target, user.uid, user.gid)
+                }
+                if (entry.isDirectory()) {
+                  await copyInto(join(from, entry.name), target)
+                }
+              }
+            }
+            await copyInto(base, replica.dataDirectory)
+          })
+          yield* replica.start
+          const standby = yield* replicaSession(primary, replica)
+          const caughtUp = Effect.gen(function* () {
+            const written = yield* db.value("select pg_current_wal_lsn()")
+            yield* standby
+              .value(`select pg_last_wal_replay_lsn() >= '${written ?? ""}'::pg_lsn`)
+              .pipe(Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (done) => done === "t" }))
+          })
+
+          const there = yield* connect(urlOfReplica(primary, replica))
+          const here = yield* connect(primary.urlOf("app"))
+          const before = yield* drain(there)
+          expect(before.ids).toHaveLength(20)
+          const open = yield* session(primary)
+          yield* open.run("begin; insert into posts values (100, 'open')")
+          yield* write(db, 200, 30)
+          yield* caughtUp
+          expect(yield* standby.value("select pg_is_in_recovery()")).toBe("t")
+          // PostgreSQL leaves running transactions out of a replica's snapshot; the feed must not.
+          expect(yield* standby.value("select count(*) from pg_snapshot_xip(pg_current_snapshot())")).toBe("0")
+          const between = yield* drain(there, { checkpoint: before.checkpoint, limit: 7 })
+          expect(between.ids).toHaveLength(30)
+          const primaryBetween = yield* drain(here, { checkpoint: before.checkpoint })
+          expect(primaryBetween.ids).toEqual(between.ids)
+          yield* open.run("commit")
+          // The primary is ahead of the replica: nothing is lost, and nothing comes twice.
+          const onPrimary = yield* drain(here, { checkpoint: between.checkpoint })
+          expect(onPrimary.ids).toHaveLength(1)
+          yield* caughtUp
+          expect((yield* drain(there, { checkpoint: between.checkpoint })).ids).toEqual(onPrimary.ids)
+          expect((yield* drain(there, { checkpoint: primaryBetween.checkpoint })).ids).toEqual(onPrimary.ids)
+          expect((yield* drain(there, { checkpoint: onPrimary.checkpoint })).ids).toEqual([])
+
+          // A window that the primary began and the replica does not have yet waits for it.
+          yield* standby.run("select pg_wal_replay_pause()")
+          yield* write(db, 300, 10)
+          const begun = yield* here.read({ checkpoint: onPrimary.checkpoint, limit: 4 })
+          expect(begun.changes).toHaveLength(4)
+          expect(yield* there.read({ checkpoint: begun.checkpoint })).toMatchObject({ changes: [], caughtUp: true })
+          yield* standby.run("select pg_wal_replay_resume()")
+          yield* caughtUp
+          expect((yield* drain(there, { checkpoint: begun.checkpoint })).ids).toHaveLength(6)
+
+          // Promoted, it goes on under an epoch of its own.
+          const last = yield* drain(there, { checkpoint: begun.checkpoint })
+          yield* standby.value("select pg_promote()")
+          yield* standby.run("checkpoint")
+          yield* write(standby, 400, 10)
+          const promoted = yield* drain(there, { checkpoint: last.checkpoint })
+          expect(promoted.ids).toHaveLength(10)
+          expect(yield* standby.value("select count(*) from threadline.installs")).toBe("2")
+          expect((yield* drain(there, { checkpoint: promoted.checkpoint })).ids).toEqual([])
+          expect((yield* drain(there)).ids).toHaveLength(20 + 30 + 1 + 10 + 10)
+        }),
+      240_000
+    )
+  })
+}
+
+/** The replica has the primary's password. */
+const urlOfReplica = (primary: TestCluster.TestCluster, replica: TestCluster.TestCluster): string => {
+  const url = new URL(primary.urlOf("app"))
+  url.port = String(replica.port)
+  return url.href
+}
+
+const replicaSession = (primary: TestCluster.TestCluster, replica: TestCluster.TestCluster) =>
+  Effect.map(rawClient(urlOfReplica(primary, replica)), sessionOf)
