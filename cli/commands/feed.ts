@@ -1,0 +1,111 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Feed from "../../src/Feed.js"
+import { decodeRequest } from "../../src/internal/feedRead.js"
+import * as Query from "../../src/Query.js"
+import { configuration, migratedClient, withSchema } from "../database.js"
+import { keyOf, tableOf, what, when, who } from "../describe.js"
+import { UsageError } from "../exit.js"
+import { leaf } from "../leaf.js"
+import { common, flag, value, values } from "../options.js"
+import { print, width } from "../output.js"
+import { layout } from "../table.js"
+import { oneOf, wholeNumber } from "../values.js"
+
+const defaultLimit = 1000
+const maxLimit = 10_000
+
+const lines = ({ changes, checkpoint }: Feed.Batch): string =>
+  [...changes.map(Query.changeToJson), JSON.stringify({ checkpoint })].join("\n")
+
+const document = ({ caughtUp, changes, checkpoint }: Feed.Batch): string =>
+  `{"items":[${changes.map(Query.changeToJson).join(",")}],"checkpoint":${JSON.stringify(checkpoint)},"caughtUp":${caughtUp}}`
+
+const table = (changes: ReadonlyArray<Query.Change>): string =>
+  layout(
+    [
+      { header: "captured (UTC)", rigid: true },
+      { header: "op", rigid: true },
+      { header: "row" },
+      { header: "who" },
+      { header: "what" },
+      { header: "change", rigid: true }
+    ],
+    changes.map((change) => [
+      when(change.capturedAt),
+      change.op,
+      `${tableOf(change)} ${keyOf(change)}`.trim(),
+      who(change.transaction.actor),
+      what(change),
+      change.id
+    ]),
+    width()
+  )
+
+const text = (batch: Feed.Batch): string =>
+  [
+    ...(batch.changes.length === 0 ? [] : [table(batch.changes), ""]),
+    batch.caughtUp ? "That is all for now." : "There is more.",
+    `Go on: --checkpoint ${batch.checkpoint}`
+  ].join("\n")
+
+/** Batches until the limit is reached or there is nothing further: a batch of a filtered feed may hold little. */
+const gather = Effect.fnUntraced(function* (
+  options: Feed.Options,
+  limit: number
+): Effect.fn.Return<Feed.Batch, Feed.FeedError, Feed.Feed> {
+  const changes: Array<Query.Change> = []
+  let { checkpoint } = options
+  for (;;) {
+    const batch = yield* Feed.read({ ...options, checkpoint, limit: limit - changes.length })
+    changes.push(...batch.changes)
+    checkpoint = batch.checkpoint
+    if (batch.caughtUp || changes.length >= limit) {
+      return { changes, checkpoint: batch.checkpoint, caughtUp: batch.caughtUp }
+    }
+  }
+})
+
+export const feed = leaf(
+  "feed",
+  {
+    ...common,
+    table: values("table", "TABLE", "Only changes of this table; repeated for more."),
+    checkpoint: value("checkpoint", "TEXT", "Goes on where the batch before ended."),
+    from: value("from", "beginning|now", "Where to begin without a checkpoint; else at the beginning."),
+    limit: value("limit", "NUMBER", `How many, 1 to ${maxLimit}; else ${defaultLimit}. With --follow, in a batch.`),
+    follow: flag("follow", "Goes on with what is committed from now on, until it is interrupted."),
+    ndjson: flag("ndjson", "Print one change a line, and after each batch a line with its checkpoint.")
+  },
+  (options) =>
+    Effect.gen(function* () {
+      if (options.json && (options.ndjson || options.follow)) {
+        return yield* new UsageError({
+          message: `--json prints one document: use ${options.ndjson ? "either it or --ndjson" : "--ndjson with --follow"}`
+        })
+      }
+      const limit = (yield* wholeNumber("--limit", options.limit, 1, maxLimit)) ?? defaultLimit
+      const request: Feed.Options = {
+        tables: options.table,
+        checkpoint: Option.getOrUndefined(options.checkpoint),
+        from: yield* oneOf("--from", ["beginning", "now"], options.from),
+        limit
+      }
+      // Wrong whatever the database holds, so it is not asked.
+      yield* Effect.mapError(
+        decodeRequest(request),
+        ({ field, rule }) => new UsageError({ message: `--${field === "tables" ? "table" : field}: ${rule}` })
+      )
+      const show = options.ndjson ? lines : text
+      const configured = yield* configuration(options)
+      yield* (
+        options.follow
+          ? Stream.runForEach(Feed.stream({ ...request, live: true }), (batch) =>
+              batch.changes.length === 0 && !options.ndjson ? Effect.void : print(show(batch))
+            )
+          : Effect.flatMap(gather(request, limit), (batch) => print(options.json ? document(batch) : show(batch)))
+      ).pipe(Effect.provide(Layer.provide(Feed.layer, migratedClient(options))), withSchema(options, configured))
+    })
+)
