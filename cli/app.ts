@@ -13,16 +13,32 @@ import * as Option from "effect/Option"
 import * as Argv from "./argv.js"
 import { isCommand } from "./commands.js"
 import { capture } from "./commands/capture.js"
+import { feed } from "./commands/feed.js"
 import { grant } from "./commands/grant.js"
 import { init } from "./commands/init.js"
 import { migrate } from "./commands/migrate.js"
-import { asOf, history, timeline, transaction } from "./commands/reads.js"
+import { actions, actor, correlation, timeline, unattributed } from "./commands/listings.js"
+import { asOf, history, transaction } from "./commands/reads.js"
 import { type ExitCode, failure } from "./exit.js"
 import { detail, overview } from "./help.js"
 import { print, printError } from "./output.js"
 
 const root = Command.make("threadline").pipe(
-  Command.withSubcommands([init, migrate, grant, capture, timeline, history, asOf, transaction])
+  Command.withSubcommands([
+    init,
+    migrate,
+    grant,
+    capture,
+    timeline,
+    history,
+    asOf,
+    transaction,
+    actor,
+    correlation,
+    actions,
+    unattributed,
+    feed
+  ])
 )
 
 const settings = { ...CliConfig.defaultConfig, isCaseSensitive: true, showBuiltIns: false }

@@ -14,7 +14,12 @@ export const commands = {
   timeline: "List changes, newest first.",
   history: "List the changes of one row, newest first.",
   "as-of": "Show one row as it stood at an instant.",
-  transaction: "Show one transaction: who, why, and every change with its diff."
+  transaction: "Show one transaction: who, why, and every change with its diff.",
+  actor: "Show what an actor did: actions, transactions, changes.",
+  correlation: "Show everything of one correlation: actions, transactions, changes.",
+  actions: "List recorded actions, failed ones included, newest first.",
+  unattributed: "List transactions of which nobody said who acted.",
+  feed: "Print changes in the order of their commit, resumable by a checkpoint."
 } as const
 
 export type CommandName = keyof typeof commands

@@ -133,6 +133,16 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
           [["--unattributed"], 2],
           [["--correlation-id", "req-9f2"], 2],
           [["--correlation-id", "req-9f2", "--include-capture-only"], 2],
+          [["--table", "invoices", "--table", "members"], 4],
+          [["--table-schema", "public"], 4],
+          [["--table-schema", "other"], 0],
+          [["--contains", '{"total":1.10}'], 2],
+          [["--contains", '{"id":9007199254740993,"note":"none"}'], 0],
+          [["--changed-field", "note"], 1],
+          [["--action", "invoice.created", "--action-status", "ok"], 2],
+          [["--impersonator", "admin"], 0],
+          [["--source", "web", "--meta", '{"plan":"gold"}'], 2],
+          [["--request-id", "none"], 0],
           [["--from", created], 2],
           [["--from", before, "--to", created], 2],
           [["--to", before], 0]
@@ -150,14 +160,23 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
       Effect.gen(function* () {
         const { url } = yield* Host
         const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, sentence: RegExp]> = [
-          [["timeline", "--limit", "0"], 2, /limit: must be a whole number from 1 to 1000/],
+          [["timeline", "--limit", "0"], 2, /--limit is a whole number from 1 to 1000/],
           [["timeline", "--cursor", "nonsense"], 2, /cursor: /],
           [["timeline", "--from", "yesterday"], 2, /from: must be an instant/],
           [["timeline", "--from", "2026-02-01", "--to", "2026-01-01"], 2, /to: must not be before from/],
           [["timeline", "--key", "1"], 2, /key: needs the table/],
           [["timeline", "--table", "a.b.c"], 2, /table: must be a table/],
           [["timeline", "--actor", "user:42", "--unattributed"], 2, /unattributed: /],
-          [["timeline", "--transaction-id", "x"], 2, /transactionId: must be an id/],
+          [["timeline", "--transaction-id", "x"], 2, /--transaction-id: must be an id/],
+          [["timeline", "--contains", "[1]"], 2, /--contains is a JSON object/],
+          [["timeline", "--table-schema", "x", "--table", "invoices"], 2, /--table-schema: holds none of the tables/],
+          [["timeline", "--include-capture-only"], 2, /--include-capture-only: widens correlationId/],
+          [["actions", "--table", "invoices"], 2, /the option --table does not belong to this command/],
+          [["actions", "--action-status", "maybe"], 2, /--action-status is one of ok, error/],
+          [["actor", "robot"], 2, /TYPE is one of user, admin/],
+          [["actor", "anonymous", "1"], 2, /actor: an anonymous actor has no id/],
+          [["correlation", "x".repeat(257)], 2, /correlationId: must not exceed 256 bytes/],
+          [["unattributed", "--actor", "user"], 2, /the option --actor does not belong to this command/],
           [["timeline", "--table", "nowhere"], 1, /table public.nowhere is not known here/],
           [["timeline", "--table", "plain"], 1, /table public.plain is not known here/],
           [["history", "nowhere", "1"], 1, /table public.nowhere is not known here/],
@@ -177,6 +196,75 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
             Effect.map(Cli.run(args, { url }), (outcome) =>
               expect(outcome, args.join(" ")).toEqual(Cli.refusal(code, sentence))
             )
+        )
+      })
+    )
+  })
+
+  describe("wrong input", () => {
+    it.effect("is refused before any database is asked", () =>
+      Effect.gen(function* () {
+        const url = "postgres://nobody@127.0.0.1:1/nowhere"
+        const cases: ReadonlyArray<ReadonlyArray<string>> = [
+          ["timeline", "--limit", "1001"],
+          ["timeline", "--cursor", "nonsense"],
+          ["timeline", "--from", "yesterday"],
+          ["timeline", "--actor", "user:42", "--unattributed"],
+          ["history", "a.b.c", "1"],
+          ["history", "posts", "1", "--cursor", "nonsense"],
+          ["as-of", "posts", "1", "yesterday"],
+          ["transaction", "x"],
+          ["actor", "user", "42", "--from", "yesterday"],
+          ["correlation", "c", "--cursor", "nonsense"],
+          ["actions", "--transaction-id", "x"],
+          ["unattributed", "--to", "tomorrow"]
+        ]
+        yield* Cli.each(cases, (args) =>
+          Effect.map(Cli.run(args, { url }), (outcome) => expect(outcome.code, args.join(" ")).toBe(2))
+        )
+        expect((yield* Cli.run(["actions"], { url })).code).toBe(3)
+      })
+    )
+  })
+
+  describe("listings", () => {
+    it.effect("of actions, transactions and changes, for people and as documents", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const cases: ReadonlyArray<readonly [args: ReadonlyArray<string>, human: ReadonlyArray<string>, json: object]> =
+          [
+            [
+              ["actions"],
+              ["invoice.created", "user 42", "req-9f2"],
+              { items: [{ name: "invoice.created", status: "ok", reason: "order 7" }], hasMore: false }
+            ],
+            [["actions", "--action-status", "error"], ["No action matches."], { items: [], nextCursor: null }],
+            [
+              ["unattributed"],
+              ["database user", "postgres", "members"],
+              { items: [{ changes: { count: 1, exact: true }, tables: ["public.members"] }, { action: null }] }
+            ],
+            [
+              ["actor", "user", "42"],
+              ["actions\n", "transactions\n", "changes\n", "invoice.created", "invoices"],
+              { actions: { items: [{}] }, transactions: { items: [{}] }, changes: { items: [{}, {}] } }
+            ],
+            [["actor", "job"], ["No action.", "No transaction.", "No change."], { changes: { items: [] } }],
+            [
+              ["correlation", "req-9f2"],
+              ["invoice.created", "insert"],
+              { actions: { items: [{}] }, transactions: { items: [{}] }, changes: { items: [{}, {}] } }
+            ]
+          ]
+        yield* Cli.each(cases, ([args, parts, document]) =>
+          Effect.gen(function* () {
+            const human = yield* Cli.text(args, { url })
+            short(human)
+            for (const part of parts) {
+              expect(human).toContain(part)
+            }
+            expect(yield* Cli.json([...args, "--json"], { url })).toMatchObject(document)
+          })
         )
       })
     )

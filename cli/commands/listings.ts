@@ -1,0 +1,185 @@
+import * as Args from "@effect/cli/Args"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Struct from "effect/Struct"
+import * as Page from "../../src/Page.js"
+import * as Query from "../../src/Query.js"
+import { keyOf, tableOf, what, when, who } from "../describe.js"
+import {
+  actionFilterOf,
+  actionFilters,
+  actorTypes,
+  changeFilterOf,
+  changeFilters,
+  type ChangeFilters,
+  window
+} from "../filter.js"
+import { leaf } from "../leaf.js"
+import { common } from "../options.js"
+import { bold, print, width } from "../output.js"
+import { listed, paging, pagingOf, reading } from "../reading.js"
+import { layout } from "../table.js"
+import { oneOf } from "../values.js"
+
+const changeTable = (changes: ReadonlyArray<Query.Change>): string =>
+  layout(
+    [
+      { header: "captured (UTC)", rigid: true },
+      { header: "op", rigid: true },
+      { header: "row" },
+      { header: "who" },
+      { header: "what" },
+      { header: "tx", rigid: true }
+    ],
+    changes.map((change) => [
+      when(change.capturedAt),
+      change.op,
+      `${tableOf(change)} ${keyOf(change)}`.trim(),
+      who(change.transaction.actor),
+      what(change),
+      change.transactionId
+    ]),
+    width()
+  )
+
+const counted = ({ count, exact }: Query.Count): string => (exact ? String(count) : `${count}+`)
+
+const transactionTable = (summaries: ReadonlyArray<Query.TransactionSummary>, provenance: boolean): string =>
+  layout(
+    [
+      { header: "occurred (UTC)", rigid: true },
+      { header: "tx", rigid: true },
+      { header: provenance ? "database user" : "who" },
+      { header: provenance ? "application" : "action" },
+      { header: "changes", rigid: true },
+      { header: "tables" }
+    ],
+    summaries.map(({ action, changes, tables, transaction }) => [
+      when(transaction.occurredAt),
+      transaction.id,
+      provenance ? transaction.dbUser : who(transaction.actor),
+      provenance ? (transaction.applicationName ?? "") : (action?.name ?? ""),
+      counted(changes),
+      tables.map((table) => table.replace(/^public\./, "")).join(", ")
+    ]),
+    width()
+  )
+
+const actionTable = (actions: ReadonlyArray<Query.Action>): string =>
+  layout(
+    [
+      { header: "recorded (UTC)", rigid: true },
+      { header: "action" },
+      { header: "status", rigid: true },
+      { header: "who" },
+      { header: "correlation" },
+      { header: "tx", rigid: true }
+    ],
+    actions.map((action) => [
+      when(action.occurredAt),
+      action.name,
+      action.status,
+      who(action.actor),
+      action.correlationId ?? "",
+      action.transactionId ?? ""
+    ]),
+    width()
+  )
+
+export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
+  Effect.gen(function* () {
+    const filter = { ...(yield* changeFilterOf(options)), ...(yield* pagingOf(options)) }
+    const page = yield* reading(options, Query.timeline(filter))
+    yield* print(
+      options.json
+        ? Page.toJson(page, Query.changeToJson)
+        : listed(page, "No change matches.", () => [changeTable(page.items)])
+    )
+  })
+)
+
+export const actions = leaf("actions", { ...common, ...actionFilters, ...paging }, (options) =>
+  Effect.gen(function* () {
+    const filter = { ...(yield* actionFilterOf(options)), ...(yield* pagingOf(options)) }
+    const page = yield* reading(options, Query.actions(filter))
+    yield* print(
+      options.json
+        ? Page.toJson(page, Query.actionToJson)
+        : listed(page, "No action matches.", () => [actionTable(page.items)])
+    )
+  })
+)
+
+// Who acted is what it is about: nobody.
+const unattributedFilters = Struct.omit(changeFilters, "actor", "impersonator", "unattributed")
+
+const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "unattributed"> = {
+  actor: Option.none(),
+  impersonator: Option.none(),
+  unattributed: true
+}
+
+export const unattributed = leaf("unattributed", { ...common, ...unattributedFilters, ...paging }, (options) =>
+  Effect.gen(function* () {
+    const filter = { ...(yield* changeFilterOf({ ...options, ...noActor })), ...(yield* pagingOf(options)) }
+    const page = yield* reading(options, Query.unattributed(filter))
+    yield* print(
+      options.json
+        ? Page.toJson(page, Query.summaryToJson)
+        : listed(page, "No unattributed transaction matches.", () => [transactionTable(page.items, true)])
+    )
+  })
+)
+
+const bundleText = ({ actions, changes, transactions }: Query.Bundle): string => {
+  const raise = (page: Page.Page<unknown>): ReadonlyArray<string> =>
+    page.hasMore ? ["There are more: raise --limit, or ask for less time."] : []
+  return [
+    bold("actions"),
+    ...(actions.items.length === 0 ? ["No action."] : [actionTable(actions.items)]),
+    ...raise(actions),
+    "",
+    bold("transactions"),
+    ...(transactions.items.length === 0 ? ["No transaction."] : [transactionTable(transactions.items, false)]),
+    ...raise(transactions),
+    "",
+    bold("changes"),
+    listed(changes, "No change.", () => [changeTable(changes.items)])
+  ].join("\n")
+}
+
+const argument = (name: string, description: string) => Args.text({ name }).pipe(Args.withDescription(description))
+
+export const actor = leaf(
+  "actor",
+  {
+    ...common,
+    ...window,
+    ...paging,
+    type: argument("TYPE", `One of ${actorTypes.join(", ")}.`),
+    id: argument("ID", "Id of the actor; else every actor of the type.").pipe(Args.optional)
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const type = (yield* oneOf("TYPE", actorTypes, Option.some(options.type))) ?? "user"
+      const id = Option.getOrUndefined(options.id)
+      const asked = {
+        from: Option.getOrUndefined(options.from),
+        to: Option.getOrUndefined(options.to),
+        ...(yield* pagingOf(options))
+      }
+      const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked))
+      yield* print(options.json ? Query.bundleToJson(bundle) : bundleText(bundle))
+    })
+)
+
+export const correlation = leaf(
+  "correlation",
+  { ...common, ...paging, id: argument("ID", "A correlation id.") },
+  (options) =>
+    Effect.gen(function* () {
+      const asked = yield* pagingOf(options)
+      const bundle = yield* reading(options, Query.correlation(options.id, asked))
+      yield* print(options.json ? Query.bundleToJson(bundle) : bundleText(bundle))
+    })
+)

@@ -1,0 +1,125 @@
+/** The filters of listings as options: the same for all of them, in the words of `Query.Filter`. */
+import type * as Options from "@effect/cli/Options"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { isObject, type JsonObject, parse } from "../src/internal/json.js"
+import type * as Query from "../src/Query.js"
+import { UsageError } from "./exit.js"
+import { flag, value, values } from "./options.js"
+import { oneOf } from "./values.js"
+
+const operations = ["insert", "update", "delete", "truncate", "baseline"] as const
+
+export const actorTypes = ["user", "admin", "service_account", "job", "system", "anonymous"] as const
+
+export const window = {
+  from: value("from", "INSTANT", "Not before this instant, such as 2026-11-22T10:00:00Z."),
+  to: value("to", "INSTANT", "Not after this instant.")
+}
+
+const ids = {
+  correlationId: value("correlation-id", "ID", "Only transactions with an action of this correlation."),
+  requestId: value("request-id", "ID", "Only of this request."),
+  jobId: value("job-id", "ID", "Only of this job."),
+  traceId: value("trace-id", "ID", "Only of this trace.")
+}
+
+/** Filters of actions. */
+export const actionFilters = {
+  actor: value("actor", "TYPE[:ID]", "Only by this actor, such as user:42."),
+  impersonator: value("impersonator", "TYPE[:ID]", "Only by actors in whose name this one acted."),
+  unattributed: flag("unattributed", "Only what nobody said who did it."),
+  action: values("action", "NAME", "Only of actions of this name, such as post.created; may be repeated."),
+  actionStatus: value("action-status", "ok|error", "Only of actions that succeeded or failed."),
+  ...ids,
+  transactionId: value("transaction-id", "ID", "Only of this transaction."),
+  ...window
+}
+
+/** Filters of changes. */
+export const changeFilters = {
+  table: values("table", "TABLE", "Only changes of this table; may be repeated."),
+  tableSchema: value("table-schema", "NAME", "Only changes of tables in this schema."),
+  key: value("key", "KEY", "Only changes of this row of the one table."),
+  op: values("op", "OPERATION", `Only these: ${operations.join(", ")}.`),
+  contains: value("contains", "JSON", `Only rows with these values before or after, such as '{"state":"open"}'.`),
+  changedField: values("changed-field", "COLUMN", "Only updates that changed this column; may be repeated."),
+  ...actionFilters,
+  includeCaptureOnly: flag("include-capture-only", "Also transactions of that correlation without an action."),
+  source: value("source", "NAME", "Only of this source, such as web."),
+  meta: value("meta", "JSON", `Only of transactions whose meta contains this, such as '{"plan":"gold"}'.`),
+  dbUser: value("db-user", "NAME", "Only by this database user.")
+}
+
+type Given<Filters extends { readonly [name: string]: Options.Options<unknown> }> = {
+  readonly [F in keyof Filters]: Filters[F] extends Options.Options<infer A> ? A : never
+}
+
+export type ActionFilters = Given<typeof actionFilters>
+
+export type ChangeFilters = Given<typeof changeFilters>
+
+const list = (texts: ReadonlyArray<string>): readonly [string, ...Array<string>] | undefined => {
+  const [first, ...others] = texts
+  return first === undefined ? undefined : [first, ...others]
+}
+
+/** Reads `user`, `user:42`, `anonymous`. */
+const actorOf = Effect.fnUntraced(function* (option: string, text: Option.Option<string>) {
+  if (Option.isNone(text)) {
+    return undefined
+  }
+  const [type = ""] = text.value.split(":", 1)
+  const known = yield* oneOf(option, actorTypes, Option.some(type))
+  const id = text.value.slice(type.length + 1)
+  return known === undefined ? undefined : id === "" ? { type: known } : { type: known, id }
+})
+
+const documentOf = (option: string, text: Option.Option<string>): Effect.Effect<JsonObject | undefined, UsageError> => {
+  if (Option.isNone(text)) {
+    return Effect.succeed(undefined)
+  }
+  const found = parse(text.value)
+  return isObject(found) ? Effect.succeed(found) : new UsageError({ message: `${option} is a JSON object` })
+}
+
+export const actionFilterOf = Effect.fnUntraced(function* (
+  options: ActionFilters
+): Effect.fn.Return<Query.FilterInput, UsageError> {
+  const text = Option.getOrUndefined
+  return {
+    actor: yield* actorOf("--actor", options.actor),
+    impersonator: yield* actorOf("--impersonator", options.impersonator),
+    unattributed: options.unattributed ? true : undefined,
+    action: list(options.action),
+    actionStatus: yield* oneOf("--action-status", ["ok", "error"], options.actionStatus),
+    correlationId: text(options.correlationId),
+    requestId: text(options.requestId),
+    jobId: text(options.jobId),
+    traceId: text(options.traceId),
+    transactionId: text(options.transactionId),
+    from: text(options.from),
+    to: text(options.to)
+  }
+})
+
+export const changeFilterOf = Effect.fnUntraced(function* (
+  options: ChangeFilters
+): Effect.fn.Return<Query.FilterInput, UsageError> {
+  const text = Option.getOrUndefined
+  const ops = yield* Effect.forEach(options.op, (op) => oneOf("--op", operations, Option.some(op)))
+  const [firstOp, ...otherOps] = ops.flatMap((op) => op ?? [])
+  return {
+    ...(yield* actionFilterOf(options)),
+    table: list(options.table),
+    schema: text(options.tableSchema),
+    key: text(options.key),
+    op: firstOp === undefined ? undefined : [firstOp, ...otherOps],
+    contains: yield* documentOf("--contains", options.contains),
+    changedField: list(options.changedField),
+    includeCaptureOnly: options.includeCaptureOnly ? true : undefined,
+    source: text(options.source),
+    meta: yield* documentOf("--meta", options.meta),
+    dbUser: text(options.dbUser)
+  }
+})

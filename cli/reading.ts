@@ -1,0 +1,80 @@
+/** What commands that read have in common: paging, the database, and that wrong input is refused before it is asked. */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Reactivity from "@effect/experimental/Reactivity"
+import type * as Page from "../src/Page.js"
+import * as Query from "../src/Query.js"
+import { configuration, migratedClient, withSchema } from "./database.js"
+import { InvalidRequest } from "../src/ThreadlineError.js"
+import { UsageError } from "./exit.js"
+import { type Common, value } from "./options.js"
+import { oneOf, wholeNumber } from "./values.js"
+
+export const paging = {
+  order: value("order", "newest|oldest", "Which come first; else the newest."),
+  limit: value("limit", "NUMBER", "How many, 1 to 1000; else 50."),
+  cursor: value("cursor", "CURSOR", "Goes on where the page before ended.")
+}
+
+export type Paging = Readonly<Record<keyof typeof paging, Option.Option<string>>>
+
+export const pagingOf = Effect.fnUntraced(function* (options: Paging) {
+  return {
+    order: yield* oneOf("--order", ["newest", "oldest"], options.order),
+    limit: yield* wholeNumber("--limit", options.limit, 1, 1000),
+    cursor: Option.getOrUndefined(options.cursor)
+  }
+})
+
+/** A database that answers nothing: what a read refuses without it is wrong whatever the database holds. */
+const nowhere = Layer.effect(
+  SqlClient.SqlClient,
+  SqlClient.make({
+    acquirer: Effect.fail(new SqlError({ cause: undefined, message: "not asked" })),
+    compiler: PgClient.makeCompiler(),
+    spanAttributes: []
+  })
+).pipe(Layer.provide(Reactivity.layer))
+
+/** What a command calls a field of a request: an option of its own, else the field itself. */
+const nameOf = (options: object, field: string): string => {
+  const property = field === "schema" ? "tableSchema" : field
+  return property in options ? `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}` : field
+}
+
+/** Runs a read in the database that the options name. */
+export const reading = <A, E>(options: Common, read: Effect.Effect<A, E | Query.ReadError, Query.Query>) =>
+  Effect.gen(function* () {
+    const configured = yield* configuration(options)
+    const provided = read.pipe(
+      Effect.provide(Query.layer),
+      withSchema(options, configured),
+      Effect.catchIf(
+        (error) => InvalidRequest.is(error),
+        ({ field, rule }) => new UsageError({ message: `${nameOf(options, field)}: ${rule}` })
+      )
+    )
+    yield* provided.pipe(
+      Effect.provide(nowhere),
+      Effect.catchAll((error) => (error instanceof UsageError ? Effect.fail(error) : Effect.void))
+    )
+    return yield* Effect.provide(provided, migratedClient(options))
+  })
+
+export const more = (page: Page.Page<unknown>): ReadonlyArray<string> =>
+  Option.match(page.nextCursor, {
+    onNone: () => [],
+    onSome: (cursor) => [
+      "",
+      ...(page.partial ? ["The search ended at its limit of rows; go on to see whether more matches."] : []),
+      `More: --cursor ${cursor}`
+    ]
+  })
+
+/** A page for people. A page may be empty and not the last one. */
+export const listed = (page: Page.Page<unknown>, none: string, lines: () => ReadonlyArray<string>): string =>
+  [...(page.items.length === 0 ? [page.partial ? "Nothing found so far." : none] : lines()), ...more(page)].join("\n")
