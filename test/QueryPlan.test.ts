@@ -3,6 +3,7 @@ import * as Statement from "@effect/sql/Statement"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { Budget } from "../src/internal/queryBudget.js"
 import * as Query from "../src/Query.js"
 import { layer, partitions, policies } from "./querySupport.js"
 
@@ -67,14 +68,14 @@ const filled = Layer.effectDiscard(
     yield* policies
     yield* sql`
       insert into threadline.audit_transactions (
-        id, xid, epoch, occurred_at, actor_type, actor_id, correlation_id, request_id, db_user, backend_pid
+        id, xid, epoch, occurred_at, actor_type, actor_id, correlation_id, request_id, application_name, db_user, backend_pid
       )
       overriding system value
       select
         g, (1000 + g)::text::xid8, 1, timestamptz '2026-01-01' + g * interval '7 min',
         case when g % 20 = 0 then null when g % 3 = 0 then 'service_account' when g % 500 = 1 then 'admin' else 'user' end,
         case when g % 20 = 0 then null when g % 3 = 0 then 'busy' else 'u' || g % 997 end,
-        'c' || g / 3, 'r' || g, 'app', 1
+        'c' || g / 3, 'r' || g, repeat('x', 150), 'app', 1
       from generate_series(1, ${transactions}::int) g
     `
     yield* sql`
@@ -102,6 +103,8 @@ const filled = Layer.effectDiscard(
     yield* sql`vacuum (analyze) threadline.audit_transactions, threadline.audit_actions`
   })
 )
+
+const budget = { probe: 500, changes: 4000, transactions: 4000, visits: 1000 }
 
 const busy = { type: "service_account", id: "busy" } as const
 const quiet = { type: "user", id: "u77" } as const
@@ -168,8 +171,13 @@ describe("reads of 96,000 changes", () => {
     ] as const) {
       it.effect(label, () =>
         Effect.gen(function* () {
-          const { looked, scanned, statements: sent } = yield* cost<unknown, Query.ReadError>(read)
-          // The budget of a statement; or, at the ends of a window, 32 blocks of each of the five partitions.
+          const {
+            looked,
+            scanned,
+            statements: sent
+          } = yield* cost<unknown, Query.ReadError>(read).pipe(Effect.provideService(Budget, budget))
+          // Twice the budget of a statement (what it finds, and where it ended); or, at the ends of a window, 32 blocks of
+          // each of the five partitions.
           expect(looked).toBeLessThan(10_500)
           expect(scanned).toBeLessThan(500)
           expect(sent).toBe(statements)

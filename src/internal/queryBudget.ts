@@ -7,7 +7,7 @@ export interface Budgets {
   readonly changes: number
   /** Transactions that one statement looks at. */
   readonly transactions: number
-  /** Transactions of which one statement looks for changes in certain tables. */
+  /** Transactions whose changes one statement looks at. */
   readonly visits: number
 }
 

@@ -8,7 +8,7 @@ import { type Action, actionToJson } from "./queryAction.js"
 import { actions } from "./queryActions.js"
 import type { Change } from "./queryChange.js"
 import { changeToJson } from "./queryChange.js"
-import { decodeFilter, type FilterInput } from "./queryFilter.js"
+import type { FilterInput } from "./queryFilter.js"
 import type { InstantInput } from "./queryInstant.js"
 import { order, paging, type ReadError, request } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
@@ -25,7 +25,12 @@ export interface Bundle {
   readonly changes: Pages.Page<Change>
 }
 
-export const BundleOptions = Schema.Struct({ order, limit: paging.limit })
+export const BundleOptions = Schema.Struct({
+  order,
+  limit: paging.limit,
+  /** `nextCursor` of the changes. */
+  cursor: paging.cursor
+})
 
 export type BundleOptions = typeof BundleOptions.Encoded
 
@@ -42,14 +47,13 @@ const bundle = Effect.fnUntraced(function* (
   ofChanges: FilterInput,
   options: BundleOptions
 ): Effect.fn.Return<Bundle, ReadError> {
-  const { limit, order } = yield* request(BundleOptions)(options)
-  // Everything is checked before anything is asked.
-  yield* decodeFilter(ofActions)
-  yield* decodeFilter(ofChanges)
+  const { cursor, limit, order } = yield* request(BundleOptions)(options)
+  // The changes first: it is their cursor that may be refused.
+  const changes = yield* timeline(storage, { ...ofChanges, limit, order, cursor })
   return {
     actions: yield* actions(storage, { ...ofActions, limit, order }),
     transactions: yield* transactions(storage, { ...ofChanges, limit, order }),
-    changes: yield* timeline(storage, { ...ofChanges, limit, order })
+    changes
   }
 })
 

@@ -15,10 +15,18 @@ import type { Storage } from "./queryStorage.js"
 import type { TableName } from "./tableName.js"
 import { isStorable } from "./text.js"
 
+/** Which ids a page needs. */
+export interface Ids {
+  /** Limits a column to what the page can show. */
+  readonly within: (column: string) => Fragment
+  readonly direction: Fragment
+  readonly count: number
+}
+
 /** Transactions found through another table than their own. */
 export interface TransactionSource {
-  /** A query of their ids, in a column `id`, without duplicates; `within` limits a column to what the page can show. */
-  readonly ids: (within: (column: string) => Fragment) => Fragment
+  /** A query of the first of their ids, in a column `id`, without duplicates. */
+  readonly ids: (wanted: Ids) => Fragment
   /** Whether the transaction whose id is in `column` is one of them. */
   readonly holds: (column: string) => Fragment
 }
@@ -227,7 +235,11 @@ const acted = ({ name, sql }: Storage, condition: Fragment): TransactionSource =
     where ${condition}
       and acted.transaction_id is not null`
   return {
-    ids: (within) => sql`select distinct s.id from (${actions} and ${within("acted.transaction_id")}) s`,
+    ids: ({ count, direction, within }) => sql`
+    select distinct s.id
+    from (${actions} and ${within("acted.transaction_id")}) s
+    order by s.id ${direction}
+    limit ${count}`,
     holds: (column) => sql`exists (${actions} and acted.transaction_id = ${sql.literal(column)})`
   }
 }
@@ -246,7 +258,10 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
     where wide.correlation_id = ${id}
       and not exists (select from ${name("audit_actions")} any_action where any_action.transaction_id = wide.id)`
   return {
-    ids: (within) => sql`${strict.ids(within)} union ${captureOnly} and ${within("wide.id")}`,
+    ids: (wanted) => sql`
+    (${strict.ids(wanted)})
+    union
+    (${captureOnly} and ${wanted.within("wide.id")} order by wide.id ${wanted.direction} limit ${wanted.count})`,
     holds: (column) => sql`(${strict.holds(column)} or exists (${captureOnly} and wide.id = ${sql.literal(column)}))`
   }
 }

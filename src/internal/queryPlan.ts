@@ -48,6 +48,8 @@ export interface Attempt {
   readonly way: "changes" | "transactions"
   readonly changes: number
   readonly transactions: number
+  /** Transactions whose changes are looked at, where nothing else tells them apart. */
+  readonly visits: number
 }
 
 export const plan = Effect.fnUntraced(function* (
@@ -77,7 +79,7 @@ const tablesOf = ({ parts }: Plan): ReadonlyArray<TableName> | undefined =>
 /** The ways to try, the most promising first. */
 const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Attempt>] => {
   const { changes, probe, transactions, visits } = budget
-  const whole = { way: "changes", changes, transactions } as const
+  const whole = { way: "changes", changes, transactions, visits } as const
   const tables = tablesOf(plan)
   const oneTransaction = plan.range.low !== undefined && plan.range.low === plan.range.high
   if (plan.row !== undefined || oneTransaction) {
@@ -89,7 +91,7 @@ const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Atte
   }
   return tables === undefined
     ? [{ ...whole, way: "transactions" }]
-    : [{ ...whole, changes: probe }, { way: "transactions", changes, transactions: visits }, whole]
+    : [{ ...whole, changes: probe }, { ...whole, way: "transactions" }, whole]
 }
 
 const seeks = ({ parts }: Plan): ReadonlyArray<Fragment> => parts.flatMap((part) => part.seek ?? [])
@@ -146,10 +148,10 @@ const afterCursor = (plan: Plan): Fragment | undefined =>
 const ofTable = ({ sql }: Storage, table: TableName): Fragment =>
   sql`c.table_schema = ${table.schema} and c.table_name = ${table.name}`
 
-/** Changes of some tables, or of all; several tables are read side by side, each in its order. */
-const fromLog = (plan: Plan): Fragment => {
+/** The first changes of some tables, or of all; several tables are read side by side, each in its order. */
+const fromLog = (plan: Plan, count: number): Fragment => {
   const { name, sql } = plan.storage
-  const select = (table: TableName | undefined): Fragment => sql`
+  const select = (table: TableName | undefined): Fragment => sql`(
         select c.*
         from ${name("audit_changes")} c
         where ${all([
@@ -157,9 +159,11 @@ const fromLog = (plan: Plan): Fragment => {
           ...seeks(plan),
           within(plan)("c.transaction_id"),
           afterCursor(plan)
-        ])}`
-  const tables = tablesOf(plan) ?? [undefined]
-  return join("\n        union all", false)(tables.map(select))
+        ])}
+        order by ${byTransaction(plan)}
+        limit ${count}
+      )`
+  return join("\n      union all\n      ", false)((tablesOf(plan) ?? [undefined]).map(select))
 }
 
 /** Changes of one row: under its key, and the one that moved the row away from it. */
@@ -201,18 +205,35 @@ const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<
     ...(part === driving || part.source === undefined ? [] : [part.source.holds("t.id")])
   ])
 
-/** Transactions in their order, as many as the budget allows; of two filters with an index the first one drives. */
+/**
+ * Transactions in the order of their ids (`place`), as many as the budget allows; of two filters with an index the first one
+ * drives. What another table finds is put in order first, and fetched one by one: joined, it could be merged with every
+ * transaction there is.
+ */
 const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): Fragment => {
   const { name, sql } = plan.storage
-  const from =
-    driving?.source === undefined
-      ? sql`${name("audit_transactions")} t`
-      : sql`(${driving.source.ids(within(plan))}) s join ${name("audit_transactions")} t on t.id = s.id`
-  return sql`
-        select t.*
-        from ${from}
+  return driving?.source === undefined
+    ? sql`
+        select t.id as place, t.*
+        from ${name("audit_transactions")} t
         where ${all([driving?.transaction?.condition, within(plan)("t.id")])}
         order by t.id ${direction(plan)}
+        limit ${count}`
+    : sql`
+        select s.id as place, t.*
+        from (
+          select s.id
+          from (${driving.source.ids({ within: within(plan), direction: direction(plan), count })}) s
+          order by s.id ${direction(plan)}
+          limit ${count}
+        ) s
+        cross join lateral (
+          select t.*
+          from ${name("audit_transactions")} t
+          where t.id = s.id
+          offset 0
+        ) t
+        order by s.id ${direction(plan)}
         limit ${count}`
 }
 
@@ -235,9 +256,9 @@ const lastChange = (plan: Plan, candidates: Fragment, count: number): Fragment =
 const lastTransaction = (plan: Plan, transactions: Fragment, count: number): Fragment => {
   const { sql } = plan.storage
   return sql`
-      select t.id as major, ${sql.literal(behind(plan, 0n).id.toString())}::bigint as id
+      select t.place as major, ${sql.literal(behind(plan, 0n).id.toString())}::bigint as id
       from (${transactions}) t
-      order by t.id ${direction(plan)}
+      order by t.place ${direction(plan)}
       offset ${count - 1}
       limit 1`
 }
@@ -251,7 +272,7 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
   const count = complete ? limit : Math.max(budget, limit)
   const candidates = sql`
       select c.*
-      from (${plan.row === undefined ? fromLog(plan) : fromRow(plan, plan.row, count)}) c
+      from (${plan.row === undefined ? fromLog(plan, count) : fromRow(plan, plan.row, count)}) c
       order by ${ordering(plan)}
       limit ${count}`
   const joined =
@@ -292,7 +313,7 @@ const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> =
   ]
 }
 
-const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.id and ${prune(plan)}`
+const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
 
 /**
  * Transactions in the order of their ids, and of each its changes. The order inside the lateral query keeps it one: as a plain join
@@ -303,8 +324,10 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
   const driving = drivingPart(plan)
   const conditions = tests(plan)
   const ofTransaction = transactionTests(plan, driving)
-  const transactions = transactionsOf(plan, driving, attempt.transactions)
-  const last = lastTransaction(plan, transactions, attempt.transactions)
+  const visited = ofTransaction.length === 0 && (conditions.length > 0 || tablesOf(plan) !== undefined)
+  const budget = visited ? attempt.visits : attempt.transactions
+  const transactions = transactionsOf(plan, driving, budget)
+  const last = lastTransaction(plan, transactions, budget)
   if (plan.of === "transactions") {
     const required = [...changesOfTransaction(plan), ...conditions].filter((condition) => condition !== undefined)
     const captured =
@@ -315,10 +338,10 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
         where ${all([belongs(plan), ...required])}
       )`
     const found = sql`
-    select t.id
+    select t.place as id
     from (${transactions}) t
     where ${all([...ofTransaction, captured])}
-    order by t.id ${direction(plan)}
+    order by t.place ${direction(plan)}
     limit ${limit}`
     return { found, stop: last }
   }
@@ -333,7 +356,7 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
         order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
       ) c
       where ${all(ofTransaction)}
-      order by t.id ${direction(plan)}, c.id ${direction(plan)}
+      order by t.place ${direction(plan)}, c.id ${direction(plan)}
       limit ${count}`
   const found = sql`
     select c.*

@@ -18,7 +18,9 @@ export const request =
   <A, I>(schema: Schema.Schema<A, I>) =>
   (input: unknown): Either.Either<A, InvalidRequest> =>
     Either.mapLeft(decodeEither(schema, input), (error) => {
-      const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
+      // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
+      const [first, ...others] = ParseResult.ArrayFormatter.formatErrorSync(error)
+      const issue = others.reduce((best, one) => (one.path.length > (best?.path.length ?? 0) ? one : best), first)
       return new InvalidRequest({
         field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
         rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message

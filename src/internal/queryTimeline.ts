@@ -112,7 +112,7 @@ export const timeline = Effect.fnUntraced(function* (
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(query, filter.cursor)
   const planned = yield* plan(storage, "changes", filter, after)
   const { found, stop } = yield* changesOf(planned, filter.limit + 1)
-  if (found.length === 0 && filter.table !== undefined && planned.row === undefined) {
+  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
   }
   return pageOf(found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)

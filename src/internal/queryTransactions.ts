@@ -120,7 +120,7 @@ export const transactions = Effect.fnUntraced(function* (
       return { found, stop: ended ? behind(planned, stop.major) : stop }
     })
   )
-  if (found.length === 0 && filter.table !== undefined && planned.row === undefined) {
+  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
   }
   const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
