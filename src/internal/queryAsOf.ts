@@ -7,14 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import type { JsonObject } from "./json.js"
-import { stringify } from "./json.js"
+import { JsonObjectFromText, stringify } from "./json.js"
 import type { Change, RowImage } from "./queryChange.js"
-import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "./queryChange.js"
+import { Operation, rowPkOf } from "./queryChange.js"
 import type { InstantInput } from "./queryInstant.js"
 import { instant, instantRule } from "./queryInstant.js"
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
 import { request } from "./queryRequest.js"
-import { changeNames, type Event, nearest, stateBefore, states, truncatesOf } from "./queryRow.js"
+import { type Event, nearest, type RowChange, stateBefore, states, truncatesOf } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
 import { beforeImage, visibleChange } from "./queryVisible.js"
 import type { TableName } from "./tableName.js"
@@ -57,7 +57,15 @@ export interface Standing {
 }
 
 const StandingRow = Schema.Struct({
-  ...ChangeRow.fields,
+  id: Schema.String,
+  transaction_id: Schema.String,
+  op: Operation,
+  row_pk: Schema.NullOr(JsonObjectFromText),
+  row_key: Schema.NullOr(Schema.String),
+  previous_row_key: Schema.NullOr(Schema.String),
+  changed_fields: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.String))),
+  changed_from: Schema.NullOr(JsonObjectFromText),
+  data_after: Schema.NullOr(JsonObjectFromText),
   own_key: Schema.String,
   /** False of the one change that stands for a key which is not wanted; it comes without its images. */
   kept: Schema.String,
@@ -77,11 +85,16 @@ type Side = "before" | "after"
 /** Three changes decide what was there after the last of them, two what was there before the first. */
 const counts = { before: 3, after: 2 }
 
-const images = new Set(["row_pk", "changed_from", "data_after", "details"])
+const images = ["row_pk", "changed_from", "data_after"]
+
+const told = [
+  ...["id", "transaction_id", "captured_at", "op", "row_key", "previous_row_key", "changed_fields"],
+  ...images
+]
 
 /** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
 const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table, where }: Asked) => {
-  const { name, sql } = storage
+  const { sql } = storage
   const when = sql`${at}::timestamptz`
   const [only, ...others] = keys
   // With one key as a constant the planner knows how many changes it has.
@@ -95,7 +108,6 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
   const rebuilt = beforeImage(sql, "c")
   const bound = side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`
   const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
-  const columns = changeNames.split(", ")
   const noTruncates = storage.scopes.length === 0 ? sql`true` : sql`false`
   return sql`
     with judged as materialized (
@@ -115,7 +127,7 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
       ) c
     ),
     own as materialized (
-      select ${sql.literal(columns.map((column) => (images.has(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
+      select ${sql.literal(told.map((column) => (images.includes(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
         o.own_key, o.kept, o.visible, o.visible_before, o.matches, o.matches_before,
         lead(o.captured_at, 1, ${when}) over life as next_at,
         lead(o.id, 1, 9223372036854775807) over life as next_id
@@ -147,7 +159,16 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
       where o.kept
     )`
     }
-    select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+    select
+      c.id::text as id,
+      c.transaction_id::text as transaction_id,
+      c.op::text as op,
+      c.row_pk::text as row_pk,
+      c.row_key::text as row_key,
+      c.previous_row_key::text as previous_row_key,
+      to_json(c.changed_fields)::text as changed_fields,
+      c.changed_from::text as changed_from,
+      c.data_after::text as data_after,
       c.own_key as own_key,
       c.kept::text as kept,
       c.follows::text as follows,
@@ -166,21 +187,31 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
       )`
       }::text as cut
     from (
-      select ${sql.literal(changeNames)}, own_key, kept, null::bigint as follows,
+      select ${sql.literal(told.join(", "))}, own_key, kept, null::bigint as follows,
         visible, visible_before, matches, matches_before
       from own
       ${
         side === "after"
           ? sql``
           : sql`union all
-      select ${sql.literal(changeNames)}, own_key, true, follows, ${noTruncates}, true, true, true
+      select ${sql.literal(told.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
       from truncates`
       }
     ) c
-    join ${name("audit_transactions")} t on t.id = c.transaction_id
-    left join ${name("audit_actions")} a on a.id = t.action_id
     order by c.captured_at, c.id`
 }
+
+const changeOf = (one: Found): RowChange => ({
+  id: one.id,
+  transactionId: one.transaction_id,
+  op: one.op,
+  rowPk: rowPkOf(one.row_pk),
+  rowKey: one.row_key,
+  previousRowKey: one.previous_row_key,
+  changedFields: one.changed_fields,
+  changedFrom: one.changed_from,
+  dataAfter: one.data_after
+})
 
 const eventsOf = (found: ReadonlyArray<Found>): ReadonlyArray<Event> => {
   const truncates = new Map(
@@ -251,7 +282,7 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict =
 }
 
 /** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
-const told = (storage: Storage, side: Side, asked: Asked): Effect.Effect<Map<string, Verdict>, ThreadlineError> =>
+const answersOf = (storage: Storage, side: Side, asked: Asked): Effect.Effect<Map<string, Verdict>, ThreadlineError> =>
   Effect.map(rows(StandingRow, statement(storage, side, asked)), (found) => {
     const byKey = new Map<string, Array<Found>>()
     for (const one of found) {
@@ -272,9 +303,9 @@ export const standing = Effect.fnUntraced(function* (
   storage: Storage,
   asked: Asked
 ): Effect.fn.Return<ReadonlyMap<string, Standing>, ThreadlineError> {
-  const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* told(storage, "before", asked)
+  const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "before", asked)
   const keys = asked.keys.filter((key) => !before.has(key))
-  const after = keys.length === 0 ? new Map<string, Verdict>() : yield* told(storage, "after", { ...asked, keys })
+  const after = keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "after", { ...asked, keys })
   return new Map(
     [...before, ...after].filter(
       ([, { answer, matches }]) => !asked.presentOnly || (answer._tag === "Present" && matches)

@@ -46,19 +46,25 @@ interface Wanted {
   readonly matchesBefore: boolean
 }
 
-export const wanted: Wanted = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
+const wanted: Wanted = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
+
+/** What the life of a row needs to know of a change. */
+export type RowChange = Pick<
+  Change,
+  "id" | "transactionId" | "op" | "rowPk" | "rowKey" | "previousRowKey" | "changedFields" | "changedFrom" | "dataAfter"
+>
 
 /** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
-export interface Event extends Wanted {
-  readonly change: Change
+export interface Event<out C extends RowChange = RowChange> extends Wanted {
+  readonly change: C
   /** The key of the row under consideration. */
   readonly key: string
-  readonly truncate: { readonly change: Change; readonly visible: boolean } | undefined
+  readonly truncate: { readonly change: C; readonly visible: boolean } | undefined
 }
 
 interface Life {
-  readonly before: ReadonlyArray<Event>
-  readonly after: ReadonlyArray<Event>
+  readonly before: ReadonlyArray<Event<Change>>
+  readonly after: ReadonlyArray<Event<Change>>
 }
 
 export const isBefore = (a: Position, b: Position): boolean => a.major < b.major || (a.major === b.major && a.id < b.id)
@@ -70,7 +76,7 @@ const LifeRow = Schema.Struct({
   follows: Schema.NullOr(Schema.String)
 })
 
-export const changeNames =
+const changeNames =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
   "changed_fields, changed_from, data_after, details"
 
@@ -197,7 +203,7 @@ export const life = (storage: Storage, row: Row, span: Span): Effect.Effect<Life
     const truncates = new Map(
       found.flatMap((one) => (one.follows === null ? [] : [[one.follows, { change: changeOf(one), visible: true }]]))
     )
-    const events = (side: "before" | "after"): ReadonlyArray<Event> =>
+    const events = (side: "before" | "after"): ReadonlyArray<Event<Change>> =>
       found.flatMap((one) =>
         one.follows === null && one.side === side
           ? [{ ...wanted, change: changeOf(one), key: row.key, truncate: truncates.get(one.id) }]
@@ -212,15 +218,15 @@ export type State =
   | { readonly _tag: "Gone"; readonly event: Event }
 
 /** Whether a change takes a row away from the key. */
-const departs = (change: Change, key: string): boolean =>
+const departs = (change: RowChange, key: string): boolean =>
   change.op === "delete" || change.op === "truncate" || (change.previousRowKey === key && change.rowKey !== key)
 
 /** Whether a change brings a row to the key. */
-const arrives = (change: Change, key: string): boolean =>
+const arrives = (change: RowChange, key: string): boolean =>
   change.rowKey === key && (change.op === "insert" || (change.previousRowKey !== null && change.previousRowKey !== key))
 
 /** The row before an update, a delete or a truncate that kept it. */
-export const imageBefore = (change: Change): RowImage | undefined => {
+export const imageBefore = (change: RowChange): RowImage | undefined => {
   if (change.op === "delete" || change.op === "truncate") {
     return change.changedFrom ?? undefined
   }
@@ -309,7 +315,7 @@ export const stateBefore = (
 }
 
 /** The life of a row in its order: its changes, and each TRUNCATE of the table that ended it. */
-export const lifeOf = (life: ReadonlyArray<Event>): ReadonlyArray<Change> => {
+export const lifeOf = (life: ReadonlyArray<Event<Change>>): ReadonlyArray<Change> => {
   const after = states(life)
   return life.flatMap(({ change, truncate }, index) =>
     truncate !== undefined && after[index]?._tag === "Alive" ? [change, truncate.change] : [change]
