@@ -10,7 +10,7 @@ import * as Schedule from "effect/Schedule"
 import { randomUUID } from "node:crypto"
 import { InvalidRequest, type ThreadlineError } from "../ThreadlineError.js"
 import * as checkpoints from "./feedCheckpoint.js"
-import { type Batch, type Decoded, decodeRequest, origin, type RequestInput, step } from "./feedRead.js"
+import { type Batch, batch, type Decoded, decodeRequest, origin, type RequestInput, step } from "./feedRead.js"
 import * as stored from "./feedStore.js"
 import type { Storage } from "./queryStorage.js"
 import { withoutConnection } from "./transaction.js"
@@ -116,9 +116,9 @@ const session = Effect.fnUntraced(function* <E, R>(
   }
   let storedAt = yield* Clock.currentTimeMillis
   for (;;) {
-    const { caughtUp, changes, position: next } = yield* withoutConnection(step(storage, { ...decoded, position }))
-    position = next
-    const checkpoint = checkpoints.encode(tables, position)
+    const found = yield* withoutConnection(step(storage, { ...decoded, position }))
+    const { caughtUp, changes, checkpoint } = yield* batch(decoded, found)
+    position = found.position
     const last = changes.at(-1)
     if (last !== undefined) {
       yield* handler({ changes, checkpoint, caughtUp })

@@ -12,10 +12,10 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { fromSqlError, type ThreadlineError } from "../ThreadlineError.js"
 import type { Window } from "./feedCheckpoint.js"
-import { changesOf, stateOf, unreadable } from "./feedRow.js"
+import { type Fetched, fetched, stateOf, unreadable } from "./feedRow.js"
 import type { Snapshot } from "./feedSnapshot.js"
 import { isVisible } from "./feedSnapshot.js"
-import { type Change, changeColumns, changeColumnCount } from "./queryChange.js"
+import { changeColumns, changeColumnCount } from "./queryChange.js"
 import { tableOf } from "./queryKey.js"
 import { all, type Storage } from "./queryStorage.js"
 import { visibleChange } from "./queryVisible.js"
@@ -30,7 +30,7 @@ export interface PageRequest {
 }
 
 export interface Page {
-  readonly changes: ReadonlyArray<Change>
+  readonly found: Fetched
   /** Undefined where the window is delivered. */
   readonly window: Window | undefined
 }
@@ -267,7 +267,7 @@ export const page = Effect.fnUntraced(function* (request: PageRequest): Effect.f
   }
   const { entered, last, more, open } = state.value
   return {
-    changes: yield* changesOf(request.storage, found),
+    found: yield* fetched(request.storage, found),
     window: more ? { to: request.window.to, entered, open, last: last ?? request.window.last } : undefined
   }
 })

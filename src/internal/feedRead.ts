@@ -9,6 +9,7 @@ import * as checkpoints from "./feedCheckpoint.js"
 import type { Checkpoint, Position } from "./feedCheckpoint.js"
 import { type Head, head } from "./feedHead.js"
 import { page } from "./feedPage.js"
+import { decode, type Fetched } from "./feedRow.js"
 import * as snapshots from "./feedSnapshot.js"
 import { reading } from "./feedTransaction.js"
 import type { Change } from "./queryChange.js"
@@ -58,9 +59,9 @@ export interface Batch {
   readonly caughtUp: boolean
 }
 
-/** A batch, and where the feed stands after it. */
+/** A batch as it came, and where the feed stands after it. */
 export interface Step {
-  readonly changes: ReadonlyArray<Change>
+  readonly found: Fetched
   readonly position: Position
   readonly caughtUp: boolean
 }
@@ -147,12 +148,12 @@ const advance = Effect.fnUntraced(function* (
       const next = position.window === undefined ? nextEpoch(here, position) : undefined
       if (next === undefined) {
         // What the reader does not have yet cannot be had here now.
-        return { changes: [], position, caughtUp: true }
+        return { found: { changes: [], transactions: [] }, position, caughtUp: true }
       }
       position = next
       continue
     }
-    const { changes, window: left } = yield* page({
+    const { found, window: left } = yield* page({
       storage,
       tables,
       epoch: position.epoch,
@@ -164,17 +165,20 @@ const advance = Effect.fnUntraced(function* (
       left === undefined
         ? { ...position, from: snapshots.union(position.from, window.to), window: undefined }
         : { ...position, window: left }
-    if (left !== undefined || changes.length > 0 || isDelivered(here, position)) {
-      return { changes, position, caughtUp: isDelivered(here, position) }
+    if (left !== undefined || found.changes.length > 0 || isDelivered(here, position)) {
+      return { found, position, caughtUp: isDelivered(here, position) }
     }
   }
 })
 
+/** A step as a batch. */
+export const batch = (
+  { tables }: Decoded,
+  { caughtUp, found, position }: Step
+): Effect.Effect<Batch, ThreadlineError> =>
+  Effect.map(decode(found), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
+
 export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, InvalidRequest | ThreadlineError> =>
   Effect.flatMap(decodeRequest(input), (decoded) =>
-    Effect.map(step(storage, decoded), ({ caughtUp, changes, position }) => ({
-      changes,
-      checkpoint: checkpoints.encode(decoded.tables, position),
-      caughtUp
-    }))
+    Effect.flatMap(step(storage, decoded), (found) => batch(decoded, found))
   )

@@ -4,7 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { ThreadlineError } from "../ThreadlineError.js"
+import * as Schema from "effect/Schema"
+import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
 import { isObject, type JsonObject, unsafeParse } from "./json.js"
 import {
   type ActionReference,
@@ -18,7 +19,7 @@ import {
   transactionOf,
   TransactionRow
 } from "./queryChange.js"
-import { rows, type Storage } from "./queryStorage.js"
+import type { Storage } from "./queryStorage.js"
 
 export const unreadable = () =>
   new ThreadlineError({
@@ -113,30 +114,71 @@ const changeOf = (row: Row, whose: ReadonlyMap<string, Whose>): Change => {
   }
 }
 
-const transactions = Effect.fnUntraced(function* ({ name, sql }: Storage, ids: ReadonlyArray<string>) {
-  const found = yield* rows(
-    TransactionRow,
-    sql`
-      select ${transactionColumns(sql)}, ${actionColumns(sql)}
-      from ${name("audit_transactions")} t
-      left join ${name("audit_actions")} a on a.id = t.action_id
-      where t.id = any (${`{${ids.join(",")}}`}::bigint[])`
-  )
-  return new Map(
-    found.map((row): [string, Whose] => [row.t_id, { transaction: transactionOf(row), action: actionOf(row) }])
-  )
+/** Rows of a page as they came: reading the next page may begin before they are decoded. */
+export interface Fetched {
+  readonly changes: ReadonlyArray<Row>
+  readonly transactions: ReadonlyArray<unknown>
+}
+
+/** Rows with `changeColumns`, those without an id left out, and their transactions. */
+export const fetched = Effect.fnUntraced(function* (
+  { name, sql }: Storage,
+  found: ReadonlyArray<unknown>
+): Effect.fn.Return<Fetched, ThreadlineError> {
+  const changes = (found as ReadonlyArray<Row>).filter((row) => row["id"] !== null)
+  const ids = new Set(changes.map((row) => String(row["transaction_id"])))
+  const transactions =
+    ids.size === 0
+      ? []
+      : yield* Effect.mapError(
+          sql`
+            select ${transactionColumns(sql)}, ${actionColumns(sql)}
+            from ${name("audit_transactions")} t
+            left join ${name("audit_actions")} a on a.id = t.action_id
+            where t.id = any (${`{${[...ids].join(",")}}`}::bigint[])`,
+          fromSqlError
+        )
+  return { changes, transactions }
 })
 
 /** Decimal digits, as the numbers that they are. */
 const byId = (a: Change, b: Change): number => a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
-/** The changes in rows with `changeColumns`, by id; rows without an id are none. */
-export const changesOf = Effect.fnUntraced(function* (
-  storage: Storage,
-  found: ReadonlyArray<unknown>
-): Effect.fn.Return<ReadonlyArray<Change>, ThreadlineError> {
-  const written = (found as ReadonlyArray<Row>).filter((row) => row["id"] !== null)
-  const ids = new Set(written.map((row) => String(row["transaction_id"])))
-  const whose = ids.size === 0 ? new Map<string, Whose>() : yield* transactions(storage, [...ids])
-  return yield* Effect.try({ try: () => written.map((row) => changeOf(row, whose)).sort(byId), catch: unreadable })
+const decodeTransaction = Schema.decodeUnknownSync(TransactionRow)
+
+/** Lets whatever waits for the network have its turn. */
+const breathe = Effect.async<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
+const atOnce = 500
+
+/** The changes by id. A large batch takes its time, and others of this process are not kept waiting for it. */
+export const decode = Effect.fnUntraced(function* ({
+  changes,
+  transactions
+}: Fetched): Effect.fn.Return<ReadonlyArray<Change>, ThreadlineError> {
+  const whose = new Map<string, Whose>()
+  const decoded: Array<Change> = []
+  const portions = function* () {
+    for (let from = 0; from < transactions.length; from += atOnce) {
+      for (const found of transactions.slice(from, from + atOnce)) {
+        const row = decodeTransaction(found)
+        whose.set(row.t_id, { transaction: transactionOf(row), action: actionOf(row) })
+      }
+      yield
+    }
+    for (let from = 0; from < changes.length; from += atOnce) {
+      for (const row of changes.slice(from, from + atOnce)) {
+        decoded.push(changeOf(row, whose))
+      }
+      yield
+    }
+  }
+  const work = portions()
+  while ((yield* Effect.try({ try: () => work.next(), catch: unreadable })).done !== true) {
+    yield* breathe
+  }
+  return decoded.sort(byId)
 })

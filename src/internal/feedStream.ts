@@ -1,55 +1,53 @@
 /**
- * A feed as a stream of batches, one of them in memory at a time.
+ * A feed as a stream of batches. While one is decoded and handled, the next one is fetched; there are never more of them in memory.
  */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { InvalidRequest, ThreadlineError } from "../ThreadlineError.js"
-import * as checkpoints from "./feedCheckpoint.js"
 import { type Polling, waiting } from "./feedConsume.js"
-import { type Batch, type Decoded, decodeRequest, type RequestInput, step } from "./feedRead.js"
+import { type Batch, batch, type Decoded, decodeRequest, type RequestInput, type Step, step } from "./feedRead.js"
 import type { Storage } from "./queryStorage.js"
 
 export interface StreamOptions extends RequestInput, Polling {}
 
-export const stream = (
-  storage: Storage,
-  { live, poll, ...input }: StreamOptions
-): Stream.Stream<Batch, InvalidRequest | ThreadlineError> =>
+type Failure = InvalidRequest | ThreadlineError
+
+interface State {
+  readonly position: Decoded["position"]
+  /** Whether the batch before was the last one for then. */
+  readonly ended: boolean
+  readonly ahead: Fiber.Fiber<Step, Failure> | undefined
+}
+
+export const stream = (storage: Storage, { live, poll, ...input }: StreamOptions): Stream.Stream<Batch, Failure> =>
   Effect.gen(function* () {
     const decoded = yield* decodeRequest(input)
     const pause = yield* waiting({ live, poll })
-    const next = ({
+    const scope = yield* Effect.scope
+    const fetch = (position: Decoded["position"]) => step(storage, { ...decoded, position })
+    const next = Effect.fnUntraced(function* ({
+      ahead,
       ended,
       position
-    }: {
-      readonly position: Decoded["position"]
-      readonly ended: boolean
-    }): Effect.Effect<
-      Option.Option<
-        readonly [Option.Option<Batch>, { readonly position: Decoded["position"]; readonly ended: boolean }]
-      >,
-      InvalidRequest | ThreadlineError
-    > =>
-      Effect.gen(function* () {
-        if (ended && !(yield* pause.wait)) {
-          return Option.none()
-        }
-        const found = yield* step(storage, { ...decoded, position })
-        if (found.changes.length > 0) {
-          yield* pause.reset
-        }
-        const batch: Batch = {
-          changes: found.changes,
-          checkpoint: checkpoints.encode(decoded.tables, found.position),
-          caughtUp: found.caughtUp
-        }
-        // A live feed that finds nothing has nothing to say.
-        const silent = live === true && ended && found.caughtUp && found.changes.length === 0
-        return Option.some([
-          silent ? Option.none() : Option.some(batch),
-          { position: found.position, ended: found.caughtUp }
-        ] as const)
-      })
-    return Stream.filterMap(Stream.unfoldEffect({ position: decoded.position, ended: false }, next), (batch) => batch)
-  }).pipe(Stream.unwrap)
+    }: State): Effect.fn.Return<Option.Option<readonly [Option.Option<Batch>, State]>, Failure> {
+      if (ended && !(yield* pause.wait)) {
+        return Option.none()
+      }
+      const found = yield* ahead === undefined ? fetch(position) : Fiber.join(ahead)
+      const following = found.caughtUp ? undefined : yield* Effect.forkIn(fetch(found.position), scope)
+      const made = yield* batch(decoded, found)
+      if (made.changes.length > 0) {
+        yield* pause.reset
+      }
+      // A live feed that finds nothing has nothing to say.
+      const silent = live === true && ended && made.caughtUp && made.changes.length === 0
+      return Option.some([
+        silent ? Option.none() : Option.some(made),
+        { position: found.position, ended: found.caughtUp, ahead: following }
+      ] as const)
+    })
+    const first: State = { position: decoded.position, ended: false, ahead: undefined }
+    return Stream.filterMap(Stream.unfoldEffect(first, next), (made) => made)
+  }).pipe(Stream.unwrapScoped)
