@@ -1,5 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as sets from "../src/internal/queryRows.js"
 import { asOf } from "../src/internal/queryAsOf.js"
@@ -8,6 +10,8 @@ import { history, type HistoryOptions } from "../src/internal/queryHistory.js"
 import type { ReadScope } from "../src/internal/queryScope.js"
 import * as storages from "../src/internal/queryStorage.js"
 import type * as Query from "../src/Query.js"
+import * as Runtime from "effect/Runtime"
+import * as Model from "./queryModel.js"
 import { at, type ChangeSeed, layer, reset, write } from "./querySupport.js"
 
 let last = 0
@@ -42,6 +46,8 @@ const reader = (scope: ReadScope) =>
   Effect.map(storages.make, (all) => {
     const storage = { ...all, scopes: [scope] }
     return {
+      asOf: (key: string, instant: string) => asOf(storage, "posts", key, instant),
+      every: (instant: string, options: sets.AsOfRowsOptions) => sets.asOfRows(storage, "posts", instant, options),
       history: (key: string, options: HistoryOptions = {}) => history(storage, "posts", key, options),
       shown: (key: string, options: HistoryOptions = {}) =>
         Effect.map(history(storage, "posts", key, options), (page) => page.items.map(({ id }) => id)),
@@ -291,6 +297,80 @@ describe("reads of one row under a scope", () => {
           }
         }
       })
+    )
+  })
+})
+
+describe("reads of one row under a scope, against a simulated table", () => {
+  it.layer(layer)("show", (it) => {
+    it.effect(
+      "what an unrestricted reader is shown, as far as its images are visible",
+      () =>
+        Effect.flatMap(Effect.runtime<SqlClient.SqlClient>(), (runtime) =>
+          Effect.promise(() =>
+            FastCheck.assert(
+              FastCheck.asyncProperty(
+                Model.plans,
+                FastCheck.array(FastCheck.nat(99), { minLength: 4, maxLength: 4 }),
+                FastCheck.integer({ min: 1, max: 4 }),
+                (plan, dice, limit) =>
+                  Runtime.runPromise(runtime)(
+                    Effect.gen(function* () {
+                      const simulation = Model.simulate(plan)
+                      yield* Effect.andThen(reset, write(simulation.log))
+                      const even = yield* reader(
+                        (...asked) => asked[0] === "changes" && asked[1].sql`(${asked[1].image} ->> 'tag')::int % 2 = 0`
+                      )
+                      const isEven = (row: Query.RowImage | null | undefined) => Number(row?.["tag"] ?? 1) % 2 === 0
+                      const instants = Model.instants(simulation)
+                      for (const micros of new Set(dice.map((one) => instants[one % instants.length] ?? 0))) {
+                        const instant = Model.timeOf(micros)
+                        for (const key of Model.keys.map(String)) {
+                          const expected = Model.expectedAsOf(simulation, "posts", key, micros)
+                          const answer = yield* even.asOf(key, instant)
+                          if (expected._tag === "Present" && isEven(expected.row)) {
+                            expect(answer).toEqual(expected)
+                          } else if (expected._tag === "Present" || answer._tag === "BeforeCapture") {
+                            expect(answer).toEqual({ _tag: "BeforeCapture", at: instant })
+                          } else {
+                            expect(answer).toEqual(expected)
+                          }
+                        }
+                        const found: Array<Query.RowAsOf> = []
+                        let cursor: string | undefined
+                        do {
+                          const page = yield* even
+                            .every(instant, { limit, cursor })
+                            .pipe(Effect.provideService(sets.Budget, { entries: 4, stretch: 2, keys: 3, few: 0 }))
+                          found.push(...page.items)
+                          cursor = Option.getOrUndefined(page.nextCursor)
+                        } while (cursor !== undefined)
+                        expect(found.map(({ row, rowKey }) => [rowKey, row])).toEqual(
+                          Model.expectedRows(simulation, "posts", micros).filter(([, row]) => isEven(row))
+                        )
+                      }
+                      for (const key of Model.keys.map(String)) {
+                        const visible = Model.expectedHistory(simulation, "posts", key).filter((id) => {
+                          const one = simulation.changes.find((change) => change.id === id)
+                          return isEven(one?.after ?? one?.from)
+                        })
+                        const ids: Array<string> = []
+                        let cursor: string | undefined
+                        do {
+                          const page = yield* even.history(key, { limit, cursor, order: "oldest" })
+                          ids.push(...page.items.map(({ id }) => id))
+                          cursor = Option.getOrUndefined(page.nextCursor)
+                        } while (cursor !== undefined)
+                        expect(ids).toEqual(visible)
+                      }
+                    })
+                  )
+              ),
+              { numRuns: 15, endOnFailure: true }
+            )
+          )
+        ),
+      180_000
     )
   })
 })
