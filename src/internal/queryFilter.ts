@@ -39,8 +39,11 @@ export interface Part {
   readonly seek?: Fragment
   /** A condition on the change `c` that each change has to be looked at for. */
   readonly change?: Fragment
-  /** A condition on the transaction `t`. `indexed` where an index has those that fulfil it in the order of their ids. */
-  readonly transaction?: { readonly condition: Fragment; readonly indexed: boolean }
+  /**
+   * A condition on the transaction `t`. Those that fulfil it are found by an index in the order of their ids, or by one that
+   * has no order but finds few, or by looking at each.
+   */
+  readonly transaction?: { readonly condition: Fragment; readonly index: "ordered" | "few" | "none" }
   readonly source?: TransactionSource
   /** A condition on the action `a`; a filter without one does not apply to actions. */
   readonly action?: Fragment
@@ -158,7 +161,10 @@ const filters = {
       id === undefined
         ? sql`${sql.literal(alias)}.actor_type = ${type}`
         : sql`${sql.literal(alias)}.actor_type = ${type} and ${sql.literal(alias)}.actor_id = ${id}`
-    return { transaction: { condition: condition("t"), indexed: id !== undefined }, action: condition("a") }
+    return {
+      transaction: { condition: condition("t"), index: id === undefined ? "none" : "ordered" },
+      action: condition("a")
+    }
   }),
   impersonator: filter(ActorFilter, ({ id, type }, { sql }) => {
     const condition = (alias: string) => {
@@ -166,12 +172,12 @@ const filters = {
       const typed = sql`${by} ->> 'type' = ${type}`
       return id === undefined ? typed : sql`${typed} and ${by} ->> 'id' = ${id}`
     }
-    return { transaction: { condition: condition("t"), indexed: false }, action: condition("a") }
+    return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
   }),
   unattributed: filter(Flag, (wanted, { sql }) =>
     wanted
       ? {
-          transaction: { condition: sql`t.actor_type is null`, indexed: true },
+          transaction: { condition: sql`t.actor_type is null`, index: "ordered" },
           action: sql`a.actor_type is null`
         }
       : { action: sql`true` }
@@ -191,25 +197,25 @@ const filters = {
     action: storage.sql`a.correlation_id = ${id}`
   })),
   requestId: filter(ShortText, (id, { sql }) => ({
-    transaction: { condition: sql`t.request_id = ${id}`, indexed: true },
+    transaction: { condition: sql`t.request_id = ${id}`, index: "few" },
     action: sql`a.request_id = ${id}`
   })),
   jobId: filter(ShortText, (id, { sql }) => ({
-    transaction: { condition: sql`t.job_id = ${id}`, indexed: true },
+    transaction: { condition: sql`t.job_id = ${id}`, index: "few" },
     action: sql`a.job_id = ${id}`
   })),
   traceId: filter(ShortText, (id, { sql }) => ({
-    transaction: { condition: sql`t.trace_id = ${id}`, indexed: true },
+    transaction: { condition: sql`t.trace_id = ${id}`, index: "few" },
     action: sql`a.trace_id = ${id}`
   })),
   source: filter(ShortText, (source, { sql }) => ({
-    transaction: { condition: sql`t.source = ${source}`, indexed: false }
+    transaction: { condition: sql`t.source = ${source}`, index: "none" }
   })),
   meta: filter(Document, (meta, { sql }) => ({
-    transaction: { condition: sql`t.meta @> ${stringify(meta)}::jsonb`, indexed: false }
+    transaction: { condition: sql`t.meta @> ${stringify(meta)}::jsonb`, index: "none" }
   })),
   dbUser: filter(ShortText, (user, { sql }) => ({
-    transaction: { condition: sql`t.db_user = ${user}`, indexed: false }
+    transaction: { condition: sql`t.db_user = ${user}`, index: "none" }
   })),
   transactionId: filter(Id, (id, { sql }) => ({
     seek: sql`c.transaction_id = ${id}::bigint`,

@@ -212,11 +212,17 @@ const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<
  */
 const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): Fragment => {
   const { name, sql } = plan.storage
+  // Without the fence the planner would walk all transactions in their order, hoping to come upon the few early.
+  const fence = driving?.transaction?.index === "few" ? sql`offset 0` : sql``
   return driving?.source === undefined
     ? sql`
         select t.id as place, t.*
-        from ${name("audit_transactions")} t
-        where ${all([driving?.transaction?.condition, within(plan)("t.id")])}
+        from (
+          select t.*
+          from ${name("audit_transactions")} t
+          where ${all([driving?.transaction?.condition, within(plan)("t.id")])}
+          ${fence}
+        ) t
         order by t.id ${direction(plan)}
         limit ${count}`
     : sql`
@@ -238,7 +244,9 @@ const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): F
 }
 
 const drivingPart = ({ parts }: Plan): Part | undefined =>
-  parts.find((part) => part.source !== undefined) ?? parts.find((part) => part.transaction?.indexed === true)
+  parts.find((part) => part.transaction?.index === "few") ??
+  parts.find((part) => part.source !== undefined) ??
+  parts.find((part) => part.transaction?.index === "ordered")
 
 /** The change at which a search ends: the last of its candidates, where there are as many as the budget allows. */
 const lastChange = (plan: Plan, candidates: Fragment, count: number): Fragment => {
