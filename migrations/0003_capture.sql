@@ -389,50 +389,89 @@ begin
 end
 $$;
 
--- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows.
+-- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows. The settings
+-- keep it to the indexes, and an order keeps it to the right one: a plan made while a partition is as good as empty, or
+-- of a few large transactions, would read all of it, again and again, while one transaction fills it. And they keep it
+-- from planning anew each time, which takes longer than all the rest.
 create function restore_order(nested_first bigint, outer_first bigint) returns void
 language plpgsql
 set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
 as $$
 declare
   own bigint[] := array(
     select id from audit_transactions
     where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
   );
-  alone record;
   start_id bigint := nested_first;
+  many bigint := 2 + (outer_first - nested_first) / 8;
+  counted bigint;
   moved bigint[];
 begin
-  -- One row is what a trigger's statement mostly writes, over and over: only changes of that row matter then.
-  select count(*), min(x.table_schema) as table_schema, min(x.table_name) as table_name, min(x.row_key) as row_key
-  into alone
+  -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
+  -- changes of those rows matter, and each is looked up.
+  select count(*) into counted
   from (
-    select c.table_schema, c.table_name, c.row_key
-    from audit_changes c
-    where c.transaction_id = any (own)
-      and c.captured_at >= transaction_timestamp()
-      and c.id >= outer_first
-    limit 2
+    select
+    from unnest(own) t (owned)
+    cross join lateral (
+      select
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= outer_first
+      order by c.id
+      limit many
+    ) c
+    limit many
   ) x;
-  if alone.count = 1 then
-    select min(x.id) into start_id
+  if counted < many then
+    select min(n.id) into start_id
     from (
-      select c.id
-      from audit_changes c
-      where c.row_key = alone.row_key
-        and c.table_name = alone.table_name
-        and c.table_schema = alone.table_schema
-        and c.captured_at >= transaction_timestamp()
-      union all
-      select c.id
-      from audit_changes c
-      where c.previous_row_key = alone.row_key
-        and c.table_name = alone.table_name
-        and c.table_schema = alone.table_schema
-        and c.captured_at >= transaction_timestamp()
+      select distinct c.table_schema, c.table_name, c.row_key
+      from unnest(own) t (owned)
+      cross join lateral (
+        select c.table_schema, c.table_name, c.row_key
+        from audit_changes c
+        where c.transaction_id = t.owned
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= outer_first
+        order by c.id
+        offset 0
+      ) c
+      where c.row_key is not null
       offset 0
-    ) x
-    where x.id >= nested_first and x.id < outer_first;
+    ) o
+    cross join lateral (
+      (
+        select c.id
+        from audit_changes c
+        where c.row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+      union all
+      (
+        select c.id
+        from audit_changes c
+        where c.previous_row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+    ) n;
     if start_id is null then
       return;
     end if;
@@ -442,11 +481,17 @@ begin
   written as materialized (
     select c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.row_key, c.previous_row_key,
       coalesce(c.previous_row_key, c.row_key) as start_key, c.data_after, c.changed_from
-    from audit_changes c
-    where c.transaction_id = any (own)
-      and c.captured_at >= transaction_timestamp()
-      and c.id >= start_id
-      and c.op in ('insert', 'update', 'delete')
+    from unnest(own) t (owned)
+    cross join lateral (
+      select *
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= start_id
+      order by c.id
+      offset 0
+    ) c
+    where c.op in ('insert', 'update', 'delete')
       and c.row_key is not null
   ),
   paired as (
@@ -507,8 +552,9 @@ begin
     update audit_changes c
     set id = o.new_id, captured_at = o.captured_at
     from ordered o
-    where c.id = o.id
-      and c.transaction_id = any (own)
+    cross join unnest(own) t (owned)
+    where c.transaction_id = t.owned
+      and c.id = o.id
       and c.captured_at >= transaction_timestamp();
   end if;
 end

@@ -697,7 +697,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "1795425226fcb56d4d58e98c4638c47a48039375a3c7045186ec7481cbdb6515",
+    checksum: "2e79c1183846f7b45dbe4f558e602c15e8b697fd05583fd3455136704ed2ccf5",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1090,8 +1090,9 @@ end
 $$;
 
 -- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows. The settings
--- keep it to the indexes: a plan made while a partition is as good as empty would read all of it, again and again, while
--- one transaction fills it. And they keep it from planning anew each time, which takes longer than all the rest.
+-- keep it to the indexes, and an order keeps it to the right one: a plan made while a partition is as good as empty, or
+-- of a few large transactions, would read all of it, again and again, while one transaction fills it. And they keep it
+-- from planning anew each time, which takes longer than all the rest.
 create function restore_order(nested_first bigint, outer_first bigint) returns void
 language plpgsql
 set search_path from current
@@ -1111,26 +1112,37 @@ declare
   moved bigint[];
 begin
   -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
-  -- changes of those rows matter, and each is looked up. The order asked for is that of the index which is led by the
-  -- key: on a partition that has no statistics yet, another one that is led by the table would do as well.
+  -- changes of those rows matter, and each is looked up.
   select count(*) into counted
   from (
     select
-    from audit_changes c
-    where c.transaction_id = any (own)
-      and c.captured_at >= transaction_timestamp()
-      and c.id >= outer_first
+    from unnest(own) t (owned)
+    cross join lateral (
+      select
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= outer_first
+      order by c.id
+      limit many
+    ) c
     limit many
   ) x;
   if counted < many then
     select min(n.id) into start_id
     from (
       select distinct c.table_schema, c.table_name, c.row_key
-      from audit_changes c
-      where c.transaction_id = any (own)
-        and c.captured_at >= transaction_timestamp()
-        and c.id >= outer_first
-        and c.row_key is not null
+      from unnest(own) t (owned)
+      cross join lateral (
+        select c.table_schema, c.table_name, c.row_key
+        from audit_changes c
+        where c.transaction_id = t.owned
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= outer_first
+        order by c.id
+        offset 0
+      ) c
+      where c.row_key is not null
       offset 0
     ) o
     cross join lateral (
@@ -1169,11 +1181,17 @@ begin
   written as materialized (
     select c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.row_key, c.previous_row_key,
       coalesce(c.previous_row_key, c.row_key) as start_key, c.data_after, c.changed_from
-    from audit_changes c
-    where c.transaction_id = any (own)
-      and c.captured_at >= transaction_timestamp()
-      and c.id >= start_id
-      and c.op in ('insert', 'update', 'delete')
+    from unnest(own) t (owned)
+    cross join lateral (
+      select *
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= start_id
+      order by c.id
+      offset 0
+    ) c
+    where c.op in ('insert', 'update', 'delete')
       and c.row_key is not null
   ),
   paired as (
@@ -1234,8 +1252,9 @@ begin
     update audit_changes c
     set id = o.new_id, captured_at = o.captured_at
     from ordered o
-    where c.id = o.id
-      and c.transaction_id = any (own)
+    cross join unnest(own) t (owned)
+    where c.transaction_id = t.owned
+      and c.id = o.id
       and c.captured_at >= transaction_timestamp();
   end if;
 end
