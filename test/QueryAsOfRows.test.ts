@@ -246,6 +246,21 @@ describe("Query.asOfRows", () => {
       })
     )
 
+    it.effect("says that a condition fails, and not on what", () =>
+      Effect.gen(function* () {
+        yield* record([insert(10, "1", { n: "a secret" }), update(20, "2", { n: "another" }, { n: 5 })])
+        const where: Query.ImageCondition = (image, sql) => sql`(${image} ->> 'n')::int = 5`
+        for (const keys of [["1"], ["2"]]) {
+          const error = yield* Effect.flip(Query.asOfRows("posts", at(15), { where, keys }))
+          expect(error).toMatchObject({ _tag: "InvalidRequest", field: "where" })
+          expect(error.message).toContain("22P02")
+          expect(error.message).not.toContain("another")
+          expect(error.message).not.toContain("secret")
+        }
+        expect(keysOf(yield* Query.asOfRows("posts", at(25), { where, keys: ["2"] }))).toEqual(["2"])
+      })
+    )
+
     it.effect("stops a long search and goes on with it", () =>
       Effect.gen(function* () {
         const keys = Array.from({ length: 40 }, (_, index) => String(100 + index))

@@ -239,6 +239,13 @@ describe("reads of one row under a scope", () => {
         const page = yield* b.rows(15, { where: (_, sql) => sql`true or true` })
         expect(page.items.map(({ rowKey }) => rowKey)).toEqual(["2"])
         expect((yield* b.rows(15, { contains: { tenant: "A" } })).items).toEqual([])
+        // What a condition does to rows of others is not found out either.
+        const odd = yield* b.rows(15, { where: (image, sql) => sql`1 / (${image} ->> 'id')::int - ${1} = -1` })
+        expect(odd.items.map(({ rowKey }) => rowKey)).toEqual(["2"])
+        const error = yield* b.rows(15, {
+          where: (image, sql) => sql`1 / ((${image} ->> 'id')::int - ${1}) = 1`
+        })
+        expect(error.items.map(({ rowKey }) => rowKey)).toEqual(["2"])
       })
     )
 

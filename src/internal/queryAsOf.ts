@@ -2,10 +2,11 @@
  * How rows stood at an instant: one statement for any number of keys of a table, and the answer for each.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { InvalidRequest, type NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import type { JsonObject } from "./json.js"
 import { JsonObjectFromText, stringify } from "./json.js"
 import type { Change, RowImage } from "./queryChange.js"
@@ -17,6 +18,7 @@ import { request } from "./queryRequest.js"
 import { type Event, nearest, type RowChange, stateBefore, states, truncatesOf } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
 import { beforeImage, visibleChange } from "./queryVisible.js"
+import { sqlState } from "./sqlState.js"
 import type { TableName } from "./tableName.js"
 
 /**
@@ -103,28 +105,33 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
   const key = one ? sql`${only}` : sql`k.key`
   const ownKey = one ? sql`${only}::text` : sql`k.key`
   const visible = (image?: Fragment): Fragment => visibleChange(storage, "c", image) ?? sql`true`
-  const matching = (image: Fragment): Fragment =>
-    where === undefined ? sql`true` : sql`coalesce((${where(image, sql)}), false)`
+  // What a reader asks is not tried on what he may not see: a condition that fails says of what.
+  const matching = (seen: Fragment, image: Fragment): Fragment =>
+    where === undefined ? sql`true` : sql`case when ${seen} then coalesce((${where(image, sql)}), false) else false end`
   const rebuilt = beforeImage(sql, "c")
   const bound = side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`
   const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
   const noTruncates = storage.scopes.length === 0 ? sql`true` : sql`false`
   return sql`
-    with judged as materialized (
+    with seen as materialized (
       select c.*,
         ${visible()} as visible,
         ${
           side === "before"
             ? sql`case when c.previous_row_key is null then true else ${visible(rebuilt)} end`
             : visible(rebuilt)
-        } as visible_before,
-        ${matching(sql`c.data_after`)} as matches,
-        ${side === "before" ? sql`true` : matching(rebuilt)} as matches_before
+        } as visible_before
       from (
         select ${ownKey} as own_key, o.*
         from ${asked}
         cross join lateral ${nearest(storage, table, key, side, counts[side], [bound])} o
       ) c
+    ),
+    judged as materialized (
+      select c.*,
+        ${matching(sql`c.visible`, sql`c.data_after`)} as matches,
+        ${side === "before" ? sql`true` : matching(sql`c.visible_before`, rebuilt)} as matches_before
+      from seen c
     ),
     own as materialized (
       select ${sql.literal(told.map((column) => (images.includes(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
@@ -281,9 +288,26 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict =
     : unknown
 }
 
+/** The message of PostgreSQL shows the value that a cast failed on: its code is enough. */
+const onConditionError =
+  ({ where }: Asked) =>
+  (error: SqlError): InvalidRequest | ThreadlineError => {
+    const state = sqlState(error)
+    return where !== undefined && state?.startsWith("22") === true
+      ? new InvalidRequest({
+          field: "where",
+          rule: `must hold or not for every stored image; one of them fails it (${state})`
+        })
+      : fromSqlError(error)
+  }
+
 /** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
-const answersOf = (storage: Storage, side: Side, asked: Asked): Effect.Effect<Map<string, Verdict>, ThreadlineError> =>
-  Effect.map(rows(StandingRow, statement(storage, side, asked)), (found) => {
+const answersOf = (
+  storage: Storage,
+  side: Side,
+  asked: Asked
+): Effect.Effect<Map<string, Verdict>, InvalidRequest | ThreadlineError> =>
+  Effect.map(rows(StandingRow, statement(storage, side, asked), onConditionError(asked)), (found) => {
     const byKey = new Map<string, Array<Found>>()
     for (const one of found) {
       const same = byKey.get(one.own_key)
@@ -302,7 +326,7 @@ const answersOf = (storage: Storage, side: Side, asked: Asked): Effect.Effect<Ma
 export const standing = Effect.fnUntraced(function* (
   storage: Storage,
   asked: Asked
-): Effect.fn.Return<ReadonlyMap<string, Standing>, ThreadlineError> {
+): Effect.fn.Return<ReadonlyMap<string, Standing>, InvalidRequest | ThreadlineError> {
   const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "before", asked)
   const keys = asked.keys.filter((key) => !before.has(key))
   const after = keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "after", { ...asked, keys })
