@@ -54,6 +54,10 @@ const investigate = Effect.fnUntraced(function* ({ before, correction }: Traffic
 
   yield* Print.heading("The same row before: invoice_lines 1001/1")
   yield* Print.asOf(yield* Query.asOf("threadline_demo.invoice_lines", { invoice_id: 1001, line: 1 }, before))
+
+  const last = items[0]?.capturedAt ?? before
+  yield* Print.heading("What the record does not know: users 1, email masked, password excluded")
+  yield* Print.asOf(yield* Query.asOf("threadline_demo.users", "1", last))
 })
 
 const story = Effect.fnUntraced(function* (place: Database.Place) {
