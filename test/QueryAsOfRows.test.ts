@@ -3,11 +3,13 @@ import { describe, expect, it } from "@effect/vitest"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
 import { Budget, type RowsBudget } from "../src/internal/queryRows.js"
 import * as Query from "../src/Query.js"
+import { apply, layer as captureLayer, run } from "./captureSupport.js"
 import * as Model from "./queryModel.js"
 import { at, type ChangeSeed, layer, reset, write } from "./querySupport.js"
 
@@ -386,6 +388,63 @@ describe("Query.asOfRows, against a simulated table", () => {
             )
           ),
         180_000
+      )
+    }
+  })
+})
+
+describe("Query.asOfRows, of what triggers capture", () => {
+  it.layer(Query.layer.pipe(Layer.provideMerge(captureLayer)))("is", (it) => {
+    for (const [label, create] of [
+      ["a table", "create table seats (hall text, id int, label text, primary key (hall, id) deferrable)"],
+      [
+        "a partitioned table",
+        `create table seats (hall text, id int, label text, primary key (hall, id) deferrable) partition by list (hall);
+         create table seats_a partition of seats for values in ('a');
+         create table seats_b partition of seats default`
+      ]
+    ] as const) {
+      it.effect(`${label} as it was after each statement`, () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* run("drop table if exists seats", create)
+          yield* sql`truncate threadline.audit_changes, threadline.audit_transactions`
+          yield* apply([{ table: "seats" }])
+          const history: Array<readonly [instant: string, rows: unknown]> = []
+          for (const statement of [
+            "insert into seats select h, i, 'x' from unnest('{a,b}'::text[]) h cross join generate_series(1, 6) i",
+            "update seats set label = h.id from (select 1 as id) h where seats.id = 2",
+            "delete from seats where id = 3",
+            "update seats set hall = 'b', id = id + 100 where hall = 'a' and id > 4",
+            "update seats set id = id + 1000 where hall = 'b'",
+            "insert into seats values ('a', 3, 'again'), ('c', 1, 'new')",
+            "update seats set hall = case hall when 'a' then 'c' else 'a' end where id = 1",
+            "truncate seats",
+            "insert into seats values ('a', 1, 'last')"
+          ]) {
+            yield* run(statement)
+            const [now] = yield* sql<{ at: string; rows: string }>`
+              select
+                to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at,
+                (select coalesce(json_agg(to_jsonb(s)), '[]') from seats s)::text as rows
+            `
+            history.push([now?.at ?? "", JSON.parse(now?.rows ?? "")])
+          }
+          const sorted = (rows: ReadonlyArray<unknown>) => rows.map((row) => JSON.stringify(row)).sort()
+          for (const [instant, rows] of history) {
+            for (const budget of [small, { entries: 40_000, stretch: 2000, keys: 2000, few: 20_000 }]) {
+              const found = yield* everyRow("seats", instant, { limit: 3 }).pipe(Effect.provideService(Budget, budget))
+              expect(sorted(found.map(({ row }) => row))).toEqual(sorted(rows as ReadonlyArray<unknown>))
+              expect(found.map(({ rowPk }) => rowPk)).toEqual(
+                found.map(({ row }) => ({ hall: row["hall"], id: Query.toJson(row["id"] ?? null) }))
+              )
+              const inB = yield* everyRow("seats", instant, { limit: 3, contains: { hall: "b" } }).pipe(
+                Effect.provideService(Budget, budget)
+              )
+              expect(inB).toEqual(found.filter(({ row }) => row["hall"] === "b"))
+            }
+          }
+        })
       )
     }
   })
