@@ -87,13 +87,25 @@ const pageStatement = (request: PageRequest) => {
   const before = sql`c.id < coalesce((select id from bound), 9223372036854775807)`
   const entered = sql`${window.entered.toString()}::xid8`
 
+  // Planning costs for every mention of the partitions.
+  const openBefore =
+    window.open.length === 0
+      ? sql``
+      : sql`union
+      select t.xid, greatest(t.after, r.id)
+      from open t, reached r
+      where exists (
+        select
+        from ${changes} c
+        where ${ofTransaction}
+          and c.id > greatest(t.after, r.id)
+          and r.id is not null
+      )`
+
   return sql`
     with limits as materialized (
-      -- Some transactions have several rows.
-      select greatest(
-        1000,
-        4 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
-      ) as at_once
+      -- More than run at once; some of them have several rows.
+      select 4 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int) as at_once
     ),
     transactions as materialized (
       ${following(entered, sql`${scanned}`)}
@@ -218,16 +230,7 @@ const pageStatement = (request: PageRequest) => {
         and k.xid > ${entered}
         and k.xid <= f.xid
         and r.id is not null
-      union
-      select t.xid, greatest(t.after, r.id)
-      from open t, reached r
-      where exists (
-        select
-        from ${changes} c
-        where ${ofTransaction}
-          and c.id > greatest(t.after, r.id)
-          and r.id is not null
-      )
+      ${openBefore}
     ),
     state as (
       select json_build_object(
