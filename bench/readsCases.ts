@@ -49,6 +49,20 @@ const timeline = (name: string, kind: Case["kind"], filters: ReadonlyArray<Query
     filters.map((filter) => [JSON.stringify(filter), Effect.map(Query.timeline(filter), outcome)])
   )
 
+const transactions = (name: string, kind: Case["kind"], filters: ReadonlyArray<Query.FilterInput>): Case =>
+  fixed(
+    name,
+    kind,
+    filters.map((filter) => [JSON.stringify(filter), Effect.map(Query.transactions(filter), outcome)])
+  )
+
+const actions = (name: string, kind: Case["kind"], filters: ReadonlyArray<Query.FilterInput>): Case =>
+  fixed(
+    name,
+    kind,
+    filters.map((filter) => [JSON.stringify(filter), Effect.map(Query.actions(filter), outcome)])
+  )
+
 /** The page of 50 at a depth; the cursor is found in larger steps. */
 const deep = <A>(name: string, kind: Case["kind"], depth: number, page: (at: At) => Read<Page<A>>): Case => ({
   name: `${name}, page ${depth}`,
@@ -87,6 +101,7 @@ export const cases = (of: Samples): ReadonlyArray<Case> => {
   const instant = (place: number): string =>
     of.instants[Math.min(of.instants.length - 1, Math.floor(place * of.instants.length))] ?? "2026-01-01T00:00:00Z"
   const hours = of.instants.map((from) => ({ from, to: plus(from, 1) }))
+  const minutes = of.instants.map((from) => ({ from, to: plus(from, 0.1) }))
   const days = of.instants.map((from) => ({ from, to: plus(from, 24) }))
   const months = of.instants.map((from) => ({ from, to: plus(from, 24 * 30) }))
   const rowFilter = of.rows.map(({ key, table }) => ({ table, key }))
@@ -341,6 +356,110 @@ export const cases = (of: Samples): ReadonlyArray<Case> => {
       "incident",
       "index",
       of.transactions.map((id) => [id, Effect.map(Query.incident(id), ({ changes }) => outcome(changes))])
+    ),
+    ...depths("transactions", (at) => Query.transactions(at)),
+    transactions("transactions, busy table", "index", [{ table: "order_events" }, { table: "orders" }]),
+    transactions("transactions, rarest table", "index", [{ table: "plans" }]),
+    transactions("transactions, actor 30 %", "index", [{ actor: busy }]),
+    transactions(
+      "transactions, actor middle",
+      "index",
+      of.middleActors.map((actor) => ({ actor }))
+    ),
+    transactions("transactions, window of an hour", "index", hours),
+    transactions("transactions, frequent action", "index", [{ action: "order.updated" }]),
+    transactions(
+      "transactions, busy actor in middle tables",
+      "budget",
+      middleTables.map((table) => ({ actor: busy, table }))
+    ),
+    fixed("unattributed writes", "index", [
+      ["all", Effect.map(Query.unattributed(), outcome)],
+      ["in a busy table", Effect.map(Query.unattributed({ table: "order_events" }), outcome)],
+      ...days.map((day) => [JSON.stringify(day), Effect.map(Query.unattributed(day), outcome)] as const)
+    ]),
+    ...depths("actions", (at) => Query.actions(at)),
+    actions("actions, by name", "index", [
+      { action: "order.updated" },
+      ...of.rareActions.map((action) => ({ action }))
+    ]),
+    actions("actions, failed ones", "index", [{ actionStatus: "error" }]),
+    actions("actions, by actor", "index", [{ actor: busy }, ...of.middleActors.map((actor) => ({ actor }))]),
+    actions("actions, window of an hour", "index", hours),
+    actions(
+      "actions, rare name + month",
+      "budget",
+      months.flatMap((month, index) =>
+        of.rareActions.slice(index % 3, 1 + (index % 3)).map((action) => ({ action, ...month }))
+      )
+    ),
+    fixed(
+      "correlation, everything",
+      "index",
+      of.correlations.map((id) => [id, Effect.map(Query.correlation(id), ({ changes }) => outcome(changes))])
+    ),
+    fixed(
+      "correlation, everything of a huge one",
+      "index",
+      ["import-0", "import-3", "backfill"].map((id) => [
+        id,
+        Effect.map(Query.correlation(id), ({ changes }) => outcome(changes))
+      ])
+    ),
+    fixed(
+      "actor window, a day of 30 %",
+      "index",
+      days.map((day) => [
+        JSON.stringify(day),
+        Effect.map(Query.actorWindow(busy, day), ({ changes }) => outcome(changes))
+      ])
+    ),
+    fixed(
+      "actor window, a month of a middle one",
+      "index",
+      of.middleActors.map((actor, index) => [
+        JSON.stringify(actor),
+        Effect.map(Query.actorWindow(actor, months[index % months.length]), ({ changes }) => outcome(changes))
+      ])
+    ),
+    fixed(
+      "count, an hour of everything",
+      "budget",
+      hours.map((hour) => [JSON.stringify(hour), one(Query.count(hour))])
+    ),
+    fixed("count, a busy table to its cap", "budget", [["all", one(Query.count({ table: "order_events" }))]]),
+    fixed(
+      "collect, some minutes",
+      "budget",
+      minutes.map((few) => [
+        JSON.stringify(few),
+        Effect.map(Query.collect(few), (items) => ({ items: items.length, partial: false }))
+      ])
+    ),
+    fixed(
+      "as-of, ten rows",
+      "index",
+      of.rows.map((row, index) => [
+        JSON.stringify(row),
+        Effect.map(
+          Query.asOfKeys(
+            "orders",
+            Array.from({ length: 10 }, (_, step) => String(1 + index * 1000 + step * 97)),
+            row.at
+          ),
+          (items) => ({ items: items.length, partial: false })
+        )
+      ])
+    ),
+    fixed(
+      "as-of, rows of a rare table",
+      "index",
+      of.instants.map((at) => [at, Effect.map(Query.asOfRows("settings", at), outcome)])
+    ),
+    fixed(
+      "as-of, rows of a busy table",
+      "budget",
+      of.instants.map((at) => [at, Effect.map(Query.asOfRows("orders", at), outcome)])
     )
   ]
 }
