@@ -244,6 +244,17 @@ describe("Migrations.run", () => {
     })
   )
 
+  it.scopedLive("says that a database has a record already, where another one is installed beside it", () =>
+    Effect.gen(function* () {
+      const { database, ownerRole } = yield* emptyDatabase
+      const client = yield* clientOf(database.url)
+      expect((yield* Migrations.run({ ownerRole }).pipe(Effect.provide(client))).notices).toEqual([])
+      const second = yield* Migrations.run({ ownerRole, schema: "Second" }).pipe(Effect.provide(client))
+      expect(second.notices).toEqual([expect.stringContaining("already, in the schema threadline;")])
+      expect((yield* Migrations.run({ ownerRole }).pipe(Effect.provide(client))).notices).toEqual([])
+    })
+  )
+
   it.scopedLive("falls back to the connecting role where roles may not be made, and says so", () =>
     Effect.gen(function* () {
       const { database, ownerRole, query } = yield* emptyDatabase

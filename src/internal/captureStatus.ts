@@ -29,6 +29,7 @@ import {
 } from "./captureResolve.js"
 import { generate } from "./captureSource.js"
 import { keyText, policyDifferences } from "./captureWords.js"
+import { identifier } from "./sqlText.js"
 
 const apply = "threadline capture apply"
 
@@ -370,7 +371,8 @@ const reportTriggers = (state: RelationState, policy: Policy, report: Report): v
       "TriggerAltered",
       "error",
       `triggers of ${where} are not Threadline's own: ${subjects.join(", ")}`,
-      apply,
+      // Apply leaves triggers of others alone.
+      [...colliding.map((name) => `drop trigger ${identifier(name)} on ${where}, then`), apply].join(" "),
       subjects
     )
   }

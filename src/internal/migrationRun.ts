@@ -115,6 +115,10 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
   }
   const partitions = yield* query(sql, Text.partitions, Schema.Struct({ name: Schema.String }))
   const owner = yield* installationOf(sql, settings.schema)
+  const others =
+    found.state === "absent"
+      ? yield* query(sql, Text.otherInstallations(settings.schema), Schema.Struct({ name: Schema.String }))
+      : []
   yield* sql.unsafe(Text.epilogue)
   const result: RunResult = {
     schema: settings.schema,
@@ -122,7 +126,14 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
     applied: pending,
     version: Math.max(found.version, ...pending.map((migration) => migration.id)),
     partitions: partitions.map((row) => row.name),
-    notices: owner === undefined ? [] : noticesOf(settings, owner)
+    notices: [
+      ...(owner === undefined ? [] : noticesOf(settings, owner)),
+      // An upgrade that forgets the schema's name installs anew, and upgrades nothing.
+      ...others.map(
+        ({ name }) =>
+          `this database had a record already, in the schema ${name}; if that was meant, name it, and drop ${settings.schema}`
+      )
+    ]
   }
   return result
 })

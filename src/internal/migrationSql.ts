@@ -221,4 +221,17 @@ from pg_namespace n
 join pg_roles r on r.oid = n.nspowner
 where n.nspname = ${literal(schema)}`
 
+/** Other schemas of this database that hold a record. */
+export const otherInstallations = (schema: string): string =>
+  `select n.nspname as name
+from pg_namespace n
+where n.nspname <> ${literal(schema)}
+  and (
+    select count(*)
+    from pg_class c
+    where c.relnamespace = n.oid
+      and c.relname in ('migrations', 'installs', 'audit_changes', 'capture_policies')
+  ) = 4
+order by n.nspname`
+
 export const partitions = "select unnest(ensure_partitions()) as name"

@@ -169,7 +169,7 @@ attacks("the application's role (A13)", (attack) => {
           `grant usage, create on schema public to ${app}; grant select, insert, trigger on posts to ${app}`
         )
         const attacker = yield* session("app")
-        expect(yield* findings()).toEqual([])
+        expect(yield* findings()).toEqual(["TriggerReplaceable"])
         yield* attacker.run(
           `create or replace trigger "0_threadline_insert" after insert on posts
          for each statement execute function suppress_redundant_updates_trigger()`
@@ -178,6 +178,13 @@ attacks("the application's role (A13)", (attack) => {
         expect((yield* capture.status()).map(({ captured }) => captured)).toEqual([false])
         const again = yield* Effect.either(apply("posts"))
         expect(again._tag === "Left" && again.left._tag === "CaptureError" && again.left.reason).toBe("NameCollision")
+        const [status] = yield* capture.status()
+        expect(status?.findings.find(({ kind }) => kind === "TriggerAltered")?.fix).toBe(
+          'drop trigger "0_threadline_insert" on public.posts, then threadline capture apply --table public.posts'
+        )
+        yield* db.run('drop trigger "0_threadline_insert" on posts')
+        yield* apply("posts")
+        expect(yield* findings()).toEqual(["TriggerReplaceable"])
       })
   )
 
