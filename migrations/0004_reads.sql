@@ -30,3 +30,8 @@ create index audit_actions_name_idx on audit_actions (name, transaction_id);
 create index audit_actions_actor_idx on audit_actions (actor_type, actor_id, occurred_at, id)
   where actor_type is not null;
 create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
+
+-- Failures are few, and nothing else pays for finding them.
+create index audit_actions_failed_idx on audit_actions (occurred_at, id) where status = 'error';
+create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
+  where status = 'error' and transaction_id is not null;

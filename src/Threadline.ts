@@ -98,6 +98,8 @@ export interface Options<
   readonly reader?: Client<E2, R2>
   readonly owner?: Client<E3, R3>
   readonly operator?: Client<E4, R4>
+  /** Every read fails until `Query.withScope`, or `scoped`, has said what the reader may see; so does the feed. */
+  readonly scopeRequired?: boolean
 }
 
 const writing = Layer.mergeAll(Audit.layer, Semantics.layer)
@@ -122,11 +124,14 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
   const reader: Client<E1 | E2, R1 | R2> = options.reader ?? options.writer
   const owner: Client<E1 | E3, R1 | R3> = options.owner ?? options.writer
   const operator: Client<E1 | E2 | E4, R1 | R2 | R4> = options.operator ?? reader
+  const query = options.scopeRequired === true ? Query.layerScopeRequired : Query.layer
+  const feed = options.scopeRequired === true ? Feed.layerScopeRequired : Feed.layer
+  // Layers are built once for each reference: without `fresh` two deployments in one program would share their clients.
   return Layer.mergeAll(
-    Layer.provide(Layer.merge(checked, writing), options.writer),
-    Layer.provide(Query.layer, reader),
-    Layer.provide(Feed.layer, operator),
-    Layer.provide(Capture.layer, owner)
+    Layer.provide(Layer.fresh(Layer.merge(checked, writing)), options.writer),
+    Layer.provide(Layer.fresh(query), reader),
+    Layer.provide(Layer.fresh(feed), operator),
+    Layer.provide(Layer.fresh(Capture.layer), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
 }
 

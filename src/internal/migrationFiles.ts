@@ -1503,7 +1503,7 @@ from public;
   {
     id: 4,
     name: "reads",
-    checksum: "4a4f4da65d51574b745fb63789e7e1cbf7b4d9173f7ad576710e28787f49d49e",
+    checksum: "0b29ecc16566cd3b85d013163a55ecdf796a6b25f62ef76dd89dfc363c1ecb0b",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/architecture.md for what each is for and what it costs.
 
@@ -1536,6 +1536,11 @@ create index audit_actions_name_idx on audit_actions (name, transaction_id);
 create index audit_actions_actor_idx on audit_actions (actor_type, actor_id, occurred_at, id)
   where actor_type is not null;
 create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
+
+-- Failures are few, and nothing else pays for finding them.
+create index audit_actions_failed_idx on audit_actions (occurred_at, id) where status = 'error';
+create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
+  where status = 'error' and transaction_id is not null;
 `
   },
   {

@@ -189,7 +189,7 @@ const filters = {
   }),
   actionStatus: filter(Status, (status, storage, { action }) => ({
     // Together with a name it is about the same action.
-    ...(action === undefined ? { source: acted(storage, storage.sql`acted.status = ${status}`) } : {}),
+    ...(action === undefined ? ofStatus(storage, status) : {}),
     action: storage.sql`a.status = ${status}`
   })),
   correlationId: filter(ShortText, (id, storage, { includeCaptureOnly = false }) => ({
@@ -250,6 +250,12 @@ const acted = ({ name, sql }: Storage, condition: Fragment): TransactionSource =
   }
 }
 
+/** Failures are few and have an index; what succeeded is nearly everything. */
+const ofStatus = (storage: Storage, status: "ok" | "error"): Part => {
+  const source = acted(storage, storage.sql`acted.status = ${status}`)
+  return status === "error" ? { source } : { transaction: { condition: source.holds("t.id"), index: "none" } }
+}
+
 /** Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action. */
 const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): TransactionSource => {
   const { name, sql } = storage
@@ -266,7 +272,7 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
   return {
     ids: (wanted) => sql`
     (${strict.ids(wanted)})
-    union
+    union all
     (${captureOnly} and ${wanted.within("wide.id")} order by wide.id ${wanted.direction} limit ${wanted.count})`,
     holds: (column) => sql`(${strict.holds(column)} or exists (${captureOnly} and wide.id = ${sql.literal(column)}))`
   }
@@ -376,7 +382,10 @@ export const actionConditions = (filter: Filter, storage: Storage): Either.Eithe
     if (part.action === undefined) {
       return invalid(field, "does not apply to actions")
     }
-    const isIndexed = indexedOfActions.has(field) || (field === "actor" && filter.actor?.id !== undefined)
+    const isIndexed =
+      indexedOfActions.has(field) ||
+      (field === "actor" && filter.actor?.id !== undefined) ||
+      (field === "actionStatus" && filter.actionStatus === "error")
     ;(isIndexed ? indexed : tested).push(part.action)
   }
   return filter.includeCaptureOnly === true
