@@ -43,11 +43,17 @@ export const actions = Effect.fnUntraced(function* (
   const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
   const visible = visibleAction(storage, "a")
   const tests = [...tested, ...(visible === undefined ? [] : [visible])]
+  // Actions of one correlation or transaction are few: put in order once they are found, not met by walking all actions.
+  const few = filter.correlationId !== undefined || filter.transactionId !== undefined
   const candidates = sql`
       select a.*
-      from ${name("audit_actions")} a
+      from (
+        select a.*
+        from ${name("audit_actions")} a
+        where ${all(indexed)}
+        ${few ? sql`offset 0` : sql``}
+      ) a
       where ${all([
-        ...indexed,
         after === undefined || at === undefined
           ? undefined
           : sql`(a.occurred_at, a.id) ${sql.literal(newest ? "<" : ">")} (${at}, ${after.id.toString()}::bigint)`
