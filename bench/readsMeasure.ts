@@ -169,8 +169,8 @@ export const measure = (
     yield* Effect.orDie(sql`select set_config('statement_timeout', ${String(longest)}, false)`)
     // The first time fills caches and is not counted. Of a read that takes seconds few runs say enough.
     const runs: Array<Run> = []
-    const start = performance.now()
     const given = yield* Effect.orElseSucceed(runsOf, () => [unreachable])
+    const start = performance.now()
     for (const run of given) {
       if (performance.now() - start < 2 * longest) {
         runs.push(run)
