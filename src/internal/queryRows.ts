@@ -148,7 +148,8 @@ const ChangeAtKey = Schema.Struct({ captured_at: Schema.String, id: Schema.Strin
 
 const KeyOfChange = Schema.Struct({ key: Schema.String })
 
-const sealed = (storage: Storage, table: TableName, key: string) => {
+/** `otherwise`: a position that is known already, where retention has just removed what is left of the key. */
+const sealed = (storage: Storage, table: TableName, key: string, otherwise: string) => {
   const { sql } = storage
   return Effect.map(
     rows(
@@ -161,7 +162,7 @@ const sealed = (storage: Storage, table: TableName, key: string) => {
     ),
     ([found]) =>
       found === undefined
-        ? positions.key(key)
+        ? otherwise
         : positions.change(found.own === "true" ? "row_key" : "previous_row_key", found.captured_at, found.id)
   )
 }
@@ -271,11 +272,15 @@ export const asOfRows = Effect.fnUntraced(function* (
       partial: false
     }
   }
+  const known = (): string => {
+    const last = items.at(-1)
+    return last === undefined ? (position ?? positions.key("")) : positions.key(last.rowKey)
+  }
   const stopped = (key: string) =>
     Effect.map(
       storage.scopes.length === 0 || items.at(-1)?.rowKey === key
         ? Effect.succeed(positions.key(key))
-        : sealed(storage, name, key),
+        : sealed(storage, name, key, known()),
       (end): Page<RowAsOf> => ({
         items,
         nextCursor: Option.some(cursors.encodeText(query, end)),
