@@ -19,7 +19,7 @@ import type { Storage } from "./queryStorage.js"
 
 const tablesRule = "must be a list of tables, each written as in SQL"
 
-export const Request = Schema.Struct({
+const Request = Schema.Struct({
   /** Only changes of these; all unless given. */
   tables: Schema.optionalWith(
     Schema.Array(TableSchema).annotations({

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
-import { isObject, type JsonObject, unsafeParse } from "./json.js"
+import { isObject, type JsonObject, unsafeParseJsonb } from "./json.js"
 import {
   type ActionReference,
   actionColumns,
@@ -58,7 +58,7 @@ const maybeObject = (row: Row, column: string): JsonObject | null => {
   if (written === null) {
     return null
   }
-  const value = unsafeParse(written)
+  const value = unsafeParseJsonb(written)
   if (!isObject(value)) {
     throw new Unreadable()
   }
@@ -108,7 +108,7 @@ const changeOf = (row: Row, whose: ReadonlyMap<string, Whose>): Change => {
     changedFields: maybeFields(row),
     changedFrom: maybeObject(row, "changed_from"),
     dataAfter: maybeObject(row, "data_after"),
-    details: details === null ? null : unsafeParse(details),
+    details: details === null ? null : unsafeParseJsonb(details),
     transaction: found.transaction,
     action: found.action
   }

@@ -172,6 +172,10 @@ export const unsafeParse = (text: string): JsonValue => {
   return inexact.test(text) ? scan(text) : value
 }
 
+/** The same for a text that PostgreSQL wrote out of `jsonb`, which is JSON: it is read once. */
+export const unsafeParseJsonb = (text: string): JsonValue =>
+  inexact.test(text) ? scan(text) : (JSON.parse(text) as JsonValue)
+
 /** Parses JSON; undefined where the text is none. */
 export const parse = (text: string): JsonValue | undefined => {
   try {

@@ -138,11 +138,20 @@ export const actorOf = (document: JsonValue, type: string | null, id: string | n
 
 /** Texts by contract; a row written by hand may hold a number. */
 export const rowPkOf = (rowPk: JsonObject | null): Change["rowPk"] =>
-  rowPk === null
-    ? null
+  rowPk === null || isOfTexts(rowPk)
+    ? rowPk
     : Object.fromEntries(
         Object.entries(rowPk).map(([column, value]) => [column, typeof value === "string" ? value : stringify(value)])
       )
+
+const isOfTexts = (rowPk: JsonObject): rowPk is { readonly [column: string]: string } => {
+  for (const column in rowPk) {
+    if (typeof rowPk[column] !== "string") {
+      return false
+    }
+  }
+  return true
+}
 
 export const transactionOf = (row: typeof TransactionRow.Type): AuditTransaction => ({
   id: row.t_id,
