@@ -127,7 +127,7 @@ export const transactions = Effect.fnUntraced(function* (
   return pageOf(found, filter.limit, query, position, stop)
 })
 
-export const summaryToValue = ({ action, changes, tables, transaction }: TransactionSummary): JsonObject => ({
+const summaryToValue = ({ action, changes, tables, transaction }: TransactionSummary): JsonObject => ({
   transaction: transactionToValue(transaction),
   action: action === null ? null : actionToValue(action),
   changes: { count: changes.count, exact: changes.exact },

@@ -23,7 +23,7 @@ export const beforeImage = (sql: SqlClient, alias: string): Fragment => {
 }
 
 /** The row after a change, or what a delete removed. `alias` is of `audit_changes`. */
-export const imageOf = (sql: SqlClient, alias: string): Fragment =>
+const imageOf = (sql: SqlClient, alias: string): Fragment =>
   sql`coalesce(${sql.literal(`${alias}.data_after`)}, ${sql.literal(`${alias}.changed_from`)})`
 
 /**
