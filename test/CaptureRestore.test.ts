@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Capture from "../src/Capture.js"
 import * as Migrations from "../src/Migrations.js"
-import { apply, changes, found, kinds, run, status } from "./captureSupport.js"
+import { apply, changes, found, kinds, run, status, value } from "./captureSupport.js"
 import * as Installation from "./harness/Installation.js"
 import * as TestCluster from "./harness/TestCluster.js"
 
@@ -14,7 +14,7 @@ const inDatabase = (url: string) =>
 
 const config = [
   { table: "posts", mask: ["secret"] },
-  { table: "squeezed" },
+  { table: "squeezed", mask: ["secret"] },
   { table: `"Odd.Schema"."Events"`, mode: "row" as const }
 ]
 
@@ -32,7 +32,7 @@ if (Installation.withTools() !== undefined) {
         yield* run(
           "create table posts (id int primary key, secret text)",
           // A restore numbers the columns anew.
-          "create table squeezed (gone int, id int primary key)",
+          "create table squeezed (gone int, id int primary key, secret text, title text)",
           "alter table squeezed drop column gone",
           `create schema "Odd.Schema"`,
           `create table "Odd.Schema"."Events" (id int primary key) partition by range (id)`,
@@ -48,10 +48,13 @@ if (Installation.withTools() !== undefined) {
       yield* Effect.gen(function* () {
         yield* run(
           "insert into posts values (2, 'x')",
-          "insert into squeezed values (1)",
+          "insert into squeezed values (1, 'x', 'open')",
           `insert into "Odd.Schema".leaf values (1)`
         )
         expect(yield* changes).toEqual(["posts insert 1", "posts insert 2", "squeezed insert 1", "Events insert 1"])
+        // Another number is no other name: what was open stays open.
+        const image = "select data_after::text from threadline.audit_changes where table_name = 'squeezed'"
+        expect(yield* value(image)).toBe('{"id": 1, "title": "open", "secret": "[masked]"}')
         const statuses = yield* status(config)
         expect(statuses.map(({ captured }) => captured)).toEqual([true, true, true])
         expect([...new Set(found(statuses))]).toEqual(["IdentityChanged"])
