@@ -26,7 +26,7 @@ export interface Case {
   readonly runs: Read<ReadonlyArray<Run>>
 }
 
-export const runsOf = 60
+const runsOf = 60
 
 const outcome = <A>({ items, partial }: Page<A>): Outcome => ({ items: items.length, partial })
 

@@ -49,6 +49,17 @@ const log: Log = {
     { id: "4", transactionId: "2", at: at(11), op: "delete", key: "3", from: row(3, "B") },
     { id: "5", transactionId: "3", at: at(20), op: "delete", key: "1", from: row(1, "A") },
     { id: "6", transactionId: "3", at: at(21), op: "insert", key: "9", after: { id: 9 } },
+    {
+      id: "8",
+      transactionId: "3",
+      at: at(22),
+      op: "update",
+      key: "5",
+      previousKey: "44",
+      fields: ["id", "note", "tenant"],
+      from: { id: 44, note: "secret of B", tenant: "B" },
+      after: row(5, "A")
+    },
     { id: "7", transactionId: "4", at: at(30), op: "truncate", key: null, details: { rowCount: 4 } }
   ]
 }
@@ -69,6 +80,8 @@ const reads: Readonly<Record<string, Effect.Effect<unknown, Query.ReadError, Que
   "timeline of a correlation": Query.timeline({ correlationId: "c", includeCaptureOnly: true }),
   "timeline of an actor in a table": Query.timeline({ actor: { type: "user" }, table: "posts" }),
   "timeline of a transaction": Query.timeline({ transactionId: "2" }),
+  "timeline of a key that a row left": Query.timeline({ table: "posts", key: "44" }),
+  "timeline of a value that is gone": Query.timeline({ contains: { note: "secret of B" } }),
   timelineStream: Stream.runCollect(Query.timelineStream()),
   history: Query.history("posts", "2"),
   historyStream: Stream.runCollect(Query.historyStream("posts", "2")),
@@ -106,6 +119,7 @@ describe("a scope", () => {
           expect(text).not.toContain('"tenant":"B"')
           expect(text).not.toContain("secret of B")
           expect(text).not.toContain("rowCount")
+          expect(text).not.toContain('"previousRowKey":"44"')
           expect(text).not.toContain('"of B"')
           expect(text).not.toContain('"of nobody"')
         })
@@ -135,14 +149,21 @@ describe("a scope", () => {
       Effect.gen(function* () {
         yield* prepared
         const ids = (page: { readonly items: ReadonlyArray<{ readonly id: string }> }) => page.items.map(({ id }) => id)
-        expect(ids(yield* asA(Query.timeline()))).toEqual(["5", "1"])
+        expect(ids(yield* asA(Query.timeline()))).toEqual(["8", "5", "1"])
         expect(ids(yield* asA(Query.actions()))).toEqual(["1"])
-        expect(yield* asA(Query.count())).toEqual({ count: 2, exact: true })
+        expect(yield* asA(Query.count())).toEqual({ count: 3, exact: true })
         const { items } = yield* asA(Query.transactions())
         expect(items.map(({ changes, transaction }) => [transaction.id, changes.count])).toEqual([
-          ["3", 1],
+          ["3", 2],
           ["1", 1]
         ])
+        for (const hidden of [
+          Query.timeline({ table: "posts", key: "44" }),
+          Query.timeline({ contains: { note: "secret of B" } }),
+          Query.timeline({ contains: { tenant: "B" } })
+        ]) {
+          expect((yield* asA(hidden)).items).toEqual([])
+        }
         const incident = yield* asA(Query.incident("1"))
         expect(incident.changes.items.map(({ change }) => change.id)).toEqual(["1"])
         expect(incident.siblings.map(({ transaction }) => transaction.id)).toEqual(["3"])
@@ -162,11 +183,11 @@ describe("a scope", () => {
           Query.withScope(() => true),
           asA
         )
-        expect((yield* all).items).toHaveLength(2)
+        expect((yield* all).items).toHaveLength(3)
         // A condition cannot get out of its parentheses.
         const wide: Query.ReadScope = (_, columns) => columns.sql`false or true`
         const escaped = Query.timeline().pipe(Query.withScope(wide), asA)
-        expect((yield* escaped).items).toHaveLength(2)
+        expect((yield* escaped).items).toHaveLength(3)
       })
     )
 
@@ -186,7 +207,7 @@ describe("a scope", () => {
                 and coalesce(${columns.subjectType}, ${columns.subjectId}) is null
                 and coalesce(${columns.data}, '{}') is not null`
         }
-        expect((yield* Query.timeline().pipe(Query.withScope(everything))).items).toHaveLength(6)
+        expect((yield* Query.timeline().pipe(Query.withScope(everything))).items).toHaveLength(7)
         expect((yield* Query.actions().pipe(Query.withScope(everything))).items).toHaveLength(3)
       })
     )
@@ -203,7 +224,7 @@ describe("a scope", () => {
           seen.push(...page.items.map(({ id }) => id))
           cursor = Option.getOrUndefined(page.nextCursor)
         } while (cursor !== undefined)
-        expect(seen).toEqual(["5", "1"])
+        expect(seen).toEqual(["8", "5", "1"])
       })
     )
 
@@ -212,6 +233,14 @@ describe("a scope", () => {
         yield* prepared
         const wrong: Query.ReadScope = (_, columns) => columns.sql`(${columns.sql.literal("no_such_column")}) = 1`
         expect(yield* refused(Query.timeline().pipe(Query.withScope(wrong)))).toMatch(/^ThreadlineError: /)
+        const cast: Query.ReadScope = (_, columns) =>
+          columns.sql`(${columns.sql.literal("c.row_pk")} ->> 'id')::int = 1`
+        const casting: Query.ReadScope = (surface, columns) =>
+          surface === "changes" && columns.sql`(${columns.image} ->> 'tenant')::int = 1`
+        expect(yield* refused(Query.timeline().pipe(Query.withScope(cast)))).toBe("fine")
+        expect(yield* refused(Query.timeline().pipe(Query.withScope(casting)))).toBe(
+          "ThreadlineError: a condition failed on a stored value, such as a cast that it does not stand"
+        )
       })
     )
   })
@@ -230,9 +259,9 @@ describe("a scope", () => {
     it.effect("opens the reads", () =>
       Effect.gen(function* () {
         yield* prepared
-        expect((yield* asA(Query.timeline())).items).toHaveLength(2)
+        expect((yield* asA(Query.timeline())).items).toHaveLength(3)
         const sql = yield* SqlClient.SqlClient
-        expect(yield* sql`select count(*)::int as count from threadline.audit_changes`).toEqual([{ count: 7 }])
+        expect(yield* sql`select count(*)::int as count from threadline.audit_changes`).toEqual([{ count: 8 }])
       })
     )
   })

@@ -15,10 +15,10 @@ import type { Window } from "./feedCheckpoint.js"
 import { type Fetched, fetched, stateOf, unreadable } from "./feedRow.js"
 import type { Snapshot } from "./feedSnapshot.js"
 import { isVisible } from "./feedSnapshot.js"
-import { changeColumns, changeColumnCount } from "./queryChange.js"
+import { changeColumnCount } from "./queryChange.js"
 import { tableOf } from "./queryKey.js"
 import { all, type Storage } from "./queryStorage.js"
-import { visibleChange } from "./queryVisible.js"
+import { shownChangeColumns, visibleChange } from "./queryVisible.js"
 
 export interface PageRequest {
   readonly storage: Storage
@@ -244,7 +244,7 @@ const pageStatement = (request: PageRequest) => {
       )::text as state
       from reached r
     )
-    select null as state, ${changeColumns(sql)}
+    select null as state, ${shownChangeColumns(storage)}
     from page c
     union all
     select s.state, ${sql.literal(Array.from({ length: changeColumnCount }, () => "null").join(", "))}

@@ -198,8 +198,13 @@ export const changeOf = (row: typeof ChangeRow.Type): Change => ({
 export const instantColumn = (sql: SqlClient, column: string): Fragment =>
   sql`to_char(${sql.literal(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
-/** The columns of a change under the alias `c`. */
-export const changeColumns = (sql: SqlClient): Fragment => sql`
+/** The columns of a change under the alias `c`; where `hidden` holds, without what it says of the row before it. */
+export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
+  const before = (column: string): Fragment =>
+    hidden === undefined
+      ? sql.literal(`c.${column}::text`)
+      : sql`case when ${hidden} then null else c.${sql.literal(column)}::text end`
+  return sql`
   c.id::text as id,
   c.transaction_id::text as transaction_id,
   ${instantColumn(sql, "c.captured_at")} as captured_at,
@@ -209,11 +214,12 @@ export const changeColumns = (sql: SqlClient): Fragment => sql`
   c.op::text as op,
   c.row_pk::text as row_pk,
   c.row_key::text as row_key,
-  c.previous_row_key::text as previous_row_key,
+  ${before("previous_row_key")} as previous_row_key,
   to_json(c.changed_fields)::text as changed_fields,
-  c.changed_from::text as changed_from,
+  ${before("changed_from")} as changed_from,
   c.data_after::text as data_after,
   c.details::text as details`
+}
 
 /** How many `changeColumns` are. */
 export const changeColumnCount = Object.keys(changeFields).length

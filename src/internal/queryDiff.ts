@@ -2,19 +2,17 @@
  * What a change did, field by field.
  */
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
 import { InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import type { JsonObject, JsonValue } from "./json.js"
 import { same, stringify } from "./json.js"
 import { type AsOf, asOf, asOfToValue, instantOf } from "./queryAsOf.js"
 import type { Change, RowImage } from "./queryChange.js"
-import { actionColumns, changeColumns, changeOf, ChangeRow, changeToValue, transactionColumns } from "./queryChange.js"
+import { actionColumns, changeOf, ChangeRow, changeToValue, transactionColumns } from "./queryChange.js"
 import type { InstantInput } from "./queryInstant.js"
 import type { KeyInput } from "./queryKey.js"
 import { id } from "./queryRequest.js"
-import { withoutBefore } from "./queryRow.js"
 import { all, rows, type Storage } from "./queryStorage.js"
-import { beforeImage, visibleChange } from "./queryVisible.js"
+import { shownChangeColumns, visibleChange } from "./queryVisible.js"
 
 /** One field of a row: `before` is missing where there was no row before, `after` where there is none after. */
 export interface FieldDiff {
@@ -47,17 +45,11 @@ export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
 
 export const changeDiff = (change: Change): ChangeDiff => ({ change, fields: fieldDiffs(change) })
 
-const DiffRow = Schema.Struct({ ...ChangeRow.fields, visible_before: Schema.String })
-
 /** Change ids rise with time, but no btree is led by them: the BRIN index on (id + 0) narrows the search to a few pages. */
 const statement = (storage: Storage, changeId: string) => {
   const { name, sql } = storage
   return sql`
-  select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
-    case
-      when c.op = 'update' then ${visibleChange(storage, "c", beforeImage(sql, "c")) ?? sql`true`}
-      else true
-    end::text as visible_before
+  select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
   from ${name("audit_changes")} c
   join ${name("audit_transactions")} t on t.id = c.transaction_id
   left join ${name("audit_actions")} a on a.id = t.action_id
@@ -69,12 +61,8 @@ export const diff = Effect.fnUntraced(function* (
   changeId: string
 ): Effect.fn.Return<ChangeDiff, InvalidRequest | NotFound | ThreadlineError> {
   const asked = yield* id("changeId", changeId)
-  const [found] = yield* rows(DiffRow, statement(storage, asked))
-  if (found === undefined) {
-    return yield* new NotFound({ subject: "change", id: asked })
-  }
-  const change = changeOf(found)
-  return changeDiff(found.visible_before === "true" ? change : withoutBefore(change))
+  const [found] = yield* rows(ChangeRow, statement(storage, asked))
+  return found === undefined ? yield* new NotFound({ subject: "change", id: asked }) : changeDiff(changeOf(found))
 })
 
 /** A row at two instants, and what became of its fields in between. */

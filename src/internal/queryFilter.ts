@@ -11,7 +11,8 @@ import { Operation } from "./queryChange.js"
 import { Instant } from "./queryInstant.js"
 import { type Key, KeySchema, TableSchema, tableOf } from "./queryKey.js"
 import { choice, Id, order, paging, request, ShortText } from "./queryRequest.js"
-import type { Storage } from "./queryStorage.js"
+import { all, type Storage } from "./queryStorage.js"
+import { visibleBefore } from "./queryVisible.js"
 import type { TableName } from "./tableName.js"
 import { isStorable } from "./text.js"
 
@@ -143,13 +144,17 @@ const filters = {
       ? { seek: sql`c.op in ('delete', 'truncate') and ${condition}` }
       : { change: condition }
   }),
-  contains: filter(Document, (fields, { sql }) => {
+  contains: filter(Document, (fields, storage) => {
+    const { sql } = storage
     const document = sql`${stringify(fields)}::jsonb`
     // What an update left alone is only in the image after it.
     return {
       change: sql`(
         c.data_after @> ${document}
-        or coalesce(c.data_after, '{}') || coalesce(c.changed_from, '{}') @> ${document}
+        or ${all([
+          sql`coalesce(c.data_after, '{}') || coalesce(c.changed_from, '{}') @> ${document}`,
+          visibleBefore(storage)
+        ])}
       )`
     }
   }),

@@ -11,9 +11,9 @@ import { actionColumns, changeColumns, changeOf, ChangeRow, rowPosition, transac
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest, order, paging, request } from "./queryRequest.js"
-import { beyond, isBefore, life, lifeOf, nearest, type Row, withoutBefore } from "./queryRow.js"
+import { beyond, isBefore, life, lifeOf, nearest, type Row } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
-import { beforeImage, visibleChange } from "./queryVisible.js"
+import { visibleBefore, visibleChange } from "./queryVisible.js"
 
 const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order, ...paging })
 
@@ -77,13 +77,10 @@ const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) 
         judged as materialized (
           select c.*,
             ${visibleChange(storage, "c") ?? sql`true`} as visible,
-            case
-              when c.op = 'update' then ${visibleChange(storage, "c", beforeImage(sql, "c")) ?? sql`true`}
-              else true
-            end as visible_before
+            ${visibleBefore(storage) ?? sql`true`} as visible_before
           from looked c
         )
-        select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+        select ${changeColumns(sql, sql`not c.visible_before`)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
           c.visible::text as visible,
           c.visible_before::text as visible_before,
           (c.place = ${count})::text as last
@@ -97,8 +94,7 @@ const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) 
     )
     for (const one of found) {
       if (one.visible === "true" && (one.visible_before === "true" || one.row_key === row.key)) {
-        const change = changeOf(one)
-        seen.push(one.visible_before === "true" ? change : withoutBefore(change))
+        seen.push(changeOf(one))
       }
     }
     const end = found.at(-1)

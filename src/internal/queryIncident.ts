@@ -13,7 +13,6 @@ import {
   actionColumns,
   actionOf,
   actionToValue,
-  changeColumns,
   changeOf,
   ChangeRow,
   timelinePosition,
@@ -26,7 +25,7 @@ import { type ChangeDiff, changeDiff, diffToJson } from "./queryDiff.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest, Id, Order, paging, request } from "./queryRequest.js"
 import { all, rows, type Storage } from "./queryStorage.js"
-import { visibleAction, visibleChange, visibleTransaction } from "./queryVisible.js"
+import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } from "./queryVisible.js"
 
 /** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
 export interface Sibling {
@@ -128,7 +127,7 @@ const changesStatement = (
   const direction = sql.literal(order === "newest" ? "desc" : "asc")
   const beyond = sql.literal(order === "newest" ? "<" : ">")
   return sql`
-  select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
+  select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
   from (
     select c.*
     from ${name("audit_changes")} c

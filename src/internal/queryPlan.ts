@@ -7,6 +7,7 @@
  * those of a quiet actor. So no statement looks at more rows than its budget, both ways are tried where both are open, and what
  * got further is the answer.
  */
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
@@ -14,13 +15,13 @@ import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../ThreadlineError.js"
 import type { Position } from "./cursor.js"
 import { Budget, type Budgets } from "./queryBudget.js"
-import type { Filter, Part } from "./queryFilter.js"
+import type { Filter, Part, TransactionSource } from "./queryFilter.js"
 import { partsOf } from "./queryFilter.js"
 import { formatMicros } from "./queryInstant.js"
 import { rowKey } from "./queryKey.js"
 import type { ReadError } from "./queryRequest.js"
-import { all, type Storage } from "./queryStorage.js"
-import { visibleChange } from "./queryVisible.js"
+import { all, rows, type Storage } from "./queryStorage.js"
+import { visibleBefore, visibleChange } from "./queryVisible.js"
 import { everything, type Survey, survey } from "./queryWindow.js"
 import type { TableName } from "./tableName.js"
 
@@ -58,12 +59,54 @@ export const plan = Effect.fnUntraced(function* (
   filter: Filter,
   after: Position | undefined
 ): Effect.fn.Return<Plan, ReadError> {
-  const parts = partsOf(filter, storage)
+  const parts = yield* lookedUp(storage, partsOf(filter, storage))
   const row = parts.find((part) => part.row !== undefined)?.row
   const key = row === undefined ? undefined : yield* rowKey(storage, row.table, row.key)
   const range: Survey = key === undefined ? yield* windowOf(storage, filter) : everything
   return { storage, of, order: filter.order, parts, after, row: key, range }
 })
+
+/** Ids of a log's other systems stand for few transactions; more than these are searched for like any other. */
+const maxLookedUp = 10_000
+
+const Found = Schema.Struct({ id: Schema.String })
+
+/**
+ * The parts of a plan with what the one unordered index finds as a list of ids. It is read whole, so it is read once, and what
+ * is built on few known ids costs little and is known to: an estimate of this index alone makes the server compile the statement.
+ */
+const lookedUp = Effect.fnUntraced(function* (
+  { name, sql }: Storage,
+  parts: ReadonlyArray<Part>
+): Effect.fn.Return<ReadonlyArray<Part>, ThreadlineError> {
+  const lookup = parts.find((part) => part.transaction?.index === "few")
+  const condition = lookup?.transaction?.condition
+  if (condition === undefined) {
+    return parts
+  }
+  const found = yield* rows(
+    Found,
+    sql`select t.id::text as id from ${name("audit_transactions")} t where ${condition} limit ${maxLookedUp + 1}`
+  )
+  const source = listed(
+    sql,
+    found.map(({ id }) => id)
+  )
+  return found.length > maxLookedUp ? parts : parts.map((part) => (part === lookup ? { source } : part))
+})
+
+const listed = (sql: SqlClient, ids: ReadonlyArray<string>): TransactionSource => {
+  const array = sql`${`{${ids.join(",")}}`}::bigint[]`
+  return {
+    ids: ({ count, direction, within }) => sql`
+    select s.id
+    from unnest(${array}) s(id)
+    where ${within("s.id")}
+    order by s.id ${direction}
+    limit ${count}`,
+    holds: (column) => sql`${sql.literal(column)} = any (${array})`
+  }
+}
 
 const windowOf = (storage: Storage, filter: Filter): Effect.Effect<Survey, ThreadlineError> =>
   filter.transactionId === undefined
@@ -97,9 +140,12 @@ const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Atte
 const seeks = ({ parts }: Plan): ReadonlyArray<Fragment> => parts.flatMap((part) => part.seek ?? [])
 
 /** Conditions that a change has to be looked at for. */
-const tests = ({ parts, storage }: Plan): ReadonlyArray<Fragment> => {
+const tests = ({ parts, row, storage }: Plan): ReadonlyArray<Fragment> => {
   const visible = visibleChange(storage, "c")
-  return [...parts.flatMap((part) => part.change ?? []), ...(visible === undefined ? [] : [visible])]
+  const before = visibleBefore(storage)
+  // That a row came from this key is known to those who may see it there.
+  const arrival = row === undefined || before === undefined ? [] : [storage.sql`(c.row_key = ${row} or ${before})`]
+  return [...parts.flatMap((part) => part.change ?? []), ...(visible === undefined ? [] : [visible]), ...arrival]
 }
 
 const direction = ({ order, storage: { sql } }: Plan): Fragment => sql.literal(order === "newest" ? "desc" : "asc")

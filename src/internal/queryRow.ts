@@ -243,9 +243,6 @@ export const imageBefore = (change: RowChange): RowImage | undefined => {
   return Object.fromEntries(before)
 }
 
-/** A change as it is shown to somebody who may see the row after it and not the row before it. */
-export const withoutBefore = (change: Change): Change => ({ ...change, changedFrom: null, previousRowKey: null })
-
 /** Whether two images agree in the fields that both have; a column may have come or gone between them. */
 const agree = (a: JsonObject, b: JsonObject): boolean =>
   Object.entries(a).every(([field, value]) => {

@@ -18,9 +18,7 @@ import { instantColumn } from "./queryChange.js"
 import { type InstantInput, parseMicros } from "./queryInstant.js"
 import { type KeyColumn, keyColumns, type KeyInput, KeySchema, rowKeys, TableSchema, tableOf } from "./queryKey.js"
 import { canonicalRequest, isId, paging, type ReadError, request } from "./queryRequest.js"
-import { nearest, ofTable } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
-import type { TableName } from "./tableName.js"
 import { isStorable } from "./text.js"
 
 /** A row that was present at an instant. */
@@ -148,18 +146,22 @@ const ChangeAtKey = Schema.Struct({ captured_at: Schema.String, id: Schema.Strin
 
 const KeyOfChange = Schema.Struct({ key: Schema.String })
 
-/** `otherwise`: a position that is known already, where retention has just removed what is left of the key. */
-const sealed = (storage: Storage, table: TableName, key: string, otherwise: string) => {
-  const { sql } = storage
-  return Effect.map(
-    rows(
-      ChangeAtKey,
-      sql`
+/**
+ * A search may end at a key that only other tables have, so any change at the key will do. `otherwise`: a position that is known
+ * already, where retention has just removed what is left of the key.
+ */
+const sealed = ({ name, sql }: Storage, key: string, otherwise: string) => {
+  const latest = (column: string, own: boolean) => sql`(
         select ${instantColumn(sql, "c.captured_at")} as captured_at,
           c.id::text as id,
-          (c.row_key is not distinct from ${key})::text as own
-        from ${nearest(storage, table, sql`${key}`, "before", 1, [])} c`
-    ),
+          ${String(own)}::text as own
+        from ${name("audit_changes")} c
+        where c.${sql.literal(column)} = ${key}
+        order by c.captured_at desc, c.id desc
+        limit 1
+      )`
+  return Effect.map(
+    rows(ChangeAtKey, sql`${latest("row_key", true)} union all ${latest("previous_row_key", false)}`),
     ([found]) =>
       found === undefined
         ? otherwise
@@ -170,8 +172,7 @@ const sealed = (storage: Storage, table: TableName, key: string, otherwise: stri
 const refused = (rule: string) => new InvalidRequest({ field: "cursor", rule })
 
 const unsealed = Effect.fnUntraced(function* (
-  storage: Storage,
-  table: TableName,
+  { name, sql }: Storage,
   position: string
 ): Effect.fn.Return<string, ReadError> {
   if (position.startsWith("k")) {
@@ -181,15 +182,13 @@ const unsealed = Effect.fnUntraced(function* (
   if (of === undefined || micros === undefined || id === undefined || !isId(id)) {
     return yield* refused("is not a cursor")
   }
-  const { name, sql } = storage
   const column = sql.literal(of === "c" ? "c.row_key" : "c.previous_row_key")
   const [found] = yield* rows(
     KeyOfChange,
     sql`
       select ${column}::text as key
       from ${name("audit_changes")} c
-      where ${ofTable(storage, table, "c")}
-        and c.captured_at = timestamptz '1970-01-01 00:00:00+00' + ${micros}::bigint * interval '1 microsecond'
+      where c.captured_at = timestamptz '1970-01-01 00:00:00+00' + ${micros}::bigint * interval '1 microsecond'
         and c.id = ${id}::bigint
         and ${column} is not null`
   )
@@ -235,7 +234,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   const where = conditionOf(asked)
   const items: Array<RowAsOf> = []
   const range = rangeOf(columns, asked.contains)
-  let after = position === undefined ? range.after : yield* unsealed(storage, name, position)
+  let after = position === undefined ? range.after : yield* unsealed(storage, position)
   let entries = 0
   let offered = 0
   let looked = 0
@@ -280,7 +279,7 @@ export const asOfRows = Effect.fnUntraced(function* (
     Effect.map(
       storage.scopes.length === 0 || items.at(-1)?.rowKey === key
         ? Effect.succeed(positions.key(key))
-        : sealed(storage, name, key, known()),
+        : sealed(storage, key, known()),
       (end): Page<RowAsOf> => ({
         items,
         nextCursor: Option.some(cursors.encodeText(query, end)),

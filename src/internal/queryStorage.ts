@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
 import type { ReadScope } from "./queryScope.js"
 import { qualified } from "./sqlText.js"
+import { sqlState } from "./sqlState.js"
 import { StorageSchema } from "./storage.js"
 
 export interface Storage {
@@ -33,11 +34,23 @@ const conjunction = join("\n      and ", false, "true")
 export const all = (conditions: ReadonlyArray<Fragment | undefined>): Fragment =>
   conjunction(conditions.filter((condition) => condition !== undefined))
 
+/** What the server says of a value that it could not read repeats the value, which may be one that the reader may not see. */
+const withoutValue = (error: SqlError): ThreadlineError => {
+  const state = sqlState(error)
+  return state?.startsWith("22") === true
+    ? new ThreadlineError({
+        reason: "Failed",
+        detail: "a condition failed on a stored value, such as a cast that it does not stand",
+        sqlState: state
+      })
+    : fromSqlError(error)
+}
+
 /** Runs a statement and decodes its rows. The detail of a failure names no value: values are captured data. */
 export const rows = <A, I, E = never>(
   row: Schema.Schema<A, I>,
   statement: Statement<unknown>,
-  onSqlError: (error: SqlError) => E | ThreadlineError = fromSqlError
+  onSqlError: (error: SqlError) => E | ThreadlineError = withoutValue
 ): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => {
   const decode = Schema.decodeUnknown(Schema.Array(row))
   return statement.pipe(

@@ -10,7 +10,6 @@ import * as cursors from "./cursor.js"
 import {
   actionColumns,
   type Change,
-  changeColumns,
   changeOf,
   ChangeRow,
   rowPosition,
@@ -36,6 +35,7 @@ import {
 } from "./queryPlan.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "./queryRequest.js"
 import { rows, type Storage } from "./queryStorage.js"
+import { shownChangeColumns } from "./queryVisible.js"
 import { format } from "./tableName.js"
 
 const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
@@ -79,7 +79,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   return sql`
     with found as materialized (${search.found})
-    select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+    select ${shownChangeColumns(plan.storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one

@@ -6,6 +6,7 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
+import { changeColumns } from "./queryChange.js"
 import type { ActionColumns, ChangeColumns } from "./queryScope.js"
 import type { Storage } from "./queryStorage.js"
 
@@ -61,6 +62,20 @@ export const visibleChange = (storage: Storage, alias: string, image?: Fragment)
   }
   const hosts = scopes.map((scope) => condition(sql, scope("changes", columns)))
   return sql.and([sql`${shown} is not null`, ...hosts])
+}
+
+/** Whether the row before the change `c` is visible, for a change that is; undefined where no scope is set. */
+export const visibleBefore = (storage: Storage): Fragment | undefined => {
+  const { sql } = storage
+  const visible = visibleChange(storage, "c", beforeImage(sql, "c"))
+  return visible === undefined ? undefined : sql`(c.op <> 'update' or ${visible})`
+}
+
+/** The columns of the change `c` as a reader may see them: an update may have made a row visible that was not. */
+export const shownChangeColumns = (storage: Storage): Fragment => {
+  const { sql } = storage
+  const visible = visibleBefore(storage)
+  return changeColumns(sql, visible === undefined ? undefined : sql`not ${visible}`)
 }
 
 /** Whether the action under `alias` (of `audit_actions`) is visible; undefined where no scope is set. */
