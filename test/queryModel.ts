@@ -378,7 +378,7 @@ const listed = <A extends string>(given: A | ReadonlyArray<A> | undefined): Read
   typeof given === "string" ? [given] : given
 
 const contains = (image: JsonObject | null | undefined, fields: JsonObject): boolean =>
-  image != null && Object.entries(fields).every(([field, value]) => image[field] === value)
+  image !== null && image !== undefined && Object.entries(fields).every(([field, value]) => image[field] === value)
 
 /** The rows before and after a change. */
 const images = (change: ChangeSeed): ReadonlyArray<JsonObject | null | undefined> => [
