@@ -4,7 +4,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
 import { isObject, type JsonObject, unsafeParseJsonb } from "./json.js"
 import {
@@ -17,7 +16,7 @@ import {
   rowPkOf,
   transactionColumns,
   transactionOf,
-  TransactionRow
+  type TransactionRow
 } from "./queryChange.js"
 import type { Storage } from "./queryStorage.js"
 
@@ -144,7 +143,40 @@ export const fetched = Effect.fnUntraced(function* (
 /** Decimal digits, as the numbers that they are. */
 const byId = (a: Change, b: Change): number => a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
-const decodeTransaction = Schema.decodeUnknownSync(TransactionRow)
+const maybeStatus = (row: Row): "ok" | "error" | null => {
+  const status = maybeText(row, "a_status")
+  if (status !== null && status !== "ok" && status !== "error") {
+    throw new Unreadable()
+  }
+  return status
+}
+
+/** A row with `transactionColumns` and `actionColumns`. */
+const transactionRow = (row: Row): typeof TransactionRow.Type => {
+  const actor = maybeText(row, "t_actor")
+  return {
+    t_id: text(row, "t_id"),
+    t_occurred_at: text(row, "t_occurred_at"),
+    t_actor_type: maybeText(row, "t_actor_type"),
+    t_actor_id: maybeText(row, "t_actor_id"),
+    t_actor: actor === null ? null : unsafeParseJsonb(actor),
+    t_correlation_id: maybeText(row, "t_correlation_id"),
+    t_request_id: maybeText(row, "t_request_id"),
+    t_job_id: maybeText(row, "t_job_id"),
+    t_trace_id: maybeText(row, "t_trace_id"),
+    t_source: maybeText(row, "t_source"),
+    t_remote_ip: maybeText(row, "t_remote_ip"),
+    t_meta: maybeObject(row, "t_meta") ?? {},
+    t_context_error: maybeText(row, "t_context_error"),
+    t_db_user: text(row, "t_db_user"),
+    t_application_name: maybeText(row, "t_application_name"),
+    t_client_addr: maybeText(row, "t_client_addr"),
+    a_id: maybeText(row, "a_id"),
+    a_name: maybeText(row, "a_name"),
+    a_status: maybeStatus(row),
+    a_correlation_id: maybeText(row, "a_correlation_id")
+  }
+}
 
 /** Lets whatever waits for the network have its turn. */
 const breathe = Effect.async<void>((resume) => {
@@ -164,7 +196,7 @@ export const decode = Effect.fnUntraced(function* ({
   const portions = function* () {
     for (let from = 0; from < transactions.length; from += atOnce) {
       for (const found of transactions.slice(from, from + atOnce)) {
-        const row = decodeTransaction(found)
+        const row = transactionRow(found as Row)
         whose.set(row.t_id, { transaction: transactionOf(row), action: actionOf(row) })
       }
       yield
