@@ -71,8 +71,13 @@ const actorOf = Effect.fnUntraced(function* (option: string, text: Option.Option
   }
   const [type = ""] = text.value.split(":", 1)
   const known = yield* oneOf(option, actorTypes, Option.some(type))
+  if (known === undefined || text.value === type) {
+    return known === undefined ? undefined : { type: known }
+  }
   const id = text.value.slice(type.length + 1)
-  return known === undefined ? undefined : id === "" ? { type: known } : { type: known, id }
+  return id === ""
+    ? yield* new UsageError({ message: `${option} ${text.value} names no id: leave the colon out for every ${type}` })
+    : { type: known, id }
 })
 
 const documentOf = (option: string, text: Option.Option<string>): Effect.Effect<JsonObject | undefined, UsageError> => {

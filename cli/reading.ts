@@ -40,14 +40,22 @@ const nowhere = Layer.effect(
   })
 ).pipe(Layer.provide(Reactivity.layer))
 
-/** What a command calls a field of a request: an option of its own, else the field itself. */
-const nameOf = (options: object, field: string): string => {
+/** What a command calls a field of a request: an argument, an option of its own, else the field itself. */
+const nameOf = (options: object, args: Readonly<Record<string, string>>, field: string): string => {
+  const argument = args[field]
   const property = field === "schema" ? "tableSchema" : field
-  return property in options ? `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}` : field
+  return (
+    argument ??
+    (property in options ? `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}` : field)
+  )
 }
 
-/** Runs a read in the database that the options name. */
-export const reading = <A, E>(options: Common, read: Effect.Effect<A, E | Query.ReadError, Query.Query>) =>
+/** Runs a read in the database that the options name; `args` names the fields that are arguments of the command. */
+export const reading = <A, E>(
+  options: Common,
+  read: Effect.Effect<A, E | Query.ReadError, Query.Query>,
+  args: Readonly<Record<string, string>> = {}
+) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const provided = read.pipe(
@@ -55,7 +63,7 @@ export const reading = <A, E>(options: Common, read: Effect.Effect<A, E | Query.
       withSchema(options, configured),
       Effect.catchIf(
         (error) => InvalidRequest.is(error),
-        ({ field, rule }) => new UsageError({ message: `${nameOf(options, field)}: ${rule}` })
+        ({ field, rule }) => new UsageError({ message: `${nameOf(options, args, field)}: ${rule}` })
       )
     )
     yield* provided.pipe(

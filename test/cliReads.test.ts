@@ -175,16 +175,18 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
           [["actions", "--action-status", "maybe"], 2, /--action-status is one of ok, error/],
           [["actor", "robot"], 2, /TYPE is one of user, admin/],
           [["actor", "anonymous", "1"], 2, /actor: an anonymous actor has no id/],
-          [["correlation", "x".repeat(257)], 2, /correlationId: must not exceed 256 bytes/],
+          [["correlation", "x".repeat(257)], 2, /ID: must not exceed 256 bytes/],
+          [["timeline", "--actor", "user:"], 2, /--actor user: names no id: leave the colon out for every user/],
           [["unattributed", "--actor", "user"], 2, /the option --actor does not belong to this command/],
           [["timeline", "--table", "nowhere"], 1, /table public.nowhere is not known here/],
           [["timeline", "--table", "plain"], 1, /table public.plain is not known here/],
           [["history", "nowhere", "1"], 1, /table public.nowhere is not known here/],
-          [["history", "invoices", "one"], 2, /key: /],
-          [["history", "members", "acme"], 2, /key: /],
-          [["as-of", "invoices", "1", "yesterday"], 2, /instant: must be an instant/],
+          [["history", "invoices", "one"], 2, /KEY: /],
+          [["history", "a.b.c", "one"], 2, /TABLE: must be a table/],
+          [["history", "members", "acme"], 2, /KEY: /],
+          [["as-of", "invoices", "1", "yesterday"], 2, /INSTANT: must be an instant/],
           [["as-of", "nowhere", "1", "2026-01-01"], 1, /table public.nowhere is not known here/],
-          [["transaction", "x"], 2, /transactionId: must be an id/],
+          [["transaction", "x"], 2, /ID: must be an id/],
           [["transaction", "99999"], 1, /transaction 99999 is not known here/]
         ]
         yield* Cli.each(

@@ -179,7 +179,7 @@ export const correlation = leaf(
   (options) =>
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
-      const bundle = yield* reading(options, Query.correlation(options.id, asked))
+      const bundle = yield* reading(options, Query.correlation(options.id, asked), { correlationId: "ID" })
       yield* print(options.json ? Query.bundleToJson(bundle) : bundleText(bundle))
     })
 )

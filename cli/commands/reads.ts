@@ -12,6 +12,9 @@ import { listed, more, paging, pagingOf, reading } from "../reading.js"
 const argument = (name: string, description: string) => Args.text({ name }).pipe(Args.withDescription(description))
 
 const tableArgument = argument("TABLE", "A table as in SQL, such as public.posts.")
+/** What the arguments are called in a refusal. */
+const ofRow = { table: "TABLE", key: "KEY", instant: "INSTANT" }
+
 const keyArgument = argument("KEY", "Key of the row; of several columns a JSON array or object.")
 
 const blocks = (changes: ReadonlyArray<Query.Change>, context: boolean): ReadonlyArray<string> =>
@@ -20,7 +23,7 @@ const blocks = (changes: ReadonlyArray<Query.Change>, context: boolean): Readonl
 export const history = leaf("history", { ...common, ...paging, table: tableArgument, key: keyArgument }, (options) =>
   Effect.gen(function* () {
     const asked = yield* pagingOf(options)
-    const page = yield* reading(options, Query.history(options.table, options.key, asked))
+    const page = yield* reading(options, Query.history(options.table, options.key, asked), ofRow)
     yield* print(
       options.json
         ? Page.toJson(page, Query.changeToJson)
@@ -47,7 +50,7 @@ export const asOf = leaf(
   },
   (options) =>
     Effect.gen(function* () {
-      const answer = yield* reading(options, Query.asOf(options.table, options.key, options.instant))
+      const answer = yield* reading(options, Query.asOf(options.table, options.key, options.instant), ofRow)
       if (options.json) {
         return yield* print(Query.asOfToJson(answer))
       }
@@ -70,7 +73,7 @@ export const transaction = leaf(
   (options) =>
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
-      const incident = yield* reading(options, Query.incident(options.id, asked))
+      const incident = yield* reading(options, Query.incident(options.id, asked), { transactionId: "ID" })
       yield* print(options.json ? Query.incidentToJson(incident) : incidentText(incident))
     })
 )

@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import type { Page } from "../Page.js"
 import { InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import * as cursors from "./cursor.js"
+import { type Found, furthest } from "./queryAttempt.js"
 import {
   actionColumns,
   type Change,
@@ -20,20 +21,9 @@ import type { Filter, FilterInput } from "./queryFilter.js"
 import { decodeFilter } from "./queryFilter.js"
 import { tableOf } from "./queryKey.js"
 import { pageOf, streamLimit } from "./queryPage.js"
-import {
-  type Found,
-  furthest,
-  isOfRow,
-  ordering,
-  type Plan,
-  plan,
-  type Search,
-  search,
-  Stop,
-  stopOf,
-  stopped
-} from "./queryPlan.js"
+import { isOfRow, type Plan, plan } from "./queryPlan.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "./queryRequest.js"
+import { ordering, type Search, search, Stop, stopOf, stopped } from "./querySearch.js"
 import { rows, type Storage } from "./queryStorage.js"
 import { shownChangeColumns } from "./queryVisible.js"
 import { format } from "./tableName.js"

@@ -8,6 +8,7 @@ import type { Page } from "../Page.js"
 import * as cursors from "./cursor.js"
 import type { JsonObject } from "./json.js"
 import { stringify } from "./json.js"
+import { furthest } from "./queryAttempt.js"
 import {
   actionColumns,
   actionOf,
@@ -21,8 +22,9 @@ import {
 } from "./queryChange.js"
 import { decodeFilter, type FilterInput } from "./queryFilter.js"
 import { pageOf } from "./queryPage.js"
-import { behind, furthest, type Plan, plan, type Search, search, Stop, stopOf, stopped } from "./queryPlan.js"
+import { behind, type Plan, plan } from "./queryPlan.js"
 import { canonicalRequest, type ReadError } from "./queryRequest.js"
+import { type Search, search, Stop, stopOf, stopped } from "./querySearch.js"
 import { all, rows, type Storage } from "./queryStorage.js"
 import type { Count } from "./queryTimeline.js"
 import { checkTables } from "./queryTimeline.js"
