@@ -176,9 +176,9 @@ describe("reads of 96,000 changes", () => {
             scanned,
             statements: sent
           } = yield* cost<unknown, Query.ReadError>(read).pipe(Effect.provideService(Budget, budget))
-          // Twice the budget of a statement (what it finds, and where it ended); or, at the ends of a window, 32 blocks of
+          // Twice the budget of a statement (what it finds, and where it ended); and, at the ends of a window, 32 blocks of
           // each of the five partitions.
-          expect(looked).toBeLessThan(10_500)
+          expect(looked).toBeLessThan(18_000)
           expect(scanned).toBeLessThan(500)
           expect(sent).toBe(statements)
         })
