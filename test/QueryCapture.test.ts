@@ -69,6 +69,19 @@ describe("Query, of what triggers capture", () => {
       })
     )
 
+    it.effect("know rows of equal content that pass each other time and again", () =>
+      Effect.gen(function* () {
+        yield* run("create table queue (id int primary key deferrable initially deferred, label text not null)")
+        yield* apply([{ table: "queue" }])
+        yield* run("insert into queue values (1, 'x'), (2, 'x'), (3, 'x')")
+        for (const shift of [1, 2, 3, 4, 5]) {
+          const [, instant] = yield* around("update queue set id = id + 1")
+          const { items } = yield* Query.asOfRows("queue", instant)
+          expect(items.map(({ rowKey }) => rowKey)).toEqual([1, 2, 3].map((id) => String(id + shift)))
+        }
+      })
+    )
+
     it.effect("give numbers back as the table holds them", () =>
       Effect.gen(function* () {
         yield* run("create table prices (id bigint primary key, amount numeric(12, 2), ratio float8)")

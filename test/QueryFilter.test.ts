@@ -71,6 +71,18 @@ describe("Query.Filter", () => {
     }
   })
 
+  it("refuses what is nested deeper than anybody can look", () => {
+    let deep: Query.JsonValue = 1
+    for (let depth = 0; depth < 7000; depth++) {
+      deep = [deep]
+    }
+    for (const input of [{ contains: { a: deep } }, { meta: { a: deep } }]) {
+      expect(refusal(input)).toMatch(/^(request: is nested too deeply|contains: must be|meta: must be)/)
+    }
+    expect(Either.isLeft(Query.filterFromUrl(`contains=${"[".repeat(7000)}`))).toBe(true)
+    expect(Either.isLeft(Query.filterFromUrl(`meta={"a":${"[".repeat(7000)}${"]".repeat(7000)}}`))).toBe(true)
+  })
+
   it("is the same filter however it is written", () => {
     expect(decoded({ table: ["b", "a", "public.b"], op: ["update", "delete", "update"] })).toEqual(
       decoded({ table: ["public.a", "b"], op: ["delete", "update"] })

@@ -134,13 +134,11 @@ describe("reads of one row under a scope", () => {
         yield* record(moved)
         const b = yield* reader(tenant("B"))
         const [handed] = (yield* b.history("1", { order: "oldest" })).items
-        expect(handed).toMatchObject({ changedFrom: null, changedFields: ["tenant", "secret"], dataAfter: b1 })
+        expect(handed).toMatchObject({ changedFrom: null, changedFields: null, dataAfter: b1 })
         const diffs = yield* b.diff(moved[2].id)
         expect(diffs.change.changedFrom).toBeNull()
-        expect(diffs.fields).toEqual([
-          { field: "secret", after: b1.secret },
-          { field: "tenant", after: "B" }
-        ])
+        // Which columns changed would tell that the others had these values before.
+        expect(diffs.fields).toEqual([])
         const between = yield* b.diffBetween(25, 45)
         expect(between.from._tag).toBe("BeforeCapture")
         expect(between.fields).toEqual([

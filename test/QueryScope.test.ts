@@ -31,6 +31,15 @@ const log: Log = {
   actions: [
     { id: "1", transactionId: "1", name: "both", correlationId: "c", occurredAt: at(0), data: { tenant: "A" } },
     { id: "2", transactionId: "2", name: "of B", correlationId: "c", occurredAt: at(1), data: { tenant: "B" } },
+    {
+      id: "4",
+      transactionId: "1",
+      name: "fraud.flagged",
+      status: "error",
+      correlationId: "case-77",
+      occurredAt: at(0),
+      data: { tenant: "B" }
+    },
     { id: "3", transactionId: null, name: "of nobody", correlationId: "c", occurredAt: at(2) }
   ],
   changes: [
@@ -122,6 +131,7 @@ describe("a scope", () => {
           expect(text).not.toContain('"previousRowKey":"44"')
           expect(text).not.toContain('"of B"')
           expect(text).not.toContain('"of nobody"')
+          expect(text).not.toMatch(/fraud|case-77/)
         })
       )
 
@@ -157,10 +167,17 @@ describe("a scope", () => {
           ["3", 2],
           ["1", 1]
         ])
+        expect((yield* Query.timeline({ transactionId: "1", action: "fraud.flagged" })).items).toHaveLength(2)
         for (const hidden of [
           Query.timeline({ table: "posts", key: "44" }),
           Query.timeline({ contains: { note: "secret of B" } }),
-          Query.timeline({ contains: { tenant: "B" } })
+          Query.timeline({ contains: { tenant: "B" } }),
+          Query.timeline({ changedField: "note" }),
+          Query.timeline({ action: "fraud.flagged" }),
+          Query.timeline({ actionStatus: "error" }),
+          Query.timeline({ transactionId: "1", action: "fraud.flagged" }),
+          Query.timeline({ correlationId: "case-77", includeCaptureOnly: true }),
+          Query.timeline({ table: "posts", correlationId: "case-77" })
         ]) {
           expect((yield* asA(hidden)).items).toEqual([])
         }

@@ -200,10 +200,10 @@ export const instantColumn = (sql: SqlClient, column: string): Fragment =>
 
 /** The columns of a change under the alias `c`; where `hidden` holds, without what it says of the row before it. */
 export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
-  const before = (column: string): Fragment =>
+  const before = (expression: string): Fragment =>
     hidden === undefined
-      ? sql.literal(`c.${column}::text`)
-      : sql`case when ${hidden} then null else c.${sql.literal(column)}::text end`
+      ? sql.literal(expression)
+      : sql`case when ${hidden} then null else ${sql.literal(expression)} end`
   return sql`
   c.id::text as id,
   c.transaction_id::text as transaction_id,
@@ -214,9 +214,9 @@ export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
   c.op::text as op,
   c.row_pk::text as row_pk,
   c.row_key::text as row_key,
-  ${before("previous_row_key")} as previous_row_key,
-  to_json(c.changed_fields)::text as changed_fields,
-  ${before("changed_from")} as changed_from,
+  ${before("c.previous_row_key::text")} as previous_row_key,
+  ${before("to_json(c.changed_fields)::text")} as changed_fields,
+  ${before("c.changed_from::text")} as changed_from,
   c.data_after::text as data_after,
   c.details::text as details`
 }

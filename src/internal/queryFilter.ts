@@ -12,7 +12,7 @@ import { Instant } from "./queryInstant.js"
 import { type Key, KeySchema, TableSchema, tableOf } from "./queryKey.js"
 import { choice, Id, order, paging, request, ShortText } from "./queryRequest.js"
 import { all, type Storage } from "./queryStorage.js"
-import { visibleBefore } from "./queryVisible.js"
+import { visibleAction, visibleBefore } from "./queryVisible.js"
 import type { TableName } from "./tableName.js"
 import { isStorable } from "./text.js"
 
@@ -158,9 +158,12 @@ const filters = {
       )`
     }
   }),
-  changedField: filter(several(ShortText), (fields, { sql }) => ({
-    change: sql`c.changed_fields && ${sql.literal("array")}[${sql.csv(fields.map((field) => sql`${field}`))}]::text[]`
-  })),
+  changedField: filter(several(ShortText), (fields, storage) => {
+    const { sql } = storage
+    const changed = sql`
+      c.changed_fields && ${sql.literal("array")}[${sql.csv(fields.map((field) => sql`${field}`))}]::text[]`
+    return { change: all([changed, visibleBefore(storage)]) }
+  }),
   actor: filter(ActorFilter, ({ id, type }, { sql }) => {
     const condition = (alias: string) =>
       id === undefined
@@ -239,12 +242,12 @@ const filters = {
 }
 
 /** Transactions with an action that fulfils a condition on `acted`. */
-const acted = ({ name, sql }: Storage, condition: Fragment): TransactionSource => {
+const acted = (storage: Storage, condition: Fragment): TransactionSource => {
+  const { name, sql } = storage
   const actions = sql`
     select acted.transaction_id as id
     from ${name("audit_actions")} acted
-    where ${condition}
-      and acted.transaction_id is not null`
+    where ${all([condition, sql`acted.transaction_id is not null`, visibleAction(storage, "acted")])}`
   return {
     ids: ({ count, direction, within }) => sql`
     select distinct s.id

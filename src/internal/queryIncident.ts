@@ -1,6 +1,7 @@
 /**
  * The incident bundle: one transaction with everything that belongs to it.
  */
+import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Pages from "../Page.js"
@@ -90,29 +91,34 @@ const actionsStatement = (storage: Storage, id: string) => {
 const relatedStatement = (storage: Storage, correlationIds: ReadonlyArray<string>, except: ReadonlyArray<string>) => {
   const { name, sql } = storage
   const ids = sql.in(correlationIds)
+  const others = (column: string): Fragment => sql`${sql.literal(column)} not in ${sql.in(except)}`
   return sql`
   select ${transactionColumns(sql)}, ${actionColumns(sql)}
   from (
     (
       select t.id
       from ${name("audit_transactions")} t
-      where t.correlation_id in ${ids}
+      where ${all([sql`t.correlation_id in ${ids}`, others("t.id"), visibleTransaction(storage, "t")])}
       order by t.id desc
-      limit ${2 * bound}
+      limit ${bound + 1}
     )
     union
     (
-      select a.transaction_id
-      from ${name("audit_actions")} a
-      where a.correlation_id in ${ids}
-        and a.transaction_id is not null
-      order by a.transaction_id desc
-      limit ${2 * bound}
+      select distinct t.id
+      from ${name("audit_actions")} acted
+      join ${name("audit_transactions")} t on t.id = acted.transaction_id
+      where ${all([
+        sql`acted.correlation_id in ${ids}`,
+        others("t.id"),
+        visibleAction(storage, "acted"),
+        visibleTransaction(storage, "t")
+      ])}
+      order by t.id desc
+      limit ${bound + 1}
     )
   ) r
   join ${name("audit_transactions")} t on t.id = r.id
   left join ${name("audit_actions")} a on a.id = t.action_id
-  where ${all([sql`t.id not in ${sql.in(except)}`, visibleTransaction(storage, "t")])}
   order by t.id desc
   limit ${bound + 1}`
 }

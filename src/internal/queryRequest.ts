@@ -16,16 +16,27 @@ export type ReadError = InvalidRequest | NotFound | ThreadlineError
 /** Decodes a request; the first thing that is wrong becomes an `InvalidRequest` of its field. */
 export const request =
   <A, I>(schema: Schema.Schema<A, I>) =>
-  (input: unknown): Either.Either<A, InvalidRequest> =>
-    Either.mapLeft(decodeEither(schema, input), (error) => {
-      // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
-      const [first, ...others] = ParseResult.ArrayFormatter.formatErrorSync(error)
-      const issue = others.reduce((best, one) => (one.path.length > (best?.path.length ?? 0) ? one : best), first)
-      return new InvalidRequest({
-        field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
-        rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
-      })
-    })
+  (input: unknown): Either.Either<A, InvalidRequest> => {
+    try {
+      return Either.mapLeft(decodeEither(schema, input), refusal)
+    } catch (error) {
+      // A value that is nested deeper than the stack can be neither compared nor described.
+      if (error instanceof Error && error.message.includes("Maximum call stack size exceeded")) {
+        return Either.left(new InvalidRequest({ field: "request", rule: "is nested too deeply" }))
+      }
+      throw error
+    }
+  }
+
+const refusal = (error: ParseResult.ParseError): InvalidRequest => {
+  // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
+  const [first, ...others] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const issue = others.reduce((best, one) => (one.path.length > (best?.path.length ?? 0) ? one : best), first)
+  return new InvalidRequest({
+    field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
+    rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
+  })
+}
 
 const decodeEither = <A, I>(schema: Schema.Schema<A, I>, input: unknown) =>
   Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error", errors: "first" })
