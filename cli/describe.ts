@@ -3,7 +3,7 @@ import type { Actor } from "../src/Actor.js"
 import * as TableName from "../src/internal/tableName.js"
 import * as Query from "../src/Query.js"
 import { bold, dim, visible } from "./output.js"
-import { clip, textWidth } from "./table.js"
+import { type Column, clip, layout, textWidth } from "./table.js"
 
 /** To the second, in UTC; the whole instant where it matters is in the JSON. */
 export const when = (instant: string): string => instant.slice(0, 19).replace("T", " ")
@@ -17,17 +17,17 @@ export const who = (actor: Actor | null): string => {
   return actor.impersonator === undefined ? `${name}${label}` : `${name}${label} by ${who(actor.impersonator)}`
 }
 
-export const tableOf = ({ tableName, tableSchema }: Query.Change): string => {
+const tableOf = ({ tableName, tableSchema }: Query.Change): string => {
   const name = TableName.format({ schema: tableSchema, name: tableName })
   return name.startsWith("public.") ? name.slice("public.".length) : name
 }
 
 /** The key of the row, and the one it had before. */
-export const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
+const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
   previousRowKey === null ? (rowKey ?? "") : `${previousRowKey} -> ${rowKey ?? ""}`
 
 /** What happened, in a few words. */
-export const what = (change: Query.Change): string =>
+const what = (change: Query.Change): string =>
   change.action?.name ?? (change.changedFields === null ? "" : change.changedFields.join(", "))
 
 const valueText = (value: Query.JsonValue | undefined): string =>
@@ -80,4 +80,29 @@ export const properties = (
   const given = list.flatMap(([name, value]) => (value === null || value === "" ? [] : [{ name, value }]))
   const column = Math.max(...given.map(({ name }) => name.length))
   return given.map(({ name, value }) => clip(`${name.padEnd(column)}  ${visible(value)}`, width))
+}
+
+/** Changes as a table; `last` is the column that tells them apart where they are listed. */
+export const changeTable = (
+  changes: ReadonlyArray<Query.Change>,
+  last: { readonly header: string; readonly of: (change: Query.Change) => string },
+  width: number
+): string => {
+  const columns: ReadonlyArray<Column> = [
+    { header: "captured (UTC)", rigid: true },
+    { header: "op", rigid: true },
+    { header: "row" },
+    { header: "who" },
+    { header: "what" },
+    { header: last.header, rigid: true }
+  ]
+  const cells = changes.map((change) => [
+    when(change.capturedAt),
+    change.op,
+    `${tableOf(change)} ${keyOf(change)}`.trim(),
+    who(change.transaction.actor),
+    what(change),
+    last.of(change)
+  ])
+  return layout(columns, cells, width)
 }

@@ -6,12 +6,11 @@ import * as Feed from "../../src/Feed.js"
 import { decodeRequest } from "../../src/internal/feedRead.js"
 import * as Query from "../../src/Query.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
-import { keyOf, tableOf, what, when, who } from "../describe.js"
+import { changeTable } from "../describe.js"
 import { UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common, flag, value, values } from "../options.js"
 import { print, width } from "../output.js"
-import { layout } from "../table.js"
 import { oneOf, wholeNumber } from "../values.js"
 
 const defaultLimit = 1000
@@ -24,25 +23,7 @@ const document = ({ caughtUp, changes, checkpoint }: Feed.Batch): string =>
   `{"items":[${changes.map(Query.changeToJson).join(",")}],"checkpoint":${JSON.stringify(checkpoint)},"caughtUp":${caughtUp}}`
 
 const table = (changes: ReadonlyArray<Query.Change>): string =>
-  layout(
-    [
-      { header: "captured (UTC)", rigid: true },
-      { header: "op", rigid: true },
-      { header: "row" },
-      { header: "who" },
-      { header: "what" },
-      { header: "change", rigid: true }
-    ],
-    changes.map((change) => [
-      when(change.capturedAt),
-      change.op,
-      `${tableOf(change)} ${keyOf(change)}`.trim(),
-      who(change.transaction.actor),
-      what(change),
-      change.id
-    ]),
-    width()
-  )
+  changeTable(changes, { header: "change", of: ({ id }) => id }, width())
 
 const text = (batch: Feed.Batch): string =>
   [

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import * as Struct from "effect/Struct"
 import * as Page from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
-import { keyOf, tableOf, what, when, who } from "../describe.js"
+import { changeTable, when, who } from "../describe.js"
 import {
   actionFilterOf,
   actionFilters,
@@ -21,26 +21,8 @@ import { listed, paging, pagingOf, reading } from "../reading.js"
 import { layout } from "../table.js"
 import { oneOf } from "../values.js"
 
-const changeTable = (changes: ReadonlyArray<Query.Change>): string =>
-  layout(
-    [
-      { header: "captured (UTC)", rigid: true },
-      { header: "op", rigid: true },
-      { header: "row" },
-      { header: "who" },
-      { header: "what" },
-      { header: "tx", rigid: true }
-    ],
-    changes.map((change) => [
-      when(change.capturedAt),
-      change.op,
-      `${tableOf(change)} ${keyOf(change)}`.trim(),
-      who(change.transaction.actor),
-      what(change),
-      change.transactionId
-    ]),
-    width()
-  )
+const inTransactions = (changes: ReadonlyArray<Query.Change>): string =>
+  changeTable(changes, { header: "tx", of: ({ transactionId }) => transactionId }, width())
 
 const counted = ({ count, exact }: Query.Count): string => (exact ? String(count) : `${count}+`)
 
@@ -93,7 +75,7 @@ export const timeline = leaf("timeline", { ...common, ...changeFilters, ...pagin
     yield* print(
       options.json
         ? Page.toJson(page, Query.changeToJson)
-        : listed(page, "No change matches.", () => [changeTable(page.items)])
+        : listed(page, "No change matches.", () => [inTransactions(page.items)])
     )
   })
 )
@@ -144,7 +126,7 @@ const bundleText = ({ actions, changes, transactions }: Query.Bundle): string =>
     ...raise(transactions),
     "",
     bold("changes"),
-    listed(changes, "No change.", () => [changeTable(changes.items)])
+    listed(changes, "No change.", () => [inTransactions(changes.items)])
   ].join("\n")
 }
 
