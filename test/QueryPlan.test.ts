@@ -104,7 +104,7 @@ const filled = Layer.effectDiscard(
   })
 )
 
-const budget = { probe: 500, changes: 4000, transactions: 4000, visits: 1000 }
+const budget = { probe: 500, changes: 1000, transactions: 1000, visits: 500 }
 
 const busy = { type: "service_account", id: "busy" } as const
 const quiet = { type: "user", id: "u77" } as const
@@ -178,7 +178,7 @@ describe("reads of 96,000 changes", () => {
           } = yield* cost<unknown, Query.ReadError>(read).pipe(Effect.provideService(Budget, budget))
           // Twice the budget of a statement (what it finds, and where it ended); and, at the ends of a window, 32 blocks of
           // each of the five partitions.
-          expect(looked).toBeLessThan(18_000)
+          expect(looked).toBeLessThan(10_500)
           expect(scanned).toBeLessThan(500)
           expect(sent).toBe(statements)
         })

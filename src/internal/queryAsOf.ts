@@ -88,7 +88,7 @@ type Side = "before" | "after"
  * Three changes decide what was there after the last of them, two what was there before the first. Where rows of equal content pass
  * each other time and again, whether the key was taken is known from changes further back.
  */
-const counts = { before: 15, after: 2 }
+const counts = { before: 9, after: 2 }
 
 const images = ["row_pk", "changed_from", "data_after"]
 
