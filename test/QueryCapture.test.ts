@@ -69,16 +69,67 @@ describe("Query, of what triggers capture", () => {
       })
     )
 
-    it.effect("know rows of equal content that pass each other time and again", () =>
+    it.effect("know rows of equal content that pass each other, whatever was known of them before", () =>
       Effect.gen(function* () {
-        yield* run("create table queue (id int primary key deferrable initially deferred, label text not null)")
+        yield* run(
+          "create table queue (id int primary key deferrable initially deferred, label text not null)",
+          "insert into queue values (1, 'x'), (2, 'x'), (3, 'x')"
+        )
         yield* apply([{ table: "queue" }])
-        yield* run("insert into queue values (1, 'x'), (2, 'x'), (3, 'x')")
         for (const shift of [1, 2, 3, 4, 5]) {
-          const [, instant] = yield* around("update queue set id = id + 1")
-          const { items } = yield* Query.asOfRows("queue", instant)
-          expect(items.map(({ rowKey }) => rowKey)).toEqual([1, 2, 3].map((id) => String(id + shift)))
+          const [before, after] = yield* around("update queue set id = id + 1")
+          const rows = (instant: string) =>
+            Effect.map(Query.asOfRows("queue", instant), ({ items }) => items.map(({ rowKey }) => rowKey))
+          expect(yield* rows(before)).toEqual([0, 1, 2].map((id) => String(id + shift)))
+          expect(yield* rows(after)).toEqual([1, 2, 3].map((id) => String(id + shift)))
         }
+      })
+    )
+
+    it.effect("know them as well where a trigger of the host wrote them again", () =>
+      Effect.gen(function* () {
+        yield* run(
+          "create table lanes (id int primary key deferrable initially deferred, label text not null)",
+          "insert into lanes values (1, 'x'), (2, 'x'), (3, 'x')",
+          `create function rotate() returns trigger language plpgsql as $$
+           begin
+             if pg_trigger_depth() = 1 and new.id = 2 then
+               update lanes set id = id % 3 + 1;
+             end if;
+             return null;
+           end $$`,
+          "create trigger rotate after update on lanes for each row execute function rotate()"
+        )
+        yield* apply([{ table: "lanes" }])
+        const [before, after] = yield* around("update lanes set label = 'y'")
+        for (const id of [1, 2, 3]) {
+          expect(yield* rowAt("lanes", id, before)).toEqual({ id, label: "x" })
+          expect(yield* rowAt("lanes", id, after)).toEqual({ id, label: "y" })
+        }
+      })
+    )
+
+    it.effect("see a statement on many rows as a whole", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* run("create table batch (id int primary key, v int not null)")
+        yield* apply([{ table: "batch" }])
+        yield* run(
+          "insert into batch select n, 0 from generate_series(1, 2000) n",
+          "update batch set v = 1",
+          "delete from batch where id % 2 = 0"
+        )
+        const instants = yield* sql`
+          select op, count(distinct captured_at)::int as instants, count(*)::int as changes
+          from threadline.audit_changes
+          where table_name = 'batch'
+          group by op
+          order by op`
+        expect(instants).toEqual([
+          { op: "delete", instants: 1, changes: 1000 },
+          { op: "insert", instants: 1, changes: 2000 },
+          { op: "update", instants: 1, changes: 2000 }
+        ])
       })
     )
 

@@ -145,6 +145,14 @@ describe("Query.asOf", () => {
           { id: 2, label: "x" }
         ])
         expect(yield* answers("3", 15, 25)).toEqual(["NotYetCreated", { id: 3, label: "x" }])
+        // The same, of a table first captured by it: one statement captured both.
+        yield* record([move(20, "1", "2", { label: "x" }), move(20, "2", "3", { label: "x" })])
+        expect(yield* answers("1", 15, 25)).toEqual([{ id: 1, label: "x" }, 'MovedTo 2 {"id":"2"}'])
+        expect(yield* answers("2", 15, 25)).toEqual([
+          { id: 2, label: "x" },
+          { id: 2, label: "x" }
+        ])
+        expect(yield* answers("3", 15, 25)).toEqual(["NotYetCreated", { id: 3, label: "x" }])
       })
     )
 

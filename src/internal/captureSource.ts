@@ -327,8 +327,9 @@ const generalRows = (parts: Parts, op: Op): string => {
   const image = (row: string) => (virtual.length === 0 ? `image(${row}.*)` : `image(${row}.*) - ${textArray(virtual)}`)
   if (op === "update") {
     return `${settlePolicy(parts)}    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
     insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${names(parts)},
       'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
     from (
       select c.*
@@ -350,8 +351,9 @@ ${tail}`
   }
   const stored = op === "insert" ? "null, redacted_image" : "redacted_image, null"
   return `${settlePolicy(parts)}    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
     insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${names(parts)},
       ${literal(op)}, k.row_pk, k.row_key, null, null, ${stored.replace("redacted_image", () => `redact(r.image, ${policy}, tg_relid)`)}
     from (select ${image("x")} as image from threadline_${op === "insert" ? "new" : "old"} x) r
     cross join lateral image_key(r.image, ${policy} -> 'key', tg_relid) k;
@@ -377,8 +379,9 @@ const manyRows = (parts: Parts, op: Op): string => {
   if (op !== "update") {
     const image = "r.image"
     return `    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
     insert into audit_changes (${changeColumns})
-    select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${names(parts)},
       ${literal(op)}, ${rowPk(parts, image)}, ${rowKey(parts, image)}, null, null,
       ${op === "insert" ? `null, ${redacted(parts, image)}` : `${redacted(parts, image)}, null`}
     from (
@@ -405,7 +408,7 @@ ${tail}`
     now: string,
     place: string
   ) => `insert into audit_changes (${changeColumns})
-      select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${names(parts)},
+      select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${names(parts)},
         'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
         ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
         p.fields,
@@ -432,6 +435,7 @@ ${tail}`
   const joined = (name: string) =>
     `(select row_number() over () as place, ${image("x.*")} as image from threadline_${name} x)`
   return `    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
     -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
     -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
     select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
@@ -460,6 +464,8 @@ const variables = (parts: Parts, op: Op): string => `#variable_conflict use_vari
 declare
 ${targetVariables}
   first_id bigint;
+  -- One for all rows: what shares it was done by one statement.
+  instant timestamptz;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
   op === "update"
     ? `  field text;

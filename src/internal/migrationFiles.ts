@@ -697,7 +697,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "2e79c1183846f7b45dbe4f558e602c15e8b697fd05583fd3455136704ed2ccf5",
+    checksum: "74f5b73fcd073ee5f2d33b49917bafb14c6b0b89d483b042f52fc960c6cc637a",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1110,6 +1110,8 @@ declare
   many bigint := 2 + (outer_first - nested_first) / 8;
   counted bigint;
   moved bigint[];
+  captured timestamptz[];
+  instant timestamptz;
 begin
   -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
   -- changes of those rows matter, and each is looked up.
@@ -1234,20 +1236,30 @@ begin
       on m.table_schema = t.table_schema and m.table_name = t.table_name and m.previous_row_key = t.row_key
     where m.id >= t.from_id and m.id < outer_first
   )
-  select array_agg(distinct f.id) into moved
+  select array_agg(m.id), array_agg(m.captured_at) into moved, captured
   from (
-    select n.id, t.from_id
-    from (select * from written where id < outer_first offset 0) n
-    full join threads t
-      on t.table_schema = n.table_schema and t.table_name = n.table_name and t.row_key = n.start_key
-    offset 0
-  ) f
-  where f.id >= f.from_id;
+    select distinct f.id, f.captured_at
+    from (
+      select n.id, n.captured_at, t.from_id
+      from (select * from written where id < outer_first offset 0) n
+      full join threads t
+        on t.table_schema = n.table_schema and t.table_name = n.table_name and t.row_key = n.start_key
+      offset 0
+    ) f
+    where f.id >= f.from_id
+  ) m;
 
   if moved is not null then
+    -- What one statement captured keeps one instant, and no other statement has the same. Microseconds that have not come yet
+    -- will have before all of these are written.
+    instant := clock_timestamp();
     with ordered as (
-      select s.id, nextval('audit_changes_id_seq') as new_id, clock_timestamp() as captured_at
-      from (select id from unnest(moved) id order by id) s
+      select s.id, nextval('audit_changes_id_seq') as new_id, s.captured_at
+      from (
+        select m.id, instant + dense_rank() over (order by m.captured_at) * interval '1 microsecond' as captured_at
+        from unnest(moved, captured) m (id, captured_at)
+        order by m.id
+      ) s
     )
     update audit_changes c
     set id = o.new_id, captured_at = o.captured_at
@@ -1319,7 +1331,7 @@ begin
       'insert into audit_changes (
          transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
        )
-       select (select current_transaction()), clock_timestamp(), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+       select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
          redact(r.image, $4, $5)
        from (select image(x.*) as image from %s x) r
        cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
@@ -1388,7 +1400,7 @@ begin
        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
        changed_from, data_after, details
      )
-     select (select current_transaction()), clock_timestamp(), $1, $2, null, $3, k.row_pk, k.row_key,
+     select (select current_transaction()), (select clock_timestamp()), $1, $2, null, $3, k.row_pk, k.row_key,
        case when $3 = ''delete'' then redact(r.image, $4, $5) end,
        case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
        jsonb_build_object(''marked'', true)

@@ -61,6 +61,7 @@ export interface Standing {
 const StandingRow = Schema.Struct({
   id: Schema.String,
   transaction_id: Schema.String,
+  captured_at: Schema.String,
   op: Operation,
   row_pk: Schema.NullOr(JsonObjectFromText),
   row_key: Schema.NullOr(Schema.String),
@@ -84,11 +85,8 @@ type Found = typeof StandingRow.Type
 
 type Side = "before" | "after"
 
-/**
- * Three changes decide what was there after the last of them, two what was there before the first. Where rows of equal content pass
- * each other time and again, whether the key was taken is known from changes further back.
- */
-const counts = { before: 9, after: 2 }
+/** Three changes decide what was there after the last of them, two what was there before the first. */
+const counts = { before: 3, after: 2 }
 
 const images = ["row_pk", "changed_from", "data_after"]
 
@@ -172,6 +170,7 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
     select
       c.id::text as id,
       c.transaction_id::text as transaction_id,
+      c.captured_at::text as captured_at,
       c.op::text as op,
       c.row_pk::text as row_pk,
       c.row_key::text as row_key,
@@ -214,6 +213,7 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
 const changeOf = (one: Found): RowChange => ({
   id: one.id,
   transactionId: one.transaction_id,
+  capturedAt: one.captured_at,
   op: one.op,
   rowPk: rowPkOf(one.row_pk),
   rowKey: one.row_key,

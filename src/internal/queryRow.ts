@@ -51,7 +51,16 @@ const wanted: Wanted = { visible: true, visibleBefore: true, matches: true, matc
 /** What the life of a row needs to know of a change. */
 export type RowChange = Pick<
   Change,
-  "id" | "transactionId" | "op" | "rowPk" | "rowKey" | "previousRowKey" | "changedFields" | "changedFrom" | "dataAfter"
+  | "id"
+  | "transactionId"
+  | "capturedAt"
+  | "op"
+  | "rowPk"
+  | "rowKey"
+  | "previousRowKey"
+  | "changedFields"
+  | "changedFrom"
+  | "dataAfter"
 >
 
 /** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
@@ -252,7 +261,8 @@ const agree = (a: JsonObject, b: JsonObject): boolean =>
 
 /**
  * Whether a departure and an arrival before it in the same transaction are of two rows, so that the one that arrived stays.
- * They are where the row that departs is not as the one that arrived, or where the key was taken when it arrived.
+ * They are where one statement captured both at once. A statement that fires several triggers, or one for each row, did not: then they
+ * are where the row that departs is not as the one that arrived, or where the key was taken when it arrived.
  */
 const passEachOther = (arrival: Event, departure: Event, taken: boolean): boolean => {
   const departed = imageBefore(departure.change)
@@ -262,7 +272,7 @@ const passEachOther = (arrival: Event, departure: Event, taken: boolean): boolea
     departs(departure.change, departure.key) &&
     arrival.change.dataAfter !== null &&
     departed !== undefined &&
-    (taken || !agree(arrival.change.dataAfter, departed))
+    (arrival.change.capturedAt === departure.change.capturedAt || taken || !agree(arrival.change.dataAfter, departed))
   )
 }
 
