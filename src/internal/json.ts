@@ -7,6 +7,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import { decodedBy } from "./rowDecoder.js"
 
 /**
  * A JSON value with exact numbers. An integer that a `number` holds exactly is a `number`, a larger one a `bigint`. A number
@@ -330,8 +331,14 @@ const fromText = <A extends JsonValue>(schema: Schema.Schema<A>): Schema.Schema<
     encode: (value) => ParseResult.succeed(stringify(value))
   })
 
-/** JSON of any kind out of a column read as text. */
-export const JsonFromText: Schema.Schema<JsonValue, string> = fromText(JsonValueSchema)
+/** JSON of any kind out of a `jsonb` column read as text. */
+export const JsonFromText: Schema.Schema<JsonValue, string> = decodedBy(fromText(JsonValueSchema), unsafeParseJsonb)
 
-/** A JSON object out of a column read as text. */
-export const JsonObjectFromText: Schema.Schema<JsonObject, string> = fromText(JsonObjectSchema)
+/** A JSON object out of a `jsonb` column read as text. */
+export const JsonObjectFromText: Schema.Schema<JsonObject, string> = decodedBy(fromText(JsonObjectSchema), (text) => {
+  const value = unsafeParseJsonb(text)
+  if (!isObject(value)) {
+    throw new SyntaxError("no object")
+  }
+  return value
+})

@@ -119,6 +119,9 @@ const changeFields = {
   details: Schema.NullOr(JsonFromText)
 }
 
+/** A row with the columns of `changeColumns`. */
+export const ChangeColumns = Schema.Struct(changeFields)
+
 /** A row with the columns of `transactionColumns` and `actionColumns`. */
 export const TransactionRow = Schema.Struct({ ...transactionFields, ...actionFields })
 
@@ -175,7 +178,11 @@ export const actionOf = (row: typeof TransactionRow.Type): ActionReference | nul
     ? null
     : { id: row.a_id, name: row.a_name, status: row.a_status, correlationId: row.a_correlation_id }
 
-export const changeOf = (row: typeof ChangeRow.Type): Change => ({
+export const changeWith = (
+  row: typeof ChangeColumns.Type,
+  transaction: AuditTransaction,
+  action: ActionReference | null
+): Change => ({
   id: row.id,
   transactionId: row.transaction_id,
   capturedAt: row.captured_at,
@@ -190,9 +197,11 @@ export const changeOf = (row: typeof ChangeRow.Type): Change => ({
   changedFrom: row.changed_from,
   dataAfter: row.data_after,
   details: row.details,
-  transaction: transactionOf(row),
-  action: actionOf(row)
+  transaction,
+  action
 })
+
+export const changeOf = (row: typeof ChangeRow.Type): Change => changeWith(row, transactionOf(row), actionOf(row))
 
 /** An instant column as the text that `Instant` has. */
 export const instantColumn = (sql: SqlClient, column: string): Fragment =>

@@ -7,9 +7,10 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment, Statement } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
 import type { ReadScope } from "./queryScope.js"
+import { decoder } from "./rowDecoder.js"
 import { qualified } from "./sqlText.js"
 import { sqlState } from "./sqlState.js"
 import { StorageSchema } from "./storage.js"
@@ -46,24 +47,21 @@ const withoutValue = (error: SqlError): ThreadlineError => {
     : fromSqlError(error)
 }
 
+export const unreadable = () =>
+  new ThreadlineError({
+    reason: "Failed",
+    detail: "a stored row is not of the form that this version of Threadline reads"
+  })
+
 /** Runs a statement and decodes its rows. The detail of a failure names no value: values are captured data. */
 export const rows = <A, I, E = never>(
   row: Schema.Schema<A, I>,
   statement: Statement<unknown>,
   onSqlError: (error: SqlError) => E | ThreadlineError = withoutValue
 ): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => {
-  const decode = Schema.decodeUnknown(Schema.Array(row))
+  const decode = decoder(row)
   return statement.pipe(
     Effect.mapError(onSqlError),
-    Effect.flatMap((found) =>
-      Effect.mapError(
-        decode(found),
-        () =>
-          new ThreadlineError({
-            reason: "Failed",
-            detail: "a stored row is not of the form that this version of Threadline reads"
-          })
-      )
-    )
+    Effect.flatMap((found) => Effect.try({ try: () => found.map(decode), catch: unreadable }))
   )
 }
