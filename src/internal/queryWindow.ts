@@ -48,17 +48,16 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
         ), ${top})`
   const last =
     to === undefined
-      ? top
-      : sql`coalesce((
-          select max(n.id)
+      ? sql`select ${top} as id, null::timestamptz as since`
+      : sql`
+          select coalesce(max(n.id), ${bottom}) as id, coalesce(min(n.occurred_at) - interval '1 day', '-infinity') as since
           from (
-            select t.id
+            select t.id, t.occurred_at
             from ${name("audit_transactions")} t
             where t.occurred_at <= ${to}::timestamptz
             order by t.occurred_at desc, t.id desc
             limit 32
-          ) n
-        ), ${bottom})`
+          ) n`
   const low =
     from === undefined
       ? sql`p.first`
@@ -76,6 +75,7 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
           select max(c.transaction_id + 0)
           from ${name("audit_changes")} c
           where ${inside}
+            and c.captured_at >= p.since
             and c.transaction_id + 0 between p.last + 1 and p.top
             and c.id + 0 between p.bottom and p.top
         ))`
@@ -84,7 +84,8 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
     from (
       select ${low} as low, ${high} as high
       from (
-        select ${bottom} as bottom, ${top} as top, ${first} as first, ${last} as last
+        select ${bottom} as bottom, ${top} as top, ${first} as first, n.id as last, n.since
+        from (${last}) n
         offset 0
       ) p
       offset 0
@@ -94,6 +95,9 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
 /**
  * The range of ids that holds every transaction with a change in the window: those that began nearest to its ends, and those that
  * captured something inside although they began before it, or whose id is out of order.
+ *
+ * A transaction may have begun long before the window, so the whole of it is searched for older ones. Later ones are out of order by
+ * no more than the time between drawing an id and looking at the clock, for which a day is allowed as elsewhere.
  *
  * Stragglers are found through the BRIN index on captured_at, (id + 0) and (transaction_id + 0), in the few pages that straddle an
  * end of the window. The sums keep the planner from the btree on transaction_id, where it would walk everything before the window;
