@@ -15,7 +15,7 @@ import type { InstantInput } from "./queryInstant.js"
 import { instant, instantRule } from "./queryInstant.js"
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
 import { request } from "./queryRequest.js"
-import { type Event, nearest, type RowChange, stateBefore, states, truncatesOf } from "./queryRow.js"
+import { type Event, nearest, type Row, type RowChange, stateBefore, states, truncatesOf } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
 import { beforeImage, visibleChange } from "./queryVisible.js"
 import { sqlState } from "./sqlState.js"
@@ -348,18 +348,35 @@ export const instantOf = (when: InstantInput, field: string = "instant"): Effect
   return at === undefined ? Effect.fail(new InvalidRequest({ field, rule: instantRule })) : Effect.succeed(at)
 }
 
+export const resolveRow = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  key: KeyInput
+): Effect.fn.Return<Row, InvalidRequest | NotFound | ThreadlineError> {
+  const asked = yield* request(AsOfRequest)({ table, key })
+  const name = tableOf(asked.table)
+  return { table: name, key: yield* rowKey(storage, name, asked.key) }
+})
+
+/** How a row stood at an instant that is decoded. */
+export const rowAsOf = (
+  storage: Storage,
+  { key, table }: Row,
+  at: string
+): Effect.Effect<AsOf, InvalidRequest | ThreadlineError> =>
+  Effect.map(
+    standing(storage, { table, keys: [key], at, where: undefined, presentOnly: false }),
+    (found) => found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
+  )
+
 export const asOf = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,
   key: KeyInput,
   when: InstantInput
 ): Effect.fn.Return<AsOf, InvalidRequest | NotFound | ThreadlineError> {
-  const asked = yield* request(AsOfRequest)({ table, key })
   const at = yield* instantOf(when)
-  const name = tableOf(asked.table)
-  const resolved = yield* rowKey(storage, name, asked.key)
-  const found = yield* standing(storage, { table: name, keys: [resolved], at, where: undefined, presentOnly: false })
-  return found.get(resolved)?.answer ?? { _tag: "BeforeCapture", at }
+  return yield* rowAsOf(storage, yield* resolveRow(storage, table, key), at)
 })
 
 export const asOfToValue = (answer: AsOf): JsonObject => ({

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import { InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import type { JsonObject, JsonValue } from "./json.js"
 import { same, stringify } from "./json.js"
-import { type AsOf, asOf, asOfToValue, instantOf } from "./queryAsOf.js"
+import { type AsOf, asOfToValue, instantOf, resolveRow, rowAsOf } from "./queryAsOf.js"
 import type { Change, RowImage } from "./queryChange.js"
 import { actionColumns, changeOf, ChangeRow, changeToValue, transactionColumns } from "./queryChange.js"
 import type { InstantInput } from "./queryInstant.js"
@@ -95,8 +95,9 @@ export const diffBetween = Effect.fnUntraced(function* (
   if (second < first) {
     return yield* new InvalidRequest({ field: "to", rule: "must not be before from" })
   }
-  const before = yield* asOf(storage, table, key, first)
-  const after = yield* asOf(storage, table, key, second)
+  const row = yield* resolveRow(storage, table, key)
+  const before = yield* rowAsOf(storage, row, first)
+  const after = yield* rowAsOf(storage, row, second)
   return { from: before, to: after, fields: imageDiffs(imageAt(before), imageAt(after)) }
 })
 
