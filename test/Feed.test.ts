@@ -16,6 +16,7 @@ import * as Capture from "../src/Capture.js"
 import * as Feed from "../src/Feed.js"
 import { apply as grant } from "../src/internal/grants.js"
 import * as snapshots from "../src/internal/feedSnapshot.js"
+import { StorageSchema } from "../src/internal/storage.js"
 import { connect, drain } from "./feedSupport.js"
 import * as TestDatabase from "./harness/TestDatabase.js"
 
@@ -288,6 +289,43 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         const handled: Array<string | null> = []
         yield* scoped.consume("scoped", ({ changes }) => Effect.sync(() => handled.push(...keys(changes))))
         expect(handled).toEqual([...mine, mine[0]])
+      })
+    )
+
+    it.effect("that is wrong is named, and what it met is not told", () =>
+      Effect.gen(function* () {
+        yield* reset
+        yield* posts(1, "a secret")
+        const feed = yield* Feed.Feed
+        const wrong: ReadonlyArray<readonly [condition: string, rule: string]> = [
+          ["no_such_column = 1", 'is not understood by the database: column "no_such_column" does not exist'],
+          [
+            "no_such_function(c.data_after)",
+            "is not understood by the database: function no_such_function(jsonb) does not exist"
+          ],
+          ["exists (select from nowhere)", 'is not understood by the database: relation "nowhere" does not exist'],
+          ["true and", 'is not understood by the database: syntax error at or near ")"'],
+          [
+            "(c.data_after ->> 'tenant')::int = 1",
+            "must hold or not for everything that is stored; something fails it (22P02)"
+          ]
+        ]
+        for (const [condition, rule] of wrong) {
+          const scoped = feed.scoped((_, { sql }) => sql.literal(condition))
+          const refusal = { _tag: "InvalidRequest", field: "scope", rule }
+          expect(yield* failureOf(scoped.read()), condition).toMatchObject(refusal)
+          expect(yield* failureOf(Stream.runDrain(scoped.stream())), condition).toMatchObject(refusal)
+          expect(yield* failureOf(scoped.consume("wrong", () => Effect.void)), condition).toMatchObject(refusal)
+        }
+        const sql = yield* SqlClient.SqlClient
+        const missing = yield* Effect.provide(
+          Feed.Feed,
+          Feed.layer.pipe(
+            Layer.provide(Layer.succeed(StorageSchema, "nowhere")),
+            Layer.provide(Layer.succeed(SqlClient.SqlClient, sql))
+          )
+        )
+        expect(yield* failureOf(missing.scoped(tenant("b")).read())).toMatchObject({ reason: "NotMigrated" })
       })
     )
 

@@ -140,7 +140,7 @@ const advance = Effect.fnUntraced(function* (
   { limit, tables }: Decoded,
   here: Head,
   first: Position
-): Effect.fn.Return<Step, ThreadlineError> {
+): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
   let position = first
   for (;;) {
     const window = windowOf(here, position)

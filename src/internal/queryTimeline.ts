@@ -17,6 +17,7 @@ import {
   timelinePosition,
   transactionColumns
 } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import type { Filter, FilterInput } from "./queryFilter.js"
 import { decodeFilter } from "./queryFilter.js"
 import { tableOf } from "./queryKey.js"
@@ -80,12 +81,18 @@ const statement = (plan: Plan, search: Search, limit: number) => {
     order by ${ordering(plan)}`
 }
 
-const changesOf = (plan: Plan, limit: number): Effect.Effect<Found<ReadonlyArray<Change>>, ThreadlineError> =>
+const changesOf = (
+  plan: Plan,
+  limit: number
+): Effect.Effect<Found<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> =>
   furthest(plan, (attempt) =>
-    Effect.map(rows(FoundRow, statement(plan, search(plan, attempt, limit), limit)), (rows) => ({
-      found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
-      stop: stopOf(rows[0])
-    }))
+    Effect.map(
+      rows(FoundRow, statement(plan, search(plan, attempt, limit), limit), onConditionError(plan.storage)),
+      (rows) => ({
+        found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
+        stop: stopOf(rows[0])
+      })
+    )
   )
 
 const cursorQuery = (filter: Filter): cursors.Query =>
@@ -145,10 +152,10 @@ export const count = Effect.fnUntraced(function* (
   }
   const planned = yield* plan(storage, "changes", filter, undefined)
   const { found, stop } = yield* furthest(planned, (attempt) =>
-    Effect.map(rows(CountRow, countStatement(planned, search(planned, attempt, cap + 1), cap + 1)), ([row]) => ({
-      found: row?.count ?? 0,
-      stop: stopOf(row)
-    }))
+    Effect.map(
+      rows(CountRow, countStatement(planned, search(planned, attempt, cap + 1), cap + 1), onConditionError(storage)),
+      ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
+    )
   )
   if (found === 0 && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
