@@ -22,7 +22,7 @@ import * as stores from "./internal/feedStore.js"
 import * as streams from "./internal/feedStream.js"
 import type * as scopes from "./internal/queryScope.js"
 import * as storage from "./internal/queryStorage.js"
-import { InvalidRequest, type ThreadlineError } from "./ThreadlineError.js"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "./ThreadlineError.js"
 
 /**
  * Where a feed goes on, as an opaque text. It belongs to the tables that the feed was read with: with others it is refused as an
@@ -45,7 +45,8 @@ export type Checkpoint = texts.Checkpoint
  * - `checkpoint`: of the batch before
  * - `from`: where a feed without a checkpoint begins: at the `beginning` (default) of what is recorded, or `now`, with what is not
  *   committed yet
- * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`
+ * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`. A feed that begins with a table that
+ *   is neither audited nor has changes is `NotFound`; with a checkpoint it is not asked again.
  * - `limit`: changes in a batch, 1 to 10,000; 1000 unless given
  *
  * @since 0.1.0
@@ -108,7 +109,7 @@ export type ReadScope = scopes.ReadScope
  * @since 0.1.0
  * @category errors
  */
-export type FeedError = InvalidRequest | ThreadlineError
+export type FeedError = InvalidRequest | NotFound | ThreadlineError
 
 /**
  * @since 0.1.0
@@ -127,8 +128,9 @@ export interface Service {
    * once each, because a handler may have done its work and fail to say so. Several runners of a name take turns: one holds a lease,
    * which it renews while its handler works, and one that lost its lease can move nothing.
    *
-   * Where the handler fails, the checkpoint stays and the failure is the result. Without `live` it ends where it is caught up, or at
-   * once with the outcome `Busy` where another runner holds the name.
+   * Where the handler fails, the checkpoint stays and the failure is the result; where it begins with a table that is `NotFound`,
+   * nothing is stored. Without `live` it ends where it is caught up, or at once with the outcome `Busy` where another runner holds
+   * the name.
    */
   readonly consume: <E, R>(
     name: string,

@@ -152,6 +152,45 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
+    it.effect("does not begin with a table that nobody knows, and does not ask again", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        const refusal = { _tag: "NotFound", subject: "table", id: "public.nosuch" }
+        const nobody = () => Effect.dieMessage("nothing to handle")
+        for (const from of ["beginning", "now"] as const) {
+          for (const tables of [["nosuch"], ["posts", "nosuch"]]) {
+            expect(yield* failureOf(Feed.read({ from, tables }))).toMatchObject(refusal)
+            expect(yield* failureOf(Stream.runDrain(Feed.stream({ from, tables, live: true })))).toMatchObject(refusal)
+            expect(yield* failureOf(Feed.consume("c", nobody, { from, tables, live: true }))).toMatchObject(refusal)
+          }
+        }
+        expect(yield* Feed.checkpoints).toEqual([])
+        // Known by its policy, by that of a capture that was removed, or by its changes alone.
+        yield* sql`create table former (id int primary key)`
+        yield* sql`create table forgotten (id int primary key)`
+        const capture = yield* Effect.provide(Capture.Capture, Capture.layer)
+        yield* capture.apply([{ table: "former" }, { table: "forgotten" }])
+        yield* capture.remove(["former"])
+        yield* sql`insert into forgotten values (1)`
+        yield* capture.remove(["forgotten"])
+        yield* sql`delete from threadline.capture_policies where table_name = 'forgotten'`
+        const known = yield* Feed.read({ tables: ["notes", "former", "forgotten"] })
+        expect(known.changes).toMatchObject([{ tableName: "forgotten" }])
+        yield* Feed.consume("c", () => Effect.void, { tables: ["forgotten"] })
+        const checkpoint = (yield* Feed.read({ tables: ["forgotten"] })).checkpoint
+        // As retention leaves it: whoever goes on is not asked again.
+        yield* sql`truncate threadline.audit_changes, threadline.audit_transactions`
+        expect(yield* failureOf(Feed.read({ tables: ["forgotten"] }))).toMatchObject({ _tag: "NotFound" })
+        expect(yield* Feed.read({ tables: ["forgotten"], checkpoint })).toMatchObject({ changes: [] })
+        expect(yield* Feed.consume("c", nobody, { tables: ["forgotten"] })).toMatchObject({ outcome: "CaughtUp" })
+        yield* Feed.forget("c")
+        expect(yield* failureOf(Feed.consume("c", nobody, { tables: ["forgotten"] }))).toMatchObject({
+          _tag: "NotFound"
+        })
+      })
+    )
+
     it.effect("pages through a transaction of any size, and others beside it, in the order of their changes", () =>
       Effect.gen(function* () {
         yield* reset
