@@ -368,17 +368,36 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
-    it.effect("where it is required, nothing is read without one", () =>
+    it.effect("where it is required, no member does anything without one", () =>
       Effect.gen(function* () {
         yield* reset
         yield* posts(1, "b")
+        yield* Feed.consume("siem", () => Effect.void)
         const database = yield* TestDatabase.TestDatabase
         const feed = yield* connect(database.url, Feed.layerScopeRequired)
-        const refusal = { _tag: "InvalidRequest", field: "scope" }
-        expect(yield* failureOf(feed.read())).toMatchObject(refusal)
-        expect(yield* failureOf(Stream.runDrain(feed.stream()))).toMatchObject(refusal)
-        expect(yield* failureOf(feed.consume("x", () => Effect.void))).toMatchObject(refusal)
-        expect((yield* feed.scoped(tenant("b")).read()).changes).toHaveLength(1)
+        type Members = Exclude<keyof Feed.Service, "scoped">
+        const escapes = (from: Feed.Service): { readonly [M in Members]: Effect.Effect<unknown, Feed.FeedError> } => ({
+          read: from.read(),
+          stream: Stream.runDrain(from.stream()),
+          consume: from.consume("x", () => Effect.void),
+          checkpoints: from.checkpoints,
+          forget: from.forget("siem")
+        })
+        expect(Object.keys(escapes(feed)).sort()).toEqual(
+          Object.keys(feed)
+            .filter((name) => name !== "scoped")
+            .sort()
+        )
+        for (const [member, escape] of Object.entries(escapes(feed))) {
+          expect(yield* failureOf(escape), member).toMatchObject({ _tag: "InvalidRequest", field: "scope" })
+        }
+        expect((yield* Feed.checkpoints).map(({ name }) => name)).toEqual(["siem"])
+        const scoped = feed.scoped(tenant("b"))
+        expect((yield* scoped.read()).changes).toHaveLength(1)
+        for (const escape of Object.values(escapes(scoped))) {
+          yield* escape
+        }
+        expect((yield* Feed.checkpoints).map(({ name }) => name)).toEqual(["x"])
       }).pipe(Effect.scoped)
     )
   })
