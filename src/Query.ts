@@ -563,6 +563,39 @@ export type TypedAsOf<A> = typedReads.TypedAsOf<A>
 export interface TypedRow<A> extends typedReads.TypedRow<A> {}
 
 /**
+ * How the row under one of several keys stood at an instant, decoded where it was present.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedKeyAsOf<A> extends typedReads.TypedKeyAsOf<A> {}
+
+/**
+ * A relation, with the `schema` of its rows where they are to be decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedRelation extends typedReads.TypedRelation {}
+
+/**
+ * The first page of a relation, and the options with which `asOfRows` goes on with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedRelatedRows<Row> extends typedReads.TypedRelatedRows<Row> {}
+
+/**
+ * How a row stood at an instant, decoded, and a page of each of its relations: rows decoded by the relation's schema, or images
+ * where it has none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedAsOfWith<A, Relations> extends typedReads.TypedAsOfWith<A, Relations> {}
+
+/**
  * @since 0.1.0
  * @category models
  */
