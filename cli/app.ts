@@ -17,7 +17,7 @@ import { feed } from "./commands/feed.js"
 import { grant } from "./commands/grant.js"
 import { init } from "./commands/init.js"
 import { migrate } from "./commands/migrate.js"
-import { actions, actor, correlation, timeline, unattributed } from "./commands/listings.js"
+import { actions, actor, correlation, timeline, transactions, unattributed } from "./commands/listings.js"
 import { asOf, history, transaction } from "./commands/reads.js"
 import { type ExitCode, failure } from "./exit.js"
 import { detail, overview } from "./help.js"
@@ -30,6 +30,7 @@ const root = Command.make("threadline").pipe(
     grant,
     capture,
     timeline,
+    transactions,
     history,
     asOf,
     transaction,

@@ -12,6 +12,7 @@ export const commands = {
   "capture status": "Show which tables are captured, and what is wrong with them.",
   "capture print": "Print the SQL that captures the tables, for another migration tool.",
   timeline: "List changes, newest first.",
+  transactions: "List transactions with their changes counted, newest first.",
   history: "List the changes of one row, newest first.",
   "as-of": "Show one row as it stood at an instant.",
   transaction: "Show one transaction: who, why, and every change with its diff.",

@@ -20,9 +20,9 @@ import * as consumers from "./internal/feedConsume.js"
 import * as reads from "./internal/feedRead.js"
 import * as stores from "./internal/feedStore.js"
 import * as streams from "./internal/feedStream.js"
-import type * as scopes from "./internal/queryScope.js"
+import * as scopes from "./internal/queryScope.js"
 import * as storage from "./internal/queryStorage.js"
-import { InvalidRequest, type ThreadlineError } from "./ThreadlineError.js"
+import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
 /**
  * Where a feed goes on, as an opaque text. It belongs to the tables that the feed was read with: with others it is refused as an
@@ -45,7 +45,8 @@ export type Checkpoint = texts.Checkpoint
  * - `checkpoint`: of the batch before
  * - `from`: where a feed without a checkpoint begins: at the `beginning` (default) of what is recorded, or `now`, with what is not
  *   committed yet
- * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`
+ * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`. A feed that begins with a table that
+ *   is neither audited nor has changes is `NotFound`; with a checkpoint it is not asked again.
  * - `limit`: changes in a batch, 1 to 10,000; 1000 unless given
  *
  * @since 0.1.0
@@ -108,7 +109,7 @@ export type ReadScope = scopes.ReadScope
  * @since 0.1.0
  * @category errors
  */
-export type FeedError = InvalidRequest | ThreadlineError
+export type FeedError = InvalidRequest | NotFound | ThreadlineError
 
 /**
  * @since 0.1.0
@@ -127,8 +128,9 @@ export interface Service {
    * once each, because a handler may have done its work and fail to say so. Several runners of a name take turns: one holds a lease,
    * which it renews while its handler works, and one that lost its lease can move nothing.
    *
-   * Where the handler fails, the checkpoint stays and the failure is the result. Without `live` it ends where it is caught up, or at
-   * once with the outcome `Busy` where another runner holds the name.
+   * Where the handler fails, the checkpoint stays and the failure is the result; where it begins with a table that is `NotFound`,
+   * nothing is stored. Without `live` it ends where it is caught up, or at once with the outcome `Busy` where another runner holds
+   * the name.
    */
   readonly consume: <E, R>(
     name: string,
@@ -136,10 +138,13 @@ export interface Service {
     options?: ConsumeOptions
   ) => Effect.Effect<Consumed, E | FeedError, R>
   /** The consumers that have a name in the database, by name. */
-  readonly checkpoints: Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError>
+  readonly checkpoints: Effect.Effect<ReadonlyArray<Consumer>, InvalidRequest | ThreadlineError>
   /** Forgets a consumer, false where there is none: the next one of that name begins anew, and retention waits for it no longer. */
-  readonly forget: (name: string) => Effect.Effect<boolean, FeedError>
-  /** The same feed without what the scope hides; its checkpoints pass over that. A scope on a scope hides more. */
+  readonly forget: (name: string) => Effect.Effect<boolean, InvalidRequest | ThreadlineError>
+  /**
+   * The same feed without what the scope hides; its checkpoints pass over that. A scope on a scope hides more. Consumers are those
+   * of the database, whatever they may see.
+   */
   readonly scoped: (scope: ReadScope) => Service
 }
 
@@ -152,20 +157,27 @@ export interface Service {
  */
 export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
 
-const make = (from: storage.Storage): Service => ({
-  read: (options = {}) =>
-    reads.read(from, options).pipe(Effect.withSpan("threadline.feed.read", { captureStackTrace: false })),
-  stream: (options = {}) =>
-    streams.stream(from, options).pipe(Stream.withSpan("threadline.feed.stream", { captureStackTrace: false })),
-  consume: (name, handler, options = {}) =>
-    consumers
-      .consume(from, name, handler, options)
-      .pipe(Effect.withSpan("threadline.feed.consume", { captureStackTrace: false })),
-  checkpoints: stores.list(from).pipe(Effect.withSpan("threadline.feed.checkpoints", { captureStackTrace: false })),
-  forget: (name) =>
-    stores.forget(from, name).pipe(Effect.withSpan("threadline.feed.forget", { captureStackTrace: false })),
-  scoped: (scope) => make({ ...from, scopes: [...from.scopes, scope] })
-})
+/** The feed of a storage. Where a scope is required everything fails until `scoped` has given one. */
+const make = (from: storage.Storage, scopeRequired: boolean): Service => {
+  const missing = scopes.missingScope(scopeRequired, from.scopes)
+
+  const run = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | InvalidRequest, R> => {
+    const allowed: Effect.Effect<A, E | InvalidRequest, R> = missing === undefined ? effect : Effect.fail(missing)
+    return Effect.withSpan(allowed, `threadline.feed.${name}`, { captureStackTrace: false })
+  }
+
+  return {
+    read: (options = {}) => run("read", reads.read(from, options)),
+    stream: (options = {}) =>
+      (missing === undefined ? streams.stream(from, options) : Stream.fail(missing)).pipe(
+        Stream.withSpan("threadline.feed.stream", { captureStackTrace: false })
+      ),
+    consume: (name, handler, options = {}) => run("consume", consumers.consume(from, name, handler, options)),
+    checkpoints: run("checkpoints", stores.list(from)),
+    forget: (name) => run("forget", stores.forget(from, name)),
+    scoped: (scope) => make({ ...from, scopes: [...from.scopes, scope] }, scopeRequired)
+  }
+}
 
 /**
  * The feed of the client's database.
@@ -173,25 +185,21 @@ const make = (from: storage.Storage): Service => ({
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(Feed, Effect.map(storage.make, make))
-
-const unscoped = Effect.fail(new InvalidRequest({ field: "scope", rule: "is required here: read through scoped(...)" }))
+export const layer: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(
+  Feed,
+  Effect.map(storage.make, (from) => make(from, false))
+)
 
 /**
- * The same, where nothing may be read without a scope: `read`, `stream` and `consume` fail with `InvalidRequest` of the field `scope`
- * until `scoped` gives them one.
+ * The same, where nobody gets at the feed without a scope: everything, what is known of consumers and what forgets one included,
+ * fails with `InvalidRequest` of the field `scope` until `scoped` has given one.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layerScopeRequired: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(
   Feed,
-  Effect.map(storage.make, (from) => ({
-    ...make(from),
-    read: () => unscoped,
-    stream: () => Stream.fromEffect(unscoped),
-    consume: () => unscoped
-  }))
+  Effect.map(storage.make, (from) => make(from, true))
 )
 
 /**
@@ -272,10 +280,11 @@ export const consume = <E, R>(
  * @since 0.1.0
  * @category accessors
  */
-export const checkpoints: Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError, Feed> = Effect.flatMap(
-  Feed,
-  (feed) => feed.checkpoints
-)
+export const checkpoints: Effect.Effect<
+  ReadonlyArray<Consumer>,
+  InvalidRequest | ThreadlineError,
+  Feed
+> = Effect.flatMap(Feed, (feed) => feed.checkpoints)
 
 /**
  * Forgets a consumer.
@@ -283,5 +292,5 @@ export const checkpoints: Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError
  * @since 0.1.0
  * @category accessors
  */
-export const forget = (name: string): Effect.Effect<boolean, FeedError, Feed> =>
+export const forget = (name: string): Effect.Effect<boolean, InvalidRequest | ThreadlineError, Feed> =>
   Effect.flatMap(Feed, (feed) => feed.forget(name))

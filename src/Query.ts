@@ -252,7 +252,8 @@ export type ImageCondition = asOfs.ImageCondition
  *
  * - `keys`: only these rows, at most 1000
  * - `contains`: only rows whose image has these fields with these values
- * - `where`: only rows whose image is so, as an SQL condition
+ * - `where`: only rows whose image is so, as an SQL condition; `InvalidRequest` where the database does not understand it, or
+ *   it fails on something stored
  * - `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
  *
  * @since 0.1.0
@@ -485,6 +486,7 @@ export interface ActionColumns extends scopes.ActionColumns {}
  * The host's own restriction of what a reader may see: a function from a surface (`changes` or `actions`) and its columns to an
  * SQL condition, or to the same answer for every row. A condition that is null lets nothing through, and a TRUNCATE of a
  * whole table, which has no image, is never let through. A transaction is seen by whoever sees one of its changes or actions.
+ * One that the database does not understand, or that fails on something stored, is an `InvalidRequest` of the field `scope`.
  *
  * @since 0.1.0
  * @category scope
@@ -559,6 +561,39 @@ export type TypedAsOf<A> = typedReads.TypedAsOf<A>
  * @category models
  */
 export interface TypedRow<A> extends typedReads.TypedRow<A> {}
+
+/**
+ * How the row under one of several keys stood at an instant, decoded where it was present.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedKeyAsOf<A> extends typedReads.TypedKeyAsOf<A> {}
+
+/**
+ * A relation, with the `schema` of its rows where they are to be decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedRelation extends typedReads.TypedRelation {}
+
+/**
+ * The first page of a relation, and the options with which `asOfRows` goes on with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedRelatedRows<Row> extends typedReads.TypedRelatedRows<Row> {}
+
+/**
+ * How a row stood at an instant, decoded, and a page of each of its relations: rows decoded by the relation's schema, or images
+ * where it has none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TypedAsOfWith<A, Relations> extends typedReads.TypedAsOfWith<A, Relations> {}
 
 /**
  * @since 0.1.0

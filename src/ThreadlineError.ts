@@ -6,7 +6,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { sqlState } from "./internal/sqlState.js"
+import { reasonOf, sqlState } from "./internal/sqlState.js"
 
 /**
  * @since 0.1.0
@@ -147,15 +147,4 @@ export const fromSqlError = (error: SqlError): ThreadlineError => {
     )
   }
   return make("Failed", `the database refused a statement: ${reasonOf(error)}`)
-}
-
-const reasonOf = (error: SqlError): string => {
-  const cause = error.cause
-  if (Predicate.hasProperty(cause, "message") && typeof cause.message === "string" && cause.message !== "") {
-    return cause.message
-  }
-  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string") {
-    return cause.code
-  }
-  return error.message
 }

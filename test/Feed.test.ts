@@ -16,6 +16,7 @@ import * as Capture from "../src/Capture.js"
 import * as Feed from "../src/Feed.js"
 import { apply as grant } from "../src/internal/grants.js"
 import * as snapshots from "../src/internal/feedSnapshot.js"
+import { StorageSchema } from "../src/internal/storage.js"
 import { connect, drain } from "./feedSupport.js"
 import * as TestDatabase from "./harness/TestDatabase.js"
 
@@ -148,6 +149,45 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         expect(rest.ids).toEqual([])
         expect(yield* Feed.read({ tables: ["notes"], checkpoint: rest.checkpoint })).toMatchObject({ caughtUp: true })
         expect((yield* drain(feed, { tables: ["posts", "notes"] })).ids).toHaveLength(7)
+      })
+    )
+
+    it.effect("does not begin with a table that nobody knows, and does not ask again", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        const refusal = { _tag: "NotFound", subject: "table", id: "public.nosuch" }
+        const nobody = () => Effect.dieMessage("nothing to handle")
+        for (const from of ["beginning", "now"] as const) {
+          for (const tables of [["nosuch"], ["posts", "nosuch"]]) {
+            expect(yield* failureOf(Feed.read({ from, tables }))).toMatchObject(refusal)
+            expect(yield* failureOf(Stream.runDrain(Feed.stream({ from, tables, live: true })))).toMatchObject(refusal)
+            expect(yield* failureOf(Feed.consume("c", nobody, { from, tables, live: true }))).toMatchObject(refusal)
+          }
+        }
+        expect(yield* Feed.checkpoints).toEqual([])
+        // Known by its policy, by that of a capture that was removed, or by its changes alone.
+        yield* sql`create table former (id int primary key)`
+        yield* sql`create table forgotten (id int primary key)`
+        const capture = yield* Effect.provide(Capture.Capture, Capture.layer)
+        yield* capture.apply([{ table: "former" }, { table: "forgotten" }])
+        yield* capture.remove(["former"])
+        yield* sql`insert into forgotten values (1)`
+        yield* capture.remove(["forgotten"])
+        yield* sql`delete from threadline.capture_policies where table_name = 'forgotten'`
+        const known = yield* Feed.read({ tables: ["notes", "former", "forgotten"] })
+        expect(known.changes).toMatchObject([{ tableName: "forgotten" }])
+        yield* Feed.consume("c", () => Effect.void, { tables: ["forgotten"] })
+        const checkpoint = (yield* Feed.read({ tables: ["forgotten"] })).checkpoint
+        // As retention leaves it: whoever goes on is not asked again.
+        yield* sql`truncate threadline.audit_changes, threadline.audit_transactions`
+        expect(yield* failureOf(Feed.read({ tables: ["forgotten"] }))).toMatchObject({ _tag: "NotFound" })
+        expect(yield* Feed.read({ tables: ["forgotten"], checkpoint })).toMatchObject({ changes: [] })
+        expect(yield* Feed.consume("c", nobody, { tables: ["forgotten"] })).toMatchObject({ outcome: "CaughtUp" })
+        yield* Feed.forget("c")
+        expect(yield* failureOf(Feed.consume("c", nobody, { tables: ["forgotten"] }))).toMatchObject({
+          _tag: "NotFound"
+        })
       })
     )
 
@@ -291,17 +331,73 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
-    it.effect("where it is required, nothing is read without one", () =>
+    it.effect("that is wrong is named, and what it met is not told", () =>
+      Effect.gen(function* () {
+        yield* reset
+        yield* posts(1, "a secret")
+        const feed = yield* Feed.Feed
+        const wrong: ReadonlyArray<readonly [condition: string, rule: string]> = [
+          ["no_such_column = 1", 'is not understood by the database: column "no_such_column" does not exist'],
+          [
+            "no_such_function(c.data_after)",
+            "is not understood by the database: function no_such_function(jsonb) does not exist"
+          ],
+          ["exists (select from nowhere)", 'is not understood by the database: relation "nowhere" does not exist'],
+          ["true and", 'is not understood by the database: syntax error at or near ")"'],
+          [
+            "(c.data_after ->> 'tenant')::int = 1",
+            "must hold or not for everything that is stored; something fails it (22P02)"
+          ]
+        ]
+        for (const [condition, rule] of wrong) {
+          const scoped = feed.scoped((_, { sql }) => sql.literal(condition))
+          const refusal = { _tag: "InvalidRequest", field: "scope", rule }
+          expect(yield* failureOf(scoped.read()), condition).toMatchObject(refusal)
+          expect(yield* failureOf(Stream.runDrain(scoped.stream())), condition).toMatchObject(refusal)
+          expect(yield* failureOf(scoped.consume("wrong", () => Effect.void)), condition).toMatchObject(refusal)
+        }
+        const sql = yield* SqlClient.SqlClient
+        const missing = yield* Effect.provide(
+          Feed.Feed,
+          Feed.layer.pipe(
+            Layer.provide(Layer.succeed(StorageSchema, "nowhere")),
+            Layer.provide(Layer.succeed(SqlClient.SqlClient, sql))
+          )
+        )
+        expect(yield* failureOf(missing.scoped(tenant("b")).read())).toMatchObject({ reason: "NotMigrated" })
+      })
+    )
+
+    it.effect("where it is required, no member does anything without one", () =>
       Effect.gen(function* () {
         yield* reset
         yield* posts(1, "b")
+        yield* Feed.consume("siem", () => Effect.void)
         const database = yield* TestDatabase.TestDatabase
         const feed = yield* connect(database.url, Feed.layerScopeRequired)
-        const refusal = { _tag: "InvalidRequest", field: "scope" }
-        expect(yield* failureOf(feed.read())).toMatchObject(refusal)
-        expect(yield* failureOf(Stream.runDrain(feed.stream()))).toMatchObject(refusal)
-        expect(yield* failureOf(feed.consume("x", () => Effect.void))).toMatchObject(refusal)
-        expect((yield* feed.scoped(tenant("b")).read()).changes).toHaveLength(1)
+        type Members = Exclude<keyof Feed.Service, "scoped">
+        const escapes = (from: Feed.Service): { readonly [M in Members]: Effect.Effect<unknown, Feed.FeedError> } => ({
+          read: from.read(),
+          stream: Stream.runDrain(from.stream()),
+          consume: from.consume("x", () => Effect.void),
+          checkpoints: from.checkpoints,
+          forget: from.forget("siem")
+        })
+        expect(Object.keys(escapes(feed)).sort()).toEqual(
+          Object.keys(feed)
+            .filter((name) => name !== "scoped")
+            .sort()
+        )
+        for (const [member, escape] of Object.entries(escapes(feed))) {
+          expect(yield* failureOf(escape), member).toMatchObject({ _tag: "InvalidRequest", field: "scope" })
+        }
+        expect((yield* Feed.checkpoints).map(({ name }) => name)).toEqual(["siem"])
+        const scoped = feed.scoped(tenant("b"))
+        expect((yield* scoped.read()).changes).toHaveLength(1)
+        for (const escape of Object.values(escapes(scoped))) {
+          yield* escape
+        }
+        expect((yield* Feed.checkpoints).map(({ name }) => name)).toEqual(["x"])
       }).pipe(Effect.scoped)
     )
   })

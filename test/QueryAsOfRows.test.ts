@@ -263,6 +263,50 @@ describe("Query.asOfRows", () => {
       })
     )
 
+    it.effect("says of a condition that the database does not understand what it does not understand", () =>
+      Effect.gen(function* () {
+        yield* record([insert(10, "1", { n: "a secret" }), update(20, "2", { n: "another" }, { n: 5 })])
+        const refused = <R>(read: Effect.Effect<unknown, Query.ReadError, R>) =>
+          Effect.map(Effect.flip(read), ({ _tag, message }) => `${_tag}: ${message}`)
+        const refusal = (field: string, told: string) =>
+          `InvalidRequest: ${field}: is not understood by the database: ${told}`
+        const mine = Query.withScope((_, { sql }) => sql`true`)
+        const wrongScope = Query.withScope((_, { sql }) => sql`no_such_tenant = 'A'`)
+        const wrong: ReadonlyArray<readonly [where: Query.ImageCondition, told: string]> = [
+          [(_, sql) => sql`no_such_column = 1`, 'column "no_such_column" does not exist'],
+          [(image, sql) => sql`no_such_function(${image})`, "function no_such_function(jsonb) does not exist"],
+          [(image, sql) => sql`${image} + 1 = 2`, "operator does not exist: jsonb + integer"],
+          [(_, sql) => sql`exists (select from nowhere)`, 'relation "nowhere" does not exist'],
+          [(image, sql) => sql`${image} = `, 'syntax error at or near ")"'],
+          [(image, sql) => sql`${image}`, "COALESCE types jsonb and boolean cannot be matched"],
+          [(_, sql) => sql`generate_series(1, 2) = 1`, "set-returning functions are not allowed in COALESCE"]
+        ]
+        for (const [where, told] of wrong) {
+          for (const contains of [undefined, { id: "1" }]) {
+            const read = Query.asOfRows("posts", at(15), { where, contains })
+            expect(yield* refused(read)).toBe(refusal("where", told))
+            // Under a scope it is still the caller's own condition, and that of a scope the scope's.
+            expect(yield* refused(mine(read))).toBe(refusal("where", told))
+          }
+        }
+        const fine: Query.ImageCondition = (image, sql) => sql`${image} ->> 'n' = 'a secret'`
+        for (const options of [{}, { where: fine }, { contains: { n: 5 } }]) {
+          expect(yield* refused(wrongScope(Query.asOfRows("posts", at(15), options)))).toBe(
+            refusal("scope", 'column "no_such_tenant" does not exist')
+          )
+        }
+        const casting = Query.withScope(
+          (surface, columns) => surface === "changes" && columns.sql`(${columns.image} ->> 'n')::int = 5`
+        )
+        for (const options of [{}, { contains: { n: 5 } }]) {
+          const error = yield* Effect.flip(casting(Query.asOfRows("posts", at(15), options)))
+          expect(error).toMatchObject({ _tag: "InvalidRequest", field: "scope" })
+          expect(error.message).toContain("22P02")
+          expect(error.message).not.toMatch(/secret|another/)
+        }
+      })
+    )
+
     it.effect("stops a long search and goes on with it", () =>
       Effect.gen(function* () {
         const keys = Array.from({ length: 40 }, (_, index) => String(100 + index))

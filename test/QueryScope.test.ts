@@ -5,7 +5,9 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { apply as grant } from "../src/internal/grants.js"
 import { Budget } from "../src/internal/queryBudget.js"
+import { StorageSchema } from "../src/internal/storage.js"
 import * as Query from "../src/Query.js"
 import * as TestDatabase from "./harness/TestDatabase.js"
 import { at, layer, type Log, reset, write } from "./querySupport.js"
@@ -81,6 +83,19 @@ const refused = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
   Effect.map(Effect.either(read), (result) =>
     Either.isRight(result) ? "fine" : `${result.left._tag}: ${result.left.message}`
   )
+
+/** What the database does not understand, and what it says. */
+const wrongConditions: ReadonlyArray<readonly [condition: string, told: string]> = [
+  ["no_such_column = 1", 'column "no_such_column" does not exist'],
+  ["no_such_function(1)", "function no_such_function(integer) does not exist"],
+  ["nowhere.no_such_function(1)", 'schema "nowhere" does not exist'],
+  ["1 = array[1]", "operator does not exist: integer = integer[]"],
+  ["exists (select from tenants_of_nobody)", 'relation "tenants_of_nobody" does not exist'],
+  ["exists (select from audit_changes)", 'relation "audit_changes" does not exist'],
+  ["other.tenant = 'A'", 'missing FROM-clause entry for table "other"'],
+  ["true and", 'syntax error at or near ")"'],
+  ["17", "COALESCE types integer and boolean cannot be matched"]
+]
 
 /** Every read there is, with what its answer says. */
 const reads: Readonly<Record<string, Effect.Effect<unknown, Query.ReadError, Query.Query>>> = {
@@ -245,20 +260,69 @@ describe("a scope", () => {
       })
     )
 
-    it.effect("that fails says nothing of the rows", () =>
+    for (const [name, read] of Object.entries(reads)) {
+      it.effect(`that is wrong is named by ${name}`, () =>
+        Effect.gen(function* () {
+          yield* prepared
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`
+            create or replace function repeats(value jsonb) returns boolean language plpgsql as $$
+              begin
+                raise exception 'met %', value using errcode = 'undefined_column';
+              end
+            $$`
+          for (const [condition, told] of wrongConditions) {
+            const scope: Query.ReadScope = (_, { sql }) => sql.literal(condition)
+            expect(yield* refused(read.pipe(Query.withScope(scope))), condition).toBe(
+              `InvalidRequest: scope: is not understood by the database: ${told}`
+            )
+          }
+          const of: ReadonlyArray<readonly [condition: string, state: string]> = [
+            ["::text::int = 1", "22P02"],
+            [" = (select '{}'::jsonb from generate_series(1, 2))", "21000"],
+            [" is not null and repeats('\"secret of B\"')", "42703"]
+          ]
+          for (const [condition, state] of of) {
+            const scope: Query.ReadScope = (surface, columns) =>
+              surface === "changes"
+                ? columns.sql`${columns.image}${columns.sql.literal(condition)}`
+                : columns.sql`(${columns.name} || 'of B')${columns.sql.literal(condition.replace("{}'::jsonb", "'"))}`
+            expect(yield* refused(read.pipe(Query.withScope(scope))), condition).toBe(
+              `InvalidRequest: scope: must hold or not for everything that is stored; something fails it (${state})`
+            )
+          }
+        })
+      )
+    }
+
+    it.effect("is not to blame for what is missing of Threadline's own", () =>
       Effect.gen(function* () {
         yield* prepared
-        const wrong: Query.ReadScope = (_, columns) => columns.sql`(${columns.sql.literal("no_such_column")}) = 1`
-        expect(yield* refused(Query.timeline().pipe(Query.withScope(wrong)))).toMatch(/^ThreadlineError: /)
-        const cast: Query.ReadScope = (_, columns) =>
-          columns.sql`(${columns.sql.literal("c.row_pk")} ->> 'id')::int = 1`
-        const casting: Query.ReadScope = (surface, columns) =>
-          surface === "changes" && columns.sql`(${columns.image} ->> 'tenant')::int = 1`
-        expect(yield* refused(Query.timeline().pipe(Query.withScope(cast)))).toBe("fine")
-        expect(yield* refused(Query.timeline().pipe(Query.withScope(casting)))).toBe(
-          "ThreadlineError: a condition failed on a stored value, such as a cast that it does not stand"
+        const database = yield* TestDatabase.TestDatabase
+        const sql = yield* SqlClient.SqlClient
+        const scoped = (layer: Layer.Layer<Query.Query>, scope: Query.ReadScope) =>
+          refused(Query.timeline().pipe(Query.withScope(scope), Effect.provide(layer)))
+        const elsewhere = Query.layer.pipe(
+          Layer.provide(Layer.succeed(StorageSchema, "nowhere")),
+          Layer.provide(Layer.succeed(SqlClient.SqlClient, sql))
         )
-      })
+        expect(yield* scoped(elsewhere, ofTenant("A"))).toMatch(/^ThreadlineError: .*threadline migrate up/)
+        const nobody = yield* database.connect("nobody")
+        const withoutGrant = Layer.provide(Query.layer, Layer.succeed(SqlClient.SqlClient, nobody))
+        expect(yield* scoped(withoutGrant, ofTenant("A"))).toMatch(/^ThreadlineError: .*"threadline grant" gives it/)
+        const reader = yield* database.connect("reader")
+        const { name } = yield* database.role("reader")
+        yield* grant({ writers: [], readers: [name], operators: [] })
+        yield* sql`create table tenants (name text)`
+        const granted = Layer.provide(Query.layer, Layer.succeed(SqlClient.SqlClient, reader))
+        expect(yield* scoped(granted, ofTenant("A"))).toBe("fine")
+        const joined: Query.ReadScope = (_, { sql }) => sql`exists (select from public.tenants)`
+        expect(yield* scoped(granted, joined)).toBe(
+          "InvalidRequest: scope: is not understood by the database: permission denied for table tenants"
+        )
+        yield* sql`revoke select on threadline.audit_transactions from ${sql(name)}`
+        expect(yield* scoped(granted, joined)).toMatch(/^ThreadlineError: /)
+      }).pipe(Effect.scoped)
     )
   })
 

@@ -244,6 +244,111 @@ describe("Query.typed", () => {
       })
     )
 
+    it.effect("answers for each of several keys, decoded where the row was present", () =>
+      Effect.gen(function* () {
+        yield* record([
+          change("insert", 10, { after: invoice }),
+          change("insert", 10, { key: "2", after: { ...invoice, total: "[masked]" } }),
+          change("delete", 10, { key: "3", from: invoice })
+        ])
+        const answers = yield* Query.typed("posts", Invoice).asOfKeys([3, "1", 2n, 4], at(15))
+        expect(answers.map(({ answer, rowKey, rowPk }) => [rowKey, rowPk, answer._tag])).toEqual([
+          ["3", { id: "3" }, "Deleted"],
+          ["1", { id: "1" }, "Present"],
+          ["2", { id: "2" }, "Present"],
+          ["4", { id: "4" }, "BeforeCapture"]
+        ])
+        const rows = answers.flatMap(({ answer }) => (answer._tag === "Present" ? [answer.row] : []))
+        const [first, second] = rows
+        expect((yield* first ?? Effect.dieMessage("not present")).views).toBe(12)
+        expect(second).toEqual(Either.left(expect.any(Query.Undecodable)))
+        expect(second !== undefined && Either.isLeft(second) ? second.left.image["total"] : undefined).toBe("[masked]")
+      })
+    )
+
+    it.effect("decodes a row and each relation by its own schema", () =>
+      Effect.gen(function* () {
+        class Suffix extends Context.Tag("test/Suffix")<Suffix, string>() {}
+        const Named = Schema.Struct({
+          noteId: Schema.transformOrFail(Schema.String, Schema.String, {
+            strict: true,
+            decode: (text) => Effect.map(Suffix, (suffix) => text + suffix),
+            encode: (text) => Effect.succeed(text)
+          })
+        })
+        const note = (key: string, rest: Query.RowImage) =>
+          change("insert", 10, { table: "notes", key, after: { note_id: key, post_id: 1, ...rest } })
+        class Note extends Schema.Class<Note>("Note")({ noteId: Schema.String, size: Schema.BigInt }) {}
+        const invoices = Query.typed("posts", Invoice, {
+          fieldOf: (column) => column.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+        })
+        const notes = { table: "notes", columns: { post_id: "views" } }
+        const relations = {
+          notes: { ...notes, schema: Note, limit: 1 },
+          all: { ...notes, schema: Note },
+          named: { ...notes, schema: Named },
+          images: notes,
+          none: { table: "things", columns: { id: "unknown" }, schema: Invoice }
+        }
+        yield* record([
+          change("insert", 10, { after: { ...invoice, views: 1 } }),
+          note("a", { size: big }),
+          note("b", { size: "[masked]" }),
+          change("insert", 10, { key: "5", after: { id: 5, views: 1 } })
+        ])
+        const read: Effect.Effect<
+          Query.TypedAsOfWith<Invoice, typeof relations>,
+          Query.ReadError,
+          Query.Query | Suffix
+        > = invoices.asOfWith("1", at(15), relations)
+        // @ts-expect-error -- what the schema of a relation needs is missing
+        const incomplete: Effect.Effect<unknown, Query.ReadError, Query.Query> = read
+        expect(incomplete).toBe(read)
+        const { answer, related } = yield* Effect.provideService(read, Suffix, "!")
+        const row = answer._tag === "Present" ? yield* answer.row : yield* Effect.dieMessage("not present")
+        expect(row).toBeInstanceOf(Invoice)
+        expect(row.id).toBe(big)
+        const of: ReadonlyArray<Query.Decoded<Note>> = related.all.items.map((one) => one.row)
+        expect(of[0]).toEqual(Either.right(new Note({ noteId: "a", size: big })))
+        expect(of[1]).toEqual(Either.left(expect.any(Query.Undecodable)))
+        const named: ReadonlyArray<Query.Decoded<{ readonly noteId: string }>> = related.named.items.map(
+          ({ row }) => row
+        )
+        expect(named).toEqual([Either.right({ noteId: "a!" }), Either.right({ noteId: "b!" })])
+        const images: ReadonlyArray<Query.RowImage> = related.images.items.map((one) => one.row)
+        expect(images[1]).toEqual({ note_id: "b", post_id: 1, size: "[masked]" })
+        expect(related.none.items).toEqual([])
+        // Each goes on with its own options.
+        expect(related.notes).toMatchObject({ table: "public.notes", hasMore: true, items: [{ rowKey: "a" }] })
+        const rest = yield* Query.typed(related.notes.table, Note, { fieldOf: (column) => column }).asOfRows(at(15), {
+          ...related.notes.options,
+          cursor: Option.getOrUndefined(related.notes.nextCursor)
+        })
+        expect(rest.items.map(({ rowKey }) => rowKey)).toEqual(["b"])
+        // A row that does not fit has its relations all the same; one that is not there has none.
+        const odd = yield* invoices.asOfWith("5", at(15), { notes: { ...notes, schema: Note } })
+        expect(odd.answer).toMatchObject({ _tag: "Present", row: { _tag: "Left" } })
+        expect(odd.related.notes.items).toHaveLength(2)
+        const absent = yield* invoices.asOfWith("6", at(15), { notes: { ...notes, schema: Note } })
+        expect(absent).toMatchObject({ answer: { _tag: "BeforeCapture" }, related: { notes: { items: [] } } })
+        expect((yield* invoices.asOfWith("1", at(15), {})).related).toEqual({})
+        // A relation that may have a schema has rows of both forms.
+        const maybe: { readonly notes: Query.TypedRelation & { readonly schema: typeof Note | undefined } } = {
+          notes: { ...notes, schema: undefined }
+        }
+        const either: ReadonlyArray<Query.Decoded<Note> | Query.RowImage> = (yield* invoices.asOfWith(
+          "1",
+          at(15),
+          maybe
+        )).related.notes.items.map(({ row }) => row)
+        expect(either).toEqual(images)
+        expect(yield* Effect.flip(invoices.asOfWith("1", at(15), { x: { ...notes, columns: {} } }))).toMatchObject({
+          _tag: "InvalidRequest",
+          field: "relations"
+        })
+      })
+    )
+
     it.effect("asks a schema's services, and knows columns by the client's names", () =>
       Effect.gen(function* () {
         class Suffix extends Context.Tag("test/Suffix")<Suffix, string>() {}

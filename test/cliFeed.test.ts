@@ -142,6 +142,17 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
     )
   )
 
+  it.effect("a table that nobody knows is exit 1, from whichever end", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      for (const args of [[], ["--json"], ["--from", "now"], ["--follow", "--ndjson"], ["--table", "notes"]]) {
+        expect(yield* Cli.run(["feed", "--table", "nosuch", ...args], { url })).toEqual(
+          Cli.refusal(1, "table public.nosuch is not known here")
+        )
+      }
+    })
+  )
+
   it.effect("a database that cannot be reached is exit 3, a checkpoint of another database exit 2", () =>
     Effect.gen(function* () {
       const { url } = yield* Host

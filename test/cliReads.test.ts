@@ -179,6 +179,12 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
           [["timeline", "--actor", "user:"], 2, /--actor user: names no id: leave the colon out for every user/],
           [["unattributed", "--actor", "user"], 2, /the option --actor does not belong to this command/],
           [["timeline", "--table", "nowhere"], 1, /table public.nowhere is not known here/],
+          [["transactions", "--table", "nowhere"], 1, /table public.nowhere is not known here/],
+          [["transactions", "--limit", "0"], 2, /--limit is a whole number from 1 to 1000/],
+          [["transactions", "--order", "random"], 2, /--order is one of newest, oldest/],
+          [["transactions", "--key", "1"], 2, /key: needs the table/],
+          [["transactions", "--op", "rename"], 2, /--op is one of insert/],
+          [["transactions", "1"], 2, /there is an argument too many: 1/],
           [["timeline", "--table", "plain"], 1, /table public.plain is not known here/],
           [["history", "nowhere", "1"], 1, /table public.nowhere is not known here/],
           [["history", "invoices", "one"], 2, /KEY: /],
@@ -219,7 +225,8 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
           ["actor", "user", "42", "--from", "yesterday"],
           ["correlation", "c", "--cursor", "nonsense"],
           ["actions", "--transaction-id", "x"],
-          ["unattributed", "--to", "tomorrow"]
+          ["unattributed", "--to", "tomorrow"],
+          ["transactions", "--cursor", "nonsense"]
         ]
         yield* Cli.each(cases, (args) =>
           Effect.map(Cli.run(args, { url }), (outcome) => expect(outcome.code, args.join(" ")).toBe(2))
@@ -241,6 +248,25 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
               { items: [{ name: "invoice.created", status: "ok", reason: "order 7" }], hasMore: false }
             ],
             [["actions", "--action-status", "error"], ["No action matches."], { items: [], nextCursor: null }],
+            [
+              ["transactions"],
+              ["who  ", "action  ", "changes  ", "user 42 (", "invoice.", "2        invoices", "unattributed"],
+              {
+                items: [
+                  { action: null, tables: ["public.members"] },
+                  { action: null, tables: ["public.invoices"] },
+                  { action: { name: "invoice.created" }, changes: { count: 2, exact: true } }
+                ],
+                nextCursor: null,
+                hasMore: false
+              }
+            ],
+            [["transactions", "--actor", "admin"], ["No transaction matches."], { items: [], nextCursor: null }],
+            [
+              ["transactions", "--table", "invoices", "--op", "insert"],
+              ["invoice."],
+              { items: [{ tables: ["public.invoices", "public.members"] }] }
+            ],
             [
               ["unattributed"],
               ["database user", "postgres", "members"],
@@ -271,6 +297,34 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
       })
     )
   })
+
+  it.effect("transactions are paged in either order, by a cursor that is theirs", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const idsOf = ({ items }: Record<string, unknown>) =>
+        (items as ReadonlyArray<{ readonly transaction: { readonly id: string } }>).map(
+          ({ transaction }) => transaction.id
+        )
+      const newest = idsOf(yield* Cli.json(["transactions"], { url }))
+      expect(newest).toHaveLength(3)
+      for (const [order, expected] of [
+        ["newest", newest],
+        ["oldest", [...newest].reverse()]
+      ] as const) {
+        const args = ["transactions", "--order", order]
+        const first = yield* Cli.json([...args, "--limit", "2"], { url })
+        expect(idsOf(first)).toEqual(expected.slice(0, 2))
+        const cursor = String(first["nextCursor"])
+        const rest = yield* Cli.json([...args, "--cursor", cursor], { url })
+        expect(idsOf(rest)).toEqual(expected.slice(2))
+        expect(rest).toMatchObject({ nextCursor: null, hasMore: false })
+        expect(yield* Cli.run(["timeline", "--order", order, "--cursor", cursor], { url })).toEqual(
+          Cli.refusal(2, /--cursor: /)
+        )
+      }
+      expect(yield* Cli.text(["transactions", "--limit", "1"], { url })).toMatch(/^More: --cursor \S+$/m)
+    })
+  )
 
   describe("history", () => {
     it.effect("shows a row change by change, with its diffs", () =>

@@ -14,10 +14,11 @@ import {
   type ChangeFilters,
   window
 } from "../filter.js"
+import type { UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
-import { common } from "../options.js"
+import { type Common, common } from "../options.js"
 import { bold, print, width } from "../output.js"
-import { listed, paging, pagingOf, reading } from "../reading.js"
+import { listed, type Paging, paging, pagingOf, reading } from "../reading.js"
 import { layout } from "../table.js"
 import { oneOf } from "../values.js"
 
@@ -68,27 +69,47 @@ const actionTable = (actions: ReadonlyArray<Query.Action>): string =>
     width()
   )
 
-export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
+/** What a listing makes of its items, and says where there is none. */
+interface Shown<in A> {
+  readonly toJson: (item: A) => string
+  readonly table: (items: ReadonlyArray<A>) => string
+  readonly none: string
+}
+
+/** Prints the page that the options ask for. */
+const list = <A>(
+  options: Common & Paging,
+  filtered: Effect.Effect<Query.FilterInput, UsageError>,
+  read: (filter: Query.FilterInput) => Effect.Effect<Page.Page<A>, Query.ReadError, Query.Query>,
+  { none, table, toJson }: Shown<A>
+) =>
   Effect.gen(function* () {
-    const filter = { ...(yield* changeFilterOf(options)), ...(yield* pagingOf(options)) }
-    const page = yield* reading(options, Query.timeline(filter))
-    yield* print(
-      options.json
-        ? Page.toJson(page, Query.changeToJson)
-        : listed(page, "No change matches.", () => [inTransactions(page.items)])
-    )
+    const filter = { ...(yield* filtered), ...(yield* pagingOf(options)) }
+    const page = yield* reading(options, read(filter))
+    yield* print(options.json ? Page.toJson(page, toJson) : listed(page, none, () => [table(page.items)]))
+  })
+
+export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
+  list(options, changeFilterOf(options), Query.timeline, {
+    toJson: Query.changeToJson,
+    table: inTransactions,
+    none: "No change matches."
+  })
+)
+
+export const transactions = leaf("transactions", { ...common, ...changeFilters, ...paging }, (options) =>
+  list(options, changeFilterOf(options), Query.transactions, {
+    toJson: Query.summaryToJson,
+    table: (summaries) => transactionTable(summaries, false),
+    none: "No transaction matches."
   })
 )
 
 export const actions = leaf("actions", { ...common, ...actionFilters, ...paging }, (options) =>
-  Effect.gen(function* () {
-    const filter = { ...(yield* actionFilterOf(options)), ...(yield* pagingOf(options)) }
-    const page = yield* reading(options, Query.actions(filter))
-    yield* print(
-      options.json
-        ? Page.toJson(page, Query.actionToJson)
-        : listed(page, "No action matches.", () => [actionTable(page.items)])
-    )
+  list(options, actionFilterOf(options), Query.actions, {
+    toJson: Query.actionToJson,
+    table: actionTable,
+    none: "No action matches."
   })
 )
 
@@ -102,14 +123,10 @@ const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "unattributed"> = 
 }
 
 export const unattributed = leaf("unattributed", { ...common, ...unattributedFilters, ...paging }, (options) =>
-  Effect.gen(function* () {
-    const filter = { ...(yield* changeFilterOf({ ...options, ...noActor })), ...(yield* pagingOf(options)) }
-    const page = yield* reading(options, Query.unattributed(filter))
-    yield* print(
-      options.json
-        ? Page.toJson(page, Query.summaryToJson)
-        : listed(page, "No unattributed transaction matches.", () => [transactionTable(page.items, true)])
-    )
+  list(options, changeFilterOf({ ...options, ...noActor }), Query.unattributed, {
+    toJson: Query.summaryToJson,
+    table: (summaries) => transactionTable(summaries, true),
+    none: "No unattributed transaction matches."
   })
 )
 

@@ -12,7 +12,9 @@ import { InvalidRequest, type ThreadlineError } from "../ThreadlineError.js"
 import * as checkpoints from "./feedCheckpoint.js"
 import { type Batch, batch, type Decoded, decodeRequest, origin, type RequestInput, step } from "./feedRead.js"
 import * as stored from "./feedStore.js"
+import type { ReadError } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
+import { checkTables } from "./queryTables.js"
 import { withoutConnection } from "./transaction.js"
 
 export interface Polling {
@@ -100,7 +102,7 @@ const storeOrFail = Effect.fnUntraced(function* (
 const session = Effect.fnUntraced(function* <E, R>(
   run: Run<E, R>,
   found: string | null
-): Effect.fn.Return<void, E | InvalidRequest | LeaseLost | ThreadlineError, R> {
+): Effect.fn.Return<void, E | LeaseLost | ReadError, R> {
   const { decoded, handler, lease, live, pause, storage, tally } = run
   const { tables } = decoded
   let expected: string
@@ -151,7 +153,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   name: string,
   handler: (batch: Batch) => Effect.Effect<unknown, E, R>,
   options: ConsumeOptions
-): Effect.fn.Return<Consumed, E | InvalidRequest | ThreadlineError, R> {
+): Effect.fn.Return<Consumed, E | ReadError, R> {
   const { lease: duration, live, poll, ...request } = options
   const run: Run<E, R> = {
     storage,
@@ -165,6 +167,11 @@ export const consume = Effect.fnUntraced(function* <E, R>(
     pause: yield* waiting({ live, poll }),
     live: live === true,
     tally: { batches: 0, changes: 0 }
+  }
+  const { tables } = run.decoded
+  // A claim stores the name: a consumer that cannot begin has none.
+  if (tables.length > 0 && !(yield* stored.hasBegun(storage, run.lease.name))) {
+    yield* withoutConnection(checkTables(storage, tables))
   }
   for (;;) {
     const outcome = yield* Effect.acquireUseRelease(

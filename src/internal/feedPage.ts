@@ -10,12 +10,13 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { fromSqlError, type ThreadlineError } from "../ThreadlineError.js"
+import type { InvalidRequest, ThreadlineError } from "../ThreadlineError.js"
 import type { Window } from "./feedCheckpoint.js"
 import { type Fetched, fetched, stateOf } from "./feedRow.js"
 import type { Snapshot } from "./feedSnapshot.js"
 import { isVisible } from "./feedSnapshot.js"
 import { changeColumnCount } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import { tableOf } from "./queryKey.js"
 import { all, type Storage, unreadable } from "./queryStorage.js"
 import { shownChangeColumns, visibleChange } from "./queryVisible.js"
@@ -262,8 +263,10 @@ const State = Schema.parseJson(
 
 const decodeState = Schema.decodeUnknownOption(State)
 
-export const page = Effect.fnUntraced(function* (request: PageRequest): Effect.fn.Return<Page, ThreadlineError> {
-  const found = yield* Effect.mapError(pageStatement(request), fromSqlError)
+export const page = Effect.fnUntraced(function* (
+  request: PageRequest
+): Effect.fn.Return<Page, InvalidRequest | ThreadlineError> {
+  const found = yield* Effect.mapError(pageStatement(request), onConditionError(request.storage))
   const state = Option.flatMap(stateOf(found), decodeState)
   if (Option.isNone(state)) {
     return yield* unreadable()

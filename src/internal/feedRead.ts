@@ -14,8 +14,9 @@ import * as snapshots from "./feedSnapshot.js"
 import { reading } from "./feedTransaction.js"
 import type { Change } from "./queryChange.js"
 import { TableSchema } from "./queryKey.js"
-import { request, wholeNumber } from "./queryRequest.js"
+import { type ReadError, request, wholeNumber } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
+import { checkTables } from "./queryTables.js"
 
 const tablesRule = "must be a list of tables, each written as in SQL"
 
@@ -117,13 +118,14 @@ const isDelivered = (head: Head, position: Position): boolean =>
   position.window === undefined &&
   (head.visible === undefined || snapshots.includes(position.from, head.visible))
 
-/** Reads one batch after a position. Every call does a bounded amount of work. */
-export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, InvalidRequest | ThreadlineError> =>
+/** Reads one batch after a position, or the first one: then a table that the record does not know is `NotFound`. Every call does a bounded amount of work. */
+export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, ReadError> =>
   reading(
     storage.sql,
     Effect.gen(function* () {
       const here = yield* head(storage)
       if (decoded.position === undefined) {
+        yield* checkTables(storage, decoded.tables)
         return yield* advance(storage, decoded, here, yield* start(here, decoded.from))
       }
       yield* check(here, decoded.position)
@@ -140,7 +142,7 @@ const advance = Effect.fnUntraced(function* (
   { limit, tables }: Decoded,
   here: Head,
   first: Position
-): Effect.fn.Return<Step, ThreadlineError> {
+): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
   let position = first
   for (;;) {
     const window = windowOf(here, position)
@@ -178,7 +180,7 @@ export const batch = (
 ): Effect.Effect<Batch, ThreadlineError> =>
   Effect.map(decode(found), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
 
-export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, InvalidRequest | ThreadlineError> =>
+export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, ReadError> =>
   Effect.flatMap(decodeRequest(input), (decoded) =>
     Effect.flatMap(step(storage, decoded), (found) => batch(decoded, found))
   )

@@ -42,6 +42,15 @@ const Answer = Schema.Struct({ yes: Schema.Literal("true", "false") })
 const answer = (statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
   Effect.map(withoutConnection(rows(Answer, statement)), ([found]) => found?.yes === "true")
 
+/** Whether something was stored under the name: it goes on from there. */
+export const hasBegun = ({ name: object, sql }: Storage, name: string) =>
+  answer(sql`
+    select exists (
+      select from ${object("feed_checkpoints")} p
+      where p.name = ${name}
+        and p.checkpoint is not null
+    )::text as yes`)
+
 export const renew = ({ name, sql }: Storage, lease: Lease) =>
   answer(sql`select ${name("feed_renew")}(${lease.name}, ${lease.token}, ${lease.seconds})::text as yes`)
 

@@ -5,23 +5,21 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { InvalidRequest, ThreadlineError } from "../ThreadlineError.js"
 import { type Polling, waiting } from "./feedConsume.js"
 import { type Batch, batch, type Decoded, decodeRequest, type RequestInput, type Step, step } from "./feedRead.js"
+import type { ReadError } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
 
 export interface StreamOptions extends RequestInput, Polling {}
-
-type Failure = InvalidRequest | ThreadlineError
 
 interface State {
   readonly position: Decoded["position"]
   /** Whether the batch before was the last one for then. */
   readonly ended: boolean
-  readonly ahead: Fiber.Fiber<Step, Failure> | undefined
+  readonly ahead: Fiber.Fiber<Step, ReadError> | undefined
 }
 
-export const stream = (storage: Storage, { live, poll, ...input }: StreamOptions): Stream.Stream<Batch, Failure> =>
+export const stream = (storage: Storage, { live, poll, ...input }: StreamOptions): Stream.Stream<Batch, ReadError> =>
   Effect.gen(function* () {
     const decoded = yield* decodeRequest(input)
     const pause = yield* waiting({ live, poll })
@@ -31,7 +29,7 @@ export const stream = (storage: Storage, { live, poll, ...input }: StreamOptions
       ahead,
       ended,
       position
-    }: State): Effect.fn.Return<Option.Option<readonly [Option.Option<Batch>, State]>, Failure> {
+    }: State): Effect.fn.Return<Option.Option<readonly [Option.Option<Batch>, State]>, ReadError> {
       if (ended && !(yield* pause.wait)) {
         return Option.none()
       }

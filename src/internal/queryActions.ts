@@ -7,6 +7,7 @@ import type { Page } from "../Page.js"
 import * as cursors from "./cursor.js"
 import { type Action, ActionRow, actionOfRow, actionRowColumns } from "./queryAction.js"
 import { Budget } from "./queryBudget.js"
+import { onConditionError } from "./queryCondition.js"
 import { actionConditions, decodeFilter, type FilterInput } from "./queryFilter.js"
 import { formatMicros, parseMicros } from "./queryInstant.js"
 import { pageOf } from "./queryPage.js"
@@ -86,7 +87,8 @@ export const actions = Effect.fnUntraced(function* (
     from (select 1) one
     left join (${stop}) s on true
     left join found a on true
-    order by a.occurred_at ${direction}, a.id ${direction}`
+    order by a.occurred_at ${direction}, a.id ${direction}`,
+    onConditionError(storage)
   )
   const items = found.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)]))
   return pageOf(items, filter.limit, query, position, stopOf(found[0]))

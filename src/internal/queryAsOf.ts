@@ -3,14 +3,15 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import type { Fragment } from "@effect/sql/Statement"
+import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import type { JsonObject } from "./json.js"
 import { JsonObjectFromText, stringify } from "./json.js"
 import type { Change, RowImage } from "./queryChange.js"
 import { Operation, rowPkOf } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import type { InstantInput } from "./queryInstant.js"
 import { instant, instantRule } from "./queryInstant.js"
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
@@ -18,7 +19,7 @@ import { request } from "./queryRequest.js"
 import { type Event, nearest, type Row, type RowChange, stateBefore, states, truncatesOf } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
 import { beforeImage, visibleChange } from "./queryVisible.js"
-import { sqlState } from "./sqlState.js"
+import { positionOf } from "./sqlState.js"
 import type { TableName } from "./tableName.js"
 
 /**
@@ -47,10 +48,15 @@ export interface Asked {
   readonly keys: ReadonlyArray<string>
   /** As `Instant` writes it. */
   readonly at: string
+  /** What the image contains. */
+  readonly contains: JsonObject | undefined
   readonly where: ImageCondition | undefined
   /** Only keys at which a row was present that is visible and as `where` says. */
   readonly presentOnly: boolean
 }
+
+/** Nothing is asked of a row but how it stood. */
+export const anyRow = { contains: undefined, where: undefined, presentOnly: false } as const
 
 export interface Standing {
   readonly answer: AsOf
@@ -95,20 +101,35 @@ const told = [
   ...images
 ]
 
+/** Conditions of scopes stand before this in a statement, that of the caller behind it. */
+const asksForRows = "judged as materialized"
+
+/** What the caller asks of an image; undefined where it is nothing. */
+const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragment): Fragment | undefined => {
+  const conditions = [
+    ...(contains === undefined ? [] : [sql`coalesce(${image} @> ${stringify(contains)}::jsonb, false)`]),
+    ...(where === undefined ? [] : [sql`coalesce((${where(image, sql)}), false)`])
+  ]
+  return conditions.length === 0 ? undefined : sql.and(conditions)
+}
+
 /** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
-const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table, where }: Asked) => {
+const statement = (storage: Storage, side: Side, asked: Asked) => {
+  const { at, keys, presentOnly, table } = asked
   const { sql } = storage
   const when = sql`${at}::timestamptz`
   const [only, ...others] = keys
   // With one key as a constant the planner knows how many changes it has.
   const one = only !== undefined && others.length === 0
-  const asked = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
+  const keyed = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
   const key = one ? sql`${only}` : sql`k.key`
   const ownKey = one ? sql`${only}::text` : sql`k.key`
   const visible = (image?: Fragment): Fragment => visibleChange(storage, "c", image) ?? sql`true`
   // What a reader asks is not tried on what he may not see: a condition that fails says of what.
-  const matching = (seen: Fragment, image: Fragment): Fragment =>
-    where === undefined ? sql`true` : sql`case when ${seen} then coalesce((${where(image, sql)}), false) else false end`
+  const matching = (seen: Fragment, image: Fragment): Fragment => {
+    const condition = conditionOf(storage, asked, image)
+    return condition === undefined ? sql`true` : sql`case when ${seen} then ${condition} else false end`
+  }
   const rebuilt = beforeImage(sql, "c")
   const bound = side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`
   const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
@@ -124,11 +145,11 @@ const statement = (storage: Storage, side: Side, { at, keys, presentOnly, table,
         } as visible_before
       from (
         select ${ownKey} as own_key, o.*
-        from ${asked}
+        from ${keyed}
         cross join lateral ${nearest(storage, table, key, side, counts[side], [bound])} o
       ) c
     ),
-    judged as materialized (
+    ${sql.literal(asksForRows)} (
       select c.*,
         ${matching(sql`c.visible`, sql`c.data_after`)} as matches,
         ${side === "before" ? sql`true` : matching(sql`c.visible_before`, rebuilt)} as matches_before
@@ -291,17 +312,13 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict =
     : unknown
 }
 
-/** The message of PostgreSQL shows the value that a cast failed on: its code is enough. */
-const onConditionError =
-  ({ where }: Asked) =>
+/** Where a condition stands that is not understood, the server says. On a value either may fail: then it is the caller's. */
+const onStandingError =
+  (storage: Storage, { where }: Asked, asking: Statement<unknown>) =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
-    const state = sqlState(error)
-    return where !== undefined && state?.startsWith("22") === true
-      ? new InvalidRequest({
-          field: "where",
-          rule: `must hold or not for every stored image; one of them fails it (${state})`
-        })
-      : fromSqlError(error)
+    const position = positionOf(error)
+    const isOfScope = position !== undefined && position < asking.compile()[0].indexOf(asksForRows)
+    return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }
 
 /** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
@@ -309,8 +326,9 @@ const answersOf = (
   storage: Storage,
   side: Side,
   asked: Asked
-): Effect.Effect<Map<string, Verdict>, InvalidRequest | ThreadlineError> =>
-  Effect.map(rows(StandingRow, statement(storage, side, asked), onConditionError(asked)), (found) => {
+): Effect.Effect<Map<string, Verdict>, InvalidRequest | ThreadlineError> => {
+  const asking = statement(storage, side, asked)
+  return Effect.map(rows(StandingRow, asking, onStandingError(storage, asked, asking)), (found) => {
     const byKey = new Map<string, Array<Found>>()
     for (const one of found) {
       const same = byKey.get(one.own_key)
@@ -324,6 +342,7 @@ const answersOf = (
       [...byKey].map(([key, of]) => [key, of[0]?.kept === "true" ? verdict(asked.at, side, of) : nothing(asked.at)])
     )
   })
+}
 
 /** The answer for each of the keys that have one, by key. */
 export const standing = Effect.fnUntraced(function* (
@@ -365,7 +384,7 @@ export const rowAsOf = (
   at: string
 ): Effect.Effect<AsOf, InvalidRequest | ThreadlineError> =>
   Effect.map(
-    standing(storage, { table, keys: [key], at, where: undefined, presentOnly: false }),
+    standing(storage, { ...anyRow, table, keys: [key], at }),
     (found) => found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
   )
 

@@ -8,6 +8,7 @@ import { same, stringify } from "./json.js"
 import { type AsOf, asOfToValue, instantOf, resolveRow, rowAsOf } from "./queryAsOf.js"
 import type { Change, RowImage } from "./queryChange.js"
 import { actionColumns, changeOf, ChangeRow, changeToValue, transactionColumns } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import type { InstantInput } from "./queryInstant.js"
 import type { KeyInput } from "./queryKey.js"
 import { id } from "./queryRequest.js"
@@ -61,7 +62,7 @@ export const diff = Effect.fnUntraced(function* (
   changeId: string
 ): Effect.fn.Return<ChangeDiff, InvalidRequest | NotFound | ThreadlineError> {
   const asked = yield* id("changeId", changeId)
-  const [found] = yield* rows(ChangeRow, statement(storage, asked))
+  const [found] = yield* rows(ChangeRow, statement(storage, asked), onConditionError(storage))
   return found === undefined ? yield* new NotFound({ subject: "change", id: asked }) : changeDiff(changeOf(found))
 })
 

@@ -8,6 +8,7 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "../ThreadlineErr
 import * as cursors from "./cursor.js"
 import type { Change } from "./queryChange.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, rowPosition, transactionColumns } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest, order, paging, request } from "./queryRequest.js"
@@ -29,7 +30,7 @@ type Read = (
   row: Row,
   asked: Asked,
   cursor: cursors.Position | undefined
-) => Effect.Effect<ReadonlyArray<Change>, ThreadlineError>
+) => Effect.Effect<ReadonlyArray<Change>, InvalidRequest | ThreadlineError>
 
 const whole: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {
   const newest = asked.order === "newest"
@@ -90,7 +91,8 @@ const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) 
         where c.visible and (c.visible_before or c.row_key = ${row.key})
           or c.place = ${count}
         order by c.captured_at ${direction}, c.id ${direction}
-        limit ${asked.limit + 1 - seen.length}`
+        limit ${asked.limit + 1 - seen.length}`,
+      onConditionError(storage)
     )
     for (const one of found) {
       if (one.visible === "true" && (one.visible_before === "true" || one.row_key === row.key)) {

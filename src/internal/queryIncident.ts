@@ -22,6 +22,7 @@ import {
   TransactionRow,
   transactionToValue
 } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import { type ChangeDiff, changeDiff, diffToJson } from "./queryDiff.js"
 import { pageOf } from "./queryPage.js"
 import { canonicalRequest, Id, Order, paging, request } from "./queryRequest.js"
@@ -160,20 +161,23 @@ export const incident = Effect.fnUntraced(function* (
   const asked = yield* request(IncidentRequest)({ ...options, transactionId })
   const query: cursors.Query = { kind: "incident", order: "ids", text: canonicalRequest(asked) }
   const after = asked.cursor === undefined ? undefined : yield* cursors.decode(query, asked.cursor)
-  const [own, ...siblings] = yield* rows(TransactionRow, partsStatement(storage, asked.transactionId))
+  const onError = onConditionError(storage)
+  const [own, ...siblings] = yield* rows(TransactionRow, partsStatement(storage, asked.transactionId), onError)
   if (own === undefined) {
     return yield* new NotFound({ subject: "transaction", id: asked.transactionId })
   }
   const transaction = transactionOf(own)
-  const recorded = yield* rows(ActionRow, actionsStatement(storage, asked.transactionId))
+  const recorded = yield* rows(ActionRow, actionsStatement(storage, asked.transactionId), onError)
   const actions = recorded.slice(0, bound).map(actionOfRow)
   const correlationIds = new Set(
     [transaction, ...actions].flatMap(({ correlationId }) => (correlationId === null ? [] : [correlationId]))
   )
   const except = [own, ...siblings].map((row) => row.t_id)
   const related =
-    correlationIds.size === 0 ? [] : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], except))
-  const changes = yield* rows(ChangeRow, changesStatement(storage, transaction, asked, after))
+    correlationIds.size === 0
+      ? []
+      : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], except), onError)
+  const changes = yield* rows(ChangeRow, changesStatement(storage, transaction, asked, after), onError)
   return {
     transaction,
     actions,

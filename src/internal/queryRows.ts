@@ -11,7 +11,7 @@ import { InvalidRequest } from "../ThreadlineError.js"
 import * as cursors from "./cursor.js"
 import { type JsonObject, JsonObjectSchema, type JsonValue, parse, stringify } from "./json.js"
 import type { AsOf, ImageCondition, Standing } from "./queryAsOf.js"
-import { asOfToValue, instantOf, standing } from "./queryAsOf.js"
+import { anyRow, asOfToValue, instantOf, standing } from "./queryAsOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./queryCandidates.js"
 import type { Change, RowImage } from "./queryChange.js"
 import { instantColumn } from "./queryChange.js"
@@ -195,18 +195,6 @@ const unsealed = Effect.fnUntraced(function* (
   return found === undefined ? yield* refused("belongs to a row that is not kept any more: begin again") : found.key
 })
 
-/** Conditions of a caller that all hold, as one over the image. */
-const conditionOf = ({ contains, where }: typeof RowsRequest.Type): ImageCondition | undefined => {
-  if (contains === undefined) {
-    return where
-  }
-  const document = stringify(contains)
-  return (image, sql) =>
-    where === undefined
-      ? sql`${image} @> ${document}::jsonb`
-      : sql.and([sql`${image} @> ${document}::jsonb`, sql`coalesce((${where(image, sql)}), false)`])
-}
-
 /** A condition as the part of a request that tells it from others. */
 const textOf = ({ sql }: Storage, where: ImageCondition | undefined): JsonValue | undefined => {
   if (where === undefined) {
@@ -224,16 +212,15 @@ export const asOfRows = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<RowAsOf>, ReadError> {
   const at = yield* instantOf(when)
   const asked = yield* request(RowsRequest)({ ...options, table, at })
-  const { limit } = asked
-  const text = canonicalRequest({ ...asked, where: textOf(storage, asked.where) })
+  const { contains, limit, where } = asked
+  const text = canonicalRequest({ ...asked, where: textOf(storage, where) })
   const query: cursors.Bound = { kind: "asOfRows", text }
   const position = asked.cursor === undefined ? undefined : yield* cursors.decodeText(query, asked.cursor)
   const budget = yield* Budget
   const name = tableOf(asked.table)
   const columns = yield* keyColumns(storage, name)
-  const where = conditionOf(asked)
   const items: Array<RowAsOf> = []
-  const range = rangeOf(columns, asked.contains)
+  const range = rangeOf(columns, contains)
   let after = position === undefined ? range.after : yield* unsealed(storage, position)
   let entries = 0
   let offered = 0
@@ -295,7 +282,7 @@ export const asOfRows = Effect.fnUntraced(function* (
         return yield* stopped(after)
       }
       const some = keys.slice(from, from + slice)
-      const found = yield* standing(storage, { table: name, keys: some, at, where, presentOnly: true })
+      const found = yield* standing(storage, { table: name, keys: some, at, contains, where, presentOnly: true })
       for (const key of some) {
         const one = found.get(key)
         if (one?.answer._tag === "Present") {
@@ -338,7 +325,7 @@ export const asOfKeys = Effect.fnUntraced(function* (
   const different = [...new Set(resolved)]
   for (let from = 0; from < different.length; from += 200) {
     const some = different.slice(from, from + 200)
-    const answers = yield* standing(storage, { table: name, keys: some, at, where: undefined, presentOnly: false })
+    const answers = yield* standing(storage, { ...anyRow, table: name, keys: some, at })
     answers.forEach((one, key) => found.set(key, one))
   }
   return resolved.map((key) => ({

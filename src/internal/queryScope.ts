@@ -3,6 +3,7 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
+import { InvalidRequest } from "../ThreadlineError.js"
 
 /** Who and where from, of the transaction that captured a change or of an action. Each is an SQL expression, null where unknown. */
 export interface ContextColumns {
@@ -45,3 +46,9 @@ export interface ActionColumns extends ContextColumns {
 export type ReadScope = (
   ...asked: [surface: "changes", columns: ChangeColumns] | [surface: "actions", columns: ActionColumns]
 ) => Fragment | boolean
+
+/** The refusal of everything where a scope is required and none is given; undefined where that is not so. */
+export const missingScope = (required: boolean, scopes: ReadonlyArray<ReadScope>): InvalidRequest | undefined =>
+  required && scopes.length === 0
+    ? new InvalidRequest({ field: "scope", rule: "is required here: scoped(...) gives one" })
+    : undefined

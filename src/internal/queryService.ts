@@ -4,7 +4,6 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Page } from "../Page.js"
-import { InvalidRequest } from "../ThreadlineError.js"
 import type { Action } from "./queryAction.js"
 import { actions } from "./queryActions.js"
 import { type AsOf, asOf } from "./queryAsOf.js"
@@ -29,7 +28,7 @@ import { streamLimit, streamPages } from "./queryPage.js"
 import type { ReadError } from "./queryRequest.js"
 import { type AsOfWith, asOfWith, type Relation } from "./queryRelations.js"
 import { asOfKeys, asOfRows, type AsOfRowsOptions, type KeyAsOf, type RowAsOf } from "./queryRows.js"
-import type { ReadScope } from "./queryScope.js"
+import { missingScope, type ReadScope } from "./queryScope.js"
 import type { Storage } from "./queryStorage.js"
 import { collect, type CollectOptions, count, type Count, type CountOptions, timeline } from "./queryTimeline.js"
 import { transactions, type TransactionSummary } from "./queryTransactions.js"
@@ -155,11 +154,10 @@ export interface Service {
 
 /** The reads of a storage. Where a scope is required every one of them fails until `scoped` has given one. */
 export const make = (storage: Storage, scopeRequired: boolean): Service => {
-  const closed = scopeRequired && storage.scopes.length === 0
-  const missing = new InvalidRequest({ field: "scope", rule: "is required here: read through Query.scoped" })
+  const missing = missingScope(scopeRequired, storage.scopes)
 
   const read = <A>(name: string, effect: Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
-    (closed ? Effect.fail(missing) : effect).pipe(
+    (missing === undefined ? effect : Effect.fail(missing)).pipe(
       Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
     )
 
@@ -169,9 +167,10 @@ export const make = (storage: Storage, scopeRequired: boolean): Service => {
     first: string | undefined,
     page: (paging: { readonly limit: number; readonly cursor: string | undefined }) => Effect.Effect<Page<A>, ReadError>
   ): Stream.Stream<A, ReadError> =>
-    (closed ? Stream.fail(missing) : streamPages(first, (cursor) => page({ limit: streamLimit, cursor }))).pipe(
-      Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
-    )
+    (missing === undefined
+      ? streamPages(first, (cursor) => page({ limit: streamLimit, cursor }))
+      : Stream.fail(missing)
+    ).pipe(Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
 
   const changes = (name: string, filter: FilterInput): Stream.Stream<Change, ReadError> =>
     stream(name, filter.cursor, (paging) => timeline(storage, { ...filter, ...paging }))

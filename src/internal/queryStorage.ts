@@ -17,6 +17,7 @@ import { StorageSchema } from "./storage.js"
 
 export interface Storage {
   readonly sql: SqlClient.SqlClient
+  readonly schema: string
   /** The qualified name of a table or function of Threadline's own. */
   readonly name: (object: string) => Fragment
   /** All of them must let a row through; see `queryVisible`. */
@@ -26,7 +27,7 @@ export interface Storage {
 export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const schema = yield* StorageSchema
-  return { sql, name: (object) => sql.literal(qualified(schema, object)), scopes: [] }
+  return { sql, schema, name: (object) => sql.literal(qualified(schema, object)), scopes: [] }
 })
 
 const conjunction = join("\n      and ", false, "true")
@@ -36,7 +37,7 @@ export const all = (conditions: ReadonlyArray<Fragment | undefined>): Fragment =
   conjunction(conditions.filter((condition) => condition !== undefined))
 
 /** What the server says of a value that it could not read repeats the value, which may be one that the reader may not see. */
-const withoutValue = (error: SqlError): ThreadlineError => {
+export const withoutValue = (error: SqlError): ThreadlineError => {
   const state = sqlState(error)
   return state?.startsWith("22") === true
     ? new ThreadlineError({

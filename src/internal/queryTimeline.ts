@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Page } from "../Page.js"
-import { InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
+import { InvalidRequest, type ThreadlineError } from "../ThreadlineError.js"
 import * as cursors from "./cursor.js"
 import { type Found, furthest } from "./queryAttempt.js"
 import {
@@ -17,47 +17,16 @@ import {
   timelinePosition,
   transactionColumns
 } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import type { Filter, FilterInput } from "./queryFilter.js"
 import { decodeFilter } from "./queryFilter.js"
-import { tableOf } from "./queryKey.js"
 import { pageOf, streamLimit } from "./queryPage.js"
 import { isOfRow, type Plan, plan } from "./queryPlan.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "./queryRequest.js"
 import { ordering, type Search, search, Stop, stopOf, stopped } from "./querySearch.js"
 import { rows, type Storage } from "./queryStorage.js"
+import { checkTables } from "./queryTables.js"
 import { shownChangeColumns } from "./queryVisible.js"
-import { format } from "./tableName.js"
-
-const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
-
-/** A table without changes is either one that never changed or one that is not audited. */
-export const checkTables = (
-  storage: Storage,
-  tables: ReadonlyArray<string>
-): Effect.Effect<void, NotFound | ThreadlineError> =>
-  Effect.forEach(
-    tables,
-    (text) => {
-      const { name, sql } = storage
-      const table = tableOf(text)
-      const known = sql`
-        select (
-          exists (
-            select from ${name("capture_policies")}
-            where table_schema = ${table.schema}
-              and table_name = ${table.name}
-          ) or exists (
-            select from ${name("audit_changes")}
-            where table_schema = ${table.schema}
-              and table_name = ${table.name}
-          )
-        )::text as known`
-      return Effect.flatMap(rows(Known, known), ([row]) =>
-        row?.known === "true" ? Effect.void : Effect.fail(new NotFound({ subject: "table", id: format(table) }))
-      )
-    },
-    { discard: true }
-  )
 
 /** One row for each change found; one row without a change where there is none. */
 const FoundRow = Schema.Union(
@@ -80,12 +49,18 @@ const statement = (plan: Plan, search: Search, limit: number) => {
     order by ${ordering(plan)}`
 }
 
-const changesOf = (plan: Plan, limit: number): Effect.Effect<Found<ReadonlyArray<Change>>, ThreadlineError> =>
+const changesOf = (
+  plan: Plan,
+  limit: number
+): Effect.Effect<Found<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> =>
   furthest(plan, (attempt) =>
-    Effect.map(rows(FoundRow, statement(plan, search(plan, attempt, limit), limit)), (rows) => ({
-      found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
-      stop: stopOf(rows[0])
-    }))
+    Effect.map(
+      rows(FoundRow, statement(plan, search(plan, attempt, limit), limit), onConditionError(plan.storage)),
+      (rows) => ({
+        found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
+        stop: stopOf(rows[0])
+      })
+    )
   )
 
 const cursorQuery = (filter: Filter): cursors.Query =>
@@ -145,10 +120,10 @@ export const count = Effect.fnUntraced(function* (
   }
   const planned = yield* plan(storage, "changes", filter, undefined)
   const { found, stop } = yield* furthest(planned, (attempt) =>
-    Effect.map(rows(CountRow, countStatement(planned, search(planned, attempt, cap + 1), cap + 1)), ([row]) => ({
-      found: row?.count ?? 0,
-      stop: stopOf(row)
-    }))
+    Effect.map(
+      rows(CountRow, countStatement(planned, search(planned, attempt, cap + 1), cap + 1), onConditionError(storage)),
+      ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
+    )
   )
   if (found === 0 && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)

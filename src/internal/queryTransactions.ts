@@ -20,14 +20,15 @@ import {
   TransactionRow,
   transactionToValue
 } from "./queryChange.js"
+import { onConditionError } from "./queryCondition.js"
 import { decodeFilter, type FilterInput } from "./queryFilter.js"
 import { pageOf } from "./queryPage.js"
 import { behind, type Plan, plan } from "./queryPlan.js"
 import { canonicalRequest, type ReadError } from "./queryRequest.js"
 import { type Search, search, Stop, stopOf, stopped } from "./querySearch.js"
 import { all, rows, type Storage } from "./queryStorage.js"
+import { checkTables } from "./queryTables.js"
 import type { Count } from "./queryTimeline.js"
-import { checkTables } from "./queryTimeline.js"
 import { visibleChange } from "./queryVisible.js"
 import { format, type TableName } from "./tableName.js"
 
@@ -114,13 +115,16 @@ export const transactions = Effect.fnUntraced(function* (
   const planned = yield* plan(storage, "transactions", filter, after)
   const limit = filter.limit + 1
   const { found, stop } = yield* furthest(planned, (attempt) =>
-    Effect.map(rows(FoundRow, statement(planned, search(planned, attempt, limit), limit)), (rows) => {
-      const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
-      const stop = stopOf(rows[0])
-      // A search may end in the midst of a transaction that it has found.
-      const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
-      return { found, stop: ended ? behind(planned, stop.major) : stop }
-    })
+    Effect.map(
+      rows(FoundRow, statement(planned, search(planned, attempt, limit), limit), onConditionError(storage)),
+      (rows) => {
+        const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
+        const stop = stopOf(rows[0])
+        // A search may end in the midst of a transaction that it has found.
+        const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
+        return { found, stop: ended ? behind(planned, stop.major) : stop }
+      }
+    )
   )
   if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)

@@ -5,8 +5,10 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import type * as ParseResult from "effect/ParseResult"
+import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Struct from "effect/Struct"
 import type { Page } from "../Page.js"
 import type { AsOf } from "./queryAsOf.js"
 import type { Change, RowImage } from "./queryChange.js"
@@ -16,7 +18,8 @@ import type { InstantInput } from "./queryInstant.js"
 import type { KeyInput } from "./queryKey.js"
 import type { ReadError } from "./queryRequest.js"
 import { imageBefore } from "./queryRow.js"
-import type { AsOfRowsOptions, RowAsOf } from "./queryRows.js"
+import type { RelatedRows, Relation } from "./queryRelations.js"
+import type { AsOfRowsOptions, KeyAsOf, RowAsOf } from "./queryRows.js"
 import type { Service } from "./queryService.js"
 
 /** An image that does not fit the schema: of a time when the table was another, masked, or never as the schema says. */
@@ -51,6 +54,43 @@ export interface TypedRow<A> extends Omit<RowAsOf, "row"> {
   readonly row: Decoded<A>
 }
 
+/** How the row under one of several keys stood at an instant. */
+export interface TypedKeyAsOf<A> extends Omit<KeyAsOf, "answer"> {
+  readonly answer: TypedAsOf<A>
+}
+
+/** A relation, with the schema of its rows where they are to be decoded. */
+export interface TypedRelation extends Relation {
+  readonly schema?: Schema.Schema.All | undefined
+}
+
+export interface TypedRelations {
+  readonly [name: string]: TypedRelation
+}
+
+type SchemaOf<R> = "schema" extends keyof R ? R["schema"] : undefined
+
+/** A row of a relation: as its schema has it, the image where it has none. */
+export type TypedRelated<R> = RelatedAs<SchemaOf<R>>
+
+type RelatedAs<S> = S extends Schema.Schema.All ? TypedRow<Schema.Schema.Type<S>> : RowAsOf
+
+/** What the schemas of relations need. */
+export type RelationsContext<Relations> = {
+  readonly [Name in keyof Relations]: ContextOf<SchemaOf<Relations[Name]>>
+}[keyof Relations]
+
+type ContextOf<S> = S extends Schema.Schema.All ? Schema.Schema.Context<S> : never
+
+/** The first page of a relation, and the options with which `asOfRows` goes on with it. */
+export interface TypedRelatedRows<Row> extends Page<Row>, Pick<RelatedRows, "table" | "options"> {}
+
+/** How a row stood at an instant, and a page of each of its relations. */
+export interface TypedAsOfWith<A, Relations> {
+  readonly answer: TypedAsOf<A>
+  readonly related: { readonly [Name in keyof Relations]: TypedRelatedRows<TypedRelated<Relations[Name]>> }
+}
+
 export interface TypedOptions {
   /**
    * The schema's name of a column, where the host's client transforms names (`snakeToCamel`). Only names of columns are
@@ -68,6 +108,10 @@ export interface Typed<A, R> {
     options?: Omit<HistoryOptions, "limit">
   ) => Stream.Stream<TypedChange<A>, ReadError, R>
   readonly asOf: (key: KeyInput, instant: InstantInput) => Effect.Effect<TypedAsOf<A>, ReadError, R>
+  readonly asOfKeys: (
+    keys: ReadonlyArray<KeyInput>,
+    instant: InstantInput
+  ) => Effect.Effect<ReadonlyArray<TypedKeyAsOf<A>>, ReadError, R>
   readonly asOfRows: (
     instant: InstantInput,
     options?: AsOfRowsOptions
@@ -76,6 +120,15 @@ export interface Typed<A, R> {
     instant: InstantInput,
     options?: Omit<AsOfRowsOptions, "limit">
   ) => Stream.Stream<TypedRow<A>, ReadError, R>
+  /**
+   * A row and its relations: `columns` are those of the tables, whatever `fieldOf` makes of them. The rows of a relation with a
+   * `schema` are decoded by it, under the same `fieldOf`; those of one without stay images.
+   */
+  readonly asOfWith: <Relations extends TypedRelations>(
+    key: KeyInput,
+    instant: InstantInput,
+    relations: Relations
+  ) => Effect.Effect<TypedAsOfWith<A, Relations>, ReadError, R | RelationsContext<Relations>>
 }
 
 const renamed = (image: RowImage, fieldOf: (column: string) => string): RowImage =>
@@ -84,20 +137,45 @@ const renamed = (image: RowImage, fieldOf: (column: string) => string): RowImage
 const beforeOf = (change: Change): RowImage | undefined =>
   change.op === "update" && change.changedFrom === null ? undefined : imageBefore(change)
 
+/** An image by a schema. */
+const decoder = <A, I, R>(
+  schema: Schema.Schema<A, I, R>,
+  fieldOf: TypedOptions["fieldOf"]
+): ((image: RowImage) => Effect.Effect<Decoded<A>, never, R>) => {
+  const coerce = coercion(schema)
+  const parse = Schema.decodeUnknown(schema)
+  return (image) =>
+    Effect.suspend(() => parse(coerce(fieldOf === undefined ? image : renamed(image, fieldOf)))).pipe(
+      Effect.mapError((error) => new Undecodable({ image, error })),
+      Effect.either
+    )
+}
+
+const rowBy =
+  <A, R>(decode: (image: RowImage) => Effect.Effect<Decoded<A>, never, R>) =>
+  (row: RowAsOf): Effect.Effect<TypedRow<A>, never, R> =>
+    Effect.map(decode(row.row), (decoded) => ({ ...row, row: decoded }))
+
+/** The rows of a relation by its schema. */
+const relatedBy = (
+  page: RelatedRows,
+  schema: TypedRelation["schema"],
+  fieldOf: TypedOptions["fieldOf"]
+): Effect.Effect<TypedRelatedRows<TypedRow<unknown> | RowAsOf>, never, unknown> =>
+  schema === undefined
+    ? Effect.succeed(page)
+    : Effect.map(
+        Effect.forEach(page.items, rowBy(decoder(schema as Schema.Schema<unknown, unknown, unknown>, fieldOf))),
+        (items) => ({ ...page, items })
+      )
+
 export const typed = <A, I, R, Q>(
   query: Effect.Effect<Service, never, Q>,
   table: string,
   schema: Schema.Schema<A, I, R>,
   { fieldOf }: TypedOptions
 ): Typed<A, R | Q> => {
-  const coerce = coercion(schema)
-  const parse = Schema.decodeUnknown(schema)
-
-  const decode = (image: RowImage): Effect.Effect<Decoded<A>, never, R> =>
-    Effect.suspend(() => parse(coerce(fieldOf === undefined ? image : renamed(image, fieldOf)))).pipe(
-      Effect.mapError((error) => new Undecodable({ image, error })),
-      Effect.either
-    )
+  const decode = decoder(schema, fieldOf)
 
   const maybe = (image: RowImage | null | undefined): Effect.Effect<Decoded<A> | null, never, R> =>
     image === null || image === undefined ? Effect.succeed(null) : decode(image)
@@ -105,8 +183,10 @@ export const typed = <A, I, R, Q>(
   const typedChange = (change: Change): Effect.Effect<TypedChange<A>, never, R> =>
     Effect.zipWith(maybe(beforeOf(change)), maybe(change.dataAfter), (before, after) => ({ change, before, after }))
 
-  const typedRow = (row: RowAsOf): Effect.Effect<TypedRow<A>, never, R> =>
-    Effect.map(decode(row.row), (decoded) => ({ ...row, row: decoded }))
+  const typedRow = rowBy(decode)
+
+  const typedAnswer = (answer: AsOf): Effect.Effect<TypedAsOf<A>, never, R> =>
+    answer._tag === "Present" ? Effect.map(decode(answer.row), (row) => ({ ...answer, row })) : Effect.succeed(answer)
 
   const page = <X, Y>(
     read: (service: Service) => Effect.Effect<Page<X>, ReadError>,
@@ -128,14 +208,26 @@ export const typed = <A, I, R, Q>(
     history: (key, options) => page((service) => service.history(table, key, options), typedChange),
     historyStream: (key, options) => stream((service) => service.historyStream(table, key, options), typedChange),
     asOf: (key, instant) =>
+      Effect.flatMap(query, (service) => Effect.flatMap(service.asOf(table, key, instant), typedAnswer)),
+    asOfKeys: (keys, instant) =>
       Effect.flatMap(query, (service) =>
-        Effect.flatMap(service.asOf(table, key, instant), (answer): Effect.Effect<TypedAsOf<A>, never, R> =>
-          answer._tag === "Present"
-            ? Effect.map(decode(answer.row), (row) => ({ ...answer, row }))
-            : Effect.succeed(answer)
+        Effect.flatMap(service.asOfKeys(table, keys, instant), (answers) =>
+          Effect.forEach(answers, (one) => Effect.map(typedAnswer(one.answer), (answer) => ({ ...one, answer })))
         )
       ),
     asOfRows: (instant, options) => page((service) => service.asOfRows(table, instant, options), typedRow),
-    asOfRowsStream: (instant, options) => stream((service) => service.asOfRowsStream(table, instant, options), typedRow)
+    asOfRowsStream: (instant, options) =>
+      stream((service) => service.asOfRowsStream(table, instant, options), typedRow),
+    asOfWith: <Relations extends TypedRelations>(key: KeyInput, instant: InstantInput, relations: Relations) =>
+      Effect.gen(function* () {
+        const service = yield* query
+        const plain = Record.map<string, TypedRelation, Relation>(relations, Struct.omit("schema"))
+        const found = yield* service.asOfWith(table, key, instant, plain)
+        const answer = yield* typedAnswer(found.answer)
+        const pages = yield* Effect.forEach(Object.entries(found.related), ([name, page]) =>
+          Effect.map(relatedBy(page, relations[name]?.schema, fieldOf), (typed) => [name, typed] as const)
+        )
+        return { answer, related: Object.fromEntries(pages) }
+      }) as Effect.Effect<TypedAsOfWith<A, Relations>, ReadError, R | Q | RelationsContext<Relations>>
   }
 }

@@ -1,13 +1,31 @@
+/**
+ * What the server says of a failed statement.
+ */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
+
+const textOf = (error: SqlError, field: "code" | "message" | "position" | "where"): string | undefined => {
+  const text = Predicate.hasProperty(error.cause, field) ? error.cause[field] : undefined
+  return typeof text === "string" && text !== "" ? text : undefined
+}
 
 /**
  * The SQLSTATE behind a `SqlError`, or undefined where the server never answered (a socket error has a code of another
  * form, such as `ECONNREFUSED` or `EPIPE`).
  */
-export const sqlState = (error: SqlError): string | undefined =>
-  Predicate.hasProperty(error.cause, "code") &&
-  typeof error.cause.code === "string" &&
-  /^(?=.*[0-9])[0-9A-Z]{5}$/.test(error.cause.code)
-    ? error.cause.code
-    : undefined
+export const sqlState = (error: SqlError): string | undefined => {
+  const code = textOf(error, "code")
+  return code !== undefined && /^(?=.*[0-9])[0-9A-Z]{5}$/.test(code) ? code : undefined
+}
+
+/** What is wrong, in the words of the server or the driver. */
+export const reasonOf = (error: SqlError): string => textOf(error, "message") ?? textOf(error, "code") ?? error.message
+
+/** Where in the text of the statement, counted from 0; undefined where it was not the text that failed. */
+export const positionOf = (error: SqlError): number | undefined => {
+  const position = textOf(error, "position")
+  return position === undefined ? undefined : Number(position) - 1
+}
+
+/** Whether something that the statement calls said so, and not the statement itself. */
+export const isFromWithin = (error: SqlError): boolean => textOf(error, "where") !== undefined
