@@ -3,7 +3,7 @@ import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import type * as Query from "../../src/Query.js"
-import { connect } from "../feedSupport.js"
+import { connect, drain } from "../feedSupport.js"
 import { attacks, type Host, type Session } from "./support.js"
 
 const hostTables = `
@@ -202,5 +202,54 @@ attacks("the feed", (attack) => {
         )
       }).pipe(Effect.orDie),
     240_000
+  )
+
+  attack("leaves nothing out of a very large transaction, nor of those before, beside and after it", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items", "others")
+      const feed = yield* connect(host.database.url)
+      const size = 50_000
+      const few = (from: number) =>
+        host.db.run(
+          `do $$ begin for n in ${from}..${from + 99} loop insert into others values (n, n); commit; end loop; end $$`
+        )
+      for (const [round, write] of [
+        (session: Session) => session.run(`insert into items select n, 1 from generate_series(1, ${size}) n`),
+        (session: Session) =>
+          Effect.forEach(
+            Array.from({ length: 250 }, (_, part) => part * (size / 250)),
+            (from) =>
+              Effect.zipRight(
+                session.run(
+                  "savepoint s",
+                  `update items set v = v + 1 where id > ${from} and id <= ${from + size / 250}`,
+                  from % 3 === 0 ? "release s" : "savepoint inner_one; update others set v = 0; rollback to inner_one"
+                ),
+                from === size / 2 ? few(200) : Effect.void
+              ),
+            { discard: true }
+          )
+      ].entries()) {
+        const { checkpoint } = yield* feed.read({ from: "now" })
+        const before = yield* host.db.value("select coalesce(max(id), 0) from threadline.audit_changes")
+        const long = yield* host.session()
+        yield* few(round * 1000)
+        yield* long.run("begin")
+        yield* write(long)
+        yield* few(round * 1000 + 100)
+        yield* long.run("commit")
+        yield* few(round * 1000 + 300)
+        const committed = yield* host.db.column(
+          `select id from threadline.audit_changes where id > ${before} order by id`
+        )
+        expect(committed).toHaveLength(size + 300 + round * 100)
+        for (const limit of [1000, 10_000]) {
+          const { batches, ids } = yield* drain(feed, { checkpoint, limit })
+          expect(ids).toEqual(committed)
+          expect(Math.max(...batches.map(({ checkpoint }) => checkpoint.length))).toBeLessThan(1000)
+        }
+      }
+    })
   )
 })
