@@ -51,7 +51,7 @@ create index audit_transactions_unattributed_idx on audit_transactions (id)
 create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
   where correlation_id is not null;
 create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
-create index audit_transactions_xid_idx on audit_transactions (xid, id);
+create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id);
 
 create sequence audit_changes_id_seq;
 

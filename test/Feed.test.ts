@@ -537,6 +537,81 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       }).pipe(Effect.scoped)
     )
 
+    it.effect("asked by the statement that deletes, spares what was prepared long before and committed since", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        const remove = sql`
+          delete from threadline.audit_changes
+          where id < coalesce((select threadline.feed_horizon()), 9223372036854775807)`
+        const prepared = yield* database.rawClient()
+        const name = `prepared_${database.name}`
+        // No database is dropped while a transaction is prepared in it.
+        yield* Effect.addFinalizer(() =>
+          Effect.promise(() => prepared.query(`rollback prepared '${name}'`).catch(() => undefined))
+        )
+        yield* Effect.promise(() =>
+          prepared.query(`begin; insert into notes values (300, 'early'); prepare transaction '${name}'`)
+        )
+        yield* posts(3)
+        yield* Feed.consume("slow", () => Effect.void)
+        yield* Feed.consume("quick", () => Effect.void)
+        yield* remove
+        expect(yield* sql`select id from threadline.audit_changes`).toEqual([])
+        yield* posts(2)
+        yield* Feed.consume("quick", () => Effect.void)
+        yield* Effect.promise(() => prepared.query(`commit prepared '${name}'`))
+        yield* remove
+        const handled: Array<string | null> = []
+        const handler = ({ changes }: Feed.Batch) => Effect.sync(() => handled.push(...keys(changes)))
+        yield* Feed.consume("quick", handler)
+        expect(handled).toEqual(["300"])
+        yield* Feed.consume("slow", handler)
+        expect(handled).toHaveLength(4)
+        yield* remove
+        expect(yield* sql`select id from threadline.audit_changes`).toEqual([])
+        expect(yield* horizon).toBe(null)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("sees beyond transactions of which nothing is left, and into epochs that are not stored yet", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`
+          select threadline.feed_claim('behind', 'a token of some length', 1)`
+        yield* posts(1)
+        yield* sql`
+          select threadline.feed_store(
+            'behind', 'a token of some length', null, 'c', epoch, '1:1:'::pg_snapshot, null, null, 1
+          ) from threadline.installs`
+        // As retention of a single table leaves it, thousands of transactions long.
+        yield* sql`
+          insert into threadline.audit_transactions (xid, epoch, occurred_at, db_user, backend_pid)
+          select n::text::xid8, epoch, now(), 'app', 1
+          from generate_series(3, 3002) n, threadline.installs`
+        const ids = sql<{ readonly id: string }>`select id::text from threadline.audit_changes order by id`
+        expect(yield* horizon).toBe((yield* ids)[0]?.id)
+        yield* sql`truncate threadline.audit_changes, threadline.audit_transactions`
+        expect(yield* horizon).toBe(null)
+        // The first write after a promotion whose epoch another transaction stores, and has not committed.
+        yield* sql`update threadline.installs set timeline = 99, postmaster_started_at = 'epoch'`
+        const database = yield* TestDatabase.TestDatabase
+        const first = yield* database.rawClient()
+        yield* Effect.promise(() => first.query("begin; insert into notes values (400, 'first')"))
+        yield* posts(1)
+        expect(yield* sql`select epoch from threadline.installs`).toHaveLength(1)
+        expect(yield* horizon).toBe((yield* ids)[0]?.id)
+        yield* Effect.promise(() => first.query("rollback"))
+        expect(yield* horizon).toBe((yield* ids)[0]?.id)
+        expect(keys((yield* Feed.read()).changes)).toHaveLength(1)
+        yield* posts(1)
+        expect(yield* sql`select epoch from threadline.installs`).toHaveLength(2)
+        expect(keys((yield* Feed.read()).changes)).toHaveLength(2)
+      }).pipe(Effect.scoped)
+    )
+
     it.effect("is the beginning for a consumer that has no checkpoint yet", () =>
       Effect.gen(function* () {
         yield* reset

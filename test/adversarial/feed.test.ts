@@ -1,7 +1,9 @@
 /** The change feed against everything that puts commits and ids out of step (A9). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
+import * as checkpoints from "../../src/internal/feedCheckpoint.js"
 import type * as Query from "../../src/Query.js"
 import { connect, drain } from "../feedSupport.js"
 import { attacks, type Host, type Session } from "./support.js"
@@ -76,6 +78,7 @@ const run = Effect.fnUntraced(function* (
   let checkpoint: string | undefined = (yield* feed.read({ from: "now" })).checkpoint
   let ofItems: string | undefined = (yield* feed.read({ from: "now", tables: ["items"] })).checkpoint
   let counter = 0
+  yield* host.db.run("delete from threadline.feed_checkpoints")
 
   const read = Effect.fnUntraced(function* (limit: number) {
     const batch = yield* feed.read({ checkpoint, limit })
@@ -86,6 +89,30 @@ const run = Effect.fnUntraced(function* (
     ofItems = filtered.checkpoint
     seenOfItems.push(...filtered.changes.map(delivered))
     return batch.caughtUp && filtered.caughtUp
+  })
+  // A consumer that gives up again and again: what it still needs is what retention must leave, no more and no less.
+  const consume = Effect.fnUntraced(function* (limit: number) {
+    let batches = 0
+    yield* Effect.either(
+      feed.consume("consumer", () => Effect.suspend(() => (++batches > 1 ? Effect.fail("stop") : Effect.void)), {
+        from: "now",
+        limit
+      })
+    )
+    const [stored] = yield* host.db.rows(
+      "select c.checkpoint, p.change_id as id from threadline.feed_checkpoints c left join threadline.feed_pending() p using (name)"
+    )
+    const position = Either.getOrThrow(checkpoints.decode([], stored?.["checkpoint"] ?? ""))
+    const left = yield* drain(feed, { checkpoint: stored?.["checkpoint"] ?? "" })
+    const oldest = left.ids.length === 0 ? null : Math.min(...left.ids.map(Number))
+    const held = stored?.["id"] ?? null
+    const pending = held === null ? null : Number(held)
+    if (position.window === undefined) {
+      expect(pending).toBe(oldest)
+    } else {
+      expect(pending).toBeLessThanOrEqual(oldest ?? Number.POSITIVE_INFINITY)
+      expect(pending).toBe(Math.min(Number(position.window.last) + 1, oldest ?? Number.POSITIVE_INFINITY))
+    }
   })
   const end = Effect.fnUntraced(function* (index: number, how: string) {
     const state = open[index]
@@ -104,6 +131,7 @@ const run = Effect.fnUntraced(function* (
   for (const one of commands) {
     if (one.do === "read") {
       yield* read(one.limit)
+      yield* consume(one.limit)
       continue
     }
     const db = sessions[one.session]
@@ -202,6 +230,48 @@ attacks("the feed", (attack) => {
         )
       }).pipe(Effect.orDie),
     240_000
+  )
+
+  attack("keeps a row's changes in order beside a transaction of very many audited parts", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items", "others")
+      const feed = yield* connect(host.database.url)
+      const { checkpoint } = yield* feed.read({ from: "now" })
+      // Begun in this order, so that the one of many parts stands between the two that write one row.
+      const [second, parts, first] = yield* Effect.all([host.session(), host.session(), host.session()])
+      for (const session of [second, parts, first]) {
+        yield* session.run("begin; select pg_current_xact_id()")
+      }
+      yield* first.run("insert into items values (1, 1); commit")
+      yield* second.run("update items set v = 2 where id = 1; commit")
+      yield* parts.run(
+        `do $$ begin
+           for n in 1..2000 loop
+             perform threadline.begin_part('{}');
+             insert into others values (n, n);
+             perform threadline.finish('{}');
+           end loop;
+         end $$;
+         commit`
+      )
+      const committed = yield* host.db.column("select id from threadline.audit_changes order by id")
+      for (const limit of [1, 2, 700]) {
+        const batch = yield* feed.read({ checkpoint, limit })
+        const rest = yield* drain(feed, { checkpoint: batch.checkpoint, limit: 1000 })
+        expect([...batch.changes.map(({ id }) => id), ...rest.ids]).toEqual(committed)
+      }
+      // Nor does retention pass the change that comes after so many rows.
+      yield* host.db.run(
+        "select threadline.feed_claim('reader', 'a token of some length', 60)",
+        `select threadline.feed_store('reader', 'a token of some length', null, 'c',
+           (select max(epoch) from threadline.installs), (
+             select format('%s:%s:', x, x)::pg_snapshot from (select min(xid) as x from threadline.audit_transactions) t
+           ), null, null, 60)`
+      )
+      expect(yield* host.db.value("select threadline.feed_horizon()")).toBe(committed[0])
+      yield* host.db.run("select threadline.feed_forget('reader')")
+    })
   )
 
   attack("leaves nothing out of a very large transaction, nor of those before, beside and after it", (host) =>
