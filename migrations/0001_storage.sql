@@ -8,7 +8,9 @@ create table installs (
   system_identifier bigint not null,
   timeline int not null,
   postmaster_started_at timestamptz not null,
-  opened_at timestamptz not null default clock_timestamp()
+  opened_at timestamptz not null default clock_timestamp(),
+  -- Transactions of earlier epochs that may yet commit: a promotion ends all but those that were prepared.
+  prepared xid8[] not null default '{}'
 );
 
 comment on table installs is

@@ -274,6 +274,57 @@ attacks("the feed", (attack) => {
     })
   )
 
+  attack("does not let a first write after a start fail for one that came before it", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items")
+      yield* host.db.run("insert into items values (1, 1)")
+      for (const isolation of ["repeatable read", "serializable"]) {
+        // As after a start: the epoch is known, the start is another one.
+        yield* host.db.run("update threadline.installs set postmaster_started_at = 'epoch'")
+        const old = yield* host.session()
+        yield* old.run(`begin isolation level ${isolation}; select count(*) from items`)
+        yield* host.db.run("insert into items select max(id) + 1, 0 from items")
+        expect(yield* old.outcome("insert into items select max(id) + 10, 0 from items; commit")).toBe("ok")
+        expect(
+          yield* host.db.value("select count(*) from threadline.installs where postmaster_started_at = 'epoch'")
+        ).toBe("0")
+      }
+      expect(yield* host.db.value("select count(distinct epoch) from threadline.audit_transactions")).toBe("1")
+    })
+  )
+
+  attack("opens an epoch in a database that comes back to a server that is still running", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items")
+      yield* host.db.run("insert into items values (1, 1)")
+      const feed = yield* connect(host.database.url)
+      // It was elsewhere in between, and something was captured there.
+      yield* host.db.run(
+        `insert into threadline.installs (epoch, system_identifier, timeline, postmaster_started_at)
+           select max(epoch) + 1, 42, 1, 'epoch' from threadline.installs;
+         with t as (
+           insert into threadline.audit_transactions (xid, epoch, occurred_at, db_user, backend_pid)
+           select '5', max(epoch), clock_timestamp(), 'there', 1 from threadline.installs
+           returning id, occurred_at
+         )
+         insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op, row_key, data_after)
+         select id, occurred_at, 'public', 'items', 'insert', '2', '{"id":2}' from t`
+      )
+      const there = yield* drain(feed)
+      expect(there.ids).toHaveLength(2)
+      yield* host.db.run("insert into items values (3, 3)")
+      expect((yield* drain(feed, { checkpoint: there.checkpoint })).ids).toHaveLength(1)
+      expect((yield* drain(feed)).ids).toHaveLength(3)
+      expect(
+        yield* host.db.value(
+          "select max(t.epoch) = max(i.epoch) and count(*) > 0 from threadline.audit_transactions t, threadline.installs i"
+        )
+      ).toBe("t")
+    })
+  )
+
   attack("leaves nothing out of a very large transaction, nor of those before, beside and after it", (host) =>
     Effect.gen(function* () {
       yield* host.db.run(hostTables)
