@@ -537,6 +537,23 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       }).pipe(Effect.scoped)
     )
 
+    it.effect("passes over what a consumer of some tables does not want", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        yield* posts(3)
+        const some = Feed.consume("notes", () => Effect.void, { tables: ["notes"], limit: 1 })
+        expect(yield* some).toMatchObject({ changes: 0 })
+        expect(yield* horizon).toBe(null)
+        yield* posts(1)
+        yield* sql`insert into notes values (200, 'wanted')`
+        yield* posts(1)
+        expect(Number(yield* horizon)).toBeGreaterThan(0)
+        expect(yield* some).toMatchObject({ changes: 1 })
+        expect(yield* horizon).toBe(null)
+      })
+    )
+
     it.effect("asked by the statement that deletes, spares what was prepared long before and committed since", () =>
       Effect.gen(function* () {
         yield* reset

@@ -290,6 +290,13 @@ attacks("the feed", (attack) => {
           yield* host.db.value("select count(*) from threadline.installs where postmaster_started_at = 'epoch'")
         ).toBe("0")
       }
+      // Nor where a service keeps the names of its log to itself: then the control file has to do.
+      yield* host.db.run(
+        "revoke execute on function pg_walfile_name(pg_lsn), pg_current_wal_insert_lsn() from public",
+        "update threadline.installs set postmaster_started_at = 'epoch'",
+        "insert into items values (100, 0)",
+        "grant execute on function pg_walfile_name(pg_lsn), pg_current_wal_insert_lsn() to public"
+      )
       expect(yield* host.db.value("select count(distinct epoch) from threadline.audit_transactions")).toBe("1")
     })
   )
