@@ -8,7 +8,9 @@ create table installs (
   system_identifier bigint not null,
   timeline int not null,
   postmaster_started_at timestamptz not null,
-  opened_at timestamptz not null default clock_timestamp()
+  opened_at timestamptz not null default clock_timestamp(),
+  -- Transactions of earlier epochs that may yet commit: a promotion ends all but those that were prepared.
+  prepared xid8[] not null default '{}'
 );
 
 comment on table installs is
@@ -51,7 +53,7 @@ create index audit_transactions_unattributed_idx on audit_transactions (id)
 create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
   where correlation_id is not null;
 create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
-create index audit_transactions_xid_idx on audit_transactions (xid, id);
+create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id);
 
 create sequence audit_changes_id_seq;
 

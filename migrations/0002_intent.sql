@@ -115,16 +115,49 @@ begin
 end
 $$;
 
+-- Which cluster this is, and on which timeline. The timeline is that of the log which is written now: after a promotion
+-- the control file names the one before, until the first checkpoint has ended. A replica writes no log, and some services
+-- keep theirs to themselves.
+create function current_cluster(out system_identifier bigint, out timeline int)
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  select s.system_identifier into current_cluster.system_identifier from pg_control_system() s;
+  if not pg_is_in_recovery() then
+    begin
+      timeline := ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int;
+    exception when others then
+      timeline := null;
+    end;
+  end if;
+  if timeline is null then
+    select c.timeline_id into current_cluster.timeline from pg_control_checkpoint() c;
+  end if;
+end
+$$;
+
+-- Transactions of this database that are prepared, as far as the present snapshot knows them.
+create function prepared_transactions() returns setof xid8
+language sql stable
+set search_path from current
+as $$
+  select x.xid
+  from pg_snapshot_xip(pg_current_snapshot()) x (xid)
+  join pg_prepared_xacts p on p.transaction::text::bigint = x.xid::text::bigint & 4294967295
+  where p.database = current_database()
+$$;
+
 -- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
--- start the cluster's identity decides. Concurrent first writers compute the same number; one stores it.
+-- start the cluster's identity decides. A server is promoted at most once between two starts, and writes
+-- nothing before. Concurrent first writers compute the same number; one stores it.
 create function current_epoch() returns int
 language plpgsql
 set search_path from current
 as $$
 declare
   latest installs;
-  identity bigint;
-  line int;
+  here record;
   result int;
 begin
   select * into latest from installs order by epoch desc limit 1;
@@ -132,18 +165,28 @@ begin
     return latest.epoch;
   end if;
 
-  select system_identifier into identity from pg_control_system();
-  select timeline_id into line from pg_control_checkpoint();
-  if latest.system_identifier = identity and latest.timeline = line then
+  select * into here from current_cluster();
+  if latest.system_identifier = here.system_identifier and latest.timeline = here.timeline then
     result := latest.epoch;
   else
     result := coalesce(latest.epoch, 0) + 1;
   end if;
   -- Never wait for another writer here: whoever does not get the lock goes on with the same number.
   if pg_try_advisory_xact_lock(hashtextextended('threadline.installs', 0)) then
-    insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at)
-    values (result, identity, line, pg_postmaster_start_time())
-    on conflict (epoch) do update set postmaster_started_at = excluded.postmaster_started_at;
+    begin
+      insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at, prepared)
+      values (
+        result, here.system_identifier, here.timeline, pg_postmaster_start_time(),
+        case
+          when latest.system_identifier = here.system_identifier then array(select prepared_transactions())
+          else '{}'
+        end
+      )
+      on conflict (epoch) do update set postmaster_started_at = excluded.postmaster_started_at;
+    exception when serialization_failure then
+      -- Another writer has stored it since this transaction took its snapshot. That is no reason to fail.
+      null;
+    end;
   end if;
   return result;
 end
@@ -223,7 +266,11 @@ begin
   ) values (
     opened, pg_current_xact_id(),
     coalesce(
-      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time() limit 1),
+      (
+        select i.epoch
+        from (select epoch, postmaster_started_at from installs order by epoch desc limit 1) i
+        where i.postmaster_started_at = pg_postmaster_start_time()
+      ),
       current_epoch()
     ),
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
@@ -452,7 +499,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, int), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;

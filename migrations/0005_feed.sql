@@ -119,8 +119,9 @@ begin
 end
 $$;
 
--- The oldest change that each consumer may still need, null where it has everything. The first changes of transactions rise
--- with their ids, but for those that ran at once: of later transactions it is enough to look at more of them than run at once.
+-- The oldest change that each consumer may still need, null where it has everything. Of the transactions that a checkpoint does
+-- not know, those with the smallest ids are looked at, in each epoch more of them than run at once: while a change is captured,
+-- every transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
 create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
@@ -137,42 +138,73 @@ as $$
     end
   from feed_checkpoints p
   left join lateral (
-    select c.id, c.captured_at
-    from (
-      select t.id, t.occurred_at
-      from audit_transactions t
-      where t.xid = any (array(select pg_snapshot_xip(p.snapshot)))
-        and t.epoch = p.epoch
+    with recursive epochs as (
+      select i.epoch from installs i
       union all
+      -- That of the first write after a start is not stored before it is committed.
       (
-        select t.id, t.occurred_at
-        from audit_transactions t
-        where t.xid >= pg_snapshot_xmax(p.snapshot)
-          and t.epoch = p.epoch
-        order by t.xid, t.id
-        limit 2000
+        select i.epoch + 1
+        from (select * from installs order by epoch desc limit 1) i
+        where i.postmaster_started_at <> pg_postmaster_start_time()
       )
+    ),
+    later as (
+      select
+        e.epoch,
+        case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
+        0 as counted,
+        null::bigint as id,
+        null::timestamptz as captured_at
+      from epochs e
+      where e.epoch >= p.epoch
       union all
-      select later.id, later.occurred_at
-      from installs i
+      select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
+      from later l
       cross join lateral (
-        select t.id, t.occurred_at
+        select t.xid
         from audit_transactions t
-        where t.epoch = i.epoch
+        where t.epoch = l.epoch
+          and t.xid > l.xid
         order by t.xid, t.id
-        limit 2000
-      ) later
-      where i.epoch > p.epoch
-    ) t
-    cross join lateral (
+        limit 1
+      ) n
+      left join lateral (
+        select c.id, c.captured_at
+        from audit_transactions t
+        cross join lateral (
+          select c.id, c.captured_at
+          from audit_changes c
+          where c.transaction_id = t.id
+            and c.captured_at >= t.occurred_at - interval '1 day'
+          order by c.transaction_id, c.id
+          limit 1
+        ) c
+        where t.xid = n.xid
+          and t.epoch = l.epoch
+        order by c.id
+        limit 1
+      ) c on true
+      where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
+    )
+    select f.id, f.captured_at
+    from (
       select c.id, c.captured_at
-      from audit_changes c
-      where c.transaction_id = t.id
-        and c.captured_at >= t.occurred_at - interval '1 day'
-      order by c.transaction_id, c.id
-      limit 1
-    ) c
-    order by c.id
+      from pg_snapshot_xip(p.snapshot) x (xid)
+      join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
+      cross join lateral (
+        select c.id, c.captured_at
+        from audit_changes c
+        where c.transaction_id = t.id
+          and c.captured_at >= t.occurred_at - interval '1 day'
+        order by c.transaction_id, c.id
+        limit 1
+      ) c
+      union all
+      select l.id, l.captured_at
+      from later l
+    ) f
+    where f.id is not null
+    order by f.id
     limit 1
   ) oldest on true
 $$;
@@ -180,7 +212,8 @@ $$;
 comment on function feed_pending() is
   'The oldest change that each consumer of the feed may still need, and when it was captured; nulls where it has everything.';
 
--- What retention may not pass unless it is told to: every change with a smaller id is delivered to every consumer.
+-- What retention may not pass unless it is told to: every committed change with a smaller id is delivered to every consumer. One
+-- that is not committed yet may have a smaller id: ask in the statement that deletes, or once what is to be dropped is locked.
 create function feed_horizon() returns bigint
 language sql stable
 set search_path from current

@@ -128,7 +128,15 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         const sql = yield* SqlClient.SqlClient
         const { checkpoint } = yield* Feed.read({ from: "now" })
         const inside = yield* sql.withTransaction(
-          Effect.zipRight(sql`insert into notes values (2, 'own')`, Feed.read({ checkpoint }))
+          Effect.gen(function* () {
+            yield* sql`insert into notes values (2, 'own')`
+            const settings = sql`select name, setting from pg_settings where name ~ '^(enable_|jit|work_mem)' order by name`
+            const before = yield* settings
+            const found = yield* Feed.read({ checkpoint })
+            // What a read sets for itself is not left to the host.
+            expect(yield* settings).toEqual(before)
+            return found
+          })
         )
         expect(inside.changes).toEqual([])
         expect((yield* Feed.read({ checkpoint: inside.checkpoint })).changes).toMatchObject([{ rowKey: "2" }])
@@ -622,6 +630,98 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         expect(yield* horizon).toBe(yield* idOf("notes", 0))
         expect(yield* Feed.forget("slow")).toBe(true)
         expect(yield* horizon).toBe(null)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("passes over what a consumer of some tables does not want", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        yield* posts(3)
+        const some = Feed.consume("notes", () => Effect.void, { tables: ["notes"], limit: 1 })
+        expect(yield* some).toMatchObject({ changes: 0 })
+        expect(yield* horizon).toBe(null)
+        yield* posts(1)
+        yield* sql`insert into notes values (200, 'wanted')`
+        yield* posts(1)
+        expect(Number(yield* horizon)).toBeGreaterThan(0)
+        expect(yield* some).toMatchObject({ changes: 1 })
+        expect(yield* horizon).toBe(null)
+      })
+    )
+
+    it.effect("asked by the statement that deletes, spares what was prepared long before and committed since", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        const remove = sql`
+          delete from threadline.audit_changes
+          where id < coalesce((select threadline.feed_horizon()), 9223372036854775807)`
+        const prepared = yield* database.rawClient()
+        const name = `prepared_${database.name}`
+        // No database is dropped while a transaction is prepared in it.
+        yield* Effect.addFinalizer(() =>
+          Effect.promise(() => prepared.query(`rollback prepared '${name}'`).catch(() => undefined))
+        )
+        yield* Effect.promise(() =>
+          prepared.query(`begin; insert into notes values (300, 'early'); prepare transaction '${name}'`)
+        )
+        yield* posts(3)
+        yield* Feed.consume("slow", () => Effect.void)
+        yield* Feed.consume("quick", () => Effect.void)
+        yield* remove
+        expect(yield* sql`select id from threadline.audit_changes`).toEqual([])
+        yield* posts(2)
+        yield* Feed.consume("quick", () => Effect.void)
+        yield* Effect.promise(() => prepared.query(`commit prepared '${name}'`))
+        yield* remove
+        const handled: Array<string | null> = []
+        const handler = ({ changes }: Feed.Batch) => Effect.sync(() => handled.push(...keys(changes)))
+        yield* Feed.consume("quick", handler)
+        expect(handled).toEqual(["300"])
+        yield* Feed.consume("slow", handler)
+        expect(handled).toHaveLength(4)
+        yield* remove
+        expect(yield* sql`select id from threadline.audit_changes`).toEqual([])
+        expect(yield* horizon).toBe(null)
+      }).pipe(Effect.scoped)
+    )
+
+    it.effect("sees beyond transactions of which nothing is left, and into epochs that are not stored yet", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`
+          select threadline.feed_claim('behind', 'a token of some length', 1)`
+        yield* posts(1)
+        yield* sql`
+          select threadline.feed_store(
+            'behind', 'a token of some length', null, 'c', epoch, '1:1:'::pg_snapshot, null, null, 1
+          ) from threadline.installs`
+        // As retention of a single table leaves it, thousands of transactions long.
+        yield* sql`
+          insert into threadline.audit_transactions (xid, epoch, occurred_at, db_user, backend_pid)
+          select n::text::xid8, epoch, now(), 'app', 1
+          from generate_series(3, 3002) n, threadline.installs`
+        const ids = sql<{ readonly id: string }>`select id::text from threadline.audit_changes order by id`
+        expect(yield* horizon).toBe((yield* ids)[0]?.id)
+        yield* sql`truncate threadline.audit_changes, threadline.audit_transactions`
+        expect(yield* horizon).toBe(null)
+        // The first write after a promotion whose epoch another transaction stores, and has not committed.
+        yield* sql`update threadline.installs set timeline = 99, postmaster_started_at = 'epoch'`
+        const database = yield* TestDatabase.TestDatabase
+        const first = yield* database.rawClient()
+        yield* Effect.promise(() => first.query("begin; insert into notes values (400, 'first')"))
+        yield* posts(1)
+        expect(yield* sql`select epoch from threadline.installs`).toHaveLength(1)
+        expect(yield* horizon).toBe((yield* ids)[0]?.id)
+        yield* Effect.promise(() => first.query("rollback"))
+        expect(yield* horizon).toBe((yield* ids)[0]?.id)
+        expect(keys((yield* Feed.read()).changes)).toHaveLength(1)
+        yield* posts(1)
+        expect(yield* sql`select epoch from threadline.installs`).toHaveLength(2)
+        expect(keys((yield* Feed.read()).changes)).toHaveLength(2)
       }).pipe(Effect.scoped)
     )
 

@@ -13,6 +13,12 @@ export interface Epoch {
   readonly cluster: string
 }
 
+/** A transaction of an epoch before `epoch`, prepared and not ended. */
+export interface Prepared {
+  readonly epoch: number
+  readonly xid: bigint
+}
+
 export interface Head {
   /** Ascending; the last one is that of this cluster, whether or not something was captured in it. */
   readonly epochs: readonly [Epoch, ...ReadonlyArray<Epoch>]
@@ -20,12 +26,16 @@ export interface Head {
   readonly isReplica: boolean
   /** Undefined on a replica that is too far behind a long transaction to say. */
   readonly visible: Snapshot | undefined
+  /** What epochs that are over may yet add. */
+  readonly prepared: ReadonlyArray<Prepared>
 }
 
 /** On a replica, transactions between the oldest one that runs and the newest that are looked at one by one. */
 const maxReplicaSpan = 10_000
 
 const Install = Schema.Struct({ epoch: Schema.Number, system: Schema.String, timeline: Schema.String })
+
+const Unended = Schema.Struct({ epoch: Schema.Number, xid: Schema.BigInt })
 
 const Row = Schema.Struct({
   replica: Schema.Literal("true", "false"),
@@ -34,7 +44,8 @@ const Row = Schema.Struct({
   known: Schema.Literal("true", "false"),
   system: Schema.NullOr(Schema.String),
   timeline: Schema.NullOr(Schema.String),
-  installs: Schema.parseJson(Schema.Array(Install))
+  installs: Schema.parseJson(Schema.Array(Install)),
+  prepared: Schema.parseJson(Schema.Array(Unended))
 })
 
 /**
@@ -43,6 +54,9 @@ const Row = Schema.Struct({
  *
  * A replica knows which transactions run, but leaves them out of `pg_current_snapshot()`: they are those between its bounds of which
  * nothing is visible. That counts transactions in which changed nothing audited as running, which does no harm.
+ *
+ * A promotion ends every transaction but those that were prepared. They are of the epoch before and commit in this one: the first
+ * write in an epoch notes them, and until there was one, all that are prepared may be meant.
  */
 const statement = ({ name, sql }: Storage) => sql`
   select
@@ -68,14 +82,8 @@ const statement = ({ name, sql }: Storage) => sql`
     end as snapshot,
     case when not pg_catalog.pg_is_in_recovery() then pg_current_xact_id_if_assigned()::text end as own,
     coalesce(latest.postmaster_started_at = pg_postmaster_start_time(), false)::text as known,
-    case
-      when latest.postmaster_started_at is distinct from pg_postmaster_start_time()
-      then (select system_identifier::text from pg_control_system())
-    end as system,
-    case
-      when latest.postmaster_started_at is distinct from pg_postmaster_start_time()
-      then (select timeline_id::text from pg_control_checkpoint())
-    end as timeline,
+    here.system_identifier::text as system,
+    here.timeline::text as timeline,
     (
       select coalesce(
         json_agg(
@@ -85,7 +93,30 @@ const statement = ({ name, sql }: Storage) => sql`
         '[]'
       )::text
       from ${name("installs")} i
-    ) as installs
+    ) as installs,
+    (
+      select coalesce(json_agg(json_build_object('epoch', p.epoch, 'xid', p.xid::text)), '[]')::text
+      from (
+        select i.epoch, x.xid
+        from ${name("installs")} i
+        cross join lateral unnest(i.prepared) x (xid)
+        where i.system_identifier = (select system_identifier from pg_control_system())
+          and case
+            when not pg_catalog.pg_is_in_recovery() then not pg_visible_in_snapshot(x.xid, now.snapshot)
+            else x.xid::text::bigint >= now.oldest and not exists (
+              select
+              from ${name("audit_transactions")} t
+              where t.xid = x.xid
+                and t.epoch < i.epoch
+            )
+          end
+        union all
+        select latest.epoch + 1, x.xid
+        from ${name("prepared_transactions")}() x (xid)
+        where latest.system_identifier = here.system_identifier
+          and latest.timeline <> here.timeline
+      ) p
+    ) as prepared
   from (
     select
       s.snapshot,
@@ -98,7 +129,12 @@ const statement = ({ name, sql }: Storage) => sql`
     from ${name("installs")} i
     order by i.epoch desc
     limit 1
-  ) latest on true`
+  ) latest on true
+  left join lateral (
+    select *
+    from ${name("current_cluster")}() c
+    where latest.postmaster_started_at is distinct from pg_postmaster_start_time()
+  ) here on true`
 
 const unreadable = () =>
   new ThreadlineError({ reason: "Failed", detail: "the server does not say which transactions are visible" })
@@ -128,6 +164,7 @@ export const head = Effect.fnUntraced(function* (storage: Storage): Effect.fn.Re
     epochs: [first, ...others],
     current,
     isReplica,
+    prepared: row.prepared.filter(({ epoch }) => epoch <= current.epoch),
     // A transaction counts itself as visible; what it wrote may yet be rolled back.
     visible: snapshot === undefined || row.own === null ? snapshot : without(snapshot, [BigInt(row.own)])
   }

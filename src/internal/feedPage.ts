@@ -63,9 +63,8 @@ const pageStatement = (request: PageRequest) => {
   const scanned = filter === undefined ? limit : Math.max(limit, minScanned)
   const late = from.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
 
-  // Transactions of the window after one of them, in the order of their ids; nothing that was delivered before is looked at.
-  const following = (after: Fragment, most: Fragment): Fragment => {
-    const branch = (which: Fragment) => sql`
+  // Transactions of the window after one of them; nothing that was delivered before is looked at.
+  const branch = (which: Fragment, after: Fragment) => sql`
       select t.xid, t.id, t.occurred_at
       from ${transactions} t
       where ${which}
@@ -73,22 +72,45 @@ const pageStatement = (request: PageRequest) => {
         and t.xid < ${window.to.end.toString()}::xid8
         and t.xid <> all (${array(window.to.running)}::xid8[])
         and t.epoch = ${epoch}`
-    const recent = branch(sql`t.xid >= ${from.end.toString()}::xid8`)
-    const found =
-      late.length === 0 ? recent : sql`${branch(sql`t.xid = any (${array(late)}::xid8[])`)} union all ${recent}`
-    return sql`
-      select *
-      from (${found}) t
-      order by t.xid, t.id
-      limit ${most}`
-  }
+  const isRecent = sql`t.xid >= ${from.end.toString()}::xid8`
+  const isLate = sql`t.xid = any (${array(late)}::xid8[])`
 
   // A change is captured after its transaction began; a day allows for a clock that was set back meanwhile.
   const ofTransaction = sql`c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'`
   const before = sql`c.id < coalesce((select id from bound), 9223372036854775807)`
   const entered = sql`${window.entered.toString()}::xid8`
+  const following =
+    late.length === 0
+      ? branch(isRecent, entered)
+      : sql`${branch(isLate, entered)} union all ${branch(isRecent, entered)}`
+  const firstOf = (xid: Fragment) => sql`
+      select c.id
+      from ${transactions} t
+      cross join lateral (
+        select c.id
+        from ${changes} c
+        where ${ofTransaction}
+        order by c.transaction_id, c.id
+        limit 1
+      ) c
+      where t.xid = ${xid}
+        and t.epoch = ${epoch}
+      order by t.id
+      limit 1`
 
   // Planning costs for every mention of the partitions.
+  const aheadLate =
+    late.length === 0
+      ? sql``
+      : sql`union all
+      select f.id
+      from (
+        select distinct t.xid
+        from (${branch(isLate, sql`(select xid from taken)`)}) t
+      ) t
+      cross join taken k
+      left join lateral (${firstOf(sql`t.xid`)}) f on true
+      where k.cut`
   const openBefore =
     window.open.length === 0
       ? sql``
@@ -104,12 +126,15 @@ const pageStatement = (request: PageRequest) => {
       )`
 
   return sql`
-    with limits as materialized (
-      -- More than run at once; some of them have several rows.
-      select 4 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int) as at_once
+    with recursive limits as materialized (
+      -- More than run at once.
+      select 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int) as at_once
     ),
     transactions as materialized (
-      ${following(entered, sql`${scanned}`)}
+      select *
+      from (${following}) t
+      order by t.xid, t.id
+      limit ${scanned}
     ),
     entering as materialized (
       select t.xid, c.*
@@ -136,16 +161,27 @@ const pageStatement = (request: PageRequest) => {
         ) as xid,
         (select count(*) from entering) >= ${scanned} or (select count(*) from transactions) >= ${scanned} as cut
     ),
-    ahead as materialized (
-      select c.id as first
-      from (${following(sql`(select xid from taken)`, sql`(select case when cut then at_once else 0 end from limits, taken)`)}) t
-      left join lateral (
-        select c.id
-        from ${changes} c
-        where ${ofTransaction}
-        order by c.transaction_id, c.id
+    -- Transaction by transaction, however many rows each of them has; those that have a change left are counted.
+    walk (xid, first, counted) as (
+      select k.xid, null::bigint, 0
+      from taken k
+      where k.cut
+      union all
+      select n.xid, f.id, w.counted + (f.id is not null)::int
+      from walk w
+      cross join lateral (
+        ${branch(isRecent, sql`w.xid`)}
+        order by t.xid, t.id
         limit 1
-      ) c on true
+      ) n
+      left join lateral (${firstOf(sql`n.xid`)}) f on true
+      where w.counted < (select at_once from limits)
+    ),
+    ahead as materialized (
+      select w.first
+      from walk w, taken k
+      where w.xid > k.xid
+      ${aheadLate}
     ),
     bound as materialized (
       select min(a.first) as id, count(*) > 0 as more

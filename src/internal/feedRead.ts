@@ -74,14 +74,12 @@ const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, Threa
   if (from === "beginning") {
     return Effect.succeed({ ...first, from: snapshots.nothing, window: undefined })
   }
+  const failed = (detail: string) => Effect.fail(new ThreadlineError({ reason: "Failed", detail }))
   return head.visible === undefined
-    ? Effect.fail(
-        new ThreadlineError({
-          reason: "Failed",
-          detail: "this replica cannot tell what is visible now while a long transaction runs; ask it later"
-        })
-      )
-    : Effect.succeed({ ...head.current, from: head.visible, window: undefined })
+    ? failed("this replica cannot tell what is visible now while a long transaction runs; ask it later")
+    : head.prepared.length > 0
+      ? failed("a transaction that was prepared before this server was promoted has not ended; ask again when it has")
+      : Effect.succeed({ ...head.current, from: head.visible, window: undefined })
 }
 
 /** A checkpoint of a cluster that this database was never on says nothing about it. */
@@ -96,20 +94,31 @@ const check = (head: Head, position: Position): Effect.Effect<void, InvalidReque
     : Effect.void
 }
 
-const nextEpoch = (head: Head, { epoch }: Position): Position | undefined => {
+/** The beginning of the next epoch, once everything of this one is delivered. */
+const nextEpoch = (head: Head, { epoch, from, window }: Position): Position | undefined => {
+  if (window !== undefined || !snapshots.includes(from, snapshots.everything)) {
+    return undefined
+  }
   const next = head.epochs.find((known) => known.epoch > epoch)
   return next === undefined ? undefined : { ...next, from: snapshots.nothing, window: undefined }
 }
 
+/** What is visible of the position's epoch. One that is over has no running transactions, but it may have prepared ones. */
+const visibleOf = (head: Head, { epoch }: Position): snapshots.Snapshot | undefined =>
+  epoch < head.current.epoch
+    ? snapshots.without(
+        snapshots.everything,
+        head.prepared.filter((prepared) => prepared.epoch > epoch).map(({ xid }) => xid)
+      )
+    : head.visible
+
 /** The window that is to be read, or undefined where there is nothing that was not delivered. */
 const windowOf = (head: Head, position: Position): checkpoints.Window | undefined => {
-  const isOver = position.epoch < head.current.epoch
+  const to = visibleOf(head, position)
   if (position.window !== undefined) {
     // Another server wrote the window; what it saw must be here before its transactions are taken as missing.
-    const complete = isOver || (head.visible !== undefined && snapshots.includes(head.visible, position.window.to))
-    return complete ? position.window : undefined
+    return to !== undefined && snapshots.includes(to, position.window.to) ? position.window : undefined
   }
-  const to = isOver ? snapshots.everything : head.visible
   return to === undefined || snapshots.includes(position.from, to) ? undefined : { to, entered: 0n, open: [], last: 0n }
 }
 
@@ -147,7 +156,7 @@ const advance = Effect.fnUntraced(function* (
   for (;;) {
     const window = windowOf(here, position)
     if (window === undefined) {
-      const next = position.window === undefined ? nextEpoch(here, position) : undefined
+      const next = nextEpoch(here, position)
       if (next === undefined) {
         // What the reader does not have yet cannot be had here now.
         return { found: { changes: [], transactions: [] }, position, caughtUp: true }

@@ -24,6 +24,8 @@ const reading = [
   "key_text(text, text)",
   "key_of_texts(text[])",
   "bounded_key(text)",
+  "current_cluster()",
+  "prepared_transactions()",
   "feed_pending()",
   "feed_horizon()"
 ]

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "a942ba2faa1ef23898be04c126d4b9170a704a6e7e0cc5e14612dd92bca84f00",
+    checksum: "01e1c372f693a1b305bc7f01ad62ce9814ffcd2a50f335f65a89cc4827c675b1",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -16,7 +16,9 @@ create table installs (
   system_identifier bigint not null,
   timeline int not null,
   postmaster_started_at timestamptz not null,
-  opened_at timestamptz not null default clock_timestamp()
+  opened_at timestamptz not null default clock_timestamp(),
+  -- Transactions of earlier epochs that may yet commit: a promotion ends all but those that were prepared.
+  prepared xid8[] not null default '{}'
 );
 
 comment on table installs is
@@ -59,7 +61,7 @@ create index audit_transactions_unattributed_idx on audit_transactions (id)
 create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
   where correlation_id is not null;
 create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
-create index audit_transactions_xid_idx on audit_transactions (xid, id);
+create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id);
 
 create sequence audit_changes_id_seq;
 
@@ -233,7 +235,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "76782791ba3e02ebc39524bb98fc4ce126fb8b11cec841c9c16fe2f28e182ce0",
+    checksum: "b91d8bc937caf661a581896fef07746bbb775f449616f28f4ca5538e830d60f4",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -351,16 +353,49 @@ begin
 end
 $$;
 
+-- Which cluster this is, and on which timeline. The timeline is that of the log which is written now: after a promotion
+-- the control file names the one before, until the first checkpoint has ended. A replica writes no log, and some services
+-- keep theirs to themselves.
+create function current_cluster(out system_identifier bigint, out timeline int)
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  select s.system_identifier into current_cluster.system_identifier from pg_control_system() s;
+  if not pg_is_in_recovery() then
+    begin
+      timeline := ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int;
+    exception when others then
+      timeline := null;
+    end;
+  end if;
+  if timeline is null then
+    select c.timeline_id into current_cluster.timeline from pg_control_checkpoint() c;
+  end if;
+end
+$$;
+
+-- Transactions of this database that are prepared, as far as the present snapshot knows them.
+create function prepared_transactions() returns setof xid8
+language sql stable
+set search_path from current
+as $$
+  select x.xid
+  from pg_snapshot_xip(pg_current_snapshot()) x (xid)
+  join pg_prepared_xacts p on p.transaction::text::bigint = x.xid::text::bigint & 4294967295
+  where p.database = current_database()
+$$;
+
 -- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
--- start the cluster's identity decides. Concurrent first writers compute the same number; one stores it.
+-- start the cluster's identity decides. A server is promoted at most once between two starts, and writes
+-- nothing before. Concurrent first writers compute the same number; one stores it.
 create function current_epoch() returns int
 language plpgsql
 set search_path from current
 as $$
 declare
   latest installs;
-  identity bigint;
-  line int;
+  here record;
   result int;
 begin
   select * into latest from installs order by epoch desc limit 1;
@@ -368,18 +403,28 @@ begin
     return latest.epoch;
   end if;
 
-  select system_identifier into identity from pg_control_system();
-  select timeline_id into line from pg_control_checkpoint();
-  if latest.system_identifier = identity and latest.timeline = line then
+  select * into here from current_cluster();
+  if latest.system_identifier = here.system_identifier and latest.timeline = here.timeline then
     result := latest.epoch;
   else
     result := coalesce(latest.epoch, 0) + 1;
   end if;
   -- Never wait for another writer here: whoever does not get the lock goes on with the same number.
   if pg_try_advisory_xact_lock(hashtextextended('threadline.installs', 0)) then
-    insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at)
-    values (result, identity, line, pg_postmaster_start_time())
-    on conflict (epoch) do update set postmaster_started_at = excluded.postmaster_started_at;
+    begin
+      insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at, prepared)
+      values (
+        result, here.system_identifier, here.timeline, pg_postmaster_start_time(),
+        case
+          when latest.system_identifier = here.system_identifier then array(select prepared_transactions())
+          else '{}'
+        end
+      )
+      on conflict (epoch) do update set postmaster_started_at = excluded.postmaster_started_at;
+    exception when serialization_failure then
+      -- Another writer has stored it since this transaction took its snapshot. That is no reason to fail.
+      null;
+    end;
   end if;
   return result;
 end
@@ -459,7 +504,11 @@ begin
   ) values (
     opened, pg_current_xact_id(),
     coalesce(
-      (select epoch from installs where postmaster_started_at = pg_postmaster_start_time() limit 1),
+      (
+        select i.epoch
+        from (select epoch, postmaster_started_at from installs order by epoch desc limit 1) i
+        where i.postmaster_started_at = pg_postmaster_start_time()
+      ),
       current_epoch()
     ),
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
@@ -688,7 +737,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, int), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;
@@ -1561,7 +1610,7 @@ create index audit_actions_failed_transaction_idx on audit_actions (transaction_
   {
     id: 5,
     name: "feed",
-    checksum: "9e489de2a5bb6416458501a0933b29777f8603ee082435b24cae8b3ccdcea7d2",
+    checksum: "67aed3fff4d36d8c798d7c3f86df6e9a8fa331c4d88752f96b518e142342c318",
     sql: `-- Where consumers of the change feed are, who of their runners is at work, and what retention must leave to them.
 
 create table feed_checkpoints (
@@ -1683,8 +1732,9 @@ begin
 end
 $$;
 
--- The oldest change that each consumer may still need, null where it has everything. The first changes of transactions rise
--- with their ids, but for those that ran at once: of later transactions it is enough to look at more of them than run at once.
+-- The oldest change that each consumer may still need, null where it has everything. Of the transactions that a checkpoint does
+-- not know, those with the smallest ids are looked at, in each epoch more of them than run at once: while a change is captured,
+-- every transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
 create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
@@ -1701,42 +1751,73 @@ as $$
     end
   from feed_checkpoints p
   left join lateral (
-    select c.id, c.captured_at
-    from (
-      select t.id, t.occurred_at
-      from audit_transactions t
-      where t.xid = any (array(select pg_snapshot_xip(p.snapshot)))
-        and t.epoch = p.epoch
+    with recursive epochs as (
+      select i.epoch from installs i
       union all
+      -- That of the first write after a start is not stored before it is committed.
       (
-        select t.id, t.occurred_at
-        from audit_transactions t
-        where t.xid >= pg_snapshot_xmax(p.snapshot)
-          and t.epoch = p.epoch
-        order by t.xid, t.id
-        limit 2000
+        select i.epoch + 1
+        from (select * from installs order by epoch desc limit 1) i
+        where i.postmaster_started_at <> pg_postmaster_start_time()
       )
+    ),
+    later as (
+      select
+        e.epoch,
+        case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
+        0 as counted,
+        null::bigint as id,
+        null::timestamptz as captured_at
+      from epochs e
+      where e.epoch >= p.epoch
       union all
-      select later.id, later.occurred_at
-      from installs i
+      select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
+      from later l
       cross join lateral (
-        select t.id, t.occurred_at
+        select t.xid
         from audit_transactions t
-        where t.epoch = i.epoch
+        where t.epoch = l.epoch
+          and t.xid > l.xid
         order by t.xid, t.id
-        limit 2000
-      ) later
-      where i.epoch > p.epoch
-    ) t
-    cross join lateral (
+        limit 1
+      ) n
+      left join lateral (
+        select c.id, c.captured_at
+        from audit_transactions t
+        cross join lateral (
+          select c.id, c.captured_at
+          from audit_changes c
+          where c.transaction_id = t.id
+            and c.captured_at >= t.occurred_at - interval '1 day'
+          order by c.transaction_id, c.id
+          limit 1
+        ) c
+        where t.xid = n.xid
+          and t.epoch = l.epoch
+        order by c.id
+        limit 1
+      ) c on true
+      where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
+    )
+    select f.id, f.captured_at
+    from (
       select c.id, c.captured_at
-      from audit_changes c
-      where c.transaction_id = t.id
-        and c.captured_at >= t.occurred_at - interval '1 day'
-      order by c.transaction_id, c.id
-      limit 1
-    ) c
-    order by c.id
+      from pg_snapshot_xip(p.snapshot) x (xid)
+      join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
+      cross join lateral (
+        select c.id, c.captured_at
+        from audit_changes c
+        where c.transaction_id = t.id
+          and c.captured_at >= t.occurred_at - interval '1 day'
+        order by c.transaction_id, c.id
+        limit 1
+      ) c
+      union all
+      select l.id, l.captured_at
+      from later l
+    ) f
+    where f.id is not null
+    order by f.id
     limit 1
   ) oldest on true
 $$;
@@ -1744,7 +1825,8 @@ $$;
 comment on function feed_pending() is
   'The oldest change that each consumer of the feed may still need, and when it was captured; nulls where it has everything.';
 
--- What retention may not pass unless it is told to: every change with a smaller id is delivered to every consumer.
+-- What retention may not pass unless it is told to: every committed change with a smaller id is delivered to every consumer. One
+-- that is not committed yet may have a smaller id: ask in the statement that deletes, or once what is to be dropped is locked.
 create function feed_horizon() returns bigint
 language sql stable
 set search_path from current

@@ -1,9 +1,11 @@
 /** The change feed against everything that puts commits and ids out of step (A9). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
+import * as checkpoints from "../../src/internal/feedCheckpoint.js"
 import type * as Query from "../../src/Query.js"
-import { connect } from "../feedSupport.js"
+import { connect, drain } from "../feedSupport.js"
 import { attacks, type Host, type Session } from "./support.js"
 
 const hostTables = `
@@ -76,6 +78,7 @@ const run = Effect.fnUntraced(function* (
   let checkpoint: string | undefined = (yield* feed.read({ from: "now" })).checkpoint
   let ofItems: string | undefined = (yield* feed.read({ from: "now", tables: ["items"] })).checkpoint
   let counter = 0
+  yield* host.db.run("delete from threadline.feed_checkpoints")
 
   const read = Effect.fnUntraced(function* (limit: number) {
     const batch = yield* feed.read({ checkpoint, limit })
@@ -86,6 +89,30 @@ const run = Effect.fnUntraced(function* (
     ofItems = filtered.checkpoint
     seenOfItems.push(...filtered.changes.map(delivered))
     return batch.caughtUp && filtered.caughtUp
+  })
+  // A consumer that gives up again and again: what it still needs is what retention must leave, no more and no less.
+  const consume = Effect.fnUntraced(function* (limit: number) {
+    let batches = 0
+    yield* Effect.either(
+      feed.consume("consumer", () => Effect.suspend(() => (++batches > 1 ? Effect.fail("stop") : Effect.void)), {
+        from: "now",
+        limit
+      })
+    )
+    const [stored] = yield* host.db.rows(
+      "select c.checkpoint, p.change_id as id from threadline.feed_checkpoints c left join threadline.feed_pending() p using (name)"
+    )
+    const position = Either.getOrThrow(checkpoints.decode([], stored?.["checkpoint"] ?? ""))
+    const left = yield* drain(feed, { checkpoint: stored?.["checkpoint"] ?? "" })
+    const oldest = left.ids.length === 0 ? null : Math.min(...left.ids.map(Number))
+    const held = stored?.["id"] ?? null
+    const pending = held === null ? null : Number(held)
+    if (position.window === undefined) {
+      expect(pending).toBe(oldest)
+    } else {
+      expect(pending).toBeLessThanOrEqual(oldest ?? Number.POSITIVE_INFINITY)
+      expect(pending).toBe(Math.min(Number(position.window.last) + 1, oldest ?? Number.POSITIVE_INFINITY))
+    }
   })
   const end = Effect.fnUntraced(function* (index: number, how: string) {
     const state = open[index]
@@ -104,6 +131,7 @@ const run = Effect.fnUntraced(function* (
   for (const one of commands) {
     if (one.do === "read") {
       yield* read(one.limit)
+      yield* consume(one.limit)
       continue
     }
     const db = sessions[one.session]
@@ -202,5 +230,154 @@ attacks("the feed", (attack) => {
         )
       }).pipe(Effect.orDie),
     240_000
+  )
+
+  attack("keeps a row's changes in order beside a transaction of very many audited parts", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items", "others")
+      const feed = yield* connect(host.database.url)
+      const { checkpoint } = yield* feed.read({ from: "now" })
+      // Begun in this order, so that the one of many parts stands between the two that write one row.
+      const [second, parts, first] = yield* Effect.all([host.session(), host.session(), host.session()])
+      for (const session of [second, parts, first]) {
+        yield* session.run("begin; select pg_current_xact_id()")
+      }
+      yield* first.run("insert into items values (1, 1); commit")
+      yield* second.run("update items set v = 2 where id = 1; commit")
+      yield* parts.run(
+        `do $$ begin
+           for n in 1..2000 loop
+             perform threadline.begin_part('{}');
+             insert into others values (n, n);
+             perform threadline.finish('{}');
+           end loop;
+         end $$;
+         commit`
+      )
+      const committed = yield* host.db.column("select id from threadline.audit_changes order by id")
+      for (const limit of [1, 2, 700]) {
+        const batch = yield* feed.read({ checkpoint, limit })
+        const rest = yield* drain(feed, { checkpoint: batch.checkpoint, limit: 1000 })
+        expect([...batch.changes.map(({ id }) => id), ...rest.ids]).toEqual(committed)
+      }
+      // Nor does retention pass the change that comes after so many rows.
+      yield* host.db.run(
+        "select threadline.feed_claim('reader', 'a token of some length', 60)",
+        `select threadline.feed_store('reader', 'a token of some length', null, 'c',
+           (select max(epoch) from threadline.installs), (
+             select format('%s:%s:', x, x)::pg_snapshot from (select min(xid) as x from threadline.audit_transactions) t
+           ), null, null, 60)`
+      )
+      expect(yield* host.db.value("select threadline.feed_horizon()")).toBe(committed[0])
+      yield* host.db.run("select threadline.feed_forget('reader')")
+    })
+  )
+
+  attack("does not let a first write after a start fail for one that came before it", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items")
+      yield* host.db.run("insert into items values (1, 1)")
+      for (const isolation of ["repeatable read", "serializable"]) {
+        // As after a start: the epoch is known, the start is another one.
+        yield* host.db.run("update threadline.installs set postmaster_started_at = 'epoch'")
+        const old = yield* host.session()
+        yield* old.run(`begin isolation level ${isolation}; select count(*) from items`)
+        yield* host.db.run("insert into items select max(id) + 1, 0 from items")
+        expect(yield* old.outcome("insert into items select max(id) + 10, 0 from items; commit")).toBe("ok")
+        expect(
+          yield* host.db.value("select count(*) from threadline.installs where postmaster_started_at = 'epoch'")
+        ).toBe("0")
+      }
+      // Nor where a service keeps the names of its log to itself: then the control file has to do.
+      yield* host.db.run(
+        "revoke execute on function pg_walfile_name(pg_lsn), pg_current_wal_insert_lsn() from public",
+        "update threadline.installs set postmaster_started_at = 'epoch'",
+        "insert into items values (100, 0)",
+        "grant execute on function pg_walfile_name(pg_lsn), pg_current_wal_insert_lsn() to public"
+      )
+      expect(yield* host.db.value("select count(distinct epoch) from threadline.audit_transactions")).toBe("1")
+    })
+  )
+
+  attack("opens an epoch in a database that comes back to a server that is still running", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items")
+      yield* host.db.run("insert into items values (1, 1)")
+      const feed = yield* connect(host.database.url)
+      // It was elsewhere in between, and something was captured there.
+      yield* host.db.run(
+        `insert into threadline.installs (epoch, system_identifier, timeline, postmaster_started_at)
+           select max(epoch) + 1, 42, 1, 'epoch' from threadline.installs;
+         with t as (
+           insert into threadline.audit_transactions (xid, epoch, occurred_at, db_user, backend_pid)
+           select '5', max(epoch), clock_timestamp(), 'there', 1 from threadline.installs
+           returning id, occurred_at
+         )
+         insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op, row_key, data_after)
+         select id, occurred_at, 'public', 'items', 'insert', '2', '{"id":2}' from t`
+      )
+      const there = yield* drain(feed)
+      expect(there.ids).toHaveLength(2)
+      yield* host.db.run("insert into items values (3, 3)")
+      expect((yield* drain(feed, { checkpoint: there.checkpoint })).ids).toHaveLength(1)
+      expect((yield* drain(feed)).ids).toHaveLength(3)
+      expect(
+        yield* host.db.value(
+          "select max(t.epoch) = max(i.epoch) and count(*) > 0 from threadline.audit_transactions t, threadline.installs i"
+        )
+      ).toBe("t")
+    })
+  )
+
+  attack("leaves nothing out of a very large transaction, nor of those before, beside and after it", (host) =>
+    Effect.gen(function* () {
+      yield* host.db.run(hostTables)
+      yield* host.apply("items", "others")
+      const feed = yield* connect(host.database.url)
+      const size = 50_000
+      const few = (from: number) =>
+        host.db.run(
+          `do $$ begin for n in ${from}..${from + 99} loop insert into others values (n, n); commit; end loop; end $$`
+        )
+      for (const [round, write] of [
+        (session: Session) => session.run(`insert into items select n, 1 from generate_series(1, ${size}) n`),
+        (session: Session) =>
+          Effect.forEach(
+            Array.from({ length: 250 }, (_, part) => part * (size / 250)),
+            (from) =>
+              Effect.zipRight(
+                session.run(
+                  "savepoint s",
+                  `update items set v = v + 1 where id > ${from} and id <= ${from + size / 250}`,
+                  from % 3 === 0 ? "release s" : "savepoint inner_one; update others set v = 0; rollback to inner_one"
+                ),
+                from === size / 2 ? few(200) : Effect.void
+              ),
+            { discard: true }
+          )
+      ].entries()) {
+        const { checkpoint } = yield* feed.read({ from: "now" })
+        const before = yield* host.db.value("select coalesce(max(id), 0) from threadline.audit_changes")
+        const long = yield* host.session()
+        yield* few(round * 1000)
+        yield* long.run("begin")
+        yield* write(long)
+        yield* few(round * 1000 + 100)
+        yield* long.run("commit")
+        yield* few(round * 1000 + 300)
+        const committed = yield* host.db.column(
+          `select id from threadline.audit_changes where id > ${before} order by id`
+        )
+        expect(committed).toHaveLength(size + 300 + round * 100)
+        for (const limit of [1000, 10_000]) {
+          const { batches, ids } = yield* drain(feed, { checkpoint, limit })
+          expect(ids).toEqual(committed)
+          expect(Math.max(...batches.map(({ checkpoint }) => checkpoint.length))).toBeLessThan(1000)
+        }
+      }
+    })
   )
 })
