@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type pg from "pg"
 import * as Capture from "../../src/Capture.js"
+import type { FeedError } from "../../src/Feed.js"
 import { sqlState } from "../../src/internal/sqlState.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
@@ -134,7 +135,7 @@ const reset = `
 /** Defines one test. Its database holds Threadline's schema and an empty schema `public`. */
 export type Attack = (
   name: string,
-  body: (host: Host) => Effect.Effect<void, SqlError | Capture.Failure, Scope.Scope>,
+  body: (host: Host) => Effect.Effect<void, SqlError | Capture.Failure | FeedError, Scope.Scope>,
   timeout?: number
 ) => void
 
