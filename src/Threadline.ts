@@ -9,6 +9,7 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Layer from "effect/Layer"
 import * as Audit from "./Audit.js"
 import * as Capture from "./Capture.js"
+import * as configuration from "./Configuration.js"
 import * as Feed from "./Feed.js"
 import { checkVersion } from "./internal/migrationCheck.js"
 import { StorageSchema } from "./internal/storage.js"
@@ -17,49 +18,20 @@ import * as Semantics from "./Semantics.js"
 import type { ThreadlineError } from "./ThreadlineError.js"
 
 /**
- * How one table is captured, in a configuration that names its tables by key.
+ * What `threadline.config.ts` exports.
  *
  * @since 0.1.0
  * @category models
  */
-export type TableOptions = Omit<Capture.TableConfig, "table">
+export type Configuration = configuration.Configuration
 
 /**
- * What `threadline.config.ts` exports: where Threadline's schema is and which tables are captured.
- *
- * - `schema`: the PostgreSQL schema that holds the record, `threadline` unless given; fixed when it is installed.
- * - `ownerRole`: the role that owns it, `threadline_owner` unless given.
- * - `tables`: a list of tables, or an object of tables by name. Names are written as in SQL: `posts`, `billing.invoices`,
- *   `"Odd.Schema"."T"`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Configuration {
-  readonly schema?: string
-  readonly ownerRole?: string
-  readonly tables?: ReadonlyArray<Capture.TableConfig> | { readonly [table: string]: TableOptions }
-}
-
-/**
- * Types a configuration.
- *
- * @example
- * ```ts
- * import * as Threadline from "threadline/Threadline"
- *
- * export default Threadline.define({
- *   tables: {
- *     "public.posts": {},
- *     "public.users": { mask: ["email"], exclude: ["password_hash"] }
- *   }
- * })
- * ```
+ * Types a configuration; the same as `define` of `threadline/Configuration`, which loads nothing else.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const define = (configuration: Configuration): Configuration => configuration
+export const define = configuration.define
 
 /**
  * Every service of Threadline.

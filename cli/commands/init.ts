@@ -9,7 +9,7 @@ import { leaf } from "../leaf.js"
 import { common } from "../options.js"
 import { answer } from "../output.js"
 
-const template = (schema: string | undefined) => `import { define } from "threadline/Threadline"
+const template = (schema: string | undefined) => `import { define } from "threadline/Configuration"
 
 export default define({${schema === undefined ? "" : `\n  schema: ${JSON.stringify(schema)},`}
   tables: {

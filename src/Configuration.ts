@@ -1,0 +1,51 @@
+/**
+ * What `threadline.config.ts` exports. A module of its own, so that a command that reads it need not load the rest.
+ *
+ * @since 0.1.0
+ */
+import type * as Capture from "./Capture.js"
+
+/**
+ * How one table is captured, in a configuration that names its tables by key.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type TableOptions = Omit<Capture.TableConfig, "table">
+
+/**
+ * What `threadline.config.ts` exports: where Threadline's schema is and which tables are captured.
+ *
+ * - `schema`: the PostgreSQL schema that holds the record, `threadline` unless given; fixed when it is installed.
+ * - `ownerRole`: the role that owns it, `threadline_owner` unless given.
+ * - `tables`: a list of tables, or an object of tables by name. Names are written as in SQL: `posts`, `billing.invoices`,
+ *   `"Odd.Schema"."T"`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Configuration {
+  readonly schema?: string
+  readonly ownerRole?: string
+  readonly tables?: ReadonlyArray<Capture.TableConfig> | { readonly [table: string]: TableOptions }
+}
+
+/**
+ * Types a configuration.
+ *
+ * @example
+ * ```ts
+ * import { define } from "threadline/Configuration"
+ *
+ * export default define({
+ *   tables: {
+ *     "public.posts": {},
+ *     "public.users": { mask: ["email"], exclude: ["password_hash"] }
+ *   }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const define = (configuration: Configuration): Configuration => configuration
