@@ -174,7 +174,7 @@ export const unsafeParse = (text: string): JsonValue => {
 }
 
 /** The same for a text that PostgreSQL wrote out of `jsonb`, which is JSON: it is read once. */
-export const unsafeParseJsonb = (text: string): JsonValue =>
+const unsafeParseJsonb = (text: string): JsonValue =>
   inexact.test(text) ? scan(text) : (JSON.parse(text) as JsonValue)
 
 /** Parses JSON; undefined where the text is none. */
