@@ -14,6 +14,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     globalSetup: ["./test/harness/globalSetup.ts"],
     pool: "forks",
+    // A test waits for the server half of its time.
+    poolOptions: { forks: { minForks: 1, maxForks: 2 } },
     testTimeout: 120_000,
     hookTimeout: 180_000,
     teardownTimeout: 30_000

@@ -115,16 +115,20 @@ attacks("session settings (A6)", (attack) => {
             "update public.t set k = k + interval '1000 hours', ts = ts + interval '1 hour'",
             "delete from public.t"
           ]
+          // In which order a statement meets its rows is the server's affair: it depends on where it found room for them.
           const story = Effect.map(changes(db, "t"), (found) =>
-            found.map(({ after, fields, from, key, op, pk, previous }) => ({
-              op,
-              key,
-              previous,
-              pk,
-              fields,
-              from,
-              after
-            }))
+            found
+              .map(({ after, fields, from, key, op, pk, previous }, place) => ({
+                op,
+                statement: place < 4 ? place : 4 + Math.floor((place - 4) / 3),
+                key,
+                previous,
+                pk,
+                fields,
+                from,
+                after
+              }))
+              .sort((a, b) => a.statement - b.statement || ((a.key ?? "") < (b.key ?? "") ? -1 : 1))
           )
           yield* db.run(...statements)
           const expected = yield* story
