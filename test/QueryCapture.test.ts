@@ -109,6 +109,72 @@ describe("Query, of what triggers capture", () => {
       })
     )
 
+    for (const mode of ["statement", "row"] as const) {
+      it.effect(`know which of the rows that share a key for a while is left, in ${mode} mode`, () =>
+        Effect.gen(function* () {
+          const table = `shared_${mode}`
+          yield* run(`create table ${table} (id int primary key deferrable initially deferred, v text not null)`)
+          yield* apply([{ table, mode }])
+          const start = [
+            `delete from ${table}`,
+            `insert into ${table} values (1, 'x'), (2, 'y'), (3, 'z')`,
+            `update ${table} set v = v || id`
+          ]
+          for (const statements of [
+            // The row that comes to a taken key is written again, and the one that was there goes.
+            [
+              `update ${table} set id = 2 where v = 'x1'`,
+              `update ${table} set v = 'newer' where v = 'x1'`,
+              `delete from ${table} where v = 'y2'`
+            ],
+            [
+              `update ${table} set id = 2 where v = 'x1'`,
+              `update ${table} set v = 'x+' where v = 'x1'`,
+              `update ${table} set id = 1 where v = 'y2'`
+            ],
+            // It comes and goes, by a delete or to another key, and what was there stays.
+            [`insert into ${table} values (3, 'tmp')`, `delete from ${table} where v = 'tmp'`],
+            [`update ${table} set id = 3 where v = 'y2'`, `update ${table} set id = 4 where v = 'y2'`],
+            // Both are alike, and either goes.
+            [
+              `insert into ${table} values (3, 'z3')`,
+              `delete from ${table} where ctid = (select max(ctid) from ${table})`
+            ],
+            // Two come, one of them and what was there go.
+            [
+              `insert into ${table} values (3, 't1')`,
+              `insert into ${table} values (3, 't2')`,
+              `delete from ${table} where v in ('t1', 'z3')`
+            ],
+            [
+              `insert into ${table} values (3, 't1')`,
+              `update ${table} set v = 'z+' where v = 'z3'`,
+              `insert into ${table} values (3, 't2')`,
+              `delete from ${table} where v = 'z+'`,
+              `delete from ${table} where v = 't1'`
+            ]
+          ]) {
+            yield* run(...start)
+            const [before, after] = yield* around(["begin", ...statements, "commit"].join("; "))
+            const sql = yield* SqlClient.SqlClient
+            const rows = yield* sql`select id, v from ${sql(table)} order by id::text collate "C"`
+            const asOf = (instant: string) =>
+              Effect.map(Query.asOfRows(table, instant), ({ items }) => items.map(({ row }) => row))
+            expect([statements, yield* asOf(before)]).toEqual([
+              statements,
+              [
+                { id: 1, v: "x1" },
+                { id: 2, v: "y2" },
+                { id: 3, v: "z3" }
+              ]
+            ])
+            expect([statements, yield* asOf(after)]).toEqual([statements, rows])
+            expect(yield* Effect.forEach(rows, (row) => rowAt(table, Number(row["id"]), after))).toEqual(rows)
+          }
+        })
+      )
+    }
+
     it.effect("see a statement on many rows as a whole", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient

@@ -91,8 +91,11 @@ type Found = typeof StandingRow.Type
 
 type Side = "before" | "after"
 
-/** Three changes decide what was there after the last of them, two what was there before the first. */
-const counts = { before: 3, after: 2 }
+/**
+ * How many changes are looked at on each side. The nearest one mostly decides; where rows share a key for a while, those of the transaction
+ * do, and the one before it.
+ */
+const counts = { before: 9, after: 4 }
 
 const images = ["row_pk", "changed_from", "data_after"]
 

@@ -2,7 +2,8 @@
  * The life of one row: what was done to it, and what a change leaves behind at its key.
  *
  * One statement may move a row away from a key and another row to it (a swap, `set id = id + 1`). Its changes then stand in the
- * order of their ids, which is right for each row and not for each key: at some keys the arrival stands before the departure.
+ * order of their ids, which is right for each row and not for each key: at some keys the arrival stands before the departure. And
+ * where constraints are deferred, statements may do so one after another.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
@@ -259,64 +260,95 @@ const agree = (a: JsonObject, b: JsonObject): boolean =>
     return other === undefined || same(value, other)
   })
 
+/** A row at the key, and the change that left it there. */
+interface Occupant {
+  readonly row: RowImage
+  readonly event: Event
+}
+
+const isOfTransaction = ({ event }: Occupant, change: RowChange): boolean =>
+  event.change.transactionId === change.transactionId
+
+/** The rows at the key without the one that is as the change found it; undefined where none is. */
+const withoutFound = (
+  present: ReadonlyArray<Occupant>,
+  { change, key }: Event
+): ReadonlyArray<Occupant> | undefined => {
+  const image = imageBefore(change)
+  // One statement that brings a row and takes one away does so with two: it touches each once.
+  const passes = (occupant: Occupant) =>
+    departs(change, key) && isOfTransaction(occupant, change) && occupant.event.change.capturedAt === change.capturedAt
+  const found = present.find((occupant) => image !== undefined && !passes(occupant) && agree(occupant.row, image))
+  return found === undefined ? undefined : present.filter((occupant) => occupant !== found)
+}
+
+/** The rows at the key after an event. A change of a row that is nowhere to be seen is of one that has another form by now. */
+const next = (present: ReadonlyArray<Occupant>, event: Event): ReadonlyArray<Occupant> => {
+  const { change, key } = event
+  if (departs(change, key)) {
+    // A row that its own transaction brought has the form that it brought.
+    const stale = present.find(
+      (occupant) => !isOfTransaction(occupant, change) || !arrives(occupant.event.change, occupant.event.key)
+    )
+    return withoutFound(present, event) ?? present.filter((occupant) => occupant !== stale)
+  }
+  const others =
+    change.op === "baseline"
+      ? []
+      : arrives(change, key)
+        ? present
+        : (withoutFound(present, event) ?? present.slice(0, -1))
+  return [...others, { row: change.dataAfter ?? {}, event }]
+}
+
 /**
- * Whether a departure and an arrival before it in the same transaction are of two rows, so that the one that arrived stays.
- * They are where one statement captured both at once. A statement that fires several triggers, or one for each row, did not: then they
- * are where the row that departs is not as the one that arrived, or where the key was taken when it arrived.
+ * What is at the key after each of the events. Inside a statement, and inside a transaction whose constraints are deferred, several rows
+ * may be at one key; when it ends there is one. The first states may be misjudged where more events came before them.
  */
-const passEachOther = (arrival: Event, departure: Event, taken: boolean): boolean => {
-  const departed = imageBefore(departure.change)
-  return (
-    arrival.change.transactionId === departure.change.transactionId &&
-    arrives(arrival.change, arrival.key) &&
-    departs(departure.change, departure.key) &&
-    arrival.change.dataAfter !== null &&
-    departed !== undefined &&
-    (arrival.change.capturedAt === departure.change.capturedAt || taken || !agree(arrival.change.dataAfter, departed))
-  )
-}
-
-/** What is at the key after each of the events. The first two may be misjudged where more events came before them. */
 export const states = (life: ReadonlyArray<Event>): ReadonlyArray<State> => {
-  const result: Array<State> = []
-  life.forEach((event, index) => {
-    const { change, key } = event
-    const arrival = life[index - 1]
-    const stays = result[index - 1]
-    const earlier = result[index - 2]
-    if (!departs(change, key)) {
-      result.push({ _tag: "Alive", row: change.dataAfter ?? {}, event })
-    } else if (
-      arrival !== undefined &&
-      stays?._tag === "Alive" &&
-      passEachOther(arrival, event, earlier?._tag === "Alive" && life[index - 2]?.truncate === undefined)
-    ) {
-      result.push(stays)
-    } else {
-      result.push({ _tag: "Gone", event })
+  let present: ReadonlyArray<Occupant> = []
+  return life.map((event, index): State => {
+    const before = life[index - 1]
+    if (before?.truncate !== undefined) {
+      present = []
+    } else if (before !== undefined && before.change.transactionId !== event.change.transactionId) {
+      present = present.slice(-1)
     }
+    present = next(present, event)
+    const last = present.at(-1)
+    return last === undefined ? { _tag: "Gone", event } : { _tag: "Alive", ...last }
   })
-  return result
 }
 
-/** What was at the key before the first of the events, or undefined where they do not tell; and the event that tells. */
+/**
+ * What was at the key before the first of the events, or undefined where they do not tell; and the event that tells: the first one in its
+ * transaction that found a row which none of them had brought.
+ */
 export const stateBefore = (
   life: ReadonlyArray<Event>
 ):
   | { readonly _tag: "Alive"; readonly row: RowImage; readonly event: Event }
   | { readonly _tag: "NotYet"; readonly event: Event }
   | undefined => {
-  const [first, second] = life
+  const [first] = life
   if (first === undefined || first.change.op === "baseline") {
     return undefined
   }
-  if (!arrives(first.change, first.key)) {
-    const row = imageBefore(first.change)
-    return row === undefined ? undefined : { _tag: "Alive", row, event: first }
-  }
-  if (second !== undefined && passEachOther(first, second, false)) {
-    const row = imageBefore(second.change)
-    return row === undefined ? undefined : { _tag: "Alive", row, event: second }
+  let present: ReadonlyArray<Occupant> = []
+  for (const event of life) {
+    const { change, key } = event
+    if (change.transactionId !== first.change.transactionId) {
+      break
+    }
+    const isKnown = arrives(change, key) || withoutFound(present, event) !== undefined
+    if (!isKnown && (departs(change, key) || present.length === 0)) {
+      const row = imageBefore(change)
+      return row === undefined ? undefined : { _tag: "Alive", row, event }
+    }
+    present = next(present, event)
+    if (event.truncate !== undefined) {
+      break
+    }
   }
   return { _tag: "NotYet", event: first }
 }
