@@ -505,6 +505,14 @@ begin
       on n.table_schema = o.table_schema and n.table_name = o.table_name and n.start_key = o.row_key
     offset 0
   ),
+  -- Rows that the outer statement took away from their keys, as it found them: nothing was written to them before.
+  vacated as (
+    select w.table_schema, w.table_name, w.start_key,
+      case w.op when 'update' then w.data_after || w.changed_from else w.changed_from end as image
+    from written w
+    where w.id >= outer_first
+      and (w.op = 'delete' or w.start_key <> w.row_key)
+  ),
   outers as (
     select p.table_schema, p.table_name, p.row_key, min(p.id) as nested_id
     from paired p
@@ -512,18 +520,23 @@ begin
       and p.id is not null
       -- the nested change starts from the image that the outer one left
       and p.start_image is not distinct from p.left_image
-      -- and nothing before it has left that image
+      -- and nothing before it has left that image, but for a row that the outer one took away with it
       and (
-        select b.data_after is not distinct from p.left_image
-        from audit_changes b
-        where b.table_schema = p.table_schema
-          and b.table_name = p.table_name
-          and b.row_key = p.row_key
-          and b.captured_at <= p.captured_at
-          and (b.captured_at, b.id) < (p.captured_at, p.id)
-        order by b.captured_at desc, b.id desc
-        limit 1
-      ) is not true
+        (
+          select b.data_after is not distinct from p.left_image
+          from audit_changes b
+          where b.table_schema = p.table_schema
+            and b.table_name = p.table_name
+            and b.row_key = p.row_key
+            and b.captured_at <= p.captured_at
+            and (b.captured_at, b.id) < (p.captured_at, p.id)
+          order by b.captured_at desc, b.id desc
+          limit 1
+        ) is not true
+        or (p.table_schema, p.table_name, p.row_key, p.left_image) in (
+          select v.table_schema, v.table_name, v.start_key, v.image from vacated v
+        )
+      )
     group by p.outer_id, p.table_schema, p.table_name, p.row_key
   ),
   -- That change and what follows it in the life of the row, under whatever key.

@@ -32,6 +32,36 @@ attacks("host triggers that write the same row (A10)", (attack) => {
     )
   }
 
+  attack("rows that are alike, shifted by one statement and written again at their new keys", ({ apply, db }) =>
+    Effect.gen(function* () {
+      for (const [table, kind] of [
+        ["t", "primary key"],
+        ["u", "primary key deferrable"]
+      ] as const) {
+        yield* db.run(
+          `create table ${table} (id int ${kind}, n int not null)`,
+          trigger(`${table}_count`, "after update of id", table, `update ${table} set n = n + 1 where id = new.id`)
+        )
+        yield* apply(table)
+        yield* db.run(
+          `insert into ${table} values (12, 1), (13, 1), (14, 1)`,
+          `update ${table} set id = id - 1`,
+          `update ${table} set id = id - 1`,
+          `update ${table} set n = 1`,
+          `update ${table} set id = id - 1`
+        )
+        expect(yield* chain(db, table)).toEqual([])
+        const last = yield* db.rows(
+          `select distinct on (row_key) row_key as key, data_after ->> 'n' as n
+           from threadline.audit_changes
+           where table_name = '${table}' and row_key in ('9', '10', '11')
+           order by row_key, captured_at desc, id desc`
+        )
+        expect(last).toEqual(["10", "11", "9"].map((key) => ({ key, n: "2" })))
+      }
+    })
+  )
+
   attack("three levels deep, and below a statement on a table that is not captured", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
