@@ -38,3 +38,17 @@ create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
 create index audit_actions_failed_idx on audit_actions (occurred_at, id) where status = 'error';
 create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
   where status = 'error' and transaction_id is not null;
+
+-- What cursors are sealed with under a scope: readers have it, whoever only holds a cursor has not. The oldest key counts, so
+-- that cursors outlive a restore of data alone into a schema that has made a key of its own.
+create table cursor_keys (
+  key bytea primary key check (octet_length(key) = 32),
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table cursor_keys is
+  'The key of cursors under a scope. With another one, all cursors made so far are refused.';
+
+insert into cursor_keys (key)
+select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+from generate_series(1, 4);

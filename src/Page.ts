@@ -10,6 +10,8 @@ import * as Schema from "effect/Schema"
  * Where the next page begins, as an opaque text. It belongs to the query it came from: with another filter, another order or
  * another kind of read it is refused as an `InvalidRequest` of the field `cursor`. The size of the page may change between pages.
  *
+ * Under a scope it is encrypted and authenticated, and so is of no use without one; without a scope it is readable.
+ *
  * @since 0.1.0
  * @category schemas
  */

@@ -1577,7 +1577,7 @@ from public;
   {
     id: 4,
     name: "reads",
-    checksum: "61f056abd7040d05b91f627e689e4941b6dd2cd62722a467bb8503c4cf18af01",
+    checksum: "2a3d6cea61e7ba64a86812cf128c7bcc66cb7daea02c2a9202185d608136c469",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/architecture.md for what each is for and what it costs.
 
@@ -1618,6 +1618,20 @@ create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
 create index audit_actions_failed_idx on audit_actions (occurred_at, id) where status = 'error';
 create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
   where status = 'error' and transaction_id is not null;
+
+-- What cursors are sealed with under a scope: readers have it, whoever only holds a cursor has not. The oldest key counts, so
+-- that cursors outlive a restore of data alone into a schema that has made a key of its own.
+create table cursor_keys (
+  key bytea primary key check (octet_length(key) = 32),
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table cursor_keys is
+  'The key of cursors under a scope. With another one, all cursors made so far are refused.';
+
+insert into cursor_keys (key)
+select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+from generate_series(1, 4);
 `
   },
   {

@@ -35,7 +35,7 @@ export const actions = Effect.fnUntraced(function* (
   const { name, sql } = storage
   const filter = yield* decodeFilter(input)
   const query: cursors.Query = { kind: "actions", order: "time", text: canonicalRequest(filter) }
-  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(query, filter.cursor)
+  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const { indexed, tested } = yield* actionConditions(filter, storage)
   const budget = (yield* Budget).changes
   const limit = filter.limit + 1
@@ -91,5 +91,5 @@ export const actions = Effect.fnUntraced(function* (
     onConditionError(storage)
   )
   const items = found.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)]))
-  return pageOf(items, filter.limit, query, position, stopOf(found[0]))
+  return yield* pageOf(storage, items, filter.limit, query, position, stopOf(found[0]))
 })

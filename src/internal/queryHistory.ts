@@ -117,9 +117,9 @@ export const history = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<Change>, InvalidRequest | NotFound | ThreadlineError> {
   const asked = yield* request(HistoryRequest)({ ...options, table, key })
   const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(asked) }
-  const cursor = asked.cursor === undefined ? undefined : yield* cursors.decode(query, asked.cursor)
+  const cursor = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
   const name = tableOf(asked.table)
   const row: Row = { table: name, key: yield* rowKey(storage, name, asked.key) }
   const read = storage.scopes.length === 0 ? whole : visible
-  return pageOf(yield* read(storage, row, asked, cursor), asked.limit, query, rowPosition)
+  return yield* pageOf(storage, yield* read(storage, row, asked, cursor), asked.limit, query, rowPosition)
 })

@@ -160,7 +160,7 @@ export const incident = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Incident, InvalidRequest | NotFound | ThreadlineError> {
   const asked = yield* request(IncidentRequest)({ ...options, transactionId })
   const query: cursors.Query = { kind: "incident", order: "ids", text: canonicalRequest(asked) }
-  const after = asked.cursor === undefined ? undefined : yield* cursors.decode(query, asked.cursor)
+  const after = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
   const onError = onConditionError(storage)
   const [own, ...siblings] = yield* rows(TransactionRow, partsStatement(storage, asked.transactionId), onError)
   if (own === undefined) {
@@ -178,6 +178,7 @@ export const incident = Effect.fnUntraced(function* (
       ? []
       : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], except), onError)
   const changes = yield* rows(ChangeRow, changesStatement(storage, transaction, asked, after), onError)
+  const page = yield* pageOf(storage, changes.map(changeOf), asked.limit, query, timelinePosition)
   return {
     transaction,
     actions,
@@ -186,7 +187,7 @@ export const incident = Effect.fnUntraced(function* (
     hasMoreSiblings: siblings.length > bound,
     related: siblingsOf(related),
     hasMoreRelated: related.length > bound,
-    changes: Pages.map(pageOf(changes.map(changeOf), asked.limit, query, timelinePosition), changeDiff)
+    changes: Pages.map(page, changeDiff)
   }
 })
 

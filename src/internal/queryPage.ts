@@ -6,25 +6,30 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Cursor, Page } from "../Page.js"
+import type { ThreadlineError } from "../ThreadlineError.js"
 import * as cursors from "./cursor.js"
+import type { Storage } from "./queryStorage.js"
 
 export const pageOf = <A>(
+  storage: Storage,
   found: ReadonlyArray<A>,
   limit: number,
   query: cursors.Query,
   position: (item: A) => cursors.Position,
   /** Where the search ended for want of budget. */
   stop?: cursors.Position
-): Page<A> => {
+): Effect.Effect<Page<A>, ThreadlineError> => {
   const items = found.slice(0, limit)
   const last = items.at(-1)
   const next = found.length > limit ? (last === undefined ? undefined : position(last)) : stop
-  return {
-    items,
-    hasMore: next !== undefined,
-    nextCursor: next === undefined ? Option.none() : Option.some(cursors.encode(query, next)),
-    partial: next !== undefined && next === stop
-  }
+  return next === undefined
+    ? Effect.succeed({ items, hasMore: false, nextCursor: Option.none(), partial: false })
+    : Effect.map(cursors.encode(storage, query, next), (cursor) => ({
+        items,
+        hasMore: true,
+        nextCursor: Option.some(cursor),
+        partial: next === stop
+      }))
 }
 
 /** Items that one read of a stream fetches. */

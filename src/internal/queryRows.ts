@@ -7,18 +7,16 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { inspect } from "node:util"
 import type { Page } from "../Page.js"
-import { InvalidRequest } from "../ThreadlineError.js"
 import * as cursors from "./cursor.js"
 import { type JsonObject, JsonObjectSchema, type JsonValue, parse, stringify } from "./json.js"
 import type { AsOf, ImageCondition, Standing } from "./queryAsOf.js"
 import { anyRow, asOfToValue, instantOf, standing } from "./queryAsOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./queryCandidates.js"
 import type { Change, RowImage } from "./queryChange.js"
-import { instantColumn } from "./queryChange.js"
-import { type InstantInput, parseMicros } from "./queryInstant.js"
+import type { InstantInput } from "./queryInstant.js"
 import { type KeyColumn, keyColumns, type KeyInput, KeySchema, rowKeys, TableSchema, tableOf } from "./queryKey.js"
-import { canonicalRequest, isId, paging, type ReadError, request } from "./queryRequest.js"
-import { rows, type Storage } from "./queryStorage.js"
+import { canonicalRequest, paging, type ReadError, request } from "./queryRequest.js"
+import type { Storage } from "./queryStorage.js"
 import { isStorable } from "./text.js"
 
 /** A row that was present at an instant. */
@@ -132,69 +130,6 @@ const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = 
     : { after: start, before: `${start}-` }
 }
 
-/**
- * Where a search goes on: behind a key, or behind the key of a change. The key of a row that a scope hides does not travel in a
- * cursor that anybody can read; which change is meant is nothing without the right to see it.
- */
-const positions = {
-  key: (key: string): string => `k${key}`,
-  change: (of: "row_key" | "previous_row_key", at: string, id: string): string =>
-    `${of === "row_key" ? "c" : "p"}${parseMicros(at) ?? 0n} ${id}`
-}
-
-const ChangeAtKey = Schema.Struct({ captured_at: Schema.String, id: Schema.String, own: Schema.String })
-
-const KeyOfChange = Schema.Struct({ key: Schema.String })
-
-/**
- * A search may end at a key that only other tables have, so any change at the key will do. `otherwise`: a position that is known
- * already, where retention has just removed what is left of the key.
- */
-const sealed = ({ name, sql }: Storage, key: string, otherwise: string) => {
-  const latest = (column: string, own: boolean) => sql`(
-        select ${instantColumn(sql, "c.captured_at")} as captured_at,
-          c.id::text as id,
-          ${String(own)}::text as own
-        from ${name("audit_changes")} c
-        where c.${sql.literal(column)} = ${key}
-        order by c.captured_at desc, c.id desc
-        limit 1
-      )`
-  return Effect.map(
-    rows(ChangeAtKey, sql`${latest("row_key", true)} union all ${latest("previous_row_key", false)}`),
-    ([found]) =>
-      found === undefined
-        ? otherwise
-        : positions.change(found.own === "true" ? "row_key" : "previous_row_key", found.captured_at, found.id)
-  )
-}
-
-const refused = (rule: string) => new InvalidRequest({ field: "cursor", rule })
-
-const unsealed = Effect.fnUntraced(function* (
-  { name, sql }: Storage,
-  position: string
-): Effect.fn.Return<string, ReadError> {
-  if (position.startsWith("k")) {
-    return position.slice(1)
-  }
-  const [, of, micros, id] = /^([cp])(-?[0-9]{1,18}) ([0-9]+)$/.exec(position) ?? []
-  if (of === undefined || micros === undefined || id === undefined || !isId(id)) {
-    return yield* refused("is not a cursor")
-  }
-  const column = sql.literal(of === "c" ? "c.row_key" : "c.previous_row_key")
-  const [found] = yield* rows(
-    KeyOfChange,
-    sql`
-      select ${column}::text as key
-      from ${name("audit_changes")} c
-      where c.captured_at = timestamptz '1970-01-01 00:00:00+00' + ${micros}::bigint * interval '1 microsecond'
-        and c.id = ${id}::bigint
-        and ${column} is not null`
-  )
-  return found === undefined ? yield* refused("belongs to a row that is not kept any more: begin again") : found.key
-})
-
 /** A condition as the part of a request that tells it from others. */
 const textOf = ({ sql }: Storage, where: ImageCondition | undefined): JsonValue | undefined => {
   if (where === undefined) {
@@ -215,13 +150,13 @@ export const asOfRows = Effect.fnUntraced(function* (
   const { contains, limit, where } = asked
   const text = canonicalRequest({ ...asked, where: textOf(storage, where) })
   const query: cursors.Bound = { kind: "asOfRows", text }
-  const position = asked.cursor === undefined ? undefined : yield* cursors.decodeText(query, asked.cursor)
+  const position = asked.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, asked.cursor)
   const budget = yield* Budget
   const name = tableOf(asked.table)
   const columns = yield* keyColumns(storage, name)
   const items: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
-  let after = position === undefined ? range.after : yield* unsealed(storage, position)
+  let after = position ?? range.after
   let entries = 0
   let offered = 0
   let looked = 0
@@ -244,36 +179,18 @@ export const asOfRows = Effect.fnUntraced(function* (
     }
     return (yield* keysOfFew(storage, name, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
   })
-  const start = position === undefined ? undefined : after
-  const behind = (key: string): boolean => start === undefined || byBytes(key, start) > 0
+  const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
 
   const whole = (): Page<RowAsOf> => ({ items, nextCursor: Option.none(), hasMore: false, partial: false })
-  const full = (): Page<RowAsOf> => {
-    const shown = items.slice(0, limit)
-    const last = shown.at(-1)?.rowKey ?? ""
-    return {
-      items: shown,
-      nextCursor: Option.some(cursors.encodeText(query, positions.key(last))),
+  const upToKey = (key: string, partial: boolean) =>
+    Effect.map(cursors.encodeKey(storage, query, key), (cursor): Page<RowAsOf> => ({
+      items: items.slice(0, limit),
+      nextCursor: Option.some(cursor),
       hasMore: true,
-      partial: false
-    }
-  }
-  const known = (): string => {
-    const last = items.at(-1)
-    return last === undefined ? (position ?? positions.key("")) : positions.key(last.rowKey)
-  }
-  const stopped = (key: string) =>
-    Effect.map(
-      storage.scopes.length === 0 || items.at(-1)?.rowKey === key
-        ? Effect.succeed(positions.key(key))
-        : sealed(storage, key, known()),
-      (end): Page<RowAsOf> => ({
-        items,
-        nextCursor: Option.some(cursors.encodeText(query, end)),
-        hasMore: true,
-        partial: true
-      })
-    )
+      partial
+    }))
+  const full = () => upToKey(items[limit - 1]?.rowKey ?? "", false)
+  const stopped = (key: string) => upToKey(key, true)
 
   for (;;) {
     const { keys, upTo } = yield* next()
@@ -290,7 +207,7 @@ export const asOfRows = Effect.fnUntraced(function* (
         }
       }
       if (items.length > limit) {
-        return full()
+        return yield* full()
       }
       from += some.length
       looked += some.length

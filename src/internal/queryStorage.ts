@@ -7,7 +7,10 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment, Statement } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import { createSecretKey, type KeyObject } from "node:crypto"
 import { fromSqlError, ThreadlineError } from "../ThreadlineError.js"
 import type { ReadScope } from "./queryScope.js"
 import { decoder } from "./rowDecoder.js"
@@ -22,13 +25,9 @@ export interface Storage {
   readonly name: (object: string) => Fragment
   /** All of them must let a row through; see `queryVisible`. */
   readonly scopes: ReadonlyArray<ReadScope>
+  /** What cursors are sealed with under a scope. */
+  readonly cursorKey: Effect.Effect<KeyObject, ThreadlineError>
 }
-
-export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.gen(function* () {
-  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-  const schema = yield* StorageSchema
-  return { sql, schema, name: (object) => sql.literal(qualified(schema, object)), scopes: [] }
-})
 
 const conjunction = join("\n      and ", false, "true")
 
@@ -66,3 +65,44 @@ export const rows = <A, I, E = never>(
     Effect.flatMap((found) => Effect.try({ try: () => found.map(decode), catch: unreadable }))
   )
 }
+
+const KeyRow = Schema.Struct({ key: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)) })
+
+const cursorKey = (sql: SqlClient.SqlClient, name: Storage["name"]): Effect.Effect<KeyObject, ThreadlineError> =>
+  rows(
+    KeyRow,
+    sql`
+      select encode(k.key, 'hex') as key
+      from ${name("cursor_keys")} k
+      order by k.created_at, k.key
+      limit 1`
+  ).pipe(
+    Effect.flatMap(([found]) =>
+      found === undefined
+        ? new ThreadlineError({
+            reason: "Failed",
+            detail:
+              'the table "cursor_keys" of the Threadline schema has lost its key: give it a row with 32 random bytes'
+          })
+        : Effect.succeed(createSecretKey(found.key, "hex"))
+    )
+  )
+
+/** The effect until it has succeeded, and then what it gave. */
+const succeededOnce = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Effect.Effect<A, E>> =>
+  Effect.map(Ref.make(Option.none<A>()), (known) =>
+    Effect.flatMap(
+      Ref.get(known),
+      Option.match({
+        onNone: () => Effect.tap(effect, (value) => Ref.set(known, Option.some(value))),
+        onSome: Effect.succeed
+      })
+    )
+  )
+
+export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.gen(function* () {
+  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+  const schema = yield* StorageSchema
+  const name: Storage["name"] = (object) => sql.literal(qualified(schema, object))
+  return { sql, schema, name, scopes: [], cursorKey: yield* succeededOnce(cursorKey(sql, name)) }
+})

@@ -74,13 +74,13 @@ export const timeline = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<Change>, ReadError> {
   const filter = yield* decodeFilter(input)
   const query = cursorQuery(filter)
-  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(query, filter.cursor)
+  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const planned = yield* plan(storage, "changes", filter, after)
   const { found, stop } = yield* changesOf(planned, filter.limit + 1)
   if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
   }
-  return pageOf(found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)
+  return yield* pageOf(storage, found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)
 })
 
 /** How many there are, as far as they were counted. */

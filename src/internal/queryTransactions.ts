@@ -111,7 +111,7 @@ export const transactions = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<TransactionSummary>, ReadError> {
   const filter = yield* decodeFilter(input)
   const query: cursors.Query = { kind: "transactions", order: "ids", text: canonicalRequest(filter) }
-  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(query, filter.cursor)
+  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const planned = yield* plan(storage, "transactions", filter, after)
   const limit = filter.limit + 1
   const { found, stop } = yield* furthest(planned, (attempt) =>
@@ -130,7 +130,7 @@ export const transactions = Effect.fnUntraced(function* (
     yield* checkTables(storage, filter.table)
   }
   const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
-  return pageOf(found, filter.limit, query, position, stop)
+  return yield* pageOf(storage, found, filter.limit, query, position, stop)
 })
 
 const summaryToValue = ({ action, changes, tables, transaction }: TransactionSummary): JsonObject => ({
