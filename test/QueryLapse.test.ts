@@ -261,7 +261,11 @@ describe("Query, of tables that were not captured all the time", () => {
           where p.table_name = 'off' and p.lapses @> c.captured_at
           order by c.id`)
         ).toEqual([{ op: "update" }, { op: "insert" }])
-        expect(yield* at("off", 1, known)).toBe("a")
+        const [inserted] = yield* rows(
+          "select min(captured_at)::text as at from threadline.audit_changes where table_name = 'off'"
+        )
+        expect(yield* at("off", 1, String(inserted?.["at"]))).toBe("a")
+        expect(yield* at("off", 1, known)).toBe("BeforeCapture")
       })
     )
 
@@ -304,6 +308,21 @@ describe("Query, of tables that were not captured all the time", () => {
         yield* apply([{ table: "whole", mask: ["note"] }])
         expect(yield* lapses("whole")).toBe(0)
         expect(yield* at("whole", 1, yield* now)).toBe("a")
+
+        yield* run(
+          "create table constantly (id int primary key, label text)",
+          "create foreign data wrapper nothing",
+          "create server nowhere foreign data wrapper nothing",
+          "create foreign table far (id int, label text) server nowhere"
+        )
+        for (const each of [{ table: "constantly", always: true }, { table: "constantly" }, { table: "far" }]) {
+          yield* apply([each])
+          const [again] = yield* (yield* Capture.Capture).print([each])
+          yield* sql.unsafe(`begin; ${again?.sql ?? ""} commit`)
+        }
+        yield* apply([{ table: "constantly", always: true }])
+        expect((yield* status([{ table: "constantly", always: true }]))[0]).toMatchObject({ captured: true })
+        expect([yield* lapses("constantly"), yield* lapses("far")]).toEqual([0, 0])
 
         yield* run("alter table whole rename to renamed", "insert into renamed values (2, 'b')")
         const between = yield* now
@@ -356,51 +375,64 @@ describe("Query, of tables that were not captured all the time", () => {
     )
   })
 
-  for (const again of ["removed", "disabled"] as const) {
-    it.live(`leave no unseen write behind a lapse of a table that was ${again} while it is written to`, () =>
-      Effect.gen(function* () {
-        yield* run(
-          "create table busy (id int primary key, label text)",
-          "insert into busy select g, '' from generate_series(1, 4) g",
-          // When each write happened, whoever captured it.
-          "create table written (id int, label text, at timestamptz)",
-          `create function note_write() returns trigger language plpgsql as
+  for (const [again, partitions] of [
+    ["removed", 0],
+    ["disabled", 0],
+    ["removed", 4]
+  ] as const) {
+    it.live(
+      `leave no unseen write behind a lapse of a table of ${partitions} partitions that was ${again} while it is written to`,
+      () =>
+        Effect.gen(function* () {
+          yield* run(
+            `create table busy (id int primary key, label text)${partitions > 0 ? " partition by list (id)" : ""}`,
+            ...Array.from(
+              { length: partitions },
+              (_, index) => `create table busy_${index + 1} partition of busy for values in (${index + 1})`
+            ),
+            "insert into busy select g, '' from generate_series(1, 4) g",
+            // When each write happened, whoever captured it.
+            "create table written (id int, label text, at timestamptz)",
+            `create function note_write() returns trigger language plpgsql as
              'begin insert into written values (new.id, new.label, clock_timestamp()); return null; end'`,
-          "create trigger zz after update on busy for each row execute function note_write()"
-        )
-        yield* apply([{ table: "busy" }])
-        let stopped = false
-        const writer = (id: number) =>
-          Effect.gen(function* () {
-            const database = yield* TestDatabase.TestDatabase
-            const raw = yield* database.rawClient()
-            for (let n = 0; !stopped; n++) {
-              yield* Effect.promise(() => raw.query(`begin; update busy set label = '${n}' where id = ${id}`))
-              yield* Effect.promise(() => raw.query("commit"))
-            }
-          })
-        const writers = yield* Effect.forEach([1, 2, 3, 4], (id) => Effect.fork(writer(id)))
-        for (let round = 0; round < 4; round++) {
+            "create trigger zz after update on busy for each row execute function note_write()"
+          )
+          yield* apply([{ table: "busy" }])
+          let stopped = false
+          const target = (id: number) => (partitions > 0 ? `busy_${id}` : "busy")
+          const writer = (id: number) =>
+            Effect.gen(function* () {
+              const database = yield* TestDatabase.TestDatabase
+              const raw = yield* database.rawClient()
+              for (let n = 0; !stopped; n++) {
+                yield* Effect.promise(() =>
+                  raw.query(`begin; update ${target(id)} set label = '${n}' where id = ${id}`)
+                )
+                yield* Effect.promise(() => raw.query("commit"))
+              }
+            })
+          const writers = yield* Effect.forEach([1, 2, 3, 4], (id) => Effect.fork(writer(id)))
+          for (let round = 0; round < 4; round++) {
+            yield* Effect.sleep("60 millis")
+            yield* again === "removed"
+              ? remove("busy")
+              : run("alter table busy disable trigger user", "alter table busy enable trigger zz")
+            yield* Effect.sleep("60 millis")
+            yield* apply([{ table: "busy" }], { lockTimeout: "10 seconds" })
+          }
           yield* Effect.sleep("60 millis")
-          yield* again === "removed"
-            ? remove("busy")
-            : run("alter table busy disable trigger user", "alter table busy enable trigger zz")
-          yield* Effect.sleep("60 millis")
-          yield* apply([{ table: "busy" }], { lockTimeout: "10 seconds" })
-        }
-        yield* Effect.sleep("60 millis")
-        stopped = true
-        yield* Fiber.joinAll(writers)
-        expect(yield* lapses("busy")).toBe(4)
-        const unseen = yield* rows(`
+          stopped = true
+          yield* Fiber.joinAll(writers)
+          expect(yield* lapses("busy")).toBe(4)
+          const unseen = yield* rows(`
           select w.*
           from written w
           where not exists (
             select from threadline.audit_changes c
             where c.table_name = 'busy' and c.row_key = w.id::text and c.data_after ->> 'label' = w.label
           )`)
-        expect(unseen.length).toBeGreaterThan(0)
-        const outside = yield* rows(`
+          expect(unseen.length).toBeGreaterThan(0)
+          const outside = yield* rows(`
           select w.*
           from written w
           cross join threadline.capture_policies p
@@ -410,16 +442,16 @@ describe("Query, of tables that were not captured all the time", () => {
               select from threadline.audit_changes c
               where c.table_name = 'busy' and c.row_key = w.id::text and c.data_after ->> 'label' = w.label
             )`)
-        expect(outside).toEqual([])
-        // Nor is anything captured inside of one.
-        expect(
-          yield* rows(`
+          expect(outside).toEqual([])
+          // Nor is anything captured inside of one.
+          expect(
+            yield* rows(`
           select c.id
           from threadline.audit_changes c
           join threadline.capture_policies p using (table_schema, table_name)
           where p.lapses @> c.captured_at`)
-        ).toEqual([])
-      }).pipe(Effect.scoped, Effect.provide(layer))
+          ).toEqual([])
+        }).pipe(Effect.scoped, Effect.provide(layer))
     )
   }
 })
