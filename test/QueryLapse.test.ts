@@ -27,7 +27,7 @@ const at = (table: string, key: Query.KeyInput, instant: string) => Effect.map(Q
 
 const labels = (table: string, instant: string, options?: Query.AsOfRowsOptions) =>
   Effect.map(Query.asOfRows(table, instant, options), ({ items }) =>
-    items.map(({ row, rowKey }) => `${rowKey} ${String(row["label"])}`)
+    items.map(({ row: { label }, rowKey }) => `${rowKey} ${typeof label === "string" ? label : ""}`)
   )
 
 const lapses = (table: string) =>
@@ -381,7 +381,7 @@ describe("Query, of tables that were not captured all the time", () => {
     ["removed", 4]
   ] as const) {
     it.live(
-      `leave no unseen write behind a lapse of a table of ${partitions} partitions that was ${again} while it is written to`,
+      `leave no unseen write behind a lapse of a ${partitions > 0 ? "partitioned " : ""}table that was ${again} while it is written to`,
       () =>
         Effect.gen(function* () {
           yield* run(
