@@ -139,6 +139,8 @@ create table capture_policies (
   applied_at timestamptz not null default clock_timestamp(),
   applied_by text not null default session_user,
   removed_at timestamptz,
+  -- Times in which the table was not captured after it first had been; removed_at begins one that goes on.
+  lapses tstzmultirange not null default '{}',
   primary key (table_schema, table_name)
 );
 

@@ -66,6 +66,7 @@ if (Installation.withTools() !== undefined) {
         ])
         expect(yield* apply(config)).toEqual([])
         expect(found(yield* status(config))).toEqual([])
+        expect(yield* value("select count(*)::int from threadline.capture_policies where lapses <> '{}'")).toBe(0)
         yield* run("insert into squeezed values (2)")
         expect((yield* changes).at(-1)).toBe("squeezed insert 2")
       }).pipe(Effect.provide(inDatabase(cluster.urlOf("after"))))

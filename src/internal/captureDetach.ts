@@ -99,6 +99,7 @@ export const planDetach = (storage: string, catalog: Catalog, policy: Policy, wh
         table: label(name),
         summary: `end its capture: ${why}; its history stays`,
         sql: [
+          ...Sql.asOwner(catalog.storage.owner, [Sql.noteLapse(storage, name)]),
           ...new Set(triggers),
           ...Sql.asOwner(catalog.storage.owner, [
             ...[...own]

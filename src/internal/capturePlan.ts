@@ -89,16 +89,24 @@ export const planTable = (
     steps.push(
       step(
         policy === undefined ? "attach" : "regenerate",
-        policy === undefined ? attachSummary(resolved) : `regenerate: ${reasons.join("; ") || "the code differs"}`,
+        policy === undefined
+          ? attachSummary(resolved, deployed?.policy.removedAt)
+          : `regenerate: ${reasons.join("; ") || "the code differs"}`,
         [
+          // What is forced may be kept, and run where the table has been captured before.
+          ...(policy === undefined && options.force !== true ? [] : Sql.asOwner(owner, [Sql.noteLapse(storage, name)])),
           ...drops(settled),
           ...grants,
           ...gives,
-          ...Sql.asOwner(owner, [...source.functions.map(({ sql }) => sql), upsert]),
+          ...Sql.asOwner(
+            owner,
+            source.functions.map(({ sql }) => sql)
+          ),
           ...settled.flatMap((state) =>
             (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
           ),
-          ...enables(settled)
+          ...enables(settled),
+          ...Sql.asOwner(owner, [upsert])
         ],
         less
       )
@@ -106,9 +114,14 @@ export const planTable = (
   } else {
     const broken = settled.filter(needsWork)
     const lost = [...functions.missing, ...functions.altered]
+    const lapsed = broken.some(
+      ({ altered, disabled, missing, relation }) =>
+        relation.level === 0 && altered.length + disabled.length + missing.length > 0
+    )
     if (broken.length > 0 || lost.length > 0 || grants.length > 0 || gives.length > 0) {
       steps.push(
-        step("repair", repairSummary(broken, functions, grants, owner), [
+        step("repair", repairSummary(broken, functions, grants, owner, lapsed), [
+          ...(lapsed ? Sql.asOwner(owner, [Sql.noteLapse(storage, name)]) : []),
           ...drops(broken),
           ...grants,
           ...gives,
@@ -117,7 +130,8 @@ export const planTable = (
             source.functions.filter((object) => lost.includes(object.name)).map(({ sql }) => sql)
           ),
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
-          ...enables(broken)
+          ...enables(broken),
+          ...(lapsed ? Sql.asOwner(owner, [Sql.closeLapse(storage, name)]) : [])
         ])
       )
     }
@@ -159,7 +173,7 @@ export const planTable = (
   const stale = rebuild ? staleFunctions(storage, catalog, resolved, superseded) : []
   const cleanup = Sql.asOwner(owner, [
     ...stale.map((each) => Sql.dropFunction(storage, each)),
-    ...superseded.map((each) => Sql.retirePolicy(storage, policyName(each)))
+    ...superseded.map(policyName).flatMap((each) => [Sql.noteLapse(storage, each), Sql.retirePolicy(storage, each)])
   ])
   const last = steps.pop()
   if (last !== undefined) {

@@ -49,7 +49,10 @@ const where = (name: Name): string => `where table_schema = ${literal(name.schem
 
 const json = (value: unknown): string => `${literal(JSON.stringify(value))}::pg_catalog.jsonb`
 
-/** Writes the whole policy of a table. */
+/**
+ * Writes the whole policy of a table, and ends the lapse of one that was not captured: after its triggers are made, whose locks
+ * keep writes off from then on.
+ */
 export const upsertPolicy = (
   storage: string,
   shape: TableShape,
@@ -58,7 +61,7 @@ export const upsertPolicy = (
     readonly acknowledgeCasts: boolean
     readonly sourceHash: string
   }
-): string => `insert into ${policies(storage)} (
+): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
   columns, partitions, acknowledged_casts, source_hash, generator
 ) values (
@@ -84,7 +87,22 @@ set relation = excluded.relation,
   generator = excluded.generator,
   applied_at = pg_catalog.clock_timestamp(),
   applied_by = session_user,
+  lapses = ${closed(storage)},
   removed_at = null`
+
+const closed = (storage: string): string => `${qualified(storage, "lapses_closed")}(p.lapses, p.removed_at)`
+
+/** Where the table's triggers are not all there, the policy is removed since nothing is known: before any of them is made. */
+export const noteLapse = (storage: string, name: Name): string =>
+  `select ${qualified(storage, "note_lapse")}(${literal(name.schema)}, ${literal(name.name)})`
+
+/** Ends the lapse that was noted, after the triggers are made. */
+export const closeLapse = (storage: string, name: Name): string =>
+  `update ${policies(storage)} as p
+set lapses = ${closed(storage)},
+  removed_at = null
+${where(name)}
+  and removed_at is not null`
 
 export const addPartition = (storage: string, root: Name, partition: string): string =>
   `update ${policies(storage)}

@@ -53,9 +53,11 @@ export const policyDifferences = (
 export const keyText = (key: ReadonlyArray<{ readonly name: string }>): string =>
   key.length === 0 ? "none" : `(${key.map(({ name }) => name).join(", ")})`
 
-export const attachSummary = ({ relations, shape }: Resolved): string =>
+/** `removedAt`: since when a table that was captured before is not. */
+export const attachSummary = ({ relations, shape }: Resolved, removedAt: string | null | undefined): string =>
   [
     `capture by ${shape.mode} triggers`,
+    ...(typeof removedAt === "string" ? [`again, after a lapse since ${removedAt}`] : []),
     shape.key.length === 0 ? "no key" : `key ${keyText(shape.key)}`,
     ...(relations.length > 1 ? [`${relations.length - 1} partition${relations.length === 2 ? "" : "s"}`] : []),
     ...(shape.excluded.length > 0 ? [`without ${shape.excluded.join(", ")}`] : []),
@@ -71,7 +73,8 @@ export const repairSummary = (
     readonly foreign: ReadonlyArray<{ readonly name: string; readonly owner: string }>
   },
   grants: ReadonlyArray<string>,
-  owner: string
+  owner: string,
+  lapsed: boolean
 ): string =>
   [
     ...broken.map(
@@ -86,5 +89,6 @@ export const repairSummary = (
     ...functions.missing.map((name) => `function ${name} missing`),
     ...functions.altered.map((name) => `function ${name} altered`),
     ...functions.foreign.map((each) => `function ${each.name} owned by ${each.owner}`),
-    ...(grants.length > 0 ? [`let ${owner} read the rows that TRUNCATE removes`] : [])
+    ...(grants.length > 0 ? [`let ${owner} read the rows that TRUNCATE removes`] : []),
+    ...(lapsed ? ["note the lapse since the last change"] : [])
   ].join("; ")

@@ -24,6 +24,8 @@ const reading = [
   "key_text(text, text)",
   "key_of_texts(text[])",
   "bounded_key(text)",
+  "capture_lapses(text, text)",
+  "known_until(text, text, text[])",
   "current_cluster()",
   "prepared_transactions()",
   "feed_pending()",

@@ -14,7 +14,8 @@ import { Operation, rowPkOf } from "./queryChange.js"
 import { onConditionError } from "./queryCondition.js"
 import type { InstantInput } from "./queryInstant.js"
 import { instant, instantRule } from "./queryInstant.js"
-import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "./queryKey.js"
+import { type KeyInput, KeySchema, rowKeyAndLapses, TableSchema, tableOf } from "./queryKey.js"
+import { type Captured, capturedAround, type Lapses } from "./queryLapses.js"
 import { request } from "./queryRequest.js"
 import { type Event, nearest, type Row, type RowChange, stateBefore, states, truncatesOf } from "./queryRow.js"
 import { rows, type Storage } from "./queryStorage.js"
@@ -30,7 +31,8 @@ import type { TableName } from "./tableName.js"
  * - `Deleted`: it had been deleted, or its table truncated.
  * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
  * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
- * - `BeforeCapture`: nothing is known of it at that time, or nothing that the reader may see.
+ * - `BeforeCapture`: nothing is known of it at that time, in which its table may not have been captured, or nothing that the reader
+ *   may see.
  */
 export type AsOf =
   | { readonly _tag: "Present"; readonly row: RowImage; readonly at: string }
@@ -48,6 +50,8 @@ export interface Asked {
   readonly keys: ReadonlyArray<string>
   /** As `Instant` writes it. */
   readonly at: string
+  /** The time around it whose changes tell of it; undefined where none do. */
+  readonly captured: Captured | undefined
   /** What the image contains. */
   readonly contains: JsonObject | undefined
   readonly where: ImageCondition | undefined
@@ -118,7 +122,7 @@ const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragme
 
 /** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
 const statement = (storage: Storage, side: Side, asked: Asked) => {
-  const { at, keys, presentOnly, table } = asked
+  const { at, captured, keys, presentOnly, table } = asked
   const { sql } = storage
   const when = sql`${at}::timestamptz`
   const [only, ...others] = keys
@@ -134,7 +138,16 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
     return condition === undefined ? sql`true` : sql`case when ${seen} then ${condition} else false end`
   }
   const rebuilt = beforeImage(sql, "c")
-  const bound = side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`
+  const bounds = [
+    side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`,
+    ...(side === "before"
+      ? captured?.since === undefined
+        ? []
+        : [sql`c.captured_at >= ${captured.since}::timestamptz`]
+      : captured?.until === undefined
+        ? []
+        : [sql`c.captured_at < ${captured.until}::timestamptz`])
+  ]
   const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
   const noTruncates = storage.scopes.length === 0 ? sql`true` : sql`false`
   return sql`
@@ -149,7 +162,7 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
       from (
         select ${ownKey} as own_key, o.*
         from ${keyed}
-        cross join lateral ${nearest(storage, table, key, side, counts[side], [bound])} o
+        cross join lateral ${nearest(storage, table, key, side, counts[side], bounds)} o
       ) c
     ),
     ${sql.literal(asksForRows)} (
@@ -352,6 +365,9 @@ export const standing = Effect.fnUntraced(function* (
   storage: Storage,
   asked: Asked
 ): Effect.fn.Return<ReadonlyMap<string, Standing>, InvalidRequest | ThreadlineError> {
+  if (asked.captured === undefined) {
+    return new Map()
+  }
   const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "before", asked)
   const keys = asked.keys.filter((key) => !before.has(key))
   const after = keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "after", { ...asked, keys })
@@ -370,24 +386,29 @@ export const instantOf = (when: InstantInput, field: string = "instant"): Effect
   return at === undefined ? Effect.fail(new InvalidRequest({ field, rule: instantRule })) : Effect.succeed(at)
 }
 
+/** A row, and when its table was not captured. */
+interface CapturedRow extends Row {
+  readonly lapses: Lapses
+}
+
 export const resolveRow = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,
   key: KeyInput
-): Effect.fn.Return<Row, InvalidRequest | NotFound | ThreadlineError> {
+): Effect.fn.Return<CapturedRow, InvalidRequest | NotFound | ThreadlineError> {
   const asked = yield* request(AsOfRequest)({ table, key })
   const name = tableOf(asked.table)
-  return { table: name, key: yield* rowKey(storage, name, asked.key) }
+  return { table: name, ...(yield* rowKeyAndLapses(storage, name, asked.key)) }
 })
 
 /** How a row stood at an instant that is decoded. */
 export const rowAsOf = (
   storage: Storage,
-  { key, table }: Row,
+  { key, lapses, table }: CapturedRow,
   at: string
 ): Effect.Effect<AsOf, InvalidRequest | ThreadlineError> =>
   Effect.map(
-    standing(storage, { ...anyRow, table, keys: [key], at }),
+    standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }),
     (found) => found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
   )
 

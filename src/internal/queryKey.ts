@@ -10,6 +10,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, NotFound, type ThreadlineError } from "../ThreadlineError.js"
 import { isObject, parse, stringify } from "./json.js"
+import { Lapses, lapsesOf } from "./queryLapses.js"
 import { rows, type Storage } from "./queryStorage.js"
 import { sqlState } from "./sqlState.js"
 import { format, parse as parseTableName, type TableName } from "./tableName.js"
@@ -95,19 +96,16 @@ const tableRule = (actual: unknown): string =>
 /** The parts of a name that `TableSchema` has decoded. */
 export const tableOf = (text: string): TableName => Either.getOrThrow(parseTableName(text))
 
-const Resolved = Schema.Struct({ key: Schema.String })
+const Resolved = Schema.Struct({ key: Schema.String, lapses: Schema.optional(Lapses) })
 
-/**
- * The canonical `row_key` of each key, as the database's triggers write it. A statement of its own: with the key as a constant
- * the planner knows how many changes a row has, and reads those of a busy row in order instead of sorting them all. `field` is
- * the input that an `InvalidRequest` names.
- */
-export const rowKeys = (
+/** The canonical `row_key` of each key, and of its table `told`. */
+const resolved = (
   { name, sql }: Storage,
   table: TableName,
   keys: ReadonlyArray<Key>,
-  field: string = "keys"
-): Effect.Effect<ReadonlyArray<string>, InvalidRequest | NotFound | ThreadlineError> => {
+  field: string,
+  told: Fragment
+): Effect.Effect<ReadonlyArray<typeof Resolved.Type>, InvalidRequest | NotFound | ThreadlineError> => {
   const given = keys.map((key) => {
     const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
     return [key, ...(composite === undefined ? [] : [composite])]
@@ -125,11 +123,24 @@ export const rowKeys = (
       else k.key -> 0
     end`
   const statement = sql`
-    select ${row(meant)}
+    select ${row(meant)}${told}
     from jsonb_array_elements(${stringify(given)}::jsonb) with ordinality k (key, place)
     order by k.place`
-  return Effect.map(rows(Resolved, statement, onKeyError(table, field)), (found) => found.map(({ key }) => key))
+  return rows(Resolved, statement, onKeyError(table, field))
 }
+
+/**
+ * The canonical `row_key` of each key, as the database's triggers write it. A statement of its own: with the key as a constant
+ * the planner knows how many changes a row has, and reads those of a busy row in order instead of sorting them all. `field` is
+ * the input that an `InvalidRequest` names.
+ */
+export const rowKeys = (
+  storage: Storage,
+  table: TableName,
+  keys: ReadonlyArray<Key>,
+  field: string = "keys"
+): Effect.Effect<ReadonlyArray<string>, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.map(resolved(storage, table, keys, field, storage.sql``), (found) => found.map(({ key }) => key))
 
 export const rowKey = (
   storage: Storage,
@@ -140,44 +151,64 @@ export const rowKey = (
     found === undefined ? Effect.fail(new NotFound({ subject: "table", id: format(table) })) : Effect.succeed(found)
   )
 
+/** The canonical `row_key` of a key, and when its table was not captured, without a further statement. */
+export const rowKeyAndLapses = (
+  storage: Storage,
+  table: TableName,
+  key: Key
+): Effect.Effect<{ readonly key: string; readonly lapses: Lapses }, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.flatMap(
+    resolved(storage, table, [key], "key", storage.sql`, ${lapsesOf(storage, table)} as lapses`),
+    ([found]) =>
+      found === undefined
+        ? Effect.fail(new NotFound({ subject: "table", id: format(table) }))
+        : Effect.succeed({ key: found.key, lapses: found.lapses ?? [] })
+  )
+
 export interface KeyColumn {
   readonly name: string
   /** As SQL writes it. */
   readonly type: string
 }
 
-/** What the table's policy says of its key, and whether it has changes. */
-const TableKey = Schema.Struct({
+export interface TableKey {
+  /** In their order; undefined where the table has changes but no policy. */
+  readonly columns: ReadonlyArray<KeyColumn> | undefined
+  /** When the table was not captured. */
+  readonly lapses: Lapses
+}
+
+/** What the table's policy says, and whether it has changes. */
+const TableKeyRow = Schema.Struct({
   columns: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String })))),
-  known: Schema.String
+  known: Schema.String,
+  lapses: Lapses
 })
 
-/**
- * The columns of a table's key in their order; undefined where it has changes but no policy. `NotFound` for a table that has
- * neither, `InvalidRequest` for one whose rows have no key.
- */
-export const keyColumns = (
-  { name, sql }: Storage,
+/** `NotFound` for a table that has neither policy nor changes, `InvalidRequest` for one whose rows have no key. */
+export const tableKey = (
+  storage: Storage,
   table: TableName
-): Effect.Effect<ReadonlyArray<KeyColumn> | undefined, InvalidRequest | NotFound | ThreadlineError> =>
+): Effect.Effect<TableKey, InvalidRequest | NotFound | ThreadlineError> =>
   Effect.flatMap(
     rows(
-      TableKey,
-      sql`
+      TableKeyRow,
+      storage.sql`
         select
           (
             select p.key_columns
-            from ${name("capture_policies")} p
+            from ${storage.name("capture_policies")} p
             where p.table_schema = ${table.schema}
               and p.table_name = ${table.name}
           )::text as columns,
           exists (
-            select from ${name("audit_changes")} c
+            select from ${storage.name("audit_changes")} c
             where c.table_schema = ${table.schema}
               and c.table_name = ${table.name}
-          )::text as known`
+          )::text as known,
+          ${lapsesOf(storage, table)} as lapses`
     ),
-    ([found]): Effect.Effect<ReadonlyArray<KeyColumn> | undefined, InvalidRequest | NotFound> => {
+    ([found]): Effect.Effect<TableKey, InvalidRequest | NotFound> => {
       if (found === undefined || (found.columns === null && found.known !== "true")) {
         return Effect.fail(new NotFound({ subject: "table", id: format(table) }))
       }
@@ -188,7 +219,7 @@ export const keyColumns = (
               rule: "has no key, so that its rows cannot be told apart at an instant"
             })
           )
-        : Effect.succeed(found.columns ?? undefined)
+        : Effect.succeed({ columns: found.columns ?? undefined, lapses: found.lapses })
     }
   )
 

@@ -11,7 +11,7 @@ import { isObject, type JsonObject, type JsonValue, stringify } from "./json.js"
 import { type AsOf, asOf, asOfToValue, instantOf } from "./queryAsOf.js"
 import type { RowImage } from "./queryChange.js"
 import type { InstantInput } from "./queryInstant.js"
-import { keyColumns, type KeyInput, type KeyPart, TableSchema, tableOf } from "./queryKey.js"
+import { type KeyInput, type KeyPart, tableKey, TableSchema, tableOf } from "./queryKey.js"
 import { paging, type ReadError, request } from "./queryRequest.js"
 import { asOfRows, type AsOfRowsOptions, type RowAsOf, rowAsOfToJson } from "./queryRows.js"
 import type { Storage } from "./queryStorage.js"
@@ -96,7 +96,7 @@ const related = Effect.fnUntraced(function* (
     request(RelationRequest)(declared),
     ({ field, rule }) => new InvalidRequest({ field: "relations", rule: `${field} ${rule}` })
   )
-  const key = yield* keyColumns(storage, tableOf(table))
+  const { columns: key } = yield* tableKey(storage, tableOf(table))
   const values = row === undefined ? undefined : valuesOf(row, columns)
   if (values === undefined) {
     return { ...none, table, options: { keys: [] } }

@@ -14,7 +14,8 @@ import { anyRow, asOfToValue, instantOf, standing } from "./queryAsOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./queryCandidates.js"
 import type { Change, RowImage } from "./queryChange.js"
 import type { InstantInput } from "./queryInstant.js"
-import { type KeyColumn, keyColumns, type KeyInput, KeySchema, rowKeys, TableSchema, tableOf } from "./queryKey.js"
+import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "./queryKey.js"
+import { capturedAround } from "./queryLapses.js"
 import { canonicalRequest, paging, type ReadError, request } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
 import { isStorable } from "./text.js"
@@ -153,7 +154,8 @@ export const asOfRows = Effect.fnUntraced(function* (
   const position = asked.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, asked.cursor)
   const budget = yield* Budget
   const name = tableOf(asked.table)
-  const columns = yield* keyColumns(storage, name)
+  const { columns, lapses } = yield* tableKey(storage, name)
+  const captured = capturedAround(lapses, at)
   const items: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
   let after = position ?? range.after
@@ -192,6 +194,11 @@ export const asOfRows = Effect.fnUntraced(function* (
   const full = () => upToKey(items[limit - 1]?.rowKey ?? "", false)
   const stopped = (key: string) => upToKey(key, true)
 
+  if (captured === undefined) {
+    // A key that is none is refused all the same.
+    yield* asked.keys === undefined ? Effect.void : rowKeys(storage, name, asked.keys)
+    return whole()
+  }
   for (;;) {
     const { keys, upTo } = yield* next()
     for (let from = 0; from < keys.length;) {
@@ -199,7 +206,15 @@ export const asOfRows = Effect.fnUntraced(function* (
         return yield* stopped(after)
       }
       const some = keys.slice(from, from + slice)
-      const found = yield* standing(storage, { table: name, keys: some, at, contains, where, presentOnly: true })
+      const found = yield* standing(storage, {
+        table: name,
+        keys: some,
+        at,
+        captured,
+        contains,
+        where,
+        presentOnly: true
+      })
       for (const key of some) {
         const one = found.get(key)
         if (one?.answer._tag === "Present") {
@@ -236,13 +251,14 @@ export const asOfKeys = Effect.fnUntraced(function* (
   const asked = yield* request(KeysRequest)({ table, keys })
   const at = yield* instantOf(when)
   const name = tableOf(asked.table)
-  const columns = yield* keyColumns(storage, name)
+  const { columns, lapses } = yield* tableKey(storage, name)
+  const captured = capturedAround(lapses, at)
   const resolved = asked.keys.length === 0 ? [] : yield* rowKeys(storage, name, asked.keys)
   const found = new Map<string, Standing>()
   const different = [...new Set(resolved)]
   for (let from = 0; from < different.length; from += 200) {
     const some = different.slice(from, from + 200)
-    const answers = yield* standing(storage, { ...anyRow, table: name, keys: some, at })
+    const answers = yield* standing(storage, { ...anyRow, table: name, keys: some, at, captured })
     answers.forEach((one, key) => found.set(key, one))
   }
   return resolved.map((key) => ({
