@@ -13,7 +13,9 @@ import type * as Either from "effect/Either"
 import { dual, pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { Feed } from "./Feed.js"
 import * as recorded from "./internal/queryAction.js"
 import * as asOfs from "./internal/queryAsOf.js"
 import * as bundles from "./internal/queryBundle.js"
@@ -487,6 +489,7 @@ export interface ActionColumns extends scopes.ActionColumns {}
  * SQL condition, or to the same answer for every row. A condition that is null lets nothing through, and a TRUNCATE of a
  * whole table, which has no image, is never let through. A transaction is seen by whoever sees one of its changes or actions.
  * One that the database does not understand, or that fails on something stored, is an `InvalidRequest` of the field `scope`.
+ * A function that throws is a defect.
  *
  * @since 0.1.0
  * @category scope
@@ -653,7 +656,9 @@ export const layerScopeRequired: Layer.Layer<Query, never, SqlClient.SqlClient> 
 )
 
 /**
- * Reads under a scope: what the effect reads is only what the scope lets through.
+ * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, where the context has one,
+ * with `Feed`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
+ * took before, is not restricted.
  *
  * @since 0.1.0
  * @category scope
@@ -673,7 +678,15 @@ export const withScope: {
   (scope: ReadScope): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Query>
   <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query> =>
-  Effect.flatMap(Query, (query) => Effect.provideService(self, Query, query.scoped(scope)))
+  Effect.gen(function* () {
+    const query = yield* Query
+    const feed = yield* Effect.serviceOption(Feed)
+    const read = Effect.provideService(self, Query, query.scoped(scope))
+    return yield* Option.match(feed, {
+      onNone: () => read,
+      onSome: (found) => Effect.provideService(read, Feed, found.scoped(scope))
+    })
+  })
 )
 
 const streamed = <A, E>(read: (query: Service) => Stream.Stream<A, E>): Stream.Stream<A, E, Query> =>
