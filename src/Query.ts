@@ -170,7 +170,9 @@ export type KeyInput = keys.KeyInput
  * - `from`, `to`: when it was captured, both inclusive
  * - `order`: `newest` (default) or `oldest`; `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
  *
- * Ids and names have at most 256 bytes, lists at most 50 values, objects at most 16 KiB of JSON.
+ * Ids and names have at most 256 bytes, lists at most 50 values, objects at least one field and at most 16 KiB of JSON. What PostgreSQL
+ * cannot hold is an `InvalidRequest`: a NUL, half of a surrogate pair, a number beyond `numeric`. A decoded filter has one value for
+ * numbers that are the same: `1.0` is `1`.
  *
  * @since 0.1.0
  * @category schemas
@@ -253,7 +255,7 @@ export type ImageCondition = asOfs.ImageCondition
  * Which rows of a table; every field is optional, and all that are given must hold.
  *
  * - `keys`: only these rows, at most 1000
- * - `contains`: only rows whose image has these fields with these values
+ * - `contains`: only rows whose image has these fields with these values, an object as in `Filter`
  * - `where`: only rows whose image is so, as an SQL condition; `InvalidRequest` where the database does not understand it, or
  *   it fails on something stored
  * - `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
