@@ -269,6 +269,11 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
             rule
           })
         }
+        expect((yield* Feed.read({ checkpoint, tables: undefined, from: "now" })).changes).toHaveLength(3)
+        expect(yield* failureOf(Feed.consume("none", () => Effect.void, { tables: [] }))).toMatchObject({
+          field: "tables",
+          rule: "must not be empty: leave it out for changes of every table"
+        })
         expect(yield* failureOf(Feed.read({ checkpoint, tables: ["posts"] }))).toMatchObject({
           field: "checkpoint",
           rule: "belongs to a feed of other tables"
@@ -278,7 +283,8 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
           [{ limit: 10_001 }, "limit"],
           [{ limit: 1.5 }, "limit"],
           [{ tables: ["a.b.c"] }, "tables"],
-          [{ tables: [""] }, "tables"]
+          [{ tables: [""] }, "tables"],
+          [{ tables: [] }, "tables"]
         ] as const) {
           expect(yield* failureOf(Feed.read(options)), field).toMatchObject({ _tag: "InvalidRequest", field })
         }

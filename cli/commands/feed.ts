@@ -55,7 +55,7 @@ export const feed = leaf(
     ...common,
     table: values("table", "TABLE", "Only changes of this table; repeated for more."),
     checkpoint: value("checkpoint", "TEXT", "Goes on where the batch before ended."),
-    from: value("from", "beginning|now", "Where to begin without a checkpoint; else at the beginning."),
+    from: value("from", "beginning|now", "Where to begin; else at the beginning. With --checkpoint it says nothing."),
     limit: value("limit", "NUMBER", `How many, 1 to ${maxLimit}; else ${defaultLimit}. With --follow, in a batch.`),
     follow: flag("follow", "Goes on with what is committed from now on, until it is interrupted."),
     ndjson: flag("ndjson", "Print one change a line, and after each batch a line with its checkpoint.")
@@ -69,7 +69,7 @@ export const feed = leaf(
       }
       const limit = (yield* wholeNumber("--limit", options.limit, 1, maxLimit)) ?? defaultLimit
       const request: Feed.Options = {
-        tables: options.table,
+        tables: options.table.length === 0 ? undefined : options.table,
         checkpoint: Option.getOrUndefined(options.checkpoint),
         from: yield* oneOf("--from", ["beginning", "now"], options.from),
         limit
