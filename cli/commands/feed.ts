@@ -10,7 +10,7 @@ import { changeTable } from "../describe.js"
 import { UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common, flag, value, values } from "../options.js"
-import { print, width } from "../output.js"
+import { print, printDocument, width } from "../output.js"
 import { oneOf, wholeNumber } from "../values.js"
 
 const defaultLimit = 1000
@@ -79,14 +79,16 @@ export const feed = leaf(
         decodeRequest(request),
         ({ field, rule }) => new UsageError({ message: `--${field === "tables" ? "table" : field}: ${rule}` })
       )
-      const show = options.ndjson ? lines : text
+      const show = (batch: Feed.Batch) => (options.ndjson ? printDocument(lines(batch)) : print(text(batch)))
       const configured = yield* configuration(options)
       yield* (
         options.follow
           ? Stream.runForEach(Feed.stream({ ...request, live: true }), (batch) =>
-              batch.changes.length === 0 && !options.ndjson ? Effect.void : print(show(batch))
+              batch.changes.length === 0 && !options.ndjson ? Effect.void : show(batch)
             )
-          : Effect.flatMap(gather(request, limit), (batch) => print(options.json ? document(batch) : show(batch)))
+          : Effect.flatMap(gather(request, limit), (batch) =>
+              options.json ? printDocument(document(batch)) : show(batch)
+            )
       ).pipe(Effect.provide(Layer.provide(Feed.layer, migratedClient(options))), withSchema(options, configured))
     })
 )
