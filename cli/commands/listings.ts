@@ -169,7 +169,9 @@ export const actor = leaf(
         to: Option.getOrUndefined(options.to),
         ...(yield* pagingOf(options))
       }
-      const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked))
+      const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked), {
+        actor: "ID"
+      })
       yield* options.json ? printDocument(Query.bundleToJson(bundle)) : print(bundleText(bundle))
     })
 )
