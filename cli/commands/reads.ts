@@ -44,7 +44,7 @@ export const asOf = leaf(
     ...common,
     table: tableArgument,
     key: keyArgument,
-    instant: argument("INSTANT", "An instant with its zone, such as 2026-11-22T10:00:00Z.")
+    instant: argument("INSTANT", "An instant with its zone, such as 2026-11-22T10:00:00Z; one to come is now.")
   },
   (options) =>
     Effect.gen(function* () {
