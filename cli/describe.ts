@@ -3,7 +3,7 @@ import type { Actor } from "../src/Actor.js"
 import * as TableName from "../src/internal/tableName.js"
 import * as Query from "../src/Query.js"
 import { bold, dim, visible } from "./output.js"
-import { type Column, clip, layout, textWidth } from "./table.js"
+import { type Column, clip, clipPair, layout, textWidth } from "./table.js"
 
 /** To the second, in UTC; the whole instant where it matters is in the JSON. */
 export const when = (instant: string): string => instant.slice(0, 19).replace("T", " ")
@@ -26,9 +26,9 @@ const tableOf = ({ tableName, tableSchema }: Query.Change): string => {
 const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
   previousRowKey === null ? (rowKey ?? "") : `${previousRowKey} -> ${rowKey ?? ""}`
 
-/** What happened, in a few words. */
+/** The action, else the columns that were set. */
 const what = (change: Query.Change): string =>
-  change.action?.name ?? (change.changedFields === null ? "" : change.changedFields.join(", "))
+  change.action?.name ?? (change.changedFields === null ? "" : `set ${change.changedFields.join(", ")}`)
 
 const valueText = (value: Query.JsonValue | undefined): string =>
   value === undefined ? "" : visible(Query.toJson(value))
@@ -38,11 +38,13 @@ export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number
   fields.flatMap(({ after, before, field }) => {
     const name = visible(field)
     const both = before !== undefined && after !== undefined
-    const sides = both ? [`- ${valueText(before)}`, `+ ${valueText(after)}`] : [valueText(before ?? after)]
     const inline = `  ${name}: ${both ? `${valueText(before)} -> ${valueText(after)}` : valueText(before ?? after)}`
-    return textWidth(inline) <= width
-      ? [inline]
-      : [clip(`  ${name}:`, width), ...sides.map((side) => clip(`    ${side}`, width))]
+    if (textWidth(inline) <= width) {
+      return [inline]
+    }
+    const [old, changed] = clipPair(valueText(before), valueText(after), width - 6)
+    const sides = both ? [`- ${old}`, `+ ${changed}`] : [clip(valueText(before ?? after), width - 4)]
+    return [clip(`  ${name}:`, width), ...sides.map((side) => `    ${side}`)]
   })
 
 /** One change with its diff. `context` adds who, why and which transaction. */

@@ -68,14 +68,21 @@ const descriptionOf = (doc: HelpDoc.HelpDoc): ReadonlyArray<string> => {
   }
 }
 
+const isOptional = (doc: HelpDoc.HelpDoc): boolean => /This setting is optional/.test(HelpDoc.toAnsiText(doc))
+
+const isArgument = (name: string): boolean => !name.startsWith("--")
+
 /** Names and descriptions of options and arguments, wherever they stand. */
 const definitions = (doc: HelpDoc.HelpDoc): ReadonlyArray<Entry> => {
   switch (doc._tag) {
     case "DescriptionList":
-      return doc.definitions.map(([name, description]) => ({
-        name: text(name),
-        description: descriptionOf(description).join(" ")
-      }))
+      return doc.definitions.map(([span, description]) => {
+        const name = text(span)
+        return {
+          name: isArgument(name) && isOptional(description) ? name.replace(/^<(.*)>$/, "[$1]") : name,
+          description: descriptionOf(description).join(" ")
+        }
+      })
     case "Sequence":
       return [...definitions(doc.left), ...definitions(doc.right)]
     default:
@@ -88,8 +95,8 @@ const isCommon = ({ name }: Entry): boolean => /^--(url|config|schema|json)\b/.t
 /** Help on one command. */
 export const detail = (path: ReadonlyArray<string>, doc: HelpDoc.HelpDoc): string => {
   const all = definitions(doc)
-  const args = all.filter(({ name }) => !name.startsWith("--"))
-  const options = all.filter((entry) => entry.name.startsWith("--") && !isCommon(entry))
+  const args = all.filter(({ name }) => isArgument(name))
+  const options = all.filter((entry) => !isArgument(entry.name) && !isCommon(entry))
   const section = (title: string, list: ReadonlyArray<Entry>): ReadonlyArray<string> =>
     list.length === 0 ? [] : ["", bold(title), ...entries(list)]
   return [

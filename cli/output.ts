@@ -8,18 +8,47 @@ const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
     stream.write(text, () => resume(Effect.void))
   })
 
-/** Writes a text as it is, with a final line break. */
-export const print = (text: string): Effect.Effect<void> =>
+const printRaw = (text: string): Effect.Effect<void> =>
   Effect.suspend(() => write(process.stdout, text.endsWith("\n") ? text : `${text}\n`))
+
+/** Prints a text for people, with a final line break. Whatever its parts forgot to make visible, only our own styles get through. */
+export const print = (text: string): Effect.Effect<void> =>
+  Effect.suspend(() =>
+    printRaw(
+      text.replaceAll(styleOrUnsafe, (found) =>
+        found === "\n" || (found.length > 1 && found.startsWith("\u001b") && colour()) ? found : visible(found)
+      )
+    )
+  )
+
+/** Prints SQL, which has to stay what it is; only on a terminal, where it is looked at, it is made visible. */
+export const printSql = (sql: string): Effect.Effect<void> =>
+  Effect.suspend(() => (process.stdout.isTTY ? print(sql) : printRaw(sql)))
 
 export const printError = (sentence: string): Effect.Effect<void> =>
   Effect.suspend(() => write(process.stderr, `threadline: ${oneLine(sentence)}\n`))
 
+/** Prints JSON of one or several lines: what a terminal must not see is escaped as JSON has it. */
+export const printDocument = (json: string): Effect.Effect<void> =>
+  printRaw(
+    json.replaceAll(unsafe, (character) =>
+      character === "\n"
+        ? character
+        : Array.from(
+            { length: character.length },
+            (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, "0")}`
+          ).join("")
+    )
+  )
+
 /** Prints one document. */
-export const printJson = (document: JsonValue): Effect.Effect<void> => print(stringify(document))
+export const printJson = (document: JsonValue): Effect.Effect<void> => printDocument(stringify(document))
 
 /** Characters that would move the cursor, change colours, or turn text around. */
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+
+// eslint-disable-next-line no-control-regex -- styles are control characters
+const styleOrUnsafe = /\u001b\[(?:1|2|22)m|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
 const escapes: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
 

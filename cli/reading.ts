@@ -40,15 +40,22 @@ const nowhere = Layer.effect(
   })
 ).pipe(Layer.provide(Reactivity.layer))
 
+const optionOf = (property: string): string =>
+  `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+
 /** What a command calls a field of a request: an argument, an option of its own, else the field itself. */
 const nameOf = (options: object, args: Readonly<Record<string, string>>, field: string): string => {
   const argument = args[field]
   const property = field === "schema" ? "tableSchema" : field
-  return (
-    argument ??
-    (property in options ? `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}` : field)
-  )
+  return argument ?? (property in options ? optionOf(property) : field)
 }
+
+/** Fields that a rule speaks of; a word that is one by chance stays a word. */
+const mentioned = /\b(?:[a-z]+(?:[A-Z][a-z]+)+|op(?= leaves)|action(?= and actionStatus)|(?<=before )from)\b/g
+
+/** A rule in the words of the command. */
+const ruleOf = (options: object, rule: string): string =>
+  rule.replaceAll(mentioned, (field) => (field in options ? optionOf(field) : field))
 
 /** Runs a read in the database that the options name; `args` names the fields that are arguments of the command. */
 export const reading = <A, E>(
@@ -63,7 +70,7 @@ export const reading = <A, E>(
       withSchema(options, configured),
       Effect.catchIf(
         (error) => InvalidRequest.is(error),
-        ({ field, rule }) => new UsageError({ message: `${nameOf(options, args, field)}: ${rule}` })
+        ({ field, rule }) => new UsageError({ message: `${nameOf(options, args, field)}: ${ruleOf(options, rule)}` })
       )
     )
     yield* provided.pipe(

@@ -34,6 +34,26 @@ export const clip = (text: string, width: number): string => {
   return `${clipped}…`
 }
 
+/** Two texts that differ, cut so that the first difference is seen: from shortly before it where it lies further on. */
+export const clipPair = (before: string, after: string, width: number): readonly [before: string, after: string] => {
+  const old = [...before]
+  const changed = [...after]
+  let first = 0
+  while (first < old.length && old[first] === changed[first]) {
+    first++
+  }
+  let start = first
+  let context = 0
+  while (start > 0 && context < width / 3) {
+    context += characterWidth(old[--start] ?? "")
+  }
+  const seen = textWidth(old.slice(0, first).join("")) < width / 2
+  const fits = textWidth(before) <= width && textWidth(after) <= width
+  const cut = (characters: ReadonlyArray<string>): string =>
+    clip(fits || seen ? characters.join("") : `…${characters.slice(start).join("")}`, width)
+  return [cut(old), cut(changed)]
+}
+
 const pad = (text: string, width: number): string => text + " ".repeat(Math.max(0, width - textWidth(text)))
 
 export interface Column {

@@ -6,7 +6,7 @@ import * as Schema from "effect/Schema"
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { basename, join } from "node:path"
+import { basename, join, posix } from "node:path"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
 
@@ -55,11 +55,18 @@ const pack = (directory: string): string => {
   )
   const paths = packed.files.map(({ path }) => path)
   const odd = paths.filter(
-    (path) => !/^(?:(?:dist|src)\/.+|migrations\/[^/]+\.sql|package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path)
+    (path) =>
+      !/^(?:(?:dist|src)\/.+|migrations\/[^/]+\.sql|docs\/[^/]+\.md|package\.json|LICENSE|[A-Z]+\.md)$/.test(path)
   )
   expect(odd.length === 0, `these files should not be published: ${odd.join(", ")}`)
   for (const path of ["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "dist/bin/threadline.js"]) {
     expect(paths.includes(path), `${path} is missing from the package; was it built?`)
+  }
+  for (const page of paths.filter((path) => /^(?:docs\/.+|[A-Z]+)\.md$/.test(path))) {
+    for (const [, link = ""] of readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)) {
+      const target = posix.join(posix.dirname(page), link)
+      expect(paths.includes(target), `${page} links to ${target}, which is not in the package`)
+    }
   }
   return join(directory, packed.filename)
 }

@@ -13,7 +13,9 @@ import type * as Either from "effect/Either"
 import { dual, pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { Feed } from "./Feed.js"
 import * as recorded from "./internal/queryAction.js"
 import * as asOfs from "./internal/queryAsOf.js"
 import * as bundles from "./internal/queryBundle.js"
@@ -168,7 +170,9 @@ export type KeyInput = keys.KeyInput
  * - `from`, `to`: when it was captured, both inclusive
  * - `order`: `newest` (default) or `oldest`; `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
  *
- * Ids and names have at most 256 bytes, lists at most 50 values, objects at most 16 KiB of JSON.
+ * Ids and names have at most 256 bytes, lists at most 50 values, objects at least one field and at most 16 KiB of JSON. What PostgreSQL
+ * cannot hold is an `InvalidRequest`: a NUL, half of a surrogate pair, a number beyond `numeric`. A decoded filter has one value for
+ * numbers that are the same: `1.0` is `1`.
  *
  * @since 0.1.0
  * @category schemas
@@ -251,7 +255,7 @@ export type ImageCondition = asOfs.ImageCondition
  * Which rows of a table; every field is optional, and all that are given must hold.
  *
  * - `keys`: only these rows, at most 1000
- * - `contains`: only rows whose image has these fields with these values
+ * - `contains`: only rows whose image has these fields with these values, an object as in `Filter`
  * - `where`: only rows whose image is so, as an SQL condition; `InvalidRequest` where the database does not understand it, or
  *   it fails on something stored
  * - `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
@@ -487,6 +491,7 @@ export interface ActionColumns extends scopes.ActionColumns {}
  * SQL condition, or to the same answer for every row. A condition that is null lets nothing through, and a TRUNCATE of a
  * whole table, which has no image, is never let through. A transaction is seen by whoever sees one of its changes or actions.
  * One that the database does not understand, or that fails on something stored, is an `InvalidRequest` of the field `scope`.
+ * A function that throws is a defect.
  *
  * @since 0.1.0
  * @category scope
@@ -653,7 +658,9 @@ export const layerScopeRequired: Layer.Layer<Query, never, SqlClient.SqlClient> 
 )
 
 /**
- * Reads under a scope: what the effect reads is only what the scope lets through.
+ * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, where the context has one,
+ * with `Feed`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
+ * took before, is not restricted.
  *
  * @since 0.1.0
  * @category scope
@@ -673,7 +680,15 @@ export const withScope: {
   (scope: ReadScope): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Query>
   <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query> =>
-  Effect.flatMap(Query, (query) => Effect.provideService(self, Query, query.scoped(scope)))
+  Effect.gen(function* () {
+    const query = yield* Query
+    const feed = yield* Effect.serviceOption(Feed)
+    const read = Effect.provideService(self, Query, query.scoped(scope))
+    return yield* Option.match(feed, {
+      onNone: () => read,
+      onSome: (found) => Effect.provideService(read, Feed, found.scoped(scope))
+    })
+  })
 )
 
 const streamed = <A, E>(read: (query: Service) => Stream.Stream<A, E>): Stream.Stream<A, E, Query> =>

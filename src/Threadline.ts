@@ -70,7 +70,10 @@ export interface Options<
   readonly reader?: Client<E2, R2>
   readonly owner?: Client<E3, R3>
   readonly operator?: Client<E4, R4>
-  /** Every read fails until `Query.withScope`, or `scoped`, has said what the reader may see; so does the feed. */
+  /**
+   * Every read of `Query` and every member of `Feed` fails until `Query.withScope`, or `scoped` of the service, has said what the
+   * reader may see.
+   */
   readonly scopeRequired?: boolean
 }
 

@@ -14,6 +14,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Capture from "../src/Capture.js"
 import * as Feed from "../src/Feed.js"
+import * as Query from "../src/Query.js"
 import { apply as grant } from "../src/internal/grants.js"
 import * as snapshots from "../src/internal/feedSnapshot.js"
 import { StorageSchema } from "../src/internal/storage.js"
@@ -268,6 +269,11 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
             rule
           })
         }
+        expect((yield* Feed.read({ checkpoint, tables: undefined, from: "now" })).changes).toHaveLength(3)
+        expect(yield* failureOf(Feed.consume("none", () => Effect.void, { tables: [] }))).toMatchObject({
+          field: "tables",
+          rule: "must not be empty: leave it out for changes of every table"
+        })
         expect(yield* failureOf(Feed.read({ checkpoint, tables: ["posts"] }))).toMatchObject({
           field: "checkpoint",
           rule: "belongs to a feed of other tables"
@@ -277,7 +283,8 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
           [{ limit: 10_001 }, "limit"],
           [{ limit: 1.5 }, "limit"],
           [{ tables: ["a.b.c"] }, "tables"],
-          [{ tables: [""] }, "tables"]
+          [{ tables: [""] }, "tables"],
+          [{ tables: [] }, "tables"]
         ] as const) {
           expect(yield* failureOf(Feed.read(options)), field).toMatchObject({ _tag: "InvalidRequest", field })
         }
@@ -337,6 +344,36 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         yield* scoped.consume("scoped", ({ changes }) => Effect.sync(() => handled.push(...keys(changes))))
         expect(handled).toEqual([...mine, mine[0]])
       })
+    )
+
+    it.effect("of Query.withScope holds in the feed of its context as well", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const theirs = yield* posts(2, "a")
+        const mine = yield* posts(2, "b")
+        const asB = Query.withScope(tenant("b"))
+        expect(keys((yield* asB(Feed.read())).changes)).toEqual(mine)
+        expect(keys((yield* Feed.read().pipe(Query.withScope(tenant("a")), asB)).changes)).toEqual([])
+        expect(
+          keys(
+            (yield* Feed.read().pipe(
+              Query.withScope(() => true),
+              asB
+            )).changes
+          )
+        ).toEqual(mine)
+        const streamed = yield* asB(Stream.runCollect(Feed.stream()))
+        expect([...streamed].flatMap(({ changes }) => keys(changes))).toEqual(mine)
+        const handled: Array<string | null> = []
+        yield* asB(Feed.consume("of b", ({ changes }) => Effect.sync(() => handled.push(...keys(changes)))))
+        expect(handled).toEqual(mine)
+        expect(keys((yield* Feed.read()).changes)).toEqual([...theirs, ...mine])
+        // Where a scope is required this is one.
+        const database = yield* TestDatabase.TestDatabase
+        const required = yield* connect(database.url, Feed.layerScopeRequired)
+        const read = Effect.provideService(asB(Feed.read()), Feed.Feed, required)
+        expect(keys((yield* read).changes)).toEqual(mine)
+      }).pipe(Effect.provide(Query.layer), Effect.scoped)
     )
 
     it.effect("that is wrong is named, and what it met is not told", () =>

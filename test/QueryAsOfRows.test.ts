@@ -218,6 +218,35 @@ describe("Query.asOfRows", () => {
       })
     )
 
+    it.effect("goes on with a cursor however its numbers are written, and takes what numeric holds", () =>
+      Effect.gen(function* () {
+        const n = 10n ** 21n
+        yield* record(["1", "2", "3"].map((key) => insert(10, key, { n, m: BigDecimal.make(110n, 2) })))
+        const page = yield* Query.asOfRows("posts", at(15), { contains: { n: 1e21, m: 1.1 }, limit: 2 })
+        expect(keysOf(page)).toEqual(["1", "2"])
+        const cursor = Option.getOrThrow(page.nextCursor)
+        for (const contains of [
+          { n, m: BigDecimal.make(11n, 1) },
+          { m: BigDecimal.make(1100n, 3), n: BigDecimal.make(1n, -21) }
+        ]) {
+          expect(keysOf(yield* Query.asOfRows("posts", at(15), { contains, cursor }))).toEqual(["3"])
+        }
+        for (const contains of [
+          { n: BigDecimal.make(1n, -131_071) },
+          { n: BigDecimal.make(-99n, -131_070) },
+          { n: BigDecimal.make(1n, 16_000) }
+        ]) {
+          expect(keysOf(yield* Query.asOfRows("posts", at(15), { contains }))).toEqual([])
+          expect((yield* Query.timeline({ contains })).items).toEqual([])
+          expect((yield* Query.timeline({ meta: contains })).items).toEqual([])
+        }
+        const found = yield* Query.timeline({ contains: { n: 1e21 }, limit: 1 })
+        const url = `contains={%22n%22:1.0e21}&limit=1&cursor=${Option.getOrThrow(found.nextCursor)}`
+        const next = yield* Effect.flatMap(Query.filterFromUrl(url), Query.timeline)
+        expect(next.items).toHaveLength(1)
+      })
+    )
+
     it.effect("refuses what no database can answer", () =>
       Effect.gen(function* () {
         yield* reset
@@ -229,7 +258,14 @@ describe("Query.asOfRows", () => {
           ["instant", Query.asOfKeys("posts", ["1"], "soon")],
           ["limit", Query.asOfRows("posts", at(0), { limit: 1001 })],
           ["contains", Query.asOfRows("posts", at(0), { contains: "open" as never })],
+          ["contains", Query.asOfRows("posts", at(0), { contains: {} })],
           ["contains", Query.asOfRows("posts", at(0), { contains: { state: "\0" } })],
+          ["contains", Query.asOfRows("posts", at(0), { contains: { "\ud800": 1 } })],
+          ["contains", Query.asOfRows("posts", at(0), { contains: { n: BigDecimal.make(1n, -131_072) } })],
+          ["keys", Query.asOfRows("posts", at(0), { keys: ["\ud800"] })],
+          ["keys", Query.asOfKeys("posts", [Number.NaN], at(0))],
+          ["key", Query.asOf("posts", "\0", at(0))],
+          ["key", Query.history("posts", null as never)],
           ["where", Query.asOfRows("posts", at(0), { where: "true" as never })],
           ["keys", Query.asOfRows("posts", at(0), { keys: Array.from({ length: 1001 }, (_, index) => index) })],
           ["keys", Query.asOfKeys("members", ["1"], at(0))],

@@ -65,7 +65,11 @@ describe("the command line", () => {
           expect(help).toContain(`\n  ${option} `)
         }
         expect(help).not.toContain("user-defined")
+        expect(help.includes("] [OPTIONS]"), name).toBe(name === "actor")
       }
+      const ofActor = helps.find(({ name }) => name === "actor")?.help
+      expect(ofActor).toContain("threadline actor <TYPE> [ID] [OPTIONS]\n")
+      expect(ofActor).toContain("\n  [ID]    Id of the actor; else every actor of the type.\n")
     })
   )
 
@@ -392,6 +396,24 @@ describe("a table", () => {
     ).split("\n")
     expect(first).toBe("1   日本  x")
     expect(second).toBe("2   abcd  y")
+  })
+
+  it("shows two long texts from shortly before they differ", () => {
+    const long = "x".repeat(100)
+    for (const [before, after, shown] of [
+      ["abc", "abd", ["abc", "abd"]],
+      ["abc", `abd${long}`, ["abc", `abd${"x".repeat(26)}…`]],
+      [
+        `${long}old${long}`,
+        `${long}new${long}`,
+        [`…${"x".repeat(10)}old${"x".repeat(15)}…`, `…${"x".repeat(10)}new${"x".repeat(15)}…`]
+      ],
+      [long, `${long}!`, [`…${"x".repeat(10)}`, `…${"x".repeat(10)}!`]],
+      [`${"日".repeat(50)}a`, `${"日".repeat(50)}b`, [`…${"日".repeat(5)}a`, `…${"日".repeat(5)}b`]],
+      ["", long, ["", `${"x".repeat(29)}…`]]
+    ] as const) {
+      expect(Table.clipPair(before, after, 30)).toEqual(shown)
+    }
   })
 
   it("leaves ordinary text alone", () => {

@@ -71,6 +71,7 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
         short(human)
         expect(human).toContain("invoice.created")
         expect(human).toContain("unattributed")
+        expect(human).toMatch(/ set (note|total)/)
         const output = yield* Cli.text(["timeline", "--json"], { url })
         expect(output.trimEnd().split("\n")).toHaveLength(1)
         expect(output).toContain(`"id":9007199254740993`)
@@ -163,18 +164,32 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
           [["timeline", "--limit", "0"], 2, /--limit is a whole number from 1 to 1000/],
           [["timeline", "--cursor", "nonsense"], 2, /cursor: /],
           [["timeline", "--from", "yesterday"], 2, /from: must be an instant/],
-          [["timeline", "--from", "2026-02-01", "--to", "2026-01-01"], 2, /to: must not be before from/],
+          [["timeline", "--from", "2026-02-01", "--to", "2026-01-01"], 2, /--to: must not be before --from/],
           [["timeline", "--key", "1"], 2, /key: needs the table/],
           [["timeline", "--table", "a.b.c"], 2, /table: must be a table/],
           [["timeline", "--actor", "user:42", "--unattributed"], 2, /unattributed: /],
           [["timeline", "--transaction-id", "x"], 2, /--transaction-id: must be an id/],
           [["timeline", "--contains", "[1]"], 2, /--contains is a JSON object/],
           [["timeline", "--table-schema", "x", "--table", "invoices"], 2, /--table-schema: holds none of the tables/],
-          [["timeline", "--include-capture-only"], 2, /--include-capture-only: widens correlationId/],
+          [
+            ["timeline", "--include-capture-only"],
+            2,
+            /--include-capture-only: widens --correlation-id, which is not given/
+          ],
+          [
+            ["timeline", "--include-capture-only", "--correlation-id", "c", "--action", "x"],
+            2,
+            /--include-capture-only: .* which --action and --action-status leave out/
+          ],
+          [["timeline", "--changed-field", "note", "--op", "insert"], 2, /--changed-field: .* which --op leaves out/],
+          [["timeline", "--contains", `{"note":"\\u0000"}`], 2, /--contains: must be an object of at least one field/],
+          [["timeline", "--meta", `{"\\ud800":1}`], 2, /--meta: must be an object of at least one field/],
+          [["timeline", "--meta", `{"n":1e131072}`], 2, /--meta: must be an object of at least one field/],
+          [["timeline", "--actor", `user:${"x".repeat(257)}`], 2, /--actor: id must not exceed 256 bytes/],
           [["actions", "--table", "invoices"], 2, /the option --table does not belong to this command/],
           [["actions", "--action-status", "maybe"], 2, /--action-status is one of ok, error/],
           [["actor", "robot"], 2, /TYPE is one of user, admin/],
-          [["actor", "anonymous", "1"], 2, /actor: an anonymous actor has no id/],
+          [["actor", "anonymous", "1"], 2, /ID: an anonymous actor has no id/],
           [["correlation", "x".repeat(257)], 2, /ID: must not exceed 256 bytes/],
           [["timeline", "--actor", "user:"], 2, /--actor user: names no id: leave the colon out for every user/],
           [["unattributed", "--actor", "user"], 2, /the option --actor does not belong to this command/],
@@ -405,6 +420,77 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
         const cursor = /^More: --cursor (\S+)$/m.exec(page)?.[1] ?? ""
         const next = yield* Cli.json(["transaction", id, "--limit=1", "--cursor", cursor], { url })
         expect(next).toMatchObject({ changes: { items: [{ change: { tableName: "members" } }], hasMore: false } })
+      })
+    )
+  })
+
+  describe("a terminal", () => {
+    it.effect("gets to see what was captured, and does what none of it says", () =>
+      Effect.gen(function* () {
+        const { query, url } = yield* Host
+        const evil = "\u001b[31mred\u009b1m\u202eback\nnext\u0007"
+        const json = JSON.stringify(evil)
+        const [made] = yield* query(`
+          begin;
+          select threadline.set_context('{
+            "actor": { "type": "user", "id": ${json}, "label": ${json} }, "correlationId": ${json}, "requestId": ${json},
+            "source": ${json}, "meta": { ${json}: ${json} }
+          }');
+          insert into invoices (id, note) values (66, '${json}'::jsonb #>> '{}');
+          select (threadline.finish('{
+            "action": {
+              "name": ${json}, "reason": ${json}, "comment": ${json}, "data": { ${json}: ${json} },
+              "subject": { "type": ${json}, "id": ${json} }
+            }
+          }') is not null)::text;
+          commit;
+          select max(id)::text as id from threadline.audit_transactions`)
+        const reads: ReadonlyArray<ReadonlyArray<string>> = [
+          ["timeline"],
+          ["transactions"],
+          ["unattributed"],
+          ["actions"],
+          ["history", "invoices", "66"],
+          ["as-of", "invoices", "66", "2999-01-01"],
+          ["transaction", made?.["id"] ?? ""],
+          ["actor", "user", evil],
+          ["correlation", evil],
+          ["feed"],
+          ["feed", "--ndjson"]
+        ]
+        const shown = yield* Effect.forEach(
+          reads.flatMap((args) => (args.includes("--ndjson") ? [args] : [args, [...args, "--json"]])),
+          (args) => Effect.map(Cli.text(args, { url }), (text) => ({ args, text })),
+          { concurrency: 4 }
+        )
+        for (const { args, text } of shown) {
+          // eslint-disable-next-line no-control-regex -- it is about them
+          expect(text, args.join(" ")).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/)
+          expect(text, args.join(" ")).not.toMatch(/^next/m)
+        }
+        const human = shown.find(({ args }) => args[0] === "transaction" && args.length === 2)?.text ?? ""
+        expect(human).toContain(String.raw`action \u{1b}[31mred\u{9b}1m\u{202e}back\nnext\u{7}` + "\n")
+        const exact = yield* Cli.json(["actions", "--limit", "1"], { url })
+        expect(exact).toMatchObject({ items: [{ name: evil, reason: evil }] })
+      })
+    )
+
+    it.effect("shows what changed in a long value, in 80 columns", () =>
+      Effect.gen(function* () {
+        const { query, url } = yield* Host
+        yield* query(`
+          create table contracts (id int primary key, body text, terms jsonb);
+          select 1`)
+        yield* Cli.text(["capture", "apply", "--table", "contracts"], { url })
+        yield* query(`
+          insert into contracts
+          select 1, repeat('long ', 60) || 'old part' || repeat(' tail', 60),
+            jsonb_build_object('a', repeat('x', 300), 'n', 1, 'z', repeat('y', 300));
+          update contracts set body = replace(body, 'old part', 'new part'), terms = terms || '{"n": 2}'`)
+        const human = yield* Cli.text(["history", "contracts", "1", "--limit", "1"], { url })
+        short(human)
+        expect(human).toMatch(/^ {2}body:\n {4}- …long long .*old part tail.*…\n {4}\+ …long long .*new part tail.*…$/m)
+        expect(human).toMatch(/^ {2}terms:\n {4}- …x*","n":1,"z":"y*…\n {4}\+ …x*","n":2,"z":"y*…$/m)
       })
     )
   })

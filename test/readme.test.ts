@@ -62,6 +62,7 @@ const install = async (directory: string): Promise<string> => {
     "src",
     "cli",
     "migrations",
+    "docs",
     ...readdirSync(root).filter((name) => /^(?:package\.json|ts.*|[A-Z]+(?:\.md)?)$/.test(name))
   ]) {
     cpSync(join(root, name), join(build, name), { recursive: true })

@@ -14,7 +14,7 @@ import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { type Common, common, flag, value, values } from "../options.js"
-import { answer, print, printJson, visible, width } from "../output.js"
+import { answer, printJson, printSql, visible, width } from "../output.js"
 import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
@@ -302,7 +302,7 @@ const printing = leaf(
       if (Option.isNone(options.output)) {
         return yield* options.json
           ? printJson({ files: files.map((file) => ({ ...file })) })
-          : print(files.map(({ sql }) => sql).join("\n"))
+          : printSql(files.map(({ sql }) => sql).join("\n"))
       }
       const directory = options.output.value
       const paths = files.map(({ name }) => join(directory, name))
@@ -318,7 +318,7 @@ const printing = leaf(
       yield* answer(
         options.json,
         () => ({ files: files.map((file) => ({ ...file })) }),
-        () => paths.map((path) => `wrote ${path}`).join("\n")
+        () => paths.map((path) => `wrote ${visible(path)}`).join("\n")
       )
     })
 )

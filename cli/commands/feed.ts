@@ -10,7 +10,7 @@ import { changeTable } from "../describe.js"
 import { UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common, flag, value, values } from "../options.js"
-import { print, width } from "../output.js"
+import { print, printDocument, width } from "../output.js"
 import { oneOf, wholeNumber } from "../values.js"
 
 const defaultLimit = 1000
@@ -55,7 +55,7 @@ export const feed = leaf(
     ...common,
     table: values("table", "TABLE", "Only changes of this table; repeated for more."),
     checkpoint: value("checkpoint", "TEXT", "Goes on where the batch before ended."),
-    from: value("from", "beginning|now", "Where to begin without a checkpoint; else at the beginning."),
+    from: value("from", "beginning|now", "Where to begin; else at the beginning. With --checkpoint it says nothing."),
     limit: value("limit", "NUMBER", `How many, 1 to ${maxLimit}; else ${defaultLimit}. With --follow, in a batch.`),
     follow: flag("follow", "Goes on with what is committed from now on, until it is interrupted."),
     ndjson: flag("ndjson", "Print one change a line, and after each batch a line with its checkpoint.")
@@ -69,7 +69,7 @@ export const feed = leaf(
       }
       const limit = (yield* wholeNumber("--limit", options.limit, 1, maxLimit)) ?? defaultLimit
       const request: Feed.Options = {
-        tables: options.table,
+        tables: options.table.length === 0 ? undefined : options.table,
         checkpoint: Option.getOrUndefined(options.checkpoint),
         from: yield* oneOf("--from", ["beginning", "now"], options.from),
         limit
@@ -79,14 +79,16 @@ export const feed = leaf(
         decodeRequest(request),
         ({ field, rule }) => new UsageError({ message: `--${field === "tables" ? "table" : field}: ${rule}` })
       )
-      const show = options.ndjson ? lines : text
+      const show = (batch: Feed.Batch) => (options.ndjson ? printDocument(lines(batch)) : print(text(batch)))
       const configured = yield* configuration(options)
       yield* (
         options.follow
           ? Stream.runForEach(Feed.stream({ ...request, live: true }), (batch) =>
-              batch.changes.length === 0 && !options.ndjson ? Effect.void : print(show(batch))
+              batch.changes.length === 0 && !options.ndjson ? Effect.void : show(batch)
             )
-          : Effect.flatMap(gather(request, limit), (batch) => print(options.json ? document(batch) : show(batch)))
+          : Effect.flatMap(gather(request, limit), (batch) =>
+              options.json ? printDocument(document(batch)) : show(batch)
+            )
       ).pipe(Effect.provide(Layer.provide(Feed.layer, migratedClient(options))), withSchema(options, configured))
     })
 )

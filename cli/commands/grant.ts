@@ -6,7 +6,7 @@ import { ThreadlineError } from "../../src/ThreadlineError.js"
 import { UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common, flag, values } from "../options.js"
-import { answer, print, printJson } from "../output.js"
+import { answer, printJson, printSql, visible } from "../output.js"
 
 /** PostgreSQL reads this as everybody, in quotes as well. */
 const isEverybody = (role: string): boolean => role === "public" || role === "none"
@@ -42,7 +42,7 @@ export const grant = leaf(
       const grants = { writers: options.writer, readers: options.reader, operators: options.operator }
       const sql = yield* within(Grants.render(grants))
       if (options.print) {
-        return yield* options.json ? printJson({ ...grants, applied: false, sql }) : print(sql)
+        return yield* options.json ? printJson({ ...grants, applied: false, sql }) : printSql(sql)
       }
       const schema = yield* within(StorageSchema)
       yield* Grants.apply(grants).pipe(
@@ -55,9 +55,11 @@ export const grant = leaf(
         () => ({ ...grants, applied: true, sql }),
         () =>
           [
-            ...grants.writers.map((role) => `${role} may set context and record actions in ${schema}.`),
-            ...grants.readers.map((role) => `${role} may read ${schema}.`),
-            ...grants.operators.map((role) => `${role} may operate ${schema}.`)
+            ...grants.writers.map(
+              (role) => `${visible(role)} may set context and record actions in ${visible(schema)}.`
+            ),
+            ...grants.readers.map((role) => `${visible(role)} may read ${visible(schema)}.`),
+            ...grants.operators.map((role) => `${visible(role)} may operate ${visible(schema)}.`)
           ].join("\n")
       )
     })

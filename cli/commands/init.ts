@@ -7,7 +7,7 @@ import { fileNames } from "../config.js"
 import { Refused, UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common } from "../options.js"
-import { answer } from "../output.js"
+import { answer, visible } from "../output.js"
 
 const template = (schema: string | undefined) => `import { define } from "threadline/Configuration"
 
@@ -49,7 +49,8 @@ export const init = leaf("init", common, (options) =>
     yield* answer(
       options.json,
       () => ({ file, nextSteps: steps }),
-      () => [`Wrote ${file}. Next:`, ...steps.map((step, index) => `  ${index + 1}. ${step}`)].join("\n")
+      () =>
+        [`Wrote ${visible(file)}. Next:`, ...steps.map((step, index) => `  ${index + 1}. ${visible(step)}`)].join("\n")
     )
   })
 )

@@ -17,7 +17,7 @@ import {
 import type { UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { type Common, common } from "../options.js"
-import { bold, print, width } from "../output.js"
+import { bold, print, printDocument, width } from "../output.js"
 import { listed, type Paging, paging, pagingOf, reading } from "../reading.js"
 import { layout } from "../table.js"
 import { oneOf } from "../values.js"
@@ -86,7 +86,9 @@ const list = <A>(
   Effect.gen(function* () {
     const filter = { ...(yield* filtered), ...(yield* pagingOf(options)) }
     const page = yield* reading(options, read(filter))
-    yield* print(options.json ? Page.toJson(page, toJson) : listed(page, none, () => [table(page.items)]))
+    yield* options.json
+      ? printDocument(Page.toJson(page, toJson))
+      : print(listed(page, none, () => [table(page.items)]))
   })
 
 export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
@@ -167,8 +169,10 @@ export const actor = leaf(
         to: Option.getOrUndefined(options.to),
         ...(yield* pagingOf(options))
       }
-      const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked))
-      yield* print(options.json ? Query.bundleToJson(bundle) : bundleText(bundle))
+      const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked), {
+        actor: "ID"
+      })
+      yield* options.json ? printDocument(Query.bundleToJson(bundle)) : print(bundleText(bundle))
     })
 )
 
@@ -179,6 +183,6 @@ export const correlation = leaf(
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
       const bundle = yield* reading(options, Query.correlation(options.id, asked), { correlationId: "ID" })
-      yield* print(options.json ? Query.bundleToJson(bundle) : bundleText(bundle))
+      yield* options.json ? printDocument(Query.bundleToJson(bundle)) : print(bundleText(bundle))
     })
 )

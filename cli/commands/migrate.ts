@@ -8,7 +8,7 @@ import { client, configuration, withSchema } from "../database.js"
 import { AnsweredNo, Refused } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { common, flag, value } from "../options.js"
-import { answer, print, printJson, width } from "../output.js"
+import { answer, printJson, printSql, visible, width } from "../output.js"
 import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
@@ -50,9 +50,9 @@ const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
         [
           ...applied.map((migration) => `applied ${named(migration)}`),
           applied.length === 0
-            ? `The schema ${schema} is at ${version}; there was nothing to apply.`
-            : `The schema ${schema} is at ${version} and belongs to ${owner}.`,
-          ...partitions.map((partition) => `made partition ${partition}`),
+            ? `The schema ${visible(schema)} is at ${version}; there was nothing to apply.`
+            : `The schema ${visible(schema)} is at ${version} and belongs to ${visible(owner)}.`,
+          ...partitions.map((partition) => `made partition ${visible(partition)}`),
           ...notices.flatMap((notice) => paragraph(`Note: ${notice}.`, width()))
         ].join("\n")
     )
@@ -100,8 +100,11 @@ const status = leaf("migrate status", common, (options) =>
           ...found.pending.map(({ id, name }) => [String(id), name, "pending"])
         ]
         const columns = ["id", "name", "state", "applied at", "applied by"].map((header) => ({ header }))
-        const owner = Option.match(found.owner, { onNone: () => "", onSome: (role) => ` and belongs to ${role}` })
-        return `${layout(columns, rows, width())}\n\nThe schema ${found.schema} ${states[found.state]}${owner}.`
+        const owner = Option.match(found.owner, {
+          onNone: () => "",
+          onSome: (role) => ` and belongs to ${visible(role)}`
+        })
+        return `${layout(columns, rows, width())}\n\nThe schema ${visible(found.schema)} ${states[found.state]}${owner}.`
       }
     )
     if (found.state === "newer") {
@@ -135,15 +138,15 @@ const printing = leaf(
       }
       if (!options.pending) {
         const sql = yield* withSchema(options, configured)(Migrations.render(settings))
-        return yield* options.json ? printJson({ sql }) : print(sql)
+        return yield* options.json ? printJson({ sql }) : printSql(sql)
       }
       const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
       const first = found.pending[0]
       if (first === undefined) {
-        return yield* options.json ? printJson({ sql: "" }) : print(`-- The schema ${found.schema} lacks nothing.`)
+        return yield* options.json ? printJson({ sql: "" }) : printSql(`-- The schema ${found.schema} lacks nothing.`)
       }
       const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: first.id }))
-      yield* options.json ? printJson({ sql }) : print(sql)
+      yield* options.json ? printJson({ sql }) : printSql(sql)
     })
 )
 
@@ -182,7 +185,7 @@ const generate = leaf(
         }),
         () =>
           inspected
-            .map(({ file, sql, text }) => `${text === sql ? "unchanged" : "wrote"} ${join(directory, file)}`)
+            .map(({ file, sql, text }) => `${text === sql ? "unchanged" : "wrote"} ${visible(join(directory, file))}`)
             .join("\n")
       )
     })

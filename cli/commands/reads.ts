@@ -5,7 +5,7 @@ import * as Query from "../../src/Query.js"
 import { changeLines, fieldLines, properties, when, who } from "../describe.js"
 import { leaf } from "../leaf.js"
 import { common } from "../options.js"
-import { bold, print, visible, width } from "../output.js"
+import { bold, print, printDocument, visible, width } from "../output.js"
 import { clip } from "../table.js"
 import { listed, more, paging, pagingOf, reading } from "../reading.js"
 
@@ -24,11 +24,9 @@ export const history = leaf("history", { ...common, ...paging, table: tableArgum
   Effect.gen(function* () {
     const asked = yield* pagingOf(options)
     const page = yield* reading(options, Query.history(options.table, options.key, asked), ofRow)
-    yield* print(
-      options.json
-        ? Page.toJson(page, Query.changeToJson)
-        : listed(page, "Nothing is recorded of this row.", () => blocks(page.items, true))
-    )
+    yield* options.json
+      ? printDocument(Page.toJson(page, Query.changeToJson))
+      : print(listed(page, "Nothing is recorded of this row.", () => blocks(page.items, true)))
   })
 )
 
@@ -46,13 +44,13 @@ export const asOf = leaf(
     ...common,
     table: tableArgument,
     key: keyArgument,
-    instant: argument("INSTANT", "An instant with its zone, such as 2026-11-22T10:00:00Z.")
+    instant: argument("INSTANT", "An instant with its zone, such as 2026-11-22T10:00:00Z; one to come is now.")
   },
   (options) =>
     Effect.gen(function* () {
       const answer = yield* reading(options, Query.asOf(options.table, options.key, options.instant), ofRow)
       if (options.json) {
-        return yield* print(Query.asOfToJson(answer))
+        return yield* printDocument(Query.asOfToJson(answer))
       }
       const lines =
         answer._tag === "Present"
@@ -74,7 +72,7 @@ export const transaction = leaf(
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
       const incident = yield* reading(options, Query.incident(options.id, asked), { transactionId: "ID" })
-      yield* print(options.json ? Query.incidentToJson(incident) : incidentText(incident))
+      yield* options.json ? printDocument(Query.incidentToJson(incident)) : print(incidentText(incident))
     })
 )
 
@@ -103,7 +101,7 @@ const incidentText = (incident: Query.Incident): string => {
     ),
     ...actions.flatMap((action) => [
       "",
-      bold(`action ${action.name}${action.status === "ok" ? "" : ` (${action.status})`}`),
+      bold(visible(`action ${action.name}${action.status === "ok" ? "" : ` (${action.status})`}`)),
       ...properties(
         [
           ["id", action.id],

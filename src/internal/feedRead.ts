@@ -22,11 +22,14 @@ const tablesRule = "must be a list of tables, each written as in SQL"
 
 const Request = Schema.Struct({
   /** Only changes of these; all unless given. */
-  tables: Schema.optionalWith(
-    Schema.Array(TableSchema).annotations({
-      message: (issue) => ({ message: tablesRule, override: !Array.isArray(issue.actual) })
-    }),
-    { default: () => [] }
+  tables: Schema.optional(
+    Schema.Array(TableSchema)
+      .annotations({ message: (issue) => ({ message: tablesRule, override: !Array.isArray(issue.actual) }) })
+      .pipe(
+        Schema.filter((tables) => tables.length > 0, {
+          message: () => "must not be empty: leave it out for changes of every table"
+        })
+      )
   ),
   limit: wholeNumber("changes in a batch", 1, 10_000, 1000),
   from: Schema.optionalWith(
@@ -40,6 +43,7 @@ export type RequestInput = typeof Request.Encoded
 
 /** A request that is understood, and where it goes on. */
 export interface Decoded {
+  /** Empty for all. */
   readonly tables: ReadonlyArray<string>
   readonly limit: number
   readonly from: "beginning" | "now"
@@ -47,7 +51,7 @@ export interface Decoded {
 }
 
 export const decodeRequest = (input: RequestInput): Either.Either<Decoded, InvalidRequest> =>
-  Either.flatMap(request(Request)(input), ({ checkpoint, from, limit, tables }) =>
+  Either.flatMap(request(Request)(input), ({ checkpoint, from, limit, tables = [] }) =>
     Either.map(
       checkpoint === undefined ? Either.right(undefined) : checkpoints.decode(tables, checkpoint),
       (position) => ({ tables: [...new Set(tables)].sort(), limit, from, position })

@@ -8,6 +8,7 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { decodedBy } from "./rowDecoder.js"
+import { isStorable } from "./text.js"
 
 /**
  * A JSON value with exact numbers. An integer that a `number` holds exactly is a `number`, a larger one a `bigint`. A number
@@ -251,17 +252,76 @@ export const isObject = (value: JsonValue | undefined): value is JsonObject =>
 export const same = (a: JsonValue, b: JsonValue): boolean => a === b || canonical(a) === canonical(b)
 
 /** The text of a value with the members of every object in one order. */
-export const canonical = (value: JsonValue): string => stringify(sorted(value))
+export const canonical = (value: JsonValue): string => stringify(sorted(value, (scalar) => scalar))
 
-const sorted = (value: JsonValue): JsonValue => {
+/** What `numeric` holds: digits in front of the point, and behind it. */
+const maxWhole = 131_072
+const maxFraction = maxWrittenScale
+
+/** Up to here a whole number is written out; a longer one that ends in zeros has an exponent. */
+const maxWritten = 100
+
+/** The one value of equal numbers; undefined where `numeric` cannot hold them. */
+const oneNumber = (value: number | bigint | BigDecimal.BigDecimal): JsonValue | undefined => {
+  if (typeof value === "number" && Number.isSafeInteger(value)) {
+    // There is no other zero in jsonb.
+    return value === 0 ? 0 : value
+  }
+  const exact = typeof value === "number" ? parseNumber(String(value)) : value
+  const { scale, value: digits } = BigDecimal.normalize(
+    BigDecimal.isBigDecimal(exact) ? exact : BigDecimal.make(BigInt(exact as number | bigint), 0)
+  )
+  const whole = String(digits < 0n ? -digits : digits).length - scale
+  if (!(scale <= maxFraction && whole <= maxWhole)) {
+    return undefined
+  }
+  if (scale > 0 || whole > maxWritten) {
+    return scale === 0 ? digits : BigDecimal.make(digits, scale)
+  }
+  const written = digits * 10n ** BigInt(-scale)
+  return Number.isSafeInteger(Number(written)) ? Number(written) : written
+}
+
+/**
+ * The one value of all that jsonb takes for the same, however its numbers are written and its members ordered; undefined where
+ * jsonb cannot hold it.
+ */
+export const normal = (value: JsonValue): JsonValue | undefined => {
+  let storable = true
+  const one = sorted(
+    value,
+    (scalar) => {
+      const found =
+        typeof scalar === "string"
+          ? isStorable(scalar)
+            ? scalar
+            : undefined
+          : scalar === null || typeof scalar === "boolean"
+            ? scalar
+            : oneNumber(scalar)
+      storable &&= found !== undefined
+      return found ?? null
+    },
+    (key) => (storable &&= isStorable(key))
+  )
+  return storable ? one : undefined
+}
+
+type Scalar = Exclude<JsonValue, JsonArray | JsonObject>
+
+const sorted = (
+  value: JsonValue,
+  scalar: (value: Scalar) => JsonValue,
+  member: (key: string) => void = () => undefined
+): JsonValue => {
   if (value === null || typeof value !== "object" || BigDecimal.isBigDecimal(value)) {
-    return value
+    return scalar(value)
   }
   const root: Array<JsonValue> = []
   const work: Array<() => void> = []
   const copy = (one: JsonValue, put: (copied: JsonValue) => void): void => {
     if (one === null || typeof one !== "object" || BigDecimal.isBigDecimal(one)) {
-      put(one)
+      put(scalar(one))
     } else if (isArray(one)) {
       const array: Array<JsonValue> = []
       put(array)
@@ -271,6 +331,7 @@ const sorted = (value: JsonValue): JsonValue => {
       put(object)
       work.push(() => {
         for (const key of Object.keys(one).sort()) {
+          member(key)
           setOwn(object, key, null)
           copy(one[key] as JsonValue, (copied) => setOwn(object, key, copied))
         }

@@ -4,10 +4,11 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../ThreadlineError.js"
 import type { JsonObject } from "./json.js"
-import { JsonObjectSchema, stringify } from "./json.js"
+import { isObject, JsonObjectSchema, normal, stringify } from "./json.js"
 import { Operation } from "./queryChange.js"
 import { Instant } from "./queryInstant.js"
 import { type Key, KeySchema, TableSchema, tableOf } from "./queryKey.js"
@@ -15,7 +16,7 @@ import { choice, Id, order, paging, request, ShortText } from "./queryRequest.js
 import { all, type Storage } from "./queryStorage.js"
 import { visibleAction, visibleBefore } from "./queryVisible.js"
 import type { TableName } from "./tableName.js"
-import { isStorable } from "./text.js"
+import { shortTextRule } from "./text.js"
 
 /** Which ids a page needs. */
 export interface Ids {
@@ -84,11 +85,12 @@ const oneOrMore = <A extends string, I>(one: Schema.Schema<A, I>, rule: string |
 const several = <A extends string, I>(
   one: Schema.Schema<A, I>,
   rule?: string
-): Schema.Schema<ReadonlyArray<A>, I | readonly [I, ...Array<I>]> =>
-  Schema.transform(oneOrMore(one, rule), Schema.Array(Schema.typeSchema(one)), {
+): Schema.Schema<readonly [A, ...Array<A>], I | readonly [I, ...Array<I>]> =>
+  Schema.transform(oneOrMore(one, rule), Schema.NonEmptyArray(Schema.typeSchema(one)), {
     strict: true,
-    decode: (given) => [...new Set(typeof given === "string" ? [given] : given)].sort(),
-    encode: (values) => values as unknown as readonly [A, ...Array<A>]
+    decode: (given) =>
+      [...new Set(typeof given === "string" ? [given] : given)].sort() as unknown as readonly [A, ...Array<A>],
+    encode: (values) => values
   }).pipe(
     Schema.filter((values) => values.length <= maxValues, { message: () => `must not be more than ${maxValues}` })
   )
@@ -98,7 +100,14 @@ const actorRule = "must be { type, id? } with a type of user, admin, service_acc
 const ActorFilter = Schema.Struct({
   type: Schema.Literal("user", "admin", "service_account", "job", "system", "anonymous"),
   id: Schema.optional(ShortText)
-}).annotations({ message: () => ({ message: actorRule, override: true }) })
+}).annotations({ message: (issue) => ({ message: ruleOfActor(issue.actual), override: true }) })
+
+const isActorLike = Schema.is(Schema.Struct({ type: Schema.String, id: Schema.String }))
+
+const ruleOfActor = (actual: unknown): string => {
+  const rule = isActorLike(actual) ? shortTextRule(actual.id) : undefined
+  return rule === undefined ? actorRule : `id ${rule}`
+}
 
 const operationRule = "must be insert, update, delete, truncate or baseline, or several of them"
 
@@ -107,17 +116,21 @@ const Status = choice("ok", "error")
 const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
 
 const maxDocument = 16_384
-const documentRule = `must be an object of at least one field, at most ${maxDocument} bytes as JSON`
+const documentRule = [
+  "must be an object of at least one field",
+  "without NULs, halves of surrogate pairs and numbers beyond numeric",
+  `at most ${maxDocument} bytes as JSON`
+].join(", ")
 
 const isJsonObject = Schema.is(JsonObjectSchema)
 
-/** An object that images or meta have to contain. */
-const isDocument = (u: unknown): u is JsonObject => {
+/** What jsonb makes of an object; undefined where it is none that it can hold, or too large. */
+const documentOf = (u: unknown): JsonObject | undefined => {
   if (isCyclic(u) || !isJsonObject(u) || Object.keys(u).length === 0) {
-    return false
+    return undefined
   }
-  const text = stringify(u)
-  return isStorable(text) && !text.includes("\\u0000") && Buffer.byteLength(text) <= maxDocument
+  const document = normal(u)
+  return isObject(document) && Buffer.byteLength(stringify(document)) <= maxDocument ? document : undefined
 }
 
 const isCyclic = (u: unknown): boolean => {
@@ -129,10 +142,21 @@ const isCyclic = (u: unknown): boolean => {
   }
 }
 
-const Document: Schema.Schema<JsonObject> = Schema.declare(isDocument, {
-  identifier: "Document",
-  message: () => documentRule
-})
+const ofDocument = { identifier: "Document", message: () => documentRule }
+
+const isDocument = (u: unknown): u is JsonObject => documentOf(u) !== undefined
+
+/** An object that images or meta have to contain; those that jsonb takes for the same are one. */
+export const Document: Schema.Schema<JsonObject> = Schema.transformOrFail(
+  Schema.declare(isDocument, ofDocument),
+  Schema.declare(isDocument, ofDocument),
+  {
+    strict: true,
+    decode: (given, _, ast) =>
+      Either.fromNullable(documentOf(given), () => new ParseResult.Type(ast, undefined, documentRule)),
+    encode: (document) => ParseResult.succeed(document)
+  }
+)
 
 const filters = {
   table: filter(several(TableSchema), (tables) => ({ tables: tables.map(tableOf) })),

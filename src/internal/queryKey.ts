@@ -25,7 +25,11 @@ export type KeyInput = KeyPart | ReadonlyArray<KeyPart> | { readonly [column: st
 /** A key with every part as text. */
 export type Key = string | ReadonlyArray<string> | { readonly [column: string]: string }
 
-const rule = "must be the key of a row: a value of one column, an array in key order, or an object by column name"
+const rule = [
+  "must be the key of a row: the value of its column, of several columns an array in key order or an object by column name;",
+  "a value is a text without NULs and halves of surrogate pairs, a boolean, or a finite number,",
+  "a whole one beyond 2^53 as text or bigint"
+].join(" ")
 
 /** An integer without point or exponent: types such as `bigint` read no other form. */
 const decimalText = (decimal: BigDecimal.BigDecimal): string =>
@@ -61,7 +65,10 @@ const normalizeKey = (input: unknown): Key | undefined => {
 }
 
 export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
-  Schema.declare((u: unknown): u is KeyInput => normalizeKey(u) !== undefined, { identifier: "Key" }),
+  Schema.declare((u: unknown): u is KeyInput => normalizeKey(u) !== undefined, {
+    identifier: "Key",
+    message: () => rule
+  }),
   Schema.declare((u: unknown): u is Key => normalizeKey(u) !== undefined, { identifier: "KeyOfTexts" }),
   {
     strict: true,

@@ -8,17 +8,17 @@ import * as Schema from "effect/Schema"
 import { inspect } from "node:util"
 import type { Page } from "../Page.js"
 import * as cursors from "./cursor.js"
-import { type JsonObject, JsonObjectSchema, type JsonValue, parse, stringify } from "./json.js"
+import { type JsonObject, type JsonValue, parse, stringify } from "./json.js"
 import type { AsOf, ImageCondition, Standing } from "./queryAsOf.js"
 import { anyRow, asOfToValue, instantOf, standing } from "./queryAsOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./queryCandidates.js"
 import type { Change, RowImage } from "./queryChange.js"
+import { Document } from "./queryFilter.js"
 import type { InstantInput } from "./queryInstant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "./queryKey.js"
 import { capturedAround } from "./queryLapses.js"
 import { canonicalRequest, paging, type ReadError, request } from "./queryRequest.js"
 import type { Storage } from "./queryStorage.js"
-import { isStorable } from "./text.js"
 
 /** A row that was present at an instant. */
 export interface RowAsOf {
@@ -34,19 +34,6 @@ export interface KeyAsOf {
   readonly rowPk: Change["rowPk"]
   readonly answer: AsOf
 }
-
-const maxContains = 16_384
-const containsRule = `must be an object of fields and their values, at most ${maxContains} bytes as JSON`
-
-const Contains: Schema.Schema<JsonObject> = JsonObjectSchema.annotations({ message: () => containsRule }).pipe(
-  Schema.filter(
-    (fields) => {
-      const text = stringify(fields)
-      return isStorable(text) && !text.includes("\\u0000") && Buffer.byteLength(text) <= maxContains
-    },
-    { message: () => containsRule }
-  )
-)
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",
@@ -65,7 +52,7 @@ const RowsRequest = Schema.Struct({
   /** Only these rows. */
   keys: Schema.optional(Keys),
   /** Only rows whose image has these fields with these values. */
-  contains: Schema.optional(Contains),
+  contains: Schema.optional(Document),
   /** Only rows whose image is so: an SQL condition over it, `jsonb`. Where it is null the row is not shown. */
   where: Schema.optional(Condition),
   ...paging

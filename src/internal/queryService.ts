@@ -53,7 +53,10 @@ export interface Service {
     key: KeyInput,
     options?: Omit<HistoryOptions, "limit">
   ) => Stream.Stream<Change, ReadError>
-  /** How a row stood at an instant; a change captured at that very instant counts. */
+  /**
+   * How a row stood at an instant; a change captured at that very instant counts, once its transaction has committed. An instant
+   * that is yet to come is answered as of now.
+   */
   readonly asOf: (table: string, key: KeyInput, instant: InstantInput) => Effect.Effect<AsOf, ReadError>
   /** The same of up to 1000 rows of one table, in the order of the keys given. */
   readonly asOfKeys: (

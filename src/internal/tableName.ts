@@ -3,6 +3,7 @@
  */
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../ThreadlineError.js"
+import { isStorable } from "./text.js"
 
 export interface TableName {
   readonly schema: string
@@ -20,6 +21,9 @@ const rule = `must be a table name as in SQL: posts, public.posts or "Odd.Schema
 
 /** Reads the name of a table; `field` is the input that an `InvalidRequest` names. */
 export const parse = (text: string, field: string = "table"): Either.Either<TableName, InvalidRequest> => {
+  if (!isStorable(text)) {
+    return Either.left(new InvalidRequest({ field, rule }))
+  }
   const names: Array<string> = []
   let at = 0
   for (;;) {
