@@ -748,7 +748,7 @@ from public;
   {
     id: 3,
     name: "capture",
-    checksum: "6be19aa483f202c18bc330477a8683badb46200b66f4fe7a5199c9369a839574",
+    checksum: "4ce5c81c626b68d00e2e70302378041b9bdf3fe69b5ae9bc60d452c3536511e8",
     sql: `-- What the generated trigger functions share. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1271,10 +1271,21 @@ begin
       and p.id is not null
       -- the nested change starts from the image that the outer one left
       and p.start_image is not distinct from p.left_image
-      -- and nothing before it has left that image, but for a row that the outer one took away with it
+      -- and nothing that is still there has left that image before, but for a row that the outer one took away with it
       and (
         (
           select b.data_after is not distinct from p.left_image
+            and not exists (
+              select
+              from audit_changes d
+              where d.previous_row_key = p.row_key
+                and d.table_name = p.table_name
+                and d.table_schema = p.table_schema
+                and d.row_key is distinct from p.row_key
+                and d.captured_at > b.captured_at
+                and d.captured_at <= p.captured_at
+                and d.id < p.id
+            )
           from audit_changes b
           where b.table_schema = p.table_schema
             and b.table_name = p.table_name

@@ -51,6 +51,14 @@ attacks("host triggers that write the same row (A10)", (attack) => {
           `update ${table} set id = id - 1`
         )
         expect(yield* chain(db, table)).toEqual([])
+        // A row that had the key, and moved on before.
+        yield* db.run(
+          `insert into ${table} values (21, 1), (22, 1), (23, 1)`,
+          `update ${table} set id = 20 where id = 21`,
+          `update ${table} set id = id - 1 where id >= 20`,
+          `delete from ${table} where id >= 19`
+        )
+        expect(yield* chain(db, table)).toEqual([])
         const last = yield* db.rows(
           `select distinct on (row_key) row_key as key, data_after ->> 'n' as n
            from threadline.audit_changes
