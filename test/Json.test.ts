@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Json from "../src/internal/json.js"
+import { decoder } from "../src/internal/rowDecoder.js"
 import * as TestDatabase from "./harness/TestDatabase.js"
 
 const isJsonValue = Schema.is(Schema.typeSchema(Json.JsonFromText))
@@ -176,6 +177,61 @@ describe("JSON", () => {
             [Json.stringify(Json.unsafeParse(text))]
           )
           expect(again?.same).toBe("true")
+        }
+      })
+    )
+
+    it.effect("is read as exactly out of a column", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const number = FastCheck.oneof(
+          FastCheck.constantFrom(
+            "0",
+            "-0",
+            "-0.0",
+            "1.10",
+            "-7",
+            "0.1e-20",
+            "12e30",
+            "9007199254740993",
+            "-9007199254740993"
+          ),
+          FastCheck.integer().map(String),
+          FastCheck.bigInt({ min: -(10n ** 25n), max: 10n ** 25n }).map(String),
+          FastCheck.tuple(FastCheck.integer(), FastCheck.nat(99_999)).map(([whole, part]) => `${whole}.${part}`)
+        )
+        const text = FastCheck.oneof(
+          FastCheck.constantFrom(
+            "2026-01-02T10:00:00.123+00:00",
+            ": 1.5",
+            ", -0.1",
+            "[1.5",
+            "9007199254740993",
+            '\\": 1.5'
+          ),
+          FastCheck.string()
+        ).map((one) => JSON.stringify(one.replaceAll("\0", "")))
+        const { document } = FastCheck.letrec<{ document: string }>((tie) => ({
+          document: FastCheck.oneof(
+            { maxDepth: 4 },
+            number,
+            text,
+            FastCheck.constantFrom("true", "null"),
+            FastCheck.array(tie("document"), { maxLength: 4 }).map((all) => `[${all.join(",")}]`),
+            FastCheck.array(FastCheck.tuple(text, tie("document")), { maxLength: 4 }).map(
+              (all) => `{${all.map(([name, value]) => `${name}:${value}`).join(",")}}`
+            )
+          )
+        }))
+        const documents = FastCheck.sample(document, { numRuns: 500, seed: 20_261_126 })
+        const written = yield* sql<{ readonly text: string }>`
+          select d.value::jsonb::text as text
+          from json_array_elements_text(${JSON.stringify(documents)}::json) with ordinality d (value, place)
+          order by d.place`
+        const decode = decoder(Schema.Struct({ text: Json.JsonFromText }))
+        expect(written).toHaveLength(documents.length)
+        for (const row of written) {
+          expect([row.text, decode(row).text]).toEqual([row.text, Json.unsafeParse(row.text)])
         }
       })
     )

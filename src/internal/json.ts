@@ -25,6 +25,9 @@ export interface JsonObject {
 /** Only with one of these in it can a text hold a number that `JSON.parse` changes. */
 const inexact = /[0-9]{16}|[0-9][.eE]|-0/
 
+/** The same for a text that PostgreSQL wrote out of `jsonb`, which has its spaces in known places: most dates and times are none. */
+const inexactOfJsonb = /(?:^|[:,] |\[)(?:-?[0-9]+[.eE]|-?[0-9]{16}|-0)/
+
 /** Scales up to here are written out, as `numeric` does; larger ones only come from an exponent. */
 const maxWrittenScale = 16_383
 
@@ -176,7 +179,7 @@ export const unsafeParse = (text: string): JsonValue => {
 
 /** The same for a text that PostgreSQL wrote out of `jsonb`, which is JSON: it is read once. */
 const unsafeParseJsonb = (text: string): JsonValue =>
-  inexact.test(text) ? scan(text) : (JSON.parse(text) as JsonValue)
+  inexactOfJsonb.test(text) ? scan(text) : (JSON.parse(text) as JsonValue)
 
 /** Parses JSON; undefined where the text is none. */
 export const parse = (text: string): JsonValue | undefined => {
