@@ -46,8 +46,8 @@ export type Checkpoint = texts.Checkpoint
  * - `from`: where a feed without a checkpoint begins: at the `beginning` (default) of what is recorded, or `now`, with what is not
  *   committed yet. With a checkpoint, or for a consumer that has one, it says nothing.
  * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`; of every table where it is left
- *   out, and an empty list is refused. A feed that begins with a table that
- *   is neither audited nor has changes is `NotFound`; with a checkpoint it is not asked again.
+ *   out, and an empty list is refused. A feed that begins with a table that is neither audited nor has changes is `NotFound`; with a
+ *   checkpoint it is not asked again.
  * - `limit`: changes in a batch, 1 to 10,000; 1000 unless given
  *
  * @since 0.1.0
