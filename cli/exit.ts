@@ -8,7 +8,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
 import type { MigrationError } from "../src/Migrations.js"
 import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError } from "../src/ThreadlineError.js"
-import type { CaptureError } from "../src/internal/captureModel.js"
+import type { CaptureError } from "../src/internal/capture/model.js"
 
 export type ExitCode = 0 | 1 | 2 | 3
 

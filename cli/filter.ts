@@ -2,7 +2,7 @@
 import type * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { isObject, type JsonObject, parse } from "../src/internal/json.js"
+import { isObject, type JsonObject, parse } from "../src/internal/core/json.js"
 import type * as Query from "../src/Query.js"
 import { UsageError } from "./exit.js"
 import { flag, value, values } from "./options.js"

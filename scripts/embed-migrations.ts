@@ -1,5 +1,5 @@
 /**
- * Writes src/internal/migrationFiles.ts from migrations/*.sql, so that bundlers need no file beside the code.
+ * Writes src/internal/schema/files.ts from migrations/*.sql, so that bundlers need no file beside the code.
  * `--check` writes nothing and fails where the file is stale.
  */
 import { createHash } from "node:crypto"
@@ -8,7 +8,7 @@ import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = Path.resolve(Path.dirname(fileURLToPath(import.meta.url)), "..")
-const target = Path.join(root, "src/internal/migrationFiles.ts")
+const target = Path.join(root, "src/internal/schema/files.ts")
 
 /** Line endings and a byte order mark are an editor's business: they change neither the text nor its checksum. */
 const normalized = (text: string): string =>
@@ -19,7 +19,7 @@ const normalized = (text: string): string =>
 
 const templateLiteral = (text: string): string => `\`${text.replace(/[\\`]|\$(?=\{)/g, (special) => `\\${special}`)}\``
 
-/** The text of src/internal/migrationFiles.ts for a directory of migrations. */
+/** The text of src/internal/schema/files.ts for a directory of migrations. */
 export const embedded = (directory: string = Path.join(root, "migrations")): string => {
   const names = Fs.readdirSync(directory)
     .filter((name) => name.endsWith(".sql"))
@@ -56,7 +56,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (!process.argv.includes("--check")) {
     Fs.writeFileSync(target, text)
   } else if (!Fs.existsSync(target) || Fs.readFileSync(target, "utf8") !== text) {
-    process.stderr.write("src/internal/migrationFiles.ts is stale: run tsx scripts/embed-migrations.ts\n")
+    process.stderr.write("src/internal/schema/files.ts is stale: run tsx scripts/embed-migrations.ts\n")
     process.exitCode = 1
   }
 }

@@ -15,7 +15,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import type * as AuditContext from "./AuditContext.js"
-import { encodeAction } from "./internal/action.js"
+import { encodeAction } from "./internal/intent/action.js"
 import {
   type ActionId,
   AuditError,
@@ -23,12 +23,12 @@ import {
   closed,
   isSerializationFailure,
   makeAuditError
-} from "./internal/audited.js"
-import { contradiction, resolve } from "./internal/intent.js"
-import { makeRecorder, recordFailures } from "./internal/recorder.js"
-import { StorageSchema } from "./internal/storage.js"
-import * as transaction_ from "./internal/transaction.js"
-import type { FailedAction } from "./internal/transactionConnection.js"
+} from "./internal/intent/errors.js"
+import { contradiction, resolve } from "./internal/intent/resolve.js"
+import { makeRecorder, recordFailures } from "./internal/intent/recorder.js"
+import { StorageSchema } from "./internal/sql/storageSchema.js"
+import * as transaction_ from "./internal/intent/transaction.js"
+import type { FailedAction } from "./internal/intent/level.js"
 import type { Action, RecordOptions } from "./Semantics.js"
 import type { InvalidRequest } from "./ThreadlineError.js"
 
@@ -38,7 +38,7 @@ import type { InvalidRequest } from "./ThreadlineError.js"
  * @since 0.1.0
  * @category models
  */
-export { ActionId, type Audited, AuditError, AuditReason, TransactionId, TypeId } from "./internal/audited.js"
+export { ActionId, type Audited, AuditError, AuditReason, TransactionId, TypeId } from "./internal/intent/errors.js"
 
 /**
  * How to audit a transaction in a scope. Every part of the context that is given here wins over the ambient one.

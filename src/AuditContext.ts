@@ -11,8 +11,8 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import { isIP } from "node:net"
 import * as Actor from "./Actor.js"
-import { identifier } from "./internal/sqlText.js"
-import { isStorable, jsonText, shortTextRule } from "./internal/text.js"
+import { identifier } from "./internal/sql/sqlText.js"
+import { isStorable, jsonText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
 /**

@@ -16,15 +16,15 @@ import {
   planRemoval,
   readConfigs,
   refuseInside
-} from "./internal/captureApply.js"
-import { readCatalog } from "./internal/captureCatalog.js"
-import type { CaptureError, PrintedFile, Step, TableConfig, TableStatus } from "./internal/captureModel.js"
-import { planTable } from "./internal/capturePlan.js"
-import { printFile } from "./internal/capturePrint.js"
-import { resolve } from "./internal/captureResolve.js"
-import { statusOf } from "./internal/captureStatus.js"
-import { reading } from "./internal/captureTransaction.js"
-import { StorageSchema } from "./internal/storage.js"
+} from "./internal/capture/apply.js"
+import { readCatalog } from "./internal/capture/catalog.js"
+import type { CaptureError, PrintedFile, Step, TableConfig, TableStatus } from "./internal/capture/model.js"
+import { planTable } from "./internal/capture/plan.js"
+import { printFile } from "./internal/capture/print.js"
+import { resolve } from "./internal/capture/resolve.js"
+import { statusOf } from "./internal/capture/status.js"
+import { reading } from "./internal/capture/transaction.js"
+import { StorageSchema } from "./internal/sql/storageSchema.js"
 import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
 /**
@@ -46,7 +46,7 @@ export {
   TableStatus,
   Truncate,
   TypeId
-} from "./internal/captureModel.js"
+} from "./internal/capture/model.js"
 
 /**
  * Options of `plan`.

@@ -7,7 +7,7 @@ import type * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { migrationFiles } from "./internal/migrationFiles.js"
+import { migrationFiles } from "./internal/schema/files.js"
 import type {
   Migration,
   MigrationError,
@@ -16,14 +16,14 @@ import type {
   RunOptions,
   RunResult,
   Status
-} from "./internal/migrationModel.js"
-import { checkId, inspect, migrate, rendered, settingsOf } from "./internal/migrationRun.js"
+} from "./internal/schema/model.js"
+import { checkId, inspect, migrate, rendered, settingsOf } from "./internal/schema/run.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
 /**
  * @since 0.1.0
  */
-export { MigrationError, Reason, TypeId } from "./internal/migrationModel.js"
+export { MigrationError, Reason, TypeId } from "./internal/schema/model.js"
 
 /**
  * @since 0.1.0
@@ -36,7 +36,7 @@ export type {
   RunOptions,
   RunResult,
   Status
-} from "./internal/migrationModel.js"
+} from "./internal/schema/model.js"
 
 /**
  * Every migration of this library, in order. Ids are 1, 2, 3 and so on.

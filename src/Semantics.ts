@@ -8,12 +8,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Fields } from "./AuditContext.js"
-import type { Action } from "./internal/action.js"
-import type { ActionId, AuditError } from "./internal/audited.js"
-import * as internal from "./internal/catalogue.js"
-import type { Arguments, Definition, Spec } from "./internal/catalogue.js"
-import { makeRecorder } from "./internal/recorder.js"
-import { StorageSchema } from "./internal/storage.js"
+import type { Action } from "./internal/intent/action.js"
+import type { ActionId, AuditError } from "./internal/intent/errors.js"
+import * as internal from "./internal/intent/actionCatalogue.js"
+import type { Arguments, Definition, Spec } from "./internal/intent/actionCatalogue.js"
+import { makeRecorder } from "./internal/intent/recorder.js"
+import { StorageSchema } from "./internal/sql/storageSchema.js"
 import type { InvalidRequest } from "./ThreadlineError.js"
 
 /**
@@ -22,7 +22,7 @@ import type { InvalidRequest } from "./ThreadlineError.js"
  * @since 0.1.0
  * @category models
  */
-export type { Action, Details, Entry, Subject } from "./internal/action.js"
+export type { Action, Details, Entry, Subject } from "./internal/intent/action.js"
 
 /**
  * What a catalogue is made of.
@@ -30,7 +30,7 @@ export type { Action, Details, Entry, Subject } from "./internal/action.js"
  * @since 0.1.0
  * @category models
  */
-export type { Arguments, Definition, Remarks, Spec } from "./internal/catalogue.js"
+export type { Arguments, Definition, Remarks, Spec } from "./internal/intent/actionCatalogue.js"
 
 /**
  * Defines one action. Data is checked by the compiler, and again by its schema when the action is recorded: what does not

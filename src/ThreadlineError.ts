@@ -6,7 +6,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { reasonOf, sqlState } from "./internal/sqlState.js"
+import { reasonOf, sqlState } from "./internal/sql/sqlState.js"
 
 /**
  * @since 0.1.0

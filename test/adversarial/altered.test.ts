@@ -1,7 +1,7 @@
 /** Tables altered while they are captured, before anybody applies again (A24). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, brief, chain, changes, clear, type Session } from "./support.js"
+import { attacks, brief, chain, changes, clear, type Session } from "../support/adversarial.js"
 
 /** Writes the table in every way, one row and several; every secret text holds "secret". */
 const exercise = (db: Session, secret: string, open: string) =>

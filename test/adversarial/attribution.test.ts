@@ -1,7 +1,7 @@
 /** Who wrote what: nothing that a session, a pooler or a forger leaves behind becomes an actor (A8, A11, A15, A25). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, brief, changes, clear, type Session } from "./support.js"
+import { attacks, brief, changes, clear, type Session } from "../support/adversarial.js"
 
 const stamp = "extract(epoch from transaction_timestamp())::text || ' '"
 

@@ -1,7 +1,7 @@
 /** Statements on many rows and sessions with many transactions: one transaction id, linear cost, flat memory (A2, A3, A16). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, clear, type Session } from "./support.js"
+import { attacks, clear, type Session } from "../support/adversarial.js"
 
 const table = (name: string) =>
   `create table ${name} (id int primary key, a text not null, b numeric(12, 2) not null, c timestamptz, d jsonb, e boolean, f bigint)`

@@ -1,7 +1,7 @@
 /** The same bytes whatever the writing session has set (A6). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, brief, changes, clear } from "./support.js"
+import { attacks, brief, changes, clear } from "../support/adversarial.js"
 
 const columns = [
   ["ts", "timestamptz", "'2024-02-29 23:30:00.123456+01'"],

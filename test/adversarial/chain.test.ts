@@ -2,7 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import { attacks, brief, chain, changes, clear, type Session } from "./support.js"
+import { attacks, brief, chain, changes, clear, type Session } from "../support/adversarial.js"
 
 const trigger = (name: string, when: string, table: string, body: string, level = "row") => `
   create function ${name}() returns trigger language plpgsql as $$ begin ${body}; return ${level === "row" && when.startsWith("before") ? "new" : "null"}; end $$;

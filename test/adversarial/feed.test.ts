@@ -3,10 +3,10 @@ import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
-import * as checkpoints from "../../src/internal/feedCheckpoint.js"
+import * as checkpoints from "../../src/internal/feed/checkpoint.js"
 import type * as Query from "../../src/Query.js"
-import { connect, drain } from "../feedSupport.js"
-import { attacks, type Host, type Session } from "./support.js"
+import { connect, drain } from "../support/feed.js"
+import { attacks, type Host, type Session } from "../support/adversarial.js"
 
 const hostTables = `
   create table items (id int primary key, v int not null);

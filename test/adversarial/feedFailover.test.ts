@@ -7,10 +7,10 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
-import { connect, drain } from "../feedSupport.js"
+import { connect, drain } from "../support/feed.js"
 import * as Standby from "../harness/standby.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { type Session, sessionOf } from "./support.js"
+import { type Session, sessionOf } from "../support/adversarial.js"
 
 /** A server with a captured table in the database `app`. A checkpoint takes its time there, as on a busy server. */
 const primaryCluster = Effect.gen(function* () {

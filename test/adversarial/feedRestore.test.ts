@@ -10,11 +10,11 @@ import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
 import type * as Feed from "../../src/Feed.js"
 import * as Migrations from "../../src/Migrations.js"
-import { connect, drain } from "../feedSupport.js"
+import { connect, drain } from "../support/feed.js"
 import * as Installation from "../harness/Installation.js"
 import { rawClient } from "../harness/rawClient.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { type Session, sessionOf } from "./support.js"
+import { type Session, sessionOf } from "../support/adversarial.js"
 
 const owner = "keeper_of_records"
 

@@ -8,10 +8,10 @@ import * as Redacted from "effect/Redacted"
 import * as Capture from "../../src/Capture.js"
 import type * as Feed from "../../src/Feed.js"
 import * as Migrations from "../../src/Migrations.js"
-import { connect } from "../feedSupport.js"
+import { connect } from "../support/feed.js"
 import * as Standby from "../harness/standby.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { type Session, sessionOf } from "./support.js"
+import { type Session, sessionOf } from "../support/adversarial.js"
 
 const writers = 16
 const transactionsEach = 12

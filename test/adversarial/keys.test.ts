@@ -2,7 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import { attacks, brief, chain, changes } from "./support.js"
+import { attacks, brief, chain, changes } from "../support/adversarial.js"
 
 attacks("keys that move (A4)", (attack) => {
   for (const mode of ["statement", "row"] as const) {

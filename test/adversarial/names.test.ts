@@ -1,7 +1,7 @@
 /** Names that look like code, like quotes, or like the generated code's own (A23). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, brief, chain, changes } from "./support.js"
+import { attacks, brief, chain, changes } from "../support/adversarial.js"
 
 const quote = (name: string) => `"${name.replaceAll('"', '""')}"`
 

@@ -1,7 +1,7 @@
 /** Partitions at every depth, and inheritance (A5). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, brief, chain, changes, clear } from "./support.js"
+import { attacks, brief, chain, changes, clear } from "../support/adversarial.js"
 
 const tree = `
   create table m (id int, day date not null, v text, n int default 0, primary key (id, day)) partition by range (day);

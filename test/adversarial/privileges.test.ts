@@ -1,7 +1,7 @@
 /** What a role of the application may not do to the record (A13, A27), and code of its own on the search path (A14). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { attacks, brief, changes } from "./support.js"
+import { attacks, brief, changes } from "../support/adversarial.js"
 
 const denied = "42501"
 

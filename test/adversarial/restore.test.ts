@@ -8,7 +8,7 @@ import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestCluster from "../harness/TestCluster.js"
-import { chain, type Session, sessionOf } from "./support.js"
+import { chain, type Session, sessionOf } from "../support/adversarial.js"
 
 const owner = "keeper_of_records"
 

@@ -2,7 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { serverVersion } from "../harness/TestDatabase.js"
-import { attacks, brief, chain, changes, clear } from "./support.js"
+import { attacks, brief, chain, changes, clear } from "../support/adversarial.js"
 
 attacks("ways to write (A12)", (attack) => {
   for (const mode of ["statement", "row"] as const) {

@@ -1,0 +1,72 @@
+// Who may import whom. The rooms of src/internal stand in one order, and a room imports only from rooms before it;
+// what each of them is for is in docs/architecture.md.
+
+/** The rooms, each with the rooms it may import from. */
+const rooms = {
+  core: [],
+  sql: ["core"],
+  record: ["core", "sql"],
+  rows: ["core", "sql", "record"],
+  search: ["core", "sql", "record", "rows"],
+  query: ["core", "sql", "record", "rows", "search"],
+  feed: ["core", "sql", "record"],
+  capture: ["core", "sql"],
+  intent: ["core", "sql"],
+  schema: ["core", "sql"]
+}
+
+/** The only public modules that internal files may import: models and errors that every room shares. */
+const models = "^src/(Actor|AuditContext|Page|ThreadlineError)\\.ts$"
+
+const names = Object.keys(rooms)
+
+/** @type {import("dependency-cruiser").IConfiguration} */
+module.exports = {
+  forbidden: [
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "every-file-has-a-room",
+      comment: "a file of src/internal stands in one of the rooms that this configuration knows",
+      severity: "error",
+      from: { path: "^src/internal/", pathNot: `^src/internal/(${names.join("|")})/` },
+      to: {}
+    },
+    ...names.map((room) => ({
+      name: `room-${room}`,
+      comment: `src/internal/${room} imports from ${["itself", ...rooms[room]].join(", ")}`,
+      severity: "error",
+      from: { path: `^src/internal/${room}/` },
+      to: { path: "^src/internal/", pathNot: `^src/internal/(${[room, ...rooms[room]].join("|")})/` }
+    })),
+    {
+      name: "internal-imports-models-only",
+      severity: "error",
+      from: { path: "^src/internal/" },
+      to: { path: "^src/[^/]+\\.ts$", pathNot: models }
+    },
+    {
+      name: "core-has-no-sql",
+      severity: "error",
+      from: { path: "^src/internal/core/" },
+      to: { path: "node_modules/(@effect/sql|@effect/sql-pg|pg)/" }
+    },
+    {
+      name: "library-needs-no-cli",
+      severity: "error",
+      from: { path: "^src/" },
+      to: { path: "^(cli|test|bench|demo)/|node_modules/@effect/(cli|platform-node|printer|printer-ansi)/" }
+    },
+    {
+      name: "cli-imports-public-modules",
+      severity: "error",
+      from: { path: "^cli/" },
+      to: { path: "^src/internal/" }
+    }
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsConfig: { fileName: "tsconfig.json" },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "types", "node", "default"] }
+  }
+}

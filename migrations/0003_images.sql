@@ -1,0 +1,408 @@
+-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
+-- its redaction, the columns it had when they were generated. Nothing here names a host column.
+
+-- Equal keys have equal texts: "value" is the text of the image, "kind" says what equality ignores.
+create function key_text(value text, kind text) returns text
+language plpgsql immutable strict
+set search_path from current
+set intervalstyle = 'postgres'
+as $$
+begin
+  case kind
+    when 'numeric' then return trim_scale(value::numeric)::text;
+    when 'interval' then return justify_interval(value::interval)::text;
+    when 'citext' then return lower(value);
+    when 'bpchar' then return rtrim(value, ' ');
+    else return value;
+  end case;
+exception when others then
+  return value;
+end
+$$;
+
+-- A key too long for an index: its beginning and its SHA-256. row_pk keeps it whole.
+create function bounded_key(key text) returns text
+language sql immutable strict
+set search_path from current
+return case
+  when octet_length(key) <= 512 then key
+  else left(key, 100) || ':sha256:' || encode(sha256(convert_to(key, 'UTF8')), 'hex')
+end;
+
+-- row_pk and row_key of an image. "columns" is [{ "name", "attnum", "text" }] in key order; a name that the
+-- image lacks was renamed since and is looked up by its number, unless current_policy did so already ("from").
+create function image_key(image jsonb, columns jsonb, relation oid, out row_pk jsonb, out row_key text)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  part jsonb;
+  name text;
+  value text;
+  texts text[] := '{}';
+begin
+  if image is null or columns = '[]' then
+    return;
+  end if;
+  row_pk := '{}';
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, place) order by place loop
+    name := coalesce(part ->> 'from', part ->> 'name');
+    if not image ? name then
+      select attname into name
+      from pg_attribute
+      where attrelid = coalesce(pg_partition_root(relation), relation)
+        and attnum = (part ->> 'attnum')::int2
+        and not attisdropped;
+    end if;
+    value := key_text(image ->> name, part ->> 'text');
+    if value is null then
+      row_pk := null;
+      return;
+    end if;
+    row_pk := row_pk || jsonb_build_object(part ->> 'name', value);
+    texts := texts || value;
+  end loop;
+  row_key := key_of_texts(texts);
+end
+$$;
+
+-- One text as it is, several as a JSON array of texts without spaces.
+create function key_of_texts(texts text[]) returns text
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  result text;
+  part text;
+begin
+  if cardinality(texts) = 1 then
+    return bounded_key(texts[1]);
+  end if;
+  foreach part in array texts loop
+    result := concat_ws(',', result, to_json(part)::text);
+  end loop;
+  return bounded_key('[' || result || ']');
+end
+$$;
+
+-- Functions on json resolve its escapes and fail at \u0000 and at lone surrogates. Shielded, these are plain
+-- text: an escaped backslash becomes two of them, \u becomes an escaped backslash and a u. Nothing that was
+-- different becomes equal, and shield_removed gives the very text back. chr(1) never occurs in json.
+create function shielded(document text) returns text
+language sql immutable strict
+set search_path from current
+return replace(replace(replace(document, E'\\\\', chr(1)), E'\\u', E'\\\\u'), chr(1), E'\\\\\\\\');
+
+create function shield_removed(document text) returns text
+language sql immutable strict
+set search_path from current
+return replace(replace(replace(document, E'\\\\\\\\', chr(1)), E'\\\\u', E'\\u'), chr(1), E'\\\\');
+
+-- The image of a row whatever it holds. A value that jsonb cannot hold (json with \u0000, a lone
+-- surrogate, more than 256 MB) is kept as its text or, where that does not fit either, as a marker with
+-- its size and hash: another value is another image.
+-- Writes nothing, so that its exception blocks cost no transaction id.
+create function image(source record) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := '{}';
+  shield boolean;
+  field text;
+  value text;
+begin
+  begin
+    return to_jsonb(source);
+  exception when others then
+    null;
+  end;
+  value := row_to_json(source)::text;
+  shield := strpos(value, E'\\u') > 0;
+  for field, value in
+    select e.key, e.value::text
+    from json_each(case when shield then shielded(value) else value end::json) e
+  loop
+    if shield then
+      field := shield_removed(to_jsonb(field)::text)::jsonb #>> '{}';
+      value := shield_removed(value);
+    end if;
+    begin
+      if octet_length(value) >= 268435456 then
+        raise program_limit_exceeded;
+      end if;
+      begin
+        result := result || jsonb_build_object(field, value::jsonb);
+      exception when others then
+        result := result || jsonb_build_object(field, value);
+      end;
+    exception when others then
+      result := result || jsonb_build_object(field, jsonb_build_object(
+        'threadline:omitted', octet_length(value) || ' bytes',
+        'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex')
+      ));
+    end;
+  end loop;
+  return result;
+exception when others then
+  return jsonb_build_object('threadline:omitted', sqlstate);
+end
+$$;
+
+-- The row as shielded json, which keeps the exact text of its json columns; null where it cannot be built.
+create function exact_text(source record) returns json
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return shielded(row_to_json(source)::text);
+exception when others then
+  return null;
+end
+$$;
+
+-- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
+-- refuse; "stale": columns other than those the triggers were generated for.
+create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
+language sql stable
+set search_path from current
+begin atomic
+  select
+    bool_or(not (t.typtype = 'e' or (t.typnamespace = 'pg_catalog'::regnamespace and t.typname = any (
+      '{bool,bytea,char,name,int8,int2,int4,text,oid,float4,float8,money,bpchar,varchar,date,time,timestamp,
+        timestamptz,interval,timetz,numeric,uuid,jsonb,inet,cidr,macaddr,macaddr8,tsvector,
+        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[])))),
+    count(*) filter (where a.attname::text = any (columns)) <> cardinality(columns)
+      or count(*) <> cardinality(columns)
+  from pg_attribute a
+  join pg_type t on t.oid = a.atttypid
+  where a.attrelid = relation
+    and a.attnum > 0
+    and not a.attisdropped;
+end;
+
+-- The policy as it concerns the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of
+-- the same names, with other values under them: whatever name a redacted column has is masked as well, and a key is read
+-- from where it is. Only columns of the very table tell, and only where their order is another: a restored table
+-- numbers them anew and keeps the order.
+create function current_policy(policy jsonb, relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  names jsonb;
+begin
+  select jsonb_object_agg(c.name, a.attname)
+  into names
+  from capture_policies p
+  cross join lateral (
+    select e.value ->> 'name' as name, (e.value ->> 'attnum')::int2 as attnum from jsonb_array_elements(p.columns) e
+  ) c
+  join pg_attribute a on a.attrelid = p.relation and a.attnum = c.attnum and not a.attisdropped
+  where p.relation = coalesce(pg_partition_root(current_policy.relation), current_policy.relation)
+    and p.removed_at is null
+    and a.attname <> c.name
+    and policy -> 'columns' ? a.attname
+    and exists (
+      select
+      from jsonb_array_elements(p.columns) e
+      join jsonb_array_elements(p.columns) f on (e.value ->> 'attnum')::int2 < (f.value ->> 'attnum')::int2
+      join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
+      join pg_attribute y on y.attrelid = p.relation and y.attname = f.value ->> 'name' and not y.attisdropped
+      where x.attnum > y.attnum
+    );
+  if names is null then
+    return policy;
+  end if;
+  return policy || jsonb_build_object(
+    'masked', policy -> 'masked' || (
+      select coalesce(jsonb_agg(n.value), '[]')
+      from jsonb_each(names) n
+      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key
+    ),
+    'key', (
+      select coalesce(jsonb_agg(k.value || jsonb_build_object('from', coalesce(names -> (k.value ->> 'name'), k.value -> 'name'))
+        order by k.place), '[]')
+      from jsonb_array_elements(policy -> 'key') with ordinality k (value, place)
+    )
+  );
+end
+$$;
+
+-- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
+-- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
+-- triggers were generated is masked, until they are generated anew. Where a new column took its name, the table
+-- itself tells which of the unknown names is the renamed one; a restored table can not, and all are masked.
+create function redact(image jsonb, policy jsonb, relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  root oid := coalesce(pg_partition_root(relation), relation);
+  redacted text[] := array(
+    select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
+  );
+  field text;
+begin
+  if image is null then
+    return null;
+  end if;
+  for field in select jsonb_object_keys(image) loop
+    if policy -> 'masked' ? field
+      or (
+        not policy -> 'columns' ? field
+        and redacted <> '{}'
+        and (
+          not image ?& redacted
+          or not exists (select from capture_policies p where p.relation = root)
+          or exists (
+            select
+            from pg_attribute a
+            join capture_policies p on p.relation = a.attrelid
+            cross join jsonb_array_elements(p.columns) c
+            where a.attrelid = root
+              and a.attname = field
+              and a.attnum = (c ->> 'attnum')::int2
+              and c ->> 'name' = any (redacted)
+          )
+        )
+      )
+    then
+      image := jsonb_set(image, array[field], '"[masked]"');
+    end if;
+  end loop;
+  return image - array(select jsonb_array_elements_text(policy -> 'excluded'));
+end
+$$;
+
+-- The slow and general way from two images to one change, for tables with json columns and for tables
+-- altered since their triggers were generated.
+create function describe_update(
+  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  out changed boolean, out row_pk jsonb, out row_key text, out previous_row_key text,
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  hidden text[] := array(select jsonb_array_elements_text(policy -> 'excluded'));
+  stored jsonb;
+begin
+  select array_agg(f.field order by f.field)
+  into changed_fields
+  from jsonb_object_keys(new_image || old_image) f (field)
+  where f.field <> all (hidden)
+    and (
+      (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
+      or (policy -> 'json' ? f.field
+        and (old_text -> replace(f.field, E'\\', E'\\\\'))::text
+          is distinct from (new_text -> replace(f.field, E'\\', E'\\\\'))::text)
+    );
+  -- Of an image that could not be built at all, nobody knows whether it is the same.
+  changed := changed_fields is not null
+    or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
+  if not changed then
+    return;
+  end if;
+  select k.row_pk, k.row_key into row_pk, row_key from image_key(new_image, policy -> 'key', relation) k;
+  select nullif(k.row_key, describe_update.row_key) into previous_row_key
+  from image_key(old_image, policy -> 'key', relation) k;
+  stored := redact(old_image, policy, relation);
+  select coalesce(jsonb_object_agg(f, stored -> f) filter (where stored ? f), '{}')
+  into changed_from
+  from unnest(changed_fields) f;
+  data_after := redact(new_image, policy, relation);
+end
+$$;
+
+-- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
+-- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
+create function row_key(table_schema text, table_name text, key jsonb) returns text
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  columns jsonb;
+  part jsonb;
+  place int := 0;
+  given text;
+  value text;
+  texts text[] := '{}';
+begin
+  select p.key_columns into columns
+  from capture_policies p
+  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  if columns is null then
+    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  if columns = '[]' then
+    raise exception 'threadline: %.% has no key; find its changes by table and time', table_schema, table_name
+      using errcode = 'TL003';
+  end if;
+  case jsonb_typeof(key)
+    when 'array' then
+      if jsonb_array_length(key) <> jsonb_array_length(columns) then
+        raise exception 'threadline: the key of %.% has % columns, not %',
+          table_schema, table_name, jsonb_array_length(columns), jsonb_array_length(key) using errcode = 'TL003';
+      end if;
+    when 'object' then
+      if exists (
+        select e.value ->> 'name' from jsonb_array_elements(columns) e
+        except select jsonb_object_keys(key)
+      ) or exists (
+        select jsonb_object_keys(key)
+        except select e.value ->> 'name' from jsonb_array_elements(columns) e
+      ) then
+        raise exception 'threadline: the key of %.% is (%)', table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+    when 'null' then
+      raise exception 'threadline: a key is not null' using errcode = 'TL003';
+    else
+      if jsonb_array_length(columns) <> 1 then
+        raise exception 'threadline: the key of %.% has several columns: %; give an array or an object',
+          table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+  end case;
+
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, n) order by n loop
+    given := case jsonb_typeof(key)
+      when 'array' then key ->> place
+      when 'object' then key ->> (part ->> 'name')
+      else key #>> '{}'
+    end;
+    if given is null then
+      raise exception 'threadline: a part of a key is not null: %', part ->> 'name' using errcode = 'TL003';
+    end if;
+    begin
+      -- A cast would cut a text that is too long into the key of another row; reading a record refuses it.
+      execute format(
+        case
+          when part ->> 'type' ~ '^(character|bit)'
+            then 'select to_jsonb(r.k) #>> ''{}'' from jsonb_to_record(jsonb_build_object(''k'', $1)) r (k %s)'
+          else 'select to_jsonb(cast($1 as %s)) #>> ''{}'''
+        end,
+        part ->> 'type') into value using given;
+    exception when undefined_object then
+      -- The type is gone with its table: the text stands as it is.
+      value := given;
+    end;
+    texts := texts || key_text(value, part ->> 'text');
+    place := place + 1;
+  end loop;
+  return key_of_texts(texts);
+end
+$$;
+
+comment on function row_key(text, text, jsonb) is
+  'The canonical row_key of a key given as text, array or object.';
+

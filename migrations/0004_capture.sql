@@ -1,0 +1,186 @@
+-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
+
+-- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
+-- it (recorded under the root's name), the same table under a new name, or a partition that was detached
+-- since and keeps its triggers (recorded under its own name: it is no part of the root any more). Anything
+-- else is refused.
+create function capture_relation(
+  relation oid, root_schema text, root_name text,
+  out table_schema text, out table_name text, out partition_name text
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  root oid := pg_partition_root(relation);
+begin
+  select n.nspname, c.relname into table_schema, table_name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = coalesce(root, relation);
+  if not (table_schema = root_schema and table_name = root_name)
+    and not exists (
+      select from capture_policies p
+      where p.table_schema = root_schema
+        and p.table_name = root_name
+        and p.removed_at is null
+        and (
+          p.relation = coalesce(root, capture_relation.relation)
+          or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+            = any (p.partitions)
+        )
+    )
+  then
+    raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+      using errcode = 'insufficient_privilege',
+        hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+  end if;
+  if root <> relation then
+    select case when n.nspname = capture_relation.table_schema then c.relname
+      else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end
+    into partition_name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = relation;
+  end if;
+end
+$$;
+
+-- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again. That
+-- is so where the last thing this transaction recorded of the table is the truncation of one that the partition
+-- belongs to; a setting could be made by hand to hide a truncation. A partition that is truncated alone concerns
+-- only the rows it holds, so their images are kept.
+create function capture_truncate(
+  relation oid, root_schema text, root_name text, on_truncate text, policy jsonb
+) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  target record;
+  last record;
+  readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
+  counted bigint;
+  counted_exactly boolean := false;
+  first_id bigint;
+  bound constant int := 10000;
+begin
+  select * into target from capture_relation(relation, root_schema, root_name);
+  if target.partition_name is not null then
+    select c.op, c.partition_name into last
+    from audit_changes c
+    where c.table_schema = target.table_schema
+      and c.table_name = target.table_name
+      and c.captured_at >= transaction_timestamp()
+      and c.transaction_id in (
+        select t.id from audit_transactions t
+        where t.xid = pg_current_xact_id_if_assigned() and t.occurred_at >= transaction_timestamp()
+      )
+    order by c.id desc
+    limit 1;
+    if last.op = 'truncate' and exists (
+      select
+      from pg_partition_ancestors(relation) a (relid)
+      cross join lateral capture_relation(a.relid, root_schema, root_name) r
+      where a.relid <> relation and r.partition_name is not distinct from last.partition_name
+    ) then
+      return;
+    end if;
+  end if;
+
+  if on_truncate = 'refuse' then
+    raise exception 'threadline: TRUNCATE of % is refused by its capture policy', relation::regclass
+      using errcode = 'insufficient_privilege', hint = 'Use DELETE, or change the policy''s "truncate".';
+  end if;
+  if on_truncate = 'rows' or target.partition_name is not null then
+    if not readable then
+      raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
+        relation::regclass, current_user
+        using errcode = 'insufficient_privilege',
+          hint = 'Run "threadline capture apply", or use DELETE.';
+    end if;
+    first_id := nextval('audit_changes_id_seq');
+    policy := current_policy(policy, relation);
+    execute format(
+      'insert into audit_changes (
+         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
+       )
+       select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+         redact(r.image, $4, $5)
+       from (select image(x.*) as image from %s x) r
+       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
+    using target.table_schema, target.table_name, target.partition_name, policy, relation;
+    return;
+  end if;
+
+  if readable then
+    execute format('select count(*) from (select from %s limit %s) x', relation::regclass, bound + 1) into counted;
+    counted_exactly := counted <= bound;
+  end if;
+  if not counted_exactly then
+    select sum(greatest(c.reltuples, 0))::bigint into counted
+    from pg_partition_tree(relation) p
+    join pg_class c on c.oid = p.relid and c.relkind <> 'p';
+    if counted is null then
+      select greatest(reltuples, 0)::bigint into counted from pg_class where oid = relation;
+    end if;
+    counted := greatest(counted, case when readable then bound + 1 else 0 end);
+  end if;
+  if counted_exactly and counted = 0 then
+    return;
+  end if;
+  insert into audit_changes (
+    transaction_id, captured_at, table_schema, table_name, partition_name, op, details
+  ) values (
+    current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
+    jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
+  );
+end
+$$;
+
+-- Baseline or delete marks for the rows a relation holds now, on an operator's request: rows that came with
+-- an attached partition, rows that left with a detached one, rows that were there before capture began.
+create function mark_rows(relation regclass, root_schema text, root_name text, op text) returns bigint
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  policy jsonb;
+  marked bigint;
+begin
+  if op not in ('baseline', 'delete') then
+    raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  select jsonb_build_object(
+      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
+      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))
+  into policy
+  from capture_policies p
+  where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
+  if policy is null then
+    raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
+  end if;
+  policy := current_policy(policy, relation);
+  execute format(
+    'insert into audit_changes (
+       transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+       changed_from, data_after, details
+     )
+     select (select current_transaction()), (select clock_timestamp()), $1, $2, null, $3, k.row_pk, k.row_key,
+       case when $3 = ''delete'' then redact(r.image, $4, $5) end,
+       case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
+       jsonb_build_object(''marked'', true)
+     from (select image(x.*) as image from %s x) r
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation)
+  using root_schema, root_name, op, policy, relation;
+  get diagnostics marked = row_count;
+  return marked;
+end
+$$;
+

@@ -1,0 +1,238 @@
+-- The order of a row's changes where triggers of the host write it again.
+
+-- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
+-- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
+-- another one leaves word in threadline.nested ("<statement> <first id> <deepest level>"); the capture of
+-- an outer statement then looks for changes that start where its own end, and gives them new ids.
+create function settle_order(first_id bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  depth int := pg_trigger_depth();
+  statement text := extract(epoch from statement_timestamp())::text;
+  word text[] := string_to_array(current_setting('threadline.nested', true), ' ');
+  nested_first bigint;
+  deepest int := 0;
+begin
+  if word[1] = statement and cardinality(word) = 3 and word[2] ~ '^[0-9]{1,18}$' and word[3] ~ '^[0-9]{1,4}$' then
+    nested_first := word[2];
+    deepest := word[3];
+  end if;
+  if deepest > depth and nested_first < first_id then
+    perform restore_order(nested_first, first_id);
+  end if;
+  if depth > 1 and depth > deepest then
+    perform set_config('threadline.nested',
+      concat_ws(' ', statement, coalesce(nested_first, first_id), depth), true);
+  end if;
+end
+$$;
+
+-- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows. The settings
+-- keep it to the indexes, and an order keeps it to the right one: a plan made while a partition is as good as empty, or
+-- of a few large transactions, would read all of it, again and again, while one transaction fills it. And they keep it
+-- from planning anew each time, which takes longer than all the rest.
+create function restore_order(nested_first bigint, outer_first bigint) returns void
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  own bigint[] := array(
+    select id from audit_transactions
+    where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
+  );
+  start_id bigint := nested_first;
+  many bigint := 2 + (outer_first - nested_first) / 8;
+  counted bigint;
+  moved bigint[];
+  captured timestamptz[];
+  instant timestamptz;
+begin
+  -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
+  -- changes of those rows matter, and each is looked up.
+  select count(*) into counted
+  from (
+    select
+    from unnest(own) t (owned)
+    cross join lateral (
+      select
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= outer_first
+      order by c.id
+      limit many
+    ) c
+    limit many
+  ) x;
+  if counted < many then
+    select min(n.id) into start_id
+    from (
+      select distinct c.table_schema, c.table_name, c.row_key
+      from unnest(own) t (owned)
+      cross join lateral (
+        select c.table_schema, c.table_name, c.row_key
+        from audit_changes c
+        where c.transaction_id = t.owned
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= outer_first
+        order by c.id
+        offset 0
+      ) c
+      where c.row_key is not null
+      offset 0
+    ) o
+    cross join lateral (
+      (
+        select c.id
+        from audit_changes c
+        where c.row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+      union all
+      (
+        select c.id
+        from audit_changes c
+        where c.previous_row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+    ) n;
+    if start_id is null then
+      return;
+    end if;
+  end if;
+
+  with recursive
+  written as materialized (
+    select c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.row_key, c.previous_row_key,
+      coalesce(c.previous_row_key, c.row_key) as start_key, c.data_after, c.changed_from
+    from unnest(own) t (owned)
+    cross join lateral (
+      select *
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= start_id
+      order by c.id
+      offset 0
+    ) c
+    where c.op in ('insert', 'update', 'delete')
+      and c.row_key is not null
+  ),
+  paired as (
+    select o.id as outer_id, o.table_schema, o.table_name, o.row_key, o.data_after as left_image,
+      n.id, n.captured_at,
+      case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end as start_image
+    from (select * from written where id >= outer_first offset 0) o
+    full join (select * from written where id < outer_first offset 0) n
+      on n.table_schema = o.table_schema and n.table_name = o.table_name and n.start_key = o.row_key
+    offset 0
+  ),
+  -- Rows that the outer statement took away from their keys, as it found them: nothing was written to them before.
+  vacated as (
+    select w.table_schema, w.table_name, w.start_key,
+      case w.op when 'update' then w.data_after || w.changed_from else w.changed_from end as image
+    from written w
+    where w.id >= outer_first
+      and (w.op = 'delete' or w.start_key <> w.row_key)
+  ),
+  outers as (
+    select p.table_schema, p.table_name, p.row_key, min(p.id) as nested_id
+    from paired p
+    where p.outer_id is not null
+      and p.id is not null
+      -- the nested change starts from the image that the outer one left
+      and p.start_image is not distinct from p.left_image
+      -- and nothing that is still there has left that image before, but for a row that the outer one took away with it
+      and (
+        (
+          select b.data_after is not distinct from p.left_image
+            and not exists (
+              select
+              from audit_changes d
+              where d.previous_row_key = p.row_key
+                and d.table_name = p.table_name
+                and d.table_schema = p.table_schema
+                and d.row_key is distinct from p.row_key
+                and d.captured_at > b.captured_at
+                and d.captured_at <= p.captured_at
+                and d.id < p.id
+            )
+          from audit_changes b
+          where b.table_schema = p.table_schema
+            and b.table_name = p.table_name
+            and b.row_key = p.row_key
+            and b.captured_at <= p.captured_at
+            and (b.captured_at, b.id) < (p.captured_at, p.id)
+          order by b.captured_at desc, b.id desc
+          limit 1
+        ) is not true
+        or (p.table_schema, p.table_name, p.row_key, p.left_image) in (
+          select v.table_schema, v.table_name, v.start_key, v.image from vacated v
+        )
+      )
+    group by p.outer_id, p.table_schema, p.table_name, p.row_key
+  ),
+  -- That change and what follows it in the life of the row, under whatever key.
+  threads (table_schema, table_name, row_key, from_id) as (
+    select table_schema, table_name, row_key, nested_id from outers
+    union
+    select m.table_schema, m.table_name, m.row_key, m.id
+    from threads t
+    join written m
+      on m.table_schema = t.table_schema and m.table_name = t.table_name and m.previous_row_key = t.row_key
+    where m.id >= t.from_id and m.id < outer_first
+  )
+  select array_agg(m.id), array_agg(m.captured_at) into moved, captured
+  from (
+    select distinct f.id, f.captured_at
+    from (
+      select n.id, n.captured_at, t.from_id
+      from (select * from written where id < outer_first offset 0) n
+      full join threads t
+        on t.table_schema = n.table_schema and t.table_name = n.table_name and t.row_key = n.start_key
+      offset 0
+    ) f
+    where f.id >= f.from_id
+  ) m;
+
+  if moved is not null then
+    -- What one statement captured keeps one instant, and no other statement has the same. Microseconds that have not come yet
+    -- will have before all of these are written.
+    instant := clock_timestamp();
+    with ordered as (
+      select s.id, nextval('audit_changes_id_seq') as new_id, s.captured_at
+      from (
+        select m.id, instant + dense_rank() over (order by m.captured_at) * interval '1 microsecond' as captured_at
+        from unnest(moved, captured) m (id, captured_at)
+        order by m.id
+      ) s
+    )
+    update audit_changes c
+    set id = o.new_id, captured_at = o.captured_at
+    from ordered o
+    cross join unnest(own) t (owned)
+    where c.transaction_id = t.owned
+      and c.id = o.id
+      and c.captured_at >= transaction_timestamp();
+  end if;
+end
+$$;
+

@@ -1,0 +1,358 @@
+/**
+ * From configuration to steps, and from steps to the database.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { type Catalog, type Name, readCatalog } from "./catalog.js"
+import { planDetach } from "./detach.js"
+import { activePolicies, policyName, tableFunctions } from "./diff.js"
+import { CaptureError, type Step, TableConfig } from "./model.js"
+import { nameCollision, planTable } from "./plan.js"
+import { findTable, label, resolve, sameName, type Wanted } from "./resolve.js"
+import type { Need, PlanOptions, TablePlan } from "./steps.js"
+import { nearest } from "../core/suggest.js"
+import { isInside, reading, writing } from "./transaction.js"
+import { sqlState } from "../sql/sqlState.js"
+import * as TableName from "../core/tableName.js"
+
+export type Failure = CaptureError | InvalidRequest | ThreadlineError
+
+export interface ApplyOptions extends PlanOptions {
+  readonly prune?: boolean
+  readonly allowLessRedaction?: boolean
+  readonly lockTimeout?: Duration.DurationInput
+  readonly retries?: number
+}
+
+/** What is to be done for one table, to be computed once more under the lock. */
+export interface Unit {
+  readonly label: string
+  readonly plan: TablePlan
+  readonly again: (catalog: Catalog) => Either.Either<TablePlan, CaptureError>
+}
+
+const decodeConfigs = Schema.decodeUnknown(Schema.Array(TableConfig), { onExcessProperty: "error" })
+
+/** Checks configuration, which may come from a file that no compiler has seen: a misspelt `mask` must not go unnoticed. */
+export const readConfigs: (
+  tables: ReadonlyArray<TableConfig>
+) => Effect.Effect<ReadonlyArray<Wanted>, CaptureError | InvalidRequest> = Effect.fnUntraced(function* (
+  tables: ReadonlyArray<TableConfig>
+) {
+  const configs = yield* Effect.mapError(decodeConfigs(tables), invalidConfig)
+  const wanted: Array<Wanted> = []
+  for (const [index, config] of configs.entries()) {
+    const name = yield* TableName.parse(config.table, `tables[${index}].table`)
+    if (wanted.some((other) => sameName(other, name))) {
+      yield* new CaptureError({
+        reason: "DuplicateTable",
+        table: label(name),
+        detail: "the configuration names it twice",
+        hint: "keep one of the two"
+      })
+    }
+    wanted.push({ ...name, config })
+  }
+  return wanted
+})
+
+const invalidConfig = (error: ParseResult.ParseError): InvalidRequest => {
+  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
+  const path = (issue?.path ?? []).map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
+  return new InvalidRequest({ field: `tables${path}`, rule: issue?.message ?? "must be a table configuration" })
+}
+
+export const fromFailure = <E extends CaptureError | InvalidRequest>(
+  error: E | SqlError | ParseResult.ParseError | ThreadlineError
+): E | ThreadlineError => {
+  if (error instanceof SqlError) {
+    return fromSqlError(error)
+  }
+  return ParseResult.isParseError(error)
+    ? new ThreadlineError({
+        reason: "Failed",
+        detail: `the deployed capture policies cannot be read: ${ParseResult.TreeFormatter.formatErrorSync(error)}`
+      })
+    : error
+}
+
+/** Reads the catalog and computes the steps of every table; nothing is locked or changed. */
+export const planAll = (
+  sql: SqlClient,
+  storage: string,
+  wanted: ReadonlyArray<Wanted>,
+  options: ApplyOptions
+): Effect.Effect<{ readonly units: ReadonlyArray<Unit>; readonly catalog: Catalog }, Failure> =>
+  reading(
+    sql,
+    Effect.gen(function* () {
+      const catalog = yield* readCatalog(sql, storage, wanted, "everything")
+      const known = yield* knownNames(sql, catalog, wanted)
+      const units: Array<Unit> = []
+      for (const each of wanted) {
+        const again = replan(storage, each, known, options)
+        units.push({ label: label(each), plan: yield* again(catalog), again })
+      }
+      const collision = nameCollision(storage, wanted, catalog)
+      if (collision !== undefined) {
+        yield* collision
+      }
+      if (options.prune === true) {
+        units.push(...prune(storage, catalog, wanted, units))
+      }
+      return { units, catalog }
+    })
+  ).pipe(Effect.mapError((error) => fromFailure(error)))
+
+const replan =
+  (storage: string, wanted: Wanted, known: ReadonlyArray<string>, options: PlanOptions) =>
+  (catalog: Catalog): Either.Either<TablePlan, CaptureError> =>
+    Either.flatMap(resolve(catalog, storage, wanted, known), (resolved) =>
+      planTable(storage, catalog, resolved, options)
+    )
+
+const prune = (
+  storage: string,
+  catalog: Catalog,
+  wanted: ReadonlyArray<Wanted>,
+  units: ReadonlyArray<Unit>
+): ReadonlyArray<Unit> =>
+  catalog.active
+    .filter((name) => ![...wanted, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name)))
+    .flatMap((name) => detachUnit(storage, catalog, name, "it is no longer configured"))
+
+const detachUnit = (storage: string, catalog: Catalog, name: Name, why: string): ReadonlyArray<Unit> => {
+  const again = (current: Catalog): TablePlan => {
+    const policy = activePolicies(current).find((each) => sameName(policyName(each), name))
+    return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, why)
+  }
+  return [{ label: label(name), plan: again(catalog), again: (current) => Either.right(again(current)) }]
+}
+
+const decodeNames = Schema.decodeUnknown(Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })))
+
+/** Tables that a misspelt name may have meant; asked for only when there is one. */
+export const knownNames = (sql: SqlClient, catalog: Catalog, wanted: ReadonlyArray<Name>) =>
+  wanted.every((name) => findTable(catalog, name) !== undefined)
+    ? Effect.succeed([])
+    : sql`
+        select n.nspname as schema, c.relname as name
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p', 'f')
+          and not c.relispartition
+          and n.nspname !~ '^(pg_|information_schema$)'
+        order by n.nspname = 'public' desc, n.nspname, c.relname
+        limit 10000
+      `.pipe(
+        Effect.flatMap(decodeNames),
+        Effect.map((rows) => rows.map(label))
+      )
+
+/** Refuses, before anything is touched, what would fail or must not happen unasked. */
+const check = (catalog: Catalog, unit: Pick<Unit, "label">, plan: TablePlan, options: ApplyOptions) => {
+  const refuse = (reason: CaptureError["reason"], detail: string, hint: string) =>
+    Effect.fail(new CaptureError({ reason, table: unit.label, detail, hint }))
+  const less = plan.steps.flatMap(({ lessRedaction }) => lessRedaction)
+  const { role, storage } = catalog
+  if (plan.steps.length === 0) {
+    return Effect.void
+  }
+  if (less.length > 0 && options.allowLessRedaction !== true) {
+    return refuse(
+      "LessRedaction",
+      `${[...new Set(less)].join(", ")} would be more visible than when the table was last captured`,
+      "restore the redaction, or allow less redaction"
+    )
+  }
+  if (!storage.mayBecomeOwner) {
+    return refuse(
+      "InsufficientPrivilege",
+      `role ${role} may not act as ${storage.owner}, which owns Threadline's schema`,
+      `grant ${storage.owner} to ${role}`
+    )
+  }
+  if (!storage.inheritsOwner) {
+    return refuse(
+      "InsufficientPrivilege",
+      `role ${role} does not inherit the privileges of ${storage.owner}, which owns Threadline's schema`,
+      `grant ${storage.owner} to ${role} with inherit`
+    )
+  }
+  const unmet = plan.needs.find(isUnmet)
+  return unmet === undefined ? Effect.void : refuse("InsufficientPrivilege", ...missing(unmet, catalog))
+}
+
+const isUnmet = ({ privilege, relation }: Need): boolean =>
+  privilege === "trigger" ? !relation.mayTrigger : privilege === "ownership" ? !relation.owned : true
+
+const missing = (
+  { privilege, relation }: Need,
+  { role, storage }: Catalog
+): readonly [detail: string, hint: string] => {
+  const table = label(relation)
+  switch (privilege) {
+    case "trigger":
+      return [
+        `role ${role} may not create triggers on ${table}`,
+        `grant trigger on ${table} to ${role}, or use its owner`
+      ]
+    case "ownership":
+      return [`role ${role} does not own ${table}, whose triggers must be dropped or enabled`, "use the table's owner"]
+    case "grant":
+      return [
+        `${storage.owner} cannot read ${table} to keep the rows that TRUNCATE removes, and role ${role} may not let it`,
+        `grant select on ${table}, and usage on its schema, to ${storage.owner}`
+      ]
+  }
+}
+
+/** Does what is to be done, one short transaction for each table, and tells what was done. */
+export const execute = (
+  sql: SqlClient,
+  storage: string,
+  units: ReadonlyArray<Unit>,
+  catalog: Catalog,
+  options: ApplyOptions
+): Effect.Effect<ReadonlyArray<Step>, Failure> =>
+  Effect.gen(function* () {
+    for (const unit of units) {
+      yield* check(catalog, unit, unit.plan, options)
+    }
+    const done: Array<Step> = []
+    for (const unit of units) {
+      if (unit.plan.steps.length > 0) {
+        done.push(...(yield* executeUnit(sql, storage, unit, options)))
+      }
+    }
+    return done
+  })
+
+const executeUnit = (
+  sql: SqlClient,
+  storage: string,
+  unit: Unit,
+  options: ApplyOptions
+): Effect.Effect<ReadonlyArray<Step>, Failure> => {
+  const { names } = unit.plan
+  const functions = names.flatMap((name) => tableFunctions(storage, name))
+  const body = Effect.gen(function* () {
+    yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
+    const done: Array<Step> = []
+    // The second look is at a catalog that the locks taken by the first steps keep still: a partition that was attached
+    // in between is found.
+    for (let round = 0; round < 2; round++) {
+      const catalog = yield* readCatalog(sql, storage, names, { functions })
+      const plan = yield* unit.again(catalog)
+      yield* check(catalog, unit, plan, options)
+      // A step is one message: a table may have hundreds of partitions.
+      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.join(";\n")), { discard: true })
+      done.push(...plan.steps)
+    }
+    return done
+  })
+  const backoff = Schedule.exponential("100 millis").pipe(
+    Schedule.jittered,
+    Schedule.union(Schedule.spaced("2 seconds")),
+    Schedule.intersect(Schedule.recurs(options.retries ?? 5))
+  )
+  return writing(sql, Duration.toMillis(options.lockTimeout ?? "3 seconds"), body).pipe(
+    Effect.retry({ schedule: backoff, while: (error) => error instanceof SqlError && isContention(error) }),
+    Effect.mapError((error) =>
+      error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)
+    )
+  )
+}
+
+/** Somebody else holds a lock, or has just changed the same row of the catalog. */
+const isContention = (error: SqlError): boolean => {
+  const state = sqlState(error)
+  return (
+    state === "55P03" ||
+    state === "40P01" ||
+    (state === "XX000" && error.cause instanceof Error && error.cause.message.includes("tuple concurrently"))
+  )
+}
+
+const fromStatement = (table: string, error: SqlError): CaptureError | ThreadlineError => {
+  const state = sqlState(error)
+  const said = error.cause instanceof Error ? error.cause.message : error.message
+  if (isContention(error)) {
+    return new CaptureError({
+      reason: "LockNotAvailable",
+      table,
+      detail: `its locks could not be had in time (${said})`,
+      hint: "apply again when long transactions on it have ended, or allow a longer lock timeout; tables before it are done",
+      ...(state === undefined ? {} : { sqlState: state })
+    })
+  }
+  if (state === "42501") {
+    return new CaptureError({
+      reason: "InsufficientPrivilege",
+      table,
+      detail: `the database role lacks a privilege (${said})`,
+      hint: "use a role that owns the table and is a member of the owner of Threadline's schema",
+      sqlState: state
+    })
+  }
+  return fromSqlError(error)
+}
+
+/** Capture is applied in transactions of its own: in one of the host's it would hold its locks for as long as that lasts. */
+export const refuseInside = (what: string): Effect.Effect<void, CaptureError> =>
+  Effect.flatMap(isInside, (inside) =>
+    inside
+      ? Effect.fail(
+          new CaptureError({
+            reason: "InsideTransaction",
+            table: "*",
+            detail: `capture is ${what} in short transactions of its own, not inside another`,
+            hint: "call it outside of a transaction"
+          })
+        )
+      : Effect.void
+  )
+
+/** The tables to remove, each of which must be captured. */
+export const planRemoval = (
+  sql: SqlClient,
+  storage: string,
+  tables: ReadonlyArray<string>
+): Effect.Effect<{ readonly units: ReadonlyArray<Unit>; readonly catalog: Catalog }, Failure> =>
+  Effect.gen(function* () {
+    const names: Array<Name> = []
+    for (const [index, text] of tables.entries()) {
+      const name = yield* TableName.parse(text, `tables[${index}]`)
+      if (!names.some((other) => sameName(other, name))) {
+        names.push(name)
+      }
+    }
+    const catalog = yield* reading(sql, readCatalog(sql, storage, names, "everything"))
+    for (const name of names) {
+      if (!catalog.active.some((other) => sameName(other, name))) {
+        const meant = renamedFrom(catalog, name) ?? nearest(label(name), catalog.active.map(label))
+        yield* new CaptureError({
+          reason: "NotCaptured",
+          table: label(name),
+          detail: "it is not captured",
+          hint: meant === undefined ? "capture status lists the tables that are" : `did you mean ${meant}?`
+        })
+      }
+    }
+    return { units: names.flatMap((name) => detachUnit(storage, catalog, name, "removed on request")), catalog }
+  }).pipe(Effect.mapError((error) => fromFailure(error)))
+
+/** The name under which a table is captured that was renamed since. */
+const renamedFrom = (catalog: Catalog, name: Name): string | undefined => {
+  const found = catalog.deployed.find(
+    ({ policy, relationNow }) => policy.removedAt === null && relationNow !== null && sameName(relationNow, name)
+  )
+  return found === undefined ? undefined : label(policyName(found.policy))
+}

@@ -1,0 +1,118 @@
+/**
+ * Steps that end a capture: of a table, of a partition that left, of a name that a table no longer has.
+ */
+import type { Catalog } from "./catalog.js"
+import { called, functionOwners, partitionLabels, policyName, tableFunctions } from "./diff.js"
+import type { Policy, Step } from "./model.js"
+import { findTable, label, type Resolved, sameName } from "./resolve.js"
+import * as Sql from "./statements.js"
+import type { PlanOptions, TablePlan } from "./steps.js"
+
+/** Functions that belong to this table and to nobody else, and that nothing calls once its steps are done. */
+export const staleFunctions = (
+  storage: string,
+  catalog: Catalog,
+  resolved: Resolved,
+  superseded: ReadonlyArray<Policy>
+): ReadonlyArray<string> => {
+  const kept = tableFunctions(storage, resolved.name)
+  const gone = superseded.map(policyName)
+  const isAnothers = (each: string): boolean => {
+    const owner = functionOwners(storage, catalog).get(each)
+    return owner !== undefined && ![...gone, resolved.name].some((name) => sameName(name, owner))
+  }
+  const candidates = new Set([
+    ...called(resolved.table),
+    ...[...gone, resolved.name].flatMap((name) => tableFunctions(storage, name))
+  ])
+  const installed = new Set(catalog.functions.map(({ name }) => name))
+  return [...candidates].filter((name) => installed.has(name) && !kept.includes(name) && !isAnothers(name)).sort()
+}
+
+/** Partitions that the policy knows and the table no longer has; their triggers, where there are any, refuse every write. */
+export const partitionsThatLeft = (
+  storage: string,
+  catalog: Catalog,
+  resolved: Resolved,
+  policy: Policy | undefined,
+  superseded: ReadonlyArray<Policy>,
+  options: PlanOptions
+): Array<Step> => {
+  const functions = new Set(
+    [resolved.name, ...superseded.map(policyName)].flatMap((name) => tableFunctions(storage, name))
+  )
+  const strays = catalog.strays.filter(({ triggers }) =>
+    triggers.some(({ calls }) => calls !== null && functions.has(calls))
+  )
+  const now = new Set(partitionLabels(resolved.table))
+  const left = new Set([...(policy?.partitions ?? []).filter((each) => !now.has(each)), ...strays.map(label)])
+  return [...left].sort().map((each) => {
+    const stray = strays.find((candidate) => label(candidate) === each)
+    // The rows of a table that is partitioned itself are those of its partitions, which left with it.
+    const mark =
+      options.markPartitions === true &&
+      stray !== undefined &&
+      stray.kind !== "p" &&
+      policy?.partitions.includes(each) === true
+    return {
+      kind: "detach partition",
+      table: resolved.label,
+      summary:
+        stray === undefined
+          ? `forget partition ${each}, which is gone`
+          : `end the capture of ${each}, which left the table${mark ? ", and write its rows as deleted" : ""}`,
+      sql: [
+        ...(stray?.triggers ?? [])
+          .filter(({ calls, cloned }) => calls !== null && !cloned)
+          .map(({ name }) => Sql.dropTrigger(stray ?? resolved.name, name)),
+        ...Sql.asOwner(catalog.storage.owner, [
+          Sql.forgetPartition(storage, resolved.name, each),
+          ...(mark ? [Sql.markRows(storage, stray, resolved.name, "delete")] : [])
+        ])
+      ],
+      lessRedaction: []
+    }
+  })
+}
+
+/** The steps that end the capture of a table. Its history and its policy row stay. */
+export const planDetach = (storage: string, catalog: Catalog, policy: Policy, why: string): TablePlan => {
+  const name = policyName(policy)
+  const table = findTable(catalog, name)
+  const own = new Set(
+    [...tableFunctions(storage, name), ...(table === undefined ? [] : called(table))].filter((each) => {
+      const owner = functionOwners(storage, catalog).get(each)
+      return owner === undefined || sameName(owner, name)
+    })
+  )
+  const relations = [...catalog.tables.flatMap((each) => each.relations), ...catalog.strays]
+  const triggers = relations.flatMap((relation) =>
+    relation.triggers
+      .filter(({ calls, cloned }) => calls !== null && own.has(calls) && !cloned)
+      .map((trigger) => Sql.dropTrigger(relation, trigger.name))
+  )
+  const installed = new Set(catalog.functions.map((each) => each.name))
+  return {
+    steps: [
+      {
+        kind: "detach",
+        table: label(name),
+        summary: `end its capture: ${why}; its history stays`,
+        sql: [
+          ...Sql.asOwner(catalog.storage.owner, [Sql.noteLapse(storage, name)]),
+          ...new Set(triggers),
+          ...Sql.asOwner(catalog.storage.owner, [
+            ...[...own]
+              .filter((each) => installed.has(each))
+              .sort()
+              .map((each) => Sql.dropFunction(storage, each)),
+            Sql.retirePolicy(storage, name)
+          ])
+        ],
+        lessRedaction: []
+      }
+    ],
+    names: [name],
+    needs: (table?.relations ?? []).map((relation) => ({ relation, privilege: "ownership" }))
+  }
+}

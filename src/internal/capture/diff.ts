@@ -1,0 +1,309 @@
+/**
+ * What differs between a table as it should be captured and what is installed: plans and findings both come from here.
+ */
+import { createHash } from "node:crypto"
+import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./catalog.js"
+import type { Policy } from "./model.js"
+import { findDeployed, findTable, label, relationShape, sameName } from "./resolve.js"
+import { type ColumnShape, generate, type GeneratedSource, type TableShape } from "./generate/source.js"
+import { qualified } from "../sql/sqlText.js"
+
+/** One trigger as generated: its statements in order, and what the catalog will say of it. */
+export interface Expected {
+  readonly name: string
+  readonly sql: ReadonlyArray<string>
+  /** `pg_trigger.tgtype`. */
+  readonly type: number
+  readonly always: boolean
+}
+
+/** The triggers of one relation, against those it should have. */
+export interface RelationState {
+  readonly relation: Relation
+  readonly expected: ReadonlyArray<Expected>
+  readonly missing: ReadonlyArray<Expected>
+  /** Call something else, or not in every case. */
+  readonly altered: ReadonlyArray<Expected>
+  /** Disabled, or enabled otherwise than they should be; also those that PostgreSQL cloned from the parent. */
+  readonly disabled: ReadonlyArray<TriggerRow>
+  /** Threadline's, but not to be here, or of another level or event than they should be: dropped before others are made. */
+  readonly surplus: ReadonlyArray<TriggerRow>
+  /** The host's, under a name that Threadline needs. */
+  readonly colliding: ReadonlyArray<string>
+}
+
+const bits: ReadonlyArray<readonly [RegExp, number]> = [
+  [/\bfor each row\b/, 1],
+  [/\bbefore\b/, 2],
+  [/\binsert\b/, 4],
+  [/\bdelete\b/, 8],
+  [/\bupdate\b/, 16],
+  [/\btruncate\b/, 32]
+]
+
+const triggerType = (sql: string): number => {
+  const words = sql.replaceAll(/"(?:[^"]|"")*"/g, "").toLowerCase()
+  return bits.reduce((type, [pattern, bit]) => (pattern.test(words) ? type | bit : type), 0)
+}
+
+const expectedTriggers = (
+  source: GeneratedSource,
+  relation: Relation,
+  serverVersion: number
+): ReadonlyArray<Expected> => {
+  const byName = new Map<string, Array<string>>()
+  for (const { name, sql } of source.triggers(relationShape(relation))) {
+    byName.set(name, [...(byName.get(name) ?? []), sql])
+  }
+  return (
+    [...byName]
+      .map(([name, sql]) => ({
+        name,
+        sql,
+        type: triggerType(sql[0] ?? ""),
+        always: sql.length > 1
+      }))
+      // Foreign tables have TRUNCATE triggers since PostgreSQL 16.
+      .filter(({ type }) => relation.kind !== "f" || serverVersion >= 160000 || (type & 32) === 0)
+  )
+}
+
+export const relationState = (
+  storage: string,
+  source: GeneratedSource,
+  relation: Relation,
+  shape: TableShape,
+  serverVersion: number
+): RelationState => {
+  const expected = expectedTriggers(source, relation, serverVersion)
+  const own = relation.triggers.filter(({ calls }) => calls !== null)
+  const wanted = (trigger: TriggerRow) =>
+    expected.find(({ name, type }) => trigger.name === name && trigger.type === type && !trigger.cloned)
+  const calls = ({ sql }: Expected, trigger: TriggerRow) =>
+    trigger.calls !== null && !trigger.conditional && (sql[0] ?? "").includes(`${qualified(storage, trigger.calls)}(`)
+  return {
+    relation,
+    expected,
+    missing: expected.filter((trigger) => !own.some((installed) => wanted(installed)?.name === trigger.name)),
+    altered: expected.filter((trigger) =>
+      own.some((installed) => wanted(installed)?.name === trigger.name && !calls(trigger, installed))
+    ),
+    disabled: own.filter((trigger) => {
+      const always = trigger.cloned ? shape.always : wanted(trigger)?.always
+      return always !== undefined && trigger.enabled !== (always ? "A" : "O")
+    }),
+    surplus: own.filter((trigger) => !trigger.cloned && wanted(trigger) === undefined),
+    colliding: relation.triggers
+      .filter(({ calls: ours, name }) => ours === null && expected.some((trigger) => trigger.name === name))
+      .map(({ name }) => name)
+  }
+}
+
+const bodyHash = (sql: string): string | undefined => {
+  const quote = /(\$[A-Za-z0-9_]*\$)\s*$/.exec(sql)?.[1]
+  if (quote === undefined) {
+    return undefined
+  }
+  const body = sql.slice(sql.indexOf(`as ${quote}`) + 3 + quote.length, sql.lastIndexOf(quote))
+  return createHash("sha256").update(body).digest("hex")
+}
+
+/** Generated functions that the schema lacks, and those that it has with another body. */
+export const functionState = (catalog: Catalog, source: GeneratedSource) => {
+  const installed = new Map(catalog.functions.map((row) => [row.name, row]))
+  const definitions = source.functions.filter(({ sql }) => /^create\b/.test(sql))
+  return {
+    missing: definitions.filter(({ name }) => !installed.has(name)).map(({ name }) => name),
+    altered: definitions
+      .filter(({ name, sql }) => installed.has(name) && installed.get(name)?.bodyHash !== bodyHash(sql))
+      .map(({ name }) => name),
+    /** Owned by somebody else than the schema: they would run with other privileges than they should. */
+    foreign: definitions
+      .flatMap(({ name }) => installed.get(name) ?? [])
+      .filter(({ owner }) => owner !== catalog.storage.owner)
+  }
+}
+
+const functionNames = (source: GeneratedSource): ReadonlyArray<string> => [
+  ...new Set(source.functions.map(({ name }) => name))
+]
+
+/** The shape a deployed policy was generated from. */
+export const policyShape = (policy: Policy): TableShape => ({
+  schema: policy.tableSchema,
+  name: policy.tableName,
+  columns: policy.columns,
+  key: policy.key,
+  mode: policy.mode,
+  always: policy.always,
+  onTruncate: policy.truncate,
+  excluded: policy.exclude,
+  masked: policy.mask
+})
+
+export const policyName = (policy: Policy): Name => ({ schema: policy.tableSchema, name: policy.tableName })
+
+export const activePolicies = (catalog: Catalog): ReadonlyArray<Policy> =>
+  catalog.deployed.map(({ policy }) => policy).filter(({ removedAt }) => removedAt === null)
+
+/** The functions that a table of this name has: their names depend on nothing else. */
+export const tableFunctions = (storage: string, { name, schema }: Name): ReadonlyArray<string> =>
+  functionNames(
+    generate(storage, {
+      schema,
+      name,
+      columns: [],
+      key: [],
+      mode: "statement",
+      always: false,
+      onTruncate: "event",
+      excluded: [],
+      masked: []
+    })
+  )
+
+export const called = (table: Table): ReadonlySet<string> =>
+  new Set(table.relations.flatMap(({ triggers }) => triggers.flatMap(({ calls }) => (calls === null ? [] : [calls]))))
+
+const owners = new WeakMap<Catalog, ReadonlyMap<string, Name>>()
+
+/** Which captured table each function belongs to; computed once for a catalog. */
+export const functionOwners = (storage: string, catalog: Catalog): ReadonlyMap<string, Name> => {
+  const known = owners.get(catalog)
+  if (known !== undefined) {
+    return known
+  }
+  const made = new Map(catalog.active.flatMap((name) => tableFunctions(storage, name).map((each) => [each, name])))
+  owners.set(catalog, made)
+  return made
+}
+
+/**
+ * Policies whose table is this one under an earlier name, or has become a partition of it: their functions are called
+ * here, and no table of their name is captured any more.
+ */
+export const supersededPolicies = (
+  catalog: Catalog,
+  storage: string,
+  name: Name,
+  table: Table
+): ReadonlyArray<Policy> => {
+  const own = tableFunctions(storage, name)
+  const foreign = [...called(table)].filter((each) => !own.includes(each))
+  const others = foreign.flatMap((each) => {
+    const owner = functionOwners(storage, catalog).get(each)
+    return owner === undefined || sameName(owner, name) ? [] : [owner]
+  })
+  return others.length === 0
+    ? []
+    : activePolicies(catalog).filter((policy) => {
+        const other = policyName(policy)
+        return (
+          others.some((each) => sameName(each, other)) &&
+          (findTable(catalog, other) === undefined ||
+            table.relations.some((relation) => relation.level > 0 && sameName(relation, other)))
+        )
+      })
+}
+
+/** A type is more than its name: what it is made of may have changed. */
+const typeText = ({ comparison, pins, type, virtual }: ColumnShape): string =>
+  JSON.stringify([type, comparison, pins, virtual])
+
+export interface ColumnChanges {
+  readonly added: ReadonlyArray<string>
+  readonly dropped: ReadonlyArray<string>
+  readonly renamed: ReadonlyArray<readonly [from: string, to: string]>
+  readonly retyped: ReadonlyArray<string>
+}
+
+/**
+ * Columns that go on under another name while theirs is still that of a column: names were exchanged, or one was taken by a
+ * new column. A restored table numbers its columns anew, but in the same order: then nothing was exchanged.
+ */
+export const exchanged = (
+  policy: Policy,
+  columns: ReadonlyArray<Pick<ColumnShape, "attnum" | "name">>
+): ReadonlyArray<readonly [from: string, to: string]> => {
+  const places = [...policy.columns]
+    .sort((a, b) => a.attnum - b.attnum)
+    .flatMap((known) => columns.filter(({ name }) => name === known.name).map(({ attnum }) => attnum))
+  return places.every((place, index) => index === 0 || place > (places[index - 1] ?? 0))
+    ? []
+    : policy.columns.flatMap((known) =>
+        columns
+          .filter(({ attnum, name }) => attnum === known.attnum && name !== known.name)
+          .map(({ name }) => [known.name, name] as const)
+      )
+}
+
+/** What became of the columns since the policy was applied. Only the very same table tells a rename from a drop and an add. */
+export const columnChanges = (
+  policy: Policy,
+  columns: ReadonlyArray<ColumnShape>,
+  sameTable: boolean
+): ColumnChanges => {
+  const gone = policy.columns.filter((known) => !columns.some(({ name }) => name === known.name))
+  const fresh = columns.filter((column) => !policy.columns.some(({ name }) => name === column.name))
+  const renamed = sameTable
+    ? [
+        ...gone.flatMap((known): ReadonlyArray<readonly [string, string]> =>
+          fresh.filter(({ attnum }) => attnum === known.attnum).map((column) => [known.name, column.name])
+        ),
+        ...exchanged(policy, columns).filter(([from]) => !gone.some(({ name }) => name === from))
+      ]
+    : []
+  return {
+    added: fresh.map(({ name }) => name).filter((name) => !renamed.some(([, to]) => to === name)),
+    dropped: gone.map(({ name }) => name).filter((name) => !renamed.some(([from]) => from === name)),
+    renamed,
+    retyped: columns
+      .filter((column) =>
+        policy.columns.some((known) => known.name === column.name && typeText(known) !== typeText(column))
+      )
+      .map(({ name }) => name)
+  }
+}
+
+const level = (
+  { excluded, masked }: { readonly excluded: ReadonlyArray<string>; readonly masked: ReadonlyArray<string> },
+  name: string
+): number => (excluded.includes(name) ? 2 : masked.includes(name) ? 1 : 0)
+
+/**
+ * Columns that would show more than they did when the table was last captured. A redacted column that is gone was dropped,
+ * or goes on under another name: where the catalog cannot tell which, any new column could be it.
+ */
+export const lessRedaction = (
+  catalog: Catalog,
+  shape: TableShape,
+  table: Table,
+  superseded: ReadonlyArray<Policy>
+): ReadonlyArray<string> => {
+  const previous =
+    findDeployed(catalog, shape) ??
+    catalog.deployed.find(({ policy, relation }) => relation === table.oid && superseded.includes(policy))
+  return previous === undefined ? [] : looser(previous, shape, table)
+}
+
+const looser = ({ policy, relation }: Deployed, shape: TableShape, table: Table): ReadonlyArray<string> => {
+  const before = { excluded: policy.exclude, masked: policy.mask }
+  const sameTable = relation === table.oid
+  const elsewhere = new Map(sameTable ? exchanged(policy, table.columns) : [])
+  return [...policy.exclude, ...policy.mask].flatMap((name) => {
+    const was = level(before, name)
+    const now = elsewhere.get(name) ?? name
+    if (table.columns.some((column) => column.name === now)) {
+      return level(shape, now) < was ? [now] : []
+    }
+    const attnum = policy.columns.find((known) => known.name === name)?.attnum
+    const suspects = sameTable
+      ? table.columns.filter((column) => column.attnum === attnum)
+      : table.columns.filter((column) => !policy.columns.some((known) => known.name === column.name))
+    return suspects.some((column) => level(shape, column.name) < was) ? [name] : []
+  })
+}
+
+/** Partitions by the names the policy keeps. */
+export const partitionLabels = (table: Table): ReadonlyArray<string> =>
+  table.relations.filter(({ level: depth }) => depth > 0).map(label)

@@ -1,0 +1,306 @@
+/**
+ * The steps from what is installed to what is configured, for one table. Everything here is computed from one snapshot of
+ * the catalog: the same plan is shown, printed, and, computed again under a lock, applied.
+ */
+import * as Either from "effect/Either"
+import type { Catalog, Name, Relation } from "./catalog.js"
+import { partitionsThatLeft, staleFunctions } from "./detach.js"
+import {
+  type Expected,
+  functionState,
+  lessRedaction,
+  partitionLabels,
+  policyName,
+  relationState,
+  type RelationState,
+  supersededPolicies,
+  tableFunctions
+} from "./diff.js"
+import { CaptureError, type Step, type StepKind } from "./model.js"
+import { findDeployed, label, type Resolved, sameName } from "./resolve.js"
+import { generate, generatorVersion } from "./generate/source.js"
+import * as Sql from "./statements.js"
+import type { Need, PlanOptions, TablePlan } from "./steps.js"
+import { attachSummary, differences, repairSummary } from "./words.js"
+
+export const planTable = (
+  storage: string,
+  catalog: Catalog,
+  resolved: Resolved,
+  options: PlanOptions
+): Either.Either<TablePlan, CaptureError> => {
+  const { name, shape, table } = resolved
+  const source = generate(storage, shape)
+  const states = table.relations.map((relation) =>
+    relationState(storage, source, relation, shape, catalog.serverVersion)
+  )
+  const colliding = states.find((state) => state.colliding.length > 0)
+  if (colliding !== undefined) {
+    return Either.left(
+      new CaptureError({
+        reason: "NameCollision",
+        table: resolved.label,
+        detail: `${label(colliding.relation)} has a trigger ${colliding.colliding.join(", ")} that is not Threadline's`,
+        hint: "rename that trigger"
+      })
+    )
+  }
+
+  const deployed = findDeployed(catalog, name)
+  const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
+  const known = new Set(policy?.partitions)
+  const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(known))
+  const settled = states.filter((state) => !joined.includes(state))
+  const superseded = supersededPolicies(catalog, storage, name, table)
+  const owner = catalog.storage.owner
+  const grants = grantsFor(catalog, resolved, settled)
+  const less = lessRedaction(catalog, shape, table, superseded)
+  const functions = functionState(catalog, source)
+  const gives = functions.foreign.map((each) => Sql.giveFunction(storage, each.name, owner))
+  const step = (
+    kind: StepKind,
+    summary: string,
+    sql: ReadonlyArray<string>,
+    redaction: ReadonlyArray<string> = []
+  ) => ({
+    kind,
+    table: resolved.label,
+    summary,
+    sql,
+    lessRedaction: redaction
+  })
+  const upsert = Sql.upsertPolicy(storage, shape, {
+    partitions: partitionLabels(table),
+    acknowledgeCasts: resolved.acknowledgeCasts,
+    sourceHash: source.sourceHash
+  })
+
+  const reasons = policy === undefined ? [] : differences(policy, resolved, deployed?.relation === table.oid)
+  const rebuild =
+    options.force === true ||
+    policy === undefined ||
+    policy.sourceHash !== source.sourceHash ||
+    policy.generator !== generatorVersion ||
+    superseded.length > 0
+
+  const steps: Array<Step> = partitionsThatLeft(storage, catalog, resolved, policy, superseded, options)
+
+  if (rebuild) {
+    steps.push(
+      step(
+        policy === undefined ? "attach" : "regenerate",
+        policy === undefined
+          ? attachSummary(resolved, deployed?.policy.removedAt)
+          : `regenerate: ${reasons.join("; ") || "the code differs"}`,
+        [
+          // What is forced may be kept, and run where the table has been captured before.
+          ...(policy === undefined && options.force !== true ? [] : Sql.asOwner(owner, [Sql.noteLapse(storage, name)])),
+          ...drops(settled),
+          ...grants,
+          ...gives,
+          ...Sql.asOwner(
+            owner,
+            source.functions.map(({ sql }) => sql)
+          ),
+          ...settled.flatMap((state) =>
+            (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
+          ),
+          ...enables(settled),
+          ...Sql.asOwner(owner, [upsert])
+        ],
+        less
+      )
+    )
+  } else {
+    const broken = settled.filter(needsWork)
+    const lost = [...functions.missing, ...functions.altered]
+    const lapsed = broken.some(
+      ({ altered, disabled, missing, relation }) =>
+        relation.level === 0 && altered.length + disabled.length + missing.length > 0
+    )
+    if (broken.length > 0 || lost.length > 0 || grants.length > 0 || gives.length > 0) {
+      steps.push(
+        step("repair", repairSummary(broken, functions, grants, owner, lapsed), [
+          ...(lapsed ? Sql.asOwner(owner, [Sql.noteLapse(storage, name)]) : []),
+          ...drops(broken),
+          ...grants,
+          ...gives,
+          ...Sql.asOwner(
+            owner,
+            source.functions.filter((object) => lost.includes(object.name)).map(({ sql }) => sql)
+          ),
+          ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
+          ...enables(broken),
+          ...(lapsed ? Sql.asOwner(owner, [Sql.closeLapse(storage, name)]) : [])
+        ])
+      )
+    }
+    if (reasons.length > 0 || deployed?.relation !== table.oid) {
+      steps.push(
+        step(
+          "refresh",
+          `record ${reasons.length > 0 ? reasons.join("; ") : "the identity that the table has after a restore"}`,
+          Sql.asOwner(owner, [upsert]),
+          less
+        )
+      )
+    }
+  }
+
+  for (const state of joined) {
+    const partition = label(state.relation)
+    steps.push(
+      step(
+        "attach partition",
+        `capture partition ${partition}${options.markPartitions === true ? ", and write its rows as baseline" : ""}`,
+        [
+          ...drops([state]),
+          ...grantsFor(catalog, resolved, [state]),
+          ...toMake(state).flatMap(({ sql }) => sql),
+          ...enables([state]),
+          ...Sql.asOwner(owner, [
+            Sql.addPartition(storage, name, partition),
+            ...(options.markPartitions === true && state.relation.kind !== "p"
+              ? [Sql.markRows(storage, state.relation, name, "baseline")]
+              : [])
+          ])
+        ]
+      )
+    )
+  }
+
+  // Last, when nothing calls them any more.
+  const stale = rebuild ? staleFunctions(storage, catalog, resolved, superseded) : []
+  const cleanup = Sql.asOwner(owner, [
+    ...stale.map((each) => Sql.dropFunction(storage, each)),
+    ...superseded.map(policyName).flatMap((each) => [Sql.noteLapse(storage, each), Sql.retirePolicy(storage, each)])
+  ])
+  const last = steps.pop()
+  if (last !== undefined) {
+    steps.push(
+      ...(superseded[0] === undefined
+        ? [{ ...last, sql: [...last.sql, ...cleanup] }]
+        : [
+            last,
+            {
+              kind: "detach" as const,
+              table: label(policyName(superseded[0])),
+              summary: `end its capture: it is captured as ${resolved.label} now; its history stays`,
+              sql: cleanup,
+              lessRedaction: []
+            }
+          ])
+    )
+  }
+
+  const worked = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
+    ? states
+    : joined
+  return Either.right({
+    steps,
+    names: [name, ...superseded.map(policyName)],
+    needs: [
+      ...worked.flatMap(needsOf),
+      ...(shape.onTruncate === "rows" && steps.length > 0
+        ? table.relations.filter(isUnreadable).map((relation) => ({ relation, privilege: "grant" }) as const)
+        : [])
+    ]
+  })
+}
+
+const isJoined =
+  (known: ReadonlySet<string>) =>
+  ({ relation }: RelationState): boolean =>
+    relation.level > 0 && !known.has(label(relation))
+
+const toMake = (state: RelationState): ReadonlyArray<Expected> =>
+  state.expected.filter(
+    (trigger) =>
+      state.missing.includes(trigger) ||
+      state.altered.includes(trigger) ||
+      state.disabled.some(({ cloned, name }) => !cloned && name === trigger.name)
+  )
+
+const needsWork = (state: RelationState): boolean =>
+  toMake(state).length > 0 || state.surplus.length > 0 || state.disabled.length > 0
+
+const drops = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
+  states.flatMap(({ relation, surplus }) => surplus.map(({ name }) => Sql.dropTrigger(relation, name)))
+
+/** Triggers that were cloned cannot be made anew, only enabled. */
+const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
+  states.flatMap(({ disabled, expected, relation }) =>
+    disabled
+      .filter(({ cloned }) => cloned)
+      .map(({ name }) =>
+        Sql.enableTrigger(
+          relation,
+          relation.kind === "f",
+          name,
+          expected.some(({ always }) => always)
+        )
+      )
+  )
+
+const needsOf = (state: RelationState): ReadonlyArray<Need> => {
+  const { relation } = state
+  const made = toMake(state)
+  return [
+    ...(made.length > 0 ? [{ relation, privilege: "trigger" } as const] : []),
+    ...(state.surplus.length > 0 || state.disabled.some(({ cloned }) => cloned) || made.some(({ always }) => always)
+      ? [{ relation, privilege: "ownership" } as const]
+      : [])
+  ]
+}
+
+/** Neither can the owner of Threadline's schema read it, nor can the connected role let it. */
+const isUnreadable = (relation: Relation): boolean =>
+  (!relation.ownerReads && !relation.mayGrantSelect) || (!relation.ownerUsesSchema && !relation.mayGrantUsage)
+
+/** What the owner of the schema must be able to read: rows that are truncated, to count or to keep them. */
+const grantsFor = (
+  catalog: Catalog,
+  { shape }: Resolved,
+  states: ReadonlyArray<RelationState>
+): ReadonlyArray<string> => {
+  const owner = catalog.storage.owner
+  if (shape.onTruncate === "refuse") {
+    return []
+  }
+  const relations = states.map(({ relation }) => relation)
+  const unread = relations.filter(({ mayGrantSelect, ownerReads }) => !ownerReads && mayGrantSelect)
+  const schemas = new Set(
+    relations
+      .filter(({ mayGrantUsage, ownerUsesSchema }) => !ownerUsesSchema && mayGrantUsage)
+      .map(({ schema }) => schema)
+  )
+  return [
+    ...(unread.length > 0 ? [Sql.grantSelect(unread, owner)] : []),
+    ...(schemas.size > 0 ? [Sql.grantUsage([...schemas], owner)] : [])
+  ]
+}
+
+/** A generated name that two tables would share, or that is taken in Threadline's schema. */
+export const nameCollision = (
+  storage: string,
+  names: ReadonlyArray<Name>,
+  catalog: Catalog
+): CaptureError | undefined => {
+  const owners = new Map<string, Name>()
+  const fresh = names.filter((name) => !catalog.active.some((other) => sameName(other, name)))
+  for (const name of [...catalog.active, ...fresh]) {
+    for (const each of tableFunctions(storage, name)) {
+      const other = owners.get(each)
+      if (other !== undefined || catalog.functions.some((row) => row.name === each && !row.trigger)) {
+        return new CaptureError({
+          reason: "NameCollision",
+          table: label(name),
+          detail: `its function ${each} belongs to ${other === undefined ? "somebody else" : label(other)} already`,
+          hint: other === undefined ? "rename that function" : "rename one of the tables"
+        })
+      }
+      owners.set(each, name)
+    }
+  }
+  return undefined
+}

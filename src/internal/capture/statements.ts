@@ -1,0 +1,129 @@
+/**
+ * The statements steps are made of. They name everything by name, never by OID, so that they can be printed, kept, and run
+ * elsewhere.
+ */
+import type { Name } from "./catalog.js"
+import { generatorVersion, type TableShape } from "./generate/source.js"
+import { identifier, literal, qualified, textArray } from "../sql/sqlText.js"
+
+const table = (name: Name): string => qualified(name.schema, name.name)
+
+/**
+ * Runs statements as the owner of Threadline's schema and gives the former role back, whatever it was: `reset role` would
+ * forget a role that the session had set. Everything is local to the transaction.
+ */
+export const asOwner = (owner: string, statements: ReadonlyArray<string>): ReadonlyArray<string> =>
+  statements.length === 0
+    ? []
+    : [
+        "select pg_catalog.set_config('threadline.role', pg_catalog.current_setting('role'), true)",
+        `select pg_catalog.set_config('role', ${literal(owner)}, true)`,
+        ...statements,
+        "select pg_catalog.set_config('role', pg_catalog.current_setting('threadline.role'), true)"
+      ]
+
+export const grantSelect = (relations: ReadonlyArray<Name>, owner: string): string =>
+  `grant select on ${relations.map(table).join(", ")} to ${identifier(owner)}`
+
+export const grantUsage = (schemas: ReadonlyArray<string>, owner: string): string =>
+  `grant usage on schema ${schemas.map(identifier).join(", ")} to ${identifier(owner)}`
+
+export const dropTrigger = (relation: Name, trigger: string): string =>
+  `drop trigger if exists ${identifier(trigger)} on ${table(relation)}`
+
+export const enableTrigger = (relation: Name, foreign: boolean, trigger: string, always: boolean): string =>
+  `alter ${foreign ? "foreign " : ""}table ${table(relation)} enable ${always ? "always " : ""}trigger ${identifier(trigger)}`
+
+export const giveFunction = (storage: string, name: string, owner: string): string =>
+  `alter function ${qualified(storage, name)}() owner to ${identifier(owner)}`
+
+export const dropFunction = (storage: string, name: string): string =>
+  `drop function if exists ${qualified(storage, name)}()`
+
+const policies = (storage: string): string => qualified(storage, "capture_policies")
+
+const regclass = (name: Name): string => `${literal(table(name))}::pg_catalog.regclass`
+
+const where = (name: Name): string => `where table_schema = ${literal(name.schema)}
+  and table_name = ${literal(name.name)}`
+
+const json = (value: unknown): string => `${literal(JSON.stringify(value))}::pg_catalog.jsonb`
+
+/**
+ * Writes the whole policy of a table, and ends the lapse of one that was not captured: after its triggers are made, whose locks
+ * keep writes off from then on.
+ */
+export const upsertPolicy = (
+  storage: string,
+  shape: TableShape,
+  options: {
+    readonly partitions: ReadonlyArray<string>
+    readonly acknowledgeCasts: boolean
+    readonly sourceHash: string
+  }
+): string => `insert into ${policies(storage)} as p (
+  table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
+  columns, partitions, acknowledged_casts, source_hash, generator
+) values (
+  ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
+  ${literal(shape.onTruncate)},
+  ${json(shape.key)},
+  ${textArray(shape.excluded)}, ${textArray(shape.masked)},
+  ${json(shape.columns)},
+  ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion}
+)
+on conflict (table_schema, table_name) do update
+set relation = excluded.relation,
+  mode = excluded.mode,
+  always = excluded.always,
+  on_truncate = excluded.on_truncate,
+  key_columns = excluded.key_columns,
+  excluded = excluded.excluded,
+  masked = excluded.masked,
+  columns = excluded.columns,
+  partitions = excluded.partitions,
+  acknowledged_casts = excluded.acknowledged_casts,
+  source_hash = excluded.source_hash,
+  generator = excluded.generator,
+  applied_at = pg_catalog.clock_timestamp(),
+  applied_by = session_user,
+  lapses = ${closed(storage)},
+  removed_at = null`
+
+const closed = (storage: string): string => `${qualified(storage, "lapses_closed")}(p.lapses, p.removed_at)`
+
+/** Where the table's triggers are not all there, the policy is removed since nothing is known: before any of them is made. */
+export const noteLapse = (storage: string, name: Name): string =>
+  `select ${qualified(storage, "note_lapse")}(${literal(name.schema)}, ${literal(name.name)})`
+
+/** Ends the lapse that was noted, after the triggers are made. */
+export const closeLapse = (storage: string, name: Name): string =>
+  `update ${policies(storage)} as p
+set lapses = ${closed(storage)},
+  removed_at = null
+${where(name)}
+  and removed_at is not null`
+
+export const addPartition = (storage: string, root: Name, partition: string): string =>
+  `update ${policies(storage)}
+set partitions = pg_catalog.array_append(partitions, ${literal(partition)})
+${where(root)}
+  and ${literal(partition)} <> all (partitions)`
+
+export const forgetPartition = (storage: string, root: Name, partition: string): string =>
+  `update ${policies(storage)}
+set partitions = pg_catalog.array_remove(partitions, ${literal(partition)})
+${where(root)}`
+
+export const retirePolicy = (storage: string, name: Name): string =>
+  `update ${policies(storage)}
+set removed_at = pg_catalog.clock_timestamp()
+${where(name)}
+  and removed_at is null`
+
+/**
+ * Marks every row that a relation holds: `baseline` where it joined a captured table, `delete` where it left one. The
+ * owner of Threadline's schema must be able to read the relation.
+ */
+export const markRows = (storage: string, relation: Name, root: Name, op: "baseline" | "delete"): string =>
+  `select ${qualified(storage, "mark_rows")}(${regclass(relation)}, ${literal(root.schema)}, ${literal(root.name)}, ${literal(op)})`

@@ -1,0 +1,23 @@
+/** What planning gives for one table. */
+import type { Name, Relation } from "./catalog.js"
+import type { Step } from "./model.js"
+
+export interface PlanOptions {
+  /** Everything is made anew, whatever is installed. */
+  readonly force?: boolean
+  /** Baseline changes for the rows of partitions that joined, delete changes for those of partitions that left. */
+  readonly markPartitions?: boolean
+}
+
+/** A privilege that the connected role needs on a relation for the steps to work. */
+export interface Need {
+  readonly relation: Relation
+  readonly privilege: "trigger" | "ownership" | "grant"
+}
+
+export interface TablePlan {
+  readonly steps: ReadonlyArray<Step>
+  /** Tables that the steps touch or retire: what to read again under the lock. */
+  readonly names: ReadonlyArray<Name>
+  readonly needs: ReadonlyArray<Need>
+}

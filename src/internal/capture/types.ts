@@ -1,0 +1,142 @@
+/**
+ * What a column's type means for its image: how old and new values are compared, which settings change its text, how it
+ * becomes a key, and which host code building the image would run.
+ */
+import type { TypeRow } from "./catalog.js"
+import type { Comparison, KeyText, Pin } from "./generate/source.js"
+
+export interface TypeFacts {
+  readonly comparison: Comparison
+  readonly pins: ReadonlyArray<Pin>
+  readonly keyText: KeyText
+  /** Types whose cast to json the host may have written. */
+  readonly hostCasts: ReadonlyArray<string>
+}
+
+const every: ReadonlyArray<Pin> = [
+  "timezone",
+  "datestyle",
+  "intervalstyle",
+  "bytea_output",
+  "extra_float_digits",
+  "lc_monetary",
+  "quote_all_identifiers"
+]
+
+/** Built-in base types whose text depends on a setting, also inside an array or a composite. */
+const pinsOf: ReadonlyMap<string, ReadonlyArray<Pin>> = new Map([
+  ["timestamptz", ["timezone"]],
+  ["interval", ["intervalstyle"]],
+  ["bytea", ["bytea_output"]],
+  ["money", ["lc_monetary"]],
+  ...["float4", "float8", "point", "lseg", "path", "box", "polygon", "line", "circle"].map(
+    (name): [string, ReadonlyArray<Pin>] => [name, ["extra_float_digits"]]
+  ),
+  ...[
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdatabase",
+    "regdictionary",
+    "regnamespace",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regrole",
+    "regtype"
+  ].map((name): [string, ReadonlyArray<Pin>] => [name, ["quote_all_identifiers"]])
+])
+
+/** Extension types known to have one text, whatever the settings. */
+const plainExtensionTypes: ReadonlySet<string> = new Set(["citext", "hstore", "ltree", "lquery", "ltxtquery"])
+
+export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): TypeFacts => {
+  const pins = new Set<Pin>()
+  const hostCasts = new Set<string>()
+  const seen = new Set<string>()
+  let hasJson = false
+
+  // Inside a range everything is text, and there dates follow DateStyle; elsewhere to_jsonb writes them as ISO 8601.
+  const visit = (current: string, textual: boolean): void => {
+    const type = types.get(current)
+    if (type === undefined || seen.has(`${current} ${textual}`)) {
+      return
+    }
+    seen.add(`${current} ${textual}`)
+    if (type.base !== null) {
+      return visit(type.base, textual)
+    }
+    if (type.element !== null) {
+      return visit(type.element, textual)
+    }
+    if (type.kind === "c") {
+      return type.attributes.forEach((attribute) => visit(attribute, textual))
+    }
+    if (!type.builtin && type.extension !== null && plainExtensionTypes.has(type.name)) {
+      return
+    }
+    if (type.jsonCast !== null && !textual) {
+      every.forEach((pin) => pins.add(pin))
+      if (type.jsonCast === "host") {
+        hostCasts.add(`${type.schema}.${type.name}`)
+      }
+      return
+    }
+    if (type.subtype !== null) {
+      return visit(type.subtype, true)
+    }
+    if (type.kind !== "b") {
+      return
+    }
+    if (!type.builtin) {
+      return every.forEach((pin) => pins.add(pin))
+    }
+    if (type.name === "json") {
+      hasJson = true
+    }
+    pinsOf.get(type.name)?.forEach((pin) => pins.add(pin))
+    if (textual && ["date", "timestamp", "timestamptz"].includes(type.name)) {
+      pins.add("datestyle")
+    }
+  }
+  visit(oid, false)
+
+  const base = baseOf(oid, types)
+  return {
+    comparison: hasJson ? "json" : hasFixedForm(base) ? "text" : "jsonb",
+    pins: every.filter((pin) => pins.has(pin)),
+    keyText: keyTextOf(base),
+    hostCasts: [...hostCasts]
+  }
+}
+
+const baseOf = (oid: string, types: ReadonlyMap<string, TypeRow>): TypeRow | undefined => {
+  let type = types.get(oid)
+  while (type !== undefined && type.base !== null) {
+    type = types.get(type.base)
+  }
+  return type
+}
+
+/** False where two values of the type may be JSON of different types: `1` and `"1"` have the same text. */
+const hasFixedForm = (type: TypeRow | undefined): boolean =>
+  type !== undefined &&
+  !(type.builtin && type.name === "jsonb") &&
+  !(type.jsonCast !== null && type.element === null && type.kind !== "c")
+
+const keyTextOf = (type: TypeRow | undefined): KeyText => {
+  if (type === undefined) {
+    return "text"
+  }
+  if (type.builtin) {
+    return type.name === "numeric"
+      ? "numeric"
+      : type.name === "interval"
+        ? "interval"
+        : type.name === "bpchar"
+          ? "bpchar"
+          : "text"
+  }
+  return type.name === "citext" && type.extension === "citext" ? "citext" : "text"
+}

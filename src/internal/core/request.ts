@@ -1,0 +1,111 @@
+/**
+ * Requests: what callers may write, and the `InvalidRequest` that names what they may not.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import type { JsonValue } from "./json.js"
+import { canonical } from "./json.js"
+import { shortTextRule } from "./text.js"
+
+/** Why a read fails. */
+export type ReadError = InvalidRequest | NotFound | ThreadlineError
+
+/** Decodes a request; the first thing that is wrong becomes an `InvalidRequest` of its field. */
+export const request =
+  <A, I>(schema: Schema.Schema<A, I>) =>
+  (input: unknown): Either.Either<A, InvalidRequest> => {
+    try {
+      return Either.mapLeft(decodeEither(schema, input), refusal)
+    } catch (error) {
+      // A value that is nested deeper than the stack can be neither compared nor described.
+      if (error instanceof Error && error.message.includes("Maximum call stack size exceeded")) {
+        return Either.left(new InvalidRequest({ field: "request", rule: "is nested too deeply" }))
+      }
+      throw error
+    }
+  }
+
+const refusal = (error: ParseResult.ParseError): InvalidRequest => {
+  // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
+  const [first, ...others] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const issue = others.reduce((best, one) => (one.path.length > (best?.path.length ?? 0) ? one : best), first)
+  return new InvalidRequest({
+    field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
+    rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
+  })
+}
+
+const decodeEither = <A, I>(schema: Schema.Schema<A, I>, input: unknown) =>
+  Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error", errors: "first" })
+
+/** The text that makes two equal requests equal, without the size of the page and the place in it. */
+export const canonicalRequest = (request: { readonly [field: string]: unknown }): string =>
+  canonical(
+    Object.fromEntries(
+      Object.entries(request).filter(
+        ([field, value]) => field !== "limit" && field !== "cursor" && value !== undefined && value !== false
+      )
+    ) as { readonly [field: string]: JsonValue }
+  )
+
+const ruled = (rule: (value: string) => string | undefined, description: string) =>
+  Schema.String.annotations({ message: () => `must be ${description}` }).pipe(
+    Schema.filter((value) => rule(value) ?? true, {
+      message: ({ actual }) => rule(String(actual)) ?? `must be ${description}`
+    })
+  )
+
+/** An id, a name or a label: 1 to 256 bytes. */
+export const ShortText: Schema.Schema<string> = ruled(shortTextRule, "a text of 1 to 256 bytes")
+
+const maxId = 2n ** 63n - 1n
+
+const idRule = "must be an id: decimal digits, at most 9223372036854775807"
+
+export const isId = (value: string): boolean => /^(0|[1-9][0-9]{0,18})$/.test(value) && BigInt(value) <= maxId
+
+/** The id of a transaction, an action or a change. */
+export const Id: Schema.Schema<string> = Schema.String.annotations({ message: () => idRule }).pipe(
+  Schema.filter(isId, { message: () => idRule })
+)
+
+export const id = (field: string, value: unknown): Effect.Effect<string, InvalidRequest> =>
+  typeof value === "string" && isId(value)
+    ? Effect.succeed(value)
+    : Effect.fail(new InvalidRequest({ field, rule: idRule }))
+
+/** A whole number within bounds, with a default. */
+export const wholeNumber = (description: string, least: number, most: number, otherwise: number) => {
+  const rule = `must be a whole number from ${least} to ${most}`
+  return Schema.optionalWith(
+    Schema.Number.annotations({ description, message: () => rule }).pipe(
+      Schema.filter((value) => Number.isInteger(value) && value >= least && value <= most, { message: () => rule })
+    ),
+    { default: () => otherwise }
+  )
+}
+
+/** What every paged read takes besides its filters. */
+export const paging = {
+  /** Items in a page: 50 unless given, at most 1000. */
+  limit: wholeNumber("items in a page", 1, 1000, 50),
+  /** `nextCursor` of the page before. */
+  cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
+}
+
+/** One of some texts. A union of literals would dissolve in that of an optional field, and its message with it. */
+export const choice = <A extends string>(...values: readonly [A, ...Array<A>]): Schema.Schema<A> => {
+  const rule = `must be ${values.slice(0, -1).join(", ")} or ${values.at(-1) ?? ""}`
+  const isOne = (text: string): text is A => values.some((value) => value === text)
+  return Schema.String.annotations({ message: () => rule }).pipe(Schema.filter(isOne, { message: () => rule })) as never
+}
+
+export const Order = choice("newest", "oldest")
+
+export type Order = typeof Order.Type
+
+/** Newest first unless given. */
+export const order = Schema.optionalWith(Order, { default: () => "newest" as const })

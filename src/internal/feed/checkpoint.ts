@@ -1,0 +1,191 @@
+/**
+ * How far a feed has come, as a small opaque text that is bound to the tables it is about.
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { createHash } from "node:crypto"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { everything, type Snapshot } from "./snapshot.js"
+
+export const Checkpoint = Schema.String.pipe(Schema.brand("threadline/Feed/Checkpoint"))
+
+export type Checkpoint = typeof Checkpoint.Type
+
+/** A transaction of which everything up to a change is delivered. */
+export interface Open {
+  readonly xid: bigint
+  readonly after: bigint
+}
+
+/**
+ * A window that is being delivered: the transactions visible in `to` that were not visible before, in the order of their changes'
+ * ids. They are taken up in the order of their own ids; `open` are those taken up and not delivered to their end.
+ */
+export interface Window {
+  readonly to: Snapshot
+  /** Transactions up to this one are taken up. */
+  readonly entered: bigint
+  readonly open: ReadonlyArray<Open>
+  /** The last change that was delivered, or that was passed over. */
+  readonly last: bigint
+}
+
+export interface Position {
+  /** Everything of the epochs before it is delivered. */
+  readonly epoch: number
+  /** The cluster in which the epoch is, see `clusterOf`. */
+  readonly cluster: string
+  /** Of the epoch, what is visible here is delivered. */
+  readonly from: Snapshot
+  readonly window: Window | undefined
+}
+
+const version = "1"
+
+const maxXid = everything.end
+
+/** A bound on what a forged checkpoint makes of a few characters. */
+const maxRunning = 200_000
+
+const makeCheckpoint = Schema.decodeSync(Checkpoint)
+
+const digest = (text: string): string => createHash("sha256").update(text).digest("base64url").slice(0, 12)
+
+/** What tells one cluster and timeline from others. */
+export const clusterOf = (systemIdentifier: string, timeline: string): string =>
+  digest(`${systemIdentifier}/${timeline}`)
+
+const binding = (tables: ReadonlyArray<string>): string => digest([...new Set(tables)].sort().join("\0"))
+
+/** Ascending numbers as their distances, `5,1+3` for 5 and 6 to 9. */
+const encodeNumbers = (numbers: ReadonlyArray<bigint>): string => {
+  const parts: Array<string> = []
+  let before = 0n
+  for (let index = 0; index < numbers.length;) {
+    const first = numbers[index] ?? 0n
+    let count = 1
+    while (numbers[index + count] === first + BigInt(count)) {
+      count++
+    }
+    parts.push(count === 1 ? String(first - before) : `${first - before}+${count - 1}`)
+    before = first + BigInt(count - 1)
+    index += count
+  }
+  return parts.join(",")
+}
+
+const decodeNumbers = (text: string): ReadonlyArray<bigint> | undefined => {
+  const numbers: Array<bigint> = []
+  let before = 0n
+  for (const part of text === "" ? [] : text.split(",")) {
+    const match = /^(0|[1-9]\d{0,18})(?:\+([1-9]\d{0,5}))?$/.exec(part)
+    const more = Number(match?.[2] ?? 0)
+    if (match?.[1] === undefined || numbers.length + more >= maxRunning) {
+      return undefined
+    }
+    const first = before + BigInt(match[1])
+    if ((numbers.length > 0 && first === before) || first + BigInt(more) >= maxXid) {
+      return undefined
+    }
+    for (let index = 0; index <= more; index++) {
+      numbers.push(first + BigInt(index))
+    }
+    before = first + BigInt(more)
+  }
+  return numbers
+}
+
+const encodeSnapshot = ({ end, running }: Snapshot): string => `${end}:${encodeNumbers(running)}`
+
+const decodeNumber = (text: string | undefined): bigint | undefined => {
+  const value = text !== undefined && /^(0|[1-9]\d{0,18})$/.test(text) ? BigInt(text) : undefined
+  return value !== undefined && value <= maxXid ? value : undefined
+}
+
+const decodeSnapshot = (text: string | undefined): Snapshot | undefined => {
+  const [first, list, ...rest] = (text ?? "").split(":")
+  const end = decodeNumber(first)
+  const running = list === undefined || rest.length > 0 ? undefined : decodeNumbers(list)
+  return end === undefined || running === undefined || running.some((xid) => xid >= end) ? undefined : { end, running }
+}
+
+const encodeOpen = (open: ReadonlyArray<Open>): string => open.map(({ after, xid }) => `${xid}-${after}`).join(",")
+
+const decodeOpen = (text: string): ReadonlyArray<Open> | undefined => {
+  const open: Array<Open> = []
+  for (const part of text === "" ? [] : text.split(",")) {
+    const [first, second, ...rest] = part.split("-")
+    const xid = decodeNumber(first)
+    const after = decodeNumber(second)
+    if (xid === undefined || after === undefined || rest.length > 0) {
+      return undefined
+    }
+    open.push({ xid, after })
+  }
+  return open
+}
+
+export const encode = (tables: ReadonlyArray<string>, position: Position): Checkpoint => {
+  const { cluster, epoch, from, window } = position
+  return makeCheckpoint(
+    Buffer.from(
+      [
+        version,
+        binding(tables),
+        epoch,
+        cluster,
+        encodeSnapshot(from),
+        ...(window === undefined
+          ? []
+          : [encodeSnapshot(window.to), window.entered, encodeOpen(window.open), window.last])
+      ].join(" ")
+    ).toString("base64url")
+  )
+}
+
+const refused = (rule: string) => Either.left(new InvalidRequest({ field: "checkpoint", rule }))
+
+export const foreign = "belongs to another database: this one never was on its cluster"
+
+export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Either.Either<Position, InvalidRequest> => {
+  const malformed = refused("is not a checkpoint of a feed")
+  const text = Buffer.from(checkpoint, "base64url").toString("utf8")
+  if (Buffer.from(text).toString("base64url") !== checkpoint) {
+    return malformed
+  }
+  const [found, bound, epochText, cluster, fromText, ...windowText] = text.split(" ")
+  if (found === undefined || !/^\d{1,3}$/.test(found)) {
+    return malformed
+  }
+  if (found !== version) {
+    return refused("was made by another version of Threadline")
+  }
+  const epoch = decodeNumber(epochText)
+  const from = decodeSnapshot(fromText)
+  if (
+    epoch === undefined ||
+    epoch > 2_147_483_647n ||
+    from === undefined ||
+    !/^[\w-]{12}$/.test(cluster ?? "") ||
+    !/^[\w-]{12}$/.test(bound ?? "")
+  ) {
+    return malformed
+  }
+  const window = windowText.length === 0 ? undefined : decodeWindow(windowText)
+  if (windowText.length > 0 && window === undefined) {
+    return malformed
+  }
+  return bound === binding(tables)
+    ? Either.right({ epoch: Number(epoch), cluster: cluster ?? "", from, window })
+    : refused("belongs to a feed of other tables")
+}
+
+const decodeWindow = (parts: ReadonlyArray<string>): Window | undefined => {
+  const to = decodeSnapshot(parts[0])
+  const entered = decodeNumber(parts[1])
+  const open = parts[2] === undefined ? undefined : decodeOpen(parts[2])
+  const last = decodeNumber(parts[3])
+  return parts.length !== 4 || to === undefined || entered === undefined || open === undefined || last === undefined
+    ? undefined
+    : { to, entered, open, last }
+}

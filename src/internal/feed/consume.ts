@@ -1,0 +1,197 @@
+/**
+ * Consumers: batches handled at least once, in order, by one runner at a time.
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import { randomUUID } from "node:crypto"
+import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import * as checkpoints from "./checkpoint.js"
+import { type Batch, batch, type Decoded, decodeRequest, origin, type RequestInput, step } from "./read.js"
+import * as stored from "./store.js"
+import type { ReadError } from "../core/request.js"
+import type { Storage } from "../record/storage.js"
+import { checkTables } from "../record/tables.js"
+import { withoutConnection } from "../intent/transaction.js"
+
+export interface Polling {
+  /** Goes on when it is caught up; else it ends there. */
+  readonly live?: boolean | undefined
+  /** When a live feed looks again; every second unless given. It starts anew after each batch, and its end ends the feed. */
+  readonly poll?: Schedule.Schedule<unknown> | undefined
+}
+
+export interface ConsumeOptions extends Omit<RequestInput, "checkpoint">, Polling {
+  /** How long a runner that died holds the consumer's name: 30 seconds unless given, at least 1 second, at most a day. */
+  readonly lease?: Duration.DurationInput | undefined
+}
+
+export interface Consumed {
+  /** `Busy`: another runner held the name, or took it over. */
+  readonly outcome: "CaughtUp" | "Busy"
+  /** Batches and changes that this run handled. */
+  readonly batches: number
+  readonly changes: number
+}
+
+/** Waits as the schedule says; false at its end. */
+export interface Waiting {
+  readonly wait: Effect.Effect<boolean>
+  readonly reset: Effect.Effect<void>
+}
+
+export const waiting = (options: Polling): Effect.Effect<Waiting> =>
+  options.live === true
+    ? Effect.map(Schedule.driver(options.poll ?? Schedule.spaced("1 second")), (driver) => ({
+        wait: Effect.match(driver.next(undefined), { onFailure: () => false, onSuccess: () => true }),
+        reset: driver.reset
+      }))
+    : Effect.succeed({ wait: Effect.succeed(false), reset: Effect.void })
+
+class LeaseLost extends Data.TaggedError("LeaseLost") {}
+
+const leaseSeconds = (input: Duration.DurationInput): Effect.Effect<number, InvalidRequest> => {
+  const seconds = Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toSeconds })
+  return seconds >= 1 && seconds <= 86_400
+    ? Effect.succeed(seconds)
+    : Effect.fail(new InvalidRequest({ field: "lease", rule: "must be a duration from 1 second to a day" }))
+}
+
+interface Run<E, R> {
+  readonly storage: Storage
+  readonly lease: stored.Lease
+  readonly decoded: Decoded
+  readonly handler: (batch: Batch) => Effect.Effect<unknown, E, R>
+  readonly pause: Waiting
+  readonly live: boolean
+  /** What was handled so far. */
+  readonly tally: { batches: number; changes: number }
+}
+
+/** Holds the lease until it is lost. */
+const heartbeat = (storage: Storage, lease: stored.Lease): Effect.Effect<never, LeaseLost | ThreadlineError> =>
+  Effect.forever(
+    Effect.zipRight(
+      Effect.sleep(Duration.seconds(lease.seconds / 3)),
+      Effect.filterOrFail(
+        stored.renew(storage, lease),
+        (held) => held,
+        () => new LeaseLost()
+      )
+    )
+  )
+
+const storeOrFail = Effect.fnUntraced(function* (
+  { lease, storage }: { readonly lease: stored.Lease; readonly storage: Storage },
+  ...args: readonly [
+    expected: string | null,
+    reached: checkpoints.Checkpoint,
+    position: checkpoints.Position,
+    capturedAt: string | null
+  ]
+): Effect.fn.Return<void, LeaseLost | ThreadlineError> {
+  if (!(yield* stored.store(storage, lease, ...args))) {
+    return yield* new LeaseLost()
+  }
+})
+
+/** Handles batch after batch under the lease, from where the name stands. */
+const session = Effect.fnUntraced(function* <E, R>(
+  run: Run<E, R>,
+  found: string | null
+): Effect.fn.Return<void, E | LeaseLost | ReadError, R> {
+  const { decoded, handler, lease, live, pause, storage, tally } = run
+  const { tables } = decoded
+  let expected: string
+  let position: checkpoints.Position
+  if (found === null) {
+    // Stored before anything is handled: a feed that began "now" goes on from there, whatever happens next.
+    position = yield* withoutConnection(origin(storage, decoded.from))
+    expected = checkpoints.encode(tables, position)
+    yield* storeOrFail(run, null, checkpoints.encode(tables, position), position, null)
+  } else {
+    position = yield* checkpoints.decode(tables, found)
+    expected = found
+  }
+  let storedAt = yield* Clock.currentTimeMillis
+  for (;;) {
+    const found = yield* withoutConnection(step(storage, { ...decoded, position }))
+    const { caughtUp, changes, checkpoint } = yield* batch(decoded, found)
+    position = found.position
+    const last = changes.at(-1)
+    if (last !== undefined) {
+      yield* handler({ changes, checkpoint, caughtUp })
+      tally.batches++
+      tally.changes += changes.length
+    }
+    const now = yield* Clock.currentTimeMillis
+    // An idle feed moves on as well, so that retention can; but not at every look.
+    if (
+      checkpoint !== expected &&
+      (last !== undefined || !caughtUp || !live || now - storedAt >= (lease.seconds * 1000) / 3)
+    ) {
+      yield* storeOrFail(run, expected, checkpoint, position, last?.capturedAt ?? null)
+      expected = checkpoint
+      storedAt = now
+    }
+    if (caughtUp) {
+      if (last !== undefined) {
+        yield* pause.reset
+      }
+      if (!(yield* pause.wait)) {
+        return
+      }
+    }
+  }
+})
+
+export const consume = Effect.fnUntraced(function* <E, R>(
+  storage: Storage,
+  name: string,
+  handler: (batch: Batch) => Effect.Effect<unknown, E, R>,
+  options: ConsumeOptions
+): Effect.fn.Return<Consumed, E | ReadError, R> {
+  const { lease: duration, live, poll, ...request } = options
+  const run: Run<E, R> = {
+    storage,
+    lease: {
+      name: yield* stored.checkName(name),
+      token: randomUUID(),
+      seconds: yield* leaseSeconds(duration ?? "30 seconds")
+    },
+    decoded: yield* decodeRequest(request),
+    handler,
+    pause: yield* waiting({ live, poll }),
+    live: live === true,
+    tally: { batches: 0, changes: 0 }
+  }
+  const { tables } = run.decoded
+  // A claim stores the name: a consumer that cannot begin has none.
+  if (tables.length > 0 && !(yield* stored.hasBegun(storage, run.lease.name))) {
+    yield* withoutConnection(checkTables(storage, tables))
+  }
+  for (;;) {
+    const outcome = yield* Effect.acquireUseRelease(
+      stored.claim(storage, run.lease),
+      Option.match({
+        onNone: () => Effect.succeed("Busy" as const),
+        onSome: ({ checkpoint }) =>
+          Effect.raceFirst(session(run, checkpoint), heartbeat(storage, run.lease)).pipe(
+            Effect.as("CaughtUp" as const),
+            Effect.catchIf(
+              (error): error is LeaseLost => error instanceof LeaseLost,
+              () => Effect.succeed("Busy" as const)
+            )
+          )
+      }),
+      // Where this fails, the lease ends by itself.
+      () => Effect.either(stored.release(storage, run.lease))
+    )
+    if (outcome === "CaughtUp" || !(yield* run.pause.wait)) {
+      return { outcome, ...run.tally }
+    }
+  }
+})

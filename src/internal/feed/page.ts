@@ -1,0 +1,315 @@
+/**
+ * One page of a window.
+ *
+ * A window's changes are delivered in the order of their ids, and there is no index on them: it would cost every write. Instead
+ * transactions are taken up in the order of their ids, and their changes merged. While a change was captured, every transaction
+ * with a smaller id than its own had begun; one that had not captured anything by then was running, and only so many run at once.
+ * So where the first changes of that many transactions in a row come after a change, nothing that is not taken up comes before it.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import type { Window } from "./checkpoint.js"
+import { type Fetched, fetched, stateOf } from "./row.js"
+import type { Snapshot } from "./snapshot.js"
+import { isVisible } from "./snapshot.js"
+import { changeColumnCount } from "../record/change.js"
+import { onConditionError } from "../record/condition.js"
+import { tableOf } from "../record/key.js"
+import { all, type Storage, unreadable } from "../record/storage.js"
+import { shownChangeColumns, visibleChange } from "../record/visible.js"
+
+export interface PageRequest {
+  readonly storage: Storage
+  readonly tables: ReadonlyArray<string>
+  readonly epoch: number
+  readonly from: Snapshot
+  readonly window: Window
+  readonly limit: number
+}
+
+export interface Page {
+  readonly found: Fetched
+  /** Undefined where the window is delivered. */
+  readonly window: Window | undefined
+}
+
+const array = (values: ReadonlyArray<bigint>): string => `{${values.join(",")}}`
+
+/** With a filter most of what is looked at may not be delivered: then a page looks at more than it holds. */
+const minScanned = 5_000
+
+/** Undefined where nothing is filtered. */
+const wanted = ({ storage, tables }: PageRequest): Fragment | undefined => {
+  const { sql } = storage
+  const visible = visibleChange(storage, "c")
+  const listed =
+    tables.length === 0
+      ? undefined
+      : sql.or(
+          tables.map(tableOf).map(({ name, schema }) => sql`(c.table_schema = ${schema} and c.table_name = ${name})`)
+        )
+  return visible === undefined && listed === undefined ? undefined : all([listed, visible])
+}
+
+const pageStatement = (request: PageRequest) => {
+  const { epoch, from, limit, storage, window } = request
+  const { name, sql } = storage
+  const transactions = name("audit_transactions")
+  const changes = name("audit_changes")
+  const filter = wanted(request)
+  const scanned = filter === undefined ? limit : Math.max(limit, minScanned)
+  const late = from.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
+
+  // Transactions of the window after one of them; nothing that was delivered before is looked at.
+  const branch = (which: Fragment, after: Fragment) => sql`
+      select t.xid, t.id, t.occurred_at
+      from ${transactions} t
+      where ${which}
+        and t.xid > ${after}
+        and t.xid < ${window.to.end.toString()}::xid8
+        and t.xid <> all (${array(window.to.running)}::xid8[])
+        and t.epoch = ${epoch}`
+  const isRecent = sql`t.xid >= ${from.end.toString()}::xid8`
+  const isLate = sql`t.xid = any (${array(late)}::xid8[])`
+
+  // A change is captured after its transaction began; a day allows for a clock that was set back meanwhile.
+  const ofTransaction = sql`c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'`
+  const before = sql`c.id < coalesce((select id from bound), 9223372036854775807)`
+  const entered = sql`${window.entered.toString()}::xid8`
+  const following =
+    late.length === 0
+      ? branch(isRecent, entered)
+      : sql`${branch(isLate, entered)} union all ${branch(isRecent, entered)}`
+  const firstOf = (xid: Fragment) => sql`
+      select c.id
+      from ${transactions} t
+      cross join lateral (
+        select c.id
+        from ${changes} c
+        where ${ofTransaction}
+        order by c.transaction_id, c.id
+        limit 1
+      ) c
+      where t.xid = ${xid}
+        and t.epoch = ${epoch}
+      order by t.id
+      limit 1`
+
+  // Planning costs for every mention of the partitions.
+  const aheadLate =
+    late.length === 0
+      ? sql``
+      : sql`union all
+      select f.id
+      from (
+        select distinct t.xid
+        from (${branch(isLate, sql`(select xid from taken)`)}) t
+      ) t
+      cross join taken k
+      left join lateral (${firstOf(sql`t.xid`)}) f on true
+      where k.cut`
+  const openBefore =
+    window.open.length === 0
+      ? sql``
+      : sql`union
+      select t.xid, greatest(t.after, r.id)
+      from open t, reached r
+      where exists (
+        select
+        from ${changes} c
+        where ${ofTransaction}
+          and c.id > greatest(t.after, r.id)
+          and r.id is not null
+      )`
+
+  return sql`
+    with recursive limits as materialized (
+      -- More than run at once.
+      select 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int) as at_once
+    ),
+    transactions as materialized (
+      select *
+      from (${following}) t
+      order by t.xid, t.id
+      limit ${scanned}
+    ),
+    entering as materialized (
+      select t.xid, c.*
+      from transactions t
+      cross join lateral (
+        select c.*
+        from ${changes} c
+        where ${ofTransaction}
+        order by c.transaction_id, c.id
+        limit ${scanned}
+      ) c
+      limit ${scanned}
+    ),
+    -- The last one taken up may have more than was looked at.
+    taken as materialized (
+      select
+        coalesce(
+          case
+            when (select count(*) from entering) < ${scanned}
+            then (select t.xid from transactions t order by t.xid desc limit 1)
+            else (select e.xid from entering e order by e.xid desc limit 1)
+          end,
+          ${entered}
+        ) as xid,
+        (select count(*) from entering) >= ${scanned} or (select count(*) from transactions) >= ${scanned} as cut
+    ),
+    -- Transaction by transaction, however many rows each of them has; those that have a change left are counted.
+    walk (xid, first, counted) as (
+      select k.xid, null::bigint, 0
+      from taken k
+      where k.cut
+      union all
+      select n.xid, f.id, w.counted + (f.id is not null)::int
+      from walk w
+      cross join lateral (
+        ${branch(isRecent, sql`w.xid`)}
+        order by t.xid, t.id
+        limit 1
+      ) n
+      left join lateral (${firstOf(sql`n.xid`)}) f on true
+      where w.counted < (select at_once from limits)
+    ),
+    ahead as materialized (
+      select w.first
+      from walk w, taken k
+      where w.xid > k.xid
+      ${aheadLate}
+    ),
+    bound as materialized (
+      select min(a.first) as id, count(*) > 0 as more
+      from ahead a
+    ),
+    open as materialized (
+      select t.xid, t.id, t.occurred_at, o.after
+      from unnest(${array(window.open.map(({ xid }) => xid))}::xid8[], ${array(window.open.map(({ after }) => after))}::bigint[]) o (xid, after)
+      join ${transactions} t on t.xid = o.xid and t.epoch = ${epoch}
+    ),
+    rest as (
+      select o.xid, o.id, o.occurred_at, o.after
+      from open o
+      union all
+      select
+        t.xid,
+        t.id,
+        t.occurred_at,
+        coalesce((select max(e.id) from entering e where e.transaction_id = t.id), -1)
+      from ${transactions} t
+      where t.xid = (select xid from taken where cut and xid > ${entered})
+        and t.epoch = ${epoch}
+    ),
+    page as materialized (
+      select *
+      from (
+        select *
+        from entering c
+        where ${all([before, filter])}
+        union all
+        select t.xid, c.*
+        from rest t
+        cross join lateral (
+          select c.*
+          from ${changes} c
+          where ${all([ofTransaction, sql`c.id > t.after`, before, filter])}
+          order by c.transaction_id, c.id
+          limit ${limit}
+        ) c
+      ) c
+      order by c.id
+      limit ${limit}
+    ),
+    -- Of what is taken up, everything up to this change is delivered; without a number, everything.
+    reached as materialized (
+      select case when p.full_page then p.last_id else b.id - 1 end as id, p.full_page, b.more
+      from bound b
+      cross join (
+        select count(*) >= ${limit} as full_page, max(p.id) as last_id
+        from page p
+      ) p
+    ),
+    frontier as materialized (
+      select case
+        when r.full_page then coalesce(
+          (
+            select x.xid
+            from (
+              (select p.xid from page p order by p.xid desc limit 1)
+              union all
+              (select e.xid from entering e where e.id <= r.id order by e.xid desc limit 1)
+              union all
+              select ${entered}
+            ) x
+            order by x.xid desc
+            limit 1
+          ),
+          ${entered}
+        )
+        else (select xid from taken)
+      end as xid
+      from reached r
+    ),
+    still_open as materialized (
+      select e.xid, r.id as after
+      from entering e, reached r, frontier f
+      where e.xid <= f.xid
+        and e.id > r.id
+      union
+      select k.xid, r.id
+      from taken k, reached r, frontier f
+      where k.cut
+        and k.xid > ${entered}
+        and k.xid <= f.xid
+        and r.id is not null
+      ${openBefore}
+    ),
+    state as (
+      select json_build_object(
+        'entered', (select xid::text from frontier),
+        'open', (
+          select coalesce(json_agg(json_build_object('xid', o.xid::text, 'after', o.after::text) order by o.xid), '[]')
+          from still_open o
+        ),
+        'last', r.id::text,
+        'more', r.full_page or r.more
+      )::text as state
+      from reached r
+    )
+    select null as state, ${shownChangeColumns(storage)}
+    from page c
+    union all
+    select s.state, ${sql.literal(Array.from({ length: changeColumnCount }, () => "null").join(", "))}
+    from state s`
+}
+
+const State = Schema.parseJson(
+  Schema.Struct({
+    entered: Schema.BigInt,
+    open: Schema.Array(Schema.Struct({ xid: Schema.BigInt, after: Schema.BigInt })),
+    last: Schema.NullOr(Schema.BigInt),
+    more: Schema.Boolean
+  })
+)
+
+const decodeState = Schema.decodeUnknownOption(State)
+
+export const page = Effect.fnUntraced(function* (
+  request: PageRequest
+): Effect.fn.Return<Page, InvalidRequest | ThreadlineError> {
+  const found = yield* Effect.mapError(pageStatement(request), onConditionError(request.storage))
+  const state = Option.flatMap(stateOf(found), decodeState)
+  if (Option.isNone(state)) {
+    return yield* unreadable()
+  }
+  const { entered, last, more, open } = state.value
+  return {
+    found: yield* fetched(request.storage, found),
+    window: more ? { to: request.window.to, entered, open, last: last ?? request.window.last } : undefined
+  }
+})

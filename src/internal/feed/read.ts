@@ -1,0 +1,199 @@
+/**
+ * Batches of the feed: windows between what was visible and what is, epoch by epoch.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import * as checkpoints from "./checkpoint.js"
+import type { Checkpoint, Position } from "./checkpoint.js"
+import { type Head, head } from "./head.js"
+import { page } from "./page.js"
+import { decode, type Fetched } from "./row.js"
+import * as snapshots from "./snapshot.js"
+import { reading } from "./transaction.js"
+import type { Change } from "../record/change.js"
+import { TableSchema } from "../record/key.js"
+import { type ReadError, request, wholeNumber } from "../core/request.js"
+import type { Storage } from "../record/storage.js"
+import { checkTables } from "../record/tables.js"
+
+const tablesRule = "must be a list of tables, each written as in SQL"
+
+const Request = Schema.Struct({
+  /** Only changes of these; all unless given. */
+  tables: Schema.optional(
+    Schema.Array(TableSchema)
+      .annotations({ message: (issue) => ({ message: tablesRule, override: !Array.isArray(issue.actual) }) })
+      .pipe(
+        Schema.filter((tables) => tables.length > 0, {
+          message: () => "must not be empty: leave it out for changes of every table"
+        })
+      )
+  ),
+  limit: wholeNumber("changes in a batch", 1, 10_000, 1000),
+  from: Schema.optionalWith(
+    Schema.Literal("beginning", "now").annotations({ message: () => "must be beginning or now" }),
+    { default: () => "beginning" as const }
+  ),
+  checkpoint: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
+})
+
+export type RequestInput = typeof Request.Encoded
+
+/** A request that is understood, and where it goes on. */
+export interface Decoded {
+  /** Empty for all. */
+  readonly tables: ReadonlyArray<string>
+  readonly limit: number
+  readonly from: "beginning" | "now"
+  readonly position: Position | undefined
+}
+
+export const decodeRequest = (input: RequestInput): Either.Either<Decoded, InvalidRequest> =>
+  Either.flatMap(request(Request)(input), ({ checkpoint, from, limit, tables = [] }) =>
+    Either.map(
+      checkpoint === undefined ? Either.right(undefined) : checkpoints.decode(tables, checkpoint),
+      (position) => ({ tables: [...new Set(tables)].sort(), limit, from, position })
+    )
+  )
+
+export interface Batch {
+  readonly changes: ReadonlyArray<Change>
+  readonly checkpoint: Checkpoint
+  readonly caughtUp: boolean
+}
+
+/** A batch as it came, and where the feed stands after it. */
+export interface Step {
+  readonly found: Fetched
+  readonly position: Position
+  readonly caughtUp: boolean
+}
+
+const invalid = (rule: string) => new InvalidRequest({ field: "checkpoint", rule })
+
+const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> => {
+  const [first] = head.epochs
+  if (from === "beginning") {
+    return Effect.succeed({ ...first, from: snapshots.nothing, window: undefined })
+  }
+  const failed = (detail: string) => Effect.fail(new ThreadlineError({ reason: "Failed", detail }))
+  return head.visible === undefined
+    ? failed("this replica cannot tell what is visible now while a long transaction runs; ask it later")
+    : head.prepared.length > 0
+      ? failed("a transaction that was prepared before this server was promoted has not ended; ask again when it has")
+      : Effect.succeed({ ...head.current, from: head.visible, window: undefined })
+}
+
+/** A checkpoint of a cluster that this database was never on says nothing about it. */
+const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
+  const known = head.epochs.find(({ epoch }) => epoch === position.epoch)
+  if (known?.cluster !== position.cluster) {
+    return Effect.fail(invalid(checkpoints.foreign))
+  }
+  const end = position.window === undefined ? position.from.end : position.window.to.end
+  return known === head.current && !head.isReplica && head.visible !== undefined && end > head.visible.end
+    ? Effect.fail(invalid("is ahead of this database, which was set back to an earlier state"))
+    : Effect.void
+}
+
+/** The beginning of the next epoch, once everything of this one is delivered. */
+const nextEpoch = (head: Head, { epoch, from, window }: Position): Position | undefined => {
+  if (window !== undefined || !snapshots.includes(from, snapshots.everything)) {
+    return undefined
+  }
+  const next = head.epochs.find((known) => known.epoch > epoch)
+  return next === undefined ? undefined : { ...next, from: snapshots.nothing, window: undefined }
+}
+
+/** What is visible of the position's epoch. One that is over has no running transactions, but it may have prepared ones. */
+const visibleOf = (head: Head, { epoch }: Position): snapshots.Snapshot | undefined =>
+  epoch < head.current.epoch
+    ? snapshots.without(
+        snapshots.everything,
+        head.prepared.filter((prepared) => prepared.epoch > epoch).map(({ xid }) => xid)
+      )
+    : head.visible
+
+/** The window that is to be read, or undefined where there is nothing that was not delivered. */
+const windowOf = (head: Head, position: Position): checkpoints.Window | undefined => {
+  const to = visibleOf(head, position)
+  if (position.window !== undefined) {
+    // Another server wrote the window; what it saw must be here before its transactions are taken as missing.
+    return to !== undefined && snapshots.includes(to, position.window.to) ? position.window : undefined
+  }
+  return to === undefined || snapshots.includes(position.from, to) ? undefined : { to, entered: 0n, open: [], last: 0n }
+}
+
+const isDelivered = (head: Head, position: Position): boolean =>
+  position.epoch === head.current.epoch &&
+  position.window === undefined &&
+  (head.visible === undefined || snapshots.includes(position.from, head.visible))
+
+/** Reads one batch after a position, or the first one: then a table that the record does not know is `NotFound`. Every call does a bounded amount of work. */
+export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, ReadError> =>
+  reading(
+    storage.sql,
+    Effect.gen(function* () {
+      const here = yield* head(storage)
+      if (decoded.position === undefined) {
+        yield* checkTables(storage, decoded.tables)
+        return yield* advance(storage, decoded, here, yield* start(here, decoded.from))
+      }
+      yield* check(here, decoded.position)
+      return yield* advance(storage, decoded, here, decoded.position)
+    })
+  ).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError(error))))
+
+/** Where a feed begins. */
+export const origin = (storage: Storage, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> =>
+  Effect.flatMap(head(storage), (here) => start(here, from))
+
+const advance = Effect.fnUntraced(function* (
+  storage: Storage,
+  { limit, tables }: Decoded,
+  here: Head,
+  first: Position
+): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
+  let position = first
+  for (;;) {
+    const window = windowOf(here, position)
+    if (window === undefined) {
+      const next = nextEpoch(here, position)
+      if (next === undefined) {
+        // What the reader does not have yet cannot be had here now.
+        return { found: { changes: [], transactions: [] }, position, caughtUp: true }
+      }
+      position = next
+      continue
+    }
+    const { found, window: left } = yield* page({
+      storage,
+      tables,
+      epoch: position.epoch,
+      from: position.from,
+      window,
+      limit
+    })
+    position =
+      left === undefined
+        ? { ...position, from: snapshots.union(position.from, window.to), window: undefined }
+        : { ...position, window: left }
+    if (left !== undefined || found.changes.length > 0 || isDelivered(here, position)) {
+      return { found, position, caughtUp: isDelivered(here, position) }
+    }
+  }
+})
+
+/** A step as a batch. */
+export const batch = (
+  { tables }: Decoded,
+  { caughtUp, found, position }: Step
+): Effect.Effect<Batch, ThreadlineError> =>
+  Effect.map(decode(found), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
+
+export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, ReadError> =>
+  Effect.flatMap(decodeRequest(input), (decoded) =>
+    Effect.flatMap(step(storage, decoded), (found) => batch(decoded, found))
+  )

@@ -1,0 +1,112 @@
+/**
+ * Rows of a feed as changes. A feed reads many: what belongs to a transaction is read once for all its changes.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { fromSqlError, type ThreadlineError } from "../../ThreadlineError.js"
+import {
+  type ActionReference,
+  actionColumns,
+  actionOf,
+  type AuditTransaction,
+  type Change,
+  ChangeColumns,
+  changeWith,
+  transactionColumns,
+  transactionOf,
+  TransactionRow
+} from "../record/change.js"
+import { type Storage, unreadable } from "../record/storage.js"
+import { decoder, Unreadable } from "../core/rowDecoder.js"
+
+interface Row {
+  readonly [column: string]: unknown
+}
+
+/** The state of a page, which one of its rows carries. */
+export const stateOf = (found: ReadonlyArray<unknown>): Option.Option<unknown> =>
+  Option.fromNullable((found as ReadonlyArray<Row>).find((row) => row["state"] !== null)?.["state"])
+
+interface Whose {
+  readonly transaction: AuditTransaction
+  readonly action: ActionReference | null
+}
+
+const decodeChange = decoder(ChangeColumns)
+const decodeTransaction = decoder(TransactionRow)
+
+const changeOf = (found: Row, whose: ReadonlyMap<string, Whose>): Change => {
+  const row = decodeChange(found)
+  const of = whose.get(row.transaction_id)
+  if (of === undefined) {
+    throw new Unreadable()
+  }
+  return changeWith(row, of.transaction, of.action)
+}
+
+/** Rows of a page as they came: reading the next page may begin before they are decoded. */
+export interface Fetched {
+  readonly changes: ReadonlyArray<Row>
+  readonly transactions: ReadonlyArray<unknown>
+}
+
+/** Rows with `changeColumns`, those without an id left out, and their transactions. */
+export const fetched = Effect.fnUntraced(function* (
+  { name, sql }: Storage,
+  found: ReadonlyArray<unknown>
+): Effect.fn.Return<Fetched, ThreadlineError> {
+  const changes = (found as ReadonlyArray<Row>).filter((row) => row["id"] !== null)
+  const ids = new Set(changes.map((row) => String(row["transaction_id"])))
+  const transactions =
+    ids.size === 0
+      ? []
+      : yield* Effect.mapError(
+          sql`
+            select ${transactionColumns(sql)}, ${actionColumns(sql)}
+            from ${name("audit_transactions")} t
+            left join ${name("audit_actions")} a on a.id = t.action_id
+            where t.id = any (${`{${[...ids].join(",")}}`}::bigint[])`,
+          fromSqlError
+        )
+  return { changes, transactions }
+})
+
+/** Decimal digits, as the numbers that they are. */
+const byId = (a: Change, b: Change): number => a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+
+/** Lets whatever waits for the network have its turn. */
+const breathe = Effect.async<void>((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
+
+const atOnce = 500
+
+/** The changes by id. A large batch takes its time, and others of this process are not kept waiting for it. */
+export const decode = Effect.fnUntraced(function* ({
+  changes,
+  transactions
+}: Fetched): Effect.fn.Return<ReadonlyArray<Change>, ThreadlineError> {
+  const whose = new Map<string, Whose>()
+  const decoded: Array<Change> = []
+  const portions = function* () {
+    for (let from = 0; from < transactions.length; from += atOnce) {
+      for (const found of transactions.slice(from, from + atOnce)) {
+        const row = decodeTransaction(found)
+        whose.set(row.t_id, { transaction: transactionOf(row), action: actionOf(row) })
+      }
+      yield
+    }
+    for (let from = 0; from < changes.length; from += atOnce) {
+      for (const row of changes.slice(from, from + atOnce)) {
+        decoded.push(changeOf(row, whose))
+      }
+      yield
+    }
+  }
+  const work = portions()
+  while ((yield* Effect.try({ try: () => work.next(), catch: unreadable })).done !== true) {
+    yield* breathe
+  }
+  return decoded.sort(byId)
+})

@@ -1,0 +1,133 @@
+/**
+ * Named checkpoints, kept in the database. Every statement stands alone: it needs no session, and no transaction around it.
+ */
+import type { Statement } from "@effect/sql/Statement"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { Checkpoint, type Position } from "./checkpoint.js"
+import { format } from "./snapshot.js"
+import { instantColumn } from "../record/change.js"
+import { request, ShortText } from "../core/request.js"
+import { rows, type Storage } from "../record/storage.js"
+import { withoutConnection } from "../intent/transaction.js"
+
+/** The hold of one runner on a name. */
+export interface Lease {
+  readonly name: string
+  readonly token: string
+  readonly seconds: number
+}
+
+const Claimed = Schema.Struct({ checkpoint: Schema.NullOr(Schema.String) })
+
+/** Where the name stands, or none while another runner holds it. */
+export const claim = ({ name, sql }: Storage, lease: Lease) =>
+  Effect.map(
+    withoutConnection(
+      rows(
+        Claimed,
+        sql`
+          select claimed_checkpoint as checkpoint
+          from ${name("feed_claim")}(${lease.name}, ${lease.token}, ${lease.seconds})`
+      )
+    ),
+    ([found]) => Option.fromNullable(found)
+  )
+
+const Answer = Schema.Struct({ yes: Schema.Literal("true", "false") })
+
+const answer = (statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
+  Effect.map(withoutConnection(rows(Answer, statement)), ([found]) => found?.yes === "true")
+
+/** Whether something was stored under the name: it goes on from there. */
+export const hasBegun = ({ name: object, sql }: Storage, name: string) =>
+  answer(sql`
+    select exists (
+      select from ${object("feed_checkpoints")} p
+      where p.name = ${name}
+        and p.checkpoint is not null
+    )::text as yes`)
+
+export const renew = ({ name, sql }: Storage, lease: Lease) =>
+  answer(sql`select ${name("feed_renew")}(${lease.name}, ${lease.token}, ${lease.seconds})::text as yes`)
+
+export const release = ({ name, sql }: Storage, lease: Lease) =>
+  answer(sql`select ${name("feed_release")}(${lease.name}, ${lease.token})::text as yes`)
+
+/** Moves the checkpoint from where it was found; false where that is not where it stands, or the lease is lost. */
+export const store = (
+  { name, sql }: Storage,
+  lease: Lease,
+  expected: string | null,
+  reached: Checkpoint,
+  position: Position,
+  capturedAt: string | null
+) => {
+  const { window } = position
+  return answer(sql`
+    select ${name("feed_store")}(
+      ${lease.name}, ${lease.token}, ${expected}, ${reached}, ${position.epoch},
+      ${format(window === undefined ? position.from : window.to)}::pg_snapshot,
+      ${window === undefined ? null : window.last.toString()}::bigint, ${capturedAt}::timestamptz, ${lease.seconds}
+    )::text as yes`)
+}
+
+const named = request(Schema.Struct({ name: ShortText }))
+
+export const checkName = (name: string): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(named({ name }), (checked) => checked.name)
+
+export const forget = (
+  { name: object, sql }: Storage,
+  name: string
+): Effect.Effect<boolean, InvalidRequest | ThreadlineError> =>
+  Effect.flatMap(checkName(name), (checked) => answer(sql`select ${object("feed_forget")}(${checked})::text as yes`))
+
+/** A consumer of the feed, as it stands in the database. */
+export interface Consumer {
+  readonly name: string
+  /** None before its first batch. */
+  readonly checkpoint: Option.Option<Checkpoint>
+  /** When the checkpoint was last stored, in UTC with microseconds. */
+  readonly updatedAt: string
+  /** How long ago the oldest change was captured that it has not handled yet; none where it has handled everything. */
+  readonly lag: Option.Option<Duration.Duration>
+  /** Until when a runner holds it; none where it is free. */
+  readonly leasedUntil: Option.Option<string>
+}
+
+const ConsumerRow = Schema.Struct({
+  name: Schema.String,
+  checkpoint: Schema.NullOr(Checkpoint),
+  updated_at: Schema.String,
+  lag: Schema.NullOr(Schema.NumberFromString),
+  leased_until: Schema.NullOr(Schema.String)
+})
+
+export const list = ({ name, sql }: Storage): Effect.Effect<ReadonlyArray<Consumer>, ThreadlineError> =>
+  Effect.map(
+    rows(
+      ConsumerRow,
+      sql`
+        select
+          p.name::text as name,
+          p.checkpoint,
+          ${instantColumn(sql, "p.updated_at")} as updated_at,
+          (extract(epoch from clock_timestamp() - w.captured_at) * 1000)::text as lag,
+          case when p.lease_until > clock_timestamp() then ${instantColumn(sql, "p.lease_until")} end as leased_until
+        from ${name("feed_checkpoints")} p
+        left join ${name("feed_pending")}() w on w.name = p.name
+        order by p.name`
+    ),
+    (found) =>
+      found.map((row) => ({
+        name: row.name,
+        checkpoint: Option.fromNullable(row.checkpoint),
+        updatedAt: row.updated_at,
+        lag: Option.map(Option.fromNullable(row.lag), (millis) => Duration.millis(Math.max(0, millis))),
+        leasedUntil: Option.fromNullable(row.leased_until)
+      }))
+  )

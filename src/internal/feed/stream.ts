@@ -1,0 +1,51 @@
+/**
+ * A feed as a stream of batches. While one is decoded and handled, the next one is fetched; there are never more of them in memory.
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { type Polling, waiting } from "./consume.js"
+import { type Batch, batch, type Decoded, decodeRequest, type RequestInput, type Step, step } from "./read.js"
+import type { ReadError } from "../core/request.js"
+import type { Storage } from "../record/storage.js"
+
+export interface StreamOptions extends RequestInput, Polling {}
+
+interface State {
+  readonly position: Decoded["position"]
+  /** Whether the batch before was the last one for then. */
+  readonly ended: boolean
+  readonly ahead: Fiber.Fiber<Step, ReadError> | undefined
+}
+
+export const stream = (storage: Storage, { live, poll, ...input }: StreamOptions): Stream.Stream<Batch, ReadError> =>
+  Effect.gen(function* () {
+    const decoded = yield* decodeRequest(input)
+    const pause = yield* waiting({ live, poll })
+    const scope = yield* Effect.scope
+    const fetch = (position: Decoded["position"]) => step(storage, { ...decoded, position })
+    const next = Effect.fnUntraced(function* ({
+      ahead,
+      ended,
+      position
+    }: State): Effect.fn.Return<Option.Option<readonly [Option.Option<Batch>, State]>, ReadError> {
+      if (ended && !(yield* pause.wait)) {
+        return Option.none()
+      }
+      const found = yield* ahead === undefined ? fetch(position) : Fiber.join(ahead)
+      const following = found.caughtUp ? undefined : yield* Effect.forkIn(fetch(found.position), scope)
+      const made = yield* batch(decoded, found)
+      if (made.changes.length > 0) {
+        yield* pause.reset
+      }
+      // A live feed that finds nothing has nothing to say.
+      const silent = live === true && ended && made.caughtUp && made.changes.length === 0
+      return Option.some([
+        silent ? Option.none() : Option.some(made),
+        { position: found.position, ended: found.caughtUp, ahead: following }
+      ] as const)
+    })
+    const first: State = { position: decoded.position, ended: false, ahead: undefined }
+    return Stream.filterMap(Stream.unfoldEffect(first, next), (made) => made)
+  }).pipe(Stream.unwrapScoped)

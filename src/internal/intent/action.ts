@@ -1,0 +1,157 @@
+/**
+ * From the ways to name an action to the document that the database takes.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { jsonText, shortTextRule, textRule } from "../core/text.js"
+
+/** @internal */
+export const EntryTypeId: unique symbol = Symbol.for("threadline/Semantics/Entry")
+
+/**
+ * What an action is about, in the words of the host: a customer, an order. Type and id are 1 to 256 bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Subject {
+  readonly type: string
+  readonly id: string
+}
+
+/**
+ * An action, written out. Name, verb and category are 1 to 256 bytes; `data` is any JSON value.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Details {
+  readonly name: string
+  readonly verb?: string | undefined
+  readonly category?: string | undefined
+  readonly reason?: string | undefined
+  readonly comment?: string | undefined
+  readonly subject?: Subject | undefined
+  readonly data?: unknown
+}
+
+/**
+ * An action of a catalogue, with its data.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Entry<Name extends string = string> extends Omit<Details, "data"> {
+  readonly name: Name
+  readonly [EntryTypeId]: Effect.Effect<unknown, InvalidRequest>
+}
+
+/**
+ * How to name an action: a name, an object with a name, or an entry of a catalogue.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Action = string | Details | Entry
+
+export interface Words {
+  readonly reason?: string | undefined
+  readonly comment?: string | undefined
+}
+
+const isEntry = (action: Details | Entry): action is Entry => Predicate.hasProperty(action, EntryTypeId)
+
+const isDetails = (action: unknown): action is Details | Entry => typeof action === "object" && action !== null
+
+const invalid = (field: string, rule: string): InvalidRequest => new InvalidRequest({ field, rule })
+
+const wrong = (action: Details | Entry, words: Words): InvalidRequest | undefined => {
+  const { category, name, subject, verb } = action
+  const short: ReadonlyArray<readonly [field: string, value: unknown]> = [
+    ["name", name],
+    ...(verb === undefined ? [] : [["verb", verb] as const]),
+    ...(category === undefined ? [] : [["category", category] as const]),
+    ...(subject === undefined ? [] : [["subject.type", subject.type] as const, ["subject.id", subject.id] as const])
+  ]
+  for (const [field, value] of short) {
+    const rule = shortTextRule(value)
+    if (rule !== undefined) {
+      return invalid(`action.${field}`, rule)
+    }
+  }
+  for (const field of ["reason", "comment"] as const) {
+    if (words[field] !== undefined && action[field] !== undefined && words[field] !== action[field]) {
+      return invalid(field, "must not be given twice, differently, with the action and beside it")
+    }
+    const value = words[field] ?? action[field]
+    const rule = value === undefined ? undefined : textRule(value)
+    if (rule !== undefined) {
+      return invalid(words[field] === undefined ? `action.${field}` : field, rule)
+    }
+  }
+  return undefined
+}
+
+/** The JSON document of an action, everything checked. */
+export const encodeAction = (
+  given: Action,
+  words: Words,
+  status?: "ok" | "error"
+): Effect.Effect<string, InvalidRequest> =>
+  Effect.suspend(() => {
+    const action = typeof given === "string" ? { name: given } : given
+    if (!isDetails(action)) {
+      return Effect.fail(invalid("action", "must be a name, an object with a name, or an entry of a catalogue"))
+    }
+    const problem = wrong(action, words)
+    if (problem !== undefined) {
+      return Effect.fail(problem)
+    }
+    const data = isEntry(action) ? action[EntryTypeId] : Effect.succeed(action.data)
+    return Effect.flatMap(data, (data) => {
+      const json = data === undefined ? undefined : jsonText(data)
+      if (json !== undefined && Either.isLeft(json)) {
+        return Effect.fail(invalid("action.data", json.left))
+      }
+      return Effect.succeed(
+        JSON.stringify({
+          name: action.name,
+          status,
+          verb: action.verb,
+          category: action.category,
+          reason: words.reason ?? action.reason,
+          comment: words.comment ?? action.comment,
+          subject: action.subject === undefined ? undefined : { type: action.subject.type, id: action.subject.id },
+          data
+        })
+      )
+    })
+  })
+
+/** The same action, said to have failed. */
+export const failedAction = (document: string): string => `${document.slice(0, -1)},"status":"error"}`
+
+/** Encodes data by its schema. The error names where, never what. */
+export const encodeData = (
+  schema: Schema.Schema<unknown, unknown>,
+  data: unknown
+): Effect.Effect<unknown, InvalidRequest> =>
+  Effect.mapError(Schema.encodeUnknown(schema, { onExcessProperty: "ignore" })(data), (error) =>
+    invalid(["action.data", ...pathOf(error.issue)].join("."), "does not fit the schema that the catalogue has for it")
+  )
+
+const pathOf = (issue: unknown): ReadonlyArray<string> => {
+  const path: Array<string> = []
+  let current = issue
+  while (typeof current === "object" && current !== null && "_tag" in current) {
+    if (current._tag === "Pointer" && "path" in current) {
+      path.push(...(Array.isArray(current.path) ? current.path : [current.path]).map(String))
+    }
+    const next: unknown = "issues" in current ? current.issues : "issue" in current ? current.issue : undefined
+    current = Array.isArray(next) ? (next.length === 1 ? next[0] : undefined) : next
+  }
+  return path
+}

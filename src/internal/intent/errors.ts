@@ -1,0 +1,236 @@
+/**
+ * The errors and ids that everything about intent shares. Public through `Audit`.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { fromSqlError } from "../../ThreadlineError.js"
+import { sqlState } from "../sql/sqlState.js"
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export const TypeId: unique symbol = Symbol.for("threadline/AuditError")
+
+/**
+ * @since 0.1.0
+ * @category type ids
+ */
+export type TypeId = typeof TypeId
+
+/**
+ * The id of a row of `audit_transactions`, in decimal digits.
+ *
+ * @since 0.1.0
+ * @category ids
+ */
+export const TransactionId = Schema.String.pipe(Schema.pattern(/^[0-9]+$/), Schema.brand("threadline/TransactionId"))
+
+/**
+ * @since 0.1.0
+ * @category ids
+ */
+export type TransactionId = typeof TransactionId.Type
+
+/**
+ * The id of a row of `audit_actions`, in decimal digits.
+ *
+ * @since 0.1.0
+ * @category ids
+ */
+export const ActionId = Schema.String.pipe(Schema.pattern(/^[0-9]+$/), Schema.brand("threadline/ActionId"))
+
+/**
+ * @since 0.1.0
+ * @category ids
+ */
+export type ActionId = typeof ActionId.Type
+
+/**
+ * Why an audited call failed.
+ *
+ * - `MissingActor`: nobody said who acts, and `allowMissingActor` was not given. Nothing ran.
+ * - `NotOutermost`: `isolation` or `retry` was asked of a call inside a transaction. Nothing ran.
+ * - `NoChanges`: `requireChanges` was asked and no row was captured. Rolled back.
+ * - `TransactionAborted`: the body succeeded although one of its statements had failed and aborted the transaction. Rolled
+ *   back; `sqlState` and `cause` are those of the statement, where they are known.
+ * - `EndedByBody`: the body ended the transaction with a COMMIT or ROLLBACK of its own; what it wrote before that is as it left it.
+ * - `CommitFailed`: COMMIT was refused, by a deferred constraint for example. Rolled back.
+ * - `ConnectionLost`: the connection was lost before COMMIT was sent. The server rolled back.
+ * - `OutcomeUnknown`: the connection was lost while COMMIT was under way: it may or may not have happened. Never retried.
+ * - `Closed`: the transaction this belongs to has ended. Nothing was written.
+ * - `Unreachable`: no connection could be had.
+ * - `NotMigrated`: the Threadline schema is missing or behind; run `threadline migrate up`.
+ * - `InsufficientPrivilege`: the role lacks a grant; `threadline grant` gives it.
+ * - `Failed`: any other failure of a statement of Threadline's own; `sqlState` says which. Rolled back.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const AuditReason = Schema.Literal(
+  "MissingActor",
+  "NotOutermost",
+  "NoChanges",
+  "TransactionAborted",
+  "EndedByBody",
+  "CommitFailed",
+  "ConnectionLost",
+  "OutcomeUnknown",
+  "Closed",
+  "Unreachable",
+  "NotMigrated",
+  "InsufficientPrivilege",
+  "Failed"
+)
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type AuditReason = typeof AuditReason.Type
+
+/**
+ * An audited call failed, and it was not the host's own effect that failed it. `detail` is a sentence for people that holds
+ * no identity and no value; `cause` may hold both.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class AuditError extends Schema.TaggedError<AuditError>("threadline/AuditError")("AuditError", {
+  reason: AuditReason,
+  detail: Schema.String,
+  sqlState: Schema.optional(Schema.String),
+  cause: Schema.optional(Schema.Defect)
+}) {
+  /** @since 0.1.0 */
+  readonly [TypeId]: TypeId = TypeId
+  /** @since 0.1.0 */
+  static is(u: unknown): u is AuditError {
+    return Predicate.isTagged(u, "AuditError") && Predicate.hasProperty(u, TypeId)
+  }
+  override get message(): string {
+    return this.detail
+  }
+}
+
+/**
+ * What an audited transaction returns, always in this shape.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Audited<A> {
+  /** What the body returned. */
+  readonly value: A
+  /**
+   * The audit transaction that holds what was captured; none if nothing was. A call inside a transaction that shares the
+   * context of the enclosing one shares its audit transaction, too.
+   */
+  readonly transactionId: Option.Option<TransactionId>
+  /** The action that this call recorded; none if it had no action. */
+  readonly actionId: Option.Option<ActionId>
+}
+
+export type Ids = Pick<Audited<never>, "transactionId" | "actionId">
+
+export const makeAuditError = (reason: AuditReason, detail: string, cause?: SqlError): AuditError => {
+  const state = cause === undefined ? undefined : sqlState(cause)
+  return new AuditError({
+    reason,
+    detail,
+    ...(state === undefined ? {} : { sqlState: state }),
+    ...(cause === undefined ? {} : { cause })
+  })
+}
+
+export const closed = (): AuditError => makeAuditError("Closed", "the audited transaction has ended")
+
+/** A failed statement of Threadline's own, other than COMMIT. */
+export const fromStatement = (error: SqlError): AuditError => {
+  if (AuditError.is(error.cause)) {
+    return error.cause
+  }
+  if (isConnectionLost(error)) {
+    return connectionLost(error)
+  }
+  const { detail, reason } = fromSqlError(error)
+  return makeAuditError(
+    reason === "NotMigrated" || reason === "InsufficientPrivilege" ? reason : "Failed",
+    detail,
+    error
+  )
+}
+
+/** No connection could be had. */
+export const unreachable = (error: SqlError): AuditError =>
+  makeAuditError("Unreachable", fromSqlError(error).detail, error)
+
+export const connectionLost = (error: SqlError): AuditError =>
+  makeAuditError(
+    "ConnectionLost",
+    "the connection was lost before COMMIT was sent, so the server rolled the transaction back",
+    error
+  )
+
+/** Whether a connection is gone, by what the server said last or by what the driver says when it says nothing more. */
+export const isConnectionLost = (error: SqlError): boolean => {
+  const cause = error.cause
+  const state = sqlState(error)
+  if (state !== undefined) {
+    return (
+      state.startsWith("08") ||
+      state.startsWith("57P") ||
+      (Predicate.hasProperty(cause, "severity") && (cause.severity === "FATAL" || cause.severity === "PANIC"))
+    )
+  }
+  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && /^E[A-Z]+$/.test(cause.code)) {
+    return true
+  }
+  return (
+    Predicate.hasProperty(cause, "message") &&
+    typeof cause.message === "string" &&
+    /connection terminated|not queryable/i.test(cause.message)
+  )
+}
+
+/** The driver knew that the connection was gone and sent nothing. */
+export const wasNeverSent = (error: SqlError): boolean =>
+  Predicate.hasProperty(error.cause, "message") &&
+  typeof error.cause.message === "string" &&
+  error.cause.message.includes("not queryable")
+
+const serializationStates: ReadonlySet<unknown> = new Set(["40001", "40P01"])
+
+/** Whether an error, or one that it wraps, says that running the transaction once more may succeed. */
+export const isSerializationFailure = (error: unknown): boolean => {
+  let current = error
+  for (let depth = 0; depth < 8 && typeof current === "object" && current !== null; depth++) {
+    if (
+      ("code" in current && serializationStates.has(current.code)) ||
+      ("sqlState" in current && serializationStates.has(current.sqlState))
+    ) {
+      return true
+    }
+    current = "cause" in current ? current.cause : undefined
+  }
+  return false
+}
+
+const isId = (value: unknown): value is string => typeof value === "string" && /^[0-9]+$/.test(value)
+
+/** Reads what `finish` returned, as text. By hand, because every transaction ends with it. */
+export const decodeIds = (text: unknown): Option.Option<Ids> => {
+  if (typeof text !== "string" || !text.startsWith("{")) {
+    return Option.none()
+  }
+  const { actionId, transactionId } = JSON.parse(text) as { readonly [key in keyof Ids]?: unknown }
+  return Option.some({
+    transactionId: isId(transactionId) ? Option.some(transactionId as TransactionId) : Option.none(),
+    actionId: isId(actionId) ? Option.some(actionId as ActionId) : Option.none()
+  })
+}
+
+/** Reads what `record_action` returned, as text. */
+export const decodeActionId: (text: unknown) => Option.Option<ActionId> = Schema.decodeUnknownOption(ActionId)

@@ -1,0 +1,259 @@
+/**
+ * The connection that the body of an audited transaction writes through. It counts what is under way, so that the
+ * transaction ends after its last statement, and refuses everything after that: a fiber that outlives the transaction must
+ * never write into whatever the connection is used for next.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
+import type { DurationInput } from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { closed, isConnectionLost } from "./errors.js"
+import { sqlState } from "../sql/sqlState.js"
+
+const refused = (): SqlError => {
+  const cause = closed()
+  return new SqlError({ cause, message: cause.message })
+}
+
+const refusedPull = Effect.suspend(() => Effect.fail(Option.some(refused())))
+
+/** What the statements of one database transaction have shown, for better errors at its end. */
+export interface Observed {
+  /** The error that said that the connection is gone. */
+  lost: SqlError | undefined
+  /** The error of the last statement, unless one has succeeded since. */
+  failed: SqlError | undefined
+}
+
+/** An action whose transaction was rolled back, to be recorded as failed. */
+export interface FailedAction {
+  readonly action: string
+  readonly context: string
+}
+
+/** An audited call that waits for its turn. */
+interface Waiting {
+  isNext: boolean
+  resume: (() => void) | undefined
+}
+
+/** One nesting level of audited calls on a connection. */
+export class Level implements Connection {
+  /** Savepoint of the audited call that is open directly inside this level. */
+  inner: string | undefined = undefined
+
+  private isOpen = true
+  private underWay = 0
+  private whenIdle: (() => void) | undefined = undefined
+  private streams: Set<Scope.CloseableScope> | undefined = undefined
+  private isTaken = false
+  private waiting: Set<Waiting> | undefined = undefined
+
+  constructor(
+    /** The enclosing level, or the connection itself. */
+    private readonly target: Connection,
+    readonly observed: Observed,
+    /** Undefined for a transaction that is not ours. */
+    readonly owner:
+      | {
+          /** The document of the context that is set while this level runs. */
+          readonly context: string
+          readonly allowMissingActor: boolean
+          /** Failures to record once the outermost audited call has ended. */
+          readonly failures: Array<FailedAction>
+        }
+      | undefined
+  ) {}
+
+  /**
+   * Takes the turn of the audited calls directly inside this level; only the wait can be interrupted. Other than with a
+   * semaphore of the library, there is no instant at which an interruption loses the turn.
+   */
+  takeTurn(restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.isTaken) {
+        this.isTaken = true
+        return Effect.void
+      }
+      const waiting: Waiting = { isNext: false, resume: undefined }
+      this.waiting ??= new Set()
+      this.waiting.add(waiting)
+      return Effect.onInterrupt(
+        restore(
+          Effect.async<void>((resume) => {
+            if (waiting.isNext) {
+              resume(Effect.void)
+            }
+            waiting.resume = () => resume(Effect.void)
+          })
+        ),
+        () => (waiting.isNext ? this.passTurn : Effect.sync(() => this.waiting?.delete(waiting)))
+      )
+    })
+  }
+
+  /** Ends the turn of the audited call inside this level. */
+  readonly passTurn: Effect.Effect<void> = Effect.sync(() => {
+    for (const next of this.waiting ?? []) {
+      this.waiting?.delete(next)
+      next.isNext = true
+      next.resume?.()
+      return
+    }
+    this.isTaken = false
+  })
+
+  execute(...args: Parameters<Connection["execute"]>): ReturnType<Connection["execute"]> {
+    return this.guard(this.target.execute(...args))
+  }
+
+  executeRaw(...args: Parameters<Connection["executeRaw"]>): ReturnType<Connection["executeRaw"]> {
+    return this.guard(this.target.executeRaw(...args))
+  }
+
+  executeValues(...args: Parameters<Connection["executeValues"]>): ReturnType<Connection["executeValues"]> {
+    return this.guard(this.target.executeValues(...args))
+  }
+
+  executeUnprepared(...args: Parameters<Connection["executeUnprepared"]>): ReturnType<Connection["executeUnprepared"]> {
+    return this.guard(this.target.executeUnprepared(...args))
+  }
+
+  executeStream(...args: Parameters<Connection["executeStream"]>): ReturnType<Connection["executeStream"]> {
+    return Stream.unwrapScoped(
+      Effect.uninterruptible(
+        Effect.gen(this, function* () {
+          if (!this.isOpen) {
+            return Stream.fail(refused())
+          }
+          const scope = yield* Scope.make()
+          this.streams ??= new Set()
+          this.streams.add(scope)
+          yield* Effect.addFinalizer(() => this.closeStream(scope))
+          const pull = yield* Scope.extend(Stream.toPull(this.target.executeStream(...args)), scope)
+          // The cursor of an ended transaction reads as if it were exhausted, hence the second look.
+          const next = Effect.exit(Effect.suspend(() => (this.isOpen ? pull : refusedPull))).pipe(
+            Effect.flatMap((exit) => {
+              if (Exit.isFailure(exit)) {
+                this.observe(Option.flatten(Cause.failureOption(exit.cause)))
+              }
+              return this.isOpen ? exit : refusedPull
+            })
+          )
+          return Stream.repeatEffectChunkOption(next)
+        })
+      )
+    )
+  }
+
+  /**
+   * Sends a message of Threadline's own for the audited call inside this level. `done` runs before the message counts as over.
+   */
+  control(message: string, done: () => void): Effect.Effect<unknown, SqlError> {
+    return this.guard(
+      Effect.map(this.target.executeRaw(message, []), (result) => {
+        done()
+        return result
+      })
+    )
+  }
+
+  /** Refuses new statements and waits for those under way; open streams are closed first, because statements wait for them. */
+  close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.isOpen = false
+      const idle = this.underWay === 0 ? Effect.void : this.idle()
+      return this.streams === undefined || this.streams.size === 0
+        ? idle
+        : Effect.zipRight(
+            Effect.forEach([...this.streams], (scope) => this.closeStream(scope), { discard: true }),
+            Effect.suspend(() => this.idle())
+          )
+    })
+  }
+
+  private idle(): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      if (this.underWay === 0) {
+        resume(Effect.void)
+      } else {
+        this.whenIdle = () => resume(Effect.void)
+      }
+    })
+  }
+
+  private guard<A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    return Effect.uninterruptibleMask((restore) => {
+      if (!this.isOpen) {
+        return Effect.fail(refused())
+      }
+      this.underWay++
+      return Effect.onExit(restore(statement), (exit) =>
+        Effect.sync(() => {
+          if (Exit.isSuccess(exit)) {
+            this.observed.failed = undefined
+          } else {
+            this.observe(Cause.failureOption(exit.cause))
+          }
+          this.underWay--
+          if (this.underWay === 0) {
+            this.whenIdle?.()
+          }
+        })
+      )
+    })
+  }
+
+  private observe(failure: Option.Option<SqlError>): void {
+    if (Option.isNone(failure)) {
+      return
+    }
+    const state = sqlState(failure.value)
+    if (isConnectionLost(failure.value)) {
+      this.observed.lost = failure.value
+    } else if (state !== undefined && state !== "25P02") {
+      this.observed.failed = failure.value
+    }
+  }
+
+  // Closing the cursor of a dead connection never ends, so it must not be waited for without limit.
+  private closeStream(scope: Scope.CloseableScope): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.streams?.delete(scope)
+      const closing = Scope.close(scope, Exit.void)
+      return this.observed.lost === undefined ? atMost(closing, "2 seconds") : Effect.forkDaemon(closing)
+    })
+  }
+}
+
+/**
+ * Waits for an effect, but not for longer than that. The effect goes on; the one that waits cannot be interrupted, and may
+ * have been already.
+ */
+export const atMost = (effect: Effect.Effect<unknown>, duration: DurationInput): Effect.Effect<void> =>
+  Effect.forkDaemon(effect).pipe(
+    Effect.flatMap((fiber) =>
+      Effect.forkDaemon(Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), duration)))
+    ),
+    Effect.flatMap(Fiber.await),
+    Effect.asVoid
+  )
+
+const hosts = new WeakMap<Connection, Level>()
+
+/** The level that stands for a transaction which the host opened itself. */
+export const hostLevel = (connection: Connection): Level => {
+  const known = hosts.get(connection)
+  if (known !== undefined) {
+    return known
+  }
+  const made = new Level(connection, { lost: undefined, failed: undefined }, undefined)
+  hosts.set(connection, made)
+  return made
+}

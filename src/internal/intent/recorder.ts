@@ -1,0 +1,104 @@
+/**
+ * Records an action that comes without row changes of its own.
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type { Fields } from "../../AuditContext.js"
+import type { InvalidRequest } from "../../ThreadlineError.js"
+import { type Action, encodeAction, failedAction, type Words } from "./action.js"
+import {
+  type ActionId,
+  type AuditError,
+  decodeActionId,
+  fromStatement,
+  isConnectionLost,
+  makeAuditError,
+  wasNeverSent
+} from "./errors.js"
+import { resolve } from "./resolve.js"
+import { qualified } from "../sql/sqlText.js"
+import { placeIn, statementError, withoutConnection } from "./transaction.js"
+import type { FailedAction } from "./level.js"
+
+interface Options extends Fields, Words {
+  readonly status?: "ok" | "error" | undefined
+  readonly allowMissingActor?: boolean | undefined
+}
+
+const statement = (
+  sql: SqlClient.SqlClient,
+  schema: string,
+  action: string,
+  context: string | null
+): Effect.Effect<Option.Option<ActionId>, SqlError> =>
+  Effect.map(
+    sql`
+      select ${sql.literal(qualified(schema, "record_action"))}(${action}::jsonb, ${context}::jsonb)::text as id
+    `.withoutTransform,
+    (rows) => decodeActionId((rows[0] as { readonly id?: unknown } | undefined)?.id)
+  )
+
+export const makeRecorder =
+  (client: SqlClient.SqlClient, schema: string) =>
+  (action: Action, options: Options = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
+    Effect.gen(function* () {
+      const ambient = yield* Effect.context<never>()
+      const where = placeIn(ambient)
+      const owner = where._tag === "Inside" ? where.level.owner : undefined
+      const resolved = yield* resolve(ambient, options, {
+        allowMissingActor: options.allowMissingActor ?? owner?.allowMissingActor ?? false,
+        inside: owner !== undefined
+      })
+      const document = yield* encodeAction(action, options, options.status)
+      // Without a context of its own the action takes that of the transaction.
+      const context = owner?.context === resolved.document ? null : resolved.document
+      const id = yield* Effect.mapError(statement(client.withoutTransforms(), schema, document, context), (error) =>
+        where._tag === "Outside" && isConnectionLost(error) && !wasNeverSent(error)
+          ? makeAuditError(
+              "OutcomeUnknown",
+              "the connection was lost while the action was being recorded: it may or may not have been",
+              error
+            )
+          : where._tag === "Inside"
+            ? statementError(where.level, error)
+            : fromStatement(error)
+      )
+      return yield* Option.match(id, {
+        onNone: () => Effect.fail(makeAuditError("Failed", "the database returned no id for the recorded action")),
+        onSome: Effect.succeed
+      })
+    })
+
+/**
+ * Records actions whose transactions were rolled back, each in a transaction of its own. Never fails: the caller has a
+ * failure to report already.
+ */
+export const recordFailures = (
+  client: SqlClient.SqlClient,
+  schema: string,
+  failures: ReadonlyArray<FailedAction>
+): Effect.Effect<void> =>
+  Effect.forEach(
+    failures,
+    ({ action, context }) =>
+      statement(client.withoutTransforms(), schema, failedAction(action), context).pipe(
+        Effect.timeoutFail({
+          duration: "5 seconds",
+          onTimeout: () => makeAuditError("Unreachable", "no connection could be had in time")
+        }),
+        Effect.catchAll((error) =>
+          Effect.logWarning(
+            "threadline: the failed action could not be recorded",
+            (error._tag === "SqlError" ? fromStatement(error) : error).message
+          )
+        ),
+        // In a fiber of its own, because the one that asks may be under interruption already.
+        Effect.interruptible,
+        Effect.forkDaemon,
+        Effect.flatMap(Fiber.await)
+      ),
+    { discard: true }
+  ).pipe(withoutConnection)

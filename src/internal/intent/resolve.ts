@@ -1,0 +1,87 @@
+/**
+ * Who and why of one audited call: what the call says, over what the fiber says, over what the host said once.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Actor from "../../Actor.js"
+import * as AuditContext from "../../AuditContext.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { type AuditError, makeAuditError } from "./errors.js"
+import { isolationLevels } from "./transaction.js"
+
+export interface Resolved {
+  readonly fields: AuditContext.Fields
+  /** The document of `set_context`. */
+  readonly document: string
+}
+
+/**
+ * What the call itself says must be right. Of what the fiber says only the actor must be: ids that came from outside and
+ * cannot be recorded are recorded as such, they do not break the host's write.
+ */
+export const resolve = (
+  context: Context.Context<never>,
+  explicit: AuditContext.Fields,
+  options: { readonly allowMissingActor: boolean; readonly inside: boolean }
+): Effect.Effect<Resolved, AuditError | InvalidRequest> => {
+  const wrong = AuditContext.invalid(explicit)
+  if (wrong !== undefined) {
+    return Effect.fail(wrong)
+  }
+  const fields = AuditContext.merge(AuditContext.fromContext(context), explicit)
+  if (fields.actor === undefined) {
+    if (!options.allowMissingActor) {
+      return Effect.fail(
+        makeAuditError(
+          "MissingActor",
+          "nobody said who acts: use AuditContext.withActor, the option actor, or allowMissingActor"
+        )
+      )
+    }
+  } else if (explicit.actor === undefined) {
+    const wrongActor = Actor.invalid(fields.actor)
+    if (wrongActor !== undefined) {
+      return Effect.fail(wrongActor)
+    }
+  }
+  const { makeCorrelationId } = Context.get(context, AuditContext.AuditDefaults)
+  return fields.correlationId === undefined && makeCorrelationId !== undefined && !options.inside
+    ? Effect.map(makeCorrelationId, (correlationId) => resolved({ ...fields, correlationId }))
+    : Effect.succeed(resolved(fields))
+}
+
+const resolved = (fields: AuditContext.Fields): Resolved => ({ fields, document: AuditContext.encode(fields) })
+
+/** Options that contradict each other, or that no type checker has seen. */
+export const contradiction = (options: {
+  readonly action?: unknown
+  readonly captureOnly?: boolean | undefined
+  readonly reason?: string | undefined
+  readonly comment?: string | undefined
+  readonly onFailure?: string | undefined
+  readonly isolation?: string | undefined
+}): InvalidRequest | undefined => {
+  const { isolation, onFailure } = options
+  if (isolation !== undefined && !Object.hasOwn(isolationLevels, isolation)) {
+    return new InvalidRequest({ field: "isolation", rule: "must be read committed, repeatable read or serializable" })
+  }
+  if (onFailure !== undefined && onFailure !== "discard" && onFailure !== "record") {
+    return new InvalidRequest({ field: "onFailure", rule: "must be discard or record" })
+  }
+  if (options.action !== undefined) {
+    return options.captureOnly === true
+      ? new InvalidRequest({ field: "captureOnly", rule: "must not be given together with an action" })
+      : undefined
+  }
+  const orphan =
+    options.reason !== undefined
+      ? "reason"
+      : options.comment !== undefined
+        ? "comment"
+        : onFailure === "record"
+          ? "onFailure"
+          : undefined
+  return orphan === undefined
+    ? undefined
+    : new InvalidRequest({ field: orphan, rule: "needs an action that it belongs to" })
+}

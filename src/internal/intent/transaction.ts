@@ -1,0 +1,411 @@
+/**
+ * How audited transactions begin and end. One that is outermost owns its connection, BEGIN and COMMIT; one inside another, or
+ * inside a transaction of the host's, is a savepoint.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import * as AuditContext from "../../AuditContext.js"
+import {
+  type AuditError,
+  type Audited,
+  closed,
+  connectionLost,
+  decodeIds,
+  fromStatement,
+  type Ids,
+  isConnectionLost,
+  isSerializationFailure,
+  makeAuditError,
+  unreachable,
+  wasNeverSent
+} from "./errors.js"
+import { sqlState } from "../sql/sqlState.js"
+import { identifier, literal } from "../sql/sqlText.js"
+import { atMost, type FailedAction, hostLevel, Level } from "./level.js"
+
+export const isolationLevels = {
+  "read committed": "begin isolation level read committed",
+  "repeatable read": "begin isolation level repeatable read",
+  serializable: "begin isolation level serializable"
+} as const
+
+export type Isolation = keyof typeof isolationLevels
+
+/** An audited call, with everything checked and encoded. */
+export interface Request {
+  readonly schema: string
+  /** Document of the context. */
+  readonly context: string
+  /** Document of the action. */
+  readonly action: string | undefined
+  readonly requireChanges: boolean
+  readonly allowMissingActor: boolean
+  readonly isolation: Isolation | undefined
+}
+
+/** Where an audited call finds itself. */
+export type Place =
+  { readonly _tag: "Outside" } | { readonly _tag: "Inside"; readonly level: Level; readonly depth: number }
+
+/** A transaction or savepoint that has begun. */
+export interface Running {
+  readonly level: Level
+  readonly depth: number
+  /** Makes it last. Where that fails, everything is rolled back. */
+  readonly complete: Effect.Effect<Ids, AuditError>
+  readonly abandon: Effect.Effect<void>
+  /** Gives back what it holds; to be run once, after one of the two above. */
+  readonly release: Effect.Effect<void>
+}
+
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Where an effect with this context finds itself. */
+export const placeIn = (context: Context.Context<never>): Place =>
+  Option.match(Context.getOption(context, SqlClient.TransactionConnection), {
+    onNone: (): Place => ({ _tag: "Outside" }),
+    onSome: ([connection, depth]): Place => ({
+      _tag: "Inside",
+      level: connection instanceof Level ? connection : hostLevel(connection),
+      depth
+    })
+  })
+
+/**
+ * A context with the connection of a running transaction, which statements and `sql.withTransaction` then use, and with all
+ * that one level of audited calls adds to it.
+ */
+export const inside = <R>(
+  context: Context.Context<R>,
+  running: Running,
+  fields: AuditContext.Fields,
+  span: Tracer.Span
+): Context.Context<R> =>
+  Context.merge(
+    context,
+    Context.make(SqlClient.TransactionConnection, [running.level, running.depth]).pipe(
+      Context.add(AuditContext.AuditContext, fields),
+      Context.add(Tracer.ParentSpan, span)
+    )
+  )
+
+/** Runs an effect outside of every transaction. */
+export const withoutConnection = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(
+    effect,
+    (context: Context.Context<R>) => Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>
+  )
+
+/**
+ * Runs the body of an audited call that `begin` opens. All or nothing: the body alone can be interrupted, what ends the
+ * transaction cannot.
+ */
+export const run = <A, E, R>(
+  body: (running: Running) => Effect.Effect<A, E, R>,
+  begin: (restore: Restore) => Effect.Effect<Running, AuditError>
+): Effect.Effect<Audited<A>, E | AuditError, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(begin(restore), (running) =>
+      Effect.exit(restore(body(running))).pipe(
+        Effect.flatMap((exit): Effect.Effect<Audited<A>, E | AuditError> =>
+          Exit.isSuccess(exit)
+            ? Effect.map(running.complete, (ids) => ({ value: exit.value, ...ids }))
+            : Effect.zipRight(running.abandon, Effect.failCause(causeOf(exit.cause, running)))
+        ),
+        Effect.ensuring(running.release)
+      )
+    )
+  )
+
+// The host's own errors pass as they are. That a statement of the body found the connection gone is no error of the host's.
+export const whereLost =
+  ({ level: { observed } }: Running) =>
+  <E>(error: E): E | AuditError =>
+    observed.lost !== undefined && Object.is(Cause.originalError(error), Cause.originalError(observed.lost))
+      ? connectionLost(observed.lost)
+      : error
+
+// The host's own `sql.withTransaction` inside the body dies where it cannot roll back; on a connection that is gone it cannot.
+const causeOf = <E>(cause: Cause.Cause<E>, running: Running): Cause.Cause<E | AuditError> => {
+  const lost = running.level.observed.lost
+  const defects = lost === undefined ? Chunk.empty<unknown>() : Cause.defects(cause)
+  return lost !== undefined &&
+    Chunk.isNonEmpty(defects) &&
+    Chunk.every(defects, (defect) => defect instanceof SqlError && isConnectionLost(defect))
+    ? Cause.fail(connectionLost(lost))
+    : Cause.map(cause, whereLost(running))
+}
+
+/** Opens a transaction of our own on a connection of its own. */
+export const beginOwned = (
+  sql: SqlClient.SqlClient,
+  request: Request,
+  failures: Array<FailedAction>,
+  restore: Restore
+): Effect.Effect<Running, AuditError> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const release = Scope.close(scope, Exit.void)
+    const connection = yield* Effect.mapError(reserve(sql, scope, restore), unreachable)
+    const begin = request.isolation === undefined ? "begin" : isolationLevels[request.isolation]
+    const context = call(request.schema, "set_context", request.context)
+    const began = yield* connection.executeRaw(`${begin}; ${context}, ${startOfTransaction} as outcome`, []).pipe(
+      Effect.mapError(fromStatement),
+      Effect.map((raw) => outcomeOf(results(raw).at(-1))),
+      Effect.filterOrFail(Predicate.isString, () =>
+        makeAuditError("Failed", "the client's answer to BEGIN is not that of a PostgreSQL driver")
+      ),
+      Effect.onError(() => Effect.ensuring(rollback(connection), release))
+    )
+    const level = new Level(
+      connection,
+      { lost: undefined, failed: undefined },
+      { context: request.context, allowMissingActor: request.allowMissingActor, failures }
+    )
+    return {
+      level,
+      depth: 0,
+      complete: Effect.zipRight(level.close(), commit(connection, level, request, began)),
+      abandon: Effect.ensuring(level.close(), rollback(connection)),
+      release
+    }
+  })
+
+// The driver's `reserve` loses its connection when interrupted while it waits for one, so it runs in a fiber that is not.
+const reserve = (
+  sql: SqlClient.SqlClient,
+  scope: Scope.CloseableScope,
+  restore: Restore
+): Effect.Effect<Connection, SqlError> =>
+  Effect.flatMap(Effect.forkDaemon(Effect.uninterruptible(Scope.extend(sql.reserve, scope))), (fiber) =>
+    Effect.onInterrupt(restore(Effect.flatten(Fiber.await(fiber))), () =>
+      Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(scope, Exit.void)))
+    )
+  )
+
+const call = (schema: string, name: string, document: string): string =>
+  `select ${identifier(schema)}.${name}(${literal(document)}::pg_catalog.jsonb)`
+
+const finishDocument = (request: Request, part: boolean): string => {
+  const fields = [
+    ...(request.action === undefined ? [] : [`"action":${request.action}`]),
+    ...(request.requireChanges ? [`"requireChanges":true`] : []),
+    ...(part ? [`"part":true`] : [])
+  ]
+  return `{${fields.join(",")}}`
+}
+
+// Tells one transaction of a session from the next. A body that ended ours with a COMMIT or ROLLBACK of its own must not have
+// an action recorded for it, in a transaction that the last message itself would open.
+const startOfTransaction = "extract(epoch from pg_catalog.transaction_timestamp())::pg_catalog.text"
+
+const commit = (
+  connection: Connection,
+  level: Level,
+  request: Request,
+  began: string
+): Effect.Effect<Ids, AuditError> => {
+  const finish = `${identifier(request.schema)}.finish(${literal(finishDocument(request, false))}::pg_catalog.jsonb)`
+  const ours = `${startOfTransaction} = ${literal(began)}`
+  return Effect.suspend(() =>
+    level.observed.lost === undefined
+      ? connection
+          .executeRaw(
+            `${undoOpen(level)}select case when ${ours} then ${finish}::pg_catalog.text end as outcome; commit`,
+            []
+          )
+          .pipe(
+            Effect.matchEffect({
+              onFailure: (error) => Effect.flip(commitError(connection, level, request, error)),
+              onSuccess: committed
+            })
+          )
+      : Effect.fail(connectionLost(level.observed.lost))
+  ).pipe(Effect.onError(() => rollback(connection)))
+}
+
+/** Results of a message of several statements, as the driver gives them. */
+const results = (raw: unknown): ReadonlyArray<unknown> => (Array.isArray(raw) ? raw : [raw])
+
+/** The column "outcome" of a result's first row. */
+const outcomeOf = (result: unknown): unknown => {
+  const row: unknown = Predicate.hasProperty(result, "rows") && Array.isArray(result.rows) ? result.rows[0] : undefined
+  return Predicate.hasProperty(row, "outcome") ? row.outcome : undefined
+}
+
+/** The ids in the answer to a message whose last statement but one calls `finish`. */
+const idsOf = (raw: unknown): Option.Option<Ids> => decodeIds(outcomeOf(results(raw).at(-2)))
+
+// An audited call in a fiber of its own may still be open when what encloses it ends. It has not succeeded, so it is undone.
+const undoOpen = (level: Level): string =>
+  level.inner === undefined ? "" : `rollback to savepoint ${level.inner}; release savepoint ${level.inner}; `
+
+/** Reads the answer of the last message. COMMIT of an aborted transaction answers ROLLBACK and is no error to the driver. */
+const committed = (raw: unknown): Effect.Effect<Ids, AuditError> => {
+  const last = results(raw).at(-1)
+  const tag = Predicate.hasProperty(last, "command") ? last.command : undefined
+  if (tag !== "COMMIT") {
+    return Effect.fail(
+      makeAuditError("TransactionAborted", "COMMIT did not commit: the transaction was aborted before")
+    )
+  }
+  return Option.match(idsOf(raw), {
+    onNone: () =>
+      Effect.fail(
+        makeAuditError("EndedByBody", "the body ended the audited transaction with a COMMIT or ROLLBACK of its own")
+      ),
+    onSome: Effect.succeed
+  })
+}
+
+/** Why the last message failed. Either of its two statements may be what failed. */
+const commitError = (
+  connection: Connection,
+  level: Level,
+  request: Request,
+  error: SqlError
+): Effect.Effect<AuditError> => {
+  if (isConnectionLost(error) || sqlState(error) === undefined) {
+    return Effect.succeed(
+      wasNeverSent(error)
+        ? connectionLost(error)
+        : makeAuditError(
+            "OutcomeUnknown",
+            "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
+            error
+          )
+    )
+  }
+  const refused = () =>
+    makeAuditError("CommitFailed", `COMMIT was refused and everything was rolled back${details(error)}`, error)
+  // PostgreSQL may tell of a serialization failure one statement earlier: to the caller that is the same.
+  if (isSerializationFailure(error)) {
+    return Effect.succeed(refused())
+  }
+  // A failed COMMIT has ended the transaction; a failed "finish" has left it open and aborted.
+  return Effect.match(connection.executeRaw("select 1", []), {
+    onFailure: () => finishError(level, request, error),
+    onSuccess: refused
+  })
+}
+
+const finishError = (level: Level, request: Request, error: SqlError): AuditError => {
+  if (request.requireChanges && sqlState(error) === "TL001") {
+    return makeAuditError(
+      "NoChanges",
+      "the transaction was to capture a change and captured none; it was rolled back",
+      error
+    )
+  }
+  return statementError(level, error)
+}
+
+/** Why a statement of Threadline's own failed inside a transaction. */
+export const statementError = (level: Level, error: SqlError): AuditError =>
+  sqlState(error) === "25P02" ? aborted(level, error) : fromStatement(error)
+
+const aborted = (level: Level, error: SqlError): AuditError => {
+  const first = level.observed.failed
+  return makeAuditError(
+    "TransactionAborted",
+    "a statement failed, which aborts a transaction, and the body went on as if it had not" +
+      (first === undefined ? "" : details(first)),
+    first ?? error
+  )
+}
+
+/** SQLSTATE and constraint: what names no value. */
+const details = (error: SqlError): string => {
+  const cause = error.cause
+  const constraint =
+    Predicate.hasProperty(cause, "constraint") && typeof cause.constraint === "string" ? cause.constraint : undefined
+  return ` (SQLSTATE ${sqlState(error) ?? "unknown"}${constraint === undefined ? "" : `, constraint ${constraint}`})`
+}
+
+// A cancellation that was meant for an earlier statement may still hit ROLLBACK.
+const rollback = (connection: Connection): Effect.Effect<void> =>
+  connection.executeRaw("rollback", []).pipe(
+    Effect.retry({ while: (error) => sqlState(error) === "57014", times: 9 }),
+    Effect.catchAll((error) => (isConnectionLost(error) ? Effect.void : discard(connection)))
+  )
+
+// The pool drops a connection whose client was ended. A transaction that would not roll back must never reach somebody else.
+const discard = (connection: Connection): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+    return Predicate.hasProperty(client, "end") && typeof client.end === "function"
+      ? atMost(
+          Effect.promise(() => Promise.resolve((client.end as () => unknown)()).catch(() => undefined)),
+          "1 second"
+        )
+      : Effect.logWarning("threadline: a connection could not be rolled back")
+  })
+
+/**
+ * Opens a savepoint inside a transaction. It is an audited part of its own where it has an action, must have changes, or has
+ * another context than what encloses it; otherwise it shares the audit transaction that encloses it.
+ */
+export const beginInside = (
+  parent: Level,
+  depth: number,
+  request: Request,
+  failures: Array<FailedAction>,
+  restore: Restore
+): Effect.Effect<Running, AuditError> =>
+  Effect.gen(function* () {
+    yield* parent.takeTurn(restore)
+    const release = parent.passTurn
+    const name = `threadline_${depth + 1}`
+    const isPart = request.action !== undefined || request.requireChanges || request.context !== parent.owner?.context
+    const leave = () => {
+      parent.inner = undefined
+    }
+    const undo = parent.control(`rollback to savepoint ${name}; release savepoint ${name}`, leave).pipe(
+      Effect.retry({ while: (error) => sqlState(error) === "57014", times: 9 }),
+      // Where this fails the transaction stays aborted, or the enclosing call has undone it already.
+      Effect.matchEffect({ onFailure: () => Effect.void, onSuccess: () => Effect.void })
+    )
+
+    yield* parent
+      .control(`savepoint ${name}${isPart ? `; ${call(request.schema, "begin_part", request.context)}` : ""}`, () => {
+        parent.inner = name
+      })
+      .pipe(
+        Effect.mapError((error) => statementError(parent, error)),
+        Effect.onError(() => Effect.ensuring(undo, release))
+      )
+
+    const level = new Level(parent, parent.observed, {
+      context: request.context,
+      allowMissingActor: request.allowMissingActor,
+      failures
+    })
+    const finish = call(request.schema, "finish", finishDocument(request, isPart))
+    const end = Effect.suspend(() =>
+      parent.control(`${undoOpen(level)}${finish}::pg_catalog.text as outcome; release savepoint ${name}`, leave)
+    ).pipe(
+      Effect.mapError((error) => finishError(level, request, error)),
+      Effect.flatMap((raw) =>
+        Option.match(idsOf(raw), { onNone: () => Effect.fail(closed()), onSome: Effect.succeed })
+      ),
+      Effect.onError(() => undo)
+    )
+    return {
+      level,
+      depth: depth + 1,
+      complete: Effect.zipRight(level.close(), end),
+      abandon: Effect.ensuring(level.close(), undo),
+      release
+    }
+  })

@@ -1,0 +1,222 @@
+/**
+ * The service of all reads: each one under a span, and none of them without a scope where one is required.
+ */
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { Page } from "../../Page.js"
+import type { Action } from "../record/action.js"
+import { actions } from "../search/actions.js"
+import { type AsOf, asOf } from "../rows/asOf.js"
+import {
+  type ActorInput,
+  actorWindow,
+  type ActorWindowOptions,
+  type Bundle,
+  type BundleOptions,
+  correlation,
+  correlationFilter,
+  windowFilter
+} from "../search/bundle.js"
+import type { Change } from "../record/change.js"
+import { type ChangeDiff, diff, diffBetween, type RowDiff } from "../rows/diff.js"
+import type { FilterInput } from "../search/filter.js"
+import { history, type HistoryOptions } from "../rows/history.js"
+import { type Incident, incident, type IncidentOptions } from "../search/incident.js"
+import type { InstantInput } from "../core/instant.js"
+import type { KeyInput } from "../record/key.js"
+import { streamLimit, streamPages } from "../record/page.js"
+import type { ReadError } from "../core/request.js"
+import { type AsOfWith, asOfWith, type Relation } from "../rows/relations.js"
+import { asOfKeys, asOfRows, type AsOfRowsOptions, type KeyAsOf, type RowAsOf } from "../rows/asOfRows.js"
+import { missingScope, type ReadScope } from "../record/scope.js"
+import type { Storage } from "../record/storage.js"
+import { collect, type CollectOptions, count, type Count, type CountOptions, timeline } from "../search/timeline.js"
+import { transactions, type TransactionSummary } from "../search/transactions.js"
+
+export interface Service {
+  /**
+   * Changes newest first: by transaction, and within a transaction by change. Changes of one transaction stand together.
+   *
+   * `NotFound` where the table of the filter is neither audited nor has changes.
+   */
+  readonly timeline: (filter?: FilterInput) => Effect.Effect<Page<Change>, ReadError>
+  /** The same, whole and in constant memory. `limit` is about pages and is not looked at. */
+  readonly timelineStream: (filter?: FilterInput) => Stream.Stream<Change, ReadError>
+  /**
+   * All changes of one row, newest first by capture time: under its key, those that moved it to another key or from one, and
+   * each TRUNCATE of its table that ended its life.
+   */
+  readonly history: (table: string, key: KeyInput, options?: HistoryOptions) => Effect.Effect<Page<Change>, ReadError>
+  /** The same, whole and in constant memory. */
+  readonly historyStream: (
+    table: string,
+    key: KeyInput,
+    options?: Omit<HistoryOptions, "limit">
+  ) => Stream.Stream<Change, ReadError>
+  /**
+   * How a row stood at an instant; a change captured at that very instant counts, once its transaction has committed. An instant
+   * that is yet to come is answered as of now.
+   */
+  readonly asOf: (table: string, key: KeyInput, instant: InstantInput) => Effect.Effect<AsOf, ReadError>
+  /** The same of up to 1000 rows of one table, in the order of the keys given. */
+  readonly asOfKeys: (
+    table: string,
+    keys: ReadonlyArray<KeyInput>,
+    instant: InstantInput
+  ) => Effect.Effect<ReadonlyArray<KeyAsOf>, ReadError>
+  /**
+   * The rows of a table that were present at an instant, in the order of their keys as text (by bytes). Keys are looked at one
+   * after another, so a condition that few rows meet gives partial pages.
+   *
+   * `NotFound` where the table is neither audited nor has changes, `InvalidRequest` where its rows have no key.
+   */
+  readonly asOfRows: (
+    table: string,
+    instant: InstantInput,
+    options?: AsOfRowsOptions
+  ) => Effect.Effect<Page<RowAsOf>, ReadError>
+  /** The same, whole and in constant memory. */
+  readonly asOfRowsStream: (
+    table: string,
+    instant: InstantInput,
+    options?: Omit<AsOfRowsOptions, "limit">
+  ) => Stream.Stream<RowAsOf, ReadError>
+  /**
+   * One row at an instant with the rows that it refers to and those that refer to it, as the caller declares them: of each
+   * relation a first page. At most 20 relations; `InvalidRequest` of the field `relations` where one is not well formed.
+   */
+  readonly asOfWith: <Name extends string>(
+    table: string,
+    key: KeyInput,
+    instant: InstantInput,
+    relations: { readonly [K in Name]: Relation }
+  ) => Effect.Effect<AsOfWith<Name>, ReadError>
+  /**
+   * Transactions newest first: those with a change that the filter lets through, each with its first action and how much it
+   * changed where.
+   */
+  readonly transactions: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
+  /** The same, whole and in constant memory. */
+  readonly transactionsStream: (filter?: FilterInput) => Stream.Stream<TransactionSummary, ReadError>
+  /**
+   * Recorded intents newest first by time, failed ones included. Filters that are about changes or about the database
+   * session are refused as `InvalidRequest`; `from` and `to` are about when an action was recorded.
+   */
+  readonly actions: (filter?: FilterInput) => Effect.Effect<Page<Action>, ReadError>
+  /** The same, whole and in constant memory. */
+  readonly actionsStream: (filter?: FilterInput) => Stream.Stream<Action, ReadError>
+  /** Transactions of which nobody said who acted, with the database user and the application behind them. */
+  readonly unattributed: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
+  /** The same, whole and in constant memory. */
+  readonly unattributedStream: (filter?: FilterInput) => Stream.Stream<TransactionSummary, ReadError>
+  /** What an actor did between two instants (both inclusive): actions, transactions and changes. */
+  readonly actorWindow: (actor: ActorInput, options?: ActorWindowOptions) => Effect.Effect<Bundle, ReadError>
+  /** Every change of an actor window, in constant memory. */
+  readonly actorWindowStream: (
+    actor: ActorInput,
+    options?: Omit<ActorWindowOptions, "limit">
+  ) => Stream.Stream<Change, ReadError>
+  /** Everything of one correlation: its actions, and the transactions that carry it with or without an action, and their changes. */
+  readonly correlation: (correlationId: string, options?: BundleOptions) => Effect.Effect<Bundle, ReadError>
+  /** Every change of a correlation, in constant memory. */
+  readonly correlationStream: (
+    correlationId: string,
+    options?: Omit<BundleOptions, "limit">
+  ) => Stream.Stream<Change, ReadError>
+  /** How many changes a timeline would show, counted up to `cap`: 1000 unless given, at most 100,000. */
+  readonly count: (filter?: FilterInput, options?: CountOptions) => Effect.Effect<Count, ReadError>
+  /**
+   * A small timeline at once. `InvalidRequest` of the field `max` where more changes match: 1000 unless given, at most 10,000.
+   */
+  readonly collect: (filter?: FilterInput, options?: CollectOptions) => Effect.Effect<ReadonlyArray<Change>, ReadError>
+  /** One change, field by field. */
+  readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
+  /**
+   * A row at two instants, field by field: what differs where it was present both times, all of its fields where it was once.
+   * It stays with the key: a row that moved away is `MovedTo` in `to`.
+   */
+  readonly diffBetween: (
+    table: string,
+    key: KeyInput,
+    from: InstantInput,
+    to: InstantInput
+  ) => Effect.Effect<RowDiff, ReadError>
+  /** One transaction with everything that belongs to it. `limit`, `order` and `cursor` are about its changes. */
+  readonly incident: (transactionId: string, options?: IncidentOptions) => Effect.Effect<Incident, ReadError>
+  /** The changes of an incident, whole and in constant memory. */
+  readonly incidentStream: (
+    transactionId: string,
+    options?: Omit<IncidentOptions, "limit">
+  ) => Stream.Stream<ChangeDiff, ReadError>
+  /**
+   * The same reads for a reader who may see only what the scope lets through, in every read, count and stream. A scope on a
+   * scope narrows it further.
+   */
+  readonly scoped: (scope: ReadScope) => Service
+}
+
+/** The reads of a storage. Where a scope is required every one of them fails until `scoped` has given one. */
+export const make = (storage: Storage, scopeRequired: boolean): Service => {
+  const missing = missingScope(scopeRequired, storage.scopes)
+
+  const read = <A>(name: string, effect: Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
+    (missing === undefined ? effect : Effect.fail(missing)).pipe(
+      Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
+    )
+
+  /** Every item of every page. */
+  const stream = <A>(
+    name: string,
+    first: string | undefined,
+    page: (paging: { readonly limit: number; readonly cursor: string | undefined }) => Effect.Effect<Page<A>, ReadError>
+  ): Stream.Stream<A, ReadError> =>
+    (missing === undefined
+      ? streamPages(first, (cursor) => page({ limit: streamLimit, cursor }))
+      : Stream.fail(missing)
+    ).pipe(Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
+
+  const changes = (name: string, filter: FilterInput): Stream.Stream<Change, ReadError> =>
+    stream(name, filter.cursor, (paging) => timeline(storage, { ...filter, ...paging }))
+
+  const summaries = (name: string, filter: FilterInput): Stream.Stream<TransactionSummary, ReadError> =>
+    stream(name, filter.cursor, (paging) => transactions(storage, { ...filter, ...paging }))
+
+  return {
+    timeline: (filter = {}) => read("timeline", timeline(storage, filter)),
+    timelineStream: (filter = {}) => changes("timelineStream", filter),
+    history: (table, key, options = {}) => read("history", history(storage, table, key, options)),
+    historyStream: (table, key, options = {}) =>
+      stream("historyStream", options.cursor, (paging) => history(storage, table, key, { ...options, ...paging })),
+    asOf: (table, key, instant) => read("asOf", asOf(storage, table, key, instant)),
+    asOfKeys: (table, keys, instant) => read("asOfKeys", asOfKeys(storage, table, keys, instant)),
+    asOfRows: (table, instant, options = {}) => read("asOfRows", asOfRows(storage, table, instant, options)),
+    asOfRowsStream: (table, instant, options = {}) =>
+      stream("asOfRowsStream", options.cursor, (paging) =>
+        asOfRows(storage, table, instant, { ...options, ...paging })
+      ),
+    asOfWith: (table, key, instant, relations) => read("asOfWith", asOfWith(storage, table, key, instant, relations)),
+    transactions: (filter = {}) => read("transactions", transactions(storage, filter)),
+    transactionsStream: (filter = {}) => summaries("transactionsStream", filter),
+    actions: (filter = {}) => read("actions", actions(storage, filter)),
+    actionsStream: (filter = {}) =>
+      stream("actionsStream", filter.cursor, (paging) => actions(storage, { ...filter, ...paging })),
+    unattributed: (filter = {}) => read("unattributed", transactions(storage, { ...filter, unattributed: true })),
+    unattributedStream: (filter = {}) => summaries("unattributedStream", { ...filter, unattributed: true }),
+    actorWindow: (actor, options = {}) => read("actorWindow", actorWindow(storage, actor, options)),
+    actorWindowStream: (actor, options = {}) =>
+      changes("actorWindowStream", { ...windowFilter(actor, options), order: options.order, cursor: options.cursor }),
+    correlation: (id, options = {}) => read("correlation", correlation(storage, id, options)),
+    correlationStream: (id, options = {}) =>
+      changes("correlationStream", { ...correlationFilter(id), order: options.order, cursor: options.cursor }),
+    count: (filter = {}, options = {}) => read("count", count(storage, filter, options)),
+    collect: (filter = {}, options = {}) => read("collect", collect(storage, filter, options)),
+    diff: (changeId) => read("diff", diff(storage, changeId)),
+    diffBetween: (table, key, from, to) => read("diffBetween", diffBetween(storage, table, key, from, to)),
+    incident: (transactionId, options = {}) => read("incident", incident(storage, transactionId, options)),
+    incidentStream: (transactionId, options = {}) =>
+      stream("incidentStream", options.cursor, (paging) =>
+        Effect.map(incident(storage, transactionId, { ...options, ...paging }), ({ changes }) => changes)
+      ),
+    scoped: (scope) => make({ ...storage, scopes: [...storage.scopes, scope] }, scopeRequired)
+  }
+}

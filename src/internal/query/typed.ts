@@ -1,0 +1,233 @@
+/**
+ * Reads of a table as a host's schema has its rows.
+ */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import type * as ParseResult from "effect/ParseResult"
+import * as Record from "effect/Record"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Struct from "effect/Struct"
+import type { Page } from "../../Page.js"
+import type { AsOf } from "../rows/asOf.js"
+import type { Change, RowImage } from "../record/change.js"
+import { coercion } from "./coerce.js"
+import type { HistoryOptions } from "../rows/history.js"
+import type { InstantInput } from "../core/instant.js"
+import type { KeyInput } from "../record/key.js"
+import type { ReadError } from "../core/request.js"
+import { imageBefore } from "../rows/life.js"
+import type { RelatedRows, Relation } from "../rows/relations.js"
+import type { AsOfRowsOptions, KeyAsOf, RowAsOf } from "../rows/asOfRows.js"
+import type { Service } from "./service.js"
+
+/** An image that does not fit the schema: of a time when the table was another, masked, or never as the schema says. */
+export class Undecodable extends Data.TaggedError("Undecodable")<{
+  /** The row as it was stored. */
+  readonly image: RowImage
+  /** Says what does not fit. It shows captured values: nothing for a log. */
+  readonly error: ParseResult.ParseError
+}> {
+  override get message(): string {
+    return "a stored row does not fit the schema"
+  }
+}
+
+/** A row as the schema has it, or the image that does not fit. */
+export type Decoded<A> = Either.Either<A, Undecodable>
+
+/** A change with the rows on both sides of it; null where there is none, or none that the reader may see. */
+export interface TypedChange<A> {
+  readonly change: Change
+  readonly before: Decoded<A> | null
+  readonly after: Decoded<A> | null
+}
+
+/** How a row stood at an instant. */
+export type TypedAsOf<A> =
+  | { readonly _tag: "Present"; readonly row: Decoded<A>; readonly at: string }
+  | Exclude<AsOf, { readonly _tag: "Present" }>
+
+/** A row that was present at an instant. */
+export interface TypedRow<A> extends Omit<RowAsOf, "row"> {
+  readonly row: Decoded<A>
+}
+
+/** How the row under one of several keys stood at an instant. */
+export interface TypedKeyAsOf<A> extends Omit<KeyAsOf, "answer"> {
+  readonly answer: TypedAsOf<A>
+}
+
+/** A relation, with the schema of its rows where they are to be decoded. */
+export interface TypedRelation extends Relation {
+  readonly schema?: Schema.Schema.All | undefined
+}
+
+export interface TypedRelations {
+  readonly [name: string]: TypedRelation
+}
+
+type SchemaOf<R> = "schema" extends keyof R ? R["schema"] : undefined
+
+/** A row of a relation: as its schema has it, the image where it has none. */
+export type TypedRelated<R> = RelatedAs<SchemaOf<R>>
+
+type RelatedAs<S> = S extends Schema.Schema.All ? TypedRow<Schema.Schema.Type<S>> : RowAsOf
+
+/** What the schemas of relations need. */
+export type RelationsContext<Relations> = {
+  readonly [Name in keyof Relations]: ContextOf<SchemaOf<Relations[Name]>>
+}[keyof Relations]
+
+type ContextOf<S> = S extends Schema.Schema.All ? Schema.Schema.Context<S> : never
+
+/** The first page of a relation, and the options with which `asOfRows` goes on with it. */
+export interface TypedRelatedRows<Row> extends Page<Row>, Pick<RelatedRows, "table" | "options"> {}
+
+/** How a row stood at an instant, and a page of each of its relations. */
+export interface TypedAsOfWith<A, Relations> {
+  readonly answer: TypedAsOf<A>
+  readonly related: { readonly [Name in keyof Relations]: TypedRelatedRows<TypedRelated<Relations[Name]>> }
+}
+
+export interface TypedOptions {
+  /**
+   * The schema's name of a column, where the host's client transforms names (`snakeToCamel`). Only names of columns are
+   * changed, nothing inside their values.
+   */
+  readonly fieldOf?: ((column: string) => string) | undefined
+}
+
+export interface Typed<A, R> {
+  /** An image of the table by the schema. */
+  readonly decode: (image: RowImage) => Effect.Effect<Decoded<A>, never, R>
+  readonly history: (key: KeyInput, options?: HistoryOptions) => Effect.Effect<Page<TypedChange<A>>, ReadError, R>
+  readonly historyStream: (
+    key: KeyInput,
+    options?: Omit<HistoryOptions, "limit">
+  ) => Stream.Stream<TypedChange<A>, ReadError, R>
+  readonly asOf: (key: KeyInput, instant: InstantInput) => Effect.Effect<TypedAsOf<A>, ReadError, R>
+  readonly asOfKeys: (
+    keys: ReadonlyArray<KeyInput>,
+    instant: InstantInput
+  ) => Effect.Effect<ReadonlyArray<TypedKeyAsOf<A>>, ReadError, R>
+  readonly asOfRows: (
+    instant: InstantInput,
+    options?: AsOfRowsOptions
+  ) => Effect.Effect<Page<TypedRow<A>>, ReadError, R>
+  readonly asOfRowsStream: (
+    instant: InstantInput,
+    options?: Omit<AsOfRowsOptions, "limit">
+  ) => Stream.Stream<TypedRow<A>, ReadError, R>
+  /**
+   * A row and its relations: `columns` are those of the tables, whatever `fieldOf` makes of them. The rows of a relation with a
+   * `schema` are decoded by it, under the same `fieldOf`; those of one without stay images.
+   */
+  readonly asOfWith: <Relations extends TypedRelations>(
+    key: KeyInput,
+    instant: InstantInput,
+    relations: Relations
+  ) => Effect.Effect<TypedAsOfWith<A, Relations>, ReadError, R | RelationsContext<Relations>>
+}
+
+const renamed = (image: RowImage, fieldOf: (column: string) => string): RowImage =>
+  Object.fromEntries(Object.entries(image).map(([column, value]) => [fieldOf(column), value]))
+
+const beforeOf = (change: Change): RowImage | undefined =>
+  change.op === "update" && change.changedFrom === null ? undefined : imageBefore(change)
+
+/** An image by a schema. */
+const decoder = <A, I, R>(
+  schema: Schema.Schema<A, I, R>,
+  fieldOf: TypedOptions["fieldOf"]
+): ((image: RowImage) => Effect.Effect<Decoded<A>, never, R>) => {
+  const coerce = coercion(schema)
+  const parse = Schema.decodeUnknown(schema)
+  return (image) =>
+    Effect.suspend(() => parse(coerce(fieldOf === undefined ? image : renamed(image, fieldOf)))).pipe(
+      Effect.mapError((error) => new Undecodable({ image, error })),
+      Effect.either
+    )
+}
+
+const rowBy =
+  <A, R>(decode: (image: RowImage) => Effect.Effect<Decoded<A>, never, R>) =>
+  (row: RowAsOf): Effect.Effect<TypedRow<A>, never, R> =>
+    Effect.map(decode(row.row), (decoded) => ({ ...row, row: decoded }))
+
+/** The rows of a relation by its schema. */
+const relatedBy = (
+  page: RelatedRows,
+  schema: TypedRelation["schema"],
+  fieldOf: TypedOptions["fieldOf"]
+): Effect.Effect<TypedRelatedRows<TypedRow<unknown> | RowAsOf>, never, unknown> =>
+  schema === undefined
+    ? Effect.succeed(page)
+    : Effect.map(
+        Effect.forEach(page.items, rowBy(decoder(schema as Schema.Schema<unknown, unknown, unknown>, fieldOf))),
+        (items) => ({ ...page, items })
+      )
+
+export const typed = <A, I, R, Q>(
+  query: Effect.Effect<Service, never, Q>,
+  table: string,
+  schema: Schema.Schema<A, I, R>,
+  { fieldOf }: TypedOptions
+): Typed<A, R | Q> => {
+  const decode = decoder(schema, fieldOf)
+
+  const maybe = (image: RowImage | null | undefined): Effect.Effect<Decoded<A> | null, never, R> =>
+    image === null || image === undefined ? Effect.succeed(null) : decode(image)
+
+  const typedChange = (change: Change): Effect.Effect<TypedChange<A>, never, R> =>
+    Effect.zipWith(maybe(beforeOf(change)), maybe(change.dataAfter), (before, after) => ({ change, before, after }))
+
+  const typedRow = rowBy(decode)
+
+  const typedAnswer = (answer: AsOf): Effect.Effect<TypedAsOf<A>, never, R> =>
+    answer._tag === "Present" ? Effect.map(decode(answer.row), (row) => ({ ...answer, row })) : Effect.succeed(answer)
+
+  const page = <X, Y>(
+    read: (service: Service) => Effect.Effect<Page<X>, ReadError>,
+    item: (item: X) => Effect.Effect<Y, never, R>
+  ): Effect.Effect<Page<Y>, ReadError, R | Q> =>
+    Effect.flatMap(query, (service) =>
+      Effect.flatMap(read(service), (found) =>
+        Effect.map(Effect.forEach(found.items, item), (items) => ({ ...found, items }))
+      )
+    )
+
+  const stream = <X, Y>(
+    read: (service: Service) => Stream.Stream<X, ReadError>,
+    item: (item: X) => Effect.Effect<Y, never, R>
+  ): Stream.Stream<Y, ReadError, R | Q> => Stream.mapEffect(Stream.unwrap(Effect.map(query, read)), item)
+
+  return {
+    decode,
+    history: (key, options) => page((service) => service.history(table, key, options), typedChange),
+    historyStream: (key, options) => stream((service) => service.historyStream(table, key, options), typedChange),
+    asOf: (key, instant) =>
+      Effect.flatMap(query, (service) => Effect.flatMap(service.asOf(table, key, instant), typedAnswer)),
+    asOfKeys: (keys, instant) =>
+      Effect.flatMap(query, (service) =>
+        Effect.flatMap(service.asOfKeys(table, keys, instant), (answers) =>
+          Effect.forEach(answers, (one) => Effect.map(typedAnswer(one.answer), (answer) => ({ ...one, answer })))
+        )
+      ),
+    asOfRows: (instant, options) => page((service) => service.asOfRows(table, instant, options), typedRow),
+    asOfRowsStream: (instant, options) =>
+      stream((service) => service.asOfRowsStream(table, instant, options), typedRow),
+    asOfWith: <Relations extends TypedRelations>(key: KeyInput, instant: InstantInput, relations: Relations) =>
+      Effect.gen(function* () {
+        const service = yield* query
+        const plain = Record.map<string, TypedRelation, Relation>(relations, Struct.omit("schema"))
+        const found = yield* service.asOfWith(table, key, instant, plain)
+        const answer = yield* typedAnswer(found.answer)
+        const pages = yield* Effect.forEach(Object.entries(found.related), ([name, page]) =>
+          Effect.map(relatedBy(page, relations[name]?.schema, fieldOf), (typed) => [name, typed] as const)
+        )
+        return { answer, related: Object.fromEntries(pages) }
+      }) as Effect.Effect<TypedAsOfWith<A, Relations>, ReadError, R | Q | RelationsContext<Relations>>
+  }
+}

@@ -1,0 +1,325 @@
+/**
+ * A change as every read returns it: its model, the columns it is read from, and its JSON.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { Fragment } from "@effect/sql/Statement"
+import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
+import type { JsonObject, JsonValue } from "../core/json.js"
+import { JsonFromText, JsonObjectFromText, stringify } from "../core/json.js"
+import { parseMicros } from "../core/instant.js"
+
+export const Operation = Schema.Literal("insert", "update", "delete", "truncate", "baseline")
+
+export type Operation = typeof Operation.Type
+
+/** A row as it was stored: column name to value, without excluded columns, masked values as their mark. */
+export type RowImage = JsonObject
+
+export interface AuditTransaction {
+  /** Decimal digits. */
+  readonly id: string
+  /** When it captured its first change, in UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
+  readonly occurredAt: string
+  /** Null where nobody said who acted. */
+  readonly actor: Actor.Actor | null
+  readonly correlationId: string | null
+  readonly requestId: string | null
+  readonly jobId: string | null
+  readonly traceId: string | null
+  readonly source: string | null
+  readonly remoteIp: string | null
+  readonly meta: JsonObject
+  /** What was wrong with the context it was given, and left out for it. */
+  readonly contextError: string | null
+  readonly dbUser: string
+  readonly applicationName: string | null
+  readonly clientAddr: string | null
+}
+
+export interface ActionReference {
+  readonly id: string
+  readonly name: string
+  readonly status: "ok" | "error"
+  readonly correlationId: string | null
+}
+
+export interface Change {
+  /** Decimal digits. */
+  readonly id: string
+  readonly transactionId: string
+  /** In UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
+  readonly capturedAt: string
+  readonly tableSchema: string
+  /** A partitioned table is recorded under its root's name. */
+  readonly tableName: string
+  /** The partition, where the statement named it. */
+  readonly partitionName: string | null
+  readonly op: Operation
+  /** Key column to canonical text; null where the table has no key, or the change is of a whole table. */
+  readonly rowPk: { readonly [column: string]: string } | null
+  readonly rowKey: string | null
+  /** The key before an update that moved it. */
+  readonly previousRowKey: string | null
+  /** Only of an update. */
+  readonly changedFields: ReadonlyArray<string> | null
+  /** The old values of the changed fields of an update; the whole row of a delete. */
+  readonly changedFrom: RowImage | null
+  /** The whole row after an insert, an update, or as a baseline found it. */
+  readonly dataAfter: RowImage | null
+  readonly details: JsonValue
+  readonly transaction: AuditTransaction
+  /** The first action of the transaction; null where the change is capture-only. */
+  readonly action: ActionReference | null
+}
+
+const Text = Schema.String
+const MaybeText = Schema.NullOr(Schema.String)
+
+const transactionFields = {
+  t_id: Text,
+  t_occurred_at: Text,
+  t_actor_type: MaybeText,
+  t_actor_id: MaybeText,
+  t_actor: Schema.NullOr(JsonFromText),
+  t_correlation_id: MaybeText,
+  t_request_id: MaybeText,
+  t_job_id: MaybeText,
+  t_trace_id: MaybeText,
+  t_source: MaybeText,
+  t_remote_ip: MaybeText,
+  t_meta: JsonObjectFromText,
+  t_context_error: MaybeText,
+  t_db_user: Text,
+  t_application_name: MaybeText,
+  t_client_addr: MaybeText
+}
+
+const actionFields = {
+  a_id: MaybeText,
+  a_name: MaybeText,
+  a_status: Schema.NullOr(Schema.Literal("ok", "error")),
+  a_correlation_id: MaybeText
+}
+
+const changeFields = {
+  id: Text,
+  transaction_id: Text,
+  captured_at: Text,
+  table_schema: Text,
+  table_name: Text,
+  partition_name: MaybeText,
+  op: Operation,
+  row_pk: Schema.NullOr(JsonObjectFromText),
+  row_key: MaybeText,
+  previous_row_key: MaybeText,
+  changed_fields: Schema.NullOr(Schema.parseJson(Schema.Array(Text))),
+  changed_from: Schema.NullOr(JsonObjectFromText),
+  data_after: Schema.NullOr(JsonObjectFromText),
+  details: Schema.NullOr(JsonFromText)
+}
+
+/** A row with the columns of `changeColumns`. */
+export const ChangeColumns = Schema.Struct(changeFields)
+
+/** A row with the columns of `transactionColumns` and `actionColumns`. */
+export const TransactionRow = Schema.Struct({ ...transactionFields, ...actionFields })
+
+/** A row with the columns of `changeColumns`, `transactionColumns` and `actionColumns`. */
+export const ChangeRow = Schema.Struct({ ...changeFields, ...transactionFields, ...actionFields })
+
+const isActor = Schema.is(Actor.Actor)
+
+export const actorOf = (document: JsonValue, type: string | null, id: string | null): Actor.Actor | null => {
+  if (isActor(document)) {
+    return document
+  }
+  // A document written by hand may be missing or odd; the columns that are searched still say who it was.
+  const known = id === null ? { type } : { type, id }
+  return isActor(known) ? known : null
+}
+
+/** Texts by contract; a row written by hand may hold a number. */
+export const rowPkOf = (rowPk: JsonObject | null): Change["rowPk"] =>
+  rowPk === null || isOfTexts(rowPk)
+    ? rowPk
+    : Object.fromEntries(
+        Object.entries(rowPk).map(([column, value]) => [column, typeof value === "string" ? value : stringify(value)])
+      )
+
+const isOfTexts = (rowPk: JsonObject): rowPk is { readonly [column: string]: string } => {
+  for (const column in rowPk) {
+    if (typeof rowPk[column] !== "string") {
+      return false
+    }
+  }
+  return true
+}
+
+export const transactionOf = (row: typeof TransactionRow.Type): AuditTransaction => ({
+  id: row.t_id,
+  occurredAt: row.t_occurred_at,
+  actor: actorOf(row.t_actor, row.t_actor_type, row.t_actor_id),
+  correlationId: row.t_correlation_id,
+  requestId: row.t_request_id,
+  jobId: row.t_job_id,
+  traceId: row.t_trace_id,
+  source: row.t_source,
+  remoteIp: row.t_remote_ip,
+  meta: row.t_meta,
+  contextError: row.t_context_error,
+  dbUser: row.t_db_user,
+  applicationName: row.t_application_name,
+  clientAddr: row.t_client_addr
+})
+
+export const actionOf = (row: typeof TransactionRow.Type): ActionReference | null =>
+  row.a_id === null || row.a_name === null || row.a_status === null
+    ? null
+    : { id: row.a_id, name: row.a_name, status: row.a_status, correlationId: row.a_correlation_id }
+
+export const changeWith = (
+  row: typeof ChangeColumns.Type,
+  transaction: AuditTransaction,
+  action: ActionReference | null
+): Change => ({
+  id: row.id,
+  transactionId: row.transaction_id,
+  capturedAt: row.captured_at,
+  tableSchema: row.table_schema,
+  tableName: row.table_name,
+  partitionName: row.partition_name,
+  op: row.op,
+  rowPk: rowPkOf(row.row_pk),
+  rowKey: row.row_key,
+  previousRowKey: row.previous_row_key,
+  changedFields: row.changed_fields,
+  changedFrom: row.changed_from,
+  dataAfter: row.data_after,
+  details: row.details,
+  transaction,
+  action
+})
+
+export const changeOf = (row: typeof ChangeRow.Type): Change => changeWith(row, transactionOf(row), actionOf(row))
+
+/** An instant column as the text that `Instant` has. */
+export const instantColumn = (sql: SqlClient, column: string): Fragment =>
+  sql`to_char(${sql.literal(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+
+/** The columns of a change under the alias `c`; where `hidden` holds, without what it says of the row before it. */
+export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
+  const before = (expression: string): Fragment =>
+    hidden === undefined
+      ? sql.literal(expression)
+      : sql`case when ${hidden} then null else ${sql.literal(expression)} end`
+  return sql`
+  c.id::text as id,
+  c.transaction_id::text as transaction_id,
+  ${instantColumn(sql, "c.captured_at")} as captured_at,
+  c.table_schema::text as table_schema,
+  c.table_name::text as table_name,
+  c.partition_name::text as partition_name,
+  c.op::text as op,
+  c.row_pk::text as row_pk,
+  c.row_key::text as row_key,
+  ${before("c.previous_row_key::text")} as previous_row_key,
+  ${before("to_json(c.changed_fields)::text")} as changed_fields,
+  ${before("c.changed_from::text")} as changed_from,
+  c.data_after::text as data_after,
+  c.details::text as details`
+}
+
+/** How many `changeColumns` are. */
+export const changeColumnCount = Object.keys(changeFields).length
+
+/** The columns of a transaction under the alias `t`. */
+export const transactionColumns = (sql: SqlClient): Fragment => sql`
+  t.id::text as t_id,
+  ${instantColumn(sql, "t.occurred_at")} as t_occurred_at,
+  t.actor_type::text as t_actor_type,
+  t.actor_id::text as t_actor_id,
+  t.actor::text as t_actor,
+  t.correlation_id::text as t_correlation_id,
+  t.request_id::text as t_request_id,
+  t.job_id::text as t_job_id,
+  t.trace_id::text as t_trace_id,
+  t.source::text as t_source,
+  abbrev(t.remote_ip) as t_remote_ip,
+  t.meta::text as t_meta,
+  t.context_error::text as t_context_error,
+  t.db_user::text as t_db_user,
+  t.application_name::text as t_application_name,
+  abbrev(t.client_addr) as t_client_addr`
+
+/** The columns of an action under the alias `a`. */
+export const actionColumns = (sql: SqlClient): Fragment => sql`
+  a.id::text as a_id,
+  a.name::text as a_name,
+  a.status::text as a_status,
+  a.correlation_id::text as a_correlation_id`
+
+export const actorToValue = (actor: Actor.Actor): JsonObject => ({
+  type: actor.type,
+  ...(actor.type === "anonymous" ? {} : { id: actor.id }),
+  ...(actor.label === undefined ? {} : { label: actor.label }),
+  ...(actor.impersonator === undefined ? {} : { impersonator: actorToValue(actor.impersonator) })
+})
+
+export const transactionToValue = (transaction: AuditTransaction): JsonObject => ({
+  id: transaction.id,
+  occurredAt: transaction.occurredAt,
+  actor: transaction.actor === null ? null : actorToValue(transaction.actor),
+  correlationId: transaction.correlationId,
+  requestId: transaction.requestId,
+  jobId: transaction.jobId,
+  traceId: transaction.traceId,
+  source: transaction.source,
+  remoteIp: transaction.remoteIp,
+  meta: transaction.meta,
+  contextError: transaction.contextError,
+  dbUser: transaction.dbUser,
+  applicationName: transaction.applicationName,
+  clientAddr: transaction.clientAddr
+})
+
+export const actionToValue = (action: ActionReference): JsonObject => ({
+  id: action.id,
+  name: action.name,
+  status: action.status,
+  correlationId: action.correlationId
+})
+
+/** The change as the JSON value that the CLI, the pages and the exports show. */
+export const changeToValue = (change: Change): JsonObject => ({
+  id: change.id,
+  transactionId: change.transactionId,
+  capturedAt: change.capturedAt,
+  tableSchema: change.tableSchema,
+  tableName: change.tableName,
+  partitionName: change.partitionName,
+  op: change.op,
+  rowPk: change.rowPk,
+  rowKey: change.rowKey,
+  previousRowKey: change.previousRowKey,
+  changedFields: change.changedFields,
+  changedFrom: change.changedFrom,
+  dataAfter: change.dataAfter,
+  details: change.details,
+  transaction: transactionToValue(change.transaction),
+  action: change.action === null ? null : actionToValue(change.action)
+})
+
+export const changeToJson = (change: Change): string => stringify(changeToValue(change))
+
+/** Where a change stands in the life of its row. */
+export const rowPosition = (change: Change): { readonly major: bigint; readonly id: bigint } => ({
+  major: parseMicros(change.capturedAt) ?? 0n,
+  id: BigInt(change.id)
+})
+
+/** Where a change stands in a timeline. */
+export const timelinePosition = (change: Change): { readonly major: bigint; readonly id: bigint } => ({
+  major: BigInt(change.transactionId),
+  id: BigInt(change.id)
+})

@@ -1,0 +1,252 @@
+/**
+ * Rows as people name them: a table, and a key as a text, an array in key order, or an object.
+ */
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Fragment } from "@effect/sql/Statement"
+import * as BigDecimal from "effect/BigDecimal"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { fromSqlError, InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { isObject, parse, stringify } from "../core/json.js"
+import { Lapses, lapsesOf } from "./lapses.js"
+import { rows, type Storage } from "./storage.js"
+import { sqlState } from "../sql/sqlState.js"
+import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
+import { isStorable } from "../core/text.js"
+
+/** One column of a key. Numbers are exact: a `number` that is no safe integer must be written as text or `bigint`. */
+export type KeyPart = string | number | bigint | boolean | BigDecimal.BigDecimal
+
+/** A key of one column as its value; of several as an array in key order, or an object by column name. */
+export type KeyInput = KeyPart | ReadonlyArray<KeyPart> | { readonly [column: string]: KeyPart }
+
+/** A key with every part as text. */
+export type Key = string | ReadonlyArray<string> | { readonly [column: string]: string }
+
+const rule = [
+  "must be the key of a row: the value of its column, of several columns an array in key order or an object by column name;",
+  "a value is a text without NULs and halves of surrogate pairs, a boolean, or a finite number,",
+  "a whole one beyond 2^53 as text or bigint"
+].join(" ")
+
+/** An integer without point or exponent: types such as `bigint` read no other form. */
+const decimalText = (decimal: BigDecimal.BigDecimal): string =>
+  decimal.scale <= 0 && decimal.scale > -100 ? BigDecimal.scale(decimal, 0).value.toString() : stringify(decimal)
+
+const partText = (part: unknown): string | undefined => {
+  switch (typeof part) {
+    case "string":
+      return isStorable(part) ? part : undefined
+    case "bigint":
+    case "boolean":
+      return String(part)
+    case "number":
+      return Number.isFinite(part) && (Number.isSafeInteger(part) || !Number.isInteger(part)) ? String(part) : undefined
+    default:
+      return BigDecimal.isBigDecimal(part) ? decimalText(part) : undefined
+  }
+}
+
+const normalizeKey = (input: unknown): Key | undefined => {
+  const one = partText(input)
+  if (one !== undefined || typeof input !== "object" || input === null) {
+    return one
+  }
+  if (Array.isArray(input)) {
+    const parts = input.map(partText)
+    return parts.length > 0 && parts.every((part) => part !== undefined) ? parts : undefined
+  }
+  const parts = Object.entries(input).map(([column, part]) => [column, partText(part)] as const)
+  return parts.length > 0 && parts.every(([column, part]) => isStorable(column) && part !== undefined)
+    ? (Object.fromEntries(parts) as { readonly [column: string]: string })
+    : undefined
+}
+
+export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
+  Schema.declare((u: unknown): u is KeyInput => normalizeKey(u) !== undefined, {
+    identifier: "Key",
+    message: () => rule
+  }),
+  Schema.declare((u: unknown): u is Key => normalizeKey(u) !== undefined, { identifier: "KeyOfTexts" }),
+  {
+    strict: true,
+    decode: (input, _, ast) =>
+      Either.fromNullable(normalizeKey(input), () => new ParseResult.Type(ast, undefined, rule)),
+    encode: (key) => ParseResult.succeed(key)
+  }
+).annotations({ message: () => rule })
+
+/** The name of a table in the one text that it has. */
+export const TableSchema: Schema.Schema<string> = Schema.transformOrFail(
+  Schema.String.annotations({ message: () => "must be a text" }),
+  Schema.String,
+  {
+    strict: true,
+    decode: (text, _, ast) =>
+      Either.mapBoth(parseTableName(text), {
+        onLeft: (error) => new ParseResult.Type(ast, undefined, error.rule),
+        onRight: format
+      }),
+    encode: (text) => ParseResult.succeed(text)
+  }
+).annotations({
+  message: (issue) => (issue.actual === undefined ? "must be a text" : tableRule(issue.actual))
+})
+
+const tableRule = (actual: unknown): string =>
+  typeof actual !== "string"
+    ? "must be a text"
+    : Either.match(parseTableName(actual), { onLeft: (error) => error.rule, onRight: () => "must be a table name" })
+
+/** The parts of a name that `TableSchema` has decoded. */
+export const tableOf = (text: string): TableName => Either.getOrThrow(parseTableName(text))
+
+const Resolved = Schema.Struct({ key: Schema.String, lapses: Schema.optional(Lapses) })
+
+/** The canonical `row_key` of each key, and of its table `told`. */
+const resolved = (
+  { name, sql }: Storage,
+  table: TableName,
+  keys: ReadonlyArray<Key>,
+  field: string,
+  told: Fragment
+): Effect.Effect<ReadonlyArray<typeof Resolved.Type>, InvalidRequest | NotFound | ThreadlineError> => {
+  const given = keys.map((key) => {
+    const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
+    return [key, ...(composite === undefined ? [] : [composite])]
+  })
+  const row = (key: Fragment): Fragment => sql`${name("row_key")}(${table.schema}, ${table.name}, ${key})::text as key`
+  // Such a text may be the value of one column, or a composite key written as JSON: the table knows.
+  const meant = sql`case
+      when k.key -> 1 is null then k.key -> 0
+      when exists (
+        select from ${name("capture_policies")} p
+        where p.table_schema = ${table.schema}
+          and p.table_name = ${table.name}
+          and p.key_columns -> 1 is not null
+      ) then k.key -> 1
+      else k.key -> 0
+    end`
+  const statement = sql`
+    select ${row(meant)}${told}
+    from jsonb_array_elements(${stringify(given)}::jsonb) with ordinality k (key, place)
+    order by k.place`
+  return rows(Resolved, statement, onKeyError(table, field))
+}
+
+/**
+ * The canonical `row_key` of each key, as the database's triggers write it. A statement of its own: with the key as a constant
+ * the planner knows how many changes a row has, and reads those of a busy row in order instead of sorting them all. `field` is
+ * the input that an `InvalidRequest` names.
+ */
+export const rowKeys = (
+  storage: Storage,
+  table: TableName,
+  keys: ReadonlyArray<Key>,
+  field: string = "keys"
+): Effect.Effect<ReadonlyArray<string>, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.map(resolved(storage, table, keys, field, storage.sql``), (found) => found.map(({ key }) => key))
+
+export const rowKey = (
+  storage: Storage,
+  table: TableName,
+  key: Key
+): Effect.Effect<string, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.flatMap(rowKeys(storage, table, [key], "key"), ([found]) =>
+    found === undefined ? Effect.fail(new NotFound({ subject: "table", id: format(table) })) : Effect.succeed(found)
+  )
+
+/** The canonical `row_key` of a key, and when its table was not captured, without a further statement. */
+export const rowKeyAndLapses = (
+  storage: Storage,
+  table: TableName,
+  key: Key
+): Effect.Effect<{ readonly key: string; readonly lapses: Lapses }, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.flatMap(
+    resolved(storage, table, [key], "key", storage.sql`, ${lapsesOf(storage, table)} as lapses`),
+    ([found]) =>
+      found === undefined
+        ? Effect.fail(new NotFound({ subject: "table", id: format(table) }))
+        : Effect.succeed({ key: found.key, lapses: found.lapses ?? [] })
+  )
+
+export interface KeyColumn {
+  readonly name: string
+  /** As SQL writes it. */
+  readonly type: string
+}
+
+export interface TableKey {
+  /** In their order; undefined where the table has changes but no policy. */
+  readonly columns: ReadonlyArray<KeyColumn> | undefined
+  /** When the table was not captured. */
+  readonly lapses: Lapses
+}
+
+/** What the table's policy says, and whether it has changes. */
+const TableKeyRow = Schema.Struct({
+  columns: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String })))),
+  known: Schema.String,
+  lapses: Lapses
+})
+
+/** `NotFound` for a table that has neither policy nor changes, `InvalidRequest` for one whose rows have no key. */
+export const tableKey = (
+  storage: Storage,
+  table: TableName
+): Effect.Effect<TableKey, InvalidRequest | NotFound | ThreadlineError> =>
+  Effect.flatMap(
+    rows(
+      TableKeyRow,
+      storage.sql`
+        select
+          (
+            select p.key_columns
+            from ${storage.name("capture_policies")} p
+            where p.table_schema = ${table.schema}
+              and p.table_name = ${table.name}
+          )::text as columns,
+          exists (
+            select from ${storage.name("audit_changes")} c
+            where c.table_schema = ${table.schema}
+              and c.table_name = ${table.name}
+          )::text as known,
+          ${lapsesOf(storage, table)} as lapses`
+    ),
+    ([found]): Effect.Effect<TableKey, InvalidRequest | NotFound> => {
+      if (found === undefined || (found.columns === null && found.known !== "true")) {
+        return Effect.fail(new NotFound({ subject: "table", id: format(table) }))
+      }
+      return found.columns?.length === 0
+        ? Effect.fail(
+            new InvalidRequest({
+              field: "table",
+              rule: "has no key, so that its rows cannot be told apart at an instant"
+            })
+          )
+        : Effect.succeed({ columns: found.columns ?? undefined, lapses: found.lapses })
+    }
+  )
+
+const structure = (text: string): unknown => {
+  const value = parse(text)
+  return Array.isArray(value) || isObject(value) ? value : undefined
+}
+
+/** What a failed statement that computes a row key means: the table, or the key, or the database. */
+const onKeyError =
+  (table: TableName, field: string) =>
+  (error: SqlError): InvalidRequest | NotFound | ThreadlineError => {
+    const state = sqlState(error)
+    const known = fromSqlError(error)
+    if (state === "TL002") {
+      return new NotFound({ subject: "table", id: format(table) })
+    }
+    // A domain over the key's type may refuse the value as well.
+    if (state === "TL003" || state === "23514" || state?.startsWith("22") === true) {
+      return new InvalidRequest({ field, rule: known.detail.replace(/^.*?: (threadline: )?/, "") })
+    }
+    return known
+  }

@@ -1,0 +1,108 @@
+/**
+ * What every read needs of the database: a client without the host's transforms, names of the storage schema, and one way to
+ * run a statement and to understand what comes back.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type { Fragment, Statement } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schema from "effect/Schema"
+import { createSecretKey, type KeyObject } from "node:crypto"
+import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
+import type { ReadScope } from "./scope.js"
+import { decoder } from "../core/rowDecoder.js"
+import { qualified } from "../sql/sqlText.js"
+import { sqlState } from "../sql/sqlState.js"
+import { StorageSchema } from "../sql/storageSchema.js"
+
+export interface Storage {
+  readonly sql: SqlClient.SqlClient
+  readonly schema: string
+  /** The qualified name of a table or function of Threadline's own. */
+  readonly name: (object: string) => Fragment
+  /** All of them must let a row through; see `queryVisible`. */
+  readonly scopes: ReadonlyArray<ReadScope>
+  /** What cursors are sealed with under a scope. */
+  readonly cursorKey: Effect.Effect<KeyObject, ThreadlineError>
+}
+
+const conjunction = join("\n      and ", false, "true")
+
+/** Conditions that all hold; each must be safe between two `and`. */
+export const all = (conditions: ReadonlyArray<Fragment | undefined>): Fragment =>
+  conjunction(conditions.filter((condition) => condition !== undefined))
+
+/** What the server says of a value that it could not read repeats the value, which may be one that the reader may not see. */
+export const withoutValue = (error: SqlError): ThreadlineError => {
+  const state = sqlState(error)
+  return state?.startsWith("22") === true
+    ? new ThreadlineError({
+        reason: "Failed",
+        detail: "a condition failed on a stored value, such as a cast that it does not stand",
+        sqlState: state
+      })
+    : fromSqlError(error)
+}
+
+export const unreadable = () =>
+  new ThreadlineError({
+    reason: "Failed",
+    detail: "a stored row is not of the form that this version of Threadline reads"
+  })
+
+/** Runs a statement and decodes its rows. The detail of a failure names no value: values are captured data. */
+export const rows = <A, I, E = never>(
+  row: Schema.Schema<A, I>,
+  statement: Statement<unknown>,
+  onSqlError: (error: SqlError) => E | ThreadlineError = withoutValue
+): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => {
+  const decode = decoder(row)
+  return statement.pipe(
+    Effect.mapError(onSqlError),
+    Effect.flatMap((found) => Effect.try({ try: () => found.map(decode), catch: unreadable }))
+  )
+}
+
+const KeyRow = Schema.Struct({ key: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)) })
+
+const cursorKey = (sql: SqlClient.SqlClient, name: Storage["name"]): Effect.Effect<KeyObject, ThreadlineError> =>
+  rows(
+    KeyRow,
+    sql`
+      select encode(k.key, 'hex') as key
+      from ${name("cursor_keys")} k
+      order by k.created_at, k.key
+      limit 1`
+  ).pipe(
+    Effect.flatMap(([found]) =>
+      found === undefined
+        ? new ThreadlineError({
+            reason: "Failed",
+            detail:
+              'the table "cursor_keys" of the Threadline schema has lost its key: give it a row with 32 random bytes'
+          })
+        : Effect.succeed(createSecretKey(found.key, "hex"))
+    )
+  )
+
+/** The effect until it has succeeded, and then what it gave. */
+const succeededOnce = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Effect.Effect<A, E>> =>
+  Effect.map(Ref.make(Option.none<A>()), (known) =>
+    Effect.flatMap(
+      Ref.get(known),
+      Option.match({
+        onNone: () => Effect.tap(effect, (value) => Ref.set(known, Option.some(value))),
+        onSome: Effect.succeed
+      })
+    )
+  )
+
+export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.gen(function* () {
+  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+  const schema = yield* StorageSchema
+  const name: Storage["name"] = (object) => sql.literal(qualified(schema, object))
+  return { sql, schema, name, scopes: [], cursorKey: yield* succeededOnce(cursorKey(sql, name)) }
+})

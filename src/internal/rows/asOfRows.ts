@@ -1,0 +1,263 @@
+/**
+ * The rows of a table at an instant: keys in their order, and of each how it stood, until a page is full.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { inspect } from "node:util"
+import type { Page } from "../../Page.js"
+import * as cursors from "../record/cursor.js"
+import { type JsonObject, type JsonValue, parse, stringify } from "../core/json.js"
+import type { AsOf, ImageCondition, Standing } from "./asOf.js"
+import { anyRow, asOfToValue, instantOf, standing } from "./asOf.js"
+import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
+import type { Change, RowImage } from "../record/change.js"
+import { Document } from "../search/filter.js"
+import type { InstantInput } from "../core/instant.js"
+import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
+import { capturedAround } from "../record/lapses.js"
+import { canonicalRequest, paging, type ReadError, request } from "../core/request.js"
+import type { Storage } from "../record/storage.js"
+
+/** A row that was present at an instant. */
+export interface RowAsOf {
+  readonly rowKey: string
+  /** Key column to canonical text; null where no change that is left tells it. */
+  readonly rowPk: Change["rowPk"]
+  readonly row: RowImage
+}
+
+/** How the row under one key stood at an instant. */
+export interface KeyAsOf {
+  readonly rowKey: string
+  readonly rowPk: Change["rowPk"]
+  readonly answer: AsOf
+}
+
+const Condition: Schema.Schema<ImageCondition> = Schema.declare(
+  (u: unknown): u is ImageCondition => typeof u === "function",
+  { message: () => "must be a function from the image to an SQL condition" }
+)
+
+const maxKeys = 1000
+
+const Keys = Schema.Array(KeySchema).pipe(
+  Schema.maxItems(maxKeys, { message: () => `must be at most ${maxKeys} keys` })
+)
+
+const RowsRequest = Schema.Struct({
+  table: TableSchema,
+  at: Schema.String,
+  /** Only these rows. */
+  keys: Schema.optional(Keys),
+  /** Only rows whose image has these fields with these values. */
+  contains: Schema.optional(Document),
+  /** Only rows whose image is so: an SQL condition over it, `jsonb`. Where it is null the row is not shown. */
+  where: Schema.optional(Condition),
+  ...paging
+})
+
+export type AsOfRowsOptions = Omit<typeof RowsRequest.Encoded, "table" | "at">
+
+/** What one page may look at. */
+export interface RowsBudget {
+  /** Entries of the index of keys, in all and in one statement. */
+  readonly entries: number
+  readonly stretch: number
+  /** Keys whose rows are looked at. */
+  readonly keys: number
+  /** Changes up to which a table is one of few. */
+  readonly few: number
+}
+
+export class Budget extends Context.Reference<Budget>()("threadline/Query/RowsBudget", {
+  defaultValue: (): RowsBudget => ({ entries: 40_000, stretch: 2000, keys: 2000, few: 20_000 })
+}) {}
+
+const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
+
+const hashed = /:sha256:[0-9a-f]{64}$/
+
+/** A key by column, out of its text. */
+const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): Change["rowPk"] => {
+  const [only, ...others] = columns
+  if (only === undefined || hashed.test(key)) {
+    return null
+  }
+  if (others.length === 0) {
+    return { [only.name]: key }
+  }
+  const texts = parse(key)
+  const pairs = columns.map(({ name }, index) => [name, Array.isArray(texts) ? texts[index] : undefined] as const)
+  return pairs.every((pair): pair is readonly [string, string] => typeof pair[1] === "string")
+    ? Object.fromEntries(pairs)
+    : null
+}
+
+/** Whether a value is of a type of key whose text is that of the value, whatever it is. */
+const isPlain = (type: string, value: JsonValue | undefined): value is string | number | bigint =>
+  /^(smallint|integer|bigint)$/.test(type)
+    ? typeof value === "bigint" || Number.isInteger(value)
+    : /^(text|uuid|character varying)/.test(type) && typeof value === "string" && /^[\w .:@+-]+$/.test(value)
+
+/** The keys of several columns whose first ones are as wanted: their texts begin with the same. */
+const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = {}): Range => {
+  const texts: Array<string> = []
+  for (const { name, type } of columns.slice(0, -1)) {
+    const value = Object.hasOwn(contains, name) ? contains[name] : undefined
+    if (!isPlain(type, value)) {
+      break
+    }
+    texts.push(JSON.stringify(String(value)))
+  }
+  const start = `[${texts.join(",")}`
+  // A long key is cut, and its beginning is left.
+  return texts.length === 0 || start.length > 90
+    ? { after: undefined, before: undefined }
+    : { after: start, before: `${start}-` }
+}
+
+/** A condition as the part of a request that tells it from others. */
+const textOf = ({ sql }: Storage, where: ImageCondition | undefined): JsonValue | undefined => {
+  if (where === undefined) {
+    return undefined
+  }
+  const [text, values] = sql`select ${where(sql`image`, sql)}`.compile(true)
+  return [text, inspect(values, { depth: null, maxArrayLength: null, maxStringLength: null })]
+}
+
+export const asOfRows = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  when: InstantInput,
+  options: AsOfRowsOptions
+): Effect.fn.Return<Page<RowAsOf>, ReadError> {
+  const at = yield* instantOf(when)
+  const asked = yield* request(RowsRequest)({ ...options, table, at })
+  const { contains, limit, where } = asked
+  const text = canonicalRequest({ ...asked, where: textOf(storage, where) })
+  const query: cursors.Bound = { kind: "asOfRows", text }
+  const position = asked.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, asked.cursor)
+  const budget = yield* Budget
+  const name = tableOf(asked.table)
+  const { columns, lapses } = yield* tableKey(storage, name)
+  const captured = capturedAround(lapses, at)
+  const items: Array<RowAsOf> = []
+  const range = rangeOf(columns, contains)
+  let after = position ?? range.after
+  let entries = 0
+  let offered = 0
+  let looked = 0
+  let slice = limit + 1
+
+  /** The keys to look at next; a stretch of the index, or all that there are of a table of few changes. */
+  const next = Effect.fnUntraced(function* (): Effect.fn.Return<Candidates, ReadError> {
+    if (asked.keys !== undefined) {
+      const keys = yield* rowKeys(storage, name, asked.keys)
+      return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined }
+    }
+    const second = entries === budget.stretch
+    const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch)
+    entries += reach
+    const stretch = yield* stretchOf(storage, name, { after, before: range.before }, reach)
+    offered += stretch.keys.length
+    // Two stretches tell whether the table is rare among the others.
+    if (!second || stretch.upTo === undefined || offered > limit) {
+      return stretch
+    }
+    return (yield* keysOfFew(storage, name, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
+  })
+  const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
+
+  const whole = (): Page<RowAsOf> => ({ items, nextCursor: Option.none(), hasMore: false, partial: false })
+  const upToKey = (key: string, partial: boolean) =>
+    Effect.map(cursors.encodeKey(storage, query, key), (cursor): Page<RowAsOf> => ({
+      items: items.slice(0, limit),
+      nextCursor: Option.some(cursor),
+      hasMore: true,
+      partial
+    }))
+  const full = () => upToKey(items[limit - 1]?.rowKey ?? "", false)
+  const stopped = (key: string) => upToKey(key, true)
+
+  if (captured === undefined) {
+    // A key that is none is refused all the same.
+    yield* asked.keys === undefined ? Effect.void : rowKeys(storage, name, asked.keys)
+    return whole()
+  }
+  for (;;) {
+    const { keys, upTo } = yield* next()
+    for (let from = 0; from < keys.length;) {
+      if (looked >= budget.keys && asked.keys === undefined && after !== undefined) {
+        return yield* stopped(after)
+      }
+      const some = keys.slice(from, from + slice)
+      const found = yield* standing(storage, {
+        table: name,
+        keys: some,
+        at,
+        captured,
+        contains,
+        where,
+        presentOnly: true
+      })
+      for (const key of some) {
+        const one = found.get(key)
+        if (one?.answer._tag === "Present") {
+          items.push({ rowKey: key, rowPk: one.rowPk ?? rowPkOf(key, columns), row: one.answer.row })
+        }
+      }
+      if (items.length > limit) {
+        return yield* full()
+      }
+      from += some.length
+      looked += some.length
+      after = some.at(-1)
+      // Where few rows are as wanted, more of them are looked at together.
+      slice = Math.min(500, slice * 2)
+    }
+    if (upTo === undefined) {
+      return whole()
+    }
+    after = upTo
+    if (entries >= budget.entries || looked >= budget.keys) {
+      return yield* stopped(after)
+    }
+  }
+})
+
+const KeysRequest = Schema.Struct({ table: TableSchema, keys: Keys })
+
+export const asOfKeys = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  keys: ReadonlyArray<KeyInput>,
+  when: InstantInput
+): Effect.fn.Return<ReadonlyArray<KeyAsOf>, ReadError> {
+  const asked = yield* request(KeysRequest)({ table, keys })
+  const at = yield* instantOf(when)
+  const name = tableOf(asked.table)
+  const { columns, lapses } = yield* tableKey(storage, name)
+  const captured = capturedAround(lapses, at)
+  const resolved = asked.keys.length === 0 ? [] : yield* rowKeys(storage, name, asked.keys)
+  const found = new Map<string, Standing>()
+  const different = [...new Set(resolved)]
+  for (let from = 0; from < different.length; from += 200) {
+    const some = different.slice(from, from + 200)
+    const answers = yield* standing(storage, { ...anyRow, table: name, keys: some, at, captured })
+    answers.forEach((one, key) => found.set(key, one))
+  }
+  return resolved.map((key) => ({
+    rowKey: key,
+    rowPk: found.get(key)?.rowPk ?? rowPkOf(key, columns),
+    answer: found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
+  }))
+})
+
+const rowAsOfToValue = ({ row, rowKey, rowPk }: RowAsOf): JsonObject => ({ rowKey, rowPk, row })
+
+export const rowAsOfToJson = (row: RowAsOf): string => stringify(rowAsOfToValue(row))
+
+export const keyAsOfToJson = ({ answer, rowKey, rowPk }: KeyAsOf): string =>
+  stringify({ rowKey, rowPk, ...asOfToValue(answer) })

@@ -1,0 +1,125 @@
+/**
+ * Row history: what `queryRow` reads, as pages.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Page } from "../../Page.js"
+import type { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
+import * as cursors from "../record/cursor.js"
+import type { Change } from "../record/change.js"
+import { actionColumns, changeColumns, changeOf, ChangeRow, rowPosition, transactionColumns } from "../record/change.js"
+import { onConditionError } from "../record/condition.js"
+import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "../record/key.js"
+import { pageOf } from "../record/page.js"
+import { canonicalRequest, order, paging, request } from "../core/request.js"
+import { beyond, isBefore, life, lifeOf, nearest, type Row } from "./life.js"
+import { rows, type Storage } from "../record/storage.js"
+import { visibleBefore, visibleChange } from "../record/visible.js"
+
+const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order, ...paging })
+
+export const HistoryOptions = Schema.Struct({ order, ...paging })
+
+export type HistoryOptions = typeof HistoryOptions.Encoded
+
+type Asked = typeof HistoryRequest.Type
+
+/** The next items of a history after a position, one more than its page holds where there are more. */
+type Read = (
+  storage: Storage,
+  row: Row,
+  asked: Asked,
+  cursor: cursors.Position | undefined
+) => Effect.Effect<ReadonlyArray<Change>, InvalidRequest | ThreadlineError>
+
+const whole: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {
+  const newest = asked.order === "newest"
+  // One more than the page holds, and before them two that their states depend on.
+  const [before, after] = newest ? [asked.limit + 3, 0] : [cursor === undefined ? 0 : 3, asked.limit + 2]
+  const found = yield* life(storage, row, { position: cursor, inclusive: !newest, before, after })
+  const all = lifeOf([...found.before, ...found.after])
+  return newest
+    ? [...all].reverse()
+    : all.filter((change) => cursor === undefined || isBefore(cursor, rowPosition(change)))
+})
+
+/** Changes that one statement looks at, at most. */
+const stretch = 1000
+
+const SeenRow = Schema.Struct({
+  ...ChangeRow.fields,
+  visible: Schema.String,
+  visible_before: Schema.String,
+  last: Schema.String
+})
+
+/**
+ * A TRUNCATE of the whole table has no image and nobody under a scope sees it; the rest is the changes of the row, each judged
+ * for itself. Where a reader may see the row after a change and not the row before it, what was replaced is left out, and so is
+ * a change that took the row away from this key.
+ */
+const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {
+  const { name, sql } = storage
+  const side = asked.order === "newest" ? "before" : "after"
+  const direction = sql.literal(side === "before" ? "desc" : "asc")
+  const seen: Array<Change> = []
+  let position = cursor
+  let count = Math.min(stretch, asked.limit * 2 + 10)
+  while (seen.length <= asked.limit) {
+    const bounds = position === undefined ? [] : beyond(storage, side, position, false)
+    // The last one that was looked at comes along, visible or not: the search goes on behind it.
+    const found = yield* rows(
+      SeenRow,
+      sql`
+        with looked as materialized (
+          select c.*, row_number() over (order by c.captured_at ${direction}, c.id ${direction}) as place
+          from ${nearest(storage, row.table, sql`${row.key}`, side, count, bounds)} c
+        ),
+        judged as materialized (
+          select c.*,
+            ${visibleChange(storage, "c") ?? sql`true`} as visible,
+            ${visibleBefore(storage) ?? sql`true`} as visible_before
+          from looked c
+        )
+        select ${changeColumns(sql, sql`not c.visible_before`)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+          c.visible::text as visible,
+          c.visible_before::text as visible_before,
+          (c.place = ${count})::text as last
+        from judged c
+        join ${name("audit_transactions")} t on t.id = c.transaction_id
+        left join ${name("audit_actions")} a on a.id = t.action_id
+        where c.visible and (c.visible_before or c.row_key = ${row.key})
+          or c.place = ${count}
+        order by c.captured_at ${direction}, c.id ${direction}
+        limit ${asked.limit + 1 - seen.length}`,
+      onConditionError(storage)
+    )
+    for (const one of found) {
+      if (one.visible === "true" && (one.visible_before === "true" || one.row_key === row.key)) {
+        seen.push(changeOf(one))
+      }
+    }
+    const end = found.at(-1)
+    if (end?.last !== "true") {
+      break
+    }
+    position = rowPosition(changeOf(end))
+    count = stretch
+  }
+  return seen
+})
+
+export const history = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  key: KeyInput,
+  options: HistoryOptions
+): Effect.fn.Return<Page<Change>, InvalidRequest | NotFound | ThreadlineError> {
+  const asked = yield* request(HistoryRequest)({ ...options, table, key })
+  const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(asked) }
+  const cursor = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
+  const name = tableOf(asked.table)
+  const row: Row = { table: name, key: yield* rowKey(storage, name, asked.key) }
+  const read = storage.scopes.length === 0 ? whole : visible
+  return yield* pageOf(storage, yield* read(storage, row, asked, cursor), asked.limit, query, rowPosition)
+})

@@ -1,0 +1,362 @@
+/**
+ * The life of one row: what was done to it, and what a change leaves behind at its key.
+ *
+ * One statement may move a row away from a key and another row to it (a swap, `set id = id + 1`). Its changes then stand in the
+ * order of their ids, which is right for each row and not for each key: at some keys the arrival stands before the departure. And
+ * where constraints are deferred, statements may do so one after another.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { ThreadlineError } from "../../ThreadlineError.js"
+import type { Position } from "../record/cursor.js"
+import type { JsonObject } from "../core/json.js"
+import { same } from "../core/json.js"
+import type { Change, RowImage } from "../record/change.js"
+import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
+import { formatMicros } from "../core/instant.js"
+import { all, rows, type Storage } from "../record/storage.js"
+import type { TableName } from "../core/tableName.js"
+
+export interface Row {
+  readonly table: TableName
+  /** As `rowKey` resolved it. */
+  readonly key: string
+}
+
+/**
+ * Which changes to read: those nearest to a position, so many on each side of it. Without a position it lies behind everything
+ * where only changes before it are wanted, and in front of everything where only changes after it are.
+ */
+export interface Span {
+  readonly position: Position | undefined
+  /** A change at the position itself counts as before it. */
+  readonly inclusive: boolean
+  readonly before: number
+  readonly after: number
+}
+
+/** Whether the row after a change and the row before it are wanted: both always are where nothing is asked of them. */
+interface Wanted {
+  /** The reader may see it. */
+  readonly visible: boolean
+  readonly visibleBefore: boolean
+  /** It is as the caller wants it. */
+  readonly matches: boolean
+  readonly matchesBefore: boolean
+}
+
+const wanted: Wanted = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
+
+/** What the life of a row needs to know of a change. */
+export type RowChange = Pick<
+  Change,
+  | "id"
+  | "transactionId"
+  | "capturedAt"
+  | "op"
+  | "rowPk"
+  | "rowKey"
+  | "previousRowKey"
+  | "changedFields"
+  | "changedFrom"
+  | "dataAfter"
+>
+
+/** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
+export interface Event<out C extends RowChange = RowChange> extends Wanted {
+  readonly change: C
+  /** The key of the row under consideration. */
+  readonly key: string
+  readonly truncate: { readonly change: C; readonly visible: boolean } | undefined
+}
+
+interface Life {
+  readonly before: ReadonlyArray<Event<Change>>
+  readonly after: ReadonlyArray<Event<Change>>
+}
+
+export const isBefore = (a: Position, b: Position): boolean => a.major < b.major || (a.major === b.major && a.id < b.id)
+
+const LifeRow = Schema.Struct({
+  ...ChangeRow.fields,
+  side: Schema.Literal("before", "after"),
+  /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
+  follows: Schema.NullOr(Schema.String)
+})
+
+const changeNames =
+  "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
+  "changed_fields, changed_from, data_after, details"
+
+/** The condition that a change under an alias of `audit_changes` is of a table. */
+export const ofTable = ({ sql }: Storage, table: TableName, alias: string): Fragment =>
+  sql`${sql.literal(alias)}.table_schema = ${table.schema} and ${sql.literal(alias)}.table_name = ${table.name}`
+
+/** TRUNCATEs of a whole table, as what follows a select list; under the alias `r`. */
+export const truncatesOf = (storage: Storage, table: TableName): Fragment => storage.sql`
+        from ${storage.name("audit_changes")} r
+        where ${ofTable(storage, table, "r")}
+          and r.op = 'truncate'
+          and r.row_key is null`
+
+/**
+ * So many changes at a key that are nearest to an instant, on one side of it: under the key, and those that moved a row from it.
+ * `bounds` are conditions on `c`; the key may be an expression.
+ */
+export const nearest = (
+  storage: Storage,
+  table: TableName,
+  key: Fragment,
+  side: "before" | "after",
+  count: number,
+  bounds: ReadonlyArray<Fragment>
+): Fragment => {
+  const { name, sql } = storage
+  const before = side === "before"
+  const order = sql.literal(before ? "c.captured_at desc, c.id desc" : "c.captured_at, c.id")
+  const branch = (ofRow: Fragment): Fragment => sql`
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([ofTable(storage, table, "c"), ofRow, ...bounds])}
+        order by ${order}
+        limit ${count}`
+  return sql`(
+        (${branch(sql`c.row_key = ${key}`)})
+        union all
+        (${branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)})
+        order by ${sql.literal(before ? "captured_at desc, id desc" : "captured_at, id")}
+        limit ${count}
+      )`
+}
+
+/** The condition that a change `c` lies on one side of a position. The row comparison alone prunes no partition. */
+export const beyond = (
+  { sql }: Storage,
+  side: "before" | "after",
+  position: Position,
+  inclusive: boolean
+): ReadonlyArray<Fragment> => {
+  const at = sql`${formatMicros(position.major)}::timestamptz`
+  const comparison = sql.literal(`${side === "before" ? "<" : ">"}${inclusive ? "=" : ""}`)
+  return [
+    sql`c.captured_at ${sql.literal(side === "before" ? "<=" : ">=")} ${at}`,
+    sql`(c.captured_at, c.id) ${comparison} (${at}, ${position.id.toString()}::bigint)`
+  ]
+}
+
+const statement = (storage: Storage, row: Row, span: Span) => {
+  const { name, sql } = storage
+  const { position } = span
+
+  const side = (which: "before" | "after", count: number): ReadonlyArray<Fragment> =>
+    count === 0
+      ? []
+      : [
+          sql`
+      select c.*, ${which}::text as side
+      from ${nearest(
+        storage,
+        row.table,
+        sql`${row.key}`,
+        which,
+        count,
+        position === undefined ? [] : beyond(storage, which, position, (which === "before") === span.inclusive)
+      )} c`
+        ]
+
+  // A change's TRUNCATE comes before the next change; for the last one, before the end of what is read.
+  const ends = span.after === 0 && position !== undefined
+  const [endAt, endId] = ends
+    ? [sql`${formatMicros(position.major)}::timestamptz`, sql`${position.id.toString()}::bigint`]
+    : [sql`'infinity'`, sql`0`]
+  return sql`
+    with own as materialized (
+      select o.*,
+        lead(o.captured_at, 1, ${endAt}) over life as next_at,
+        lead(o.id, 1, ${endId}) over life as next_id
+      from (${join(" union all ", false)([...side("before", span.before), ...side("after", span.after)])}) o
+      window life as (order by o.captured_at, o.id)
+    ),
+    truncates as materialized (
+      select r.*, o.side, o.id as follows
+      from own o
+      cross join lateral (
+        select r.*${truncatesOf(storage, row.table)}
+          and r.captured_at >= o.captured_at
+          and r.captured_at <= o.next_at
+          and (r.captured_at, r.id) > (o.captured_at, o.id)
+          and (r.captured_at, r.id) < (o.next_at, o.next_id)
+        order by r.captured_at, r.id
+        limit 1
+      ) r
+    )
+    select ${changeColumns(sql)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+      c.side as side,
+      c.follows::text as follows
+    from (
+      select ${sql.literal(changeNames)}, side, null::bigint as follows
+      from own
+      union all
+      select ${sql.literal(changeNames)}, side, follows
+      from truncates
+    ) c
+    join ${name("audit_transactions")} t on t.id = c.transaction_id
+    left join ${name("audit_actions")} a on a.id = t.action_id
+    order by c.captured_at, c.id`
+}
+
+/** The changes of a row around a position of its life, in their order, whoever may see them. */
+export const life = (storage: Storage, row: Row, span: Span): Effect.Effect<Life, ThreadlineError> =>
+  Effect.map(rows(LifeRow, statement(storage, row, span)), (found) => {
+    const truncates = new Map(
+      found.flatMap((one) => (one.follows === null ? [] : [[one.follows, { change: changeOf(one), visible: true }]]))
+    )
+    const events = (side: "before" | "after"): ReadonlyArray<Event<Change>> =>
+      found.flatMap((one) =>
+        one.follows === null && one.side === side
+          ? [{ ...wanted, change: changeOf(one), key: row.key, truncate: truncates.get(one.id) }]
+          : []
+      )
+    return { before: events("before"), after: events("after") }
+  })
+
+/** What is at the key after a change. */
+export type State =
+  | { readonly _tag: "Alive"; readonly row: RowImage; readonly event: Event }
+  | { readonly _tag: "Gone"; readonly event: Event }
+
+/** Whether a change takes a row away from the key. */
+const departs = (change: RowChange, key: string): boolean =>
+  change.op === "delete" || change.op === "truncate" || (change.previousRowKey === key && change.rowKey !== key)
+
+/** Whether a change brings a row to the key. */
+const arrives = (change: RowChange, key: string): boolean =>
+  change.rowKey === key && (change.op === "insert" || (change.previousRowKey !== null && change.previousRowKey !== key))
+
+/** The row before an update, a delete or a truncate that kept it. */
+export const imageBefore = (change: RowChange): RowImage | undefined => {
+  if (change.op === "delete" || change.op === "truncate") {
+    return change.changedFrom ?? undefined
+  }
+  if (change.op !== "update" || change.dataAfter === null) {
+    return undefined
+  }
+  const before = new Map(Object.entries(change.dataAfter))
+  for (const field of change.changedFields ?? []) {
+    before.delete(field)
+  }
+  for (const [field, value] of Object.entries(change.changedFrom ?? {})) {
+    before.set(field, value)
+  }
+  return Object.fromEntries(before)
+}
+
+/** Whether two images agree in the fields that both have; a column may have come or gone between them. */
+const agree = (a: JsonObject, b: JsonObject): boolean =>
+  Object.entries(a).every(([field, value]) => {
+    const other = Object.hasOwn(b, field) ? b[field] : undefined
+    return other === undefined || same(value, other)
+  })
+
+/** A row at the key, and the change that left it there. */
+interface Occupant {
+  readonly row: RowImage
+  readonly event: Event
+}
+
+const isOfTransaction = ({ event }: Occupant, change: RowChange): boolean =>
+  event.change.transactionId === change.transactionId
+
+/** The rows at the key without the one that is as the change found it; undefined where none is. */
+const withoutFound = (
+  present: ReadonlyArray<Occupant>,
+  { change, key }: Event
+): ReadonlyArray<Occupant> | undefined => {
+  const image = imageBefore(change)
+  // One statement that brings a row and takes one away does so with two: it touches each once.
+  const passes = (occupant: Occupant) =>
+    departs(change, key) && isOfTransaction(occupant, change) && occupant.event.change.capturedAt === change.capturedAt
+  const found = present.find((occupant) => image !== undefined && !passes(occupant) && agree(occupant.row, image))
+  return found === undefined ? undefined : present.filter((occupant) => occupant !== found)
+}
+
+/** The rows at the key after an event. A change of a row that is nowhere to be seen is of one that has another form by now. */
+const next = (present: ReadonlyArray<Occupant>, event: Event): ReadonlyArray<Occupant> => {
+  const { change, key } = event
+  if (departs(change, key)) {
+    // A row that its own transaction brought has the form that it brought.
+    const stale = present.find(
+      (occupant) => !isOfTransaction(occupant, change) || !arrives(occupant.event.change, occupant.event.key)
+    )
+    return withoutFound(present, event) ?? present.filter((occupant) => occupant !== stale)
+  }
+  const others =
+    change.op === "baseline"
+      ? []
+      : arrives(change, key)
+        ? present
+        : (withoutFound(present, event) ?? present.slice(0, -1))
+  return [...others, { row: change.dataAfter ?? {}, event }]
+}
+
+/**
+ * What is at the key after each of the events. Inside a statement, and inside a transaction whose constraints are deferred, several rows
+ * may be at one key; when it ends there is one. The first states may be misjudged where more events came before them.
+ */
+export const states = (life: ReadonlyArray<Event>): ReadonlyArray<State> => {
+  let present: ReadonlyArray<Occupant> = []
+  return life.map((event, index): State => {
+    const before = life[index - 1]
+    if (before?.truncate !== undefined) {
+      present = []
+    } else if (before !== undefined && before.change.transactionId !== event.change.transactionId) {
+      present = present.slice(-1)
+    }
+    present = next(present, event)
+    const last = present.at(-1)
+    return last === undefined ? { _tag: "Gone", event } : { _tag: "Alive", ...last }
+  })
+}
+
+/**
+ * What was at the key before the first of the events, or undefined where they do not tell; and the event that tells: the first one in its
+ * transaction that found a row which none of them had brought.
+ */
+export const stateBefore = (
+  life: ReadonlyArray<Event>
+):
+  | { readonly _tag: "Alive"; readonly row: RowImage; readonly event: Event }
+  | { readonly _tag: "NotYet"; readonly event: Event }
+  | undefined => {
+  const [first] = life
+  if (first === undefined || first.change.op === "baseline") {
+    return undefined
+  }
+  let present: ReadonlyArray<Occupant> = []
+  for (const event of life) {
+    const { change, key } = event
+    if (change.transactionId !== first.change.transactionId) {
+      break
+    }
+    const isKnown = arrives(change, key) || withoutFound(present, event) !== undefined
+    if (!isKnown && (departs(change, key) || present.length === 0)) {
+      const row = imageBefore(change)
+      return row === undefined ? undefined : { _tag: "Alive", row, event }
+    }
+    present = next(present, event)
+    if (event.truncate !== undefined) {
+      break
+    }
+  }
+  return { _tag: "NotYet", event: first }
+}
+
+/** The life of a row in its order: its changes, and each TRUNCATE of the table that ended it. */
+export const lifeOf = (life: ReadonlyArray<Event<Change>>): ReadonlyArray<Change> => {
+  const after = states(life)
+  return life.flatMap(({ change, truncate }, index) =>
+    truncate !== undefined && after[index]?._tag === "Alive" ? [change, truncate.change] : [change]
+  )
+}

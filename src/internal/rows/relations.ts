@@ -1,0 +1,148 @@
+/**
+ * A row at an instant with its relations: the rows that it refers to, and those that refer to it.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Pages from "../../Page.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { isObject, type JsonObject, type JsonValue, stringify } from "../core/json.js"
+import { type AsOf, asOf, asOfToValue, instantOf } from "./asOf.js"
+import type { RowImage } from "../record/change.js"
+import type { InstantInput } from "../core/instant.js"
+import { type KeyInput, type KeyPart, tableKey, TableSchema, tableOf } from "../record/key.js"
+import { paging, type ReadError, request } from "../core/request.js"
+import { asOfRows, type AsOfRowsOptions, type RowAsOf, rowAsOfToJson } from "./asOfRows.js"
+import type { Storage } from "../record/storage.js"
+
+/**
+ * Rows of `table` that belong to a row: each column of theirs that is named holds what the named column of the row holds. It is the
+ * same for a row that is referred to (`{ table: "customers", columns: { id: "customer_id" } }`) and for rows that refer
+ * (`{ table: "invoice_lines", columns: { invoice_id: "id" } }`).
+ */
+export interface Relation {
+  readonly table: string
+  /** Their column to the column of the row. */
+  readonly columns: { readonly [theirs: string]: string }
+  /** Of the first page: 50 unless given, at most 1000. */
+  readonly limit?: number | undefined
+}
+
+/**
+ * The first page of a relation. `options` are those of the read: with its `nextCursor`, `asOfRows(table, instant, { ...options,
+ * cursor })` goes on.
+ */
+export interface RelatedRows extends Pages.Page<RowAsOf> {
+  readonly table: string
+  readonly options: Pick<AsOfRowsOptions, "keys" | "contains">
+}
+
+export interface AsOfWith<Name extends string = string> {
+  readonly answer: AsOf
+  /** Empty pages where the row was not present. */
+  readonly related: { readonly [K in Name]: RelatedRows }
+}
+
+const columnsRule = "must name columns of theirs and the columns of the row that hold the same"
+
+const RelationRequest = Schema.Struct({
+  table: TableSchema,
+  columns: Schema.Record({ key: Schema.String, value: Schema.String })
+    .annotations({ message: () => ({ message: columnsRule, override: true }) })
+    .pipe(Schema.filter((columns) => Object.keys(columns).length > 0, { message: () => columnsRule })),
+  limit: paging.limit
+})
+
+const maxRelations = 20
+
+const masked = "[masked]"
+
+/** What the row's columns hold, by their columns; undefined where one of them is null, masked or not known. */
+const valuesOf = (
+  row: RowImage,
+  columns: { readonly [theirs: string]: string }
+): { readonly [theirs: string]: JsonValue } | undefined => {
+  const pairs = Object.entries(columns).map(
+    ([theirs, ours]) => [theirs, Object.hasOwn(row, ours) ? (row[ours] ?? null) : null] as const
+  )
+  return pairs.some(([, value]) => value === null || value === masked) ? undefined : Object.fromEntries(pairs)
+}
+
+const isKeyPart = (value: JsonValue): value is KeyPart => value !== null && !Array.isArray(value) && !isObject(value)
+
+/** By their key where the columns are just that, else by what their images contain. */
+const optionsOf = (
+  values: { readonly [theirs: string]: JsonValue },
+  key: ReadonlyArray<string>
+): RelatedRows["options"] => {
+  const parts = Object.entries(values).filter((pair): pair is [string, KeyPart] => isKeyPart(pair[1]))
+  const isKey = parts.length === key.length && key.every((column) => Object.hasOwn(values, column))
+  const only = key.length === 1 ? parts[0]?.[1] : undefined
+  return isKey && Object.keys(values).length === key.length
+    ? { keys: [only ?? Object.fromEntries(parts)] }
+    : { contains: values }
+}
+
+const none: Pages.Page<RowAsOf> = { items: [], nextCursor: Option.none(), hasMore: false, partial: false }
+
+const related = Effect.fnUntraced(function* (
+  storage: Storage,
+  at: string,
+  row: RowImage | undefined,
+  declared: Relation
+): Effect.fn.Return<RelatedRows, ReadError> {
+  const { columns, limit, table } = yield* Either.mapLeft(
+    request(RelationRequest)(declared),
+    ({ field, rule }) => new InvalidRequest({ field: "relations", rule: `${field} ${rule}` })
+  )
+  const { columns: key } = yield* tableKey(storage, tableOf(table))
+  const values = row === undefined ? undefined : valuesOf(row, columns)
+  if (values === undefined) {
+    return { ...none, table, options: { keys: [] } }
+  }
+  const read = (options: RelatedRows["options"]) =>
+    Effect.map(asOfRows(storage, table, at, { ...options, limit }), (page): RelatedRows => ({
+      ...page,
+      table,
+      options
+    }))
+  return yield* read(
+    optionsOf(
+      values,
+      (key ?? []).map(({ name }) => name)
+    )
+  ).pipe(
+    // What the row holds need not be a key of the type that the table has now.
+    Effect.catchIf(
+      (error) => error._tag === "InvalidRequest" && error.field === "keys",
+      () => read({ contains: values })
+    )
+  )
+})
+
+export const asOfWith = Effect.fnUntraced(function* <Name extends string>(
+  storage: Storage,
+  table: string,
+  key: KeyInput,
+  when: InstantInput,
+  relations: { readonly [K in Name]: Relation }
+): Effect.fn.Return<AsOfWith<Name>, ReadError> {
+  const at = yield* instantOf(when)
+  const declared = Object.entries<Relation>(relations)
+  if (declared.length > maxRelations) {
+    return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${maxRelations}` })
+  }
+  const answer = yield* asOf(storage, table, key, at)
+  const row = answer._tag === "Present" ? answer.row : undefined
+  const pages = yield* Effect.forEach(declared, ([name, relation]) =>
+    Effect.map(related(storage, at, row, relation), (page) => [name, page] as const)
+  )
+  return { answer, related: Object.fromEntries(pages) as AsOfWith<Name>["related"] }
+})
+
+export const asOfWithToJson = ({ answer, related }: AsOfWith): string => {
+  const values: JsonObject = asOfToValue(answer)
+  const pages = Object.entries(related).map(([name, page]) => `${stringify(name)}:${Pages.toJson(page, rowAsOfToJson)}`)
+  return `${stringify(values).slice(0, -1)},"related":{${pages.join(",")}}}`
+}

@@ -1,0 +1,77 @@
+import * as Schema from "effect/Schema"
+import type { MigrationFile } from "./sql.js"
+
+/** A row of the bookkeeping as the database gives it. */
+export const AppliedRow = Schema.Struct({
+  id: Schema.Number,
+  name: Schema.String,
+  checksum: Schema.String,
+  applied_at: Schema.String,
+  applied_by: Schema.String
+})
+
+export interface Applied {
+  readonly id: number
+  readonly name: string
+  readonly checksum: string
+  readonly appliedAt: string
+  readonly appliedBy: string
+}
+
+export interface Comparison {
+  readonly state: "absent" | "behind" | "current" | "mismatch" | "newer"
+  readonly version: number
+  readonly applied: ReadonlyArray<Applied>
+  readonly pending: ReadonlyArray<MigrationFile>
+  readonly mismatched: ReadonlyArray<Applied>
+  readonly unknown: ReadonlyArray<Applied>
+}
+
+/**
+ * Compares what was applied with what there is, id by id: a lower id that is missing is pending all the same. A restore
+ * may repeat rows; every row of an id has to agree.
+ */
+export const compare = (
+  files: ReadonlyArray<MigrationFile>,
+  rows: ReadonlyArray<typeof AppliedRow.Type>
+): Comparison => {
+  const known = new Map(files.map((file) => [file.id, file]))
+  const applied = new Map<number, Applied>()
+  const mismatched = new Map<number, Applied>()
+  for (const row of rows) {
+    const entry: Applied = {
+      id: row.id,
+      name: row.name,
+      checksum: row.checksum,
+      appliedAt: row.applied_at,
+      appliedBy: row.applied_by
+    }
+    if (!applied.has(row.id)) {
+      applied.set(row.id, entry)
+    }
+    const file = known.get(row.id)
+    if (file !== undefined && file.checksum !== row.checksum) {
+      mismatched.set(row.id, entry)
+    }
+  }
+  const all = [...applied.values()]
+  const pending = files.filter((file) => !applied.has(file.id))
+  const unknown = all.filter((entry) => !known.has(entry.id))
+  return {
+    state:
+      unknown.length > 0
+        ? "newer"
+        : mismatched.size > 0
+          ? "mismatch"
+          : all.length === 0
+            ? "absent"
+            : pending.length > 0
+              ? "behind"
+              : "current",
+    version: Math.max(0, ...applied.keys()),
+    applied: all,
+    pending,
+    mismatched: [...mismatched.values()],
+    unknown
+  }
+}

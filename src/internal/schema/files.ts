@@ -1,0 +1,2033 @@
+/**
+ * Written by scripts/embed-migrations.ts from migrations/*.sql. Change those files, not this one.
+ */
+export const migrationFiles = [
+  {
+    id: 1,
+    name: "storage",
+    checksum: "010b98e1c3bbc93b9749e4a4cf8f4b0d73e6c1ca1d21e77083ff5e57aefadbe2",
+    sql: `-- The record itself: transactions, changes, actions, and where this database lives.
+-- Names are unqualified: the prologue puts Threadline's schema first on the search path.
+
+-- One row per cluster this database has lived in. Empty until the first captured write, so that a
+-- data-only restore into a migrated schema meets no conflict.
+create table installs (
+  epoch int primary key,
+  system_identifier bigint not null,
+  timeline int not null,
+  postmaster_started_at timestamptz not null,
+  opened_at timestamptz not null default clock_timestamp(),
+  -- Transactions of earlier epochs that may yet commit: a promotion ends all but those that were prepared.
+  prepared xid8[] not null default '{}'
+);
+
+comment on table installs is
+  'Clusters this database has lived in. A restore or clone opens a new epoch, because transaction ids start over there.';
+
+create sequence audit_transactions_id_seq;
+
+create table audit_transactions (
+  id bigint primary key default nextval('audit_transactions_id_seq'),
+  xid xid8 not null,
+  epoch int not null,
+  occurred_at timestamptz not null,
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  correlation_id text collate "C",
+  request_id text collate "C",
+  job_id text collate "C",
+  trace_id text collate "C",
+  source text collate "C",
+  remote_ip inet,
+  meta jsonb not null default '{}',
+  action_id bigint,
+  context_error text,
+  db_user text collate "C" not null,
+  application_name text,
+  client_addr inet,
+  backend_pid int not null
+);
+
+alter sequence audit_transactions_id_seq owned by audit_transactions.id;
+
+comment on table audit_transactions is
+  'One row per database transaction and context that captured something. Unattributed: actor_type is null.';
+
+create index audit_transactions_actor_idx on audit_transactions (actor_type, actor_id, id)
+  where actor_type is not null;
+create index audit_transactions_unattributed_idx on audit_transactions (id)
+  where actor_type is null;
+create index audit_transactions_correlation_idx on audit_transactions (correlation_id, id)
+  where correlation_id is not null;
+create index audit_transactions_occurred_idx on audit_transactions (occurred_at, id);
+create index audit_transactions_xid_idx on audit_transactions (xid, epoch, id);
+
+create sequence audit_changes_id_seq;
+
+create table audit_changes (
+  id bigint not null default nextval('audit_changes_id_seq'),
+  transaction_id bigint not null,
+  captured_at timestamptz not null,
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  partition_name text collate "C",
+  op text collate "C" not null,
+  row_pk jsonb,
+  row_key text collate "C",
+  previous_row_key text collate "C",
+  changed_fields text[],
+  changed_from jsonb,
+  data_after jsonb,
+  details jsonb
+) partition by range (captured_at);
+
+alter sequence audit_changes_id_seq owned by audit_changes.id;
+
+comment on table audit_changes is
+  'One row per captured row change (insert, update, delete, truncate, baseline), partitioned by captured_at.';
+
+create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
+create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
+-- Led by the column that tells rows apart: the write finds its place by one comparison instead of three.
+create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id);
+create index audit_changes_previous_key_idx
+  on audit_changes (previous_row_key, table_name, table_schema, captured_at, id)
+  where previous_row_key is not null;
+
+create table audit_changes_default partition of audit_changes default;
+
+create table audit_actions (
+  id bigint generated always as identity primary key,
+  transaction_id bigint,
+  xid xid8 not null,
+  name text collate "C" not null,
+  status text collate "C" not null,
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  verb text collate "C",
+  category text collate "C",
+  reason text,
+  comment text,
+  correlation_id text collate "C",
+  request_id text collate "C",
+  job_id text collate "C",
+  trace_id text collate "C",
+  subject_type text collate "C",
+  subject_id text collate "C",
+  data jsonb,
+  occurred_at timestamptz not null
+);
+
+comment on table audit_actions is
+  'One recorded intent. transaction_id is null when it captured no row or is a recorded failure.';
+
+create index audit_actions_transaction_idx on audit_actions (transaction_id)
+  where transaction_id is not null;
+create index audit_actions_correlation_idx on audit_actions (correlation_id, id)
+  where correlation_id is not null;
+
+-- What is deployed, one row per audited root table; see the capture functions.
+create table capture_policies (
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  relation oid not null,
+  mode text not null check (mode in ('statement', 'row')),
+  always boolean not null,
+  on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
+  key_columns jsonb not null,
+  excluded text[] not null,
+  masked text[] not null,
+  columns jsonb not null,
+  partitions text[] not null,
+  acknowledged_casts boolean not null default false,
+  source_hash text not null,
+  generator int not null,
+  applied_at timestamptz not null default clock_timestamp(),
+  applied_by text not null default session_user,
+  removed_at timestamptz,
+  -- Times in which the table was not captured after it first had been; removed_at begins one that goes on.
+  lapses tstzmultirange not null default '{}',
+  primary key (table_schema, table_name)
+);
+
+comment on table capture_policies is
+  'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
+
+-- Partitions of audit_changes from the step that holds "through_from" up to the one that holds
+-- "through_to". Each is made standalone and then attached: "create table ... partition of" would wait
+-- behind every reader of audit_changes and hold up audited writes meanwhile.
+create function ensure_partitions(
+  through_from timestamptz default now(),
+  through_to timestamptz default now() + interval '3 months',
+  step text default null
+) returns text[]
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  parent regclass := 'audit_changes'::regclass;
+  made text[] := '{}';
+  unit text := step;
+  lower_bound timestamptz;
+  upper_bound timestamptz;
+  leaf name;
+begin
+  -- Configured steps are remembered in the parent's comment; a fresh install is monthly.
+  if unit is null then
+    unit := coalesce(substring(obj_description(parent, 'pg_class') from 'step: (day|week|month|year)'), 'month');
+  elsif unit not in ('day', 'week', 'month', 'year') then
+    raise exception 'threadline: a partition step is day, week, month or year, not %', quote_literal(unit)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if step is not null then
+    execute format('comment on table %s is %L', parent,
+      regexp_replace(obj_description(parent, 'pg_class'), ' step: \\w+$', '') || ' step: ' || unit);
+  end if;
+
+  lower_bound := date_trunc(unit, through_from);
+  while lower_bound <= through_to loop
+    upper_bound := lower_bound + ('1 ' || unit)::interval;
+    leaf := 'audit_changes_' || to_char(lower_bound, 'YYYYMMDD');
+    if not exists (
+      select
+      from pg_inherits i
+      cross join lateral (
+        select regexp_match(
+          pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(.*?)''\\) TO \\(''(.*?)''\\)') as b
+        from pg_class c
+        where c.oid = i.inhrelid
+      ) bounds
+      where i.inhparent = parent
+        and b is not null
+        and b[1]::timestamptz < upper_bound
+        and b[2]::timestamptz > lower_bound
+    ) then
+      execute format('create table %I (like audit_changes including all)', leaf);
+      -- The one step that blocks: rows that went to the default partition move out before the attach.
+      if exists (
+        select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
+      ) then
+        lock table audit_changes_default in access exclusive mode;
+        execute format(
+          'with moved as (
+             delete from audit_changes_default where captured_at >= %L and captured_at < %L returning *
+           ) insert into %I select * from moved', lower_bound, upper_bound, leaf);
+      end if;
+      execute format('alter table audit_changes attach partition %I for values from (%L) to (%L)',
+        leaf, lower_bound, upper_bound);
+      made := made || leaf::text;
+    end if;
+    lower_bound := upper_bound;
+  end loop;
+  return made;
+end
+$$;
+
+comment on function ensure_partitions(timestamptz, timestamptz, text) is
+  'Makes the missing partitions of audit_changes for a span of time; returns their names.';
+
+revoke all on function ensure_partitions(timestamptz, timestamptz, text) from public;
+
+select ensure_partitions();
+`
+  },
+  {
+    id: 2,
+    name: "intent",
+    checksum: "b91d8bc937caf661a581896fef07746bbb775f449616f28f4ca5538e830d60f4",
+    sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
+--
+-- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
+--   threadline.context      the stamped context document, "<transaction timestamp> <json>"
+--   threadline.transaction  id of the audit_transactions row that captures currently go to
+--   threadline.actions      ids of actions recorded before there was such a row, comma separated
+--   threadline.parts        enclosing audited parts, newest first, as JSON
+
+-- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
+create function read_context(raw text, out doc jsonb, out error text)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  stamp text := extract(epoch from transaction_timestamp())::text || ' ';
+  given jsonb;
+  field text;
+  value jsonb;
+  actor jsonb;
+  wrong text[] := '{}';
+begin
+  if not starts_with(raw, stamp) then
+    error := 'context: not set by set_context in this transaction';
+    return;
+  end if;
+  begin
+    given := substr(raw, length(stamp) + 1)::jsonb;
+  exception when others then
+    error := 'context: not JSON';
+    return;
+  end;
+  if jsonb_typeof(given) <> 'object' then
+    error := 'context: not an object';
+    return;
+  end if;
+
+  doc := '{}';
+  for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
+    case
+      when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
+        if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
+          doc := doc || jsonb_build_object(field, value);
+        else
+          wrong := wrong || (field || ': not a text of 1 to 256 bytes');
+        end if;
+      when field = 'remoteIp' then
+        begin
+          doc := doc || jsonb_build_object(field, (value #>> '{}')::inet::text);
+        exception when others then
+          wrong := wrong || (field || ': not an address');
+        end;
+      when field = 'meta' then
+        if jsonb_typeof(value) = 'object' then
+          doc := doc || jsonb_build_object(field, value);
+        else
+          wrong := wrong || (field || ': not an object');
+        end if;
+      when field = 'actor' then
+        actor := check_actor(value);
+        if actor is null then
+          wrong := wrong || (field || ': needs a known type and an id of 1 to 256 bytes');
+        else
+          doc := doc || jsonb_build_object(field, actor);
+          if actor <> value then
+            wrong := wrong || (field || ': has a part that is not a label or an impersonator');
+          end if;
+        end if;
+      else
+        wrong := wrong || 'context: has an unknown field'::text;
+    end case;
+  end loop;
+  error := nullif(array_to_string(wrong, '; '), '');
+end
+$$;
+
+-- The well-formed part of an actor document, or null where type or id are not usable. Impersonators nest up
+-- to eight deep, as in the library: a chain without end must not exhaust the stack of somebody's write.
+create function check_actor(doc jsonb, depth int default 0) returns jsonb
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  kind text := doc ->> 'type';
+  id text := doc ->> 'id';
+  clean jsonb;
+  impersonator jsonb;
+begin
+  if jsonb_typeof(doc) <> 'object'
+    or kind is null
+    or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous')
+  then
+    return null;
+  end if;
+  if kind = 'anonymous' then
+    if id is not null then
+      return null;
+    end if;
+    clean := '{"type": "anonymous"}';
+  else
+    if id is null or jsonb_typeof(doc -> 'id') <> 'string' or octet_length(id) not between 1 and 256 then
+      return null;
+    end if;
+    clean := jsonb_build_object('type', kind, 'id', id);
+  end if;
+  if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
+    clean := clean || jsonb_build_object('label', doc -> 'label');
+  end if;
+  if doc ? 'impersonator' and depth < 8 then
+    impersonator := check_actor(doc -> 'impersonator', depth + 1);
+    if impersonator is not null then
+      clean := clean || jsonb_build_object('impersonator', impersonator);
+    end if;
+  end if;
+  return clean;
+end
+$$;
+
+-- Which cluster this is, and on which timeline. The timeline is that of the log which is written now: after a promotion
+-- the control file names the one before, until the first checkpoint has ended. A replica writes no log, and some services
+-- keep theirs to themselves.
+create function current_cluster(out system_identifier bigint, out timeline int)
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  select s.system_identifier into current_cluster.system_identifier from pg_control_system() s;
+  if not pg_is_in_recovery() then
+    begin
+      timeline := ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int;
+    exception when others then
+      timeline := null;
+    end;
+  end if;
+  if timeline is null then
+    select c.timeline_id into current_cluster.timeline from pg_control_checkpoint() c;
+  end if;
+end
+$$;
+
+-- Transactions of this database that are prepared, as far as the present snapshot knows them.
+create function prepared_transactions() returns setof xid8
+language sql stable
+set search_path from current
+as $$
+  select x.xid
+  from pg_snapshot_xip(pg_current_snapshot()) x (xid)
+  join pg_prepared_xacts p on p.transaction::text::bigint = x.xid::text::bigint & 4294967295
+  where p.database = current_database()
+$$;
+
+-- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
+-- start the cluster's identity decides. A server is promoted at most once between two starts, and writes
+-- nothing before. Concurrent first writers compute the same number; one stores it.
+create function current_epoch() returns int
+language plpgsql
+set search_path from current
+as $$
+declare
+  latest installs;
+  here record;
+  result int;
+begin
+  select * into latest from installs order by epoch desc limit 1;
+  if latest.postmaster_started_at = pg_postmaster_start_time() then
+    return latest.epoch;
+  end if;
+
+  select * into here from current_cluster();
+  if latest.system_identifier = here.system_identifier and latest.timeline = here.timeline then
+    result := latest.epoch;
+  else
+    result := coalesce(latest.epoch, 0) + 1;
+  end if;
+  -- Never wait for another writer here: whoever does not get the lock goes on with the same number.
+  if pg_try_advisory_xact_lock(hashtextextended('threadline.installs', 0)) then
+    begin
+      insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at, prepared)
+      values (
+        result, here.system_identifier, here.timeline, pg_postmaster_start_time(),
+        case
+          when latest.system_identifier = here.system_identifier then array(select prepared_transactions())
+          else '{}'
+        end
+      )
+      on conflict (epoch) do update set postmaster_started_at = excluded.postmaster_started_at;
+    exception when serialization_failure then
+      -- Another writer has stored it since this transaction took its snapshot. That is no reason to fail.
+      null;
+    end;
+  end if;
+  return result;
+end
+$$;
+
+-- The audit_transactions row that captures go to; what every capture calls once it knows that something
+-- changed. This is the hot path of a single-row transaction: few statements, few expressions, because
+-- PL/pgSQL initialises each of them anew in every transaction.
+create function current_transaction() returns bigint
+language plpgsql
+set search_path from current
+as $$
+declare
+  raw text := current_setting('threadline.transaction', true);
+  doc jsonb;
+  wrong text;
+  opened bigint;
+begin
+  if raw <> '' then
+    opened := cached_transaction();
+    if opened is not null then
+      return opened;
+    end if;
+  end if;
+
+  raw := current_setting('threadline.context', true);
+  if raw <> '' then
+    -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit.
+    -- Whatever is not as plain as that is read part by part, which takes ten times as long. One jsonpath
+    -- costs less than several operators. "is distinct from" is there for what the cast may raise.
+    begin
+      if starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
+        doc := substr(raw, 19)::jsonb;
+        if (
+          doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
+          and coalesce((doc -> 'actor') - '{type,id,label}'::text[], '{}') = '{}'
+          and (doc ->> 'remoteIp')::inet is distinct from '::/0'
+          and doc @@ 'lax
+            (!exists($.actor)
+              || $.actor.type() == "object"
+              && $.actor.type.type() == "string"
+              && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
+                || $.actor.type == "job" || $.actor.type == "system")
+              && $.actor.id.type() == "string" && $.actor.id != ""
+              && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
+            && (!exists($.correlationId) || $.correlationId.type() == "string" && $.correlationId != "")
+            && (!exists($.requestId) || $.requestId.type() == "string" && $.requestId != "")
+            && (!exists($.jobId) || $.jobId.type() == "string" && $.jobId != "")
+            && (!exists($.traceId) || $.traceId.type() == "string" && $.traceId != "")
+            && (!exists($.source) || $.source.type() == "string" && $.source != "")
+            && (!exists($.remoteIp) || $.remoteIp.type() == "string")
+            && (!exists($.meta) || $.meta.type() == "object")'
+        ) is not true then
+          doc := null;
+        elsif octet_length(raw) > 270 then
+          -- Long as a whole: then each id is measured.
+          if greatest(
+            octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
+            octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
+            octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
+          ) > 256 then
+            doc := null;
+          end if;
+        end if;
+      end if;
+    exception when others then
+      doc := null;
+    end;
+    if doc is null then
+      select c.doc, c.error into doc, wrong from read_context(raw) c;
+    end if;
+  end if;
+  opened := nextval('audit_transactions_id_seq');
+  insert into audit_transactions (
+    id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
+  ) values (
+    opened, pg_current_xact_id(),
+    coalesce(
+      (
+        select i.epoch
+        from (select epoch, postmaster_started_at from installs order by epoch desc limit 1) i
+        where i.postmaster_started_at = pg_postmaster_start_time()
+      ),
+      current_epoch()
+    ),
+    clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
+    doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
+    (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
+    current_setting('application_name'), inet_client_addr(), pg_backend_pid()
+  );
+  raw := set_config('threadline.transaction', opened::text, true);
+  if current_setting('threadline.actions', true) <> '' then
+    perform link_actions(opened);
+  end if;
+  return opened;
+end
+$$;
+
+-- Actions that were recorded in this transaction before it captured anything.
+create function link_actions(opened bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  actions bigint[];
+  first_action bigint;
+begin
+  -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
+  begin
+    actions := string_to_array(current_setting('threadline.actions', true), ',')::bigint[];
+  exception when others then
+    actions := '{}';
+  end;
+  with linked as (
+    update audit_actions a set transaction_id = opened
+    where a.id = any (actions)
+      and a.transaction_id is null
+      and a.xid = pg_current_xact_id()
+      and a.occurred_at >= transaction_timestamp()
+    returning a.id
+  )
+  select min(id) into first_action from linked;
+  if first_action is not null then
+    update audit_transactions set action_id = first_action where id = opened;
+  end if;
+  perform set_config('threadline.actions', '', true);
+end
+$$;
+
+-- The row captures currently go to, or null. The cached id counts only for a row of this very
+-- transaction: xids alone repeat after a dump and restore, and the setting can be set by hand.
+create function cached_transaction() returns bigint
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  cached text := current_setting('threadline.transaction', true);
+  found_id bigint;
+begin
+  if cached ~ '^[0-9]{1,18}$' then
+    select id into found_id
+    from audit_transactions
+    where id = cached::bigint
+      and xid = pg_current_xact_id_if_assigned()
+      and occurred_at >= transaction_timestamp();
+  end if;
+  return found_id;
+end
+$$;
+
+-- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
+-- A recorded actor is never replaced: a context that comes after captured writes completes a row that
+-- has none, and a different one makes the next write open a further row.
+create function set_context(context jsonb) returns void
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
+  cached bigint;
+  given jsonb;
+  wrong text;
+begin
+  if context is null then
+    raise exception 'threadline: the context is null; pass a JSON object'
+      using errcode = 'null_value_not_allowed';
+  end if;
+  if current_setting('threadline.transaction', true) <> ''
+    and raw is distinct from current_setting('threadline.context', true)
+  then
+    cached := cached_transaction();
+    if cached is not null then
+      select c.doc, c.error into given, wrong from read_context(raw) c;
+      update audit_transactions
+      set actor_type = given #>> '{actor,type}',
+        actor_id = given #>> '{actor,id}',
+        actor = given -> 'actor',
+        correlation_id = given ->> 'correlationId',
+        request_id = given ->> 'requestId',
+        job_id = given ->> 'jobId',
+        trace_id = given ->> 'traceId',
+        source = given ->> 'source',
+        remote_ip = (given ->> 'remoteIp')::inet,
+        meta = coalesce(given -> 'meta', '{}'),
+        context_error = wrong
+      where id = cached
+        and actor_type is null
+        and context_error is null
+        and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
+        and meta = '{}';
+      if not found then
+        perform set_config('threadline.transaction', '', true);
+        perform set_config('threadline.actions', '', true);
+      end if;
+    end if;
+  end if;
+  perform set_config('threadline.context', raw, true);
+end
+$$;
+
+comment on function set_context(jsonb) is
+  'Sets actor, correlation, request, job, trace, source, remote address and meta for the rest of the transaction.';
+
+-- Opens an audited part of a larger transaction: what it captures goes to a row of its own, and
+-- "finish" gives the enclosing part its context and its row back. A savepoint encloses both calls, so
+-- that a part rolled back leaves nothing behind.
+create function begin_part(context jsonb) returns void
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  perform set_config(
+    'threadline.parts',
+    (jsonb_build_array(jsonb_build_array(
+      coalesce(current_setting('threadline.context', true), ''),
+      coalesce(current_setting('threadline.transaction', true), ''),
+      coalesce(current_setting('threadline.actions', true), '')
+    )) || coalesce(nullif(current_setting('threadline.parts', true), ''), '[]')::jsonb)::text,
+    true
+  );
+  perform set_config('threadline.transaction', '', true);
+  perform set_config('threadline.actions', '', true);
+  perform set_context(context);
+end
+$$;
+
+-- Records one intent of the current transaction: { name, status?, verb?, category?, reason?, comment?,
+-- subject?: { type, id }, data? }. Who and why come from the context; a second argument replaces it.
+create function record_action(action jsonb, context jsonb default null) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  given jsonb;
+  linked bigint := cached_transaction();
+  recorded bigint;
+begin
+  if jsonb_typeof(action) is distinct from 'object'
+    or jsonb_typeof(action -> 'name') is distinct from 'string'
+    or octet_length(action ->> 'name') not between 1 and 256
+  then
+    raise exception 'threadline: an action needs a name of 1 to 256 bytes'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if coalesce(action ->> 'status', 'ok') not in ('ok', 'error') then
+    raise exception 'threadline: the status of an action is ok or error, not %', action -> 'status'
+      using errcode = 'invalid_parameter_value';
+  end if;
+
+  select c.doc into given
+  from read_context(coalesce(
+    extract(epoch from transaction_timestamp())::text || ' ' || context::text,
+    nullif(current_setting('threadline.context', true), '')
+  )) c;
+  insert into audit_actions (
+    transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
+    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
+  ) values (
+    linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
+    given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
+    action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
+    given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
+    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
+  )
+  returning id into recorded;
+
+  if linked is null then
+    perform set_config('threadline.actions',
+      concat_ws(',', nullif(current_setting('threadline.actions', true), ''), recorded::text), true);
+  else
+    update audit_transactions set action_id = recorded where id = linked and action_id is null;
+  end if;
+  return recorded;
+end
+$$;
+
+comment on function record_action(jsonb, jsonb) is
+  'Records one intent, linked to what the transaction captured or will capture.';
+
+-- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
+-- { transactionId, actionId }, both texts or null. Raises TL001 where changes are required and none came.
+create function finish(outcome jsonb) returns jsonb
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  captured bigint := cached_transaction();
+  recorded bigint;
+  enclosing jsonb;
+begin
+  if (outcome ->> 'requireChanges')::boolean and captured is null then
+    raise exception 'threadline: the transaction captured no change' using errcode = 'TL001';
+  end if;
+  if jsonb_typeof(outcome -> 'action') = 'object' then
+    recorded := record_action(outcome -> 'action');
+  end if;
+  if (outcome ->> 'part')::boolean then
+    enclosing := nullif(current_setting('threadline.parts', true), '')::jsonb;
+    perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
+    perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
+    perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);
+    perform set_config('threadline.parts', coalesce((enclosing - 0)::text, ''), true);
+  end if;
+  return jsonb_build_object('transactionId', captured::text, 'actionId', recorded::text);
+end
+$$;
+
+comment on function finish(jsonb) is
+  'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
+
+revoke all on function
+  read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
+  record_action(jsonb, jsonb), finish(jsonb)
+from public;
+`
+  },
+  {
+    id: 3,
+    name: "images",
+    checksum: "e353f2526a84403507ae15290a687eda7fcb3fca72f84a95111ff4096050efa3",
+    sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
+-- its redaction, the columns it had when they were generated. Nothing here names a host column.
+
+-- Equal keys have equal texts: "value" is the text of the image, "kind" says what equality ignores.
+create function key_text(value text, kind text) returns text
+language plpgsql immutable strict
+set search_path from current
+set intervalstyle = 'postgres'
+as $$
+begin
+  case kind
+    when 'numeric' then return trim_scale(value::numeric)::text;
+    when 'interval' then return justify_interval(value::interval)::text;
+    when 'citext' then return lower(value);
+    when 'bpchar' then return rtrim(value, ' ');
+    else return value;
+  end case;
+exception when others then
+  return value;
+end
+$$;
+
+-- A key too long for an index: its beginning and its SHA-256. row_pk keeps it whole.
+create function bounded_key(key text) returns text
+language sql immutable strict
+set search_path from current
+return case
+  when octet_length(key) <= 512 then key
+  else left(key, 100) || ':sha256:' || encode(sha256(convert_to(key, 'UTF8')), 'hex')
+end;
+
+-- row_pk and row_key of an image. "columns" is [{ "name", "attnum", "text" }] in key order; a name that the
+-- image lacks was renamed since and is looked up by its number, unless current_policy did so already ("from").
+create function image_key(image jsonb, columns jsonb, relation oid, out row_pk jsonb, out row_key text)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  part jsonb;
+  name text;
+  value text;
+  texts text[] := '{}';
+begin
+  if image is null or columns = '[]' then
+    return;
+  end if;
+  row_pk := '{}';
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, place) order by place loop
+    name := coalesce(part ->> 'from', part ->> 'name');
+    if not image ? name then
+      select attname into name
+      from pg_attribute
+      where attrelid = coalesce(pg_partition_root(relation), relation)
+        and attnum = (part ->> 'attnum')::int2
+        and not attisdropped;
+    end if;
+    value := key_text(image ->> name, part ->> 'text');
+    if value is null then
+      row_pk := null;
+      return;
+    end if;
+    row_pk := row_pk || jsonb_build_object(part ->> 'name', value);
+    texts := texts || value;
+  end loop;
+  row_key := key_of_texts(texts);
+end
+$$;
+
+-- One text as it is, several as a JSON array of texts without spaces.
+create function key_of_texts(texts text[]) returns text
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  result text;
+  part text;
+begin
+  if cardinality(texts) = 1 then
+    return bounded_key(texts[1]);
+  end if;
+  foreach part in array texts loop
+    result := concat_ws(',', result, to_json(part)::text);
+  end loop;
+  return bounded_key('[' || result || ']');
+end
+$$;
+
+-- Functions on json resolve its escapes and fail at \\u0000 and at lone surrogates. Shielded, these are plain
+-- text: an escaped backslash becomes two of them, \\u becomes an escaped backslash and a u. Nothing that was
+-- different becomes equal, and shield_removed gives the very text back. chr(1) never occurs in json.
+create function shielded(document text) returns text
+language sql immutable strict
+set search_path from current
+return replace(replace(replace(document, E'\\\\\\\\', chr(1)), E'\\\\u', E'\\\\\\\\u'), chr(1), E'\\\\\\\\\\\\\\\\');
+
+create function shield_removed(document text) returns text
+language sql immutable strict
+set search_path from current
+return replace(replace(replace(document, E'\\\\\\\\\\\\\\\\', chr(1)), E'\\\\\\\\u', E'\\\\u'), chr(1), E'\\\\\\\\');
+
+-- The image of a row whatever it holds. A value that jsonb cannot hold (json with \\u0000, a lone
+-- surrogate, more than 256 MB) is kept as its text or, where that does not fit either, as a marker with
+-- its size and hash: another value is another image.
+-- Writes nothing, so that its exception blocks cost no transaction id.
+create function image(source record) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := '{}';
+  shield boolean;
+  field text;
+  value text;
+begin
+  begin
+    return to_jsonb(source);
+  exception when others then
+    null;
+  end;
+  value := row_to_json(source)::text;
+  shield := strpos(value, E'\\\\u') > 0;
+  for field, value in
+    select e.key, e.value::text
+    from json_each(case when shield then shielded(value) else value end::json) e
+  loop
+    if shield then
+      field := shield_removed(to_jsonb(field)::text)::jsonb #>> '{}';
+      value := shield_removed(value);
+    end if;
+    begin
+      if octet_length(value) >= 268435456 then
+        raise program_limit_exceeded;
+      end if;
+      begin
+        result := result || jsonb_build_object(field, value::jsonb);
+      exception when others then
+        result := result || jsonb_build_object(field, value);
+      end;
+    exception when others then
+      result := result || jsonb_build_object(field, jsonb_build_object(
+        'threadline:omitted', octet_length(value) || ' bytes',
+        'sha256', encode(sha256(convert_to(value, 'UTF8')), 'hex')
+      ));
+    end;
+  end loop;
+  return result;
+exception when others then
+  return jsonb_build_object('threadline:omitted', sqlstate);
+end
+$$;
+
+-- The row as shielded json, which keeps the exact text of its json columns; null where it cannot be built.
+create function exact_text(source record) returns json
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return shielded(row_to_json(source)::text);
+exception when others then
+  return null;
+end
+$$;
+
+-- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
+-- refuse; "stale": columns other than those the triggers were generated for.
+create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
+language sql stable
+set search_path from current
+begin atomic
+  select
+    bool_or(not (t.typtype = 'e' or (t.typnamespace = 'pg_catalog'::regnamespace and t.typname = any (
+      '{bool,bytea,char,name,int8,int2,int4,text,oid,float4,float8,money,bpchar,varchar,date,time,timestamp,
+        timestamptz,interval,timetz,numeric,uuid,jsonb,inet,cidr,macaddr,macaddr8,tsvector,
+        _bool,_int2,_int4,_int8,_text,_varchar,_uuid,_numeric,_date,_timestamptz}'::name[])))),
+    count(*) filter (where a.attname::text = any (columns)) <> cardinality(columns)
+      or count(*) <> cardinality(columns)
+  from pg_attribute a
+  join pg_type t on t.oid = a.atttypid
+  where a.attrelid = relation
+    and a.attnum > 0
+    and not a.attisdropped;
+end;
+
+-- The policy as it concerns the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of
+-- the same names, with other values under them: whatever name a redacted column has is masked as well, and a key is read
+-- from where it is. Only columns of the very table tell, and only where their order is another: a restored table
+-- numbers them anew and keeps the order.
+create function current_policy(policy jsonb, relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  names jsonb;
+begin
+  select jsonb_object_agg(c.name, a.attname)
+  into names
+  from capture_policies p
+  cross join lateral (
+    select e.value ->> 'name' as name, (e.value ->> 'attnum')::int2 as attnum from jsonb_array_elements(p.columns) e
+  ) c
+  join pg_attribute a on a.attrelid = p.relation and a.attnum = c.attnum and not a.attisdropped
+  where p.relation = coalesce(pg_partition_root(current_policy.relation), current_policy.relation)
+    and p.removed_at is null
+    and a.attname <> c.name
+    and policy -> 'columns' ? a.attname
+    and exists (
+      select
+      from jsonb_array_elements(p.columns) e
+      join jsonb_array_elements(p.columns) f on (e.value ->> 'attnum')::int2 < (f.value ->> 'attnum')::int2
+      join pg_attribute x on x.attrelid = p.relation and x.attname = e.value ->> 'name' and not x.attisdropped
+      join pg_attribute y on y.attrelid = p.relation and y.attname = f.value ->> 'name' and not y.attisdropped
+      where x.attnum > y.attnum
+    );
+  if names is null then
+    return policy;
+  end if;
+  return policy || jsonb_build_object(
+    'masked', policy -> 'masked' || (
+      select coalesce(jsonb_agg(n.value), '[]')
+      from jsonb_each(names) n
+      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key
+    ),
+    'key', (
+      select coalesce(jsonb_agg(k.value || jsonb_build_object('from', coalesce(names -> (k.value ->> 'name'), k.value -> 'name'))
+        order by k.place), '[]')
+      from jsonb_array_elements(policy -> 'key') with ordinality k (value, place)
+    )
+  );
+end
+$$;
+
+-- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
+-- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
+-- triggers were generated is masked, until they are generated anew. Where a new column took its name, the table
+-- itself tells which of the unknown names is the renamed one; a restored table can not, and all are masked.
+create function redact(image jsonb, policy jsonb, relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  root oid := coalesce(pg_partition_root(relation), relation);
+  redacted text[] := array(
+    select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
+  );
+  field text;
+begin
+  if image is null then
+    return null;
+  end if;
+  for field in select jsonb_object_keys(image) loop
+    if policy -> 'masked' ? field
+      or (
+        not policy -> 'columns' ? field
+        and redacted <> '{}'
+        and (
+          not image ?& redacted
+          or not exists (select from capture_policies p where p.relation = root)
+          or exists (
+            select
+            from pg_attribute a
+            join capture_policies p on p.relation = a.attrelid
+            cross join jsonb_array_elements(p.columns) c
+            where a.attrelid = root
+              and a.attname = field
+              and a.attnum = (c ->> 'attnum')::int2
+              and c ->> 'name' = any (redacted)
+          )
+        )
+      )
+    then
+      image := jsonb_set(image, array[field], '"[masked]"');
+    end if;
+  end loop;
+  return image - array(select jsonb_array_elements_text(policy -> 'excluded'));
+end
+$$;
+
+-- The slow and general way from two images to one change, for tables with json columns and for tables
+-- altered since their triggers were generated.
+create function describe_update(
+  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  out changed boolean, out row_pk jsonb, out row_key text, out previous_row_key text,
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  hidden text[] := array(select jsonb_array_elements_text(policy -> 'excluded'));
+  stored jsonb;
+begin
+  select array_agg(f.field order by f.field)
+  into changed_fields
+  from jsonb_object_keys(new_image || old_image) f (field)
+  where f.field <> all (hidden)
+    and (
+      (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
+      or (policy -> 'json' ? f.field
+        and (old_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text
+          is distinct from (new_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text)
+    );
+  -- Of an image that could not be built at all, nobody knows whether it is the same.
+  changed := changed_fields is not null
+    or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
+  if not changed then
+    return;
+  end if;
+  select k.row_pk, k.row_key into row_pk, row_key from image_key(new_image, policy -> 'key', relation) k;
+  select nullif(k.row_key, describe_update.row_key) into previous_row_key
+  from image_key(old_image, policy -> 'key', relation) k;
+  stored := redact(old_image, policy, relation);
+  select coalesce(jsonb_object_agg(f, stored -> f) filter (where stored ? f), '{}')
+  into changed_from
+  from unnest(changed_fields) f;
+  data_after := redact(new_image, policy, relation);
+end
+$$;
+
+-- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
+-- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
+create function row_key(table_schema text, table_name text, key jsonb) returns text
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  columns jsonb;
+  part jsonb;
+  place int := 0;
+  given text;
+  value text;
+  texts text[] := '{}';
+begin
+  select p.key_columns into columns
+  from capture_policies p
+  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  if columns is null then
+    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  if columns = '[]' then
+    raise exception 'threadline: %.% has no key; find its changes by table and time', table_schema, table_name
+      using errcode = 'TL003';
+  end if;
+  case jsonb_typeof(key)
+    when 'array' then
+      if jsonb_array_length(key) <> jsonb_array_length(columns) then
+        raise exception 'threadline: the key of %.% has % columns, not %',
+          table_schema, table_name, jsonb_array_length(columns), jsonb_array_length(key) using errcode = 'TL003';
+      end if;
+    when 'object' then
+      if exists (
+        select e.value ->> 'name' from jsonb_array_elements(columns) e
+        except select jsonb_object_keys(key)
+      ) or exists (
+        select jsonb_object_keys(key)
+        except select e.value ->> 'name' from jsonb_array_elements(columns) e
+      ) then
+        raise exception 'threadline: the key of %.% is (%)', table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+    when 'null' then
+      raise exception 'threadline: a key is not null' using errcode = 'TL003';
+    else
+      if jsonb_array_length(columns) <> 1 then
+        raise exception 'threadline: the key of %.% has several columns: %; give an array or an object',
+          table_schema, table_name,
+          (select string_agg(e.value ->> 'name', ', ') from jsonb_array_elements(columns) e) using errcode = 'TL003';
+      end if;
+  end case;
+
+  for part in select e.value from jsonb_array_elements(columns) with ordinality e (value, n) order by n loop
+    given := case jsonb_typeof(key)
+      when 'array' then key ->> place
+      when 'object' then key ->> (part ->> 'name')
+      else key #>> '{}'
+    end;
+    if given is null then
+      raise exception 'threadline: a part of a key is not null: %', part ->> 'name' using errcode = 'TL003';
+    end if;
+    begin
+      -- A cast would cut a text that is too long into the key of another row; reading a record refuses it.
+      execute format(
+        case
+          when part ->> 'type' ~ '^(character|bit)'
+            then 'select to_jsonb(r.k) #>> ''{}'' from jsonb_to_record(jsonb_build_object(''k'', $1)) r (k %s)'
+          else 'select to_jsonb(cast($1 as %s)) #>> ''{}'''
+        end,
+        part ->> 'type') into value using given;
+    exception when undefined_object then
+      -- The type is gone with its table: the text stands as it is.
+      value := given;
+    end;
+    texts := texts || key_text(value, part ->> 'text');
+    place := place + 1;
+  end loop;
+  return key_of_texts(texts);
+end
+$$;
+
+comment on function row_key(text, text, jsonb) is
+  'The canonical row_key of a key given as text, array or object.';
+`
+  },
+  {
+    id: 4,
+    name: "capture",
+    checksum: "d82f79a57ff513ad6ac83dfe55503d1ce220a9c0e58cc003283357b70546b885",
+    sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
+
+-- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
+-- it (recorded under the root's name), the same table under a new name, or a partition that was detached
+-- since and keeps its triggers (recorded under its own name: it is no part of the root any more). Anything
+-- else is refused.
+create function capture_relation(
+  relation oid, root_schema text, root_name text,
+  out table_schema text, out table_name text, out partition_name text
+)
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  root oid := pg_partition_root(relation);
+begin
+  select n.nspname, c.relname into table_schema, table_name
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = coalesce(root, relation);
+  if not (table_schema = root_schema and table_name = root_name)
+    and not exists (
+      select from capture_policies p
+      where p.table_schema = root_schema
+        and p.table_name = root_name
+        and p.removed_at is null
+        and (
+          p.relation = coalesce(root, capture_relation.relation)
+          or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+            = any (p.partitions)
+        )
+    )
+  then
+    raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+      using errcode = 'insufficient_privilege',
+        hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+  end if;
+  if root <> relation then
+    select case when n.nspname = capture_relation.table_schema then c.relname
+      else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end
+    into partition_name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = relation;
+  end if;
+end
+$$;
+
+-- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again. That
+-- is so where the last thing this transaction recorded of the table is the truncation of one that the partition
+-- belongs to; a setting could be made by hand to hide a truncation. A partition that is truncated alone concerns
+-- only the rows it holds, so their images are kept.
+create function capture_truncate(
+  relation oid, root_schema text, root_name text, on_truncate text, policy jsonb
+) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  target record;
+  last record;
+  readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
+  counted bigint;
+  counted_exactly boolean := false;
+  first_id bigint;
+  bound constant int := 10000;
+begin
+  select * into target from capture_relation(relation, root_schema, root_name);
+  if target.partition_name is not null then
+    select c.op, c.partition_name into last
+    from audit_changes c
+    where c.table_schema = target.table_schema
+      and c.table_name = target.table_name
+      and c.captured_at >= transaction_timestamp()
+      and c.transaction_id in (
+        select t.id from audit_transactions t
+        where t.xid = pg_current_xact_id_if_assigned() and t.occurred_at >= transaction_timestamp()
+      )
+    order by c.id desc
+    limit 1;
+    if last.op = 'truncate' and exists (
+      select
+      from pg_partition_ancestors(relation) a (relid)
+      cross join lateral capture_relation(a.relid, root_schema, root_name) r
+      where a.relid <> relation and r.partition_name is not distinct from last.partition_name
+    ) then
+      return;
+    end if;
+  end if;
+
+  if on_truncate = 'refuse' then
+    raise exception 'threadline: TRUNCATE of % is refused by its capture policy', relation::regclass
+      using errcode = 'insufficient_privilege', hint = 'Use DELETE, or change the policy''s "truncate".';
+  end if;
+  if on_truncate = 'rows' or target.partition_name is not null then
+    if not readable then
+      raise exception 'threadline: TRUNCATE of % cannot keep the rows it removes: % may not read them all',
+        relation::regclass, current_user
+        using errcode = 'insufficient_privilege',
+          hint = 'Run "threadline capture apply", or use DELETE.';
+    end if;
+    first_id := nextval('audit_changes_id_seq');
+    policy := current_policy(policy, relation);
+    execute format(
+      'insert into audit_changes (
+         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from
+       )
+       select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
+         redact(r.image, $4, $5)
+       from (select image(x.*) as image from %s x) r
+       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
+    using target.table_schema, target.table_name, target.partition_name, policy, relation;
+    return;
+  end if;
+
+  if readable then
+    execute format('select count(*) from (select from %s limit %s) x', relation::regclass, bound + 1) into counted;
+    counted_exactly := counted <= bound;
+  end if;
+  if not counted_exactly then
+    select sum(greatest(c.reltuples, 0))::bigint into counted
+    from pg_partition_tree(relation) p
+    join pg_class c on c.oid = p.relid and c.relkind <> 'p';
+    if counted is null then
+      select greatest(reltuples, 0)::bigint into counted from pg_class where oid = relation;
+    end if;
+    counted := greatest(counted, case when readable then bound + 1 else 0 end);
+  end if;
+  if counted_exactly and counted = 0 then
+    return;
+  end if;
+  insert into audit_changes (
+    transaction_id, captured_at, table_schema, table_name, partition_name, op, details
+  ) values (
+    current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
+    jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
+  );
+end
+$$;
+
+-- Baseline or delete marks for the rows a relation holds now, on an operator's request: rows that came with
+-- an attached partition, rows that left with a detached one, rows that were there before capture began.
+create function mark_rows(relation regclass, root_schema text, root_name text, op text) returns bigint
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  policy jsonb;
+  marked bigint;
+begin
+  if op not in ('baseline', 'delete') then
+    raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
+      using errcode = 'invalid_parameter_value';
+  end if;
+  select jsonb_build_object(
+      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
+      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))
+  into policy
+  from capture_policies p
+  where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
+  if policy is null then
+    raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
+  end if;
+  policy := current_policy(policy, relation);
+  execute format(
+    'insert into audit_changes (
+       transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+       changed_from, data_after, details
+     )
+     select (select current_transaction()), (select clock_timestamp()), $1, $2, null, $3, k.row_pk, k.row_key,
+       case when $3 = ''delete'' then redact(r.image, $4, $5) end,
+       case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
+       jsonb_build_object(''marked'', true)
+     from (select image(x.*) as image from %s x) r
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation)
+  using root_schema, root_name, op, policy, relation;
+  get diagnostics marked = row_count;
+  return marked;
+end
+$$;
+`
+  },
+  {
+    id: 5,
+    name: "order",
+    checksum: "058d4ccde264395f7dbef55377b8cdfe2d1c7a3ec974be3cfb7b4d3bae0cf696",
+    sql: `-- The order of a row's changes where triggers of the host write it again.
+
+-- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
+-- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
+-- another one leaves word in threadline.nested ("<statement> <first id> <deepest level>"); the capture of
+-- an outer statement then looks for changes that start where its own end, and gives them new ids.
+create function settle_order(first_id bigint) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  depth int := pg_trigger_depth();
+  statement text := extract(epoch from statement_timestamp())::text;
+  word text[] := string_to_array(current_setting('threadline.nested', true), ' ');
+  nested_first bigint;
+  deepest int := 0;
+begin
+  if word[1] = statement and cardinality(word) = 3 and word[2] ~ '^[0-9]{1,18}$' and word[3] ~ '^[0-9]{1,4}$' then
+    nested_first := word[2];
+    deepest := word[3];
+  end if;
+  if deepest > depth and nested_first < first_id then
+    perform restore_order(nested_first, first_id);
+  end if;
+  if depth > 1 and depth > deepest then
+    perform set_config('threadline.nested',
+      concat_ws(' ', statement, coalesce(nested_first, first_id), depth), true);
+  end if;
+end
+$$;
+
+-- "full join" and "offset 0" keep the planner from nested loops over what it takes for a handful of rows. The settings
+-- keep it to the indexes, and an order keeps it to the right one: a plan made while a partition is as good as empty, or
+-- of a few large transactions, would read all of it, again and again, while one transaction fills it. And they keep it
+-- from planning anew each time, which takes longer than all the rest.
+create function restore_order(nested_first bigint, outer_first bigint) returns void
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+  own bigint[] := array(
+    select id from audit_transactions
+    where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
+  );
+  start_id bigint := nested_first;
+  many bigint := 2 + (outer_first - nested_first) / 8;
+  counted bigint;
+  moved bigint[];
+  captured timestamptz[];
+  instant timestamptz;
+begin
+  -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
+  -- changes of those rows matter, and each is looked up.
+  select count(*) into counted
+  from (
+    select
+    from unnest(own) t (owned)
+    cross join lateral (
+      select
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= outer_first
+      order by c.id
+      limit many
+    ) c
+    limit many
+  ) x;
+  if counted < many then
+    select min(n.id) into start_id
+    from (
+      select distinct c.table_schema, c.table_name, c.row_key
+      from unnest(own) t (owned)
+      cross join lateral (
+        select c.table_schema, c.table_name, c.row_key
+        from audit_changes c
+        where c.transaction_id = t.owned
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= outer_first
+        order by c.id
+        offset 0
+      ) c
+      where c.row_key is not null
+      offset 0
+    ) o
+    cross join lateral (
+      (
+        select c.id
+        from audit_changes c
+        where c.row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+      union all
+      (
+        select c.id
+        from audit_changes c
+        where c.previous_row_key = o.row_key
+          and c.table_name = o.table_name
+          and c.table_schema = o.table_schema
+          and c.captured_at >= transaction_timestamp()
+          and c.id >= nested_first
+          and c.id < outer_first
+        order by c.captured_at, c.id
+        limit 1
+      )
+    ) n;
+    if start_id is null then
+      return;
+    end if;
+  end if;
+
+  with recursive
+  written as materialized (
+    select c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.row_key, c.previous_row_key,
+      coalesce(c.previous_row_key, c.row_key) as start_key, c.data_after, c.changed_from
+    from unnest(own) t (owned)
+    cross join lateral (
+      select *
+      from audit_changes c
+      where c.transaction_id = t.owned
+        and c.captured_at >= transaction_timestamp()
+        and c.id >= start_id
+      order by c.id
+      offset 0
+    ) c
+    where c.op in ('insert', 'update', 'delete')
+      and c.row_key is not null
+  ),
+  paired as (
+    select o.id as outer_id, o.table_schema, o.table_name, o.row_key, o.data_after as left_image,
+      n.id, n.captured_at,
+      case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end as start_image
+    from (select * from written where id >= outer_first offset 0) o
+    full join (select * from written where id < outer_first offset 0) n
+      on n.table_schema = o.table_schema and n.table_name = o.table_name and n.start_key = o.row_key
+    offset 0
+  ),
+  -- Rows that the outer statement took away from their keys, as it found them: nothing was written to them before.
+  vacated as (
+    select w.table_schema, w.table_name, w.start_key,
+      case w.op when 'update' then w.data_after || w.changed_from else w.changed_from end as image
+    from written w
+    where w.id >= outer_first
+      and (w.op = 'delete' or w.start_key <> w.row_key)
+  ),
+  outers as (
+    select p.table_schema, p.table_name, p.row_key, min(p.id) as nested_id
+    from paired p
+    where p.outer_id is not null
+      and p.id is not null
+      -- the nested change starts from the image that the outer one left
+      and p.start_image is not distinct from p.left_image
+      -- and nothing that is still there has left that image before, but for a row that the outer one took away with it
+      and (
+        (
+          select b.data_after is not distinct from p.left_image
+            and not exists (
+              select
+              from audit_changes d
+              where d.previous_row_key = p.row_key
+                and d.table_name = p.table_name
+                and d.table_schema = p.table_schema
+                and d.row_key is distinct from p.row_key
+                and d.captured_at > b.captured_at
+                and d.captured_at <= p.captured_at
+                and d.id < p.id
+            )
+          from audit_changes b
+          where b.table_schema = p.table_schema
+            and b.table_name = p.table_name
+            and b.row_key = p.row_key
+            and b.captured_at <= p.captured_at
+            and (b.captured_at, b.id) < (p.captured_at, p.id)
+          order by b.captured_at desc, b.id desc
+          limit 1
+        ) is not true
+        or (p.table_schema, p.table_name, p.row_key, p.left_image) in (
+          select v.table_schema, v.table_name, v.start_key, v.image from vacated v
+        )
+      )
+    group by p.outer_id, p.table_schema, p.table_name, p.row_key
+  ),
+  -- That change and what follows it in the life of the row, under whatever key.
+  threads (table_schema, table_name, row_key, from_id) as (
+    select table_schema, table_name, row_key, nested_id from outers
+    union
+    select m.table_schema, m.table_name, m.row_key, m.id
+    from threads t
+    join written m
+      on m.table_schema = t.table_schema and m.table_name = t.table_name and m.previous_row_key = t.row_key
+    where m.id >= t.from_id and m.id < outer_first
+  )
+  select array_agg(m.id), array_agg(m.captured_at) into moved, captured
+  from (
+    select distinct f.id, f.captured_at
+    from (
+      select n.id, n.captured_at, t.from_id
+      from (select * from written where id < outer_first offset 0) n
+      full join threads t
+        on t.table_schema = n.table_schema and t.table_name = n.table_name and t.row_key = n.start_key
+      offset 0
+    ) f
+    where f.id >= f.from_id
+  ) m;
+
+  if moved is not null then
+    -- What one statement captured keeps one instant, and no other statement has the same. Microseconds that have not come yet
+    -- will have before all of these are written.
+    instant := clock_timestamp();
+    with ordered as (
+      select s.id, nextval('audit_changes_id_seq') as new_id, s.captured_at
+      from (
+        select m.id, instant + dense_rank() over (order by m.captured_at) * interval '1 microsecond' as captured_at
+        from unnest(moved, captured) m (id, captured_at)
+        order by m.id
+      ) s
+    )
+    update audit_changes c
+    set id = o.new_id, captured_at = o.captured_at
+    from ordered o
+    cross join unnest(own) t (owned)
+    where c.transaction_id = t.owned
+      and c.id = o.id
+      and c.captured_at >= transaction_timestamp();
+  end if;
+end
+$$;
+`
+  },
+  {
+    id: 6,
+    name: "lapses",
+    checksum: "a93990e9a11e62a7dd98eb848d1cf175fa20e77afe48333446254c0bff09453c",
+    sql: `-- The times of which nothing is known, because a table was not captured in them.
+
+-- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
+-- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
+-- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
+-- missed makes the instant too early, never too late. Marks are no work of a trigger.
+create function known_until(table_schema text, table_name text, broken text[] default null) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    with recent as (
+      select c.captured_at, c.op
+      from (
+        select *
+        from audit_changes c
+        where c.table_schema = known_until.table_schema and c.table_name = known_until.table_name
+        order by c.transaction_id desc, c.id desc
+        limit 1000
+      ) c
+      where not coalesce(c.details ? 'marked', false)
+    ),
+    latest as (
+      select max(r.captured_at) filter (where broken is null or r.op = o.op) as captured_at
+      from unnest(coalesce(broken, '{any}')) o (op)
+      cross join recent r
+      group by o.op
+    )
+    select greatest(p.applied_at, upper(p.lapses), (
+      select min(l.captured_at) + interval '1 microsecond'
+      from latest l
+      having count(l.captured_at) = count(*)
+    ))
+    from capture_policies p
+    where p.table_schema = known_until.table_schema and p.table_name = known_until.table_name
+  );
+end
+$$;
+
+-- The times of which nothing is known of a table's rows: those recorded, and the one that goes on where it is not captured
+-- any more or does not exist. A query of the catalog needs no right to the schema that the table is in.
+create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+begin
+  select p.lapses, p.removed_at into policy
+  from capture_policies p
+  where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
+  if policy.removed_at is null and (policy.lapses is null or exists (
+    select
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = capture_lapses.table_schema
+      and c.relname = capture_lapses.table_name
+      and c.relkind in ('r', 'p', 'f')
+      and not c.relispartition
+  )) then
+    return coalesce(policy.lapses, '{}');
+  end if;
+  return policy.lapses
+    + tstzmultirange(tstzrange(coalesce(policy.removed_at, known_until(table_schema, table_name)), null));
+end
+$$;
+
+comment on function capture_lapses(text, text) is
+  'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
+
+-- Called before triggers are made or dropped. Where an active policy's table does not have all of them, or not enabled, capture
+-- ended unseen: the policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
+create function note_lapse(table_schema text, table_name text) returns timestamptz
+language sql
+set search_path from current
+begin atomic
+  update capture_policies p
+  set removed_at = known_until(p.table_schema, p.table_name, case when not whole then broken end)
+  from (
+    select bool_and(o.works is not true) as whole, array_agg(o.op) filter (where o.works is not true) as broken
+    from (
+      select o.op, (
+        select bool_or(t.tgtype & o.bit <> 0)
+        from capture_policies p
+        join pg_namespace n on n.nspname = p.table_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+        join pg_trigger t on t.tgrelid = c.oid
+        join pg_proc f on f.oid = t.tgfoid
+        join pg_namespace own on own.oid = f.pronamespace
+        where p.table_schema = note_lapse.table_schema
+          and p.table_name = note_lapse.table_name
+          and c.relkind in ('r', 'p', 'f')
+          and not c.relispartition
+          and own.nspname = current_schema()
+          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+          and t.tgqual is null
+          and cardinality(t.tgattr::int2[]) = 0
+      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+        -- Foreign tables have triggers for it since PostgreSQL 16.
+        select
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = note_lapse.table_schema and c.relname = note_lapse.table_name and c.relkind = 'f'
+      )) as works
+      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+    ) o
+  ) found
+  where p.table_schema = note_lapse.table_schema
+    and p.table_name = note_lapse.table_name
+    and p.removed_at is null
+    and found.broken is not null
+  returning p.removed_at;
+end;
+
+-- The lapses of a table that is captured again. The triggers must have been made before, in the same transaction: then no write
+-- goes on that they do not see, and none begins until it has committed.
+create function lapses_closed(lapses tstzmultirange, removed_at timestamptz) returns tstzmultirange
+language sql volatile
+set search_path from current
+return case
+  when removed_at is null then lapses
+  else lapses + tstzmultirange(tstzrange(removed_at, greatest(removed_at, clock_timestamp())))
+end;
+
+revoke all on function
+  known_until(text, text, text[]), capture_lapses(text, text), note_lapse(text, text),
+  lapses_closed(tstzmultirange, timestamptz),
+  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
+  shield_removed(text), image(record),
+  exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
+  restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
+  mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
+from public;
+`
+  },
+  {
+    id: 7,
+    name: "reads",
+    checksum: "2a3d6cea61e7ba64a86812cf128c7bcc66cb7daea02c2a9202185d608136c469",
+    sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
+-- docs/architecture.md for what each is for and what it costs.
+
+-- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id; the
+-- sums keep the planner from using it for anything else.
+create index audit_changes_time_idx
+  on audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
+  with (autosummarize = on, pages_per_range = 32);
+
+-- What took rows away, by table. Inserts and updates do not pay for it.
+create index audit_changes_removed_idx
+  on audit_changes (table_schema, table_name, transaction_id, id)
+  where op in ('delete', 'truncate');
+
+-- The ids that a host's other systems know a transaction by. They are looked up whole and match few rows, so a Bloom filter for
+-- every 32 pages is enough; three btrees of random texts would cost each transaction more than its own row does. What a search
+-- through such an index costs is estimated from the order of the rows by its columns: by these there is none, and the planner
+-- would read the table instead. By id there is: a search that names an id as well is estimated as what it costs.
+create index audit_transactions_ids_idx
+  on audit_transactions using brin (
+    id,
+    request_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
+    job_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
+    trace_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005)
+  )
+  with (autosummarize = on, pages_per_range = 32);
+
+-- Transactions of a correlation in the order of their ids, which is the order of a timeline.
+drop index audit_actions_correlation_idx;
+create index audit_actions_correlation_idx on audit_actions (correlation_id, transaction_id)
+  where correlation_id is not null;
+create index audit_actions_name_idx on audit_actions (name, transaction_id);
+create index audit_actions_actor_idx on audit_actions (actor_type, actor_id, occurred_at, id)
+  where actor_type is not null;
+create index audit_actions_occurred_idx on audit_actions (occurred_at, id);
+
+-- Failures are few, and nothing else pays for finding them.
+create index audit_actions_failed_idx on audit_actions (occurred_at, id) where status = 'error';
+create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
+  where status = 'error' and transaction_id is not null;
+
+-- What cursors are sealed with under a scope: readers have it, whoever only holds a cursor has not. The oldest key counts, so
+-- that cursors outlive a restore of data alone into a schema that has made a key of its own.
+create table cursor_keys (
+  key bytea primary key check (octet_length(key) = 32),
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table cursor_keys is
+  'The key of cursors under a scope. With another one, all cursors made so far are refused.';
+
+insert into cursor_keys (key)
+select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+from generate_series(1, 4);
+`
+  },
+  {
+    id: 8,
+    name: "feed",
+    checksum: "67aed3fff4d36d8c798d7c3f86df6e9a8fa331c4d88752f96b518e142342c318",
+    sql: `-- Where consumers of the change feed are, who of their runners is at work, and what retention must leave to them.
+
+create table feed_checkpoints (
+  name text collate "C" primary key check (octet_length(name) between 1 and 256),
+  -- What the library reads; the columns after it say the same to SQL.
+  checkpoint text,
+  epoch int,
+  snapshot pg_snapshot,
+  -- Inside a window: everything of the snapshot up to this change is delivered.
+  last_id bigint,
+  last_captured_at timestamptz,
+  updated_at timestamptz not null default clock_timestamp(),
+  lease_token text collate "C",
+  lease_until timestamptz
+);
+
+comment on table feed_checkpoints is
+  'How far each consumer of the change feed has come. Moved by the feed functions only; retention asks feed_horizon().';
+
+-- The lease of a consumer, and where it goes on; no row while another runner holds it. A lease is a token and a time, not a
+-- lock: it outlives transactions, and needs no session.
+create function feed_claim(consumer text, token text, seconds double precision)
+returns table (claimed_checkpoint text)
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if octet_length(consumer) not between 1 and 256 or octet_length(token) not between 16 and 256
+    or seconds not between 0 and 86400
+  then
+    raise exception 'threadline: a consumer has a name of 1 to 256 bytes, and a lease of at most a day'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  insert into feed_checkpoints (name) values (consumer) on conflict do nothing;
+  return query
+    update feed_checkpoints p
+    set lease_token = token,
+      lease_until = clock_timestamp() + make_interval(secs => seconds)
+    where p.name = consumer
+      and (p.lease_token is null or p.lease_token = token or p.lease_until < clock_timestamp())
+    returning p.checkpoint;
+end
+$$;
+
+-- Holds a lease for longer; false where another runner has it by now.
+create function feed_renew(consumer text, token text, seconds double precision) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update feed_checkpoints p
+  set lease_until = clock_timestamp() + make_interval(secs => least(greatest(seconds, 0), 86400))
+  where p.name = consumer
+    and p.lease_token = token;
+  return found;
+end
+$$;
+
+-- Moves a checkpoint from where its runner found it, and holds the lease for longer. False where the lease or the checkpoint is
+-- another one by now: a runner that lost its lease moves nothing.
+create function feed_store(
+  consumer text,
+  token text,
+  expected text,
+  reached text,
+  reached_epoch int,
+  reached_snapshot pg_snapshot,
+  reached_id bigint,
+  reached_captured_at timestamptz,
+  seconds double precision
+) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if reached is null or reached_epoch is null or reached_snapshot is null then
+    raise exception 'threadline: a checkpoint is not null' using errcode = 'null_value_not_allowed';
+  end if;
+  -- A checkpoint names the cluster it was made on; stored, it is known there and in every copy.
+  perform current_epoch();
+  update feed_checkpoints p
+  set checkpoint = reached,
+    epoch = reached_epoch,
+    snapshot = reached_snapshot,
+    last_id = reached_id,
+    last_captured_at = coalesce(reached_captured_at, p.last_captured_at),
+    updated_at = clock_timestamp(),
+    lease_until = clock_timestamp() + make_interval(secs => least(greatest(seconds, 0), 86400))
+  where p.name = consumer
+    and p.lease_token = token
+    and p.checkpoint is not distinct from expected;
+  return found;
+end
+$$;
+
+-- Gives a lease back, so that the next runner need not wait for its end.
+create function feed_release(consumer text, token text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update feed_checkpoints p
+  set lease_token = null,
+    lease_until = null
+  where p.name = consumer
+    and p.lease_token = token;
+  return found;
+end
+$$;
+
+-- Forgets a consumer: retention waits for it no longer, and the next one of this name starts anew.
+create function feed_forget(consumer text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  delete from feed_checkpoints p where p.name = consumer;
+  return found;
+end
+$$;
+
+-- The oldest change that each consumer may still need, null where it has everything. Of the transactions that a checkpoint does
+-- not know, those with the smallest ids are looked at, in each epoch more of them than run at once: while a change is captured,
+-- every transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
+create function feed_pending()
+returns table (name text, change_id bigint, captured_at timestamptz)
+language sql stable
+set search_path from current
+-- Compiling it takes longer than running it.
+set jit = off
+as $$
+  select
+    p.name,
+    case when p.snapshot is null then 0 else least(p.last_id + 1, oldest.id) end,
+    case
+      when p.last_id is null or oldest.id <= p.last_id then oldest.captured_at
+      else coalesce(p.last_captured_at, oldest.captured_at)
+    end
+  from feed_checkpoints p
+  left join lateral (
+    with recursive epochs as (
+      select i.epoch from installs i
+      union all
+      -- That of the first write after a start is not stored before it is committed.
+      (
+        select i.epoch + 1
+        from (select * from installs order by epoch desc limit 1) i
+        where i.postmaster_started_at <> pg_postmaster_start_time()
+      )
+    ),
+    later as (
+      select
+        e.epoch,
+        case when e.epoch = p.epoch then (pg_snapshot_xmax(p.snapshot)::text::bigint - 1)::text::xid8 else '0' end as xid,
+        0 as counted,
+        null::bigint as id,
+        null::timestamptz as captured_at
+      from epochs e
+      where e.epoch >= p.epoch
+      union all
+      select l.epoch, n.xid, l.counted + (c.id is not null)::int, c.id, c.captured_at
+      from later l
+      cross join lateral (
+        select t.xid
+        from audit_transactions t
+        where t.epoch = l.epoch
+          and t.xid > l.xid
+        order by t.xid, t.id
+        limit 1
+      ) n
+      left join lateral (
+        select c.id, c.captured_at
+        from audit_transactions t
+        cross join lateral (
+          select c.id, c.captured_at
+          from audit_changes c
+          where c.transaction_id = t.id
+            and c.captured_at >= t.occurred_at - interval '1 day'
+          order by c.transaction_id, c.id
+          limit 1
+        ) c
+        where t.xid = n.xid
+          and t.epoch = l.epoch
+        order by c.id
+        limit 1
+      ) c on true
+      where l.counted < 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int)
+    )
+    select f.id, f.captured_at
+    from (
+      select c.id, c.captured_at
+      from pg_snapshot_xip(p.snapshot) x (xid)
+      join audit_transactions t on t.xid = x.xid and t.epoch = p.epoch
+      cross join lateral (
+        select c.id, c.captured_at
+        from audit_changes c
+        where c.transaction_id = t.id
+          and c.captured_at >= t.occurred_at - interval '1 day'
+        order by c.transaction_id, c.id
+        limit 1
+      ) c
+      union all
+      select l.id, l.captured_at
+      from later l
+    ) f
+    where f.id is not null
+    order by f.id
+    limit 1
+  ) oldest on true
+$$;
+
+comment on function feed_pending() is
+  'The oldest change that each consumer of the feed may still need, and when it was captured; nulls where it has everything.';
+
+-- What retention may not pass unless it is told to: every committed change with a smaller id is delivered to every consumer. One
+-- that is not committed yet may have a smaller id: ask in the statement that deletes, or once what is to be dropped is locked.
+create function feed_horizon() returns bigint
+language sql stable
+set search_path from current
+as $$
+  select min(change_id) from feed_pending()
+$$;
+
+comment on function feed_horizon() is
+  'The smallest id of a change that a stored checkpoint may still need; null where none is held back.';
+
+revoke all on function
+  feed_claim(text, text, double precision), feed_renew(text, text, double precision),
+  feed_store(text, text, text, text, int, pg_snapshot, bigint, timestamptz, double precision),
+  feed_release(text, text), feed_forget(text), feed_pending(), feed_horizon()
+from public;
+`
+  }
+] as const

@@ -1,0 +1,110 @@
+/**
+ * What roles of the host need on Threadline's schema, as SQL to print or to run.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import { inTransaction } from "./transaction.js"
+import { identifier, literal, qualified } from "../sql/sqlText.js"
+import { StorageSchema } from "../sql/storageSchema.js"
+
+export interface Grants {
+  /** Roles that set context and record actions; what their writes change is captured in any case. */
+  readonly writers: ReadonlyArray<string>
+  /** Roles that read everything captured. */
+  readonly readers: ReadonlyArray<string>
+  /** Roles that work with the record. */
+  readonly operators: ReadonlyArray<string>
+}
+
+const writing = ["set_context(jsonb)", "begin_part(jsonb)", "record_action(jsonb, jsonb)", "finish(jsonb)"]
+// row_key casts to types of the host, so it runs with the reader's rights, and so does what it calls.
+const reading = [
+  "row_key(text, text, jsonb)",
+  "key_text(text, text)",
+  "key_of_texts(text[])",
+  "bounded_key(text)",
+  "capture_lapses(text, text)",
+  "known_until(text, text, text[])",
+  "current_cluster()",
+  "prepared_transactions()",
+  "feed_pending()",
+  "feed_horizon()"
+]
+const operating = [
+  "feed_claim(text, text, double precision)",
+  "feed_renew(text, text, double precision)",
+  "feed_store(text, text, text, text, integer, pg_snapshot, bigint, timestamptz, double precision)",
+  "feed_release(text, text)",
+  "feed_forget(text)"
+]
+const everybody = ["schema_version()"]
+
+const usage = (schema: string, role: string): string =>
+  `grant usage on schema ${identifier(schema)} to ${identifier(role)};`
+
+const execute = (schema: string, role: string, functions: ReadonlyArray<string>): string => {
+  const names = functions.map((signature) => {
+    const [name = "", args = ""] = signature.split("(")
+    return `${qualified(schema, name)}(${args}`
+  })
+  return `grant execute on function\n  ${names.join(",\n  ")}\nto ${identifier(role)};`
+}
+
+const writer = (schema: string, role: string): ReadonlyArray<string> => [
+  `-- Writer ${comment(role)}`,
+  usage(schema, role),
+  execute(schema, role, [...writing, ...everybody])
+]
+
+const reader = (schema: string, role: string, label: string): ReadonlyArray<string> => [
+  `-- ${label} ${comment(role)}`,
+  usage(schema, role),
+  `grant select on all tables in schema ${identifier(schema)} to ${identifier(role)};`,
+  // Partitions are made month by month, tables by later migrations.
+  `alter default privileges in schema ${identifier(schema)} grant select on tables to ${identifier(role)};`,
+  execute(schema, role, [...reading, ...everybody])
+]
+
+const comment = (role: string): string => role.replaceAll(/[\r\n]+/g, " ")
+
+/** The statements, to be run in one transaction: they act as the owner of the schema. */
+const statements = (schema: string, grants: Grants): ReadonlyArray<string> => [
+  `select pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner), true)
+from pg_catalog.pg_namespace
+where nspname = ${literal(schema)};`,
+  ...grants.writers.flatMap((role) => writer(schema, role)),
+  ...grants.readers.flatMap((role) => reader(schema, role, "Reader")),
+  ...grants.operators.flatMap((role) => [...reader(schema, role, "Operator"), execute(schema, role, operating)])
+]
+
+const checked = Effect.fnUntraced(function* (grants: Grants) {
+  for (const [field, roles] of [
+    ["writer", grants.writers],
+    ["reader", grants.readers],
+    ["operator", grants.operators]
+  ] as const) {
+    for (const role of roles) {
+      const bytes = Buffer.byteLength(role, "utf8")
+      if (bytes < 1 || bytes > 63 || role.includes("\0")) {
+        return yield* new InvalidRequest({ field, rule: "a role has a name of 1 to 63 bytes" })
+      }
+    }
+  }
+  if (grants.writers.length + grants.readers.length + grants.operators.length === 0) {
+    return yield* new InvalidRequest({ field: "role", rule: "name at least one writer, reader or operator" })
+  }
+  return yield* StorageSchema
+})
+
+/** The grants as plain SQL, for `psql` or for a migration tool. */
+export const render = (grants: Grants): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(checked(grants), (schema) => `begin;\n\n${statements(schema, grants).join("\n")}\n\ncommit;\n`)
+
+/** Gives the grants; giving them again changes nothing. */
+export const apply = (grants: Grants): Effect.Effect<void, InvalidRequest | ThreadlineError, SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    const schema = yield* checked(grants)
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+    yield* inTransaction(sql, sql.unsafe(statements(schema, grants).join("\n"))).pipe(Effect.mapError(fromSqlError))
+  })

@@ -1,0 +1,204 @@
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { fromSqlError, InvalidRequest } from "../../ThreadlineError.js"
+import { migrationFiles } from "./files.js"
+import { MigrationError, type Reason, type RunOptions, type RunResult, type Status } from "./model.js"
+import * as Plan from "./compare.js"
+import * as Text from "./sql.js"
+import { inTransaction } from "./transaction.js"
+import { sqlState } from "../sql/sqlState.js"
+import { StorageSchema } from "../sql/storageSchema.js"
+
+export interface Settings extends Text.PrologueSettings {
+  readonly to: number
+}
+
+const reserved = /^(pg_.*|public|information_schema|none)$/
+
+const checkName = (field: string, name: string): Effect.Effect<string, InvalidRequest> => {
+  const bytes = Buffer.byteLength(name, "utf8")
+  return bytes < 1 || bytes > 63 || name.includes("\0")
+    ? Effect.fail(new InvalidRequest({ field, rule: "a name has 1 to 63 bytes" }))
+    : reserved.test(name)
+      ? Effect.fail(new InvalidRequest({ field, rule: "this name is reserved" }))
+      : Effect.succeed(name)
+}
+
+export const checkId = (field: string, id: number): Effect.Effect<number, InvalidRequest> =>
+  Number.isInteger(id) && id >= 1 && id <= migrationFiles.length
+    ? Effect.succeed(id)
+    : Effect.fail(new InvalidRequest({ field, rule: `a migration has a number from 1 to ${migrationFiles.length}` }))
+
+export const settingsOf = Effect.fnUntraced(function* (options: RunOptions) {
+  const settings: Settings = {
+    schema: yield* checkName("schema", options.schema ?? (yield* StorageSchema)),
+    ownerRole: yield* checkName("ownerRole", options.ownerRole ?? "threadline_owner"),
+    to: yield* checkId("to", options.to ?? migrationFiles.length),
+    lockTimeoutMillis: Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "10 seconds")))
+  }
+  return settings
+})
+
+export const rendered = (settings: Settings, from: number, transaction: boolean): string => {
+  const files = migrationFiles.filter((migration) => migration.id >= from && migration.id <= settings.to)
+  const steps = files.flatMap((file) => [
+    `-- Migration ${file.id}: ${file.name}`,
+    Text.orderCheck(file, file.id - 1),
+    file.sql.trimEnd(),
+    Text.record(file)
+  ])
+  const work = [Text.preamble, Text.prologue(settings)]
+  return (
+    transaction
+      ? ["begin;", ...work, ...steps, `${Text.partitions};`, "commit;"]
+      : [...work, Text.transactionCheck(settings.schema), ...steps, `${Text.partitions};`, Text.epilogue]
+  )
+    .join("\n\n")
+    .concat("\n")
+}
+
+const query = <A, I>(
+  sql: SqlClient.SqlClient,
+  text: string,
+  row: Schema.Schema<A, I>
+): Effect.Effect<ReadonlyArray<A>, SqlError> =>
+  Effect.flatMap(sql.unsafe(text), (rows) => Effect.orDie(Schema.decodeUnknown(Schema.Array(row))(rows)))
+
+const InstallationRow = Schema.Struct({
+  owner: Schema.String,
+  can_login: Schema.Boolean,
+  is_super: Schema.Boolean,
+  installed: Schema.Boolean
+})
+
+const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
+  Effect.map(query(sql, Text.installation(schema), InstallationRow), (rows) => rows[0])
+
+export const migrate = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effect<RunResult, MigrationError> =>
+  inTransaction(sql, apply(sql, settings)).pipe(Effect.catchTag("SqlError", fromDatabase))
+
+export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect<Status, MigrationError> => {
+  const body = Effect.gen(function* () {
+    yield* sql.unsafe(Text.preamble)
+    const found = yield* installationOf(sql, schema)
+    const rows = found?.installed === true ? yield* query(sql, Text.appliedMigrations(schema), Plan.AppliedRow) : []
+    yield* sql.unsafe(Text.epilogue)
+    const result: Status = {
+      schema,
+      owner: Option.map(Option.fromNullable(found), (row) => row.owner),
+      latest: migrationFiles.length,
+      ...Plan.compare(migrationFiles, rows)
+    }
+    return result
+  })
+  return inTransaction(sql, body).pipe(Effect.catchTag("SqlError", fromDatabase))
+}
+
+const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: Settings) {
+  yield* sql.unsafe(Text.preamble)
+  yield* sql.unsafe(Text.prologue(settings))
+  const rows = yield* query(sql, Text.appliedMigrations(settings.schema), Plan.AppliedRow)
+  const found = Plan.compare(migrationFiles, rows)
+  yield* refuse(settings, found)
+
+  const pending = found.pending.filter((migration) => migration.id <= settings.to)
+  for (const migration of pending) {
+    yield* sql.unsafe(migration.sql).pipe(
+      Effect.zipRight(sql.unsafe(Text.record(migration))),
+      Effect.mapError((error) => failed(error, `migration ${migration.id} (${migration.name})`))
+    )
+  }
+  const partitions = yield* query(sql, Text.partitions, Schema.Struct({ name: Schema.String }))
+  const owner = yield* installationOf(sql, settings.schema)
+  const others =
+    found.state === "absent"
+      ? yield* query(sql, Text.otherInstallations(settings.schema), Schema.Struct({ name: Schema.String }))
+      : []
+  yield* sql.unsafe(Text.epilogue)
+  const result: RunResult = {
+    schema: settings.schema,
+    owner: owner?.owner ?? settings.ownerRole,
+    applied: pending,
+    version: Math.max(found.version, ...pending.map((migration) => migration.id)),
+    partitions: partitions.map((row) => row.name),
+    notices: [
+      ...(owner === undefined ? [] : noticesOf(settings, owner)),
+      // An upgrade that forgets the schema's name installs anew, and upgrades nothing.
+      ...others.map(
+        ({ name }) =>
+          `this database had a record already, in the schema ${name}; if that was meant, name it, and drop ${settings.schema}`
+      )
+    ]
+  }
+  return result
+})
+
+const noticesOf = (settings: Settings, found: typeof InstallationRow.Type): ReadonlyArray<string> => {
+  if (found.is_super) {
+    return [
+      `the schema belongs to the superuser ${found.owner}, so its functions run with all rights: ` +
+        `give it and what it holds to a role that is none`
+    ]
+  }
+  if (found.can_login) {
+    return [
+      `the schema belongs to ${found.owner}, a role that can log in: whoever logs in as it can change the record. ` +
+        `Where roles may not be made here, have the role ${settings.ownerRole} made and granted before the first run`
+    ]
+  }
+  return []
+}
+
+const refuse = (settings: Settings, found: Plan.Comparison): Effect.Effect<void, MigrationError> => {
+  const list = (rows: ReadonlyArray<Plan.Applied>) => rows.map((row) => `${row.id} (${row.name})`).join(", ")
+  if (found.state === "newer") {
+    return Effect.fail(
+      new MigrationError({
+        reason: "NewerSchema",
+        detail:
+          `the schema ${settings.schema} was migrated by a newer Threadline (migration ${list(found.unknown)} is ` +
+          `not known here): use that version or a later one`
+      })
+    )
+  }
+  if (found.state === "mismatch") {
+    return Effect.fail(
+      new MigrationError({
+        reason: "ChecksumMismatch",
+        detail: `migration ${list(found.mismatched)} was applied with another text than this Threadline has`
+      })
+    )
+  }
+  return Effect.void
+}
+
+const fromDatabase = (error: SqlError) => Effect.fail(failed(error))
+
+const reasons: Readonly<Record<string, Reason>> = {
+  [Text.schemaTaken]: "SchemaTaken",
+  [Text.ownerRefused]: "OwnerRefused",
+  [Text.tooOld]: "TooOld",
+  "42501": "InsufficientPrivilege",
+  "55P03": "Busy"
+}
+
+const failed = (error: SqlError, step?: string): MigrationError => {
+  const state = sqlState(error)
+  const general = fromSqlError(error)
+  if (general.reason === "Unreachable") {
+    return new MigrationError({ reason: "Unreachable", detail: general.detail, cause: error })
+  }
+  const said = Predicate.hasProperty(error.cause, "message") ? String(error.cause.message) : error.message
+  const sentence = said.replace(/^threadline: /, "")
+  return new MigrationError({
+    reason: (state === undefined ? undefined : reasons[state]) ?? "Failed",
+    detail: step === undefined ? sentence : `${step} failed: ${sentence}`,
+    cause: error,
+    ...(state === undefined ? {} : { sqlState: state })
+  })
+}

@@ -1,0 +1,95 @@
+/**
+ * Listings of actions: what was intended, whether or not it captured anything.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Page } from "../../Page.js"
+import * as cursors from "../record/cursor.js"
+import { type Action, ActionRow, actionOfRow, actionRowColumns } from "../record/action.js"
+import { Budget } from "./budget.js"
+import { onConditionError } from "../record/condition.js"
+import { actionConditions, decodeFilter, type FilterInput } from "./filter.js"
+import { formatMicros, parseMicros } from "../core/instant.js"
+import { pageOf } from "../record/page.js"
+import { canonicalRequest, type ReadError } from "../core/request.js"
+import { Stop, stopOf } from "./statements.js"
+import { all, rows, type Storage } from "../record/storage.js"
+import { visibleAction } from "../record/visible.js"
+
+/** One row for each action found; one row without an action where there is none. */
+const FoundRow = Schema.Union(
+  Schema.Struct({ ...ActionRow.fields, ...Stop }),
+  Schema.Struct({ id: Schema.Null, ...Stop })
+)
+
+const position = (action: Action): cursors.Position => ({
+  major: parseMicros(action.occurredAt) ?? 0n,
+  id: BigInt(action.id)
+})
+
+/** Actions newest first by time. */
+export const actions = Effect.fnUntraced(function* (
+  storage: Storage,
+  input: FilterInput
+): Effect.fn.Return<Page<Action>, ReadError> {
+  const { name, sql } = storage
+  const filter = yield* decodeFilter(input)
+  const query: cursors.Query = { kind: "actions", order: "time", text: canonicalRequest(filter) }
+  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
+  const { indexed, tested } = yield* actionConditions(filter, storage)
+  const budget = (yield* Budget).changes
+  const limit = filter.limit + 1
+  const newest = filter.order === "newest"
+  const direction = sql.literal(newest ? "desc" : "asc")
+  const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
+  const visible = visibleAction(storage, "a")
+  const tests = [...tested, ...(visible === undefined ? [] : [visible])]
+  // Actions of one correlation or transaction are few: put in order once they are found, not met by walking all actions.
+  const few = filter.correlationId !== undefined || filter.transactionId !== undefined
+  const candidates = sql`
+      select a.*
+      from (
+        select a.*
+        from ${name("audit_actions")} a
+        where ${all(indexed)}
+        ${few ? sql`offset 0` : sql``}
+      ) a
+      where ${all([
+        after === undefined || at === undefined
+          ? undefined
+          : sql`(a.occurred_at, a.id) ${sql.literal(newest ? "<" : ">")} (${at}, ${after.id.toString()}::bigint)`
+      ])}
+      order by a.occurred_at ${direction}, a.id ${direction}
+      limit ${tests.length === 0 ? limit : Math.max(budget, limit)}`
+  const stop =
+    tests.length === 0
+      ? sql`select null::bigint as major, null::bigint as id where false`
+      : sql`
+      select (extract(epoch from a.occurred_at) * 1000000)::bigint as major, a.id
+      from (${candidates}) a
+      where (select count(*) from found) < ${limit}
+      order by a.occurred_at ${direction}, a.id ${direction}
+      offset ${Math.max(budget, limit) - 1}
+      limit 1`
+  const found = yield* rows(
+    FoundRow,
+    sql`
+    with found as materialized (
+      select a.*
+      from (${candidates}) a
+      where ${all(tests)}
+      order by a.occurred_at ${direction}, a.id ${direction}
+      limit ${limit}
+    )
+    select ${actionRowColumns(sql)},
+      s.major::text as stop_major,
+      s.id::text as stop_id
+    from (select 1) one
+    left join (${stop}) s on true
+    left join found a on true
+    order by a.occurred_at ${direction}, a.id ${direction}`,
+    onConditionError(storage)
+  )
+  const items = found.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)]))
+  return yield* pageOf(storage, items, filter.limit, query, position, stopOf(found[0]))
+})

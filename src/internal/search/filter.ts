@@ -1,0 +1,433 @@
+/**
+ * The filters of a read. A filter is one entry of `filters`: the schema of its field, and what it adds to a statement.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { Fragment } from "@effect/sql/Statement"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import type { JsonObject } from "../core/json.js"
+import { isObject, JsonObjectSchema, normal, stringify } from "../core/json.js"
+import { Operation } from "../record/change.js"
+import { Instant } from "../core/instant.js"
+import { type Key, KeySchema, TableSchema, tableOf } from "../record/key.js"
+import { choice, Id, order, paging, request, ShortText } from "../core/request.js"
+import { all, type Storage } from "../record/storage.js"
+import { visibleAction, visibleBefore } from "../record/visible.js"
+import type { TableName } from "../core/tableName.js"
+import { shortTextRule } from "../core/text.js"
+
+/** Which ids a page needs. */
+export interface Ids {
+  /** Limits a column to what the page can show. */
+  readonly within: (column: string) => Fragment
+  readonly direction: Fragment
+  readonly count: number
+}
+
+/** Transactions found through another table than their own. */
+export interface TransactionSource {
+  /** A query of the first of their ids, in a column `id`, without duplicates. */
+  readonly ids: (wanted: Ids) => Fragment
+  /** Whether the transaction whose id is in `column` is one of them. */
+  readonly holds: (column: string) => Fragment
+}
+
+/** What a filter adds to a statement. */
+export interface Part {
+  /** The tables whose changes are wanted; an index has them in the order of a timeline. */
+  readonly tables?: ReadonlyArray<TableName>
+  /** A condition on the change `c` that an index finds, or that nearly every change in the window fulfils. */
+  readonly seek?: Fragment
+  /** A condition on the change `c` that each change has to be looked at for. */
+  readonly change?: Fragment
+  /**
+   * A condition on the transaction `t`. Those that fulfil it are found by an index in the order of their ids, or by one that
+   * has no order but finds few, or by looking at each.
+   */
+  readonly transaction?: { readonly condition: Fragment; readonly index: "ordered" | "few" | "none" }
+  readonly source?: TransactionSource
+  /** A condition on the action `a`; a filter without one does not apply to actions. */
+  readonly action?: Fragment
+  /** The row whose changes are wanted. */
+  readonly row?: { readonly table: TableName; readonly key: Key }
+  readonly from?: string
+  readonly to?: string
+}
+
+/** What a filter may need to know of the others. */
+interface Others {
+  readonly table?: ReadonlyArray<string> | undefined
+  readonly actionStatus?: "ok" | "error" | undefined
+  readonly action?: ReadonlyArray<string> | undefined
+  readonly includeCaptureOnly?: boolean | undefined
+}
+
+interface Definition<A, I> {
+  readonly schema: Schema.Schema<A, I>
+  readonly part: (value: A, storage: Storage, others: Others) => Part
+}
+
+const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"]): Definition<A, I> => ({
+  schema,
+  part
+})
+
+const maxValues = 50
+
+const oneOrMore = <A extends string, I>(one: Schema.Schema<A, I>, rule: string | undefined) => {
+  const union = Schema.Union(one, Schema.NonEmptyArray(one))
+  return rule === undefined ? union : union.annotations({ message: () => ({ message: rule, override: true }) })
+}
+
+/** One value or several; decoded to a sorted list without repetitions. */
+const several = <A extends string, I>(
+  one: Schema.Schema<A, I>,
+  rule?: string
+): Schema.Schema<readonly [A, ...Array<A>], I | readonly [I, ...Array<I>]> =>
+  Schema.transform(oneOrMore(one, rule), Schema.NonEmptyArray(Schema.typeSchema(one)), {
+    strict: true,
+    decode: (given) =>
+      [...new Set(typeof given === "string" ? [given] : given)].sort() as unknown as readonly [A, ...Array<A>],
+    encode: (values) => values
+  }).pipe(
+    Schema.filter((values) => values.length <= maxValues, { message: () => `must not be more than ${maxValues}` })
+  )
+
+const actorRule = "must be { type, id? } with a type of user, admin, service_account, job, system or anonymous"
+
+const ActorFilter = Schema.Struct({
+  type: Schema.Literal("user", "admin", "service_account", "job", "system", "anonymous"),
+  id: Schema.optional(ShortText)
+}).annotations({ message: (issue) => ({ message: ruleOfActor(issue.actual), override: true }) })
+
+const isActorLike = Schema.is(Schema.Struct({ type: Schema.String, id: Schema.String }))
+
+const ruleOfActor = (actual: unknown): string => {
+  const rule = isActorLike(actual) ? shortTextRule(actual.id) : undefined
+  return rule === undefined ? actorRule : `id ${rule}`
+}
+
+const operationRule = "must be insert, update, delete, truncate or baseline, or several of them"
+
+const Status = choice("ok", "error")
+
+const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
+
+const maxDocument = 16_384
+const documentRule = [
+  "must be an object of at least one field",
+  "without NULs, halves of surrogate pairs and numbers beyond numeric",
+  `at most ${maxDocument} bytes as JSON`
+].join(", ")
+
+const isJsonObject = Schema.is(JsonObjectSchema)
+
+/** What jsonb makes of an object; undefined where it is none that it can hold, or too large. */
+const documentOf = (u: unknown): JsonObject | undefined => {
+  if (isCyclic(u) || !isJsonObject(u) || Object.keys(u).length === 0) {
+    return undefined
+  }
+  const document = normal(u)
+  return isObject(document) && Buffer.byteLength(stringify(document)) <= maxDocument ? document : undefined
+}
+
+const isCyclic = (u: unknown): boolean => {
+  try {
+    JSON.stringify(u, (_, value: unknown) => (typeof value === "bigint" ? null : value))
+    return false
+  } catch {
+    return true
+  }
+}
+
+const ofDocument = { identifier: "Document", message: () => documentRule }
+
+const isDocument = (u: unknown): u is JsonObject => documentOf(u) !== undefined
+
+/** An object that images or meta have to contain; those that jsonb takes for the same are one. */
+export const Document: Schema.Schema<JsonObject> = Schema.transformOrFail(
+  Schema.declare(isDocument, ofDocument),
+  Schema.declare(isDocument, ofDocument),
+  {
+    strict: true,
+    decode: (given, _, ast) =>
+      Either.fromNullable(documentOf(given), () => new ParseResult.Type(ast, undefined, documentRule)),
+    encode: (document) => ParseResult.succeed(document)
+  }
+)
+
+const filters = {
+  table: filter(several(TableSchema), (tables) => ({ tables: tables.map(tableOf) })),
+  schema: filter(ShortText, (schema, { sql }) => ({ change: sql`c.table_schema = ${schema}` })),
+  key: filter(KeySchema, (key, _, { table: [table = ""] = [] }) => ({ row: { table: tableOf(table), key } })),
+  op: filter(several(Operation, operationRule), (ops, { sql }, { table }) => {
+    const condition = ops.length === 1 ? sql`c.op = ${ops[0]}` : sql`c.op in ${sql.in(ops)}`
+    // An index of its own has what took rows away, by table.
+    return table?.length === 1 && ops.every((op) => op === "delete" || op === "truncate")
+      ? { seek: sql`c.op in ('delete', 'truncate') and ${condition}` }
+      : { change: condition }
+  }),
+  contains: filter(Document, (fields, storage) => {
+    const { sql } = storage
+    const document = sql`${stringify(fields)}::jsonb`
+    // What an update left alone is only in the image after it.
+    return {
+      change: sql`(
+        c.data_after @> ${document}
+        or ${all([
+          sql`coalesce(c.data_after, '{}') || coalesce(c.changed_from, '{}') @> ${document}`,
+          visibleBefore(storage)
+        ])}
+      )`
+    }
+  }),
+  changedField: filter(several(ShortText), (fields, storage) => {
+    const { sql } = storage
+    const changed = sql`
+      c.changed_fields && ${sql.literal("array")}[${sql.csv(fields.map((field) => sql`${field}`))}]::text[]`
+    return { change: all([changed, visibleBefore(storage)]) }
+  }),
+  actor: filter(ActorFilter, ({ id, type }, { sql }) => {
+    const condition = (alias: string) =>
+      id === undefined
+        ? sql`${sql.literal(alias)}.actor_type = ${type}`
+        : sql`${sql.literal(alias)}.actor_type = ${type} and ${sql.literal(alias)}.actor_id = ${id}`
+    return {
+      transaction: { condition: condition("t"), index: id === undefined ? "none" : "ordered" },
+      action: condition("a")
+    }
+  }),
+  impersonator: filter(ActorFilter, ({ id, type }, { sql }) => {
+    const condition = (alias: string) => {
+      const by = sql.literal(`${alias}.actor -> 'impersonator'`)
+      const typed = sql`${by} ->> 'type' = ${type}`
+      return id === undefined ? typed : sql`${typed} and ${by} ->> 'id' = ${id}`
+    }
+    return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
+  }),
+  unattributed: filter(Flag, (wanted, { sql }) =>
+    wanted
+      ? {
+          transaction: { condition: sql`t.actor_type is null`, index: "ordered" },
+          action: sql`a.actor_type is null`
+        }
+      : { action: sql`true` }
+  ),
+  action: filter(several(ShortText), (names, storage, { actionStatus }) => {
+    const named = names.length === 1 ? storage.sql`= ${names[0]}` : storage.sql`in ${storage.sql.in(names)}`
+    const status = actionStatus === undefined ? storage.sql`` : storage.sql` and acted.status = ${actionStatus}`
+    return { source: acted(storage, storage.sql`acted.name ${named}${status}`), action: storage.sql`a.name ${named}` }
+  }),
+  actionStatus: filter(Status, (status, storage, { action }) => ({
+    // Together with a name it is about the same action.
+    ...(action === undefined ? ofStatus(storage, status) : {}),
+    action: storage.sql`a.status = ${status}`
+  })),
+  correlationId: filter(ShortText, (id, storage, { includeCaptureOnly = false }) => ({
+    source: correlated(id, storage, includeCaptureOnly),
+    action: storage.sql`a.correlation_id = ${id}`
+  })),
+  requestId: filter(ShortText, (id, { sql }) => ({
+    transaction: inBloom(sql, sql`t.request_id = ${id}`),
+    action: sql`a.request_id = ${id}`
+  })),
+  jobId: filter(ShortText, (id, { sql }) => ({
+    transaction: inBloom(sql, sql`t.job_id = ${id}`),
+    action: sql`a.job_id = ${id}`
+  })),
+  traceId: filter(ShortText, (id, { sql }) => ({
+    transaction: inBloom(sql, sql`t.trace_id = ${id}`),
+    action: sql`a.trace_id = ${id}`
+  })),
+  source: filter(ShortText, (source, { sql }) => ({
+    transaction: { condition: sql`t.source = ${source}`, index: "none" }
+  })),
+  meta: filter(Document, (meta, { sql }) => ({
+    transaction: { condition: sql`t.meta @> ${stringify(meta)}::jsonb`, index: "none" }
+  })),
+  dbUser: filter(ShortText, (user, { sql }) => ({
+    transaction: { condition: sql`t.db_user = ${user}`, index: "none" }
+  })),
+  transactionId: filter(Id, (id, { sql }) => ({
+    seek: sql`c.transaction_id = ${id}::bigint`,
+    action: sql`a.transaction_id = ${id}::bigint`
+  })),
+  from: filter(Instant, (from, { sql }) => ({
+    from,
+    seek: sql`c.captured_at >= ${from}::timestamptz`,
+    action: sql`a.occurred_at >= ${from}::timestamptz`
+  })),
+  to: filter(Instant, (to, { sql }) => ({
+    to,
+    seek: sql`c.captured_at <= ${to}::timestamptz`,
+    action: sql`a.occurred_at <= ${to}::timestamptz`
+  }))
+}
+
+/** Found by the Bloom index, whose cost is estimated by the order of its ids: see `migrations/0004_reads.sql`. */
+const inBloom = (sql: SqlClient, condition: Fragment): NonNullable<Part["transaction"]> => ({
+  condition: sql`${condition} and t.id >= 0`,
+  index: "few"
+})
+
+/** Transactions with an action that fulfils a condition on `acted`. */
+const acted = (storage: Storage, condition: Fragment): TransactionSource => {
+  const { name, sql } = storage
+  const actions = sql`
+    select acted.transaction_id as id
+    from ${name("audit_actions")} acted
+    where ${all([condition, sql`acted.transaction_id is not null`, visibleAction(storage, "acted")])}`
+  return {
+    ids: ({ count, direction, within }) => sql`
+    select distinct s.id
+    from (${actions} and ${within("acted.transaction_id")}) s
+    order by s.id ${direction}
+    limit ${count}`,
+    holds: (column) => sql`exists (${actions} and acted.transaction_id = ${sql.literal(column)})`
+  }
+}
+
+/** Failures are few and have an index; what succeeded is nearly everything. */
+const ofStatus = (storage: Storage, status: "ok" | "error"): Part => {
+  const source = acted(storage, storage.sql`acted.status = ${status}`)
+  return status === "error" ? { source } : { transaction: { condition: source.holds("t.id"), index: "none" } }
+}
+
+/** Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action. */
+const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): TransactionSource => {
+  const { name, sql } = storage
+  const strict = acted(storage, sql`acted.correlation_id = ${id}`)
+  if (!includeCaptureOnly) {
+    return strict
+  }
+  // An alias of its own: the column that `holds` is asked about belongs to the statement around.
+  const captureOnly = sql`
+    select wide.id
+    from ${name("audit_transactions")} wide
+    where wide.correlation_id = ${id}
+      and not exists (select from ${name("audit_actions")} any_action where any_action.transaction_id = wide.id)`
+  return {
+    ids: (wanted) => sql`
+    (${strict.ids(wanted)})
+    union all
+    (${captureOnly} and ${wanted.within("wide.id")} order by wide.id ${wanted.direction} limit ${wanted.count})`,
+    holds: (column) => sql`(${strict.holds(column)} or exists (${captureOnly} and wide.id = ${sql.literal(column)}))`
+  }
+}
+
+type Filters = typeof filters
+
+type Fields = {
+  readonly [F in keyof Filters]: Schema.optional<Filters[F]["schema"]>
+}
+
+const fields = Object.fromEntries(
+  Object.entries(filters).map(([field, { schema }]) => [field, Schema.optional(schema as Schema.Schema<unknown>)])
+) as unknown as Fields
+
+export const Filter = Schema.Struct({
+  ...fields,
+  /** Together with `correlationId`: also transactions that carry it without an action. */
+  includeCaptureOnly: Schema.optional(Flag),
+  order,
+  ...paging
+})
+
+export type Filter = typeof Filter.Type
+
+export type FilterInput = typeof Filter.Encoded
+
+const invalid = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
+
+/** Decodes a filter and checks what one field alone cannot tell. */
+export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidRequest> =>
+  Either.flatMap(request(Filter)(input), (decoded) => {
+    const { action, actor, from, impersonator, key, op, schema, table, to } = decoded
+    if (key !== undefined && table?.length !== 1) {
+      return invalid("key", table === undefined ? "needs the table that it is a key of" : "is a key of one table only")
+    }
+    if (schema !== undefined && table?.every((name) => tableOf(name).schema !== schema) === true) {
+      return invalid("schema", "holds none of the tables of this filter")
+    }
+    if (decoded.changedField !== undefined && op !== undefined && !op.includes("update")) {
+      return invalid("changedField", "is about updates, which op leaves out")
+    }
+    for (const [field, one] of [
+      ["actor", actor],
+      ["impersonator", impersonator]
+    ] as const) {
+      if (decoded.unattributed === true && one !== undefined) {
+        return invalid("unattributed", `excludes every ${field}; leave one of the two out`)
+      }
+      if (one?.type === "anonymous" && one.id !== undefined) {
+        return invalid(field, "an anonymous actor has no id")
+      }
+    }
+    if (decoded.includeCaptureOnly === true && decoded.correlationId === undefined) {
+      return invalid("includeCaptureOnly", "widens correlationId, which is not given")
+    }
+    if (decoded.includeCaptureOnly === true && (action !== undefined || decoded.actionStatus !== undefined)) {
+      return invalid(
+        "includeCaptureOnly",
+        "asks for transactions without an action, which action and actionStatus leave out"
+      )
+    }
+    // Instants have one text, which sorts as they do.
+    if (from !== undefined && to !== undefined && to < from) {
+      return invalid("to", "must not be before from")
+    }
+    return Either.right(decoded)
+  })
+
+/** What the filters of a request add to its statement. */
+export const partsOf = (filter: Filter, storage: Storage): ReadonlyArray<Part> =>
+  filterNames.flatMap((field) => partOf(field, filter, storage) ?? [])
+
+/** The names of the filters, in the order of their text. */
+const filterNames = Object.keys(filters) as ReadonlyArray<keyof Filters>
+
+const partOf = (field: keyof Filters, filter: Filter, storage: Storage): Part | undefined => {
+  const value = filter[field]
+  const part = filters[field].part as (value: unknown, storage: Storage, others: Others) => Part
+  return value === undefined ? undefined : part(value, storage, filter)
+}
+
+/** Conditions on the action `a`: those that an index finds, and those that each action has to be looked at for. */
+export interface ActionConditions {
+  readonly indexed: ReadonlyArray<Fragment>
+  readonly tested: ReadonlyArray<Fragment>
+}
+
+/** Filters of actions with an index that is either selective or in the order of the listing. */
+const indexedOfActions: ReadonlySet<keyof Filters> = new Set([
+  "action",
+  "correlationId",
+  "transactionId",
+  "from",
+  "to"
+] as const)
+
+/** What the filters add to a read of actions; one that says nothing about actions is refused. */
+export const actionConditions = (filter: Filter, storage: Storage): Either.Either<ActionConditions, InvalidRequest> => {
+  const indexed: Array<Fragment> = []
+  const tested: Array<Fragment> = []
+  for (const field of filterNames) {
+    const part = partOf(field, filter, storage)
+    if (part === undefined) {
+      continue
+    }
+    if (part.action === undefined) {
+      return invalid(field, "does not apply to actions")
+    }
+    const isIndexed =
+      indexedOfActions.has(field) ||
+      (field === "actor" && filter.actor?.id !== undefined) ||
+      (field === "actionStatus" && filter.actionStatus === "error")
+    ;(isIndexed ? indexed : tested).push(part.action)
+  }
+  return filter.includeCaptureOnly === true
+    ? invalid("includeCaptureOnly", "does not apply to actions")
+    : Either.right({ indexed, tested })
+}

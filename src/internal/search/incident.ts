@@ -1,0 +1,219 @@
+/**
+ * The incident bundle: one transaction with everything that belongs to it.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Pages from "../../Page.js"
+import { type InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import * as cursors from "../record/cursor.js"
+import { stringify } from "../core/json.js"
+import { type Action, ActionRow, actionOfRow, actionRowColumns, recordedActionToValue } from "../record/action.js"
+import type { ActionReference, AuditTransaction } from "../record/change.js"
+import {
+  actionColumns,
+  actionOf,
+  actionToValue,
+  changeOf,
+  ChangeRow,
+  timelinePosition,
+  transactionColumns,
+  transactionOf,
+  TransactionRow,
+  transactionToValue
+} from "../record/change.js"
+import { onConditionError } from "../record/condition.js"
+import { type ChangeDiff, changeDiff, diffToJson } from "../rows/diff.js"
+import { pageOf } from "../record/page.js"
+import { canonicalRequest, Id, Order, paging, request } from "../core/request.js"
+import { all, rows, type Storage } from "../record/storage.js"
+import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } from "../record/visible.js"
+
+/** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
+export interface Sibling {
+  readonly transaction: AuditTransaction
+  /** Its first action. */
+  readonly action: ActionReference | null
+}
+
+export interface Incident {
+  readonly transaction: AuditTransaction
+  /** In the order they were recorded; at most 100, `hasMoreActions` tells whether there are others. */
+  readonly actions: ReadonlyArray<Action>
+  readonly hasMoreActions: boolean
+  /** What else the database transaction captured, in its order; at most 100, `hasMoreSiblings` tells of others. */
+  readonly siblings: ReadonlyArray<Sibling>
+  readonly hasMoreSiblings: boolean
+  /** Other transactions of the same correlation, newest first; at most 100, `hasMoreRelated` tells of others. */
+  readonly related: ReadonlyArray<Sibling>
+  readonly hasMoreRelated: boolean
+  readonly changes: Pages.Page<ChangeDiff>
+}
+
+const bound = 100
+
+export const IncidentOptions = Schema.Struct({
+  /** Of the changes: oldest first, as they happened, unless given. */
+  order: Schema.optionalWith(Order, { default: () => "oldest" as const }),
+  ...paging
+})
+
+export type IncidentOptions = typeof IncidentOptions.Encoded
+
+const IncidentRequest = Schema.Struct({ transactionId: Id, ...IncidentOptions.fields })
+
+const siblingsOf = (found: ReadonlyArray<typeof TransactionRow.Type>): ReadonlyArray<Sibling> =>
+  found.slice(0, bound).map((row) => ({ transaction: transactionOf(row), action: actionOf(row) }))
+
+/** The transaction itself first, then its siblings. xids repeat after a restore: the epoch tells them apart. */
+const partsStatement = (storage: Storage, id: string) => {
+  const { name, sql } = storage
+  return sql`
+  select ${transactionColumns(sql)}, ${actionColumns(sql)}
+  from ${name("audit_transactions")} o
+  join ${name("audit_transactions")} t on t.xid = o.xid and t.epoch = o.epoch
+  left join ${name("audit_actions")} a on a.id = t.action_id
+  where ${all([sql`o.id = ${id}::bigint`, visibleTransaction(storage, "t")])}
+  order by t.id <> o.id, t.id
+  limit ${bound + 2}`
+}
+
+const actionsStatement = (storage: Storage, id: string) => {
+  const { name, sql } = storage
+  return sql`
+  select ${actionRowColumns(sql)}
+  from ${name("audit_actions")} a
+  where ${all([sql`a.transaction_id = ${id}::bigint`, visibleAction(storage, "a")])}
+  order by a.id
+  limit ${bound + 1}`
+}
+
+/** Of the transaction's own correlation, and those of its actions. Its siblings are not listed twice. */
+const relatedStatement = (storage: Storage, correlationIds: ReadonlyArray<string>, except: ReadonlyArray<string>) => {
+  const { name, sql } = storage
+  const ids = sql.in(correlationIds)
+  const others = (column: string): Fragment => sql`${sql.literal(column)} not in ${sql.in(except)}`
+  return sql`
+  select ${transactionColumns(sql)}, ${actionColumns(sql)}
+  from (
+    (
+      select t.id
+      from ${name("audit_transactions")} t
+      where ${all([sql`t.correlation_id in ${ids}`, others("t.id"), visibleTransaction(storage, "t")])}
+      order by t.id desc
+      limit ${bound + 1}
+    )
+    union
+    (
+      select distinct t.id
+      from ${name("audit_actions")} acted
+      join ${name("audit_transactions")} t on t.id = acted.transaction_id
+      where ${all([
+        sql`acted.correlation_id in ${ids}`,
+        others("t.id"),
+        visibleAction(storage, "acted"),
+        visibleTransaction(storage, "t")
+      ])}
+      order by t.id desc
+      limit ${bound + 1}
+    )
+  ) r
+  join ${name("audit_transactions")} t on t.id = r.id
+  left join ${name("audit_actions")} a on a.id = t.action_id
+  order by t.id desc
+  limit ${bound + 1}`
+}
+
+const changesStatement = (
+  storage: Storage,
+  transaction: AuditTransaction,
+  { limit, order }: typeof IncidentRequest.Type,
+  after: cursors.Position | undefined
+) => {
+  const { name, sql } = storage
+  const direction = sql.literal(order === "newest" ? "desc" : "asc")
+  const beyond = sql.literal(order === "newest" ? "<" : ">")
+  return sql`
+  select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)}
+  from (
+    select c.*
+    from ${name("audit_changes")} c
+    where ${all([
+      sql`c.transaction_id = ${transaction.id}::bigint`,
+      // Nothing is captured before its transaction began; a day allows for a clock that was set back.
+      sql`c.captured_at >= ${transaction.occurredAt}::timestamptz - interval '1 day'`,
+      after === undefined ? undefined : sql`c.id ${beyond} ${after.id.toString()}::bigint`,
+      visibleChange(storage, "c")
+    ])}
+    order by c.transaction_id ${direction}, c.id ${direction}
+    limit ${limit + 1}
+  ) c
+  join ${name("audit_transactions")} t on t.id = c.transaction_id
+  left join ${name("audit_actions")} a on a.id = t.action_id
+  order by c.id ${direction}`
+}
+
+export const incident = Effect.fnUntraced(function* (
+  storage: Storage,
+  transactionId: string,
+  options: IncidentOptions
+): Effect.fn.Return<Incident, InvalidRequest | NotFound | ThreadlineError> {
+  const asked = yield* request(IncidentRequest)({ ...options, transactionId })
+  const query: cursors.Query = { kind: "incident", order: "ids", text: canonicalRequest(asked) }
+  const after = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
+  const onError = onConditionError(storage)
+  const [own, ...siblings] = yield* rows(TransactionRow, partsStatement(storage, asked.transactionId), onError)
+  if (own === undefined) {
+    return yield* new NotFound({ subject: "transaction", id: asked.transactionId })
+  }
+  const transaction = transactionOf(own)
+  const recorded = yield* rows(ActionRow, actionsStatement(storage, asked.transactionId), onError)
+  const actions = recorded.slice(0, bound).map(actionOfRow)
+  const correlationIds = new Set(
+    [transaction, ...actions].flatMap(({ correlationId }) => (correlationId === null ? [] : [correlationId]))
+  )
+  const except = [own, ...siblings].map((row) => row.t_id)
+  const related =
+    correlationIds.size === 0
+      ? []
+      : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], except), onError)
+  const changes = yield* rows(ChangeRow, changesStatement(storage, transaction, asked, after), onError)
+  const page = yield* pageOf(storage, changes.map(changeOf), asked.limit, query, timelinePosition)
+  return {
+    transaction,
+    actions,
+    hasMoreActions: recorded.length > bound,
+    siblings: siblingsOf(siblings),
+    hasMoreSiblings: siblings.length > bound,
+    related: siblingsOf(related),
+    hasMoreRelated: related.length > bound,
+    changes: Pages.map(page, changeDiff)
+  }
+})
+
+export const incidentToJson = ({
+  actions,
+  changes,
+  hasMoreActions,
+  hasMoreRelated,
+  hasMoreSiblings,
+  related,
+  siblings,
+  transaction
+}: Incident): string => {
+  const others = (list: ReadonlyArray<Sibling>) =>
+    list.map((one) => ({
+      transaction: transactionToValue(one.transaction),
+      action: one.action === null ? null : actionToValue(one.action)
+    }))
+  const parts = stringify({
+    transaction: transactionToValue(transaction),
+    actions: actions.map(recordedActionToValue),
+    hasMoreActions,
+    siblings: others(siblings),
+    hasMoreSiblings,
+    related: others(related),
+    hasMoreRelated
+  })
+  return `${parts.slice(0, -1)},"changes":${Pages.toJson(changes, diffToJson)}}`
+}

@@ -1,0 +1,333 @@
+/**
+ * The statements that look for what a plan lists.
+ *
+ * There are two ways through the log: changes in their order (of a table, where one is given), and of each its transaction; or
+ * transactions in their order (of an actor, an action, a correlation), and of each its changes. No statement looks at more rows
+ * than its budget.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
+import * as Schema from "effect/Schema"
+import type { Position } from "../record/cursor.js"
+import type { Part } from "./filter.js"
+import { formatMicros } from "../core/instant.js"
+import { behind, isOfRow, type Plan, tablesOf } from "./plan.js"
+import { ofTable } from "../rows/life.js"
+import { all } from "../record/storage.js"
+import { visibleBefore, visibleChange } from "../record/visible.js"
+import type { TableName } from "../core/tableName.js"
+
+/** What is found, `limit` rows at most, and where the search ended for want of budget: a row `major, id`, or none. */
+export interface Search {
+  readonly found: Fragment
+  readonly stop: Fragment | undefined
+}
+
+/** One try at finding what a plan asks for. */
+export interface Attempt {
+  readonly way: "changes" | "transactions"
+  readonly changes: number
+  readonly transactions: number
+  /** Transactions whose changes are looked at, where nothing else tells them apart. */
+  readonly visits: number
+}
+
+const seeks = ({ parts }: Plan): ReadonlyArray<Fragment> => parts.flatMap((part) => part.seek ?? [])
+
+/** Conditions that a change has to be looked at for. */
+export const tests = ({ parts, row, storage }: Plan): ReadonlyArray<Fragment> => {
+  const visible = visibleChange(storage, "c")
+  const before = visibleBefore(storage)
+  // That a row came from this key is known to those who may see it there.
+  const arrival = row === undefined || before === undefined ? [] : [storage.sql`(c.row_key = ${row} or ${before})`]
+  return [...parts.flatMap((part) => part.change ?? []), ...(visible === undefined ? [] : [visible]), ...arrival]
+}
+
+const direction = ({ order, storage: { sql } }: Plan): Fragment => sql.literal(order === "newest" ? "desc" : "asc")
+
+const beyond = ({ order, storage: { sql } }: Plan): Fragment => sql.literal(order === "newest" ? "<" : ">")
+
+const byTransaction = (plan: Plan): Fragment =>
+  plan.storage.sql`c.transaction_id ${direction(plan)}, c.id ${direction(plan)}`
+
+const byTime = (plan: Plan): Fragment => plan.storage.sql`c.captured_at ${direction(plan)}, c.id ${direction(plan)}`
+
+/** The order of the changes of a plan: a row's own time, else by transaction. */
+export const ordering = (plan: Plan): Fragment => (isOfRow(plan) ? byTime(plan) : byTransaction(plan))
+
+/** Keeps a column of transaction ids within the window and not before the cursor. */
+const within =
+  ({ after, order, range, storage: { sql } }: Plan) =>
+  (column: string): Fragment => {
+    const id = sql.literal(column)
+    const passed = after !== undefined && after.id === behind({ order }, after.major).id
+    const beyond = sql.literal(`${order === "newest" ? "<" : ">"}${passed ? "" : "="}`)
+    return all([
+      range.low === undefined ? undefined : sql`${id} >= ${range.low}::bigint`,
+      range.high === undefined ? undefined : sql`${id} <= ${range.high}::bigint`,
+      after === undefined ? undefined : sql`${id} ${beyond} ${after.major.toString()}::bigint`
+    ])
+  }
+
+const afterCursor = (plan: Plan): Fragment | undefined =>
+  plan.after === undefined
+    ? undefined
+    : plan.storage
+        .sql`(c.transaction_id, c.id) ${beyond(plan)} (${plan.after.major.toString()}::bigint, ${plan.after.id.toString()}::bigint)`
+
+/** The first changes of some tables, or of all; several tables are read side by side, each in its order. */
+const fromLog = (plan: Plan, count: number): Fragment => {
+  const { name, sql } = plan.storage
+  const select = (table: TableName | undefined): Fragment => sql`(
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([
+          table === undefined ? undefined : ofTable(plan.storage, table, "c"),
+          ...seeks(plan),
+          within(plan)("c.transaction_id"),
+          afterCursor(plan)
+        ])}
+        order by ${byTransaction(plan)}
+        limit ${count}
+      )`
+  return join("\n      union all\n      ", false)((tablesOf(plan) ?? [undefined]).map(select))
+}
+
+/** Changes of one row: under its key, and the one that moved the row away from it. */
+const fromRow = (plan: Plan, key: string, count: number): Fragment => {
+  const { name, sql } = plan.storage
+  const after = isOfRow(plan) ? plan.after : undefined
+  const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
+  const branch = (ofRow: Fragment) => sql`(
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([
+          ofRow,
+          ...(tablesOf(plan) ?? []).map((table) => ofTable(plan.storage, table, "c")),
+          ...seeks(plan),
+          // The row comparison alone prunes no partition.
+          ...(after === undefined || at === undefined
+            ? [afterCursor(plan)]
+            : [
+                sql`c.captured_at ${sql.literal(plan.order === "newest" ? "<=" : ">=")} ${at}`,
+                sql`(c.captured_at, c.id) ${beyond(plan)} (${at}, ${after.id.toString()}::bigint)`
+              ])
+        ])}
+        order by ${ordering(plan)}
+        limit ${count}
+      )`
+  return join(
+    "\n      union all\n      ",
+    false
+  )([branch(sql`c.row_key = ${key}`), branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)])
+}
+
+/** A change is captured after its transaction began; a day allows for a clock that was set back meanwhile. */
+const prune = ({ storage: { sql } }: Plan): Fragment => sql`c.captured_at >= t.occurred_at - interval '1 day'`
+
+/** Conditions on the transaction `t`, but for the one that its index finds. */
+const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<Fragment> =>
+  plan.parts.flatMap((part) => [
+    ...(part === driving || part.transaction === undefined ? [] : [part.transaction.condition]),
+    ...(part === driving || part.source === undefined ? [] : [part.source.holds("t.id")])
+  ])
+
+/**
+ * Transactions in the order of their ids (`place`), as many as the budget allows; of two filters with an index the first one
+ * drives. What another table finds is put in order first, and fetched one by one: joined, it could be merged with every
+ * transaction there is.
+ */
+const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): Fragment => {
+  const { name, sql } = plan.storage
+  // Without the fence the planner would walk all transactions in their order, hoping to come upon the few early.
+  const fence = driving?.transaction?.index === "few" ? sql`offset 0` : sql``
+  return driving?.source === undefined
+    ? sql`
+        select t.id as place, t.*
+        from (
+          select t.*
+          from ${name("audit_transactions")} t
+          where ${all([driving?.transaction?.condition, within(plan)("t.id")])}
+          ${fence}
+        ) t
+        order by t.id ${direction(plan)}
+        limit ${count}`
+    : sql`
+        select s.id as place, t.*
+        from (
+          select s.id
+          from (${driving.source.ids({ within: within(plan), direction: direction(plan), count })}) s
+          order by s.id ${direction(plan)}
+          limit ${count}
+        ) s
+        cross join lateral (
+          select t.*
+          from ${name("audit_transactions")} t
+          where t.id = s.id
+          offset 0
+        ) t
+        order by s.id ${direction(plan)}
+        limit ${count}`
+}
+
+const drivingPart = ({ parts }: Plan): Part | undefined =>
+  parts.find((part) => part.transaction?.index === "few") ??
+  parts.find((part) => part.source !== undefined) ??
+  parts.find((part) => part.transaction?.index === "ordered")
+
+/** The change at which a search ends: the last of its candidates, where there are as many as the budget allows. */
+const lastChange = (plan: Plan, candidates: Fragment, count: number): Fragment => {
+  const { sql } = plan.storage
+  const major = isOfRow(plan) ? sql`(extract(epoch from c.captured_at) * 1000000)` : sql`c.transaction_id`
+  return sql`
+      select ${major}::bigint as major, c.id as id
+      from (${candidates}) c
+      order by ${ordering(plan)}
+      offset ${count - 1}
+      limit 1`
+}
+
+/** The transaction at which a search ends: all of its changes have been looked at. */
+const lastTransaction = (plan: Plan, transactions: Fragment, count: number): Fragment => {
+  const { sql } = plan.storage
+  return sql`
+      select t.place as major, ${sql.literal(behind(plan, 0n).id.toString())}::bigint as id
+      from (${transactions}) t
+      order by t.place ${direction(plan)}
+      offset ${count - 1}
+      limit 1`
+}
+
+/** Changes in their order, and of each its transaction. */
+const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number): Search => {
+  const { name, sql } = plan.storage
+  const ofTransaction = transactionTests(plan, undefined)
+  const conditions = tests(plan)
+  const complete = plan.of === "changes" && ofTransaction.length === 0 && conditions.length === 0
+  const count = complete ? limit : Math.max(budget, limit)
+  const candidates = sql`
+      select c.*
+      from (${plan.row === undefined ? fromLog(plan, count) : fromRow(plan, plan.row, count)}) c
+      order by ${ordering(plan)}
+      limit ${count}`
+  const joined =
+    ofTransaction.length === 0
+      ? sql``
+      : sql`
+    cross join lateral (
+      select t.id
+      from ${name("audit_transactions")} t
+      where ${all([sql`t.id = c.transaction_id`, ...ofTransaction])}
+      offset 0
+    ) t`
+  const found =
+    plan.of === "changes"
+      ? sql`
+    select c.*
+    from (${candidates}) c${joined}
+    where ${all(conditions)}
+    order by ${ordering(plan)}
+    limit ${limit}`
+      : sql`
+    select distinct c.transaction_id as id
+    from (${candidates}) c${joined}
+    where ${all(conditions)}
+    order by c.transaction_id ${direction(plan)}
+    limit ${limit}`
+  return { found, stop: complete ? undefined : lastChange(plan, candidates, count) }
+}
+
+/** What changes of the transaction `t` an index finds. */
+const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> => {
+  const { sql } = plan.storage
+  const tables = tablesOf(plan)
+  return [
+    tables === undefined ? undefined : sql.or(tables.map((table) => ofTable(plan.storage, table, "c"))),
+    ...seeks(plan),
+    afterCursor(plan)
+  ]
+}
+
+const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
+
+/**
+ * Transactions in the order of their ids, and of each its changes. The order inside the lateral query keeps it one: as a plain join
+ * it could become a merge with the whole log.
+ */
+const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search => {
+  const { name, sql } = plan.storage
+  const driving = drivingPart(plan)
+  const conditions = tests(plan)
+  const ofTransaction = transactionTests(plan, driving)
+  const visited = ofTransaction.length === 0 && (conditions.length > 0 || tablesOf(plan) !== undefined)
+  const budget = visited ? attempt.visits : attempt.transactions
+  const transactions = transactionsOf(plan, driving, budget)
+  const last = lastTransaction(plan, transactions, budget)
+  if (plan.of === "transactions") {
+    const required = [...changesOfTransaction(plan), ...conditions].filter((condition) => condition !== undefined)
+    const captured =
+      required.length === 0
+        ? undefined
+        : sql`exists (
+        select from ${name("audit_changes")} c
+        where ${all([belongs(plan), ...required])}
+      )`
+    const found = sql`
+    select t.place as id
+    from (${transactions}) t
+    where ${all([...ofTransaction, captured])}
+    order by t.place ${direction(plan)}
+    limit ${limit}`
+    return { found, stop: last }
+  }
+  const count = conditions.length === 0 ? limit : Math.max(attempt.changes, limit)
+  const candidates = sql`
+      select c.*
+      from (${transactions}) t
+      cross join lateral (
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([belongs(plan), ...changesOfTransaction(plan)])}
+        order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
+      ) c
+      where ${all(ofTransaction)}
+      order by t.place ${direction(plan)}, c.id ${direction(plan)}
+      limit ${count}`
+  const found = sql`
+    select c.*
+    from (${candidates}) c
+    where ${all(conditions)}
+    order by ${byTransaction(plan)}
+    limit ${limit}`
+  // Whichever budget was used up first; changes are those of the transactions.
+  const stop =
+    conditions.length === 0
+      ? last
+      : sql`
+      select s.major, s.id
+      from (
+        select 1 as first, c.* from (${lastChange(plan, candidates, count)}) c
+        union all
+        select 2 as first, t.* from (${last}) t
+      ) s
+      order by s.first
+      limit 1`
+  return { found, stop }
+}
+
+/** Columns of a row that says where a search ended. */
+export const Stop = { stop_major: Schema.NullOr(Schema.String), stop_id: Schema.NullOr(Schema.String) }
+
+export const stopOf = (row: Schema.Struct.Type<typeof Stop> | undefined): Position | undefined =>
+  row === undefined || row.stop_major === null || row.stop_id === null
+    ? undefined
+    : { major: BigInt(row.stop_major), id: BigInt(row.stop_id) }
+
+/** Where a search ended, as `s.major, s.id`; asked for only where what it found (in a table `found`) is not all it was to find. */
+export const stopped = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
+  stop === undefined
+    ? sql`select null::bigint as major, null::bigint as id where false`
+    : sql`select s.major, s.id from (${stop}) s where (select count(*) from found) < ${limit}`
+
+export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
+  attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)

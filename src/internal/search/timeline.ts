@@ -1,0 +1,158 @@
+/**
+ * Timelines: the changes that a filter lets through, page by page, counted, or all at once where they are few.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Page } from "../../Page.js"
+import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import * as cursors from "../record/cursor.js"
+import { type Found, furthest } from "./attempt.js"
+import {
+  actionColumns,
+  type Change,
+  changeOf,
+  ChangeRow,
+  rowPosition,
+  timelinePosition,
+  transactionColumns
+} from "../record/change.js"
+import { onConditionError } from "../record/condition.js"
+import type { Filter, FilterInput } from "./filter.js"
+import { decodeFilter } from "./filter.js"
+import { pageOf, streamLimit } from "../record/page.js"
+import { isOfRow, type Plan, plan } from "./plan.js"
+import { canonicalRequest, type ReadError, request, wholeNumber } from "../core/request.js"
+import { ordering, type Search, search, Stop, stopOf, stopped } from "./statements.js"
+import { rows, type Storage } from "../record/storage.js"
+import { checkTables } from "../record/tables.js"
+import { shownChangeColumns } from "../record/visible.js"
+
+/** One row for each change found; one row without a change where there is none. */
+const FoundRow = Schema.Union(
+  Schema.Struct({ ...ChangeRow.fields, ...Stop }),
+  Schema.Struct({ id: Schema.Null, ...Stop })
+)
+
+const statement = (plan: Plan, search: Search, limit: number) => {
+  const { name, sql } = plan.storage
+  return sql`
+    with found as materialized (${search.found})
+    select ${shownChangeColumns(plan.storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+      s.major::text as stop_major,
+      s.id::text as stop_id
+    from (select 1) one
+    left join (${stopped(plan, search, limit)}) s on true
+    left join found c on true
+    left join ${name("audit_transactions")} t on t.id = c.transaction_id
+    left join ${name("audit_actions")} a on a.id = t.action_id
+    order by ${ordering(plan)}`
+}
+
+const changesOf = (
+  plan: Plan,
+  limit: number
+): Effect.Effect<Found<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> =>
+  furthest(plan, (attempt) =>
+    Effect.map(
+      rows(FoundRow, statement(plan, search(plan, attempt, limit), limit), onConditionError(plan.storage)),
+      (rows) => ({
+        found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
+        stop: stopOf(rows[0])
+      })
+    )
+  )
+
+const cursorQuery = (filter: Filter): cursors.Query =>
+  filter.key === undefined
+    ? { kind: "timeline", order: "ids", text: canonicalRequest(filter) }
+    : { kind: "timeline of a row", order: "time", text: canonicalRequest(filter) }
+
+export const timeline = Effect.fnUntraced(function* (
+  storage: Storage,
+  input: FilterInput
+): Effect.fn.Return<Page<Change>, ReadError> {
+  const filter = yield* decodeFilter(input)
+  const query = cursorQuery(filter)
+  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
+  const planned = yield* plan(storage, "changes", filter, after)
+  const { found, stop } = yield* changesOf(planned, filter.limit + 1)
+  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
+    yield* checkTables(storage, filter.table)
+  }
+  return yield* pageOf(storage, found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)
+})
+
+/** How many there are, as far as they were counted. */
+export interface Count {
+  readonly count: number
+  /** False where there may be more. */
+  readonly exact: boolean
+}
+
+export const CountOptions = Schema.Struct({ cap: wholeNumber("cap", 1, 100_000, 1000) })
+
+export type CountOptions = typeof CountOptions.Encoded
+
+const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
+
+const countStatement = (plan: Plan, search: Search, limit: number) => {
+  const { sql } = plan.storage
+  return sql`
+    with found as materialized (select c.id from (${search.found}) c)
+    select
+      (select count(*)::text from found) as count,
+      s.major::text as stop_major,
+      s.id::text as stop_id
+    from (select 1) one
+    left join (${stopped(plan, search, limit)}) s on true`
+}
+
+export const count = Effect.fnUntraced(function* (
+  storage: Storage,
+  input: FilterInput,
+  options: CountOptions
+): Effect.fn.Return<Count, ReadError> {
+  const filter = yield* decodeFilter(input)
+  const { cap } = yield* request(CountOptions)(options)
+  if (filter.cursor !== undefined) {
+    return yield* new InvalidRequest({ field: "cursor", rule: "does not apply to a count" })
+  }
+  const planned = yield* plan(storage, "changes", filter, undefined)
+  const { found, stop } = yield* furthest(planned, (attempt) =>
+    Effect.map(
+      rows(CountRow, countStatement(planned, search(planned, attempt, cap + 1), cap + 1), onConditionError(storage)),
+      ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
+    )
+  )
+  if (found === 0 && filter.table !== undefined && planned.row === undefined) {
+    yield* checkTables(storage, filter.table)
+  }
+  return { count: Math.min(found, cap), exact: stop === undefined && found <= cap }
+})
+
+export const CollectOptions = Schema.Struct({ max: wholeNumber("max", 1, 10_000, 1000) })
+
+export type CollectOptions = typeof CollectOptions.Encoded
+
+export const collect = Effect.fnUntraced(function* (
+  storage: Storage,
+  input: FilterInput,
+  options: CollectOptions
+): Effect.fn.Return<ReadonlyArray<Change>, ReadError> {
+  const { max } = yield* request(CollectOptions)(options)
+  const changes: Array<Change> = []
+  let cursor = input.cursor
+  do {
+    const page = yield* timeline(storage, { ...input, limit: Math.min(max - changes.length + 1, streamLimit), cursor })
+    changes.push(...page.items)
+    if (changes.length > max) {
+      return yield* new InvalidRequest({
+        field: "max",
+        rule: `more than ${max} changes match; narrow the filter, page through them or stream them`
+      })
+    }
+    cursor = Option.getOrUndefined(page.nextCursor)
+  } while (cursor !== undefined)
+  return changes
+})

@@ -1,0 +1,143 @@
+/**
+ * Listings of transactions: those with a change that a filter lets through.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Page } from "../../Page.js"
+import * as cursors from "../record/cursor.js"
+import type { JsonObject } from "../core/json.js"
+import { stringify } from "../core/json.js"
+import { furthest } from "./attempt.js"
+import {
+  actionColumns,
+  actionOf,
+  type ActionReference,
+  actionToValue,
+  type AuditTransaction,
+  transactionColumns,
+  transactionOf,
+  TransactionRow,
+  transactionToValue
+} from "../record/change.js"
+import { onConditionError } from "../record/condition.js"
+import { decodeFilter, type FilterInput } from "./filter.js"
+import { pageOf } from "../record/page.js"
+import { behind, type Plan, plan } from "./plan.js"
+import { canonicalRequest, type ReadError } from "../core/request.js"
+import { type Search, search, Stop, stopOf, stopped } from "./statements.js"
+import { all, rows, type Storage } from "../record/storage.js"
+import { checkTables } from "../record/tables.js"
+import type { Count } from "./timeline.js"
+import { visibleChange } from "../record/visible.js"
+import { format, type TableName } from "../core/tableName.js"
+
+/** A transaction with its first action, and how much it changed where. */
+export interface TransactionSummary {
+  readonly transaction: AuditTransaction
+  readonly action: ActionReference | null
+  /** Counted up to 100. */
+  readonly changes: Count
+  /** The tables of the changes that were counted, as in SQL, sorted. */
+  readonly tables: ReadonlyArray<string>
+}
+
+const counted = 100
+
+const SummaryRow = Schema.Struct({
+  ...TransactionRow.fields,
+  changes: Schema.NumberFromString,
+  tables: Schema.parseJson(Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String }))),
+  ...Stop
+})
+
+/** One row for each transaction found; one row without a transaction where there is none. */
+const FoundRow = Schema.Union(SummaryRow, Schema.Struct({ t_id: Schema.Null, ...Stop }))
+
+/** The first changes of the transaction `t`, those that a scope lets see. */
+const changesOf = (plan: Plan): Fragment => {
+  const { name, sql } = plan.storage
+  return sql`
+      select c.table_schema, c.table_name
+      from ${name("audit_changes")} c
+      where ${all([
+        sql`c.transaction_id = t.id`,
+        sql`c.captured_at >= t.occurred_at - interval '1 day'`,
+        visibleChange(plan.storage, "c")
+      ])}
+      limit ${counted + 1}`
+}
+
+const statement = (plan: Plan, search: Search, limit: number) => {
+  const { name, sql } = plan.storage
+  const direction = sql.literal(plan.order === "newest" ? "desc" : "asc")
+  return sql`
+    with found as materialized (${search.found})
+    select ${transactionColumns(sql)}, ${actionColumns(sql)},
+      n.changes::text as changes,
+      n.tables::text as tables,
+      s.major::text as stop_major,
+      s.id::text as stop_id
+    from (select 1) one
+    left join (${stopped(plan, search, limit)}) s on true
+    left join found f on true
+    left join ${name("audit_transactions")} t on t.id = f.id
+    left join ${name("audit_actions")} a on a.id = t.action_id
+    left join lateral (
+      select
+        count(*) as changes,
+        coalesce(
+          json_agg(distinct jsonb_build_object('schema', c.table_schema, 'name', c.table_name)),
+          '[]'
+        ) as tables
+      from (${changesOf(plan)}) c
+    ) n on true
+    order by t.id ${direction}`
+}
+
+const tableOrder = (a: TableName, b: TableName): number => (format(a) < format(b) ? -1 : 1)
+
+const summaryOf = (row: typeof SummaryRow.Type): TransactionSummary => ({
+  transaction: transactionOf(row),
+  action: actionOf(row),
+  changes: { count: Math.min(row.changes, counted), exact: row.changes <= counted },
+  tables: [...row.tables].sort(tableOrder).map(format)
+})
+
+/** Transactions newest first. */
+export const transactions = Effect.fnUntraced(function* (
+  storage: Storage,
+  input: FilterInput
+): Effect.fn.Return<Page<TransactionSummary>, ReadError> {
+  const filter = yield* decodeFilter(input)
+  const query: cursors.Query = { kind: "transactions", order: "ids", text: canonicalRequest(filter) }
+  const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
+  const planned = yield* plan(storage, "transactions", filter, after)
+  const limit = filter.limit + 1
+  const { found, stop } = yield* furthest(planned, (attempt) =>
+    Effect.map(
+      rows(FoundRow, statement(planned, search(planned, attempt, limit), limit), onConditionError(storage)),
+      (rows) => {
+        const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
+        const stop = stopOf(rows[0])
+        // A search may end in the midst of a transaction that it has found.
+        const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
+        return { found, stop: ended ? behind(planned, stop.major) : stop }
+      }
+    )
+  )
+  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
+    yield* checkTables(storage, filter.table)
+  }
+  const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
+  return yield* pageOf(storage, found, filter.limit, query, position, stop)
+})
+
+const summaryToValue = ({ action, changes, tables, transaction }: TransactionSummary): JsonObject => ({
+  transaction: transactionToValue(transaction),
+  action: action === null ? null : actionToValue(action),
+  changes: { count: changes.count, exact: changes.exact },
+  tables
+})
+
+export const summaryToJson = (summary: TransactionSummary): string => stringify(summaryToValue(summary))

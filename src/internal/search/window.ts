@@ -1,0 +1,118 @@
+/**
+ * A time window as a range of transaction ids, because that is the order of a timeline.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { ThreadlineError } from "../../ThreadlineError.js"
+import { all, rows, type Storage } from "../record/storage.js"
+
+export interface Window {
+  readonly from: string | undefined
+  readonly to: string | undefined
+}
+
+export interface Survey {
+  /** Ids of the first and the last transaction with a change in the window; undefined where the window is open. */
+  readonly low: string | undefined
+  readonly high: string | undefined
+}
+
+export const everything: Survey = { low: undefined, high: undefined }
+
+const maxId = "9223372036854775807"
+
+const SurveyRow = Schema.Struct({
+  low: Schema.String,
+  high: Schema.String
+})
+
+const statement = ({ name, sql }: Storage, { from, to }: Window) => {
+  const inside = all([
+    from === undefined ? undefined : sql`c.captured_at >= ${from}::timestamptz`,
+    to === undefined ? undefined : sql`c.captured_at <= ${to}::timestamptz`
+  ])
+  const bottom = sql`0::bigint`
+  const top = sql`${sql.literal(maxId)}::bigint`
+  const first =
+    from === undefined
+      ? bottom
+      : sql`coalesce((
+          select min(n.id)
+          from (
+            select t.id
+            from ${name("audit_transactions")} t
+            where t.occurred_at >= ${from}::timestamptz
+            order by t.occurred_at, t.id
+            limit 32
+          ) n
+        ), ${top})`
+  const last =
+    to === undefined
+      ? sql`select ${top} as id, null::timestamptz as since`
+      : sql`
+          select coalesce(max(n.id), ${bottom}) as id, coalesce(min(n.occurred_at) - interval '1 day', '-infinity') as since
+          from (
+            select t.id, t.occurred_at
+            from ${name("audit_transactions")} t
+            where t.occurred_at <= ${to}::timestamptz
+            order by t.occurred_at desc, t.id desc
+            limit 32
+          ) n`
+  const low =
+    from === undefined
+      ? sql`p.first`
+      : sql`least(p.first, (
+          select min(c.transaction_id + 0)
+          from ${name("audit_changes")} c
+          where ${inside}
+            and c.transaction_id + 0 between p.bottom and p.first - 1
+            and c.id + 0 between p.bottom and p.top
+        ))`
+  const high =
+    to === undefined
+      ? sql`p.last`
+      : sql`greatest(p.last, (
+          select max(c.transaction_id + 0)
+          from ${name("audit_changes")} c
+          where ${inside}
+            and c.captured_at >= p.since
+            and c.transaction_id + 0 between p.last + 1 and p.top
+            and c.id + 0 between p.bottom and p.top
+        ))`
+  return sql`
+    select b.low::text as low, b.high::text as high
+    from (
+      select ${low} as low, ${high} as high
+      from (
+        select ${bottom} as bottom, ${top} as top, ${first} as first, n.id as last, n.since
+        from (${last}) n
+        offset 0
+      ) p
+      offset 0
+    ) b`
+}
+
+/**
+ * The range of ids that holds every transaction with a change in the window: those that began nearest to its ends, and those that
+ * captured something inside although they began before it, or whose id is out of order.
+ *
+ * A transaction may have begun long before the window, so the whole of it is searched for older ones. Later ones are out of order by
+ * no more than the time between drawing an id and looking at the clock, for which a day is allowed as elsewhere.
+ *
+ * Stragglers are found through the BRIN index on captured_at, (id + 0) and (transaction_id + 0), in the few pages that straddle an
+ * end of the window. The sums keep the planner from the btree on transaction_id, where it would walk everything before the window;
+ * the ranges of unknown ends make it expect few rows.
+ */
+export const survey = Effect.fnUntraced(function* (
+  storage: Storage,
+  window: Window
+): Effect.fn.Return<Survey, ThreadlineError> {
+  if (window.from === undefined && window.to === undefined) {
+    return everything
+  }
+  const [found] = yield* rows(SurveyRow, statement(storage, window))
+  return {
+    low: window.from === undefined ? undefined : found?.low,
+    high: window.to === undefined ? undefined : found?.high
+  }
+})

@@ -1,0 +1,167 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { spawn } from "node:child_process"
+import { unsafeParse } from "../../src/internal/core/json.js"
+import * as Cli from "../support/cli.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
+
+Cli.setup()
+
+class Host extends Context.Tag("test/FeedHost")<
+  Host,
+  { readonly url: string; readonly query: (text: string) => Effect.Effect<unknown> }
+>() {}
+
+const host = Layer.scoped(
+  Host,
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const raw = yield* database.rawClient()
+    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
+    yield* query(
+      "create table invoices (id bigint primary key, total numeric); create table notes (id int primary key)"
+    )
+    const { url } = database
+    yield* Cli.text(["capture", "apply", "--table", "invoices", "--table", "notes"], { url })
+    yield* query("insert into invoices values (9007199254740993, 1.10)")
+    yield* query("insert into notes values (1)")
+    yield* query("update invoices set total = 2.50")
+    return { url, query }
+  })
+)
+
+it.layer(host, { timeout: 240_000 })("feed", (it) => {
+  describe("output", () => {
+    it.effect("prints one document, exact, and goes on from its checkpoint", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const output = yield* Cli.text(["feed", "--limit", "2", "--json"], { url })
+        expect(output.trimEnd().split("\n")).toHaveLength(1)
+        expect(output).toContain(`"id":9007199254740993`)
+        expect(output).toContain(`"total":1.10`)
+        const first = JSON.parse(output)
+        expect(first).toMatchObject({ items: [{ op: "insert" }, { tableName: "notes" }], caughtUp: false })
+        const next = yield* Cli.json(["feed", "--checkpoint", String(first.checkpoint)], { url })
+        expect(next).toMatchObject({ items: [{ op: "update" }], checkpoint: expect.any(String), caughtUp: true })
+      })
+    )
+
+    it.effect("prints one change a line and the checkpoint last", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const output = yield* Cli.text(["feed", "--ndjson", "--table", "invoices"], { url })
+        const lines = output
+          .trimEnd()
+          .split("\n")
+          .map((line) => unsafeParse(line))
+        expect(lines).toMatchObject([{ op: "insert" }, { op: "update" }, { checkpoint: expect.any(String) }])
+      })
+    )
+
+    it.effect("prints a table for people, and how to go on", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const all = yield* Cli.text(["feed"], { url })
+        expect(all).toContain("notes 1")
+        expect(all).toContain("That is all for now.\nGo on: --checkpoint ")
+        const some = yield* Cli.text(["feed", "--limit", "1"], { url })
+        expect(some).toContain("There is more.")
+        expect(yield* Cli.text(["feed", "--from", "now"], { url })).toMatch(
+          /^That is all for now\.\nGo on: --checkpoint \S+\n$/
+        )
+      })
+    )
+
+    it.effect("follows until it is interrupted", () =>
+      Effect.gen(function* () {
+        const { query, url } = yield* Host
+        const lines = yield* Effect.acquireUseRelease(
+          Effect.sync(() =>
+            spawn(process.execPath, [Cli.program(), "feed", "--follow", "--ndjson", "--from", "now"], {
+              env: { ...process.env, DATABASE_URL: url },
+              stdio: ["ignore", "pipe", "inherit"]
+            })
+          ),
+          (child) =>
+            Effect.gen(function* () {
+              let text = ""
+              const until = (enough: () => boolean) =>
+                Effect.async<void>((resume) => {
+                  const look = () => {
+                    if (enough()) {
+                      child.stdout.off("data", look)
+                      resume(Effect.void)
+                    }
+                  }
+                  child.stdout.on("data", look)
+                  look()
+                })
+              child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part))
+              // Its first line says where it began.
+              yield* until(() => text.includes("\n"))
+              yield* query("insert into notes values (2)")
+              yield* until(() => text.trimEnd().split("\n").length >= 3)
+              const code = yield* Effect.async<number | null>((resume) => {
+                child.on("close", (exit) => resume(Effect.succeed(exit)))
+                child.kill("SIGINT")
+              })
+              expect(code).not.toBe(1)
+              return text
+                .trimEnd()
+                .split("\n")
+                .map((line) => unsafeParse(line))
+            }),
+          (child) => Effect.sync(() => child.kill("SIGKILL"))
+        )
+        expect(lines).toMatchObject([
+          { checkpoint: expect.any(String) },
+          { tableName: "notes", rowKey: "2" },
+          { checkpoint: expect.any(String) }
+        ])
+      })
+    )
+  })
+
+  it.effect("refuses what is wrong whatever the database holds before it asks one", () =>
+    Cli.each(
+      [
+        [["--limit", "0"], /--limit is a whole number from 1 to 10000/],
+        [["--limit", "x"], /--limit is a whole number/],
+        [["--from", "yesterday"], /--from is one of beginning, now/],
+        [["--checkpoint", "nonsense"], /--checkpoint: is not a checkpoint of a feed/],
+        [["--table", "a.b.c"], /--table: /],
+        [["--json", "--ndjson"], /--json prints one document/],
+        [["--json", "--follow"], /--json prints one document/]
+      ] as const,
+      ([args, sentence]) =>
+        Effect.map(Cli.run(["feed", ...args], { url: "postgres://127.0.0.1:1/nowhere" }), (outcome) =>
+          expect(outcome).toEqual(Cli.refusal(2, sentence))
+        )
+    )
+  )
+
+  it.effect("a table that nobody knows is exit 1, from whichever end", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      for (const args of [[], ["--json"], ["--from", "now"], ["--follow", "--ndjson"], ["--table", "notes"]]) {
+        expect(yield* Cli.run(["feed", "--table", "nosuch", ...args], { url })).toEqual(
+          Cli.refusal(1, "table public.nosuch is not known here")
+        )
+      }
+    })
+  )
+
+  it.effect("a database that cannot be reached is exit 3, a checkpoint of another database exit 2", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      expect(yield* Cli.run(["feed"], { url: "postgres://127.0.0.1:1/nowhere" })).toMatchObject({ code: 3, stdout: "" })
+      const { checkpoint } = yield* Cli.json(["feed", "--limit", "1"], { url })
+      const parts = Buffer.from(String(checkpoint), "base64url").toString().split(" ")
+      parts[3] = "AAAAAAAAAAAA"
+      const foreign = Buffer.from(parts.join(" ")).toString("base64url")
+      expect(yield* Cli.run(["feed", "--checkpoint", foreign], { url })).toEqual(Cli.refusal(2, /another database/))
+    })
+  )
+})

@@ -1,0 +1,112 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { describe, expect, it } from "@effect/vitest"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Actor from "../../src/Actor.js"
+import * as Audit from "../../src/Audit.js"
+import * as AuditContext from "../../src/AuditContext.js"
+import * as Capture from "../../src/Capture.js"
+import * as Feed from "../../src/Feed.js"
+import * as Query from "../../src/Query.js"
+import * as Threadline from "../../src/Threadline.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
+
+const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
+
+/** A service of one of two deployments, under a name of its own. */
+class First extends Context.Tag("test/First")<First, Query.Service>() {}
+class Second extends Context.Tag("test/Second")<Second, Query.Service>() {}
+
+const captured = Effect.gen(function* () {
+  const database = yield* TestDatabase.make()
+  const sql = Context.get(yield* Layer.build(clientOf(database.url)), SqlClient.SqlClient)
+  yield* sql`create table posts (id int primary key, tenant text)`
+  yield* Effect.flatMap(Capture.Capture, (capture) => capture.apply([{ table: "posts" }])).pipe(
+    Effect.provide(Layer.provide(Capture.layer, Layer.succeed(SqlClient.SqlClient, sql)))
+  )
+  return { ...database, sql }
+})
+
+describe("Threadline.layer", () => {
+  it.scopedLive("gives every service of a deployment, each on the client of its role", () =>
+    Effect.gen(function* () {
+      const { sql, url } = yield* captured
+      const live = Threadline.layer({ writer: clientOf(url) })
+      const { changes, transactionId } = yield* Effect.gen(function* () {
+        const audited = yield* Audit.transaction(sql`insert into posts values (1, 'a')`, { action: "post.created" })
+        const page = yield* Query.timeline({ actor: { type: "user", id: "42" } })
+        const fed = yield* Feed.read()
+        return { transactionId: audited.transactionId, changes: [page.items.length, fed.changes.length] }
+      }).pipe(
+        AuditContext.withActor(Actor.user("42")),
+        Effect.provide(Layer.merge(live, Layer.succeed(SqlClient.SqlClient, sql)))
+      )
+      expect(transactionId._tag).toBe("Some")
+      expect(changes).toEqual([1, 1])
+    })
+  )
+
+  it.scopedLive("keeps two deployments in one program apart", () =>
+    Effect.gen(function* () {
+      const [first, second] = [yield* captured, yield* captured]
+      yield* first.sql`insert into posts values (1, 'a')`
+      const deployment = (url: string) => Threadline.layer({ writer: clientOf(url) })
+      const both = Layer.merge(
+        Layer.effect(First, Query.Query).pipe(Layer.provide(deployment(first.url))),
+        Layer.effect(Second, Query.Query).pipe(Layer.provide(deployment(second.url)))
+      )
+      const counts = yield* Effect.gen(function* () {
+        const ofFirst = yield* (yield* First).count()
+        const ofSecond = yield* (yield* Second).count()
+        return [ofFirst.count, ofSecond.count]
+      }).pipe(Effect.provide(both))
+      expect(counts).toEqual([1, 0])
+    })
+  )
+
+  it.scopedLive("makes a scope compulsory where it is asked to", () =>
+    Effect.gen(function* () {
+      const { sql, url } = yield* captured
+      yield* sql`insert into posts values (1, 'a'), (2, 'b')`
+      const live = Threadline.layer({ writer: clientOf(url), scopeRequired: true })
+      yield* Effect.gen(function* () {
+        for (const read of [Query.timeline(), Feed.read()]) {
+          const refused = yield* Effect.either<unknown, Query.ReadError, Query.Query | Feed.Feed>(read)
+          expect(Either.isLeft(refused) ? refused.left.message : "fine").toMatch(/^scope: is required here/)
+        }
+        const ofTenant: Query.ReadScope = (surface, columns) =>
+          surface === "changes" && columns.sql`${columns.image} ->> 'tenant' = 'a'`
+        expect((yield* Query.timeline().pipe(Query.withScope(ofTenant))).items).toHaveLength(1)
+        const feed = yield* Feed.Feed
+        expect((yield* feed.scoped(ofTenant).read()).changes).toHaveLength(1)
+      }).pipe(Effect.provide(live))
+    })
+  )
+
+  it.scopedLive("says at once where the schema is missing", () =>
+    Effect.gen(function* () {
+      const { url } = yield* TestDatabase.make({ schema: false })
+      const built = yield* Effect.either(Layer.build(Threadline.layer({ writer: clientOf(url) })))
+      expect(Either.isLeft(built) ? built.left : "built").toMatchObject({ reason: "NotMigrated" })
+    })
+  )
+})
+
+describe("ThreadlineLive", () => {
+  it.scopedLive("reads the name of the schema from the configuration", () =>
+    Effect.gen(function* () {
+      const { url } = yield* captured
+      const live = Layer.provide(Threadline.ThreadlineLive, clientOf(url))
+      const count = Effect.provide(Query.count(), live)
+      expect(yield* count).toEqual({ count: 0, exact: true })
+      const elsewhere = ConfigProvider.fromMap(new Map([["THREADLINE_SCHEMA", "elsewhere"]]))
+      const refused = yield* Effect.either(Effect.withConfigProvider(count, elsewhere))
+      expect(Either.isLeft(refused) ? refused.left : "fine").toMatchObject({ reason: "NotMigrated" })
+    })
+  )
+})

@@ -1,0 +1,251 @@
+/** What the adversarial tests share: a database of a test's own, sessions that show every value as its text, the chain of images. */
+import { SqlError } from "@effect/sql/SqlError"
+import { layer } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type pg from "pg"
+import * as Capture from "../../src/Capture.js"
+import type { FeedError } from "../../src/Feed.js"
+import { sqlState } from "../../src/internal/sql/sqlState.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
+
+/** A row with every value as PostgreSQL's own text. */
+export type Row = Readonly<Record<string, string | null>>
+
+export interface Session {
+  /** Runs each text as one simple message, which may hold several statements. */
+  readonly run: (...messages: ReadonlyArray<string>) => Effect.Effect<void, SqlError>
+  readonly rows: (query: string, values?: ReadonlyArray<string | null>) => Effect.Effect<ReadonlyArray<Row>, SqlError>
+  /** The first value of the first row. */
+  readonly value: (
+    query: string,
+    values?: ReadonlyArray<string | null>
+  ) => Effect.Effect<string | null | undefined, SqlError>
+  /** The first value of every row. */
+  readonly column: (query: string) => Effect.Effect<ReadonlyArray<string | null>, SqlError>
+  /** The SQLSTATE with which a statement fails, `ok` where it does not. */
+  readonly outcome: (message: string) => Effect.Effect<string>
+}
+
+const asText = { getTypeParser: () => (text: string | null) => text }
+
+export const sessionOf = (client: pg.Client): Session => {
+  const ask = (text: string, values?: ReadonlyArray<string | null>): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
+    Effect.tryPromise({
+      try: async () => {
+        const found: { readonly rows?: ReadonlyArray<Row> } = await client.query<Record<string, string | null>>({
+          text,
+          types: asText,
+          ...(values === undefined ? {} : { values: [...values] })
+        })
+        return found.rows ?? []
+      },
+      catch: (cause) =>
+        new SqlError({
+          cause,
+          message: `${cause instanceof Error ? cause.message : String(cause)} <- ${text.slice(0, 200)}`
+        })
+    })
+  const rows: Session["rows"] = (query, values) => ask(query, values)
+  return {
+    run: (...messages) => Effect.forEach(messages, (message) => ask(message), { discard: true }),
+    rows,
+    value: (query, values) =>
+      Effect.map(rows(query, values), ([first]) => (first === undefined ? undefined : Object.values(first)[0])),
+    column: (query) => Effect.map(rows(query), (found) => found.map((row) => Object.values(row)[0] ?? null)),
+    outcome: (message) =>
+      ask(message).pipe(
+        Effect.as("ok"),
+        Effect.catchAll((error) => Effect.succeed(sqlState(error) ?? error.message))
+      )
+  }
+}
+
+export interface Host {
+  readonly database: TestDatabase.Service
+  /** A superuser's session. */
+  readonly db: Session
+  /** A further session: the superuser's, or that of the role which stands for a label. */
+  readonly session: (label?: string) => Effect.Effect<Session, SqlError, Scope.Scope>
+  readonly role: (label: string) => Effect.Effect<string>
+  readonly apply: (
+    ...tables: ReadonlyArray<string | Capture.TableConfig>
+  ) => Effect.Effect<ReadonlyArray<Capture.Step>, Capture.Failure>
+  /** Kinds of the findings of all captured tables, without those that only inform. */
+  readonly findings: (
+    ...tables: ReadonlyArray<Capture.TableConfig>
+  ) => Effect.Effect<ReadonlyArray<string>, Capture.Failure>
+  readonly capture: Capture.Capture["Type"]
+}
+
+const config = (table: string | Capture.TableConfig): Capture.TableConfig =>
+  typeof table === "string" ? { table } : table
+
+const hostLayer = Capture.layer.pipe(Layer.provideMerge(TestDatabase.layerWith({ maxConnections: 2 })))
+
+const makeHost = Effect.gen(function* () {
+  const database = yield* TestDatabase.TestDatabase
+  const capture = yield* Capture.Capture
+  const session: Host["session"] = (label) => Effect.map(database.rawClient(label), sessionOf)
+  const host: Host = {
+    database,
+    db: yield* session(),
+    session,
+    role: (label) => Effect.map(database.role(label), ({ name }) => name),
+    apply: (...tables) => capture.apply(tables.map(config)),
+    findings: (...tables) =>
+      Effect.map(capture.status(tables.length === 0 ? undefined : tables), (statuses) =>
+        statuses.flatMap(({ findings }) =>
+          findings.filter(({ severity }) => severity !== "info").map(({ kind }) => kind)
+        )
+      ),
+    capture
+  }
+  return host
+})
+
+// Everything of the host's, every generated function, everything captured: as if the schema had just been installed.
+const reset = `
+  set lock_timeout = '5s';
+  drop schema public cascade;
+  create schema public;
+  grant usage on schema public to public;
+  truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies;
+  do $$
+  declare
+    name text;
+  begin
+    for name in
+      select p.oid::regprocedure
+      from pg_proc p
+      where p.pronamespace = 'threadline'::regnamespace and p.prorettype = 'trigger'::regtype
+    loop
+      execute 'drop function ' || name || ' cascade';
+    end loop;
+    for name in
+      select quote_ident(nspname) from pg_namespace where nspname !~ '^(pg_|information_schema|public$|threadline$)'
+    loop
+      execute 'drop schema ' || name || ' cascade';
+    end loop;
+  end
+  $$;
+  reset lock_timeout`
+
+/** Defines one test. Its database holds Threadline's schema and an empty schema `public`. */
+export type Attack = (
+  name: string,
+  body: (host: Host) => Effect.Effect<void, SqlError | Capture.Failure | FeedError, Scope.Scope>,
+  timeout?: number
+) => void
+
+/** A suite with a database of its own, emptied before each test. */
+export const attacks = (name: string, suite: (attack: Attack) => void): void =>
+  layer(hostLayer, { excludeTestServices: true, timeout: 60_000 })(name, (it) =>
+    suite((label, body, timeout) => {
+      it.scoped(
+        label,
+        () =>
+          Effect.gen(function* () {
+            const host = yield* makeHost
+            yield* host.db.run(reset)
+            yield* body(host)
+          }),
+        timeout
+      )
+    })
+  )
+
+/** One captured change; `before` is the image that it started from. */
+export interface Change {
+  readonly id: string
+  readonly tx: string
+  readonly table: string
+  readonly partition: string | null
+  readonly op: string
+  readonly pk: string | null
+  readonly key: string | null
+  readonly previous: string | null
+  readonly fields: string | null
+  readonly from: string | null
+  readonly before: string | null
+  readonly after: string | null
+  readonly details: string | null
+}
+
+/** Changes in the order of their capture, all of them or those of one table. */
+export const changes = (db: Session, table?: string): Effect.Effect<ReadonlyArray<Change>, SqlError> =>
+  Effect.map(
+    db.rows(
+      `select id, transaction_id as tx, table_name as "table", partition_name as partition, op, row_pk as pk, row_key as key,
+        previous_row_key as previous, changed_fields as fields, changed_from as "from",
+        case op when 'update' then data_after || changed_from when 'delete' then changed_from end as before,
+        data_after as after, details
+      from threadline.audit_changes
+      where $1::text is null or table_name = $1
+      order by captured_at, id`,
+      [table ?? null]
+    ),
+    (rows) =>
+      rows.map((row) => ({
+        id: row["id"] ?? "",
+        tx: row["tx"] ?? "",
+        table: row["table"] ?? "",
+        partition: row["partition"] ?? null,
+        op: row["op"] ?? "",
+        pk: row["pk"] ?? null,
+        key: row["key"] ?? null,
+        previous: row["previous"] ?? null,
+        fields: row["fields"] ?? null,
+        from: row["from"] ?? null,
+        before: row["before"] ?? null,
+        after: row["after"] ?? null,
+        details: row["details"] ?? null
+      }))
+  )
+
+/** Each change as `update 2<-1`: operation, key, and the key that it had before. */
+export const brief = (found: ReadonlyArray<Change>): ReadonlyArray<string> =>
+  found.map(({ key, op, previous }) => `${op} ${key ?? "-"}${previous === null ? "" : `<-${previous}`}`)
+
+export const clear = (db: Session): Effect.Effect<void, SqlError> =>
+  db.run("truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions")
+
+/**
+ * What is wrong with the story that the changes of one table tell: every change starts from an image that the changes before
+ * it have left, and the last images are the rows of the table. `rows` are those rows, as `to_jsonb` has them.
+ */
+const brokenChain = (found: ReadonlyArray<Change>, rows: ReadonlyArray<string | null>): ReadonlyArray<string> => {
+  const present: Array<string> = []
+  const wrong: Array<string> = []
+  for (const change of found) {
+    if (change.op === "truncate") {
+      present.length = 0
+      continue
+    }
+    if (change.before !== null) {
+      const place = present.indexOf(change.before)
+      if (place === -1) {
+        wrong.push(`${change.op} ${change.id} starts from ${change.before}, which nothing has left`)
+      } else {
+        present.splice(place, 1)
+      }
+    }
+    if (change.op !== "delete" && change.after !== null) {
+      present.push(change.after)
+    }
+  }
+  const left = [...present].sort()
+  const there = rows.map(String).sort()
+  if (JSON.stringify(left) !== JSON.stringify(there)) {
+    wrong.push(`the story ends with ${left.join(" ")}, the table holds ${there.join(" ")}`)
+  }
+  return wrong
+}
+
+/** `brokenChain` of a table of the schema `public` that had no rows when its capture began. */
+export const chain = (db: Session, table: string): Effect.Effect<ReadonlyArray<string>, SqlError> =>
+  Effect.gen(function* () {
+    const rows = yield* db.column(`select to_jsonb(t.*) from ${table} t`)
+    return brokenChain(yield* changes(db, table), rows)
+  })
