@@ -52,7 +52,7 @@ describe("table names", () => {
       const parsed = tableName.parse(text, "expect")
       expect([text, Either.isLeft(parsed) && parsed.left._tag, Either.isLeft(parsed) && parsed.left.field]).toEqual([
         text,
-        "InvalidRequest",
+        "threadline/InvalidRequest",
         "expect"
       ])
     }
