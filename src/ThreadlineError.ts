@@ -27,10 +27,13 @@ export type TypeId = typeof TypeId
  * @since 0.1.0
  * @category errors
  */
-export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline/InvalidRequest")("threadline/InvalidRequest", {
-  field: Schema.String,
-  rule: Schema.String
-}) {
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline/InvalidRequest")(
+  "threadline/InvalidRequest",
+  {
+    field: Schema.String,
+    rule: Schema.String
+  }
+) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */

@@ -286,7 +286,10 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
           [{ tables: [""] }, "tables"],
           [{ tables: [] }, "tables"]
         ] as const) {
-          expect(yield* failureOf(Feed.read(options)), field).toMatchObject({ _tag: "threadline/InvalidRequest", field })
+          expect(yield* failureOf(Feed.read(options)), field).toMatchObject({
+            _tag: "threadline/InvalidRequest",
+            field
+          })
         }
       })
     )

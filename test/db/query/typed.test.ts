@@ -395,8 +395,13 @@ describe("Query.typed", () => {
         yield* reset
         const posts = Query.typed("unknown", Schema.Struct({}))
         expect(yield* Effect.flip(posts.history("1"))).toMatchObject({ _tag: "threadline/NotFound" })
-        expect(yield* Effect.flip(posts.asOf("1", "soon"))).toMatchObject({ _tag: "threadline/InvalidRequest", field: "instant" })
-        expect(yield* Effect.flip(Stream.runDrain(posts.asOfRowsStream(at(0))))).toMatchObject({ _tag: "threadline/NotFound" })
+        expect(yield* Effect.flip(posts.asOf("1", "soon"))).toMatchObject({
+          _tag: "threadline/InvalidRequest",
+          field: "instant"
+        })
+        expect(yield* Effect.flip(Stream.runDrain(posts.asOfRowsStream(at(0))))).toMatchObject({
+          _tag: "threadline/NotFound"
+        })
       })
     )
   })

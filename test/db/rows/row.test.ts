@@ -246,7 +246,10 @@ describe("Query.asOf", () => {
           7 as never
         ]) {
           const result = yield* Effect.either(Query.asOf("posts", "1", instant))
-          expect(Either.isLeft(result) && result.left).toMatchObject({ _tag: "threadline/InvalidRequest", field: "instant" })
+          expect(Either.isLeft(result) && result.left).toMatchObject({
+            _tag: "threadline/InvalidRequest",
+            field: "instant"
+          })
         }
         const unknown = yield* Effect.flip(Query.asOf("unknown", "1", at(0)))
         expect(unknown).toMatchObject({ _tag: "threadline/NotFound", subject: "table", id: "public.unknown" })
@@ -319,7 +322,9 @@ describe("Query.diffBetween", () => {
         ] as const) {
           expect(yield* Effect.flip(read)).toMatchObject({ _tag: "threadline/InvalidRequest", field })
         }
-        expect(yield* Effect.flip(Query.diffBetween("unknown", 1, at(1), at(2)))).toMatchObject({ _tag: "threadline/NotFound" })
+        expect(yield* Effect.flip(Query.diffBetween("unknown", 1, at(1), at(2)))).toMatchObject({
+          _tag: "threadline/NotFound"
+        })
       })
     )
   })
@@ -405,7 +410,10 @@ describe("Query.history", () => {
         ] as const) {
           expect(yield* Effect.flip(read)).toMatchObject({ _tag: "threadline/InvalidRequest", field })
         }
-        expect(yield* Effect.flip(Query.history("unknown", "1"))).toMatchObject({ _tag: "threadline/NotFound", subject: "table" })
+        expect(yield* Effect.flip(Query.history("unknown", "1"))).toMatchObject({
+          _tag: "threadline/NotFound",
+          subject: "table"
+        })
       })
     )
   })

@@ -75,10 +75,17 @@ describe("Query.diff", () => {
       Effect.gen(function* () {
         yield* reset
         for (const id of ["", "x", "1.5", "-1", "01", "9223372036854775808"]) {
-          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({ _tag: "threadline/InvalidRequest", field: "changeId" })
+          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({
+            _tag: "threadline/InvalidRequest",
+            field: "changeId"
+          })
         }
         for (const id of ["0", "1", "9223372036854775807"]) {
-          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({ _tag: "threadline/NotFound", subject: "change", id })
+          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({
+            _tag: "threadline/NotFound",
+            subject: "change",
+            id
+          })
         }
       })
     )
