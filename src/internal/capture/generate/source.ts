@@ -234,11 +234,16 @@ const targetVariables = `  of_schema text;
 const names = (parts: Parts): string =>
   `coalesce(of_schema, ${literal(parts.shape.schema)}), coalesce(of_table, ${literal(parts.shape.name)}), of_partition`
 
+/** Puts the order right where host triggers wrote the same table; see the migration that defines these functions. */
 const settle = (
   first: string
 ): string => `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(${first});
-  end if;`
+${first === "first_id" ? "" : `      first_id := ${first};\n`}      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;`
 
 const changeColumns =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after"
@@ -464,6 +469,7 @@ const variables = (parts: Parts, op: Op): string => `#variable_conflict use_vari
 declare
 ${targetVariables}
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
@@ -551,6 +557,7 @@ const rowFunction = (parts: Parts, op: Op, name: string): string => {
 declare
 ${targetVariables}
   first_id bigint;
+  last_before bigint;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }${policyVariable(parts)}begin
@@ -567,9 +574,10 @@ ${oneRow(parts, op, "  if", "  end if;")}
 `
 }${lines(guarded)}
 ${settlePolicy(parts)}${general}
-  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
-    perform settle_order(first_id);
+  if first_id is null then
+    return null;
   end if;
+${settle("first_id")}
   return null;
 end
 $threadline$`
