@@ -1,4 +1,3 @@
-import * as Command from "@effect/cli/Command"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -12,9 +11,10 @@ import { namedTables, requiredTables, type TableOptions } from "../captureTables
 import { type Configuration, sameTable } from "../config.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
-import { leaf } from "../leaf.js"
 import { type Common, common, flag, value, values } from "../options.js"
-import { answer, printJson, printSql, visible, width } from "../output.js"
+import { answer, printJson, printSql, visible } from "../output.js"
+import { leaf } from "../parser/declare.js"
+import { pathOf } from "../surroundings.js"
 import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
@@ -54,17 +54,17 @@ const stepJson = ({ kind, lessRedaction, sql, summary, table }: Capture.Step): J
 })
 
 /** Steps in full: what a column loses of its redaction is never cut off. */
-const stepLines = (steps: ReadonlyArray<Capture.Step>): string =>
+const stepLines = (steps: ReadonlyArray<Capture.Step>, width: number): string =>
   [
     layout(
       [{ header: "step", rigid: true }, { header: "table" }, { header: "what", whole: true }],
       steps.map(({ kind, summary, table }) => [kind, table, summary]),
-      width()
+      width
     ),
     ...steps
       .filter(({ lessRedaction }) => lessRedaction.length > 0)
       .flatMap(({ lessRedaction, table }) =>
-        paragraph(`Less redaction: ${table} shows more than before of ${lessRedaction.join(", ")}.`, width())
+        paragraph(`Less redaction: ${table} shows more than before of ${lessRedaction.join(", ")}.`, width)
       )
   ].join("\n")
 
@@ -78,7 +78,7 @@ const applyCommand = (options: TableOptions & { readonly prune: boolean; readonl
     options.table.length > 0 ? " with the same tables" : ""
   ].join("")
 
-const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
+export const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const named = yield* requiredTables(options, configured)
@@ -90,28 +90,28 @@ const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions 
       )
     )
     yield* answer(
-      options.json,
+      options,
       () => ({ steps: steps.map(stepJson) }),
-      () =>
+      (width) =>
         steps.length === 0
           ? named.length === 0
             ? "The configuration names no table; nothing is to be done."
             : "Nothing is to be done."
           : [
-              stepLines(steps),
+              stepLines(steps, width),
               "",
               ...paragraph(
                 steps.some(({ lessRedaction }) => lessRedaction.length > 0)
                   ? `${applyCommand(options)} refuses it without --allow-less-redaction; --json shows the SQL.`
                   : `${applyCommand(options)} does it; --json shows the SQL.`,
-                width()
+                width
               )
             ].join("\n")
     )
   })
 )
 
-const applying = leaf(
+export const applying = leaf(
   "capture apply",
   {
     ...common,
@@ -139,11 +139,11 @@ const applying = leaf(
         )
       )
       yield* answer(
-        options.json,
+        options,
         () => ({ steps: steps.map(stepJson) }),
-        () =>
+        (width) =>
           steps.length > 0
-            ? stepLines(steps)
+            ? stepLines(steps, width)
             : named.length === 0
               ? "The configuration names no table; there was nothing to do."
               : "There was nothing to do."
@@ -151,7 +151,7 @@ const applying = leaf(
     })
 )
 
-const removing = leaf("capture remove", { ...common, table: tables.table, lockTimeout }, (options) =>
+export const removing = leaf("capture remove", { ...common, table: tables.table, lockTimeout }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const wait = yield* milliseconds(options.lockTimeout)
@@ -168,14 +168,14 @@ const removing = leaf("capture remove", { ...common, table: tables.table, lockTi
       )
     )
     yield* answer(
-      options.json,
+      options,
       () => ({ steps: steps.map(stepJson) }),
-      () => stepLines(steps)
+      (width) => stepLines(steps, width)
     )
   })
 )
 
-const status = leaf("capture status", { ...common, ...tables }, (options) =>
+export const status = leaf("capture status", { ...common, ...tables }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const asked = yield* namedTables(options, configured)
@@ -196,9 +196,9 @@ const status = leaf("capture status", { ...common, ...tables }, (options) =>
       })
     }
     yield* answer(
-      options.json,
+      options,
       () => ({ tables: found.map(statusJson) }),
-      () => (found.length === 0 ? "No table is captured." : statusText(found))
+      (width) => (found.length === 0 ? "No table is captured." : statusText(found, width))
     )
   })
 )
@@ -245,7 +245,7 @@ const statusJson = ({ captured, findings, policy, table }: Capture.TableStatus):
   findings: findings.map((finding) => ({ ...finding }))
 })
 
-const statusText = (found: ReadonlyArray<Capture.TableStatus>): string => {
+const statusText = (found: ReadonlyArray<Capture.TableStatus>, width: number): string => {
   const rows = found.map(({ captured, findings, policy, table }) => [
     table,
     captured
@@ -272,14 +272,14 @@ const statusText = (found: ReadonlyArray<Capture.TableStatus>): string => {
         { header: "masked" }
       ],
       rows,
-      width()
+      width
     ),
     ...(findings.length === 0
       ? []
       : [
           "",
           ...findings.flatMap(({ detail, fix, severity, table }) => [
-            ...paragraph(`${severity}: ${table}: ${detail}`, width()),
+            ...paragraph(`${severity}: ${table}: ${detail}`, width),
             // A command to copy stays whole.
             ...(fix === null ? [] : [`  fix: ${visible(fix)}`])
           ])
@@ -287,7 +287,7 @@ const statusText = (found: ReadonlyArray<Capture.TableStatus>): string => {
   ].join("\n")
 }
 
-const printing = leaf(
+export const printing = leaf(
   "capture print",
   { ...common, ...tables, output: value("output", "DIRECTORY", "Write one file for each table there.") },
   (options) =>
@@ -305,24 +305,21 @@ const printing = leaf(
           : printSql(files.map(({ sql }) => sql).join("\n"))
       }
       const directory = options.output.value
+      const target = yield* pathOf(directory)
       const paths = files.map(({ name }) => join(directory, name))
       yield* Effect.tryPromise({
         try: async () => {
-          await mkdir(directory, { recursive: true })
+          await mkdir(target, { recursive: true })
           for (const { name, sql } of files) {
-            await writeFile(join(directory, name), sql)
+            await writeFile(join(target, name), sql)
           }
         },
         catch: (cause) => new Refused({ message: cause instanceof Error ? cause.message : String(cause) })
       })
       yield* answer(
-        options.json,
+        options,
         () => ({ files: files.map((file) => ({ ...file })) }),
         () => paths.map((path) => `wrote ${visible(path)}`).join("\n")
       )
     })
-)
-
-export const capture = Command.make("capture").pipe(
-  Command.withSubcommands([plan, applying, removing, status, printing])
 )
