@@ -1,7 +1,7 @@
 /** The filters of listings as options: the same for all of them, in the words of `Query.Filter`. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { isObject, type JsonObject, parse } from "../src/internal/core/json.js"
+import * as Json from "../src/Json.js"
 import type * as Query from "../src/Query.js"
 import { UsageError } from "./exit.js"
 import { choice, choices, flag, value, values } from "./options.js"
@@ -76,12 +76,15 @@ const actorOf = Effect.fnUntraced(function* (option: string, text: Option.Option
     : { type: known, id }
 })
 
-const documentOf = (option: string, text: Option.Option<string>): Effect.Effect<JsonObject | undefined, UsageError> => {
+const documentOf = (
+  option: string,
+  text: Option.Option<string>
+): Effect.Effect<Json.JsonObject | undefined, UsageError> => {
   if (Option.isNone(text)) {
     return Effect.succeed(undefined)
   }
-  const found = parse(text.value)
-  return isObject(found) ? Effect.succeed(found) : new UsageError({ message: `${option} is a JSON object` })
+  const document = Option.getOrUndefined(Json.parse(text.value))
+  return Json.isObject(document) ? Effect.succeed(document) : new UsageError({ message: `${option} is a JSON object` })
 }
 
 export const actionFilterOf = Effect.fnUntraced(function* (

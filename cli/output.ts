@@ -1,7 +1,7 @@
 /** What goes to standard output and standard error, and what a terminal must not get to see. */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { type JsonValue, stringify } from "../src/internal/core/json.js"
+import { type JsonValue, stringify } from "../src/Json.js"
 import { screen } from "./surroundings.js"
 
 /** The console ends what it prints with a line break. */

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { inject } from "vitest"
 import { commands, groups } from "../../cli/commands.js"
 import * as Config from "../../cli/config.js"
-import { visible } from "../../cli/output.js"
+import { print, printSql, visible } from "../../cli/output.js"
 import * as Table from "../../cli/table.js"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Cli from "../support/cli.js"
@@ -163,6 +163,34 @@ describe("the database", () => {
     })
   )
 
+  it.effect("is that of PGHOST and its like where no URL is given", () =>
+    Effect.gen(function* () {
+      const server = new URL(inject("threadlineTestServer").url)
+      const env = {
+        PGHOST: server.searchParams.get("host") ?? server.hostname,
+        PGPORT: server.port,
+        PGUSER: decodeURIComponent(server.username),
+        PGDATABASE: server.pathname.slice(1),
+        ...(server.password === "" ? {} : { PGPASSWORD: decodeURIComponent(server.password) })
+      }
+      const status = ["migrate", "status"]
+      expect((yield* Cli.run(status, { env })).code).toBe(0)
+      expect((yield* Cli.run(status, { env, url: nothing })).code).toBe(3)
+      expect(yield* Cli.run(status, { env: { ...env, PGDATABASE: "not_there_at_all" } })).toEqual(
+        Cli.refusal(3, /not_there_at_all/)
+      )
+      for (const port of ["no", "0", "70000", "-1", "5432.5"]) {
+        expect(yield* Cli.run(status, { env: { ...env, PGPORT: port } })).toEqual(
+          Cli.refusal(2, "PGPORT is a port from 1 to 65535")
+        )
+      }
+      // A password alone says of no database which it is.
+      expect(yield* Cli.run(status, { env: { PGPASSWORD: "s3cret" } })).toEqual(
+        Cli.refusal(2, /no database is named: .* or PGHOST, PGPORT, PGUSER, PGDATABASE/)
+      )
+    })
+  )
+
   const commandsThatAsk: ReadonlyArray<ReadonlyArray<string>> = [
     ["migrate", "up"],
     ["migrate", "status"],
@@ -311,6 +339,70 @@ describe("init", () => {
       expect(yield* Cli.run(["init"], { cwd })).toEqual(Cli.refusal(1, "threadline.config.json exists already"))
       expect(yield* Cli.json(["init", "--config", "audit.ts"], { cwd })).toMatchObject({ file: "audit.ts" })
       expect(existsSync(join(cwd, "audit.ts"))).toBe(true)
+    })
+  )
+})
+
+describe("text for people", () => {
+  const longest = (text: string) => Math.max(...text.split("\n").map((line) => line.length))
+
+  /** Where it goes to, and the width that it has there. */
+  const places: ReadonlyArray<
+    readonly [place: string, options: Cli.RunOptions, args: ReadonlyArray<string>, width: number]
+  > = [
+    ["a pipe", { env: { COLUMNS: "" } }, [], Infinity],
+    ["a pipe, with COLUMNS", { env: { COLUMNS: "60" } }, [], 60],
+    ["a pipe, with COLUMNS that is no number", { env: { COLUMNS: "wide" } }, [], Infinity],
+    ["a terminal", { env: { COLUMNS: "" }, terminal: 70 }, [], 70],
+    ["a terminal, with COLUMNS", { env: { COLUMNS: "90" }, terminal: 70 }, [], 90],
+    ["a terminal, with --wide", { env: { COLUMNS: "90" }, terminal: 70 }, ["--wide"], Infinity],
+    ["a very narrow terminal", { env: { COLUMNS: "" }, terminal: 5 }, [], 40]
+  ]
+
+  for (const [place, options, args, width] of places) {
+    it.effect(`is ${width === Infinity ? "not cut" : `cut to ${width} columns`} for ${place}`, () =>
+      Effect.gen(function* () {
+        const text = "long ".repeat(60)
+        const shown = yield* Cli.within(
+          options,
+          print({ wide: args.includes("--wide") }, (columns) => Table.clip(text, columns))
+        )
+        expect(longest(shown.stdout)).toBe(Math.min(width, text.length))
+      })
+    )
+  }
+
+  it.effect("has styles on a terminal, and nowhere else nor with NO_COLOR or TERM=dumb", () =>
+    Effect.gen(function* () {
+      const styled = "\u001b[1mUsage\u001b[22m"
+      expect(yield* Cli.text(["--help"], { terminal: 80 })).toContain(styled)
+      for (const options of [{}, { terminal: 80, env: { NO_COLOR: "1" } }, { terminal: 80, env: { TERM: "dumb" } }]) {
+        const help = yield* Cli.text(["--help"], options)
+        expect(help).toContain("\nUsage\n")
+        expect(help).not.toContain("\u001b")
+      }
+      expect(yield* Cli.text(["--help"], { terminal: 80, env: { NO_COLOR: "", TERM: "xterm" } })).toContain(styled)
+    })
+  )
+
+  it.effect("keeps its styles to itself: those of a value are written out", () =>
+    Effect.gen(function* () {
+      const hostile = "a\u001b[1mb\ufdd0c"
+      const { stdout } = yield* Cli.within(
+        { terminal: 80 },
+        print({ wide: true }, () => visible(hostile))
+      )
+      expect(stdout).toBe(String.raw`a\u{1b}[1mb\u{fdd0}c` + "\n")
+    })
+  )
+
+  it.effect("shows SQL as it is, and made visible only on a terminal", () =>
+    Effect.gen(function* () {
+      const sql = "select 'a\tb\u202e'\n;\n"
+      expect((yield* Cli.within({}, printSql(sql))).stdout).toBe(sql)
+      expect((yield* Cli.within({ terminal: 80 }, printSql(sql))).stdout).toBe(
+        String.raw`select 'a\tb\u{202e}'` + "\n;\n"
+      )
     })
   )
 })

@@ -6,7 +6,7 @@ import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
 
-Process.setup()
+Cli.setup()
 
 const nothing = "postgres://nobody:s3cret@127.0.0.1:1/nothing"
 

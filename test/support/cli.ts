@@ -52,8 +52,8 @@ const environment = (options: RunOptions): ReadonlyMap<string, string> =>
     })
   )
 
-/** Runs the command line in this process. */
-export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
+/** What an effect says to its console, in the surroundings of a command; its value is the exit code if it is a number. */
+export const within = <A>(options: RunOptions, effect: Effect.Effect<A>): Effect.Effect<Outcome> =>
   Effect.gen(function* () {
     const stdout: Array<string> = []
     const stderr: Array<string> = []
@@ -64,7 +64,7 @@ export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effe
     const console = yield* Effect.consoleWith((original) =>
       Effect.succeed<Console.Console>({ ...original, log: into(stdout), error: into(stderr) })
     )
-    const code = yield* App.run(args, packageJson.version).pipe(
+    const value = yield* effect.pipe(
       Effect.withConsole(console),
       Effect.withConfigProvider(ConfigProvider.fromMap(new Map(environment(options)))),
       // A database does not wait for the clock of a test.
@@ -74,8 +74,12 @@ export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effe
         terminal: Option.map(Option.fromNullable(options.terminal), (columns) => ({ columns }))
       })
     )
-    return { code, stdout: stdout.join(""), stderr: stderr.join("") }
+    return { code: typeof value === "number" ? value : null, stdout: stdout.join(""), stderr: stderr.join("") }
   })
+
+/** Runs the command line in this process. */
+export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
+  within(options, App.run(args, packageJson.version))
 
 /** Runs what has to succeed, and gives its output. */
 export const text = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<string> =>
