@@ -6,9 +6,9 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import type * as ValidationError from "@effect/cli/ValidationError"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
+import type { CaptureError } from "../src/Capture.js"
 import type { MigrationError } from "../src/Migrations.js"
 import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError } from "../src/ThreadlineError.js"
-import type { CaptureError } from "../src/internal/capture/model.js"
 
 export type ExitCode = 0 | 1 | 2 | 3
 

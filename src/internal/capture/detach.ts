@@ -3,10 +3,11 @@
  */
 import type { Catalog } from "./catalog.js"
 import { called, functionOwners, partitionLabels, policyName, tableFunctions } from "./diff.js"
-import type { Policy, Step } from "./model.js"
+import type { Policy } from "./model.js"
 import { findTable, label, type Resolved, sameName } from "./resolve.js"
 import * as Sql from "./statements.js"
-import type { PlanOptions, TablePlan } from "./steps.js"
+import type { Step } from "./step.js"
+import type { PlanOptions, TablePlan } from "./tablePlan.js"
 
 /** Functions that belong to this table and to nobody else, and that nothing calls once its steps are done. */
 export const staleFunctions = (
@@ -57,10 +58,9 @@ export const partitionsThatLeft = (
     return {
       kind: "detach partition",
       table: resolved.label,
-      summary:
-        stray === undefined
-          ? `forget partition ${each}, which is gone`
-          : `end the capture of ${each}, which left the table${mark ? ", and write its rows as deleted" : ""}`,
+      partition: each,
+      gone: stray === undefined,
+      marked: mark,
       sql: [
         ...(stray?.triggers ?? [])
           .filter(({ calls, cloned }) => calls !== null && !cloned)
@@ -76,7 +76,12 @@ export const partitionsThatLeft = (
 }
 
 /** The steps that end the capture of a table. Its history and its policy row stay. */
-export const planDetach = (storage: string, catalog: Catalog, policy: Policy, why: string): TablePlan => {
+export const planDetach = (
+  storage: string,
+  catalog: Catalog,
+  policy: Policy,
+  reason: "requested" | "not configured"
+): TablePlan => {
   const name = policyName(policy)
   const table = findTable(catalog, name)
   const own = new Set(
@@ -97,7 +102,8 @@ export const planDetach = (storage: string, catalog: Catalog, policy: Policy, wh
       {
         kind: "detach",
         table: label(name),
-        summary: `end its capture: ${why}; its history stays`,
+        reason,
+        capturedAs: null,
         sql: [
           ...Sql.asOwner(catalog.storage.owner, [Sql.noteLapse(storage, name)]),
           ...new Set(triggers),

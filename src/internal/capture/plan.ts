@@ -4,6 +4,8 @@
  */
 import * as Either from "effect/Either"
 import type { Catalog, Name, Relation } from "./catalog.js"
+import { CaptureError } from "./captureError.js"
+import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"
 import {
   type Expected,
@@ -16,12 +18,12 @@ import {
   supersededPolicies,
   tableFunctions
 } from "./diff.js"
-import { CaptureError, type Step, type StepKind } from "./model.js"
+import { hostMend } from "./mend.js"
+import type { Step } from "./step.js"
 import { findDeployed, label, type Resolved, sameName } from "./resolve.js"
 import { generate, generatorVersion } from "./generate/source.js"
 import * as Sql from "./statements.js"
-import type { Need, PlanOptions, TablePlan } from "./steps.js"
-import { attachSummary, differences, repairSummary } from "./words.js"
+import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 
 export const planTable = (
   storage: string,
@@ -38,10 +40,14 @@ export const planTable = (
   if (colliding !== undefined) {
     return Either.left(
       new CaptureError({
-        reason: "NameCollision",
         table: resolved.label,
-        detail: `${label(colliding.relation)} has a trigger ${colliding.colliding.join(", ")} that is not Threadline's`,
-        hint: "rename that trigger"
+        refusal: {
+          reason: "NameCollision",
+          object: "trigger",
+          names: colliding.colliding,
+          of: label(colliding.relation)
+        },
+        mend: hostMend("renameTrigger")
       })
     )
   }
@@ -57,15 +63,8 @@ export const planTable = (
   const less = lessRedaction(catalog, shape, table, superseded)
   const functions = functionState(catalog, source)
   const gives = functions.foreign.map((each) => Sql.giveFunction(storage, each.name, owner))
-  const step = (
-    kind: StepKind,
-    summary: string,
-    sql: ReadonlyArray<string>,
-    redaction: ReadonlyArray<string> = []
-  ) => ({
-    kind,
+  const step = (sql: ReadonlyArray<string>, redaction: ReadonlyArray<string> = []) => ({
     table: resolved.label,
-    summary,
     sql,
     lessRedaction: redaction
   })
@@ -86,30 +85,39 @@ export const planTable = (
   const steps: Array<Step> = partitionsThatLeft(storage, catalog, resolved, policy, superseded, options)
 
   if (rebuild) {
+    const built = step(
+      [
+        // What is forced may be kept, and run where the table has been captured before.
+        ...(policy === undefined && options.force !== true ? [] : Sql.asOwner(owner, [Sql.noteLapse(storage, name)])),
+        ...drops(settled),
+        ...grants,
+        ...gives,
+        ...Sql.asOwner(
+          owner,
+          source.functions.map(({ sql }) => sql)
+        ),
+        ...settled.flatMap((state) =>
+          (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
+        ),
+        ...enables(settled),
+        ...Sql.asOwner(owner, [upsert])
+      ],
+      less
+    )
     steps.push(
-      step(
-        policy === undefined ? "attach" : "regenerate",
-        policy === undefined
-          ? attachSummary(resolved, deployed?.policy.removedAt)
-          : `regenerate: ${reasons.join("; ") || "the code differs"}`,
-        [
-          // What is forced may be kept, and run where the table has been captured before.
-          ...(policy === undefined && options.force !== true ? [] : Sql.asOwner(owner, [Sql.noteLapse(storage, name)])),
-          ...drops(settled),
-          ...grants,
-          ...gives,
-          ...Sql.asOwner(
-            owner,
-            source.functions.map(({ sql }) => sql)
-          ),
-          ...settled.flatMap((state) =>
-            (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
-          ),
-          ...enables(settled),
-          ...Sql.asOwner(owner, [upsert])
-        ],
-        less
-      )
+      policy === undefined
+        ? {
+            ...built,
+            kind: "attach",
+            mode: shape.mode,
+            key: shape.key.map((column) => column.name),
+            partitions: table.relations.length - 1,
+            exclude: shape.excluded,
+            mask: shape.masked,
+            truncate: shape.onTruncate,
+            lapsedSince: deployed?.policy.removedAt ?? null
+          }
+        : { ...built, kind: "regenerate", differences: reasons }
     )
   } else {
     const broken = settled.filter(needsWork)
@@ -119,8 +127,8 @@ export const planTable = (
         relation.level === 0 && altered.length + disabled.length + missing.length > 0
     )
     if (broken.length > 0 || lost.length > 0 || grants.length > 0 || gives.length > 0) {
-      steps.push(
-        step("repair", repairSummary(broken, functions, grants, owner, lapsed), [
+      steps.push({
+        ...step([
           ...(lapsed ? Sql.asOwner(owner, [Sql.noteLapse(storage, name)]) : []),
           ...drops(broken),
           ...grants,
@@ -132,41 +140,40 @@ export const planTable = (
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
           ...enables(broken),
           ...(lapsed ? Sql.asOwner(owner, [Sql.closeLapse(storage, name)]) : [])
-        ])
-      )
+        ]),
+        kind: "repair",
+        relations: broken.map(relationRepair),
+        missingFunctions: functions.missing,
+        alteredFunctions: functions.altered,
+        foreignFunctions: functions.foreign.map((each) => ({ name: each.name, owner: each.owner })),
+        granted: grants.length > 0 ? owner : null,
+        lapse: lapsed
+      })
     }
     if (reasons.length > 0 || deployed?.relation !== table.oid) {
-      steps.push(
-        step(
-          "refresh",
-          `record ${reasons.length > 0 ? reasons.join("; ") : "the identity that the table has after a restore"}`,
-          Sql.asOwner(owner, [upsert]),
-          less
-        )
-      )
+      steps.push({ ...step(Sql.asOwner(owner, [upsert]), less), kind: "refresh", differences: reasons })
     }
   }
 
   for (const state of joined) {
     const partition = label(state.relation)
-    steps.push(
-      step(
-        "attach partition",
-        `capture partition ${partition}${options.markPartitions === true ? ", and write its rows as baseline" : ""}`,
-        [
-          ...drops([state]),
-          ...grantsFor(catalog, resolved, [state]),
-          ...toMake(state).flatMap(({ sql }) => sql),
-          ...enables([state]),
-          ...Sql.asOwner(owner, [
-            Sql.addPartition(storage, name, partition),
-            ...(options.markPartitions === true && state.relation.kind !== "p"
-              ? [Sql.markRows(storage, state.relation, name, "baseline")]
-              : [])
-          ])
-        ]
-      )
-    )
+    steps.push({
+      ...step([
+        ...drops([state]),
+        ...grantsFor(catalog, resolved, [state]),
+        ...toMake(state).flatMap(({ sql }) => sql),
+        ...enables([state]),
+        ...Sql.asOwner(owner, [
+          Sql.addPartition(storage, name, partition),
+          ...(options.markPartitions === true && state.relation.kind !== "p"
+            ? [Sql.markRows(storage, state.relation, name, "baseline")]
+            : [])
+        ])
+      ]),
+      kind: "attach partition",
+      partition,
+      marked: options.markPartitions === true
+    })
   }
 
   // Last, when nothing calls them any more.
@@ -185,7 +192,8 @@ export const planTable = (
             {
               kind: "detach" as const,
               table: label(policyName(superseded[0])),
-              summary: `end its capture: it is captured as ${resolved.label} now; its history stays`,
+              reason: "superseded" as const,
+              capturedAs: resolved.label,
               sql: cleanup,
               lessRedaction: []
             }
@@ -206,6 +214,18 @@ export const planTable = (
         : [])
     ]
   })
+}
+
+const relationRepair = ({ altered, disabled, missing, relation, surplus }: RelationState) => {
+  const names = (triggers: ReadonlyArray<{ readonly name: string }>) => triggers.map(({ name }) => name)
+  return {
+    relation: label(relation),
+    missing: names(missing),
+    altered: names(altered),
+    disabled: names(disabled.filter(({ enabled }) => enabled === "D")),
+    otherwiseEnabled: names(disabled.filter(({ enabled }) => enabled !== "D")),
+    surplus: names(surplus)
+  }
 }
 
 const isJoined =
@@ -293,10 +313,14 @@ export const nameCollision = (
       const other = owners.get(each)
       if (other !== undefined || catalog.functions.some((row) => row.name === each && !row.trigger)) {
         return new CaptureError({
-          reason: "NameCollision",
           table: label(name),
-          detail: `its function ${each} belongs to ${other === undefined ? "somebody else" : label(other)} already`,
-          hint: other === undefined ? "rename that function" : "rename one of the tables"
+          refusal: {
+            reason: "NameCollision",
+            object: "function",
+            names: [each],
+            of: other === undefined ? null : label(other)
+          },
+          mend: hostMend(other === undefined ? "renameFunction" : "renameTable")
         })
       }
       owners.set(each, name)
