@@ -1,6 +1,6 @@
 /** Steps and findings of capture as people and programs read them. The sentences are the library's. */
 import * as Capture from "../src/Capture.js"
-import type { JsonValue } from "../src/Query.js"
+import type { JsonValue } from "../src/Json.js"
 import { visible } from "./output.js"
 import { layout, paragraph } from "./table.js"
 

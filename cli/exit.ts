@@ -53,10 +53,10 @@ export const failure = (error: CliError): Failure => {
   switch (error._tag) {
     case "AnsweredNo":
       return { code: 1, sentence: undefined }
-    case "InvalidRequest":
+    case "threadline/InvalidRequest":
     case "UsageError":
       return { code: 2, sentence: error.message }
-    case "NotFound":
+    case "threadline/NotFound":
     case "Refused":
       return { code: 1, sentence: error.message }
     case "CaptureError":
