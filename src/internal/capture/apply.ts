@@ -12,7 +12,8 @@ import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import { type Catalog, type Name, readCatalog } from "./catalog.js"
 import { planDetach } from "./detach.js"
-import { activePolicies, policyName, tableFunctions } from "./diff.js"
+import { activePolicies, policyName } from "./diff.js"
+import { functionNames } from "./generate/names.js"
 import { CaptureError, type Step, TableConfig } from "./model.js"
 import { nameCollision, planTable } from "./plan.js"
 import { findTable, label, resolve, sameName, type Wanted } from "./resolve.js"
@@ -100,7 +101,7 @@ export const planAll = (
         const again = replan(storage, each, known, options)
         units.push({ label: label(each), plan: yield* again(catalog), again })
       }
-      const collision = nameCollision(storage, wanted, catalog)
+      const collision = nameCollision(wanted, catalog)
       if (collision !== undefined) {
         yield* collision
       }
@@ -242,7 +243,7 @@ const executeUnit = (
   options: ApplyOptions
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
-  const functions = names.flatMap((name) => tableFunctions(storage, name))
+  const functions = names.flatMap((name) => functionNames(name))
   const body = Effect.gen(function* () {
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
     const done: Array<Step> = []

@@ -5,7 +5,7 @@
 import * as Either from "effect/Either"
 import type { Catalog, ColumnRow, Deployed, Name, Relation, Table } from "./catalog.js"
 import { CaptureError, type Mode, type Reason, type TableConfig } from "./model.js"
-import type { ColumnShape, KeyColumn, RelationShape, TableShape } from "./generate/source.js"
+import type { ColumnShape, KeyColumn, RelationShape, TableShape } from "./generate/model.js"
 import { nearest } from "../core/suggest.js"
 import { typeFacts } from "./types.js"
 import * as TableName from "../core/tableName.js"

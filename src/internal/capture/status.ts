@@ -11,9 +11,9 @@ import {
   policyName,
   policyShape,
   relationState,
-  type RelationState,
-  tableFunctions
+  type RelationState
 } from "./diff.js"
+import { functionNames } from "./generate/names.js"
 import type { Finding, FindingKind, Policy, TableStatus } from "./model.js"
 import {
   columnShapes,
@@ -27,7 +27,7 @@ import {
   whyNotKey,
   whyRowMode
 } from "./resolve.js"
-import { generate } from "./generate/source.js"
+import { generate } from "./generate/generate.js"
 import { keyText, policyDifferences } from "./words.js"
 import { identifier } from "../sql/sqlText.js"
 
@@ -114,7 +114,7 @@ const tableStatus = (
   }
   if (deployed !== undefined && policy !== undefined) {
     if (found === undefined) {
-      reportMissingTable(storage, catalog, deployed, table, report)
+      reportMissingTable(catalog, deployed, table, report)
     } else {
       reportTable(catalog, deployed, found, report)
       captured = reportInstalled(storage, catalog, policy, found, report)
@@ -146,13 +146,12 @@ const compareConfiguration = (
 }
 
 const reportMissingTable = (
-  storage: string,
   catalog: Catalog,
   { policy, relationNow }: Deployed,
   table: string,
   report: Report
 ): void => {
-  const functions = tableFunctions(storage, policyName(policy))
+  const functions = functionNames(policyName(policy))
   const elsewhere = [...catalog.strays, ...catalog.tables.flatMap(({ relations }) => relations)].filter(
     ({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
@@ -283,7 +282,7 @@ const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, tabl
   const shape = policyShape(policy)
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
-  const names = tableFunctions(storage, policyName(policy))
+  const names = functionNames(policyName(policy))
   const outdated = source.sourceHash !== policy.sourceHash
   if (outdated) {
     report("SourceOutdated", "warning", "this version of Threadline generates other triggers", apply)
@@ -322,7 +321,7 @@ const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, tabl
     relationState(storage, source, relation, shape, catalog.serverVersion)
   )
   states.forEach((state) => reportTriggers(state, policy, report))
-  reportPartitionsThatLeft(storage, catalog, policy, table, report)
+  reportPartitionsThatLeft(catalog, policy, table, report)
   reportHostTriggers(table, report)
   reportOthersTriggers(table, report)
 
@@ -394,14 +393,8 @@ const reportTriggers = (state: RelationState, policy: Policy, report: Report): v
   }
 }
 
-const reportPartitionsThatLeft = (
-  storage: string,
-  catalog: Catalog,
-  policy: Policy,
-  table: Table,
-  report: Report
-): void => {
-  const functions = tableFunctions(storage, policyName(policy))
+const reportPartitionsThatLeft = (catalog: Catalog, policy: Policy, table: Table, report: Report): void => {
+  const functions = functionNames(policyName(policy))
   const strays = catalog.strays
     .filter(({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls)))
     .map(label)
