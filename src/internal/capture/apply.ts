@@ -13,7 +13,8 @@ import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineE
 import { CaptureError } from "./captureError.js"
 import { type Catalog, type Name, readCatalog } from "./catalog.js"
 import { planDetach } from "./detach.js"
-import { activePolicies, policyName, tableFunctions } from "./diff.js"
+import { activePolicies, policyName } from "./diff.js"
+import { functionNames } from "./generate/names.js"
 import { hostMend, type Mend, sqlMend } from "./mend.js"
 import { TableConfig } from "./model.js"
 import { nameCollision, planTable } from "./plan.js"
@@ -108,7 +109,7 @@ export const planAll = (
         const again = replan(storage, each, known, options)
         units.push({ label: label(each), plan: yield* again(catalog), again })
       }
-      const collision = nameCollision(storage, wanted, catalog)
+      const collision = nameCollision(wanted, catalog)
       if (collision !== undefined) {
         yield* collision
       }
@@ -259,7 +260,7 @@ const executeUnit = (
   options: ApplyOptions
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
-  const functions = names.flatMap((name) => tableFunctions(storage, name))
+  const functions = names.flatMap((name) => functionNames(name))
   const body = Effect.gen(function* () {
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
     const done: Array<Step> = []

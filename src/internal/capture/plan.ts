@@ -15,13 +15,15 @@ import {
   policyName,
   relationState,
   type RelationState,
-  supersededPolicies,
-  tableFunctions
+  supersededPolicies
 } from "./diff.js"
+import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
 import type { Step } from "./step.js"
 import { findDeployed, label, type Resolved, sameName } from "./resolve.js"
-import { generate, generatorVersion } from "./generate/source.js"
+import { generate } from "./generate/generate.js"
+import { generatorVersion } from "./generate/model.js"
+import { functionStatements } from "./generate/print.js"
 import * as Sql from "./statements.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 
@@ -57,7 +59,7 @@ export const planTable = (
   const known = new Set(policy?.partitions)
   const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(known))
   const settled = states.filter((state) => !joined.includes(state))
-  const superseded = supersededPolicies(catalog, storage, name, table)
+  const superseded = supersededPolicies(catalog, name, table)
   const owner = catalog.storage.owner
   const grants = grantsFor(catalog, resolved, settled)
   const less = lessRedaction(catalog, shape, table, superseded)
@@ -94,7 +96,7 @@ export const planTable = (
         ...gives,
         ...Sql.asOwner(
           owner,
-          source.functions.map(({ sql }) => sql)
+          source.functions.flatMap((made) => functionStatements(storage, made))
         ),
         ...settled.flatMap((state) =>
           (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
@@ -135,7 +137,9 @@ export const planTable = (
           ...gives,
           ...Sql.asOwner(
             owner,
-            source.functions.filter((object) => lost.includes(object.name)).map(({ sql }) => sql)
+            source.functions
+              .filter(({ name: each }) => lost.includes(each))
+              .flatMap((made) => functionStatements(storage, made))
           ),
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
           ...enables(broken),
@@ -177,7 +181,7 @@ export const planTable = (
   }
 
   // Last, when nothing calls them any more.
-  const stale = rebuild ? staleFunctions(storage, catalog, resolved, superseded) : []
+  const stale = rebuild ? staleFunctions(catalog, resolved, superseded) : []
   const cleanup = Sql.asOwner(owner, [
     ...stale.map((each) => Sql.dropFunction(storage, each)),
     ...superseded.map(policyName).flatMap((each) => [Sql.noteLapse(storage, each), Sql.retirePolicy(storage, each)])
@@ -301,15 +305,11 @@ const grantsFor = (
 }
 
 /** A generated name that two tables would share, or that is taken in Threadline's schema. */
-export const nameCollision = (
-  storage: string,
-  names: ReadonlyArray<Name>,
-  catalog: Catalog
-): CaptureError | undefined => {
+export const nameCollision = (names: ReadonlyArray<Name>, catalog: Catalog): CaptureError | undefined => {
   const owners = new Map<string, Name>()
   const fresh = names.filter((name) => !catalog.active.some((other) => sameName(other, name)))
   for (const name of [...catalog.active, ...fresh]) {
-    for (const each of tableFunctions(storage, name)) {
+    for (const each of functionNames(name)) {
       const other = owners.get(each)
       if (other !== undefined || catalog.functions.some((row) => row.name === each && !row.trigger)) {
         return new CaptureError({

@@ -11,9 +11,9 @@ import {
   policyName,
   policyShape,
   relationState,
-  type RelationState,
-  tableFunctions
+  type RelationState
 } from "./diff.js"
+import { functionNames } from "./generate/names.js"
 import { policyDifferences } from "./compare.js"
 import type { Finding, TableStatus } from "./finding.js"
 import {
@@ -39,7 +39,7 @@ import {
   type Wanted,
   whyRowMode
 } from "./resolve.js"
-import { generate } from "./generate/source.js"
+import { generate } from "./generate/generate.js"
 import * as TableName from "../core/tableName.js"
 import { identifier } from "../sql/sqlText.js"
 
@@ -132,7 +132,7 @@ const tableStatus = (
   }
   if (deployed !== undefined && policy !== undefined) {
     if (found === undefined) {
-      reportMissingTable(storage, catalog, deployed, table, report)
+      reportMissingTable(catalog, deployed, table, report)
     } else {
       reportTable(catalog, deployed, found, apply, report)
       captured = reportInstalled(storage, catalog, policy, found, apply, report)
@@ -171,13 +171,12 @@ const compareConfiguration = (
 }
 
 const reportMissingTable = (
-  storage: string,
   catalog: Catalog,
   { policy, relationNow }: Deployed,
   table: string,
   report: Report
 ): void => {
-  const functions = tableFunctions(storage, policyName(policy))
+  const functions = functionNames(policyName(policy))
   const elsewhere = [...catalog.strays, ...catalog.tables.flatMap(({ relations }) => relations)].filter(
     ({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
@@ -311,7 +310,7 @@ const reportInstalled = (
   const shape = policyShape(policy)
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
-  const names = tableFunctions(storage, policyName(policy))
+  const names = functionNames(policyName(policy))
   const outdated = source.sourceHash !== policy.sourceHash
   if (outdated) {
     report({ kind: "SourceOutdated", severity: "warning", mend: apply.mend })
@@ -338,7 +337,7 @@ const reportInstalled = (
     relationState(storage, source, relation, shape, catalog.serverVersion)
   )
   states.forEach((state) => reportTriggers(state, policy, apply, report))
-  reportPartitionsThatLeft(storage, catalog, policy, table, apply, report)
+  reportPartitionsThatLeft(catalog, policy, table, apply, report)
   reportHostTriggers(table, report)
   reportOthersTriggers(table, report)
 
@@ -413,14 +412,13 @@ const reportTriggers = (state: RelationState, policy: Policy, apply: Apply, repo
 }
 
 const reportPartitionsThatLeft = (
-  storage: string,
   catalog: Catalog,
   policy: Policy,
   table: Table,
   apply: Apply,
   report: Report
 ): void => {
-  const functions = tableFunctions(storage, policyName(policy))
+  const functions = functionNames(policyName(policy))
   const strays = catalog.strays
     .filter(({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls)))
     .map(label)
