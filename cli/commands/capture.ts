@@ -6,16 +6,16 @@ import * as Option from "effect/Option"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
-import * as TableName from "../../src/internal/core/tableName.js"
-import type { JsonValue } from "../../src/internal/core/json.js"
+import * as TableName from "../../src/TableName.js"
 import { namedTables, requiredTables, type TableOptions } from "../captureTables.js"
 import { type Configuration, sameTable } from "../config.js"
+import { refusalText, statusJson, statusText, stepJson, stepLines, withOptions } from "../describeCapture.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { leaf } from "../leaf.js"
 import { type Common, common, flag, value, values } from "../options.js"
 import { answer, printJson, printSql, visible, width } from "../output.js"
-import { layout, paragraph } from "../table.js"
+import { paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
 const tables = {
@@ -44,29 +44,6 @@ const inDatabase = <A, E, R>(
   configured: Configuration,
   call: Effect.Effect<A, E, R | Capture.Capture>
 ) => call.pipe(Effect.provide(Layer.provide(Capture.layer, migratedClient(options))), withSchema(options, configured))
-
-const stepJson = ({ kind, lessRedaction, sql, summary, table }: Capture.Step): JsonValue => ({
-  kind,
-  table,
-  summary,
-  lessRedaction,
-  sql
-})
-
-/** Steps in full: what a column loses of its redaction is never cut off. */
-const stepLines = (steps: ReadonlyArray<Capture.Step>): string =>
-  [
-    layout(
-      [{ header: "step", rigid: true }, { header: "table" }, { header: "what", whole: true }],
-      steps.map(({ kind, summary, table }) => [kind, table, summary]),
-      width()
-    ),
-    ...steps
-      .filter(({ lessRedaction }) => lessRedaction.length > 0)
-      .flatMap(({ lessRedaction, table }) =>
-        paragraph(`Less redaction: ${table} shows more than before of ${lessRedaction.join(", ")}.`, width())
-      )
-  ].join("\n")
 
 /** What carries out a plan that was made with these options. */
 const applyCommand = (options: TableOptions & { readonly prune: boolean; readonly markPartitions: boolean }): string =>
@@ -98,7 +75,7 @@ const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions 
             ? "The configuration names no table; nothing is to be done."
             : "Nothing is to be done."
           : [
-              stepLines(steps),
+              stepLines(steps, width()),
               "",
               ...paragraph(
                 steps.some(({ lessRedaction }) => lessRedaction.length > 0)
@@ -143,7 +120,7 @@ const applying = leaf(
         () => ({ steps: steps.map(stepJson) }),
         () =>
           steps.length > 0
-            ? stepLines(steps)
+            ? stepLines(steps, width())
             : named.length === 0
               ? "The configuration names no table; there was nothing to do."
               : "There was nothing to do."
@@ -170,7 +147,7 @@ const removing = leaf("capture remove", { ...common, table: tables.table, lockTi
     yield* answer(
       options.json,
       () => ({ steps: steps.map(stepJson) }),
-      () => stepLines(steps)
+      () => stepLines(steps, width())
     )
   })
 )
@@ -188,17 +165,14 @@ const status = leaf("capture status", { ...common, ...tables }, (options) =>
     )
     const refused = found
       .flatMap(({ findings, policy }) => (policy === null ? findings : []))
-      .find(({ kind }) => kind === "ConfigurationRefused")
+      .find((finding) => finding.kind === "ConfigurationRefused")
     if (options.table.length > 0 && refused !== undefined) {
-      const { detail, fix, table } = refused
-      return yield* new Refused({
-        message: [`${table}: ${detail.replace(/ \(\w+\)$/, "")}`, ...(fix === null ? [] : [fix])].join("; ")
-      })
+      return yield* new Refused({ message: refusalText(refused) })
     }
     yield* answer(
       options.json,
       () => ({ tables: found.map(statusJson) }),
-      () => (found.length === 0 ? "No table is captured." : statusText(found))
+      () => (found.length === 0 ? "No table is captured." : statusText(found, width()))
     )
   })
 )
@@ -221,71 +195,20 @@ const statusOf = Effect.fnUntraced(function* (
   const rest = missing.length === 0 ? [] : among(yield* capture.status(missing))
   return [...found, ...rest.filter(({ table }) => !found.some((each) => each.table === table))].map((each) => ({
     ...each,
-    findings: each.findings.filter(({ kind }) => !alone || kind !== "NotConfigured").map(withSameTables)
+    findings: each.findings
+      .filter(({ kind }) => !alone || kind !== "NotConfigured")
+      .map((finding) => ({
+        ...finding,
+        mend: finding.mend === null ? null : withOptions(finding.mend, optionWords(options))
+      }))
   }))
 })
 
-/** A fix for tables that options named names them again, where it does not yet. */
-const withSameTables = (finding: Capture.Finding): Capture.Finding => ({
-  ...finding,
-  fix: finding.fix?.replace(/threadline capture apply(?! --table)/, "$& with the same tables") ?? null
-})
-
-const statusJson = ({ captured, findings, policy, table }: Capture.TableStatus): JsonValue => ({
-  table,
-  captured,
-  policy:
-    policy === null
-      ? null
-      : {
-          ...policy,
-          key: policy.key.map((column) => ({ ...column })),
-          columns: policy.columns.map((column) => ({ ...column }))
-        },
-  findings: findings.map((finding) => ({ ...finding }))
-})
-
-const statusText = (found: ReadonlyArray<Capture.TableStatus>): string => {
-  const rows = found.map(({ captured, findings, policy, table }) => [
-    table,
-    captured
-      ? "captured"
-      : policy === null
-        ? "not captured"
-        : findings.some(({ kind }) => kind === "TableGone")
-          ? "gone"
-          : findings.some(({ kind }) => kind === "TableRenamed")
-            ? "renamed"
-            : "in part",
-    policy === null ? "" : policy.key.map(({ name }) => name).join(", "),
-    policy === null ? "" : policy.exclude.join(", "),
-    policy === null ? "" : policy.mask.join(", ")
-  ])
-  const findings = found.flatMap(({ findings }) => findings)
-  return [
-    layout(
-      [
-        { header: "table" },
-        { header: "state", rigid: true },
-        { header: "key" },
-        { header: "excluded" },
-        { header: "masked" }
-      ],
-      rows,
-      width()
-    ),
-    ...(findings.length === 0
-      ? []
-      : [
-          "",
-          ...findings.flatMap(({ detail, fix, severity, table }) => [
-            ...paragraph(`${severity}: ${table}: ${detail}`, width()),
-            // A command to copy stays whole.
-            ...(fix === null ? [] : [`  fix: ${visible(fix)}`])
-          ])
-        ])
-  ].join("\n")
-}
+/** The options that name tables and columns, as they were given. */
+const optionWords = (options: TableOptions): ReadonlyArray<string> =>
+  (["table", "exclude", "mask", "key"] as const).flatMap((option) =>
+    options[option].flatMap((text) => [`--${option}`, text])
+  )
 
 const printing = leaf(
   "capture print",

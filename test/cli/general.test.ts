@@ -235,7 +235,7 @@ describe("the configuration", () => {
     ["no object", "export default 3", /threadline.config.ts: holds no configuration/],
     ["a function", "export default () => ({})", /threadline.config.ts: holds no configuration/],
     ["nothing", "export const other = 1", /threadline.config.ts: holds no configuration/],
-    ["names without options", `export default { tables: ["posts"] }`, /tables.0: expected an object such as /],
+    ["names without options", `export default { tables: ["posts"] }`, /tables.0: must be an object such as /],
     ["a table twice", `export default { tables: { posts: {}, "public.posts": {} } }`, /names public.posts twice/],
     ["what is no table", `export default { tables: { "a.b.c": {} } }`, /tables: "a.b.c" must be /],
     [
@@ -243,11 +243,11 @@ describe("the configuration", () => {
       `export default { tables: { posts: { mask: ["a", "b"], exclude: ["b"] } } }`,
       /public.posts excludes and masks b/
     ],
-    ["a misspelt field", "export default { table: {} }", /threadline.config.ts: table: is unexpected/],
+    ["a misspelt field", "export default { table: {} }", /threadline.config.ts: table: is not known here/],
     [
       "a misspelt field of a table",
       `export default { tables: { "public.users": { excludes: ["password"] } } }`,
-      /tables\["public.users"\].excludes: is unexpected/
+      /tables\["public.users"\].excludes: is not known here/
     ],
     ["a field of another type", `export default { tables: [{ table: "users", mask: "email" }] }`, /tables.0.mask: /],
     ["a list without a name", `export default { tables: [{ mask: ["email"] }] }`, /tables.0.table: is missing/],
