@@ -1,3 +1,4 @@
+import * as HttpApiError from "@effect/platform/HttpApiError"
 import { expect, it } from "@effect/vitest"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
@@ -8,6 +9,7 @@ import * as Grants from "../../src/Grants.js"
 import * as Json from "../../src/Json.js"
 import * as StorageSchema from "../../src/StorageSchema.js"
 import * as TableName from "../../src/TableName.js"
+import * as ThreadlineError from "../../src/ThreadlineError.js"
 
 it("Json reads exact numbers and writes the same text", () => {
   const text = '{"id":9007199254740993,"price":1.10,"count":3,"nothing":null}'
@@ -46,4 +48,18 @@ it("options of a feed are checked without a database", () => {
   expect(Either.isRight(Feed.validate({ tables: ["posts"], limit: 10 }))).toBe(true)
   expect(Either.getLeft(Feed.validate({ tables: [] }))).toMatchObject({ value: { field: "tables" } })
   expect(Either.getLeft(Feed.validate({ checkpoint: "none" }))).toMatchObject({ value: { field: "checkpoint" } })
+})
+
+it("a handler of Threadline's NotFound leaves that of an HttpApi alone", () => {
+  const caught = (failure: ThreadlineError.NotFound | HttpApiError.NotFound) =>
+    Effect.fail(failure).pipe(
+      Effect.catchTag("threadline/NotFound", ({ id }) => Effect.succeed(id)),
+      Effect.either,
+      Effect.runSync
+    )
+  const notFound = new ThreadlineError.NotFound({ subject: "transaction", id: "7" })
+  expect(caught(notFound)).toStrictEqual(Either.right("7"))
+  expect(Either.isLeft(caught(new HttpApiError.NotFound()))).toBe(true)
+  expect(ThreadlineError.NotFound.is(notFound)).toBe(true)
+  expect(ThreadlineError.InvalidRequest.is(notFound)).toBe(false)
 })

@@ -49,7 +49,7 @@ describe("table names", () => {
       const parsed = tableName.parse(text, "expect")
       expect([text, Either.isLeft(parsed) && parsed.left._tag, Either.isLeft(parsed) && parsed.left.field]).toEqual([
         text,
-        "InvalidRequest",
+        "threadline/InvalidRequest",
         "expect"
       ])
     }
