@@ -67,14 +67,14 @@ export const actions = Effect.fnUntraced(function* (
       : sql`
       select (extract(epoch from a.occurred_at) * 1000000)::bigint as major, a.id
       from (${candidates}) a
-      where (select count(*) from found) < ${limit}
+      where (select count(*) from threadline_found) < ${limit}
       order by a.occurred_at ${direction}, a.id ${direction}
       offset ${Math.max(budget, limit) - 1}
       limit 1`
   const found = yield* rows(
     FoundRow,
     sql`
-    with found as materialized (
+    with threadline_found as materialized (
       select a.*
       from (${candidates}) a
       where ${all(tests)}
@@ -86,7 +86,7 @@ export const actions = Effect.fnUntraced(function* (
       s.id::text as stop_id
     from (select 1) one
     left join (${stop}) s on true
-    left join found a on true
+    left join threadline_found a on true
     order by a.occurred_at ${direction}, a.id ${direction}`,
     onConditionError(storage)
   )

@@ -295,7 +295,10 @@ const ofStatus = (storage: Storage, status: "ok" | "error"): Part => {
   return status === "error" ? { source } : { transaction: { condition: source.holds("t.id"), index: "none" } }
 }
 
-/** Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action. */
+/**
+ * Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action, or none that
+ * the reader may see: whether there is a hidden one is not told.
+ */
 const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): TransactionSource => {
   const { name, sql } = storage
   const strict = acted(storage, sql`acted.correlation_id = ${id}`)
@@ -307,7 +310,10 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
     select wide.id
     from ${name("audit_transactions")} wide
     where wide.correlation_id = ${id}
-      and not exists (select from ${name("audit_actions")} any_action where any_action.transaction_id = wide.id)`
+      and not exists (
+        select from ${name("audit_actions")} any_action
+        where ${all([sql`any_action.transaction_id = wide.id`, visibleAction(storage, "any_action")])}
+      )`
   return {
     ids: (wanted) => sql`
     (${strict.ids(wanted)})

@@ -323,11 +323,11 @@ export const stopOf = (row: Schema.Struct.Type<typeof Stop> | undefined): Positi
     ? undefined
     : { major: BigInt(row.stop_major), id: BigInt(row.stop_id) }
 
-/** Where a search ended, as `s.major, s.id`; asked for only where what it found (in a table `found`) is not all it was to find. */
+/** Where a search ended, as `s.major, s.id`; asked for only where what it found (in a table `threadline_found`) is not all it was to find. */
 export const stopped = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
   stop === undefined
     ? sql`select null::bigint as major, null::bigint as id where false`
-    : sql`select s.major, s.id from (${stop}) s where (select count(*) from found) < ${limit}`
+    : sql`select s.major, s.id from (${stop}) s where (select count(*) from threadline_found) < ${limit}`
 
 export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)

@@ -37,13 +37,13 @@ const FoundRow = Schema.Union(
 const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   return sql`
-    with found as materialized (${search.found})
+    with threadline_found as materialized (${search.found})
     select ${shownChangeColumns(plan.storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
     left join (${stopped(plan, search, limit)}) s on true
-    left join found c on true
+    left join threadline_found c on true
     left join ${name("audit_transactions")} t on t.id = c.transaction_id
     left join ${name("audit_actions")} a on a.id = t.action_id
     order by ${ordering(plan)}`
@@ -99,9 +99,9 @@ const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
 const countStatement = (plan: Plan, search: Search, limit: number) => {
   const { sql } = plan.storage
   return sql`
-    with found as materialized (select c.id from (${search.found}) c)
+    with threadline_found as materialized (select c.id from (${search.found}) c)
     select
-      (select count(*)::text from found) as count,
+      (select count(*)::text from threadline_found) as count,
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one

@@ -72,7 +72,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   const direction = sql.literal(plan.order === "newest" ? "desc" : "asc")
   return sql`
-    with found as materialized (${search.found})
+    with threadline_found as materialized (${search.found})
     select ${transactionColumns(sql)}, ${actionColumns(sql)},
       n.changes::text as changes,
       n.tables::text as tables,
@@ -80,7 +80,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
       s.id::text as stop_id
     from (select 1) one
     left join (${stopped(plan, search, limit)}) s on true
-    left join found f on true
+    left join threadline_found f on true
     left join ${name("audit_transactions")} t on t.id = f.id
     left join ${name("audit_actions")} a on a.id = t.action_id
     left join lateral (
