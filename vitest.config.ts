@@ -1,7 +1,17 @@
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { LongestFirst } from "./test/harness/LongestFirst.js"
 
 const source = fileURLToPath(new URL("./src", import.meta.url))
+
+const server = "./test/harness/serverSetup.ts"
+const commandLine = "./test/harness/commandLineSetup.ts"
+
+/** A project is a directory of `test`, with what has to be there before its first test. */
+const project = (name: string, ...globalSetup: ReadonlyArray<string>) => ({
+  extends: true as const,
+  test: { name, include: [`test/${name}/**/*.test.ts`], globalSetup: [...globalSetup] }
+})
 
 export default defineConfig({
   resolve: {
@@ -11,8 +21,14 @@ export default defineConfig({
     ]
   },
   test: {
-    include: ["test/**/*.test.ts"],
-    globalSetup: ["./test/harness/globalSetup.ts"],
+    projects: [
+      project("unit"),
+      project("db", server),
+      project("adversarial", server),
+      project("cli", server, commandLine),
+      project("deep", server)
+    ],
+    sequence: { sequencer: LongestFirst },
     pool: "forks",
     // A test waits for the server half of its time.
     poolOptions: { forks: { minForks: 1, maxForks: 2 } },

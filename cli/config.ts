@@ -8,8 +8,8 @@ import { existsSync, statSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
-import { TableConfig } from "../src/internal/capture/model.js"
-import * as TableName from "../src/internal/core/tableName.js"
+import { TableConfig } from "../src/Capture.js"
+import * as TableName from "../src/TableName.js"
 import { UsageError } from "./exit.js"
 
 export const fileNames = ["threadline.config.ts", "threadline.config.js", "threadline.config.json"] as const

@@ -6,8 +6,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Config from "./config.js"
-import { checkVersion } from "../src/internal/schema/check.js"
-import { StorageSchema } from "../src/internal/sql/storageSchema.js"
+import * as Migrations from "../src/Migrations.js"
+import { StorageSchema } from "../src/StorageSchema.js"
 import { fromSqlError, type ThreadlineError } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
 import type { Common } from "./options.js"
@@ -54,7 +54,7 @@ export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageE
 
 /** A client for a database whose schema this version can work with. */
 export const migratedClient = (options: Common) =>
-  Layer.tap(client(options), (context) => Effect.provide(checkVersion, context))
+  Layer.tap(client(options), (context) => Effect.provide(Migrations.check, context))
 
 const url = Effect.fnUntraced(function* (options: Common) {
   const given: ReadonlyArray<readonly [name: string, value: string | undefined]> = [

@@ -1,6 +1,6 @@
 /** Changes, transactions and actors as people read them. */
 import type { Actor } from "../src/Actor.js"
-import * as TableName from "../src/internal/core/tableName.js"
+import * as TableName from "../src/TableName.js"
 import * as Query from "../src/Query.js"
 import { bold, dim, visible } from "./output.js"
 import { type Column, clip, clipPair, layout, textWidth } from "./table.js"

@@ -6,9 +6,9 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import type * as ValidationError from "@effect/cli/ValidationError"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
+import type { CaptureError } from "../src/Capture.js"
 import type { MigrationError } from "../src/Migrations.js"
 import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError } from "../src/ThreadlineError.js"
-import type { CaptureError } from "../src/internal/capture/model.js"
 
 export type ExitCode = 0 | 1 | 2 | 3
 
@@ -53,10 +53,10 @@ export const failure = (error: CliError): Failure => {
   switch (error._tag) {
     case "AnsweredNo":
       return { code: 1, sentence: undefined }
-    case "InvalidRequest":
+    case "threadline/InvalidRequest":
     case "UsageError":
       return { code: 2, sentence: error.message }
-    case "NotFound":
+    case "threadline/NotFound":
     case "Refused":
       return { code: 1, sentence: error.message }
     case "CaptureError":

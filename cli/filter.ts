@@ -2,7 +2,7 @@
 import type * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { isObject, type JsonObject, parse } from "../src/internal/core/json.js"
+import * as Json from "../src/Json.js"
 import type * as Query from "../src/Query.js"
 import { UsageError } from "./exit.js"
 import { flag, value, values } from "./options.js"
@@ -80,12 +80,15 @@ const actorOf = Effect.fnUntraced(function* (option: string, text: Option.Option
     : { type: known, id }
 })
 
-const documentOf = (option: string, text: Option.Option<string>): Effect.Effect<JsonObject | undefined, UsageError> => {
+const documentOf = (
+  option: string,
+  text: Option.Option<string>
+): Effect.Effect<Json.JsonObject | undefined, UsageError> => {
   if (Option.isNone(text)) {
     return Effect.succeed(undefined)
   }
-  const found = parse(text.value)
-  return isObject(found) ? Effect.succeed(found) : new UsageError({ message: `${option} is a JSON object` })
+  const document = Option.getOrUndefined(Json.parse(text.value))
+  return Json.isObject(document) ? Effect.succeed(document) : new UsageError({ message: `${option} is a JSON object` })
 }
 
 export const actionFilterOf = Effect.fnUntraced(function* (

@@ -1,6 +1,6 @@
 /** What goes to standard output and standard error, and what a terminal must not get to see. */
 import * as Effect from "effect/Effect"
-import { type JsonValue, stringify } from "../src/internal/core/json.js"
+import { type JsonValue, stringify } from "../src/Json.js"
 
 const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
   Effect.async((resume) => {

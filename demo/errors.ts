@@ -41,8 +41,8 @@ export const toDemoError = (error: Failure): DemoError => {
     case "MigrationError":
     case "ThreadlineError":
       return new DemoError({ exitCode: database.has(error.reason) ? 3 : 1, message: error.message })
-    case "InvalidRequest":
-    case "NotFound":
+    case "threadline/InvalidRequest":
+    case "threadline/NotFound":
       return new DemoError({ exitCode: 1, message: error.message })
     default:
       return new DemoError({ exitCode: 2, message: "DATABASE_URL cannot be read" })

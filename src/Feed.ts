@@ -12,6 +12,7 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
@@ -55,6 +56,16 @@ export type Checkpoint = texts.Checkpoint
  * @category models
  */
 export interface Options extends reads.RequestInput {}
+
+/**
+ * Checks options without a database: a left is what every call with these options fails with. Whether the tables are known is
+ * said by the database.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const validate = (options: Options): Either.Either<void, InvalidRequest> =>
+  Either.map(reads.decodeRequest(options), () => undefined)
 
 /**
  * Some changes in order, and where to go on. A batch may hold fewer changes than its limit, or none, while there are more: only

@@ -7,6 +7,7 @@ import type * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { checkVersion } from "./internal/schema/check.js"
 import { migrationFiles } from "./internal/schema/files.js"
 import type {
   Migration,
@@ -18,7 +19,7 @@ import type {
   Status
 } from "./internal/schema/model.js"
 import { checkId, inspect, migrate, rendered, settingsOf } from "./internal/schema/run.js"
-import { InvalidRequest } from "./ThreadlineError.js"
+import { InvalidRequest, type ThreadlineError } from "./ThreadlineError.js"
 
 /**
  * @since 0.1.0
@@ -104,6 +105,16 @@ export const status: (options?: {
   const { schema } = yield* settingsOf(options)
   return yield* inspect(sql, schema)
 })
+
+/**
+ * Fails with a `ThreadlineError` unless the schema is at the version of this library: `NotMigrated` if it is missing or behind,
+ * `NewerSchema` if it is ahead. It is one short statement, which every role with a grant may run; `Threadline.layer` runs it when
+ * it is built. The schema is that of `StorageSchema`.
+ *
+ * @since 0.1.0
+ * @category running
+ */
+export const check: Effect.Effect<void, ThreadlineError, SqlClient.SqlClient> = checkVersion
 
 /**
  * The migrations as plain SQL, for `psql` or for reading. It does what `run` does, bookkeeping included, and refuses to

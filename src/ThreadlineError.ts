@@ -21,20 +21,24 @@ export const TypeId: unique symbol = Symbol.for("threadline/ThreadlineError")
 export type TypeId = typeof TypeId
 
 /**
- * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke.
+ * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke. Its tag is
+ * `threadline/InvalidRequest`.
  *
  * @since 0.1.0
  * @category errors
  */
-export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline/InvalidRequest")("InvalidRequest", {
-  field: Schema.String,
-  rule: Schema.String
-}) {
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline/InvalidRequest")(
+  "threadline/InvalidRequest",
+  {
+    field: Schema.String,
+    rule: Schema.String
+  }
+) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   static is(u: unknown): u is InvalidRequest {
-    return Predicate.isTagged(u, "InvalidRequest") && Predicate.hasProperty(u, TypeId)
+    return Predicate.isTagged(u, "threadline/InvalidRequest") && Predicate.hasProperty(u, TypeId)
   }
   override get message(): string {
     return `${this.field}: ${this.rule}`
@@ -42,12 +46,22 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
 }
 
 /**
- * A well-formed name or id that the database does not have.
+ * A well-formed name or id that the database does not have. Its tag is `threadline/NotFound`, so that it is not taken for the
+ * `NotFound` of `@effect/platform`.
  *
  * @since 0.1.0
  * @category errors
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const title = Query.asOf("posts", "1", "2026-11-22T10:00:00Z").pipe(
+ *   Effect.catchTag("threadline/NotFound", () => Effect.succeed(undefined))
+ * )
+ * ```
  */
-export class NotFound extends Schema.TaggedError<NotFound>("threadline/NotFound")("NotFound", {
+export class NotFound extends Schema.TaggedError<NotFound>("threadline/NotFound")("threadline/NotFound", {
   subject: Schema.Literal("table", "row", "transaction", "change", "action"),
   id: Schema.String,
   detail: Schema.optional(Schema.String)
@@ -56,7 +70,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline/NotFound"
   readonly [TypeId]: TypeId = TypeId
   /** @since 0.1.0 */
   static is(u: unknown): u is NotFound {
-    return Predicate.isTagged(u, "NotFound") && Predicate.hasProperty(u, TypeId)
+    return Predicate.isTagged(u, "threadline/NotFound") && Predicate.hasProperty(u, TypeId)
   }
   override get message(): string {
     return `${this.subject} ${this.id} is not known here${this.detail === undefined ? "" : `: ${this.detail}`}`

@@ -31,6 +31,16 @@ export * as Feed from "./Feed.js"
 /**
  * @since 0.1.0
  */
+export * as Grants from "./Grants.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Json from "./Json.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Migrations from "./Migrations.js"
 
 /**
@@ -47,6 +57,16 @@ export * as Query from "./Query.js"
  * @since 0.1.0
  */
 export * as Semantics from "./Semantics.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as StorageSchema from "./StorageSchema.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as TableName from "./TableName.js"
 
 /**
  * @since 0.1.0

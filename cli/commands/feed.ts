@@ -3,7 +3,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Feed from "../../src/Feed.js"
-import { decodeRequest } from "../../src/internal/feed/read.js"
 import * as Query from "../../src/Query.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { changeTable } from "../describe.js"
@@ -76,7 +75,7 @@ export const feed = leaf(
       }
       // Wrong whatever the database holds, so it is not asked.
       yield* Effect.mapError(
-        decodeRequest(request),
+        Feed.validate(request),
         ({ field, rule }) => new UsageError({ message: `--${field === "tables" ? "table" : field}: ${rule}` })
       )
       const show = (batch: Feed.Batch) => (options.ndjson ? printDocument(lines(batch)) : print(text(batch)))

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
-import * as Grants from "../../src/internal/schema/grants.js"
-import { StorageSchema } from "../../src/internal/sql/storageSchema.js"
+import * as Grants from "../../src/Grants.js"
+import { StorageSchema } from "../../src/StorageSchema.js"
 import { client, configuration, withSchema } from "../database.js"
 import { ThreadlineError } from "../../src/ThreadlineError.js"
 import { UsageError } from "../exit.js"

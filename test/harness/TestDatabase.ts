@@ -23,7 +23,7 @@ import type * as Scope from "effect/Scope"
 import { randomBytes } from "node:crypto"
 import pg from "pg"
 import { inject } from "vitest"
-import type {} from "./globalSetup.js"
+import type {} from "./serverSetup.js"
 import { rawClient } from "./rawClient.js"
 
 /** Major version of the server, known while tests are collected: define version-specific tests under an `if`. */

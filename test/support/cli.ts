@@ -1,13 +1,13 @@
 /** Runs the command line as its users do: one bundle, a process of its own, output that is no terminal. */
 import * as Effect from "effect/Effect"
-import { execFile, spawn } from "node:child_process"
+import { spawn } from "node:child_process"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
-import { promisify } from "node:util"
-import { afterAll, beforeAll, expect, vi } from "vitest"
+import { afterAll, beforeAll, expect, inject, vi } from "vitest"
+import type {} from "../harness/commandLineSetup.js"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href
@@ -24,25 +24,18 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
 }
 
-let bundle: string | undefined
 let empty: string | undefined
 
-/** Builds the command line before the tests of a file. */
+/** A directory for the tests of a file, in which nothing is. */
 export const setup = (): void => {
   // A process takes its time where the machine is busy.
   vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-  beforeAll(async () => {
-    // Below the project, where the bundle finds the packages that are not part of it.
-    mkdirSync(join(root, ".threadline"), { recursive: true })
-    bundle = mkdtempSync(join(root, ".threadline", "cli-"))
+  beforeAll(() => {
     empty = mkdtempSync(join(tmpdir(), "threadline-cli-"))
-    await promisify(execFile)(join(root, "node_modules/.bin/tsup"), ["--silent", "--out-dir", bundle], { cwd: root })
   })
   afterAll(() => {
-    for (const directory of [bundle, empty]) {
-      if (directory !== undefined) {
-        rmSync(directory, { recursive: true, force: true })
-      }
+    if (empty !== undefined) {
+      rmSync(empty, { recursive: true, force: true })
     }
   })
 }
@@ -64,7 +57,7 @@ const execute = (command: ReadonlyArray<string>, options: RunOptions): Effect.Ef
   })
 
 /** Path of the bundle. */
-export const program = (): string => join(bundle ?? "", "threadline.js")
+export const program = (): string => inject("threadlineCommandLine")
 
 /** Runs the bundle. */
 export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>

@@ -115,7 +115,7 @@ const related = Effect.fnUntraced(function* (
   ).pipe(
     // What the row holds need not be a key of the type that the table has now.
     Effect.catchIf(
-      (error) => error._tag === "InvalidRequest" && error.field === "keys",
+      (error) => error._tag === "threadline/InvalidRequest" && error.field === "keys",
       () => read({ contains: values })
     )
   )

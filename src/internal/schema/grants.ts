@@ -9,12 +9,12 @@ import { identifier, literal, qualified } from "../sql/sqlText.js"
 import { StorageSchema } from "../sql/storageSchema.js"
 
 export interface Grants {
-  /** Roles that set context and record actions; what their writes change is captured in any case. */
-  readonly writers: ReadonlyArray<string>
-  /** Roles that read everything captured. */
-  readonly readers: ReadonlyArray<string>
-  /** Roles that work with the record. */
-  readonly operators: ReadonlyArray<string>
+  /** Roles that set context and record actions. */
+  readonly writers?: ReadonlyArray<string> | undefined
+  /** Roles that read everything that is recorded. */
+  readonly readers?: ReadonlyArray<string> | undefined
+  /** Roles that read, and store the checkpoints of the feed's consumers. */
+  readonly operators?: ReadonlyArray<string> | undefined
 }
 
 const writing = ["set_context(jsonb)", "begin_part(jsonb)", "record_action(jsonb, jsonb)", "finish(jsonb)"]
@@ -69,29 +69,40 @@ const reader = (schema: string, role: string, label: string): ReadonlyArray<stri
 const comment = (role: string): string => role.replaceAll(/[\r\n]+/g, " ")
 
 /** The statements, to be run in one transaction: they act as the owner of the schema. */
-const statements = (schema: string, grants: Grants): ReadonlyArray<string> => [
+const statements = (schema: string, { operators = [], readers = [], writers = [] }: Grants): ReadonlyArray<string> => [
   `select pg_catalog.set_config('role', pg_catalog.pg_get_userbyid(nspowner), true)
 from pg_catalog.pg_namespace
 where nspname = ${literal(schema)};`,
-  ...grants.writers.flatMap((role) => writer(schema, role)),
-  ...grants.readers.flatMap((role) => reader(schema, role, "Reader")),
-  ...grants.operators.flatMap((role) => [...reader(schema, role, "Operator"), execute(schema, role, operating)])
+  ...writers.flatMap((role) => writer(schema, role)),
+  ...readers.flatMap((role) => reader(schema, role, "Reader")),
+  ...operators.flatMap((role) => [...reader(schema, role, "Operator"), execute(schema, role, operating)])
 ]
 
-const checked = Effect.fnUntraced(function* (grants: Grants) {
+/** PostgreSQL reads these as everybody, in quotes as well. */
+const everyone: ReadonlySet<string> = new Set(["public", "none"])
+
+const roleRule = (role: string): string | undefined => {
+  if (everyone.has(role)) {
+    return `${role} is not a role but everybody: name the roles that need it`
+  }
+  const bytes = Buffer.byteLength(role, "utf8")
+  return bytes < 1 || bytes > 63 || role.includes("\0") ? "a role has a name of 1 to 63 bytes" : undefined
+}
+
+const checked = Effect.fnUntraced(function* ({ operators = [], readers = [], writers = [] }: Grants) {
   for (const [field, roles] of [
-    ["writer", grants.writers],
-    ["reader", grants.readers],
-    ["operator", grants.operators]
+    ["writer", writers],
+    ["reader", readers],
+    ["operator", operators]
   ] as const) {
     for (const role of roles) {
-      const bytes = Buffer.byteLength(role, "utf8")
-      if (bytes < 1 || bytes > 63 || role.includes("\0")) {
-        return yield* new InvalidRequest({ field, rule: "a role has a name of 1 to 63 bytes" })
+      const rule = roleRule(role)
+      if (rule !== undefined) {
+        return yield* new InvalidRequest({ field, rule })
       }
     }
   }
-  if (grants.writers.length + grants.readers.length + grants.operators.length === 0) {
+  if (writers.length + readers.length + operators.length === 0) {
     return yield* new InvalidRequest({ field: "role", rule: "name at least one writer, reader or operator" })
   }
   return yield* StorageSchema

@@ -165,7 +165,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       Effect.gen(function* () {
         yield* reset
         const sql = yield* SqlClient.SqlClient
-        const refusal = { _tag: "NotFound", subject: "table", id: "public.nosuch" }
+        const refusal = { _tag: "threadline/NotFound", subject: "table", id: "public.nosuch" }
         const nobody = () => Effect.dieMessage("nothing to handle")
         for (const from of ["beginning", "now"] as const) {
           for (const tables of [["nosuch"], ["posts", "nosuch"]]) {
@@ -190,12 +190,12 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         const checkpoint = (yield* Feed.read({ tables: ["forgotten"] })).checkpoint
         // As retention leaves it: whoever goes on is not asked again.
         yield* sql`truncate threadline.audit_changes, threadline.audit_transactions`
-        expect(yield* failureOf(Feed.read({ tables: ["forgotten"] }))).toMatchObject({ _tag: "NotFound" })
+        expect(yield* failureOf(Feed.read({ tables: ["forgotten"] }))).toMatchObject({ _tag: "threadline/NotFound" })
         expect(yield* Feed.read({ tables: ["forgotten"], checkpoint })).toMatchObject({ changes: [] })
         expect(yield* Feed.consume("c", nobody, { tables: ["forgotten"] })).toMatchObject({ outcome: "CaughtUp" })
         yield* Feed.forget("c")
         expect(yield* failureOf(Feed.consume("c", nobody, { tables: ["forgotten"] }))).toMatchObject({
-          _tag: "NotFound"
+          _tag: "threadline/NotFound"
         })
       })
     )
@@ -264,7 +264,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
           ]
         ] as const) {
           expect(yield* failureOf(Feed.read({ checkpoint: given })), given).toMatchObject({
-            _tag: "InvalidRequest",
+            _tag: "threadline/InvalidRequest",
             field: "checkpoint",
             rule
           })
@@ -286,7 +286,10 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
           [{ tables: [""] }, "tables"],
           [{ tables: [] }, "tables"]
         ] as const) {
-          expect(yield* failureOf(Feed.read(options)), field).toMatchObject({ _tag: "InvalidRequest", field })
+          expect(yield* failureOf(Feed.read(options)), field).toMatchObject({
+            _tag: "threadline/InvalidRequest",
+            field
+          })
         }
       })
     )
@@ -396,7 +399,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         ]
         for (const [condition, rule] of wrong) {
           const scoped = feed.scoped((_, { sql }) => sql.literal(condition))
-          const refusal = { _tag: "InvalidRequest", field: "scope", rule }
+          const refusal = { _tag: "threadline/InvalidRequest", field: "scope", rule }
           expect(yield* failureOf(scoped.read()), condition).toMatchObject(refusal)
           expect(yield* failureOf(Stream.runDrain(scoped.stream())), condition).toMatchObject(refusal)
           expect(yield* failureOf(scoped.consume("wrong", () => Effect.void)), condition).toMatchObject(refusal)
@@ -434,7 +437,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
             .sort()
         )
         for (const [member, escape] of Object.entries(escapes(feed))) {
-          expect(yield* failureOf(escape), member).toMatchObject({ _tag: "InvalidRequest", field: "scope" })
+          expect(yield* failureOf(escape), member).toMatchObject({ _tag: "threadline/InvalidRequest", field: "scope" })
         }
         expect((yield* Feed.checkpoints).map(({ name }) => name)).toEqual(["siem"])
         const scoped = feed.scoped(tenant("b"))
@@ -612,7 +615,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
           [feed.forget(""), "name"]
         ]
         for (const [run, field] of wrong) {
-          expect(yield* failureOf(run)).toMatchObject({ _tag: "InvalidRequest", field })
+          expect(yield* failureOf(run)).toMatchObject({ _tag: "threadline/InvalidRequest", field })
         }
         yield* feed.consume("ä".repeat(128), () => Effect.void)
         expect(yield* feed.forget("ä".repeat(128))).toBe(true)

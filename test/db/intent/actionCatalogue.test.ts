@@ -81,9 +81,9 @@ layer(Host.layer, { excludeTestServices: true })("Semantics", (it) => {
         Effect.flip(Audit.transaction(Host.insertPost(1), { action, actor: alice }))
       )
       expect(errors).toMatchObject([
-        { _tag: "InvalidRequest", field: "action.data.title" },
-        { _tag: "InvalidRequest", field: "action.data.publishAt" },
-        { _tag: "InvalidRequest", field: "action.data" }
+        { _tag: "threadline/InvalidRequest", field: "action.data.title" },
+        { _tag: "threadline/InvalidRequest", field: "action.data.publishAt" },
+        { _tag: "threadline/InvalidRequest", field: "action.data" }
       ])
       expect(yield* Effect.flip(Semantics.record(Actions["post.counted"](1.5), { actor: alice }))).toMatchObject({
         field: "action.data"
@@ -97,7 +97,7 @@ layer(Host.layer, { excludeTestServices: true })("Semantics", (it) => {
     Effect.gen(function* () {
       for (const name of ["", "é".repeat(129), "a\0b"]) {
         const error = yield* Effect.flip(Semantics.record(Semantics.action(name)(), { actor: alice }))
-        expect(error).toMatchObject({ _tag: "InvalidRequest", field: "action.name" })
+        expect(error).toMatchObject({ _tag: "threadline/InvalidRequest", field: "action.name" })
       }
     })
   )

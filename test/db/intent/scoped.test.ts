@@ -149,7 +149,7 @@ layer(Host.layer, { excludeTestServices: true })("Audit.scoped", (it) => {
       expect(yield* reasonOf(Effect.scoped(Audit.scoped({ action: "a" })))).toBe("MissingActor")
       expect(
         yield* Effect.flip(Effect.scoped(Audit.scoped({ action: "a", captureOnly: true, actor: alice })))
-      ).toMatchObject({ _tag: "InvalidRequest", field: "captureOnly" })
+      ).toMatchObject({ _tag: "threadline/InvalidRequest", field: "captureOnly" })
     })
   )
 })

@@ -440,7 +440,7 @@ layer(Host.layer, { excludeTestServices: true })("Audit.transaction refuses", (i
       const error = yield* Effect.flip(
         Audit.transaction(Effect.void, { action: "a" }).pipe(AuditContext.withActor(Actor.user("")))
       )
-      expect(error).toMatchObject({ _tag: "InvalidRequest", field: "actor.id" })
+      expect(error).toMatchObject({ _tag: "threadline/InvalidRequest", field: "actor.id" })
     })
   )
 

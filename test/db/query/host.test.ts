@@ -186,7 +186,7 @@ describe("Query in a host", () => {
           expect(yield* Effect.flip(read)).toMatchObject({ _tag: "ThreadlineError", reason: "NotMigrated" })
         }
         // What is wrong whatever the database holds is said first.
-        expect(yield* Effect.flip(Query.timeline({ limit: 0 }))).toMatchObject({ _tag: "InvalidRequest" })
+        expect(yield* Effect.flip(Query.timeline({ limit: 0 }))).toMatchObject({ _tag: "threadline/InvalidRequest" })
       })
     )
   })

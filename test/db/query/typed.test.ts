@@ -343,7 +343,7 @@ describe("Query.typed", () => {
         )).related.notes.items.map(({ row }) => row)
         expect(either).toEqual(images)
         expect(yield* Effect.flip(invoices.asOfWith("1", at(15), { x: { ...notes, columns: {} } }))).toMatchObject({
-          _tag: "InvalidRequest",
+          _tag: "threadline/InvalidRequest",
           field: "relations"
         })
       })
@@ -394,9 +394,14 @@ describe("Query.typed", () => {
       Effect.gen(function* () {
         yield* reset
         const posts = Query.typed("unknown", Schema.Struct({}))
-        expect(yield* Effect.flip(posts.history("1"))).toMatchObject({ _tag: "NotFound" })
-        expect(yield* Effect.flip(posts.asOf("1", "soon"))).toMatchObject({ _tag: "InvalidRequest", field: "instant" })
-        expect(yield* Effect.flip(Stream.runDrain(posts.asOfRowsStream(at(0))))).toMatchObject({ _tag: "NotFound" })
+        expect(yield* Effect.flip(posts.history("1"))).toMatchObject({ _tag: "threadline/NotFound" })
+        expect(yield* Effect.flip(posts.asOf("1", "soon"))).toMatchObject({
+          _tag: "threadline/InvalidRequest",
+          field: "instant"
+        })
+        expect(yield* Effect.flip(Stream.runDrain(posts.asOfRowsStream(at(0))))).toMatchObject({
+          _tag: "threadline/NotFound"
+        })
       })
     )
   })

@@ -213,7 +213,7 @@ describe("Query.asOfRows", () => {
           }),
           Query.asOfRows("posts", at(15), { cursor: "x" })
         ]) {
-          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "InvalidRequest", field: "cursor" })
+          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "threadline/InvalidRequest", field: "cursor" })
         }
       })
     )
@@ -273,12 +273,12 @@ describe("Query.asOfRows", () => {
           ["colour", Query.asOfRows("posts", at(0), { colour: "red" } as never)]
         ] as const) {
           expect(yield* Effect.flip<unknown, Query.ReadError, Query.Query>(read)).toMatchObject({
-            _tag: "InvalidRequest",
+            _tag: "threadline/InvalidRequest",
             field
           })
         }
         expect(yield* Effect.flip(Query.asOfRows("unknown", at(0)))).toMatchObject({
-          _tag: "NotFound",
+          _tag: "threadline/NotFound",
           subject: "table"
         })
       })
@@ -290,7 +290,7 @@ describe("Query.asOfRows", () => {
         const where: Query.ImageCondition = (image, sql) => sql`(${image} ->> 'n')::int = 5`
         for (const keys of [["1"], ["2"]]) {
           const error = yield* Effect.flip(Query.asOfRows("posts", at(15), { where, keys }))
-          expect(error).toMatchObject({ _tag: "InvalidRequest", field: "where" })
+          expect(error).toMatchObject({ _tag: "threadline/InvalidRequest", field: "where" })
           expect(error.message).toContain("22P02")
           expect(error.message).not.toContain("another")
           expect(error.message).not.toContain("secret")
@@ -336,7 +336,7 @@ describe("Query.asOfRows", () => {
         )
         for (const options of [{}, { contains: { n: 5 } }]) {
           const error = yield* Effect.flip(casting(Query.asOfRows("posts", at(15), options)))
-          expect(error).toMatchObject({ _tag: "InvalidRequest", field: "scope" })
+          expect(error).toMatchObject({ _tag: "threadline/InvalidRequest", field: "scope" })
           expect(error.message).toContain("22P02")
           expect(error.message).not.toMatch(/secret|another/)
         }

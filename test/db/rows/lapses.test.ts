@@ -149,7 +149,7 @@ describe("Query, of tables that were not captured all the time", () => {
           ])
           // A key that is none is refused inside a lapse as well.
           const refused = yield* Effect.flip(Query.asOfRows(table, inside, { keys: ["x"] }))
-          expect(refused).toMatchObject({ _tag: "InvalidRequest", field: "keys" })
+          expect(refused).toMatchObject({ _tag: "threadline/InvalidRequest", field: "keys" })
         })
       )
     }

@@ -183,7 +183,7 @@ describe("Query.asOfWith", () => {
           { table: "notes" } as never
         ]) {
           expect(yield* Effect.flip(Query.asOfWith("posts", 1, at(15), { relation }))).toMatchObject({
-            _tag: "InvalidRequest",
+            _tag: "threadline/InvalidRequest",
             field: "relations"
           })
         }
@@ -192,7 +192,9 @@ describe("Query.asOfWith", () => {
         const keyless = { table: "logs", columns: { id: "id" } }
         expect(yield* Effect.flip(Query.asOfWith("posts", 1, at(15), { keyless }))).toMatchObject({ field: "table" })
         const unknown = { table: "unknown", columns: { id: "id" } }
-        expect(yield* Effect.flip(Query.asOfWith("posts", 1, at(15), { unknown }))).toMatchObject({ _tag: "NotFound" })
+        expect(yield* Effect.flip(Query.asOfWith("posts", 1, at(15), { unknown }))).toMatchObject({
+          _tag: "threadline/NotFound"
+        })
       })
     )
   })

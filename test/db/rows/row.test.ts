@@ -246,10 +246,13 @@ describe("Query.asOf", () => {
           7 as never
         ]) {
           const result = yield* Effect.either(Query.asOf("posts", "1", instant))
-          expect(Either.isLeft(result) && result.left).toMatchObject({ _tag: "InvalidRequest", field: "instant" })
+          expect(Either.isLeft(result) && result.left).toMatchObject({
+            _tag: "threadline/InvalidRequest",
+            field: "instant"
+          })
         }
         const unknown = yield* Effect.flip(Query.asOf("unknown", "1", at(0)))
-        expect(unknown).toMatchObject({ _tag: "NotFound", subject: "table", id: "public.unknown" })
+        expect(unknown).toMatchObject({ _tag: "threadline/NotFound", subject: "table", id: "public.unknown" })
       })
     )
   })
@@ -317,9 +320,11 @@ describe("Query.diffBetween", () => {
           ["table", Query.diffBetween("a b", 1, at(1), at(2))],
           ["key", Query.diffBetween("things", "x", at(1), at(2))]
         ] as const) {
-          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "InvalidRequest", field })
+          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "threadline/InvalidRequest", field })
         }
-        expect(yield* Effect.flip(Query.diffBetween("unknown", 1, at(1), at(2)))).toMatchObject({ _tag: "NotFound" })
+        expect(yield* Effect.flip(Query.diffBetween("unknown", 1, at(1), at(2)))).toMatchObject({
+          _tag: "threadline/NotFound"
+        })
       })
     )
   })
@@ -389,7 +394,7 @@ describe("Query.history", () => {
           Query.history("notes", "1", { cursor }),
           Query.history("posts", "1", { cursor: "x" })
         ]) {
-          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "InvalidRequest", field: "cursor" })
+          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "threadline/InvalidRequest", field: "cursor" })
         }
       })
     )
@@ -403,9 +408,12 @@ describe("Query.history", () => {
           ["order", Query.history("posts", "1", { order: "up" as never })],
           ["colour", Query.history("posts", "1", { colour: "red" } as never)]
         ] as const) {
-          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "InvalidRequest", field })
+          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "threadline/InvalidRequest", field })
         }
-        expect(yield* Effect.flip(Query.history("unknown", "1"))).toMatchObject({ _tag: "NotFound", subject: "table" })
+        expect(yield* Effect.flip(Query.history("unknown", "1"))).toMatchObject({
+          _tag: "threadline/NotFound",
+          subject: "table"
+        })
       })
     )
   })

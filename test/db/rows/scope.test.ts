@@ -123,9 +123,9 @@ describe("reads of one row under a scope", () => {
         expect((yield* b.rows(35)).items.map(({ row }) => row)).toEqual([b1])
         // An invisible change is one that is not there.
         for (const { id } of moved.slice(0, 2)) {
-          expect(yield* Effect.flip(b.diff(id))).toMatchObject({ _tag: "NotFound", subject: "change", id })
+          expect(yield* Effect.flip(b.diff(id))).toMatchObject({ _tag: "threadline/NotFound", subject: "change", id })
         }
-        expect(yield* Effect.flip(b.diff("999999"))).toMatchObject({ _tag: "NotFound", subject: "change" })
+        expect(yield* Effect.flip(b.diff("999999"))).toMatchObject({ _tag: "threadline/NotFound", subject: "change" })
       })
     )
 
@@ -198,7 +198,7 @@ describe("reads of one row under a scope", () => {
         expect(yield* b.shown("1")).toHaveLength(2)
         expect(yield* b.answers("1", 15, 25, 35)).toEqual([b1, "BeforeCapture", b2])
         expect((yield* b.rows(25)).items).toEqual([])
-        expect(yield* Effect.flip(b.diff(whole.id))).toMatchObject({ _tag: "NotFound" })
+        expect(yield* Effect.flip(b.diff(whole.id))).toMatchObject({ _tag: "threadline/NotFound" })
         yield* record([insert(10, b1), change("truncate", 20, { from: b1 })])
         const a = yield* reader(tenant("A"))
         expect(yield* b.answers("1", 25)).toEqual(["Deleted"])
@@ -222,7 +222,7 @@ describe("reads of one row under a scope", () => {
           expect(yield* nobody.shown("1")).toEqual([])
           expect(yield* nobody.answers("1", 5, 15, 25)).toEqual(["BeforeCapture", "BeforeCapture", "BeforeCapture"])
           expect((yield* nobody.rows(25)).items).toEqual([])
-          expect(yield* Effect.flip(nobody.diff(String(last)))).toMatchObject({ _tag: "NotFound" })
+          expect(yield* Effect.flip(nobody.diff(String(last)))).toMatchObject({ _tag: "threadline/NotFound" })
         }
         const everybody = yield* reader(() => true)
         expect(yield* everybody.shown("1")).toHaveLength(2)

@@ -75,10 +75,17 @@ describe("Query.diff", () => {
       Effect.gen(function* () {
         yield* reset
         for (const id of ["", "x", "1.5", "-1", "01", "9223372036854775808"]) {
-          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({ _tag: "InvalidRequest", field: "changeId" })
+          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({
+            _tag: "threadline/InvalidRequest",
+            field: "changeId"
+          })
         }
         for (const id of ["0", "1", "9223372036854775807"]) {
-          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({ _tag: "NotFound", subject: "change", id })
+          expect(yield* Effect.flip(Query.diff(id))).toMatchObject({
+            _tag: "threadline/NotFound",
+            subject: "change",
+            id
+          })
         }
       })
     )
@@ -272,7 +279,7 @@ describe("Query.incident", () => {
           Query.incident("1", { cursor: other, order: "newest" }),
           Query.timeline({ transactionId: "1", cursor: other })
         ] as ReadonlyArray<Effect.Effect<unknown, Query.ReadError, Query.Query>>) {
-          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "InvalidRequest", field: "cursor" })
+          expect(yield* Effect.flip(read)).toMatchObject({ _tag: "threadline/InvalidRequest", field: "cursor" })
         }
       })
     )
@@ -282,13 +289,13 @@ describe("Query.incident", () => {
         yield* reset
         for (const id of ["", "x", "1.5", "-1", "01", "99999999999999999999"]) {
           expect(yield* Effect.flip(Query.incident(id))).toMatchObject({
-            _tag: "InvalidRequest",
+            _tag: "threadline/InvalidRequest",
             field: "transactionId"
           })
         }
         expect(yield* Effect.flip(Query.incident("1", { limit: 0 }))).toMatchObject({ field: "limit" })
         expect(yield* Effect.flip(Query.incident("12"))).toMatchObject({
-          _tag: "NotFound",
+          _tag: "threadline/NotFound",
           subject: "transaction",
           id: "12"
         })

@@ -24,9 +24,9 @@ const failure = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
     }
     const error: InvalidRequest | NotFound | { readonly _tag: string; readonly reason: string } = result.left
     switch (error._tag) {
-      case "InvalidRequest":
+      case "threadline/InvalidRequest":
         return `InvalidRequest ${"field" in error ? error.field : ""}`
-      case "NotFound":
+      case "threadline/NotFound":
         return `NotFound ${"subject" in error ? `${error.subject} ${error.id}` : ""}`
       default:
         return `${error._tag} ${"reason" in error ? error.reason : ""}`

@@ -39,7 +39,8 @@ const decodeKey = (query: cursors.Bound, cursor: string, storage = scoped) =>
 
 const ruleOf = <A>(decoded: Either.Either<A, InvalidRequest | ThreadlineError>): string | undefined =>
   Either.match(decoded, {
-    onLeft: (error) => (error._tag === "InvalidRequest" && error.field === "cursor" ? error.rule : undefined),
+    onLeft: (error) =>
+      error._tag === "threadline/InvalidRequest" && error.field === "cursor" ? error.rule : undefined,
     onRight: () => undefined
   })
 

@@ -157,7 +157,7 @@ if (Installation.withTools() !== undefined) {
 
           // Back on the old cluster, what was read on the new one means nothing.
           expect(yield* Effect.flip(feed.read({ checkpoint: ends[0] }))).toMatchObject({
-            _tag: "InvalidRequest",
+            _tag: "threadline/InvalidRequest",
             field: "checkpoint"
           })
           // The old cluster's own feed goes on, also after a restart.

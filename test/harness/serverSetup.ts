@@ -10,6 +10,7 @@ import pg from "pg"
 import type { TestProject } from "vitest/node"
 import * as Installation from "./Installation.js"
 import { install } from "./schema.js"
+import { shared, type Made } from "./shared.js"
 import * as TestCluster from "./TestCluster.js"
 
 /** What a test file knows of the server. */
@@ -83,9 +84,9 @@ const makeTemplate = async (url: string, name: string, ownerRole: string): Promi
   await query(url, `alter database ${name} is_template true allow_connections false`)
 }
 
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+const start = async (): Promise<Made<TestServer>> => {
   const scope = await Effect.runPromise(Scope.make())
-  const close = () => Effect.runPromise(Scope.close(scope, Exit.void))
+  const end = () => Effect.runPromise(Scope.close(scope, Exit.void))
   const prefix = `tl_${randomBytes(4).toString("hex")}`
   const template = `${prefix}_template`
   const ownerRole = `${prefix}_owner`
@@ -104,10 +105,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
       )
     }
     await makeTemplate(url, template, ownerRole)
-    project.provide("threadlineTestServer", { url, major: await majorOf(url), prefix, template, ownerRole })
+    return { value: { url, major: await majorOf(url), prefix, template, ownerRole }, end }
   } catch (error) {
-    await close()
+    await end()
     throw error
   }
-  return close
+}
+
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { end, value } = await shared("server", start)
+  project.provide("threadlineTestServer", value)
+  return end
 }
