@@ -124,6 +124,15 @@ const ofServer = (error: SqlError, state: string): ThreadlineError =>
       })
 
 /**
+ * Whether the database refuses what the scopes name themselves. It checks privileges on tables as a statement begins and gives them no
+ * place in its text; what a function was given as it ran may be refused in the same words.
+ */
+const isNamed = ({ restriction }: Storage, reason: string): boolean => {
+  const [, object] = /^permission denied for (?:table|view|schema) (\w+)$/.exec(reason) ?? []
+  return object !== undefined && restriction?.text.includes(object) === true
+}
+
+/**
  * The error of a statement with conditions of the host's; `field` names those that are to blame. What the database says of the
  * text of a condition, it says with its place in the statement, and that is told. Whatever else it says may repeat a stored value,
  * under any SQLSTATE, and is not.
@@ -146,7 +155,7 @@ export const onConditionError =
       return ofServer(error, state)
     }
     const rule =
-      positionOf(error) !== undefined && !isFromWithin(error)
+      !isFromWithin(error) && (positionOf(error) !== undefined || (state === "42501" && isNamed(storage, reason)))
         ? `is not understood by the database: ${reason}`
         : state === "42501"
           ? "needs something that the database role may not read or call (42501)"
