@@ -138,6 +138,8 @@ export const asOfRows = Effect.fnUntraced(function* (
   const items: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
   let after = position ?? range.after
+  // Keys that begin with what the reader names are looked at to the end: to give up among hidden ones would tell that there are some.
+  const exhaustive = storage.restriction !== undefined && range.before !== undefined
   let entries = 0
   let offered = 0
   let looked = 0
@@ -181,7 +183,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   for (;;) {
     const { keys, upTo } = yield* next()
     for (let from = 0; from < keys.length;) {
-      if (looked >= budget.keys && asked.keys === undefined && after !== undefined) {
+      if (looked >= budget.keys && !exhaustive && asked.keys === undefined && after !== undefined) {
         return yield* stopped(after)
       }
       const some = keys.slice(from, from + slice)
@@ -213,7 +215,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       return whole()
     }
     after = upTo
-    if (entries >= budget.entries || looked >= budget.keys) {
+    if (!exhaustive && (entries >= budget.entries || looked >= budget.keys)) {
       return yield* stopped(after)
     }
   }

@@ -345,6 +345,13 @@ export type Filter = typeof Filter.Type
 
 export type FilterInput = typeof Filter.Encoded
 
+/**
+ * Whether a filter names one thing: a transaction, a row, an actor, a correlation or an id of another system. A search for it that gave
+ * up among what is hidden would tell that there is such a thing.
+ */
+export const namesOne = ({ actor, correlationId, jobId, key, requestId, traceId, transactionId }: Filter): boolean =>
+  [actor?.id, correlationId, jobId, key, requestId, traceId, transactionId].some((name) => name !== undefined)
+
 const invalid = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
 
 /** Decodes a filter and checks what one field alone cannot tell. */
