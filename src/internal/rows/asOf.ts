@@ -17,7 +17,16 @@ import { instant, instantRule } from "../core/instant.js"
 import { type KeyInput, KeySchema, rowKeyAndLapses, TableSchema, tableOf } from "../record/key.js"
 import { type Captured, capturedAround, type Lapses } from "../record/lapses.js"
 import { request } from "../core/request.js"
-import { type Event, nearest, type Row, type RowChange, stateBefore, states, truncatesOf } from "./life.js"
+import {
+  type Event,
+  nearest,
+  type Row,
+  type RowChange,
+  type Sharing,
+  stateBefore,
+  states,
+  truncatesOf
+} from "./life.js"
 import type { HostCondition } from "../record/scope.js"
 import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
@@ -49,10 +58,7 @@ export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
 const judgedRow = "threadline_row"
 
 /** What the caller's condition answers, over the columns of `judgedRow`. */
-export const imageCondition = (
-  { sql }: Storage,
-  where: ImageCondition
-): Effect.Effect<HostCondition, InvalidRequest> =>
+export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.Effect<HostCondition, InvalidRequest> =>
   hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
 
 export interface Asked {
@@ -112,6 +118,9 @@ type Side = "before" | "after"
  */
 const counts = { before: 9, after: 4 }
 
+/** The same where several rows may share a key from one transaction to another. */
+const countsOfShared = { before: 60, after: 30 }
+
 const images = ["row_pk", "changed_from", "data_after"]
 
 const told = [
@@ -132,7 +141,7 @@ const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragme
 }
 
 /** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
-const statement = (storage: Storage, side: Side, asked: Asked) => {
+const statement = (storage: Storage, side: Side, asked: Asked, count: number) => {
   const { at, captured, keys, presentOnly, table } = asked
   const { sql } = storage
   const when = sql`${at}::timestamptz`
@@ -176,7 +185,7 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
         from (
           select ${ownKey} as own_key, o.*
           from ${keyed}
-          cross join lateral ${nearest(storage, table, key, side, counts[side], bounds)} o
+          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
         ) c
         offset 0
       ) c
@@ -291,26 +300,31 @@ const eventsOf = (found: ReadonlyArray<Found>): ReadonlyArray<Event> => {
 
 interface Verdict extends Standing {
   readonly matches: boolean
+  /** The change that says so. */
+  readonly saidBy: string | undefined
 }
 
 const nothing = (at: string): Verdict => ({
   answer: { _tag: "BeforeCapture", at },
   rowPk: null,
-  matches: false
+  matches: false,
+  saidBy: undefined
 })
 
-const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict => {
+const verdict = (at: string, side: Side, found: ReadonlyArray<Found>, sharing: Sharing): Verdict => {
   const unknown = nothing(at)
   const events = eventsOf(found)
   if (side === "before") {
     const last = events.at(-1)
-    const state = states(events).at(-1)
+    const state = states(events, sharing).at(-1)
     if (last === undefined || state === undefined) {
       return unknown
     }
     const { change, matches, visible, visibleBefore } = state.event
     if (state._tag === "Alive" && last.truncate === undefined) {
-      return visible ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches } : unknown
+      return visible
+        ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches, saidBy: change.id }
+        : unknown
     }
     if (state._tag === "Gone" ? !visible : last.truncate?.visible !== true) {
       return unknown
@@ -318,23 +332,28 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict =
     if (state._tag === "Gone" && change.op === "update" && change.rowKey !== null) {
       // Where it went is told to those who may see that it was here.
       return visibleBefore
-        ? { answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at }, rowPk: null, matches: false }
+        ? {
+            answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at },
+            rowPk: null,
+            matches: false,
+            saidBy: change.id
+          }
         : unknown
     }
-    return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false }
+    return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false, saidBy: change.id }
   }
-  const earlier = stateBefore(events)
+  const earlier = stateBefore(events, sharing)
   if (earlier === undefined) {
     return unknown
   }
   const { change, key, matchesBefore, visible, visibleBefore } = earlier.event
   const rowPk = change.rowKey === key ? change.rowPk : null
   if (earlier._tag === "NotYet") {
-    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false } : unknown
+    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false, saidBy: change.id } : unknown
   }
   // What a change after a TRUNCATE replaced says nothing of the time before it.
   return visibleBefore && found[0]?.cut === "false"
-    ? { answer: { _tag: "Present", row: earlier.row, at }, rowPk, matches: matchesBefore }
+    ? { answer: { _tag: "Present", row: earlier.row, at }, rowPk, matches: matchesBefore, saidBy: change.id }
     : unknown
 }
 
@@ -347,28 +366,73 @@ const onStandingError =
     return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }
 
+/** Whether the table's key is checked when transactions end, so that several rows may share it until then. */
+const sharingOf = ({ name, sql }: Storage, table: TableName): Effect.Effect<Sharing, ThreadlineError> =>
+  Effect.map(
+    rows(
+      Schema.Struct({ deferrable: Schema.String }),
+      sql`
+        select exists (
+          select
+          from pg_constraint k
+          where k.contype in ('p', 'u')
+            and k.condeferrable
+            and k.conrelid in (
+              select c.oid
+              from pg_class c
+              join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = ${table.schema}
+                and c.relname = ${table.name}
+              union all
+              select p.relation
+              from ${name("capture_policies")} p
+              where p.table_schema = ${table.schema}
+                and p.table_name = ${table.name}
+            )
+        )::text as deferrable`
+    ),
+    ([found]) => (found?.deferrable === "true" ? "several" : "one")
+  )
+
+const isSame = (a: Verdict, b: Verdict): boolean => a.answer._tag === b.answer._tag && a.saidBy === b.saidBy
+
 /** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
-const answersOf = (
+const answersOf = Effect.fnUntraced(function* (
   storage: Storage,
   side: Side,
   asked: Asked
-): Effect.Effect<Map<string, Verdict>, InvalidRequest | ThreadlineError> => {
-  const asking = statement(storage, side, asked)
-  return Effect.map(rows(StandingRow, asking, onStandingError(storage, asked, asking)), (found) => {
-    const byKey = new Map<string, Array<Found>>()
-    for (const one of found) {
-      const same = byKey.get(one.own_key)
-      if (same === undefined) {
-        byKey.set(one.own_key, [one])
-      } else {
-        same.push(one)
+): Effect.fn.Return<ReadonlyMap<string, Verdict>, InvalidRequest | ThreadlineError> {
+  const foundOf = (keys: ReadonlyArray<string>, count: number) => {
+    const asking = statement(storage, side, { ...asked, keys }, count)
+    return Effect.map(rows(StandingRow, asking, onStandingError(storage, asked, asking)), (found) => {
+      const byKey = new Map<string, Array<Found>>()
+      for (const one of found) {
+        const same = byKey.get(one.own_key)
+        if (same === undefined) {
+          byKey.set(one.own_key, [one])
+        } else {
+          same.push(one)
+        }
       }
-    }
-    return new Map(
-      [...byKey].map(([key, of]) => [key, of[0]?.kept === "true" ? verdict(asked.at, side, of) : nothing(asked.at)])
-    )
+      return byKey
+    })
+  }
+  const verdictOf = (found: ReadonlyArray<Found>, sharing: Sharing): Verdict =>
+    found[0]?.kept === "true" ? verdict(asked.at, side, found, sharing) : nothing(asked.at)
+
+  const byKey = yield* foundOf(asked.keys, counts[side])
+  const answers = new Map([...byKey].map(([key, found]) => [key, verdictOf(found, "one")]))
+  // Only where it makes a difference is it worth asking whether rows may share a key.
+  const unclear = [...byKey].flatMap(([key, found]) => {
+    const answer = answers.get(key)
+    return answer === undefined || isSame(answer, verdictOf(found, "several")) ? [] : [key]
   })
-}
+  if (unclear.length > 0 && (yield* sharingOf(storage, asked.table)) === "several") {
+    const more = yield* foundOf(unclear, countsOfShared[side])
+    more.forEach((found, key) => answers.set(key, verdictOf(found, "several")))
+  }
+  return answers
+})
 
 /** The answer for each of the keys that have one, by key. */
 export const standing = Effect.fnUntraced(function* (

@@ -13,7 +13,7 @@ import { anyRow, asOfToValue, imageCondition, instantOf, standing } from "./asOf
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
 import type { Change, RowImage } from "../record/change.js"
 import { textOf } from "../record/condition.js"
-import { Document } from "../search/filter.js"
+import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { capturedAround } from "../record/lapses.js"
