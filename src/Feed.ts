@@ -171,11 +171,7 @@ export interface Service {
 export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
 
 /** The feed of a storage under scopes. Where one is required everything fails until `scoped` has given one. */
-const make = (
-  from: storage.Storage,
-  scopeRequired: boolean,
-  given: ReadonlyArray<scopes.ReadScope> = []
-): Service => {
+const make = (from: storage.Storage, scopeRequired: boolean, given: ReadonlyArray<scopes.ReadScope> = []): Service => {
   const restricted = Effect.suspend(() => restrict(from, given, scopeRequired))
 
   const run = <A, E, R>(

@@ -703,10 +703,8 @@ export const withScope: {
 export const withScopeStream: {
   (scope: ReadScope): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R | Query>
   <A, E, R>(self: Stream.Stream<A, E, R>, scope: ReadScope): Stream.Stream<A, E, R | Query>
-} = dual(
-  2,
-  <A, E, R>(self: Stream.Stream<A, E, R>, scope: ReadScope): Stream.Stream<A, E, R | Query> =>
-    Stream.unwrap(Effect.map(scopedServices(scope), (services) => Stream.provideSomeContext(self, services)))
+} = dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, scope: ReadScope): Stream.Stream<A, E, R | Query> =>
+  Stream.unwrap(Effect.map(scopedServices(scope), (services) => Stream.provideSomeContext(self, services)))
 )
 
 /** The services of the context as a scope restricts them. */

@@ -117,8 +117,34 @@ describe("a scope and the names that its host uses", () => {
           where ${sql.literal(alias)}.actor_id = ${actorId} and ${sql.literal(alias)}.tenant = ${"A"}
         )`
 
-    const keywords = new Set(["and", "as", "cross", "from", "group", "join", "left", "limit", "offset", "on", "order", "or"])
-    const others = new Set(["over", "select", "then", "union", "where", "window", "end", "desc", "asc", "is", "else", "when"])
+    const keywords = new Set([
+      "and",
+      "as",
+      "cross",
+      "from",
+      "group",
+      "join",
+      "left",
+      "limit",
+      "offset",
+      "on",
+      "order",
+      "or"
+    ])
+    const others = new Set([
+      "over",
+      "select",
+      "then",
+      "union",
+      "where",
+      "window",
+      "end",
+      "desc",
+      "asc",
+      "is",
+      "else",
+      "when"
+    ])
 
     /** Every alias in the statements of the reads: what stands behind a table, a subquery or a common table expression. */
     const aliases = Effect.gen(function* () {
@@ -137,59 +163,63 @@ describe("a scope and the names that its host uses", () => {
       return [...new Set(names)].filter((name) => !keywords.has(name) && !others.has(name))
     })
 
-    it.effect("no alias and no table of the host's is taken for one of Threadline's", () =>
-      Effect.gen(function* () {
-        yield* prepared
-        const sql = yield* SqlClient.SqlClient
-        const names = yield* aliases
-        for (const expected of ["a", "c", "t", "e", "scope_t", "acted"]) {
-          expect(names).toContain(expected)
-        }
-        const kinds = Object.entries(reads).filter(([name]) =>
-          ["timeline by contents", "history", "asOfRows", "transactions", "correlation", "incident", "feed"].includes(name)
-        )
-        const answers = (scope: Query.ReadScope) =>
-          Effect.map(
-            Effect.forEach(kinds, ([name, read]) =>
-              Effect.map(Effect.either(Query.withScope(read, scope)), (result) =>
-                Either.isLeft(result) ? [name, String(result.left)] : [name, textOf(result.right)]
-              )
-            ),
-            textOf
+    it.effect(
+      "no alias and no table of the host's is taken for one of Threadline's",
+      () =>
+        Effect.gen(function* () {
+          yield* prepared
+          const sql = yield* SqlClient.SqlClient
+          const names = yield* aliases
+          for (const expected of ["a", "c", "t", "e", "scope_t", "acted"]) {
+            expect(names).toContain(expected)
+          }
+          const kinds = Object.entries(reads).filter(([name]) =>
+            ["timeline by contents", "history", "asOfRows", "transactions", "correlation", "incident", "feed"].includes(
+              name
+            )
           )
-        const expected = yield* answers(through("membership_of_host", "own_alias"))
-        expect(expected).toContain("secret of A")
-        expect(expected).not.toContain("secret of B")
-        // One that no statement knows is not let through either: the scope is not just true.
-        expect(yield* answers(through("(select 'nobody' actor_id, 'A' tenant)", "x"))).not.toContain("secret")
-        // Several at once, each of them in a scope of its own.
-        for (let from = 0; from < names.length; from += 8) {
-          const some = names.slice(from, from + 8)
-          const scopes = some.map((name) => through("membership_of_host", `"${name}"`))
-          const all = scopes.reduce<Effect.Effect<string, never, Reader>>(
-            (read, scope) => Query.withScope(read, scope),
-            answers(through("membership_of_host", "own_alias"))
-          )
-          expect(yield* all, some.join(", ")).toBe(expected)
-        }
-        const ctes = [
-          ...["found", "own", "seen", "judged", "truncates", "looked", "moved", "up_to", "limits", "transactions"],
-          ...["entering", "taken", "walk", "ahead", "bound", "open", "rest", "page", "reached", "frontier"],
-          ...["still_open", "state"]
-        ]
-        for (const name of ctes) {
-          yield* sql`create table if not exists ${sql(name)} (actor_id text, tenant text)`
-          yield* sql`insert into ${sql(name)} select * from membership_of_host`
-        }
-        for (let from = 0; from < ctes.length; from += 8) {
-          const scopes = ctes.slice(from, from + 8).map((name) => through(name, name))
-          const all = scopes.reduce<Effect.Effect<string, never, Reader>>(
-            (read, scope) => Query.withScope(read, scope),
-            answers(through("membership_of_host", "own_alias"))
-          )
-          expect(yield* all).toBe(expected)
-        }
-      }),
+          const answers = (scope: Query.ReadScope) =>
+            Effect.map(
+              Effect.forEach(kinds, ([name, read]) =>
+                Effect.map(Effect.either(Query.withScope(read, scope)), (result) =>
+                  Either.isLeft(result) ? [name, String(result.left)] : [name, textOf(result.right)]
+                )
+              ),
+              textOf
+            )
+          const expected = yield* answers(through("membership_of_host", "own_alias"))
+          expect(expected).toContain("secret of A")
+          expect(expected).not.toContain("secret of B")
+          // One that no statement knows is not let through either: the scope is not just true.
+          expect(yield* answers(through("(select 'nobody' actor_id, 'A' tenant)", "x"))).not.toContain("secret")
+          // Several at once, each of them in a scope of its own.
+          for (let from = 0; from < names.length; from += 8) {
+            const some = names.slice(from, from + 8)
+            const scopes = some.map((name) => through("membership_of_host", `"${name}"`))
+            const all = scopes.reduce<Effect.Effect<string, never, Reader>>(
+              (read, scope) => Query.withScope(read, scope),
+              answers(through("membership_of_host", "own_alias"))
+            )
+            expect(yield* all, some.join(", ")).toBe(expected)
+          }
+          const ctes = [
+            ...["found", "own", "seen", "judged", "truncates", "looked", "moved", "up_to", "limits", "transactions"],
+            ...["entering", "taken", "walk", "ahead", "bound", "open", "rest", "page", "reached", "frontier"],
+            ...["still_open", "state"]
+          ]
+          for (const name of ctes) {
+            yield* sql`create table if not exists ${sql(name)} (actor_id text, tenant text)`
+            yield* sql`insert into ${sql(name)} select * from membership_of_host`
+          }
+          for (let from = 0; from < ctes.length; from += 8) {
+            const scopes = ctes.slice(from, from + 8).map((name) => through(name, name))
+            const all = scopes.reduce<Effect.Effect<string, never, Reader>>(
+              (read, scope) => Query.withScope(read, scope),
+              answers(through("membership_of_host", "own_alias"))
+            )
+            expect(yield* all).toBe(expected)
+          }
+        }),
       300_000
     )
 
@@ -255,13 +285,20 @@ describe("a scope on the key of a row", () => {
           expect((yield* a(Query.timeline())).items).toMatchObject([
             { id: "2", previousRowKey: null, changedFrom: null, changedFields: null }
           ])
-          for (const filter of [{ contains: { note: "old secret" } }, { changedField: "note" }, { changedField: "id" }]) {
+          for (const filter of [
+            { contains: { note: "old secret" } },
+            { changedField: "note" },
+            { changedField: "id" }
+          ]) {
             expect((yield* a(Query.timeline(filter))).items).toEqual([])
             expect(yield* a(Query.count(filter))).toEqual({ count: 0, exact: true })
           }
           // For the reader whose key it was, the row is there until then.
           const b = Query.withScope(ofKeys("b"))
-          expect(yield* b(Query.asOf("notes", "b1", at(5)))).toMatchObject({ _tag: "Present", row: { note: "old secret" } })
+          expect(yield* b(Query.asOf("notes", "b1", at(5)))).toMatchObject({
+            _tag: "Present",
+            row: { note: "old secret" }
+          })
           expect(yield* b(Query.asOf("notes", "b1", at(15)))).toMatchObject({ _tag: "BeforeCapture" })
           expect((yield* b(Query.timeline())).items).toHaveLength(changes.length - 1)
         }
@@ -313,16 +350,19 @@ describe("an error that a scope meets", () => {
             end
           $$`
         for (const [condition] of raising) {
-          const scope = onChanges(({ image, sql }) => sql`${sql.literal(condition(`${fragmentText(image)} ->> 'secret'`))}`)
+          const scope = onChanges(
+            ({ image, sql }) => sql`${sql.literal(condition(`${fragmentText(image)} ->> 'secret'`))}`
+          )
           for (const [name, read] of Object.entries(reads)) {
             if (name === "actions") {
               continue
             }
             const failed = yield* failure(Query.withScope(read, scope))
             expect(failed, `${name} under ${condition("secret")}`).toBeDefined()
-            expect(inspect(failed, { depth: null, showHidden: true }), `${name} under ${condition("secret")}`).not.toMatch(
-              /hush|4711/
-            )
+            expect(
+              inspect(failed, { depth: null, showHidden: true }),
+              `${name} under ${condition("secret")}`
+            ).not.toMatch(/hush|4711/)
           }
           const where = Query.asOfRows("posts", at(15), {
             where: (image, sql) => sql.literal(condition(`${fragmentText(image)} ->> 'secret'`))
@@ -345,7 +385,10 @@ describe("an error that a scope meets", () => {
               onChanges(({ sql }) => sql.literal(condition))
             )
           )
-        expect(yield* ruleOf("nowhere.f(1)")).toMatchObject({ field: "scope", rule: expect.stringContaining('"nowhere"') })
+        expect(yield* ruleOf("nowhere.f(1)")).toMatchObject({
+          field: "scope",
+          rule: expect.stringContaining('"nowhere"')
+        })
         expect(yield* ruleOf("'x'::int = 1")).toMatchObject({ rule: expect.stringContaining("invalid input syntax") })
         expect(yield* ruleOf("count(*) > 1 and no_such_column")).toMatchObject({
           rule: expect.stringContaining("no_such_column")
@@ -485,7 +528,14 @@ describe("transactions under a scope", () => {
             { id: "3", occurredAt: at(20), correlationId: "c" }
           ],
           actions: [
-            { id: "1", transactionId: "1", name: "hidden", correlationId: "x", occurredAt: at(0), data: { tenant: "B" } },
+            {
+              id: "1",
+              transactionId: "1",
+              name: "hidden",
+              correlationId: "x",
+              occurredAt: at(0),
+              data: { tenant: "B" }
+            },
             { id: "2", transactionId: "2", name: "seen", correlationId: "y", occurredAt: at(9), data: { tenant: "A" } }
           ],
           changes: ["1", "2", "3"].map((id, index) => ({
@@ -573,7 +623,11 @@ describe("transactions under a scope", () => {
           expect(yield* few(Query.count(there))).toEqual({ count: 0, exact: true })
           expect(yield* few(Query.collect(there))).toEqual([])
         }
-        for (const actions of [{ transactionId: "10" }, { correlationId: "c" }, { actor: { type: "user", id: "b" } }] as const) {
+        for (const actions of [
+          { transactionId: "10" },
+          { correlationId: "c" },
+          { actor: { type: "user", id: "b" } }
+        ] as const) {
           expect(yield* few(Query.actions(actions))).toMatchObject({ items: [], hasMore: false, partial: false })
         }
         expect(textOf(yield* few(Query.correlation("c")))).toBe(textOf(yield* few(Query.correlation("d"))))
@@ -670,7 +724,9 @@ describe("a stream under a scope", () => {
       Effect.gen(function* () {
         yield* Effect.andThen(reset, write(log))
         const required = Layer.fresh(Query.layerScopeRequired)
-        const outside = Effect.flatMap(asA(Effect.succeed({ stream: Query.timelineStream() })), ({ stream }) => ids(stream))
+        const outside = Effect.flatMap(asA(Effect.succeed({ stream: Query.timelineStream() })), ({ stream }) =>
+          ids(stream)
+        )
         expect(yield* failure(Effect.provide(outside, required))).toMatchObject({ field: "scope" })
         const inside = ids(Query.timelineStream().pipe(Query.withScopeStream(ofTenant("A"))))
         expect(yield* Effect.provide(inside, required)).toEqual(["3", "1"])

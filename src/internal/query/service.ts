@@ -160,10 +160,7 @@ export interface Service {
 export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
 
-  const read = <A>(
-    name: string,
-    run: (storage: Storage) => Effect.Effect<A, ReadError>
-  ): Effect.Effect<A, ReadError> =>
+  const read = <A>(name: string, run: (storage: Storage) => Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
     Effect.flatMap(storage, run).pipe(Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
 
   /** Every item of every page. */
@@ -175,9 +172,10 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
       paging: { readonly limit: number; readonly cursor: string | undefined }
     ) => Effect.Effect<Page<A>, ReadError>
   ): Stream.Stream<A, ReadError> =>
-    Effect.map(storage, (reader) =>
-      streamPages(first, (cursor) => page(reader, { limit: streamLimit, cursor }))
-    ).pipe(Stream.unwrap, Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
+    Effect.map(storage, (reader) => streamPages(first, (cursor) => page(reader, { limit: streamLimit, cursor }))).pipe(
+      Stream.unwrap,
+      Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
+    )
 
   const changes = (name: string, filter: FilterInput): Stream.Stream<Change, ReadError> =>
     stream(name, filter.cursor, (reader, paging) => timeline(reader, { ...filter, ...paging }))
@@ -190,7 +188,9 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
     timelineStream: (filter = {}) => changes("timelineStream", filter),
     history: (table, key, options = {}) => read("history", (reader) => history(reader, table, key, options)),
     historyStream: (table, key, options = {}) =>
-      stream("historyStream", options.cursor, (reader, paging) => history(reader, table, key, { ...options, ...paging })),
+      stream("historyStream", options.cursor, (reader, paging) =>
+        history(reader, table, key, { ...options, ...paging })
+      ),
     asOf: (table, key, instant) => read("asOf", (reader) => asOf(reader, table, key, instant)),
     asOfKeys: (table, keys, instant) => read("asOfKeys", (reader) => asOfKeys(reader, table, keys, instant)),
     asOfRows: (table, instant, options = {}) => read("asOfRows", (reader) => asOfRows(reader, table, instant, options)),
@@ -198,13 +198,15 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
       stream("asOfRowsStream", options.cursor, (reader, paging) =>
         asOfRows(reader, table, instant, { ...options, ...paging })
       ),
-    asOfWith: (table, key, instant, relations) => read("asOfWith", (reader) => asOfWith(reader, table, key, instant, relations)),
+    asOfWith: (table, key, instant, relations) =>
+      read("asOfWith", (reader) => asOfWith(reader, table, key, instant, relations)),
     transactions: (filter = {}) => read("transactions", (reader) => transactions(reader, filter)),
     transactionsStream: (filter = {}) => summaries("transactionsStream", filter),
     actions: (filter = {}) => read("actions", (reader) => actions(reader, filter)),
     actionsStream: (filter = {}) =>
       stream("actionsStream", filter.cursor, (reader, paging) => actions(reader, { ...filter, ...paging })),
-    unattributed: (filter = {}) => read("unattributed", (reader) => transactions(reader, { ...filter, unattributed: true })),
+    unattributed: (filter = {}) =>
+      read("unattributed", (reader) => transactions(reader, { ...filter, unattributed: true })),
     unattributedStream: (filter = {}) => summaries("unattributedStream", { ...filter, unattributed: true }),
     actorWindow: (actor, options = {}) => read("actorWindow", (reader) => actorWindow(reader, actor, options)),
     actorWindowStream: (actor, options = {}) =>

@@ -17,5 +17,4 @@ const carried = <A, I>(value: A, services: Context.Context<I>): A =>
 export const within = <A, E, R, I>(
   self: Effect.Effect<A, E, R>,
   services: Context.Context<I>
-): Effect.Effect<A, E, Exclude<R, I>> =>
-  Effect.map(Effect.provide(self, services), (value) => carried(value, services))
+): Effect.Effect<A, E, Exclude<R, I>> => Effect.map(Effect.provide(self, services), (value) => carried(value, services))

@@ -89,11 +89,7 @@ export const actions = Effect.fnUntraced(function* (
   const items: Array<Action> = []
   let stop = after
   do {
-    const found = yield* rows(
-      FoundRow,
-      statement(stop, filter.limit + 1 - items.length),
-      onConditionError(storage)
-    )
+    const found = yield* rows(FoundRow, statement(stop, filter.limit + 1 - items.length), onConditionError(storage))
     items.push(...found.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)])))
     stop = stopOf(found[0])
     // What names one thing is searched for to the end: see `namesOne`.

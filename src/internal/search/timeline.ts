@@ -122,11 +122,15 @@ export const count = Effect.fnUntraced(function* (
     return yield* new InvalidRequest({ field: "cursor", rule: "does not apply to a count" })
   }
   const planned = yield* plan(storage, "changes", filter, undefined)
-  const counted = yield* searched(planned, cap + 1, (found: number) => found, (next, attempt, left) =>
-    Effect.map(
-      rows(CountRow, countStatement(next, search(next, attempt, left), left), onConditionError(storage)),
-      ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
-    )
+  const counted = yield* searched(
+    planned,
+    cap + 1,
+    (found: number) => found,
+    (next, attempt, left) =>
+      Effect.map(
+        rows(CountRow, countStatement(next, search(next, attempt, left), left), onConditionError(storage)),
+        ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
+      )
   )
   const found = counted.found.reduce((sum, one) => sum + one, 0)
   if (found === 0 && filter.table !== undefined && planned.row === undefined) {

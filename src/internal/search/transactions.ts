@@ -115,13 +115,16 @@ export const transactions = Effect.fnUntraced(function* (
   const planned = yield* plan(storage, "transactions", filter, after)
   const limit = filter.limit + 1
   const searching = searched(planned, limit, lengthOf, (next, attempt, left) =>
-    Effect.map(rows(FoundRow, statement(next, search(next, attempt, left), left), onConditionError(storage)), (rows) => {
-      const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
-      const stop = stopOf(rows[0])
-      // A search may end in the midst of a transaction that it has found.
-      const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
-      return { found, stop: ended ? behind(next, stop.major) : stop }
-    })
+    Effect.map(
+      rows(FoundRow, statement(next, search(next, attempt, left), left), onConditionError(storage)),
+      (rows) => {
+        const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
+        const stop = stopOf(rows[0])
+        // A search may end in the midst of a transaction that it has found.
+        const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
+        return { found, stop: ended ? behind(next, stop.major) : stop }
+      }
+    )
   )
   const { found, stop } = yield* Effect.map(searching, ({ found, stop }) => ({ found: found.flat(), stop }))
   if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {

@@ -204,7 +204,10 @@ describe("cursors under a scope", () => {
             expect(yield* refusal(asA(read(edited.toString("base64url"))))).toBe(sealedRefusal)
           }
           // A cursor of one scope does not page under another, nor under a scope within it.
-          for (const other of [Query.withScope(read(sealed), ofTenant("B")), Query.withScope(asA(read(sealed)), () => true)]) {
+          for (const other of [
+            Query.withScope(read(sealed), ofTenant("B")),
+            Query.withScope(asA(read(sealed)), () => true)
+          ]) {
             expect(yield* refusal(other)).toBe(sealedRefusal)
           }
         })

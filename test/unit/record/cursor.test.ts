@@ -16,7 +16,10 @@ const ids: cursors.Query = { kind: "timeline", order: "ids", text: '{"order":"ne
 const time: cursors.Query = { ...ids, kind: "history", order: "time" }
 
 /** Nothing is asked of the database. */
-const unscoped: Parameters<typeof cursors.encode>[0] = { restriction: undefined, cursorKey: Effect.die("no key is needed") }
+const unscoped: Parameters<typeof cursors.encode>[0] = {
+  restriction: undefined,
+  cursorKey: Effect.die("no key is needed")
+}
 
 const restriction = { changes: [true], actions: [true], text: "of A" }
 
