@@ -11,7 +11,7 @@ import type { JsonObject } from "../core/json.js"
 import { JsonObjectFromText, stringify } from "../core/json.js"
 import type { Change, RowImage } from "../record/change.js"
 import { Operation, rowPkOf } from "../record/change.js"
-import { onConditionError } from "../record/condition.js"
+import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
 import { type KeyInput, KeySchema, rowKeyAndLapses, TableSchema, tableOf } from "../record/key.js"
@@ -27,6 +27,7 @@ import {
   states,
   truncatesOf
 } from "./life.js"
+import type { HostCondition } from "../record/scope.js"
 import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
@@ -53,6 +54,13 @@ export type AsOf =
 /** A condition over the image of a row, `jsonb`. */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
 
+/** The one row that such a condition judges, under a name that no host has. */
+const judgedRow = "threadline_row"
+
+/** What the caller's condition answers, over the columns of `judgedRow`. */
+export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.Effect<HostCondition, InvalidRequest> =>
+  hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
+
 export interface Asked {
   readonly table: TableName
   /** As `rowKey` resolves them. */
@@ -63,7 +71,7 @@ export interface Asked {
   readonly captured: Captured | undefined
   /** What the image contains. */
   readonly contains: JsonObject | undefined
-  readonly where: ImageCondition | undefined
+  readonly where: HostCondition | undefined
   /** Only keys at which a row was present that is visible and as `where` says. */
   readonly presentOnly: boolean
 }
@@ -120,14 +128,14 @@ const told = [
   ...images
 ]
 
-/** Conditions of scopes stand before this in a statement, that of the caller behind it. */
-const asksForRows = "judged as materialized"
+/** That of the caller stands before this in a statement, conditions of scopes behind it. */
+const asksForScope = "/* what the reader may see */"
 
 /** What the caller asks of an image; undefined where it is nothing. */
 const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragment): Fragment | undefined => {
   const conditions = [
     ...(contains === undefined ? [] : [sql`coalesce(${image} @> ${stringify(contains)}::jsonb, false)`]),
-    ...(where === undefined ? [] : [sql`coalesce((${where(image, sql)}), false)`])
+    ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image })])
   ]
   return conditions.length === 0 ? undefined : sql.and(conditions)
 }
@@ -143,13 +151,12 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
   const keyed = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
   const key = one ? sql`${only}` : sql`k.key`
   const ownKey = one ? sql`${only}::text` : sql`k.key`
-  const visible = (image?: Fragment): Fragment => visibleChange(storage, "c", image) ?? sql`true`
+  const visible = (side?: "before"): Fragment => visibleChange(storage, "c", side) ?? sql`true`
   // What a reader asks is not tried on what he may not see: a condition that fails says of what.
   const matching = (seen: Fragment, image: Fragment): Fragment => {
     const condition = conditionOf(storage, asked, image)
     return condition === undefined ? sql`true` : sql`case when ${seen} then ${condition} else false end`
   }
-  const rebuilt = beforeImage(sql, "c")
   const bounds = [
     side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`,
     ...(side === "before"
@@ -161,29 +168,29 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
         : [sql`c.captured_at < ${captured.until}::timestamptz`])
   ]
   const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
-  const noTruncates = storage.scopes.length === 0 ? sql`true` : sql`false`
+  const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
-    with seen as materialized (
-      select c.*,
-        ${visible()} as visible,
-        ${
-          side === "before"
-            ? sql`case when c.previous_row_key is null then true else ${visible(rebuilt)} end`
-            : visible(rebuilt)
-        } as visible_before
-      from (
-        select ${ownKey} as own_key, o.*
-        from ${keyed}
-        cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
-      ) c
-    ),
-    ${sql.literal(asksForRows)} (
+    with threadline_judged as materialized (
       select c.*,
         ${matching(sql`c.visible`, sql`c.data_after`)} as matches,
-        ${side === "before" ? sql`true` : matching(sql`c.visible_before`, rebuilt)} as matches_before
-      from seen c
+        ${side === "before" ? sql`true` : matching(sql`c.visible_before`, beforeImage(sql, "c"))} as matches_before
+      from (
+        select c.*, ${sql.literal(asksForScope)}
+          ${visible()} as visible,
+          ${
+            side === "before"
+              ? sql`case when c.previous_row_key is null then true else ${visible("before")} end`
+              : visible("before")
+          } as visible_before
+        from (
+          select ${ownKey} as own_key, o.*
+          from ${keyed}
+          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
+        ) c
+        offset 0
+      ) c
     ),
-    own as materialized (
+    threadline_own as materialized (
       select ${sql.literal(told.map((column) => (images.includes(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
         o.own_key, o.kept, o.visible, o.visible_before, o.matches, o.matches_before,
         lead(o.captured_at, 1, ${when}) over life as next_at,
@@ -192,7 +199,7 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
         select k.*,
           ${presentOnly ? sql`bool_or(${sql.literal(shown)}) over (partition by k.own_key)` : sql`true`} as kept,
           row_number() over (partition by k.own_key order by k.captured_at, k.id) as place
-        from judged k
+        from threadline_judged k
       ) o
       where o.kept
         or o.place = 1
@@ -201,9 +208,9 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
       side === "after"
         ? sql``
         : sql`,
-    truncates as materialized (
+    threadline_truncates as materialized (
       select r.*, o.own_key, o.id as follows
-      from own o
+      from threadline_own o
       cross join lateral (
         select r.*${truncatesOf(storage, table)}
           and r.captured_at >= o.captured_at
@@ -247,13 +254,13 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
     from (
       select ${sql.literal(told.join(", "))}, own_key, kept, null::bigint as follows,
         visible, visible_before, matches, matches_before
-      from own
+      from threadline_own
       ${
         side === "after"
           ? sql``
           : sql`union all
       select ${sql.literal(told.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
-      from truncates`
+      from threadline_truncates`
       }
     ) c
     order by c.captured_at, c.id`
@@ -355,7 +362,7 @@ const onStandingError =
   (storage: Storage, { where }: Asked, asking: Statement<unknown>) =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
     const position = positionOf(error)
-    const isOfScope = position !== undefined && position < asking.compile()[0].indexOf(asksForRows)
+    const isOfScope = position !== undefined && position > asking.compile()[0].indexOf(asksForScope)
     return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }
 
