@@ -8,6 +8,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -51,8 +52,13 @@ begin
         null, null, null, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -68,8 +74,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -81,8 +91,12 @@ begin
     from (select image(x.*) as image from threadline_new x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -99,6 +113,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -171,8 +186,13 @@ begin
         case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end, fields, old_values, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -243,8 +263,12 @@ begin
     end if;
     if arrived = total then
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
     end if;
   end if;
@@ -296,8 +320,12 @@ begin
     ) p;
     end if;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     if moved then
       perform entered_last(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'));
     end if;
@@ -317,6 +345,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -360,8 +389,13 @@ begin
         null, null, was, null
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -377,8 +411,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -390,8 +428,12 @@ begin
     from (select image(x.*) as image from threadline_old x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -437,6 +479,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   was jsonb;
 begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
@@ -461,8 +504,13 @@ begin
         null, null, was, null, '{"moved": true}'
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   was := image(old);
@@ -471,9 +519,16 @@ begin
     'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null, '{"moved": true}'
   from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
-  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
-    perform settle_order(first_id);
+  if first_id is null then
+    return null;
   end if;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
   return null;
 end
 $threadline$;
@@ -490,6 +545,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   now jsonb;
 begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
@@ -514,8 +570,13 @@ begin
         null, null, null, now, '{"moved": true}'
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   now := image(new);
@@ -524,9 +585,16 @@ begin
     'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), '{"moved": true}'
   from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
-  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
-    perform settle_order(first_id);
+  if first_id is null then
+    return null;
   end if;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
   return null;
 end
 $threadline$;
