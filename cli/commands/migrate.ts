@@ -143,7 +143,9 @@ export const printing = leaf(
       const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
       const first = found.pending[0]
       if (first === undefined) {
-        return yield* options.json ? printJson({ sql: "" }) : printSource(`-- The schema ${found.schema} lacks nothing.`)
+        return yield* options.json
+          ? printJson({ sql: "" })
+          : printSource(`-- The schema ${found.schema} lacks nothing.`)
       }
       const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: first.id }))
       yield* options.json ? printJson({ sql }) : printSource(sql)
