@@ -6,7 +6,8 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import type { Actor } from "../../Actor.js"
 import type { JsonObject, JsonValue } from "../core/json.js"
-import { JsonFromText, stringify } from "../core/json.js"
+import { stringify } from "../core/json.js"
+import { JsonFromText } from "../core/jsonSchema.js"
 import { type ActionReference, actorOf, actorToValue, instantColumn } from "./change.js"
 
 /** An action as it was recorded. */

@@ -6,7 +6,8 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
 import type { JsonObject, JsonValue } from "../core/json.js"
-import { JsonFromText, JsonObjectFromText, stringify } from "../core/json.js"
+import { stringify } from "../core/json.js"
+import { JsonFromText, JsonObjectFromText } from "../core/jsonSchema.js"
 import { parseMicros } from "../core/instant.js"
 
 export const Operation = Schema.Literal("insert", "update", "delete", "truncate", "baseline")
