@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Struct from "effect/Struct"
 import * as Page from "../../src/Page.js"
+import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import { changeTable, when, who } from "../describe.js"
 import {
@@ -71,7 +72,6 @@ const actionTable = (actions: ReadonlyArray<Query.Action>): string =>
 
 /** What a listing makes of its items, and says where there is none. */
 interface Shown<in A> {
-  readonly toJson: (item: A) => string
   readonly table: (items: ReadonlyArray<A>) => string
   readonly none: string
 }
@@ -81,19 +81,16 @@ const list = <A>(
   options: Common & Paging,
   filtered: Effect.Effect<Query.FilterInput, UsageError>,
   read: (filter: Query.FilterInput) => Effect.Effect<Page.Page<A>, Query.ReadError, Query.Query>,
-  { none, table, toJson }: Shown<A>
+  { none, table }: Shown<A>
 ) =>
   Effect.gen(function* () {
     const filter = { ...(yield* filtered), ...(yield* pagingOf(options)) }
     const page = yield* reading(options, read(filter))
-    yield* options.json
-      ? printDocument(Page.toJson(page, toJson))
-      : print(listed(page, none, () => [table(page.items)]))
+    yield* options.json ? printDocument(Json.stringify(page)) : print(listed(page, none, () => [table(page.items)]))
   })
 
 export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
   list(options, changeFilterOf(options), Query.timeline, {
-    toJson: Query.changeToJson,
     table: inTransactions,
     none: "No change matches."
   })
@@ -101,7 +98,6 @@ export const timeline = leaf("timeline", { ...common, ...changeFilters, ...pagin
 
 export const transactions = leaf("transactions", { ...common, ...changeFilters, ...paging }, (options) =>
   list(options, changeFilterOf(options), Query.transactions, {
-    toJson: Query.summaryToJson,
     table: (summaries) => transactionTable(summaries, false),
     none: "No transaction matches."
   })
@@ -109,7 +105,6 @@ export const transactions = leaf("transactions", { ...common, ...changeFilters, 
 
 export const actions = leaf("actions", { ...common, ...actionFilters, ...paging }, (options) =>
   list(options, actionFilterOf(options), Query.actions, {
-    toJson: Query.actionToJson,
     table: actionTable,
     none: "No action matches."
   })
@@ -126,7 +121,6 @@ const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "unattributed"> = 
 
 export const unattributed = leaf("unattributed", { ...common, ...unattributedFilters, ...paging }, (options) =>
   list(options, changeFilterOf({ ...options, ...noActor }), Query.unattributed, {
-    toJson: Query.summaryToJson,
     table: (summaries) => transactionTable(summaries, true),
     none: "No unattributed transaction matches."
   })
@@ -172,7 +166,7 @@ export const actor = leaf(
       const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked), {
         actor: "ID"
       })
-      yield* options.json ? printDocument(Query.bundleToJson(bundle)) : print(bundleText(bundle))
+      yield* options.json ? printDocument(Json.stringify(bundle)) : print(bundleText(bundle))
     })
 )
 
@@ -183,6 +177,6 @@ export const correlation = leaf(
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
       const bundle = yield* reading(options, Query.correlation(options.id, asked), { correlationId: "ID" })
-      yield* options.json ? printDocument(Query.bundleToJson(bundle)) : print(bundleText(bundle))
+      yield* options.json ? printDocument(Json.stringify(bundle)) : print(bundleText(bundle))
     })
 )

@@ -1,6 +1,6 @@
 import * as Args from "@effect/cli/Args"
 import * as Effect from "effect/Effect"
-import * as Page from "../../src/Page.js"
+import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import { changeLines, fieldLines, properties, when, who } from "../describe.js"
 import { leaf } from "../leaf.js"
@@ -25,7 +25,7 @@ export const history = leaf("history", { ...common, ...paging, table: tableArgum
     const asked = yield* pagingOf(options)
     const page = yield* reading(options, Query.history(options.table, options.key, asked), ofRow)
     yield* options.json
-      ? printDocument(Page.toJson(page, Query.changeToJson))
+      ? printDocument(Json.stringify(page))
       : print(listed(page, "Nothing is recorded of this row.", () => blocks(page.items, true)))
   })
 )
@@ -50,7 +50,7 @@ export const asOf = leaf(
     Effect.gen(function* () {
       const answer = yield* reading(options, Query.asOf(options.table, options.key, options.instant), ofRow)
       if (options.json) {
-        return yield* printDocument(Query.asOfToJson(answer))
+        return yield* printDocument(Json.stringify(answer))
       }
       const lines =
         answer._tag === "Present"
@@ -72,13 +72,13 @@ export const transaction = leaf(
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
       const incident = yield* reading(options, Query.incident(options.id, asked), { transactionId: "ID" })
-      yield* options.json ? printDocument(Query.incidentToJson(incident)) : print(incidentText(incident))
+      yield* options.json ? printDocument(Json.stringify(incident)) : print(incidentText(incident))
     })
 )
 
 const incidentText = (incident: Query.Incident): string => {
   const { actions, changes, hasMoreActions, hasMoreRelated, hasMoreSiblings, related, siblings, transaction } = incident
-  const metadata = Object.keys(transaction.meta).length === 0 ? null : Query.toJson(transaction.meta)
+  const metadata = Object.keys(transaction.meta).length === 0 ? null : Json.stringify(transaction.meta)
   return [
     bold(`transaction ${transaction.id}`),
     ...properties(
@@ -112,7 +112,7 @@ const incidentText = (incident: Query.Incident): string => {
             "subject",
             action.subject === null ? null : `${action.subject.type ?? ""} ${action.subject.id ?? ""}`.trim()
           ],
-          ["data", action.data === null ? null : Query.toJson(action.data)]
+          ["data", action.data === null ? null : Json.stringify(action.data)]
         ],
         width()
       )

@@ -4,7 +4,16 @@
  * PostgreSQL nests jsonb deeper than a recursive parser can follow, so nothing here recurses, but what `JSON.stringify` calls.
  */
 import * as BigDecimal from "effect/BigDecimal"
-import { formatNumber, type JsonNumber, normalNumber, parseNumber, printed, withDigits } from "./jsonNumber.js"
+import {
+  alone,
+  formatNumber,
+  type JsonNumber,
+  normalNumber,
+  parseNumber,
+  printed,
+  unwrapped,
+  withDigits
+} from "./jsonNumber.js"
 import { isStorable } from "./text.js"
 
 /**
@@ -460,4 +469,16 @@ const copied = (value: JsonValue): JsonValue => {
 }
 
 /** An equal value that `JSON.stringify` writes without loss, as those that were read are; itself if it is one. */
-export const exact = (value: JsonValue): JsonValue => (isExact(value) ? value : copied(value))
+export const exact = (value: JsonValue): JsonValue =>
+  typeof value === "bigint" ? alone(value) : isExact(value) ? value : copied(value)
+
+/** What `exact` was given, as far as it tells. */
+export const asGiven = (value: JsonValue): JsonValue => (BigDecimal.isBigDecimal(value) ? unwrapped(value) : value)
+
+/** Lets `JSON.stringify` write a new object that has values of JSON as fields. */
+export const marked = <A extends object>(value: A): A => {
+  if (Object.values(value).some((element) => typeof element === "bigint")) {
+    makePrint(value)
+  }
+  return value
+}

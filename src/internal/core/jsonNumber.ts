@@ -30,9 +30,22 @@ const exactDecimal = Object.create(Object.getPrototypeOf(BigDecimal.make(0n, 0))
 const decimal = (value: bigint, scale: number): BigDecimal.BigDecimal =>
   Object.assign(Object.create(exactDecimal) as BigDecimal.BigDecimal, { value, scale })
 
+/** The same of a whole number, which has no decimal point. */
+const exactInteger = Object.create(exactDecimal) as object
+
+const isInteger = (number: BigDecimal.BigDecimal): boolean => Object.getPrototypeOf(number) === exactInteger
+
+/** A number that stands where nothing else prints it: as `JSON.stringify` writes it with its digits. */
+export const alone = (number: bigint): BigDecimal.BigDecimal =>
+  Object.assign(Object.create(exactInteger) as BigDecimal.BigDecimal, { value: number, scale: 0 })
+
+/** The number that `alone` was given. */
+export const unwrapped = (number: BigDecimal.BigDecimal): bigint | BigDecimal.BigDecimal =>
+  isInteger(number) ? number.value : number
+
 /** The same number, as `JSON.stringify` writes it with its digits. */
 export const withDigits = (number: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
-  Object.getPrototypeOf(number) === exactDecimal ? number : decimal(number.value, number.scale)
+  Object.getPrototypeOf(number) === exactDecimal || isInteger(number) ? number : decimal(number.value, number.scale)
 
 /** Reads the number of a JSON text; throws a `SyntaxError` if its exponent is beyond reason. */
 export const parseNumber = (text: string): JsonNumber => {
@@ -52,7 +65,11 @@ export const parseNumber = (text: string): JsonNumber => {
   return decimal(BigInt(digits), (point === -1 ? 0 : plain.length - point - 1) - power)
 }
 
-const formatDecimal = ({ scale, value }: BigDecimal.BigDecimal): string => {
+const formatDecimal = (number: BigDecimal.BigDecimal): string => {
+  const { scale, value } = number
+  if (isInteger(number)) {
+    return value.toString()
+  }
   if (scale < 0 || scale > maxWrittenScale) {
     return `${value}e${-scale}`
   }

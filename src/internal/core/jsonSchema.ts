@@ -6,6 +6,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import {
+  asGiven,
   exact,
   isJsonValue,
   isObject,
@@ -42,7 +43,7 @@ const isJsonObject = (value: unknown): value is JsonObject => isJsonValue(value)
 const Value: Schema.Schema<JsonValue> = Schema.declare(isJsonValue, {
   identifier: "threadline.JsonValue",
   description: "a JSON value",
-  jsonSchema: {},
+  jsonSchema: { anyOf: ["null", "boolean", "number", "string", "array", "object"].map((type) => ({ type })) },
   arbitrary: () => (fc) => arbitraries(fc).value
 })
 
@@ -54,7 +55,11 @@ const JsonObjectValue: Schema.Schema<JsonObject> = Schema.declare(isJsonObject, 
 })
 
 const encodedExactly = <A extends JsonValue>(schema: Schema.Schema<A>): Schema.Schema<A> =>
-  Schema.transform(schema, schema, { strict: true, decode: (value) => value, encode: (value) => exact(value) as A })
+  Schema.transform(schema, schema, {
+    strict: true,
+    decode: (value) => asGiven(value) as A,
+    encode: (value) => exact(value) as A
+  })
 
 /** Any JSON value. */
 export const JsonValueSchema = encodedExactly(Value)
@@ -65,13 +70,18 @@ export const JsonObjectSchema = encodedExactly(JsonObjectValue)
 const expected = "must be JSON"
 
 /** What a schema has in a JSON text. */
-export const fromText = <A, I, R>(schema: Schema.Schema<A, I, R>): Schema.Schema<A, string, R> =>
+export const fromText = <A, I, R>(
+  schema: Schema.Schema<A, I, R>,
+  text: Schema.Schema<string> = Schema.String
+): Schema.Schema<A, string, R> =>
   Schema.compose(
-    Schema.transformOrFail(Schema.String, Schema.Unknown, {
+    Schema.transformOrFail(text, Schema.Unknown, {
       strict: true,
       decode: (text, _, ast) => {
         const value = parse(text)
-        return value === undefined ? ParseResult.fail(new ParseResult.Type(ast, text, expected)) : ParseResult.succeed(value)
+        return value === undefined
+          ? ParseResult.fail(new ParseResult.Type(ast, text, expected))
+          : ParseResult.succeed(value)
       },
       encode: (value, _, ast) =>
         ParseResult.try({

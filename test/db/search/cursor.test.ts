@@ -118,7 +118,7 @@ const prepared = prepare(logOf(all))
 
 const refusal = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
   Effect.map(Effect.either(read), (result) =>
-    Either.isRight(result) ? "accepted" : `${result.left._tag}: ${result.left.message}`
+    Either.isRight(result) ? "accepted" : `${result.left._tag.replace("threadline/", "")}: ${result.left.message}`
   )
 
 /** The changes of an actor window are the timeline of that actor, which goes on with their cursor. */
