@@ -42,5 +42,3 @@ export const below = (path: ReadonlyArray<string>): ReadonlyArray<string> => {
     .map((words) => words[depth] ?? "")
   return [...new Set(found)]
 }
-
-export const isCommand = (path: ReadonlyArray<string>): boolean => names.includes(path.join(" "))

@@ -6,19 +6,28 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { existsSync, statSync } from "node:fs"
 import { readFile } from "node:fs/promises"
-import { basename, dirname, extname, join, resolve } from "node:path"
+import { basename, dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { TableConfig } from "../src/Capture.js"
 import * as TableName from "../src/TableName.js"
 import { UsageError } from "./exit.js"
+import { pathOf, Surroundings } from "./surroundings.js"
 
 export const fileNames = ["threadline.config.ts", "threadline.config.js", "threadline.config.json"] as const
 
-const TableOptions = TableConfig.pipe(Schema.omit("table"))
+const TableOptions = TableConfig.pipe(Schema.omit("table")).annotations({
+  message: () => `must be an object such as { exclude: ["password"] }`
+})
+
+const nameRule = { message: () => "must be a name" }
+
+const Name = Schema.String.annotations(nameRule).pipe(Schema.nonEmptyString(nameRule))
+
+const tablesRule = { message: () => "must be an object of tables, or a list of them" }
 
 const Rest = Schema.Struct({
-  schema: Schema.optional(Schema.NonEmptyString),
-  ownerRole: Schema.optional(Schema.NonEmptyString),
+  schema: Schema.optional(Name),
+  ownerRole: Schema.optional(Name),
   tables: Schema.optional(Schema.Unknown)
 })
 
@@ -44,7 +53,8 @@ const find = (directory: string): string | undefined => {
 
 /** Loads the file named, or the one at or above the working directory, or none. */
 export const load = Effect.fnUntraced(function* (named: string | undefined) {
-  const file = named === undefined ? find(process.cwd()) : resolve(named)
+  const { directory } = yield* Surroundings
+  const file = named === undefined ? find(directory) : yield* pathOf(named)
   if (file === undefined) {
     return none
   }
@@ -116,7 +126,7 @@ const consistent = (
 /** A list of tables, or an object of tables by name. */
 const tablesOf = (tables: unknown): Either.Either<ReadonlyArray<TableConfig>, string> =>
   Array.isArray(tables) || typeof tables !== "object"
-    ? decode(Schema.Array(TableConfig), tables, ["tables"])
+    ? decode(Schema.Array(TableConfig).annotations(tablesRule), tables, ["tables"])
     : Either.map(decode(Schema.Record({ key: Schema.String, value: TableOptions }), tables, ["tables"]), (record) =>
         Object.entries(record).map(([table, options]) => ({ table, ...options }))
       )
@@ -130,22 +140,11 @@ const decode = <A, I>(
   Either.mapLeft(Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(input), (error) => {
     const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
     const where = [...path, ...(issue?.path ?? [])].map(String)
-    return Arr.isNonEmptyArray(where)
-      ? `${pathText(where)}: ${sentence(issue?.message ?? error.message)}`
-      : sentence(issue?.message ?? error.message)
+    const rule = issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
+    return Arr.isNonEmptyArray(where) ? `${pathText(where)}: ${rule}` : rule
   })
 
 const pathText = (path: ReadonlyArray<string>): string =>
   path
     .map((part, index) => (/^\w+$/.test(part) ? (index === 0 ? part : `.${part}`) : `[${JSON.stringify(part)}]`))
     .join("")
-
-const sentence = (message: string): string => {
-  const text = message
-    .replaceAll(/\s+/g, " ")
-    // Names of types are for programmers of this library.
-    .replaceAll("Capture.TableConfig", `an object such as { table: "public.posts" }`)
-    .replaceAll(/ReadonlyArray<[^>]*>/g, "a list")
-    .replaceAll("NonEmptyString", "a text")
-  return text.charAt(0).toLowerCase() + text.slice(1)
-}

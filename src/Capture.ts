@@ -18,12 +18,15 @@ import {
   refuseInside
 } from "./internal/capture/apply.js"
 import { readCatalog } from "./internal/capture/catalog.js"
-import type { CaptureError, PrintedFile, Step, TableConfig, TableStatus } from "./internal/capture/model.js"
+import type { CaptureError } from "./internal/capture/captureError.js"
+import type { TableStatus } from "./internal/capture/finding.js"
+import type { PrintedFile, TableConfig } from "./internal/capture/model.js"
 import { planTable } from "./internal/capture/plan.js"
 import { printFile } from "./internal/capture/print.js"
 import { resolve } from "./internal/capture/resolve.js"
+import type { Step } from "./internal/capture/step.js"
 import { statusOf } from "./internal/capture/status.js"
-import { reading } from "./internal/capture/transaction.js"
+import { reading } from "./internal/capture/settings.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
@@ -31,22 +34,49 @@ import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
  * @since 0.1.0
  */
 export {
-  CaptureError,
-  Finding,
-  FindingKind,
   Mode,
   Policy,
   PolicyColumn,
   PolicyKeyColumn,
   PrintedFile,
-  Reason,
-  Step,
-  StepKind,
   TableConfig,
-  TableStatus,
-  Truncate,
-  TypeId
+  Truncate
 } from "./internal/capture/model.js"
+
+/**
+ * @since 0.1.0
+ */
+export { ColumnDifferences, Difference } from "./internal/capture/difference.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Step, type StepKind } from "./internal/capture/step.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Finding, type FindingKind, TableStatus } from "./internal/capture/finding.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Argv, CommandMend, HostAction, HostMend, Mend, SqlMend } from "./internal/capture/mend.js"
+
+/**
+ * @since 0.1.0
+ */
+export { KeyProblem, type Reason, Refusal, RowModeReason } from "./internal/capture/refusal.js"
+
+/**
+ * @since 0.1.0
+ */
+export { CaptureError, TypeId } from "./internal/capture/captureError.js"
+
+/**
+ * @since 0.1.0
+ */
+export { describeFinding, describeMend, describeRefusal, describeStep } from "./internal/capture/phrase.js"
 
 /**
  * Options of `plan`.
@@ -163,7 +193,7 @@ const make = Effect.gen(function* () {
       tables: ReadonlyArray<TableConfig>,
       options: ApplyOptions = {}
     ) {
-      yield* refuseInside("applied")
+      yield* refuseInside("apply")
       const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
       return yield* execute(sql, storage, units, catalog, options)
     }),
@@ -172,7 +202,7 @@ const make = Effect.gen(function* () {
       tables: ReadonlyArray<string>,
       options: RemoveOptions = {}
     ) {
-      yield* refuseInside("removed")
+      yield* refuseInside("remove")
       const { catalog, units } = yield* planRemoval(sql, storage, tables)
       return yield* execute(sql, storage, units, catalog, options)
     }),

@@ -1,4 +1,3 @@
-import * as Command from "@effect/cli/Command"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -7,15 +6,16 @@ import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
 import * as TableName from "../../src/TableName.js"
-import type { JsonValue } from "../../src/Json.js"
 import { namedTables, requiredTables, type TableOptions } from "../captureTables.js"
 import { type Configuration, sameTable } from "../config.js"
+import { refusalText, statusJson, statusText, stepJson, stepLines, withOptions } from "../describeCapture.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
-import { leaf } from "../leaf.js"
 import { type Common, common, flag, value, values } from "../options.js"
-import { answer, printJson, printSql, visible, width } from "../output.js"
-import { layout, paragraph } from "../table.js"
+import { answer, printJson, printSql, visible } from "../output.js"
+import { leaf } from "../parser/declare.js"
+import { pathOf } from "../surroundings.js"
+import { paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
 const tables = {
@@ -45,29 +45,6 @@ const inDatabase = <A, E, R>(
   call: Effect.Effect<A, E, R | Capture.Capture>
 ) => call.pipe(Effect.provide(Layer.provide(Capture.layer, migratedClient(options))), withSchema(options, configured))
 
-const stepJson = ({ kind, lessRedaction, sql, summary, table }: Capture.Step): JsonValue => ({
-  kind,
-  table,
-  summary,
-  lessRedaction,
-  sql
-})
-
-/** Steps in full: what a column loses of its redaction is never cut off. */
-const stepLines = (steps: ReadonlyArray<Capture.Step>): string =>
-  [
-    layout(
-      [{ header: "step", rigid: true }, { header: "table" }, { header: "what", whole: true }],
-      steps.map(({ kind, summary, table }) => [kind, table, summary]),
-      width()
-    ),
-    ...steps
-      .filter(({ lessRedaction }) => lessRedaction.length > 0)
-      .flatMap(({ lessRedaction, table }) =>
-        paragraph(`Less redaction: ${table} shows more than before of ${lessRedaction.join(", ")}.`, width())
-      )
-  ].join("\n")
-
 /** What carries out a plan that was made with these options. */
 const applyCommand = (options: TableOptions & { readonly prune: boolean; readonly markPartitions: boolean }): string =>
   [
@@ -78,7 +55,7 @@ const applyCommand = (options: TableOptions & { readonly prune: boolean; readonl
     options.table.length > 0 ? " with the same tables" : ""
   ].join("")
 
-const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
+export const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const named = yield* requiredTables(options, configured)
@@ -90,28 +67,28 @@ const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions 
       )
     )
     yield* answer(
-      options.json,
+      options,
       () => ({ steps: steps.map(stepJson) }),
-      () =>
+      (width) =>
         steps.length === 0
           ? named.length === 0
             ? "The configuration names no table; nothing is to be done."
             : "Nothing is to be done."
           : [
-              stepLines(steps),
+              stepLines(steps, width),
               "",
               ...paragraph(
                 steps.some(({ lessRedaction }) => lessRedaction.length > 0)
                   ? `${applyCommand(options)} refuses it without --allow-less-redaction; --json shows the SQL.`
                   : `${applyCommand(options)} does it; --json shows the SQL.`,
-                width()
+                width
               )
             ].join("\n")
     )
   })
 )
 
-const applying = leaf(
+export const applying = leaf(
   "capture apply",
   {
     ...common,
@@ -139,11 +116,11 @@ const applying = leaf(
         )
       )
       yield* answer(
-        options.json,
+        options,
         () => ({ steps: steps.map(stepJson) }),
-        () =>
+        (width) =>
           steps.length > 0
-            ? stepLines(steps)
+            ? stepLines(steps, width)
             : named.length === 0
               ? "The configuration names no table; there was nothing to do."
               : "There was nothing to do."
@@ -151,7 +128,7 @@ const applying = leaf(
     })
 )
 
-const removing = leaf("capture remove", { ...common, table: tables.table, lockTimeout }, (options) =>
+export const removing = leaf("capture remove", { ...common, table: tables.table, lockTimeout }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const wait = yield* milliseconds(options.lockTimeout)
@@ -168,14 +145,14 @@ const removing = leaf("capture remove", { ...common, table: tables.table, lockTi
       )
     )
     yield* answer(
-      options.json,
+      options,
       () => ({ steps: steps.map(stepJson) }),
-      () => stepLines(steps)
+      (width) => stepLines(steps, width)
     )
   })
 )
 
-const status = leaf("capture status", { ...common, ...tables }, (options) =>
+export const status = leaf("capture status", { ...common, ...tables }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const asked = yield* namedTables(options, configured)
@@ -188,17 +165,14 @@ const status = leaf("capture status", { ...common, ...tables }, (options) =>
     )
     const refused = found
       .flatMap(({ findings, policy }) => (policy === null ? findings : []))
-      .find(({ kind }) => kind === "ConfigurationRefused")
+      .find((finding) => finding.kind === "ConfigurationRefused")
     if (options.table.length > 0 && refused !== undefined) {
-      const { detail, fix, table } = refused
-      return yield* new Refused({
-        message: [`${table}: ${detail.replace(/ \(\w+\)$/, "")}`, ...(fix === null ? [] : [fix])].join("; ")
-      })
+      return yield* new Refused({ message: refusalText(refused) })
     }
     yield* answer(
-      options.json,
+      options,
       () => ({ tables: found.map(statusJson) }),
-      () => (found.length === 0 ? "No table is captured." : statusText(found))
+      (width) => (found.length === 0 ? "No table is captured." : statusText(found, width))
     )
   })
 )
@@ -221,73 +195,22 @@ const statusOf = Effect.fnUntraced(function* (
   const rest = missing.length === 0 ? [] : among(yield* capture.status(missing))
   return [...found, ...rest.filter(({ table }) => !found.some((each) => each.table === table))].map((each) => ({
     ...each,
-    findings: each.findings.filter(({ kind }) => !alone || kind !== "NotConfigured").map(withSameTables)
+    findings: each.findings
+      .filter(({ kind }) => !alone || kind !== "NotConfigured")
+      .map((finding) => ({
+        ...finding,
+        mend: finding.mend === null ? null : withOptions(finding.mend, optionWords(options))
+      }))
   }))
 })
 
-/** A fix for tables that options named names them again, where it does not yet. */
-const withSameTables = (finding: Capture.Finding): Capture.Finding => ({
-  ...finding,
-  fix: finding.fix?.replace(/threadline capture apply(?! --table)/, "$& with the same tables") ?? null
-})
+/** The options that name tables and columns, as they were given. */
+const optionWords = (options: TableOptions): ReadonlyArray<string> =>
+  (["table", "exclude", "mask", "key"] as const).flatMap((option) =>
+    options[option].flatMap((text) => [`--${option}`, text])
+  )
 
-const statusJson = ({ captured, findings, policy, table }: Capture.TableStatus): JsonValue => ({
-  table,
-  captured,
-  policy:
-    policy === null
-      ? null
-      : {
-          ...policy,
-          key: policy.key.map((column) => ({ ...column })),
-          columns: policy.columns.map((column) => ({ ...column }))
-        },
-  findings: findings.map((finding) => ({ ...finding }))
-})
-
-const statusText = (found: ReadonlyArray<Capture.TableStatus>): string => {
-  const rows = found.map(({ captured, findings, policy, table }) => [
-    table,
-    captured
-      ? "captured"
-      : policy === null
-        ? "not captured"
-        : findings.some(({ kind }) => kind === "TableGone")
-          ? "gone"
-          : findings.some(({ kind }) => kind === "TableRenamed")
-            ? "renamed"
-            : "in part",
-    policy === null ? "" : policy.key.map(({ name }) => name).join(", "),
-    policy === null ? "" : policy.exclude.join(", "),
-    policy === null ? "" : policy.mask.join(", ")
-  ])
-  const findings = found.flatMap(({ findings }) => findings)
-  return [
-    layout(
-      [
-        { header: "table" },
-        { header: "state", rigid: true },
-        { header: "key" },
-        { header: "excluded" },
-        { header: "masked" }
-      ],
-      rows,
-      width()
-    ),
-    ...(findings.length === 0
-      ? []
-      : [
-          "",
-          ...findings.flatMap(({ detail, fix, severity, table }) => [
-            ...paragraph(`${severity}: ${table}: ${detail}`, width()),
-            // A command to copy stays whole.
-            ...(fix === null ? [] : [`  fix: ${visible(fix)}`])
-          ])
-        ])
-  ].join("\n")
-}
-
-const printing = leaf(
+export const printing = leaf(
   "capture print",
   { ...common, ...tables, output: value("output", "DIRECTORY", "Write one file for each table there.") },
   (options) =>
@@ -305,24 +228,21 @@ const printing = leaf(
           : printSql(files.map(({ sql }) => sql).join("\n"))
       }
       const directory = options.output.value
+      const target = yield* pathOf(directory)
       const paths = files.map(({ name }) => join(directory, name))
       yield* Effect.tryPromise({
         try: async () => {
-          await mkdir(directory, { recursive: true })
+          await mkdir(target, { recursive: true })
           for (const { name, sql } of files) {
-            await writeFile(join(directory, name), sql)
+            await writeFile(join(target, name), sql)
           }
         },
         catch: (cause) => new Refused({ message: cause instanceof Error ? cause.message : String(cause) })
       })
       yield* answer(
-        options.json,
+        options,
         () => ({ files: files.map((file) => ({ ...file })) }),
         () => paths.map((path) => `wrote ${visible(path)}`).join("\n")
       )
     })
-)
-
-export const capture = Command.make("capture").pipe(
-  Command.withSubcommands([plan, applying, removing, status, printing])
 )

@@ -1,6 +1,7 @@
 /** What a role of the application may not do to the record (A13, A27), and code of its own on the search path (A14). */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Capture from "../../src/Capture.js"
 import { attacks, brief, changes } from "../support/adversarial.js"
 
 const denied = "42501"
@@ -179,7 +180,8 @@ attacks("the application's role (A13)", (attack) => {
         const again = yield* Effect.either(apply("posts"))
         expect(again._tag === "Left" && again.left._tag === "CaptureError" && again.left.reason).toBe("NameCollision")
         const [status] = yield* capture.status()
-        expect(status?.findings.find(({ kind }) => kind === "TriggerAltered")?.fix).toBe(
+        const mend = status?.findings.find(({ kind }) => kind === "TriggerAltered")?.mend
+        expect(mend && Capture.describeMend(mend)).toBe(
           'drop trigger "0_threadline_insert" on public.posts, then threadline capture apply --table public.posts'
         )
         yield* db.run('drop trigger "0_threadline_insert" on posts')

@@ -34,14 +34,18 @@ export const rows = Effect.fnUntraced(function* (query: string) {
 /** The only value of a query. */
 export const value = (query: string) => Effect.map(rows(query), (found) => Object.values(found[0] ?? {})[0])
 
+/** Steps with what they say. */
+const said = (steps: ReadonlyArray<Capture.Step>) =>
+  steps.map((step) => ({ ...step, summary: Capture.describeStep(step) }))
+
 export const apply = (tables: ReadonlyArray<Capture.TableConfig>, options?: Capture.ApplyOptions) =>
-  Effect.flatMap(Capture.Capture, (capture) => capture.apply(tables, options))
+  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.apply(tables, options), said))
 
 export const plan = (tables: ReadonlyArray<Capture.TableConfig>, options?: Capture.PlanOptions) =>
-  Effect.flatMap(Capture.Capture, (capture) => capture.plan(tables, options))
+  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.plan(tables, options), said))
 
 export const remove = (...tables: ReadonlyArray<string>) =>
-  Effect.flatMap(Capture.Capture, (capture) => capture.remove(tables))
+  Effect.flatMap(Capture.Capture, (capture) => Effect.map(capture.remove(tables), said))
 
 export const status = (tables?: ReadonlyArray<Capture.TableConfig>) =>
   Effect.flatMap(Capture.Capture, (capture) => capture.status(tables))
@@ -61,8 +65,16 @@ export const found = (statuses: ReadonlyArray<Capture.TableStatus>, table?: stri
     .filter((each) => table === undefined || each.table === table)
     .flatMap(({ findings }) => findings.map(({ kind }) => kind))
 
-export const finding = (statuses: ReadonlyArray<Capture.TableStatus>, kind: Capture.Finding["kind"]) =>
-  statuses.flatMap(({ findings }) => findings).find((each) => each.kind === kind)
+/** The first finding of a kind, with what it says. */
+export const finding = (statuses: ReadonlyArray<Capture.TableStatus>, kind: Capture.FindingKind) =>
+  statuses
+    .flatMap(({ findings }) => findings)
+    .filter((each) => each.kind === kind)
+    .map((each) => ({
+      ...each,
+      detail: Capture.describeFinding(each),
+      fix: each.mend === null ? null : Capture.describeMend(each.mend)
+    }))[0]
 
 /** The reason, detail and hint with which capture refuses. */
 export const refusal = <A, E, R>(effect: Effect.Effect<A, E, R>) =>

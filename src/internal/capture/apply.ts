@@ -10,15 +10,21 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { CaptureError } from "./captureError.js"
 import { type Catalog, type Name, readCatalog } from "./catalog.js"
 import { planDetach } from "./detach.js"
-import { activePolicies, policyName, tableFunctions } from "./diff.js"
-import { CaptureError, type Step, TableConfig } from "./model.js"
+import { activePolicies, policyName } from "./diff.js"
+import { functionNames } from "./generate/names.js"
+import { hostMend, type Mend, sqlMend } from "./mend.js"
+import { TableConfig } from "./model.js"
 import { nameCollision, planTable } from "./plan.js"
+import type { Refusal } from "./refusal.js"
 import { findTable, label, resolve, sameName, type Wanted } from "./resolve.js"
-import type { Need, PlanOptions, TablePlan } from "./steps.js"
+import type { Step } from "./step.js"
+import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { nearest } from "../core/suggest.js"
-import { isInside, reading, writing } from "./transaction.js"
+import { reading, settings } from "./settings.js"
+import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { sqlState } from "../sql/sqlState.js"
 import * as TableName from "../core/tableName.js"
 
@@ -38,7 +44,9 @@ export interface Unit {
   readonly again: (catalog: Catalog) => Either.Either<TablePlan, CaptureError>
 }
 
-const decodeConfigs = Schema.decodeUnknown(Schema.Array(TableConfig), { onExcessProperty: "error" })
+const TableConfigs = Schema.Array(TableConfig).annotations({ message: () => "must be a list of tables" })
+
+const decodeConfigs = Schema.decodeUnknown(TableConfigs, { onExcessProperty: "error" })
 
 /** Checks configuration, which may come from a file that no compiler has seen: a misspelt `mask` must not go unnoticed. */
 export const readConfigs: (
@@ -52,10 +60,9 @@ export const readConfigs: (
     const name = yield* TableName.parse(config.table, `tables[${index}].table`)
     if (wanted.some((other) => sameName(other, name))) {
       yield* new CaptureError({
-        reason: "DuplicateTable",
         table: label(name),
-        detail: "the configuration names it twice",
-        hint: "keep one of the two"
+        refusal: { reason: "DuplicateTable" },
+        mend: hostMend("keepOne")
       })
     }
     wanted.push({ ...name, config })
@@ -66,7 +73,10 @@ export const readConfigs: (
 const invalidConfig = (error: ParseResult.ParseError): InvalidRequest => {
   const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
   const path = (issue?.path ?? []).map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
-  return new InvalidRequest({ field: `tables${path}`, rule: issue?.message ?? "must be a table configuration" })
+  return new InvalidRequest({
+    field: `tables${path}`,
+    rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
+  })
 }
 
 export const fromFailure = <E extends CaptureError | InvalidRequest>(
@@ -100,7 +110,7 @@ export const planAll = (
         const again = replan(storage, each, known, options)
         units.push({ label: label(each), plan: yield* again(catalog), again })
       }
-      const collision = nameCollision(storage, wanted, catalog)
+      const collision = nameCollision(wanted, catalog)
       if (collision !== undefined) {
         yield* collision
       }
@@ -126,12 +136,17 @@ const prune = (
 ): ReadonlyArray<Unit> =>
   catalog.active
     .filter((name) => ![...wanted, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name)))
-    .flatMap((name) => detachUnit(storage, catalog, name, "it is no longer configured"))
+    .flatMap((name) => detachUnit(storage, catalog, name, "not configured"))
 
-const detachUnit = (storage: string, catalog: Catalog, name: Name, why: string): ReadonlyArray<Unit> => {
+const detachUnit = (
+  storage: string,
+  catalog: Catalog,
+  name: Name,
+  reason: "requested" | "not configured"
+): ReadonlyArray<Unit> => {
   const again = (current: Catalog): TablePlan => {
     const policy = activePolicies(current).find((each) => sameName(policyName(each), name))
-    return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, why)
+    return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, reason)
   }
   return [{ label: label(name), plan: again(catalog), again: (current) => Either.right(again(current)) }]
 }
@@ -158,36 +173,32 @@ export const knownNames = (sql: SqlClient, catalog: Catalog, wanted: ReadonlyArr
 
 /** Refuses, before anything is touched, what would fail or must not happen unasked. */
 const check = (catalog: Catalog, unit: Pick<Unit, "label">, plan: TablePlan, options: ApplyOptions) => {
-  const refuse = (reason: CaptureError["reason"], detail: string, hint: string) =>
-    Effect.fail(new CaptureError({ reason, table: unit.label, detail, hint }))
+  const refuse = (refusal: Refusal, mend: Mend) => Effect.fail(new CaptureError({ table: unit.label, refusal, mend }))
   const less = plan.steps.flatMap(({ lessRedaction }) => lessRedaction)
   const { role, storage } = catalog
   if (plan.steps.length === 0) {
     return Effect.void
   }
   if (less.length > 0 && options.allowLessRedaction !== true) {
-    return refuse(
-      "LessRedaction",
-      `${[...new Set(less)].join(", ")} would be more visible than when the table was last captured`,
-      "restore the redaction, or allow less redaction"
-    )
+    return refuse({ reason: "LessRedaction", columns: [...new Set(less)] }, hostMend("allowLessRedaction"))
   }
+  const lacking = (lacks: "membership" | "inheritance"): Refusal => ({
+    reason: "InsufficientPrivilege",
+    lacks,
+    role,
+    relation: null,
+    owner: storage.owner,
+    said: null
+  })
+  const membership = `grant ${TableName.quote(storage.owner)} to ${TableName.quote(role)}`
   if (!storage.mayBecomeOwner) {
-    return refuse(
-      "InsufficientPrivilege",
-      `role ${role} may not act as ${storage.owner}, which owns Threadline's schema`,
-      `grant ${storage.owner} to ${role}`
-    )
+    return refuse(lacking("membership"), sqlMend([membership]))
   }
   if (!storage.inheritsOwner) {
-    return refuse(
-      "InsufficientPrivilege",
-      `role ${role} does not inherit the privileges of ${storage.owner}, which owns Threadline's schema`,
-      `grant ${storage.owner} to ${role} with inherit`
-    )
+    return refuse(lacking("inheritance"), sqlMend([`${membership} with inherit`]))
   }
   const unmet = plan.needs.find(isUnmet)
-  return unmet === undefined ? Effect.void : refuse("InsufficientPrivilege", ...missing(unmet, catalog))
+  return unmet === undefined ? Effect.void : refuse(...missing(unmet, catalog))
 }
 
 const isUnmet = ({ privilege, relation }: Need): boolean =>
@@ -196,20 +207,28 @@ const isUnmet = ({ privilege, relation }: Need): boolean =>
 const missing = (
   { privilege, relation }: Need,
   { role, storage }: Catalog
-): readonly [detail: string, hint: string] => {
+): readonly [refusal: Refusal, mend: Mend] => {
   const table = label(relation)
+  const owner = TableName.quote(storage.owner)
+  const refusal = {
+    reason: "InsufficientPrivilege",
+    role,
+    relation: table,
+    owner: storage.owner,
+    said: null
+  } as const
   switch (privilege) {
     case "trigger":
-      return [
-        `role ${role} may not create triggers on ${table}`,
-        `grant trigger on ${table} to ${role}, or use its owner`
-      ]
+      return [{ ...refusal, lacks: "trigger" }, sqlMend([`grant trigger on ${table} to ${TableName.quote(role)}`])]
     case "ownership":
-      return [`role ${role} does not own ${table}, whose triggers must be dropped or enabled`, "use the table's owner"]
+      return [{ ...refusal, lacks: "ownership" }, hostMend("useTableOwner")]
     case "grant":
       return [
-        `${storage.owner} cannot read ${table} to keep the rows that TRUNCATE removes, and role ${role} may not let it`,
-        `grant select on ${table}, and usage on its schema, to ${storage.owner}`
+        { ...refusal, lacks: "read" },
+        sqlMend([
+          `grant usage on schema ${TableName.quote(relation.schema)} to ${owner}`,
+          `grant select on ${table} to ${owner}`
+        ])
       ]
   }
 }
@@ -242,7 +261,7 @@ const executeUnit = (
   options: ApplyOptions
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
-  const functions = names.flatMap((name) => tableFunctions(storage, name))
+  const functions = names.flatMap((name) => functionNames(name))
   const body = Effect.gen(function* () {
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
     const done: Array<Step> = []
@@ -263,7 +282,8 @@ const executeUnit = (
     Schedule.union(Schedule.spaced("2 seconds")),
     Schedule.intersect(Schedule.recurs(options.retries ?? 5))
   )
-  return writing(sql, Duration.toMillis(options.lockTimeout ?? "3 seconds"), body).pipe(
+  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
+  return transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body).pipe(
     Effect.retry({ schedule: backoff, while: (error) => error instanceof SqlError && isContention(error) }),
     Effect.mapError((error) =>
       error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)
@@ -286,19 +306,24 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
   const said = error.cause instanceof Error ? error.cause.message : error.message
   if (isContention(error)) {
     return new CaptureError({
-      reason: "LockNotAvailable",
       table,
-      detail: `its locks could not be had in time (${said})`,
-      hint: "apply again when long transactions on it have ended, or allow a longer lock timeout; tables before it are done",
+      refusal: { reason: "LockNotAvailable", said },
+      mend: hostMend("applyLater"),
       ...(state === undefined ? {} : { sqlState: state })
     })
   }
   if (state === "42501") {
     return new CaptureError({
-      reason: "InsufficientPrivilege",
       table,
-      detail: `the database role lacks a privilege (${said})`,
-      hint: "use a role that owns the table and is a member of the owner of Threadline's schema",
+      refusal: {
+        reason: "InsufficientPrivilege",
+        lacks: "unknown",
+        role: null,
+        relation: null,
+        owner: null,
+        said
+      },
+      mend: hostMend("useOwners"),
       sqlState: state
     })
   }
@@ -306,15 +331,14 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
 }
 
 /** Capture is applied in transactions of its own: in one of the host's it would hold its locks for as long as that lasts. */
-export const refuseInside = (what: string): Effect.Effect<void, CaptureError> =>
+export const refuseInside = (operation: "apply" | "remove"): Effect.Effect<void, CaptureError> =>
   Effect.flatMap(isInside, (inside) =>
     inside
       ? Effect.fail(
           new CaptureError({
-            reason: "InsideTransaction",
             table: "*",
-            detail: `capture is ${what} in short transactions of its own, not inside another`,
-            hint: "call it outside of a transaction"
+            refusal: { reason: "InsideTransaction", operation },
+            mend: hostMend("callOutsideTransaction")
           })
         )
       : Effect.void
@@ -339,14 +363,13 @@ export const planRemoval = (
       if (!catalog.active.some((other) => sameName(other, name))) {
         const meant = renamedFrom(catalog, name) ?? nearest(label(name), catalog.active.map(label))
         yield* new CaptureError({
-          reason: "NotCaptured",
           table: label(name),
-          detail: "it is not captured",
-          hint: meant === undefined ? "capture status lists the tables that are" : `did you mean ${meant}?`
+          refusal: { reason: "NotCaptured" },
+          mend: meant === undefined ? hostMend("listCaptured") : hostMend("nameMeant", [meant])
         })
       }
     }
-    return { units: names.flatMap((name) => detachUnit(storage, catalog, name, "removed on request")), catalog }
+    return { units: names.flatMap((name) => detachUnit(storage, catalog, name, "requested")), catalog }
   }).pipe(Effect.mapError((error) => fromFailure(error)))
 
 /** The name under which a table is captured that was renamed since. */

@@ -2,28 +2,29 @@
  * Steps that end a capture: of a table, of a partition that left, of a name that a table no longer has.
  */
 import type { Catalog } from "./catalog.js"
-import { called, functionOwners, partitionLabels, policyName, tableFunctions } from "./diff.js"
-import type { Policy, Step } from "./model.js"
+import { called, functionOwners, partitionLabels, policyName } from "./diff.js"
+import { functionNames } from "./generate/names.js"
+import type { Policy } from "./model.js"
 import { findTable, label, type Resolved, sameName } from "./resolve.js"
 import * as Sql from "./statements.js"
-import type { PlanOptions, TablePlan } from "./steps.js"
+import type { Step } from "./step.js"
+import type { PlanOptions, TablePlan } from "./tablePlan.js"
 
 /** Functions that belong to this table and to nobody else, and that nothing calls once its steps are done. */
 export const staleFunctions = (
-  storage: string,
   catalog: Catalog,
   resolved: Resolved,
   superseded: ReadonlyArray<Policy>
 ): ReadonlyArray<string> => {
-  const kept = tableFunctions(storage, resolved.name)
+  const kept = functionNames(resolved.name)
   const gone = superseded.map(policyName)
   const isAnothers = (each: string): boolean => {
-    const owner = functionOwners(storage, catalog).get(each)
+    const owner = functionOwners(catalog).get(each)
     return owner !== undefined && ![...gone, resolved.name].some((name) => sameName(name, owner))
   }
   const candidates = new Set([
     ...called(resolved.table),
-    ...[...gone, resolved.name].flatMap((name) => tableFunctions(storage, name))
+    ...[...gone, resolved.name].flatMap((name) => functionNames(name))
   ])
   const installed = new Set(catalog.functions.map(({ name }) => name))
   return [...candidates].filter((name) => installed.has(name) && !kept.includes(name) && !isAnothers(name)).sort()
@@ -38,9 +39,7 @@ export const partitionsThatLeft = (
   superseded: ReadonlyArray<Policy>,
   options: PlanOptions
 ): Array<Step> => {
-  const functions = new Set(
-    [resolved.name, ...superseded.map(policyName)].flatMap((name) => tableFunctions(storage, name))
-  )
+  const functions = new Set([resolved.name, ...superseded.map(policyName)].flatMap((name) => functionNames(name)))
   const strays = catalog.strays.filter(({ triggers }) =>
     triggers.some(({ calls }) => calls !== null && functions.has(calls))
   )
@@ -57,10 +56,9 @@ export const partitionsThatLeft = (
     return {
       kind: "detach partition",
       table: resolved.label,
-      summary:
-        stray === undefined
-          ? `forget partition ${each}, which is gone`
-          : `end the capture of ${each}, which left the table${mark ? ", and write its rows as deleted" : ""}`,
+      partition: each,
+      gone: stray === undefined,
+      marked: mark,
       sql: [
         ...(stray?.triggers ?? [])
           .filter(({ calls, cloned }) => calls !== null && !cloned)
@@ -76,12 +74,17 @@ export const partitionsThatLeft = (
 }
 
 /** The steps that end the capture of a table. Its history and its policy row stay. */
-export const planDetach = (storage: string, catalog: Catalog, policy: Policy, why: string): TablePlan => {
+export const planDetach = (
+  storage: string,
+  catalog: Catalog,
+  policy: Policy,
+  reason: "requested" | "not configured"
+): TablePlan => {
   const name = policyName(policy)
   const table = findTable(catalog, name)
   const own = new Set(
-    [...tableFunctions(storage, name), ...(table === undefined ? [] : called(table))].filter((each) => {
-      const owner = functionOwners(storage, catalog).get(each)
+    [...functionNames(name), ...(table === undefined ? [] : called(table))].filter((each) => {
+      const owner = functionOwners(catalog).get(each)
       return owner === undefined || sameName(owner, name)
     })
   )
@@ -97,7 +100,8 @@ export const planDetach = (storage: string, catalog: Catalog, policy: Policy, wh
       {
         kind: "detach",
         table: label(name),
-        summary: `end its capture: ${why}; its history stays`,
+        reason,
+        capturedAs: null,
         sql: [
           ...Sql.asOwner(catalog.storage.owner, [Sql.noteLapse(storage, name)]),
           ...new Set(triggers),

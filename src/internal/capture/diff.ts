@@ -5,16 +5,15 @@ import { createHash } from "node:crypto"
 import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./catalog.js"
 import type { Policy } from "./model.js"
 import { findDeployed, findTable, label, relationShape, sameName } from "./resolve.js"
-import { type ColumnShape, generate, type GeneratedSource, type TableShape } from "./generate/source.js"
-import { qualified } from "../sql/sqlText.js"
+import type { ColumnShape, Generated, TableShape, Trigger } from "./generate/model.js"
+import { functionNames } from "./generate/names.js"
+import { functionSource, triggerStatements } from "./generate/print.js"
 
-/** One trigger as generated: its statements in order, and what the catalog will say of it. */
-export interface Expected {
-  readonly name: string
+/** One trigger as generated, with its statements in order and what the catalog will say of it. */
+export interface Expected extends Pick<Trigger, "always" | "calls" | "name"> {
   readonly sql: ReadonlyArray<string>
   /** `pg_trigger.tgtype`. */
   readonly type: number
-  readonly always: boolean
 }
 
 /** The triggers of one relation, against those it should have. */
@@ -32,61 +31,52 @@ export interface RelationState {
   readonly colliding: ReadonlyArray<string>
 }
 
-const bits: ReadonlyArray<readonly [RegExp, number]> = [
-  [/\bfor each row\b/, 1],
-  [/\bbefore\b/, 2],
-  [/\binsert\b/, 4],
-  [/\bdelete\b/, 8],
-  [/\bupdate\b/, 16],
-  [/\btruncate\b/, 32]
-]
+/** The bits of `pg_trigger.tgtype`. */
+const eventBits: Record<Trigger["event"], number> = { insert: 4, delete: 8, update: 16, truncate: 32 }
 
-const triggerType = (sql: string): number => {
-  const words = sql.replaceAll(/"(?:[^"]|"")*"/g, "").toLowerCase()
-  return bits.reduce((type, [pattern, bit]) => (pattern.test(words) ? type | bit : type), 0)
-}
+const triggerType = ({ event, level, timing }: Trigger): number =>
+  (level === "row" ? 1 : 0) | (timing === "before" ? 2 : 0) | eventBits[event]
 
 const expectedTriggers = (
-  source: GeneratedSource,
+  storage: string,
+  generated: Generated,
   relation: Relation,
   serverVersion: number
 ): ReadonlyArray<Expected> => {
-  const byName = new Map<string, Array<string>>()
-  for (const { name, sql } of source.triggers(relationShape(relation))) {
-    byName.set(name, [...(byName.get(name) ?? []), sql])
-  }
+  const shape = relationShape(relation)
   return (
-    [...byName]
-      .map(([name, sql]) => ({
-        name,
-        sql,
-        type: triggerType(sql[0] ?? ""),
-        always: sql.length > 1
-      }))
+    generated
+      .triggers(shape)
       // Foreign tables have TRUNCATE triggers since PostgreSQL 16.
-      .filter(({ type }) => relation.kind !== "f" || serverVersion >= 160000 || (type & 32) === 0)
+      .filter(({ event }) => relation.kind !== "f" || serverVersion >= 160000 || event !== "truncate")
+      .map((trigger) => ({
+        name: trigger.name,
+        sql: triggerStatements(storage, shape, trigger),
+        type: triggerType(trigger),
+        always: trigger.always,
+        calls: trigger.calls
+      }))
   )
 }
 
 export const relationState = (
   storage: string,
-  source: GeneratedSource,
+  generated: Generated,
   relation: Relation,
   shape: TableShape,
   serverVersion: number
 ): RelationState => {
-  const expected = expectedTriggers(source, relation, serverVersion)
+  const expected = expectedTriggers(storage, generated, relation, serverVersion)
   const own = relation.triggers.filter(({ calls }) => calls !== null)
   const wanted = (trigger: TriggerRow) =>
     expected.find(({ name, type }) => trigger.name === name && trigger.type === type && !trigger.cloned)
-  const calls = ({ sql }: Expected, trigger: TriggerRow) =>
-    trigger.calls !== null && !trigger.conditional && (sql[0] ?? "").includes(`${qualified(storage, trigger.calls)}(`)
+  const matches = ({ calls }: Expected, installed: TriggerRow) => installed.calls === calls && !installed.conditional
   return {
     relation,
     expected,
     missing: expected.filter((trigger) => !own.some((installed) => wanted(installed)?.name === trigger.name)),
     altered: expected.filter((trigger) =>
-      own.some((installed) => wanted(installed)?.name === trigger.name && !calls(trigger, installed))
+      own.some((installed) => wanted(installed)?.name === trigger.name && !matches(trigger, installed))
     ),
     disabled: own.filter((trigger) => {
       const always = trigger.cloned ? shape.always : wanted(trigger)?.always
@@ -99,34 +89,22 @@ export const relationState = (
   }
 }
 
-const bodyHash = (sql: string): string | undefined => {
-  const quote = /(\$[A-Za-z0-9_]*\$)\s*$/.exec(sql)?.[1]
-  if (quote === undefined) {
-    return undefined
-  }
-  const body = sql.slice(sql.indexOf(`as ${quote}`) + 3 + quote.length, sql.lastIndexOf(quote))
-  return createHash("sha256").update(body).digest("hex")
-}
-
 /** Generated functions that the schema lacks, and those that it has with another body. */
-export const functionState = (catalog: Catalog, source: GeneratedSource) => {
+export const functionState = (catalog: Catalog, { functions }: Generated) => {
   const installed = new Map(catalog.functions.map((row) => [row.name, row]))
-  const definitions = source.functions.filter(({ sql }) => /^create\b/.test(sql))
+  const hashOf = (made: Generated["functions"][number]) =>
+    createHash("sha256").update(functionSource(made)).digest("hex")
   return {
-    missing: definitions.filter(({ name }) => !installed.has(name)).map(({ name }) => name),
-    altered: definitions
-      .filter(({ name, sql }) => installed.has(name) && installed.get(name)?.bodyHash !== bodyHash(sql))
+    missing: functions.filter(({ name }) => !installed.has(name)).map(({ name }) => name),
+    altered: functions
+      .filter((made) => installed.has(made.name) && installed.get(made.name)?.bodyHash !== hashOf(made))
       .map(({ name }) => name),
     /** Owned by somebody else than the schema: they would run with other privileges than they should. */
-    foreign: definitions
+    foreign: functions
       .flatMap(({ name }) => installed.get(name) ?? [])
       .filter(({ owner }) => owner !== catalog.storage.owner)
   }
 }
-
-const functionNames = (source: GeneratedSource): ReadonlyArray<string> => [
-  ...new Set(source.functions.map(({ name }) => name))
-]
 
 /** The shape a deployed policy was generated from. */
 export const policyShape = (policy: Policy): TableShape => ({
@@ -146,34 +124,18 @@ export const policyName = (policy: Policy): Name => ({ schema: policy.tableSchem
 export const activePolicies = (catalog: Catalog): ReadonlyArray<Policy> =>
   catalog.deployed.map(({ policy }) => policy).filter(({ removedAt }) => removedAt === null)
 
-/** The functions that a table of this name has: their names depend on nothing else. */
-export const tableFunctions = (storage: string, { name, schema }: Name): ReadonlyArray<string> =>
-  functionNames(
-    generate(storage, {
-      schema,
-      name,
-      columns: [],
-      key: [],
-      mode: "statement",
-      always: false,
-      onTruncate: "event",
-      excluded: [],
-      masked: []
-    })
-  )
-
 export const called = (table: Table): ReadonlySet<string> =>
   new Set(table.relations.flatMap(({ triggers }) => triggers.flatMap(({ calls }) => (calls === null ? [] : [calls]))))
 
 const owners = new WeakMap<Catalog, ReadonlyMap<string, Name>>()
 
 /** Which captured table each function belongs to; computed once for a catalog. */
-export const functionOwners = (storage: string, catalog: Catalog): ReadonlyMap<string, Name> => {
+export const functionOwners = (catalog: Catalog): ReadonlyMap<string, Name> => {
   const known = owners.get(catalog)
   if (known !== undefined) {
     return known
   }
-  const made = new Map(catalog.active.flatMap((name) => tableFunctions(storage, name).map((each) => [each, name])))
+  const made = new Map(catalog.active.flatMap((name) => functionNames(name).map((each) => [each, name])))
   owners.set(catalog, made)
   return made
 }
@@ -182,16 +144,11 @@ export const functionOwners = (storage: string, catalog: Catalog): ReadonlyMap<s
  * Policies whose table is this one under an earlier name, or has become a partition of it: their functions are called
  * here, and no table of their name is captured any more.
  */
-export const supersededPolicies = (
-  catalog: Catalog,
-  storage: string,
-  name: Name,
-  table: Table
-): ReadonlyArray<Policy> => {
-  const own = tableFunctions(storage, name)
+export const supersededPolicies = (catalog: Catalog, name: Name, table: Table): ReadonlyArray<Policy> => {
+  const own = functionNames(name)
   const foreign = [...called(table)].filter((each) => !own.includes(each))
   const others = foreign.flatMap((each) => {
-    const owner = functionOwners(storage, catalog).get(each)
+    const owner = functionOwners(catalog).get(each)
     return owner === undefined || sameName(owner, name) ? [] : [owner]
   })
   return others.length === 0

@@ -1,20 +1,8 @@
 /**
- * The schemas and errors of `Capture`, apart from it because the parts it is made of need them too.
+ * What is configured and what is deployed: schemas of `Capture`, apart from it because the parts it is made of need them too.
  */
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-
-/**
- * @since 0.1.0
- * @category type ids
- */
-export const TypeId: unique symbol = Symbol.for("threadline/CaptureError")
-
-/**
- * @since 0.1.0
- * @category type ids
- */
-export type TypeId = typeof TypeId
+import { choice } from "../core/request.js"
 
 /**
  * Statement triggers see a statement's rows at once and cost least; row triggers work on foreign tables, on members of
@@ -45,6 +33,16 @@ export const Truncate = Schema.Literal("event", "rows", "refuse")
  */
 export type Truncate = typeof Truncate.Type
 
+/** What is wrong with a value, said for a reader of configuration. */
+const rule = (sentence: string) => ({ message: () => sentence })
+
+const named = (sentence: string) =>
+  Schema.String.annotations(rule(sentence)).pipe(Schema.nonEmptyString(rule(sentence)))
+
+const ColumnName = named("must be the name of a column")
+const columnsRule = rule("must be a list of names of columns")
+const flagRule = rule("must be true or false")
+
 /**
  * How one table is to be captured. Columns are given by their exact names.
  *
@@ -63,15 +61,15 @@ export type Truncate = typeof Truncate.Type
  * @category models
  */
 export const TableConfig = Schema.Struct({
-  table: Schema.NonEmptyString,
-  exclude: Schema.optional(Schema.Array(Schema.NonEmptyString)),
-  mask: Schema.optional(Schema.Array(Schema.NonEmptyString)),
-  key: Schema.optional(Schema.NonEmptyArray(Schema.NonEmptyString)),
-  mode: Schema.optional(Mode),
-  always: Schema.optional(Schema.Boolean),
-  truncate: Schema.optional(Truncate),
-  acknowledgeCasts: Schema.optional(Schema.Boolean)
-}).annotations({ identifier: "Capture.TableConfig" })
+  table: named("must be the name of a table"),
+  exclude: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)),
+  mask: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)),
+  key: Schema.optional(Schema.NonEmptyArray(ColumnName).annotations(rule("must be a list of at least one column"))),
+  mode: Schema.optional(choice(...Mode.literals)),
+  always: Schema.optional(Schema.Boolean.annotations(flagRule)),
+  truncate: Schema.optional(choice(...Truncate.literals)),
+  acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule))
+}).annotations({ identifier: "Capture.TableConfig", ...rule(`must be an object such as { table: "public.posts" }`) })
 
 /**
  * @since 0.1.0
@@ -150,138 +148,6 @@ export const Policy = Schema.Struct({
 export type Policy = typeof Policy.Type
 
 /**
- * What a step does.
- *
- * - `attach`: functions, triggers and the policy of a table that is not captured.
- * - `regenerate`: the same for a captured table whose policy, columns, key, or generated code differ.
- * - `attach partition`, `detach partition`: triggers of one relation that joined or left a captured table.
- * - `repair`: triggers or functions that are missing, disabled, or altered.
- * - `refresh`: bookkeeping only, as after a restore.
- * - `detach`: everything of a table that is no longer to be captured; its history stays.
- *
- * @since 0.1.0
- * @category models
- */
-export const StepKind = Schema.Literal(
-  "attach",
-  "regenerate",
-  "attach partition",
-  "detach partition",
-  "repair",
-  "refresh",
-  "detach"
-)
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type StepKind = typeof StepKind.Type
-
-/**
- * One step of a plan: what it does, in a sentence and as the statements that do it. `lessRedaction` names the columns
- * that become more visible than they were; `apply` takes such a step only with `allowLessRedaction`.
- *
- * @since 0.1.0
- * @category models
- */
-export const Step = Schema.Struct({
-  kind: StepKind,
-  table: Schema.String,
-  summary: Schema.String,
-  sql: Schema.Array(Schema.String),
-  lessRedaction: Schema.Array(Schema.String)
-}).annotations({ identifier: "Capture.Step" })
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Step = typeof Step.Type
-
-/**
- * What can be wrong with, or worth knowing about, a captured table.
- *
- * @since 0.1.0
- * @category models
- */
-export const FindingKind = Schema.Literal(
-  "NotCaptured",
-  "NotConfigured",
-  "ConfigurationRefused",
-  "ConfigurationDiffers",
-  "TableGone",
-  "TableRenamed",
-  "IdentityChanged",
-  "ColumnsChanged",
-  "KeyChanged",
-  "NoKey",
-  "RedactedColumnMissing",
-  "SourceOutdated",
-  "FunctionMissing",
-  "FunctionAltered",
-  "TriggerMissing",
-  "TriggerDisabled",
-  "TriggerAltered",
-  "TriggerReplaceable",
-  "PartitionAttached",
-  "PartitionDetached",
-  "ChildNotCaptured",
-  "ModeUnsuitable",
-  "HostCast",
-  "HostRowTrigger",
-  "TruncateUnreadable",
-  "OwnerIsSuperuser"
-)
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type FindingKind = typeof FindingKind.Type
-
-/**
- * One finding. `error`: changes or their redaction are at risk; `warning`: something is less than it could be; `info`: good to
- * know. `subjects` are the columns, triggers, functions or relations it is about; `fix` is a command or a sentence.
- *
- * @since 0.1.0
- * @category models
- */
-export const Finding = Schema.Struct({
-  kind: FindingKind,
-  severity: Schema.Literal("error", "warning", "info"),
-  table: Schema.String,
-  detail: Schema.String,
-  subjects: Schema.Array(Schema.String),
-  fix: Schema.NullOr(Schema.String)
-}).annotations({ identifier: "Capture.Finding" })
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type Finding = typeof Finding.Type
-
-/**
- * One table: `captured` when every trigger that should be there is there and enabled, on the table and all its partitions.
- *
- * @since 0.1.0
- * @category models
- */
-export const TableStatus = Schema.Struct({
-  table: Schema.String,
-  captured: Schema.Boolean,
-  policy: Schema.NullOr(Policy),
-  findings: Schema.Array(Finding)
-}).annotations({ identifier: "Capture.TableStatus" })
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type TableStatus = typeof TableStatus.Type
-
-/**
  * The SQL that captures one table, to be run in one transaction; `name` suits a file.
  *
  * @since 0.1.0
@@ -298,63 +164,3 @@ export const PrintedFile = Schema.Struct({
  * @category models
  */
 export type PrintedFile = typeof PrintedFile.Type
-
-/**
- * Why a table cannot be captured as asked.
- *
- * @since 0.1.0
- * @category errors
- */
-export const Reason = Schema.Literal(
-  "UnknownTable",
-  "UnknownColumn",
-  "DuplicateTable",
-  "OwnTable",
-  "SystemTable",
-  "NotATable",
-  "TemporaryTable",
-  "PartitionNamed",
-  "KeyRedacted",
-  "KeyUnusable",
-  "KeyDiffers",
-  "ExcludedAndMasked",
-  "HostCast",
-  "ModeUnsupported",
-  "TruncateUnsupported",
-  "NameCollision",
-  "LessRedaction",
-  "NotCaptured",
-  "InsufficientPrivilege",
-  "LockNotAvailable",
-  "InsideTransaction"
-)
-
-/**
- * @since 0.1.0
- * @category errors
- */
-export type Reason = typeof Reason.Type
-
-/**
- * A table cannot be captured, or no longer captured, as asked. `detail` says what is wrong, `hint` what to do.
- *
- * @since 0.1.0
- * @category errors
- */
-export class CaptureError extends Schema.TaggedError<CaptureError>("threadline/CaptureError")("CaptureError", {
-  reason: Reason,
-  table: Schema.String,
-  detail: Schema.String,
-  hint: Schema.String,
-  sqlState: Schema.optional(Schema.String)
-}) {
-  /** @since 0.1.0 */
-  readonly [TypeId]: TypeId = TypeId
-  /** @since 0.1.0 */
-  static is(u: unknown): u is CaptureError {
-    return Predicate.isTagged(u, "CaptureError") && Predicate.hasProperty(u, TypeId)
-  }
-  override get message(): string {
-    return `${this.table}: ${this.detail}; ${this.hint}`
-  }
-}

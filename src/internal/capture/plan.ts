@@ -4,6 +4,8 @@
  */
 import * as Either from "effect/Either"
 import type { Catalog, Name, Relation } from "./catalog.js"
+import { CaptureError } from "./captureError.js"
+import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"
 import {
   type Expected,
@@ -13,15 +15,17 @@ import {
   policyName,
   relationState,
   type RelationState,
-  supersededPolicies,
-  tableFunctions
+  supersededPolicies
 } from "./diff.js"
-import { CaptureError, type Step, type StepKind } from "./model.js"
+import { functionNames } from "./generate/names.js"
+import { hostMend } from "./mend.js"
+import type { Step } from "./step.js"
 import { findDeployed, label, type Resolved, sameName } from "./resolve.js"
-import { generate, generatorVersion } from "./generate/source.js"
+import { generate } from "./generate/generate.js"
+import { generatorVersion } from "./generate/model.js"
+import { functionStatements } from "./generate/print.js"
 import * as Sql from "./statements.js"
-import type { Need, PlanOptions, TablePlan } from "./steps.js"
-import { attachSummary, differences, repairSummary } from "./words.js"
+import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 
 export const planTable = (
   storage: string,
@@ -38,10 +42,14 @@ export const planTable = (
   if (colliding !== undefined) {
     return Either.left(
       new CaptureError({
-        reason: "NameCollision",
         table: resolved.label,
-        detail: `${label(colliding.relation)} has a trigger ${colliding.colliding.join(", ")} that is not Threadline's`,
-        hint: "rename that trigger"
+        refusal: {
+          reason: "NameCollision",
+          object: "trigger",
+          names: colliding.colliding,
+          of: label(colliding.relation)
+        },
+        mend: hostMend("renameTrigger")
       })
     )
   }
@@ -51,21 +59,14 @@ export const planTable = (
   const known = new Set(policy?.partitions)
   const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(known))
   const settled = states.filter((state) => !joined.includes(state))
-  const superseded = supersededPolicies(catalog, storage, name, table)
+  const superseded = supersededPolicies(catalog, name, table)
   const owner = catalog.storage.owner
   const grants = grantsFor(catalog, resolved, settled)
   const less = lessRedaction(catalog, shape, table, superseded)
   const functions = functionState(catalog, source)
   const gives = functions.foreign.map((each) => Sql.giveFunction(storage, each.name, owner))
-  const step = (
-    kind: StepKind,
-    summary: string,
-    sql: ReadonlyArray<string>,
-    redaction: ReadonlyArray<string> = []
-  ) => ({
-    kind,
+  const step = (sql: ReadonlyArray<string>, redaction: ReadonlyArray<string> = []) => ({
     table: resolved.label,
-    summary,
     sql,
     lessRedaction: redaction
   })
@@ -86,30 +87,39 @@ export const planTable = (
   const steps: Array<Step> = partitionsThatLeft(storage, catalog, resolved, policy, superseded, options)
 
   if (rebuild) {
+    const built = step(
+      [
+        // What is forced may be kept, and run where the table has been captured before.
+        ...(policy === undefined && options.force !== true ? [] : Sql.asOwner(owner, [Sql.noteLapse(storage, name)])),
+        ...drops(settled),
+        ...grants,
+        ...gives,
+        ...Sql.asOwner(
+          owner,
+          source.functions.flatMap((made) => functionStatements(storage, made))
+        ),
+        ...settled.flatMap((state) =>
+          (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
+        ),
+        ...enables(settled),
+        ...Sql.asOwner(owner, [upsert])
+      ],
+      less
+    )
     steps.push(
-      step(
-        policy === undefined ? "attach" : "regenerate",
-        policy === undefined
-          ? attachSummary(resolved, deployed?.policy.removedAt)
-          : `regenerate: ${reasons.join("; ") || "the code differs"}`,
-        [
-          // What is forced may be kept, and run where the table has been captured before.
-          ...(policy === undefined && options.force !== true ? [] : Sql.asOwner(owner, [Sql.noteLapse(storage, name)])),
-          ...drops(settled),
-          ...grants,
-          ...gives,
-          ...Sql.asOwner(
-            owner,
-            source.functions.map(({ sql }) => sql)
-          ),
-          ...settled.flatMap((state) =>
-            (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
-          ),
-          ...enables(settled),
-          ...Sql.asOwner(owner, [upsert])
-        ],
-        less
-      )
+      policy === undefined
+        ? {
+            ...built,
+            kind: "attach",
+            mode: shape.mode,
+            key: shape.key.map((column) => column.name),
+            partitions: table.relations.length - 1,
+            exclude: shape.excluded,
+            mask: shape.masked,
+            truncate: shape.onTruncate,
+            lapsedSince: deployed?.policy.removedAt ?? null
+          }
+        : { ...built, kind: "regenerate", differences: reasons }
     )
   } else {
     const broken = settled.filter(needsWork)
@@ -119,58 +129,59 @@ export const planTable = (
         relation.level === 0 && altered.length + disabled.length + missing.length > 0
     )
     if (broken.length > 0 || lost.length > 0 || grants.length > 0 || gives.length > 0) {
-      steps.push(
-        step("repair", repairSummary(broken, functions, grants, owner, lapsed), [
+      steps.push({
+        ...step([
           ...(lapsed ? Sql.asOwner(owner, [Sql.noteLapse(storage, name)]) : []),
           ...drops(broken),
           ...grants,
           ...gives,
           ...Sql.asOwner(
             owner,
-            source.functions.filter((object) => lost.includes(object.name)).map(({ sql }) => sql)
+            source.functions
+              .filter(({ name: each }) => lost.includes(each))
+              .flatMap((made) => functionStatements(storage, made))
           ),
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
           ...enables(broken),
           ...(lapsed ? Sql.asOwner(owner, [Sql.closeLapse(storage, name)]) : [])
-        ])
-      )
+        ]),
+        kind: "repair",
+        relations: broken.map(relationRepair),
+        missingFunctions: functions.missing,
+        alteredFunctions: functions.altered,
+        foreignFunctions: functions.foreign.map((each) => ({ name: each.name, owner: each.owner })),
+        granted: grants.length > 0 ? owner : null,
+        lapse: lapsed
+      })
     }
     if (reasons.length > 0 || deployed?.relation !== table.oid) {
-      steps.push(
-        step(
-          "refresh",
-          `record ${reasons.length > 0 ? reasons.join("; ") : "the identity that the table has after a restore"}`,
-          Sql.asOwner(owner, [upsert]),
-          less
-        )
-      )
+      steps.push({ ...step(Sql.asOwner(owner, [upsert]), less), kind: "refresh", differences: reasons })
     }
   }
 
   for (const state of joined) {
     const partition = label(state.relation)
-    steps.push(
-      step(
-        "attach partition",
-        `capture partition ${partition}${options.markPartitions === true ? ", and write its rows as baseline" : ""}`,
-        [
-          ...drops([state]),
-          ...grantsFor(catalog, resolved, [state]),
-          ...toMake(state).flatMap(({ sql }) => sql),
-          ...enables([state]),
-          ...Sql.asOwner(owner, [
-            Sql.addPartition(storage, name, partition),
-            ...(options.markPartitions === true && state.relation.kind !== "p"
-              ? [Sql.markRows(storage, state.relation, name, "baseline")]
-              : [])
-          ])
-        ]
-      )
-    )
+    steps.push({
+      ...step([
+        ...drops([state]),
+        ...grantsFor(catalog, resolved, [state]),
+        ...toMake(state).flatMap(({ sql }) => sql),
+        ...enables([state]),
+        ...Sql.asOwner(owner, [
+          Sql.addPartition(storage, name, partition),
+          ...(options.markPartitions === true && state.relation.kind !== "p"
+            ? [Sql.markRows(storage, state.relation, name, "baseline")]
+            : [])
+        ])
+      ]),
+      kind: "attach partition",
+      partition,
+      marked: options.markPartitions === true
+    })
   }
 
   // Last, when nothing calls them any more.
-  const stale = rebuild ? staleFunctions(storage, catalog, resolved, superseded) : []
+  const stale = rebuild ? staleFunctions(catalog, resolved, superseded) : []
   const cleanup = Sql.asOwner(owner, [
     ...stale.map((each) => Sql.dropFunction(storage, each)),
     ...superseded.map(policyName).flatMap((each) => [Sql.noteLapse(storage, each), Sql.retirePolicy(storage, each)])
@@ -185,7 +196,8 @@ export const planTable = (
             {
               kind: "detach" as const,
               table: label(policyName(superseded[0])),
-              summary: `end its capture: it is captured as ${resolved.label} now; its history stays`,
+              reason: "superseded" as const,
+              capturedAs: resolved.label,
               sql: cleanup,
               lessRedaction: []
             }
@@ -206,6 +218,18 @@ export const planTable = (
         : [])
     ]
   })
+}
+
+const relationRepair = ({ altered, disabled, missing, relation, surplus }: RelationState) => {
+  const names = (triggers: ReadonlyArray<{ readonly name: string }>) => triggers.map(({ name }) => name)
+  return {
+    relation: label(relation),
+    missing: names(missing),
+    altered: names(altered),
+    disabled: names(disabled.filter(({ enabled }) => enabled === "D")),
+    otherwiseEnabled: names(disabled.filter(({ enabled }) => enabled !== "D")),
+    surplus: names(surplus)
+  }
 }
 
 const isJoined =
@@ -281,22 +305,22 @@ const grantsFor = (
 }
 
 /** A generated name that two tables would share, or that is taken in Threadline's schema. */
-export const nameCollision = (
-  storage: string,
-  names: ReadonlyArray<Name>,
-  catalog: Catalog
-): CaptureError | undefined => {
+export const nameCollision = (names: ReadonlyArray<Name>, catalog: Catalog): CaptureError | undefined => {
   const owners = new Map<string, Name>()
   const fresh = names.filter((name) => !catalog.active.some((other) => sameName(other, name)))
   for (const name of [...catalog.active, ...fresh]) {
-    for (const each of tableFunctions(storage, name)) {
+    for (const each of functionNames(name)) {
       const other = owners.get(each)
       if (other !== undefined || catalog.functions.some((row) => row.name === each && !row.trigger)) {
         return new CaptureError({
-          reason: "NameCollision",
           table: label(name),
-          detail: `its function ${each} belongs to ${other === undefined ? "somebody else" : label(other)} already`,
-          hint: other === undefined ? "rename that function" : "rename one of the tables"
+          refusal: {
+            reason: "NameCollision",
+            object: "function",
+            names: [each],
+            of: other === undefined ? null : label(other)
+          },
+          mend: hostMend(other === undefined ? "renameFunction" : "renameTable")
         })
       }
       owners.set(each, name)

@@ -2,8 +2,9 @@
  * The SQL of a table as a file, for migration tools.
  */
 import { createHash } from "node:crypto"
-import type { PrintedFile, Step } from "./model.js"
+import type { PrintedFile } from "./model.js"
 import type { Resolved } from "./resolve.js"
+import type { Step } from "./step.js"
 
 export const printFile = ({ label, name }: Resolved, steps: ReadonlyArray<Step>): PrintedFile => {
   const statements = steps.flatMap(({ sql }) => sql)

@@ -4,8 +4,11 @@
  */
 import * as Either from "effect/Either"
 import type { Catalog, ColumnRow, Deployed, Name, Relation, Table } from "./catalog.js"
-import { CaptureError, type Mode, type Reason, type TableConfig } from "./model.js"
-import type { ColumnShape, KeyColumn, RelationShape, TableShape } from "./generate/source.js"
+import { CaptureError } from "./captureError.js"
+import { hostMend, type HostAction, type Mend } from "./mend.js"
+import type { Mode, TableConfig } from "./model.js"
+import type { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
+import type { ColumnShape, KeyColumn, RelationShape, TableShape } from "./generate/model.js"
 import { nearest } from "../core/suggest.js"
 import { typeFacts } from "./types.js"
 import * as TableName from "../core/tableName.js"
@@ -42,14 +45,14 @@ const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([
   ["f", "foreign"]
 ])
 
-const otherKinds: ReadonlyMap<string, string> = new Map([
-  ["v", "a view; capture the tables under it"],
-  ["m", "a materialized view; capture the tables under it"],
-  ["S", "a sequence"],
-  ["c", "a composite type"],
-  ["i", "an index"],
-  ["I", "an index"],
-  ["t", "a TOAST table"]
+const otherKinds: ReadonlyMap<string, Extract<Refusal, { readonly reason: "NotATable" }>["relationKind"]> = new Map([
+  ["v", "view"],
+  ["m", "materialized view"],
+  ["S", "sequence"],
+  ["c", "composite type"],
+  ["i", "index"],
+  ["I", "index"],
+  ["t", "TOAST table"]
 ])
 
 export const relationShape = (row: Relation): RelationShape => ({
@@ -67,46 +70,38 @@ export const resolve = (
 ): Either.Either<Resolved, CaptureError> => {
   const { config } = wanted
   const table = label(wanted)
-  const refuse = (reason: Reason, detail: string, hint: string) =>
-    Either.left(new CaptureError({ reason, table, detail, hint }))
+  const refuse = (refusal: Refusal, action: HostAction, names: ReadonlyArray<string> = []) =>
+    refused(wanted, refusal, hostMend(action, names))
 
   const found = findTable(catalog, wanted)
   if (found === undefined) {
-    const meant = nearest(table, knownNames)
     const renamed = findDeployed(catalog, wanted)?.relationNow
-    return refuse(
-      "UnknownTable",
-      "there is no such table",
-      renamed
-        ? `it seems to have been renamed to ${label(renamed)}: name that instead`
-        : meant === undefined
-          ? "name it as in SQL; a table without a schema is looked up in public"
-          : `did you mean ${meant}?`
+    return refused(
+      wanted,
+      { reason: "UnknownTable" },
+      renamed ? hostMend("nameRenamed", [label(renamed)]) : meant(nearest(table, knownNames), "nameAsInSql")
     )
   }
   const root = found.relations[0]
   if (root.schema === storage) {
-    return refuse("OwnTable", "it belongs to Threadline", "capture the tables of the application")
+    return refuse({ reason: "OwnTable" }, "captureApplicationTables")
   }
   if (root.temporary) {
-    return refuse("TemporaryTable", "it is a temporary table", "only permanent tables are captured")
+    return refuse({ reason: "TemporaryTable" }, "capturePermanentTables")
   }
   if (root.system) {
-    return refuse("SystemTable", "it belongs to PostgreSQL", "capture the tables of the application")
+    return refuse({ reason: "SystemTable" }, "captureApplicationTables")
   }
   if (!relationKinds.has(root.kind)) {
+    const relationKind = otherKinds.get(root.kind) ?? "other"
     return refuse(
-      "NotATable",
-      `it is ${otherKinds.get(root.kind)?.split(";")[0] ?? "no table"}`,
-      otherKinds.get(root.kind)?.split("; ")[1] ?? "only tables are captured"
+      { reason: "NotATable", relationKind },
+      relationKind === "view" || relationKind === "materialized view" ? "captureTablesUnder" : "captureTables"
     )
   }
   if (root.partitionOf !== null) {
-    return refuse(
-      "PartitionNamed",
-      `it is a partition of ${label(root.partitionOf)}`,
-      `name ${label(root.partitionOf)}: its partitions are captured with it`
-    )
+    const rootLabel = label(root.partitionOf)
+    return refuse({ reason: "PartitionNamed", root: rootLabel }, "nameRoot", [rootLabel])
   }
 
   return Either.gen(function* () {
@@ -115,26 +110,25 @@ export const resolve = (
     const masked = yield* columnNames(found, wanted, catalog, "mask", config.mask ?? [])
     const both = excluded.filter((name) => masked.includes(name))
     if (both[0] !== undefined) {
-      yield* refuse("ExcludedAndMasked", `column ${both[0]} is both excluded and masked`, "keep one of the two")
+      yield* refuse({ reason: "ExcludedAndMasked", column: both[0] }, "keepOne")
     }
 
     const key = yield* keyOf(catalog, found, wanted)
     const hidden = key.find(({ name }) => excluded.includes(name) || masked.includes(name))
     if (hidden !== undefined) {
-      yield* refuse(
-        "KeyRedacted",
-        `column ${hidden.name} belongs to the key, which every change carries in the clear`,
-        "leave it out of exclude and mask"
-      )
+      yield* refuse({ reason: "KeyRedacted", column: hidden.name }, "leaveOut", ["exclude", "mask"])
     }
 
     const casting = columns.find(({ hostCasts }) => hostCasts.length > 0)
     if (casting !== undefined && config.acknowledgeCasts !== true) {
       yield* refuse(
-        "HostCast",
-        `column ${casting.shape.name}: type ${casting.hostCasts.join(", ")} has a cast to json that anybody who owns the type can ` +
-          `write, and capture would run it as ${catalog.storage.owner}`,
-        "drop the cast, or set acknowledgeCasts; excluding the column does not keep the cast from running"
+        {
+          reason: "HostCast",
+          column: casting.shape.name,
+          types: casting.hostCasts,
+          owner: catalog.storage.owner
+        },
+        "dropCast"
       )
     }
 
@@ -143,18 +137,16 @@ export const resolve = (
     if (onTruncate === "rows") {
       const foreign = found.relations.find(({ kind }) => kind === "f")
       const secured = found.relations.find(({ rowSecurity }) => rowSecurity)
-      if (foreign !== undefined) {
+      const unreadable = foreign ?? secured
+      if (unreadable !== undefined) {
         yield* refuse(
-          "TruncateUnsupported",
-          `${label(foreign)} is a foreign table, whose rows may not be readable when it is truncated`,
-          `use truncate "event" or "refuse"`
-        )
-      }
-      if (secured !== undefined) {
-        yield* refuse(
-          "TruncateUnsupported",
-          `${label(secured)} has row level security, which may hide rows from ${catalog.storage.owner}`,
-          `use truncate "event" or "refuse"`
+          {
+            reason: "TruncateUnsupported",
+            relation: label(unreadable),
+            why: foreign === undefined ? "row security" : "foreign table",
+            owner: catalog.storage.owner
+          },
+          "chooseTruncate"
         )
       }
     }
@@ -180,6 +172,13 @@ export const resolve = (
     }
   })
 }
+
+const refused = (table: Name, refusal: Refusal, mend: Mend) =>
+  Either.left(new CaptureError({ table: label(table), refusal, mend }))
+
+/** The name that was probably meant, else what else to do. */
+const meant = (name: string | undefined, otherwise: HostAction): Mend =>
+  name === undefined ? hostMend(otherwise) : hostMend("nameMeant", [name])
 
 export interface DescribedColumn {
   readonly shape: ColumnShape
@@ -213,13 +212,10 @@ const columnNames = (
 ): Either.Either<ReadonlyArray<string>, CaptureError> => {
   const virtual = names.find((name) => table.columns.some((column) => column.name === name && column.virtual))
   if (virtual !== undefined) {
-    return Either.left(
-      new CaptureError({
-        reason: "UnknownColumn",
-        table: label(wanted),
-        detail: `${option} names column ${virtual}, which is generated when it is read: no change holds it`,
-        hint: `leave it out of ${option}`
-      })
+    return refused(
+      wanted,
+      { reason: "UnknownColumn", option, column: virtual, virtual: true },
+      hostMend("leaveOut", [option])
     )
   }
   const unknown = names.find((name) => !table.columns.some((column) => column.name === name))
@@ -227,22 +223,13 @@ const columnNames = (
     return Either.right(option === "key" ? names : [...new Set(names)].sort())
   }
   const renamed = renamedTo(catalog, wanted, table, unknown)
-  const meant = nearest(
-    unknown,
-    table.columns.map(({ name }) => name)
-  )
-  return Either.left(
-    new CaptureError({
-      reason: "UnknownColumn",
-      table: label(wanted),
-      detail: `${option} names column ${unknown}, which the table does not have`,
-      hint:
-        renamed !== undefined
-          ? `it was renamed to ${renamed.name} since the table was last applied`
-          : meant === undefined
-            ? "columns are given by their exact names"
-            : `did you mean ${meant}?`
-    })
+  const known = table.columns.map(({ name }) => name)
+  return refused(
+    wanted,
+    { reason: "UnknownColumn", option, column: unknown, virtual: false },
+    renamed === undefined
+      ? meant(nearest(unknown, known), "nameColumnsExactly")
+      : hostMend("correctColumn", [renamed.name])
   )
 }
 
@@ -266,21 +253,12 @@ const keyOf = (catalog: Catalog, table: Table, wanted: Wanted): Either.Either<Re
     const declared = yield* columnNames(table, wanted, catalog, "key", wanted.config.key ?? [])
     if (declared.length > 0 && primary !== undefined) {
       if (declared.length !== primary.length || declared.some((name, place) => name !== primary[place])) {
-        yield* Either.left(
-          new CaptureError({
-            reason: "KeyDiffers",
-            table: label(wanted),
-            detail: `the key given is (${declared.join(", ")}), the primary key is (${primary.join(", ")})`,
-            hint: "a table that has a primary key is identified by it: leave the key out"
-          })
-        )
+        yield* refused(wanted, { reason: "KeyDiffers", key: declared, primaryKey: primary }, hostMend("leaveKeyOut"))
       }
     } else if (declared.length > 0) {
-      const why = whyNotKey(table, declared)
-      if (why !== undefined) {
-        yield* Either.left(
-          new CaptureError({ reason: "KeyUnusable", table: label(wanted), detail: why.detail, hint: why.hint })
-        )
+      const problem = keyProblem(table, declared)
+      if (problem !== undefined) {
+        yield* refused(wanted, { reason: "KeyUnusable", problem }, hostMend(keyMend(problem)))
       }
     }
     return keyColumns(catalog, table, primary ?? declared)
@@ -301,58 +279,39 @@ const keyColumns = (catalog: Catalog, table: Table, names: ReadonlyArray<string>
 }
 
 /** Why a unique index does not make these columns a key, if it does not. */
-export const whyNotKey = (
-  table: Table,
-  names: ReadonlyArray<string>
-): { readonly detail: string; readonly hint: string } | undefined => {
-  const list = names.join(", ")
-  const nullable = names.filter((name) => table.columns.some((column) => column.name === name && !column.notNull))
+export const keyProblem = (table: Table, key: ReadonlyArray<string>): KeyProblem | undefined => {
+  const nullable = key.filter((name) => table.columns.some((column) => column.name === name && !column.notNull))
   if (nullable.length > 0) {
-    return {
-      detail: `the key (${list}) may be null in ${nullable.join(", ")}`,
-      hint: "set the columns not null, or leave the key out"
-    }
+    return { key, nullable, index: null }
   }
   const over = table.indexes.filter(
-    ({ columns }) => columns.length === names.length && names.every((name) => columns.includes(name))
+    ({ columns }) => columns.length === key.length && key.every((name) => columns.includes(name))
   )
-  if (over.some(({ usable }) => usable)) {
-    return undefined
-  }
-  const unusable = over[0]
-  return unusable === undefined
-    ? { detail: `no unique index covers exactly (${list})`, hint: "create one, or leave the key out" }
-    : {
-        detail: `index ${unusable.name} over (${list}) does not identify rows`,
-        hint: "it must be unique, valid, checked at once, and without a predicate"
-      }
+  return over.some(({ usable }) => usable) ? undefined : { key, nullable: [], index: over[0]?.name ?? null }
 }
 
+const keyMend = ({ index, nullable }: KeyProblem): HostAction =>
+  nullable.length > 0 ? "setNotNull" : index === null ? "createUniqueIndex" : "changeIndex"
+
 /** Why statement triggers with transition tables would not do, if they would not. */
-export const whyRowMode = (table: Table): string | undefined => {
+export const whyRowMode = (table: Table): RowModeReason | undefined => {
   const [root] = table.relations
   const foreign = table.relations.find(({ kind }) => kind === "f")
   if (foreign !== undefined) {
-    return foreign.level === 0 ? "it is a foreign table" : `its partition ${label(foreign)} is a foreign table`
+    return foreign.level === 0
+      ? { cause: "foreign table", relation: null }
+      : { cause: "foreign partition", relation: label(foreign) }
   }
   if (root.inherits) {
-    return "it inherits from another table"
+    return { cause: "inherits", relation: null }
   }
-  return root.children.length > 0 ? "other tables inherit from it" : undefined
+  return root.children.length > 0 ? { cause: "inherited", relation: null } : undefined
 }
 
 const modeOf = (table: Table, { config, ...name }: Wanted): Either.Either<Mode, CaptureError> => {
-  const why =
-    whyRowMode(table) ?? (config.always === true ? "it is captured always, also under replication" : undefined)
-  if (why !== undefined && config.mode === "statement") {
-    return Either.left(
-      new CaptureError({
-        reason: "ModeUnsupported",
-        table: label(name),
-        detail: `statement mode does not work here: ${why}`,
-        hint: `leave mode out, or use "row"`
-      })
-    )
-  }
-  return Either.right(config.mode ?? (why === undefined ? "statement" : "row"))
+  const why: RowModeReason | undefined =
+    whyRowMode(table) ?? (config.always === true ? { cause: "always", relation: null } : undefined)
+  return why !== undefined && config.mode === "statement"
+    ? refused(name, { reason: "ModeUnsupported", why }, hostMend("leaveModeOut"))
+    : Either.right(config.mode ?? (why === undefined ? "statement" : "row"))
 }

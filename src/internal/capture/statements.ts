@@ -3,7 +3,7 @@
  * elsewhere.
  */
 import type { Name } from "./catalog.js"
-import { generatorVersion, type TableShape } from "./generate/source.js"
+import { generatorVersion, type TableShape } from "./generate/model.js"
 import { identifier, literal, qualified, textArray } from "../sql/sqlText.js"
 
 const table = (name: Name): string => qualified(name.schema, name.name)

@@ -11,66 +11,86 @@ import {
   policyName,
   policyShape,
   relationState,
-  type RelationState,
-  tableFunctions
+  type RelationState
 } from "./diff.js"
-import type { Finding, FindingKind, Policy, TableStatus } from "./model.js"
+import { functionNames } from "./generate/names.js"
+import { policyDifferences } from "./compare.js"
+import type { Finding, TableStatus } from "./finding.js"
+import {
+  applyCommand,
+  type Argv,
+  commandMend,
+  type HostAction,
+  hostMend,
+  type Mend,
+  removeCommand,
+  sqlMend
+} from "./mend.js"
+import type { Policy } from "./model.js"
 import {
   columnShapes,
   findDeployed,
   findTable,
+  keyProblem,
   label,
   primaryKey,
   resolve,
   sameName,
   type Wanted,
-  whyNotKey,
   whyRowMode
 } from "./resolve.js"
-import { generate } from "./generate/source.js"
-import { keyText, policyDifferences } from "./words.js"
+import { generate } from "./generate/generate.js"
+import * as TableName from "../core/tableName.js"
 import { identifier } from "../sql/sqlText.js"
 
-const apply = "threadline capture apply"
-
-/** A word for a shell: names may hold quotes. */
-const word = (text: string): string => (/^[\w.$]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)
-
 /**
- * The same for a table that no configuration names: with the options of its policy, or whoever copies it would ask for less
- * redaction. What options cannot say takes a configuration.
+ * What applies a table that no configuration names: with the options of its policy, or a copy of the command would ask for
+ * less redaction. What options cannot say takes a configuration.
  */
-const applyAlone = (policy: Policy, table: Table | undefined): string => {
+const applyAlone = (policy: Policy, table: Table | undefined): Argv | undefined => {
   const { always, acknowledgeCasts, exclude, key, mask, mode, truncate } = policy
   if (mode === "row" || always || acknowledgeCasts || truncate !== "event") {
-    return `name it in threadline.config.ts, then ${apply}`
+    return undefined
   }
   const name = label(policyName(policy))
-  // A column is quoted as a table is.
-  const quoted = (column: string) => label({ schema: "", name: column }).slice(`"".`.length)
   const option = (named: string, columns: ReadonlyArray<string>) =>
-    columns.map((column) => ` --${named} ${word(`${name}.${quoted(column)}`)}`)
+    columns.flatMap((column) => [`--${named}`, `${name}.${TableName.quote(column)}`])
   const declared = table !== undefined && primaryKey(table) === undefined ? key : []
   return [
-    `${apply} --table ${word(name)}`,
+    ...applyCommand,
+    "--table",
+    name,
     ...option("exclude", exclude),
     ...option("mask", mask),
     ...option(
       "key",
       declared.map((column) => column.name)
     )
-  ].join("")
+  ]
 }
 
-const remove = (table: string): string => `threadline capture remove --table ${word(table)}`
+/** A finding without what all findings of a table share. */
+type Report = (finding: Reported) => void
 
-type Report = (
-  kind: FindingKind,
-  severity: Finding["severity"],
-  detail: string,
-  fix: string | null,
-  subjects?: ReadonlyArray<string>
-) => void
+type Reported = Finding extends infer F
+  ? F extends Finding
+    ? Omit<F, "table" | "subjects"> & { readonly subjects?: ReadonlyArray<string> }
+    : never
+  : never
+
+/** What apply is for this table: a command, or where no options say it, the configuration first. */
+interface Apply {
+  readonly mend: Mend
+  /** Apply, after something that only the host can do. */
+  readonly after: (action: HostAction, names?: ReadonlyArray<string>) => Mend
+  readonly afterSql: (statements: readonly [string, ...ReadonlyArray<string>]) => Mend
+}
+
+const applyOf = (argv: Argv | undefined): Apply => ({
+  mend: argv === undefined ? hostMend("nameInConfiguration", [], { then: applyCommand }) : commandMend(argv),
+  after: (action, names = []) => hostMend(action, names, { then: argv ?? applyCommand }),
+  afterSql: (statements) => sqlMend(statements, argv ?? applyCommand)
+})
 
 /** Status of every configured and every captured table, by name. */
 export const statusOf = (
@@ -98,26 +118,24 @@ const tableStatus = (
   const table = label(name)
   const findings: Array<Finding> = []
   const found = findTable(catalog, name)
-  const applying = wanted === undefined && policy !== undefined ? applyAlone(policy, found) : apply
-  const report: Report = (kind, severity, detail, fix, subjects = []) => {
-    // A table that was renamed is applied under a name that its policy does not have.
-    const whole = kind === "TableRenamed" ? fix : (fix?.replace(apply, () => applying) ?? null)
-    findings.push({ kind, severity, table, detail, subjects, fix: whole })
+  const apply = applyOf(wanted === undefined && policy !== undefined ? applyAlone(policy, found) : applyCommand)
+  const report: Report = (finding) => {
+    findings.push({ subjects: [], ...finding, table })
   }
   let captured = false
 
   if (configured === "not configured") {
-    report("NotConfigured", "info", "it is captured and not configured", `configure it, or ${remove(table)}`)
+    report({ kind: "NotConfigured", severity: "info", mend: hostMend("configure", [], { or: removeCommand(table) }) })
   }
   if (wanted !== undefined) {
-    compareConfiguration(storage, catalog, wanted, policy, report)
+    compareConfiguration(storage, catalog, wanted, policy, apply, report)
   }
   if (deployed !== undefined && policy !== undefined) {
     if (found === undefined) {
-      reportMissingTable(storage, catalog, deployed, table, report)
+      reportMissingTable(catalog, deployed, table, report)
     } else {
-      reportTable(catalog, deployed, found, report)
-      captured = reportInstalled(storage, catalog, policy, found, report)
+      reportTable(catalog, deployed, found, apply, report)
+      captured = reportInstalled(storage, catalog, policy, found, apply, report)
     }
   }
   return { table, captured, policy: policy ?? null, findings }
@@ -128,47 +146,65 @@ const compareConfiguration = (
   catalog: Catalog,
   wanted: Wanted,
   policy: Policy | undefined,
+  apply: Apply,
   report: Report
 ): void => {
   if (policy === undefined) {
-    report("NotCaptured", "error", "it is configured and not captured", apply)
+    report({ kind: "NotCaptured", severity: "error", mend: apply.mend })
   }
   const resolved = resolve(catalog, storage, wanted, [])
   if (Either.isLeft(resolved)) {
-    const { detail, hint, reason } = resolved.left
-    report("ConfigurationRefused", "error", `${detail} (${reason})`, hint)
+    const { mend, refusal } = resolved.left
+    report({ kind: "ConfigurationRefused", severity: "error", mend, refusal })
   } else if (policy !== undefined) {
     const different = policyDifferences(policy, resolved.right)
     if (different.length > 0) {
-      report("ConfigurationDiffers", "error", `configured: ${different.join("; ")}`, apply, different)
+      report({
+        kind: "ConfigurationDiffers",
+        severity: "error",
+        mend: apply.mend,
+        differences: different,
+        subjects: different.map(({ _tag }) => _tag)
+      })
     }
   }
 }
 
 const reportMissingTable = (
-  storage: string,
   catalog: Catalog,
   { policy, relationNow }: Deployed,
   table: string,
   report: Report
 ): void => {
-  const functions = tableFunctions(storage, policyName(policy))
+  const functions = functionNames(policyName(policy))
   const elsewhere = [...catalog.strays, ...catalog.tables.flatMap(({ relations }) => relations)].filter(
     ({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
   // Its triggers go with a renamed table; the OID alone may be another's after a restore.
   const now = elsewhere.find((relation) => relationNow !== null && sameName(relation, relationNow)) ?? elsewhere[0]
   if (now === undefined) {
-    report("TableGone", "error", "it no longer exists; its history does", remove(table))
+    report({ kind: "TableGone", severity: "error", mend: commandMend(removeCommand(table)) })
   } else {
-    report("TableRenamed", "error", `it is now ${label(now)}`, `configure ${label(now)} in its place, then ${apply}`, [
-      label(now)
-    ])
+    const present = label(now)
+    report({
+      kind: "TableRenamed",
+      severity: "error",
+      // It is applied under a name that its policy does not have.
+      mend: hostMend("configureInstead", [present], { then: applyCommand }),
+      now: present,
+      subjects: [present]
+    })
   }
 }
 
 /** What became of the table itself since its policy was applied. */
-const reportTable = (catalog: Catalog, { policy, relation }: Deployed, table: Table, report: Report): void => {
+const reportTable = (
+  catalog: Catalog,
+  { policy, relation }: Deployed,
+  table: Table,
+  apply: Apply,
+  report: Report
+): void => {
   const root = table.relations[0]
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
@@ -176,7 +212,7 @@ const reportTable = (catalog: Catalog, { policy, relation }: Deployed, table: Ta
     described.some(({ shape }) => shape.name === known.name && shape.attnum !== known.attnum)
   )
   if (!sameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {
-    report("IdentityChanged", "info", "it was restored or made anew since its policy was applied", apply)
+    report({ kind: "IdentityChanged", severity: "info", mend: apply.mend })
   }
 
   const changes = columnChanges(
@@ -184,145 +220,124 @@ const reportTable = (catalog: Catalog, { policy, relation }: Deployed, table: Ta
     described.map(({ shape }) => shape),
     sameTable
   )
-  const words = [
-    ...changes.added.map((name) => `${name} is new`),
-    ...changes.dropped.map((name) => `${name} is gone`),
-    ...changes.renamed.map(([from, to]) => `${from} is now ${to}`),
-    ...changes.retyped.map((name) => `${name} has another type`)
-  ]
-  if (words.length > 0) {
-    report(
-      "ColumnsChanged",
-      "warning",
-      `columns changed since its triggers were generated: ${words.join(", ")}`,
-      apply,
-      [...changes.added, ...changes.dropped, ...changes.renamed.map(([, to]) => to), ...changes.retyped]
-    )
+  const columns = { ...changes, renamed: changes.renamed.map(([from, to]) => ({ from, to })) }
+  const subjects = [...changes.added, ...changes.dropped, ...changes.renamed.map(([, to]) => to), ...changes.retyped]
+  if (subjects.length > 0) {
+    report({ kind: "ColumnsChanged", severity: "warning", mend: apply.mend, columns, subjects })
   }
   const lost = [...policy.exclude, ...policy.mask].filter(
     (name) => !table.columns.some((column) => column.name === name)
   )
   if (lost.length > 0) {
-    report(
-      "RedactedColumnMissing",
-      "error",
-      `redacted columns are gone or renamed: ${lost.join(", ")}; until ${apply}, every column new since then is masked`,
-      `correct exclude and mask, then ${apply}`,
-      lost
-    )
+    report({
+      kind: "RedactedColumnMissing",
+      severity: "error",
+      mend: apply.after("correctRedaction"),
+      missing: lost,
+      renamed: [],
+      subjects: lost
+    })
   }
   const moved = (sameTable ? exchanged(policy, table.columns) : []).filter(
     ([from]) => policy.exclude.includes(from) || policy.mask.includes(from)
   )
   if (moved.length > 0) {
-    report(
-      "RedactedColumnMissing",
-      "error",
-      `redacted columns have other names now: ${moved.map(([from, to]) => `${from} is ${to}`).join(", ")}; ` +
-        `until ${apply}, nothing is stored in the clear under either name`,
-      `correct exclude and mask, then ${apply}`,
-      moved.map(([from]) => from)
-    )
+    report({
+      kind: "RedactedColumnMissing",
+      severity: "error",
+      mend: apply.after("correctRedaction"),
+      missing: [],
+      renamed: moved.map(([from, to]) => ({ from, to })),
+      subjects: moved.map(([from]) => from)
+    })
   }
-  reportKey(policy, table, report)
+  reportKey(policy, table, apply, report)
 
   const casts = [...new Set(described.flatMap(({ hostCasts }) => hostCasts))]
   if (casts.length > 0 && !policy.acknowledgeCasts) {
-    report(
-      "HostCast",
-      "error",
-      `types have a cast to json that capture runs as ${catalog.storage.owner}: ${casts.join(", ")}`,
-      "drop the casts, or set acknowledgeCasts",
-      casts
-    )
+    report({
+      kind: "HostCast",
+      severity: "error",
+      mend: hostMend("dropCasts"),
+      owner: catalog.storage.owner,
+      subjects: casts
+    })
   }
   const rowMode = whyRowMode(table)
   if (policy.mode === "statement" && rowMode !== undefined) {
-    report("ModeUnsuitable", "error", `statement mode does not work here: ${rowMode}`, apply)
+    report({ kind: "ModeUnsuitable", severity: "error", mend: apply.mend, why: rowMode })
   }
   const children = root.children.filter((child) => !catalog.active.some((other) => sameName(other, child))).map(label)
   if (children.length > 0) {
-    report(
-      "ChildNotCaptured",
-      "warning",
-      `tables that inherit from it are not captured: ${children.join(", ")}`,
-      "configure them too",
-      children
-    )
+    report({ kind: "ChildNotCaptured", severity: "warning", mend: hostMend("configureChildren"), subjects: children })
   }
 }
 
-const reportKey = (policy: Policy, table: Table, report: Report): void => {
-  const names = policy.key.map(({ name }) => name)
-  const lost = names.filter((name) => !table.columns.some((column) => column.name === name))
+const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): void => {
+  const key = policy.key.map(({ name }) => name)
+  const missing = key.filter((name) => !table.columns.some((column) => column.name === name))
   const primary = primaryKey(table)
-  const why =
-    lost.length > 0
-      ? `key columns are gone or renamed: ${lost.join(", ")}`
-      : primary !== undefined
-        ? primary.join("\0") === names.join("\0")
-          ? undefined
-          : `its primary key is now (${primary.join(", ")}), captured is ${keyText(policy.key)}`
-        : names.length === 0
-          ? undefined
-          : whyNotKey(table, names)?.detail
-  if (why !== undefined) {
-    report("KeyChanged", "error", why, `correct the key, then ${apply}`, names)
-  } else if (names.length === 0) {
-    report(
-      "NoKey",
-      "warning",
-      "it has no key: its rows have no history of their own",
-      "give it a primary key, or declare a key"
-    )
+  const primaryKeyNow =
+    primary === undefined || (primary.length === key.length && primary.every((name, place) => name === key[place]))
+      ? null
+      : primary
+  const problem = primary === undefined && key.length > 0 ? (keyProblem(table, key) ?? null) : null
+  if (missing.length > 0 || primaryKeyNow !== null || problem !== null) {
+    report({
+      kind: "KeyChanged",
+      severity: "error",
+      mend: apply.after("correctKey"),
+      key,
+      missing,
+      primaryKey: primaryKeyNow,
+      problem,
+      subjects: key
+    })
+  } else if (key.length === 0) {
+    report({ kind: "NoKey", severity: "warning", mend: hostMend("declareKey") })
   }
 }
 
 /** Compares what is installed with what the policy says; true when nothing that captures is missing. */
-const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, table: Table, report: Report): boolean => {
+const reportInstalled = (
+  storage: string,
+  catalog: Catalog,
+  policy: Policy,
+  table: Table,
+  apply: Apply,
+  report: Report
+): boolean => {
   const shape = policyShape(policy)
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
-  const names = tableFunctions(storage, policyName(policy))
+  const names = functionNames(policyName(policy))
   const outdated = source.sourceHash !== policy.sourceHash
   if (outdated) {
-    report("SourceOutdated", "warning", "this version of Threadline generates other triggers", apply)
+    report({ kind: "SourceOutdated", severity: "warning", mend: apply.mend })
   }
   if (functions.missing.length > 0) {
-    report(
-      "FunctionMissing",
-      "error",
-      `functions are missing: ${functions.missing.join(", ")}`,
-      apply,
-      functions.missing
-    )
+    report({ kind: "FunctionMissing", severity: "error", mend: apply.mend, subjects: functions.missing })
   }
   // Another version's functions differ for a good reason.
   if (functions.altered.length > 0 && !outdated) {
-    report(
-      "FunctionAltered",
-      "error",
-      `functions were altered: ${functions.altered.join(", ")}`,
-      apply,
-      functions.altered
-    )
+    report({ kind: "FunctionAltered", severity: "error", mend: apply.mend, subjects: functions.altered })
   }
   const superusers = catalog.functions.filter((row) => row.ownerSuperuser && names.includes(row.name))
-  if (superusers.length > 0) {
-    report(
-      "OwnerIsSuperuser",
-      "warning",
-      `its capture functions run as superuser ${superusers[0]?.owner}`,
-      catalog.storage.ownerSuperuser ? "let a role without superuser rights own Threadline's schema" : apply,
-      superusers.map(({ name }) => name)
-    )
+  if (superusers[0] !== undefined) {
+    report({
+      kind: "OwnerIsSuperuser",
+      severity: "warning",
+      mend: catalog.storage.ownerSuperuser ? hostMend("changeOwner") : apply.mend,
+      owner: superusers[0].owner,
+      subjects: superusers.map(({ name }) => name)
+    })
   }
 
   const states = table.relations.map((relation) =>
     relationState(storage, source, relation, shape, catalog.serverVersion)
   )
-  states.forEach((state) => reportTriggers(state, policy, report))
-  reportPartitionsThatLeft(storage, catalog, policy, table, report)
+  states.forEach((state) => reportTriggers(state, policy, apply, report))
+  reportPartitionsThatLeft(catalog, policy, table, apply, report)
   reportHostTriggers(table, report)
   reportOthersTriggers(table, report)
 
@@ -332,14 +347,13 @@ const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, tabl
     })
     .map(label)
   if (policy.truncate !== "refuse" && unread.length > 0) {
-    report(
-      "TruncateUnreadable",
-      policy.truncate === "rows" || table.relations.length > 1 ? "error" : "warning",
-      `${catalog.storage.owner} cannot read ${unread.join(", ")}: ` +
-        "TRUNCATE is recorded with an estimate, and refused where it would have to keep rows",
-      `${apply} as the owner of the tables`,
-      unread
-    )
+    report({
+      kind: "TruncateUnreadable",
+      severity: policy.truncate === "rows" || table.relations.length > 1 ? "error" : "warning",
+      mend: apply.after("useTableOwner"),
+      owner: catalog.storage.owner,
+      subjects: unread
+    })
   }
   return (
     functions.missing.length === 0 &&
@@ -349,75 +363,72 @@ const reportInstalled = (storage: string, catalog: Catalog, policy: Policy, tabl
   )
 }
 
-const reportTriggers = (state: RelationState, policy: Policy, report: Report): void => {
+const reportTriggers = (state: RelationState, policy: Policy, apply: Apply, report: Report): void => {
   const { altered, colliding, disabled, missing, relation } = state
   const where = label(relation)
+  const names = (triggers: ReadonlyArray<{ readonly name: string }>) => triggers.map(({ name }) => name)
   if (relation.level > 0 && missing.length > 0 && !policy.partitions.includes(where)) {
-    return report(
-      "PartitionAttached",
-      "error",
-      `partition ${where} was attached and is not captured when it is written to directly`,
-      apply,
-      [where]
-    )
+    return report({
+      kind: "PartitionAttached",
+      severity: "error",
+      mend: apply.mend,
+      partition: where,
+      subjects: [where]
+    })
   }
   if (missing.length > 0) {
-    const subjects = missing.map(({ name }) => name)
-    report("TriggerMissing", "error", `triggers are missing on ${where}: ${subjects.join(", ")}`, apply, subjects)
+    report({
+      kind: "TriggerMissing",
+      severity: "error",
+      mend: apply.mend,
+      relation: where,
+      subjects: names(missing)
+    })
   }
   if (altered.length > 0 || colliding.length > 0) {
-    const subjects = [...altered.map(({ name }) => name), ...colliding]
-    report(
-      "TriggerAltered",
-      "error",
-      `triggers of ${where} are not Threadline's own: ${subjects.join(", ")}`,
+    const [first, ...others] = colliding.map((name) => `drop trigger ${identifier(name)} on ${where}`)
+    report({
+      kind: "TriggerAltered",
+      severity: "error",
       // Apply leaves triggers of others alone.
-      [...colliding.map((name) => `drop trigger ${identifier(name)} on ${where}, then`), apply].join(" "),
-      subjects
-    )
+      mend: first === undefined ? apply.mend : apply.afterSql([first, ...others]),
+      relation: where,
+      subjects: [...names(altered), ...colliding]
+    })
   }
   if (disabled.length > 0) {
-    const off = disabled.filter(({ enabled }) => enabled === "D").map(({ name }) => name)
-    const other = disabled.filter(({ enabled }) => enabled !== "D").map(({ name }) => name)
-    report(
-      "TriggerDisabled",
-      "error",
-      [
-        ...(off.length > 0 ? [`triggers of ${where} are disabled: ${off.join(", ")}`] : []),
-        ...(other.length > 0
-          ? [`triggers of ${where} fire only under replication, or not under it: ${other.join(", ")}`]
-          : [])
-      ].join("; "),
-      apply,
-      [...off, ...other]
-    )
+    const off = names(disabled.filter(({ enabled }) => enabled === "D"))
+    const otherwiseEnabled = names(disabled.filter(({ enabled }) => enabled !== "D"))
+    report({
+      kind: "TriggerDisabled",
+      severity: "error",
+      mend: apply.mend,
+      relation: where,
+      disabled: off,
+      otherwiseEnabled,
+      subjects: [...off, ...otherwiseEnabled]
+    })
   }
 }
 
 const reportPartitionsThatLeft = (
-  storage: string,
   catalog: Catalog,
   policy: Policy,
   table: Table,
+  apply: Apply,
   report: Report
 ): void => {
-  const functions = tableFunctions(storage, policyName(policy))
+  const functions = functionNames(policyName(policy))
   const strays = catalog.strays
     .filter(({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls)))
     .map(label)
   const now = new Set(partitionLabels(table))
   const gone = policy.partitions.filter((each) => !now.has(each) && !strays.includes(each))
   if (strays.length > 0) {
-    report(
-      "PartitionDetached",
-      "error",
-      `these left the table with its triggers, which refuse every write: ${strays.join(", ")}`,
-      apply,
-      strays
-    )
+    report({ kind: "PartitionDetached", severity: "error", mend: apply.mend, gone: false, subjects: strays })
   }
   if (gone.length > 0) {
-    report("PartitionDetached", "info", `partitions are gone: ${gone.join(", ")}`, apply, gone)
+    report({ kind: "PartitionDetached", severity: "info", mend: apply.mend, gone: true, subjects: gone })
   }
 }
 
@@ -433,13 +444,7 @@ const reportHostTriggers = (table: Table, report: Report): void => {
     )
   ]
   if (names.length > 0) {
-    report(
-      "HostRowTrigger",
-      "info",
-      `it has row triggers of its own: ${names.join(", ")}; what they write to the same row is put in order as it is captured`,
-      null,
-      names
-    )
+    report({ kind: "HostRowTrigger", severity: "info", mend: null, subjects: names })
   }
 }
 
@@ -448,12 +453,13 @@ const reportOthersTriggers = (table: Table, report: Report): void => {
   const open = table.relations.filter(({ othersTrigger }) => othersTrigger.length > 0)
   const roles = [...new Set(open.flatMap(({ othersTrigger }) => othersTrigger))]
   if (roles.length > 0) {
-    report(
-      "TriggerReplaceable",
-      "warning",
-      `roles that do not own it may replace its triggers, and so end its capture: ${roles.join(", ")}`,
-      `revoke trigger on ${open.map(label).join(", ")} from ${roles.join(", ")}`,
-      roles
-    )
+    const relations = open.map(label)
+    report({
+      kind: "TriggerReplaceable",
+      severity: "warning",
+      mend: sqlMend([`revoke trigger on ${relations.join(", ")} from ${roles.join(", ")}`]),
+      relations,
+      subjects: roles
+    })
   }
 }

@@ -3,7 +3,7 @@
  * becomes a key, and which host code building the image would run.
  */
 import type { TypeRow } from "./catalog.js"
-import type { Comparison, KeyText, Pin } from "./generate/source.js"
+import type { Comparison, KeyText, Pin } from "./generate/model.js"
 
 export interface TypeFacts {
   readonly comparison: Comparison

@@ -66,7 +66,8 @@ const reserved = new Set(
   variadic verbose when where window with`.split(/\s+/)
 )
 
-const quote = (name: string): string =>
+/** Writes one name as SQL reads it back: in quotes only if it needs them. */
+export const quote = (name: string): string =>
   /^[a-z_][a-z0-9_$]*$/.test(name) && !reserved.has(name) ? name : `"${name.replaceAll(`"`, `""`)}"`
 
 /** Writes the name of a table, always with its schema, so that SQL and `parse` read it back. */

@@ -14,6 +14,7 @@ import { createSecretKey, type KeyObject } from "node:crypto"
 import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import type { ReadScope } from "./scope.js"
 import { decoder } from "../core/rowDecoder.js"
+import { single } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import { sqlState } from "../sql/sqlState.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -60,7 +61,7 @@ export const rows = <A, I, E = never>(
   onSqlError: (error: SqlError) => E | ThreadlineError = withoutValue
 ): Effect.Effect<ReadonlyArray<A>, E | ThreadlineError> => {
   const decode = decoder(row)
-  return statement.pipe(
+  return single(statement).pipe(
     Effect.mapError(onSqlError),
     Effect.flatMap((found) => Effect.try({ try: () => found.map(decode), catch: unreadable }))
   )

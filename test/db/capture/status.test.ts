@@ -45,8 +45,14 @@ describe("Capture.status", () => {
         expect(found(statuses, "public.not_there")).toEqual(["NotCaptured", "ConfigurationRefused"])
         expect(finding(statuses, "ConfigurationDiffers")).toMatchObject({
           severity: "error",
+          detail: "configured: truncate refuse instead of event; mask title; no longer mask secret",
           fix: "threadline capture apply",
-          subjects: ["truncate refuse instead of event", "mask title", "no longer mask secret"]
+          mend: { _tag: "command", argv: ["threadline", "capture", "apply"] },
+          differences: [
+            { _tag: "truncate", from: "event", to: "refuse" },
+            { _tag: "mask", added: ["title"], removed: ["secret"] }
+          ],
+          subjects: ["truncate", "mask"]
         })
         // Without configuration there is nothing to compare.
         expect(found(yield* status())).toEqual([])

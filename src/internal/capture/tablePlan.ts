@@ -1,6 +1,6 @@
 /** What planning gives for one table. */
 import type { Name, Relation } from "./catalog.js"
-import type { Step } from "./model.js"
+import type { Step } from "./step.js"
 
 export interface PlanOptions {
   /** Everything is made anew, whatever is installed. */

@@ -1,0 +1,103 @@
+/** Steps and findings of capture as people and programs read them. The sentences are the library's. */
+import * as Capture from "../src/Capture.js"
+import type { JsonValue } from "../src/Json.js"
+import { visible } from "./output.js"
+import { layout, paragraph } from "./table.js"
+
+/** Steps in full: what a column loses of its redaction is never cut off. */
+export const stepLines = (steps: ReadonlyArray<Capture.Step>, width: number): string =>
+  [
+    layout(
+      [{ header: "step", rigid: true }, { header: "table" }, { header: "what", whole: true }],
+      steps.map((step) => [step.kind, step.table, Capture.describeStep(step)]),
+      width
+    ),
+    ...steps
+      .filter(({ lessRedaction }) => lessRedaction.length > 0)
+      .flatMap(({ lessRedaction, table }) =>
+        paragraph(`Less redaction: ${table} shows more than before of ${lessRedaction.join(", ")}.`, width)
+      )
+  ].join("\n")
+
+/** A step with its sentence as `summary`. */
+export const stepJson = (step: Capture.Step): JsonValue => ({
+  ...step,
+  summary: Capture.describeStep(step)
+})
+
+/** A status whose findings have their sentences as `detail` and `fix`. */
+export const statusJson = ({ captured, findings, policy, table }: Capture.TableStatus): JsonValue => ({
+  table,
+  captured,
+  policy,
+  findings: findings.map((finding) => ({
+    ...finding,
+    detail: Capture.describeFinding(finding),
+    fix: finding.mend === null ? null : Capture.describeMend(finding.mend)
+  }))
+})
+
+const stateOf = ({ captured, findings, policy }: Capture.TableStatus): string =>
+  captured
+    ? "captured"
+    : policy === null
+      ? "not captured"
+      : findings.some(({ kind }) => kind === "TableGone")
+        ? "gone"
+        : findings.some(({ kind }) => kind === "TableRenamed")
+          ? "renamed"
+          : "in part"
+
+export const statusText = (statuses: ReadonlyArray<Capture.TableStatus>, width: number): string => {
+  const findings = statuses.flatMap((status) => status.findings)
+  return [
+    layout(
+      [
+        { header: "table" },
+        { header: "state", rigid: true },
+        { header: "key" },
+        { header: "excluded" },
+        { header: "masked" }
+      ],
+      statuses.map((status) => [
+        status.table,
+        stateOf(status),
+        ...(status.policy === null
+          ? ["", "", ""]
+          : [status.policy.key.map(({ name }) => name), status.policy.exclude, status.policy.mask].map((names) =>
+              names.join(", ")
+            ))
+      ]),
+      width
+    ),
+    ...(findings.length === 0 ? [] : ["", ...findings.flatMap((finding) => findingLines(finding, width))])
+  ].join("\n")
+}
+
+const findingLines = (finding: Capture.Finding, width: number): ReadonlyArray<string> => [
+  ...paragraph(`${finding.severity}: ${finding.table}: ${Capture.describeFinding(finding)}`, width),
+  // A command to copy stays whole.
+  ...(finding.mend === null ? [] : [`  fix: ${visible(Capture.describeMend(finding.mend))}`])
+]
+
+/** Why a table cannot be captured as configured, and what to do. */
+export const refusalText = ({
+  mend,
+  refusal,
+  table
+}: Extract<Capture.Finding, { readonly kind: "ConfigurationRefused" }>): string =>
+  [`${table}: ${Capture.describeRefusal(refusal)}`, ...(mend === null ? [] : [Capture.describeMend(mend)])].join("; ")
+
+/** The mend for tables that options named: its command names them again, if it names none yet. */
+export const withOptions = (mend: Capture.Mend, options: ReadonlyArray<string>): Capture.Mend => {
+  const named = ([command, ...words]: Capture.Argv): Capture.Argv =>
+    words.includes("--table") ? [command, ...words] : [command, ...words, ...options]
+  switch (mend._tag) {
+    case "command":
+      return { ...mend, argv: named(mend.argv) }
+    case "sql":
+      return { ...mend, then: mend.then === null ? null : named(mend.then) }
+    case "host":
+      return { ...mend, then: mend.then === null ? null : named(mend.then) }
+  }
+}

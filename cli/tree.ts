@@ -1,0 +1,42 @@
+/** The tree of commands. */
+import * as Command from "@effect/cli/Command"
+import * as capture from "./commands/capture.js"
+import { feed } from "./commands/feed.js"
+import { grant } from "./commands/grant.js"
+import { init } from "./commands/init.js"
+import { actions, actor, correlation, timeline, transactions, unattributed } from "./commands/listings.js"
+import * as migrate from "./commands/migrate.js"
+import { asOf, history, transaction } from "./commands/reads.js"
+import type { CommandFacts, With } from "./parser/declare.js"
+
+const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generate] as const
+
+const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
+
+const others = [
+  init,
+  grant,
+  timeline,
+  transactions,
+  history,
+  asOf,
+  transaction,
+  actor,
+  correlation,
+  actions,
+  unattributed,
+  feed
+] as const
+
+export const root = Command.make("threadline").pipe(
+  Command.withSubcommands([
+    Command.make("migrate").pipe(Command.withSubcommands(migrating)),
+    Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    ...others
+  ])
+)
+
+/** What every command is, whichever group holds it. */
+export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...others].map(
+  (command: With<CommandFacts>) => command.facts
+)

@@ -1,0 +1,62 @@
+/**
+ * Compares the deployed policy of a table with what is configured and with the table as it is.
+ */
+import { columnChanges } from "./diff.js"
+import type { ColumnDifferences, Difference } from "./difference.js"
+import type { Policy } from "./model.js"
+import type { Resolved } from "./resolve.js"
+
+/** What is different from the deployed policy. */
+export const differences = (policy: Policy, resolved: Resolved, sameTable: boolean): ReadonlyArray<Difference> => {
+  const { shape } = resolved
+  const columns = columnDifferences(policy, resolved, sameTable)
+  const listed = [
+    ...policyDifferences(policy, resolved),
+    ...(columns === undefined ? [] : [{ _tag: "columns", columns } as const])
+  ]
+  const same = (before: unknown, after: unknown) => JSON.stringify(before) === JSON.stringify(after)
+  return listed.length > 0 || (same(policy.columns, shape.columns) && same(policy.key, shape.key))
+    ? listed
+    : [{ _tag: "columnDetails" }]
+}
+
+/** What became of the columns; undefined if nothing did. */
+export const columnDifferences = (
+  policy: Policy,
+  { shape }: Pick<Resolved, "shape">,
+  sameTable: boolean
+): ColumnDifferences | undefined => {
+  const { added, dropped, renamed, retyped } = columnChanges(policy, shape.columns, sameTable)
+  return added.length + dropped.length + renamed.length + retyped.length === 0
+    ? undefined
+    : { added, dropped, renamed: renamed.map(([from, to]) => ({ from, to })), retyped }
+}
+
+/** What of the configuration is different from the deployed policy. */
+export const policyDifferences = (
+  policy: Policy,
+  { acknowledgeCasts, shape }: Pick<Resolved, "acknowledgeCasts" | "shape">
+): ReadonlyArray<Difference> => {
+  const redaction = (_tag: "exclude" | "mask", before: ReadonlyArray<string>, after: ReadonlyArray<string>) => {
+    const added = after.filter((each) => !before.includes(each))
+    const removed = before.filter((each) => !after.includes(each))
+    return added.length + removed.length === 0 ? [] : [{ _tag, added, removed }]
+  }
+  const names = (key: ReadonlyArray<{ readonly name: string }>) => key.map(({ name }) => name)
+  const [from, to] = [names(policy.key), names(shape.key)]
+  return [
+    ...(policy.mode === shape.mode ? [] : [{ _tag: "mode" as const, from: policy.mode, to: shape.mode }]),
+    ...(policy.always === shape.always ? [] : [{ _tag: "always" as const, to: shape.always }]),
+    ...(policy.truncate === shape.onTruncate
+      ? []
+      : [{ _tag: "truncate" as const, from: policy.truncate, to: shape.onTruncate }]),
+    ...(from.length === to.length && from.every((name, place) => name === to[place])
+      ? []
+      : [{ _tag: "key" as const, from, to }]),
+    ...redaction("exclude", policy.exclude, shape.excluded),
+    ...redaction("mask", policy.mask, shape.masked),
+    ...(policy.acknowledgeCasts === acknowledgeCasts
+      ? []
+      : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }])
+  ]
+}

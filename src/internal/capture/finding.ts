@@ -1,0 +1,102 @@
+/**
+ * What can be wrong with, or worth knowing about, a captured table, as data; `phrase.ts` says it in words.
+ */
+import * as Schema from "effect/Schema"
+import { ColumnDifferences, Difference } from "./difference.js"
+import { Mend } from "./mend.js"
+import { Policy } from "./model.js"
+import { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
+
+const Names = Schema.Array(Schema.String)
+
+const kind = <K extends string, F extends Schema.Struct.Fields>(name: K, fields: F) =>
+  Schema.Struct({
+    kind: Schema.Literal(name),
+    severity: Schema.Literal("error", "warning", "info"),
+    table: Schema.String,
+    /** The columns, triggers, functions, roles or relations it is about. */
+    subjects: Names,
+    mend: Schema.NullOr(Mend),
+    ...fields
+  })
+
+/**
+ * One finding. `error`: changes or their redaction are at risk; `warning`: something is less than it could be; `info`: good to
+ * know. `describeFinding` says it in a sentence, `describeMend` what to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Finding = Schema.Union(
+  kind("NotCaptured", {}),
+  kind("NotConfigured", {}),
+  kind("ConfigurationRefused", { refusal: Refusal }),
+  kind("ConfigurationDiffers", { differences: Schema.Array(Difference) }),
+  kind("TableGone", {}),
+  kind("TableRenamed", { now: Schema.String }),
+  kind("IdentityChanged", {}),
+  kind("ColumnsChanged", { columns: ColumnDifferences }),
+  kind("KeyChanged", {
+    /** Columns of the key, in its order. */
+    key: Names,
+    missing: Names,
+    primaryKey: Schema.NullOr(Names),
+    problem: Schema.NullOr(KeyProblem)
+  }),
+  kind("NoKey", {}),
+  kind("RedactedColumnMissing", {
+    missing: Names,
+    renamed: Schema.Array(Schema.Struct({ from: Schema.String, to: Schema.String }))
+  }),
+  kind("SourceOutdated", {}),
+  kind("FunctionMissing", {}),
+  kind("FunctionAltered", {}),
+  kind("TriggerMissing", { relation: Schema.String }),
+  kind("TriggerDisabled", { relation: Schema.String, disabled: Names, otherwiseEnabled: Names }),
+  kind("TriggerAltered", { relation: Schema.String }),
+  kind("TriggerReplaceable", { relations: Names }),
+  kind("PartitionAttached", { partition: Schema.String }),
+  kind("PartitionDetached", {
+    /** They exist no more. */
+    gone: Schema.Boolean
+  }),
+  kind("ChildNotCaptured", {}),
+  kind("ModeUnsuitable", { why: RowModeReason }),
+  kind("HostCast", { owner: Schema.String }),
+  kind("HostRowTrigger", {}),
+  kind("TruncateUnreadable", { owner: Schema.String }),
+  kind("OwnerIsSuperuser", { owner: Schema.String })
+).annotations({ identifier: "Capture.Finding" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Finding = typeof Finding.Type
+
+/**
+ * What a finding is of.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type FindingKind = Finding["kind"]
+
+/**
+ * One table: `captured` when every trigger that should be there is there and enabled, on the table and all its partitions.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const TableStatus = Schema.Struct({
+  table: Schema.String,
+  captured: Schema.Boolean,
+  policy: Schema.NullOr(Policy),
+  findings: Schema.Array(Finding)
+}).annotations({ identifier: "Capture.TableStatus" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type TableStatus = typeof TableStatus.Type

@@ -1,0 +1,84 @@
+/**
+ * Generates the functions and triggers of one captured table.
+ */
+import { createHash } from "node:crypto"
+import {
+  type Generated,
+  generatorVersion,
+  type Op,
+  type Pin,
+  type RelationShape,
+  type TableShape,
+  type Trigger
+} from "./model.js"
+import { functionName, triggerName } from "./names.js"
+import { type Parts, partsOf } from "./parts.js"
+import { createFunction } from "./print.js"
+import { rowBody } from "./rowMode.js"
+import { statementBody } from "./statementMode.js"
+import { truncateBody } from "./truncate.js"
+
+const ops: ReadonlyArray<Op> = ["insert", "update", "delete"]
+
+/** Every setting that can be pinned, in the order in which functions pin them. */
+export const everyPin: ReadonlyArray<Pin> = [
+  "timezone",
+  "datestyle",
+  "intervalstyle",
+  "bytea_output",
+  "extra_float_digits",
+  "lc_monetary",
+  "quote_all_identifiers"
+]
+
+const pinsOf = ({ shape }: Parts): ReadonlyArray<Pin> => {
+  const needed = new Set(shape.columns.flatMap((column) => column.pins))
+  return everyPin.filter((pin) => needed.has(pin))
+}
+
+const triggersOf = (shape: TableShape, relation: RelationShape): ReadonlyArray<Trigger> => {
+  const rowMode = shape.mode === "row" || relation.kind === "foreign"
+  // A row trigger on a partitioned table is cloned to its partitions by PostgreSQL itself.
+  const cloned = rowMode && relation.position === "partition"
+  const changes = cloned
+    ? []
+    : ops.map((op): Trigger => ({
+        name: triggerName(op),
+        event: op,
+        timing: "after",
+        level: rowMode ? "row" : "statement",
+        transition: !rowMode,
+        always: shape.always,
+        calls: functionName(shape, op)
+      }))
+  return [
+    ...changes,
+    {
+      name: triggerName("truncate"),
+      event: "truncate",
+      timing: "before",
+      level: "statement",
+      transition: false,
+      always: shape.always,
+      calls: functionName(shape, "truncate")
+    }
+  ]
+}
+
+export const generate = (storageSchema: string, shape: TableShape): Generated => {
+  const parts = partsOf(shape)
+  const body = shape.mode === "row" ? rowBody : statementBody
+  const pins = pinsOf(parts)
+  const functions = [
+    ...ops.map((op) => ({ name: functionName(shape, op), pins, body: body(parts, op) })),
+    { name: functionName(shape, "truncate"), pins, body: truncateBody(parts) }
+  ]
+  const settings = JSON.stringify({ generatorVersion, mode: shape.mode, always: shape.always })
+  return {
+    functions,
+    triggers: (relation) => triggersOf(shape, relation),
+    sourceHash: createHash("sha256")
+      .update([settings, ...functions.map((made) => createFunction(storageSchema, made))].join("\0"))
+      .digest("hex")
+  }
+}

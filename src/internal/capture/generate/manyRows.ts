@@ -1,0 +1,135 @@
+/**
+ * A statement on several rows of a table that is as it was when this was generated, set by set.
+ */
+import { literal, textArray } from "../../sql/sqlText.js"
+import type { Op } from "./model.js"
+import {
+  changeColumns,
+  comparedColumns,
+  differs,
+  imageOf,
+  masking,
+  type Parts,
+  redacted,
+  rowKey,
+  rowPk,
+  settleOrder,
+  target
+} from "./parts.js"
+
+/**
+ * Rows up to this many bytes fit into jsonb whatever they hold: compressed values grow up to 255 times, an array of small
+ * numbers six times more, and jsonb takes 256 MB.
+ */
+const directSize = 150_000
+
+/** Old and new rows together that an update reads in step: bytes at a time, and how many times at most. */
+const stepBytes = 32 * 1024 * 1024
+const mostSteps = 32
+/** What one step could hold if all its rows were as wide as the widest; an array takes four times this. */
+const largestStep = 256 * 1024 * 1024
+
+export const manyRows = (parts: Parts, op: Op): string => {
+  const head = `    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
+`
+  const tail = `    ${settleOrder("first_id")}
+    return null;`
+  return `${head}${op === "update" ? updates(parts) : insertsOrDeletes(parts, op)}
+${tail}`
+}
+
+/** The image of a row of any size. */
+const sizedImage = (parts: Parts, row: string): string =>
+  `case when pg_column_size(${row}) < ${directSize} then ${imageOf(parts, row)} else image(${row}) end`
+
+const insertsOrDeletes = (
+  parts: Parts,
+  op: "insert" | "delete"
+): string => `    insert into audit_changes (${changeColumns})
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
+      ${literal(op)}, ${rowPk(parts, "r.image")}, ${rowKey(parts, "r.image")}, null, null,
+      ${op === "insert" ? `null, ${redacted(parts, "r.image")}` : `${redacted(parts, "r.image")}, null`}
+    from (
+      select ${sizedImage(parts, "x.*")} as image
+      from threadline_${op === "insert" ? "new" : "old"} x
+      offset 0
+    ) r;`
+
+/** The changes of paired images: `pairs` is a source of them, `place` what they are ordered by. */
+const insertUpdates = (
+  parts: Parts,
+  {
+    now,
+    pairs,
+    place,
+    was
+  }: { readonly pairs: string; readonly was: string; readonly now: string; readonly place?: string }
+): string => {
+  const columns = comparedColumns(parts)
+  const { excluded, key } = parts.shape
+  const keyNames = key.map((column) => column.name)
+  const listed = (when: boolean) =>
+    `array_remove(array[${columns
+      .map((column, index) => `case when ${when ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`)
+      .join(", ")}]::text[], null)`
+  const from = `p.was - p.same${excluded.length === 0 ? "" : ` - ${textArray(excluded)}`}`
+  return `insert into audit_changes (${changeColumns})
+      select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
+        'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
+        ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
+        p.fields,
+        ${masking(parts, parts.shape.masked.length === 0 ? from : `(${from})`, "p.fields")},
+        ${redacted(parts, "p.now")}
+      from (
+        select d.was, d.now, ${listed(true)} as fields, ${listed(false)} as same
+        from (
+          select ${place === undefined ? "" : `${place}, `}${was} as was, ${now} as now, array[
+            ${columns.map((column) => differs(column, was, now)).join(",\n            ")}
+          ]::boolean[] as differ
+          from ${pairs}
+          offset 0
+        ) d
+        where true = any (d.differ)${place === undefined ? "" : "\n        order by d.place"}
+      ) p;`
+}
+
+const updates = (parts: Parts): string => {
+  // "coalesce" makes a value of the row without naming it: a column may have any name.
+  const rows = (name: string) => `unnest(array(select coalesce(x.*) from threadline_${name} x offset place limit step))`
+  const inStep = insertUpdates(parts, {
+    pairs: `(
+            select ${sizedImage(parts, "r.was")} as was, ${sizedImage(parts, "r.now")} as now
+            from (select ${rows("old")} as was, ${rows("new")} as now) r
+            offset 0
+          ) i`,
+    was: "i.was",
+    now: "i.now"
+  })
+  const placed = (name: string) =>
+    `(select row_number() over () as place, ${sizedImage(parts, "x.*")} as image from threadline_${name} x)`
+  const joined = insertUpdates(parts, {
+    pairs: `${placed("old")} o\n          full join ${placed("new")} n on n.place = o.place`,
+    was: "o.image",
+    now: "n.image",
+    place: "o.place"
+  })
+  return `    -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
+    -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
+    select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
+    from (
+      select pg_column_size(x.*)::bigint as size from threadline_old x
+      union all
+      select pg_column_size(x.*) from threadline_new x
+    ) s;
+    step := ceil(total * least(1, ${stepBytes}::numeric / bytes));
+    if bytes <= ${mostSteps * stepBytes} and step * widest <= ${largestStep} then
+      place := 0;
+      while place < total loop
+      ${inStep}
+        place := place + step;
+      end loop;
+    else
+      ${joined}
+    end if;`
+}

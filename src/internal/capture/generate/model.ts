@@ -1,0 +1,97 @@
+/**
+ * What the generator is given and what it makes: the shape of a captured table, and the functions and triggers of one as
+ * values. Only the printer turns these into SQL statements, and nobody reads SQL to learn what they are.
+ */
+
+/** A session setting that changes the text of some types; pinned only if a table has such a type. */
+export type Pin =
+  | "timezone"
+  | "datestyle"
+  | "intervalstyle"
+  | "bytea_output"
+  | "extra_float_digits"
+  | "lc_monetary"
+  | "quote_all_identifiers"
+
+/**
+ * How old and new value of a column are compared: as the text of the image; as jsonb text if the image may hold values
+ * of several JSON types (`jsonb`, and types unknown); as the exact text if the image loses some of it (`json`).
+ */
+export type Comparison = "text" | "jsonb" | "json"
+
+/** How a key column's text becomes canonical, so that equal keys have equal texts. */
+export type KeyText = "text" | "numeric" | "interval" | "citext" | "bpchar"
+
+export interface ColumnShape {
+  readonly name: string
+  readonly attnum: number
+  /** As `format_type` prints it with an empty search path: `character varying(20)`, `public.citext`. */
+  readonly type: string
+  readonly comparison: Comparison
+  readonly pins: ReadonlyArray<Pin>
+  /** A generated column that is not stored (PostgreSQL 18): triggers never see its value. */
+  readonly virtual: boolean
+}
+
+export interface KeyColumn {
+  readonly name: string
+  readonly attnum: number
+  readonly type: string
+  readonly text: KeyText
+}
+
+export interface TableShape {
+  readonly schema: string
+  readonly name: string
+  readonly columns: ReadonlyArray<ColumnShape>
+  /** In key order; empty if the table has no key. */
+  readonly key: ReadonlyArray<KeyColumn>
+  readonly mode: "statement" | "row"
+  readonly always: boolean
+  readonly onTruncate: "event" | "rows" | "refuse"
+  readonly excluded: ReadonlyArray<string>
+  readonly masked: ReadonlyArray<string>
+}
+
+/** The root table itself, or a partition of it at any depth. */
+export interface RelationShape {
+  readonly schema: string
+  readonly name: string
+  readonly position: "root" | "partition"
+  /** Foreign tables and partitioned parents differ in the triggers they accept. */
+  readonly kind: "table" | "partitioned" | "foreign"
+}
+
+/** The operations whose rows triggers see. */
+export type Op = "insert" | "update" | "delete"
+
+/** A trigger function in Threadline's schema: security definer, without arguments. */
+export interface TriggerFunction {
+  readonly name: string
+  readonly pins: ReadonlyArray<Pin>
+  /** Lines of PL/pgSQL, without the quotes around them. */
+  readonly body: string
+}
+
+export interface Trigger {
+  readonly name: string
+  readonly event: Op | "truncate"
+  readonly timing: "before" | "after"
+  readonly level: "row" | "statement"
+  /** Whether it has transition tables: `threadline_old`, `threadline_new`, or both, as its event gives them. */
+  readonly transition: boolean
+  /** Fires under `session_replication_role = replica` too. */
+  readonly always: boolean
+  /** Name of the function that it calls. */
+  readonly calls: string
+}
+
+export interface Generated {
+  readonly functions: ReadonlyArray<TriggerFunction>
+  /** The triggers of one relation. */
+  readonly triggers: (relation: RelationShape) => ReadonlyArray<Trigger>
+  /** SHA-256 of everything above, in hexadecimal: the deployed policy keeps it. */
+  readonly sourceHash: string
+}
+
+export const generatorVersion = 1

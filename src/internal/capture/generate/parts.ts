@@ -1,0 +1,147 @@
+/**
+ * What every piece of generated code shares: the constants of one table, and expressions over its images, as SQL text.
+ *
+ * The code names no host column outside of string literals, so that altering the table never breaks the host's writes.
+ */
+import { literal, textArray } from "../../sql/sqlText.js"
+import type { ColumnShape, KeyColumn, Op, TableShape } from "./model.js"
+
+export interface Parts {
+  readonly shape: TableShape
+  readonly policy: string
+  /** Columns that images have: all but the virtual ones. */
+  readonly columns: ReadonlyArray<ColumnShape>
+  readonly virtual: ReadonlyArray<string>
+  readonly known: string
+  /** Names without which an image cannot be keyed or redacted as configured. */
+  readonly needed: string
+  /** json loses some of its text in an image: such tables always take the general way. */
+  readonly general: boolean
+  /** True while the redacted columns have the names they had; empty if nothing is redacted. */
+  readonly inPlace: string
+}
+
+export const partsOf = (shape: TableShape): Parts => {
+  const columns = shape.columns.filter((column) => !column.virtual)
+  const policy = {
+    key: shape.key.map(({ attnum, name, text }) => ({ name, attnum, text })),
+    excluded: shape.excluded,
+    masked: shape.masked,
+    columns: columns.map((column) => column.name),
+    json: columns.filter((column) => column.comparison === "json").map((column) => column.name)
+  }
+  return {
+    shape,
+    policy: `${literal(JSON.stringify(policy))}::jsonb`,
+    columns,
+    virtual: shape.columns.filter((column) => column.virtual).map((column) => column.name),
+    known: textArray(policy.columns),
+    needed: textArray([...shape.key.map((column) => column.name), ...shape.excluded, ...shape.masked]),
+    general: policy.json.length > 0,
+    inPlace: shape.columns
+      .filter(({ name }) => shape.excluded.includes(name) || shape.masked.includes(name))
+      .map(nameHolds)
+      .join(" and ")
+  }
+}
+
+/**
+ * Whether a column still has its name. Names that were exchanged leave images of the same names: only the catalog tells,
+ * and this is its quickest answer, from a cache and without a query.
+ */
+const nameHolds = ({ attnum, name }: ColumnShape): string =>
+  "(pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), " +
+  `${attnum})).object_names[3] = ${literal(name)}`
+
+export const hasOld = (op: Op): boolean => op !== "insert"
+export const hasNew = (op: Op): boolean => op !== "delete"
+
+/** The policy for the general way: a variable if columns are redacted, whose names may have been exchanged. */
+export const generalPolicy = ({ inPlace, policy }: Parts): string => (inPlace === "" ? policy : "policy")
+
+export const policyVariable = ({ inPlace }: Parts): string => (inPlace === "" ? "" : "  policy jsonb;\n")
+
+export const settlePolicy = ({ inPlace, policy }: Parts): string =>
+  inPlace === ""
+    ? ""
+    : `  policy := case when ${inPlace} then ${policy} else current_policy(${policy}, tg_relid) end;\n`
+
+/** Leaves virtual generated columns out of an image: they are never computed in triggers. */
+export const withoutVirtual = ({ virtual }: Parts, image: string): string =>
+  virtual.length === 0 ? image : `${image} - ${textArray(virtual)}`
+
+/** The image of a row as it may be stored. */
+export const imageOf = (parts: Parts, row: string): string => withoutVirtual(parts, `to_jsonb(${row})`)
+
+export const redacted = (parts: Parts, image: string): string => {
+  const { excluded, masked } = parts.shape
+  const kept = excluded.length === 0 ? image : `${image} - ${textArray(excluded)}`
+  return masked.length === 0 ? kept : `(${kept}) || ${literal(maskDocument(masked))}::jsonb`
+}
+
+const maskDocument = (names: ReadonlyArray<string>): string =>
+  JSON.stringify(Object.fromEntries(names.map((name) => [name, "[masked]"])))
+
+/** Masks the old values of the changed `fields`. */
+export const masking = ({ shape: { masked } }: Parts, values: string, fields: string): string =>
+  masked.length === 0
+    ? values
+    : `${values} || (select coalesce(jsonb_object_agg(f, '[masked]'), '{}') from unnest(${fields}) f where f = any (${textArray(masked)}))`
+
+const keyText = (image: string, column: KeyColumn): string => {
+  const text = `${image} ->> ${literal(column.name)}`
+  return column.text === "text" ? text : `key_text(${text}, ${literal(column.text)})`
+}
+
+export const rowPk = (parts: Parts, image: string): string =>
+  parts.shape.key.length === 0
+    ? "null::jsonb"
+    : `jsonb_build_object(${parts.shape.key
+        .map((column) => `${literal(column.name)}, ${keyText(image, column)}`)
+        .join(", ")})`
+
+export const rowKey = (parts: Parts, image: string): string => {
+  const [first, ...rest] = parts.shape.key
+  if (first === undefined) return "null::text"
+  return rest.length === 0
+    ? `case when octet_length(${keyText(image, first)}) <= 512 then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
+    : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
+}
+
+/** Whether a column differs between two images: as text, which keeps the scale of numbers. */
+export const differs = (column: ColumnShape, before: string, after: string): string => {
+  const name = literal(column.name)
+  return column.comparison === "text"
+    ? `${before} ->> ${name} is distinct from ${after} ->> ${name}`
+    : `(${before} -> ${name})::text is distinct from (${after} -> ${name})::text`
+}
+
+export const comparedColumns = (parts: Parts): ReadonlyArray<ColumnShape> =>
+  parts.columns
+    .filter((column) => !parts.shape.excluded.includes(column.name))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+
+/** Settles what table a firing is of; names other than the generated ones are rare and looked up. */
+export const settleTarget = ({
+  shape
+}: Parts): string => `  if tg_table_name <> ${literal(shape.name)} or tg_table_schema <> ${literal(shape.schema)} then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)});
+  end if;`
+
+export const targetVariables = `  of_schema text;
+  of_table text;
+  of_partition text;`
+
+/** Schema, table and partition of a change; the variables are set only if the names differ from the generated ones. */
+export const target = ({ shape }: Parts): string =>
+  `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)}), of_partition`
+
+export const settleOrder = (
+  first: string
+): string => `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(${first});
+  end if;`
+
+export const changeColumns =
+  "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after"

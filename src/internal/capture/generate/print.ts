@@ -1,0 +1,66 @@
+/**
+ * Generated functions and triggers as SQL statements, each without a final semicolon.
+ */
+import { identifier, qualified } from "../../sql/sqlText.js"
+import type { Pin, RelationShape, Trigger, TriggerFunction } from "./model.js"
+
+const settings: Record<Pin, string> = {
+  timezone: "set timezone = 'UTC'",
+  datestyle: "set datestyle = 'ISO, YMD'",
+  intervalstyle: "set intervalstyle = 'postgres'",
+  bytea_output: "set bytea_output = 'hex'",
+  extra_float_digits: "set extra_float_digits = 1",
+  lc_monetary: "set lc_monetary = 'C'",
+  quote_all_identifiers: "set quote_all_identifiers = off"
+}
+
+/** What the catalog keeps of a function's body (`pg_proc.prosrc`). */
+export const functionSource = ({ body }: TriggerFunction): string => `\n${body}\n`
+
+/** A column may be named like the quotes around the body, which would end it there. */
+const quoteFor = (source: string): string => {
+  let quote = "$threadline$"
+  for (let n = 1; source.includes(quote); n++) quote = `$threadline${n}$`
+  return quote
+}
+
+/** The definition of a function. */
+export const createFunction = (storageSchema: string, made: TriggerFunction): string => {
+  const source = functionSource(made)
+  const quote = quoteFor(source)
+  return `create or replace function ${qualified(storageSchema, made.name)}() returns trigger
+language plpgsql security definer
+set search_path = ${identifier(storageSchema)}, pg_temp
+${made.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
+}
+
+/** The statements that make a function: its definition, and the end of everybody's right to call it. */
+export const functionStatements = (storageSchema: string, made: TriggerFunction): ReadonlyArray<string> => [
+  createFunction(storageSchema, made),
+  `revoke all on function ${qualified(storageSchema, made.name)}() from public`
+]
+
+const transitionTables = (event: Trigger["event"]): string =>
+  [
+    ...(event === "insert" ? [] : ["old table as threadline_old"]),
+    ...(event === "delete" ? [] : ["new table as threadline_new"])
+  ].join(" ")
+
+/** The statements that make a trigger of a relation, in order. */
+export const triggerStatements = (
+  storageSchema: string,
+  relation: RelationShape,
+  trigger: Trigger
+): ReadonlyArray<string> => {
+  const on = qualified(relation.schema, relation.name)
+  const name = identifier(trigger.name)
+  const transition = trigger.transition ? `referencing ${transitionTables(trigger.event)}\n` : ""
+  return [
+    `create or replace trigger ${name} ${trigger.timing} ${trigger.event} on ${on}
+${transition}for each ${trigger.level}
+execute function ${qualified(storageSchema, trigger.calls)}()`,
+    ...(trigger.always
+      ? [`alter ${relation.kind === "foreign" ? "foreign " : ""}table ${on} enable always trigger ${name}`]
+      : [])
+  ]
+}

@@ -1,0 +1,69 @@
+/**
+ * The function of a row trigger: for foreign tables, members of an inheritance tree, and capture under replication.
+ */
+import { literal } from "../../sql/sqlText.js"
+import type { Op } from "./model.js"
+import { oneRow } from "./oneRow.js"
+import {
+  changeColumns,
+  generalPolicy,
+  hasNew,
+  hasOld,
+  imageOf,
+  type Parts,
+  policyVariable,
+  settlePolicy,
+  settleTarget,
+  target,
+  targetVariables,
+  withoutVirtual
+} from "./parts.js"
+
+const generalWay = (parts: Parts, op: Op): string => {
+  const policy = generalPolicy(parts)
+  const head = `  insert into audit_changes (${changeColumns})
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${target(parts)},
+`
+  if (op === "update") {
+    return `${head}    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after
+  from describe_update(was, now, ${parts.general ? "exact_text(old), exact_text(new)" : "null, null"}, ${policy}, tg_relid) c
+  where c.changed
+  returning id into first_id;`
+  }
+  const image = op === "insert" ? "now" : "was"
+  const stored = `redact(${image}, ${policy}, tg_relid)`
+  return `${head}    ${literal(op)}, k.row_pk, k.row_key, null, null, ${op === "insert" ? `null, ${stored}` : `${stored}, null`}
+  from image_key(${image}, ${policy} -> 'key', tg_relid) k
+  returning id into first_id;`
+}
+
+export const rowBody = (parts: Parts, op: Op): string => {
+  const lines = (indent: string, image: (row: string) => string): string =>
+    [
+      ...(hasOld(op) ? [`${indent}was := ${image("old")};\n`] : []),
+      ...(hasNew(op) ? [`${indent}now := ${image("new")};\n`] : [])
+    ].join("")
+  return `#variable_conflict use_variable
+declare
+${targetVariables}
+  first_id bigint;
+${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
+    op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
+  }${policyVariable(parts)}begin
+${settleTarget(parts)}
+${
+  parts.general
+    ? ""
+    : `  begin
+${lines("    ", (row) => imageOf(parts, row))}  exception when others then
+    ${hasNew(op) ? "now" : "was"} := null;
+  end;
+${oneRow(parts, op, "  if")}
+`
+}${lines("  ", (row) => withoutVirtual(parts, `image(${row})`))}${settlePolicy(parts)}${generalWay(parts, op)}
+  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
+    perform settle_order(first_id);
+  end if;
+  return null;
+end`
+}

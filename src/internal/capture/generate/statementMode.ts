@@ -1,0 +1,73 @@
+/**
+ * The function of a statement trigger with transition tables: one row, the common case, then many rows of a table that
+ * is as it was, then the general way.
+ */
+import { textArray } from "../../sql/sqlText.js"
+import { generalRows } from "./generalRows.js"
+import { manyRows } from "./manyRows.js"
+import type { Op } from "./model.js"
+import { oneRow } from "./oneRow.js"
+import { hasNew, hasOld, imageOf, type Parts, policyVariable, settleTarget, targetVariables } from "./parts.js"
+
+const variables = (parts: Parts, op: Op): string => `#variable_conflict use_variable
+declare
+${targetVariables}
+  first_id bigint;
+  -- One for all rows: what shares it was done by one statement.
+  instant timestamptz;
+${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
+  op === "update"
+    ? `  field text;
+  fields text[];
+  old_values jsonb;
+  total bigint;
+  bytes bigint;
+  widest bigint;
+  step bigint;
+  place bigint;
+`
+    : ""
+}${policyVariable(parts)}  several boolean;
+  guard boolean;
+  stale boolean;`
+
+/** The image variables of an operation, each with the transition table it is read from. */
+const sources = (
+  op: Op
+): ReadonlyArray<{ readonly variable: string; readonly table: string; readonly alias: string }> => [
+  ...(hasOld(op) ? [{ variable: "was", table: "threadline_old", alias: "o" }] : []),
+  ...(hasNew(op) ? [{ variable: "now", table: "threadline_new", alias: "n" }] : [])
+]
+
+const fastWay = (parts: Parts, op: Op): string => {
+  const read = sources(op)
+  const list = (text: (source: (typeof read)[number]) => string) => read.map(text).join(", ")
+  return `
+  -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
+  -- that it costs no transaction id.
+  begin
+    select ${list(({ alias }) => imageOf(parts, `${alias}.*`))} into strict ${list(({ variable }) => variable)} from ${list(({ alias, table }) => `${table} ${alias}`)};
+  exception
+    when no_data_found then
+      return null;
+    when too_many_rows then
+      several := true;
+    when others then
+      ${hasOld(op) ? "was" : "now"} := null;
+  end;
+  if several then
+    select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
+    from capture_hints(tg_relid, ${textArray(parts.shape.columns.map((column) => column.name))}) h;
+${oneRow(parts, op, "  elsif")}
+  if not guard and not stale then
+${manyRows(parts, op)}
+  end if;
+`
+}
+
+export const statementBody = (parts: Parts, op: Op): string => `${variables(parts, op)}
+begin
+${settleTarget(parts)}
+${parts.general ? "" : fastWay(parts, op)}
+${generalRows(parts, op)}
+end`

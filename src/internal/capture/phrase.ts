@@ -1,0 +1,366 @@
+/**
+ * Steps, findings, refusals and mends in words. Nothing else of capture writes sentences, and nothing reads them.
+ */
+import type { ColumnDifferences, Difference } from "./difference.js"
+import type { Finding } from "./finding.js"
+import type { Argv, HostAction, Mend } from "./mend.js"
+import type { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
+import type { Step } from "./step.js"
+
+const list = (names: ReadonlyArray<string>): string => names.join(", ")
+
+const keyText = (key: ReadonlyArray<string>): string => (key.length === 0 ? "none" : `(${list(key)})`)
+
+/** A word for a shell: names may hold quotes. */
+const word = (text: string): string => (/^[\w.$-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`)
+
+const commandLine = (argv: Argv): string => argv.map(word).join(" ")
+
+const differenceWords = (difference: Difference): ReadonlyArray<string> => {
+  switch (difference._tag) {
+    case "mode":
+    case "truncate":
+      return [`${difference._tag} ${difference.to} instead of ${difference.from}`]
+    case "always":
+      return [difference.to ? "capture always" : "no longer capture always"]
+    case "key":
+      return [`key ${keyText(difference.to)} instead of ${keyText(difference.from)}`]
+    case "exclude":
+    case "mask":
+      return [
+        ...(difference.added.length > 0 ? [`${difference._tag} ${list(difference.added)}`] : []),
+        ...(difference.removed.length > 0 ? [`no longer ${difference._tag} ${list(difference.removed)}`] : [])
+      ]
+    case "acknowledgeCasts":
+      return [difference.to ? "casts acknowledged" : "casts no longer acknowledged"]
+    case "columns": {
+      const { added, dropped, renamed, retyped } = difference.columns
+      return [
+        ...renamed.map(({ from, to }) => `column ${from} is now ${to}`),
+        ...(added.length > 0 ? [`new columns ${list(added)}`] : []),
+        ...(dropped.length > 0 ? [`columns gone ${list(dropped)}`] : []),
+        ...(retyped.length > 0 ? [`other types of ${list(retyped)}`] : [])
+      ]
+    }
+    case "columnDetails":
+      return ["details of its columns"]
+  }
+}
+
+const differencesText = (differences: ReadonlyArray<Difference>): string =>
+  differences.flatMap(differenceWords).join("; ")
+
+/** What a step does, in a sentence without its table. */
+export const describeStep = (step: Step): string => {
+  switch (step.kind) {
+    case "attach":
+      return [
+        `capture by ${step.mode} triggers`,
+        ...(step.lapsedSince === null ? [] : [`again, after a lapse since ${step.lapsedSince}`]),
+        step.key.length === 0 ? "no key" : `key ${keyText(step.key)}`,
+        ...(step.partitions > 0 ? [`${step.partitions} partition${step.partitions === 1 ? "" : "s"}`] : []),
+        ...(step.exclude.length > 0 ? [`without ${list(step.exclude)}`] : []),
+        ...(step.mask.length > 0 ? [`masking ${list(step.mask)}`] : []),
+        ...(step.truncate === "event" ? [] : [`truncate: ${step.truncate}`])
+      ].join("; ")
+    case "regenerate":
+      return `regenerate: ${step.differences.length === 0 ? "the code differs" : differencesText(step.differences)}`
+    case "attach partition":
+      return `capture partition ${step.partition}${step.marked ? ", and write its rows as baseline" : ""}`
+    case "detach partition":
+      return step.gone
+        ? `forget partition ${step.partition}, which is gone`
+        : `end the capture of ${step.partition}, which left the table${step.marked ? ", and write its rows as deleted" : ""}`
+    case "repair":
+      return [
+        ...step.relations.map(
+          ({ altered, disabled, missing, otherwiseEnabled, relation, surplus }) =>
+            `triggers of ${relation}: ${[
+              ...missing.map((name) => `${name} missing`),
+              ...altered.map((name) => `${name} altered`),
+              ...disabled.map((name) => `${name} disabled`),
+              ...otherwiseEnabled.map((name) => `${name} enabled otherwise`),
+              ...surplus.map((name) => `${name} not needed`)
+            ].join(", ")}`
+        ),
+        ...step.missingFunctions.map((name) => `function ${name} missing`),
+        ...step.alteredFunctions.map((name) => `function ${name} altered`),
+        ...step.foreignFunctions.map(({ name, owner }) => `function ${name} owned by ${owner}`),
+        ...(step.granted === null ? [] : [`let ${step.granted} read the rows that TRUNCATE removes`]),
+        ...(step.lapse ? ["note the lapse since the last change"] : [])
+      ].join("; ")
+    case "refresh":
+      return step.differences.length === 0
+        ? "record the identity that the table has after a restore"
+        : `record ${differencesText(step.differences)}`
+    case "detach":
+      return `end its capture: ${
+        step.reason === "requested"
+          ? "removed on request"
+          : step.reason === "not configured"
+            ? "it is no longer configured"
+            : `it is captured as ${step.capturedAs} now`
+      }; its history stays`
+  }
+}
+
+const rowModeText = ({ cause, relation }: RowModeReason): string => {
+  switch (cause) {
+    case "foreign table":
+      return "it is a foreign table"
+    case "foreign partition":
+      return `its partition ${relation} is a foreign table`
+    case "inherits":
+      return "it inherits from another table"
+    case "inherited":
+      return "other tables inherit from it"
+    case "always":
+      return "it is captured always, also under replication"
+  }
+}
+
+const keyProblemText = ({ index, key, nullable }: KeyProblem): string =>
+  nullable.length > 0
+    ? `the key ${keyText(key)} may be null in ${list(nullable)}`
+    : index === null
+      ? `no unique index covers exactly ${keyText(key)}`
+      : `index ${index} over ${keyText(key)} does not identify rows`
+
+const columnsText = ({ added, dropped, renamed, retyped }: ColumnDifferences): string =>
+  [
+    ...added.map((name) => `${name} is new`),
+    ...dropped.map((name) => `${name} is gone`),
+    ...renamed.map(({ from, to }) => `${from} is now ${to}`),
+    ...retyped.map((name) => `${name} has another type`)
+  ].join(", ")
+
+/** A finding in a sentence without its table. */
+export const describeFinding = (finding: Finding): string => {
+  const subjects = list(finding.subjects)
+  switch (finding.kind) {
+    case "NotCaptured":
+      return "it is configured and not captured"
+    case "NotConfigured":
+      return "it is captured and not configured"
+    case "ConfigurationRefused":
+      return `${describeRefusal(finding.refusal)} (${finding.refusal.reason})`
+    case "ConfigurationDiffers":
+      return `configured: ${differencesText(finding.differences)}`
+    case "TableGone":
+      return "it no longer exists; its history does"
+    case "TableRenamed":
+      return `it is now ${finding.now}`
+    case "IdentityChanged":
+      return "it was restored or made anew since its policy was applied"
+    case "ColumnsChanged":
+      return `columns changed since its triggers were generated: ${columnsText(finding.columns)}`
+    case "KeyChanged":
+      return finding.missing.length > 0
+        ? `key columns are gone or renamed: ${list(finding.missing)}`
+        : finding.primaryKey !== null
+          ? `its primary key is now ${keyText(finding.primaryKey)}, captured is ${keyText(finding.key)}`
+          : finding.problem === null
+            ? "its key is not usable"
+            : keyProblemText(finding.problem)
+    case "NoKey":
+      return "it has no key: its rows have no history of their own"
+    case "RedactedColumnMissing":
+      return finding.renamed.length > 0
+        ? `redacted columns have other names now: ${finding.renamed.map(({ from, to }) => `${from} is ${to}`).join(", ")}; ` +
+            "until threadline capture apply, nothing is stored in the clear under either name"
+        : `redacted columns are gone or renamed: ${list(finding.missing)}; ` +
+            "until threadline capture apply, every column new since then is masked"
+    case "SourceOutdated":
+      return "this version of Threadline generates other triggers"
+    case "FunctionMissing":
+      return `functions are missing: ${subjects}`
+    case "FunctionAltered":
+      return `functions were altered: ${subjects}`
+    case "TriggerMissing":
+      return `triggers are missing on ${finding.relation}: ${subjects}`
+    case "TriggerDisabled":
+      return [
+        ...(finding.disabled.length > 0
+          ? [`triggers of ${finding.relation} are disabled: ${list(finding.disabled)}`]
+          : []),
+        ...(finding.otherwiseEnabled.length > 0
+          ? [
+              `triggers of ${finding.relation} fire only under replication, or not under it: ` +
+                list(finding.otherwiseEnabled)
+            ]
+          : [])
+      ].join("; ")
+    case "TriggerAltered":
+      return `triggers of ${finding.relation} are not Threadline's own: ${subjects}`
+    case "TriggerReplaceable":
+      return `roles that do not own it may replace its triggers, and so end its capture: ${subjects}`
+    case "PartitionAttached":
+      return `partition ${finding.partition} was attached and is not captured when it is written to directly`
+    case "PartitionDetached":
+      return finding.gone
+        ? `partitions are gone: ${subjects}`
+        : `these left the table with its triggers, which refuse every write: ${subjects}`
+    case "ChildNotCaptured":
+      return `tables that inherit from it are not captured: ${subjects}`
+    case "ModeUnsuitable":
+      return `statement mode does not work here: ${rowModeText(finding.why)}`
+    case "HostCast":
+      return `types have a cast to json that capture runs as ${finding.owner}: ${subjects}`
+    case "HostRowTrigger":
+      return `it has row triggers of its own: ${subjects}; what they write to the same row is put in order as it is captured`
+    case "TruncateUnreadable":
+      return (
+        `${finding.owner} cannot read ${subjects}: ` +
+        "TRUNCATE is recorded with an estimate, and refused where it would have to keep rows"
+      )
+    case "OwnerIsSuperuser":
+      return `its capture functions run as superuser ${finding.owner}`
+  }
+}
+
+const relationKinds = {
+  view: "a view",
+  "materialized view": "a materialized view",
+  sequence: "a sequence",
+  "composite type": "a composite type",
+  index: "an index",
+  "TOAST table": "a TOAST table",
+  other: "no table"
+} as const
+
+const privilegeText = ({
+  lacks,
+  owner,
+  relation,
+  role,
+  said
+}: Extract<Refusal, { readonly reason: "InsufficientPrivilege" }>): string => {
+  switch (lacks) {
+    case "membership":
+      return `role ${role} may not act as ${owner}, which owns Threadline's schema`
+    case "inheritance":
+      return `role ${role} does not inherit the privileges of ${owner}, which owns Threadline's schema`
+    case "trigger":
+      return `role ${role} may not create triggers on ${relation}`
+    case "ownership":
+      return `role ${role} does not own ${relation}, whose triggers must be dropped or enabled`
+    case "read":
+      return `${owner} cannot read ${relation} to keep the rows that TRUNCATE removes, and role ${role} may not let it`
+    case "unknown":
+      return `the database role lacks a privilege (${said})`
+  }
+}
+
+/** A refusal in a sentence without its table. */
+export const describeRefusal = (refusal: Refusal): string => {
+  switch (refusal.reason) {
+    case "UnknownTable":
+      return "there is no such table"
+    case "UnknownColumn":
+      return refusal.virtual
+        ? `${refusal.option} names column ${refusal.column}, which is generated when it is read: no change holds it`
+        : `${refusal.option} names column ${refusal.column}, which the table does not have`
+    case "DuplicateTable":
+      return "the configuration names it twice"
+    case "OwnTable":
+      return "it belongs to Threadline"
+    case "SystemTable":
+      return "it belongs to PostgreSQL"
+    case "NotATable":
+      return `it is ${relationKinds[refusal.relationKind]}`
+    case "TemporaryTable":
+      return "it is a temporary table"
+    case "PartitionNamed":
+      return `it is a partition of ${refusal.root}`
+    case "KeyRedacted":
+      return `column ${refusal.column} belongs to the key, which every change carries in the clear`
+    case "KeyUnusable":
+      return keyProblemText(refusal.problem)
+    case "KeyDiffers":
+      return `the key given is ${keyText(refusal.key)}, the primary key is ${keyText(refusal.primaryKey)}`
+    case "ExcludedAndMasked":
+      return `column ${refusal.column} is both excluded and masked`
+    case "HostCast":
+      return (
+        `column ${refusal.column}: type ${list(refusal.types)} has a cast to json that the owner of the type can write, ` +
+        `and capture would run it as ${refusal.owner}`
+      )
+    case "ModeUnsupported":
+      return `statement mode does not work here: ${rowModeText(refusal.why)}`
+    case "TruncateUnsupported":
+      return refusal.why === "foreign table"
+        ? `${refusal.relation} is a foreign table, whose rows may not be readable when it is truncated`
+        : `${refusal.relation} has row level security, which may hide rows from ${refusal.owner}`
+    case "NameCollision":
+      return refusal.object === "trigger"
+        ? `${refusal.of} has a trigger ${list(refusal.names)} that is not Threadline's`
+        : `its function ${list(refusal.names)} belongs to ${refusal.of ?? "somebody else"} already`
+    case "LessRedaction":
+      return `${list(refusal.columns)} would be more visible than when the table was last captured`
+    case "NotCaptured":
+      return "it is not captured"
+    case "InsufficientPrivilege":
+      return privilegeText(refusal)
+    case "LockNotAvailable":
+      return `its locks could not be had in time (${refusal.said})`
+    case "InsideTransaction":
+      return `capture is ${refusal.operation === "apply" ? "applied" : "removed"} in short transactions of its own, not inside another`
+  }
+}
+
+const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => string>> = {
+  allowLessRedaction: () => "restore the redaction, or allow less redaction",
+  applyLater: () =>
+    "apply again when long transactions on it have ended, or allow a longer lock timeout; tables before it are done",
+  callOutsideTransaction: () => "call it outside of a transaction",
+  captureApplicationTables: () => "capture the tables of the application",
+  capturePermanentTables: () => "only permanent tables are captured",
+  captureTables: () => "only tables are captured",
+  captureTablesUnder: () => "capture the tables under it",
+  changeIndex: () => "it must be unique, valid, checked at once, and without a predicate",
+  changeOwner: () => "let a role without superuser rights own Threadline's schema",
+  chooseTruncate: () => `use truncate "event" or "refuse"`,
+  configure: () => "configure it",
+  configureChildren: () => "configure them too",
+  configureInstead: (names) => `configure ${list(names)} in its place`,
+  correctColumn: (names) => `it was renamed to ${list(names)} since the table was last applied`,
+  correctKey: () => "correct the key",
+  correctRedaction: () => "correct exclude and mask",
+  createUniqueIndex: () => "create one, or leave the key out",
+  declareKey: () => "give it a primary key, or declare a key",
+  dropCast: () => "drop the cast, or set acknowledgeCasts; excluding the column does not keep the cast from running",
+  dropCasts: () => "drop the casts, or set acknowledgeCasts",
+  keepOne: () => "keep one of the two",
+  leaveKeyOut: () => "a table that has a primary key is identified by it: leave the key out",
+  leaveModeOut: () => `leave mode out, or use "row"`,
+  leaveOut: (names) => `leave it out of ${names.join(" and ")}`,
+  listCaptured: () => "capture status lists the tables that are",
+  nameAsInSql: () => "name it as in SQL; a table without a schema is looked up in public",
+  nameColumnsExactly: () => "columns are given by their exact names",
+  nameInConfiguration: () => "name it in threadline.config.ts",
+  nameMeant: (names) => `did you mean ${list(names)}?`,
+  nameRenamed: (names) => `it seems to have been renamed to ${list(names)}: name that instead`,
+  nameRoot: (names) => `name ${list(names)}: its partitions are captured with it`,
+  renameFunction: () => "rename that function",
+  renameTable: () => "rename one of the tables",
+  renameTrigger: () => "rename that trigger",
+  setNotNull: () => "set the columns not null, or leave the key out",
+  useOwners: () => "use a role that owns the table and is a member of the owner of Threadline's schema",
+  useTableOwner: () => "use the table's owner"
+}
+
+/** What to do, in a sentence or as a command to copy. */
+export const describeMend = (mend: Mend): string => {
+  switch (mend._tag) {
+    case "command":
+      return commandLine(mend.argv)
+    case "sql":
+      return [mend.statements.join("; "), ...(mend.then === null ? [] : [`then ${commandLine(mend.then)}`])].join(", ")
+    case "host":
+      return [
+        actions[mend.action](mend.names),
+        ...(mend.then === null ? [] : [`then ${commandLine(mend.then)}`]),
+        ...(mend.or === null ? [] : [`or ${commandLine(mend.or)}`])
+      ].join(", ")
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Why a table cannot be captured as asked, as data; `phrase.ts` says it in words.
+ */
+import * as Schema from "effect/Schema"
+
+const Names = Schema.Array(Schema.String)
+const MaybeName = Schema.NullOr(Schema.String)
+
+/**
+ * Why statement triggers do not do for a table. `relation` is the foreign partition.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RowModeReason = Schema.Struct({
+  cause: Schema.Literal("foreign table", "foreign partition", "inherits", "inherited", "always"),
+  relation: MaybeName
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type RowModeReason = typeof RowModeReason.Type
+
+/**
+ * Why columns are no key: those that may be null, or the index over them that does not identify rows (null if there is none).
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const KeyProblem = Schema.Struct({ key: Names, nullable: Names, index: MaybeName })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type KeyProblem = typeof KeyProblem.Type
+
+/** What a role lacks. */
+const Lacking = Schema.Literal("membership", "inheritance", "trigger", "ownership", "read", "unknown")
+
+/**
+ * Why a table cannot be captured as asked, with what the sentence of it speaks of.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const Refusal = Schema.Union(
+  Schema.Struct({ reason: Schema.Literal("UnknownTable") }),
+  Schema.Struct({
+    reason: Schema.Literal("UnknownColumn"),
+    option: Schema.Literal("exclude", "mask", "key"),
+    column: Schema.String,
+    /** It exists, but no change holds it. */
+    virtual: Schema.Boolean
+  }),
+  Schema.Struct({ reason: Schema.Literal("DuplicateTable") }),
+  Schema.Struct({ reason: Schema.Literal("OwnTable") }),
+  Schema.Struct({ reason: Schema.Literal("SystemTable") }),
+  Schema.Struct({
+    reason: Schema.Literal("NotATable"),
+    relationKind: Schema.Literal(
+      "view",
+      "materialized view",
+      "sequence",
+      "composite type",
+      "index",
+      "TOAST table",
+      "other"
+    )
+  }),
+  Schema.Struct({ reason: Schema.Literal("TemporaryTable") }),
+  Schema.Struct({ reason: Schema.Literal("PartitionNamed"), root: Schema.String }),
+  Schema.Struct({ reason: Schema.Literal("KeyRedacted"), column: Schema.String }),
+  Schema.Struct({ reason: Schema.Literal("KeyUnusable"), problem: KeyProblem }),
+  Schema.Struct({ reason: Schema.Literal("KeyDiffers"), key: Names, primaryKey: Names }),
+  Schema.Struct({ reason: Schema.Literal("ExcludedAndMasked"), column: Schema.String }),
+  Schema.Struct({
+    reason: Schema.Literal("HostCast"),
+    column: Schema.String,
+    types: Names,
+    owner: Schema.String
+  }),
+  Schema.Struct({ reason: Schema.Literal("ModeUnsupported"), why: RowModeReason }),
+  Schema.Struct({
+    reason: Schema.Literal("TruncateUnsupported"),
+    relation: Schema.String,
+    why: Schema.Literal("foreign table", "row security"),
+    owner: Schema.String
+  }),
+  Schema.Struct({
+    reason: Schema.Literal("NameCollision"),
+    object: Schema.Literal("trigger", "function"),
+    names: Names,
+    /** The relation that has the trigger; the captured table that has the function, null if it is somebody else's. */
+    of: MaybeName
+  }),
+  Schema.Struct({ reason: Schema.Literal("LessRedaction"), columns: Names }),
+  Schema.Struct({ reason: Schema.Literal("NotCaptured") }),
+  Schema.Struct({
+    reason: Schema.Literal("InsufficientPrivilege"),
+    lacks: Lacking,
+    /** The role that is connected. */
+    role: MaybeName,
+    relation: MaybeName,
+    /** The owner of Threadline's schema. */
+    owner: MaybeName,
+    /** What PostgreSQL said. */
+    said: MaybeName
+  }),
+  Schema.Struct({ reason: Schema.Literal("LockNotAvailable"), said: Schema.String }),
+  Schema.Struct({ reason: Schema.Literal("InsideTransaction"), operation: Schema.Literal("apply", "remove") })
+).annotations({ identifier: "Capture.Refusal" })
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type Refusal = typeof Refusal.Type
+
+/**
+ * Why a table cannot be captured as asked; `Refusal` has what belongs to each.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export type Reason = Refusal["reason"]

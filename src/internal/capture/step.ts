@@ -1,0 +1,119 @@
+/**
+ * The steps of a plan, as data; `phrase.ts` says them in words.
+ */
+import * as Schema from "effect/Schema"
+import { Difference } from "./difference.js"
+import { Mode, Truncate } from "./model.js"
+
+const Names = Schema.Array(Schema.String)
+
+const base = {
+  table: Schema.String,
+  sql: Names,
+  /** Columns that become more visible than they were. */
+  lessRedaction: Names
+}
+
+/** Triggers of one relation that are to be made, mended, enabled or dropped. */
+const RelationRepair = Schema.Struct({
+  relation: Schema.String,
+  missing: Names,
+  altered: Names,
+  disabled: Names,
+  /** Enabled, but not when they should fire. */
+  otherwiseEnabled: Names,
+  surplus: Names
+})
+
+const ForeignFunction = Schema.Struct({ name: Schema.String, owner: Schema.String })
+
+/**
+ * One step of a plan. `describeStep` says in a sentence what it does, `sql` are the statements that do it. `lessRedaction`
+ * names the columns that become more visible than they were; `apply` takes such a step only with `allowLessRedaction`.
+ *
+ * - `attach`: functions, triggers and the policy of a table that is not captured.
+ * - `regenerate`: the same for a captured table whose policy, columns, key, or generated code differ.
+ * - `attach partition`, `detach partition`: triggers of one relation that joined or left a captured table.
+ * - `repair`: triggers or functions that are missing, disabled, or altered.
+ * - `refresh`: bookkeeping only, as after a restore.
+ * - `detach`: everything of a table that is no longer to be captured; its history stays.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Step = Schema.Union(
+  Schema.Struct({
+    kind: Schema.Literal("attach"),
+    ...base,
+    mode: Mode,
+    key: Names,
+    partitions: Schema.Int,
+    exclude: Names,
+    mask: Names,
+    truncate: Truncate,
+    /** Since when a table that was captured before is not. */
+    lapsedSince: Schema.NullOr(Schema.String)
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("regenerate"),
+    ...base,
+    /** None if only the generated code differs. */
+    differences: Schema.Array(Difference)
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("attach partition"),
+    ...base,
+    partition: Schema.String,
+    /** Its rows are written as `baseline` changes. */
+    marked: Schema.Boolean
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("detach partition"),
+    ...base,
+    partition: Schema.String,
+    /** It exists no more, or is no more found. */
+    gone: Schema.Boolean,
+    /** Its rows are written as `delete` changes. */
+    marked: Schema.Boolean
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("repair"),
+    ...base,
+    relations: Schema.Array(RelationRepair),
+    missingFunctions: Names,
+    alteredFunctions: Names,
+    /** Functions that belong to somebody else than the owner of the record. */
+    foreignFunctions: Schema.Array(ForeignFunction),
+    /** The role that is let read the rows that TRUNCATE removes. */
+    granted: Schema.NullOr(Schema.String),
+    /** A lapse since the last change is noted. */
+    lapse: Schema.Boolean
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("refresh"),
+    ...base,
+    /** None if only the identity of the table is recorded, as after a restore. */
+    differences: Schema.Array(Difference)
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("detach"),
+    ...base,
+    reason: Schema.Literal("requested", "not configured", "superseded"),
+    /** The name under which the table is captured now. */
+    capturedAs: Schema.NullOr(Schema.String)
+  })
+).annotations({ identifier: "Capture.Step" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Step = typeof Step.Type
+
+/**
+ * What a step does; `Step` says what each of them is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type StepKind = Step["kind"]

@@ -1,0 +1,391 @@
+create or replace function "threadline"."capture_insert_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  -- One for all rows: what shares it was done by one statement.
+  instant timestamptz;
+  now jsonb;
+  several boolean;
+  guard boolean;
+  stale boolean;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+
+  -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
+  -- that it costs no transaction id.
+  begin
+    select to_jsonb(n.*) into strict now from threadline_new n;
+  exception
+    when no_data_found then
+      return null;
+    when too_many_rows then
+      several := true;
+    when others then
+      now := null;
+  end;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
+  elsif now ?& array['id', 'state']::text[] then
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'insert',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
+        null, null, null, now
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(currval('audit_changes_id_seq'));
+  end if;
+      return null;
+  end if;
+  if not guard and not stale then
+    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+      'insert', jsonb_build_object('id', r.image ->> 'id', 'state', r.image ->> 'state'), key_of_texts(array[r.image ->> 'id', r.image ->> 'state']), null, null,
+      null, r.image
+    from (
+      select case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image
+      from threadline_new x
+      offset 0
+    ) r;
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(first_id);
+  end if;
+    return null;
+  end if;
+
+    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+      'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid)
+    from (select image(x.*) as image from threadline_new x) r
+    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(first_id);
+  end if;
+    return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_insert_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_update_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  -- One for all rows: what shares it was done by one statement.
+  instant timestamptz;
+  was jsonb;
+  now jsonb;
+  field text;
+  fields text[];
+  old_values jsonb;
+  total bigint;
+  bytes bigint;
+  widest bigint;
+  step bigint;
+  place bigint;
+  several boolean;
+  guard boolean;
+  stale boolean;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+
+  -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
+  -- that it costs no transaction id.
+  begin
+    select to_jsonb(o.*), to_jsonb(n.*) into strict was, now from threadline_old o, threadline_new n;
+  exception
+    when no_data_found then
+      return null;
+    when too_many_rows then
+      several := true;
+    when others then
+      was := null;
+  end;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
+  elsif now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+      foreach field in array array['id', 'payload', 'state']::text[] loop
+        if was ->> field is distinct from now ->> field then
+          fields := fields || field;
+          old_values := coalesce(old_values, '{}') || jsonb_build_object(field, was -> field);
+        end if;
+      end loop;
+      if fields is null then
+        return null;
+      end if;
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'update',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
+        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end, fields, old_values, now
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(currval('audit_changes_id_seq'));
+  end if;
+      return null;
+  end if;
+  if not guard and not stale then
+    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
+    -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
+    -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
+    select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
+    from (
+      select pg_column_size(x.*)::bigint as size from threadline_old x
+      union all
+      select pg_column_size(x.*) from threadline_new x
+    ) s;
+    step := ceil(total * least(1, 33554432::numeric / bytes));
+    if bytes <= 1073741824 and step * widest <= 268435456 then
+      place := 0;
+      while place < total loop
+      insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+      select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+        'update', jsonb_build_object('id', p.now ->> 'id', 'state', p.now ->> 'state'), key_of_texts(array[p.now ->> 'id', p.now ->> 'state']),
+        case when not p.same @> array['id', 'state']::text[] then nullif(key_of_texts(array[p.was ->> 'id', p.was ->> 'state']), key_of_texts(array[p.now ->> 'id', p.now ->> 'state'])) end,
+        p.fields,
+        p.was - p.same,
+        p.now
+      from (
+        select d.was, d.now, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'payload' end, case when d.differ[3] then 'state' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'payload' end, case when not d.differ[3] then 'state' end]::text[], null) as same
+        from (
+          select i.was as was, i.now as now, array[
+            i.was ->> 'id' is distinct from i.now ->> 'id',
+            i.was ->> 'payload' is distinct from i.now ->> 'payload',
+            i.was ->> 'state' is distinct from i.now ->> 'state'
+          ]::boolean[] as differ
+          from (
+            select case when pg_column_size(r.was) < 150000 then to_jsonb(r.was) else image(r.was) end as was, case when pg_column_size(r.now) < 150000 then to_jsonb(r.now) else image(r.now) end as now
+            from (select unnest(array(select coalesce(x.*) from threadline_old x offset place limit step)) as was, unnest(array(select coalesce(x.*) from threadline_new x offset place limit step)) as now) r
+            offset 0
+          ) i
+          offset 0
+        ) d
+        where true = any (d.differ)
+      ) p;
+        place := place + step;
+      end loop;
+    else
+      insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+      select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+        'update', jsonb_build_object('id', p.now ->> 'id', 'state', p.now ->> 'state'), key_of_texts(array[p.now ->> 'id', p.now ->> 'state']),
+        case when not p.same @> array['id', 'state']::text[] then nullif(key_of_texts(array[p.was ->> 'id', p.was ->> 'state']), key_of_texts(array[p.now ->> 'id', p.now ->> 'state'])) end,
+        p.fields,
+        p.was - p.same,
+        p.now
+      from (
+        select d.was, d.now, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'payload' end, case when d.differ[3] then 'state' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'payload' end, case when not d.differ[3] then 'state' end]::text[], null) as same
+        from (
+          select o.place, o.image as was, n.image as now, array[
+            o.image ->> 'id' is distinct from n.image ->> 'id',
+            o.image ->> 'payload' is distinct from n.image ->> 'payload',
+            o.image ->> 'state' is distinct from n.image ->> 'state'
+          ]::boolean[] as differ
+          from (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image from threadline_old x) o
+          full join (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image from threadline_new x) n on n.place = o.place
+          offset 0
+        ) d
+        where true = any (d.differ)
+        order by d.place
+      ) p;
+    end if;
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(first_id);
+  end if;
+    return null;
+  end if;
+
+    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+    from (
+      select c.*
+      from (
+        select row_number() over () as place, image(x.*) as image
+        from threadline_old x
+      ) o
+      full join (
+        select row_number() over () as place, image(x.*) as image
+        from threadline_new x
+      ) n on n.place = o.place
+      cross join lateral describe_update(
+        o.image, n.image, null, null, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid
+      ) c
+      where c.changed
+      order by o.place
+    ) p;
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(first_id);
+  end if;
+    return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_update_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_delete_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  -- One for all rows: what shares it was done by one statement.
+  instant timestamptz;
+  was jsonb;
+  several boolean;
+  guard boolean;
+  stale boolean;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+
+  -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
+  -- that it costs no transaction id.
+  begin
+    select to_jsonb(o.*) into strict was from threadline_old o;
+  exception
+    when no_data_found then
+      return null;
+    when too_many_rows then
+      several := true;
+    when others then
+      was := null;
+  end;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
+  elsif was ?& array['id', 'state']::text[] then
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'delete',
+        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'), key_of_texts(array[was ->> 'id', was ->> 'state']),
+        null, null, was, null
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(currval('audit_changes_id_seq'));
+  end if;
+      return null;
+  end if;
+  if not guard and not stale then
+    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+      'delete', jsonb_build_object('id', r.image ->> 'id', 'state', r.image ->> 'state'), key_of_texts(array[r.image ->> 'id', r.image ->> 'state']), null, null,
+      r.image, null
+    from (
+      select case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image
+      from threadline_old x
+      offset 0
+    ) r;
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(first_id);
+  end if;
+    return null;
+  end if;
+
+    first_id := nextval('audit_changes_id_seq');
+    instant := clock_timestamp();
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+      'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null
+    from (select image(x.*) as image from threadline_old x) r
+    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(first_id);
+  end if;
+    return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_delete_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+begin
+  perform capture_truncate(
+    tg_relid, 'public', 'jobs', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb
+  );
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_truncate_jobs_562f12dff4"() from public;
+
+create or replace trigger "0_threadline_insert" after insert on "public"."jobs"
+referencing new table as threadline_new
+for each statement
+execute function "threadline"."capture_insert_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_update" after update on "public"."jobs"
+referencing old table as threadline_old new table as threadline_new
+for each statement
+execute function "threadline"."capture_update_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_delete" after delete on "public"."jobs"
+referencing old table as threadline_old
+for each statement
+execute function "threadline"."capture_delete_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"
+for each statement
+execute function "threadline"."capture_truncate_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_insert" after insert on "public"."jobs_done"
+referencing new table as threadline_new
+for each statement
+execute function "threadline"."capture_insert_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_update" after update on "public"."jobs_done"
+referencing old table as threadline_old new table as threadline_new
+for each statement
+execute function "threadline"."capture_update_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_delete" after delete on "public"."jobs_done"
+referencing old table as threadline_old
+for each statement
+execute function "threadline"."capture_delete_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs_done"
+for each statement
+execute function "threadline"."capture_truncate_jobs_562f12dff4"();

@@ -1,0 +1,209 @@
+create or replace function "threadline"."capture_insert_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  now jsonb;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+  begin
+    now := to_jsonb(new);
+  exception when others then
+    now := null;
+  end;
+  if now ?& array['id', 'state']::text[] then
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'insert',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
+        null, null, null, now
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(currval('audit_changes_id_seq'));
+  end if;
+      return null;
+  end if;
+  now := image(new);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+    'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid)
+  from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+  returning id into first_id;
+  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
+    perform settle_order(first_id);
+  end if;
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_insert_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_update_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  was jsonb;
+  now jsonb;
+  field text;
+  fields text[];
+  old_values jsonb;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+  begin
+    was := to_jsonb(old);
+    now := to_jsonb(new);
+  exception when others then
+    now := null;
+  end;
+  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+      foreach field in array array['id', 'payload', 'state']::text[] loop
+        if was ->> field is distinct from now ->> field then
+          fields := fields || field;
+          old_values := coalesce(old_values, '{}') || jsonb_build_object(field, was -> field);
+        end if;
+      end loop;
+      if fields is null then
+        return null;
+      end if;
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'update',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
+        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end, fields, old_values, now
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(currval('audit_changes_id_seq'));
+  end if;
+      return null;
+  end if;
+  was := image(old);
+  now := image(new);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after
+  from describe_update(was, now, null, null, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid) c
+  where c.changed
+  returning id into first_id;
+  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
+    perform settle_order(first_id);
+  end if;
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_update_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_delete_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  was jsonb;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+  begin
+    was := to_jsonb(old);
+  exception when others then
+    was := null;
+  end;
+  if was ?& array['id', 'state']::text[] then
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'delete',
+        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'), key_of_texts(array[was ->> 'id', was ->> 'state']),
+        null, null, was, null
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+    perform settle_order(currval('audit_changes_id_seq'));
+  end if;
+      return null;
+  end if;
+  was := image(old);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+    'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null
+  from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+  returning id into first_id;
+  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
+    perform settle_order(first_id);
+  end if;
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_delete_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+begin
+  perform capture_truncate(
+    tg_relid, 'public', 'jobs', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb
+  );
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_truncate_jobs_562f12dff4"() from public;
+
+create or replace trigger "0_threadline_insert" after insert on "public"."jobs"
+for each row
+execute function "threadline"."capture_insert_jobs_562f12dff4"();
+
+alter table "public"."jobs" enable always trigger "0_threadline_insert";
+
+create or replace trigger "0_threadline_update" after update on "public"."jobs"
+for each row
+execute function "threadline"."capture_update_jobs_562f12dff4"();
+
+alter table "public"."jobs" enable always trigger "0_threadline_update";
+
+create or replace trigger "0_threadline_delete" after delete on "public"."jobs"
+for each row
+execute function "threadline"."capture_delete_jobs_562f12dff4"();
+
+alter table "public"."jobs" enable always trigger "0_threadline_delete";
+
+create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"
+for each statement
+execute function "threadline"."capture_truncate_jobs_562f12dff4"();
+
+alter table "public"."jobs" enable always trigger "0_threadline_truncate";
+
+create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs_done"
+for each statement
+execute function "threadline"."capture_truncate_jobs_562f12dff4"();
+
+alter table "public"."jobs_done" enable always trigger "0_threadline_truncate";
