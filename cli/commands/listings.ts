@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Struct from "effect/Struct"
-import * as Page from "../../src/Page.js"
+import type * as Page from "../../src/Page.js"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import { changeTable, when, who } from "../describe.js"

@@ -13,10 +13,9 @@ const maxWrittenScale = 16_383
  * What `JSON.stringify` has to find to write this number: the digits themselves where the platform knows raw JSON, as Node.js does
  * from version 21. Elsewhere a number with these digits cannot be written, and they are a string.
  */
-const printedAs = (digits: string): unknown => {
-  const raw: unknown = Predicate.hasProperty(JSON, "rawJSON") ? JSON.rawJSON : undefined
-  return typeof raw === "function" ? raw(digits) : digits
-}
+const printedAs: (digits: string) => unknown = Predicate.hasProperty(JSON, "rawJSON")
+  ? (JSON.rawJSON as (digits: string) => unknown)
+  : (digits) => digits
 
 /** A `BigDecimal` that `JSON.stringify` writes with its digits, and not as the parts of an object. */
 const exactDecimal = Object.create(Object.getPrototypeOf(BigDecimal.make(0n, 0)) as object, {

@@ -4,7 +4,7 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { decodeFilter } from "../../../src/internal/search/filter.js"
 import { canonical } from "../../../src/internal/core/json.js"
-import * as Json from "../../../src/Json.js"
+import type * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 
 /** What is wrong with a filter, or that nothing is. */
