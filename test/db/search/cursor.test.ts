@@ -203,9 +203,13 @@ describe("cursors under a scope", () => {
             edited[index] = (edited[index] ?? 0) ^ 1
             expect(yield* refusal(asA(read(edited.toString("base64url"))))).toBe(sealedRefusal)
           }
-          // A scope within the scope has the same key; what is seen is its own.
-          const narrower = Query.withScope(asA(read(sealed)), () => false)
-          expect(yield* refusal(narrower)).toMatch(/^accepted|^NotFound/)
+          // A cursor of one scope does not page under another, nor under a scope within it.
+          for (const other of [
+            Query.withScope(read(sealed), ofTenant("B")),
+            Query.withScope(asA(read(sealed)), () => true)
+          ]) {
+            expect(yield* refusal(other)).toBe(sealedRefusal)
+          }
         })
       )
 
