@@ -1,6 +1,6 @@
 /** What the demo prints: plain text in 80 columns, made of what `Query` returns. */
 import * as Console from "effect/Console"
-import type { Query } from "threadline";
+import type { Query } from "threadline"
 import { type Actor, Json } from "threadline"
 
 const say = (...lines: ReadonlyArray<string>) => Console.log(lines.join("\n"))
