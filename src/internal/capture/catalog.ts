@@ -71,6 +71,8 @@ const Relation = Schema.Struct({
   temporary: Schema.Boolean,
   system: Schema.Boolean,
   rowSecurity: Schema.Boolean,
+  /** A crash empties it. */
+  unlogged: Schema.Boolean,
   /** The root when the relation is a partition. */
   partitionOf: Schema.NullOr(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   inherits: Schema.Boolean,
@@ -108,11 +110,18 @@ const FunctionRow = Schema.Struct({
 })
 export type FunctionRow = typeof FunctionRow.Type
 
+const Gap = Schema.Literal("gone", "replaced", "triggers", "partitions", "restarted")
+export type Gap = typeof Gap.Type
+
 const Deployed = Schema.Struct({
   policy: Policy,
   relation: Schema.String,
   /** What the recorded OID is today. OIDs change with a restore: a hint, never a proof. */
-  relationNow: Schema.NullOr(Schema.Struct({ schema: Schema.String, name: Schema.String }))
+  relationNow: Schema.NullOr(Schema.Struct({ schema: Schema.String, name: Schema.String })),
+  /** Why nothing is known of the table at present. */
+  gap: Schema.NullOr(Gap),
+  /** Partitions of the policy that left since, also if they came back. */
+  moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String }))
 })
 export type Deployed = typeof Deployed.Type
 
@@ -138,6 +147,8 @@ const Catalog = Schema.Struct({
       schema: Schema.String,
       name: Schema.String,
       kind: Schema.String,
+      /** The root when it is a partition. */
+      partitionOf: Schema.NullOr(Schema.Struct({ schema: Schema.String, name: Schema.String })),
       triggers: Schema.Array(TriggerRow)
     })
   )
@@ -262,6 +273,7 @@ relations as (
       'temporary', c.relpersistence = 't',
       'system', n.nspname ~ '^(pg_|information_schema$)',
       'rowSecurity', c.relrowsecurity,
+      'unlogged', c.relpersistence = 'u',
       'partitionOf', case when c.relispartition then (
         select jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
         from pg_class rc
@@ -446,6 +458,18 @@ select jsonb_build_object(
         join pg_namespace n on n.oid = c.relnamespace
         where c.oid = p.relation
       ),
+      'gap', (
+        select g.gap from ${qualified(storage, "capture_gap")}(p.table_schema, p.table_name) g
+      ),
+      'moved', coalesce((
+        select jsonb_agg(jsonb_build_object('schema', names[1], 'name', names[2]) order by names)
+        from pg_namespace n
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+        cross join lateral unnest(${qualified(storage, "partitions_moved")}(c.oid, p.partition_marks)) m (label)
+        cross join lateral parse_ident(m.label) names
+        where n.nspname = p.table_schema
+          and p.database = ${qualified(storage, "this_database")}()
+      ), '[]'),
       'policy', jsonb_build_object(
         'tableSchema', p.table_schema,
         'tableName', p.table_name,
@@ -474,6 +498,12 @@ select jsonb_build_object(
       'schema', y.nspname,
       'name', y.relname,
       'kind', y.relkind,
+      'partitionOf', (
+        select jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
+        from pg_class rc
+        join pg_namespace rn on rn.oid = rc.relnamespace
+        where rc.oid = pg_partition_root(y.oid) and rc.oid <> y.oid
+      ),
       'triggers', g.entries
     ) order by y.nspname, y.relname)
     from strays y

@@ -56,6 +56,7 @@ export const planTable = (
 
   const deployed = findDeployed(catalog, name)
   const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
+  const gap = policy === undefined ? null : (deployed?.gap ?? null)
   const known = new Set(policy?.partitions)
   const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(known))
   const settled = states.filter((state) => !joined.includes(state))
@@ -154,8 +155,13 @@ export const planTable = (
         lapse: lapsed
       })
     }
-    if (reasons.length > 0 || deployed?.relation !== table.oid) {
-      steps.push({ ...step(Sql.asOwner(owner, [upsert]), less), kind: "refresh", differences: reasons })
+    if (reasons.length > 0 || deployed?.relation !== table.oid || gap !== null) {
+      steps.push({
+        ...step(Sql.asOwner(owner, [upsert]), less),
+        kind: "refresh",
+        differences: reasons,
+        lapse: gap !== null && !lapsed
+      })
     }
   }
 
@@ -168,7 +174,8 @@ export const planTable = (
         ...toMake(state).flatMap(({ sql }) => sql),
         ...enables([state]),
         ...Sql.asOwner(owner, [
-          Sql.addPartition(storage, name, partition),
+          Sql.partitionJoined(storage, name, state.relation),
+          Sql.addPartition(storage, name, state.relation, partition),
           ...(options.markPartitions === true && state.relation.kind !== "p"
             ? [Sql.markRows(storage, state.relation, name, "baseline")]
             : [])
@@ -178,6 +185,14 @@ export const planTable = (
       partition,
       marked: options.markPartitions === true
     })
+  }
+
+  // Before anything of the policy changes, which would hide what is to be noted.
+  const first = steps.shift()
+  if (first !== undefined) {
+    steps.unshift(
+      gap === null ? first : { ...first, sql: [...Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), ...first.sql] }
+    )
   }
 
   // Last, when nothing calls them any more.
