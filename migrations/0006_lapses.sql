@@ -109,13 +109,14 @@ begin atomic
   ) o;
 end;
 
--- What tells of each partition of a table that it is still the one it was: its OID, and the transaction that attached it.
+-- What tells of each partition of a table that it is still the one it was: its OID and the transaction that attached it; and
+-- the file of its rows.
 create function partition_marks(relation oid) returns jsonb
 language sql stable
 set search_path from current
 return (
   select coalesce(jsonb_object_agg(
-    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || ' ' || i.xmin), '{}')
+    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
   from pg_partition_tree(partition_marks.relation) t
   join pg_class c on c.oid = t.relid
   join pg_namespace n on n.oid = c.relnamespace
@@ -123,14 +124,23 @@ return (
   where t.level > 0
 );
 
--- Partitions that a policy knows and that left since, whether they came back or others have their names.
+-- Partitions that a policy knows and that left since, whether they came back or others have their names. One that never had a
+-- row since its policy was written took nothing along.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
 language sql stable
 set search_path from current
 return (
   select coalesce(array_agg(m.key order by m.key), '{}')
   from jsonb_each_text(marks) m
-  where m.value is distinct from partition_marks(relation) ->> m.key
+  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+    and not exists (
+      select
+      from pg_class c
+      where c.oid = split_part(m.value, '/', 1)::oid
+        and c.relkind <> 'p'
+        and c.relfilenode = split_part(m.value, ' ', 2)::oid
+        and pg_relation_size(c.oid) = 0
+    )
 );
 
 -- Why and since when nothing is known of a table whose policy is active; no row if all is known.
@@ -257,7 +267,11 @@ begin
   if (select c.relkind from pg_class c where c.oid = relation) = 'p' then
     return;
   end if;
-  if has_table_privilege(relation, 'select') and not row_security_active(relation) then
+  -- A foreign table may not be readable, and is written to elsewhere.
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
+    and has_table_privilege(relation, 'select')
+    and not row_security_active(relation)
+  then
     select jsonb_build_object(
         'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
         'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))

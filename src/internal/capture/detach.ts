@@ -87,7 +87,10 @@ export const partitionsThatLeft = (
           .map(({ name }) => Sql.dropTrigger(stray ?? resolved.name, name)),
         ...Sql.asOwner(catalog.storage.owner, [
           Sql.forgetPartition(storage, resolved.name, each),
-          ...(mark ? [Sql.markRows(storage, stray, resolved.name, "delete")] : [])
+          // Marks are knowledge again: a lapse that was noted ends before them.
+          ...(mark
+            ? [Sql.closeLapse(storage, resolved.name), Sql.markRows(storage, stray, resolved.name, "delete")]
+            : [])
         ])
       ],
       lessRedaction: []

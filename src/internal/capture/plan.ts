@@ -20,7 +20,7 @@ import {
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
 import type { Step } from "./step.js"
-import { findDeployed, label, type Resolved, sameName } from "./resolve.js"
+import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve.js"
 import { generate } from "./generate/generate.js"
 import { generatorVersion } from "./generate/model.js"
 import { functionStatements } from "./generate/print.js"
@@ -56,7 +56,7 @@ export const planTable = (
 
   const deployed = findDeployed(catalog, name)
   const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
-  const gap = policy === undefined ? null : (deployed?.gap ?? null)
+  const gap = policy === undefined ? null : findGap(catalog, name).gap
   const known = new Set(policy?.partitions)
   const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(known))
   const settled = states.filter((state) => !joined.includes(state))
@@ -155,7 +155,7 @@ export const planTable = (
         lapse: lapsed
       })
     }
-    if (reasons.length > 0 || deployed?.relation !== table.oid || gap !== null) {
+    if (reasons.length > 0 || deployed?.relation !== table.oid || (gap !== null && !lapsed)) {
       steps.push({
         ...step(Sql.asOwner(owner, [upsert]), less),
         kind: "refresh",

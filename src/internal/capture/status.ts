@@ -30,6 +30,7 @@ import type { Policy } from "./model.js"
 import {
   columnShapes,
   findDeployed,
+  findGap,
   findTable,
   keyProblem,
   label,
@@ -203,12 +204,13 @@ const reportMissingTable = (
 /** What became of the table itself since its policy was applied. */
 const reportTable = (
   catalog: Catalog,
-  { gap, moved, policy, relation }: Deployed,
+  { policy, relation }: Deployed,
   table: Table,
   apply: Apply,
   report: Report
 ): void => {
   const root = table.relations[0]
+  const { gap, moved } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
   const renumbered = policy.columns.some((known) =>
