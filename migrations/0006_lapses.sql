@@ -95,6 +95,8 @@ begin atomic
         and c.relkind in ('r', 'p', 'f')
         and not c.relispartition
         and own.nspname = current_schema()
+        -- What goes before a statement records none of its rows.
+        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
         and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
         and t.tgqual is null
         and cardinality(t.tgattr::int2[]) = 0
@@ -206,6 +208,21 @@ begin
   if broken is not null then
     gap := 'triggers';
     since := known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end);
+    return next;
+    return;
+  end if;
+  -- After a restore into another database no OID says anything, but each function still belongs to a name.
+  if policy.database is distinct from here and exists (
+    select
+    from pg_trigger t
+    join pg_proc f on f.oid = t.tgfoid
+    join pg_namespace own on own.oid = f.pronamespace
+    where t.tgrelid = now_named.oid
+      and own.nspname = current_schema()
+      and right(f.proname, 11) <> function_suffix(table_schema, table_name)
+  ) then
+    gap := 'replaced';
+    since := known_until(table_schema, table_name);
     return next;
     return;
   end if;
@@ -344,8 +361,10 @@ revoke all on function
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
-  restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), describe_change(jsonb, jsonb, json, json, jsonb, oid),
+  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text), note_nested(oid),
+  last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
 from public;
 

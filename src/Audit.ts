@@ -26,6 +26,7 @@ import {
 } from "./internal/intent/errors.js"
 import { contradiction, resolve } from "./internal/intent/resolve.js"
 import { makeRecorder, recordFailures } from "./internal/intent/recorder.js"
+import type { Restore } from "./internal/sql/owned.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as transaction_ from "./internal/intent/transaction.js"
 import type { FailedAction } from "./internal/intent/level.js"
@@ -246,7 +247,7 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
         let failures: Array<FailedAction> = []
         return {
           fields,
-          begin: (restore: transaction_.Restore) => {
+          begin: (restore: Restore) => {
             failures = owner === undefined ? [] : owner.failures
             return place._tag === "Outside"
               ? transaction_.beginOwned(client, request, failures, restore)

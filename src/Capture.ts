@@ -26,7 +26,7 @@ import { printFile } from "./internal/capture/print.js"
 import { resolve } from "./internal/capture/resolve.js"
 import type { Step } from "./internal/capture/step.js"
 import { statusOf } from "./internal/capture/status.js"
-import { reading } from "./internal/capture/transaction.js"
+import { reading } from "./internal/capture/settings.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 

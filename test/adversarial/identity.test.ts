@@ -169,6 +169,24 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
     })
   )
 
+  attack("names exchanged after a restore", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...two)
+      yield* apply("g", "g_new")
+      yield* db.run("insert into g values (1, 'g'), (2, 'g')", "insert into g_new values (1, 'new')", restored)
+      expect(yield* asOf(host, "g", "2")).toBe(`Present "g"`)
+      yield* db.run("alter table g rename to h; alter table g_new rename to g; alter table h rename to g_new")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* db.run("update g set v = 'newer'")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* apply("g", "g_new")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* db.run("update g set v = 'newest'")
+      expect(yield* asOf(host, "g", "1")).toBe(`Present "newest"`)
+    })
+  )
+
   attack("names exchanged and exchanged back leave a lapse if something was written meanwhile", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host

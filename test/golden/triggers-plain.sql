@@ -9,6 +9,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -46,8 +47,13 @@ begin
         null, null, null, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -63,8 +69,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -76,8 +86,12 @@ begin
     from (select image(x.*) as image from threadline_new x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -95,6 +109,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -107,6 +122,7 @@ declare
   widest bigint;
   step bigint;
   place bigint;
+  arrived bigint;
   several boolean;
   guard boolean;
   stale boolean;
@@ -156,8 +172,13 @@ begin
         case when fields && array['id']::text[] then nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end) end, fields, old_values, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -165,14 +186,15 @@ begin
     instant := clock_timestamp();
     -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
     -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
-    select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
+    select count(*) filter (where s.was), count(*) filter (where not s.was), sum(s.size), max(s.size)
+    into total, arrived, bytes, widest
     from (
-      select pg_column_size(x.*)::bigint as size from threadline_old x
+      select true as was, pg_column_size(x.*)::bigint as size from threadline_old x
       union all
-      select pg_column_size(x.*) from threadline_new x
+      select false, pg_column_size(x.*) from threadline_new x
     ) s;
     step := ceil(total * least(1, 33554432::numeric / bytes));
-    if bytes <= 1073741824 and step * widest <= 268435456 then
+    if arrived = total and bytes <= 1073741824 and step * widest <= 268435456 then
       place := 0;
       while place < total loop
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -202,7 +224,7 @@ begin
       ) p;
         place := place + step;
       end loop;
-    else
+    elsif arrived = total then
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
         'update', jsonb_build_object('id', p.now ->> 'id'), case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end,
@@ -227,10 +249,16 @@ begin
         order by d.place
       ) p;
     end if;
+    if arrived = total then
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
-    return null;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
+      return null;
+    end if;
   end if;
 
     first_id := nextval('audit_changes_id_seq');
@@ -255,8 +283,12 @@ begin
       order by o.place
     ) p;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -274,6 +306,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -311,8 +344,13 @@ begin
         null, null, was, null
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -328,8 +366,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -341,8 +383,12 @@ begin
     from (select image(x.*) as image from threadline_old x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;

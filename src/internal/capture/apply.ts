@@ -23,7 +23,8 @@ import { findTable, label, resolve, sameName, type Wanted } from "./resolve.js"
 import type { Step } from "./step.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { nearest } from "../core/suggest.js"
-import { isInside, reading, writing } from "./transaction.js"
+import { reading, settings } from "./settings.js"
+import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { sqlState } from "../sql/sqlState.js"
 import * as TableName from "../core/tableName.js"
 
@@ -281,7 +282,8 @@ const executeUnit = (
     Schedule.union(Schedule.spaced("2 seconds")),
     Schedule.intersect(Schedule.recurs(options.retries ?? 5))
   )
-  return writing(sql, Duration.toMillis(options.lockTimeout ?? "3 seconds"), body).pipe(
+  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
+  return transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body).pipe(
     Effect.retry({ schedule: backoff, while: (error) => error instanceof SqlError && isContention(error) }),
     Effect.mapError((error) =>
       error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)

@@ -15,7 +15,8 @@ import * as stored from "./store.js"
 import type { ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkTables } from "../record/tables.js"
-import { withoutConnection } from "../intent/transaction.js"
+import { endsWithin } from "../sql/leaving.js"
+import { withoutConnection } from "../sql/owned.js"
 
 export interface Polling {
   /** Goes on when it is caught up; else it ends there. */
@@ -174,21 +175,29 @@ export const consume = Effect.fnUntraced(function* <E, R>(
     yield* withoutConnection(checkTables(storage, tables))
   }
   for (;;) {
-    const outcome = yield* Effect.acquireUseRelease(
-      stored.claim(storage, run.lease),
-      Option.match({
-        onNone: () => Effect.succeed("Busy" as const),
-        onSome: ({ checkpoint }) =>
-          Effect.raceFirst(session(run, checkpoint), heartbeat(storage, run.lease)).pipe(
-            Effect.as("CaughtUp" as const),
-            Effect.catchIf(
-              (error): error is LeaseLost => error instanceof LeaseLost,
-              () => Effect.succeed("Busy" as const)
+    let mayHold = true
+    const outcome = yield* Effect.ensuring(
+      Effect.flatMap(
+        stored.claim(storage, run.lease),
+        Option.match({
+          onNone: () => {
+            mayHold = false
+            return Effect.succeed("Busy" as const)
+          },
+          onSome: ({ checkpoint }) =>
+            Effect.raceFirst(session(run, checkpoint), heartbeat(storage, run.lease)).pipe(
+              Effect.as("CaughtUp" as const),
+              Effect.catchIf(
+                (error): error is LeaseLost => error instanceof LeaseLost,
+                () => Effect.succeed("Busy" as const)
+              )
             )
-          )
-      }),
-      // Where this fails, the lease ends by itself.
-      () => Effect.either(stored.release(storage, run.lease))
+        })
+      ),
+      // A claim that was interrupted may have been granted. If the release fails, the lease ends by itself.
+      Effect.suspend(() =>
+        mayHold ? endsWithin(Effect.either(stored.release(storage, run.lease)), "1 second") : Effect.void
+      )
     )
     if (outcome === "CaughtUp" || !(yield* run.pause.wait)) {
       return { outcome, ...run.tally }

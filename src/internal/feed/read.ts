@@ -11,10 +11,10 @@ import { type Head, head } from "./head.js"
 import { page } from "./page.js"
 import { decode, type Fetched } from "./row.js"
 import * as snapshots from "./snapshot.js"
-import { reading } from "./transaction.js"
 import type { Change } from "../record/change.js"
 import { TableSchema } from "../record/key.js"
 import { type ReadError, request, wholeNumber } from "../core/request.js"
+import { snapshot } from "../sql/owned.js"
 import type { Storage } from "../record/storage.js"
 import { checkTables } from "../record/tables.js"
 
@@ -131,10 +131,21 @@ const isDelivered = (head: Head, position: Position): boolean =>
   position.window === undefined &&
   (head.visible === undefined || snapshots.includes(position.from, head.visible))
 
+// Compiling a statement takes longer than running it, and a batch is sorted in memory. What is read of a transaction is a part of it,
+// in the order of an index: a planner that takes all transactions for small ones would read the rest of it for every batch.
+const settings = {
+  jit: "off",
+  work_mem: "32MB",
+  enable_sort: "off",
+  enable_bitmapscan: "off",
+  enable_seqscan: "off"
+}
+
 /** Reads one batch after a position, or the first one: then a table that the record does not know is `NotFound`. Every call does a bounded amount of work. */
 export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, ReadError> =>
-  reading(
+  snapshot(
     storage.sql,
+    settings,
     Effect.gen(function* () {
       const here = yield* head(storage)
       if (decoded.position === undefined) {

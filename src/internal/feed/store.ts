@@ -12,7 +12,7 @@ import { format } from "./snapshot.js"
 import { instantColumn } from "../record/change.js"
 import { request, ShortText } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
-import { withoutConnection } from "../intent/transaction.js"
+import { withoutConnection } from "../sql/owned.js"
 
 /** The hold of one runner on a name. */
 export interface Lease {

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { fromSqlError } from "../../ThreadlineError.js"
-import { sqlState } from "../sql/sqlState.js"
+import { isConnectionLost, sqlState } from "../sql/sqlState.js"
 
 /**
  * @since 0.1.0
@@ -173,33 +173,6 @@ export const connectionLost = (error: SqlError): AuditError =>
     "the connection was lost before COMMIT was sent, so the server rolled the transaction back",
     error
   )
-
-/** Whether a connection is gone, by what the server said last or by what the driver says when it says nothing more. */
-export const isConnectionLost = (error: SqlError): boolean => {
-  const cause = error.cause
-  const state = sqlState(error)
-  if (state !== undefined) {
-    return (
-      state.startsWith("08") ||
-      state.startsWith("57P") ||
-      (Predicate.hasProperty(cause, "severity") && (cause.severity === "FATAL" || cause.severity === "PANIC"))
-    )
-  }
-  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && /^E[A-Z]+$/.test(cause.code)) {
-    return true
-  }
-  return (
-    Predicate.hasProperty(cause, "message") &&
-    typeof cause.message === "string" &&
-    /connection terminated|not queryable/i.test(cause.message)
-  )
-}
-
-/** The driver knew that the connection was gone and sent nothing. */
-export const wasNeverSent = (error: SqlError): boolean =>
-  Predicate.hasProperty(error.cause, "message") &&
-  typeof error.cause.message === "string" &&
-  error.cause.message.includes("not queryable")
 
 const serializationStates: ReadonlySet<unknown> = new Set(["40001", "40P01"])
 

@@ -6,15 +6,14 @@
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
-import type { DurationInput } from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { closed, isConnectionLost } from "./errors.js"
-import { sqlState } from "../sql/sqlState.js"
+import { closed } from "./errors.js"
+import { endsWithin } from "../sql/leaving.js"
+import { isConnectionLost, sqlState } from "../sql/sqlState.js"
 
 const refused = (): SqlError => {
   const cause = closed()
@@ -227,23 +226,12 @@ export class Level implements Connection {
     return Effect.suspend(() => {
       this.streams?.delete(scope)
       const closing = Scope.close(scope, Exit.void)
-      return this.observed.lost === undefined ? atMost(closing, "2 seconds") : Effect.forkDaemon(closing)
+      return this.observed.lost === undefined
+        ? Effect.asVoid(endsWithin(closing, "2 seconds"))
+        : Effect.asVoid(Effect.forkDaemon(closing))
     })
   }
 }
-
-/**
- * Waits for an effect, but not for longer than that. The effect goes on; the one that waits cannot be interrupted, and may
- * have been already.
- */
-export const atMost = (effect: Effect.Effect<unknown>, duration: DurationInput): Effect.Effect<void> =>
-  Effect.forkDaemon(effect).pipe(
-    Effect.flatMap((fiber) =>
-      Effect.forkDaemon(Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), duration)))
-    ),
-    Effect.flatMap(Fiber.await),
-    Effect.asVoid
-  )
 
 const hosts = new WeakMap<Connection, Level>()
 

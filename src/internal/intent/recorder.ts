@@ -9,18 +9,12 @@ import * as Option from "effect/Option"
 import type { Fields } from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction, failedAction, type Words } from "./action.js"
-import {
-  type ActionId,
-  type AuditError,
-  decodeActionId,
-  fromStatement,
-  isConnectionLost,
-  makeAuditError,
-  wasNeverSent
-} from "./errors.js"
+import { type ActionId, type AuditError, decodeActionId, fromStatement, makeAuditError } from "./errors.js"
 import { resolve } from "./resolve.js"
 import { qualified } from "../sql/sqlText.js"
-import { placeIn, statementError, withoutConnection } from "./transaction.js"
+import { placeIn, statementError } from "./transaction.js"
+import { single, withoutConnection } from "../sql/owned.js"
+import { isConnectionLost, wasNeverSent } from "../sql/sqlState.js"
 import type { FailedAction } from "./level.js"
 
 interface Options extends Fields, Words {
@@ -35,9 +29,11 @@ const statement = (
   context: string | null
 ): Effect.Effect<Option.Option<ActionId>, SqlError> =>
   Effect.map(
-    sql`
-      select ${sql.literal(qualified(schema, "record_action"))}(${action}::jsonb, ${context}::jsonb)::text as id
-    `.withoutTransform,
+    single(
+      sql`
+        select ${sql.literal(qualified(schema, "record_action"))}(${action}::jsonb, ${context}::jsonb)::text as id
+      `.withoutTransform
+    ),
     (rows) => decodeActionId((rows[0] as { readonly id?: unknown } | undefined)?.id)
   )
 

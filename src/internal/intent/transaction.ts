@@ -10,10 +10,8 @@ import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as AuditContext from "../../AuditContext.js"
 import {
@@ -24,15 +22,14 @@ import {
   decodeIds,
   fromStatement,
   type Ids,
-  isConnectionLost,
   isSerializationFailure,
   makeAuditError,
-  unreachable,
-  wasNeverSent
+  unreachable
 } from "./errors.js"
-import { sqlState } from "../sql/sqlState.js"
+import { hasCommitted, outcomeOf, reserve, type Reserved, type Restore, results } from "../sql/owned.js"
+import { isCancelled, isConnectionLost, sqlState, wasNeverSent } from "../sql/sqlState.js"
 import { identifier, literal } from "../sql/sqlText.js"
-import { atMost, type FailedAction, hostLevel, Level } from "./level.js"
+import { type FailedAction, hostLevel, Level } from "./level.js"
 
 export const isolationLevels = {
   "read committed": "begin isolation level read committed",
@@ -69,8 +66,6 @@ export interface Running {
   readonly release: Effect.Effect<void>
 }
 
-export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-
 /** Where an effect with this context finds itself. */
 export const placeIn = (context: Context.Context<never>): Place =>
   Option.match(Context.getOption(context, SqlClient.TransactionConnection), {
@@ -98,13 +93,6 @@ export const inside = <R>(
       Context.add(AuditContext.AuditContext, fields),
       Context.add(Tracer.ParentSpan, span)
     )
-  )
-
-/** Runs an effect outside of every transaction. */
-export const withoutConnection = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.mapInputContext(
-    effect,
-    (context: Context.Context<R>) => Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>
   )
 
 /**
@@ -155,18 +143,19 @@ export const beginOwned = (
   restore: Restore
 ): Effect.Effect<Running, AuditError> =>
   Effect.gen(function* () {
-    const scope = yield* Scope.make()
-    const release = Scope.close(scope, Exit.void)
-    const connection = yield* Effect.mapError(reserve(sql, scope, restore), unreachable)
+    const reserved = yield* Effect.mapError(reserve(sql, restore), unreachable)
+    const { connection, release, rollback } = reserved
     const begin = request.isolation === undefined ? "begin" : isolationLevels[request.isolation]
     const context = call(request.schema, "set_context", request.context)
-    const began = yield* connection.executeRaw(`${begin}; ${context}, ${startOfTransaction} as outcome`, []).pipe(
+    const began = yield* restore(
+      connection.executeRaw(`${begin}; ${context}, ${startOfTransaction} as outcome`, [])
+    ).pipe(
       Effect.mapError(fromStatement),
       Effect.map((raw) => outcomeOf(results(raw).at(-1))),
       Effect.filterOrFail(Predicate.isString, () =>
         makeAuditError("Failed", "the client's answer to BEGIN is not that of a PostgreSQL driver")
       ),
-      Effect.onError(() => Effect.ensuring(rollback(connection), release))
+      Effect.onError(() => Effect.ensuring(rollback, release))
     )
     const level = new Level(
       connection,
@@ -176,23 +165,11 @@ export const beginOwned = (
     return {
       level,
       depth: 0,
-      complete: Effect.zipRight(level.close(), commit(connection, level, request, began)),
-      abandon: Effect.ensuring(level.close(), rollback(connection)),
+      complete: Effect.zipRight(level.close(), commit(reserved, level, request, began)),
+      abandon: Effect.ensuring(level.close(), rollback),
       release
     }
   })
-
-// The driver's `reserve` loses its connection when interrupted while it waits for one, so it runs in a fiber that is not.
-const reserve = (
-  sql: SqlClient.SqlClient,
-  scope: Scope.CloseableScope,
-  restore: Restore
-): Effect.Effect<Connection, SqlError> =>
-  Effect.flatMap(Effect.forkDaemon(Effect.uninterruptible(Scope.extend(sql.reserve, scope))), (fiber) =>
-    Effect.onInterrupt(restore(Effect.flatten(Fiber.await(fiber))), () =>
-      Effect.forkDaemon(Effect.zipRight(Fiber.await(fiber), Scope.close(scope, Exit.void)))
-    )
-  )
 
 const call = (schema: string, name: string, document: string): string =>
   `select ${identifier(schema)}.${name}(${literal(document)}::pg_catalog.jsonb)`
@@ -211,7 +188,7 @@ const finishDocument = (request: Request, part: boolean): string => {
 const startOfTransaction = "extract(epoch from pg_catalog.transaction_timestamp())::pg_catalog.text"
 
 const commit = (
-  connection: Connection,
+  { connection, rollback }: Reserved,
   level: Level,
   request: Request,
   began: string
@@ -232,16 +209,7 @@ const commit = (
             })
           )
       : Effect.fail(connectionLost(level.observed.lost))
-  ).pipe(Effect.onError(() => rollback(connection)))
-}
-
-/** Results of a message of several statements, as the driver gives them. */
-const results = (raw: unknown): ReadonlyArray<unknown> => (Array.isArray(raw) ? raw : [raw])
-
-/** The column "outcome" of a result's first row. */
-const outcomeOf = (result: unknown): unknown => {
-  const row: unknown = Predicate.hasProperty(result, "rows") && Array.isArray(result.rows) ? result.rows[0] : undefined
-  return Predicate.hasProperty(row, "outcome") ? row.outcome : undefined
+  ).pipe(Effect.onError(() => rollback))
 }
 
 /** The ids in the answer to a message whose last statement but one calls `finish`. */
@@ -253,9 +221,7 @@ const undoOpen = (level: Level): string =>
 
 /** Reads the answer of the last message. COMMIT of an aborted transaction answers ROLLBACK and is no error to the driver. */
 const committed = (raw: unknown): Effect.Effect<Ids, AuditError> => {
-  const last = results(raw).at(-1)
-  const tag = Predicate.hasProperty(last, "command") ? last.command : undefined
-  if (tag !== "COMMIT") {
+  if (!hasCommitted(raw)) {
     return Effect.fail(
       makeAuditError("TransactionAborted", "COMMIT did not commit: the transaction was aborted before")
     )
@@ -333,25 +299,6 @@ const details = (error: SqlError): string => {
   return ` (SQLSTATE ${sqlState(error) ?? "unknown"}${constraint === undefined ? "" : `, constraint ${constraint}`})`
 }
 
-// A cancellation that was meant for an earlier statement may still hit ROLLBACK.
-const rollback = (connection: Connection): Effect.Effect<void> =>
-  connection.executeRaw("rollback", []).pipe(
-    Effect.retry({ while: (error) => sqlState(error) === "57014", times: 9 }),
-    Effect.catchAll((error) => (isConnectionLost(error) ? Effect.void : discard(connection)))
-  )
-
-// The pool drops a connection whose client was ended. A transaction that would not roll back must never reach somebody else.
-const discard = (connection: Connection): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
-    return Predicate.hasProperty(client, "end") && typeof client.end === "function"
-      ? atMost(
-          Effect.promise(() => Promise.resolve((client.end as () => unknown)()).catch(() => undefined)),
-          "1 second"
-        )
-      : Effect.logWarning("threadline: a connection could not be rolled back")
-  })
-
 /**
  * Opens a savepoint inside a transaction. It is an audited part of its own where it has an action, must have changes, or has
  * another context than what encloses it; otherwise it shares the audit transaction that encloses it.
@@ -372,7 +319,7 @@ export const beginInside = (
       parent.inner = undefined
     }
     const undo = parent.control(`rollback to savepoint ${name}; release savepoint ${name}`, leave).pipe(
-      Effect.retry({ while: (error) => sqlState(error) === "57014", times: 9 }),
+      Effect.retry({ while: isCancelled, times: 9 }),
       // Where this fails the transaction stays aborted, or the enclosing call has undone it already.
       Effect.matchEffect({ onFailure: () => Effect.void, onSuccess: () => Effect.void })
     )

@@ -4,7 +4,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
-import { inTransaction } from "./transaction.js"
+import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
 import { identifier, literal, qualified } from "../sql/sqlText.js"
 import { StorageSchema } from "../sql/storageSchema.js"
 
@@ -123,5 +123,7 @@ export const apply = (grants: Grants): Effect.Effect<void, InvalidRequest | Thre
   Effect.gen(function* () {
     const schema = yield* checked(grants)
     const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-    yield* inTransaction(sql, sql.unsafe(statements(schema, grants).join("\n"))).pipe(Effect.mapError(fromSqlError))
+    yield* transactionOrSavepoint(sql, beginWriting(), sql.unsafe(statements(schema, grants).join("\n"))).pipe(
+      Effect.mapError(fromSqlError)
+    )
   })

@@ -10,7 +10,7 @@ import { migrationFiles } from "./files.js"
 import { MigrationError, type Reason, type RunOptions, type RunResult, type Status } from "./model.js"
 import * as Plan from "./compare.js"
 import * as Text from "./sql.js"
-import { inTransaction } from "./transaction.js"
+import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
 import { sqlState } from "../sql/sqlState.js"
 import { StorageSchema } from "../sql/storageSchema.js"
 
@@ -78,6 +78,13 @@ const InstallationRow = Schema.Struct({
 
 const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
   Effect.map(query(sql, Text.installation(schema), InstallationRow), (rows) => rows[0])
+
+/**
+ * The isolation does not depend on the role's defaults: a snapshot taken before the wait for the lock would be stale. Inside a
+ * transaction of the caller's own it is a savepoint of that.
+ */
+const inTransaction = <A, E, R>(sql: SqlClient.SqlClient, body: Effect.Effect<A, E, R>) =>
+  transactionOrSavepoint(sql, beginWriting(), body)
 
 export const migrate = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effect<RunResult, MigrationError> =>
   inTransaction(sql, apply(sql, settings)).pipe(Effect.catchTag("SqlError", fromDatabase))

@@ -4,12 +4,11 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import type { JsonObject } from "../core/json.js"
-import { isObject, JsonObjectSchema, normal, stringify } from "../core/json.js"
+import { stringify } from "../core/json.js"
 import { Operation } from "../record/change.js"
+import { Document } from "../record/document.js"
 import { Instant } from "../core/instant.js"
 import { type Key, KeySchema, TableSchema, tableOf } from "../record/key.js"
 import { choice, Id, order, paging, request, ShortText } from "../core/request.js"
@@ -114,49 +113,6 @@ const operationRule = "must be insert, update, delete, truncate or baseline, or 
 const Status = choice("ok", "error")
 
 const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
-
-const maxDocument = 16_384
-const documentRule = [
-  "must be an object of at least one field",
-  "without NULs, halves of surrogate pairs and numbers beyond numeric",
-  `at most ${maxDocument} bytes as JSON`
-].join(", ")
-
-const isJsonObject = Schema.is(JsonObjectSchema)
-
-/** What jsonb makes of an object; undefined where it is none that it can hold, or too large. */
-const documentOf = (u: unknown): JsonObject | undefined => {
-  if (isCyclic(u) || !isJsonObject(u) || Object.keys(u).length === 0) {
-    return undefined
-  }
-  const document = normal(u)
-  return isObject(document) && Buffer.byteLength(stringify(document)) <= maxDocument ? document : undefined
-}
-
-const isCyclic = (u: unknown): boolean => {
-  try {
-    JSON.stringify(u, (_, value: unknown) => (typeof value === "bigint" ? null : value))
-    return false
-  } catch {
-    return true
-  }
-}
-
-const ofDocument = { identifier: "Document", message: () => documentRule }
-
-const isDocument = (u: unknown): u is JsonObject => documentOf(u) !== undefined
-
-/** An object that images or meta have to contain; those that jsonb takes for the same are one. */
-export const Document: Schema.Schema<JsonObject> = Schema.transformOrFail(
-  Schema.declare(isDocument, ofDocument),
-  Schema.declare(isDocument, ofDocument),
-  {
-    strict: true,
-    decode: (given, _, ast) =>
-      Either.fromNullable(documentOf(given), () => new ParseResult.Type(ast, undefined, documentRule)),
-    encode: (document) => ParseResult.succeed(document)
-  }
-)
 
 const filters = {
   table: filter(several(TableSchema), (tables) => ({ tables: tables.map(tableOf) })),
@@ -295,7 +251,10 @@ const ofStatus = (storage: Storage, status: "ok" | "error"): Part => {
   return status === "error" ? { source } : { transaction: { condition: source.holds("t.id"), index: "none" } }
 }
 
-/** Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action. */
+/**
+ * Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action, or none that
+ * the reader may see: whether there is a hidden one is not told.
+ */
 const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): TransactionSource => {
   const { name, sql } = storage
   const strict = acted(storage, sql`acted.correlation_id = ${id}`)
@@ -307,7 +266,10 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
     select wide.id
     from ${name("audit_transactions")} wide
     where wide.correlation_id = ${id}
-      and not exists (select from ${name("audit_actions")} any_action where any_action.transaction_id = wide.id)`
+      and not exists (
+        select from ${name("audit_actions")} any_action
+        where ${all([sql`any_action.transaction_id = wide.id`, visibleAction(storage, "any_action")])}
+      )`
   return {
     ids: (wanted) => sql`
     (${strict.ids(wanted)})
@@ -338,6 +300,13 @@ export const Filter = Schema.Struct({
 export type Filter = typeof Filter.Type
 
 export type FilterInput = typeof Filter.Encoded
+
+/**
+ * Whether a filter names one thing: a transaction, a row, an actor, a correlation or an id of another system. A search for it that gave
+ * up among what is hidden would tell that there is such a thing.
+ */
+export const namesOne = ({ actor, correlationId, jobId, key, requestId, traceId, transactionId }: Filter): boolean =>
+  [actor?.id, correlationId, jobId, key, requestId, traceId, transactionId].some((name) => name !== undefined)
 
 const invalid = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
 

@@ -29,3 +29,33 @@ export const positionOf = (error: SqlError): number | undefined => {
 
 /** Whether something that the statement calls said so, and not the statement itself. */
 export const isFromWithin = (error: SqlError): boolean => textOf(error, "where") !== undefined
+
+/** Whether a connection is gone, by what the server said last or by what the driver says when it says nothing more. */
+export const isConnectionLost = (error: SqlError): boolean => {
+  const cause = error.cause
+  const state = sqlState(error)
+  if (state !== undefined) {
+    return (
+      state.startsWith("08") ||
+      state.startsWith("57P") ||
+      (Predicate.hasProperty(cause, "severity") && (cause.severity === "FATAL" || cause.severity === "PANIC"))
+    )
+  }
+  if (Predicate.hasProperty(cause, "code") && typeof cause.code === "string" && /^E[A-Z]+$/.test(cause.code)) {
+    return true
+  }
+  return (
+    Predicate.hasProperty(cause, "message") &&
+    typeof cause.message === "string" &&
+    /connection terminated|not queryable/i.test(cause.message)
+  )
+}
+
+/** A cancellation hit the statement. */
+export const isCancelled = (error: SqlError): boolean => sqlState(error) === "57014"
+
+/** The driver knew that the connection was gone and sent nothing. */
+export const wasNeverSent = (error: SqlError): boolean =>
+  Predicate.hasProperty(error.cause, "message") &&
+  typeof error.cause.message === "string" &&
+  error.cause.message.includes("not queryable")

@@ -1,0 +1,18 @@
+/**
+ * What capture sets for its transactions.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type * as Effect from "effect/Effect"
+import { snapshot } from "../sql/owned.js"
+
+export const settings = {
+  // Nothing of the host's may stand in for what the catalog is read with, and types are printed with their schema.
+  search_path: "pg_catalog, pg_temp",
+  // Compiling the query of the catalog takes a hundred times as long as running it.
+  jit: "off"
+}
+
+/** One snapshot; in a transaction of the host's, if the fiber is in one. */
+export const reading = <A, E, R>(sql: SqlClient, body: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> =>
+  snapshot(sql, settings, body)

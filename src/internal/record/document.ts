@@ -1,0 +1,51 @@
+/**
+ * A document that stored JSON has to contain.
+ */
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { isObject, type JsonObject, normal, stringify } from "../core/json.js"
+import { JsonObjectSchema } from "../core/jsonSchema.js"
+
+const maxDocument = 16_384
+const documentRule = [
+  "must be an object of at least one field",
+  "without NULs, halves of surrogate pairs and numbers beyond numeric",
+  `at most ${maxDocument} bytes as JSON`
+].join(", ")
+
+const isJsonObject = Schema.is(JsonObjectSchema)
+
+/** What jsonb makes of an object; undefined where it is none that it can hold, or too large. */
+const documentOf = (u: unknown): JsonObject | undefined => {
+  if (isCyclic(u) || !isJsonObject(u) || Object.keys(u).length === 0) {
+    return undefined
+  }
+  const document = normal(u)
+  return isObject(document) && Buffer.byteLength(stringify(document)) <= maxDocument ? document : undefined
+}
+
+const isCyclic = (u: unknown): boolean => {
+  try {
+    JSON.stringify(u, (_, value: unknown) => (typeof value === "bigint" ? null : value))
+    return false
+  } catch {
+    return true
+  }
+}
+
+const ofDocument = { identifier: "Document", message: () => documentRule }
+
+const isDocument = (u: unknown): u is JsonObject => documentOf(u) !== undefined
+
+/** An object that images or meta have to contain; those that jsonb takes for the same are one. */
+export const Document: Schema.Schema<JsonObject> = Schema.transformOrFail(
+  Schema.declare(isDocument, ofDocument),
+  Schema.declare(isDocument, ofDocument),
+  {
+    strict: true,
+    decode: (given, _, ast) =>
+      Either.fromNullable(documentOf(given), () => new ParseResult.Type(ast, undefined, documentRule)),
+    encode: (document) => ParseResult.succeed(document)
+  }
+)

@@ -1,0 +1,82 @@
+/**
+ * How a fiber leaves what it no longer waits for. Interrupting a statement asks another connection of the pool to cancel it,
+ * and in a pool that has no other the driver waits for seconds.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import type { DurationInput } from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+
+/** How long a fiber that was interrupted waits for its statement to be cancelled. */
+const patience: DurationInput = "500 millis"
+
+/**
+ * Waits for an effect, but not for longer than that: false if it had not ended by then. The effect goes on; the one that
+ * waits cannot be interrupted, and may have been already.
+ */
+export const endsWithin = (effect: Effect.Effect<unknown>, duration: DurationInput): Effect.Effect<boolean> =>
+  Effect.forkDaemon(effect).pipe(
+    Effect.flatMap((fiber) =>
+      Effect.forkDaemon(Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), duration)))
+    ),
+    Effect.flatMap(Fiber.join),
+    Effect.map(Option.isSome)
+  )
+
+/** A statement whose fiber, when interrupted, does not wait long for its end. `onLeft` runs if it had not ended by then. */
+export const leavable = <A, E, R>(
+  statement: Effect.Effect<A, E, R>,
+  onLeft: () => void = () => undefined
+): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(restore(statement)), (fiber) =>
+      Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
+        Effect.map(endsWithin(Fiber.interrupt(fiber), patience), (ended) => {
+          if (!ended) {
+            onLeft()
+          }
+        })
+      )
+    )
+  )
+
+/** A reserved connection whose statements can be left. Once one was, nobody else may ever be given the connection. */
+export class LeavableConnection implements Connection {
+  /** Whether a statement was left that had not ended. */
+  hasLeft = false
+
+  constructor(private readonly target: Connection) {}
+
+  /** The driver's client. */
+  get pg(): unknown {
+    return "pg" in this.target ? this.target.pg : undefined
+  }
+
+  execute(...args: Parameters<Connection["execute"]>) {
+    return this.leavable(this.target.execute(...args))
+  }
+
+  executeRaw(...args: Parameters<Connection["executeRaw"]>) {
+    return this.leavable(this.target.executeRaw(...args))
+  }
+
+  executeValues(...args: Parameters<Connection["executeValues"]>) {
+    return this.leavable(this.target.executeValues(...args))
+  }
+
+  executeUnprepared(...args: Parameters<Connection["executeUnprepared"]>) {
+    return this.leavable(this.target.executeUnprepared(...args))
+  }
+
+  executeStream(...args: Parameters<Connection["executeStream"]>) {
+    return this.target.executeStream(...args)
+  }
+
+  private leavable<A>(statement: Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> {
+    return leavable(statement, () => {
+      this.hasLeft = true
+    })
+  }
+}

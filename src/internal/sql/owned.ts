@@ -1,0 +1,239 @@
+/**
+ * The one way to own a transaction: a connection that is ours alone, its BEGIN and its end. All or nothing: what waits for
+ * the connection and what runs between BEGIN and COMMIT can be interrupted, the end cannot. The client's own
+ * `sql.withTransaction` dies where COMMIT or ROLLBACK fails, and takes a COMMIT that answers ROLLBACK for success.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Scope from "effect/Scope"
+import { endsWithin, leavable, LeavableConnection } from "./leaving.js"
+import { isCancelled, isConnectionLost, reasonOf, sqlState, wasNeverSent } from "./sqlState.js"
+import { literal } from "./sqlText.js"
+
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** A connection that is ours until it is released. */
+export interface Reserved {
+  readonly connection: Connection
+  /** Undoes the transaction that is open. Never fails, and never takes long. */
+  readonly rollback: Effect.Effect<void>
+  /** To be run once, after the end of the transaction. */
+  readonly release: Effect.Effect<void>
+}
+
+/** Waits for a connection; `restore` says whether the wait can be interrupted. For a region that itself cannot be. */
+export const reserve = (sql: SqlClient.SqlClient, restore: Restore): Effect.Effect<Reserved, SqlError> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const giveBack = Scope.close(scope, Exit.void)
+    // The driver's `reserve` loses its connection if it is interrupted while it waits for one, so it runs in a fiber that is not.
+    const arriving = yield* Effect.forkDaemon(Effect.uninterruptible(Scope.extend(sql.reserve, scope)))
+    const target = yield* Effect.onInterrupt(restore(Effect.flatten(Fiber.await(arriving))), () =>
+      Effect.forkDaemon(Effect.zipRight(Fiber.await(arriving), giveBack))
+    )
+    const connection = new LeavableConnection(target)
+    return {
+      connection,
+      rollback: Effect.suspend(() => (connection.hasLeft ? discard(connection) : rollback(connection))),
+      // A cancellation that comes too late would hit a statement of whoever has the connection next.
+      release: Effect.suspend(() => (connection.hasLeft ? Effect.ensuring(discard(connection), giveBack) : giveBack))
+    }
+  })
+
+/** Sends a message that undoes something. A cancellation that was meant for an earlier statement may still hit it. */
+const undo = (connection: Connection, message: string): Effect.Effect<unknown, SqlError> =>
+  Effect.retry(connection.executeRaw(message, []), { while: isCancelled, times: 9 })
+
+// The pool drops a connection that is gone by itself.
+const rollback = (connection: Connection): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    let isDone = false
+    const attempt = Effect.match(undo(connection, "rollback"), {
+      onFailure: (error) => {
+        isDone = isConnectionLost(error)
+      },
+      onSuccess: () => {
+        isDone = true
+      }
+    })
+    return Effect.zipRight(
+      endsWithin(attempt, "2 seconds"),
+      Effect.suspend(() => (isDone ? Effect.void : discard(connection)))
+    )
+  })
+
+// The pool drops a connection whose client was ended. A transaction that would not roll back must never reach somebody else.
+const discard = (connection: Connection): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+    return Predicate.hasProperty(client, "end") && typeof client.end === "function"
+      ? endsWithin(
+          Effect.promise(() => Promise.resolve((client.end as () => unknown)()).catch(() => undefined)),
+          "1 second"
+        )
+      : Effect.logWarning("threadline: a connection could not be rolled back")
+  })
+
+/** Results of a message of several statements, as the driver gives them. */
+export const results = (raw: unknown): ReadonlyArray<unknown> => (Array.isArray(raw) ? raw : [raw])
+
+/** Whether the last statement of a message was a COMMIT that committed: that of an aborted transaction answers ROLLBACK. */
+export const hasCommitted = (raw: unknown): boolean => {
+  const last = results(raw).at(-1)
+  return Predicate.hasProperty(last, "command") && last.command === "COMMIT"
+}
+
+const commit = (connection: Connection): Effect.Effect<void, SqlError> =>
+  connection.executeRaw("commit", []).pipe(
+    Effect.mapError((error) =>
+      !wasNeverSent(error) && (isConnectionLost(error) || sqlState(error) === undefined)
+        ? failure(
+            `the connection was lost while COMMIT was under way: it may or may not have happened (${reasonOf(error)})`,
+            sqlState(error) ?? "08007"
+          )
+        : error
+    ),
+    Effect.filterOrFail(hasCommitted, () =>
+      failure("COMMIT did not commit: a statement had failed, and what followed went on as if it had not", "25P02")
+    ),
+    Effect.asVoid
+  )
+
+/** What a server would say. */
+const failure = (message: string, code: string): SqlError =>
+  new SqlError({ cause: Object.assign(new Error(message), { code }), message })
+
+/**
+ * Runs a body in a transaction on a connection of its own, which the statements of the body then use. `begin` is one message,
+ * BEGIN and what is set for the transaction.
+ */
+export const transaction = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(reserve(sql, restore), ({ connection, release, rollback }) =>
+      restore(
+        Effect.zipRight(
+          connection.executeRaw(begin, []),
+          Effect.provideService(body, SqlClient.TransactionConnection, [connection, 0])
+        )
+      ).pipe(
+        Effect.zipLeft(commit(connection)),
+        Effect.onError(() => rollback),
+        Effect.ensuring(release)
+      )
+    )
+  )
+
+/** The connection of the transaction that the fiber is in, with its depth. */
+const enclosing = Effect.serviceOption(SqlClient.TransactionConnection)
+
+/** Whether the fiber is in a transaction already. */
+export const isInside: Effect.Effect<boolean> = Effect.map(enclosing, Option.isSome)
+
+/** A statement of Threadline's own that may be left if it is interrupted; inside a transaction its connection sees to that. */
+export const single = <A, E, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(isInside, (inside) => (inside ? statement : leavable(statement)))
+
+/** Runs an effect outside of every transaction. */
+export const withoutConnection = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.mapInputContext(
+    effect,
+    (context: Context.Context<R>) => Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>
+  )
+
+/** Runs a body in a transaction of its own; inside one of the caller's it is a savepoint of that. */
+export const transactionOrSavepoint = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  begin: string,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.flatMap(enclosing, (outer): Effect.Effect<A, E | SqlError, R> =>
+    Option.isSome(outer) ? savepoint(...outer.value, body) : transaction(sql, begin, body)
+  )
+
+const savepoint = <A, E, R>(
+  connection: Connection,
+  depth: number,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> => {
+  const name = `threadline_owned_${depth + 1}`
+  return Effect.uninterruptibleMask((restore) =>
+    connection.executeRaw(`savepoint ${name}`, []).pipe(
+      Effect.zipRight(restore(Effect.provideService(body, SqlClient.TransactionConnection, [connection, depth + 1]))),
+      Effect.zipLeft(connection.executeRaw(`release savepoint ${name}`, [])),
+      // Where this fails the transaction of the caller stays aborted, and its own end undoes everything.
+      Effect.onError(() => Effect.either(undo(connection, `rollback to savepoint ${name}; release savepoint ${name}`)))
+    )
+  )
+}
+
+/** Settings of a transaction; a value is a list of words, as PostgreSQL writes it. */
+export type Settings = { readonly [name: string]: string }
+
+const setLocal = (settings: Settings): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `; set local ${name} to ${value.split(", ").map(literal).join(", ")}`)
+    .join("")
+
+/** A transaction that changes something, whatever the role's defaults are. */
+export const beginWriting = (settings: Settings = {}): string =>
+  `begin isolation level read committed read write${setLocal(settings)}`
+
+/**
+ * Runs reads under one snapshot, with settings of their own. Inside a transaction of the caller's they run in that one, under
+ * its snapshots, and its settings are given back.
+ */
+export const snapshot = <A, E, R>(
+  sql: SqlClient.SqlClient,
+  settings: Settings,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.flatMap(enclosing, (outer): Effect.Effect<A, E | SqlError, R> =>
+    Option.isSome(outer)
+      ? withSettings(outer.value[0], settings, body)
+      : transaction(sql, `begin isolation level repeatable read read only${setLocal(settings)}`, body)
+  )
+
+const withSettings = <A, E, R>(
+  connection: Connection,
+  settings: Settings,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SqlError, R> => {
+  const set = (document: string) =>
+    Effect.map(
+      connection.executeRaw(
+        `with before as materialized (
+          select s.key, s.value, pg_catalog.current_setting(s.key) as setting
+          from pg_catalog.json_each_text($1::pg_catalog.json) s
+        )
+        select
+          pg_catalog.json_object_agg(key, setting)::pg_catalog.text as outcome,
+          pg_catalog.count(pg_catalog.set_config(key, value, true))
+        from before`,
+        [document]
+      ),
+      outcomeOf
+    )
+  return Effect.acquireUseRelease(
+    set(JSON.stringify(settings)),
+    () => body,
+    // In a transaction that failed it cannot be done, and need not be.
+    (before) => (typeof before === "string" ? Effect.either(set(before)) : Effect.void)
+  )
+}
+
+/** The column "outcome" of a result's first row. */
+export const outcomeOf = (result: unknown): unknown => {
+  const row: unknown = Predicate.hasProperty(result, "rows") && Array.isArray(result.rows) ? result.rows[0] : undefined
+  return Predicate.hasProperty(row, "outcome") ? row.outcome : undefined
+}
