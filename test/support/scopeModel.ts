@@ -2,7 +2,7 @@
  * What a reader under a scope may be told, worked out change by change from a simulated log: every scope is written twice, as a
  * condition of the database and as a predicate.
  */
-import { canonical, type JsonObject, type JsonValue } from "../../src/internal/core/json.js"
+import { canonical, isObject, type JsonObject, type JsonValue } from "../../src/internal/core/json.js"
 import type * as Query from "../../src/Query.js"
 import type { ActionSeed, ChangeSeed, TransactionSeed } from "./query.js"
 import type * as Model from "./queryModel.js"
@@ -93,8 +93,10 @@ export const scopes: ReadonlyArray<TwiceWritten> = [
   }
 ]
 
-const aboutOf = (data: JsonValue | undefined): string =>
-  typeof data === "object" && data !== null && "about" in data ? String(data["about"]) : ""
+const aboutOf = (data: JsonValue | undefined): string => {
+  const about = isObject(data) ? data["about"] : undefined
+  return typeof about === "string" ? about : ""
+}
 
 const imageOf = (change: ChangeSeed, side: Side): JsonObject | null =>
   side === "after" ? (change.after ?? change.from ?? null) : beforeOf(change)
