@@ -18,7 +18,7 @@ export const commands = {
   transaction: "Show one transaction: who, why, and every change with its diff.",
   actor: "Show what an actor did: actions, transactions, changes.",
   correlation: "Show everything of one correlation: actions, transactions, changes.",
-  request: "Show everything of one request: actions, failed ones included, transactions, changes.",
+  request: "Show everything of one request: actions, transactions, changes.",
   actions: "List recorded actions, failed ones included, newest first.",
   unattributed: "List transactions of which nobody said who acted.",
   feed: "Print changes in the order of their commit, resumable by a checkpoint.",

@@ -135,8 +135,10 @@ const resolved = (
     select ${row(meant)}${told}
     from jsonb_array_elements(${stringify(given)}::jsonb) with ordinality k (key, place)
     order by k.place`
-  return Effect.catchIf(rows(Resolved, statement, onKeyError(table, field)), NotFound.is, () =>
-    unknownTable(storage, table)
+  return Effect.catchIf(
+    rows(Resolved, statement, onKeyError(table, field)),
+    (error) => NotFound.is(error),
+    () => unknownTable(storage, table)
   )
 }
 
