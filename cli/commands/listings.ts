@@ -189,7 +189,7 @@ const ofRequest = (requestId: string, { cursor, ...paged }: Effect.Effect.Succes
     changes: Query.timeline({ requestId, cursor, ...paged }),
     actions: Query.actions({ requestId, ...paged }),
     transactions: Query.transactions({ requestId, ...paged })
-  })
+  }).pipe(Effect.map(({ actions, changes, transactions }): Query.Bundle => ({ actions, transactions, changes })))
 
 export const request = leaf("request", { ...common, ...paging, id: argument("ID", "A request id.") }, (options) =>
   Effect.gen(function* () {
@@ -197,7 +197,7 @@ export const request = leaf("request", { ...common, ...paging, id: argument("ID"
     const bundle = yield* reading(options, ofRequest(options.id, asked), { requestId: "ID" })
     yield* answerExact(
       options,
-      () => Query.bundleToJson(bundle),
+      () => Json.stringify(bundle),
       (width) => bundleText(bundle, width)
     )
   })
