@@ -415,7 +415,7 @@ export interface CollectOptions extends timelines.CollectOptions {}
  * @since 0.1.0
  * @category models
  */
-export type ActorInput = bundles.ActorInput
+export interface ActorInput extends filters.ActorInput {}
 
 /**
  * @since 0.1.0

@@ -361,7 +361,7 @@ export const normal = (value: JsonValue): JsonValue | undefined => {
   const one = sorted(
     value,
     (scalar) => {
-      const found =
+      const normalScalar =
         typeof scalar === "string"
           ? isStorable(scalar)
             ? scalar
@@ -369,8 +369,8 @@ export const normal = (value: JsonValue): JsonValue | undefined => {
           : scalar === null || typeof scalar === "boolean"
             ? scalar
             : normalNumber(scalar)
-      storable &&= found !== undefined
-      return found ?? null
+      storable &&= normalScalar !== undefined
+      return normalScalar ?? null
     },
     (key) => (storable &&= isStorable(key))
   )

@@ -15,7 +15,7 @@ import type { Window } from "./checkpoint.js"
 import { type Fetched, fetched, stateOf } from "./row.js"
 import type { Snapshot } from "./snapshot.js"
 import { isVisible } from "./snapshot.js"
-import { changeColumnCount } from "../record/change.js"
+import { earliestCapture, changeColumnCount } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
 import { tableOf } from "../record/key.js"
 import { all, type Storage, unreadable } from "../record/storage.js"
@@ -75,8 +75,8 @@ const pageStatement = (request: PageRequest) => {
   const isRecent = sql`t.xid >= ${from.end.toString()}::xid8`
   const isLate = sql`t.xid = any (${array(late)}::xid8[])`
 
-  // A change is captured after its transaction began; a day allows for a clock that was set back meanwhile.
-  const ofTransaction = sql`c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'`
+  const ofTransaction = sql`
+    c.transaction_id = t.id and c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`
   const before = sql`c.id < coalesce((select id from threadline_bound), 9223372036854775807)`
   const entered = sql`${window.entered.toString()}::xid8`
   const following =

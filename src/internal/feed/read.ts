@@ -21,7 +21,6 @@ import { checkTables } from "../record/tables.js"
 const tablesRule = "must be a list of tables, each written as in SQL"
 
 const Request = Schema.Struct({
-  /** Only changes of these; all unless given. */
   tables: Schema.optional(
     Schema.Array(TableSchema)
       .annotations({ message: (issue) => ({ message: tablesRule, override: !Array.isArray(issue.actual) }) })
@@ -39,7 +38,22 @@ const Request = Schema.Struct({
   checkpoint: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
 })
 
-export type RequestInput = typeof Request.Encoded
+export interface RequestInput {
+  /**
+   * Only changes of these tables, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`; of every table unless given. An empty list
+   * is refused. If the feed begins with a table that is neither captured nor has changes, it is `NotFound`.
+   */
+  readonly tables?: ReadonlyArray<string> | undefined
+  /** Changes in a batch, 1 to 10,000: 1000 unless given. */
+  readonly limit?: number | undefined
+  /**
+   * Where a feed without a checkpoint begins: at the `beginning` of what is recorded (default), or `now`, with what is not committed yet.
+   * With a checkpoint, or for a consumer that has one, it says nothing.
+   */
+  readonly from?: "beginning" | "now" | undefined
+  /** The checkpoint of the batch before. */
+  readonly checkpoint?: string | undefined
+}
 
 /** A request that is understood, and where it goes on. */
 export interface Decoded {
