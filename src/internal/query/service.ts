@@ -94,7 +94,8 @@ export interface Service {
   ) => Effect.Effect<AsOfWith<Name>, ReadError>
   /**
    * Transactions newest first: those with a change that the filter lets through, each with its first action and how much it
-   * changed where.
+   * changed where. Under a scope a transaction of which only an action is visible is listed too, with a count of 0, unless the
+   * filter asks for something of its changes.
    */
   readonly transactions: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
   /** The same, whole and in constant memory. */

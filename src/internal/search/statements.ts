@@ -252,7 +252,10 @@ const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> =
 
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
 
-/** Whether the transaction `t` has an action that the reader may see; its changes may be hidden, so that its own time counts. */
+/**
+ * Whether the transaction `t` has an action that the reader may see; its changes may be hidden, so that its own time counts. Without the
+ * fence the planner could judge all actions there are, to look the few transactions up among them.
+ */
 const seenByAction = ({ parts, storage }: Plan): Fragment => {
   const { name, sql } = storage
   return all([
@@ -261,6 +264,7 @@ const seenByAction = ({ parts, storage }: Plan): Fragment => {
     sql`exists (
         select from ${name("audit_actions")} a
         where ${all([sql`a.transaction_id = t.place`, visibleAction(storage, "a")])}
+        offset 0
       )`
   ])
 }
