@@ -688,7 +688,7 @@ const scopedServices = (scope: ReadScope): Effect.Effect<Context.Context<Query>,
     const feed = yield* Effect.serviceOption(Feed)
     return Option.match(feed, {
       onNone: () => query,
-      onSome: (found): Context.Context<Query> => Context.add(query, Feed, found.scoped(scope))
+      onSome: (feedService): Context.Context<Query> => Context.add(query, Feed, feedService.scoped(scope))
     })
   })
 

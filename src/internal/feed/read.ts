@@ -80,7 +80,7 @@ export interface Batch {
 
 /** A batch as it came, and where the feed stands after it. */
 export interface Step {
-  readonly found: Fetched
+  readonly fetched: Fetched
   readonly position: Position
   readonly caughtUp: boolean
 }
@@ -188,12 +188,12 @@ const advance = Effect.fnUntraced(function* (
       const next = nextEpoch(here, position)
       if (next === undefined) {
         // What the reader does not have yet cannot be had here now.
-        return { found: { changes: [], transactions: [] }, position, caughtUp: true }
+        return { fetched: { changes: [], transactions: [] }, position, caughtUp: true }
       }
       position = next
       continue
     }
-    const { found, window: left } = yield* page({
+    const { fetched, window: left } = yield* page({
       storage,
       tables,
       epoch: position.epoch,
@@ -205,8 +205,8 @@ const advance = Effect.fnUntraced(function* (
       left === undefined
         ? { ...position, from: snapshots.union(position.from, window.to), window: undefined }
         : { ...position, window: left }
-    if (left !== undefined || found.changes.length > 0 || isDelivered(here, position)) {
-      return { found, position, caughtUp: isDelivered(here, position) }
+    if (left !== undefined || fetched.changes.length > 0 || isDelivered(here, position)) {
+      return { fetched, position, caughtUp: isDelivered(here, position) }
     }
   }
 })
@@ -214,11 +214,11 @@ const advance = Effect.fnUntraced(function* (
 /** A step as a batch. */
 export const batch = (
   { tables }: Decoded,
-  { caughtUp, found, position }: Step
+  { caughtUp, fetched, position }: Step
 ): Effect.Effect<Batch, ThreadlineError> =>
-  Effect.map(decode(found), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
+  Effect.map(decode(fetched), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
 
 export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, ReadError> =>
   Effect.flatMap(decodeRequest(input), (decoded) =>
-    Effect.flatMap(step(storage, decoded), (found) => batch(decoded, found))
+    Effect.flatMap(step(storage, decoded), (stepTaken) => batch(decoded, stepTaken))
   )
