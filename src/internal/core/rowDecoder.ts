@@ -94,7 +94,7 @@ const rowOf = (ast: SchemaAST.AST): Column => {
 
 const decoders = new WeakMap<SchemaAST.AST, Column>()
 
-/** Decodes a row by a struct, or the first of several that fits; throws where none does. Columns that are not named are left out. */
+/** Decodes a row by a struct, or the first of several that fits; throws if none does. Columns that are not named are left out. */
 export const decoder = <A, I>(schema: Schema.Schema<A, I>): ((row: unknown) => A) => {
   const known = decoders.get(schema.ast) ?? rowOf(schema.ast)
   decoders.set(schema.ast, known)
