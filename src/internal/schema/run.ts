@@ -55,8 +55,8 @@ export const rendered = (settings: Settings, from: number, transaction: boolean)
   const work = [Text.preamble, Text.prologue(settings)]
   return (
     transaction
-      ? ["begin;", ...work, ...steps, `${Text.partitions};`, "commit;"]
-      : [...work, Text.transactionCheck(settings.schema), ...steps, `${Text.partitions};`, Text.epilogue]
+      ? ["begin;", ...work, ...steps, Text.seeds, `${Text.partitions};`, "commit;"]
+      : [...work, Text.transactionCheck(settings.schema), ...steps, Text.seeds, `${Text.partitions};`, Text.epilogue]
   )
     .join("\n\n")
     .concat("\n")
@@ -120,6 +120,7 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
       Effect.mapError((error) => failed(error, `migration ${migration.id} (${migration.name})`))
     )
   }
+  yield* sql.unsafe(Text.seeds)
   const partitions = yield* query(sql, Text.partitions, Schema.Struct({ name: Schema.String }))
   const owner = yield* installationOf(sql, settings.schema)
   const others =
