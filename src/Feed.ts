@@ -22,7 +22,8 @@ import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
 import * as scopes from "./internal/record/scope.js"
-import * as storage from "./internal/record/storage.js"
+import type * as storage from "./internal/record/storage.js"
+import { wholeStorage } from "./internal/record/whole.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
 /**
@@ -197,9 +198,9 @@ const make = (from: storage.Storage, scopeRequired: boolean): Service => {
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(
+export const layer: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Feed,
-  Effect.map(storage.make, (from) => make(from, false))
+  Effect.map(wholeStorage, (from) => make(from, false))
 )
 
 /**
@@ -209,9 +210,9 @@ export const layer: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect
  * @since 0.1.0
  * @category layers
  */
-export const layerScopeRequired: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(
+export const layerScopeRequired: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Feed,
-  Effect.map(storage.make, (from) => make(from, true))
+  Effect.map(wholeStorage, (from) => make(from, true))
 )
 
 /**

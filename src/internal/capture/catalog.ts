@@ -9,6 +9,7 @@ import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
 import { qualified } from "../sql/sqlText.js"
+import { Standing, standingOf } from "../sql/standing.js"
 
 const TypeRow = Schema.Struct({
   oid: Schema.String,
@@ -172,6 +173,15 @@ export const readCatalog = (
       Effect.flatMap(decode),
       Effect.map(([row]) => row.catalog)
     )
+
+const StandingRow = Schema.Tuple(Schema.Struct({ standing: Standing }))
+
+/** How the record that the tables are captured into stands in its database. */
+export const readStanding = (sql: SqlClient, storage: string): Effect.Effect<Standing, SqlError | ParseError> =>
+  sql.unsafe(standingOf(storage)).pipe(
+    Effect.flatMap(Schema.decodeUnknown(StandingRow)),
+    Effect.map(([{ standing }]) => standing)
+  )
 
 const statement = (storage: string): string => `
 with recursive

@@ -33,6 +33,7 @@ export const HostAction = Schema.Literal(
   "captureTablesUnder",
   "captureTables",
   "changeIndex",
+  "changeLoginOwner",
   "changeOwner",
   "chooseTruncate",
   "configure",
@@ -47,6 +48,7 @@ export const HostAction = Schema.Literal(
   "dropCasts",
   "keepOne",
   "leaveKeyOut",
+  "mendEventTrigger",
   "leaveModeOut",
   "leaveOut",
   "listCaptured",
@@ -131,5 +133,7 @@ export const hostMend = (
 ): Mend => ({ _tag: "host", action, names, then: follow.then ?? null, or: follow.or ?? null })
 
 export const applyCommand: Argv = ["threadline", "capture", "apply"]
+
+export const migrateCommand: Argv = ["threadline", "migrate", "up"]
 
 export const removeCommand = (table: string): Argv => ["threadline", "capture", "remove", "--table", table]

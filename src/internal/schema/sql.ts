@@ -229,14 +229,13 @@ order by id, applied_at`
 
 /** Who owns the schema, and whether Threadline is in it. Needs no privilege on the schema. */
 export const installation = (schema: string): string =>
-  `select pg_get_userbyid(n.nspowner) as owner, r.rolcanlogin as can_login, r.rolsuper as is_super, exists (
+  `select pg_get_userbyid(n.nspowner) as owner, exists (
     select
     from pg_class c
     where c.relnamespace = n.oid
       and c.relname = 'migrations'
   ) as installed
 from pg_namespace n
-join pg_roles r on r.oid = n.nspowner
 where n.nspname = ${literal(schema)}`
 
 /** Other schemas of this database that hold a record. */
