@@ -20,7 +20,8 @@ export const commands = {
   correlation: "Show everything of one correlation: actions, transactions, changes.",
   actions: "List recorded actions, failed ones included, newest first.",
   unattributed: "List transactions of which nobody said who acted.",
-  feed: "Print changes in the order of their commit, resumable by a checkpoint."
+  feed: "Print changes in the order of their commit, resumable by a checkpoint.",
+  completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 
 export type CommandName = keyof typeof commands

@@ -7,11 +7,24 @@ import { init } from "./commands/init.js"
 import { actions, actor, correlation, timeline, transactions, unattributed } from "./commands/listings.js"
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
-import type { CommandFacts, With } from "./parser/declare.js"
+import { completions, shells } from "./completions.js"
+import { common } from "./options.js"
+import { printJson, printSource } from "./output.js"
+import { type CommandFacts, leaf, type With, wordArgument } from "./parser/declare.js"
 
 const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generate] as const
 
 const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
+
+/** Here, as it is about the whole tree. */
+const completing = leaf(
+  "completions",
+  { ...common, shell: wordArgument("SHELL", shells, `One of ${shells.join(", ")}.`) },
+  (options) => {
+    const script = completions(options.shell, leaves)
+    return options.json ? printJson({ shell: options.shell, script }) : printSource(script)
+  }
+)
 
 const others = [
   init,
@@ -25,7 +38,8 @@ const others = [
   correlation,
   actions,
   unattributed,
-  feed
+  feed,
+  completing
 ] as const
 
 export const root = Command.make("threadline").pipe(

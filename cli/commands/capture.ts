@@ -12,7 +12,7 @@ import { refusalText, statusJson, statusText, stepJson, stepLines, withOptions }
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, common, flag, value, values } from "../options.js"
-import { answer, printJson, printSql, visible } from "../output.js"
+import { answer, printJson, printSource, visible } from "../output.js"
 import { leaf } from "../parser/declare.js"
 import { pathOf } from "../surroundings.js"
 import { paragraph } from "../table.js"
@@ -225,7 +225,7 @@ export const printing = leaf(
       if (Option.isNone(options.output)) {
         return yield* options.json
           ? printJson({ files: files.map((file) => ({ ...file })) })
-          : printSql(files.map(({ sql }) => sql).join("\n"))
+          : printSource(files.map(({ sql }) => sql).join("\n"))
       }
       const directory = options.output.value
       const target = yield* pathOf(directory)

@@ -6,7 +6,7 @@ import * as Migrations from "../../src/Migrations.js"
 import { client, configuration, withSchema } from "../database.js"
 import { AnsweredNo, Refused } from "../exit.js"
 import { common, flag, value } from "../options.js"
-import { answer, printJson, printSql, visible } from "../output.js"
+import { answer, printJson, printSource, visible } from "../output.js"
 import { leaf } from "../parser/declare.js"
 import { pathOf } from "../surroundings.js"
 import { layout, paragraph } from "../table.js"
@@ -152,15 +152,17 @@ export const printing = leaf(
       }
       if (!options.pending) {
         const sql = yield* withSchema(options, configured)(Migrations.render(settings))
-        return yield* options.json ? printJson({ sql }) : printSql(sql)
+        return yield* options.json ? printJson({ sql }) : printSource(sql)
       }
       const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
       const first = found.pending[0]
       if (first === undefined) {
-        return yield* options.json ? printJson({ sql: "" }) : printSql(`-- The schema ${found.schema} lacks nothing.`)
+        return yield* options.json
+          ? printJson({ sql: "" })
+          : printSource(`-- The schema ${found.schema} lacks nothing.`)
       }
       const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: first.id }))
-      yield* options.json ? printJson({ sql }) : printSql(sql)
+      yield* options.json ? printJson({ sql }) : printSource(sql)
     })
 )
 

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { inject } from "vitest"
 import { commands, groups } from "../../cli/commands.js"
 import * as Config from "../../cli/config.js"
-import { print, printSql, visible } from "../../cli/output.js"
+import { print, printSource, visible } from "../../cli/output.js"
 import * as Table from "../../cli/table.js"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Cli from "../support/cli.js"
@@ -31,7 +31,7 @@ describe("the command line", () => {
     })
   )
 
-  it.effect("shows what there is", () =>
+  it.effect("shows its commands without an argument and with --help, and those of a group", () =>
     Effect.gen(function* () {
       const all = yield* Cli.text([])
       expect(yield* Cli.text(["--help"])).toBe(all)
@@ -399,8 +399,8 @@ describe("text for people", () => {
   it.effect("shows SQL as it is, and made visible only on a terminal", () =>
     Effect.gen(function* () {
       const sql = "select 'a\tb\u202e'\n;\n"
-      expect((yield* Cli.within({}, printSql(sql))).stdout).toBe(sql)
-      expect((yield* Cli.within({ terminal: 80 }, printSql(sql))).stdout).toBe(
+      expect((yield* Cli.within({}, printSource(sql))).stdout).toBe(sql)
+      expect((yield* Cli.within({ terminal: 80 }, printSource(sql))).stdout).toBe(
         String.raw`select 'a\tb\u{202e}'` + "\n;\n"
       )
     })

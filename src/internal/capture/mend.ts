@@ -35,6 +35,7 @@ export const HostAction = Schema.Literal(
   "changeIndex",
   "changeLoginOwner",
   "changeOwner",
+  "changePersistence",
   "chooseTruncate",
   "configure",
   "configureChildren",

@@ -1,6 +1,7 @@
 /**
  * Reads of a table as a host's schema has its rows.
  */
+import type { YieldableError } from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
@@ -10,7 +11,8 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Struct from "effect/Struct"
 import type { Page } from "../../Page.js"
-import type { AsOf } from "../rows/asOf.js"
+import { withFields } from "../core/jsonForm.js"
+import type { AsOf, KeyAsOf, RowAsOf } from "../rows/answer.js"
 import type { Change, RowImage } from "../record/change.js"
 import { coercion } from "./coerce.js"
 import type { HistoryOptions } from "../rows/history.js"
@@ -19,16 +21,22 @@ import type { KeyInput } from "../record/key.js"
 import type { ReadError } from "../core/request.js"
 import { imageBefore } from "../rows/life.js"
 import type { RelatedRows, Relation } from "../rows/relations.js"
-import type { AsOfRowsOptions, KeyAsOf, RowAsOf } from "../rows/asOfRows.js"
+import type { AsOfRowsOptions } from "../rows/asOfRows.js"
 import type { Service } from "./service.js"
 
-/** An image that does not fit the schema: of a time when the table was another, masked, or never as the schema says. */
-export class Undecodable extends Data.TaggedError("Undecodable")<{
+interface Misfit {
   /** The row as it was stored. */
   readonly image: RowImage
   /** Says what does not fit. It shows captured values: nothing for a log. */
   readonly error: ParseResult.ParseError
-}> {
+}
+
+// Its type stands here, because the one that would be inferred names a type that older versions of Effect do not have.
+const UndecodableError: new (fields: Misfit) => YieldableError & { readonly _tag: "Undecodable" } & Readonly<Misfit> =
+  Data.TaggedError("Undecodable")<Misfit>
+
+/** An image that does not fit the schema: of a time when the table was another, masked, or never as the schema says. */
+export class Undecodable extends UndecodableError {
   override get message(): string {
     return "a stored row does not fit the schema"
   }
@@ -166,7 +174,7 @@ const relatedBy = (
     ? Effect.succeed(page)
     : Effect.map(
         Effect.forEach(page.items, rowBy(decoder(schema as Schema.Schema<unknown, unknown, unknown>, fieldOf))),
-        (items) => ({ ...page, items })
+        (items) => withFields(page, { items })
       )
 
 export const typed = <A, I, R, Q>(
@@ -194,7 +202,7 @@ export const typed = <A, I, R, Q>(
   ): Effect.Effect<Page<Y>, ReadError, R | Q> =>
     Effect.flatMap(query, (service) =>
       Effect.flatMap(read(service), (found) =>
-        Effect.map(Effect.forEach(found.items, item), (items) => ({ ...found, items }))
+        Effect.map(Effect.forEach(found.items, item), (items) => withFields(found, { items }))
       )
     )
 

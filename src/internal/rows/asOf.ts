@@ -7,11 +7,12 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { type AsOf, makeAsOf } from "./answer.js"
 import type { JsonObject } from "../core/json.js"
-import { JsonObjectFromText, stringify } from "../core/json.js"
-import type { Change, RowImage } from "../record/change.js"
-import { Operation, rowPkOf } from "../record/change.js"
-import { onConditionError } from "../record/condition.js"
+import { stringify } from "../core/json.js"
+import { JsonObjectFromText } from "../core/jsonSchema.js"
+import { Operation, type RowPk, rowPkOf } from "../record/change.js"
+import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
 import { type KeyInput, KeySchema, rowKeyAndLapses, TableSchema, tableOf } from "../record/key.js"
@@ -27,31 +28,21 @@ import {
   states,
   truncatesOf
 } from "./life.js"
+import type { HostCondition } from "../record/scope.js"
 import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
 import type { TableName } from "../core/tableName.js"
 
-/**
- * How a row stood at an instant.
- *
- * - `Present`: it was there, as `row`. Where the first known change after the instant is an update or a delete, the row is
- *   rebuilt from what that change replaced.
- * - `Deleted`: it had been deleted, or its table truncated.
- * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
- * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
- * - `BeforeCapture`: nothing is known of it at that time, in which its table may not have been captured, or nothing that the reader
- *   may see.
- */
-export type AsOf =
-  | { readonly _tag: "Present"; readonly row: RowImage; readonly at: string }
-  | { readonly _tag: "Deleted"; readonly at: string }
-  | { readonly _tag: "MovedTo"; readonly key: string; readonly rowPk: Change["rowPk"]; readonly at: string }
-  | { readonly _tag: "NotYetCreated"; readonly at: string }
-  | { readonly _tag: "BeforeCapture"; readonly at: string }
-
 /** A condition over the image of a row, `jsonb`. */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
+
+/** The one row that such a condition judges, under a name that no host has. */
+const judgedRow = "threadline_row"
+
+/** What the caller's condition answers, over the columns of `judgedRow`. */
+export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.Effect<HostCondition, InvalidRequest> =>
+  hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
 
 export interface Asked {
   readonly table: TableName
@@ -63,7 +54,7 @@ export interface Asked {
   readonly captured: Captured | undefined
   /** What the image contains. */
   readonly contains: JsonObject | undefined
-  readonly where: ImageCondition | undefined
+  readonly where: HostCondition | undefined
   /** Only keys at which a row was present that is visible and as `where` says. */
   readonly presentOnly: boolean
 }
@@ -74,7 +65,7 @@ export const anyRow = { contains: undefined, where: undefined, presentOnly: fals
 export interface Standing {
   readonly answer: AsOf
   /** Of the change that says so; the key by column, where that change has it. */
-  readonly rowPk: Change["rowPk"]
+  readonly rowPk: RowPk | null
 }
 
 const StandingRow = Schema.Struct({
@@ -120,14 +111,14 @@ const told = [
   ...images
 ]
 
-/** Conditions of scopes stand before this in a statement, that of the caller behind it. */
-const asksForRows = "judged as materialized"
+/** That of the caller stands before this in a statement, conditions of scopes behind it. */
+const asksForScope = "/* what the reader may see */"
 
 /** What the caller asks of an image; undefined where it is nothing. */
 const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragment): Fragment | undefined => {
   const conditions = [
     ...(contains === undefined ? [] : [sql`coalesce(${image} @> ${stringify(contains)}::jsonb, false)`]),
-    ...(where === undefined ? [] : [sql`coalesce((${where(image, sql)}), false)`])
+    ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image })])
   ]
   return conditions.length === 0 ? undefined : sql.and(conditions)
 }
@@ -143,13 +134,12 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
   const keyed = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
   const key = one ? sql`${only}` : sql`k.key`
   const ownKey = one ? sql`${only}::text` : sql`k.key`
-  const visible = (image?: Fragment): Fragment => visibleChange(storage, "c", image) ?? sql`true`
+  const visible = (side?: "before"): Fragment => visibleChange(storage, "c", side) ?? sql`true`
   // What a reader asks is not tried on what he may not see: a condition that fails says of what.
   const matching = (seen: Fragment, image: Fragment): Fragment => {
     const condition = conditionOf(storage, asked, image)
     return condition === undefined ? sql`true` : sql`case when ${seen} then ${condition} else false end`
   }
-  const rebuilt = beforeImage(sql, "c")
   const bounds = [
     side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`,
     ...(side === "before"
@@ -161,29 +151,29 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
         : [sql`c.captured_at < ${captured.until}::timestamptz`])
   ]
   const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
-  const noTruncates = storage.scopes.length === 0 ? sql`true` : sql`false`
+  const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
-    with seen as materialized (
-      select c.*,
-        ${visible()} as visible,
-        ${
-          side === "before"
-            ? sql`case when c.previous_row_key is null then true else ${visible(rebuilt)} end`
-            : visible(rebuilt)
-        } as visible_before
-      from (
-        select ${ownKey} as own_key, o.*
-        from ${keyed}
-        cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
-      ) c
-    ),
-    ${sql.literal(asksForRows)} (
+    with threadline_judged as materialized (
       select c.*,
         ${matching(sql`c.visible`, sql`c.data_after`)} as matches,
-        ${side === "before" ? sql`true` : matching(sql`c.visible_before`, rebuilt)} as matches_before
-      from seen c
+        ${side === "before" ? sql`true` : matching(sql`c.visible_before`, beforeImage(sql, "c"))} as matches_before
+      from (
+        select c.*, ${sql.literal(asksForScope)}
+          ${visible()} as visible,
+          ${
+            side === "before"
+              ? sql`case when c.previous_row_key is null then true else ${visible("before")} end`
+              : visible("before")
+          } as visible_before
+        from (
+          select ${ownKey} as own_key, o.*
+          from ${keyed}
+          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
+        ) c
+        offset 0
+      ) c
     ),
-    own as materialized (
+    threadline_own as materialized (
       select ${sql.literal(told.map((column) => (images.includes(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
         o.own_key, o.kept, o.visible, o.visible_before, o.matches, o.matches_before,
         lead(o.captured_at, 1, ${when}) over life as next_at,
@@ -192,7 +182,7 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
         select k.*,
           ${presentOnly ? sql`bool_or(${sql.literal(shown)}) over (partition by k.own_key)` : sql`true`} as kept,
           row_number() over (partition by k.own_key order by k.captured_at, k.id) as place
-        from judged k
+        from threadline_judged k
       ) o
       where o.kept
         or o.place = 1
@@ -201,9 +191,9 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
       side === "after"
         ? sql``
         : sql`,
-    truncates as materialized (
+    threadline_truncates as materialized (
       select r.*, o.own_key, o.id as follows
-      from own o
+      from threadline_own o
       cross join lateral (
         select r.*${truncatesOf(storage, table)}
           and r.captured_at >= o.captured_at
@@ -247,13 +237,13 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
     from (
       select ${sql.literal(told.join(", "))}, own_key, kept, null::bigint as follows,
         visible, visible_before, matches, matches_before
-      from own
+      from threadline_own
       ${
         side === "after"
           ? sql``
           : sql`union all
       select ${sql.literal(told.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
-      from truncates`
+      from threadline_truncates`
       }
     ) c
     order by c.captured_at, c.id`
@@ -355,7 +345,7 @@ const onStandingError =
   (storage: Storage, { where }: Asked, asking: Statement<unknown>) =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
     const position = positionOf(error)
-    const isOfScope = position !== undefined && position < asking.compile()[0].indexOf(asksForRows)
+    const isOfScope = position !== undefined && position > asking.compile()[0].indexOf(asksForScope)
     return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }
 
@@ -474,9 +464,8 @@ export const rowAsOf = (
   { key, lapses, table }: CapturedRow,
   at: string
 ): Effect.Effect<AsOf, InvalidRequest | ThreadlineError> =>
-  Effect.map(
-    standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }),
-    (found) => found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
+  Effect.map(standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }), (found) =>
+    makeAsOf(found.get(key)?.answer ?? { _tag: "BeforeCapture", at })
   )
 
 export const asOf = Effect.fnUntraced(function* (
@@ -488,11 +477,3 @@ export const asOf = Effect.fnUntraced(function* (
   const at = yield* instantOf(when)
   return yield* rowAsOf(storage, yield* resolveRow(storage, table, key), at)
 })
-
-export const asOfToValue = (answer: AsOf): JsonObject => ({
-  answer: answer._tag,
-  ...(answer._tag === "Present" ? { row: answer.row } : answer._tag === "MovedTo" ? { key: answer.key } : {}),
-  at: answer.at
-})
-
-export const asOfToJson = (answer: AsOf): string => stringify(asOfToValue(answer))

@@ -6,19 +6,15 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Page } from "../../Page.js"
 import * as cursors from "../record/cursor.js"
-import type { JsonObject } from "../core/json.js"
-import { stringify } from "../core/json.js"
-import { furthest } from "./attempt.js"
+import { lengthOf, searched } from "./attempt.js"
 import {
   actionColumns,
   actionOf,
-  type ActionReference,
-  actionToValue,
-  type AuditTransaction,
+  ActionReference,
+  AuditTransaction,
   transactionColumns,
   transactionOf,
-  TransactionRow,
-  transactionToValue
+  TransactionRow
 } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
 import { decodeFilter, type FilterInput } from "./filter.js"
@@ -28,19 +24,22 @@ import { canonicalRequest, type ReadError } from "../core/request.js"
 import { type Search, search, Stop, stopOf, stopped } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { checkTables } from "../record/tables.js"
-import type { Count } from "./timeline.js"
+import { Count } from "./timeline.js"
 import { visibleChange } from "../record/visible.js"
 import { format, type TableName } from "../core/tableName.js"
 
-/** A transaction with its first action, and how much it changed where. */
-export interface TransactionSummary {
-  readonly transaction: AuditTransaction
-  readonly action: ActionReference | null
+export const TransactionSummary = Schema.Struct({
+  transaction: AuditTransaction,
+  /** Its first action. */
+  action: Schema.NullOr(ActionReference),
   /** Counted up to 100. */
-  readonly changes: Count
+  changes: Count,
   /** The tables of the changes that were counted, as in SQL, sorted. */
-  readonly tables: ReadonlyArray<string>
-}
+  tables: Schema.Array(Schema.String)
+}).annotations({ identifier: "threadline.TransactionSummary" })
+
+/** A transaction with its first action, and how much it changed where. */
+export interface TransactionSummary extends Schema.Schema.Type<typeof TransactionSummary> {}
 
 const counted = 100
 
@@ -72,7 +71,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   const direction = sql.literal(plan.order === "newest" ? "desc" : "asc")
   return sql`
-    with found as materialized (${search.found})
+    with threadline_found as materialized (${search.found})
     select ${transactionColumns(sql)}, ${actionColumns(sql)},
       n.changes::text as changes,
       n.tables::text as tables,
@@ -80,7 +79,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
       s.id::text as stop_id
     from (select 1) one
     left join (${stopped(plan, search, limit)}) s on true
-    left join found f on true
+    left join threadline_found f on true
     left join ${name("audit_transactions")} t on t.id = f.id
     left join ${name("audit_actions")} a on a.id = t.action_id
     left join lateral (
@@ -114,30 +113,22 @@ export const transactions = Effect.fnUntraced(function* (
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const planned = yield* plan(storage, "transactions", filter, after)
   const limit = filter.limit + 1
-  const { found, stop } = yield* furthest(planned, (attempt) =>
+  const searching = searched(planned, limit, lengthOf, (next, attempt, left) =>
     Effect.map(
-      rows(FoundRow, statement(planned, search(planned, attempt, limit), limit), onConditionError(storage)),
+      rows(FoundRow, statement(next, search(next, attempt, left), left), onConditionError(storage)),
       (rows) => {
         const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
         const stop = stopOf(rows[0])
         // A search may end in the midst of a transaction that it has found.
         const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
-        return { found, stop: ended ? behind(planned, stop.major) : stop }
+        return { found, stop: ended ? behind(next, stop.major) : stop }
       }
     )
   )
+  const { found, stop } = yield* Effect.map(searching, ({ found, stop }) => ({ found: found.flat(), stop }))
   if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
   }
   const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
   return yield* pageOf(storage, found, filter.limit, query, position, stop)
 })
-
-const summaryToValue = ({ action, changes, tables, transaction }: TransactionSummary): JsonObject => ({
-  transaction: transactionToValue(transaction),
-  action: action === null ? null : actionToValue(action),
-  changes: { count: changes.count, exact: changes.exact },
-  tables
-})
-
-export const summaryToJson = (summary: TransactionSummary): string => stringify(summaryToValue(summary))

@@ -7,12 +7,14 @@ import * as sets from "../../../src/internal/rows/asOfRows.js"
 import { asOf } from "../../../src/internal/rows/asOf.js"
 import { diff, diffBetween } from "../../../src/internal/rows/diff.js"
 import { history, type HistoryOptions } from "../../../src/internal/rows/history.js"
+import { restricted } from "../../../src/internal/record/restriction.js"
 import type { ReadScope } from "../../../src/internal/record/scope.js"
 import * as storages from "../../../src/internal/record/storage.js"
 import type * as Query from "../../../src/Query.js"
 import * as Runtime from "effect/Runtime"
 import * as Model from "../../support/queryModel.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
+import { runs } from "../../support/runs.js"
 
 let last = 0
 
@@ -43,8 +45,8 @@ const record = (changes: ReadonlyArray<ChangeSeed>) =>
 
 /** The reads of somebody who may see what a scope lets through. */
 const reader = (scope: ReadScope) =>
-  Effect.map(storages.make, (all) => {
-    const storage = { ...all, scopes: [scope] }
+  Effect.gen(function* () {
+    const storage = yield* restricted(yield* storages.make, [scope], true)
     return {
       asOf: (key: string, instant: string) => asOf(storage, "posts", key, instant),
       every: (instant: string, options: sets.AsOfRowsOptions) => sets.asOfRows(storage, "posts", instant, options),
@@ -373,7 +375,7 @@ describe("reads of one row under a scope, against a simulated table", () => {
                     })
                   )
               ),
-              { numRuns: 15, endOnFailure: true }
+              { numRuns: runs(15), endOnFailure: true }
             )
           )
         ),

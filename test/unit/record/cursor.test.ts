@@ -9,6 +9,7 @@ import { createSecretKey, type KeyObject, randomBytes } from "node:crypto"
 import * as cursors from "../../../src/internal/record/cursor.js"
 import * as instants from "../../../src/internal/core/instant.js"
 import { isStorable } from "../../../src/internal/core/text.js"
+import * as Json from "../../../src/Json.js"
 import * as Page from "../../../src/Page.js"
 import { type InvalidRequest, ThreadlineError } from "../../../src/ThreadlineError.js"
 
@@ -16,9 +17,14 @@ const ids: cursors.Query = { kind: "timeline", order: "ids", text: '{"order":"ne
 const time: cursors.Query = { ...ids, kind: "history", order: "time" }
 
 /** Nothing is asked of the database. */
-const unscoped: Parameters<typeof cursors.encode>[0] = { scopes: [], cursorKey: Effect.die("no key is needed") }
+const unscoped: Parameters<typeof cursors.encode>[0] = {
+  restriction: undefined,
+  cursorKey: Effect.die("no key is needed")
+}
 
-const scopedBy = (key: KeyObject): typeof unscoped => ({ scopes: [() => true], cursorKey: Effect.succeed(key) })
+const restriction = { changes: [true], actions: [true], text: "of A" }
+
+const scopedBy = (key: KeyObject): typeof unscoped => ({ restriction, cursorKey: Effect.succeed(key) })
 
 const key = createSecretKey(randomBytes(32))
 const scoped = scopedBy(key)
@@ -171,7 +177,7 @@ describe("Cursor under a scope", () => {
 
   it("is an error of the database where the key is not to be had", () => {
     const failure = new ThreadlineError({ reason: "InsufficientPrivilege", detail: "no" })
-    const withoutKey: typeof unscoped = { scopes: [() => true], cursorKey: Effect.fail(failure) }
+    const withoutKey: typeof unscoped = { restriction, cursorKey: Effect.fail(failure) }
     const cursor = encode(ids, { major: 1n, id: 2n }, scoped)
     expect(decode(ids, cursor, withoutKey)).toEqual(Either.left(failure))
     expect(Effect.runSync(Effect.flip(cursors.encode(withoutKey, ids, { major: 1n, id: 2n })))).toBe(failure)
@@ -181,10 +187,10 @@ describe("Cursor under a scope", () => {
 describe("Page", () => {
   it("is one JSON document", () => {
     const cursor = encode(ids, { major: 1n, id: 2n })
-    const page: Page.Page<number> = { items: [1, 2], nextCursor: Option.some(cursor), hasMore: true, partial: false }
-    expect(Page.toJson(page, String)).toBe(`{"items":[1,2],"nextCursor":"${cursor}","hasMore":true}`)
+    const page = Page.make([1, 2], Option.some(cursor))
+    expect(Json.stringify(page)).toBe(`{"items":[1,2],"nextCursor":"${cursor}","hasMore":true}`)
     const last = Page.map({ ...page, nextCursor: Option.none(), hasMore: false }, (item) => item * 2)
-    expect(Page.toJson(last, String)).toBe('{"items":[2,4],"nextCursor":null,"hasMore":false}')
+    expect(Json.stringify(last)).toBe('{"items":[2,4],"nextCursor":null,"hasMore":false}')
   })
 })
 
