@@ -21,15 +21,10 @@ import * as consumers from "./internal/feed/consume.js"
 import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
-<<<<<<< HEAD
-import * as scopes from "./internal/record/scope.js"
-import type * as storage from "./internal/record/storage.js"
-import { wholeStorage } from "./internal/record/whole.js"
-=======
 import { restricted as restrict } from "./internal/record/restriction.js"
 import type * as scopes from "./internal/record/scope.js"
-import * as storage from "./internal/record/storage.js"
->>>>>>> main
+import type * as storage from "./internal/record/storage.js"
+import { wholeStorage } from "./internal/record/whole.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
 /**

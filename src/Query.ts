@@ -31,13 +31,8 @@ import type * as relations from "./internal/rows/relations.js"
 import type * as sets from "./internal/rows/asOfRows.js"
 import type * as scopes from "./internal/record/scope.js"
 import * as service from "./internal/query/service.js"
-<<<<<<< HEAD
 import { wholeStorage } from "./internal/record/whole.js"
-import type * as timelines from "./internal/search/timeline.js"
-=======
-import * as storage from "./internal/record/storage.js"
 import * as timelines from "./internal/search/timeline.js"
->>>>>>> main
 import * as listings from "./internal/search/transactions.js"
 import * as urls from "./internal/search/filterUrl.js"
 import * as typedReads from "./internal/query/typed.js"

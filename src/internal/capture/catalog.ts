@@ -8,12 +8,8 @@ import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
-<<<<<<< HEAD
-import { qualified } from "../sql/sqlText.js"
-import { Standing, standingOf } from "../sql/standing.js"
-=======
 import { literal, qualified } from "../sql/sqlText.js"
->>>>>>> main
+import { Standing, standingOf } from "../sql/standing.js"
 
 const TypeRow = Schema.Struct({
   oid: Schema.String,
