@@ -56,6 +56,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
   const hostCasts = new Set<string>()
   const seen = new Set<string>()
   let hasJson = false
+  let hasCast = false
 
   // Inside a range everything is text, and there dates follow DateStyle; elsewhere to_jsonb writes them as ISO 8601.
   const visit = (current: string, textual: boolean): void => {
@@ -78,6 +79,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
     }
     if (type.jsonCast !== null && !textual) {
       every.forEach((pin) => pins.add(pin))
+      hasCast ||= type.extension !== null
       if (type.jsonCast === "host") {
         hostCasts.add(`${type.schema}.${type.name}`)
       }
@@ -104,7 +106,15 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
 
   const base = baseOf(oid, types)
   return {
-    comparison: hasJson ? "json" : hasFixedForm(base) ? "text" : "jsonb",
+    comparison: hasCast
+      ? "cast"
+      : hasJson
+        ? "json"
+        : !hasFixedForm(base)
+          ? "jsonb"
+          : showsEverything(base)
+            ? "text"
+            : "image",
     pins: every.filter((pin) => pins.has(pin)),
     keyText: keyTextOf(base),
     hostCasts: [...hostCasts]
@@ -124,6 +134,13 @@ const hasFixedForm = (type: TypeRow | undefined): boolean =>
   type !== undefined &&
   !(type.builtin && type.name === "jsonb") &&
   !(type.jsonCast !== null && type.element === null && type.kind !== "c")
+
+/** Built-in numbers whose `-0` an image shows as `0`. */
+const floating: ReadonlySet<string> = new Set(["float4", "float8"])
+
+/** False if two different values of the type may have one image. */
+const showsEverything = (type: TypeRow | undefined): boolean =>
+  type === undefined || (type.element === null && type.kind !== "c" && (!type.builtin || !floating.has(type.name)))
 
 const keyTextOf = (type: TypeRow | undefined): KeyText => {
   if (type === undefined) {
