@@ -7,10 +7,11 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { type AsOf, makeAsOf } from "./answer.js"
 import type { JsonObject } from "../core/json.js"
-import { JsonObjectFromText, stringify } from "../core/json.js"
-import type { Change, RowImage } from "../record/change.js"
-import { Operation, rowPkOf } from "../record/change.js"
+import { stringify } from "../core/json.js"
+import { JsonObjectFromText } from "../core/jsonSchema.js"
+import { Operation, type RowPk, rowPkOf } from "../record/change.js"
 import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
@@ -32,24 +33,6 @@ import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
 import type { TableName } from "../core/tableName.js"
-
-/**
- * How a row stood at an instant.
- *
- * - `Present`: it was there, as `row`. Where the first known change after the instant is an update or a delete, the row is
- *   rebuilt from what that change replaced.
- * - `Deleted`: it had been deleted, or its table truncated.
- * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
- * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
- * - `BeforeCapture`: nothing is known of it at that time, in which its table may not have been captured, or nothing that the reader
- *   may see.
- */
-export type AsOf =
-  | { readonly _tag: "Present"; readonly row: RowImage; readonly at: string }
-  | { readonly _tag: "Deleted"; readonly at: string }
-  | { readonly _tag: "MovedTo"; readonly key: string; readonly rowPk: Change["rowPk"]; readonly at: string }
-  | { readonly _tag: "NotYetCreated"; readonly at: string }
-  | { readonly _tag: "BeforeCapture"; readonly at: string }
 
 /** A condition over the image of a row, `jsonb`. */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
@@ -82,7 +65,7 @@ export const anyRow = { contains: undefined, where: undefined, presentOnly: fals
 export interface Standing {
   readonly answer: AsOf
   /** Of the change that says so; the key by column, where that change has it. */
-  readonly rowPk: Change["rowPk"]
+  readonly rowPk: RowPk | null
 }
 
 const StandingRow = Schema.Struct({
@@ -481,9 +464,8 @@ export const rowAsOf = (
   { key, lapses, table }: CapturedRow,
   at: string
 ): Effect.Effect<AsOf, InvalidRequest | ThreadlineError> =>
-  Effect.map(
-    standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }),
-    (found) => found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
+  Effect.map(standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }), (found) =>
+    makeAsOf(found.get(key)?.answer ?? { _tag: "BeforeCapture", at })
   )
 
 export const asOf = Effect.fnUntraced(function* (
@@ -495,11 +477,3 @@ export const asOf = Effect.fnUntraced(function* (
   const at = yield* instantOf(when)
   return yield* rowAsOf(storage, yield* resolveRow(storage, table, key), at)
 })
-
-export const asOfToValue = (answer: AsOf): JsonObject => ({
-  answer: answer._tag,
-  ...(answer._tag === "Present" ? { row: answer.row } : answer._tag === "MovedTo" ? { key: answer.key } : {}),
-  at: answer.at
-})
-
-export const asOfToJson = (answer: AsOf): string => stringify(asOfToValue(answer))

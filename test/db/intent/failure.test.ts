@@ -18,6 +18,7 @@ import * as TestDatabase from "../../harness/TestDatabase.js"
 import * as Host from "../../support/auditedHost.js"
 import { auditError, PostError, reasonOf } from "../../support/errors.js"
 import * as Probe from "../../support/probe.js"
+import { runs } from "../../support/runs.js"
 
 const alice = Actor.user("alice")
 const options = { action: "post.created", actor: alice } as const
@@ -325,7 +326,7 @@ layer(Host.layer, { excludeTestServices: true })("a fiber that outlives its audi
     })
   )
 
-  it.effect("has the statement that was under way waited for", () =>
+  it.effect("keeps the end of the transaction waiting for its statement under way", () =>
     Effect.gen(function* () {
       yield* Host.reset
       const sql = yield* SqlClient.SqlClient
@@ -347,7 +348,7 @@ layer(Host.layer, { excludeTestServices: true })("a fiber that outlives its audi
     })
   )
 
-  it.effect("has its audited call undone, and told so", () =>
+  it.effect("finds its audited call undone, and is told so", () =>
     Effect.gen(function* () {
       yield* Host.reset
       const gate = yield* Deferred.make<void>()
@@ -730,7 +731,7 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
             fc.asyncProperty(fc.constantFrom(...shapes), fc.nat({ max: 60 }), (shape, turns) =>
               Effect.runPromise(Effect.provide(interruptAfter(shape, turns), runtime))
             ),
-            { numRuns: 100 }
+            { numRuns: runs(100) }
           )
         )
       }),

@@ -4,7 +4,9 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { decodeFilter } from "../../../src/internal/search/filter.js"
 import { canonical } from "../../../src/internal/core/json.js"
+import type * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
+import { runs } from "../../support/runs.js"
 
 /** What is wrong with a filter, or that nothing is. */
 const refusal = (input: object): string =>
@@ -105,7 +107,7 @@ describe("Query.Filter", () => {
   })
 
   it("refuses what is nested deeper than anybody can look", () => {
-    let deep: Query.JsonValue = 1
+    let deep: Json.JsonValue = 1
     for (let depth = 0; depth < 7000; depth++) {
       deep = [deep]
     }
@@ -216,7 +218,7 @@ describe("Query.Filter", () => {
           expect(Query.filterToUrl(again)).toBe(url)
         }
       ),
-      { numRuns: 300 }
+      { numRuns: runs(300) }
     )
   })
 
