@@ -133,6 +133,10 @@ create table capture_policies (
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
   key_columns jsonb not null,
+  -- Keys that the table had before, the latest first: their texts are those of the changes of then.
+  former_keys jsonb not null default '[]',
+  -- The values of enums in the key, by type: one that is gone was renamed, and the texts of keys with it.
+  key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
   columns jsonb not null,

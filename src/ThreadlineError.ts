@@ -27,7 +27,7 @@ export type TypeId = typeof TypeId
  * @since 0.1.0
  * @category errors
  */
-export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline/InvalidRequest")(
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline.InvalidRequest")(
   "threadline/InvalidRequest",
   {
     field: Schema.String,
@@ -46,7 +46,8 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
 }
 
 /**
- * A well-formed name or id that the database does not have. Its tag is `threadline/NotFound`, so that it is not taken for the
+ * A well-formed name or id that the database does not have. `suggestion` is the name that was probably meant, if there is one: of a
+ * captured table with a similar name, or of the table that a partition belongs to. Its tag is `threadline/NotFound`, so that it is not taken for the
  * `NotFound` of `@effect/platform`.
  *
  * @since 0.1.0
@@ -61,10 +62,11 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
  * )
  * ```
  */
-export class NotFound extends Schema.TaggedError<NotFound>("threadline/NotFound")("threadline/NotFound", {
+export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound")("threadline/NotFound", {
   subject: Schema.Literal("table", "row", "transaction", "change", "action"),
   id: Schema.String,
-  detail: Schema.optional(Schema.String)
+  detail: Schema.optional(Schema.String),
+  suggestion: Schema.optional(Schema.String)
 }) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
@@ -73,7 +75,9 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline/NotFound"
     return Predicate.isTagged(u, "threadline/NotFound") && Predicate.hasProperty(u, TypeId)
   }
   override get message(): string {
-    return `${this.subject} ${this.id} is not known here${this.detail === undefined ? "" : `: ${this.detail}`}`
+    const detail = this.detail === undefined ? "" : `: ${this.detail}`
+    const suggestion = this.suggestion === undefined ? "" : `; did you mean ${this.suggestion}?`
+    return `${this.subject} ${this.id} is not known here${detail}${suggestion}`
   }
 }
 
@@ -112,7 +116,7 @@ export type Reason = typeof Reason.Type
  * @since 0.1.0
  * @category errors
  */
-export class ThreadlineError extends Schema.TaggedError<ThreadlineError>("threadline/ThreadlineError")(
+export class ThreadlineError extends Schema.TaggedError<ThreadlineError>("threadline.ThreadlineError")(
   "ThreadlineError",
   {
     reason: Reason,

@@ -114,9 +114,11 @@ export type FunctionRow = typeof FunctionRow.Type
 const Gap = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
-  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "restarted")),
+  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "restarted")),
   /** Partitions of the policy that left since, also if they came back. */
-  moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String }))
+  moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
+  /** Enums in the key of which a value has another name. */
+  renamedEnums: Schema.Array(Schema.String)
 })
 export type Gap = typeof Gap.Type
 
@@ -198,7 +200,13 @@ export const readCatalog = (
   })
 
 const decodeGaps = Schema.decodeUnknown(
-  Schema.Array(Schema.Struct({ ...Gap.fields, moved: Schema.parseJson(Gap.fields.moved) }))
+  Schema.Array(
+    Schema.Struct({
+      ...Gap.fields,
+      moved: Schema.parseJson(Gap.fields.moved),
+      renamedEnums: Schema.parseJson(Gap.fields.renamedEnums)
+    })
+  )
 )
 
 const gapsStatement = (storage: string): string => `
@@ -214,7 +222,11 @@ select
     cross join lateral (select parse_ident(m.label)) i (names)
     where n.nspname = p.table_schema
       and p.database = ${qualified(storage, "this_database")}()
-  ), '[]')::text as moved
+  ), '[]')::text as moved,
+  coalesce((
+    select to_jsonb(${qualified(storage, "key_values_renamed")}(p.relation, p.key_columns, p.key_values))
+    where p.database = ${qualified(storage, "this_database")}()
+  ), '[]')::text as "renamedEnums"
 from ${qualified(storage, "capture_policies")} p
 left join lateral ${qualified(storage, "capture_gap")}(p.table_schema, p.table_name) g on true
 where p.removed_at is null

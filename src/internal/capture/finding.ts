@@ -53,6 +53,8 @@ export const Finding = Schema.Union(
     primaryKey: Schema.NullOr(Names),
     problem: Schema.NullOr(KeyProblem)
   }),
+  /** Values of enums in the key have other names, and the texts of keys with them. */
+  kind("KeyValuesRenamed", {}),
   kind("NoKey", {}),
   kind("RedactedColumnMissing", {
     missing: Names,

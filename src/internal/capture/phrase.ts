@@ -180,6 +180,8 @@ export const describeFinding = (finding: Finding): string => {
           : finding.problem === null
             ? "its key is not usable"
             : keyProblemText(finding.problem)
+    case "KeyValuesRenamed":
+      return `values of an enum in its key have other names: ${subjects}; nothing is known of its rows since then`
     case "NoKey":
       return "it has no key: its rows have no history of their own"
     case "RedactedColumnMissing":

@@ -211,7 +211,7 @@ const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
-  const { gap, moved } = findGap(catalog, policyName(policy))
+  const { gap, moved, renamedEnums } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
   const renumbered = policy.columns.some((known) =>
@@ -276,6 +276,9 @@ const reportTable = (
     })
   }
   reportKey(policy, table, apply, report)
+  if (renamedEnums.length > 0) {
+    report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: renamedEnums })
+  }
 
   const casts = [...new Set(described.flatMap(({ hostCasts }) => hostCasts))]
   if (casts.length > 0 && !policy.acknowledgeCasts) {

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "6dd90caf2796ce59aa3a96a511d6c237456704fedc714187ad5f6a86f45d512a",
+    checksum: "37d8cb541fb5643c6a29cdb0c88560dba9636a48f6f1c114e593e7ea6ac34e8d",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -141,6 +141,10 @@ create table capture_policies (
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
   key_columns jsonb not null,
+  -- Keys that the table had before, the latest first: their texts are those of the changes of then.
+  former_keys jsonb not null default '[]',
+  -- The values of enums in the key, by type: one that is gone was renamed, and the texts of keys with it.
+  key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
   columns jsonb not null,
@@ -779,7 +783,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "73c53d56e87347156657336427ac65f84c5ef63d4651db57d49f7a2a6c144fce",
+    checksum: "4dcde3b9781f587a3d675e17f9c1ee547d2ba80ef2d6e82dfab56ed9a95377ea",
     sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1281,7 +1285,7 @@ $$;
 
 -- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
 -- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
-create function row_key(table_schema text, table_name text, key jsonb) returns text
+create function key_in_columns(table_schema text, table_name text, key jsonb, columns jsonb) returns text
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC'
@@ -1293,19 +1297,12 @@ set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
-  columns jsonb;
   part jsonb;
   place int := 0;
   given text;
   value text;
   texts text[] := '{}';
 begin
-  select p.key_columns into columns
-  from capture_policies p
-  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
-  if columns is null then
-    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
-  end if;
   if columns = '[]' then
     raise exception 'threadline: %.% has no key; find its changes by table and time', table_schema, table_name
       using errcode = 'TL003';
@@ -1363,6 +1360,45 @@ begin
     place := place + 1;
   end loop;
   return key_of_texts(texts);
+end
+$$;
+
+-- The canonical text of a key of a table. One that is none by the columns of the present key may be one by those of a key that
+-- the table had before: the changes of then are still found by it.
+create function row_key(table_schema text, table_name text, key jsonb) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  former jsonb;
+begin
+  select p.key_columns, p.former_keys, p.key_values, p.relation into policy
+  from capture_policies p
+  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  if policy.key_columns is null then
+    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  if policy.former_keys = '[]' and policy.key_values = '{}' then
+    return key_in_columns(table_schema, table_name, key, policy.key_columns);
+  end if;
+  begin
+    return key_in_columns(table_schema, table_name, key, policy.key_columns);
+  exception when others then
+    for former in
+      select former_key(policy.key_columns, policy.key_values, '{}')
+      where key_values_renamed(policy.relation, policy.key_columns, policy.key_values) <> '{}'
+      union all
+      (select e.value from jsonb_array_elements(policy.former_keys) with ordinality e order by e.ordinality)
+    loop
+      begin
+        return key_in_columns(table_schema, table_name, key, former);
+      exception when others then
+        null;
+      end;
+    end loop;
+    raise;
+  end;
 end
 $$;
 
@@ -2101,7 +2137,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "df3492bccd575cae00c89a550eeead466b2d89e41985cbd4a6b5a49c39344e2c",
+    checksum: "220dd069d02710f1ae46f32f90706b07ca9d50c06cab5511d262c83340ac88c6",
     sql: `-- The times of which nothing is known, because a table was not captured in them.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -2147,35 +2183,28 @@ begin
 end
 $$;
 
--- The last instant of which the record tells that a transaction had not begun yet, by the id that a row of the catalog has of it:
--- transactions of this database that got their ids before. Null if there is none.
-create function seen_before(id xid) returns timestamptz
+-- When the first audited transaction began to write that got its id together with or after one that a row of the catalog
+-- tells of: what was recorded before is older than what that one did to the schema. Infinite if there was none.
+create function written_since(id xid) returns timestamptz
 language plpgsql stable
 set search_path from current
 as $$
 declare
   upcoming bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
   behind bigint := (upcoming - id::text::bigint) & 4294967295;
-  latest timestamptz;
 begin
-  -- Frozen, or of before the cluster was made.
+  -- Frozen, or of before the cluster was made: older than all that is recorded.
   if id::text::bigint < 3 or behind > upcoming then
-    return null;
+    return '-infinity';
   end if;
-  select t.occurred_at into latest
-  from audit_transactions t
-  where t.xid < (upcoming - behind)::text::xid8
-    and t.epoch = (select max(i.epoch) from installs i)
-  order by t.xid desc, t.id desc
-  limit 1;
-  return least(latest, (
+  return coalesce((
     select t.occurred_at
     from audit_transactions t
     where t.xid >= (upcoming - behind)::text::xid8
       and t.epoch = (select max(i.epoch) from installs i)
     order by t.xid, t.id
     limit 1
-  ));
+  ), 'infinity');
 end
 $$;
 
@@ -2249,9 +2278,109 @@ return (
     )
 );
 
+-- The values of the enums in a key, by type; the columns of the key are found by their numbers.
+create function key_values(relation oid, key_columns jsonb) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+  from (
+    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    -- A domain over an enum is as much at risk.
+    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    join pg_enum e on e.enumtypid = y.oid
+    group by y.oid
+  ) v
+);
+
+-- Types of which a value that a key may have had is gone, which only a new name makes.
+create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
+language sql stable
+set search_path from current
+return (
+  select coalesce(array_agg(v.key order by v.key), '{}')
+  from jsonb_each(key_values) v
+  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+);
+
+-- A type without its length or precision, which change no text of a value.
+create function plain_type(type text) returns text
+language sql immutable
+set search_path from current
+return regexp_replace(type, '\\(.*?\\)', '');
+
+-- Since when a table may have had another key than its policy says: the transaction that last touched what makes the key.
+-- Null if it has the same.
+create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  primary_key record;
+  changed xid;
+begin
+  if key_columns = '[]' then
+    return null;
+  end if;
+  select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
+  from pg_index i
+  where i.indrelid = relation and i.indisprimary;
+  if primary_key.attnums is not null
+    and primary_key.attnums::int[] is distinct from array(
+      select (k.value ->> 'attnum')::int from jsonb_array_elements(key_columns) with ordinality k order by k.ordinality)
+  then
+    return primary_key.touched;
+  end if;
+  select a.xmin into changed
+  from jsonb_array_elements(key_columns) k
+  join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+  where a.attisdropped or plain_type(format_type(a.atttypid, null)) <> plain_type(k ->> 'type')
+  limit 1;
+  if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
+    select e.xmin into changed
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    where not coalesce(key_values -> format_type(e.enumtypid, null) ? e.enumlabel, false)
+    order by age(e.xmin) desc
+    limit 1;
+  end if;
+  return changed;
+end
+$$;
+
+-- A key that a table had before, as row_key reads it: of an enum whose values have other names by now, the text is all there is.
+create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
+language sql immutable
+set search_path from current
+return case when present_values @> key_values then key_columns else (
+  select jsonb_agg(k.value || '{"type": "text", "text": "text"}' order by k.ordinality)
+  from jsonb_array_elements(key_columns) with ordinality k
+) end;
+
+-- Whether two policies of a table key its rows alike. A restore numbers the columns anew, and a column may be renamed.
+create function same_key(a jsonb, b jsonb) returns boolean
+language sql immutable
+set search_path from current
+return (
+  select count(*) = 0 or bool_and(x.value ->> 'name' is not distinct from y.value ->> 'name')
+    or bool_and(x.value ->> 'attnum' is not distinct from y.value ->> 'attnum')
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+) and (
+  select coalesce(bool_and(
+    plain_type(x.value ->> 'type') is not distinct from plain_type(y.value ->> 'type')), true)
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+);
+
 -- Why and since when nothing is known of a table whose policy is active; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "restarted": an unlogged table may have been emptied.
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may have been emptied.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language plpgsql stable
@@ -2263,6 +2392,7 @@ declare
   now_named record;
   sighted timestamptz;
   broken text[];
+  rekeyed xid;
 begin
   select p.* into policy
   from capture_policies p
@@ -2305,7 +2435,7 @@ begin
     -- was made.
     gap := 'replaced';
     since := known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else coalesce(seen_before(now_named.made), policy.applied_at) end);
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end);
     return next;
     return;
   end if;
@@ -2335,6 +2465,13 @@ begin
   then
     gap := 'partitions';
     since := greatest(policy.applied_at, upper(policy.lapses));
+    return next;
+    return;
+  end if;
+  rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
+  if rekeyed is not null then
+    gap := 'key';
+    since := known_until(table_schema, table_name, null, written_since(rekeyed));
     return next;
     return;
   end if;
@@ -2423,8 +2560,8 @@ begin
   if unexplained then
     update capture_policies p
     set lapses = p.lapses + tstzmultirange(tstzrange(
-      greatest(p.applied_at, upper(p.lapses),
-        (select seen_before(i.xmin) from pg_inherits i where i.inhrelid = partition_joined.relation)),
+      known_until(root_schema, root_name, null,
+        (select written_since(i.xmin) from pg_inherits i where i.inhrelid = partition_joined.relation)),
       clock_timestamp()))
     where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   end if;
@@ -2476,9 +2613,11 @@ revoke all on function
 from public;
 
 revoke all on function
-  this_database(), function_suffix(text, text), made_by_owner(oid), seen_before(xid), broken_triggers(text, text),
+  this_database(), function_suffix(text, text), made_by_owner(oid), written_since(xid), broken_triggers(text, text),
   partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
-  partition_joined(regclass, text, text)
+  partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
+  plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
+  key_in_columns(text, text, jsonb, jsonb)
 from public;
 `
   },
