@@ -779,7 +779,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "73c53d56e87347156657336427ac65f84c5ef63d4651db57d49f7a2a6c144fce",
+    checksum: "90d65861ad6213e5a5d93b4fcb3ee03054231519ad373b59b791a7029b99c7f8",
     sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -795,10 +795,33 @@ begin
     when 'interval' then return justify_interval(value::interval)::text;
     when 'citext' then return lower(value);
     when 'bpchar' then return rtrim(value, ' ');
+    when 'numbers' then return numbers_trimmed(value::jsonb) #>> '{}';
+    when 'bounds' then
+      return regexp_replace(regexp_replace(value, '(\\.\\d*[1-9])0+(?=[],)])', '\\1', 'g'), '\\.0*(?=[],)])', '', 'g');
     else return value;
   end case;
 exception when others then
   return value;
+end
+$$;
+
+-- jsonb whose numbers have no more digits than they need: they are equal, whatever their scale.
+create function numbers_trimmed(document jsonb) returns jsonb
+language plpgsql immutable strict
+set search_path from current
+as $$
+begin
+  return case jsonb_typeof(document)
+    when 'number' then to_jsonb(trim_scale(document::numeric))
+    when 'array' then (
+      select coalesce(jsonb_agg(numbers_trimmed(e.value) order by e.place), '[]')
+      from jsonb_array_elements(document) with ordinality e (value, place)
+    )
+    when 'object' then (
+      select coalesce(jsonb_object_agg(e.key, numbers_trimmed(e.value)), '{}') from jsonb_each(document) e
+    )
+    else document
+  end;
 end
 $$;
 
@@ -2101,7 +2124,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "df3492bccd575cae00c89a550eeead466b2d89e41985cbd4a6b5a49c39344e2c",
+    checksum: "f1c088dd4a0e1f614ea5053525877adca8d6d9336ecae20102155732330c5ac5",
     sql: `-- The times of which nothing is known, because a table was not captured in them.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -2462,7 +2485,7 @@ end;
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
-  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
   describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
