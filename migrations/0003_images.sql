@@ -13,10 +13,33 @@ begin
     when 'interval' then return justify_interval(value::interval)::text;
     when 'citext' then return lower(value);
     when 'bpchar' then return rtrim(value, ' ');
+    when 'numbers' then return numbers_trimmed(value::jsonb) #>> '{}';
+    when 'bounds' then
+      return regexp_replace(regexp_replace(value, '(\.\d*[1-9])0+(?=[],)])', '\1', 'g'), '\.0*(?=[],)])', '', 'g');
     else return value;
   end case;
 exception when others then
   return value;
+end
+$$;
+
+-- jsonb whose numbers have no more digits than they need: they are equal, whatever their scale.
+create function numbers_trimmed(document jsonb) returns jsonb
+language plpgsql immutable strict
+set search_path from current
+as $$
+begin
+  return case jsonb_typeof(document)
+    when 'number' then to_jsonb(trim_scale(document::numeric))
+    when 'array' then (
+      select coalesce(jsonb_agg(numbers_trimmed(e.value) order by e.place), '[]')
+      from jsonb_array_elements(document) with ordinality e (value, place)
+    )
+    when 'object' then (
+      select coalesce(jsonb_object_agg(e.key, numbers_trimmed(e.value)), '{}') from jsonb_each(document) e
+    )
+    else document
+  end;
 end
 $$;
 

@@ -459,7 +459,7 @@ end;
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
-  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
   describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),

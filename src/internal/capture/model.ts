@@ -87,7 +87,7 @@ export const PolicyKeyColumn = Schema.Struct({
   name: Schema.String,
   attnum: Schema.Int,
   type: Schema.String,
-  text: Schema.Literal("text", "numeric", "interval", "citext", "bpchar")
+  text: Schema.Literal("text", "numeric", "interval", "citext", "bpchar", "numbers", "bounds")
 })
 
 /**

@@ -116,7 +116,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
             ? "text"
             : "image",
     pins: every.filter((pin) => pins.has(pin)),
-    keyText: keyTextOf(base),
+    keyText: keyTextOf(base, types),
     hostCasts: [...hostCasts]
   }
 }
@@ -142,9 +142,17 @@ const floating: ReadonlySet<string> = new Set(["float4", "float8"])
 const showsEverything = (type: TypeRow | undefined): boolean =>
   type === undefined || (type.element === null && type.kind !== "c" && (!type.builtin || !floating.has(type.name)))
 
-const keyTextOf = (type: TypeRow | undefined): KeyText => {
+const keyTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow>): KeyText => {
   if (type === undefined) {
     return "text"
+  }
+  if (type.subtype !== null) {
+    // The subtype of a multirange is that of its ranges.
+    const subtype = baseOf(type.subtype, types)
+    return subtype?.builtin === true && subtype.name === "numeric" ? "bounds" : "text"
+  }
+  if (type.element !== null || type.kind === "c" || (type.builtin && type.name === "jsonb")) {
+    return "numbers"
   }
   if (type.builtin) {
     return type.name === "numeric"

@@ -24,8 +24,11 @@ export type Pin =
  */
 export type Comparison = "text" | "image" | "jsonb" | "json" | "cast"
 
-/** How a key column's text becomes canonical, so that equal keys have equal texts. */
-export type KeyText = "text" | "numeric" | "interval" | "citext" | "bpchar"
+/**
+ * How a key column's text becomes canonical, so that equal keys have equal texts. `numbers`: JSON with numbers of any scale in
+ * it, of an array, a composite or `jsonb`; `bounds`: a range or multirange over `numeric`.
+ */
+export type KeyText = "text" | "numeric" | "interval" | "citext" | "bpchar" | "numbers" | "bounds"
 
 export interface ColumnShape {
   readonly name: string
