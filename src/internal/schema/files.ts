@@ -783,7 +783,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "4dcde3b9781f587a3d675e17f9c1ee547d2ba80ef2d6e82dfab56ed9a95377ea",
+    checksum: "2311c344ad2887231c5f9591fa15e66dac88d1aeaee2c260c1df0dd272d006cf",
     sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -799,10 +799,33 @@ begin
     when 'interval' then return justify_interval(value::interval)::text;
     when 'citext' then return lower(value);
     when 'bpchar' then return rtrim(value, ' ');
+    when 'numbers' then return numbers_trimmed(value::jsonb) #>> '{}';
+    when 'bounds' then
+      return regexp_replace(regexp_replace(value, '(\\.\\d*[1-9])0+(?=[],)])', '\\1', 'g'), '\\.0*(?=[],)])', '', 'g');
     else return value;
   end case;
 exception when others then
   return value;
+end
+$$;
+
+-- jsonb whose numbers have no more digits than they need: they are equal, whatever their scale.
+create function numbers_trimmed(document jsonb) returns jsonb
+language plpgsql immutable strict
+set search_path from current
+as $$
+begin
+  return case jsonb_typeof(document)
+    when 'number' then to_jsonb(trim_scale(document::numeric))
+    when 'array' then (
+      select coalesce(jsonb_agg(numbers_trimmed(e.value) order by e.place), '[]')
+      from jsonb_array_elements(document) with ordinality e (value, place)
+    )
+    when 'object' then (
+      select coalesce(jsonb_object_agg(e.key, numbers_trimmed(e.value)), '{}') from jsonb_each(document) e
+    )
+    else document
+  end;
 end
 $$;
 
@@ -2137,7 +2160,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "220dd069d02710f1ae46f32f90706b07ca9d50c06cab5511d262c83340ac88c6",
+    checksum: "e16326066f87929542ff865f5e0e1d0cf7df2140c749362d30973b014e6c28b7",
     sql: `-- The times of which nothing is known, because a table was not captured in them.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -2599,7 +2622,7 @@ end;
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
-  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
   describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
