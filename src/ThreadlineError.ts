@@ -89,6 +89,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound"
  * - `NotMigrated`: the Threadline schema is missing or behind; run `threadline migrate up`.
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role lacks a grant; `threadline grant` gives it.
+ * - `RecordHidden`: row-level security may hide rows of the record from this role.
  * - `Failed`: any other failure of a statement; `sqlState` says which.
  *
  * @since 0.1.0
@@ -100,6 +101,7 @@ export const Reason = Schema.Literal(
   "NotMigrated",
   "NewerSchema",
   "InsufficientPrivilege",
+  "RecordHidden",
   "Failed"
 )
 

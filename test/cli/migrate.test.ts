@@ -23,6 +23,7 @@ describe("migrate up and status", () => {
         owner: null,
         version: 0,
         latest,
+        concerns: [],
         applied: [],
         pending: ids,
         mismatched: [],

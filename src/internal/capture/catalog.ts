@@ -9,6 +9,7 @@ import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
 import { literal, qualified } from "../sql/sqlText.js"
+import { Standing, standingOf } from "../sql/standing.js"
 
 const TypeRow = Schema.Struct({
   oid: Schema.String,
@@ -234,6 +235,15 @@ where p.removed_at is null
     select w.schema, w.name from jsonb_to_recordset($1::jsonb) as w (schema text, name text)
   ))
 `
+
+const StandingRow = Schema.Tuple(Schema.Struct({ standing: Standing }))
+
+/** How the record that the tables are captured into stands in its database. */
+export const readStanding = (sql: SqlClient, storage: string): Effect.Effect<Standing, SqlError | ParseError> =>
+  sql.unsafe(standingOf(storage)).pipe(
+    Effect.flatMap(Schema.decodeUnknown(StandingRow)),
+    Effect.map(([{ standing }]) => standing)
+  )
 
 const statement = (storage: string): string => `
 with recursive

@@ -79,7 +79,17 @@ export const Finding = Schema.Union(
   /** PostgreSQL before 16 has no triggers for TRUNCATE of foreign tables. */
   kind("TruncateUnseen", {}),
   kind("TruncateUnreadable", { owner: Schema.String }),
-  kind("OwnerIsSuperuser", { owner: Schema.String })
+  kind("OwnerIsSuperuser", { owner: Schema.String }),
+  /** The role that owns the record can log in. */
+  kind("OwnerCanLogin", { owner: Schema.String }),
+  /** Other roles may act as the owner of the record; subjects are these. */
+  kind("OwnerHasMembers", { owner: Schema.String }),
+  /** Row-level security may hide rows of the record from readers; subjects are its tables. */
+  kind("RecordRowSecurity", {}),
+  /** An update or a delete fails in tables of the record once a publication covers them; subjects are these. */
+  kind("RecordUnidentified", {}),
+  /** Roles other than the owner may write the record; subjects are these. `everything`: as they may write every table. */
+  kind("RecordWritable", { everything: Schema.Boolean })
 ).annotations({ identifier: "Capture.Finding" })
 
 /**

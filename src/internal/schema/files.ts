@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "37d8cb541fb5643c6a29cdb0c88560dba9636a48f6f1c114e593e7ea6ac34e8d",
+    checksum: "7c493c20072a89c6c217cbba893acf005170caf317d12d80a89d813d4e9dee1a",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -178,6 +178,81 @@ create index capture_sightings_idx on capture_sightings (table_schema, table_nam
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
 
+-- What holds for a table or sequence of the record, whatever this database does to new ones by itself: under any publication its rows can
+-- be updated and deleted, and nobody but its owner may write it. Default privileges of the owner give more than that.
+create function guard_relation(relation regclass) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  guarded record;
+  granted record;
+begin
+  select c.relkind, c.relreplident, c.relowner, exists (
+      select from pg_index i where i.indrelid = c.oid and i.indisprimary
+    ) as keyed
+  into guarded
+  from pg_class c
+  where c.oid = relation;
+  if guarded.relkind <> 'S'
+    and guarded.relreplident in ('d', 'n')
+    and not (guarded.relreplident = 'd' and guarded.keyed)
+  then
+    execute format('alter table %s replica identity full', relation);
+  end if;
+  for granted in
+    select case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as role,
+      bool_or(g.reads) as reads
+    from (
+      select a.grantee, a.privilege_type, a.privilege_type = 'SELECT' as reads
+      from pg_class c
+      cross join lateral aclexplode(c.relacl) a
+      where c.oid = relation
+      union all
+      select a.grantee, a.privilege_type, false
+      from pg_attribute t
+      cross join lateral aclexplode(t.attacl) a
+      where t.attrelid = relation
+    ) g
+    where g.grantee <> guarded.relowner
+    group by g.grantee
+    having bool_or(g.privilege_type <> 'SELECT')
+  loop
+    execute format('revoke all on %s from %s cascade', relation, granted.role);
+    if granted.reads then
+      execute format('grant select on %s to %s', relation, granted.role);
+    end if;
+  end loop;
+end
+$$;
+
+-- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
+create function guard_record() returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  guarded record;
+begin
+  perform guard_relation(c.oid)
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = current_schema()
+    and c.relkind in ('r', 'p', 'S');
+  for guarded in
+    select distinct a.grantee, n.nspname
+    from pg_namespace n
+    cross join lateral aclexplode(n.nspacl) a
+    where n.nspname = current_schema()
+      and a.grantee <> n.nspowner
+      and a.privilege_type = 'CREATE'
+  loop
+    execute format('revoke create on schema %I from %s cascade', guarded.nspname,
+      case when guarded.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(guarded.grantee)) end);
+  end loop;
+end
+$$;
+
 -- Partitions of audit_changes from the step that holds "through_from" up to the one that holds
 -- "through_to". Each is made standalone and then attached: "create table ... partition of" would wait
 -- behind every reader of audit_changes and hold up audited writes meanwhile.
@@ -207,9 +282,10 @@ begin
   end if;
   if step is not null then
     execute format('comment on table %s is %L', parent,
-      regexp_replace(obj_description(parent, 'pg_class'), ' step: \\w+$', '') || ' step: ' || unit);
+      regexp_replace(obj_description(parent, 'pg_class'), ' step: [a-z]+$', '') || ' step: ' || unit);
   end if;
 
+  perform guard_record();
   lower_bound := date_trunc(unit, through_from);
   while lower_bound <= through_to loop
     upper_bound := lower_bound + ('1 ' || unit)::interval;
@@ -219,7 +295,7 @@ begin
       from pg_inherits i
       cross join lateral (
         select regexp_match(
-          pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(.*?)''\\) TO \\(''(.*?)''\\)') as b
+          pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
         from pg_class c
         where c.oid = i.inhrelid
       ) bounds
@@ -229,6 +305,7 @@ begin
         and b[2]::timestamptz > lower_bound
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
+      perform guard_relation(leaf::regclass);
       -- The one step that blocks: rows that went to the default partition move out before the attach.
       if exists (
         select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
@@ -252,7 +329,9 @@ $$;
 comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
-revoke all on function ensure_partitions(timestamptz, timestamptz, text) from public;
+revoke all on function
+  guard_relation(regclass), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+from public;
 
 select ensure_partitions();
 `
@@ -260,14 +339,18 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "d2708351a4810fea650459a61f9b129c5ca61884bae2a257e0294a4bd459b005",
+    checksum: "a3d0747056549b8fd533b08fd4460284382f57ef7e4d78ff4416d31ea2b2d517",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
 --   threadline.context      the stamped context document, "<transaction timestamp> <json>"
---   threadline.transaction  id of the audit_transactions row that captures currently go to
---   threadline.actions      ids of actions recorded before there was such a row, comma separated
+--   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"
+--   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
+--
+-- Rows are found by their place, never by an index or a scan: under SERIALIZABLE these count as having read what strangers
+-- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
+-- the setting with it.
 
 -- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
 create function read_context(raw text, out doc jsonb, out error text)
@@ -467,6 +550,7 @@ declare
   doc jsonb;
   wrong text;
   opened bigint;
+  place tid;
 begin
   if raw <> '' then
     opened := cached_transaction();
@@ -540,8 +624,9 @@ begin
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
-  );
-  raw := set_config('threadline.transaction', opened::text, true);
+  )
+  returning ctid into place;
+  raw := set_config('threadline.transaction', opened || ' ' || place, true);
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -553,30 +638,50 @@ $$;
 create function link_actions(opened bigint) returns void
 language plpgsql
 set search_path from current
+set enable_seqscan = off
 as $$
 declare
-  actions bigint[];
+  actions text := current_setting('threadline.actions', true);
   first_action bigint;
 begin
   -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
-  begin
-    actions := string_to_array(current_setting('threadline.actions', true), ',')::bigint[];
-  exception when others then
-    actions := '{}';
-  end;
-  with linked as (
-    update audit_actions a set transaction_id = opened
-    where a.id = any (actions)
-      and a.transaction_id is null
-      and a.xid = pg_current_xact_id()
-      and a.occurred_at >= transaction_timestamp()
-    returning a.id
-  )
-  select min(id) into first_action from linked;
+  if actions ~ '^([0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)](;|$))+$' then
+    with linked as (
+      update audit_actions a set transaction_id = opened
+      where a.ctid = any (array(select split_part(x, ' ', 2)::tid from unnest(string_to_array(actions, ';')) x))
+        and a.id + 0 = any (array(select split_part(x, ' ', 1)::bigint from unnest(string_to_array(actions, ';')) x))
+        and a.transaction_id + 0 is null
+        and a.xid = pg_current_xact_id()
+        and a.occurred_at + interval '0' >= transaction_timestamp()
+      returning a.id
+    )
+    select min(id) into first_action from linked;
+  end if;
   if first_action is not null then
-    update audit_transactions set action_id = first_action where id = opened;
+    perform first_action_of(opened, first_action);
   end if;
   perform set_config('threadline.actions', '', true);
+end
+$$;
+
+-- The first action of the transaction row that captures currently go to; it keeps one that it has.
+create function first_action_of(opened bigint, action bigint) returns void
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+as $$
+declare
+  place tid;
+begin
+  update audit_transactions t
+  set action_id = action
+  where t.ctid = split_part(current_setting('threadline.transaction', true), ' ', 2)::tid
+    and t.id + 0 = opened
+    and t.action_id is null
+  returning t.ctid into place;
+  if found then
+    perform set_config('threadline.transaction', opened || ' ' || place, true);
+  end if;
 end
 $$;
 
@@ -585,19 +690,56 @@ $$;
 create function cached_transaction() returns bigint
 language plpgsql stable
 set search_path from current
+set enable_seqscan = off
 as $$
 declare
   cached text := current_setting('threadline.transaction', true);
   found_id bigint;
 begin
-  if cached ~ '^[0-9]{1,18}$' then
+  if cached ~ '^[0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)]$' then
     select id into found_id
     from audit_transactions
-    where id = cached::bigint
-      and xid = pg_current_xact_id_if_assigned()
-      and occurred_at >= transaction_timestamp();
+    where ctid = split_part(cached, ' ', 2)::tid
+      and id + 0 = split_part(cached, ' ', 1)::bigint
+      and xid is not distinct from pg_current_xact_id_if_assigned()
+      and occurred_at + interval '0' >= transaction_timestamp();
   end if;
   return found_id;
+end
+$$;
+
+-- Gives a context to the transaction row that captures currently go to, if it has none; the place where the row is then.
+create function complete_transaction(cached bigint, raw text) returns tid
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+as $$
+declare
+  given jsonb;
+  wrong text;
+  place tid;
+begin
+  select c.doc, c.error into given, wrong from read_context(raw) c;
+  update audit_transactions
+  set actor_type = given #>> '{actor,type}',
+    actor_id = given #>> '{actor,id}',
+    actor = given -> 'actor',
+    correlation_id = given ->> 'correlationId',
+    request_id = given ->> 'requestId',
+    job_id = given ->> 'jobId',
+    trace_id = given ->> 'traceId',
+    source = given ->> 'source',
+    remote_ip = (given ->> 'remoteIp')::inet,
+    meta = coalesce(given -> 'meta', '{}'),
+    context_error = wrong
+  where ctid = split_part(current_setting('threadline.transaction', true), ' ', 2)::tid
+    and id + 0 = cached
+    and actor_type is null
+    and context_error is null
+    and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
+    and meta = '{}'
+  returning ctid into place;
+  return place;
 end
 $$;
 
@@ -611,8 +753,7 @@ as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
   cached bigint;
-  given jsonb;
-  wrong text;
+  place tid;
 begin
   if context is null then
     raise exception 'threadline: the context is null; pass a JSON object'
@@ -623,25 +764,10 @@ begin
   then
     cached := cached_transaction();
     if cached is not null then
-      select c.doc, c.error into given, wrong from read_context(raw) c;
-      update audit_transactions
-      set actor_type = given #>> '{actor,type}',
-        actor_id = given #>> '{actor,id}',
-        actor = given -> 'actor',
-        correlation_id = given ->> 'correlationId',
-        request_id = given ->> 'requestId',
-        job_id = given ->> 'jobId',
-        trace_id = given ->> 'traceId',
-        source = given ->> 'source',
-        remote_ip = (given ->> 'remoteIp')::inet,
-        meta = coalesce(given -> 'meta', '{}'),
-        context_error = wrong
-      where id = cached
-        and actor_type is null
-        and context_error is null
-        and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
-        and meta = '{}';
-      if not found then
+      place := complete_transaction(cached, raw);
+      if place is not null then
+        perform set_config('threadline.transaction', cached || ' ' || place, true);
+      else
         perform set_config('threadline.transaction', '', true);
         perform set_config('threadline.actions', '', true);
       end if;
@@ -687,6 +813,7 @@ declare
   given jsonb;
   linked bigint := cached_transaction();
   recorded bigint;
+  place tid;
 begin
   if jsonb_typeof(action) is distinct from 'object'
     or jsonb_typeof(action -> 'name') is distinct from 'string'
@@ -715,13 +842,13 @@ begin
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
     action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
   )
-  returning id into recorded;
+  returning id, ctid into recorded, place;
 
   if linked is null then
     perform set_config('threadline.actions',
-      concat_ws(',', nullif(current_setting('threadline.actions', true), ''), recorded::text), true);
+      concat_ws(';', nullif(current_setting('threadline.actions', true), ''), recorded || ' ' || place), true);
   else
-    update audit_transactions set action_id = recorded where id = linked and action_id is null;
+    perform first_action_of(linked, recorded);
   end if;
   return recorded;
 end
@@ -775,6 +902,7 @@ comment on function finish(jsonb) is
 
 revoke all on function
   read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;
@@ -1432,7 +1560,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "aebd37cc593b222a772ad014d2f1d6b7f1e1907e63242df7e8d8eac948de91a1",
+    checksum: "41608a0884b7897d66c99d64b8d63ef93225013175a6b56ff86175bee39a0796",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -1818,6 +1946,12 @@ begin
   where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   if policy is null then
     raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
+  end if;
+  if row_security_active(relation) then
+    raise exception 'threadline: the rows of % cannot be marked, row-level security may hide some of them from %',
+      relation, quote_ident(current_user)
+      using errcode = 'insufficient_privilege',
+        hint = format('Let it bypass row-level security for as long as this takes: alter role %I bypassrls.', current_user);
   end if;
   policy := current_policy(policy, relation);
   execute format(
@@ -2647,7 +2781,7 @@ from public;
   {
     id: 7,
     name: "reads",
-    checksum: "2a3d6cea61e7ba64a86812cf128c7bcc66cb7daea02c2a9202185d608136c469",
+    checksum: "85df93264b66e9b154ef10f0ce101b98b21f29b21899fd8e9eabdc066097ab1e",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/architecture.md for what each is for and what it costs.
 
@@ -2699,9 +2833,21 @@ create table cursor_keys (
 comment on table cursor_keys is
   'The key of cursors under a scope. With another one, all cursors made so far are refused.';
 
-insert into cursor_keys (key)
-select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
-from generate_series(1, 4);
+-- Made here, and by every later run where it is missing: a restore of the structure alone brings none.
+create function ensure_cursor_key() returns void
+language sql
+set search_path from current
+begin atomic
+  insert into cursor_keys (key)
+  select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+  from generate_series(1, 4)
+  where not exists (select from cursor_keys)
+  having count(*) > 0;
+end;
+
+revoke all on function ensure_cursor_key() from public;
+
+select ensure_cursor_key();
 `
   },
   {
