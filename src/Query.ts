@@ -235,7 +235,7 @@ export interface HistoryOptions extends histories.HistoryOptions {}
 export type AsOf = asOfs.AsOf
 
 /**
- * The JSON of an as-of, `{ answer, row?, key?, at }`.
+ * The JSON of an as-of, `{ answer, row?, rebuilt?, key?, at }`.
  *
  * @since 0.1.0
  * @category conversions

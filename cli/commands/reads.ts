@@ -61,7 +61,11 @@ export const asOf = leaf(
           : answer._tag === "MovedTo"
             ? properties([["  key", answer.key]], width())
             : []
-      yield* print([`${answer.at}: ${answers[answer._tag]}`, ...lines].join("\n"))
+      const rebuilt =
+        answer._tag === "Present" && answer.rebuilt === true
+          ? ["  rebuilt from the first change after that instant"]
+          : []
+      yield* print([`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines].join("\n"))
     })
 )
 

@@ -63,14 +63,15 @@ export const upsertPolicy = (
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator
+  columns, partitions, acknowledged_casts, source_hash, generator, captured_since
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
   ${json(shape.key)},
   ${textArray(shape.excluded)}, ${textArray(shape.masked)},
   ${json(shape.columns)},
-  ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion}
+  ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
+  least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)}))
 )
 on conflict (table_schema, table_name) do update
 set relation = excluded.relation,

@@ -1,5 +1,6 @@
 /**
- * The times in which a table was not captured: nothing that was recorded on one side of such a time tells of the other.
+ * The times of which nothing is known of a table: before its capture began, before the oldest change that is kept, and when it
+ * was not captured. Nothing that was recorded on one side of such a time tells of the other.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
@@ -14,10 +15,10 @@ export const Lapses = Schema.parseJson(
 
 export type Lapses = typeof Lapses.Type
 
-/** The lapses of a table as an expression that `Lapses` decodes. */
+/** These times of a table as an expression that `Lapses` decodes. */
 export const lapsesOf = ({ name, sql }: Storage, table: TableName): Fragment => sql`(
             select coalesce(json_agg(json_build_array(${instantColumn(sql, "lower(l.lapse)")}, ${instantColumn(sql, "upper(l.lapse)")}) order by l.lapse), '[]')
-            from unnest(${name("capture_lapses")}(${table.schema}, ${table.name})) l (lapse)
+            from unnest(${name("unknown_times")}(${table.schema}, ${table.name})) l (lapse)
           )::text`
 
 /** A time in which everything was captured, from one instant up to another, which is not part of it. */

@@ -26,16 +26,17 @@ import type { TableName } from "../core/tableName.js"
 /**
  * How a row stood at an instant.
  *
- * - `Present`: it was there, as `row`. Where the first known change after the instant is an update or a delete, the row is
- *   rebuilt from what that change replaced.
+ * - `Present`: it was there, as `row`. If no change before the instant is kept, and the first one after it is an update or a
+ *   delete, the row is rebuilt from what that change replaced, and `rebuilt` is true. Nothing is rebuilt beyond the time in which
+ *   every change of the table was captured and kept, so a rebuilt row is certain.
  * - `Deleted`: it had been deleted, or its table truncated.
  * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
  * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
- * - `BeforeCapture`: nothing is known of it at that time, in which its table may not have been captured, or nothing that the reader
- *   may see.
+ * - `BeforeCapture`: nothing is known of it at that time, or nothing that the reader may see: capture of its table had not begun,
+ *   changes of that time are not kept, the table was not captured just then, or the row has no change that tells.
  */
 export type AsOf =
-  | { readonly _tag: "Present"; readonly row: RowImage; readonly at: string }
+  | { readonly _tag: "Present"; readonly row: RowImage; readonly rebuilt?: true; readonly at: string }
   | { readonly _tag: "Deleted"; readonly at: string }
   | { readonly _tag: "MovedTo"; readonly key: string; readonly rowPk: Change["rowPk"]; readonly at: string }
   | { readonly _tag: "NotYetCreated"; readonly at: string }
@@ -317,14 +318,17 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict =
   if (earlier === undefined) {
     return unknown
   }
+  // What happened after a TRUNCATE says nothing of the time before it.
+  if (found[0]?.cut !== "false") {
+    return unknown
+  }
   const { change, key, matchesBefore, visible, visibleBefore } = earlier.event
   const rowPk = change.rowKey === key ? change.rowPk : null
   if (earlier._tag === "NotYet") {
     return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false } : unknown
   }
-  // What a change after a TRUNCATE replaced says nothing of the time before it.
-  return visibleBefore && found[0]?.cut === "false"
-    ? { answer: { _tag: "Present", row: earlier.row, at }, rowPk, matches: matchesBefore }
+  return visibleBefore
+    ? { answer: { _tag: "Present", row: earlier.row, rebuilt: true, at }, rowPk, matches: matchesBefore }
     : unknown
 }
 
@@ -422,9 +426,17 @@ export const asOf = Effect.fnUntraced(function* (
   return yield* rowAsOf(storage, yield* resolveRow(storage, table, key), at)
 })
 
+/** The mark of a row that is rebuilt, to be spread into what shows it. */
+export const ifRebuilt = ({ rebuilt }: { readonly rebuilt?: true }): { readonly rebuilt?: true } =>
+  rebuilt === true ? { rebuilt } : {}
+
 export const asOfToValue = (answer: AsOf): JsonObject => ({
   answer: answer._tag,
-  ...(answer._tag === "Present" ? { row: answer.row } : answer._tag === "MovedTo" ? { key: answer.key } : {}),
+  ...(answer._tag === "Present"
+    ? { row: answer.row, ...ifRebuilt(answer) }
+    : answer._tag === "MovedTo"
+      ? { key: answer.key }
+      : {}),
   at: answer.at
 })
 

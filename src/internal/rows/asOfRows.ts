@@ -10,7 +10,7 @@ import type { Page } from "../../Page.js"
 import * as cursors from "../record/cursor.js"
 import { type JsonObject, type JsonValue, parse, stringify } from "../core/json.js"
 import type { AsOf, ImageCondition, Standing } from "./asOf.js"
-import { anyRow, asOfToValue, instantOf, standing } from "./asOf.js"
+import { anyRow, asOfToValue, ifRebuilt, instantOf, standing } from "./asOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
 import type { Change, RowImage } from "../record/change.js"
 import { Document } from "../record/document.js"
@@ -26,6 +26,8 @@ export interface RowAsOf {
   /** Key column to canonical text; null where no change that is left tells it. */
   readonly rowPk: Change["rowPk"]
   readonly row: RowImage
+  /** No change before the instant is kept; the row is what the first one after it replaced. */
+  readonly rebuilt?: true
 }
 
 /** How the row under one key stood at an instant. */
@@ -205,7 +207,8 @@ export const asOfRows = Effect.fnUntraced(function* (
       for (const key of some) {
         const one = found.get(key)
         if (one?.answer._tag === "Present") {
-          items.push({ rowKey: key, rowPk: one.rowPk ?? rowPkOf(key, columns), row: one.answer.row })
+          const { answer, rowPk } = one
+          items.push({ rowKey: key, rowPk: rowPk ?? rowPkOf(key, columns), row: answer.row, ...ifRebuilt(answer) })
         }
       }
       if (items.length > limit) {
@@ -255,7 +258,12 @@ export const asOfKeys = Effect.fnUntraced(function* (
   }))
 })
 
-const rowAsOfToValue = ({ row, rowKey, rowPk }: RowAsOf): JsonObject => ({ rowKey, rowPk, row })
+const rowAsOfToValue = (one: RowAsOf): JsonObject => ({
+  rowKey: one.rowKey,
+  rowPk: one.rowPk,
+  row: one.row,
+  ...ifRebuilt(one)
+})
 
 export const rowAsOfToJson = (row: RowAsOf): string => stringify(rowAsOfToValue(row))
 
