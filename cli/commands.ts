@@ -20,7 +20,8 @@ export const commands = {
   correlation: "Show everything of one correlation: actions, transactions, changes.",
   actions: "List recorded actions, failed ones included, newest first.",
   unattributed: "List transactions of which nobody said who acted.",
-  feed: "Print changes in the order of their commit, resumable by a checkpoint."
+  feed: "Print changes in the order of their commit, resumable by a checkpoint.",
+  completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 
 export type CommandName = keyof typeof commands
@@ -42,5 +43,3 @@ export const below = (path: ReadonlyArray<string>): ReadonlyArray<string> => {
     .map((words) => words[depth] ?? "")
   return [...new Set(found)]
 }
-
-export const isCommand = (path: ReadonlyArray<string>): boolean => names.includes(path.join(" "))

@@ -6,11 +6,12 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { existsSync, statSync } from "node:fs"
 import { readFile } from "node:fs/promises"
-import { basename, dirname, extname, join, resolve } from "node:path"
+import { basename, dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { TableConfig } from "../src/Capture.js"
 import * as TableName from "../src/TableName.js"
 import { UsageError } from "./exit.js"
+import { pathOf, Surroundings } from "./surroundings.js"
 
 export const fileNames = ["threadline.config.ts", "threadline.config.js", "threadline.config.json"] as const
 
@@ -52,7 +53,8 @@ const find = (directory: string): string | undefined => {
 
 /** Loads the file named, or the one at or above the working directory, or none. */
 export const load = Effect.fnUntraced(function* (named: string | undefined) {
-  const file = named === undefined ? find(process.cwd()) : resolve(named)
+  const { directory } = yield* Surroundings
+  const file = named === undefined ? find(directory) : yield* pathOf(named)
   if (file === undefined) {
     return none
   }

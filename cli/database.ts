@@ -11,36 +11,42 @@ import { StorageSchema } from "../src/StorageSchema.js"
 import { fromSqlError, type ThreadlineError } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
 import type { Common } from "./options.js"
+import { variable } from "./surroundings.js"
 
-const variables = ["THREADLINE_DATABASE_URL", "DATABASE_URL"] as const
+const urlVariables = ["THREADLINE_DATABASE_URL", "DATABASE_URL"] as const
+
+/** Those of libpq that say which database it is; the driver reads PGSSLMODE, PGOPTIONS and the password file by itself. */
+const partVariables = ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE"] as const
 
 /** Loads the configuration that the options name or the working directory has. */
 export const configuration = (options: Common): Effect.Effect<Config.Configuration, UsageError> =>
   Config.load(Option.getOrUndefined(options.config))
 
-const chosenSchema = (options: Common, configured: Config.Configuration): Option.Option<string> =>
-  Option.firstSomeOf([
-    options.schema,
-    Option.fromNullable(configured.schema),
+const chosenSchema = (options: Common, configured: Config.Configuration): Effect.Effect<Option.Option<string>> =>
+  Effect.map(
     // As for `ThreadlineLive`.
-    Option.filter(Option.fromNullable(process.env["THREADLINE_SCHEMA"]), (name) => name !== "")
-  ])
+    variable("THREADLINE_SCHEMA"),
+    (set) => Option.firstSomeOf([options.schema, Option.fromNullable(configured.schema), set])
+  )
 
 /** Runs an effect under the schema that the option, else the configuration, else the environment names. */
 export const withSchema =
   (options: Common, configured: Config.Configuration) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Option.match(chosenSchema(options, configured), {
-      onNone: () => effect,
-      onSome: (schema) => Effect.provideService(effect, StorageSchema, schema)
-    })
+    Effect.flatMap(
+      chosenSchema(options, configured),
+      Option.match({
+        onNone: () => effect,
+        onSome: (schema) => Effect.provideService(effect, StorageSchema, schema)
+      })
+    )
 
 /** The database that the option, else the environment names. */
 export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageError | ThreadlineError> =>
   Layer.unwrapEffect(
-    Effect.map(url(options), (found) =>
+    Effect.map(target(options), (found) =>
       PgClient.layer({
-        url: Redacted.make(found),
+        ...found,
         applicationName: "threadline",
         maxConnections: 2,
         connectTimeout: "10 seconds"
@@ -56,23 +62,48 @@ export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageE
 export const migratedClient = (options: Common) =>
   Layer.tap(client(options), (context) => Effect.provide(Migrations.check, context))
 
-const url = Effect.fnUntraced(function* (options: Common) {
-  const given: ReadonlyArray<readonly [name: string, value: string | undefined]> = [
-    ["--url", Option.getOrUndefined(options.url)],
-    ...variables.map((name) => [name, process.env[name]] as const)
-  ]
-  const found = given.find(([, value]) => value !== undefined && value !== "")
-  if (found === undefined) {
-    return yield* new UsageError({
-      message: `no database is named: give --url, or set ${variables.join(" or ")}`
-    })
+type Target = Pick<PgClient.PgClientConfig, "url" | "host" | "port" | "username" | "password" | "database">
+
+const target = Effect.fnUntraced(function* (options: Common): Effect.fn.Return<Target, UsageError> {
+  const given = [
+    { name: "--url", text: options.url },
+    ...(yield* Effect.forEach(urlVariables, (name) => Effect.map(variable(name), (text) => ({ name, text }))))
+  ].find(({ text }) => Option.isSome(text))
+  if (given === undefined) {
+    return yield* targetOfParts
   }
-  const [name, text = ""] = found
+  const text = Option.getOrElse(given.text, () => "")
   // What is wrong with it may be its password: the text is not repeated.
   if (!/^postgres(ql)?:\/\//i.test(text) || !URL.canParse(text)) {
     return yield* new UsageError({
-      message: `${name} is not the URL of a PostgreSQL database, such as postgres://user@host:5432/name`
+      message: `${given.name} is not the URL of a PostgreSQL database, such as postgres://user@host:5432/name`
     })
   }
-  return text
+  return { url: Redacted.make(text) }
+})
+
+/** The last resort: the variables that psql reads. What they leave out is as there: this host, this user, a database of its name. */
+const targetOfParts = Effect.gen(function* (): Effect.fn.Return<Target, UsageError> {
+  const [host, port, username, database] = yield* Effect.all([
+    variable("PGHOST"),
+    variable("PGPORT"),
+    variable("PGUSER"),
+    variable("PGDATABASE")
+  ])
+  if ([host, port, username, database].every(Option.isNone)) {
+    return yield* new UsageError({
+      message: `no database is named: give --url, or set ${urlVariables.join(" or ")}, or ${partVariables.join(", ")}`
+    })
+  }
+  if (Option.exists(port, (text) => !/^[1-9]\d{0,4}$/.test(text) || Number(text) > 65_535)) {
+    return yield* new UsageError({ message: "PGPORT is a port from 1 to 65535" })
+  }
+  const password = yield* variable("PGPASSWORD")
+  return {
+    host: Option.getOrUndefined(host),
+    port: Option.getOrUndefined(Option.map(port, Number)),
+    username: Option.getOrUndefined(username),
+    password: Option.getOrUndefined(Option.map(password, Redacted.make<string>)),
+    database: Option.getOrUndefined(database)
+  }
 })

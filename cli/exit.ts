@@ -2,8 +2,6 @@
  * Exit codes, and the sentence that goes with them: 0 fine; 1 well-formed but refused, not found or failed; 2 wrong whatever
  * the database holds; 3 the database cannot be used.
  */
-import * as HelpDoc from "@effect/cli/HelpDoc"
-import type * as ValidationError from "@effect/cli/ValidationError"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
 import type { CaptureError } from "../src/Capture.js"
@@ -31,7 +29,6 @@ export type CliError =
   | SqlError
   | ThreadlineError
   | UsageError
-  | ValidationError.ValidationError
 
 export interface Failure {
   readonly code: ExitCode
@@ -69,24 +66,5 @@ export const failure = (error: CliError): Failure => {
       return { code: ofReason(error.reason), sentence: error.message }
     case "SqlError":
       return failure(fromSqlError(error))
-    default:
-      return { code: 2, sentence: misused(lowerFirst(plain(HelpDoc.toAnsiText(error.error)))) }
   }
 }
-
-/** What is left over after parsing is an argument too many, or an option: of another command, or given again. */
-const misused = (sentence: string): string => {
-  const [, left] = /^received unknown argument: '(.*)'$/s.exec(sentence) ?? []
-  return left === undefined
-    ? sentence
-    : left.startsWith("--")
-      ? `the option ${left} does not belong to this command, or is given twice`
-      : `there is an argument too many: ${left}`
-}
-
-const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1)
-
-/** Text without colours. */
-export const plain = (text: string): string =>
-  // eslint-disable-next-line no-control-regex -- colours are control characters
-  text.replaceAll(/\u001b\[[0-9;]*m/g, "").trim()

@@ -1,11 +1,11 @@
 /** The filters of listings as options: the same for all of them, in the words of `Query.Filter`. */
-import type * as Options from "@effect/cli/Options"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Json from "../src/Json.js"
 import type * as Query from "../src/Query.js"
 import { UsageError } from "./exit.js"
-import { flag, value, values } from "./options.js"
+import { choice, choices, flag, value, values } from "./options.js"
+import type { Given } from "./parser/declare.js"
 import { oneOf } from "./values.js"
 
 const operations = ["insert", "update", "delete", "truncate", "baseline"] as const
@@ -30,7 +30,7 @@ export const actionFilters = {
   impersonator: value("impersonator", "TYPE[:ID]", "Only by actors in whose name this one acted."),
   unattributed: flag("unattributed", "Only what nobody said who did it."),
   action: values("action", "NAME", "Only of actions of this name, such as post.created; may be repeated."),
-  actionStatus: value("action-status", "ok|error", "Only of actions that succeeded or failed."),
+  actionStatus: choice("action-status", ["ok", "error"], "Only of actions that succeeded or failed."),
   ...ids,
   transactionId: value("transaction-id", "ID", "Only of this transaction."),
   ...window
@@ -41,7 +41,7 @@ export const changeFilters = {
   table: values("table", "TABLE", "Only changes of this table; may be repeated."),
   tableSchema: value("table-schema", "NAME", "Only changes of tables in this schema."),
   key: value("key", "KEY", "Only changes of this row of the one table."),
-  op: values("op", "OPERATION", `Only these: ${operations.join(", ")}.`),
+  op: choices("op", operations, "OPERATION", `Only these: ${operations.join(", ")}.`),
   contains: value("contains", "JSON", `Only rows with these values before or after, such as '{"state":"open"}'.`),
   changedField: values("changed-field", "COLUMN", "Only updates that changed this column; may be repeated."),
   ...actionFilters,
@@ -51,15 +51,11 @@ export const changeFilters = {
   dbUser: value("db-user", "NAME", "Only by this database user.")
 }
 
-type Given<Filters extends { readonly [name: string]: Options.Options<unknown> }> = {
-  readonly [F in keyof Filters]: Filters[F] extends Options.Options<infer A> ? A : never
-}
-
 export type ActionFilters = Given<typeof actionFilters>
 
 export type ChangeFilters = Given<typeof changeFilters>
 
-const list = (texts: ReadonlyArray<string>): readonly [string, ...Array<string>] | undefined => {
+const list = <A>(texts: ReadonlyArray<A>): readonly [A, ...Array<A>] | undefined => {
   const [first, ...others] = texts
   return first === undefined ? undefined : [first, ...others]
 }
@@ -100,7 +96,7 @@ export const actionFilterOf = Effect.fnUntraced(function* (
     impersonator: yield* actorOf("--impersonator", options.impersonator),
     unattributed: options.unattributed ? true : undefined,
     action: list(options.action),
-    actionStatus: yield* oneOf("--action-status", ["ok", "error"], options.actionStatus),
+    actionStatus: text(options.actionStatus),
     correlationId: text(options.correlationId),
     requestId: text(options.requestId),
     jobId: text(options.jobId),
@@ -115,14 +111,12 @@ export const changeFilterOf = Effect.fnUntraced(function* (
   options: ChangeFilters
 ): Effect.fn.Return<Query.FilterInput, UsageError> {
   const text = Option.getOrUndefined
-  const ops = yield* Effect.forEach(options.op, (op) => oneOf("--op", operations, Option.some(op)))
-  const [firstOp, ...otherOps] = ops.flatMap((op) => op ?? [])
   return {
     ...(yield* actionFilterOf(options)),
     table: list(options.table),
     schema: text(options.tableSchema),
     key: text(options.key),
-    op: firstOp === undefined ? undefined : [firstOp, ...otherOps],
+    op: list(options.op),
     contains: yield* documentOf("--contains", options.contains),
     changedField: list(options.changedField),
     includeCaptureOnly: options.includeCaptureOnly ? true : undefined,

@@ -1,17 +1,9 @@
 /** Help texts, in our own layout: that of @effect/cli says "a user-defined piece of text" below every option. */
-import * as HelpDoc from "@effect/cli/HelpDoc"
-import type * as Span from "@effect/cli/HelpDoc/Span"
-import { below, commands, groups, isCommand, type CommandName } from "./commands.js"
-import { plain } from "./exit.js"
+import { below, groups } from "./commands.js"
 import { bold } from "./output.js"
+import type { ArgumentFacts, CommandFacts, OptionFacts } from "./parser/declare.js"
+import { common } from "./options.js"
 import { wrap } from "./table.js"
-
-const isName = (name: string): name is CommandName => isCommand(name.split(" "))
-
-const summaryOf = (path: ReadonlyArray<string>): string => {
-  const name = path.join(" ")
-  return isName(name) ? commands[name] : (groups[name] ?? "")
-}
 
 const program = (path: ReadonlyArray<string>): string => ["threadline", ...path].join(" ")
 
@@ -20,92 +12,84 @@ interface Entry {
   readonly description: string
 }
 
-const entries = (list: ReadonlyArray<Entry>): ReadonlyArray<string> => {
-  const width = Math.max(...list.map(({ name }) => name.length))
+const indent = 2
+
+const entries = (list: ReadonlyArray<Entry>, width: number): ReadonlyArray<string> => {
+  const column = Math.max(...list.map(({ name }) => name.length))
   return list.flatMap(({ description, name }) =>
-    wrap(description, 76 - width).map((line, index) => `  ${(index === 0 ? name : "").padEnd(width)}  ${line}`)
+    wrap(description, width - column - 2 * indent).map(
+      (line, index) => `  ${(index === 0 ? name : "").padEnd(column)}  ${line}`
+    )
   )
 }
 
-/** Help on everything, or on a group of commands. */
-export const overview = (path: ReadonlyArray<string>, version: string): string =>
-  [
+const widest = 80
+
+/** Help on everything, on a group of commands, or on one command. */
+export const help = (
+  path: ReadonlyArray<string>,
+  leaves: ReadonlyArray<CommandFacts>,
+  version: string,
+  available: number
+): string => {
+  const width = Math.min(widest, available)
+  const leaf = leaves.find((each) => each.path.join(" ") === path.join(" "))
+  return leaf === undefined ? overview(path, leaves, version, width) : detail(leaf, width)
+}
+
+const overview = (
+  path: ReadonlyArray<string>,
+  leaves: ReadonlyArray<CommandFacts>,
+  version: string,
+  width: number
+): string => {
+  const summaryOf = (name: ReadonlyArray<string>): string =>
+    leaves.find((each) => each.path.join(" ") === name.join(" "))?.summary ?? groups[name.join(" ")] ?? ""
+  const shared = [
+    "The database is --url, else THREADLINE_DATABASE_URL, else DATABASE_URL, else that of PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE.",
+    "Every command prints one JSON document with --json. Text for people is as wide as the terminal or COLUMNS says; with --wide, and if it goes to a pipe or a file, nothing is cut.",
+    "Exit codes: 0 fine; 1 refused, not found or failed; 2 wrong use; 3 the database cannot be used."
+  ]
+  return [
     path.length === 0 ? `threadline ${version}: embedded audit infrastructure for PostgreSQL` : summaryOf(path),
     "",
     bold("Usage"),
     `  ${program(path)} COMMAND [OPTIONS]`,
     "",
     bold("Commands"),
-    ...entries(below(path).map((name) => ({ name, description: summaryOf([...path, name]) }))),
+    ...entries(
+      below(path).map((name) => ({ name, description: summaryOf([...path, name]) })),
+      width
+    ),
     "",
-    ...(path.length === 0
-      ? [
-          "The database is --url, else THREADLINE_DATABASE_URL, else DATABASE_URL.",
-          "Every command prints one JSON document with --json.",
-          "Exit codes: 0 fine; 1 refused, not found or failed; 2 wrong use; 3 the database",
-          "cannot be used.",
-          ""
-        ]
-      : []),
+    ...(path.length === 0 ? [...shared.flatMap((sentence) => wrap(sentence, width)), ""] : []),
     `"${program(path)} COMMAND --help" shows the options of a command.`
   ].join("\n")
-
-const text = (span: Span.Span): string => plain(HelpDoc.toAnsiText(HelpDoc.p(span)))
-
-/** What @effect/cli adds to every option. */
-const filler = /^(A user-defined piece of text|A true or false value|This (setting|option|argument) )/
-
-const descriptionOf = (doc: HelpDoc.HelpDoc): ReadonlyArray<string> => {
-  switch (doc._tag) {
-    case "Paragraph": {
-      const paragraph = text(doc.value)
-      return filler.test(paragraph) ? [] : [paragraph]
-    }
-    case "Sequence":
-      return [...descriptionOf(doc.left), ...descriptionOf(doc.right)]
-    default:
-      return []
-  }
 }
 
-const isOptional = (doc: HelpDoc.HelpDoc): boolean => /This setting is optional/.test(HelpDoc.toAnsiText(doc))
+const ofArgument = ({ description, name, optional }: ArgumentFacts): Entry => ({
+  name: optional ? `[${name}]` : `<${name}>`,
+  description
+})
 
-const isArgument = (name: string): boolean => !name.startsWith("--")
+const ofOption = ({ description, name, placeholder }: OptionFacts): Entry => ({
+  name: placeholder === undefined ? `--${name}` : `--${name} ${placeholder}`,
+  description
+})
 
-/** Names and descriptions of options and arguments, wherever they stand. */
-const definitions = (doc: HelpDoc.HelpDoc): ReadonlyArray<Entry> => {
-  switch (doc._tag) {
-    case "DescriptionList":
-      return doc.definitions.map(([span, description]) => {
-        const name = text(span)
-        return {
-          name: isArgument(name) && isOptional(description) ? name.replace(/^<(.*)>$/, "[$1]") : name,
-          description: descriptionOf(description).join(" ")
-        }
-      })
-    case "Sequence":
-      return [...definitions(doc.left), ...definitions(doc.right)]
-    default:
-      return []
-  }
-}
+const isCommon = ({ name }: OptionFacts): boolean => name in common
 
-const isCommon = ({ name }: Entry): boolean => /^--(url|config|schema|json)\b/.test(name)
-
-/** Help on one command. */
-export const detail = (path: ReadonlyArray<string>, doc: HelpDoc.HelpDoc): string => {
-  const all = definitions(doc)
-  const args = all.filter(({ name }) => isArgument(name))
-  const options = all.filter((entry) => !isArgument(entry.name) && !isCommon(entry))
+const detail = (leaf: CommandFacts, width: number): string => {
   const section = (title: string, list: ReadonlyArray<Entry>): ReadonlyArray<string> =>
-    list.length === 0 ? [] : ["", bold(title), ...entries(list)]
+    list.length === 0 ? [] : ["", bold(title), ...entries(list, width)]
+  const args = leaf.arguments.map(ofArgument)
   return [
-    summaryOf(path),
+    leaf.summary,
     "",
     bold("Usage"),
-    `  ${[program(path), ...args.map(({ name }) => name), "[OPTIONS]"].join(" ")}`,
+    `  ${[program(leaf.path), ...args.map(({ name }) => name), "[OPTIONS]"].join(" ")}`,
     ...section("Arguments", args),
-    ...section("Options", options),
-    ...section("Options of every command", all.filter(isCommon))
+    ...section("Options", leaf.options.filter((option) => !isCommon(option)).map(ofOption)),
+    ...section("Options of every command", leaf.options.filter(isCommon).map(ofOption))
   ].join("\n")
 }

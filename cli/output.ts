@@ -1,37 +1,39 @@
 /** What goes to standard output and standard error, and what a terminal must not get to see. */
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { type JsonValue, stringify } from "../src/Json.js"
+import { screen } from "./surroundings.js"
 
-const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    // The callback comes when the text has left the process, so that an exit cuts nothing off.
-    stream.write(text, () => resume(Effect.void))
-  })
+/** The console ends what it prints with a line break. */
+const withoutLast = (text: string): string => (text.endsWith("\n") ? text.slice(0, -1) : text)
 
-const printRaw = (text: string): Effect.Effect<void> =>
-  Effect.suspend(() => write(process.stdout, text.endsWith("\n") ? text : `${text}\n`))
+/** How much room text for people has: `--wide` asks for all of it. */
+export interface Room {
+  readonly wide: boolean
+}
 
-/** Prints a text for people, with a final line break. Whatever its parts forgot to make visible, only our own styles get through. */
-export const print = (text: string): Effect.Effect<void> =>
-  Effect.suspend(() =>
-    printRaw(
-      text.replaceAll(styleOrUnsafe, (found) =>
-        found === "\n" || (found.length > 1 && found.startsWith("\u001b") && colour()) ? found : visible(found)
+/** Prints a text for people, made for the width that there is. Whatever its parts forgot to make visible, only our own styles get through. */
+export const print = (room: Room, text: (width: number) => string): Effect.Effect<void> =>
+  Effect.flatMap(screen(room.wide), ({ colour, width }) =>
+    Console.log(
+      withoutLast(text(width)).replaceAll(unsafe, (character) =>
+        character === "\n" ? character : isStyle(character) ? (colour ? styles[character] : "") : visible(character)
       )
     )
   )
 
-/** Prints SQL, which has to stay what it is; only on a terminal, where it is looked at, it is made visible. */
-export const printSql = (sql: string): Effect.Effect<void> =>
-  Effect.suspend(() => (process.stdout.isTTY ? print(sql) : printRaw(sql)))
+/** Prints SQL or a script, which has to stay what it is; only on a terminal, where it is looked at, it is made visible. */
+export const printSource = (sql: string): Effect.Effect<void> =>
+  Effect.flatMap(screen(true), ({ terminal }) =>
+    terminal ? print({ wide: true }, () => sql) : Console.log(withoutLast(sql))
+  )
 
-export const printError = (sentence: string): Effect.Effect<void> =>
-  Effect.suspend(() => write(process.stderr, `threadline: ${oneLine(sentence)}\n`))
+export const printError = (sentence: string): Effect.Effect<void> => Console.error(`threadline: ${oneLine(sentence)}`)
 
 /** Prints JSON of one or several lines: what a terminal must not see is escaped as JSON has it. */
 export const printDocument = (json: string): Effect.Effect<void> =>
-  printRaw(
-    json.replaceAll(unsafe, (character) =>
+  Console.log(
+    withoutLast(json).replaceAll(unsafe, (character) =>
       character === "\n"
         ? character
         : Array.from(
@@ -44,11 +46,17 @@ export const printDocument = (json: string): Effect.Effect<void> =>
 /** Prints one document. */
 export const printJson = (document: JsonValue): Effect.Effect<void> => printDocument(stringify(document))
 
-/** Characters that would move the cursor, change colours, or turn text around. */
-const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+// Styles are marked by characters that Unicode keeps for a program's own use; what is printed never holds them.
+const styles = { "\ufdd0": "\u001b[1m", "\ufdd1": "\u001b[2m", "\ufdd2": "\u001b[22m" } as const
 
-// eslint-disable-next-line no-control-regex -- styles are control characters
-const styleOrUnsafe = /\u001b\[(?:1|2|22)m|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+const isStyle = (character: string): character is keyof typeof styles => character in styles
+
+export const bold = (text: string): string => `\ufdd0${text}\ufdd2`
+
+export const dim = (text: string): string => `\ufdd1${text}\ufdd2`
+
+/** Characters that would move the cursor, change colours, or turn text around, and the marks of styles. */
+const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\ufdd0-\ufdd2]/gu
 
 const escapes: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" }
 
@@ -58,20 +66,15 @@ export const visible = (text: string): string =>
 
 const oneLine = (text: string): string => visible(text.trim().replaceAll(/\s*[\r\n]+\s*/g, " "))
 
-const colour = (): boolean =>
-  process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "" && process.env["TERM"] !== "dumb"
-
-const styled =
-  (code: number, end: number) =>
-  (text: string): string =>
-    colour() ? `\u001b[${code}m${text}\u001b[${end}m` : text
-
-export const bold = styled(1, 22)
-export const dim = styled(2, 22)
-
-/** Columns of the terminal; 80 where there is none. */
-export const width = (): number => (process.stdout.isTTY ? Math.max(40, process.stdout.columns || 80) : 80)
+/** What a command answers in: one JSON document, or text for people. */
+export interface Form extends Room {
+  readonly json: boolean
+}
 
 /** Prints a document for `--json`, else a text for people. */
-export const answer = (json: boolean, document: () => JsonValue, text: () => string): Effect.Effect<void> =>
-  Effect.suspend(() => (json ? printJson(document()) : print(text())))
+export const answer = (form: Form, document: () => JsonValue, text: (width: number) => string): Effect.Effect<void> =>
+  answerExact(form, () => stringify(document()), text)
+
+/** The same, for a document that is JSON text already. */
+export const answerExact = (form: Form, document: () => string, text: (width: number) => string): Effect.Effect<void> =>
+  Effect.suspend(() => (form.json ? printDocument(document()) : print(form, text)))

@@ -11,20 +11,21 @@ import * as Query from "../src/Query.js"
 import { configuration, migratedClient, withSchema } from "./database.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
-import { type Common, value } from "./options.js"
-import { oneOf, wholeNumber } from "./values.js"
+import { choice, type Common, value } from "./options.js"
+import type { Given } from "./parser/declare.js"
+import { wholeNumber } from "./values.js"
 
 export const paging = {
-  order: value("order", "newest|oldest", "Which come first; else the newest."),
+  order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
   limit: value("limit", "NUMBER", "How many, 1 to 1000; else 50."),
   cursor: value("cursor", "CURSOR", "Goes on where the page before ended.")
 }
 
-export type Paging = Readonly<Record<keyof typeof paging, Option.Option<string>>>
+export type Paging = Given<typeof paging>
 
 export const pagingOf = Effect.fnUntraced(function* (options: Paging) {
   return {
-    order: yield* oneOf("--order", ["newest", "oldest"], options.order),
+    order: Option.getOrUndefined(options.order),
     limit: yield* wholeNumber("--limit", options.limit, 1, 1000),
     cursor: Option.getOrUndefined(options.cursor)
   }

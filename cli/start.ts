@@ -1,10 +1,25 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import type * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { run } from "./app.js"
 
+/** A line has left the process when its effect is done, so that an exit cuts nothing off. */
+const writeTo =
+  (stream: NodeJS.WriteStream) =>
+  (...parts: ReadonlyArray<unknown>): Effect.Effect<void> =>
+    Effect.async((resume) => {
+      stream.write(`${parts.join(" ")}\n`, () => resume(Effect.void))
+    })
+
+const processConsole = Effect.consoleWith((console) =>
+  Effect.succeed<Console.Console>({ ...console, log: writeTo(process.stdout), error: writeTo(process.stderr) })
+)
+
 /** Runs the program, and ends the process with its exit code. */
 export const start = (argv: ReadonlyArray<string>, version: string): void => {
-  NodeRuntime.runMain(run(argv, version), {
+  const program = Effect.flatMap(processConsole, (console) => Effect.withConsole(run(argv, version), console))
+  NodeRuntime.runMain(program, {
     disableErrorReporting: true,
     disablePrettyLogger: true,
     // Interrupted by a signal: as shells report it.

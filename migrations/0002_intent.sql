@@ -468,7 +468,8 @@ comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
 
 -- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
--- { transactionId, actionId }, both texts or null. Raises TL001 where changes are required and none came.
+-- { transactionId, actionId }, both texts or null. Raises TL001 if changes are required and none came, and TL004 if it is
+-- to end a part and none is open: the context of what encloses it would be lost.
 create function finish(outcome jsonb) returns jsonb
 language plpgsql security definer
 set search_path from current
@@ -478,6 +479,18 @@ declare
   recorded bigint;
   enclosing jsonb;
 begin
+  if (outcome ->> 'part')::boolean then
+    begin
+      enclosing := nullif(current_setting('threadline.parts', true), '')::jsonb;
+    exception when others then
+      enclosing := null;
+    end;
+    if jsonb_typeof(enclosing -> 0) is distinct from 'array' then
+      raise exception 'threadline: finish ends a part, and none is open'
+        using errcode = 'TL004',
+          hint = 'Call begin_part once for each part. A rollback to a savepoint ends the parts that were opened after it.';
+    end if;
+  end if;
   if (outcome ->> 'requireChanges')::boolean and captured is null then
     raise exception 'threadline: the transaction captured no change' using errcode = 'TL001';
   end if;
@@ -485,7 +498,6 @@ begin
     recorded := record_action(outcome -> 'action');
   end if;
   if (outcome ->> 'part')::boolean then
-    enclosing := nullif(current_setting('threadline.parts', true), '')::jsonb;
     perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
     perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
     perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);

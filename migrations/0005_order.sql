@@ -2,30 +2,59 @@
 
 -- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
 -- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
--- another one leaves word in threadline.nested ("<statement> <first id> <deepest level>"); the capture of
--- an outer statement then looks for changes that start where its own end, and gives them new ids.
-create function settle_order(first_id bigint) returns void
+-- another one leaves word in threadline.nested ("<table>:<deepest level> ...", tables by OID). The capture of an outer
+-- statement on such a table then looks for changes that start where its own end, and gives them new ids. Only changes
+-- since the outer statement began come into question: what ran before it, in the same function, DO block or message, is
+-- no work of its triggers.
+
+-- Leaves word of a capture that is not at the outermost level. True if the same table was captured below this level.
+create function note_nested(relation oid) returns boolean
 language plpgsql
 set search_path from current
 as $$
 declare
   depth int := pg_trigger_depth();
-  statement text := extract(epoch from statement_timestamp())::text;
-  word text[] := string_to_array(current_setting('threadline.nested', true), ' ');
-  nested_first bigint;
-  deepest int := 0;
+  root text := coalesce(pg_partition_root(relation), relation)::oid;
+  word text := ' ' || coalesce(current_setting('threadline.nested', true), '') || ' ';
+  deepest int := substring(word from ' ' || root || ':([0-9]{1,4}) ');
 begin
-  if word[1] = statement and cardinality(word) = 3 and word[2] ~ '^[0-9]{1,18}$' and word[3] ~ '^[0-9]{1,4}$' then
-    nested_first := word[2];
-    deepest := word[3];
-  end if;
-  if deepest > depth and nested_first < first_id then
-    perform restore_order(nested_first, first_id);
-  end if;
-  if depth > 1 and depth > deepest then
+  if depth > 1 and (deepest is null or depth > deepest) then
     perform set_config('threadline.nested',
-      concat_ws(' ', statement, coalesce(nested_first, first_id), depth), true);
+      btrim(replace(word, concat(' ', root, ':', deepest, ' '), ' ') || root || ':' || depth), true);
   end if;
+  return coalesce(deepest > depth, false);
+end
+$$;
+
+-- The last change of this transaction that was there when the statement began whose trigger asks; null if there was none.
+--
+-- It is "immutable" for one reason: a function that is not volatile sees what the calling statement sees. PL/pgSQL evaluates an
+-- expression of immutable functions and variables with the snapshot that the trigger was called with, which is that of the
+-- statement that fired it. So the call must be an assignment of its own, and its argument a variable.
+create function last_change_before(statement_first bigint) returns bigint
+language plpgsql immutable
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return (
+    select max(c.id)
+    from audit_transactions t
+    cross join lateral (
+      select c.id
+      from audit_changes c
+      where c.transaction_id = t.id
+        and c.captured_at >= transaction_timestamp()
+        and c.id < statement_first
+      order by c.id desc
+      limit 1
+    ) c
+    where t.xid = pg_current_xact_id_if_assigned()
+      and t.occurred_at >= transaction_timestamp()
+  );
 end
 $$;
 
@@ -33,7 +62,7 @@ $$;
 -- keep it to the indexes, and an order keeps it to the right one: a plan made while a partition is as good as empty, or
 -- of a few large transactions, would read all of it, again and again, while one transaction fills it. And they keep it
 -- from planning anew each time, which takes longer than all the rest.
-create function restore_order(nested_first bigint, outer_first bigint) returns void
+create function restore_order(relation oid, last_before bigint, outer_first bigint) returns void
 language plpgsql
 set search_path from current
 set enable_seqscan = off
@@ -46,13 +75,36 @@ declare
     select id from audit_transactions
     where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
   );
-  start_id bigint := nested_first;
-  many bigint := 2 + (outer_first - nested_first) / 8;
+  nested_first bigint;
+  start_id bigint;
+  cascades boolean;
+  many bigint;
   counted bigint;
   moved bigint[];
   captured timestamptz[];
   instant timestamptz;
 begin
+  select min(c.id) into nested_first
+  from unnest(own) t (owned)
+  cross join lateral (
+    select c.id
+    from audit_changes c
+    where c.transaction_id = t.owned
+      and c.captured_at >= transaction_timestamp()
+      and c.id > coalesce(last_before, 0)
+    order by c.id
+    limit 1
+  ) c;
+  if nested_first >= outer_first then
+    -- What was captured below belongs to statements that have ended.
+    if pg_trigger_depth() = 1 then
+      perform set_config('threadline.nested', '', true);
+    end if;
+    return;
+  end if;
+  start_id := nested_first;
+  many := 2 + (outer_first - nested_first) / 8;
+
   -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
   -- changes of those rows matter, and each is looked up.
   select count(*) into counted
@@ -119,6 +171,13 @@ begin
     end if;
   end if;
 
+  cascades := exists (
+    select
+    from pg_constraint k
+    where k.conrelid = coalesce(pg_partition_root(relation), relation)
+      and k.contype = 'f'
+      and (k.confupdtype in ('c', 'n', 'd') or k.confdeltype in ('c', 'n', 'd'))
+  );
   with recursive
   written as materialized (
     select c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.row_key, c.previous_row_key,
@@ -138,6 +197,8 @@ begin
   ),
   paired as (
     select o.id as outer_id, o.table_schema, o.table_name, o.row_key, o.data_after as left_image,
+      o.op as outer_op, o.start_key as outer_start_key,
+      case o.op when 'update' then o.data_after || o.changed_from when 'delete' then o.changed_from end as outer_start_image,
       n.id, n.captured_at,
       case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end as start_image
     from (select * from written where id >= outer_first offset 0) o
@@ -162,28 +223,42 @@ begin
       and p.start_image is not distinct from p.left_image
       -- and nothing that is still there has left that image before, but for a row that the outer one took away with it
       and (
-        (
-          select b.data_after is not distinct from p.left_image
-            and not exists (
-              select
-              from audit_changes d
-              where d.previous_row_key = p.row_key
-                and d.table_name = p.table_name
-                and d.table_schema = p.table_schema
-                and d.row_key is distinct from p.row_key
-                and d.captured_at > b.captured_at
-                and d.captured_at <= p.captured_at
-                and d.id < p.id
-            )
-          from audit_changes b
-          where b.table_schema = p.table_schema
-            and b.table_name = p.table_name
-            and b.row_key = p.row_key
-            and b.captured_at <= p.captured_at
-            and (b.captured_at, b.id) < (p.captured_at, p.id)
-          order by b.captured_at desc, b.id desc
-          limit 1
-        ) is not true
+        not coalesce(
+          (
+            select b.data_after is not distinct from p.left_image
+              and not exists (
+                select
+                from audit_changes d
+                where d.previous_row_key = p.row_key
+                  and d.table_name = p.table_name
+                  and d.table_schema = p.table_schema
+                  and d.row_key is distinct from p.row_key
+                  and d.captured_at > b.captured_at
+                  and d.captured_at <= p.captured_at
+                  and d.id < p.id
+              )
+            from audit_changes b
+            where b.table_schema = p.table_schema
+              and b.table_name = p.table_name
+              and b.row_key = p.row_key
+              and b.captured_at <= p.captured_at
+              and (b.captured_at, b.id) < (p.captured_at, p.id)
+            order by b.captured_at desc, b.id desc
+            limit 1
+          ),
+          -- Nothing is known of the row before. A statement finds none of its rows as its triggers left them, but a cascade does.
+          cascades and p.outer_op <> 'insert' and (
+            select l.data_after is not distinct from p.outer_start_image
+            from written l
+            where l.table_schema = p.table_schema
+              and l.table_name = p.table_name
+              and l.row_key = p.outer_start_key
+              and l.id < outer_first
+            order by l.id desc
+            limit 1
+          ),
+          false
+        )
         or (p.table_schema, p.table_name, p.row_key, p.left_image) in (
           select v.table_schema, v.table_name, v.start_key, v.image from vacated v
         )

@@ -216,7 +216,7 @@ revoke all on function
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
-  restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), note_nested(oid),
+  last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
 from public;

@@ -21,7 +21,8 @@ import * as consumers from "./internal/feed/consume.js"
 import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
-import * as scopes from "./internal/record/scope.js"
+import { restricted as restrict } from "./internal/record/restriction.js"
+import type * as scopes from "./internal/record/scope.js"
 import * as storage from "./internal/record/storage.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
@@ -169,25 +170,28 @@ export interface Service {
  */
 export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
 
-/** The feed of a storage. Where a scope is required everything fails until `scoped` has given one. */
-const make = (from: storage.Storage, scopeRequired: boolean): Service => {
-  const missing = scopes.missingScope(scopeRequired, from.scopes)
+/** The feed of a storage under scopes. Where one is required everything fails until `scoped` has given one. */
+const make = (from: storage.Storage, scopeRequired: boolean, given: ReadonlyArray<scopes.ReadScope> = []): Service => {
+  const restricted = Effect.suspend(() => restrict(from, given, scopeRequired))
 
-  const run = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | InvalidRequest, R> => {
-    const allowed: Effect.Effect<A, E | InvalidRequest, R> = missing === undefined ? effect : Effect.fail(missing)
-    return Effect.withSpan(allowed, `threadline.feed.${name}`, { captureStackTrace: false })
-  }
+  const run = <A, E, R>(
+    name: string,
+    use: (reader: storage.Storage) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | InvalidRequest, R> =>
+    Effect.flatMap(restricted, use).pipe(Effect.withSpan(`threadline.feed.${name}`, { captureStackTrace: false }))
 
   return {
-    read: (options = {}) => run("read", reads.read(from, options)),
+    read: (options = {}) => run("read", (reader) => reads.read(reader, options)),
     stream: (options = {}) =>
-      (missing === undefined ? streams.stream(from, options) : Stream.fail(missing)).pipe(
+      Effect.map(restricted, (reader) => streams.stream(reader, options)).pipe(
+        Stream.unwrap,
         Stream.withSpan("threadline.feed.stream", { captureStackTrace: false })
       ),
-    consume: (name, handler, options = {}) => run("consume", consumers.consume(from, name, handler, options)),
-    checkpoints: run("checkpoints", stores.list(from)),
-    forget: (name) => run("forget", stores.forget(from, name)),
-    scoped: (scope) => make({ ...from, scopes: [...from.scopes, scope] }, scopeRequired)
+    consume: (name, handler, options = {}) =>
+      run("consume", (reader) => consumers.consume(reader, name, handler, options)),
+    checkpoints: run("checkpoints", stores.list),
+    forget: (name) => run("forget", (reader) => stores.forget(reader, name)),
+    scoped: (scope) => make(from, scopeRequired, [...given, scope])
   }
 }
 

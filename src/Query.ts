@@ -37,6 +37,7 @@ import type * as timelines from "./internal/search/timeline.js"
 import * as listings from "./internal/search/transactions.js"
 import * as urls from "./internal/search/filterUrl.js"
 import * as typedReads from "./internal/query/typed.js"
+import { within } from "./internal/query/within.js"
 import type { Page } from "./Page.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
@@ -660,7 +661,8 @@ export const layerScopeRequired: Layer.Layer<Query, never, SqlClient.SqlClient> 
 /**
  * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, where the context has one,
  * with `Feed`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
- * took before, is not restricted.
+ * took before, is not restricted. For a stream use `withScopeStream`: a stream reads when it is run, and a part of the result that is
+ * run outside is not restricted. (A stream that is itself the result is.)
  *
  * @since 0.1.0
  * @category scope
@@ -680,16 +682,41 @@ export const withScope: {
   (scope: ReadScope): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R | Query>
   <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, scope: ReadScope): Effect.Effect<A, E, R | Query> =>
+  Effect.flatMap(scopedServices(scope), (services) => within(self, services))
+)
+
+/**
+ * The same for a stream: what it reads, whenever it is run, is only what the scope lets through. A stream that was made under
+ * `withScope` and is run outside it is not restricted, unless it is the very result of the effect.
+ *
+ * @since 0.1.0
+ * @category scope
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ *
+ * declare const ofTenant: (tenant: string) => Query.ReadScope
+ *
+ * export const changes = Query.timelineStream({ table: "posts" }).pipe(Query.withScopeStream(ofTenant("acme")))
+ * ```
+ */
+export const withScopeStream: {
+  (scope: ReadScope): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R | Query>
+  <A, E, R>(self: Stream.Stream<A, E, R>, scope: ReadScope): Stream.Stream<A, E, R | Query>
+} = dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, scope: ReadScope): Stream.Stream<A, E, R | Query> =>
+  Stream.unwrap(Effect.map(scopedServices(scope), (services) => Stream.provideSomeContext(self, services)))
+)
+
+/** The services of the context as a scope restricts them. */
+const scopedServices = (scope: ReadScope): Effect.Effect<Context.Context<Query>, never, Query> =>
   Effect.gen(function* () {
-    const query = yield* Query
+    const query = Context.make(Query, (yield* Query).scoped(scope))
     const feed = yield* Effect.serviceOption(Feed)
-    const read = Effect.provideService(self, Query, query.scoped(scope))
-    return yield* Option.match(feed, {
-      onNone: () => read,
-      onSome: (found) => Effect.provideService(read, Feed, found.scoped(scope))
+    return Option.match(feed, {
+      onNone: () => query,
+      onSome: (found): Context.Context<Query> => Context.add(query, Feed, found.scoped(scope))
     })
   })
-)
 
 const streamed = <A, E>(read: (query: Service) => Stream.Stream<A, E>): Stream.Stream<A, E, Query> =>
   Stream.unwrap(Effect.map(Query, read))

@@ -1,4 +1,3 @@
-import * as Command from "@effect/cli/Command"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -12,9 +11,10 @@ import { type Configuration, sameTable } from "../config.js"
 import { refusalText, statusJson, statusText, stepJson, stepLines, withOptions } from "../describeCapture.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
-import { leaf } from "../leaf.js"
 import { type Common, common, flag, value, values } from "../options.js"
-import { answer, printJson, printSql, visible, width } from "../output.js"
+import { answer, printJson, printSource, visible } from "../output.js"
+import { leaf } from "../parser/declare.js"
+import { pathOf } from "../surroundings.js"
 import { paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
@@ -55,7 +55,7 @@ const applyCommand = (options: TableOptions & { readonly prune: boolean; readonl
     options.table.length > 0 ? " with the same tables" : ""
   ].join("")
 
-const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
+export const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const named = yield* requiredTables(options, configured)
@@ -67,28 +67,28 @@ const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions 
       )
     )
     yield* answer(
-      options.json,
+      options,
       () => ({ steps: steps.map(stepJson) }),
-      () =>
+      (width) =>
         steps.length === 0
           ? named.length === 0
             ? "The configuration names no table; nothing is to be done."
             : "Nothing is to be done."
           : [
-              stepLines(steps, width()),
+              stepLines(steps, width),
               "",
               ...paragraph(
                 steps.some(({ lessRedaction }) => lessRedaction.length > 0)
                   ? `${applyCommand(options)} refuses it without --allow-less-redaction; --json shows the SQL.`
                   : `${applyCommand(options)} does it; --json shows the SQL.`,
-                width()
+                width
               )
             ].join("\n")
     )
   })
 )
 
-const applying = leaf(
+export const applying = leaf(
   "capture apply",
   {
     ...common,
@@ -116,11 +116,11 @@ const applying = leaf(
         )
       )
       yield* answer(
-        options.json,
+        options,
         () => ({ steps: steps.map(stepJson) }),
-        () =>
+        (width) =>
           steps.length > 0
-            ? stepLines(steps, width())
+            ? stepLines(steps, width)
             : named.length === 0
               ? "The configuration names no table; there was nothing to do."
               : "There was nothing to do."
@@ -128,7 +128,7 @@ const applying = leaf(
     })
 )
 
-const removing = leaf("capture remove", { ...common, table: tables.table, lockTimeout }, (options) =>
+export const removing = leaf("capture remove", { ...common, table: tables.table, lockTimeout }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const wait = yield* milliseconds(options.lockTimeout)
@@ -145,14 +145,14 @@ const removing = leaf("capture remove", { ...common, table: tables.table, lockTi
       )
     )
     yield* answer(
-      options.json,
+      options,
       () => ({ steps: steps.map(stepJson) }),
-      () => stepLines(steps, width())
+      (width) => stepLines(steps, width)
     )
   })
 )
 
-const status = leaf("capture status", { ...common, ...tables }, (options) =>
+export const status = leaf("capture status", { ...common, ...tables }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const asked = yield* namedTables(options, configured)
@@ -170,9 +170,9 @@ const status = leaf("capture status", { ...common, ...tables }, (options) =>
       return yield* new Refused({ message: refusalText(refused) })
     }
     yield* answer(
-      options.json,
+      options,
       () => ({ tables: found.map(statusJson) }),
-      () => (found.length === 0 ? "No table is captured." : statusText(found, width()))
+      (width) => (found.length === 0 ? "No table is captured." : statusText(found, width))
     )
   })
 )
@@ -210,7 +210,7 @@ const optionWords = (options: TableOptions): ReadonlyArray<string> =>
     options[option].flatMap((text) => [`--${option}`, text])
   )
 
-const printing = leaf(
+export const printing = leaf(
   "capture print",
   { ...common, ...tables, output: value("output", "DIRECTORY", "Write one file for each table there.") },
   (options) =>
@@ -225,27 +225,24 @@ const printing = leaf(
       if (Option.isNone(options.output)) {
         return yield* options.json
           ? printJson({ files: files.map((file) => ({ ...file })) })
-          : printSql(files.map(({ sql }) => sql).join("\n"))
+          : printSource(files.map(({ sql }) => sql).join("\n"))
       }
       const directory = options.output.value
+      const target = yield* pathOf(directory)
       const paths = files.map(({ name }) => join(directory, name))
       yield* Effect.tryPromise({
         try: async () => {
-          await mkdir(directory, { recursive: true })
+          await mkdir(target, { recursive: true })
           for (const { name, sql } of files) {
-            await writeFile(join(directory, name), sql)
+            await writeFile(join(target, name), sql)
           }
         },
         catch: (cause) => new Refused({ message: cause instanceof Error ? cause.message : String(cause) })
       })
       yield* answer(
-        options.json,
+        options,
         () => ({ files: files.map((file) => ({ ...file })) }),
         () => paths.map((path) => `wrote ${visible(path)}`).join("\n")
       )
     })
-)
-
-export const capture = Command.make("capture").pipe(
-  Command.withSubcommands([plan, applying, removing, status, printing])
 )

@@ -7,10 +7,10 @@ import * as Query from "../../src/Query.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { changeTable } from "../describe.js"
 import { UsageError } from "../exit.js"
-import { leaf } from "../leaf.js"
-import { common, flag, value, values } from "../options.js"
-import { print, printDocument, width } from "../output.js"
-import { oneOf, wholeNumber } from "../values.js"
+import { choice, common, flag, value, values } from "../options.js"
+import { print, printDocument } from "../output.js"
+import { leaf } from "../parser/declare.js"
+import { wholeNumber } from "../values.js"
 
 const defaultLimit = 1000
 const maxLimit = 10_000
@@ -21,12 +21,11 @@ const lines = ({ changes, checkpoint }: Feed.Batch): string =>
 const document = ({ caughtUp, changes, checkpoint }: Feed.Batch): string =>
   `{"items":[${changes.map(Query.changeToJson).join(",")}],"checkpoint":${JSON.stringify(checkpoint)},"caughtUp":${caughtUp}}`
 
-const table = (changes: ReadonlyArray<Query.Change>): string =>
-  changeTable(changes, { header: "change", of: ({ id }) => id }, width())
-
-const text = (batch: Feed.Batch): string =>
+const text = (batch: Feed.Batch, width: number): string =>
   [
-    ...(batch.changes.length === 0 ? [] : [table(batch.changes), ""]),
+    ...(batch.changes.length === 0
+      ? []
+      : [changeTable(batch.changes, { header: "change", of: ({ id }) => id }, width), ""]),
     batch.caughtUp ? "That is all for now." : "There is more.",
     `Go on: --checkpoint ${batch.checkpoint}`
   ].join("\n")
@@ -54,7 +53,11 @@ export const feed = leaf(
     ...common,
     table: values("table", "TABLE", "Only changes of this table; repeated for more."),
     checkpoint: value("checkpoint", "TEXT", "Goes on where the batch before ended."),
-    from: value("from", "beginning|now", "Where to begin; else at the beginning. With --checkpoint it says nothing."),
+    from: choice(
+      "from",
+      ["beginning", "now"],
+      "Where to begin; else at the beginning. With --checkpoint it says nothing."
+    ),
     limit: value("limit", "NUMBER", `How many, 1 to ${maxLimit}; else ${defaultLimit}. With --follow, in a batch.`),
     follow: flag("follow", "Goes on with what is committed from now on, until it is interrupted."),
     ndjson: flag("ndjson", "Print one change a line, and after each batch a line with its checkpoint.")
@@ -70,7 +73,7 @@ export const feed = leaf(
       const request: Feed.Options = {
         tables: options.table.length === 0 ? undefined : options.table,
         checkpoint: Option.getOrUndefined(options.checkpoint),
-        from: yield* oneOf("--from", ["beginning", "now"], options.from),
+        from: Option.getOrUndefined(options.from),
         limit
       }
       // Wrong whatever the database holds, so it is not asked.
@@ -78,7 +81,8 @@ export const feed = leaf(
         Feed.validate(request),
         ({ field, rule }) => new UsageError({ message: `--${field === "tables" ? "table" : field}: ${rule}` })
       )
-      const show = (batch: Feed.Batch) => (options.ndjson ? printDocument(lines(batch)) : print(text(batch)))
+      const show = (batch: Feed.Batch) =>
+        options.ndjson ? printDocument(lines(batch)) : print(options, (width) => text(batch, width))
       const configured = yield* configuration(options)
       yield* (
         options.follow

@@ -4,9 +4,9 @@ import { StorageSchema } from "../../src/StorageSchema.js"
 import { client, configuration, withSchema } from "../database.js"
 import { ThreadlineError } from "../../src/ThreadlineError.js"
 import { UsageError } from "../exit.js"
-import { leaf } from "../leaf.js"
 import { common, flag, values } from "../options.js"
-import { answer, printJson, printSql, visible } from "../output.js"
+import { answer, printJson, printSource, visible } from "../output.js"
+import { leaf } from "../parser/declare.js"
 
 /** PostgreSQL reads this as everybody, in quotes as well. */
 const isEverybody = (role: string): boolean => role === "public" || role === "none"
@@ -42,7 +42,7 @@ export const grant = leaf(
       const grants = { writers: options.writer, readers: options.reader, operators: options.operator }
       const sql = yield* within(Grants.render(grants))
       if (options.print) {
-        return yield* options.json ? printJson({ ...grants, applied: false, sql }) : printSql(sql)
+        return yield* options.json ? printJson({ ...grants, applied: false, sql }) : printSource(sql)
       }
       const schema = yield* within(StorageSchema)
       yield* Grants.apply(grants).pipe(
@@ -51,7 +51,7 @@ export const grant = leaf(
         within
       )
       yield* answer(
-        options.json,
+        options,
         () => ({ ...grants, applied: true, sql }),
         () =>
           [

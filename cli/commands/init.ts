@@ -5,9 +5,10 @@ import { mkdir, writeFile } from "node:fs/promises"
 import { dirname, extname } from "node:path"
 import { fileNames } from "../config.js"
 import { Refused, UsageError } from "../exit.js"
-import { leaf } from "../leaf.js"
 import { common } from "../options.js"
 import { answer, visible } from "../output.js"
+import { leaf } from "../parser/declare.js"
+import { pathOf } from "../surroundings.js"
 
 const template = (schema: string | undefined) => `import { define } from "threadline/Configuration"
 
@@ -34,20 +35,22 @@ export const init = leaf("init", common, (options) =>
       return yield* new UsageError({ message: `${file}: init writes TypeScript, for a file that ends in .ts or .js` })
     }
     const there = Option.isSome(options.config) ? [file] : fileNames
-    const taken = there.find((name) => existsSync(name))
+    const paths = yield* Effect.forEach(there, (name) => Effect.map(pathOf(name), (path) => ({ name, path })))
+    const taken = paths.find(({ path }) => existsSync(path))
     if (taken !== undefined) {
-      return yield* new Refused({ message: `${taken} exists already` })
+      return yield* new Refused({ message: `${taken.name} exists already` })
     }
+    const path = yield* pathOf(file)
     yield* Effect.tryPromise({
       try: async () => {
-        await mkdir(dirname(file), { recursive: true })
-        await writeFile(file, template(Option.getOrUndefined(options.schema)), { flag: "wx" })
+        await mkdir(dirname(path), { recursive: true })
+        await writeFile(path, template(Option.getOrUndefined(options.schema)), { flag: "wx" })
       },
       catch: (cause) => new Refused({ message: cause instanceof Error ? cause.message : String(cause) })
     })
     const steps = nextSteps(fileNames.some((name) => name === file) ? "" : ` --config ${file}`)
     yield* answer(
-      options.json,
+      options,
       () => ({ file, nextSteps: steps }),
       () =>
         [`Wrote ${visible(file)}. Next:`, ...steps.map((step, index) => `  ${index + 1}. ${visible(step)}`)].join("\n")

@@ -1,4 +1,3 @@
-import * as Args from "@effect/cli/Args"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Struct from "effect/Struct"
@@ -15,19 +14,22 @@ import {
   window
 } from "../filter.js"
 import type { UsageError } from "../exit.js"
-import { leaf } from "../leaf.js"
 import { type Common, common } from "../options.js"
-import { bold, print, printDocument, width } from "../output.js"
+import { answerExact, bold } from "../output.js"
+import { argument, leaf, optionalArgument, wordArgument } from "../parser/declare.js"
 import { listed, type Paging, paging, pagingOf, reading } from "../reading.js"
 import { layout } from "../table.js"
-import { oneOf } from "../values.js"
 
-const inTransactions = (changes: ReadonlyArray<Query.Change>): string =>
-  changeTable(changes, { header: "tx", of: ({ transactionId }) => transactionId }, width())
+const inTransactions = (changes: ReadonlyArray<Query.Change>, width: number): string =>
+  changeTable(changes, { header: "tx", of: ({ transactionId }) => transactionId }, width)
 
 const counted = ({ count, exact }: Query.Count): string => (exact ? String(count) : `${count}+`)
 
-const transactionTable = (summaries: ReadonlyArray<Query.TransactionSummary>, provenance: boolean): string =>
+const transactionTable = (
+  summaries: ReadonlyArray<Query.TransactionSummary>,
+  provenance: boolean,
+  width: number
+): string =>
   layout(
     [
       { header: "occurred (UTC)", rigid: true },
@@ -45,10 +47,10 @@ const transactionTable = (summaries: ReadonlyArray<Query.TransactionSummary>, pr
       counted(changes),
       tables.map((table) => table.replace(/^public\./, "")).join(", ")
     ]),
-    width()
+    width
   )
 
-const actionTable = (actions: ReadonlyArray<Query.Action>): string =>
+const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): string =>
   layout(
     [
       { header: "recorded (UTC)", rigid: true },
@@ -66,13 +68,13 @@ const actionTable = (actions: ReadonlyArray<Query.Action>): string =>
       action.correlationId ?? "",
       action.transactionId ?? ""
     ]),
-    width()
+    width
   )
 
 /** What a listing makes of its items, and says where there is none. */
 interface Shown<in A> {
   readonly toJson: (item: A) => string
-  readonly table: (items: ReadonlyArray<A>) => string
+  readonly table: (items: ReadonlyArray<A>, width: number) => string
   readonly none: string
 }
 
@@ -86,9 +88,11 @@ const list = <A>(
   Effect.gen(function* () {
     const filter = { ...(yield* filtered), ...(yield* pagingOf(options)) }
     const page = yield* reading(options, read(filter))
-    yield* options.json
-      ? printDocument(Page.toJson(page, toJson))
-      : print(listed(page, none, () => [table(page.items)]))
+    yield* answerExact(
+      options,
+      () => Page.toJson(page, toJson),
+      (width) => listed(page, none, () => [table(page.items, width)])
+    )
   })
 
 export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
@@ -102,7 +106,7 @@ export const timeline = leaf("timeline", { ...common, ...changeFilters, ...pagin
 export const transactions = leaf("transactions", { ...common, ...changeFilters, ...paging }, (options) =>
   list(options, changeFilterOf(options), Query.transactions, {
     toJson: Query.summaryToJson,
-    table: (summaries) => transactionTable(summaries, false),
+    table: (summaries, width) => transactionTable(summaries, false, width),
     none: "No transaction matches."
   })
 )
@@ -127,29 +131,27 @@ const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "unattributed"> = 
 export const unattributed = leaf("unattributed", { ...common, ...unattributedFilters, ...paging }, (options) =>
   list(options, changeFilterOf({ ...options, ...noActor }), Query.unattributed, {
     toJson: Query.summaryToJson,
-    table: (summaries) => transactionTable(summaries, true),
+    table: (summaries, width) => transactionTable(summaries, true, width),
     none: "No unattributed transaction matches."
   })
 )
 
-const bundleText = ({ actions, changes, transactions }: Query.Bundle): string => {
+const bundleText = ({ actions, changes, transactions }: Query.Bundle, width: number): string => {
   const raise = (page: Page.Page<unknown>): ReadonlyArray<string> =>
     page.hasMore ? ["There are more: raise --limit, or ask for less time."] : []
   return [
     bold("actions"),
-    ...(actions.items.length === 0 ? ["No action."] : [actionTable(actions.items)]),
+    ...(actions.items.length === 0 ? ["No action."] : [actionTable(actions.items, width)]),
     ...raise(actions),
     "",
     bold("transactions"),
-    ...(transactions.items.length === 0 ? ["No transaction."] : [transactionTable(transactions.items, false)]),
+    ...(transactions.items.length === 0 ? ["No transaction."] : [transactionTable(transactions.items, false, width)]),
     ...raise(transactions),
     "",
     bold("changes"),
-    listed(changes, "No change.", () => [inTransactions(changes.items)])
+    listed(changes, "No change.", () => [inTransactions(changes.items, width)])
   ].join("\n")
 }
-
-const argument = (name: string, description: string) => Args.text({ name }).pipe(Args.withDescription(description))
 
 export const actor = leaf(
   "actor",
@@ -157,12 +159,12 @@ export const actor = leaf(
     ...common,
     ...window,
     ...paging,
-    type: argument("TYPE", `One of ${actorTypes.join(", ")}.`),
-    id: argument("ID", "Id of the actor; else every actor of the type.").pipe(Args.optional)
+    type: wordArgument("TYPE", actorTypes, `One of ${actorTypes.join(", ")}.`),
+    id: optionalArgument("ID", "Id of the actor; else every actor of the type.")
   },
   (options) =>
     Effect.gen(function* () {
-      const type = (yield* oneOf("TYPE", actorTypes, Option.some(options.type))) ?? "user"
+      const { type } = options
       const id = Option.getOrUndefined(options.id)
       const asked = {
         from: Option.getOrUndefined(options.from),
@@ -172,7 +174,11 @@ export const actor = leaf(
       const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked), {
         actor: "ID"
       })
-      yield* options.json ? printDocument(Query.bundleToJson(bundle)) : print(bundleText(bundle))
+      yield* answerExact(
+        options,
+        () => Query.bundleToJson(bundle),
+        (width) => bundleText(bundle, width)
+      )
     })
 )
 
@@ -183,6 +189,10 @@ export const correlation = leaf(
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
       const bundle = yield* reading(options, Query.correlation(options.id, asked), { correlationId: "ID" })
-      yield* options.json ? printDocument(Query.bundleToJson(bundle)) : print(bundleText(bundle))
+      yield* answerExact(
+        options,
+        () => Query.bundleToJson(bundle),
+        (width) => bundleText(bundle, width)
+      )
     })
 )

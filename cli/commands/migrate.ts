@@ -1,4 +1,3 @@
-import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { mkdir, readFile, writeFile } from "node:fs/promises"
@@ -6,9 +5,10 @@ import { join } from "node:path"
 import * as Migrations from "../../src/Migrations.js"
 import { client, configuration, withSchema } from "../database.js"
 import { AnsweredNo, Refused } from "../exit.js"
-import { leaf } from "../leaf.js"
 import { common, flag, value } from "../options.js"
-import { answer, printJson, printSql, visible, width } from "../output.js"
+import { answer, printJson, printSource, visible } from "../output.js"
+import { leaf } from "../parser/declare.js"
+import { pathOf } from "../surroundings.js"
 import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
@@ -29,7 +29,7 @@ const named = ({ id, name }: { readonly id: number; readonly name: string }): st
 const ownerOf = (option: Option.Option<string>, configured: string | undefined) =>
   Option.getOrUndefined(Option.orElse(option, () => Option.fromNullable(configured)))
 
-const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
+export const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const settings = {
@@ -44,16 +44,16 @@ const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
     const { notices, owner, partitions, schema, version } = result
     const applied = ids(result.applied)
     yield* answer(
-      options.json,
+      options,
       () => ({ schema, owner, version, applied, partitions, notices }),
-      () =>
+      (width) =>
         [
           ...applied.map((migration) => `applied ${named(migration)}`),
           applied.length === 0
             ? `The schema ${visible(schema)} is at ${version}; there was nothing to apply.`
             : `The schema ${visible(schema)} is at ${version} and belongs to ${visible(owner)}.`,
           ...partitions.map((partition) => `made partition ${visible(partition)}`),
-          ...notices.flatMap((notice) => paragraph(`Note: ${notice}.`, width()))
+          ...notices.flatMap((notice) => paragraph(`Note: ${notice}.`, width))
         ].join("\n")
     )
   })
@@ -67,7 +67,7 @@ const states: Readonly<Record<Migrations.Status["state"], string>> = {
   newer: "was migrated by a newer version"
 }
 
-const status = leaf("migrate status", common, (options) =>
+export const status = leaf("migrate status", common, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     yield* checked({}).pipe(withSchema(options, configured))
@@ -76,7 +76,7 @@ const status = leaf("migrate status", common, (options) =>
     const unknown = new Set(found.unknown.map(({ id }) => id))
     const list = (entries: ReadonlyArray<Migrations.Applied>) => entries.map((entry) => ({ ...entry }))
     yield* answer(
-      options.json,
+      options,
       () => ({
         schema: found.schema,
         state: found.state,
@@ -88,7 +88,7 @@ const status = leaf("migrate status", common, (options) =>
         mismatched: list(found.mismatched),
         unknown: list(found.unknown)
       }),
-      () => {
+      (width) => {
         const rows = [
           ...found.applied.map(({ appliedAt, appliedBy, id, name }) => [
             String(id),
@@ -104,7 +104,7 @@ const status = leaf("migrate status", common, (options) =>
           onNone: () => "",
           onSome: (role) => ` and belongs to ${visible(role)}`
         })
-        return `${layout(columns, rows, width())}\n\nThe schema ${visible(found.schema)} ${states[found.state]}${owner}.`
+        return `${layout(columns, rows, width)}\n\nThe schema ${visible(found.schema)} ${states[found.state]}${owner}.`
       }
     )
     if (found.state === "newer") {
@@ -119,7 +119,7 @@ const status = leaf("migrate status", common, (options) =>
   })
 )
 
-const printing = leaf(
+export const printing = leaf(
   "migrate print",
   {
     ...common,
@@ -138,19 +138,21 @@ const printing = leaf(
       }
       if (!options.pending) {
         const sql = yield* withSchema(options, configured)(Migrations.render(settings))
-        return yield* options.json ? printJson({ sql }) : printSql(sql)
+        return yield* options.json ? printJson({ sql }) : printSource(sql)
       }
       const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
       const first = found.pending[0]
       if (first === undefined) {
-        return yield* options.json ? printJson({ sql: "" }) : printSql(`-- The schema ${found.schema} lacks nothing.`)
+        return yield* options.json
+          ? printJson({ sql: "" })
+          : printSource(`-- The schema ${found.schema} lacks nothing.`)
       }
       const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: first.id }))
-      yield* options.json ? printJson({ sql }) : printSql(sql)
+      yield* options.json ? printJson({ sql }) : printSource(sql)
     })
 )
 
-const generate = leaf(
+export const generate = leaf(
   "migrate generate",
   {
     ...common,
@@ -163,22 +165,23 @@ const generate = leaf(
     Effect.gen(function* () {
       const configured = yield* configuration(options)
       const directory = Option.getOrElse(options.output, () => "migrations")
+      const target = yield* pathOf(directory)
       const files = yield* Migrations.generate({
         ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
         to: yield* migrationId("--to", options.to)
       }).pipe(withSchema(options, configured))
       const inspected = yield* Effect.forEach(files, ({ file, sql }) =>
-        Effect.map(existing(join(directory, file)), (text) => ({ file, sql, text }))
+        Effect.map(existing(join(target, file)), (text) => ({ file, sql, text }))
       )
       const different = inspected.find(({ sql, text }) => text !== undefined && text !== sql)
       if (different !== undefined && !options.force) {
         return yield* new Refused({ message: `${different.file} exists with another text; --force replaces it` })
       }
-      yield* writing(() => mkdir(directory, { recursive: true }))
+      yield* writing(() => mkdir(target, { recursive: true }))
       const written = inspected.filter(({ sql, text }) => text !== sql)
-      yield* Effect.forEach(written, ({ file, sql }) => writing(() => writeFile(join(directory, file), sql)))
+      yield* Effect.forEach(written, ({ file, sql }) => writing(() => writeFile(join(target, file), sql)))
       yield* answer(
-        options.json,
+        options,
         () => ({
           directory,
           files: inspected.map(({ file, sql, text }) => ({ file, written: text !== sql }))
@@ -208,5 +211,3 @@ const writing = <A>(write: () => Promise<A>) =>
     try: write,
     catch: (cause) => new Refused({ message: cause instanceof Error ? cause.message : String(cause) })
   })
-
-export const migrate = Command.make("migrate").pipe(Command.withSubcommands([up, status, printing, generate]))

@@ -1,15 +1,12 @@
-import * as Args from "@effect/cli/Args"
 import * as Effect from "effect/Effect"
 import * as Page from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
 import { changeLines, fieldLines, properties, when, who } from "../describe.js"
-import { leaf } from "../leaf.js"
 import { common } from "../options.js"
-import { bold, print, printDocument, visible, width } from "../output.js"
+import { answerExact, bold, visible } from "../output.js"
+import { argument, leaf } from "../parser/declare.js"
 import { clip } from "../table.js"
 import { listed, more, paging, pagingOf, reading } from "../reading.js"
-
-const argument = (name: string, description: string) => Args.text({ name }).pipe(Args.withDescription(description))
 
 const tableArgument = argument("TABLE", "A table as in SQL, such as public.posts.")
 /** What the arguments are called in a refusal. */
@@ -17,16 +14,18 @@ const ofRow = { table: "TABLE", key: "KEY", instant: "INSTANT" }
 
 const keyArgument = argument("KEY", "Key of the row; of several columns a JSON array or object.")
 
-const blocks = (changes: ReadonlyArray<Query.Change>, context: boolean): ReadonlyArray<string> =>
-  changes.flatMap((change, index) => [...(index === 0 ? [] : [""]), ...changeLines(change, width(), context)])
+const blocks = (changes: ReadonlyArray<Query.Change>, context: boolean, width: number): ReadonlyArray<string> =>
+  changes.flatMap((change, index) => [...(index === 0 ? [] : [""]), ...changeLines(change, width, context)])
 
 export const history = leaf("history", { ...common, ...paging, table: tableArgument, key: keyArgument }, (options) =>
   Effect.gen(function* () {
     const asked = yield* pagingOf(options)
     const page = yield* reading(options, Query.history(options.table, options.key, asked), ofRow)
-    yield* options.json
-      ? printDocument(Page.toJson(page, Query.changeToJson))
-      : print(listed(page, "Nothing is recorded of this row.", () => blocks(page.items, true)))
+    yield* answerExact(
+      options,
+      () => Page.toJson(page, Query.changeToJson),
+      (width) => listed(page, "Nothing is recorded of this row.", () => blocks(page.items, true, width))
+    )
   })
 )
 
@@ -49,23 +48,24 @@ export const asOf = leaf(
   (options) =>
     Effect.gen(function* () {
       const answer = yield* reading(options, Query.asOf(options.table, options.key, options.instant), ofRow)
-      if (options.json) {
-        return yield* printDocument(Query.asOfToJson(answer))
-      }
-      const lines =
+      const lines = (width: number): ReadonlyArray<string> =>
         answer._tag === "Present"
           ? fieldLines(
               Object.entries(answer.row).map(([field, after]) => ({ field, after })),
-              width()
+              width
             )
           : answer._tag === "MovedTo"
-            ? properties([["  key", answer.key]], width())
+            ? properties([["  key", answer.key]], width)
             : []
       const rebuilt =
         answer._tag === "Present" && answer.rebuilt === true
           ? ["  rebuilt from the first change after that instant"]
           : []
-      yield* print([`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines].join("\n"))
+      yield* answerExact(
+        options,
+        () => Query.asOfToJson(answer),
+        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines(width)].join("\n")
+      )
     })
 )
 
@@ -76,11 +76,15 @@ export const transaction = leaf(
     Effect.gen(function* () {
       const asked = yield* pagingOf(options)
       const incident = yield* reading(options, Query.incident(options.id, asked), { transactionId: "ID" })
-      yield* options.json ? printDocument(Query.incidentToJson(incident)) : print(incidentText(incident))
+      yield* answerExact(
+        options,
+        () => Query.incidentToJson(incident),
+        (width) => incidentText(incident, width)
+      )
     })
 )
 
-const incidentText = (incident: Query.Incident): string => {
+const incidentText = (incident: Query.Incident, width: number): string => {
   const { actions, changes, hasMoreActions, hasMoreRelated, hasMoreSiblings, related, siblings, transaction } = incident
   const metadata = Object.keys(transaction.meta).length === 0 ? null : Query.toJson(transaction.meta)
   return [
@@ -101,7 +105,7 @@ const incidentText = (incident: Query.Incident): string => {
         ["application", transaction.applicationName],
         ["client address", transaction.clientAddr]
       ],
-      width()
+      width
     ),
     ...actions.flatMap((action) => [
       "",
@@ -118,7 +122,7 @@ const incidentText = (incident: Query.Incident): string => {
           ],
           ["data", action.data === null ? null : Query.toJson(action.data)]
         ],
-        width()
+        width
       )
     ]),
     ...(hasMoreActions ? ["", "There are more actions."] : []),
@@ -128,16 +132,22 @@ const incidentText = (incident: Query.Incident): string => {
           "",
           ...blocks(
             changes.items.map(({ change }) => change),
-            false
+            false,
+            width
           )
         ]),
     ...more(changes),
-    ...others("Parts of the same database transaction", siblings, hasMoreSiblings),
-    ...others("Transactions of the same correlation", related, hasMoreRelated)
+    ...others("Parts of the same database transaction", siblings, hasMoreSiblings, width),
+    ...others("Transactions of the same correlation", related, hasMoreRelated, width)
   ].join("\n")
 }
 
-const others = (heading: string, list: Query.Incident["siblings"], hasMore: boolean): ReadonlyArray<string> =>
+const others = (
+  heading: string,
+  list: Query.Incident["siblings"],
+  hasMore: boolean,
+  width: number
+): ReadonlyArray<string> =>
   list.length === 0
     ? []
     : [
@@ -148,7 +158,7 @@ const others = (heading: string, list: Query.Incident["siblings"], hasMore: bool
             visible(
               `  ${transaction.id}  ${when(transaction.occurredAt)}  ${who(transaction.actor)}  ${action?.name ?? ""}`
             ).trimEnd(),
-            width()
+            width
           )
         ),
         ...(hasMore ? ["  and more"] : [])

@@ -431,10 +431,10 @@ attacks("spoofed context (A11)", (attack) => {
       yield* db.run("create table t (id int primary key, n int)")
       yield* apply("t")
       yield* db.run("insert into t values (1, 0), (2, 0)")
-      // In one message all statements share one statement timestamp, so that this word is a good one.
       for (const value of [
-        "extract(epoch from statement_timestamp())::text || ' 1 9999'",
-        "extract(epoch from statement_timestamp())::text || ' 999999999 2'",
+        // A good word, and words that are not.
+        "'t'::regclass::oid || ':9999'",
+        "'t'::regclass::oid || ':99999999999'",
         "'x y z'",
         "repeat(' ', 1000)"
       ]) {
@@ -450,6 +450,33 @@ attacks("spoofed context (A11)", (attack) => {
         ({ before }, at) => before !== (at === 0 ? '{"n": 0, "id": 1}' : found[at - 1]?.after)
       )
       expect(broken).toEqual([])
+    })
+  )
+
+  attack("the end of a part that is not open is refused, and the enclosing actor stays", ({ apply, db }) =>
+    Effect.gen(function* () {
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      const end = `select threadline.finish('{"part": true}')`
+      const begin = `select threadline.begin_part('{"actor": {"type": "job", "id": "part"}}')`
+      const refused = Effect.gen(function* () {
+        yield* db.run("savepoint refused")
+        expect(yield* db.outcome(end)).toBe("TL004")
+        yield* db.run("rollback to refused")
+      })
+      yield* db.run("begin", who("outer"))
+      yield* refused
+      yield* db.run("insert into t values (1)", begin, "insert into t values (2)", end)
+      yield* refused
+      yield* db.run("insert into t values (3)", "savepoint part", begin, "rollback to part")
+      yield* refused
+      yield* db.run("insert into t values (4)", "select set_config('threadline.parts', '[[[', true)")
+      yield* refused
+      yield* db.run("insert into t values (5)", "commit")
+      const actors = yield* db.column(
+        "select t.actor_id from threadline.audit_changes c join threadline.audit_transactions t on t.id = c.transaction_id order by c.id"
+      )
+      expect(actors).toEqual(["outer", "part", "outer", "outer", "outer"])
     })
   )
 

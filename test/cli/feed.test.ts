@@ -2,7 +2,6 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { spawn } from "node:child_process"
 import { unsafeParse } from "../../src/internal/core/json.js"
 import * as Cli from "../support/cli.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
@@ -71,55 +70,6 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
         expect(yield* Cli.text(["feed", "--from", "now"], { url })).toMatch(
           /^That is all for now\.\nGo on: --checkpoint \S+\n$/
         )
-      })
-    )
-
-    it.effect("follows until it is interrupted", () =>
-      Effect.gen(function* () {
-        const { query, url } = yield* Host
-        const lines = yield* Effect.acquireUseRelease(
-          Effect.sync(() =>
-            spawn(process.execPath, [Cli.program(), "feed", "--follow", "--ndjson", "--from", "now"], {
-              env: { ...process.env, DATABASE_URL: url },
-              stdio: ["ignore", "pipe", "inherit"]
-            })
-          ),
-          (child) =>
-            Effect.gen(function* () {
-              let text = ""
-              const until = (enough: () => boolean) =>
-                Effect.async<void>((resume) => {
-                  const look = () => {
-                    if (enough()) {
-                      child.stdout.off("data", look)
-                      resume(Effect.void)
-                    }
-                  }
-                  child.stdout.on("data", look)
-                  look()
-                })
-              child.stdout.setEncoding("utf8").on("data", (part: string) => (text += part))
-              // Its first line says where it began.
-              yield* until(() => text.includes("\n"))
-              yield* query("insert into notes values (2)")
-              yield* until(() => text.trimEnd().split("\n").length >= 3)
-              const code = yield* Effect.async<number | null>((resume) => {
-                child.on("close", (exit) => resume(Effect.succeed(exit)))
-                child.kill("SIGINT")
-              })
-              expect(code).not.toBe(1)
-              return text
-                .trimEnd()
-                .split("\n")
-                .map((line) => unsafeParse(line))
-            }),
-          (child) => Effect.sync(() => child.kill("SIGKILL"))
-        )
-        expect(lines).toMatchObject([
-          { checkpoint: expect.any(String) },
-          { tableName: "notes", rowKey: "2" },
-          { checkpoint: expect.any(String) }
-        ])
       })
     )
   })

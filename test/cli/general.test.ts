@@ -1,18 +1,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { spawn } from "node:child_process"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { inject } from "vitest"
-import * as Argv from "../../cli/argv.js"
 import { commands, groups } from "../../cli/commands.js"
 import * as Config from "../../cli/config.js"
-import { visible } from "../../cli/output.js"
+import { print, printSource, visible } from "../../cli/output.js"
 import * as Table from "../../cli/table.js"
 import packageJson from "../../package.json" with { type: "json" }
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
@@ -137,7 +134,7 @@ describe("the database", () => {
   it.effect("has to be named", () =>
     Effect.gen(function* () {
       expect(yield* Cli.run(["migrate", "status"])).toEqual(
-        Cli.refusal(2, "no database is named: give --url, or set THREADLINE_DATABASE_URL or DATABASE_URL")
+        Cli.refusal(2, /no database is named: give --url, or set THREADLINE_DATABASE_URL or DATABASE_URL/)
       )
     })
   )
@@ -163,6 +160,34 @@ describe("the database", () => {
       expect((yield* Cli.run(status, { url: nothing, env: { THREADLINE_DATABASE_URL: url } })).code).toBe(0)
       expect((yield* Cli.run(status, { url: nothing, env: { THREADLINE_DATABASE_URL: "" } })).code).toBe(3)
       expect((yield* Cli.run(status, { url })).code).toBe(0)
+    })
+  )
+
+  it.effect("is that of PGHOST and its like where no URL is given", () =>
+    Effect.gen(function* () {
+      const server = new URL(inject("threadlineTestServer").url)
+      const env = {
+        PGHOST: server.searchParams.get("host") ?? server.hostname,
+        PGPORT: server.port,
+        PGUSER: decodeURIComponent(server.username),
+        PGDATABASE: server.pathname.slice(1),
+        ...(server.password === "" ? {} : { PGPASSWORD: decodeURIComponent(server.password) })
+      }
+      const status = ["migrate", "status"]
+      expect((yield* Cli.run(status, { env })).code).toBe(0)
+      expect((yield* Cli.run(status, { env, url: nothing })).code).toBe(3)
+      expect(yield* Cli.run(status, { env: { ...env, PGDATABASE: "not_there_at_all" } })).toEqual(
+        Cli.refusal(3, /not_there_at_all/)
+      )
+      for (const port of ["no", "0", "70000", "-1", "5432.5"]) {
+        expect(yield* Cli.run(status, { env: { ...env, PGPORT: port } })).toEqual(
+          Cli.refusal(2, "PGPORT is a port from 1 to 65535")
+        )
+      }
+      // A password alone says of no database which it is.
+      expect(yield* Cli.run(status, { env: { PGPASSWORD: "s3cret" } })).toEqual(
+        Cli.refusal(2, /no database is named: .* or PGHOST, PGPORT, PGUSER, PGDATABASE/)
+      )
     })
   )
 
@@ -304,9 +329,7 @@ describe("init", () => {
       const written = readFileSync(join(cwd, "threadline.config.ts"), "utf8")
       expect(yield* Cli.run(["init"], { cwd })).toEqual(Cli.refusal(1, "threadline.config.ts exists already"))
       expect(readFileSync(join(cwd, "threadline.config.ts"), "utf8")).toBe(written)
-      expect(yield* Cli.runSource(["capture", "plan"], { cwd, url: nothing })).toEqual(
-        Cli.refusal(3, /cannot be reached/)
-      )
+      expect(yield* Cli.run(["capture", "plan"], { cwd, url: nothing })).toEqual(Cli.refusal(3, /cannot be reached/))
     })
   )
 
@@ -320,54 +343,68 @@ describe("init", () => {
   )
 })
 
-describe("a pipe", () => {
-  it.scoped("may close before everything is said", () =>
-    Effect.gen(function* () {
-      const { url } = yield* TestDatabase.make()
-      const code = yield* Effect.async<number | null>((resume) => {
-        const child = spawn(process.execPath, [Cli.program(), "migrate", "print"], {
-          stdio: ["ignore", "pipe", "pipe"]
-        })
-        let said = ""
-        child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text))
-        child.stdout.destroy()
-        child.on("close", (found) => {
-          expect(said).toBe("")
-          resume(Effect.succeed(found))
-        })
+describe("text for people", () => {
+  const longest = (text: string) => Math.max(...text.split("\n").map((line) => line.length))
+
+  /** Where it goes to, and the width that it has there. */
+  const places: ReadonlyArray<
+    readonly [place: string, options: Cli.RunOptions, args: ReadonlyArray<string>, width: number]
+  > = [
+    ["a pipe", { env: { COLUMNS: "" } }, [], Infinity],
+    ["a pipe, with COLUMNS", { env: { COLUMNS: "60" } }, [], 60],
+    ["a pipe, with COLUMNS that is no number", { env: { COLUMNS: "wide" } }, [], Infinity],
+    ["a terminal", { env: { COLUMNS: "" }, terminal: 70 }, [], 70],
+    ["a terminal, with COLUMNS", { env: { COLUMNS: "90" }, terminal: 70 }, [], 90],
+    ["a terminal, with --wide", { env: { COLUMNS: "90" }, terminal: 70 }, ["--wide"], Infinity],
+    ["a very narrow terminal", { env: { COLUMNS: "" }, terminal: 5 }, [], 40]
+  ]
+
+  for (const [place, options, args, width] of places) {
+    it.effect(`is ${width === Infinity ? "not cut" : `cut to ${width} columns`} for ${place}`, () =>
+      Effect.gen(function* () {
+        const text = "long ".repeat(60)
+        const shown = yield* Cli.within(
+          options,
+          print({ wide: args.includes("--wide") }, (columns) => Table.clip(text, columns))
+        )
+        expect(longest(shown.stdout)).toBe(Math.min(width, text.length))
       })
-      expect(code).toBe(0)
-      // All of a long output arrives, also where the command ends with another code.
-      const whole = yield* Cli.json(["migrate", "print"], { url })
-      expect(String(whole["sql"]).length).toBeGreaterThan(50_000)
+    )
+  }
+
+  it.effect("has styles on a terminal, and nowhere else nor with NO_COLOR or TERM=dumb", () =>
+    Effect.gen(function* () {
+      const styled = "\u001b[1mUsage\u001b[22m"
+      expect(yield* Cli.text(["--help"], { terminal: 80 })).toContain(styled)
+      for (const options of [{}, { terminal: 80, env: { NO_COLOR: "1" } }, { terminal: 80, env: { TERM: "dumb" } }]) {
+        const help = yield* Cli.text(["--help"], options)
+        expect(help).toContain("\nUsage\n")
+        expect(help).not.toContain("\u001b")
+      }
+      expect(yield* Cli.text(["--help"], { terminal: 80, env: { NO_COLOR: "", TERM: "xterm" } })).toContain(styled)
     })
   )
-})
 
-describe("arguments", () => {
-  const read = (...argv: ReadonlyArray<string>) => Argv.read(argv)
-  const runs = (...args: ReadonlyArray<string>) => Either.right({ _tag: "Run", args })
+  it.effect("keeps its styles to itself: those of a value are written out", () =>
+    Effect.gen(function* () {
+      const hostile = "a\u001b[1mb\ufdd0c"
+      const { stdout } = yield* Cli.within(
+        { terminal: 80 },
+        print({ wide: true }, () => visible(hostile))
+      )
+      expect(stdout).toBe(String.raw`a\u{1b}[1mb\u{fdd0}c` + "\n")
+    })
+  )
 
-  it("stand in any order, with their values behind a blank or an equals sign", () => {
-    const expected = runs("history", "--limit", "5", "--json", "--", "posts", "1")
-    expect(read("history", "posts", "1", "--limit", "5", "--json")).toEqual(expected)
-    expect(read("history", "--limit=5", "--json", "posts", "1")).toEqual(expected)
-    expect(read("--limit=5", "history", "--json", "posts", "--", "1")).toEqual(expected)
-  })
-
-  it("are repeated, may hold an equals sign, may be negative", () => {
-    expect(read("capture", "plan", "--table=a", "--table", "b", '--key="x=y".z')).toEqual(
-      runs("capture", "plan", "--table", "a", "--table", "b", "--key", '"x=y".z', "--")
-    )
-    expect(read("history", "posts", "-5")).toEqual(runs("history", "--", "posts", "-5"))
-    expect(read("history", "posts", "--", "--json")).toEqual(runs("history", "--", "posts", "--json"))
-  })
-
-  it("take a flag once, and leave out one that is false", () => {
-    expect(read("timeline", "--json", "--json")).toEqual(runs("timeline", "--json", "--"))
-    expect(read("timeline", "--json=false")).toEqual(runs("timeline", "--"))
-    expect(read("timeline", "--json=true")).toEqual(runs("timeline", "--json", "--"))
-  })
+  it.effect("shows SQL as it is, and made visible only on a terminal", () =>
+    Effect.gen(function* () {
+      const sql = "select 'a\tb\u202e'\n;\n"
+      expect((yield* Cli.within({}, printSource(sql))).stdout).toBe(sql)
+      expect((yield* Cli.within({ terminal: 80 }, printSource(sql))).stdout).toBe(
+        String.raw`select 'a\tb\u{202e}'` + "\n;\n"
+      )
+    })
+  )
 })
 
 describe("a table", () => {

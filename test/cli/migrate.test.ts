@@ -115,26 +115,6 @@ describe("migrate up and status", () => {
     })
   )
 
-  it.scopedLive("leave nothing behind when interrupted", () =>
-    Effect.gen(function* () {
-      const { database, ownerRole, query, url } = yield* emptyDatabase
-      const holder = yield* database.rawClient()
-      yield* Effect.promise(() =>
-        holder.query("begin; select pg_advisory_xact_lock(hashtextextended('threadline.migrations', 0))")
-      )
-      const waits = query(
-        `select from pg_locks
-          where locktype = 'advisory' and not granted
-            and database = (select oid from pg_database where datname = current_database())`
-      )
-      const waiting = Effect.repeat(waits, { until: (rows) => rows.length > 0 })
-      expect(yield* Cli.interrupt(["migrate", "up", "--owner-role", ownerRole], url, waiting)).toBe(130)
-      yield* Effect.promise(() => holder.query("rollback"))
-      expect(yield* Cli.json(["migrate", "status"], { url })).toMatchObject({ state: "absent" })
-      expect(yield* query("select from pg_namespace where nspname = 'threadline'")).toEqual([])
-    })
-  )
-
   it.scoped("tell of an owner that can log in", () =>
     Effect.gen(function* () {
       const { database, ownerRole, query } = yield* emptyDatabase

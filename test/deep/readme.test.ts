@@ -19,21 +19,10 @@ import {
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
+import { blocksOf, fileOf, readme, sectionOf } from "../../scripts/readme.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
 const root = join(import.meta.dirname, "..", "..")
-const readme = readFileSync(join(root, "README.md"), "utf8")
-
-const sectionOf = (title: string): string => readme.split(/^## /m).find((text) => text.startsWith(`${title}\n`)) ?? ""
-
-/** The fenced blocks of a text, in order, with the line that stands before each. */
-const blocksOf = (markdown: string) =>
-  [...markdown.matchAll(/^([^\n]*)\n\n```(\w+)\n([\s\S]*?)^```$/gm)].map(([, before = "", language, text = ""]) => ({
-    before,
-    language,
-    text
-  }))
-
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 
 const run = async (directory: string, program: string, args: ReadonlyArray<string>, url?: string): Promise<string> => {
@@ -53,11 +42,10 @@ const run = async (directory: string, program: string, args: ReadonlyArray<strin
   return stdout
 }
 
-/** Builds and packs the package in a directory of its own, so that nothing here changes, and unpacks it as a host has it. */
-const install = async (directory: string): Promise<string> => {
-  const build = join(directory, "build")
-  const host = join(directory, "host")
-  mkdirSync(build)
+/** Builds the package in a directory of its own, so that nothing here changes. */
+const build = async (directory: string): Promise<string> => {
+  const copy = join(directory, "build")
+  mkdirSync(copy)
   for (const name of [
     "src",
     "cli",
@@ -65,18 +53,27 @@ const install = async (directory: string): Promise<string> => {
     "docs",
     ...readdirSync(root).filter((name) => /^(?:package\.json|ts.*|[A-Z]+(?:\.md)?)$/.test(name))
   ]) {
-    cpSync(join(root, name), join(build, name), { recursive: true })
+    cpSync(join(root, name), join(copy, name), { recursive: true })
   }
-  symlinkSync(join(root, "node_modules"), join(build, "node_modules"))
-  await run(build, "npm", ["run", "--ignore-scripts", "build"])
-  const [packed] = JSON.parse(await run(build, "npm", ["pack", "--ignore-scripts", "--json"]))
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"))
+  await run(copy, "npm", ["run", "--ignore-scripts", "build"])
+  return copy
+}
+
+/** Packs what is built, or what `THREADLINE_TEST_DIST` says is built already, and unpacks it as a host has it. */
+const install = async (directory: string): Promise<string> => {
+  const host = join(directory, "host")
+  const built = (process.env["THREADLINE_TEST_DIST"] ?? "") === "" ? await build(directory) : root
+  const [packed] = JSON.parse(
+    await run(built, "npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", directory])
+  )
 
   const modules = join(host, "node_modules")
   const own = join(modules, "threadline")
   mkdirSync(join(modules, "@effect"), { recursive: true })
   mkdirSync(join(modules, ".bin"))
   mkdirSync(own)
-  await run(own, "tar", ["-xzf", join(build, packed.filename), "--strip-components=1"])
+  await run(own, "tar", ["-xzf", join(directory, packed.filename), "--strip-components=1"])
   symlinkSync(join("..", "threadline", manifest.bin.threadline), join(modules, ".bin", "threadline"))
   // What `npm install` brings along: peers, dependencies, and the driver.
   for (const name of [...Object.keys(manifest.peerDependencies), ...Object.keys(manifest.dependencies), "pg"]) {
@@ -114,11 +111,12 @@ const host = Effect.gen(function* () {
     follow: (markdown: string, only?: string) =>
       Effect.promise(async () => {
         const printed: Array<string> = []
-        for (const { before, language, text } of blocksOf(markdown)) {
+        for (const block of blocksOf(markdown)) {
+          const { language, text } = block
           if (only !== undefined && language !== only) {
             continue
           }
-          const file = /`([\w.]+)`/.exec(before)?.[1] ?? "program.mjs"
+          const file = fileOf(block) ?? "program.mjs"
           if (language === "sql") {
             await client.query(text)
           } else if (language === "ts") {
@@ -234,14 +232,17 @@ it.scopedLive(
   600_000
 )
 
-it("README.md installs every peer, in a version that satisfies it", () => {
+it("README.md installs every peer in the version that it is tested with, and says which versions are the oldest and the newest", () => {
   const line = /^npm install threadline (.*)$/m.exec(readme)?.[1] ?? ""
   const named = new Map(
     line.split(" ").map((word) => [word.slice(0, word.lastIndexOf("@")), word.slice(word.lastIndexOf("@") + 1)])
   )
   expect([...named.keys()].sort()).toEqual(Object.keys(manifest.peerDependencies).sort())
-  for (const [name, version] of named) {
-    expect(manifest.devDependencies[name], name).toBe(version)
-    expect(manifest.peerDependencies[name], name).toBe(`^${version}`)
+  for (const [name, range] of Object.entries<string>(manifest.peerDependencies)) {
+    const newest = manifest.devDependencies[name]
+    const oldest = /^(?:\^|>=)([\d.]+)/.exec(range)?.[1]
+    expect(named.get(name), name).toBe(newest)
+    const row = readme.split("\n").find((text) => text.startsWith(`| \`${name}\` `))
+    expect(row?.split(/[ |`]+/).slice(1, -1), name).toEqual([name, oldest, newest])
   }
 })

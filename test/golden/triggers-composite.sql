@@ -8,6 +8,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -30,8 +31,12 @@ begin
     from (select image(x.*) as image from threadline_new x) r
     cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -48,6 +53,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -93,8 +99,12 @@ begin
       order by o.place
     ) p;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -111,6 +121,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -133,8 +144,12 @@ begin
     from (select image(x.*) as image from threadline_old x) r
     cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;

@@ -8,6 +8,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -45,8 +46,13 @@ begin
         null, null, null, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -62,8 +68,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -75,8 +85,12 @@ begin
     from (select image(x.*) as image from threadline_new x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -93,6 +107,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -148,8 +163,13 @@ begin
         case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end, fields, old_values, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -218,8 +238,12 @@ begin
       ) p;
     end if;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -245,8 +269,12 @@ begin
       order by o.place
     ) p;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -263,6 +291,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -300,8 +329,13 @@ begin
         null, null, was, null
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -317,8 +351,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -330,8 +368,12 @@ begin
     from (select image(x.*) as image from threadline_old x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;

@@ -9,6 +9,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -46,8 +47,13 @@ begin
         null, null, null, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -63,8 +69,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -76,8 +86,12 @@ begin
     from (select image(x.*) as image from threadline_new x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -95,6 +109,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -156,8 +171,13 @@ begin
         case when fields && array['id']::text[] then nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end) end, fields, old_values, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -228,8 +248,12 @@ begin
       ) p;
     end if;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -255,8 +279,12 @@ begin
       order by o.place
     ) p;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;
@@ -274,6 +302,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -311,8 +340,13 @@ begin
         null, null, was, null
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   if not guard and not stale then
@@ -328,8 +362,12 @@ begin
       offset 0
     ) r;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
   end if;
 
@@ -341,8 +379,12 @@ begin
     from (select image(x.*) as image from threadline_old x) r
     cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(first_id);
-  end if;
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
     return null;
 end
 $threadline$;

@@ -8,6 +8,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   now jsonb;
 begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
@@ -29,8 +30,13 @@ begin
         null, null, null, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   now := image(new);
@@ -39,9 +45,16 @@ begin
     'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid)
   from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
-  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
-    perform settle_order(first_id);
+  if first_id is null then
+    return null;
   end if;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
   return null;
 end
 $threadline$;
@@ -58,6 +71,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   was jsonb;
   now jsonb;
   field text;
@@ -93,8 +107,13 @@ begin
         case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end, fields, old_values, now
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   was := image(old);
@@ -105,9 +124,16 @@ begin
   from describe_update(was, now, null, null, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid) c
   where c.changed
   returning id into first_id;
-  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
-    perform settle_order(first_id);
+  if first_id is null then
+    return null;
   end if;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
   return null;
 end
 $threadline$;
@@ -124,6 +150,7 @@ declare
   of_table text;
   of_partition text;
   first_id bigint;
+  last_before bigint;
   was jsonb;
 begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
@@ -145,8 +172,13 @@ begin
         null, null, was, null
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(currval('audit_changes_id_seq'));
-  end if;
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
       return null;
   end if;
   was := image(old);
@@ -155,9 +187,16 @@ begin
     'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null
   from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
-  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
-    perform settle_order(first_id);
+  if first_id is null then
+    return null;
   end if;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
   return null;
 end
 $threadline$;

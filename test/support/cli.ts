@@ -1,16 +1,19 @@
-/** Runs the command line as its users do: one bundle, a process of its own, output that is no terminal. */
+/**
+ * Runs the command line. `run` and what is made of it run it in this process, with an environment, a working directory and a
+ * console of their own; `Process` runs the bundle as its users do.
+ */
+import * as Clock from "effect/Clock"
+import * as ConfigProvider from "effect/ConfigProvider"
+import type * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import { spawn } from "node:child_process"
+import * as Option from "effect/Option"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
-import { afterAll, beforeAll, expect, inject, vi } from "vitest"
-import type {} from "../harness/commandLineSetup.js"
-
-const root = fileURLToPath(new URL("../..", import.meta.url))
-const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href
+import { afterAll, beforeAll, expect, vi } from "vitest"
+import * as App from "../../cli/app.js"
+import { Surroundings } from "../../cli/surroundings.js"
+import packageJson from "../../package.json" with { type: "json" }
 
 export interface Outcome {
   readonly code: number | null
@@ -21,71 +24,62 @@ export interface Outcome {
 export interface RunOptions {
   readonly url?: string | undefined
   readonly cwd?: string | undefined
+  /** Beside DATABASE_URL; standard output is 80 columns wide unless COLUMNS says otherwise. */
   readonly env?: Readonly<Record<string, string>> | undefined
+  /** Columns of the terminal that standard output is; else it is a pipe. */
+  readonly terminal?: number | undefined
 }
 
-let empty: string | undefined
+let empty = tmpdir()
 
-/** A directory for the tests of a file, in which nothing is. */
+/** A directory without a configuration, for the tests of a file. */
 export const setup = (): void => {
-  // A process takes its time where the machine is busy.
   vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
   beforeAll(() => {
     empty = mkdtempSync(join(tmpdir(), "threadline-cli-"))
   })
   afterAll(() => {
-    if (empty !== undefined) {
-      rmSync(empty, { recursive: true, force: true })
-    }
+    rmSync(empty, { recursive: true, force: true })
   })
 }
 
-const execute = (command: ReadonlyArray<string>, options: RunOptions): Effect.Effect<Outcome> =>
-  Effect.async((resume) => {
-    const { DATABASE_URL: _, NO_COLOR: __, THREADLINE_DATABASE_URL: ___, ...inherited } = process.env
-    const child = spawn(process.execPath, command, {
-      cwd: options.cwd ?? empty,
-      env: { ...inherited, ...(options.url === undefined ? {} : { DATABASE_URL: options.url }), ...options.env },
-      stdio: ["ignore", "pipe", "pipe"]
+const environment = (options: RunOptions): ReadonlyMap<string, string> =>
+  new Map(
+    Object.entries({
+      COLUMNS: "80",
+      ...(options.url === undefined ? {} : { DATABASE_URL: options.url }),
+      ...options.env
     })
-    let stdout = ""
-    let stderr = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text))
-    child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
-    return Effect.sync(() => child.kill())
-  })
-
-/** Path of the bundle. */
-export const program = (): string => inject("threadlineCommandLine")
-
-/** Runs the bundle. */
-export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
-  Effect.suspend(() => execute([program(), ...args], options))
-
-/** Interrupts the bundle once something is true, as Ctrl-C does. */
-export const interrupt = (args: ReadonlyArray<string>, url: string, when: Effect.Effect<unknown>) =>
-  Effect.acquireUseRelease(
-    Effect.sync(() =>
-      spawn(process.execPath, [program(), ...args], {
-        env: { ...process.env, DATABASE_URL: url },
-        stdio: ["ignore", "pipe", "pipe"]
-      })
-    ),
-    (child) =>
-      Effect.zipRight(
-        when,
-        Effect.async<number | null>((resume) => {
-          child.on("close", (code) => resume(Effect.succeed(code)))
-          child.kill("SIGINT")
-        })
-      ),
-    (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
 
-/** Runs the sources: slower, and they resolve "threadline" to themselves. */
-export const runSource = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
-  execute(["--import", tsx, join(root, "cli/main.ts"), ...args], options)
+/** What an effect says to its console, in the surroundings of a command; its value is the exit code if it is a number. */
+export const within = <A>(options: RunOptions, effect: Effect.Effect<A>): Effect.Effect<Outcome> =>
+  Effect.gen(function* () {
+    const stdout: Array<string> = []
+    const stderr: Array<string> = []
+    const into =
+      (lines: Array<string>) =>
+      (...parts: ReadonlyArray<unknown>): Effect.Effect<void> =>
+        Effect.sync(() => void lines.push(`${parts.join(" ")}\n`))
+    const console = yield* Effect.consoleWith((original) =>
+      Effect.succeed<Console.Console>({ ...original, log: into(stdout), error: into(stderr) })
+    )
+    const value = yield* effect.pipe(
+      Effect.withConsole(console),
+      Effect.withConfigProvider(ConfigProvider.fromMap(new Map(environment(options)))),
+      // A database does not wait for the clock of a test.
+      Effect.withClock(Clock.make()),
+      Effect.provideService(Surroundings, {
+        directory: options.cwd ?? empty,
+        terminal: Option.map(Option.fromNullable(options.terminal), (columns) => ({ columns }))
+      })
+    )
+    return { code: typeof value === "number" ? value : null, stdout: stdout.join(""), stderr: stderr.join("") }
+  })
+
+/** Runs the command line in this process. */
+export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
+  within(options, App.run(args, packageJson.version))
 
 /** Runs what has to succeed, and gives its output. */
 export const text = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<string> =>

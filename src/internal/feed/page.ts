@@ -77,7 +77,7 @@ const pageStatement = (request: PageRequest) => {
 
   // A change is captured after its transaction began; a day allows for a clock that was set back meanwhile.
   const ofTransaction = sql`c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'`
-  const before = sql`c.id < coalesce((select id from bound), 9223372036854775807)`
+  const before = sql`c.id < coalesce((select id from threadline_bound), 9223372036854775807)`
   const entered = sql`${window.entered.toString()}::xid8`
   const following =
     late.length === 0
@@ -106,9 +106,9 @@ const pageStatement = (request: PageRequest) => {
       select f.id
       from (
         select distinct t.xid
-        from (${branch(isLate, sql`(select xid from taken)`)}) t
+        from (${branch(isLate, sql`(select xid from threadline_taken)`)}) t
       ) t
-      cross join taken k
+      cross join threadline_taken k
       left join lateral (${firstOf(sql`t.xid`)}) f on true
       where k.cut`
   const openBefore =
@@ -116,7 +116,7 @@ const pageStatement = (request: PageRequest) => {
       ? sql``
       : sql`union
       select t.xid, greatest(t.after, r.id)
-      from open t, reached r
+      from threadline_open t, threadline_reached r
       where exists (
         select
         from ${changes} c
@@ -126,19 +126,19 @@ const pageStatement = (request: PageRequest) => {
       )`
 
   return sql`
-    with recursive limits as materialized (
+    with recursive threadline_limits as materialized (
       -- More than run at once.
       select 2 * (current_setting('max_connections')::int + current_setting('max_worker_processes')::int) as at_once
     ),
-    transactions as materialized (
+    threadline_transactions as materialized (
       select *
       from (${following}) t
       order by t.xid, t.id
       limit ${scanned}
     ),
-    entering as materialized (
+    threadline_entering as materialized (
       select t.xid, c.*
-      from transactions t
+      from threadline_transactions t
       cross join lateral (
         select c.*
         from ${changes} c
@@ -149,71 +149,71 @@ const pageStatement = (request: PageRequest) => {
       limit ${scanned}
     ),
     -- The last one taken up may have more than was looked at.
-    taken as materialized (
+    threadline_taken as materialized (
       select
         coalesce(
           case
-            when (select count(*) from entering) < ${scanned}
-            then (select t.xid from transactions t order by t.xid desc limit 1)
-            else (select e.xid from entering e order by e.xid desc limit 1)
+            when (select count(*) from threadline_entering) < ${scanned}
+            then (select t.xid from threadline_transactions t order by t.xid desc limit 1)
+            else (select e.xid from threadline_entering e order by e.xid desc limit 1)
           end,
           ${entered}
         ) as xid,
-        (select count(*) from entering) >= ${scanned} or (select count(*) from transactions) >= ${scanned} as cut
+        (select count(*) from threadline_entering) >= ${scanned} or (select count(*) from threadline_transactions) >= ${scanned} as cut
     ),
     -- Transaction by transaction, however many rows each of them has; those that have a change left are counted.
-    walk (xid, first, counted) as (
+    threadline_walk (xid, first, counted) as (
       select k.xid, null::bigint, 0
-      from taken k
+      from threadline_taken k
       where k.cut
       union all
       select n.xid, f.id, w.counted + (f.id is not null)::int
-      from walk w
+      from threadline_walk w
       cross join lateral (
         ${branch(isRecent, sql`w.xid`)}
         order by t.xid, t.id
         limit 1
       ) n
       left join lateral (${firstOf(sql`n.xid`)}) f on true
-      where w.counted < (select at_once from limits)
+      where w.counted < (select at_once from threadline_limits)
     ),
-    ahead as materialized (
+    threadline_ahead as materialized (
       select w.first
-      from walk w, taken k
+      from threadline_walk w, threadline_taken k
       where w.xid > k.xid
       ${aheadLate}
     ),
-    bound as materialized (
+    threadline_bound as materialized (
       select min(a.first) as id, count(*) > 0 as more
-      from ahead a
+      from threadline_ahead a
     ),
-    open as materialized (
+    threadline_open as materialized (
       select t.xid, t.id, t.occurred_at, o.after
       from unnest(${array(window.open.map(({ xid }) => xid))}::xid8[], ${array(window.open.map(({ after }) => after))}::bigint[]) o (xid, after)
       join ${transactions} t on t.xid = o.xid and t.epoch = ${epoch}
     ),
-    rest as (
+    threadline_rest as (
       select o.xid, o.id, o.occurred_at, o.after
-      from open o
+      from threadline_open o
       union all
       select
         t.xid,
         t.id,
         t.occurred_at,
-        coalesce((select max(e.id) from entering e where e.transaction_id = t.id), -1)
+        coalesce((select max(e.id) from threadline_entering e where e.transaction_id = t.id), -1)
       from ${transactions} t
-      where t.xid = (select xid from taken where cut and xid > ${entered})
+      where t.xid = (select xid from threadline_taken where cut and xid > ${entered})
         and t.epoch = ${epoch}
     ),
-    page as materialized (
+    threadline_page as materialized (
       select *
       from (
         select *
-        from entering c
+        from threadline_entering c
         where ${all([before, filter])}
         union all
         select t.xid, c.*
-        from rest t
+        from threadline_rest t
         cross join lateral (
           select c.*
           from ${changes} c
@@ -226,23 +226,23 @@ const pageStatement = (request: PageRequest) => {
       limit ${limit}
     ),
     -- Of what is taken up, everything up to this change is delivered; without a number, everything.
-    reached as materialized (
+    threadline_reached as materialized (
       select case when p.full_page then p.last_id else b.id - 1 end as id, p.full_page, b.more
-      from bound b
+      from threadline_bound b
       cross join (
         select count(*) >= ${limit} as full_page, max(p.id) as last_id
-        from page p
+        from threadline_page p
       ) p
     ),
-    frontier as materialized (
+    threadline_frontier as materialized (
       select case
         when r.full_page then coalesce(
           (
             select x.xid
             from (
-              (select p.xid from page p order by p.xid desc limit 1)
+              (select p.xid from threadline_page p order by p.xid desc limit 1)
               union all
-              (select e.xid from entering e where e.id <= r.id order by e.xid desc limit 1)
+              (select e.xid from threadline_entering e where e.id <= r.id order by e.xid desc limit 1)
               union all
               select ${entered}
             ) x
@@ -251,41 +251,41 @@ const pageStatement = (request: PageRequest) => {
           ),
           ${entered}
         )
-        else (select xid from taken)
+        else (select xid from threadline_taken)
       end as xid
-      from reached r
+      from threadline_reached r
     ),
-    still_open as materialized (
+    threadline_still_open as materialized (
       select e.xid, r.id as after
-      from entering e, reached r, frontier f
+      from threadline_entering e, threadline_reached r, threadline_frontier f
       where e.xid <= f.xid
         and e.id > r.id
       union
       select k.xid, r.id
-      from taken k, reached r, frontier f
+      from threadline_taken k, threadline_reached r, threadline_frontier f
       where k.cut
         and k.xid > ${entered}
         and k.xid <= f.xid
         and r.id is not null
       ${openBefore}
     ),
-    state as (
+    threadline_state as (
       select json_build_object(
-        'entered', (select xid::text from frontier),
+        'entered', (select xid::text from threadline_frontier),
         'open', (
           select coalesce(json_agg(json_build_object('xid', o.xid::text, 'after', o.after::text) order by o.xid), '[]')
-          from still_open o
+          from threadline_still_open o
         ),
         'last', r.id::text,
         'more', r.full_page or r.more
       )::text as state
-      from reached r
+      from threadline_reached r
     )
     select null as state, ${shownChangeColumns(storage)}
-    from page c
+    from threadline_page c
     union all
     select s.state, ${sql.literal(Array.from({ length: changeColumnCount }, () => "null").join(", "))}
-    from state s`
+    from threadline_state s`
 }
 
 const State = Schema.parseJson(

@@ -28,7 +28,8 @@ import { streamLimit, streamPages } from "../record/page.js"
 import type { ReadError } from "../core/request.js"
 import { type AsOfWith, asOfWith, type Relation } from "../rows/relations.js"
 import { asOfKeys, asOfRows, type AsOfRowsOptions, type KeyAsOf, type RowAsOf } from "../rows/asOfRows.js"
-import { missingScope, type ReadScope } from "../record/scope.js"
+import { restricted } from "../record/restriction.js"
+import type { ReadScope } from "../record/scope.js"
 import type { Storage } from "../record/storage.js"
 import { collect, type CollectOptions, count, type Count, type CountOptions, timeline } from "../search/timeline.js"
 import { transactions, type TransactionSummary } from "../search/transactions.js"
@@ -155,68 +156,73 @@ export interface Service {
   readonly scoped: (scope: ReadScope) => Service
 }
 
-/** The reads of a storage. Where a scope is required every one of them fails until `scoped` has given one. */
-export const make = (storage: Storage, scopeRequired: boolean): Service => {
-  const missing = missingScope(scopeRequired, storage.scopes)
+/** The reads of a storage under scopes. Where one is required every one of them fails until `scoped` has given one. */
+export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
+  const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
 
-  const read = <A>(name: string, effect: Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
-    (missing === undefined ? effect : Effect.fail(missing)).pipe(
-      Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
-    )
+  const read = <A>(name: string, run: (storage: Storage) => Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
+    Effect.flatMap(storage, run).pipe(Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
 
   /** Every item of every page. */
   const stream = <A>(
     name: string,
     first: string | undefined,
-    page: (paging: { readonly limit: number; readonly cursor: string | undefined }) => Effect.Effect<Page<A>, ReadError>
+    page: (
+      storage: Storage,
+      paging: { readonly limit: number; readonly cursor: string | undefined }
+    ) => Effect.Effect<Page<A>, ReadError>
   ): Stream.Stream<A, ReadError> =>
-    (missing === undefined
-      ? streamPages(first, (cursor) => page({ limit: streamLimit, cursor }))
-      : Stream.fail(missing)
-    ).pipe(Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
+    Effect.map(storage, (reader) => streamPages(first, (cursor) => page(reader, { limit: streamLimit, cursor }))).pipe(
+      Stream.unwrap,
+      Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
+    )
 
   const changes = (name: string, filter: FilterInput): Stream.Stream<Change, ReadError> =>
-    stream(name, filter.cursor, (paging) => timeline(storage, { ...filter, ...paging }))
+    stream(name, filter.cursor, (reader, paging) => timeline(reader, { ...filter, ...paging }))
 
   const summaries = (name: string, filter: FilterInput): Stream.Stream<TransactionSummary, ReadError> =>
-    stream(name, filter.cursor, (paging) => transactions(storage, { ...filter, ...paging }))
+    stream(name, filter.cursor, (reader, paging) => transactions(reader, { ...filter, ...paging }))
 
   return {
-    timeline: (filter = {}) => read("timeline", timeline(storage, filter)),
+    timeline: (filter = {}) => read("timeline", (reader) => timeline(reader, filter)),
     timelineStream: (filter = {}) => changes("timelineStream", filter),
-    history: (table, key, options = {}) => read("history", history(storage, table, key, options)),
+    history: (table, key, options = {}) => read("history", (reader) => history(reader, table, key, options)),
     historyStream: (table, key, options = {}) =>
-      stream("historyStream", options.cursor, (paging) => history(storage, table, key, { ...options, ...paging })),
-    asOf: (table, key, instant) => read("asOf", asOf(storage, table, key, instant)),
-    asOfKeys: (table, keys, instant) => read("asOfKeys", asOfKeys(storage, table, keys, instant)),
-    asOfRows: (table, instant, options = {}) => read("asOfRows", asOfRows(storage, table, instant, options)),
-    asOfRowsStream: (table, instant, options = {}) =>
-      stream("asOfRowsStream", options.cursor, (paging) =>
-        asOfRows(storage, table, instant, { ...options, ...paging })
+      stream("historyStream", options.cursor, (reader, paging) =>
+        history(reader, table, key, { ...options, ...paging })
       ),
-    asOfWith: (table, key, instant, relations) => read("asOfWith", asOfWith(storage, table, key, instant, relations)),
-    transactions: (filter = {}) => read("transactions", transactions(storage, filter)),
+    asOf: (table, key, instant) => read("asOf", (reader) => asOf(reader, table, key, instant)),
+    asOfKeys: (table, keys, instant) => read("asOfKeys", (reader) => asOfKeys(reader, table, keys, instant)),
+    asOfRows: (table, instant, options = {}) => read("asOfRows", (reader) => asOfRows(reader, table, instant, options)),
+    asOfRowsStream: (table, instant, options = {}) =>
+      stream("asOfRowsStream", options.cursor, (reader, paging) =>
+        asOfRows(reader, table, instant, { ...options, ...paging })
+      ),
+    asOfWith: (table, key, instant, relations) =>
+      read("asOfWith", (reader) => asOfWith(reader, table, key, instant, relations)),
+    transactions: (filter = {}) => read("transactions", (reader) => transactions(reader, filter)),
     transactionsStream: (filter = {}) => summaries("transactionsStream", filter),
-    actions: (filter = {}) => read("actions", actions(storage, filter)),
+    actions: (filter = {}) => read("actions", (reader) => actions(reader, filter)),
     actionsStream: (filter = {}) =>
-      stream("actionsStream", filter.cursor, (paging) => actions(storage, { ...filter, ...paging })),
-    unattributed: (filter = {}) => read("unattributed", transactions(storage, { ...filter, unattributed: true })),
+      stream("actionsStream", filter.cursor, (reader, paging) => actions(reader, { ...filter, ...paging })),
+    unattributed: (filter = {}) =>
+      read("unattributed", (reader) => transactions(reader, { ...filter, unattributed: true })),
     unattributedStream: (filter = {}) => summaries("unattributedStream", { ...filter, unattributed: true }),
-    actorWindow: (actor, options = {}) => read("actorWindow", actorWindow(storage, actor, options)),
+    actorWindow: (actor, options = {}) => read("actorWindow", (reader) => actorWindow(reader, actor, options)),
     actorWindowStream: (actor, options = {}) =>
       changes("actorWindowStream", { ...windowFilter(actor, options), order: options.order, cursor: options.cursor }),
-    correlation: (id, options = {}) => read("correlation", correlation(storage, id, options)),
+    correlation: (id, options = {}) => read("correlation", (reader) => correlation(reader, id, options)),
     correlationStream: (id, options = {}) =>
       changes("correlationStream", { ...correlationFilter(id), order: options.order, cursor: options.cursor }),
-    count: (filter = {}, options = {}) => read("count", count(storage, filter, options)),
-    collect: (filter = {}, options = {}) => read("collect", collect(storage, filter, options)),
-    diff: (changeId) => read("diff", diff(storage, changeId)),
-    diffBetween: (table, key, from, to) => read("diffBetween", diffBetween(storage, table, key, from, to)),
-    incident: (transactionId, options = {}) => read("incident", incident(storage, transactionId, options)),
+    count: (filter = {}, options = {}) => read("count", (reader) => count(reader, filter, options)),
+    collect: (filter = {}, options = {}) => read("collect", (reader) => collect(reader, filter, options)),
+    diff: (changeId) => read("diff", (reader) => diff(reader, changeId)),
+    diffBetween: (table, key, from, to) => read("diffBetween", (reader) => diffBetween(reader, table, key, from, to)),
+    incident: (transactionId, options = {}) => read("incident", (reader) => incident(reader, transactionId, options)),
     incidentStream: (transactionId, options = {}) =>
-      stream("incidentStream", options.cursor, (paging) =>
-        Effect.map(incident(storage, transactionId, { ...options, ...paging }), ({ changes }) => changes)
+      stream("incidentStream", options.cursor, (reader, paging) =>
+        Effect.map(incident(reader, transactionId, { ...options, ...paging }), ({ changes }) => changes)
       ),
-    scoped: (scope) => make({ ...storage, scopes: [...storage.scopes, scope] }, scopeRequired)
+    scoped: (scope) => make(from, scopeRequired, [...scopes, scope])
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Reads of a table as a host's schema has its rows.
  */
+import type { YieldableError } from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
@@ -22,13 +23,19 @@ import type { RelatedRows, Relation } from "../rows/relations.js"
 import type { AsOfRowsOptions, KeyAsOf, RowAsOf } from "../rows/asOfRows.js"
 import type { Service } from "./service.js"
 
-/** An image that does not fit the schema: of a time when the table was another, masked, or never as the schema says. */
-export class Undecodable extends Data.TaggedError("Undecodable")<{
+interface Misfit {
   /** The row as it was stored. */
   readonly image: RowImage
   /** Says what does not fit. It shows captured values: nothing for a log. */
   readonly error: ParseResult.ParseError
-}> {
+}
+
+// Its type stands here, because the one that would be inferred names a type that older versions of Effect do not have.
+const UndecodableError: new (fields: Misfit) => YieldableError & { readonly _tag: "Undecodable" } & Readonly<Misfit> =
+  Data.TaggedError("Undecodable")<Misfit>
+
+/** An image that does not fit the schema: of a time when the table was another, masked, or never as the schema says. */
+export class Undecodable extends UndecodableError {
   override get message(): string {
     return "a stored row does not fit the schema"
   }

@@ -1,45 +1,164 @@
 /**
- * What it means that a statement failed which holds conditions of the host's: its scopes, or the `where` of a caller.
+ * Conditions of the host's, scopes and the `where` of a caller: how they become part of a statement, and what it means that a
+ * statement which holds them failed.
  */
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
+import { type Fragment, FragmentId, isFragment, type Segment } from "@effect/sql/Statement"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
 import { escape } from "effect/RegExp"
-import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import { inspect } from "node:util"
+import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { isFromWithin, positionOf, reasonOf, sqlState } from "../sql/sqlState.js"
+import type { HostCondition } from "./scope.js"
 import { type Storage, withoutValue } from "./storage.js"
-import { isFromWithin, reasonOf, sqlState } from "../sql/sqlState.js"
+
+/**
+ * An empty list is no SQL (`in ()`), and the client makes of `or` and `and` over one what is always true. Whoever makes a condition of
+ * a list of tenants means none of them: what is null hides.
+ */
+const withoutEmptyList = (segment: Segment): Segment => {
+  const isEmpty =
+    (segment._tag === "ArrayHelper" && segment.value.length === 0) ||
+    (segment._tag === "Literal" && segment.value === "1=1")
+  return isEmpty ? { _tag: "Literal", value: segment._tag === "Literal" ? "null::boolean" : "(null)" } : segment
+}
+
+/** What a function of the host's answers. */
+export const hostCondition = Effect.fnUntraced(function* (
+  field: "scope" | "where",
+  ask: () => unknown
+): Effect.fn.Return<HostCondition, InvalidRequest> {
+  const answer = yield* Effect.try({ try: ask, catch: identity }).pipe(
+    Effect.tapError((thrown) => Effect.logError(`threadline: a ${field} threw`, Cause.die(thrown))),
+    Effect.mapError(() => new InvalidRequest({ field, rule: "threw where it was to answer with a condition" }))
+  )
+  if (typeof answer === "boolean") {
+    return answer
+  }
+  return isFragment(answer) && Array.isArray(answer.segments)
+    ? { [FragmentId]: answer[FragmentId], segments: answer.segments.map(withoutEmptyList) }
+    : yield* new InvalidRequest({ field, rule: "must answer with an SQL condition, or with true or false" })
+})
+
+/** A condition as a text that tells it from others. */
+export const textOf = (sql: SqlClient, condition: HostCondition): string | readonly [text: string, values: string] => {
+  if (typeof condition === "boolean") {
+    return String(condition)
+  }
+  const [text, values] = sql`${condition}`.compile(true)
+  return [text, inspect(values, { depth: null, maxArrayLength: null, maxStringLength: null })]
+}
+
+/**
+ * Whether a row fulfils conditions of the host's; what is null does not. They stand in a subquery of their own over that one row,
+ * `judged`, which gives them the columns that they mention and nothing that lies beside it: a window function or an aggregate is
+ * one of this row.
+ */
+export const fulfils = (
+  sql: SqlClient,
+  conditions: ReadonlyArray<HostCondition>,
+  judged: string,
+  columns: Readonly<Record<string, Fragment>>
+): Fragment => {
+  const asked = conditions.filter((condition) => typeof condition !== "boolean")
+  if (conditions.includes(false)) {
+    return sql`false`
+  }
+  if (asked.length === 0) {
+    return sql`true`
+  }
+  // A line of its own: what a condition says behind "--" ends with it.
+  const held = sql.and(
+    asked.map(
+      (condition) => sql`coalesce((
+        ${condition}
+      ), false)`
+    )
+  )
+  const [text] = sql`${held}`.compile(true)
+  const mentioned = Object.entries(columns).filter(([column]) => text.includes(`${judged}.${column}`))
+  const given = sql.csv(mentioned.map(([column, value]) => sql`${value} as ${sql.literal(column)}`))
+  return sql`(
+      select ${held}
+      from (select ${given}) ${sql.literal(judged)}
+    )`
+}
 
 /** Threadline's own tables in such statements, which call none of its functions. */
 const tables = ["audit_changes", "audit_transactions", "audit_actions"]
 
 /** Whether it is Threadline's own tables that are not there, or not to be read. */
 const isOwn = ({ schema }: Storage, state: string, reason: string): boolean =>
-  state === "42P01"
-    ? tables.some((table) => reason.includes(`"${schema}.${table}"`))
-    : state === "42501" && new RegExp(`(?<!\\w)(${[schema, ...tables].map(escape).join("|")})(?!\\w)`).test(reason)
+  new RegExp(`(?<!\\w)(${[schema, ...tables].map(escape).join("|")})(?!\\w)`).test(reason) &&
+  (state === "42501" || (state === "42P01" && tables.some((table) => reason.includes(`"${schema}.${table}"`))))
+
+const ofOwn = (state: string): ThreadlineError =>
+  state === "42501"
+    ? new ThreadlineError({
+        reason: "InsufficientPrivilege",
+        detail: 'the database role lacks a privilege on the Threadline schema; "threadline grant" gives it',
+        sqlState: state
+      })
+    : new ThreadlineError({
+        reason: "NotMigrated",
+        detail: 'the Threadline schema is not installed here or is behind; run "threadline migrate up"',
+        sqlState: state
+      })
 
 /** Connections, transactions, resources, the server: nothing that a condition says or meets. */
 const isOfServer = (state: string): boolean => /^(08|25|28|3D|40|53|54|55|57|58|XX)/.test(state)
 
-/** Names and types that the database does not know: such a message is about the text of a statement, not about rows. */
-const isOfText = (state: string): boolean => /^(0A|3F|42)/.test(state)
+/** Those in which the server speaks of itself alone, and never of something that a function was given. */
+const isOfItself = (state: string): boolean => /^(08|25|28|40|53|57|55P03)/.test(state)
+
+const ofServer = (error: SqlError, state: string): ThreadlineError =>
+  isOfItself(state) && !isFromWithin(error)
+    ? fromSqlError(error)
+    : new ThreadlineError({
+        reason: "Failed",
+        detail: `the database failed a statement with conditions (SQLSTATE ${state})`,
+        sqlState: state
+      })
 
 /**
- * The error of a statement with conditions of the host's; `field` names those that are to blame. What the database says of a
- * condition that it does not understand is told; what it says of one that failed on a stored value repeats the value, and is not.
+ * Whether the database refuses what the scopes name themselves. It checks privileges on tables as a statement begins and gives them no
+ * place in its text; what a function was given as it ran may be refused in the same words.
+ */
+const isNamed = ({ restriction }: Storage, reason: string): boolean => {
+  const [, object] = /^permission denied for (?:table|view|schema) (\w+)$/.exec(reason) ?? []
+  return object !== undefined && restriction?.text.includes(object) === true
+}
+
+/**
+ * The error of a statement with conditions of the host's; `field` names those that are to blame. What the database says of the
+ * text of a condition, it says with its place in the statement, and that is told. Whatever else it says may repeat a stored value,
+ * under any SQLSTATE, and is not.
  */
 export const onConditionError =
   (storage: Storage, field: "scope" | "where" = "scope") =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
     const state = sqlState(error)
-    if (field === "scope" && storage.scopes.length === 0) {
+    if (field === "scope" && storage.restriction === undefined) {
       return withoutValue(error)
     }
-    const reason = reasonOf(error)
-    if (state === undefined || isOfServer(state) || isOwn(storage, state, reason)) {
+    if (state === undefined) {
       return fromSqlError(error)
     }
+    const reason = reasonOf(error)
+    if (isOwn(storage, state, reason)) {
+      return ofOwn(state)
+    }
+    if (isOfServer(state)) {
+      return ofServer(error, state)
+    }
     const rule =
-      isOfText(state) && !isFromWithin(error)
+      !isFromWithin(error) && (positionOf(error) !== undefined || (state === "42501" && isNamed(storage, reason)))
         ? `is not understood by the database: ${reason}`
-        : `must hold or not for everything that is stored; something fails it (${state})`
+        : state === "42501"
+          ? "needs something that the database role may not read or call (42501)"
+          : `must hold or not for everything that is stored; something fails it (${state})`
     return new InvalidRequest({ field, rule })
   }

@@ -2,7 +2,8 @@
  * Cursors: where the next page begins, bound to its query.
  *
  * Without a scope a cursor is a readable text and needs nothing of the database. Under a scope the place may be one that the
- * reader may not see, and one that he chose himself would tell what lies behind it: there it is encrypted and authenticated.
+ * reader may not see, and one that they chose themselves would tell what lies behind it: there it is encrypted and authenticated,
+ * bound to the scope as well.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -12,6 +13,7 @@ import { Cursor } from "../../Page.js"
 import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import { inRange } from "../core/instant.js"
 import { isId } from "../core/request.js"
+import type { Restriction } from "./scope.js"
 import type { Storage } from "./storage.js"
 import { isStorable } from "../core/text.js"
 
@@ -34,7 +36,7 @@ export interface Query extends Bound {
 }
 
 /** What a cursor needs of the storage. */
-type Sealing = Pick<Storage, "cursorKey" | "scopes">
+type Sealing = Pick<Storage, "cursorKey" | "restriction">
 
 const makeCursor = Schema.decodeSync(Cursor)
 
@@ -81,10 +83,12 @@ const padded = (place: string, size: number): Buffer => {
   return bytes
 }
 
-/** The query is authenticated with the place. The scope is not: what it compiles to need not be the same from page to page. */
-const seal = (key: KeyObject, query: Bound, place: string, size: number): Cursor => {
+/** What is authenticated with the place: the query, and what its reader may see. */
+const sealedText = (query: Bound, { text }: Restriction): Buffer => Buffer.from(`${boundText(query)}\0${text}`)
+
+const seal = (key: KeyObject, authenticated: Buffer, place: string, size: number): Cursor => {
   const nonce = randomBytes(nonceBytes)
-  const cipher = createCipheriv(algorithm, key, nonce, tag).setAAD(Buffer.from(boundText(query)))
+  const cipher = createCipheriv(algorithm, key, nonce, tag).setAAD(authenticated)
   const sealed = Buffer.concat([cipher.update(padded(place, size)), cipher.final()])
   return makeCursor(Buffer.concat([Buffer.of(sealedVersion), nonce, cipher.getAuthTag(), sealed]).toString("base64url"))
 }
@@ -92,14 +96,14 @@ const seal = (key: KeyObject, query: Bound, place: string, size: number): Cursor
 /** One rule for whatever is wrong: which of it would tell a forger how far he got. */
 const notOfQuery = () => refused("is not a cursor of this query")
 
-const unseal = (key: KeyObject, query: Bound, cursor: string): Either.Either<string, InvalidRequest> => {
+const unseal = (key: KeyObject, authenticated: Buffer, cursor: string): Either.Either<string, InvalidRequest> => {
   const bytes = Buffer.from(cursor, "base64url")
   const [nonceEnd, tagEnd] = [1 + nonceBytes, 1 + nonceBytes + tag.authTagLength]
   if (bytes.toString("base64url") !== cursor || bytes[0] !== sealedVersion || bytes.length <= tagEnd) {
     return notOfQuery()
   }
   const decipher = createDecipheriv(algorithm, key, bytes.subarray(1, nonceEnd), tag)
-    .setAAD(Buffer.from(boundText(query)))
+    .setAAD(authenticated)
     .setAuthTag(bytes.subarray(nonceEnd, tagEnd))
   const opened = Either.try(() => Buffer.concat([decipher.update(bytes.subarray(tagEnd)), decipher.final()]))
   return Either.match(opened, {
@@ -109,21 +113,23 @@ const unseal = (key: KeyObject, query: Bound, cursor: string): Either.Either<str
 }
 
 const close = (
-  { cursorKey, scopes }: Sealing,
+  { cursorKey, restriction }: Sealing,
   query: Bound,
   place: string,
   size: number
 ): Effect.Effect<Cursor, ThreadlineError> =>
-  scopes.length === 0
+  restriction === undefined
     ? Effect.succeed(write(query, place))
-    : Effect.map(cursorKey, (key) => seal(key, query, place, size))
+    : Effect.map(cursorKey, (key) => seal(key, sealedText(query, restriction), place, size))
 
 const open = (
-  { cursorKey, scopes }: Sealing,
+  { cursorKey, restriction }: Sealing,
   query: Bound,
   cursor: string
 ): Effect.Effect<string, InvalidRequest | ThreadlineError> =>
-  scopes.length === 0 ? read(query, cursor) : Effect.flatMap(cursorKey, (key) => unseal(key, query, cursor))
+  restriction === undefined
+    ? read(query, cursor)
+    : Effect.flatMap(cursorKey, (key) => unseal(key, sealedText(query, restriction), cursor))
 
 export const encode = (
   storage: Sealing,

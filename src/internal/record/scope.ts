@@ -3,7 +3,6 @@
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
-import { InvalidRequest } from "../../ThreadlineError.js"
 
 /** Who and where from, of the transaction that captured a change or of an action. Each is an SQL expression, null where unknown. */
 export interface ContextColumns {
@@ -42,13 +41,58 @@ export interface ActionColumns extends ContextColumns {
   readonly data: Fragment
 }
 
+/** An SQL condition, or the same answer for every row. */
+export type HostCondition = Fragment | boolean
+
 /** Whether a reader may see a row of a surface: an SQL condition over its columns, or the same answer for all of them. */
 export type ReadScope = (
   ...asked: [surface: "changes", columns: ChangeColumns] | [surface: "actions", columns: ActionColumns]
-) => Fragment | boolean
+) => HostCondition
 
-/** The refusal of everything where a scope is required and none is given; undefined where that is not so. */
-export const missingScope = (required: boolean, scopes: ReadonlyArray<ReadScope>): InvalidRequest | undefined =>
-  required && scopes.length === 0
-    ? new InvalidRequest({ field: "scope", rule: "is required here: scoped(...) gives one" })
-    : undefined
+/**
+ * The one row that scopes of a surface judge, under a name that no host has, so that no alias of a host's subquery takes its place.
+ * A scope is asked once for a read, and its answer is part of every statement as it is.
+ */
+export const judgedChange = "threadline_change"
+export const judgedAction = "threadline_action"
+
+/** The names of a surface's columns, for SQL, by those that a scope knows them by. */
+export const changeColumnNames = {
+  tableSchema: "table_schema",
+  tableName: "table_name",
+  op: "op",
+  rowKey: "row_key",
+  image: "image",
+  before: "before",
+  actorType: "actor_type",
+  actorId: "actor_id",
+  correlationId: "correlation_id",
+  requestId: "request_id",
+  jobId: "job_id",
+  source: "source",
+  meta: "meta",
+  dbUser: "db_user"
+} as const satisfies Record<Exclude<keyof ChangeColumns, "sql">, string>
+
+export const actionColumnNames = {
+  name: "name",
+  status: "status",
+  actorType: "actor_type",
+  actorId: "actor_id",
+  correlationId: "correlation_id",
+  requestId: "request_id",
+  jobId: "job_id",
+  subjectType: "subject_type",
+  subjectId: "subject_id",
+  data: "data"
+} as const satisfies Record<Exclude<keyof ActionColumns, "sql">, string>
+
+/** What the scopes of a reader answered. All of them must let a row through. */
+export interface Restriction {
+  /** Over the columns of `judgedChange`. */
+  readonly changes: ReadonlyArray<HostCondition>
+  /** Over the columns of `judgedAction`. */
+  readonly actions: ReadonlyArray<HostCondition>
+  /** Their statements and values: equal restrictions have equal texts. */
+  readonly text: string
+}

@@ -12,7 +12,7 @@ import * as Ref from "effect/Ref"
 import * as Schema from "effect/Schema"
 import { createSecretKey, type KeyObject } from "node:crypto"
 import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
-import type { ReadScope } from "./scope.js"
+import type { Restriction } from "./scope.js"
 import { decoder } from "../core/rowDecoder.js"
 import { single } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
@@ -24,8 +24,8 @@ export interface Storage {
   readonly schema: string
   /** The qualified name of a table or function of Threadline's own. */
   readonly name: (object: string) => Fragment
-  /** All of them must let a row through; see `queryVisible`. */
-  readonly scopes: ReadonlyArray<ReadScope>
+  /** What a reader may see; undefined where it is everything. */
+  readonly restriction: Restriction | undefined
   /** What cursors are sealed with under a scope. */
   readonly cursorKey: Effect.Effect<KeyObject, ThreadlineError>
 }
@@ -105,5 +105,5 @@ export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.g
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const schema = yield* StorageSchema
   const name: Storage["name"] = (object) => sql.literal(qualified(schema, object))
-  return { sql, schema, name, scopes: [], cursorKey: yield* succeededOnce(cursorKey(sql, name)) }
+  return { sql, schema, name, restriction: undefined, cursorKey: yield* succeededOnce(cursorKey(sql, name)) }
 })

@@ -7,11 +7,9 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import { changeColumns } from "./change.js"
-import type { ActionColumns, ChangeColumns } from "./scope.js"
+import { fulfils } from "./condition.js"
+import { actionColumnNames, changeColumnNames, judgedAction, judgedChange } from "./scope.js"
 import type { Storage } from "./storage.js"
-
-const condition = (sql: SqlClient, answer: Fragment | boolean): Fragment =>
-  typeof answer === "boolean" ? sql.literal(String(answer)) : sql`coalesce((${answer}), false)`
 
 /** The row before a change, rebuilt from what an update replaced. `alias` is of `audit_changes`. */
 export const beforeImage = (sql: SqlClient, alias: string): Fragment => {
@@ -23,51 +21,50 @@ export const beforeImage = (sql: SqlClient, alias: string): Fragment => {
     end`
 }
 
-/** The row after a change, or what a delete removed. `alias` is of `audit_changes`. */
-const imageOf = (sql: SqlClient, alias: string): Fragment =>
-  sql`coalesce(${sql.literal(`${alias}.data_after`)}, ${sql.literal(`${alias}.changed_from`)})`
+/** The row that a change left behind, or that a delete removed, and the row before it: each with the key that it had then. */
+export type Side = "after" | "before"
+
+const rowOf = (sql: SqlClient, alias: string, side: Side): { readonly image: Fragment; readonly rowKey: Fragment } => {
+  const column = (name: string): Fragment => sql.literal(`${alias}.${name}`)
+  return side === "after"
+    ? { image: sql`coalesce(${column("data_after")}, ${column("changed_from")})`, rowKey: column("row_key") }
+    : {
+        image: beforeImage(sql, alias),
+        rowKey: sql`coalesce(${column("previous_row_key")}, ${column("row_key")})`
+      }
+}
 
 /**
- * Whether the change under `alias` (of `audit_changes`) is visible; undefined where no scope is set and all of them are. `image`
- * is the row that is about to be shown where that is not the one the change left behind.
+ * Whether the row on one side of the change under `alias` (of `audit_changes`) is visible; undefined where no scope is set and all
+ * of them are.
  */
-export const visibleChange = (storage: Storage, alias: string, image?: Fragment): Fragment | undefined => {
-  const { name, scopes, sql } = storage
-  if (scopes.length === 0) {
+export const visibleChange = (storage: Storage, alias: string, side: Side = "after"): Fragment | undefined => {
+  const { name, restriction, sql } = storage
+  if (restriction === undefined) {
     return undefined
   }
-  const column = (of: string): Fragment => sql.literal(`${alias}.${of}`)
-  const ofTransaction = (of: string): Fragment => sql`(
-      select scope_t.${sql.literal(of)}
-      from ${name("audit_transactions")} scope_t
-      where scope_t.id = ${column("transaction_id")}
-    )`
-  const shown = image ?? imageOf(sql, alias)
-  const columns: ChangeColumns = {
-    sql,
-    tableSchema: column("table_schema"),
-    tableName: column("table_name"),
-    op: column("op"),
-    rowKey: column("row_key"),
-    image: shown,
-    before: beforeImage(sql, alias),
-    actorType: ofTransaction("actor_type"),
-    actorId: ofTransaction("actor_id"),
-    correlationId: ofTransaction("correlation_id"),
-    requestId: ofTransaction("request_id"),
-    jobId: ofTransaction("job_id"),
-    source: ofTransaction("source"),
-    meta: ofTransaction("meta"),
-    dbUser: ofTransaction("db_user")
-  }
-  const hosts = scopes.map((scope) => condition(sql, scope("changes", columns)))
-  return sql.and([sql`${shown} is not null`, ...hosts])
+  const { image, rowKey } = rowOf(sql, alias, side)
+  const ofTransaction = (column: string): Fragment => sql`(
+          select scope_t.${sql.literal(column)}
+          from ${name("audit_transactions")} scope_t
+          where scope_t.id = ${sql.literal(`${alias}.transaction_id`)}
+        )`
+  const computed: Readonly<Record<string, Fragment>> = { image, before: beforeImage(sql, alias), row_key: rowKey }
+  const own: ReadonlySet<string> = new Set(["table_schema", "table_name", "op"])
+  const columns = Object.values(changeColumnNames).map((column) => [
+    column,
+    computed[column] ?? (own.has(column) ? sql.literal(`${alias}.${column}`) : ofTransaction(column))
+  ])
+  return sql.and([
+    sql`${image} is not null`,
+    fulfils(sql, restriction.changes, judgedChange, Object.fromEntries(columns) as Record<string, Fragment>)
+  ])
 }
 
 /** Whether the row before the change `c` is visible, for a change that is; undefined where no scope is set. */
 export const visibleBefore = (storage: Storage): Fragment | undefined => {
   const { sql } = storage
-  const visible = visibleChange(storage, "c", beforeImage(sql, "c"))
+  const visible = visibleChange(storage, "c", "before")
   return visible === undefined ? undefined : sql`(c.op <> 'update' or ${visible})`
 }
 
@@ -80,31 +77,18 @@ export const shownChangeColumns = (storage: Storage): Fragment => {
 
 /** Whether the action under `alias` (of `audit_actions`) is visible; undefined where no scope is set. */
 export const visibleAction = (storage: Storage, alias: string): Fragment | undefined => {
-  const { scopes, sql } = storage
-  if (scopes.length === 0) {
+  const { restriction, sql } = storage
+  if (restriction === undefined) {
     return undefined
   }
-  const column = (of: string): Fragment => sql.literal(`${alias}.${of}`)
-  const columns: ActionColumns = {
-    sql,
-    name: column("name"),
-    status: column("status"),
-    actorType: column("actor_type"),
-    actorId: column("actor_id"),
-    correlationId: column("correlation_id"),
-    requestId: column("request_id"),
-    jobId: column("job_id"),
-    subjectType: column("subject_type"),
-    subjectId: column("subject_id"),
-    data: column("data")
-  }
-  return sql.and(scopes.map((scope) => condition(sql, scope("actions", columns))))
+  const columns = Object.values(actionColumnNames).map((column) => [column, sql.literal(`${alias}.${column}`)] as const)
+  return fulfils(sql, restriction.actions, judgedAction, Object.fromEntries(columns))
 }
 
 /** Whether a reader may see the transaction under `alias` (of `audit_transactions`): one of its changes, or one of its actions. */
 export const visibleTransaction = (storage: Storage, alias: string): Fragment | undefined => {
-  const { name, scopes, sql } = storage
-  if (scopes.length === 0) {
+  const { name, restriction, sql } = storage
+  if (restriction === undefined) {
     return undefined
   }
   const id = sql.literal(`${alias}.id`)

@@ -11,13 +11,23 @@ import type { JsonObject } from "../core/json.js"
 import { JsonObjectFromText, stringify } from "../core/json.js"
 import type { Change, RowImage } from "../record/change.js"
 import { Operation, rowPkOf } from "../record/change.js"
-import { onConditionError } from "../record/condition.js"
+import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
 import { type KeyInput, KeySchema, rowKeyAndLapses, TableSchema, tableOf } from "../record/key.js"
 import { type Captured, capturedAround, type Lapses } from "../record/lapses.js"
 import { request } from "../core/request.js"
-import { type Event, nearest, type Row, type RowChange, stateBefore, states, truncatesOf } from "./life.js"
+import {
+  type Event,
+  nearest,
+  type Row,
+  type RowChange,
+  type Sharing,
+  stateBefore,
+  states,
+  truncatesOf
+} from "./life.js"
+import type { HostCondition } from "../record/scope.js"
 import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
@@ -45,6 +55,13 @@ export type AsOf =
 /** A condition over the image of a row, `jsonb`. */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
 
+/** The one row that such a condition judges, under a name that no host has. */
+const judgedRow = "threadline_row"
+
+/** What the caller's condition answers, over the columns of `judgedRow`. */
+export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.Effect<HostCondition, InvalidRequest> =>
+  hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
+
 export interface Asked {
   readonly table: TableName
   /** As `rowKey` resolves them. */
@@ -55,7 +72,7 @@ export interface Asked {
   readonly captured: Captured | undefined
   /** What the image contains. */
   readonly contains: JsonObject | undefined
-  readonly where: ImageCondition | undefined
+  readonly where: HostCondition | undefined
   /** Only keys at which a row was present that is visible and as `where` says. */
   readonly presentOnly: boolean
 }
@@ -102,6 +119,9 @@ type Side = "before" | "after"
  */
 const counts = { before: 9, after: 4 }
 
+/** The same where several rows may share a key from one transaction to another. */
+const countsOfShared = { before: 60, after: 30 }
+
 const images = ["row_pk", "changed_from", "data_after"]
 
 const told = [
@@ -109,20 +129,20 @@ const told = [
   ...images
 ]
 
-/** Conditions of scopes stand before this in a statement, that of the caller behind it. */
-const asksForRows = "judged as materialized"
+/** That of the caller stands before this in a statement, conditions of scopes behind it. */
+const asksForScope = "/* what the reader may see */"
 
 /** What the caller asks of an image; undefined where it is nothing. */
 const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragment): Fragment | undefined => {
   const conditions = [
     ...(contains === undefined ? [] : [sql`coalesce(${image} @> ${stringify(contains)}::jsonb, false)`]),
-    ...(where === undefined ? [] : [sql`coalesce((${where(image, sql)}), false)`])
+    ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image })])
   ]
   return conditions.length === 0 ? undefined : sql.and(conditions)
 }
 
 /** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
-const statement = (storage: Storage, side: Side, asked: Asked) => {
+const statement = (storage: Storage, side: Side, asked: Asked, count: number) => {
   const { at, captured, keys, presentOnly, table } = asked
   const { sql } = storage
   const when = sql`${at}::timestamptz`
@@ -132,13 +152,12 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
   const keyed = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
   const key = one ? sql`${only}` : sql`k.key`
   const ownKey = one ? sql`${only}::text` : sql`k.key`
-  const visible = (image?: Fragment): Fragment => visibleChange(storage, "c", image) ?? sql`true`
+  const visible = (side?: "before"): Fragment => visibleChange(storage, "c", side) ?? sql`true`
   // What a reader asks is not tried on what he may not see: a condition that fails says of what.
   const matching = (seen: Fragment, image: Fragment): Fragment => {
     const condition = conditionOf(storage, asked, image)
     return condition === undefined ? sql`true` : sql`case when ${seen} then ${condition} else false end`
   }
-  const rebuilt = beforeImage(sql, "c")
   const bounds = [
     side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`,
     ...(side === "before"
@@ -150,29 +169,29 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
         : [sql`c.captured_at < ${captured.until}::timestamptz`])
   ]
   const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
-  const noTruncates = storage.scopes.length === 0 ? sql`true` : sql`false`
+  const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
-    with seen as materialized (
-      select c.*,
-        ${visible()} as visible,
-        ${
-          side === "before"
-            ? sql`case when c.previous_row_key is null then true else ${visible(rebuilt)} end`
-            : visible(rebuilt)
-        } as visible_before
-      from (
-        select ${ownKey} as own_key, o.*
-        from ${keyed}
-        cross join lateral ${nearest(storage, table, key, side, counts[side], bounds)} o
-      ) c
-    ),
-    ${sql.literal(asksForRows)} (
+    with threadline_judged as materialized (
       select c.*,
         ${matching(sql`c.visible`, sql`c.data_after`)} as matches,
-        ${side === "before" ? sql`true` : matching(sql`c.visible_before`, rebuilt)} as matches_before
-      from seen c
+        ${side === "before" ? sql`true` : matching(sql`c.visible_before`, beforeImage(sql, "c"))} as matches_before
+      from (
+        select c.*, ${sql.literal(asksForScope)}
+          ${visible()} as visible,
+          ${
+            side === "before"
+              ? sql`case when c.previous_row_key is null then true else ${visible("before")} end`
+              : visible("before")
+          } as visible_before
+        from (
+          select ${ownKey} as own_key, o.*
+          from ${keyed}
+          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
+        ) c
+        offset 0
+      ) c
     ),
-    own as materialized (
+    threadline_own as materialized (
       select ${sql.literal(told.map((column) => (images.includes(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
         o.own_key, o.kept, o.visible, o.visible_before, o.matches, o.matches_before,
         lead(o.captured_at, 1, ${when}) over life as next_at,
@@ -181,7 +200,7 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
         select k.*,
           ${presentOnly ? sql`bool_or(${sql.literal(shown)}) over (partition by k.own_key)` : sql`true`} as kept,
           row_number() over (partition by k.own_key order by k.captured_at, k.id) as place
-        from judged k
+        from threadline_judged k
       ) o
       where o.kept
         or o.place = 1
@@ -190,9 +209,9 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
       side === "after"
         ? sql``
         : sql`,
-    truncates as materialized (
+    threadline_truncates as materialized (
       select r.*, o.own_key, o.id as follows
-      from own o
+      from threadline_own o
       cross join lateral (
         select r.*${truncatesOf(storage, table)}
           and r.captured_at >= o.captured_at
@@ -236,13 +255,13 @@ const statement = (storage: Storage, side: Side, asked: Asked) => {
     from (
       select ${sql.literal(told.join(", "))}, own_key, kept, null::bigint as follows,
         visible, visible_before, matches, matches_before
-      from own
+      from threadline_own
       ${
         side === "after"
           ? sql``
           : sql`union all
       select ${sql.literal(told.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
-      from truncates`
+      from threadline_truncates`
       }
     ) c
     order by c.captured_at, c.id`
@@ -282,26 +301,31 @@ const eventsOf = (found: ReadonlyArray<Found>): ReadonlyArray<Event> => {
 
 interface Verdict extends Standing {
   readonly matches: boolean
+  /** The change that says so. */
+  readonly saidBy: string | undefined
 }
 
 const nothing = (at: string): Verdict => ({
   answer: { _tag: "BeforeCapture", at },
   rowPk: null,
-  matches: false
+  matches: false,
+  saidBy: undefined
 })
 
-const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict => {
+const verdict = (at: string, side: Side, found: ReadonlyArray<Found>, sharing: Sharing): Verdict => {
   const unknown = nothing(at)
   const events = eventsOf(found)
   if (side === "before") {
     const last = events.at(-1)
-    const state = states(events).at(-1)
+    const state = states(events, sharing).at(-1)
     if (last === undefined || state === undefined) {
       return unknown
     }
     const { change, matches, visible, visibleBefore } = state.event
     if (state._tag === "Alive" && last.truncate === undefined) {
-      return visible ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches } : unknown
+      return visible
+        ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches, saidBy: change.id }
+        : unknown
     }
     if (state._tag === "Gone" ? !visible : last.truncate?.visible !== true) {
       return unknown
@@ -309,12 +333,17 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict =
     if (state._tag === "Gone" && change.op === "update" && change.rowKey !== null) {
       // Where it went is told to those who may see that it was here.
       return visibleBefore
-        ? { answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at }, rowPk: null, matches: false }
+        ? {
+            answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at },
+            rowPk: null,
+            matches: false,
+            saidBy: change.id
+          }
         : unknown
     }
-    return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false }
+    return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false, saidBy: change.id }
   }
-  const earlier = stateBefore(events)
+  const earlier = stateBefore(events, sharing)
   if (earlier === undefined) {
     return unknown
   }
@@ -325,10 +354,15 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>): Verdict =
   const { change, key, matchesBefore, visible, visibleBefore } = earlier.event
   const rowPk = change.rowKey === key ? change.rowPk : null
   if (earlier._tag === "NotYet") {
-    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false } : unknown
+    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false, saidBy: change.id } : unknown
   }
   return visibleBefore
-    ? { answer: { _tag: "Present", row: earlier.row, rebuilt: true, at }, rowPk, matches: matchesBefore }
+    ? {
+        answer: { _tag: "Present", row: earlier.row, rebuilt: true, at },
+        rowPk,
+        matches: matchesBefore,
+        saidBy: change.id
+      }
     : unknown
 }
 
@@ -337,32 +371,77 @@ const onStandingError =
   (storage: Storage, { where }: Asked, asking: Statement<unknown>) =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
     const position = positionOf(error)
-    const isOfScope = position !== undefined && position < asking.compile()[0].indexOf(asksForRows)
+    const isOfScope = position !== undefined && position > asking.compile()[0].indexOf(asksForScope)
     return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }
 
+/** Whether the table's key is checked when transactions end, so that several rows may share it until then. */
+const sharingOf = ({ name, sql }: Storage, table: TableName): Effect.Effect<Sharing, ThreadlineError> =>
+  Effect.map(
+    rows(
+      Schema.Struct({ deferrable: Schema.String }),
+      sql`
+        select exists (
+          select
+          from pg_constraint k
+          where k.contype in ('p', 'u')
+            and k.condeferrable
+            and k.conrelid in (
+              select c.oid
+              from pg_class c
+              join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = ${table.schema}
+                and c.relname = ${table.name}
+              union all
+              select p.relation
+              from ${name("capture_policies")} p
+              where p.table_schema = ${table.schema}
+                and p.table_name = ${table.name}
+            )
+        )::text as deferrable`
+    ),
+    ([found]) => (found?.deferrable === "true" ? "several" : "one")
+  )
+
+const isSame = (a: Verdict, b: Verdict): boolean => a.answer._tag === b.answer._tag && a.saidBy === b.saidBy
+
 /** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
-const answersOf = (
+const answersOf = Effect.fnUntraced(function* (
   storage: Storage,
   side: Side,
   asked: Asked
-): Effect.Effect<Map<string, Verdict>, InvalidRequest | ThreadlineError> => {
-  const asking = statement(storage, side, asked)
-  return Effect.map(rows(StandingRow, asking, onStandingError(storage, asked, asking)), (found) => {
-    const byKey = new Map<string, Array<Found>>()
-    for (const one of found) {
-      const same = byKey.get(one.own_key)
-      if (same === undefined) {
-        byKey.set(one.own_key, [one])
-      } else {
-        same.push(one)
+): Effect.fn.Return<ReadonlyMap<string, Verdict>, InvalidRequest | ThreadlineError> {
+  const foundOf = (keys: ReadonlyArray<string>, count: number) => {
+    const asking = statement(storage, side, { ...asked, keys }, count)
+    return Effect.map(rows(StandingRow, asking, onStandingError(storage, asked, asking)), (found) => {
+      const byKey = new Map<string, Array<Found>>()
+      for (const one of found) {
+        const same = byKey.get(one.own_key)
+        if (same === undefined) {
+          byKey.set(one.own_key, [one])
+        } else {
+          same.push(one)
+        }
       }
-    }
-    return new Map(
-      [...byKey].map(([key, of]) => [key, of[0]?.kept === "true" ? verdict(asked.at, side, of) : nothing(asked.at)])
-    )
+      return byKey
+    })
+  }
+  const verdictOf = (found: ReadonlyArray<Found>, sharing: Sharing): Verdict =>
+    found[0]?.kept === "true" ? verdict(asked.at, side, found, sharing) : nothing(asked.at)
+
+  const byKey = yield* foundOf(asked.keys, counts[side])
+  const answers = new Map([...byKey].map(([key, found]) => [key, verdictOf(found, "one")]))
+  // Only where it makes a difference is it worth asking whether rows may share a key.
+  const unclear = [...byKey].flatMap(([key, found]) => {
+    const answer = answers.get(key)
+    return answer === undefined || isSame(answer, verdictOf(found, "several")) ? [] : [key]
   })
-}
+  if (unclear.length > 0 && (yield* sharingOf(storage, asked.table)) === "several") {
+    const more = yield* foundOf(unclear, countsOfShared[side])
+    more.forEach((found, key) => answers.set(key, verdictOf(found, "several")))
+  }
+  return answers
+})
 
 /** The answer for each of the keys that have one, by key. */
 export const standing = Effect.fnUntraced(function* (

@@ -5,14 +5,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { inspect } from "node:util"
 import type { Page } from "../../Page.js"
 import * as cursors from "../record/cursor.js"
 import { type JsonObject, type JsonValue, parse, stringify } from "../core/json.js"
 import type { AsOf, ImageCondition, Standing } from "./asOf.js"
-import { anyRow, asOfToValue, ifRebuilt, instantOf, standing } from "./asOf.js"
+import { anyRow, asOfToValue, ifRebuilt, imageCondition, instantOf, standing } from "./asOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
 import type { Change, RowImage } from "../record/change.js"
+import { textOf } from "../record/condition.js"
 import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
@@ -120,15 +120,6 @@ const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = 
     : { after: start, before: `${start}-` }
 }
 
-/** A condition as the part of a request that tells it from others. */
-const textOf = ({ sql }: Storage, where: ImageCondition | undefined): JsonValue | undefined => {
-  if (where === undefined) {
-    return undefined
-  }
-  const [text, values] = sql`select ${where(sql`image`, sql)}`.compile(true)
-  return [text, inspect(values, { depth: null, maxArrayLength: null, maxStringLength: null })]
-}
-
 export const asOfRows = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,
@@ -137,8 +128,9 @@ export const asOfRows = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<RowAsOf>, ReadError> {
   const at = yield* instantOf(when)
   const asked = yield* request(RowsRequest)({ ...options, table, at })
-  const { contains, limit, where } = asked
-  const text = canonicalRequest({ ...asked, where: textOf(storage, where) })
+  const { contains, limit } = asked
+  const where = asked.where === undefined ? undefined : yield* imageCondition(storage, asked.where)
+  const text = canonicalRequest({ ...asked, where: where === undefined ? undefined : textOf(storage.sql, where) })
   const query: cursors.Bound = { kind: "asOfRows", text }
   const position = asked.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, asked.cursor)
   const budget = yield* Budget
@@ -148,6 +140,8 @@ export const asOfRows = Effect.fnUntraced(function* (
   const items: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
   let after = position ?? range.after
+  // Keys that begin with what the reader names are looked at to the end: to give up among hidden ones would tell that there are some.
+  const exhaustive = storage.restriction !== undefined && range.before !== undefined
   let entries = 0
   let offered = 0
   let looked = 0
@@ -191,7 +185,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   for (;;) {
     const { keys, upTo } = yield* next()
     for (let from = 0; from < keys.length;) {
-      if (looked >= budget.keys && asked.keys === undefined && after !== undefined) {
+      if (looked >= budget.keys && !exhaustive && asked.keys === undefined && after !== undefined) {
         return yield* stopped(after)
       }
       const some = keys.slice(from, from + slice)
@@ -224,7 +218,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       return whole()
     }
     after = upTo
-    if (entries >= budget.entries || looked >= budget.keys) {
+    if (!exhaustive && (entries >= budget.entries || looked >= budget.keys)) {
       return yield* stopped(after)
     }
   }

@@ -71,21 +71,21 @@ const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) 
     const found = yield* rows(
       SeenRow,
       sql`
-        with looked as materialized (
+        with threadline_looked as materialized (
           select c.*, row_number() over (order by c.captured_at ${direction}, c.id ${direction}) as place
           from ${nearest(storage, row.table, sql`${row.key}`, side, count, bounds)} c
         ),
-        judged as materialized (
+        threadline_judged as materialized (
           select c.*,
             ${visibleChange(storage, "c") ?? sql`true`} as visible,
             ${visibleBefore(storage) ?? sql`true`} as visible_before
-          from looked c
+          from threadline_looked c
         )
         select ${changeColumns(sql, sql`not c.visible_before`)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
           c.visible::text as visible,
           c.visible_before::text as visible_before,
           (c.place = ${count})::text as last
-        from judged c
+        from threadline_judged c
         join ${name("audit_transactions")} t on t.id = c.transaction_id
         left join ${name("audit_actions")} a on a.id = t.action_id
         where c.visible and (c.visible_before or c.row_key = ${row.key})
@@ -120,6 +120,6 @@ export const history = Effect.fnUntraced(function* (
   const cursor = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
   const name = tableOf(asked.table)
   const row: Row = { table: name, key: yield* rowKey(storage, name, asked.key) }
-  const read = storage.scopes.length === 0 ? whole : visible
+  const read = storage.restriction === undefined ? whole : visible
   return yield* pageOf(storage, yield* read(storage, row, asked, cursor), asked.limit, query, rowPosition)
 })

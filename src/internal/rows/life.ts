@@ -7,11 +7,12 @@
  */
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
+import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
-import type { JsonObject } from "../core/json.js"
+import type { JsonObject, JsonValue } from "../core/json.js"
 import { same } from "../core/json.js"
 import type { Change, RowImage } from "../record/change.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
@@ -282,22 +283,49 @@ const withoutFound = (
   return found === undefined ? undefined : present.filter((occupant) => occupant !== found)
 }
 
+/**
+ * How many rows a key may have when a transaction ends: one, or several where the constraint is deferred. Then what one
+ * audited part, one context or one session leaves is put right by another, and only their images tell the rows apart.
+ */
+export type Sharing = "one" | "several"
+
+const isNumber = (value: unknown): boolean =>
+  typeof value === "number" || typeof value === "bigint" || BigDecimal.isBigDecimal(value)
+
+/** Whether two values may be of one type: then they differ because the rows do, not because the column does. */
+const areAlike = (a: JsonValue | undefined, b: JsonValue | undefined): boolean =>
+  a === null || b === null || (isNumber(a) ? isNumber(b) : typeof a === typeof b && !isNumber(b))
+
+/** Whether a change found another row than those at the key: one of the same fields and types that differs from each. */
+const isOfAnother = (present: ReadonlyArray<Occupant>, { change }: Event): boolean => {
+  const image = imageBefore(change)
+  return (
+    image !== undefined &&
+    present.every(
+      ({ row }) =>
+        Object.keys(row).length === Object.keys(image).length &&
+        Object.entries(image).every(([field, value]) => Object.hasOwn(row, field) && areAlike(row[field], value))
+    )
+  )
+}
+
 /** The rows at the key after an event. A change of a row that is nowhere to be seen is of one that has another form by now. */
-const next = (present: ReadonlyArray<Occupant>, event: Event): ReadonlyArray<Occupant> => {
+const next = (present: ReadonlyArray<Occupant>, event: Event, sharing: Sharing): ReadonlyArray<Occupant> => {
   const { change, key } = event
+  const isStrange = () => sharing === "several" && isOfAnother(present, event)
   if (departs(change, key)) {
     // A row that its own transaction brought has the form that it brought.
     const stale = present.find(
       (occupant) => !isOfTransaction(occupant, change) || !arrives(occupant.event.change, occupant.event.key)
     )
-    return withoutFound(present, event) ?? present.filter((occupant) => occupant !== stale)
+    return withoutFound(present, event) ?? (isStrange() ? present : present.filter((occupant) => occupant !== stale))
   }
   const others =
     change.op === "baseline"
       ? []
       : arrives(change, key)
         ? present
-        : (withoutFound(present, event) ?? present.slice(0, -1))
+        : (withoutFound(present, event) ?? (isStrange() ? present : present.slice(0, -1)))
   return [...others, { row: change.dataAfter ?? {}, event }]
 }
 
@@ -305,16 +333,20 @@ const next = (present: ReadonlyArray<Occupant>, event: Event): ReadonlyArray<Occ
  * What is at the key after each of the events. Inside a statement, and inside a transaction whose constraints are deferred, several rows
  * may be at one key; when it ends there is one. The first states may be misjudged where more events came before them.
  */
-export const states = (life: ReadonlyArray<Event>): ReadonlyArray<State> => {
+export const states = (life: ReadonlyArray<Event>, sharing: Sharing = "one"): ReadonlyArray<State> => {
   let present: ReadonlyArray<Occupant> = []
   return life.map((event, index): State => {
     const before = life[index - 1]
     if (before?.truncate !== undefined) {
       present = []
-    } else if (before !== undefined && before.change.transactionId !== event.change.transactionId) {
+    } else if (
+      sharing === "one" &&
+      before !== undefined &&
+      before.change.transactionId !== event.change.transactionId
+    ) {
       present = present.slice(-1)
     }
-    present = next(present, event)
+    present = next(present, event, sharing)
     const last = present.at(-1)
     return last === undefined ? { _tag: "Gone", event } : { _tag: "Alive", ...last }
   })
@@ -325,7 +357,8 @@ export const states = (life: ReadonlyArray<Event>): ReadonlyArray<State> => {
  * transaction that found a row which none of them had brought.
  */
 export const stateBefore = (
-  life: ReadonlyArray<Event>
+  life: ReadonlyArray<Event>,
+  sharing: Sharing = "one"
 ):
   | { readonly _tag: "Alive"; readonly row: RowImage; readonly event: Event }
   | { readonly _tag: "NotYet"; readonly event: Event }
@@ -337,15 +370,17 @@ export const stateBefore = (
   let present: ReadonlyArray<Occupant> = []
   for (const event of life) {
     const { change, key } = event
-    if (change.transactionId !== first.change.transactionId) {
+    const isOfFirst = change.transactionId === first.change.transactionId
+    if (!isOfFirst && (sharing === "one" || present.length === 0)) {
       break
     }
     const isKnown = arrives(change, key) || withoutFound(present, event) !== undefined
-    if (!isKnown && (departs(change, key) || present.length === 0)) {
+    const isOther = () => sharing === "several" && isOfAnother(present, event)
+    if (!isKnown && (present.length === 0 || (isOfFirst && departs(change, key)) || isOther())) {
       const row = imageBefore(change)
       return row === undefined ? undefined : { _tag: "Alive", row, event }
     }
-    present = next(present, event)
+    present = next(present, event, sharing)
     if (event.truncate !== undefined) {
       break
     }
@@ -355,8 +390,8 @@ export const stateBefore = (
 
 /** The life of a row in its order: its changes, and each TRUNCATE of the table that ended it. */
 export const lifeOf = (life: ReadonlyArray<Event<Change>>): ReadonlyArray<Change> => {
-  const after = states(life)
+  const after = (["one", "several"] as const).map((sharing) => states(life, sharing))
   return life.flatMap(({ change, truncate }, index) =>
-    truncate !== undefined && after[index]?._tag === "Alive" ? [change, truncate.change] : [change]
+    truncate !== undefined && after.some((each) => each[index]?._tag === "Alive") ? [change, truncate.change] : [change]
   )
 }

@@ -241,7 +241,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "b91d8bc937caf661a581896fef07746bbb775f449616f28f4ca5538e830d60f4",
+    checksum: "d2708351a4810fea650459a61f9b129c5ca61884bae2a257e0294a4bd459b005",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -712,7 +712,8 @@ comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
 
 -- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
--- { transactionId, actionId }, both texts or null. Raises TL001 where changes are required and none came.
+-- { transactionId, actionId }, both texts or null. Raises TL001 if changes are required and none came, and TL004 if it is
+-- to end a part and none is open: the context of what encloses it would be lost.
 create function finish(outcome jsonb) returns jsonb
 language plpgsql security definer
 set search_path from current
@@ -722,6 +723,18 @@ declare
   recorded bigint;
   enclosing jsonb;
 begin
+  if (outcome ->> 'part')::boolean then
+    begin
+      enclosing := nullif(current_setting('threadline.parts', true), '')::jsonb;
+    exception when others then
+      enclosing := null;
+    end;
+    if jsonb_typeof(enclosing -> 0) is distinct from 'array' then
+      raise exception 'threadline: finish ends a part, and none is open'
+        using errcode = 'TL004',
+          hint = 'Call begin_part once for each part. A rollback to a savepoint ends the parts that were opened after it.';
+    end if;
+  end if;
   if (outcome ->> 'requireChanges')::boolean and captured is null then
     raise exception 'threadline: the transaction captured no change' using errcode = 'TL001';
   end if;
@@ -729,7 +742,6 @@ begin
     recorded := record_action(outcome -> 'action');
   end if;
   if (outcome ->> 'part')::boolean then
-    enclosing := nullif(current_setting('threadline.parts', true), '')::jsonb;
     perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
     perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
     perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);
@@ -1356,35 +1368,64 @@ $$;
   {
     id: 5,
     name: "order",
-    checksum: "058d4ccde264395f7dbef55377b8cdfe2d1c7a3ec974be3cfb7b4d3bae0cf696",
+    checksum: "ea244ff55fd4b3d3f4314f62ea2fbbcf622e37af71a81deb3b11f70a78b73375",
     sql: `-- The order of a row's changes where triggers of the host write it again.
 
 -- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
 -- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
--- another one leaves word in threadline.nested ("<statement> <first id> <deepest level>"); the capture of
--- an outer statement then looks for changes that start where its own end, and gives them new ids.
-create function settle_order(first_id bigint) returns void
+-- another one leaves word in threadline.nested ("<table>:<deepest level> ...", tables by OID). The capture of an outer
+-- statement on such a table then looks for changes that start where its own end, and gives them new ids. Only changes
+-- since the outer statement began come into question: what ran before it, in the same function, DO block or message, is
+-- no work of its triggers.
+
+-- Leaves word of a capture that is not at the outermost level. True if the same table was captured below this level.
+create function note_nested(relation oid) returns boolean
 language plpgsql
 set search_path from current
 as $$
 declare
   depth int := pg_trigger_depth();
-  statement text := extract(epoch from statement_timestamp())::text;
-  word text[] := string_to_array(current_setting('threadline.nested', true), ' ');
-  nested_first bigint;
-  deepest int := 0;
+  root text := coalesce(pg_partition_root(relation), relation)::oid;
+  word text := ' ' || coalesce(current_setting('threadline.nested', true), '') || ' ';
+  deepest int := substring(word from ' ' || root || ':([0-9]{1,4}) ');
 begin
-  if word[1] = statement and cardinality(word) = 3 and word[2] ~ '^[0-9]{1,18}$' and word[3] ~ '^[0-9]{1,4}$' then
-    nested_first := word[2];
-    deepest := word[3];
-  end if;
-  if deepest > depth and nested_first < first_id then
-    perform restore_order(nested_first, first_id);
-  end if;
-  if depth > 1 and depth > deepest then
+  if depth > 1 and (deepest is null or depth > deepest) then
     perform set_config('threadline.nested',
-      concat_ws(' ', statement, coalesce(nested_first, first_id), depth), true);
+      btrim(replace(word, concat(' ', root, ':', deepest, ' '), ' ') || root || ':' || depth), true);
   end if;
+  return coalesce(deepest > depth, false);
+end
+$$;
+
+-- The last change of this transaction that was there when the statement began whose trigger asks; null if there was none.
+--
+-- It is "immutable" for one reason: a function that is not volatile sees what the calling statement sees. PL/pgSQL evaluates an
+-- expression of immutable functions and variables with the snapshot that the trigger was called with, which is that of the
+-- statement that fired it. So the call must be an assignment of its own, and its argument a variable.
+create function last_change_before(statement_first bigint) returns bigint
+language plpgsql immutable
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+  return (
+    select max(c.id)
+    from audit_transactions t
+    cross join lateral (
+      select c.id
+      from audit_changes c
+      where c.transaction_id = t.id
+        and c.captured_at >= transaction_timestamp()
+        and c.id < statement_first
+      order by c.id desc
+      limit 1
+    ) c
+    where t.xid = pg_current_xact_id_if_assigned()
+      and t.occurred_at >= transaction_timestamp()
+  );
 end
 $$;
 
@@ -1392,7 +1433,7 @@ $$;
 -- keep it to the indexes, and an order keeps it to the right one: a plan made while a partition is as good as empty, or
 -- of a few large transactions, would read all of it, again and again, while one transaction fills it. And they keep it
 -- from planning anew each time, which takes longer than all the rest.
-create function restore_order(nested_first bigint, outer_first bigint) returns void
+create function restore_order(relation oid, last_before bigint, outer_first bigint) returns void
 language plpgsql
 set search_path from current
 set enable_seqscan = off
@@ -1405,13 +1446,36 @@ declare
     select id from audit_transactions
     where xid = pg_current_xact_id() and occurred_at >= transaction_timestamp()
   );
-  start_id bigint := nested_first;
-  many bigint := 2 + (outer_first - nested_first) / 8;
+  nested_first bigint;
+  start_id bigint;
+  cascades boolean;
+  many bigint;
   counted bigint;
   moved bigint[];
   captured timestamptz[];
   instant timestamptz;
 begin
+  select min(c.id) into nested_first
+  from unnest(own) t (owned)
+  cross join lateral (
+    select c.id
+    from audit_changes c
+    where c.transaction_id = t.owned
+      and c.captured_at >= transaction_timestamp()
+      and c.id > coalesce(last_before, 0)
+    order by c.id
+    limit 1
+  ) c;
+  if nested_first >= outer_first then
+    -- What was captured below belongs to statements that have ended.
+    if pg_trigger_depth() = 1 then
+      perform set_config('threadline.nested', '', true);
+    end if;
+    return;
+  end if;
+  start_id := nested_first;
+  many := 2 + (outer_first - nested_first) / 8;
+
   -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
   -- changes of those rows matter, and each is looked up.
   select count(*) into counted
@@ -1478,6 +1542,13 @@ begin
     end if;
   end if;
 
+  cascades := exists (
+    select
+    from pg_constraint k
+    where k.conrelid = coalesce(pg_partition_root(relation), relation)
+      and k.contype = 'f'
+      and (k.confupdtype in ('c', 'n', 'd') or k.confdeltype in ('c', 'n', 'd'))
+  );
   with recursive
   written as materialized (
     select c.id, c.captured_at, c.op, c.table_schema, c.table_name, c.row_key, c.previous_row_key,
@@ -1497,6 +1568,8 @@ begin
   ),
   paired as (
     select o.id as outer_id, o.table_schema, o.table_name, o.row_key, o.data_after as left_image,
+      o.op as outer_op, o.start_key as outer_start_key,
+      case o.op when 'update' then o.data_after || o.changed_from when 'delete' then o.changed_from end as outer_start_image,
       n.id, n.captured_at,
       case n.op when 'update' then n.data_after || n.changed_from when 'delete' then n.changed_from end as start_image
     from (select * from written where id >= outer_first offset 0) o
@@ -1521,28 +1594,42 @@ begin
       and p.start_image is not distinct from p.left_image
       -- and nothing that is still there has left that image before, but for a row that the outer one took away with it
       and (
-        (
-          select b.data_after is not distinct from p.left_image
-            and not exists (
-              select
-              from audit_changes d
-              where d.previous_row_key = p.row_key
-                and d.table_name = p.table_name
-                and d.table_schema = p.table_schema
-                and d.row_key is distinct from p.row_key
-                and d.captured_at > b.captured_at
-                and d.captured_at <= p.captured_at
-                and d.id < p.id
-            )
-          from audit_changes b
-          where b.table_schema = p.table_schema
-            and b.table_name = p.table_name
-            and b.row_key = p.row_key
-            and b.captured_at <= p.captured_at
-            and (b.captured_at, b.id) < (p.captured_at, p.id)
-          order by b.captured_at desc, b.id desc
-          limit 1
-        ) is not true
+        not coalesce(
+          (
+            select b.data_after is not distinct from p.left_image
+              and not exists (
+                select
+                from audit_changes d
+                where d.previous_row_key = p.row_key
+                  and d.table_name = p.table_name
+                  and d.table_schema = p.table_schema
+                  and d.row_key is distinct from p.row_key
+                  and d.captured_at > b.captured_at
+                  and d.captured_at <= p.captured_at
+                  and d.id < p.id
+              )
+            from audit_changes b
+            where b.table_schema = p.table_schema
+              and b.table_name = p.table_name
+              and b.row_key = p.row_key
+              and b.captured_at <= p.captured_at
+              and (b.captured_at, b.id) < (p.captured_at, p.id)
+            order by b.captured_at desc, b.id desc
+            limit 1
+          ),
+          -- Nothing is known of the row before. A statement finds none of its rows as its triggers left them, but a cascade does.
+          cascades and p.outer_op <> 'insert' and (
+            select l.data_after is not distinct from p.outer_start_image
+            from written l
+            where l.table_schema = p.table_schema
+              and l.table_name = p.table_name
+              and l.row_key = p.outer_start_key
+              and l.id < outer_first
+            order by l.id desc
+            limit 1
+          ),
+          false
+        )
         or (p.table_schema, p.table_name, p.row_key, p.left_image) in (
           select v.table_schema, v.table_name, v.start_key, v.image from vacated v
         )
@@ -1599,7 +1686,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "a63b77fd288dd9a9b70dba2de3521fc04d9027fe4804ca52fb2fabcb3f734166",
+    checksum: "1988613fee082289a7f92ea31b07b10ac783c53f88e77d1d454f33d74a2ad950",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -1818,8 +1905,8 @@ revoke all on function
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), settle_order(bigint),
-  restore_order(bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), note_nested(oid),
+  last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
 from public;
 `

@@ -8,7 +8,7 @@ import * as cursors from "../record/cursor.js"
 import { type Action, ActionRow, actionOfRow, actionRowColumns } from "../record/action.js"
 import { Budget } from "./budget.js"
 import { onConditionError } from "../record/condition.js"
-import { actionConditions, decodeFilter, type FilterInput } from "./filter.js"
+import { actionConditions, decodeFilter, type FilterInput, namesOne } from "./filter.js"
 import { formatMicros, parseMicros } from "../core/instant.js"
 import { pageOf } from "../record/page.js"
 import { canonicalRequest, type ReadError } from "../core/request.js"
@@ -38,15 +38,14 @@ export const actions = Effect.fnUntraced(function* (
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const { indexed, tested } = yield* actionConditions(filter, storage)
   const budget = (yield* Budget).changes
-  const limit = filter.limit + 1
   const newest = filter.order === "newest"
   const direction = sql.literal(newest ? "desc" : "asc")
-  const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
   const visible = visibleAction(storage, "a")
   const tests = [...tested, ...(visible === undefined ? [] : [visible])]
   // Actions of one correlation or transaction are few: put in order once they are found, not met by walking all actions.
   const few = filter.correlationId !== undefined || filter.transactionId !== undefined
-  const candidates = sql`
+  const statement = (after: cursors.Position | undefined, limit: number) => {
+    const candidates = sql`
       select a.*
       from (
         select a.*
@@ -55,26 +54,24 @@ export const actions = Effect.fnUntraced(function* (
         ${few ? sql`offset 0` : sql``}
       ) a
       where ${all([
-        after === undefined || at === undefined
+        after === undefined
           ? undefined
-          : sql`(a.occurred_at, a.id) ${sql.literal(newest ? "<" : ">")} (${at}, ${after.id.toString()}::bigint)`
+          : sql`(a.occurred_at, a.id) ${sql.literal(newest ? "<" : ">")} (${formatMicros(after.major)}::timestamptz, ${after.id.toString()}::bigint)`
       ])}
       order by a.occurred_at ${direction}, a.id ${direction}
       limit ${tests.length === 0 ? limit : Math.max(budget, limit)}`
-  const stop =
-    tests.length === 0
-      ? sql`select null::bigint as major, null::bigint as id where false`
-      : sql`
+    const stop =
+      tests.length === 0
+        ? sql`select null::bigint as major, null::bigint as id where false`
+        : sql`
       select (extract(epoch from a.occurred_at) * 1000000)::bigint as major, a.id
       from (${candidates}) a
-      where (select count(*) from found) < ${limit}
+      where (select count(*) from threadline_found) < ${limit}
       order by a.occurred_at ${direction}, a.id ${direction}
       offset ${Math.max(budget, limit) - 1}
       limit 1`
-  const found = yield* rows(
-    FoundRow,
-    sql`
-    with found as materialized (
+    return sql`
+    with threadline_found as materialized (
       select a.*
       from (${candidates}) a
       where ${all(tests)}
@@ -86,10 +83,16 @@ export const actions = Effect.fnUntraced(function* (
       s.id::text as stop_id
     from (select 1) one
     left join (${stop}) s on true
-    left join found a on true
-    order by a.occurred_at ${direction}, a.id ${direction}`,
-    onConditionError(storage)
-  )
-  const items = found.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)]))
-  return yield* pageOf(storage, items, filter.limit, query, position, stopOf(found[0]))
+    left join threadline_found a on true
+    order by a.occurred_at ${direction}, a.id ${direction}`
+  }
+  const items: Array<Action> = []
+  let stop = after
+  do {
+    const found = yield* rows(FoundRow, statement(stop, filter.limit + 1 - items.length), onConditionError(storage))
+    items.push(...found.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)])))
+    stop = stopOf(found[0])
+    // What names one thing is searched for to the end: see `namesOne`.
+  } while (stop !== undefined && visible !== undefined && namesOne(filter) && items.length <= filter.limit)
+  return yield* pageOf(storage, items, filter.limit, query, position, stop)
 })

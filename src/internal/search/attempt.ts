@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import type { Position } from "../record/cursor.js"
 import { Budget, type Budgets } from "./budget.js"
-import { isTransactional, type Plan, tablesOf } from "./plan.js"
+import { isOfSeen, isTransactional, type Plan, tablesOf } from "./plan.js"
 import { type Attempt, tests } from "./statements.js"
 
 /** The ways to try, the most promising first. */
@@ -14,6 +14,9 @@ const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Atte
   const { changes, probe, transactions, visits } = budget
   const whole = { way: "changes", changes, transactions, visits } as const
   const tables = tablesOf(plan)
+  if (isOfSeen(plan)) {
+    return [{ ...whole, way: "transactions" }]
+  }
   const oneTransaction = plan.range.low !== undefined && plan.range.low === plan.range.high
   if (plan.row !== undefined || oneTransaction) {
     return [whole]
@@ -39,7 +42,7 @@ export interface Found<out A> {
 }
 
 /** The first of the ways that finds enough or all there is, else the one that got furthest. */
-export const furthest = Effect.fnUntraced(function* <A, E>(
+const furthest = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
   run: (attempt: Attempt) => Effect.Effect<Found<A>, E>
 ): Effect.fn.Return<Found<A>, E> {
@@ -54,3 +57,26 @@ export const furthest = Effect.fnUntraced(function* <A, E>(
   }
   return best
 })
+
+/** What a search finds, up to `limit`, in parts: one that is exhaustive goes on where it ended for want of budget. */
+export const searched = Effect.fnUntraced(function* <A, E>(
+  plan: Plan,
+  limit: number,
+  sizeOf: (found: A) => number,
+  run: (plan: Plan, attempt: Attempt, limit: number) => Effect.Effect<Found<A>, E>
+): Effect.fn.Return<Found<ReadonlyArray<A>>, E> {
+  const parts: Array<A> = []
+  let next = plan
+  let left = limit
+  for (;;) {
+    const { found, stop } = yield* furthest(next, (attempt) => run(next, attempt, left))
+    parts.push(found)
+    left -= sizeOf(found)
+    if (stop === undefined || !plan.exhaustive || left <= 0) {
+      return { found: parts, stop }
+    }
+    next = { ...plan, after: stop }
+  }
+})
+
+export const lengthOf = (found: ReadonlyArray<unknown>): number => found.length

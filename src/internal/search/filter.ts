@@ -251,7 +251,10 @@ const ofStatus = (storage: Storage, status: "ok" | "error"): Part => {
   return status === "error" ? { source } : { transaction: { condition: source.holds("t.id"), index: "none" } }
 }
 
-/** Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action. */
+/**
+ * Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action, or none that
+ * the reader may see: whether there is a hidden one is not told.
+ */
 const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): TransactionSource => {
   const { name, sql } = storage
   const strict = acted(storage, sql`acted.correlation_id = ${id}`)
@@ -263,7 +266,10 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
     select wide.id
     from ${name("audit_transactions")} wide
     where wide.correlation_id = ${id}
-      and not exists (select from ${name("audit_actions")} any_action where any_action.transaction_id = wide.id)`
+      and not exists (
+        select from ${name("audit_actions")} any_action
+        where ${all([sql`any_action.transaction_id = wide.id`, visibleAction(storage, "any_action")])}
+      )`
   return {
     ids: (wanted) => sql`
     (${strict.ids(wanted)})
@@ -294,6 +300,13 @@ export const Filter = Schema.Struct({
 export type Filter = typeof Filter.Type
 
 export type FilterInput = typeof Filter.Encoded
+
+/**
+ * Whether a filter names one thing: a transaction, a row, an actor, a correlation or an id of another system. A search for it that gave
+ * up among what is hidden would tell that there is such a thing.
+ */
+export const namesOne = ({ actor, correlationId, jobId, key, requestId, traceId, transactionId }: Filter): boolean =>
+  [actor?.id, correlationId, jobId, key, requestId, traceId, transactionId].some((name) => name !== undefined)
 
 const invalid = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
 

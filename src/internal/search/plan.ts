@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
 import type { Filter, Part, TransactionSource } from "./filter.js"
-import { partsOf } from "./filter.js"
+import { namesOne, partsOf } from "./filter.js"
 import { rowKey } from "../record/key.js"
 import type { ReadError } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
@@ -24,6 +24,8 @@ export interface Plan {
   /** The row whose changes are wanted, by its canonical key. */
   readonly row: string | undefined
   readonly range: Survey
+  /** Whether the search goes on behind its budget until it has found enough or all there is. */
+  readonly exhaustive: boolean
 }
 
 export const plan = Effect.fnUntraced(function* (
@@ -36,7 +38,8 @@ export const plan = Effect.fnUntraced(function* (
   const row = parts.find((part) => part.row !== undefined)?.row
   const key = row === undefined ? undefined : yield* rowKey(storage, row.table, row.key)
   const range: Survey = key === undefined ? yield* windowOf(storage, filter) : everything
-  return { storage, of, order: filter.order, parts, after, row: key, range }
+  const exhaustive = storage.restriction !== undefined && namesOne(filter)
+  return { storage, of, order: filter.order, parts, after, row: key, range, exhaustive }
 })
 
 /** Ids of a log's other systems stand for few transactions; more than these are searched for like any other. */
@@ -92,6 +95,16 @@ export const isTransactional = ({ parts }: Plan): boolean =>
 /** The tables of the filter, where it names some. */
 export const tablesOf = ({ parts }: Plan): ReadonlyArray<TableName> | undefined =>
   parts.find((part) => part.tables !== undefined)?.tables
+
+/**
+ * Whether transactions are listed of which nothing is asked but that they are seen. That is so for who sees one of their actions, also
+ * where all of their changes are hidden.
+ */
+export const isOfSeen = ({ of, parts, row, storage }: Plan): boolean =>
+  of === "transactions" &&
+  storage.restriction !== undefined &&
+  row === undefined &&
+  parts.every((part) => part.tables === undefined && part.change === undefined)
 
 /** Whether changes are in the order of their row's own time. */
 export const isOfRow = (plan: Plan): boolean => plan.row !== undefined && plan.of === "changes"

@@ -11,10 +11,10 @@ import * as Schema from "effect/Schema"
 import type { Position } from "../record/cursor.js"
 import type { Part } from "./filter.js"
 import { formatMicros } from "../core/instant.js"
-import { behind, isOfRow, type Plan, tablesOf } from "./plan.js"
+import { behind, isOfRow, isOfSeen, type Plan, tablesOf } from "./plan.js"
 import { ofTable } from "../rows/life.js"
 import { all } from "../record/storage.js"
-import { visibleBefore, visibleChange } from "../record/visible.js"
+import { visibleAction, visibleBefore, visibleChange } from "../record/visible.js"
 import type { TableName } from "../core/tableName.js"
 
 /** What is found, `limit` rows at most, and where the search ended for want of budget: a row `major, id`, or none. */
@@ -250,6 +250,19 @@ const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> =
 
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
 
+/** Whether the transaction `t` has an action that the reader may see; its changes may be hidden, so that its own time counts. */
+const seenByAction = ({ parts, storage }: Plan): Fragment => {
+  const { name, sql } = storage
+  return all([
+    ...parts.map(({ from }) => (from === undefined ? undefined : sql`t.occurred_at >= ${from}::timestamptz`)),
+    ...parts.map(({ to }) => (to === undefined ? undefined : sql`t.occurred_at <= ${to}::timestamptz`)),
+    sql`exists (
+        select from ${name("audit_actions")} a
+        where ${all([sql`a.transaction_id = t.place`, visibleAction(storage, "a")])}
+      )`
+  ])
+}
+
 /**
  * Transactions in the order of their ids, and of each its changes. The order inside the lateral query keeps it one: as a plain join
  * it could become a merge with the whole log.
@@ -272,10 +285,11 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
         select from ${name("audit_changes")} c
         where ${all([belongs(plan), ...required])}
       )`
+    const listed = captured === undefined || !isOfSeen(plan) ? captured : sql`(${captured} or ${seenByAction(plan)})`
     const found = sql`
     select t.place as id
     from (${transactions}) t
-    where ${all([...ofTransaction, captured])}
+    where ${all([...ofTransaction, listed])}
     order by t.place ${direction(plan)}
     limit ${limit}`
     return { found, stop: last }
@@ -323,11 +337,11 @@ export const stopOf = (row: Schema.Struct.Type<typeof Stop> | undefined): Positi
     ? undefined
     : { major: BigInt(row.stop_major), id: BigInt(row.stop_id) }
 
-/** Where a search ended, as `s.major, s.id`; asked for only where what it found (in a table `found`) is not all it was to find. */
+/** Where a search ended, as `s.major, s.id`; asked for only where what it found (in a table `threadline_found`) is not all it was to find. */
 export const stopped = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
   stop === undefined
     ? sql`select null::bigint as major, null::bigint as id where false`
-    : sql`select s.major, s.id from (${stop}) s where (select count(*) from found) < ${limit}`
+    : sql`select s.major, s.id from (${stop}) s where (select count(*) from threadline_found) < ${limit}`
 
 export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)

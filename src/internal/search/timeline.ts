@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import type { Page } from "../../Page.js"
 import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import * as cursors from "../record/cursor.js"
-import { type Found, furthest } from "./attempt.js"
+import { type Found, lengthOf, searched } from "./attempt.js"
 import {
   actionColumns,
   type Change,
@@ -37,13 +37,13 @@ const FoundRow = Schema.Union(
 const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   return sql`
-    with found as materialized (${search.found})
+    with threadline_found as materialized (${search.found})
     select ${shownChangeColumns(plan.storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
     left join (${stopped(plan, search, limit)}) s on true
-    left join found c on true
+    left join threadline_found c on true
     left join ${name("audit_transactions")} t on t.id = c.transaction_id
     left join ${name("audit_actions")} a on a.id = t.action_id
     order by ${ordering(plan)}`
@@ -53,14 +53,17 @@ const changesOf = (
   plan: Plan,
   limit: number
 ): Effect.Effect<Found<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> =>
-  furthest(plan, (attempt) =>
-    Effect.map(
-      rows(FoundRow, statement(plan, search(plan, attempt, limit), limit), onConditionError(plan.storage)),
-      (rows) => ({
-        found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
-        stop: stopOf(rows[0])
-      })
-    )
+  Effect.map(
+    searched(plan, limit, lengthOf, (next, attempt, left) =>
+      Effect.map(
+        rows(FoundRow, statement(next, search(next, attempt, left), left), onConditionError(plan.storage)),
+        (rows) => ({
+          found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
+          stop: stopOf(rows[0])
+        })
+      )
+    ),
+    ({ found, stop }) => ({ found: found.flat(), stop })
   )
 
 const cursorQuery = (filter: Filter): cursors.Query =>
@@ -99,9 +102,9 @@ const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
 const countStatement = (plan: Plan, search: Search, limit: number) => {
   const { sql } = plan.storage
   return sql`
-    with found as materialized (select c.id from (${search.found}) c)
+    with threadline_found as materialized (select c.id from (${search.found}) c)
     select
-      (select count(*)::text from found) as count,
+      (select count(*)::text from threadline_found) as count,
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
@@ -119,16 +122,21 @@ export const count = Effect.fnUntraced(function* (
     return yield* new InvalidRequest({ field: "cursor", rule: "does not apply to a count" })
   }
   const planned = yield* plan(storage, "changes", filter, undefined)
-  const { found, stop } = yield* furthest(planned, (attempt) =>
-    Effect.map(
-      rows(CountRow, countStatement(planned, search(planned, attempt, cap + 1), cap + 1), onConditionError(storage)),
-      ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
-    )
+  const counted = yield* searched(
+    planned,
+    cap + 1,
+    (found: number) => found,
+    (next, attempt, left) =>
+      Effect.map(
+        rows(CountRow, countStatement(next, search(next, attempt, left), left), onConditionError(storage)),
+        ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
+      )
   )
+  const found = counted.found.reduce((sum, one) => sum + one, 0)
   if (found === 0 && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
   }
-  return { count: Math.min(found, cap), exact: stop === undefined && found <= cap }
+  return { count: Math.min(found, cap), exact: counted.stop === undefined && found <= cap }
 })
 
 export const CollectOptions = Schema.Struct({ max: wholeNumber("max", 1, 10_000, 1000) })

@@ -8,7 +8,7 @@ import type { Page } from "../../Page.js"
 import * as cursors from "../record/cursor.js"
 import type { JsonObject } from "../core/json.js"
 import { stringify } from "../core/json.js"
-import { furthest } from "./attempt.js"
+import { lengthOf, searched } from "./attempt.js"
 import {
   actionColumns,
   actionOf,
@@ -72,7 +72,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   const direction = sql.literal(plan.order === "newest" ? "desc" : "asc")
   return sql`
-    with found as materialized (${search.found})
+    with threadline_found as materialized (${search.found})
     select ${transactionColumns(sql)}, ${actionColumns(sql)},
       n.changes::text as changes,
       n.tables::text as tables,
@@ -80,7 +80,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
       s.id::text as stop_id
     from (select 1) one
     left join (${stopped(plan, search, limit)}) s on true
-    left join found f on true
+    left join threadline_found f on true
     left join ${name("audit_transactions")} t on t.id = f.id
     left join ${name("audit_actions")} a on a.id = t.action_id
     left join lateral (
@@ -114,18 +114,19 @@ export const transactions = Effect.fnUntraced(function* (
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const planned = yield* plan(storage, "transactions", filter, after)
   const limit = filter.limit + 1
-  const { found, stop } = yield* furthest(planned, (attempt) =>
+  const searching = searched(planned, limit, lengthOf, (next, attempt, left) =>
     Effect.map(
-      rows(FoundRow, statement(planned, search(planned, attempt, limit), limit), onConditionError(storage)),
+      rows(FoundRow, statement(next, search(next, attempt, left), left), onConditionError(storage)),
       (rows) => {
         const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
         const stop = stopOf(rows[0])
         // A search may end in the midst of a transaction that it has found.
         const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
-        return { found, stop: ended ? behind(planned, stop.major) : stop }
+        return { found, stop: ended ? behind(next, stop.major) : stop }
       }
     )
   )
+  const { found, stop } = yield* Effect.map(searching, ({ found, stop }) => ({ found: found.flat(), stop }))
   if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
     yield* checkTables(storage, filter.table)
   }

@@ -81,7 +81,7 @@ const asA = Query.withScope(ofTenant("A"))
 
 const refused = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
   Effect.map(Effect.either(read), (result) =>
-    Either.isRight(result) ? "fine" : `${result.left._tag}: ${result.left.message}`
+    Either.isRight(result) ? "fine" : `${result.left._tag.replace("threadline/", "")}: ${result.left.message}`
   )
 
 /** What the database does not understand, and what it says. */

@@ -305,9 +305,9 @@ describe("Query.asOfRows", () => {
       Effect.gen(function* () {
         yield* record([insert(10, "1", { n: "a secret" }), update(20, "2", { n: "another" }, { n: 5 })])
         const refused = <R>(read: Effect.Effect<unknown, Query.ReadError, R>) =>
-          Effect.map(Effect.flip(read), ({ _tag, message }) => `${_tag}: ${message}`)
+          Effect.map(Effect.flip(read), ({ _tag, message }) => `${_tag.replace("threadline/", "")}: ${message}`)
         const refusal = (field: string, told: string) =>
-          `threadline/InvalidRequest: ${field}: is not understood by the database: ${told}`
+          `InvalidRequest: ${field}: is not understood by the database: ${told}`
         const mine = Query.withScope((_, { sql }) => sql`true`)
         const wrongScope = Query.withScope((_, { sql }) => sql`no_such_tenant = 'A'`)
         const wrong: ReadonlyArray<readonly [where: Query.ImageCondition, told: string]> = [

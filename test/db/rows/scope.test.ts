@@ -7,6 +7,7 @@ import * as sets from "../../../src/internal/rows/asOfRows.js"
 import { asOf } from "../../../src/internal/rows/asOf.js"
 import { diff, diffBetween } from "../../../src/internal/rows/diff.js"
 import { history, type HistoryOptions } from "../../../src/internal/rows/history.js"
+import { restricted } from "../../../src/internal/record/restriction.js"
 import type { ReadScope } from "../../../src/internal/record/scope.js"
 import * as storages from "../../../src/internal/record/storage.js"
 import type * as Query from "../../../src/Query.js"
@@ -43,8 +44,8 @@ const record = (changes: ReadonlyArray<ChangeSeed>) =>
 
 /** The reads of somebody who may see what a scope lets through. */
 const reader = (scope: ReadScope) =>
-  Effect.map(storages.make, (all) => {
-    const storage = { ...all, scopes: [scope] }
+  Effect.gen(function* () {
+    const storage = yield* restricted(yield* storages.make, [scope], true)
     return {
       asOf: (key: string, instant: string) => asOf(storage, "posts", key, instant),
       every: (instant: string, options: sets.AsOfRowsOptions) => sets.asOfRows(storage, "posts", instant, options),

@@ -44,7 +44,7 @@ const prepared = Effect.andThen(reset, write(log))
 
 const refused = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
   Effect.map(Effect.either(read), (result) =>
-    Either.isRight(result) ? "fine" : `${result.left._tag}: ${result.left.message}`
+    Either.isRight(result) ? "fine" : `${result.left._tag.replace("threadline/", "")}: ${result.left.message}`
   )
 
 describe("listings", () => {

@@ -16,9 +16,14 @@ const ids: cursors.Query = { kind: "timeline", order: "ids", text: '{"order":"ne
 const time: cursors.Query = { ...ids, kind: "history", order: "time" }
 
 /** Nothing is asked of the database. */
-const unscoped: Parameters<typeof cursors.encode>[0] = { scopes: [], cursorKey: Effect.die("no key is needed") }
+const unscoped: Parameters<typeof cursors.encode>[0] = {
+  restriction: undefined,
+  cursorKey: Effect.die("no key is needed")
+}
 
-const scopedBy = (key: KeyObject): typeof unscoped => ({ scopes: [() => true], cursorKey: Effect.succeed(key) })
+const restriction = { changes: [true], actions: [true], text: "of A" }
+
+const scopedBy = (key: KeyObject): typeof unscoped => ({ restriction, cursorKey: Effect.succeed(key) })
 
 const key = createSecretKey(randomBytes(32))
 const scoped = scopedBy(key)
@@ -171,7 +176,7 @@ describe("Cursor under a scope", () => {
 
   it("is an error of the database where the key is not to be had", () => {
     const failure = new ThreadlineError({ reason: "InsufficientPrivilege", detail: "no" })
-    const withoutKey: typeof unscoped = { scopes: [() => true], cursorKey: Effect.fail(failure) }
+    const withoutKey: typeof unscoped = { restriction, cursorKey: Effect.fail(failure) }
     const cursor = encode(ids, { major: 1n, id: 2n }, scoped)
     expect(decode(ids, cursor, withoutKey)).toEqual(Either.left(failure))
     expect(Effect.runSync(Effect.flip(cursors.encode(withoutKey, ids, { major: 1n, id: 2n })))).toBe(failure)

@@ -137,11 +137,16 @@ export const targetVariables = `  of_schema text;
 export const target = ({ shape }: Parts): string =>
   `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)}), of_partition`
 
+/** Puts the order right if host triggers wrote the same table; the migration that defines these functions says how. */
 export const settleOrder = (
   first: string
 ): string => `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-    perform settle_order(${first});
-  end if;`
+${first === "first_id" ? "" : `      first_id := ${first};\n`}      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;`
 
 export const changeColumns =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after"

@@ -12,6 +12,7 @@ import {
   imageOf,
   type Parts,
   policyVariable,
+  settleOrder,
   settlePolicy,
   settleTarget,
   target,
@@ -47,6 +48,7 @@ export const rowBody = (parts: Parts, op: Op): string => {
 declare
 ${targetVariables}
   first_id bigint;
+  last_before bigint;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }${policyVariable(parts)}begin
@@ -61,9 +63,10 @@ ${lines("    ", (row) => imageOf(parts, row))}  exception when others then
 ${oneRow(parts, op, "  if")}
 `
 }${lines("  ", (row) => withoutVirtual(parts, `image(${row})`))}${settlePolicy(parts)}${generalWay(parts, op)}
-  if first_id is not null and (pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '') then
-    perform settle_order(first_id);
+  if first_id is null then
+    return null;
   end if;
+${settleOrder("first_id")}
   return null;
 end`
 }

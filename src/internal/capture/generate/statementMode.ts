@@ -13,6 +13,7 @@ const variables = (parts: Parts, op: Op): string => `#variable_conflict use_vari
 declare
 ${targetVariables}
   first_id bigint;
+  last_before bigint;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${

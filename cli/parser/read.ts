@@ -1,0 +1,193 @@
+/**
+ * Reads the arguments of the program against the commands there are, and puts them into the one order that the parser of
+ * @effect/cli reads without surprises: command, options, flags, `--`, arguments. Its own reading
+ *
+ * - takes options of a command only behind the name of the command,
+ * - drops all but one of an option that is repeated as `--table=x`,
+ * - takes an argument such as `1` for the value of a flag before it,
+ * - skips empty values, and takes `-5` for an option,
+ * - says what is wrong in several lines, without what was probably meant.
+ */
+import * as Either from "effect/Either"
+import { below, groups } from "../commands.js"
+import { nearest, withSuggestion } from "../suggest.js"
+import type { CommandFacts, OptionFacts } from "./declare.js"
+
+export type Invocation =
+  | { readonly _tag: "Version" }
+  /** Help on everything, on a group, or on a command. */
+  | { readonly _tag: "Help"; readonly path: ReadonlyArray<string> }
+  | { readonly _tag: "Run"; readonly args: ReadonlyArray<string> }
+
+/** Options of every command, that no command declares. */
+const builtIn: ReadonlySet<string> = new Set(["help", "version"])
+
+/** What the arguments are before anything is known of their command. */
+interface Scanned {
+  readonly words: ReadonlyArray<string>
+  readonly options: ReadonlyArray<{ readonly name: string; readonly text: string | undefined }>
+  readonly help: boolean
+  readonly version: boolean
+  /** The first option that no command has. */
+  readonly unknown: string | undefined
+}
+
+/** An option of one name has a value in all commands, or in none. */
+const scan = (argv: ReadonlyArray<string>, known: ReadonlyMap<string, OptionFacts>): Either.Either<Scanned, string> => {
+  const words: Array<string> = []
+  const options: Array<Scanned["options"][number]> = []
+  const on = new Set<string>()
+  let unknown: string | undefined
+  const isOption = (text: string): boolean => {
+    const name = text.slice(2).split("=", 1)[0] ?? ""
+    return text === "--" || (text.startsWith("--") && (known.has(name) || builtIn.has(name)))
+  }
+  for (let at = 0; at < argv.length; at++) {
+    const argument = argv[at] ?? ""
+    if (argument === "--") {
+      words.push(...argv.slice(at + 1))
+      break
+    }
+    if (!argument.startsWith("-") || argument === "-" || /^-\.?\d/.test(argument)) {
+      words.push(argument)
+      continue
+    }
+    const equals = argument.indexOf("=")
+    const option = argument === "-h" ? "--help" : equals === -1 ? argument : argument.slice(0, equals)
+    const given = equals === -1 ? undefined : argument.slice(equals + 1)
+    const name = option.startsWith("--") ? option.slice(2) : ""
+    const facts = known.get(name)
+    if (facts === undefined && !builtIn.has(name)) {
+      unknown ??= option
+    } else if (facts?.placeholder === undefined) {
+      if (given !== undefined && given !== "true" && given !== "false") {
+        return Either.left(`the option ${option} takes no value`)
+      }
+      if (given !== "false") {
+        on.add(name)
+      }
+    } else {
+      const text = given ?? argv[++at]
+      if (text === undefined || text === "" || (given === undefined && isOption(text))) {
+        return Either.left(`the option ${option} needs a value`)
+      }
+      options.push({ name, text })
+    }
+  }
+  const flags = [...on].filter((name) => !builtIn.has(name)).map((name) => ({ name, text: undefined }))
+  return Either.right({
+    words,
+    options: [...options, ...flags],
+    help: on.has("help"),
+    version: on.has("version"),
+    unknown
+  })
+}
+
+const list = (names: ReadonlyArray<string>): string =>
+  names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} or ${names.at(-1) ?? ""}`
+
+/** The command that was probably meant: of another spelling, or the same word in a group. */
+const meantBy = (
+  path: ReadonlyArray<string>,
+  group: ReadonlyArray<string>,
+  leaves: ReadonlyArray<CommandFacts>
+): string | undefined => {
+  const word = path.at(-1) ?? ""
+  const inGroup = leaves.find((leaf) => leaf.path.length > path.length && leaf.path.at(-1) === word)
+  const similar = nearest(word, below(group))
+  return inGroup?.path.join(" ") ?? (similar === undefined ? undefined : [...group, similar].join(" "))
+}
+
+/** Checks what a command is given, but for what only its handler can tell. */
+const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyArray<string>): string | undefined => {
+  const names = leaf.options.map(({ name }) => name)
+  const seen = new Set<string>()
+  for (const { name, text } of options) {
+    const facts = leaf.options.find((option) => option.name === name)
+    if (facts === undefined) {
+      return withSuggestion(`the option --${name} does not belong to this command`, name, names)
+    }
+    if (seen.has(name) && !facts.repeated) {
+      return `the option --${name} is given twice`
+    }
+    seen.add(name)
+    if (text !== undefined && facts.words.length > 0 && !facts.words.includes(text)) {
+      return withSuggestion(`--${name} is one of ${facts.words.join(", ")}`, text, facts.words)
+    }
+  }
+  const missing = leaf.arguments.slice(words.length).find(({ optional }) => !optional)
+  if (missing !== undefined) {
+    const usage = leaf.arguments.map(({ name, optional }) => (optional ? `[${name}]` : name))
+    return `${missing.name} is missing: threadline ${[...leaf.path, ...usage].join(" ")}`
+  }
+  const further = words[leaf.arguments.length]
+  if (further !== undefined) {
+    return `there is an argument too many: ${further}`
+  }
+  return leaf.arguments.flatMap((facts, index) => {
+    const text = words[index]
+    return text === undefined || facts.words.length === 0 || facts.words.includes(text)
+      ? []
+      : [withSuggestion(`${facts.name} is one of ${facts.words.join(", ")}`, text, facts.words)]
+  })[0]
+}
+
+/** Reads the arguments behind the name of the program. A left is a sentence on what is wrong. */
+export const read = (
+  argv: ReadonlyArray<string>,
+  leaves: ReadonlyArray<CommandFacts>
+): Either.Either<Invocation, string> =>
+  Either.gen(function* () {
+    const known = new Map(leaves.flatMap((leaf) => leaf.options.map((option) => [option.name, option])))
+    const scanned = yield* scan(argv, known)
+    const { options, unknown, version } = scanned
+    const words = scanned.words[0] === "help" ? scanned.words.slice(1) : scanned.words
+    const help = scanned.help || words !== scanned.words
+    if (version) {
+      return { _tag: "Version" }
+    }
+    const depth = groups[words[0] ?? ""] === undefined ? 1 : 2
+    const path = words.slice(0, depth)
+    const noOption = (name: string, names: Iterable<string>): string =>
+      withSuggestion(
+        `there is no option ${name}`,
+        name,
+        [...names, ...builtIn].map((each) => `--${each}`)
+      )
+    if (path.length === 0) {
+      return unknown !== undefined
+        ? yield* Either.left(noOption(unknown, known.keys()))
+        : help || options.length === 0
+          ? { _tag: "Help", path }
+          : yield* Either.left(`name a command: ${list(below([]))}`)
+    }
+    const group = depth === 2 ? path.slice(0, 1) : []
+    if (depth === 2 && path.length === 1) {
+      return help
+        ? { _tag: "Help", path }
+        : yield* Either.left(`${path.join(" ")} needs a command; there is ${list(below(group))}`)
+    }
+    const leaf = leaves.find((each) => each.path.join(" ") === path.join(" "))
+    const meant = leaf === undefined ? meantBy(path, group, leaves) : undefined
+    if (unknown !== undefined && meant === undefined) {
+      // Without a command, its value may have been taken for one.
+      return yield* Either.left(noOption(unknown, leaf?.options.map(({ name }) => name) ?? known.keys()))
+    }
+    if (leaf === undefined) {
+      const instead = `there ${group.length === 0 ? "are" : "is"} ${list(below(group))}`
+      return yield* Either.left(
+        `there is no command ${path.join(" ")}; ${meant === undefined ? instead : `did you mean ${meant}?`}`
+      )
+    }
+    if (help) {
+      return { _tag: "Help", path }
+    }
+    const wrong = check(leaf, options, words.slice(depth))
+    return wrong === undefined
+      ? { _tag: "Run", args: [...path, ...options.flatMap(written), "--", ...words.slice(depth)] }
+      : yield* Either.left(wrong)
+  })
+
+const written = ({ name, text }: Scanned["options"][number]): ReadonlyArray<string> =>
+  text === undefined ? [`--${name}`] : [`--${name}`, text]

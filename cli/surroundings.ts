@@ -1,0 +1,55 @@
+/** What a command takes from the process that it runs in; tests give it another. The environment comes by `Config`. */
+import * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { resolve } from "node:path"
+
+export class Surroundings extends Context.Reference<Surroundings>()("threadline/cli/Surroundings", {
+  defaultValue: (): {
+    readonly directory: string
+    /** The terminal that standard output is, with its columns. */
+    readonly terminal: Option.Option<{ readonly columns: number }>
+  } => ({
+    directory: process.cwd(),
+    terminal: process.stdout.isTTY ? Option.some({ columns: process.stdout.columns || 80 }) : Option.none()
+  })
+}) {}
+
+/** A variable of the environment, unless it is empty. */
+export const variable = (name: string): Effect.Effect<Option.Option<string>> =>
+  Effect.option(Config.nonEmptyString(name))
+
+/** A path that was given, from the working directory on. */
+export const pathOf = (path: string): Effect.Effect<string> =>
+  Effect.map(Surroundings, ({ directory }) => resolve(directory, path))
+
+export interface Screen {
+  /** Columns of a line; infinite if nothing is to be cut. */
+  readonly width: number
+  readonly colour: boolean
+  readonly terminal: boolean
+}
+
+const fewest = 40
+
+/** How text for people is laid out: `COLUMNS`, else the terminal; uncut for a pipe, a file, or if `wide`. */
+export const screen = (wide: boolean): Effect.Effect<Screen> =>
+  Effect.gen(function* () {
+    const { terminal } = yield* Surroundings
+    const columns = Option.filterMap(yield* variable("COLUMNS"), (text) =>
+      /^[1-9]\d{0,5}$/.test(text) ? Option.some(Number(text)) : Option.none()
+    )
+    const width = wide
+      ? Infinity
+      : Option.getOrElse(
+          Option.orElse(columns, () => Option.map(terminal, (shown) => shown.columns)),
+          () => Infinity
+        )
+    const plain = Option.isSome(yield* variable("NO_COLOR")) || Option.contains(yield* variable("TERM"), "dumb")
+    return {
+      width: Math.max(fewest, width),
+      colour: Option.isSome(terminal) && !plain,
+      terminal: Option.isSome(terminal)
+    }
+  })

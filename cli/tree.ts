@@ -1,0 +1,56 @@
+/** The tree of commands. */
+import * as Command from "@effect/cli/Command"
+import * as capture from "./commands/capture.js"
+import { feed } from "./commands/feed.js"
+import { grant } from "./commands/grant.js"
+import { init } from "./commands/init.js"
+import { actions, actor, correlation, timeline, transactions, unattributed } from "./commands/listings.js"
+import * as migrate from "./commands/migrate.js"
+import { asOf, history, transaction } from "./commands/reads.js"
+import { completions, shells } from "./completions.js"
+import { common } from "./options.js"
+import { printJson, printSource } from "./output.js"
+import { type CommandFacts, leaf, type With, wordArgument } from "./parser/declare.js"
+
+const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generate] as const
+
+const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
+
+/** Here, as it is about the whole tree. */
+const completing = leaf(
+  "completions",
+  { ...common, shell: wordArgument("SHELL", shells, `One of ${shells.join(", ")}.`) },
+  (options) => {
+    const script = completions(options.shell, leaves)
+    return options.json ? printJson({ shell: options.shell, script }) : printSource(script)
+  }
+)
+
+const others = [
+  init,
+  grant,
+  timeline,
+  transactions,
+  history,
+  asOf,
+  transaction,
+  actor,
+  correlation,
+  actions,
+  unattributed,
+  feed,
+  completing
+] as const
+
+export const root = Command.make("threadline").pipe(
+  Command.withSubcommands([
+    Command.make("migrate").pipe(Command.withSubcommands(migrating)),
+    Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    ...others
+  ])
+)
+
+/** What every command is, whichever group holds it. */
+export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...others].map(
+  (command: With<CommandFacts>) => command.facts
+)

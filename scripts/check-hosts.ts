@@ -1,0 +1,85 @@
+/**
+ * Checks that the package works in the projects of its hosts: with the oldest and the newest peers that it allows, types included,
+ * and on each Node.js that is named. In each it does what the README's quickstart says, and runs a program that uses every service.
+ *
+ *     npx tsx scripts/check-hosts.ts [path of a Node.js ...]
+ */
+import * as Effect from "effect/Effect"
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import type pg from "pg"
+import * as TestCluster from "../test/harness/TestCluster.js"
+import { compile, expect, load, makeHost, pack, peers, run, writeModules } from "./hosts/host.js"
+import { blocksOf, fileOf, sectionOf } from "./readme.js"
+
+const program = join(import.meta.dirname, "hosts", "program.ts")
+
+/** Does what the quickstart says, and gives what it printed. */
+const quickstart = async (directory: string, client: pg.Client, url: string, path: ReadonlyArray<string>) => {
+  const printed: Array<string> = []
+  for (const block of blocksOf(sectionOf("Quickstart"))) {
+    if (block.language === "sql") {
+      await client.query(block.text)
+    } else if (block.language === "ts") {
+      writeFileSync(join(directory, fileOf(block) ?? "program.mjs"), block.text)
+    } else {
+      // The package is installed already, from here rather than from a registry.
+      const script = block.text.replace(/^npm install .*\n/m, "").replaceAll(/^npx /gm, "")
+      const bin = join(directory, "node_modules", ".bin")
+      const env = { DATABASE_URL: url, NO_COLOR: "1" }
+      printed.push(run(directory, ["bash", "-euo", "pipefail", "-c", script], { env, path: [...path, bin] }))
+    }
+  }
+  return printed.join("")
+}
+
+/** Checks a host with the Node.js that is first on a path, in databases of its own. */
+const checkHost = (cluster: TestCluster.TestCluster, directory: string, path: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    load(directory, path)
+    const admin = yield* cluster.rawClient()
+    const database = (name: string) =>
+      Effect.acquireRelease(
+        Effect.promise(() => admin.query(`create database ${name}`)),
+        () => Effect.promise(() => admin.query(`drop database ${name} with (force)`))
+      ).pipe(Effect.as(cluster.urlOf(name)))
+
+    const url = yield* database("quickstart")
+    const client = yield* cluster.rawClient("quickstart")
+    const printed = yield* Effect.promise(() => quickstart(directory, client, url, path))
+    expect(printed.includes("user 42 (billing desk)"), `the quickstart does not say who wrote:\n${printed}`)
+
+    const env = { DATABASE_URL: yield* database("smoke") }
+    const answer = run(directory, ["node", "program.js"], { env, path })
+    expect(answer.includes("every service answers"), `the program did not end: ${answer}`)
+  }).pipe(Effect.scoped)
+
+const check = Effect.gen(function* () {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-hosts-"))),
+    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+  )
+  const cluster = yield* TestCluster.make()
+  const tarball = pack(directory)
+  for (const end of ["oldest", "newest"] as const) {
+    const host = join(directory, end)
+    makeHost(host, tarball, peers(end))
+    writeModules(host)
+    copyFileSync(program, join(host, "program.ts"))
+    compile(host, ["modules.ts", "program.ts"])
+    const nodes = end === "oldest" ? [process.execPath] : [process.execPath, ...process.argv.slice(2)]
+    for (const node of nodes) {
+      const path = [dirname(node)]
+      yield* checkHost(cluster, host, path)
+      console.log(`${end} peers on Node.js ${run(host, ["node", "--version"], { path }).trim()}: fine`)
+    }
+  }
+}).pipe(Effect.scoped)
+
+try {
+  await Effect.runPromise(check)
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}

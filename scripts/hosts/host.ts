@@ -1,0 +1,139 @@
+/** The package as a host has it: packed, and installed in a project of its own beside the packages that it needs. */
+import * as Schema from "effect/Schema"
+import { spawnSync } from "node:child_process"
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { basename, join, posix } from "node:path"
+
+const root = join(import.meta.dirname, "..", "..")
+const tools = join(root, "node_modules", ".bin")
+
+const Names = Schema.Record({ key: Schema.String, value: Schema.String })
+
+export const manifest = Schema.decodeSync(
+  Schema.parseJson(Schema.Struct({ version: Schema.String, devDependencies: Names, peerDependencies: Names }))
+)(readFileSync(join(root, "package.json"), "utf8"))
+
+/** The public modules, `Query` for `threadline/Query`. */
+export const modules: ReadonlyArray<string> = readdirSync(join(root, "src"))
+  .filter((name) => name.endsWith(".ts") && name !== "index.ts")
+  .map((name) => basename(name, ".ts"))
+
+export const expect = (condition: boolean, complaint: string): void => {
+  if (!condition) {
+    throw new Error(complaint)
+  }
+}
+
+/** Runs a program in a directory; what it printed. Programs of `path` come before those of this process. */
+export const run = (
+  directory: string,
+  [program = "", ...args]: ReadonlyArray<string>,
+  options: { readonly env?: Readonly<Record<string, string>>; readonly path?: ReadonlyArray<string> } = {}
+): string => {
+  const { error, status, stdout } = spawnSync(program, args, {
+    cwd: directory,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    env: {
+      ...process.env,
+      ...options.env,
+      PATH: [...(options.path ?? []), process.env["PATH"] ?? ""].join(":")
+    }
+  })
+  expect(status === 0, `${basename(program)} ${args[0] ?? ""} failed: ${error?.message ?? ""}\n${stdout}`)
+  return stdout
+}
+
+/** A tool of this repository. */
+export const tool = (name: string): string => join(tools, name)
+
+const Packed = Schema.parseJson(
+  Schema.Tuple(Schema.Struct({ filename: Schema.String, files: Schema.Array(Schema.Struct({ path: Schema.String })) }))
+)
+
+/** Packs what was built, and checks what is in it; the path of the tarball. */
+export const pack = (directory: string): string => {
+  const [packed] = Schema.decodeSync(Packed)(
+    run(root, ["npm", "pack", "--ignore-scripts", "--json", "--pack-destination", directory])
+  )
+  const paths = packed.files.map(({ path }) => path)
+  const odd = paths.filter(
+    (path) =>
+      !/^(?:(?:dist|src)\/.+|migrations\/[^/]+\.sql|docs\/[^/]+\.md|package\.json|LICENSE|[A-Z]+\.md)$/.test(path)
+  )
+  expect(odd.length === 0, `these files should not be published: ${odd.join(", ")}`)
+  for (const path of ["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "dist/bin/threadline.js"]) {
+    expect(paths.includes(path), `${path} is missing from the package; was it built?`)
+  }
+  for (const page of paths.filter((path) => /^(?:docs\/.+|[A-Z]+)\.md$/.test(path))) {
+    for (const [, link = ""] of readFileSync(join(root, page), "utf8").matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)) {
+      const target = posix.join(posix.dirname(page), link)
+      expect(paths.includes(target), `${page} links to ${target}, which is not in the package`)
+    }
+  }
+  return join(directory, packed.filename)
+}
+
+/** A version of every peer: the oldest that the package declares, or the newest that this repository is tested with. */
+export const peers = (end: "oldest" | "newest"): ReadonlyArray<string> =>
+  Object.entries(manifest.peerDependencies).map(([name, range]) => {
+    const version =
+      end === "oldest"
+        ? /^(?:\^|>=)(\d+\.\d+\.\d+)(?: <\d+\.\d+\.\d+)?$/.exec(range)?.[1]
+        : manifest.devDependencies[name]
+    expect(version !== undefined, `no ${end} version of the peer ${name} is declared: ${range}`)
+    return `${name}@${version}`
+  })
+
+/** A project with the package and other packages; npm itself brings what these need, and refuses peers that do not fit. */
+export const makeHost = (directory: string, tarball: string, packages: ReadonlyArray<string>): void => {
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, "package.json"), JSON.stringify({ name: "host", private: true, type: "module" }))
+  const types = ["@types/node", "@types/pg"].map((name) => `${name}@${manifest.devDependencies[name]}`)
+  run(directory, [
+    "npm",
+    "install",
+    "--ignore-scripts",
+    "--strict-peer-deps",
+    "--no-fund",
+    "--no-audit",
+    "--prefer-offline",
+    tarball,
+    ...packages,
+    ...types
+  ])
+}
+
+/** Compiles files of a host, the types of all its packages included. */
+export const compile = (directory: string, files: ReadonlyArray<string>): void => {
+  const compilerOptions = {
+    target: "ES2022",
+    lib: ["ES2022", "DOM", "DOM.Iterable"],
+    module: "NodeNext",
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    skipLibCheck: false,
+    types: ["node"]
+  }
+  writeFileSync(join(directory, "tsconfig.json"), JSON.stringify({ compilerOptions, files }))
+  run(directory, [tool("tsc"), "-p", "."])
+}
+
+/** Writes `modules.ts`, which loads every module of the package. */
+export const writeModules = (directory: string): void =>
+  writeFileSync(
+    join(directory, "modules.ts"),
+    ["threadline", ...modules.map((name) => `threadline/${name}`)]
+      .map((path, index) => `export * as module${index} from "${path}"\n`)
+      .join("")
+  )
+
+/** Loads every module, finds internal ones closed, and starts the command, with the Node.js that is first on the path. */
+export const load = (directory: string, path: ReadonlyArray<string> = []): void => {
+  run(directory, ["node", "modules.js"], { path })
+  const deep = `import("threadline/internal/record/storage").then(() => process.exit(1), (error) => console.log(error.code))`
+  const answer = run(directory, ["node", "--input-type=module", "-e", deep], { path }).trim()
+  expect(answer === "ERR_PACKAGE_PATH_NOT_EXPORTED", `internal modules can be imported: ${answer}`)
+  const version = run(directory, [join(directory, "node_modules", ".bin", "threadline"), "--version"], { path }).trim()
+  expect(version.endsWith(manifest.version), `threadline --version says ${version}`)
+}

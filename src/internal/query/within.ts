@@ -1,0 +1,20 @@
+/**
+ * What runs under services of its own, also where it is run later than the effect that made it.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
+
+const isStream = (u: unknown): u is Stream.Stream<unknown, unknown, unknown> =>
+  Predicate.hasProperty(u, Stream.StreamTypeId)
+
+/** A stream reads when it is run, which is after the effect that results in it: it takes the services along. */
+const carried = <A, I>(value: A, services: Context.Context<I>): A =>
+  isStream(value) ? (Stream.provideSomeContext(value, services) as A) : value
+
+/** The effect with services instead of those of its context. */
+export const within = <A, E, R, I>(
+  self: Effect.Effect<A, E, R>,
+  services: Context.Context<I>
+): Effect.Effect<A, E, Exclude<R, I>> => Effect.map(Effect.provide(self, services), (value) => carried(value, services))

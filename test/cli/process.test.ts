@@ -1,0 +1,144 @@
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { unsafeParse } from "../../src/internal/core/json.js"
+import packageJson from "../../package.json" with { type: "json" }
+import * as TestDatabase from "../harness/TestDatabase.js"
+import * as Cli from "../support/cli.js"
+import * as Process from "../support/cliProcess.js"
+
+Cli.setup()
+
+const nothing = "postgres://nobody:s3cret@127.0.0.1:1/nothing"
+
+/** Goes on once a process has said enough on standard output. */
+const until = (child: Process.Child, enough: (said: string) => boolean) =>
+  Effect.async<void>((resume) => {
+    let said = ""
+    const look = (part: string) => {
+      said += part
+      if (enough(said)) {
+        child.stdout.off("data", look)
+        resume(Effect.void)
+      }
+    }
+    child.stdout.setEncoding("utf8").on("data", look)
+  })
+
+it.effect("the bundle says its version without loading the rest, and with it the same", () =>
+  Effect.gen(function* () {
+    for (const args of [["--version"], ["migrate", "up", "--version"]]) {
+      expect(yield* Process.run(args)).toEqual({ code: 0, stdout: `${packageJson.version}\n`, stderr: "" })
+    }
+  })
+)
+
+it.scoped("the bundle says the same as the sources, and exits with its code", () =>
+  Effect.gen(function* () {
+    const { url } = yield* TestDatabase.make()
+    for (const [args, code] of [
+      [["--help"], 0],
+      [["timeline", "--json"], 0],
+      [["timeline", "--table", "nowhere"], 1],
+      [["timeline", "--limit", "many"], 2],
+      [["timeline", "--url", nothing], 3]
+    ] as const) {
+      const env = { DATABASE_URL: url, COLUMNS: "80" }
+      const outcome = yield* Process.run(args, env)
+      expect(outcome, args.join(" ")).toEqual({ ...(yield* Cli.run(args, { url })), code })
+      expect(outcome.stderr).not.toContain("s3cret")
+    }
+  })
+)
+
+it.scoped("what goes to a pipe is not cut, and all of it arrives before the process exits", () =>
+  Effect.gen(function* () {
+    const { url } = yield* TestDatabase.make()
+    const whole = yield* Process.run(["migrate", "print", "--json"], { DATABASE_URL: url })
+    expect(whole).toMatchObject({ code: 0, stderr: "" })
+    expect(String(JSON.parse(whole.stdout).sql).length).toBeGreaterThan(50_000)
+    const raw = yield* Effect.flatMap(TestDatabase.make(), (database) =>
+      Effect.map(database.rawClient(), (client) => ({ client, url: database.url }))
+    )
+    yield* Effect.promise(() => raw.client.query(`create table posts (id text primary key)`))
+    yield* Cli.text(["capture", "apply", "--table", "posts"], { url: raw.url })
+    yield* Effect.promise(() => raw.client.query(`insert into posts values (repeat('long', 100))`))
+    const { stdout } = yield* Process.run(["timeline"], { DATABASE_URL: raw.url })
+    expect(stdout).toContain("long".repeat(100))
+  })
+)
+
+it.scoped("a reader of the pipe may close it before everything is said", () =>
+  Effect.gen(function* () {
+    const child = yield* Process.start(["migrate", "print"])
+    child.stdout.destroy()
+    const outcome = yield* Process.ended(child)
+    expect(outcome.stderr).toBe("")
+    expect(outcome.code).toBe(0)
+  })
+)
+
+it.scoped("feed --follow goes on until the process is interrupted", () =>
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const raw = yield* database.rawClient()
+    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
+    yield* query("create table notes (id int primary key)")
+    const { url } = database
+    yield* Cli.text(["capture", "apply", "--table", "notes"], { url })
+    const child = yield* Process.start(["feed", "--follow", "--ndjson", "--from", "now"], { DATABASE_URL: url })
+    const outcome = yield* Effect.all(
+      [
+        Process.ended(child),
+        Effect.gen(function* () {
+          // Its first line says where it began.
+          yield* until(child, (said) => said.includes("\n"))
+          yield* Effect.zip(
+            until(child, (said) => said.trimEnd().split("\n").length >= 2),
+            query("insert into notes values (2)"),
+            { concurrent: true }
+          )
+          child.kill("SIGINT")
+        })
+      ],
+      { concurrency: 2 }
+    ).pipe(Effect.map(([found]) => found))
+    expect(outcome.code).toBe(130)
+    expect(
+      outcome.stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => unsafeParse(line))
+    ).toMatchObject([
+      { checkpoint: expect.any(String) },
+      { tableName: "notes", rowKey: "2" },
+      { checkpoint: expect.any(String) }
+    ])
+  })
+)
+
+it.scopedLive("migrate up that is interrupted leaves nothing behind", () =>
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make({ schema: false })
+    const { url } = database
+    const raw = yield* database.rawClient()
+    const query = (text: string) => Effect.promise(async () => (await raw.query(text)).rows)
+    const holder = yield* database.rawClient()
+    yield* Effect.promise(() =>
+      holder.query("begin; select pg_advisory_xact_lock(hashtextextended('threadline.migrations', 0))")
+    )
+    const child = yield* Process.start(["migrate", "up", "--owner-role", `${database.name}_owner`], {
+      DATABASE_URL: url
+    })
+    const waits = query(
+      `select from pg_locks
+        where locktype = 'advisory' and not granted
+          and database = (select oid from pg_database where datname = current_database())`
+    )
+    yield* Effect.repeat(waits, { until: (rows) => rows.length > 0 })
+    child.kill("SIGINT")
+    expect((yield* Process.ended(child)).code).toBe(130)
+    yield* Effect.promise(() => holder.query("rollback"))
+    expect(yield* Cli.json(["migrate", "status"], { url })).toMatchObject({ state: "absent" })
+    expect(yield* query("select from pg_namespace where nspname = 'threadline'")).toEqual([])
+  })
+)
