@@ -1,6 +1,7 @@
 /** Changes, transactions and actors as people read them. */
 import type { Actor } from "../src/Actor.js"
 import * as TableName from "../src/TableName.js"
+import * as Json from "../src/Json.js"
 import * as Query from "../src/Query.js"
 import { bold, dim, visible } from "./output.js"
 import { type Column, clip, clipPair, layout, textWidth } from "./table.js"
@@ -30,8 +31,8 @@ const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
 const what = (change: Query.Change): string =>
   change.action?.name ?? (change.changedFields === null ? "" : `set ${change.changedFields.join(", ")}`)
 
-const valueText = (value: Query.JsonValue | undefined): string =>
-  value === undefined ? "" : visible(Query.toJson(value))
+const valueText = (value: Json.JsonValue | undefined): string =>
+  value === undefined ? "" : visible(Json.stringify(value))
 
 /** Field by field, one line where it fits. */
 export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number): ReadonlyArray<string> =>
@@ -50,7 +51,7 @@ export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number
 /** One change with its diff. `context` adds who, why and which transaction. */
 export const changeLines = (change: Query.Change, width: number, context: boolean): ReadonlyArray<string> => {
   const row = [tableOf(change), keyOf(change)].filter((part) => part !== "").join(" ")
-  const details = change.details === null ? [] : [clip(`  ${visible(Query.toJson(change.details))}`, width)]
+  const details = change.details === null ? [] : [clip(`  ${visible(Json.stringify(change.details))}`, width)]
   return [
     `${bold(visible(`${when(change.capturedAt)}  ${change.op} ${row}`))}`,
     ...(context

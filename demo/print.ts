@@ -1,6 +1,7 @@
 /** What the demo prints: plain text in 80 columns, made of what `Query` returns. */
 import * as Console from "effect/Console"
-import { type Actor, Query } from "threadline"
+import type { Query } from "threadline"
+import { type Actor, Json } from "threadline"
 
 const say = (...lines: ReadonlyArray<string>) => Console.log(lines.join("\n"))
 
@@ -30,7 +31,7 @@ const who = (actor: Actor.Actor | null): string => {
 /** A key of several columns is a JSON array of texts: `["1001","1"]`. */
 const rowOf = ({ rowKey, tableName }: Query.Change): string => `${tableName} ${rowKey?.replaceAll(/[[\]"]/g, "") ?? ""}`
 
-const valueOf = (value: Query.JsonValue | undefined): string => (value === undefined ? "-" : Query.toJson(value))
+const valueOf = (value: Json.JsonValue | undefined): string => (value === undefined ? "-" : Json.stringify(value))
 
 const facts = (pairs: ReadonlyArray<readonly [label: string, value: string | null]>): ReadonlyArray<string> =>
   pairs.flatMap(([label, value]) => (value === null || value === "" ? [] : [`${label.padEnd(13)}${value}`]))

@@ -316,6 +316,33 @@ begin
 end
 $$;
 
+-- The same for an old and a new row that belong together, if there are both.
+create function describe_change(
+  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  out op text, out row_pk jsonb, out row_key text, out previous_row_key text,
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+)
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if new_image is null then
+    op := 'delete';
+    select k.row_pk, k.row_key into row_pk, row_key from image_key(old_image, policy -> 'key', relation) k;
+    changed_from := redact(old_image, policy, relation);
+  elsif old_image is null then
+    op := 'insert';
+    select k.row_pk, k.row_key into row_pk, row_key from image_key(new_image, policy -> 'key', relation) k;
+    data_after := redact(new_image, policy, relation);
+  else
+    select case when c.changed then 'update' end, c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from,
+      c.data_after
+    into op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after
+    from describe_update(old_image, new_image, old_text, new_text, policy, relation) c;
+  end if;
+end
+$$;
+
 -- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
 -- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
 create function row_key(table_schema text, table_name text, key jsonb) returns text

@@ -44,6 +44,139 @@ begin
 end
 $$;
 
+-- Rows that move between partitions. "threadline.updating" holds the statements under way that may be a MERGE, each as
+-- " <depth>:<relation>:<id>,": what is recorded of it has greater ids. "threadline.moved" is not empty if rows moved in one;
+-- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
+-- statement hold the very rows.
+
+create function update_begins(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  under_way text := coalesce(current_setting('threadline.updating', true), '');
+begin
+  if under_way = '' and current_setting('threadline.moved', true) <> '' then
+    perform set_config('threadline.moved', '', true);
+  end if;
+  perform set_config('threadline.updating',
+    concat(under_way, ' ', pg_trigger_depth(), ':', relation, ':', nextval('audit_changes_id_seq'), ','), true);
+end
+$$;
+
+create function update_ends(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  parts text[] := regexp_match(current_setting('threadline.updating', true),
+    format('^(.*) %s:%s:(\d{1,18}),(.*)$', pg_trigger_depth(), relation));
+begin
+  -- A partition without partitions has none under way.
+  if parts is null then
+    return;
+  end if;
+  perform set_config('threadline.updating', parts[1] || parts[3], true);
+  if current_setting('threadline.moved', true) <> '' then
+    perform set_config('threadline.moved', parts[2], true);
+  end if;
+end
+$$;
+
+create function moves_end() returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  if coalesce(current_setting('threadline.updating', true), '') = '' then
+    perform set_config('threadline.moved', '', true);
+  end if;
+end
+$$;
+
+-- Takes back what row triggers recorded of a statement's rows, given by the hashes of their images.
+create function forget_moved(table_schema text, table_name text, op text, hashes bigint[]) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  word text := current_setting('threadline.moved', true);
+  after_id bigint := case
+    when word ~ '^\d{1,18}$' then word
+    else substring(current_setting('threadline.updating', true) from format(' %s:\d+:(\d{1,18}),', pg_trigger_depth()))
+  end;
+begin
+  if hashes = '{}' then
+    return;
+  end if;
+  with moved as (
+    select c.id, c.transaction_id, c.captured_at, i.hash, row_number() over (partition by i.hash order by c.id) as nth
+    from audit_transactions t
+    join audit_changes c on c.transaction_id = t.id
+    cross join lateral (
+      select jsonb_hash_extended(case c.op when 'insert' then c.data_after else c.changed_from end, 0) as hash
+    ) i
+    where t.xid = pg_current_xact_id()
+      and t.occurred_at >= transaction_timestamp()
+      and c.captured_at >= statement_timestamp()
+      and c.id > coalesce(after_id, 0)
+      and c.table_schema = forget_moved.table_schema
+      and c.table_name = forget_moved.table_name
+      and c.op = forget_moved.op
+      and c.details ? 'moved'
+  ),
+  seen as (
+    select s.hash, count(*) as times from unnest(hashes) s (hash) group by s.hash
+  )
+  delete from audit_changes c
+  using moved m
+  join seen s on s.hash = m.hash
+  where m.nth <= s.times
+    and c.id = m.id
+    and c.transaction_id = m.transaction_id
+    and c.captured_at = m.captured_at;
+end
+$$;
+
+-- Gives the rows that entered a partition in a statement the ids after its other changes: a row may have entered with the key
+-- that another one had before it.
+create function entered_last(table_schema text, table_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  word text := current_setting('threadline.moved', true);
+  instant timestamptz := clock_timestamp();
+begin
+  if word !~ '^\d{1,18}$' then
+    return;
+  end if;
+  with ordered as (
+    select e.*, nextval('audit_changes_id_seq') as new_id
+    from (
+      select c.id, c.transaction_id, c.captured_at
+      from audit_transactions t
+      join audit_changes c on c.transaction_id = t.id
+      where t.xid = pg_current_xact_id()
+        and t.occurred_at >= transaction_timestamp()
+        and c.captured_at >= statement_timestamp()
+        and c.id > word::bigint
+        and c.table_schema = entered_last.table_schema
+        and c.table_name = entered_last.table_name
+        and c.op = 'insert'
+        and c.details ? 'moved'
+      order by c.id
+    ) e
+  )
+  update audit_changes c
+  set id = o.new_id, captured_at = instant
+  from ordered o
+  where c.id = o.id
+    and c.transaction_id = o.transaction_id
+    and c.captured_at = o.captured_at;
+end
+$$;
+
 -- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again. That
 -- is so where the last thing this transaction recorded of the table is the truncation of one that the partition
 -- belongs to; a setting could be made by hand to hide a truncation. A partition that is truncated alone concerns

@@ -178,6 +178,8 @@ begin atomic
           and c.relkind in ('r', 'p', 'f')
           and not c.relispartition
           and own.nspname = current_schema()
+          -- What goes before a statement records none of its rows.
+          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
           and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
           and t.tgqual is null
           and cardinality(t.tgattr::int2[]) = 0
@@ -216,7 +218,9 @@ revoke all on function
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), note_nested(oid),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), describe_change(jsonb, jsonb, json, json, jsonb, oid),
+  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
 from public;

@@ -271,14 +271,14 @@ export const stream = (options?: StreamOptions): Stream.Stream<Batch, FeedError,
  * @category accessors
  * @example
  * ```ts
- * import { Feed, Query } from "threadline"
+ * import { Feed, Json } from "threadline"
  * import * as Effect from "effect/Effect"
  *
  * declare const send: (line: string) => Effect.Effect<void>
  *
  * export const siem = Feed.consume(
  *   "siem",
- *   (batch) => Effect.forEach(batch.changes, (change) => send(Query.changeToJson(change)), { discard: true }),
+ *   (batch) => Effect.forEach(batch.changes, (change) => send(Json.stringify(change)), { discard: true }),
  *   { live: true }
  * )
  * ```

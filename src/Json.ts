@@ -1,10 +1,18 @@
 /**
  * JSON without loss: the exact numbers of PostgreSQL as JavaScript values, and back to the same text.
  *
+ * Everything that Threadline reads can be given to `JSON.stringify`. How it writes a `bigint` or a `BigDecimal` depends on the
+ * platform: with their digits, as numbers, if it has `JSON.rawJSON` (Node.js from version 21); with their digits in a string if it has
+ * not (Node.js 20). Nothing is rounded either way. `Json.stringify` writes numbers on every platform.
+ *
  * @since 0.1.0
  */
+import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
 import * as json from "./internal/core/json.js"
+import * as schemas from "./internal/core/jsonSchema.js"
 
 /**
  * A JSON value with exact numbers.
@@ -13,6 +21,12 @@ import * as json from "./internal/core/json.js"
  * - A number that is written with a decimal point or an exponent is a `BigDecimal` with the scale it was written with: `1.10`
  *   stays `1.10`.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const JsonValue: Schema.Schema<JsonValue> = schemas.JsonValueSchema
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -23,6 +37,14 @@ export type JsonValue = json.JsonValue
  * @category models
  */
 export type JsonArray = json.JsonArray
+
+/**
+ * A JSON object with exact numbers.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const JsonObject: Schema.Schema<JsonObject> = schemas.JsonObjectSchema
 
 /**
  * @since 0.1.0
@@ -40,7 +62,7 @@ export interface JsonObject extends json.JsonObject {}
  * import { Json } from "threadline"
  * import * as Option from "effect/Option"
  *
- * // 9007199254740993n, where JSON.parse answers 9007199254740992
+ * // 9007199254740993n; JSON.parse answers 9007199254740992
  * export const id = Option.getOrThrow(Json.parse("9007199254740993"))
  * ```
  */
@@ -55,12 +77,20 @@ export const parse: (text: string) => Option.Option<JsonValue> = Option.liftThro
 export const unsafeParse: (text: string) => JsonValue = json.unsafeParse
 
 /**
- * Writes JSON without spaces, its numbers as they were read. Nesting of any depth is written.
+ * Writes JSON as `JSON.stringify` does, without spaces, and every number with its digits on every platform. Nesting of any depth is
+ * written. It throws a `TypeError` if the value contains itself, or is a function.
  *
  * @since 0.1.0
  * @category conversions
+ * @example
+ * ```ts
+ * import { Json, Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const lines = Effect.map(Query.timeline({ table: "invoices" }), (page) => page.items.map(Json.stringify))
+ * ```
  */
-export const stringify: (value: JsonValue) => string = json.stringify
+export const stringify = (value: JsonValue | object): string => json.stringify(value)
 
 /**
  * Whether a value is a JSON object: not null, not an array, not a number.
@@ -69,3 +99,27 @@ export const stringify: (value: JsonValue) => string = json.stringify
  * @category guards
  */
 export const isObject: (value: JsonValue | undefined) => value is JsonObject = json.isObject
+
+/**
+ * The schema of a JSON text, like `Schema.parseJson`, with exact numbers in both directions.
+ *
+ * As the success of an endpoint of an `HttpApi` it is a body of `application/json`: numbers are exact on every platform, also for the
+ * typed client, and the OpenAPI document describes what is in the text.
+ *
+ * @since 0.1.0
+ * @category schemas
+ * @example
+ * ```ts
+ * import { HttpApiEndpoint } from "@effect/platform"
+ * import { Json, Page, Query } from "threadline"
+ *
+ * export const timeline = HttpApiEndpoint.get("timeline", "/audit/timeline").addSuccess(
+ *   Json.fromText(Page.schema(Query.Change))
+ * )
+ * ```
+ */
+export const fromText = <A, I, R>(schema: Schema.Schema<A, I, R>): Schema.Schema<A, string, R> =>
+  HttpApiSchema.withEncoding(
+    schemas.fromText(schema, Schema.String.annotations({ [SchemaAST.SurrogateAnnotationId]: schema.ast })),
+    { kind: "Text", contentType: "application/json" }
+  )

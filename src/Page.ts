@@ -3,11 +3,15 @@
  *
  * @since 0.1.0
  */
+import type { LazyArbitrary } from "effect/Arbitrary"
 import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { formed } from "./internal/core/jsonForm.js"
 
 /**
- * Where the next page begins, as an opaque text. It belongs to the query it came from: with another filter, another order or
+ * Where the next page begins, as an opaque string. It belongs to the query it came from: with another filter, another order or
  * another kind of read it is refused as an `InvalidRequest` of the field `cursor`. The size of the page may change between pages.
  *
  * Under a scope it is encrypted and authenticated, and so is of no use without one; without a scope it is readable.
@@ -24,23 +28,68 @@ export const Cursor = Schema.String.pipe(Schema.brand("threadline/Cursor"))
 export type Cursor = typeof Cursor.Type
 
 /**
- * Some items in a total order. `hasMore` is exact: it says whether there was a further item when the page was read, and
- * `nextCursor` is there exactly when it is true. Rows written while somebody pages neither repeat nor hide an item.
+ * Some items in a total order. Rows written while somebody pages neither repeat nor hide an item.
  *
- * A read that no index can end early looks at a bounded number of rows. Where that was not enough to fill the page it is
- * `partial`: shorter than its limit, maybe empty, and `nextCursor` goes on with the search where it ended. Only then may
- * `hasMore` be true although no further item exists.
+ * Its JSON is `{ items, nextCursor: string | null, hasMore }`, with `"partial": true` if it is partial: `JSON.stringify` writes that,
+ * and so does whatever calls it. `Json.stringify` writes the numbers in images exactly on every platform.
+ *
+ * @since 0.1.0
+ * @category models
+ * @example
+ * ```ts
+ * import { Json, Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const body = Effect.map(Query.timeline({ table: "posts" }), (page) => Json.stringify(page))
+ * ```
+ */
+export interface Page<out A> {
+  readonly items: ReadonlyArray<A>
+  /** Where the next page begins; there exactly if `hasMore` is true. */
+  readonly nextCursor: Option.Option<Cursor>
+  /** Whether there was a further item when the page was read. It is exact, unless the page is partial. */
+  readonly hasMore: boolean
+  /**
+   * Whether the search ended before the page was full. A read that no index can end early looks at a bounded number of rows. If that
+   * was not enough, the page is shorter than its limit, maybe empty, and `nextCursor` goes on with the search. Only then may
+   * `hasMore` be true although no further item exists.
+   */
+  readonly partial: boolean
+}
+
+/**
+ * The JSON of a page.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Page<out A> {
-  readonly items: ReadonlyArray<A>
-  readonly nextCursor: Option.Option<Cursor>
+export interface Encoded<out I> {
+  readonly items: ReadonlyArray<I>
+  readonly nextCursor: string | null
   readonly hasMore: boolean
-  /** Whether the search ended before the page was full. */
-  readonly partial: boolean
+  readonly partial?: boolean
 }
+
+const encodedOf = <A>({ hasMore, items, nextCursor, partial }: Page<A>): Encoded<A> => ({
+  items,
+  nextCursor: Option.getOrNull(nextCursor),
+  hasMore,
+  ...(partial ? { partial } : {})
+})
+
+const formedPage = formed<Page<unknown>>(encodedOf)
+
+/**
+ * A page of items. There is more exactly if there is a cursor.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = <A>(
+  items: ReadonlyArray<A>,
+  nextCursor: Option.Option<Cursor> = Option.none(),
+  partial: boolean = false
+): Page<A> => formedPage({ items, nextCursor, hasMore: Option.isSome(nextCursor), partial })
 
 /**
  * The same page with other items.
@@ -48,14 +97,86 @@ export interface Page<out A> {
  * @since 0.1.0
  * @category mapping
  */
-export const map = <A, B>(page: Page<A>, f: (item: A) => B): Page<B> => ({ ...page, items: page.items.map(f) })
+export const map = <A, B>(page: Page<A>, f: (item: A) => B): Page<B> =>
+  formedPage({ ...page, items: page.items.map(f) })
+
+const isPage = (u: unknown): u is Page<unknown> =>
+  Predicate.hasProperty(u, "items") &&
+  Array.isArray(u.items) &&
+  Predicate.hasProperty(u, "nextCursor") &&
+  Option.isOption(u.nextCursor) &&
+  Predicate.hasProperty(u, "hasMore") &&
+  typeof u.hasMore === "boolean" &&
+  Predicate.hasProperty(u, "partial") &&
+  typeof u.partial === "boolean"
+
+const arbitraryPage =
+  <A>(item: LazyArbitrary<A>): LazyArbitrary<Page<A>> =>
+  (fc) =>
+    fc
+      .tuple(
+        fc.array(item(fc), { maxLength: 3 }),
+        fc.option(fc.base64String({ minLength: 4, maxLength: 12 })),
+        fc.boolean()
+      )
+      .map(([items, cursor, partial]) =>
+        cursor === null ? make(items) : make(items, Option.some(Cursor.make(cursor)), partial)
+      )
+
+const pageFromSelf = <A>(item: Schema.Schema<A>): Schema.Schema<Page<A>> =>
+  Schema.declare(
+    [item],
+    {
+      decode: (item) => (u, options, ast) =>
+        isPage(u)
+          ? ParseResult.map(ParseResult.decodeUnknown(Schema.Array(item))(u.items, options), (items) =>
+              formedPage({ ...u, items })
+            )
+          : ParseResult.fail(new ParseResult.Type(ast, u)),
+      encode: (item) => (u, options, ast) =>
+        isPage(u)
+          ? ParseResult.map(ParseResult.encodeUnknown(Schema.Array(item))(u.items, options), (items) =>
+              formedPage({ ...u, items })
+            )
+          : ParseResult.fail(new ParseResult.Type(ast, u))
+    },
+    { identifier: "Page", arbitrary: arbitraryPage }
+  )
 
 /**
- * The page as one JSON document, `{ items, nextCursor: string | null, hasMore }`, with `"partial": true` where it is; `item`
- * writes one item as JSON.
+ * The schema of a page, from the schema of its items. An endpoint of an `HttpApi` can declare it, and a client decode by it.
+ *
+ * Its encoded form is the JSON that the command line prints. If a client is to get every number exactly from every platform, declare
+ * `Json.fromText(Page.schema(item))`.
  *
  * @since 0.1.0
- * @category conversions
+ * @category schemas
+ * @example
+ * ```ts
+ * import { HttpApiEndpoint } from "@effect/platform"
+ * import { Page, Query } from "threadline"
+ *
+ * export const timeline = HttpApiEndpoint.get("timeline", "/audit/timeline").addSuccess(Page.schema(Query.Change))
+ * ```
  */
-export const toJson = <A>(page: Page<A>, item: (item: A) => string): string =>
-  `{"items":[${page.items.map(item).join(",")}],"nextCursor":${JSON.stringify(Option.getOrNull(page.nextCursor))},"hasMore":${page.hasMore}${page.partial ? ',"partial":true' : ""}}`
+export const schema = <A, I, R>(item: Schema.Schema<A, I, R>): Schema.Schema<Page<A>, Encoded<I>, R> =>
+  Schema.transform(
+    Schema.Struct({
+      items: Schema.Array(item),
+      nextCursor: Schema.NullOr(Schema.String),
+      hasMore: Schema.Boolean,
+      partial: Schema.optionalWith(Schema.Boolean, { exact: true })
+    }),
+    pageFromSelf(Schema.typeSchema(item)),
+    {
+      strict: true,
+      decode: ({ hasMore, items, nextCursor, partial }) =>
+        formedPage({
+          items,
+          nextCursor: Option.map(Option.fromNullable(nextCursor), (cursor) => Cursor.make(cursor)),
+          hasMore,
+          partial: partial ?? false
+        }),
+      encode: encodedOf
+    }
+  )

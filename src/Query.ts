@@ -17,7 +17,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Feed } from "./Feed.js"
 import * as recorded from "./internal/record/action.js"
-import * as asOfs from "./internal/rows/asOf.js"
+import * as answers from "./internal/rows/answer.js"
+import type * as asOfs from "./internal/rows/asOf.js"
 import * as bundles from "./internal/search/bundle.js"
 import * as changes from "./internal/record/change.js"
 import * as diffs from "./internal/rows/diff.js"
@@ -25,15 +26,13 @@ import * as filters from "./internal/search/filter.js"
 import type * as histories from "./internal/rows/history.js"
 import * as incidents from "./internal/search/incident.js"
 import * as instants from "./internal/core/instant.js"
-import type * as json from "./internal/core/json.js"
-import * as jsonText from "./internal/core/json.js"
 import type * as keys from "./internal/record/key.js"
-import * as relations from "./internal/rows/relations.js"
-import * as sets from "./internal/rows/asOfRows.js"
+import type * as relations from "./internal/rows/relations.js"
+import type * as sets from "./internal/rows/asOfRows.js"
 import type * as scopes from "./internal/record/scope.js"
 import * as service from "./internal/query/service.js"
 import * as storage from "./internal/record/storage.js"
-import type * as timelines from "./internal/search/timeline.js"
+import * as timelines from "./internal/search/timeline.js"
 import * as listings from "./internal/search/transactions.js"
 import * as urls from "./internal/search/filterUrl.js"
 import * as typedReads from "./internal/query/typed.js"
@@ -42,35 +41,12 @@ import type { Page } from "./Page.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
 /**
- * A JSON value with exact numbers: an integer is a `number` up to 2^53 and a `bigint` beyond it, a number with a decimal point is a
- * `BigDecimal` of the scale that was stored, so that `1.10` stays `1.10`. `toJson` writes the same numbers again.
- *
- * @since 0.1.0
- * @category models
- */
-export type JsonValue = json.JsonValue
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface JsonObject extends json.JsonObject {}
-
-/**
  * A row as it was stored, column by column: excluded columns are missing, masked ones hold the text `[masked]`.
  *
  * @since 0.1.0
  * @category models
  */
 export type RowImage = changes.RowImage
-
-/**
- * Writes a JSON value as text, its numbers as they were stored.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const toJson: (value: JsonValue) => string = jsonText.stringify
 
 /**
  * What happened to a row. `baseline` is a row found when capture began; `truncate` is one change for a whole table, or one for
@@ -91,6 +67,12 @@ export type Operation = changes.Operation
  * The database transaction a change belongs to, as far as one context reached: who acted, and from where.
  *
  * @since 0.1.0
+ * @category schemas
+ */
+export const AuditTransaction = changes.AuditTransaction
+
+/**
+ * @since 0.1.0
  * @category models
  */
 export interface AuditTransaction extends changes.AuditTransaction {}
@@ -98,6 +80,12 @@ export interface AuditTransaction extends changes.AuditTransaction {}
 /**
  * The first action of a transaction.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ActionReference = changes.ActionReference
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -107,17 +95,15 @@ export interface ActionReference extends changes.ActionReference {}
  * One captured row change. The fields are those of its JSON.
  *
  * @since 0.1.0
+ * @category schemas
+ */
+export const Change = changes.Change
+
+/**
+ * @since 0.1.0
  * @category models
  */
 export interface Change extends changes.Change {}
-
-/**
- * The JSON of a change: ids as texts, numbers inside images as they were stored.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const changeToJson: (change: Change) => string = changes.changeToJson
 
 /**
  * An instant, with microseconds: ISO 8601 text with a zone (or a date alone, its midnight in UTC), a `Date`, or a `DateTime`.
@@ -231,17 +217,20 @@ export interface HistoryOptions extends histories.HistoryOptions {}
  * How a row stood at an instant.
  *
  * @since 0.1.0
- * @category models
+ * @category schemas
  */
-export type AsOf = asOfs.AsOf
+export const AsOf = answers.AsOf
 
 /**
+<<<<<<< HEAD
  * The JSON of an as-of, `{ answer, row?, rebuilt?, key?, at }`.
  *
+=======
+>>>>>>> main
  * @since 0.1.0
- * @category conversions
+ * @category models
  */
-export const asOfToJson: (answer: AsOf) => string = asOfs.asOfToJson
+export type AsOf = answers.AsOf
 
 /**
  * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' = 'open'\``.
@@ -270,33 +259,29 @@ export interface AsOfRowsOptions extends sets.AsOfRowsOptions {}
  * A row that was present at an instant, with its key as text and by column.
  *
  * @since 0.1.0
- * @category models
+ * @category schemas
  */
-export interface RowAsOf extends sets.RowAsOf {}
+export const RowAsOf = answers.RowAsOf
 
 /**
- * The JSON of a row that was present, `{ rowKey, rowPk, row }`.
- *
  * @since 0.1.0
- * @category conversions
+ * @category models
  */
-export const rowAsOfToJson: (row: RowAsOf) => string = sets.rowAsOfToJson
+export interface RowAsOf extends answers.RowAsOf {}
 
 /**
  * How the row under one of several keys stood at an instant.
  *
  * @since 0.1.0
- * @category models
+ * @category schemas
  */
-export interface KeyAsOf extends sets.KeyAsOf {}
+export const KeyAsOf = answers.KeyAsOf
 
 /**
- * The JSON of one of several answers, `{ rowKey, rowPk, answer, row?, key?, at }`.
- *
  * @since 0.1.0
- * @category conversions
+ * @category models
  */
-export const keyAsOfToJson: (one: KeyAsOf) => string = sets.keyAsOfToJson
+export interface KeyAsOf extends answers.KeyAsOf {}
 
 /**
  * Rows of `table` that belong to a row: each column of theirs that is named holds what the named column of the row holds. It is
@@ -325,16 +310,14 @@ export interface RelatedRows extends relations.RelatedRows {}
 export interface AsOfWith<Name extends string = string> extends relations.AsOfWith<Name> {}
 
 /**
- * The JSON of a row with its relations, that of `asOfToJson` with `related: { name: page }`.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const asOfWithToJson: (answer: AsOfWith) => string = relations.asOfWithToJson
-
-/**
  * One field of a diff. `before` is missing where there was no row (or no such column) before, `after` likewise.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const FieldDiff = diffs.FieldDiff
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -343,6 +326,12 @@ export interface FieldDiff extends diffs.FieldDiff {}
 /**
  * A change and what it did, field by field, sorted by name.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const ChangeDiff = diffs.ChangeDiff
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -357,64 +346,56 @@ export interface ChangeDiff extends diffs.ChangeDiff {}
 export const fieldDiffs: (change: Change) => ReadonlyArray<FieldDiff> = diffs.fieldDiffs
 
 /**
- * The JSON of a diff, `{ change, fields: [{ field, before?, after? }] }`.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const diffToJson: (diff: ChangeDiff) => string = diffs.diffToJson
-
-/**
  * A row at two instants, and what became of its fields in between.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const RowDiff = diffs.RowDiff
+
+/**
  * @since 0.1.0
  * @category models
  */
 export interface RowDiff extends diffs.RowDiff {}
 
 /**
- * The JSON of a row's diff, `{ from, to, fields: [{ field, before?, after? }] }`, with `from` and `to` as `asOfToJson` has them.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const rowDiffToJson: (diff: RowDiff) => string = diffs.rowDiffToJson
-
-/**
  * A recorded intent.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Action = recorded.Action
+
+/**
  * @since 0.1.0
  * @category models
  */
 export interface Action extends recorded.Action {}
 
 /**
- * The JSON of an action.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const actionToJson: (action: Action) => string = recorded.actionToJson
-
-/**
  * A transaction with its first action, how many changes it has (counted up to 100) and in which tables.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const TransactionSummary = listings.TransactionSummary
+
+/**
  * @since 0.1.0
  * @category models
  */
 export interface TransactionSummary extends listings.TransactionSummary {}
 
 /**
- * The JSON of a summary, `{ transaction, action, changes: { count, exact }, tables }`.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const summaryToJson: (summary: TransactionSummary) => string = listings.summaryToJson
-
-/**
  * How many, as far as they were counted; `exact` is false where there may be more.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Count = timelines.Count
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -459,17 +440,15 @@ export interface ActorWindowOptions extends bundles.ActorWindowOptions {}
  * `cursor` of the changes.
  *
  * @since 0.1.0
+ * @category schemas
+ */
+export const Bundle = bundles.Bundle
+
+/**
+ * @since 0.1.0
  * @category models
  */
 export interface Bundle extends bundles.Bundle {}
-
-/**
- * The JSON of a bundle, `{ actions, transactions, changes }`, each a page.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const bundleToJson: (bundle: Bundle) => string = bundles.bundleToJson
 
 /**
  * What a scope may test of a change, as SQL expressions.
@@ -509,17 +488,15 @@ export interface IncidentOptions extends incidents.IncidentOptions {}
  * One transaction with its actions, its changes and their diffs, and the other parts of the same database transaction.
  *
  * @since 0.1.0
+ * @category schemas
+ */
+export const Incident = incidents.Incident
+
+/**
+ * @since 0.1.0
  * @category models
  */
 export interface Incident extends incidents.Incident {}
-
-/**
- * The JSON of an incident; its changes are a page.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const incidentToJson: (incident: Incident) => string = incidents.incidentToJson
 
 /**
  * A stored row that does not fit the schema it was to be decoded by: of a time when the table was another, masked, or never as the

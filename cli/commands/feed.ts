@@ -3,7 +3,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Feed from "../../src/Feed.js"
-import * as Query from "../../src/Query.js"
+import * as Json from "../../src/Json.js"
+import type * as Query from "../../src/Query.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { changeTable } from "../describe.js"
 import { UsageError } from "../exit.js"
@@ -16,10 +17,10 @@ const defaultLimit = 1000
 const maxLimit = 10_000
 
 const lines = ({ changes, checkpoint }: Feed.Batch): string =>
-  [...changes.map(Query.changeToJson), JSON.stringify({ checkpoint })].join("\n")
+  [...changes.map(Json.stringify), JSON.stringify({ checkpoint })].join("\n")
 
 const document = ({ caughtUp, changes, checkpoint }: Feed.Batch): string =>
-  `{"items":[${changes.map(Query.changeToJson).join(",")}],"checkpoint":${JSON.stringify(checkpoint)},"caughtUp":${caughtUp}}`
+  `{"items":[${changes.map(Json.stringify).join(",")}],"checkpoint":${JSON.stringify(checkpoint)},"caughtUp":${caughtUp}}`
 
 const text = (batch: Feed.Batch, width: number): string =>
   [

@@ -1,7 +1,8 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Struct from "effect/Struct"
-import * as Page from "../../src/Page.js"
+import type * as Page from "../../src/Page.js"
+import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import { changeTable, when, who } from "../describe.js"
 import {
@@ -73,7 +74,6 @@ const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): strin
 
 /** What a listing makes of its items, and says where there is none. */
 interface Shown<in A> {
-  readonly toJson: (item: A) => string
   readonly table: (items: ReadonlyArray<A>, width: number) => string
   readonly none: string
 }
@@ -83,21 +83,20 @@ const list = <A>(
   options: Common & Paging,
   filtered: Effect.Effect<Query.FilterInput, UsageError>,
   read: (filter: Query.FilterInput) => Effect.Effect<Page.Page<A>, Query.ReadError, Query.Query>,
-  { none, table, toJson }: Shown<A>
+  { none, table }: Shown<A>
 ) =>
   Effect.gen(function* () {
     const filter = { ...(yield* filtered), ...(yield* pagingOf(options)) }
     const page = yield* reading(options, read(filter))
     yield* answerExact(
       options,
-      () => Page.toJson(page, toJson),
+      () => Json.stringify(page),
       (width) => listed(page, none, () => [table(page.items, width)])
     )
   })
 
 export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
   list(options, changeFilterOf(options), Query.timeline, {
-    toJson: Query.changeToJson,
     table: inTransactions,
     none: "No change matches."
   })
@@ -105,7 +104,6 @@ export const timeline = leaf("timeline", { ...common, ...changeFilters, ...pagin
 
 export const transactions = leaf("transactions", { ...common, ...changeFilters, ...paging }, (options) =>
   list(options, changeFilterOf(options), Query.transactions, {
-    toJson: Query.summaryToJson,
     table: (summaries, width) => transactionTable(summaries, false, width),
     none: "No transaction matches."
   })
@@ -113,7 +111,6 @@ export const transactions = leaf("transactions", { ...common, ...changeFilters, 
 
 export const actions = leaf("actions", { ...common, ...actionFilters, ...paging }, (options) =>
   list(options, actionFilterOf(options), Query.actions, {
-    toJson: Query.actionToJson,
     table: actionTable,
     none: "No action matches."
   })
@@ -130,7 +127,6 @@ const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "unattributed"> = 
 
 export const unattributed = leaf("unattributed", { ...common, ...unattributedFilters, ...paging }, (options) =>
   list(options, changeFilterOf({ ...options, ...noActor }), Query.unattributed, {
-    toJson: Query.summaryToJson,
     table: (summaries, width) => transactionTable(summaries, true, width),
     none: "No unattributed transaction matches."
   })
@@ -176,7 +172,7 @@ export const actor = leaf(
       })
       yield* answerExact(
         options,
-        () => Query.bundleToJson(bundle),
+        () => Json.stringify(bundle),
         (width) => bundleText(bundle, width)
       )
     })
@@ -191,7 +187,7 @@ export const correlation = leaf(
       const bundle = yield* reading(options, Query.correlation(options.id, asked), { correlationId: "ID" })
       yield* answerExact(
         options,
-        () => Query.bundleToJson(bundle),
+        () => Json.stringify(bundle),
         (width) => bundleText(bundle, width)
       )
     })

@@ -1,5 +1,5 @@
 import * as Effect from "effect/Effect"
-import * as Page from "../../src/Page.js"
+import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import { changeLines, fieldLines, properties, when, who } from "../describe.js"
 import { common } from "../options.js"
@@ -23,7 +23,7 @@ export const history = leaf("history", { ...common, ...paging, table: tableArgum
     const page = yield* reading(options, Query.history(options.table, options.key, asked), ofRow)
     yield* answerExact(
       options,
-      () => Page.toJson(page, Query.changeToJson),
+      () => Json.stringify(page),
       (width) => listed(page, "Nothing is recorded of this row.", () => blocks(page.items, true, width))
     )
   })
@@ -63,8 +63,13 @@ export const asOf = leaf(
           : []
       yield* answerExact(
         options,
+<<<<<<< HEAD
         () => Query.asOfToJson(answer),
         (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines(width)].join("\n")
+=======
+        () => Json.stringify(answer),
+        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...lines(width)].join("\n")
+>>>>>>> main
       )
     })
 )
@@ -78,7 +83,7 @@ export const transaction = leaf(
       const incident = yield* reading(options, Query.incident(options.id, asked), { transactionId: "ID" })
       yield* answerExact(
         options,
-        () => Query.incidentToJson(incident),
+        () => Json.stringify(incident),
         (width) => incidentText(incident, width)
       )
     })
@@ -86,7 +91,7 @@ export const transaction = leaf(
 
 const incidentText = (incident: Query.Incident, width: number): string => {
   const { actions, changes, hasMoreActions, hasMoreRelated, hasMoreSiblings, related, siblings, transaction } = incident
-  const metadata = Object.keys(transaction.meta).length === 0 ? null : Query.toJson(transaction.meta)
+  const metadata = Object.keys(transaction.meta).length === 0 ? null : Json.stringify(transaction.meta)
   return [
     bold(`transaction ${transaction.id}`),
     ...properties(
@@ -120,7 +125,7 @@ const incidentText = (incident: Query.Incident, width: number): string => {
             "subject",
             action.subject === null ? null : `${action.subject.type ?? ""} ${action.subject.id ?? ""}`.trim()
           ],
-          ["data", action.data === null ? null : Query.toJson(action.data)]
+          ["data", action.data === null ? null : Json.stringify(action.data)]
         ],
         width
       )

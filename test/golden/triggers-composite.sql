@@ -66,6 +66,7 @@ declare
   widest bigint;
   step bigint;
   place bigint;
+  arrived bigint;
   policy jsonb;
   several boolean;
   guard boolean;

@@ -20,6 +20,12 @@ begin
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
   end if;
+  if current_setting('threadline.moved', true) <> '' then
+    perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
+      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_new x
+    ));
+    perform moves_end();
+  end if;
 
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
@@ -120,6 +126,8 @@ declare
   widest bigint;
   step bigint;
   place bigint;
+  arrived bigint;
+  moved boolean := current_setting('threadline.moved', true) <> '';
   several boolean;
   guard boolean;
   stale boolean;
@@ -128,6 +136,18 @@ begin
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
   end if;
+  if current_setting('threadline.updating', true) <> '' then
+    perform update_ends(tg_relid);
+  end if;
+  if current_setting('threadline.moved', true) <> '' then
+    perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
+      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_old x
+    ));
+    perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
+      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_new x
+    ));
+  end if;
+  if moved is not true then
 
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
@@ -135,7 +155,10 @@ begin
     select to_jsonb(o.*), to_jsonb(n.*) into strict was, now from threadline_old o, threadline_new n;
   exception
     when no_data_found then
-      return null;
+      -- An old row alone: a trigger of the partition that it moves to has skipped it.
+      if not exists (select from threadline_old x) then
+        return null;
+      end if;
     when too_many_rows then
       several := true;
     when others then
@@ -177,14 +200,15 @@ begin
     instant := clock_timestamp();
     -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
     -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
-    select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
+    select count(*) filter (where s.was), count(*) filter (where not s.was), sum(s.size), max(s.size)
+    into total, arrived, bytes, widest
     from (
-      select pg_column_size(x.*)::bigint as size from threadline_old x
+      select true as was, pg_column_size(x.*)::bigint as size from threadline_old x
       union all
-      select pg_column_size(x.*) from threadline_new x
+      select false, pg_column_size(x.*) from threadline_new x
     ) s;
     step := ceil(total * least(1, 33554432::numeric / bytes));
-    if bytes <= 1073741824 and step * widest <= 268435456 then
+    if arrived = total and bytes <= 1073741824 and step * widest <= 268435456 then
       place := 0;
       while place < total loop
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -213,7 +237,7 @@ begin
       ) p;
         place := place + step;
       end loop;
-    else
+    elsif arrived = total then
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
         'update', jsonb_build_object('id', p.now ->> 'id', 'state', p.now ->> 'state'), key_of_texts(array[p.now ->> 'id', p.now ->> 'state']),
@@ -237,6 +261,7 @@ begin
         order by d.place
       ) p;
     end if;
+    if arrived = total then
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
@@ -244,11 +269,36 @@ begin
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
-    return null;
+      return null;
+    end if;
+  end if;
   end if;
 
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
+    if (select count(*) from threadline_old x) <> (select count(*) from threadline_new x) then
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+      p.op, p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+    from (
+      select c.*
+      from (
+        select i.image, i.exact, coalesce(k.row_key, i.image::text) as identity,
+          row_number() over (partition by coalesce(k.row_key, i.image::text)) as nth
+        from (select image(x.*) as image, exact_text(x.*) as exact from threadline_old x offset 0) i
+        cross join lateral image_key(i.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+      ) o
+      full join (
+        select i.image, i.exact, coalesce(k.row_key, i.image::text) as identity,
+          row_number() over (partition by coalesce(k.row_key, i.image::text)) as nth
+        from (select image(x.*) as image, exact_text(x.*) as exact from threadline_new x offset 0) i
+        cross join lateral image_key(i.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+      ) n on n.identity = o.identity and n.nth = o.nth
+      cross join lateral describe_change(o.image, n.image, o.exact, n.exact, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid) c
+      where c.op is not null
+      order by c.op = 'insert', c.op = 'update'
+    ) p;
+    else
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
       'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
@@ -268,12 +318,16 @@ begin
       where c.changed
       order by o.place
     ) p;
+    end if;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
+    end if;
+    if moved then
+      perform entered_last(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'));
     end if;
     return null;
 end
@@ -302,6 +356,12 @@ begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+  if current_setting('threadline.moved', true) <> '' then
+    perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
+      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_old x
+    ));
+    perform moves_end();
   end if;
 
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
@@ -380,6 +440,167 @@ $threadline$;
 
 revoke all on function "threadline"."capture_delete_jobs_562f12dff4"() from public;
 
+create or replace function "threadline"."capture_begin_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  context text;
+  query text := current_query();
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+  -- Sent by the client itself, with nothing around it, and without the word: no MERGE.
+  if octet_length(query) < 10000 and query !~* 'merge|execute' then
+    get diagnostics context = pg_context;
+    if strpos(context, chr(10)) = 0 then
+      return null;
+    end if;
+  end if;
+  perform update_begins(tg_relid);
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_begin_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_leave_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  last_before bigint;
+  was jsonb;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+  if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0) is not true then
+    return null;
+  end if;
+  begin
+    was := to_jsonb(old);
+  exception when others then
+    was := null;
+  end;
+  if was ?& array['id', 'state']::text[] then
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after, details
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'delete',
+        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'), key_of_texts(array[was ->> 'id', was ->> 'state']),
+        null, null, was, null, '{"moved": true}'
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
+      return null;
+  end if;
+  was := image(old);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+    'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null, '{"moved": true}'
+  from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+  returning id into first_id;
+  if first_id is null then
+    return null;
+  end if;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_leave_jobs_562f12dff4"() from public;
+
+create or replace function "threadline"."capture_enter_jobs_562f12dff4"() returns trigger
+language plpgsql security definer
+set search_path = "threadline", pg_temp
+as $threadline$
+#variable_conflict use_variable
+declare
+  of_schema text;
+  of_table text;
+  of_partition text;
+  first_id bigint;
+  last_before bigint;
+  now jsonb;
+begin
+  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
+    select * into of_schema, of_table, of_partition
+    from capture_relation(tg_relid, 'public', 'jobs');
+  end if;
+  if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0) is not true then
+    return null;
+  end if;
+  begin
+    now := to_jsonb(new);
+  exception when others then
+    now := null;
+  end;
+  if now ?& array['id', 'state']::text[] then
+      insert into audit_changes (
+        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
+        previous_row_key, changed_fields, changed_from, data_after, details
+      ) values (
+        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'insert',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
+        null, null, null, now, '{"moved": true}'
+      );
+      if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      first_id := currval('audit_changes_id_seq');
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
+      return null;
+  end if;
+  now := image(new);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
+  select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
+    'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), '{"moved": true}'
+  from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+  returning id into first_id;
+  if first_id is null then
+    return null;
+  end if;
+  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
+        -- An assignment of its own: only so does it see what the statement saw when it began.
+        last_before := last_change_before(first_id);
+        perform restore_order(tg_relid, last_before, first_id);
+      end if;
+    end if;
+  return null;
+end
+$threadline$;
+
+revoke all on function "threadline"."capture_enter_jobs_562f12dff4"() from public;
+
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
@@ -408,6 +629,20 @@ create or replace trigger "0_threadline_delete" after delete on "public"."jobs"
 referencing old table as threadline_old
 for each statement
 execute function "threadline"."capture_delete_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_begin" before update on "public"."jobs"
+for each statement
+execute function "threadline"."capture_begin_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_leave" after delete on "public"."jobs"
+for each row
+when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '' and pg_catalog.set_config('threadline.moved', 'yes', true) operator(pg_catalog.<>) '')
+execute function "threadline"."capture_leave_jobs_562f12dff4"();
+
+create or replace trigger "0_threadline_enter" after insert on "public"."jobs"
+for each row
+when (pg_catalog.current_setting('threadline.moved', true) operator(pg_catalog.<>) '')
+execute function "threadline"."capture_enter_jobs_562f12dff4"();
 
 create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"
 for each statement

@@ -122,6 +122,7 @@ declare
   widest bigint;
   step bigint;
   place bigint;
+  arrived bigint;
   several boolean;
   guard boolean;
   stale boolean;
@@ -185,14 +186,15 @@ begin
     instant := clock_timestamp();
     -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
     -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
-    select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
+    select count(*) filter (where s.was), count(*) filter (where not s.was), sum(s.size), max(s.size)
+    into total, arrived, bytes, widest
     from (
-      select pg_column_size(x.*)::bigint as size from threadline_old x
+      select true as was, pg_column_size(x.*)::bigint as size from threadline_old x
       union all
-      select pg_column_size(x.*) from threadline_new x
+      select false, pg_column_size(x.*) from threadline_new x
     ) s;
     step := ceil(total * least(1, 33554432::numeric / bytes));
-    if bytes <= 1073741824 and step * widest <= 268435456 then
+    if arrived = total and bytes <= 1073741824 and step * widest <= 268435456 then
       place := 0;
       while place < total loop
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -222,7 +224,7 @@ begin
       ) p;
         place := place + step;
       end loop;
-    else
+    elsif arrived = total then
       insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
         'update', jsonb_build_object('id', p.now ->> 'id'), case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end,
@@ -247,6 +249,7 @@ begin
         order by d.place
       ) p;
     end if;
+    if arrived = total then
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
@@ -254,7 +257,8 @@ begin
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
-    return null;
+      return null;
+    end if;
   end if;
 
     first_id := nextval('audit_changes_id_seq');

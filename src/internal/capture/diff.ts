@@ -11,6 +11,7 @@ import { functionSource, triggerStatements } from "./generate/print.js"
 
 /** One trigger as generated, with its statements in order and what the catalog will say of it. */
 export interface Expected extends Pick<Trigger, "always" | "calls" | "name"> {
+  readonly conditional: boolean
   readonly sql: ReadonlyArray<string>
   /** `pg_trigger.tgtype`. */
   readonly type: number
@@ -54,6 +55,7 @@ const expectedTriggers = (
         sql: triggerStatements(storage, shape, trigger),
         type: triggerType(trigger),
         always: trigger.always,
+        conditional: trigger.condition !== undefined,
         calls: trigger.calls
       }))
   )
@@ -70,7 +72,8 @@ export const relationState = (
   const own = relation.triggers.filter(({ calls }) => calls !== null)
   const wanted = (trigger: TriggerRow) =>
     expected.find(({ name, type }) => trigger.name === name && trigger.type === type && !trigger.cloned)
-  const matches = ({ calls }: Expected, installed: TriggerRow) => installed.calls === calls && !installed.conditional
+  const matches = ({ calls, conditional }: Expected, installed: TriggerRow) =>
+    installed.calls === calls && installed.conditional === conditional
   return {
     relation,
     expected,
@@ -107,12 +110,13 @@ export const functionState = (catalog: Catalog, { functions }: Generated) => {
 }
 
 /** The shape a deployed policy was generated from. */
-export const policyShape = (policy: Policy): TableShape => ({
+export const policyShape = (policy: Policy, table: Table): TableShape => ({
   schema: policy.tableSchema,
   name: policy.tableName,
   columns: policy.columns,
   key: policy.key,
   mode: policy.mode,
+  partitioned: table.relations[0].kind === "p",
   always: policy.always,
   onTruncate: policy.truncate,
   excluded: policy.exclude,

@@ -162,6 +162,7 @@ export const resolve = (
         columns: columns.map(({ shape }) => shape),
         key,
         mode,
+        partitioned: root.kind === "p",
         always: config.always ?? false,
         onTruncate,
         excluded,

@@ -307,7 +307,7 @@ const reportInstalled = (
   apply: Apply,
   report: Report
 ): boolean => {
-  const shape = policyShape(policy)
+  const shape = policyShape(policy, table)
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
   const names = functionNames(policyName(policy))

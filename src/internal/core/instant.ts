@@ -97,6 +97,15 @@ export const Instant: Schema.Schema<string, InstantInput> = Schema.transformOrFa
   }
 ).annotations({ identifier: "Instant", message: () => rule })
 
+/** An instant as it is written: in UTC with microseconds, `2026-11-22T10:00:00.000000Z`. */
+export const InstantText: Schema.Schema<string> = Schema.String.pipe(
+  Schema.filter((text) => instant(text) === text, {
+    message: () => "must be an instant in UTC with microseconds, such as 2026-11-22T10:00:00.123456Z",
+    jsonSchema: { format: "date-time" },
+    arbitrary: () => (fc) => fc.bigInt({ min: first, max: last }).map(formatMicros)
+  })
+)
+
 /** The instant in its one text, or undefined where it is none. */
 export const instant = (input: unknown): string | undefined => {
   const usable = typeof input === "string" || input instanceof Date || DateTime.isDateTime(input)

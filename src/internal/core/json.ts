@@ -1,20 +1,26 @@
 /**
  * JSON without loss: what jsonb holds, as JavaScript values, and back to the very same numbers.
  *
- * PostgreSQL nests jsonb deeper than a recursive parser can follow, so nothing here recurses.
+ * PostgreSQL nests jsonb deeper than a recursive parser can follow, so nothing here recurses, but what `JSON.stringify` calls.
  */
 import * as BigDecimal from "effect/BigDecimal"
-import * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
-import * as Schema from "effect/Schema"
-import { decodedBy } from "./rowDecoder.js"
+import {
+  alone,
+  formatNumber,
+  type JsonNumber,
+  normalNumber,
+  parseNumber,
+  printed,
+  unwrapped,
+  withDigits
+} from "./jsonNumber.js"
 import { isStorable } from "./text.js"
 
 /**
  * A JSON value with exact numbers. An integer that a `number` holds exactly is a `number`, a larger one a `bigint`. A number
  * written with a decimal point or an exponent is a `BigDecimal` with the scale it was written with: `1.10` stays `1.10`.
  */
-export type JsonValue = null | boolean | number | bigint | BigDecimal.BigDecimal | string | JsonArray | JsonObject
+export type JsonValue = null | boolean | JsonNumber | string | JsonArray | JsonObject
 
 export type JsonArray = ReadonlyArray<JsonValue>
 
@@ -28,38 +34,32 @@ const inexact = /[0-9]{16}|[0-9][.eE]|-0/
 /** The same for a text that PostgreSQL wrote out of `jsonb`, which has its spaces in known places: most dates and times are none. */
 const inexactOfJsonb = /(?:^|[:,] |\[)(?:-?[0-9]+[.eE]|-?[0-9]{16}|-0)/
 
-/** Scales up to here are written out, as `numeric` does; larger ones only come from an exponent. */
-const maxWrittenScale = 16_383
+/**
+ * What a list or an object with a `bigint` in it inherits, so that `JSON.stringify` does not throw. It is inherited and not a
+ * property of its own: the properties are those that were stored.
+ */
+const printing = {
+  toJSON: {
+    value(this: unknown): unknown {
+      return printable(this)
+    }
+  }
+}
+const printingArray = Object.create(Array.prototype, printing) as object
+const printingObject = Object.create(Object.prototype, printing) as object
 
-const parseNumber = (text: string): JsonValue => {
-  const lower = text.indexOf("e")
-  const exponent = lower === -1 ? text.indexOf("E") : lower
-  const plain = exponent === -1 ? text : text.slice(0, exponent)
-  const point = plain.indexOf(".")
-  if (exponent === -1 && point === -1) {
-    const value = Number(text)
-    return Number.isSafeInteger(value) ? value : BigInt(text)
-  }
-  const digits = point === -1 ? plain : plain.slice(0, point) + plain.slice(point + 1)
-  const power = exponent === -1 ? 0 : Number(text.slice(exponent + 1))
-  if (!Number.isSafeInteger(power)) {
-    throw new SyntaxError("an exponent beyond 2^53")
-  }
-  return BigDecimal.make(BigInt(digits), (point === -1 ? 0 : plain.length - point - 1) - power)
+const prints = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === printingObject || prototype === printingArray
 }
 
-const formatDecimal = ({ scale, value }: BigDecimal.BigDecimal): string => {
-  if (scale < 0 || scale > maxWrittenScale) {
-    return `${value}e${-scale}`
-  }
-  if (scale === 0) {
-    // Without an exponent it would be read as an integer.
-    return `${value}e0`
-  }
-  const negative = value < 0n
-  const digits = `${negative ? -value : value}`.padStart(scale + 1, "0")
-  return `${negative ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`
+const makePrint = (value: object): void => {
+  Object.setPrototypeOf(value, Array.isArray(value) ? printingArray : printingObject)
 }
+
+/** An object that was stored with a field of this name cannot inherit one: what it is in has to print it. */
+const hides = (value: JsonValue): boolean =>
+  typeof value === "object" && value !== null && Object.hasOwn(value, "toJSON") && prints(value)
 
 /** Whether a unit can be part of a number. */
 const isNumeric = (unit: number): boolean =>
@@ -86,6 +86,7 @@ const scan = (text: string): JsonValue => {
   const open: Array<Array<JsonValue> | Record<string, JsonValue>> = []
   const keys: Array<string | undefined> = []
   let at = 0
+  let hasHidden = false
 
   for (;;) {
     const unit = text.charCodeAt(at)
@@ -123,6 +124,7 @@ const scan = (text: string): JsonValue => {
         const depth = open.length - 1
         if (depth >= 0 && keys[depth] === undefined && !Array.isArray(open[depth])) {
           keys[depth] = string
+          hasHidden ||= string === "toJSON"
           continue
         }
         value = string
@@ -153,6 +155,9 @@ const scan = (text: string): JsonValue => {
     if (around === undefined) {
       return value
     }
+    if (typeof value === "bigint" || (hasHidden && hides(value))) {
+      makePrint(around)
+    }
     if (Array.isArray(around)) {
       around.push(value)
     } else {
@@ -178,7 +183,7 @@ export const unsafeParse = (text: string): JsonValue => {
 }
 
 /** The same for a text that PostgreSQL wrote out of `jsonb`, which is JSON: it is read once. */
-const unsafeParseJsonb = (text: string): JsonValue =>
+export const unsafeParseJsonb = (text: string): JsonValue =>
   inexactOfJsonb.test(text) ? scan(text) : (JSON.parse(text) as JsonValue)
 
 /** Parses JSON; undefined where the text is none. */
@@ -190,47 +195,95 @@ export const parse = (text: string): JsonValue | undefined => {
   }
 }
 
-const scalar = (value: null | boolean | number | bigint | string): string => {
-  switch (typeof value) {
-    case "bigint":
-      return value.toString()
-    case "number":
-      return Object.is(value, -0) ? "-0" : JSON.stringify(value)
-    default:
-      return JSON.stringify(value)
+/** What an object that is more than its fields looks like in JSON. `stringify` and, through `toJSON`, `JSON.stringify` ask for it. */
+export const jsonForm: unique symbol = Symbol.for("threadline/jsonForm")
+
+const isObjectLike = (value: unknown): value is { readonly [key: PropertyKey]: unknown } =>
+  typeof value === "object" && value !== null
+
+/** A value as JSON sees it. */
+const formOf = (value: unknown): unknown => {
+  if (!isObjectLike(value) || BigDecimal.isBigDecimal(value) || prints(value)) {
+    return value
   }
+  const form = value[jsonForm]
+  if (typeof form === "function") {
+    return formOf(form.call(value))
+  }
+  const toJSON = value["toJSON"]
+  return typeof toJSON === "function" ? formOf(toJSON.call(value, "")) : value
 }
 
+const isWritten = (value: unknown): boolean =>
+  value !== undefined && typeof value !== "function" && typeof value !== "symbol"
+
 interface Pending {
-  readonly entries: ReadonlyArray<readonly [key: string | undefined, value: JsonValue]>
+  readonly of: object
+  readonly entries: ReadonlyArray<readonly [key: string | undefined, value: unknown]>
   readonly close: string
   next: number
 }
 
-/** Writes a value as JSON without spaces. What `parse` gave for a text of jsonb is written with the same numbers. */
-export const stringify = (value: JsonValue): string => {
+/**
+ * Writes a value as JSON without spaces: as `JSON.stringify` does, and every number with its digits. What `parse` gave for a text of
+ * jsonb is written with the same numbers.
+ */
+export const stringify = (root: unknown): string => {
   const pending: Array<Pending> = []
+  const open = new Set<object>()
   let text = ""
 
-  const write = (one: JsonValue): void => {
-    if (one === null || typeof one !== "object") {
-      text += scalar(one)
-    } else if (BigDecimal.isBigDecimal(one)) {
-      text += formatDecimal(one)
-    } else if (isArray(one)) {
-      text += "["
-      pending.push({ entries: one.map((element) => [undefined, element] as const), close: "]", next: 0 })
+  const enter = (of: object, entries: Pending["entries"], brackets: "[]" | "{}"): void => {
+    if (open.has(of)) {
+      throw new TypeError("a value that contains itself has no JSON")
+    }
+    open.add(of)
+    text += brackets.charAt(0)
+    pending.push({ of, entries, close: brackets.charAt(1), next: 0 })
+  }
+
+  const write = (value: unknown): void => {
+    switch (typeof value) {
+      case "bigint":
+      case "number":
+        text += formatNumber(value)
+        return
+      case "object":
+        break
+      default:
+        text += JSON.stringify(value) ?? "null"
+        return
+    }
+    if (value === null) {
+      text += "null"
+    } else if (BigDecimal.isBigDecimal(value)) {
+      text += formatNumber(value)
+    } else if (Array.isArray(value)) {
+      enter(
+        value,
+        value.map((element: unknown) => [undefined, formOf(element)] as const),
+        "[]"
+      )
     } else {
-      text += "{"
-      pending.push({ entries: Object.entries(one), close: "}", next: 0 })
+      const entries = Object.entries(value as { readonly [key: string]: unknown })
+      enter(
+        value,
+        entries.map(([key, element]) => [key, formOf(element)] as const).filter(([, element]) => isWritten(element)),
+        "{}"
+      )
     }
   }
 
-  write(value)
+  const form = formOf(root)
+  if (!isWritten(form)) {
+    throw new TypeError("this value has no JSON")
+  }
+  write(form)
   for (let current = pending.at(-1); current !== undefined; current = pending.at(-1)) {
     const entry = current.entries[current.next]
     if (entry === undefined) {
       text += current.close
+      open.delete(current.of)
       pending.pop()
       continue
     }
@@ -246,6 +299,48 @@ export const stringify = (value: JsonValue): string => {
   return text
 }
 
+/** Not an instance of a class, which knows how it is printed. */
+const isPlain = (value: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return Array.isArray(value) || prototype === Object.prototype || prototype === null || prototype === printingObject
+}
+
+/** A value with other elements, or itself if they are the same. */
+const mapped = (
+  value: { readonly [key: string]: unknown },
+  f: (element: unknown) => unknown
+): { readonly [key: string]: unknown } => {
+  let changed = false
+  const entries = Object.entries(value).map(([key, element]) => {
+    const other = f(element)
+    changed ||= other !== element
+    return [key, other] as const
+  })
+  return !changed
+    ? value
+    : Array.isArray(value)
+      ? (entries.map(([, element]) => element) as never)
+      : Object.fromEntries(entries)
+}
+
+/**
+ * A value that `JSON.stringify` writes with exact numbers: see `printed`. What it writes right already is left as it is. It calls
+ * itself as `JSON.stringify` does, and follows no deeper.
+ */
+export const printable = (value: unknown): unknown => {
+  if (typeof value === "bigint") {
+    return printed(value)
+  }
+  if (!isObjectLike(value)) {
+    return value
+  }
+  if (BigDecimal.isBigDecimal(value)) {
+    return printed(value)
+  }
+  const own = Object.hasOwn(value, "toJSON") ? value["toJSON"] : undefined
+  return isPlain(value) && typeof own !== "function" ? mapped(value, printable) : value
+}
+
 const isArray = (value: JsonArray | JsonObject): value is JsonArray => Array.isArray(value)
 
 export const isObject = (value: JsonValue | undefined): value is JsonObject =>
@@ -256,34 +351,6 @@ export const same = (a: JsonValue, b: JsonValue): boolean => a === b || canonica
 
 /** The text of a value with the members of every object in one order. */
 export const canonical = (value: JsonValue): string => stringify(sorted(value, (scalar) => scalar))
-
-/** What `numeric` holds: digits in front of the point, and behind it. */
-const maxWhole = 131_072
-const maxFraction = maxWrittenScale
-
-/** Up to here a whole number is written out; a longer one that ends in zeros has an exponent. */
-const maxWritten = 100
-
-/** The one value of equal numbers; undefined where `numeric` cannot hold them. */
-const oneNumber = (value: number | bigint | BigDecimal.BigDecimal): JsonValue | undefined => {
-  if (typeof value === "number" && Number.isSafeInteger(value)) {
-    // There is no other zero in jsonb.
-    return value === 0 ? 0 : value
-  }
-  const exact = typeof value === "number" ? parseNumber(String(value)) : value
-  const { scale, value: digits } = BigDecimal.normalize(
-    BigDecimal.isBigDecimal(exact) ? exact : BigDecimal.make(BigInt(exact as number | bigint), 0)
-  )
-  const whole = String(digits < 0n ? -digits : digits).length - scale
-  if (!(scale <= maxFraction && whole <= maxWhole)) {
-    return undefined
-  }
-  if (scale > 0 || whole > maxWritten) {
-    return scale === 0 ? digits : BigDecimal.make(digits, scale)
-  }
-  const written = digits * 10n ** BigInt(-scale)
-  return Number.isSafeInteger(Number(written)) ? Number(written) : written
-}
 
 /**
  * The one value of all that jsonb takes for the same, however its numbers are written and its members ordered; undefined where
@@ -301,7 +368,7 @@ export const normal = (value: JsonValue): JsonValue | undefined => {
             : undefined
           : scalar === null || typeof scalar === "boolean"
             ? scalar
-            : oneNumber(scalar)
+            : normalNumber(scalar)
       storable &&= found !== undefined
       return found ?? null
     },
@@ -356,53 +423,62 @@ const isScalar = (value: unknown): boolean =>
   (typeof value === "number" && Number.isFinite(value)) ||
   BigDecimal.isBigDecimal(value)
 
-/** Not a `Date`, a `Map` or another instance of a class, of which JSON would tell something else or nothing. */
-const isPlain = (value: object): boolean => {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return Array.isArray(value) || prototype === Object.prototype || prototype === null
-}
-
-/** Whether a value is JSON all the way down. */
-const isJsonValue = (value: unknown): value is JsonValue => {
+/** Whether every part of a value, itself included, is so. */
+const every = (value: unknown, isSo: (part: unknown) => boolean): boolean => {
   const work: Array<unknown> = [value]
   while (work.length > 0) {
-    const one = work.pop()
-    if (isScalar(one)) {
-      continue
-    }
-    if (typeof one !== "object" || one === null || !isPlain(one)) {
+    const part = work.pop()
+    if (!isSo(part)) {
       return false
     }
-    for (const element of Array.isArray(one) ? (one as ReadonlyArray<unknown>) : Object.values(one)) {
-      work.push(element)
+    if (isObjectLike(part) && !BigDecimal.isBigDecimal(part)) {
+      for (const element of Array.isArray(part) ? (part as ReadonlyArray<unknown>) : Object.values(part)) {
+        work.push(element)
+      }
     }
   }
   return true
 }
 
-const JsonValueSchema: Schema.Schema<JsonValue> = Schema.declare(isJsonValue, { identifier: "JsonValue" })
+/** Whether a value is JSON all the way down. */
+export const isJsonValue = (value: unknown): value is JsonValue =>
+  every(value, (part) => isScalar(part) || (isObjectLike(part) && isPlain(part)))
 
-export const JsonObjectSchema: Schema.Schema<JsonObject> = Schema.declare(
-  (value: unknown): value is JsonObject => isJsonValue(value) && isObject(value),
-  { identifier: "JsonObject" }
-)
+const needsPrint = (value: JsonArray | JsonObject): boolean =>
+  !prints(value) && Object.values(value).some((element) => typeof element === "bigint" || hides(element))
 
-const fromText = <A extends JsonValue>(schema: Schema.Schema<A>): Schema.Schema<A, string> =>
-  Schema.transformOrFail(Schema.String, schema, {
-    strict: false,
-    decode: (text, _, ast) =>
-      Either.fromNullable(parse(text), () => new ParseResult.Type(ast, undefined, "Expected JSON")),
-    encode: (value) => ParseResult.succeed(stringify(value))
-  })
+const isExact = (value: JsonValue): boolean =>
+  every(value, (part) =>
+    BigDecimal.isBigDecimal(part) ? withDigits(part) === part : !isObjectLike(part) || !needsPrint(part as JsonObject)
+  )
 
-/** JSON of any kind out of a `jsonb` column read as text. */
-export const JsonFromText: Schema.Schema<JsonValue, string> = decodedBy(fromText(JsonValueSchema), unsafeParseJsonb)
+const copied = (value: JsonValue): JsonValue => {
+  if (BigDecimal.isBigDecimal(value)) {
+    return withDigits(value)
+  }
+  if (value === null || typeof value !== "object") {
+    return value
+  }
+  const elements: Array<JsonValue> | Record<string, JsonValue> = isArray(value)
+    ? value.map(copied)
+    : Object.fromEntries(Object.entries(value).map(([key, element]) => [key, copied(element)]))
+  if (needsPrint(elements)) {
+    makePrint(elements)
+  }
+  return elements
+}
 
-/** A JSON object out of a `jsonb` column read as text. */
-export const JsonObjectFromText: Schema.Schema<JsonObject, string> = decodedBy(fromText(JsonObjectSchema), (text) => {
-  const value = unsafeParseJsonb(text)
-  if (!isObject(value)) {
-    throw new SyntaxError("no object")
+/** An equal value that `JSON.stringify` writes without loss, as those that were read are; itself if it is one. */
+export const exact = (value: JsonValue): JsonValue =>
+  typeof value === "bigint" ? alone(value) : isExact(value) ? value : copied(value)
+
+/** What `exact` was given, as far as it tells. */
+export const asGiven = (value: JsonValue): JsonValue => (BigDecimal.isBigDecimal(value) ? unwrapped(value) : value)
+
+/** Lets `JSON.stringify` write a new object that has values of JSON as fields. */
+export const marked = <A extends object>(value: A): A => {
+  if (Object.values(value).some((element) => typeof element === "bigint")) {
+    makePrint(value)
   }
   return value
-})
+}

@@ -69,7 +69,11 @@ export const isId = (value: string): boolean => /^(0|[1-9][0-9]{0,18})$/.test(va
 
 /** The id of a transaction, an action or a change. */
 export const Id: Schema.Schema<string> = Schema.String.annotations({ message: () => idRule }).pipe(
-  Schema.filter(isId, { message: () => idRule })
+  Schema.filter(isId, {
+    message: () => idRule,
+    jsonSchema: { pattern: "^[0-9]{1,19}$" },
+    arbitrary: () => (fc) => fc.bigInt({ min: 1n, max: maxId }).map(String)
+  })
 )
 
 export const id = (field: string, value: unknown): Effect.Effect<string, InvalidRequest> =>

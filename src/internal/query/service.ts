@@ -6,7 +6,8 @@ import * as Stream from "effect/Stream"
 import type { Page } from "../../Page.js"
 import type { Action } from "../record/action.js"
 import { actions } from "../search/actions.js"
-import { type AsOf, asOf } from "../rows/asOf.js"
+import type { AsOf, KeyAsOf, RowAsOf } from "../rows/answer.js"
+import { asOf } from "../rows/asOf.js"
 import {
   type ActorInput,
   actorWindow,
@@ -27,7 +28,7 @@ import type { KeyInput } from "../record/key.js"
 import { streamLimit, streamPages } from "../record/page.js"
 import type { ReadError } from "../core/request.js"
 import { type AsOfWith, asOfWith, type Relation } from "../rows/relations.js"
-import { asOfKeys, asOfRows, type AsOfRowsOptions, type KeyAsOf, type RowAsOf } from "../rows/asOfRows.js"
+import { asOfKeys, asOfRows, type AsOfRowsOptions } from "../rows/asOfRows.js"
 import { restricted } from "../record/restriction.js"
 import type { ReadScope } from "../record/scope.js"
 import type { Storage } from "../record/storage.js"

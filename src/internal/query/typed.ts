@@ -11,7 +11,8 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Struct from "effect/Struct"
 import type { Page } from "../../Page.js"
-import type { AsOf } from "../rows/asOf.js"
+import { withFields } from "../core/jsonForm.js"
+import type { AsOf, KeyAsOf, RowAsOf } from "../rows/answer.js"
 import type { Change, RowImage } from "../record/change.js"
 import { coercion } from "./coerce.js"
 import type { HistoryOptions } from "../rows/history.js"
@@ -20,7 +21,7 @@ import type { KeyInput } from "../record/key.js"
 import type { ReadError } from "../core/request.js"
 import { imageBefore } from "../rows/life.js"
 import type { RelatedRows, Relation } from "../rows/relations.js"
-import type { AsOfRowsOptions, KeyAsOf, RowAsOf } from "../rows/asOfRows.js"
+import type { AsOfRowsOptions } from "../rows/asOfRows.js"
 import type { Service } from "./service.js"
 
 interface Misfit {
@@ -173,7 +174,7 @@ const relatedBy = (
     ? Effect.succeed(page)
     : Effect.map(
         Effect.forEach(page.items, rowBy(decoder(schema as Schema.Schema<unknown, unknown, unknown>, fieldOf))),
-        (items) => ({ ...page, items })
+        (items) => withFields(page, { items })
       )
 
 export const typed = <A, I, R, Q>(
@@ -201,7 +202,7 @@ export const typed = <A, I, R, Q>(
   ): Effect.Effect<Page<Y>, ReadError, R | Q> =>
     Effect.flatMap(query, (service) =>
       Effect.flatMap(read(service), (found) =>
-        Effect.map(Effect.forEach(found.items, item), (items) => ({ ...found, items }))
+        Effect.map(Effect.forEach(found.items, item), (items) => withFields(found, { items }))
       )
     )
 

@@ -1,34 +1,47 @@
 /**
- * Recorded actions: their model, the columns they are read from, and their JSON.
+ * Recorded actions: their model, which is also their JSON, and the columns they are read from.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
-import type { Actor } from "../../Actor.js"
-import type { JsonObject, JsonValue } from "../core/json.js"
-import { JsonFromText, stringify } from "../core/json.js"
-import { type ActionReference, actorOf, actorToValue, instantColumn } from "./change.js"
-
-/** An action as it was recorded. */
-export interface Action extends ActionReference {
-  /** Null where it captured no row, or was recorded after a rollback. */
-  readonly transactionId: string | null
-  readonly occurredAt: string
-  readonly actor: Actor | null
-  readonly verb: string | null
-  readonly category: string | null
-  readonly reason: string | null
-  readonly comment: string | null
-  readonly requestId: string | null
-  readonly jobId: string | null
-  readonly traceId: string | null
-  /** What the action was about. */
-  readonly subject: { readonly type: string | null; readonly id: string | null } | null
-  readonly data: JsonValue
-}
+import { Actor } from "../../Actor.js"
+import { InstantText } from "../core/instant.js"
+import { marked } from "../core/json.js"
+import { JsonFromText, JsonValueSchema } from "../core/jsonSchema.js"
+import { Id } from "../core/request.js"
+import { actorOf, instantColumn } from "./change.js"
 
 const MaybeText = Schema.NullOr(Schema.String)
 const MaybeJson = Schema.NullOr(JsonFromText)
+
+export const Action = Schema.Struct({
+  /** Decimal digits. */
+  id: Id,
+  /** Null if it captured no row, or was recorded after a rollback. */
+  transactionId: Schema.NullOr(Id),
+  /** In UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
+  occurredAt: InstantText,
+  /** Such as `post.created`. */
+  name: Schema.String,
+  /** `error` if the attempt failed. */
+  status: Schema.Literal("ok", "error"),
+  /** Null if nobody said who acted. */
+  actor: Schema.NullOr(Actor),
+  verb: MaybeText,
+  category: MaybeText,
+  reason: MaybeText,
+  comment: MaybeText,
+  correlationId: MaybeText,
+  requestId: MaybeText,
+  jobId: MaybeText,
+  traceId: MaybeText,
+  /** What the action was about. */
+  subject: Schema.NullOr(Schema.Struct({ type: MaybeText, id: MaybeText })),
+  /** What the host recorded with it. */
+  data: JsonValueSchema
+}).annotations({ identifier: "threadline.Action" })
+
+export interface Action extends Schema.Schema.Type<typeof Action> {}
 
 /** A row with the columns of `actionRowColumns`. */
 export const ActionRow = Schema.Struct({
@@ -75,42 +88,23 @@ export const actionRowColumns = (sql: SqlClient): Fragment => sql`
   a.subject_id::text as subject_id,
   a.data::text as data`
 
-export const actionOfRow = (row: typeof ActionRow.Type): Action => ({
-  id: row.id,
-  transactionId: row.transaction_id,
-  occurredAt: row.occurred_at,
-  name: row.name,
-  status: row.status,
-  actor: actorOf(row.actor, row.actor_type, row.actor_id),
-  verb: row.verb,
-  category: row.category,
-  reason: row.reason,
-  comment: row.comment,
-  correlationId: row.correlation_id,
-  requestId: row.request_id,
-  jobId: row.job_id,
-  traceId: row.trace_id,
-  subject: row.subject_type === null && row.subject_id === null ? null : { type: row.subject_type, id: row.subject_id },
-  data: row.data
-})
-
-export const recordedActionToValue = (action: Action): JsonObject => ({
-  id: action.id,
-  transactionId: action.transactionId,
-  occurredAt: action.occurredAt,
-  name: action.name,
-  status: action.status,
-  actor: action.actor === null ? null : actorToValue(action.actor),
-  verb: action.verb,
-  category: action.category,
-  reason: action.reason,
-  comment: action.comment,
-  correlationId: action.correlationId,
-  requestId: action.requestId,
-  jobId: action.jobId,
-  traceId: action.traceId,
-  subject: action.subject,
-  data: action.data
-})
-
-export const actionToJson = (action: Action): string => stringify(recordedActionToValue(action))
+export const actionOfRow = (row: typeof ActionRow.Type): Action =>
+  marked({
+    id: row.id,
+    transactionId: row.transaction_id,
+    occurredAt: row.occurred_at,
+    name: row.name,
+    status: row.status,
+    actor: actorOf(row.actor, row.actor_type, row.actor_id),
+    verb: row.verb,
+    category: row.category,
+    reason: row.reason,
+    comment: row.comment,
+    correlationId: row.correlation_id,
+    requestId: row.request_id,
+    jobId: row.job_id,
+    traceId: row.trace_id,
+    subject:
+      row.subject_type === null && row.subject_id === null ? null : { type: row.subject_type, id: row.subject_id },
+    data: row.data
+  })

@@ -1,80 +1,107 @@
 /**
- * A change as every read returns it: its model, the columns it is read from, and its JSON.
+ * A change as every read returns it: its model, which is also its JSON, and the columns it is read from.
+ *
+ * Models are schemas for the boundaries of a host. Rows are read by `rowDecoder`, which is faster.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
+import { InstantText, parseMicros } from "../core/instant.js"
 import type { JsonObject, JsonValue } from "../core/json.js"
-import { JsonFromText, JsonObjectFromText, stringify } from "../core/json.js"
-import { parseMicros } from "../core/instant.js"
+import { marked, stringify } from "../core/json.js"
+import { JsonFromText, JsonObjectFromText, JsonObjectSchema, JsonValueSchema } from "../core/jsonSchema.js"
+import { Id } from "../core/request.js"
+
+const Text = Schema.String
+const MaybeText = Schema.NullOr(Schema.String)
 
 export const Operation = Schema.Literal("insert", "update", "delete", "truncate", "baseline")
 
 export type Operation = typeof Operation.Type
 
 /** A row as it was stored: column name to value, without excluded columns, masked values as their mark. */
+export const RowImage = JsonObjectSchema
+
 export type RowImage = JsonObject
 
-export interface AuditTransaction {
+/** Key column to canonical text. */
+export const RowPk = Schema.Record({ key: Schema.String, value: Schema.String })
+
+export type RowPk = typeof RowPk.Type
+
+export const AuditTransaction = Schema.Struct({
   /** Decimal digits. */
-  readonly id: string
+  id: Id,
   /** When it captured its first change, in UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
-  readonly occurredAt: string
-  /** Null where nobody said who acted. */
-  readonly actor: Actor.Actor | null
-  readonly correlationId: string | null
-  readonly requestId: string | null
-  readonly jobId: string | null
-  readonly traceId: string | null
-  readonly source: string | null
-  readonly remoteIp: string | null
-  readonly meta: JsonObject
+  occurredAt: InstantText,
+  /** Null if nobody said who acted. */
+  actor: Schema.NullOr(Actor.Actor),
+  correlationId: MaybeText,
+  requestId: MaybeText,
+  jobId: MaybeText,
+  traceId: MaybeText,
+  /** Where the work came from, as the host names it: `web`, `worker`. */
+  source: MaybeText,
+  /** The address of the client that the host served. */
+  remoteIp: MaybeText,
+  /** What else the host said. */
+  meta: JsonObjectSchema,
   /** What was wrong with the context it was given, and left out for it. */
-  readonly contextError: string | null
-  readonly dbUser: string
-  readonly applicationName: string | null
-  readonly clientAddr: string | null
-}
+  contextError: MaybeText,
+  /** The role of the database session. */
+  dbUser: Text,
+  applicationName: MaybeText,
+  /** The address of the database client. */
+  clientAddr: MaybeText
+}).annotations({ identifier: "threadline.AuditTransaction" })
 
-export interface ActionReference {
-  readonly id: string
-  readonly name: string
-  readonly status: "ok" | "error"
-  readonly correlationId: string | null
-}
+export interface AuditTransaction extends Schema.Schema.Type<typeof AuditTransaction> {}
 
-export interface Change {
+export const ActionReference = Schema.Struct({
   /** Decimal digits. */
-  readonly id: string
-  readonly transactionId: string
-  /** In UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
-  readonly capturedAt: string
-  readonly tableSchema: string
-  /** A partitioned table is recorded under its root's name. */
-  readonly tableName: string
-  /** The partition, where the statement named it. */
-  readonly partitionName: string | null
-  readonly op: Operation
-  /** Key column to canonical text; null where the table has no key, or the change is of a whole table. */
-  readonly rowPk: { readonly [column: string]: string } | null
-  readonly rowKey: string | null
-  /** The key before an update that moved it. */
-  readonly previousRowKey: string | null
-  /** Only of an update. */
-  readonly changedFields: ReadonlyArray<string> | null
-  /** The old values of the changed fields of an update; the whole row of a delete. */
-  readonly changedFrom: RowImage | null
-  /** The whole row after an insert, an update, or as a baseline found it. */
-  readonly dataAfter: RowImage | null
-  readonly details: JsonValue
-  readonly transaction: AuditTransaction
-  /** The first action of the transaction; null where the change is capture-only. */
-  readonly action: ActionReference | null
-}
+  id: Id,
+  /** Such as `post.created`. */
+  name: Text,
+  status: Schema.Literal("ok", "error"),
+  correlationId: MaybeText
+}).annotations({ identifier: "threadline.ActionReference" })
 
-const Text = Schema.String
-const MaybeText = Schema.NullOr(Schema.String)
+export interface ActionReference extends Schema.Schema.Type<typeof ActionReference> {}
+
+export const Change = Schema.Struct({
+  /** Decimal digits. */
+  id: Id,
+  /** Decimal digits. */
+  transactionId: Id,
+  /** In UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
+  capturedAt: InstantText,
+  tableSchema: Text,
+  /** A partitioned table is recorded under its root's name. */
+  tableName: Text,
+  /** The partition, if the statement named it. */
+  partitionName: MaybeText,
+  op: Operation,
+  /** Key column to canonical text; null if the table has no key, or the change is of a whole table. */
+  rowPk: Schema.NullOr(RowPk),
+  /** The key as one text. */
+  rowKey: MaybeText,
+  /** The key before an update that moved it. */
+  previousRowKey: MaybeText,
+  /** The columns that an update changed; null for every other change. */
+  changedFields: Schema.NullOr(Schema.Array(Text)),
+  /** The old values of the changed fields of an update; the whole row of a delete. */
+  changedFrom: Schema.NullOr(RowImage),
+  /** The whole row after an insert, an update, or as a baseline found it. */
+  dataAfter: Schema.NullOr(RowImage),
+  /** What else is known of the change, such as the number of rows that a TRUNCATE removed. */
+  details: JsonValueSchema,
+  transaction: AuditTransaction,
+  /** The first action of the transaction; null if the change is capture-only. */
+  action: Schema.NullOr(ActionReference)
+}).annotations({ identifier: "threadline.Change" })
+
+export interface Change extends Schema.Schema.Type<typeof Change> {}
 
 const transactionFields = {
   t_id: Text,
@@ -130,9 +157,18 @@ export const ChangeRow = Schema.Struct({ ...changeFields, ...transactionFields, 
 
 const isActor = Schema.is(Actor.Actor)
 
+/** The document with its parts in one order, which jsonb does not keep. */
+const inOrder = (actor: Actor.Actor): Actor.Actor =>
+  ({
+    type: actor.type,
+    ...(actor.type === "anonymous" ? {} : { id: actor.id }),
+    ...(actor.label === undefined ? {} : { label: actor.label }),
+    ...(actor.impersonator === undefined ? {} : { impersonator: inOrder(actor.impersonator) })
+  }) as Actor.Actor
+
 export const actorOf = (document: JsonValue, type: string | null, id: string | null): Actor.Actor | null => {
   if (isActor(document)) {
-    return document
+    return inOrder(document)
   }
   // A document written by hand may be missing or odd; the columns that are searched still say who it was.
   const known = id === null ? { type } : { type, id }
@@ -140,7 +176,7 @@ export const actorOf = (document: JsonValue, type: string | null, id: string | n
 }
 
 /** Texts by contract; a row written by hand may hold a number. */
-export const rowPkOf = (rowPk: JsonObject | null): Change["rowPk"] =>
+export const rowPkOf = (rowPk: JsonObject | null): RowPk | null =>
   rowPk === null || isOfTexts(rowPk)
     ? rowPk
     : Object.fromEntries(
@@ -182,24 +218,27 @@ export const changeWith = (
   row: typeof ChangeColumns.Type,
   transaction: AuditTransaction,
   action: ActionReference | null
-): Change => ({
-  id: row.id,
-  transactionId: row.transaction_id,
-  capturedAt: row.captured_at,
-  tableSchema: row.table_schema,
-  tableName: row.table_name,
-  partitionName: row.partition_name,
-  op: row.op,
-  rowPk: rowPkOf(row.row_pk),
-  rowKey: row.row_key,
-  previousRowKey: row.previous_row_key,
-  changedFields: row.changed_fields,
-  changedFrom: row.changed_from,
-  dataAfter: row.data_after,
-  details: row.details,
-  transaction,
-  action
-})
+): Change => {
+  const change = {
+    id: row.id,
+    transactionId: row.transaction_id,
+    capturedAt: row.captured_at,
+    tableSchema: row.table_schema,
+    tableName: row.table_name,
+    partitionName: row.partition_name,
+    op: row.op,
+    rowPk: rowPkOf(row.row_pk),
+    rowKey: row.row_key,
+    previousRowKey: row.previous_row_key,
+    changedFields: row.changed_fields,
+    changedFrom: row.changed_from,
+    dataAfter: row.data_after,
+    details: row.details,
+    transaction,
+    action
+  }
+  return typeof row.details === "bigint" ? marked(change) : change
+}
 
 export const changeOf = (row: typeof ChangeRow.Type): Change => changeWith(row, transactionOf(row), actionOf(row))
 
@@ -258,59 +297,6 @@ export const actionColumns = (sql: SqlClient): Fragment => sql`
   a.name::text as a_name,
   a.status::text as a_status,
   a.correlation_id::text as a_correlation_id`
-
-export const actorToValue = (actor: Actor.Actor): JsonObject => ({
-  type: actor.type,
-  ...(actor.type === "anonymous" ? {} : { id: actor.id }),
-  ...(actor.label === undefined ? {} : { label: actor.label }),
-  ...(actor.impersonator === undefined ? {} : { impersonator: actorToValue(actor.impersonator) })
-})
-
-export const transactionToValue = (transaction: AuditTransaction): JsonObject => ({
-  id: transaction.id,
-  occurredAt: transaction.occurredAt,
-  actor: transaction.actor === null ? null : actorToValue(transaction.actor),
-  correlationId: transaction.correlationId,
-  requestId: transaction.requestId,
-  jobId: transaction.jobId,
-  traceId: transaction.traceId,
-  source: transaction.source,
-  remoteIp: transaction.remoteIp,
-  meta: transaction.meta,
-  contextError: transaction.contextError,
-  dbUser: transaction.dbUser,
-  applicationName: transaction.applicationName,
-  clientAddr: transaction.clientAddr
-})
-
-export const actionToValue = (action: ActionReference): JsonObject => ({
-  id: action.id,
-  name: action.name,
-  status: action.status,
-  correlationId: action.correlationId
-})
-
-/** The change as the JSON value that the CLI, the pages and the exports show. */
-export const changeToValue = (change: Change): JsonObject => ({
-  id: change.id,
-  transactionId: change.transactionId,
-  capturedAt: change.capturedAt,
-  tableSchema: change.tableSchema,
-  tableName: change.tableName,
-  partitionName: change.partitionName,
-  op: change.op,
-  rowPk: change.rowPk,
-  rowKey: change.rowKey,
-  previousRowKey: change.previousRowKey,
-  changedFields: change.changedFields,
-  changedFrom: change.changedFrom,
-  dataAfter: change.dataAfter,
-  details: change.details,
-  transaction: transactionToValue(change.transaction),
-  action: change.action === null ? null : actionToValue(change.action)
-})
-
-export const changeToJson = (change: Change): string => stringify(changeToValue(change))
 
 /** Where a change stands in the life of its row. */
 export const rowPosition = (change: Change): { readonly major: bigint; readonly id: bigint } => ({

@@ -4,7 +4,8 @@
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { isObject, type JsonObject, JsonObjectSchema, normal, stringify } from "../core/json.js"
+import { isObject, type JsonObject, normal, stringify } from "../core/json.js"
+import { JsonObjectSchema } from "../core/jsonSchema.js"
 
 const maxDocument = 16_384
 const documentRule = [

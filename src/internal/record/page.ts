@@ -5,7 +5,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { Cursor, Page } from "../../Page.js"
+import * as Pages from "../../Page.js"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import * as cursors from "./cursor.js"
 import type { Storage } from "./storage.js"
@@ -18,18 +18,15 @@ export const pageOf = <A>(
   position: (item: A) => cursors.Position,
   /** Where the search ended for want of budget. */
   stop?: cursors.Position
-): Effect.Effect<Page<A>, ThreadlineError> => {
+): Effect.Effect<Pages.Page<A>, ThreadlineError> => {
   const items = found.slice(0, limit)
   const last = items.at(-1)
   const next = found.length > limit ? (last === undefined ? undefined : position(last)) : stop
   return next === undefined
-    ? Effect.succeed({ items, hasMore: false, nextCursor: Option.none(), partial: false })
-    : Effect.map(cursors.encode(storage, query, next), (cursor) => ({
-        items,
-        hasMore: true,
-        nextCursor: Option.some(cursor),
-        partial: next === stop
-      }))
+    ? Effect.succeed(Pages.make(items))
+    : Effect.map(cursors.encode(storage, query, next), (cursor) =>
+        Pages.make(items, Option.some(cursor), next === stop)
+      )
 }
 
 /** Items that one read of a stream fetches. */
@@ -37,8 +34,8 @@ export const streamLimit = 500
 
 /** Every item of every page, one page in memory at a time. */
 export const streamPages = <A, E>(
-  first: Cursor | string | undefined,
-  read: (cursor: Cursor | string | undefined) => Effect.Effect<Page<A>, E>
+  first: Pages.Cursor | string | undefined,
+  read: (cursor: Pages.Cursor | string | undefined) => Effect.Effect<Pages.Page<A>, E>
 ): Stream.Stream<A, E> =>
   Stream.paginateChunkEffect(first, (cursor) =>
     Effect.map(

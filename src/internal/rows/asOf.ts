@@ -7,10 +7,11 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { type AsOf, makeAsOf } from "./answer.js"
 import type { JsonObject } from "../core/json.js"
-import { JsonObjectFromText, stringify } from "../core/json.js"
-import type { Change, RowImage } from "../record/change.js"
-import { Operation, rowPkOf } from "../record/change.js"
+import { stringify } from "../core/json.js"
+import { JsonObjectFromText } from "../core/jsonSchema.js"
+import { Operation, type RowPk, rowPkOf } from "../record/change.js"
 import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
@@ -33,6 +34,7 @@ import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
 import type { TableName } from "../core/tableName.js"
 
+<<<<<<< HEAD
 /**
  * How a row stood at an instant.
  *
@@ -52,6 +54,8 @@ export type AsOf =
   | { readonly _tag: "NotYetCreated"; readonly at: string }
   | { readonly _tag: "BeforeCapture"; readonly at: string }
 
+=======
+>>>>>>> main
 /** A condition over the image of a row, `jsonb`. */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
 
@@ -83,7 +87,7 @@ export const anyRow = { contains: undefined, where: undefined, presentOnly: fals
 export interface Standing {
   readonly answer: AsOf
   /** Of the change that says so; the key by column, where that change has it. */
-  readonly rowPk: Change["rowPk"]
+  readonly rowPk: RowPk | null
 }
 
 const StandingRow = Schema.Struct({
@@ -490,9 +494,8 @@ export const rowAsOf = (
   { key, lapses, table }: CapturedRow,
   at: string
 ): Effect.Effect<AsOf, InvalidRequest | ThreadlineError> =>
-  Effect.map(
-    standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }),
-    (found) => found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
+  Effect.map(standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }), (found) =>
+    makeAsOf(found.get(key)?.answer ?? { _tag: "BeforeCapture", at })
   )
 
 export const asOf = Effect.fnUntraced(function* (
@@ -504,6 +507,7 @@ export const asOf = Effect.fnUntraced(function* (
   const at = yield* instantOf(when)
   return yield* rowAsOf(storage, yield* resolveRow(storage, table, key), at)
 })
+<<<<<<< HEAD
 
 /** The mark of a row that is rebuilt, to be spread into what shows it. */
 export const ifRebuilt = ({ rebuilt }: { readonly rebuilt?: true }): { readonly rebuilt?: true } =>
@@ -520,3 +524,5 @@ export const asOfToValue = (answer: AsOf): JsonObject => ({
 })
 
 export const asOfToJson = (answer: AsOf): string => stringify(asOfToValue(answer))
+=======
+>>>>>>> main

@@ -5,13 +5,20 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import type { Page } from "../../Page.js"
+import * as Pages from "../../Page.js"
+import { type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
 import * as cursors from "../record/cursor.js"
+<<<<<<< HEAD
 import { type JsonObject, type JsonValue, parse, stringify } from "../core/json.js"
 import type { AsOf, ImageCondition, Standing } from "./asOf.js"
 import { anyRow, asOfToValue, ifRebuilt, imageCondition, instantOf, standing } from "./asOf.js"
+=======
+import { type JsonObject, type JsonValue, parse } from "../core/json.js"
+import type { ImageCondition, Standing } from "./asOf.js"
+import { anyRow, imageCondition, instantOf, standing } from "./asOf.js"
+>>>>>>> main
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
-import type { Change, RowImage } from "../record/change.js"
+import type { RowPk } from "../record/change.js"
 import { textOf } from "../record/condition.js"
 import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
@@ -20,6 +27,7 @@ import { capturedAround } from "../record/lapses.js"
 import { canonicalRequest, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 
+<<<<<<< HEAD
 /** A row that was present at an instant. */
 export interface RowAsOf {
   readonly rowKey: string
@@ -37,6 +45,8 @@ export interface KeyAsOf {
   readonly answer: AsOf
 }
 
+=======
+>>>>>>> main
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",
   { message: () => "must be a function from the image to an SQL condition" }
@@ -82,7 +92,7 @@ const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a),
 const hashed = /:sha256:[0-9a-f]{64}$/
 
 /** A key by column, out of its text. */
-const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): Change["rowPk"] => {
+const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): RowPk | null => {
   const [only, ...others] = columns
   if (only === undefined || hashed.test(key)) {
     return null
@@ -125,7 +135,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   table: string,
   when: InstantInput,
   options: AsOfRowsOptions
-): Effect.fn.Return<Page<RowAsOf>, ReadError> {
+): Effect.fn.Return<Pages.Page<RowAsOf>, ReadError> {
   const at = yield* instantOf(when)
   const asked = yield* request(RowsRequest)({ ...options, table, at })
   const { contains, limit } = asked
@@ -166,14 +176,11 @@ export const asOfRows = Effect.fnUntraced(function* (
   })
   const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
 
-  const whole = (): Page<RowAsOf> => ({ items, nextCursor: Option.none(), hasMore: false, partial: false })
+  const whole = (): Pages.Page<RowAsOf> => Pages.make(items)
   const upToKey = (key: string, partial: boolean) =>
-    Effect.map(cursors.encodeKey(storage, query, key), (cursor): Page<RowAsOf> => ({
-      items: items.slice(0, limit),
-      nextCursor: Option.some(cursor),
-      hasMore: true,
-      partial
-    }))
+    Effect.map(cursors.encodeKey(storage, query, key), (cursor) =>
+      Pages.make(items.slice(0, limit), Option.some(cursor), partial)
+    )
   const full = () => upToKey(items[limit - 1]?.rowKey ?? "", false)
   const stopped = (key: string) => upToKey(key, true)
 
@@ -245,12 +252,15 @@ export const asOfKeys = Effect.fnUntraced(function* (
     const answers = yield* standing(storage, { ...anyRow, table: name, keys: some, at, captured })
     answers.forEach((one, key) => found.set(key, one))
   }
-  return resolved.map((key) => ({
-    rowKey: key,
-    rowPk: found.get(key)?.rowPk ?? rowPkOf(key, columns),
-    answer: found.get(key)?.answer ?? { _tag: "BeforeCapture", at }
-  }))
+  return resolved.map((key) =>
+    makeKeyAsOf({
+      rowKey: key,
+      rowPk: found.get(key)?.rowPk ?? rowPkOf(key, columns),
+      answer: makeAsOf(found.get(key)?.answer ?? { _tag: "BeforeCapture", at })
+    })
+  )
 })
+<<<<<<< HEAD
 
 const rowAsOfToValue = (one: RowAsOf): JsonObject => ({
   rowKey: one.rowKey,
@@ -263,3 +273,5 @@ export const rowAsOfToJson = (row: RowAsOf): string => stringify(rowAsOfToValue(
 
 export const keyAsOfToJson = ({ answer, rowKey, rowPk }: KeyAsOf): string =>
   stringify({ rowKey, rowPk, ...asOfToValue(answer) })
+=======
+>>>>>>> main

@@ -2,12 +2,16 @@
  * What a change did, field by field.
  */
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import type { JsonObject, JsonValue } from "../core/json.js"
-import { same, stringify } from "../core/json.js"
-import { type AsOf, asOfToValue, instantOf, resolveRow, rowAsOf } from "./asOf.js"
-import type { Change, RowImage } from "../record/change.js"
-import { actionColumns, changeOf, ChangeRow, changeToValue, transactionColumns } from "../record/change.js"
+import type { JsonValue } from "../core/json.js"
+import { marked, same } from "../core/json.js"
+import { formedSchema } from "../core/jsonForm.js"
+import { JsonValueSchema } from "../core/jsonSchema.js"
+import { AsOf } from "./answer.js"
+import { instantOf, resolveRow, rowAsOf } from "./asOf.js"
+import type { RowImage } from "../record/change.js"
+import { actionColumns, Change, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import type { KeyInput } from "../record/key.js"
@@ -15,21 +19,36 @@ import { id } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns, visibleChange } from "../record/visible.js"
 
-/** One field of a row: `before` is missing where there was no row before, `after` where there is none after. */
-export interface FieldDiff {
-  readonly field: string
-  readonly before?: JsonValue
-  readonly after?: JsonValue
-}
+const Field = Schema.Struct({
+  field: Schema.String,
+  /** Missing if there was no row before, or no such column. */
+  before: Schema.optionalWith(JsonValueSchema, { exact: true }),
+  /** Missing if there is no row after, or no such column. */
+  after: Schema.optionalWith(JsonValueSchema, { exact: true })
+}).annotations({ identifier: "threadline.FieldDiff" })
 
-export interface ChangeDiff {
-  readonly change: Change
+/** One field of a row. */
+export interface FieldDiff extends Schema.Schema.Type<typeof Field> {}
+
+export const FieldDiff: Schema.Schema<FieldDiff, typeof Field.Encoded> = formedSchema<
+  FieldDiff,
+  typeof Field.Encoded,
+  never
+>(Field, (fields) => marked({ ...fields }))
+
+export const ChangeDiff = Schema.Struct({
+  change: Change,
   /** Sorted by name. */
-  readonly fields: ReadonlyArray<FieldDiff>
-}
+  fields: Schema.Array(FieldDiff)
+}).annotations({ identifier: "threadline.ChangeDiff" })
+
+export interface ChangeDiff extends Schema.Schema.Type<typeof ChangeDiff> {}
 
 const valueOf = (image: RowImage | null, field: string): JsonValue | undefined =>
   image !== null && Object.hasOwn(image, field) ? image[field] : undefined
+
+const fieldDiff = (field: string, before: JsonValue | undefined, after: JsonValue | undefined): FieldDiff =>
+  marked({ field, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) })
 
 export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
   // The image after an update is whole; only what changed is in its diff.
@@ -40,7 +59,7 @@ export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
   return [...new Set(names)].sort().map((field) => {
     const before = valueOf(change.changedFrom, field)
     const after = valueOf(change.dataAfter, field)
-    return { field, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) }
+    return fieldDiff(field, before, after)
   })
 }
 
@@ -66,21 +85,23 @@ export const diff = Effect.fnUntraced(function* (
   return found === undefined ? yield* new NotFound({ subject: "change", id: asked }) : changeDiff(changeOf(found))
 })
 
+export const RowDiff = Schema.Struct({
+  /** How it stood first. */
+  from: AsOf,
+  /** How it stood then. */
+  to: AsOf,
+  /** Sorted by name: those that differ if the row was present both times, all of them if it was present once, else none. */
+  fields: Schema.Array(FieldDiff)
+}).annotations({ identifier: "threadline.RowDiff" })
+
 /** A row at two instants, and what became of its fields in between. */
-export interface RowDiff {
-  readonly from: AsOf
-  readonly to: AsOf
-  /** Sorted by name: those that differ where the row was present both times, all of them where it was once, else none. */
-  readonly fields: ReadonlyArray<FieldDiff>
-}
+export interface RowDiff extends Schema.Schema.Type<typeof RowDiff> {}
 
 const imageDiffs = (from: RowImage | null, to: RowImage | null): ReadonlyArray<FieldDiff> =>
   [...new Set([...Object.keys(from ?? {}), ...Object.keys(to ?? {})])].sort().flatMap((field) => {
     const before = valueOf(from, field)
     const after = valueOf(to, field)
-    return before !== undefined && after !== undefined && same(before, after)
-      ? []
-      : [{ field, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) }]
+    return before !== undefined && after !== undefined && same(before, after) ? [] : [fieldDiff(field, before, after)]
   })
 
 const imageAt = (answer: AsOf): RowImage | null => (answer._tag === "Present" ? answer.row : null)
@@ -101,19 +122,3 @@ export const diffBetween = Effect.fnUntraced(function* (
   const after = yield* rowAsOf(storage, row, second)
   return { from: before, to: after, fields: imageDiffs(imageAt(before), imageAt(after)) }
 })
-
-const fieldToValue = ({ after, before, field }: FieldDiff): JsonObject => ({
-  field,
-  ...(before === undefined ? {} : { before }),
-  ...(after === undefined ? {} : { after })
-})
-
-const diffToValue = ({ change, fields }: ChangeDiff): JsonObject => ({
-  change: changeToValue(change),
-  fields: fields.map(fieldToValue)
-})
-
-export const diffToJson = (diff: ChangeDiff): string => stringify(diffToValue(diff))
-
-export const rowDiffToJson = ({ fields, from, to }: RowDiff): string =>
-  stringify({ from: asOfToValue(from), to: asOfToValue(to), fields: fields.map(fieldToValue) })

@@ -3,17 +3,18 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { isObject, type JsonObject, type JsonValue, stringify } from "../core/json.js"
-import { type AsOf, asOf, asOfToValue, instantOf } from "./asOf.js"
+import { isObject, type JsonValue } from "../core/json.js"
+import { formed, withFields } from "../core/jsonForm.js"
+import { type AsOf, asOfForm, type RowAsOf } from "./answer.js"
+import { asOf, instantOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyInput, type KeyPart, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { paging, type ReadError, request } from "../core/request.js"
-import { asOfRows, type AsOfRowsOptions, type RowAsOf, rowAsOfToJson } from "./asOfRows.js"
+import { asOfRows, type AsOfRowsOptions } from "./asOfRows.js"
 import type { Storage } from "../record/storage.js"
 
 /**
@@ -43,6 +44,11 @@ export interface AsOfWith<Name extends string = string> {
   /** Empty pages where the row was not present. */
   readonly related: { readonly [K in Name]: RelatedRows }
 }
+
+/** The JSON of an answer with its relations beside it, each a page. */
+const makeAsOfWith: <Name extends string>(one: AsOfWith<Name>) => AsOfWith<Name> = formed(
+  ({ answer, related }: AsOfWith) => ({ ...asOfForm(answer), related })
+)
 
 const columnsRule = "must name columns of theirs and the columns of the row that hold the same"
 
@@ -84,8 +90,6 @@ const optionsOf = (
     : { contains: values }
 }
 
-const none: Pages.Page<RowAsOf> = { items: [], nextCursor: Option.none(), hasMore: false, partial: false }
-
 const related = Effect.fnUntraced(function* (
   storage: Storage,
   at: string,
@@ -99,14 +103,12 @@ const related = Effect.fnUntraced(function* (
   const { columns: key } = yield* tableKey(storage, tableOf(table))
   const values = row === undefined ? undefined : valuesOf(row, columns)
   if (values === undefined) {
-    return { ...none, table, options: { keys: [] } }
+    return withFields(Pages.make<RowAsOf>([]), { table, options: { keys: [] } })
   }
   const read = (options: RelatedRows["options"]) =>
-    Effect.map(asOfRows(storage, table, at, { ...options, limit }), (page): RelatedRows => ({
-      ...page,
-      table,
-      options
-    }))
+    Effect.map(asOfRows(storage, table, at, { ...options, limit }), (page): RelatedRows =>
+      withFields(page, { table, options })
+    )
   return yield* read(
     optionsOf(
       values,
@@ -138,11 +140,5 @@ export const asOfWith = Effect.fnUntraced(function* <Name extends string>(
   const pages = yield* Effect.forEach(declared, ([name, relation]) =>
     Effect.map(related(storage, at, row, relation), (page) => [name, page] as const)
   )
-  return { answer, related: Object.fromEntries(pages) as AsOfWith<Name>["related"] }
+  return makeAsOfWith({ answer, related: Object.fromEntries(pages) as AsOfWith<Name>["related"] })
 })
-
-export const asOfWithToJson = ({ answer, related }: AsOfWith): string => {
-  const values: JsonObject = asOfToValue(answer)
-  const pages = Object.entries(related).map(([name, page]) => `${stringify(name)}:${Pages.toJson(page, rowAsOfToJson)}`)
-  return `${stringify(values).slice(0, -1)},"related":{${pages.join(",")}}}`
-}

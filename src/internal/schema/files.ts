@@ -764,7 +764,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "e353f2526a84403507ae15290a687eda7fcb3fca72f84a95111ff4096050efa3",
+    checksum: "5c22a01320c55a9ec8e2a3a3c9d7c25b98d0eca45feb6ebd9333df7068ebc7ba",
     sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1083,6 +1083,33 @@ begin
 end
 $$;
 
+-- The same for an old and a new row that belong together, if there are both.
+create function describe_change(
+  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  out op text, out row_pk jsonb, out row_key text, out previous_row_key text,
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+)
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if new_image is null then
+    op := 'delete';
+    select k.row_pk, k.row_key into row_pk, row_key from image_key(old_image, policy -> 'key', relation) k;
+    changed_from := redact(old_image, policy, relation);
+  elsif old_image is null then
+    op := 'insert';
+    select k.row_pk, k.row_key into row_pk, row_key from image_key(new_image, policy -> 'key', relation) k;
+    data_after := redact(new_image, policy, relation);
+  else
+    select case when c.changed then 'update' end, c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from,
+      c.data_after
+    into op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after
+    from describe_update(old_image, new_image, old_text, new_text, policy, relation) c;
+  end if;
+end
+$$;
+
 -- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
 -- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
 create function row_key(table_schema text, table_name text, key jsonb) returns text
@@ -1177,7 +1204,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "d82f79a57ff513ad6ac83dfe55503d1ce220a9c0e58cc003283357b70546b885",
+    checksum: "9f9aaafb55140772bfed58f78c9556db19ed0c727648b29ef4ce5a5c64ad19f3",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
@@ -1221,6 +1248,139 @@ begin
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = relation;
   end if;
+end
+$$;
+
+-- Rows that move between partitions. "threadline.updating" holds the statements under way that may be a MERGE, each as
+-- " <depth>:<relation>:<id>,": what is recorded of it has greater ids. "threadline.moved" is not empty if rows moved in one;
+-- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
+-- statement hold the very rows.
+
+create function update_begins(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  under_way text := coalesce(current_setting('threadline.updating', true), '');
+begin
+  if under_way = '' and current_setting('threadline.moved', true) <> '' then
+    perform set_config('threadline.moved', '', true);
+  end if;
+  perform set_config('threadline.updating',
+    concat(under_way, ' ', pg_trigger_depth(), ':', relation, ':', nextval('audit_changes_id_seq'), ','), true);
+end
+$$;
+
+create function update_ends(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  parts text[] := regexp_match(current_setting('threadline.updating', true),
+    format('^(.*) %s:%s:(\\d{1,18}),(.*)$', pg_trigger_depth(), relation));
+begin
+  -- A partition without partitions has none under way.
+  if parts is null then
+    return;
+  end if;
+  perform set_config('threadline.updating', parts[1] || parts[3], true);
+  if current_setting('threadline.moved', true) <> '' then
+    perform set_config('threadline.moved', parts[2], true);
+  end if;
+end
+$$;
+
+create function moves_end() returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  if coalesce(current_setting('threadline.updating', true), '') = '' then
+    perform set_config('threadline.moved', '', true);
+  end if;
+end
+$$;
+
+-- Takes back what row triggers recorded of a statement's rows, given by the hashes of their images.
+create function forget_moved(table_schema text, table_name text, op text, hashes bigint[]) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  word text := current_setting('threadline.moved', true);
+  after_id bigint := case
+    when word ~ '^\\d{1,18}$' then word
+    else substring(current_setting('threadline.updating', true) from format(' %s:\\d+:(\\d{1,18}),', pg_trigger_depth()))
+  end;
+begin
+  if hashes = '{}' then
+    return;
+  end if;
+  with moved as (
+    select c.id, c.transaction_id, c.captured_at, i.hash, row_number() over (partition by i.hash order by c.id) as nth
+    from audit_transactions t
+    join audit_changes c on c.transaction_id = t.id
+    cross join lateral (
+      select jsonb_hash_extended(case c.op when 'insert' then c.data_after else c.changed_from end, 0) as hash
+    ) i
+    where t.xid = pg_current_xact_id()
+      and t.occurred_at >= transaction_timestamp()
+      and c.captured_at >= statement_timestamp()
+      and c.id > coalesce(after_id, 0)
+      and c.table_schema = forget_moved.table_schema
+      and c.table_name = forget_moved.table_name
+      and c.op = forget_moved.op
+      and c.details ? 'moved'
+  ),
+  seen as (
+    select s.hash, count(*) as times from unnest(hashes) s (hash) group by s.hash
+  )
+  delete from audit_changes c
+  using moved m
+  join seen s on s.hash = m.hash
+  where m.nth <= s.times
+    and c.id = m.id
+    and c.transaction_id = m.transaction_id
+    and c.captured_at = m.captured_at;
+end
+$$;
+
+-- Gives the rows that entered a partition in a statement the ids after its other changes: a row may have entered with the key
+-- that another one had before it.
+create function entered_last(table_schema text, table_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  word text := current_setting('threadline.moved', true);
+  instant timestamptz := clock_timestamp();
+begin
+  if word !~ '^\\d{1,18}$' then
+    return;
+  end if;
+  with ordered as (
+    select e.*, nextval('audit_changes_id_seq') as new_id
+    from (
+      select c.id, c.transaction_id, c.captured_at
+      from audit_transactions t
+      join audit_changes c on c.transaction_id = t.id
+      where t.xid = pg_current_xact_id()
+        and t.occurred_at >= transaction_timestamp()
+        and c.captured_at >= statement_timestamp()
+        and c.id > word::bigint
+        and c.table_schema = entered_last.table_schema
+        and c.table_name = entered_last.table_name
+        and c.op = 'insert'
+        and c.details ? 'moved'
+      order by c.id
+    ) e
+  )
+  update audit_changes c
+  set id = o.new_id, captured_at = instant
+  from ordered o
+  where c.id = o.id
+    and c.transaction_id = o.transaction_id
+    and c.captured_at = o.captured_at;
 end
 $$;
 
@@ -1686,7 +1846,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "1988613fee082289a7f92ea31b07b10ac783c53f88e77d1d454f33d74a2ad950",
+    checksum: "bccfe275785cd08472cc681339c7f9788d42d0bcac82d4419634fa7975bfd16a",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -1867,6 +2027,8 @@ begin atomic
           and c.relkind in ('r', 'p', 'f')
           and not c.relispartition
           and own.nspname = current_schema()
+          -- What goes before a statement records none of its rows.
+          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
           and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
           and t.tgqual is null
           and cardinality(t.tgattr::int2[]) = 0
@@ -1905,7 +2067,9 @@ revoke all on function
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, jsonb, oid), capture_relation(oid, text, text), note_nested(oid),
+  describe_update(jsonb, jsonb, json, json, jsonb, oid), describe_change(jsonb, jsonb, json, json, jsonb, oid),
+  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
 from public;

@@ -4,26 +4,29 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
-import { type Action, actionToJson } from "../record/action.js"
+import { Action } from "../record/action.js"
 import { actions } from "./actions.js"
-import type { Change } from "../record/change.js"
-import { changeToJson } from "../record/change.js"
+import { Change } from "../record/change.js"
 import type { FilterInput } from "./filter.js"
 import type { InstantInput } from "../core/instant.js"
 import { order, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { timeline } from "./timeline.js"
-import { summaryToJson, type TransactionSummary, transactions } from "./transactions.js"
+import { transactions, TransactionSummary } from "./transactions.js"
+
+export const Bundle = Schema.Struct({
+  /** Goes on with `actions`. */
+  actions: Pages.schema(Action),
+  /** Goes on with `transactions`. */
+  transactions: Pages.schema(TransactionSummary),
+  /** Goes on with `timeline`. */
+  changes: Pages.schema(Change)
+}).annotations({ identifier: "threadline.Bundle" })
 
 /**
- * The first pages of what belongs together. Each goes on with the read of its name, the same filter and its own cursor:
- * `actions`, `transactions`, and `timeline` for the changes.
+ * The first pages of what belongs together. Each goes on with the read of its name, the same filter and its own cursor.
  */
-export interface Bundle {
-  readonly actions: Pages.Page<Action>
-  readonly transactions: Pages.Page<TransactionSummary>
-  readonly changes: Pages.Page<Change>
-}
+export interface Bundle extends Schema.Schema.Type<typeof Bundle> {}
 
 export const BundleOptions = Schema.Struct({
   order,
@@ -75,10 +78,3 @@ export const correlation = (
   correlationId: string,
   options: BundleOptions
 ): Effect.Effect<Bundle, ReadError> => bundle(storage, { correlationId }, correlationFilter(correlationId), options)
-
-export const bundleToJson = ({ actions, changes, transactions }: Bundle): string =>
-  [
-    `{"actions":${Pages.toJson(actions, actionToJson)}`,
-    `"transactions":${Pages.toJson(transactions, summaryToJson)}`,
-    `"changes":${Pages.toJson(changes, changeToJson)}}`
-  ].join(",")

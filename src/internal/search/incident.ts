@@ -7,48 +7,51 @@ import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
 import { type InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import * as cursors from "../record/cursor.js"
-import { stringify } from "../core/json.js"
-import { type Action, ActionRow, actionOfRow, actionRowColumns, recordedActionToValue } from "../record/action.js"
-import type { ActionReference, AuditTransaction } from "../record/change.js"
+import { Action, ActionRow, actionOfRow, actionRowColumns } from "../record/action.js"
 import {
   actionColumns,
   actionOf,
-  actionToValue,
+  ActionReference,
+  AuditTransaction,
   changeOf,
   ChangeRow,
   timelinePosition,
   transactionColumns,
   transactionOf,
-  TransactionRow,
-  transactionToValue
+  TransactionRow
 } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
-import { type ChangeDiff, changeDiff, diffToJson } from "../rows/diff.js"
+import { ChangeDiff, changeDiff } from "../rows/diff.js"
 import { pageOf } from "../record/page.js"
 import { canonicalRequest, Id, Order, paging, request } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } from "../record/visible.js"
 
-/** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
-export interface Sibling {
-  readonly transaction: AuditTransaction
+export const Sibling = Schema.Struct({
+  transaction: AuditTransaction,
   /** Its first action. */
-  readonly action: ActionReference | null
-}
+  action: Schema.NullOr(ActionReference)
+}).annotations({ identifier: "threadline.Sibling" })
 
-export interface Incident {
-  readonly transaction: AuditTransaction
+/** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
+export interface Sibling extends Schema.Schema.Type<typeof Sibling> {}
+
+export const Incident = Schema.Struct({
+  transaction: AuditTransaction,
   /** In the order they were recorded; at most 100, `hasMoreActions` tells whether there are others. */
-  readonly actions: ReadonlyArray<Action>
-  readonly hasMoreActions: boolean
+  actions: Schema.Array(Action),
+  hasMoreActions: Schema.Boolean,
   /** What else the database transaction captured, in its order; at most 100, `hasMoreSiblings` tells of others. */
-  readonly siblings: ReadonlyArray<Sibling>
-  readonly hasMoreSiblings: boolean
+  siblings: Schema.Array(Sibling),
+  hasMoreSiblings: Schema.Boolean,
   /** Other transactions of the same correlation, newest first; at most 100, `hasMoreRelated` tells of others. */
-  readonly related: ReadonlyArray<Sibling>
-  readonly hasMoreRelated: boolean
-  readonly changes: Pages.Page<ChangeDiff>
-}
+  related: Schema.Array(Sibling),
+  hasMoreRelated: Schema.Boolean,
+  /** In the order they happened, unless `order` says otherwise. */
+  changes: Pages.schema(ChangeDiff)
+}).annotations({ identifier: "threadline.Incident" })
+
+export interface Incident extends Schema.Schema.Type<typeof Incident> {}
 
 const bound = 100
 
@@ -191,30 +194,3 @@ export const incident = Effect.fnUntraced(function* (
     changes: Pages.map(page, changeDiff)
   }
 })
-
-export const incidentToJson = ({
-  actions,
-  changes,
-  hasMoreActions,
-  hasMoreRelated,
-  hasMoreSiblings,
-  related,
-  siblings,
-  transaction
-}: Incident): string => {
-  const others = (list: ReadonlyArray<Sibling>) =>
-    list.map((one) => ({
-      transaction: transactionToValue(one.transaction),
-      action: one.action === null ? null : actionToValue(one.action)
-    }))
-  const parts = stringify({
-    transaction: transactionToValue(transaction),
-    actions: actions.map(recordedActionToValue),
-    hasMoreActions,
-    siblings: others(siblings),
-    hasMoreSiblings,
-    related: others(related),
-    hasMoreRelated
-  })
-  return `${parts.slice(0, -1)},"changes":${Pages.toJson(changes, diffToJson)}}`
-}

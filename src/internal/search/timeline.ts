@@ -86,12 +86,14 @@ export const timeline = Effect.fnUntraced(function* (
   return yield* pageOf(storage, found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)
 })
 
+export const Count = Schema.Struct({
+  count: Schema.NonNegativeInt,
+  /** False if there may be more. */
+  exact: Schema.Boolean
+}).annotations({ identifier: "threadline.Count" })
+
 /** How many there are, as far as they were counted. */
-export interface Count {
-  readonly count: number
-  /** False where there may be more. */
-  readonly exact: boolean
-}
+export interface Count extends Schema.Schema.Type<typeof Count> {}
 
 export const CountOptions = Schema.Struct({ cap: wholeNumber("cap", 1, 100_000, 1000) })
 

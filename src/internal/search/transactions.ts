@@ -6,19 +6,15 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Page } from "../../Page.js"
 import * as cursors from "../record/cursor.js"
-import type { JsonObject } from "../core/json.js"
-import { stringify } from "../core/json.js"
 import { lengthOf, searched } from "./attempt.js"
 import {
   actionColumns,
   actionOf,
-  type ActionReference,
-  actionToValue,
-  type AuditTransaction,
+  ActionReference,
+  AuditTransaction,
   transactionColumns,
   transactionOf,
-  TransactionRow,
-  transactionToValue
+  TransactionRow
 } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
 import { decodeFilter, type FilterInput } from "./filter.js"
@@ -28,19 +24,22 @@ import { canonicalRequest, type ReadError } from "../core/request.js"
 import { type Search, search, Stop, stopOf, stopped } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { checkTables } from "../record/tables.js"
-import type { Count } from "./timeline.js"
+import { Count } from "./timeline.js"
 import { visibleChange } from "../record/visible.js"
 import { format, type TableName } from "../core/tableName.js"
 
-/** A transaction with its first action, and how much it changed where. */
-export interface TransactionSummary {
-  readonly transaction: AuditTransaction
-  readonly action: ActionReference | null
+export const TransactionSummary = Schema.Struct({
+  transaction: AuditTransaction,
+  /** Its first action. */
+  action: Schema.NullOr(ActionReference),
   /** Counted up to 100. */
-  readonly changes: Count
+  changes: Count,
   /** The tables of the changes that were counted, as in SQL, sorted. */
-  readonly tables: ReadonlyArray<string>
-}
+  tables: Schema.Array(Schema.String)
+}).annotations({ identifier: "threadline.TransactionSummary" })
+
+/** A transaction with its first action, and how much it changed where. */
+export interface TransactionSummary extends Schema.Schema.Type<typeof TransactionSummary> {}
 
 const counted = 100
 
@@ -133,12 +132,3 @@ export const transactions = Effect.fnUntraced(function* (
   const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
   return yield* pageOf(storage, found, filter.limit, query, position, stop)
 })
-
-const summaryToValue = ({ action, changes, tables, transaction }: TransactionSummary): JsonObject => ({
-  transaction: transactionToValue(transaction),
-  action: action === null ? null : actionToValue(action),
-  changes: { count: changes.count, exact: changes.exact },
-  tables
-})
-
-export const summaryToJson = (summary: TransactionSummary): string => stringify(summaryToValue(summary))

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/internal/core/json.js"
+import { JsonFromText } from "../../../src/internal/core/jsonSchema.js"
 import { decoder } from "../../../src/internal/core/rowDecoder.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
@@ -82,7 +83,7 @@ layer(TestDatabase.layerEmpty)("JSON of PostgreSQL", (it) => {
         select d.value::jsonb::text as text
         from json_array_elements_text(${JSON.stringify(documents)}::json) with ordinality d (value, place)
         order by d.place`
-      const decode = decoder(Schema.Struct({ text: Json.JsonFromText }))
+      const decode = decoder(Schema.Struct({ text: JsonFromText }))
       expect(written).toHaveLength(documents.length)
       for (const row of written) {
         expect([row.text, decode(row).text]).toEqual([row.text, Json.unsafeParse(row.text)])

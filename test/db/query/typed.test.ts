@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import type * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { apply, layer as captureLayer, run } from "../../support/capture.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
@@ -32,7 +33,7 @@ const record = (changes: ReadonlyArray<ChangeSeed>) =>
 const decoded = <A, I>(schema: Schema.Schema<A, I>, image: Query.RowImage) => Query.typed("posts", schema).decode(image)
 
 /** The value of one field, or undefined where it does not fit. */
-const field = <A, I>(type: Schema.Schema<A, I>, value: Query.JsonValue) =>
+const field = <A, I>(type: Schema.Schema<A, I>, value: Json.JsonValue) =>
   Effect.map(decoded(Schema.Struct({ value: type }), { value }), (row) =>
     Either.isRight(row) ? { is: row.right.value } : undefined
   )

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Stream from "effect/Stream"
 import { Budget, type RowsBudget } from "../../../src/internal/rows/asOfRows.js"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { apply, layer as captureLayer, run } from "../../support/capture.js"
 import * as Model from "../../support/queryModel.js"
@@ -95,7 +96,7 @@ describe("Query.asOfRows", () => {
         expect(keysOf(yield* Query.asOfRows("posts", at(99)))).toEqual(["1", "3", "9", "base", "old", "to", "é"])
         expect(keysOf(yield* Query.asOfRows("posts", at(0)))).toEqual(["from", "gone", "old"])
         expect(keysOf(yield* Query.asOfRows("notes", at(99)))).toEqual([])
-        expect(page.items.slice(0, 1).map(Query.rowAsOfToJson)).toEqual([
+        expect(page.items.slice(0, 1).map(Json.stringify)).toEqual([
           `{"rowKey":"1","rowPk":{"id":"1"},"row":{"id":"1","title":"c"}}`
         ])
       })
@@ -163,7 +164,7 @@ describe("Query.asOfRows", () => {
           ["9", "9", "BeforeCapture"],
           ["3", "3", "Present"]
         ])
-        expect(answers.map(Query.keyAsOfToJson).slice(1, 3)).toEqual([
+        expect(answers.map(Json.stringify).slice(1, 3)).toEqual([
           `{"rowKey":"3","rowPk":{"id":"3"},"answer":"Present","row":{"id":"3"},"at":"${at(25)}"}`,
           `{"rowKey":"2","rowPk":{"id":"2"},"answer":"MovedTo","key":"3","at":"${at(25)}"}`
         ])
@@ -518,7 +519,7 @@ describe("Query.asOfRows, of what triggers capture", () => {
               const found = yield* everyRow("seats", instant, { limit: 3 }).pipe(Effect.provideService(Budget, budget))
               expect(sorted(found.map(({ row }) => row))).toEqual(sorted(rows as ReadonlyArray<unknown>))
               expect(found.map(({ rowPk }) => rowPk)).toEqual(
-                found.map(({ row }) => ({ hall: row["hall"], id: Query.toJson(row["id"] ?? null) }))
+                found.map(({ row }) => ({ hall: row["hall"], id: Json.stringify(row["id"] ?? null) }))
               )
               const inB = yield* everyRow("seats", instant, { limit: 3, contains: { hall: "b" } }).pipe(
                 Effect.provideService(Budget, budget)

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Budget } from "../../../src/internal/rows/asOfRows.js"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
 
@@ -83,7 +84,7 @@ describe("Query.asOfWith", () => {
         )
         expect(author.items[0]?.row).toEqual({ account: "acme", person: 7, role: "owner", tenant: "A" })
         const known = yield* Query.asOfWith("members", ["acme2", 7], at(15), { none: relations.notes })
-        expect(Query.asOfWithToJson(known)).toBe(
+        expect(Json.stringify(known)).toBe(
           `{"answer":"Present","row":{"role":"owner","person":7,"tenant":"A","account":"acme2"},"at":"${at(15)}",` +
             `"related":{"none":{"items":[],"nextCursor":null,"hasMore":false}}}`
         )

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
 
@@ -224,12 +225,12 @@ describe("Query.asOf", () => {
     it.effect("has one JSON", () =>
       Effect.gen(function* () {
         yield* record([insert(10, { id: 1, n: 9007199254740993n }), move(20, "1", "2", { n: 9007199254740993n })])
-        const json = (second: number) => Effect.map(Query.asOf("posts", 1, at(second)), Query.asOfToJson)
+        const json = (second: number) => Effect.map(Query.asOf("posts", 1, at(second)), Json.stringify)
         expect(yield* json(9)).toBe(`{"answer":"NotYetCreated","at":"${at(9)}"}`)
         expect(yield* json(10)).toBe(`{"answer":"Present","row":{"n":9007199254740993,"id":1},"at":"${at(10)}"}`)
         expect(yield* json(20)).toBe(`{"answer":"MovedTo","key":"2","at":"${at(20)}"}`)
         const later = yield* Query.asOf("posts", 7, new Date(at(20)))
-        expect(Query.asOfToJson(later)).toBe(`{"answer":"BeforeCapture","at":"${at(20)}"}`)
+        expect(Json.stringify(later)).toBe(`{"answer":"BeforeCapture","at":"${at(20)}"}`)
         expect((yield* Query.asOf("posts", 1, DateTime.unsafeMake(at(10))))._tag).toBe("Present")
       })
     )
@@ -300,7 +301,7 @@ describe("Query.diffBetween", () => {
           { field: "added", before: 9007199254740993n }
         ])
         expect(yield* fields(45, 55)).toEqual(["MovedTo", "MovedTo"])
-        const json = yield* Effect.map(Query.diffBetween("posts", 1, at(25), at(35)), Query.rowDiffToJson)
+        const json = yield* Effect.map(Query.diffBetween("posts", 1, at(25), at(35)), Json.stringify)
         expect(json).toBe(
           `{"from":{"answer":"Present","row":{"id":1,"state":"open","title":"x","dropped":null},"at":"${at(25)}"},` +
             `"to":{"answer":"Present","row":{"id":1,"added":9007199254740993,"state":"open","title":"b"},"at":"${at(35)}"},` +

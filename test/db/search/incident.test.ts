@@ -3,6 +3,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
 
@@ -63,8 +64,8 @@ describe("Query.diff", () => {
           expect([diff.change.id, diff.fields]).toEqual([id, fields])
         }
         const diff = yield* Query.diff("2")
-        expect(Query.diffToJson(diff)).toBe(
-          `{"change":${Query.changeToJson(diff.change)},"fields":[{"field":"added","after":1.10},` +
+        expect(Json.stringify(diff)).toBe(
+          `{"change":${Json.stringify(diff.change)},"fields":[{"field":"added","after":1.10},` +
             `{"field":"card","before":"[masked]","after":"[masked]"},{"field":"gone","before":1},` +
             `{"field":"title","before":"a","after":null}]}`
         )
@@ -165,9 +166,9 @@ describe("Query.incident", () => {
           )
         `
         const incident = yield* Query.incident("1")
-        const json: unknown = JSON.parse(Query.incidentToJson(incident))
-        expect(Query.incidentToJson(incident)).toContain(`"data":{"price":1.10}`)
-        expect(Query.incidentToJson(incident)).toContain(`"fields":[{"field":"id","after":9007199254740993}]`)
+        const json: unknown = JSON.parse(Json.stringify(incident))
+        expect(Json.stringify(incident)).toContain(`"data":{"price":1.10}`)
+        expect(Json.stringify(incident)).toContain(`"fields":[{"field":"id","after":9007199254740993}]`)
         const transaction = (id: string, second: number, actor: unknown) => ({
           id,
           occurredAt: at(second),
@@ -212,7 +213,7 @@ describe("Query.incident", () => {
           related: [],
           hasMoreRelated: false,
           changes: {
-            items: incident.changes.items.map((diff): unknown => JSON.parse(Query.diffToJson(diff))),
+            items: incident.changes.items.map((diff): unknown => JSON.parse(Json.stringify(diff))),
             nextCursor: null,
             hasMore: false
           }

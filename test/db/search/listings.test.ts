@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Budget } from "../../../src/internal/search/budget.js"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { at, layer, type Log, reset, write } from "../../support/query.js"
 
@@ -200,7 +201,7 @@ describe("listings", () => {
         )
         expect(yield* refused(Query.actorWindow(user, { from: at(2), to: at(1) }))).toMatch(/^InvalidRequest: to: /)
         expect(yield* refused(Query.correlation(""))).toMatch(/^InvalidRequest: correlationId: /)
-        const json = JSON.parse(Query.bundleToJson(correlation)) as Record<string, { items: Array<unknown> }>
+        const json = JSON.parse(Json.stringify(correlation)) as Record<string, { items: Array<unknown> }>
         expect(Object.entries(json).map(([name, page]) => [name, page.items.length])).toEqual([
           ["actions", 2],
           ["transactions", 2],

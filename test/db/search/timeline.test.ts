@@ -7,7 +7,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Cursor, Page } from "../../../src/Page.js"
-import * as Pages from "../../../src/Page.js"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import type { InvalidRequest, NotFound } from "../../../src/ThreadlineError.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
@@ -478,7 +478,7 @@ describe("Query.Change", () => {
           },
           action: { id: "3", name: "post.created", status: "ok", correlationId: "c" }
         })
-        expect(change && Query.changeToJson(change)).toBe(
+        expect(change && Json.stringify(change)).toBe(
           `{"id":"9007199254740993","transactionId":"7","capturedAt":"2026-01-02T02:04:05.123456Z",` +
             `"tableSchema":"public","tableName":"posts","partitionName":"posts_2026","op":"update","rowPk":{"id":"2"},` +
             `"rowKey":"2","previousRowKey":"1","changedFields":["id","price"],"changedFrom":{"id":1,"price":1.1},` +
@@ -501,7 +501,7 @@ describe("Query.Change", () => {
           changes: [{ id: "1", transactionId: "1", at: at(1), op: "truncate", key: null }]
         })
         const page = yield* Query.timeline()
-        expect(Pages.toJson(page, Query.changeToJson)).toBe(
+        expect(Json.stringify(page)).toBe(
           `{"items":[{"id":"1","transactionId":"1","capturedAt":"2026-01-02T00:00:01.000000Z","tableSchema":"public",` +
             `"tableName":"posts","partitionName":null,"op":"truncate","rowPk":null,"rowKey":null,"previousRowKey":null,` +
             `"changedFields":null,"changedFrom":null,"dataAfter":null,"details":null,"transaction":{"id":"1",` +

@@ -17,6 +17,7 @@ const column = (name: string, attnum: number, type: string, more: Partial<Column
 const table = (shape: Partial<TableShape> & Pick<TableShape, "columns" | "key" | "name">): TableShape => ({
   schema: "public",
   mode: "statement",
+  partitioned: false,
   always: false,
   onTruncate: "event",
   excluded: [],
@@ -56,6 +57,7 @@ const composite = table({
 
 const partitioned = table({
   name: "jobs",
+  partitioned: true,
   columns: [column("id", 1, "integer"), column("state", 2, "text"), column("payload", 3, "text")],
   key: [
     { name: "id", attnum: 1, type: "integer", text: "text" },

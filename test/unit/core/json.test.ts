@@ -3,9 +3,10 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/internal/core/json.js"
+import * as JsonSchema from "../../../src/internal/core/jsonSchema.js"
 
-const isJsonValue = Schema.is(Schema.typeSchema(Json.JsonFromText))
-const isJsonObject = Schema.is(Schema.typeSchema(Json.JsonObjectFromText))
+const isJsonValue = Schema.is(Schema.typeSchema(JsonSchema.JsonFromText))
+const isJsonObject = Schema.is(Schema.typeSchema(JsonSchema.JsonObjectFromText))
 
 const roundTrip = (text: string): string => Json.stringify(Json.unsafeParse(text))
 
@@ -116,11 +117,11 @@ describe("JSON", () => {
   })
 
   it("is a schema over text", () => {
-    const decode = Schema.decodeUnknownEither(Json.JsonObjectFromText)
+    const decode = Schema.decodeUnknownEither(JsonSchema.JsonObjectFromText)
     expect(decode('{"a":1.10}')).toMatchObject({ right: { a: BigDecimal.make(110n, 2) } })
     expect(decode("[1]")._tag).toBe("Left")
     expect(decode("{")._tag).toBe("Left")
-    expect(Schema.encodeSync(Json.JsonFromText)({ a: BigDecimal.make(110n, 2), b: 9007199254740993n })).toBe(
+    expect(Schema.encodeSync(JsonSchema.JsonFromText)({ a: BigDecimal.make(110n, 2), b: 9007199254740993n })).toBe(
       '{"a":1.10,"b":9007199254740993}'
     )
   })

@@ -9,6 +9,7 @@ import { createSecretKey, type KeyObject, randomBytes } from "node:crypto"
 import * as cursors from "../../../src/internal/record/cursor.js"
 import * as instants from "../../../src/internal/core/instant.js"
 import { isStorable } from "../../../src/internal/core/text.js"
+import * as Json from "../../../src/Json.js"
 import * as Page from "../../../src/Page.js"
 import { type InvalidRequest, ThreadlineError } from "../../../src/ThreadlineError.js"
 
@@ -186,10 +187,10 @@ describe("Cursor under a scope", () => {
 describe("Page", () => {
   it("is one JSON document", () => {
     const cursor = encode(ids, { major: 1n, id: 2n })
-    const page: Page.Page<number> = { items: [1, 2], nextCursor: Option.some(cursor), hasMore: true, partial: false }
-    expect(Page.toJson(page, String)).toBe(`{"items":[1,2],"nextCursor":"${cursor}","hasMore":true}`)
+    const page = Page.make([1, 2], Option.some(cursor))
+    expect(Json.stringify(page)).toBe(`{"items":[1,2],"nextCursor":"${cursor}","hasMore":true}`)
     const last = Page.map({ ...page, nextCursor: Option.none(), hasMore: false }, (item) => item * 2)
-    expect(Page.toJson(last, String)).toBe('{"items":[2,4],"nextCursor":null,"hasMore":false}')
+    expect(Json.stringify(last)).toBe('{"items":[2,4],"nextCursor":null,"hasMore":false}')
   })
 })
 

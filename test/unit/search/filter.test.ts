@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { decodeFilter } from "../../../src/internal/search/filter.js"
 import { canonical } from "../../../src/internal/core/json.js"
+import type * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 
 /** What is wrong with a filter, or that nothing is. */
@@ -105,7 +106,7 @@ describe("Query.Filter", () => {
   })
 
   it("refuses what is nested deeper than anybody can look", () => {
-    let deep: Query.JsonValue = 1
+    let deep: Json.JsonValue = 1
     for (let depth = 0; depth < 7000; depth++) {
       deep = [deep]
     }

@@ -7,10 +7,13 @@ import {
   generatorVersion,
   type Op,
   type Pin,
+  type Purpose,
   type RelationShape,
   type TableShape,
-  type Trigger
+  type Trigger,
+  type TriggerFunction
 } from "./model.js"
+import { beginBody, moveBody, movingCondition } from "./moves.js"
 import { functionName, triggerName } from "./names.js"
 import { type Parts, partsOf } from "./parts.js"
 import { createFunction } from "./print.js"
@@ -53,6 +56,7 @@ const triggersOf = (shape: TableShape, relation: RelationShape): ReadonlyArray<T
       }))
   return [
     ...changes,
+    ...(shape.partitioned && !rowMode ? moveTriggers(shape, relation) : []),
     {
       name: triggerName("truncate"),
       event: "truncate",
@@ -65,13 +69,51 @@ const triggersOf = (shape: TableShape, relation: RelationShape): ReadonlyArray<T
   ]
 }
 
+const moveTriggers = (shape: TableShape, relation: RelationShape): ReadonlyArray<Trigger> => {
+  const common = { transition: false, always: shape.always } as const
+  const begin: Trigger = {
+    name: triggerName("begin"),
+    event: "update",
+    timing: "before",
+    level: "statement",
+    calls: functionName(shape, "begin"),
+    ...common
+  }
+  const move = (purpose: "leave" | "enter", event: Op): Trigger => ({
+    name: triggerName(purpose),
+    event,
+    timing: "after",
+    level: "row",
+    condition: movingCondition[purpose],
+    calls: functionName(shape, purpose),
+    ...common
+  })
+  return [
+    // Rows of a partition without partitions have nowhere to move to.
+    ...(relation.kind === "partitioned" ? [begin] : []),
+    ...(relation.position === "root" ? [move("leave", "delete"), move("enter", "insert")] : [])
+  ]
+}
+
 export const generate = (storageSchema: string, shape: TableShape): Generated => {
   const parts = partsOf(shape)
   const body = shape.mode === "row" ? rowBody : statementBody
   const pins = pinsOf(parts)
+  const made = (purpose: Purpose, text: string): TriggerFunction => ({
+    name: functionName(shape, purpose),
+    pins: purpose === "begin" ? [] : pins,
+    body: text
+  })
   const functions = [
-    ...ops.map((op) => ({ name: functionName(shape, op), pins, body: body(parts, op) })),
-    { name: functionName(shape, "truncate"), pins, body: truncateBody(parts) }
+    ...ops.map((op) => made(op, body(parts, op))),
+    ...(shape.partitioned && shape.mode === "statement"
+      ? [
+          made("begin", beginBody(parts)),
+          made("leave", moveBody(parts, "leave")),
+          made("enter", moveBody(parts, "enter"))
+        ]
+      : []),
+    made("truncate", truncateBody(parts))
   ]
   const settings = JSON.stringify({ generatorVersion, mode: shape.mode, always: shape.always })
   return {

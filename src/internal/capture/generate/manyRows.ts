@@ -33,10 +33,17 @@ export const manyRows = (parts: Parts, op: Op): string => {
   const head = `    first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
 `
-  const tail = `    ${settleOrder("first_id")}
+  const settled = settleOrder("first_id")
+  // As many old rows as new ones, or they are no pairs: then the general way goes on.
+  return op === "update"
+    ? `${head}${updates(parts)}
+    if arrived = total then
+    ${settled}
+      return null;
+    end if;`
+    : `${head}${insertsOrDeletes(parts, op)}
+    ${settled}
     return null;`
-  return `${head}${op === "update" ? updates(parts) : insertsOrDeletes(parts, op)}
-${tail}`
 }
 
 /** The image of a row of any size. */
@@ -116,20 +123,21 @@ const updates = (parts: Parts): string => {
   })
   return `    -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
     -- the order of the statement is kept. What would take too much memory or too many passes is joined by place.
-    select count(*) / 2, sum(s.size), max(s.size) into total, bytes, widest
+    select count(*) filter (where s.was), count(*) filter (where not s.was), sum(s.size), max(s.size)
+    into total, arrived, bytes, widest
     from (
-      select pg_column_size(x.*)::bigint as size from threadline_old x
+      select true as was, pg_column_size(x.*)::bigint as size from threadline_old x
       union all
-      select pg_column_size(x.*) from threadline_new x
+      select false, pg_column_size(x.*) from threadline_new x
     ) s;
     step := ceil(total * least(1, ${stepBytes}::numeric / bytes));
-    if bytes <= ${mostSteps * stepBytes} and step * widest <= ${largestStep} then
+    if arrived = total and bytes <= ${mostSteps * stepBytes} and step * widest <= ${largestStep} then
       place := 0;
       while place < total loop
       ${inStep}
         place := place + step;
       end loop;
-    else
+    elsif arrived = total then
       ${joined}
     end if;`
 }

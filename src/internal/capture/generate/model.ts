@@ -47,6 +47,8 @@ export interface TableShape {
   /** In key order; empty if the table has no key. */
   readonly key: ReadonlyArray<KeyColumn>
   readonly mode: "statement" | "row"
+  /** Rows of a partitioned table move between partitions. */
+  readonly partitioned: boolean
   readonly always: boolean
   readonly onTruncate: "event" | "rows" | "refuse"
   readonly excluded: ReadonlyArray<string>
@@ -65,6 +67,14 @@ export interface RelationShape {
 /** The operations whose rows triggers see. */
 export type Op = "insert" | "update" | "delete"
 
+export type Event = Op | "truncate"
+
+/**
+ * What a trigger function is for: the changes of an event, or, of a partitioned table, the begin of an UPDATE or MERGE and
+ * the rows that leave a partition or enter one.
+ */
+export type Purpose = Event | "begin" | "leave" | "enter"
+
 /** A trigger function in Threadline's schema: security definer, without arguments. */
 export interface TriggerFunction {
   readonly name: string
@@ -75,9 +85,11 @@ export interface TriggerFunction {
 
 export interface Trigger {
   readonly name: string
-  readonly event: Op | "truncate"
+  readonly event: Event
   readonly timing: "before" | "after"
   readonly level: "row" | "statement"
+  /** A condition in SQL, which PostgreSQL checks before it calls the function. */
+  readonly condition?: string
   /** Whether it has transition tables: `threadline_old`, `threadline_new`, or both, as its event gives them. */
   readonly transition: boolean
   /** Fires under `session_replication_role = replica` too. */

@@ -2,27 +2,29 @@
  * Names of generated functions and triggers. They derive from the table's name alone: a restore changes every OID.
  */
 import { createHash } from "node:crypto"
-import type { Op } from "./model.js"
+import type { Purpose } from "./model.js"
 
-type Event = Op | "truncate"
+interface TableName {
+  readonly schema: string
+  readonly name: string
+}
 
-const events: ReadonlyArray<Event> = ["insert", "update", "delete", "truncate"]
+const purposes: ReadonlyArray<Purpose> = ["insert", "update", "delete", "truncate", "begin", "leave", "enter"]
 
 /**
  * A name that is readable and yet never collides: the table's name as far as it fits, and a hash of schema and name.
  */
-const suffixOf = (table: { readonly schema: string; readonly name: string }): string => {
+const suffixOf = (table: TableName): string => {
   const hash = createHash("sha256").update(`${table.schema}\0${table.name}`).digest("hex").slice(0, 10)
   const readable = table.name.replaceAll(/[^A-Za-z0-9_]/g, "_").slice(0, 34)
   return `${readable}_${hash}`
 }
 
-export const functionName = (table: { readonly schema: string; readonly name: string }, event: Event): string =>
-  `capture_${event}_${suffixOf(table)}`
+export const functionName = (table: TableName, purpose: Purpose): string => `capture_${purpose}_${suffixOf(table)}`
 
-/** The functions that a table of this name has. */
-export const functionNames = (table: { readonly schema: string; readonly name: string }): ReadonlyArray<string> =>
-  events.map((event) => functionName(table, event))
+/** Every function that a table of this name can have. */
+export const functionNames = (table: TableName): ReadonlyArray<string> =>
+  purposes.map((purpose) => functionName(table, purpose))
 
 /** Names of triggers; the digit sorts before the names of the host's own triggers. */
-export const triggerName = (event: Event): string => `0_threadline_${event}`
+export const triggerName = (purpose: Purpose): string => `0_threadline_${purpose}`

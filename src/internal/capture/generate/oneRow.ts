@@ -24,13 +24,19 @@ interface Values {
   readonly previous: string
 }
 
-const insertChange = (parts: Parts, op: Op, image: string, values: Values): string => `      insert into audit_changes (
+const insertChange = (
+  parts: Parts,
+  op: Op,
+  image: string,
+  values: Values,
+  details: string | undefined
+): string => `      insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
+        previous_row_key, changed_fields, changed_from, data_after${details === undefined ? "" : ", details"}
       ) values (
         current_transaction(), clock_timestamp(), ${target(parts)}, ${literal(op)},
         ${rowPk(parts, image)}, ${rowKey(parts, image)},
-        ${values.previous}, ${values.fields}, ${values.from}, ${values.after}
+        ${values.previous}, ${values.fields}, ${values.from}, ${values.after}${details === undefined ? "" : `, ${details}`}
       );
     ${settleOrder("currval('audit_changes_id_seq')")}
       return null;`
@@ -48,17 +54,23 @@ const collectFields = (columns: ReadonlyArray<ColumnShape>, different: string): 
 `
 
 /** `begin` is the `if` or `elsif` that the condition is of. */
-export const oneRow = (parts: Parts, op: Op, begin: string): string => {
+export const oneRow = (parts: Parts, op: Op, begin: string, details?: string): string => {
   const image = hasNew(op) ? "now" : "was"
   const head = `${begin} ${isCurrent(parts, op, image)} then
 `
   if (op !== "update") {
-    return `${head}${insertChange(parts, op, image, {
-      fields: "null",
-      from: op === "delete" ? redacted(parts, "was") : "null",
-      after: op === "insert" ? redacted(parts, "now") : "null",
-      previous: "null"
-    })}
+    return `${head}${insertChange(
+      parts,
+      op,
+      image,
+      {
+        fields: "null",
+        from: op === "delete" ? redacted(parts, "was") : "null",
+        after: op === "insert" ? redacted(parts, "now") : "null",
+        previous: "null"
+      },
+      details
+    )}
   end if;`
   }
   const columns = comparedColumns(parts)
@@ -75,11 +87,17 @@ export const oneRow = (parts: Parts, op: Op, begin: string): string => {
   )}      if fields is null then
         return null;
       end if;
-${insertChange(parts, op, image, {
-  fields: "fields",
-  from: masking(parts, "old_values", "fields"),
-  after: redacted(parts, "now"),
-  previous: moved
-})}
+${insertChange(
+  parts,
+  op,
+  image,
+  {
+    fields: "fields",
+    from: masking(parts, "old_values", "fields"),
+    after: redacted(parts, "now"),
+    previous: moved
+  },
+  details
+)}
   end if;`
 }

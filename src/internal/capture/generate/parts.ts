@@ -61,6 +61,7 @@ export const generalPolicy = ({ inPlace, policy }: Parts): string => (inPlace ==
 
 export const policyVariable = ({ inPlace }: Parts): string => (inPlace === "" ? "" : "  policy jsonb;\n")
 
+/** Sets what `generalPolicy` names. */
 export const settlePolicy = ({ inPlace, policy }: Parts): string =>
   inPlace === ""
     ? ""
@@ -107,6 +108,10 @@ export const rowKey = (parts: Parts, image: string): string => {
     ? `case when octet_length(${keyText(image, first)}) <= 512 then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
     : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
 }
+
+/** The stored image of a row, in the general way. */
+export const generalImage = (parts: Parts, row: string): string =>
+  `redact(${withoutVirtual(parts, `image(${row})`)}, ${generalPolicy(parts)}, tg_relid)`
 
 /** Whether a column differs between two images: as text, which keeps the scale of numbers. */
 export const differs = (column: ColumnShape, before: string, after: string): string => {

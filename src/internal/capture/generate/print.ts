@@ -55,10 +55,11 @@ export const triggerStatements = (
   const on = qualified(relation.schema, relation.name)
   const name = identifier(trigger.name)
   const transition = trigger.transition ? `referencing ${transitionTables(trigger.event)}\n` : ""
+  const condition = trigger.condition === undefined ? "" : `when (${trigger.condition})\n`
   return [
     `create or replace trigger ${name} ${trigger.timing} ${trigger.event} on ${on}
 ${transition}for each ${trigger.level}
-execute function ${qualified(storageSchema, trigger.calls)}()`,
+${condition}execute function ${qualified(storageSchema, trigger.calls)}()`,
     ...(trigger.always
       ? [`alter ${relation.kind === "foreign" ? "foreign " : ""}table ${on} enable always trigger ${name}`]
       : [])

@@ -20,25 +20,34 @@ import {
   withoutVirtual
 } from "./parts.js"
 
-const generalWay = (parts: Parts, op: Op): string => {
+/** What is special about a row trigger that fires for some rows only. */
+interface Special {
+  /** The condition for a row to be recorded. */
+  readonly onlyIf: string
+  /** What the change has in `details`, as SQL. */
+  readonly details: string
+}
+
+const generalWay = (parts: Parts, op: Op, details: string | undefined): string => {
   const policy = generalPolicy(parts)
-  const head = `  insert into audit_changes (${changeColumns})
+  const more = details === undefined ? "" : `, ${details}`
+  const head = `  insert into audit_changes (${changeColumns}${details === undefined ? "" : ", details"})
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${target(parts)},
 `
   if (op === "update") {
-    return `${head}    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after
+    return `${head}    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after${more}
   from describe_update(was, now, ${parts.general ? "exact_text(old), exact_text(new)" : "null, null"}, ${policy}, tg_relid) c
   where c.changed
   returning id into first_id;`
   }
   const image = op === "insert" ? "now" : "was"
   const stored = `redact(${image}, ${policy}, tg_relid)`
-  return `${head}    ${literal(op)}, k.row_pk, k.row_key, null, null, ${op === "insert" ? `null, ${stored}` : `${stored}, null`}
+  return `${head}    ${literal(op)}, k.row_pk, k.row_key, null, null, ${op === "insert" ? `null, ${stored}` : `${stored}, null`}${more}
   from image_key(${image}, ${policy} -> 'key', tg_relid) k
   returning id into first_id;`
 }
 
-export const rowBody = (parts: Parts, op: Op): string => {
+export const rowBody = (parts: Parts, op: Op, special?: Special): string => {
   const lines = (indent: string, image: (row: string) => string): string =>
     [
       ...(hasOld(op) ? [`${indent}was := ${image("old")};\n`] : []),
@@ -53,16 +62,16 @@ ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }${policyVariable(parts)}begin
 ${settleTarget(parts)}
-${
-  parts.general
-    ? ""
-    : `  begin
+${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    return null;\n  end if;\n`}${
+    parts.general
+      ? ""
+      : `  begin
 ${lines("    ", (row) => imageOf(parts, row))}  exception when others then
     ${hasNew(op) ? "now" : "was"} := null;
   end;
-${oneRow(parts, op, "  if")}
+${oneRow(parts, op, "  if", special?.details)}
 `
-}${lines("  ", (row) => withoutVirtual(parts, `image(${row})`))}${settlePolicy(parts)}${generalWay(parts, op)}
+  }${lines("  ", (row) => withoutVirtual(parts, `image(${row})`))}${settlePolicy(parts)}${generalWay(parts, op, special?.details)}
   if first_id is null then
     return null;
   end if;

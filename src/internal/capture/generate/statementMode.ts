@@ -7,7 +7,17 @@ import { generalRows } from "./generalRows.js"
 import { manyRows } from "./manyRows.js"
 import type { Op } from "./model.js"
 import { oneRow } from "./oneRow.js"
-import { hasNew, hasOld, imageOf, type Parts, policyVariable, settleTarget, targetVariables } from "./parts.js"
+import { enteredLast, forgetMoved } from "./moves.js"
+import {
+  hasNew,
+  hasOld,
+  imageOf,
+  type Parts,
+  policyVariable,
+  settlePolicy,
+  settleTarget,
+  targetVariables
+} from "./parts.js"
 
 const variables = (parts: Parts, op: Op): string => `#variable_conflict use_variable
 declare
@@ -26,7 +36,8 @@ ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
   widest bigint;
   step bigint;
   place bigint;
-`
+  arrived bigint;
+${parts.shape.partitioned ? "  moved boolean := current_setting('threadline.moved', true) <> '';\n" : ""}`
     : ""
 }${policyVariable(parts)}  several boolean;
   guard boolean;
@@ -50,7 +61,14 @@ const fastWay = (parts: Parts, op: Op): string => {
     select ${list(({ alias }) => imageOf(parts, `${alias}.*`))} into strict ${list(({ variable }) => variable)} from ${list(({ alias, table }) => `${table} ${alias}`)};
   exception
     when no_data_found then
-      return null;
+      ${
+        parts.shape.partitioned && op === "update"
+          ? `-- An old row alone: a trigger of the partition that it moves to has skipped it.
+      if not exists (select from threadline_old x) then
+        return null;
+      end if;`
+          : "return null;"
+      }
     when too_many_rows then
       several := true;
     when others then
@@ -66,9 +84,14 @@ ${manyRows(parts, op)}
 `
 }
 
-export const statementBody = (parts: Parts, op: Op): string => `${variables(parts, op)}
+export const statementBody = (parts: Parts, op: Op): string => {
+  const fast = parts.general ? "" : fastWay(parts, op)
+  const moves = parts.shape.partitioned
+  return `${variables(parts, op)}
 begin
 ${settleTarget(parts)}
-${parts.general ? "" : fastWay(parts, op)}
-${generalRows(parts, op)}
+${moves ? forgetMoved(parts, op) : ""}${moves && op === "update" && fast !== "" ? `  if moved is not true then\n${fast}  end if;\n` : fast}
+${settlePolicy(parts)}${generalRows(parts, op)}
+${moves && op === "update" ? enteredLast(parts) : ""}    return null;
 end`
+}

@@ -1,0 +1,39 @@
+/**
+ * Values whose JSON is not just their fields. What they inherit tells `stringify`, and through `toJSON` also `JSON.stringify`.
+ */
+import type { LazyArbitrary } from "effect/Arbitrary"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Schema from "effect/Schema"
+import { jsonForm, printable } from "./json.js"
+
+/** Makes values of a kind; their JSON is that of what `form` gives. */
+export const formed = <A extends object>(form: (value: A) => unknown): (<B extends A>(fields: B) => B) => {
+  const prototype = Object.create(Object.prototype, {
+    [jsonForm]: {
+      value(this: A): unknown {
+        return form(this)
+      }
+    },
+    toJSON: {
+      value(this: A): unknown {
+        return printable(form(this))
+      }
+    }
+  }) as object
+  return <B extends A>(fields: B): B => Object.assign(Object.create(prototype) as B, fields)
+}
+
+/** The same kind of value with some of its fields replaced, or others added. */
+export const withFields = <A extends object, B extends object>(value: A, fields: B): Omit<A, keyof B> & B =>
+  Object.assign(Object.create(Object.getPrototypeOf(value) as object) as Omit<A, keyof B> & B, value, fields)
+
+/** A schema for values that are made by `make`. Schemas of structs would make plain ones. */
+export const formedSchema = <A extends object, I, R>(
+  schema: Schema.Schema<A, I, R>,
+  make: (fields: A) => A
+): Schema.Schema<A, I, R> => {
+  const type = Schema.typeSchema(schema)
+  const arbitrary: LazyArbitrary<A> = (fc) => Arbitrary.makeLazy(type)(fc).map(make)
+  const made = Schema.declare(Schema.is(type), { arbitrary: () => arbitrary })
+  return Schema.transform(schema, made, { strict: true, decode: make, encode: (value) => value })
+}

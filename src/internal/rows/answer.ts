@@ -1,0 +1,109 @@
+/**
+ * How rows stood at an instant: the answers of reads, and their JSON.
+ */
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { InstantText } from "../core/instant.js"
+import { formed, formedSchema } from "../core/jsonForm.js"
+import { RowImage, RowPk } from "../record/change.js"
+
+const answer = <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
+  Schema.Struct({
+    _tag: Schema.propertySignature(Schema.Literal(tag)).pipe(Schema.fromKey("answer")),
+    ...fields,
+    /** The instant, in UTC with microseconds. */
+    at: InstantText
+  })
+
+const MovedTo = Schema.transform(
+  answer("MovedTo", { key: Schema.String }),
+  Schema.Struct({
+    _tag: Schema.Literal("MovedTo"),
+    /** The row key that it had got. */
+    key: Schema.String,
+    /** The same by column. JSON has only `key`. */
+    rowPk: Schema.NullOr(RowPk),
+    /** The instant, in UTC with microseconds. */
+    at: InstantText
+  }),
+  {
+    strict: true,
+    decode: (moved) => ({ ...moved, rowPk: null }),
+    encode: ({ _tag, at, key }) => ({ _tag, key, at })
+  }
+)
+
+const Answer = Schema.Union(
+  answer("Present", { row: RowImage }),
+  answer("Deleted", {}),
+  MovedTo,
+  answer("NotYetCreated", {}),
+  answer("BeforeCapture", {})
+).annotations({ identifier: "threadline.AsOf" })
+
+/**
+ * How a row stood at an instant.
+ *
+ * - `Present`: it was there, as `row`. If the first known change after the instant is an update or a delete, the row is
+ *   rebuilt from what that change replaced.
+ * - `Deleted`: it had been deleted, or its table truncated.
+ * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
+ * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
+ * - `BeforeCapture`: nothing is known of it at that time, in which its table may not have been captured, or nothing that the reader
+ *   may see.
+ */
+export type AsOf = typeof Answer.Type
+
+/** The JSON of an answer, `{ answer, row?, key?, at }`. */
+export const asOfForm = (answer: AsOf) => ({
+  answer: answer._tag,
+  ...(answer._tag === "Present" ? { row: answer.row } : answer._tag === "MovedTo" ? { key: answer.key } : {}),
+  at: answer.at
+})
+
+export const makeAsOf: (answer: AsOf) => AsOf = formed(asOfForm)
+
+export const AsOf: Schema.Schema<AsOf, typeof Answer.Encoded> = formedSchema(Answer, makeAsOf)
+
+const rowFields = {
+  /** The key as one text. */
+  rowKey: Schema.String,
+  /** Key column to canonical text; null if no change that is left tells it. */
+  rowPk: Schema.NullOr(RowPk)
+}
+
+export const RowAsOf = Schema.Struct({
+  ...rowFields,
+  /** The row as it stood. */
+  row: RowImage
+}).annotations({ identifier: "threadline.RowAsOf" })
+
+/** A row that was present at an instant. */
+export interface RowAsOf extends Schema.Schema.Type<typeof RowAsOf> {}
+
+const KeyAnswer = Schema.Struct({
+  ...rowFields,
+  /** How the row under this key stood. */
+  answer: Schema.typeSchema(Answer)
+})
+
+/** How the row under one key stood at an instant. */
+export interface KeyAsOf extends Schema.Schema.Type<typeof KeyAnswer> {}
+
+export const makeKeyAsOf: (one: KeyAsOf) => KeyAsOf = formed(({ answer, rowKey, rowPk }: KeyAsOf) => ({
+  rowKey,
+  rowPk,
+  ...asOfForm(answer)
+}))
+
+/** In JSON the answer is not nested: `{ rowKey, rowPk, answer, row?, key?, at }`. */
+export const KeyAsOf = formedSchema(
+  Schema.transformOrFail(Schema.extend(Schema.Struct(rowFields), Schema.encodedSchema(Answer)), KeyAnswer, {
+    strict: true,
+    decode: ({ rowKey, rowPk, ...encoded }) =>
+      ParseResult.map(ParseResult.decode(AsOf)(encoded), (answer) => ({ rowKey, rowPk, answer })),
+    encode: ({ answer, rowKey, rowPk }) =>
+      ParseResult.map(ParseResult.encode(Answer)(answer), (encoded) => ({ rowKey, rowPk, ...encoded }))
+  }).annotations({ identifier: "threadline.KeyAsOf" }),
+  makeKeyAsOf
+)
