@@ -222,11 +222,6 @@ export interface HistoryOptions extends histories.HistoryOptions {}
 export const AsOf = answers.AsOf
 
 /**
-<<<<<<< HEAD
- * The JSON of an as-of, `{ answer, row?, rebuilt?, key?, at }`.
- *
-=======
->>>>>>> main
  * @since 0.1.0
  * @category models
  */

@@ -63,13 +63,8 @@ export const asOf = leaf(
           : []
       yield* answerExact(
         options,
-<<<<<<< HEAD
-        () => Query.asOfToJson(answer),
-        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines(width)].join("\n")
-=======
         () => Json.stringify(answer),
-        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...lines(width)].join("\n")
->>>>>>> main
+        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines(width)].join("\n")
       )
     })
 )

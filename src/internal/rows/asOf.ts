@@ -34,28 +34,6 @@ import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
 import type { TableName } from "../core/tableName.js"
 
-<<<<<<< HEAD
-/**
- * How a row stood at an instant.
- *
- * - `Present`: it was there, as `row`. If no change before the instant is kept, and the first one after it is an update or a
- *   delete, the row is rebuilt from what that change replaced, and `rebuilt` is true. Nothing is rebuilt beyond the time in which
- *   every change of the table was captured and kept, so a rebuilt row is certain.
- * - `Deleted`: it had been deleted, or its table truncated.
- * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
- * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
- * - `BeforeCapture`: nothing is known of it at that time, or nothing that the reader may see: capture of its table had not begun,
- *   changes of that time are not kept, the table was not captured just then, or the row has no change that tells.
- */
-export type AsOf =
-  | { readonly _tag: "Present"; readonly row: RowImage; readonly rebuilt?: true; readonly at: string }
-  | { readonly _tag: "Deleted"; readonly at: string }
-  | { readonly _tag: "MovedTo"; readonly key: string; readonly rowPk: Change["rowPk"]; readonly at: string }
-  | { readonly _tag: "NotYetCreated"; readonly at: string }
-  | { readonly _tag: "BeforeCapture"; readonly at: string }
-
-=======
->>>>>>> main
 /** A condition over the image of a row, `jsonb`. */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
 
@@ -507,22 +485,3 @@ export const asOf = Effect.fnUntraced(function* (
   const at = yield* instantOf(when)
   return yield* rowAsOf(storage, yield* resolveRow(storage, table, key), at)
 })
-<<<<<<< HEAD
-
-/** The mark of a row that is rebuilt, to be spread into what shows it. */
-export const ifRebuilt = ({ rebuilt }: { readonly rebuilt?: true }): { readonly rebuilt?: true } =>
-  rebuilt === true ? { rebuilt } : {}
-
-export const asOfToValue = (answer: AsOf): JsonObject => ({
-  answer: answer._tag,
-  ...(answer._tag === "Present"
-    ? { row: answer.row, ...ifRebuilt(answer) }
-    : answer._tag === "MovedTo"
-      ? { key: answer.key }
-      : {}),
-  at: answer.at
-})
-
-export const asOfToJson = (answer: AsOf): string => stringify(asOfToValue(answer))
-=======
->>>>>>> main

@@ -6,17 +6,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
-import { type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
+import { ifRebuilt, type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
 import * as cursors from "../record/cursor.js"
-<<<<<<< HEAD
-import { type JsonObject, type JsonValue, parse, stringify } from "../core/json.js"
-import type { AsOf, ImageCondition, Standing } from "./asOf.js"
-import { anyRow, asOfToValue, ifRebuilt, imageCondition, instantOf, standing } from "./asOf.js"
-=======
 import { type JsonObject, type JsonValue, parse } from "../core/json.js"
 import type { ImageCondition, Standing } from "./asOf.js"
 import { anyRow, imageCondition, instantOf, standing } from "./asOf.js"
->>>>>>> main
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
 import type { RowPk } from "../record/change.js"
 import { textOf } from "../record/condition.js"
@@ -27,26 +21,6 @@ import { capturedAround } from "../record/lapses.js"
 import { canonicalRequest, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 
-<<<<<<< HEAD
-/** A row that was present at an instant. */
-export interface RowAsOf {
-  readonly rowKey: string
-  /** Key column to canonical text; null where no change that is left tells it. */
-  readonly rowPk: Change["rowPk"]
-  readonly row: RowImage
-  /** No change before the instant is kept; the row is what the first one after it replaced. */
-  readonly rebuilt?: true
-}
-
-/** How the row under one key stood at an instant. */
-export interface KeyAsOf {
-  readonly rowKey: string
-  readonly rowPk: Change["rowPk"]
-  readonly answer: AsOf
-}
-
-=======
->>>>>>> main
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",
   { message: () => "must be a function from the image to an SQL condition" }
@@ -260,18 +234,3 @@ export const asOfKeys = Effect.fnUntraced(function* (
     })
   )
 })
-<<<<<<< HEAD
-
-const rowAsOfToValue = (one: RowAsOf): JsonObject => ({
-  rowKey: one.rowKey,
-  rowPk: one.rowPk,
-  row: one.row,
-  ...ifRebuilt(one)
-})
-
-export const rowAsOfToJson = (row: RowAsOf): string => stringify(rowAsOfToValue(row))
-
-export const keyAsOfToJson = ({ answer, rowKey, rowPk }: KeyAsOf): string =>
-  stringify({ rowKey, rowPk, ...asOfToValue(answer) })
-=======
->>>>>>> main

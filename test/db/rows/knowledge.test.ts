@@ -3,6 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { apply, fresh, layer as captureLayer, remove, rows, run, value } from "../../support/capture.js"
 
@@ -71,18 +72,18 @@ describe("What is known of a row before its first change", () => {
         yield* apply([{ table: "tariffs" }])
         const begun = yield* now
         const changed = yield* after("update tariffs set label = 'A' where id = 1", "delete from tariffs where id = 2")
-        const json = (instant: string) => Effect.map(Query.asOf("tariffs", 1, instant), Query.asOfToJson)
+        const json = (instant: string) => Effect.map(Query.asOf("tariffs", 1, instant), Json.stringify)
         expect(yield* json(begun)).toBe(
           `{"answer":"Present","row":{"id":1,"label":"a"},"rebuilt":true,"at":"${begun}"}`
         )
         expect(yield* json(changed)).toBe(`{"answer":"Present","row":{"id":1,"label":"A"},"at":"${changed}"}`)
 
         const many = yield* Query.asOfRows("tariffs", begun)
-        expect(many.items.map(Query.rowAsOfToJson)).toEqual([
+        expect(many.items.map((one) => Json.stringify(one))).toEqual([
           '{"rowKey":"1","rowPk":{"id":"1"},"row":{"id":1,"label":"a"},"rebuilt":true}',
           '{"rowKey":"2","rowPk":{"id":"2"},"row":{"id":2,"label":"b"},"rebuilt":true}'
         ])
-        expect((yield* Query.asOfRows("tariffs", changed)).items.map(Query.rowAsOfToJson)).toEqual([
+        expect((yield* Query.asOfRows("tariffs", changed)).items.map((one) => Json.stringify(one))).toEqual([
           '{"rowKey":"1","rowPk":{"id":"1"},"row":{"id":1,"label":"A"}}'
         ])
         const [one] = yield* Query.asOfKeys("tariffs", [2], begun)
