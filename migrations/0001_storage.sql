@@ -125,6 +125,10 @@ create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
+  -- The database in which "relation" and "partition_marks" were seen: in another one they say nothing.
+  database text collate "C",
+  -- What tells that a partition is still the one it was, by its qualified name.
+  partition_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
@@ -147,6 +151,21 @@ create table capture_policies (
   kept_since timestamptz,
   primary key (table_schema, table_name)
 );
+
+-- Written by triggers that fire under a name they were not generated for, and never again: names were exchanged, or a table
+-- took the name of another one that is captured.
+create table capture_sightings (
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  relation oid not null,
+  database text collate "C",
+  seen_at timestamptz not null default clock_timestamp()
+);
+
+comment on table capture_sightings is
+  'Which other table wrote under the name of a captured one, and since when: a lapse of that name until capture is applied.';
+
+create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
 
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';

@@ -1,38 +1,96 @@
 -- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
--- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
--- it (recorded under the root's name), the same table under a new name, or a partition that was detached
--- since and keeps its triggers (recorded under its own name: it is no part of the root any more). Anything
--- else is refused.
+-- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
+-- Null if the cluster keeps its identifier to itself: then only names and triggers tell.
+create function this_database() returns text
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select s.system_identifier || '/' || d.oid
+    from pg_control_system() s
+    cross join pg_database d
+    where d.datname = current_database()
+  );
+exception when insufficient_privilege then
+  return null;
+end
+$$;
+
+-- What the names of the functions generated for a table end with.
+create function function_suffix(table_schema text, table_name text) returns text
+language sql immutable
+set search_path from current
+return '_' || left(
+  encode(sha256(convert_to(table_schema, 'UTF8') || '\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
+
+-- Whether only the owner of the record can have put the triggers of Threadline on a table: making one takes the right to
+-- execute its function, and nobody else has it.
+create function made_by_owner(relation oid) returns boolean
+language sql stable
+set search_path from current
+return coalesce((
+  select bool_and(f.proacl is not null and not exists (
+    select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE'))
+  from pg_trigger t
+  join pg_proc f on f.oid = t.tgfoid
+  where t.tgrelid = made_by_owner.relation
+    and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+), false);
+
+-- Which table a firing belongs to, if it is not the one the function was generated for: a partition of it (recorded under the
+-- root's name), or a table under another name than it had, because it was renamed, exchanged, restored, cloned or detached
+-- since. It is recorded under the name it has now: a write never fails because the schema around it has changed. Refused is
+-- only what a role may have put together to forge a record: temporary tables, and triggers that others could make.
 create function capture_relation(
   relation oid, root_schema text, root_name text,
   out table_schema text, out table_name text, out partition_name text
 )
-language plpgsql stable
+language plpgsql volatile
 set search_path from current
 as $$
 declare
-  root oid := pg_partition_root(relation);
+  root oid := coalesce(pg_partition_root(relation), relation);
+  temporary boolean;
+  named record;
 begin
-  select n.nspname, c.relname into table_schema, table_name
+  select n.nspname, c.relname, c.relpersistence = 't' into table_schema, table_name, temporary
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where c.oid = coalesce(root, relation);
-  if not (table_schema = root_schema and table_name = root_name)
-    and not exists (
+  where c.oid = root;
+  if not (table_schema = root_schema and table_name = root_name) then
+    if not exists (
       select from capture_policies p
       where p.table_schema = root_schema
         and p.table_name = root_name
         and p.removed_at is null
         and (
-          p.relation = coalesce(root, capture_relation.relation)
+          p.relation = root
           or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
             = any (p.partitions)
         )
-    )
-  then
-    raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
-      using errcode = 'insufficient_privilege',
-        hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+    ) and (temporary or not made_by_owner(relation)) then
+      raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+        using errcode = 'insufficient_privilege',
+          hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+    end if;
+
+    -- Another captured table had this name: what was recorded under it until now tells nothing of this one.
+    select p.relation, p.database, p.applied_at into named
+    from capture_policies p
+    where p.table_schema = capture_relation.table_schema
+      and p.table_name = capture_relation.table_name
+      and p.removed_at is null;
+    if found and not coalesce(named.relation = root and named.database = this_database(), false) and not exists (
+      select from capture_sightings s
+      where s.table_schema = capture_relation.table_schema
+        and s.table_name = capture_relation.table_name
+        and s.relation = root
+        and s.seen_at > named.applied_at
+    ) then
+      insert into capture_sightings (table_schema, table_name, relation, database)
+      values (capture_relation.table_schema, capture_relation.table_name, root, this_database());
+    end if;
   end if;
   if root <> relation then
     select case when n.nspname = capture_relation.table_schema then c.relname

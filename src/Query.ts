@@ -229,7 +229,8 @@ export type AsOf = answers.AsOf
 
 /**
  * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' = 'open'\``.
- * It says the same whenever it is called: a cursor belongs to its text and values.
+ * It says the same whenever it is called: a cursor belongs to its text and values. It is SQL of the host's, never of a reader's, and
+ * judges one row: a window function or an aggregate is one of that row.
  *
  * @since 0.1.0
  * @category models
@@ -464,9 +465,10 @@ export interface ActionColumns extends scopes.ActionColumns {}
 /**
  * The host's own restriction of what a reader may see: a function from a surface (`changes` or `actions`) and its columns to an
  * SQL condition, or to the same answer for every row. A condition that is null lets nothing through, and a TRUNCATE of a
- * whole table, which has no image, is never let through. A transaction is seen by whoever sees one of its changes or actions.
- * One that the database does not understand, or that fails on something stored, is an `InvalidRequest` of the field `scope`.
- * A function that throws is a defect.
+ * whole table, which has no image, is never let through. A condition made of an empty list hides. A transaction is visible if one
+ * of its changes or actions is. It is asked once for a read or a stream, and must answer the same from page to page: a cursor belongs
+ * to the scope that it was made under. One that throws, that answers anything else, that the database does not understand, or that
+ * fails on something stored, is an `InvalidRequest` of the field `scope`.
  *
  * @since 0.1.0
  * @category scope

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { attacks, clear, type Session } from "../support/adversarial.js"
 import { disagreements, readers, type Readers, rowsOf } from "../support/replay.js"
+import { runs } from "../support/runs.js"
 
 const table = "create table seats (id int primary key deferrable initially deferred, v text)"
 
@@ -179,7 +180,7 @@ attacks("keys that are deferrable initially deferred (A36)", (attack) => {
           FastCheck.integer({ min: 1, max: 4 })
         )
         const schedules = FastCheck.sample(FastCheck.array(turn, { minLength: 6, maxLength: 24 }), {
-          numRuns: Number(process.env["THREADLINE_TEST_RUNS"] ?? 60),
+          numRuns: runs(60),
           seed: 20_261_128
         })
         const failures: Array<unknown> = []

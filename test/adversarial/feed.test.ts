@@ -7,6 +7,7 @@ import * as checkpoints from "../../src/internal/feed/checkpoint.js"
 import type * as Query from "../../src/Query.js"
 import { connect, drain } from "../support/feed.js"
 import { attacks, type Host, type Session } from "../support/adversarial.js"
+import { runs } from "../support/runs.js"
 
 const hostTables = `
   create table items (id int primary key, v int not null);
@@ -225,7 +226,7 @@ attacks("the feed", (attack) => {
             FastCheck.asyncProperty(FastCheck.array(command, { minLength: 10, maxLength: 60 }), (commands) =>
               Effect.runPromise(run(host, sessions, feed, commands))
             ),
-            { numRuns: 40, endOnFailure: true }
+            { numRuns: runs(40), endOnFailure: true }
           )
         )
       }).pipe(Effect.orDie),

@@ -3,6 +3,7 @@ import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { attacks, brief, chain, changes } from "../support/adversarial.js"
+import { runs } from "../support/runs.js"
 
 attacks("keys that move (A4)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
@@ -314,7 +315,7 @@ attacks("keys of every type: row_key is what the writer stored (A26)", (attack) 
         yield* apply(...keyTypes.flatMap((_, at) => [`k${at}`, `m${at}`]))
         const seed = 20_241_122
         for (const [at, { type, values }] of keyTypes.entries()) {
-          const sample = JSON.stringify(FastCheck.sample(values, { numRuns: 25, seed }))
+          const sample = JSON.stringify(FastCheck.sample(values, { numRuns: runs(25), seed }))
           for (const table of [`k${at}`, `m${at}`]) {
             const composite = table.startsWith("m")
             // What was stored is what the reader makes of the text that the host's client wrote, whatever its settings.
@@ -361,7 +362,7 @@ attacks("keys of every type: row_key is what the writer stored (A26)", (attack) 
       for (const [at, { type, values }] of scalars.entries()) {
         yield* db.rows(
           `insert into k${at} select x::${type} from jsonb_array_elements_text($1::jsonb) x on conflict do nothing`,
-          [JSON.stringify(FastCheck.sample(values, { numRuns: 25, seed: 7 }))]
+          [JSON.stringify(FastCheck.sample(values, { numRuns: runs(25), seed: 7 }))]
         )
         const wrong = yield* db.rows(
           `select row_key as stored, threadline.row_key('public', 'k${at}', row_pk) as read

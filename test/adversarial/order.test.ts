@@ -5,6 +5,7 @@ import * as FastCheck from "effect/FastCheck"
 import { attacks, brief, changes, clear, type Session } from "../support/adversarial.js"
 import { blocks, fillPlan, messagesOf, skippingSteps, tables, world } from "../support/hostPrograms.js"
 import { disagreements, readers, rowsOf } from "../support/replay.js"
+import { runs } from "../support/runs.js"
 
 const logged = `
   create table m (id int primary key, v text);
@@ -187,7 +188,7 @@ attacks("random blocks of statements and host triggers (A28)", (attack) => {
             yield* db.run(...world)
             yield* apply(...tables.map((table) => ({ table, mode })))
             const programs = FastCheck.sample(FastCheck.record({ steps: skippingSteps, blocks }), {
-              numRuns: Number(process.env["THREADLINE_TEST_RUNS"] ?? 80),
+              numRuns: runs(80),
               seed: known ? 20_261_128 : 20_261_129
             })
             const failures: Array<unknown> = []

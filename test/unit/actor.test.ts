@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../src/Actor.js"
+import { runs } from "../support/runs.js"
 
 const decode = Schema.decodeUnknownEither(Actor.Actor)
 
@@ -74,7 +75,7 @@ it("the schema and the check agree", () => {
     fc.property(document, (actor) => {
       expect(Actor.invalid(actor) === undefined).toBe(Either.isRight(decode(actor)))
     }),
-    { numRuns: 500 }
+    { numRuns: runs(500) }
   )
   fc.assert(
     fc.property(Arbitrary.make(Actor.Actor), (actor) => {

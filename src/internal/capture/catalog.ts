@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
-import { qualified } from "../sql/sqlText.js"
+import { literal, qualified } from "../sql/sqlText.js"
 
 const TypeRow = Schema.Struct({
   oid: Schema.String,
@@ -71,6 +71,8 @@ const Relation = Schema.Struct({
   temporary: Schema.Boolean,
   system: Schema.Boolean,
   rowSecurity: Schema.Boolean,
+  /** A crash empties it. */
+  unlogged: Schema.Boolean,
   /** The root when the relation is a partition. */
   partitionOf: Schema.NullOr(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   inherits: Schema.Boolean,
@@ -108,6 +110,16 @@ const FunctionRow = Schema.Struct({
 })
 export type FunctionRow = typeof FunctionRow.Type
 
+/** Why nothing is known of a captured table at present. */
+const Gap = Schema.Struct({
+  schema: Schema.String,
+  name: Schema.String,
+  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "restarted")),
+  /** Partitions of the policy that left since, also if they came back. */
+  moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String }))
+})
+export type Gap = typeof Gap.Type
+
 const Deployed = Schema.Struct({
   policy: Policy,
   relation: Schema.String,
@@ -123,7 +135,9 @@ const Catalog = Schema.Struct({
     owner: Schema.String,
     ownerSuperuser: Schema.Boolean,
     mayBecomeOwner: Schema.Boolean,
-    inheritsOwner: Schema.Boolean
+    inheritsOwner: Schema.Boolean,
+    /** The connected role may ask why nothing is known of a table. */
+    knowsGaps: Schema.Boolean
   }),
   tables: Schema.Array(Table),
   types: Schema.Array(TypeRow),
@@ -138,11 +152,15 @@ const Catalog = Schema.Struct({
       schema: Schema.String,
       name: Schema.String,
       kind: Schema.String,
+      /** The root when it is a partition. */
+      partitionOf: Schema.NullOr(Schema.Struct({ schema: Schema.String, name: Schema.String })),
       triggers: Schema.Array(TriggerRow)
     })
   )
 })
-export interface Catalog extends Schema.Schema.Type<typeof Catalog> {}
+export interface Catalog extends Schema.Schema.Type<typeof Catalog> {
+  readonly gaps: ReadonlyArray<Gap>
+}
 
 export interface Name {
   readonly schema: string
@@ -161,17 +179,49 @@ export const readCatalog = (
   names: ReadonlyArray<Name>,
   extent: Extent
 ): Effect.Effect<Catalog, SqlError | ParseError> =>
-  sql
-    .unsafe(statement(storage), [
+  Effect.gen(function* () {
+    const everything = extent === "everything"
+    const rows = yield* sql.unsafe(statement(storage), [
       JSON.stringify(names),
       storage,
-      extent === "everything",
-      extent === "everything" ? [] : extent.functions
+      everything,
+      everything ? [] : extent.functions
     ])
-    .pipe(
-      Effect.flatMap(decode),
-      Effect.map(([row]) => row.catalog)
-    )
+    const [{ catalog }] = yield* decode(rows)
+    return {
+      ...catalog,
+      // A role without the right to ask is told what it lacks before anything depends on it.
+      gaps: catalog.storage.knowsGaps
+        ? yield* Effect.flatMap(sql.unsafe(gapsStatement(storage), [JSON.stringify(names), everything]), decodeGaps)
+        : []
+    }
+  })
+
+const decodeGaps = Schema.decodeUnknown(
+  Schema.Array(Schema.Struct({ ...Gap.fields, moved: Schema.parseJson(Gap.fields.moved) }))
+)
+
+const gapsStatement = (storage: string): string => `
+select
+  p.table_schema as schema,
+  p.table_name as name,
+  g.gap,
+  coalesce((
+    select jsonb_agg(jsonb_build_object('schema', i.names[1], 'name', i.names[2]) order by i.names)
+    from pg_namespace n
+    join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+    cross join lateral unnest(${qualified(storage, "partitions_moved")}(c.oid, p.partition_marks)) m (label)
+    cross join lateral (select parse_ident(m.label)) i (names)
+    where n.nspname = p.table_schema
+      and p.database = ${qualified(storage, "this_database")}()
+  ), '[]')::text as moved
+from ${qualified(storage, "capture_policies")} p
+left join lateral ${qualified(storage, "capture_gap")}(p.table_schema, p.table_name) g on true
+where p.removed_at is null
+  and ($2::boolean or (p.table_schema, p.table_name) in (
+    select w.schema, w.name from jsonb_to_recordset($1::jsonb) as w (schema text, name text)
+  ))
+`
 
 const statement = (storage: string): string => `
 with recursive
@@ -262,6 +312,7 @@ relations as (
       'temporary', c.relpersistence = 't',
       'system', n.nspname ~ '^(pg_|information_schema$)',
       'rowSecurity', c.relrowsecurity,
+      'unlogged', c.relpersistence = 'u',
       'partitionOf', case when c.relispartition then (
         select jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
         from pg_class rc
@@ -336,7 +387,8 @@ select jsonb_build_object(
       -- PostgreSQL 16 tells the membership from the right to become the role.
       'mayBecomeOwner', pg_has_role(
         s.owner_oid, case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end),
-      'inheritsOwner', pg_has_role(s.owner_oid, 'usage')
+      'inheritsOwner', pg_has_role(s.owner_oid, 'usage'),
+      'knowsGaps', has_function_privilege(${literal(`${qualified(storage, "capture_gap")}(text, text)`)}, 'execute')
     )
     from storage s
   ),
@@ -474,6 +526,12 @@ select jsonb_build_object(
       'schema', y.nspname,
       'name', y.relname,
       'kind', y.relkind,
+      'partitionOf', (
+        select jsonb_build_object('schema', rn.nspname, 'name', rc.relname)
+        from pg_class rc
+        join pg_namespace rn on rn.oid = rc.relnamespace
+        where rc.oid = pg_partition_root(y.oid) and rc.oid <> y.oid
+      ),
       'triggers', g.entries
     ) order by y.nspname, y.relname)
     from strays y

@@ -2,7 +2,7 @@
  * Steps that end a capture: of a table, of a partition that left, of a name that a table no longer has.
  */
 import type { Catalog } from "./catalog.js"
-import { called, functionOwners, partitionLabels, policyName } from "./diff.js"
+import { activePolicies, called, functionOwners, partitionLabels, policyName } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import type { Policy } from "./model.js"
 import { findTable, label, type Resolved, sameName } from "./resolve.js"
@@ -22,15 +22,36 @@ export const staleFunctions = (
     const owner = functionOwners(catalog).get(each)
     return owner !== undefined && ![...gone, resolved.name].some((name) => sameName(name, owner))
   }
+  // A clone, or a table that was renamed, goes on calling them.
+  const leaving = knownPartitions(catalog, resolved, superseded)
+  const elsewhere = new Set(
+    catalog.strays
+      .filter((stray) => !leaving.has(label(stray)))
+      .flatMap(({ triggers }) => triggers.flatMap(({ calls }) => (calls === null ? [] : [calls])))
+  )
   const candidates = new Set([
     ...called(resolved.table),
     ...[...gone, resolved.name].flatMap((name) => functionNames(name))
   ])
   const installed = new Set(catalog.functions.map(({ name }) => name))
-  return [...candidates].filter((name) => installed.has(name) && !kept.includes(name) && !isAnothers(name)).sort()
+  return [...candidates]
+    .filter((name) => installed.has(name) && !kept.includes(name) && !isAnothers(name) && !elsewhere.has(name))
+    .sort()
 }
 
-/** Partitions that the policy knows and the table no longer has; their triggers, where there are any, refuse every write. */
+/** Partitions that a table is known to have had, under this name or those before. */
+const knownPartitions = (
+  catalog: Catalog,
+  { name }: Resolved,
+  superseded: ReadonlyArray<Policy>
+): ReadonlySet<string> =>
+  new Set(
+    [...superseded, ...activePolicies(catalog).filter((policy) => sameName(policyName(policy), name))].flatMap(
+      ({ partitions }) => partitions
+    )
+  )
+
+/** Partitions that the policy knows and the table no longer has; if they have triggers, they are recorded under their own names. */
 export const partitionsThatLeft = (
   storage: string,
   catalog: Catalog,
@@ -40,8 +61,9 @@ export const partitionsThatLeft = (
   options: PlanOptions
 ): Array<Step> => {
   const functions = new Set([resolved.name, ...superseded.map(policyName)].flatMap((name) => functionNames(name)))
-  const strays = catalog.strays.filter(({ triggers }) =>
-    triggers.some(({ calls }) => calls !== null && functions.has(calls))
+  const known = knownPartitions(catalog, resolved, superseded)
+  const strays = catalog.strays.filter(
+    (stray) => known.has(label(stray)) && stray.triggers.some(({ calls }) => calls !== null && functions.has(calls))
   )
   const now = new Set(partitionLabels(resolved.table))
   const left = new Set([...(policy?.partitions ?? []).filter((each) => !now.has(each)), ...strays.map(label)])
@@ -65,7 +87,10 @@ export const partitionsThatLeft = (
           .map(({ name }) => Sql.dropTrigger(stray ?? resolved.name, name)),
         ...Sql.asOwner(catalog.storage.owner, [
           Sql.forgetPartition(storage, resolved.name, each),
-          ...(mark ? [Sql.markRows(storage, stray, resolved.name, "delete")] : [])
+          // Marks are knowledge again: a lapse that was noted ends before them.
+          ...(mark
+            ? [Sql.closeLapse(storage, resolved.name), Sql.markRows(storage, stray, resolved.name, "delete")]
+            : [])
         ])
       ],
       lessRedaction: []

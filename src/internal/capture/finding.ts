@@ -35,6 +35,16 @@ export const Finding = Schema.Union(
   kind("TableGone", {}),
   kind("TableRenamed", { now: Schema.String }),
   kind("IdentityChanged", {}),
+  /** Another table has the name, or had it for a while. */
+  kind("TableReplaced", {}),
+  kind("TableUnlogged", {
+    /** The server was started anew since: a crash may have emptied it. */
+    restarted: Schema.Boolean
+  }),
+  /** Tables that are not captured have its triggers: it was cloned, or renamed. */
+  kind("TriggersElsewhere", {}),
+  /** Partitions left and came back, or others have their names. */
+  kind("PartitionReplaced", {}),
   kind("ColumnsChanged", { columns: ColumnDifferences }),
   kind("KeyChanged", {
     /** Columns of the key, in its order. */

@@ -34,6 +34,7 @@ export const HostAction = Schema.Literal(
   "captureTables",
   "changeIndex",
   "changeOwner",
+  "changePersistence",
   "chooseTruncate",
   "configure",
   "configureChildren",

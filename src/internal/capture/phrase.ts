@@ -90,9 +90,14 @@ export const describeStep = (step: Step): string => {
         ...(step.lapse ? ["note the lapse since the last change"] : [])
       ].join("; ")
     case "refresh":
-      return step.differences.length === 0
-        ? "record the identity that the table has after a restore"
-        : `record ${differencesText(step.differences)}`
+      return [
+        ...(step.differences.length > 0
+          ? [`record ${differencesText(step.differences)}`]
+          : step.lapse
+            ? []
+            : ["record the identity that the table has after a restore"]),
+        ...(step.lapse ? ["note the lapse since the table was last known"] : [])
+      ].join("; ")
     case "detach":
       return `end its capture: ${
         step.reason === "requested"
@@ -152,6 +157,16 @@ export const describeFinding = (finding: Finding): string => {
       return `it is now ${finding.now}`
     case "IdentityChanged":
       return "it was restored or made anew since its policy was applied"
+    case "TableReplaced":
+      return "another table has its name, or had it for a while: nothing is known of its rows since then"
+    case "TableUnlogged":
+      return finding.restarted
+        ? "it is unlogged, and the server was started anew: a crash may have emptied it, and nothing is known of its rows since then"
+        : "it is unlogged: a crash empties it without a trace"
+    case "TriggersElsewhere":
+      return `tables that are not captured have its triggers: ${subjects}; they are recorded under their own names`
+    case "PartitionReplaced":
+      return `partitions left and came back, or others have their names: ${subjects}; nothing is known of its rows since then`
     case "ColumnsChanged":
       return `columns changed since its triggers were generated: ${columnsText(finding.columns)}`
     case "KeyChanged":
@@ -198,8 +213,9 @@ export const describeFinding = (finding: Finding): string => {
       return `partition ${finding.partition} was attached and is not captured when it is written to directly`
     case "PartitionDetached":
       return finding.gone
-        ? `partitions are gone: ${subjects}`
-        : `these left the table with its triggers, which refuse every write: ${subjects}`
+        ? `partitions are gone: ${subjects}; nothing is known of its rows since then`
+        : `these left the table with its triggers, and are recorded under their own names: ${subjects}; ` +
+            "nothing is known of its rows since then"
     case "ChildNotCaptured":
       return `tables that inherit from it are not captured: ${subjects}`
     case "ModeUnsuitable":
@@ -321,6 +337,7 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   changeOwner: () => "let a role without superuser rights own Threadline's schema",
   chooseTruncate: () => `use truncate "event" or "refuse"`,
   configure: () => "configure it",
+  changePersistence: (names) => `alter table ${list(names)} set logged, or do without its history after a crash`,
   configureChildren: () => "configure them too",
   configureInstead: (names) => `configure ${list(names)} in its place`,
   correctColumn: (names) => `it was renamed to ${list(names)} since the table was last applied`,

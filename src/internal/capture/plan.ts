@@ -20,7 +20,7 @@ import {
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
 import type { Step } from "./step.js"
-import { findDeployed, label, type Resolved, sameName } from "./resolve.js"
+import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve.js"
 import { generate } from "./generate/generate.js"
 import { generatorVersion } from "./generate/model.js"
 import { functionStatements } from "./generate/print.js"
@@ -56,6 +56,7 @@ export const planTable = (
 
   const deployed = findDeployed(catalog, name)
   const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
+  const gap = policy === undefined ? null : findGap(catalog, name).gap
   const known = new Set(policy?.partitions)
   const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(known))
   const settled = states.filter((state) => !joined.includes(state))
@@ -154,8 +155,13 @@ export const planTable = (
         lapse: lapsed
       })
     }
-    if (reasons.length > 0 || deployed?.relation !== table.oid) {
-      steps.push({ ...step(Sql.asOwner(owner, [upsert]), less), kind: "refresh", differences: reasons })
+    if (reasons.length > 0 || deployed?.relation !== table.oid || (gap !== null && !lapsed)) {
+      steps.push({
+        ...step(Sql.asOwner(owner, [upsert]), less),
+        kind: "refresh",
+        differences: reasons,
+        lapse: gap !== null && !lapsed
+      })
     }
   }
 
@@ -168,7 +174,8 @@ export const planTable = (
         ...toMake(state).flatMap(({ sql }) => sql),
         ...enables([state]),
         ...Sql.asOwner(owner, [
-          Sql.addPartition(storage, name, partition),
+          Sql.partitionJoined(storage, name, state.relation),
+          Sql.addPartition(storage, name, state.relation, partition),
           ...(options.markPartitions === true && state.relation.kind !== "p"
             ? [Sql.markRows(storage, state.relation, name, "baseline")]
             : [])
@@ -178,6 +185,14 @@ export const planTable = (
       partition,
       marked: options.markPartitions === true
     })
+  }
+
+  // Before anything of the policy changes, which would hide what is to be noted.
+  const first = steps.shift()
+  if (first !== undefined) {
+    steps.unshift(
+      gap === null ? first : { ...first, sql: [...Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), ...first.sql] }
+    )
   }
 
   // Last, when nothing calls them any more.

@@ -3,7 +3,7 @@
  * cannot be captured as asked.
  */
 import * as Either from "effect/Either"
-import type { Catalog, ColumnRow, Deployed, Name, Relation, Table } from "./catalog.js"
+import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalog.js"
 import { CaptureError } from "./captureError.js"
 import { hostMend, type HostAction, type Mend } from "./mend.js"
 import type { Mode, TableConfig } from "./model.js"
@@ -37,6 +37,10 @@ export const findTable = (catalog: Catalog, name: Name): Table | undefined =>
 
 export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined =>
   catalog.deployed.find(({ policy }) => policy.tableSchema === name.schema && policy.tableName === name.name)
+
+/** Why nothing is known of a captured table at present, and which of its partitions moved. */
+export const findGap = (catalog: Catalog, name: Name): Pick<Gap, "gap" | "moved"> =>
+  catalog.gaps.find((each) => sameName(each, name)) ?? { gap: null, moved: [] }
 
 /** The kinds of relation that triggers can capture: tables, partitioned tables, foreign tables. */
 const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([

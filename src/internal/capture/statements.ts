@@ -63,7 +63,7 @@ export const upsertPolicy = (
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator, captured_since
+  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, captured_since
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
@@ -71,6 +71,7 @@ export const upsertPolicy = (
   ${textArray(shape.excluded)}, ${textArray(shape.masked)},
   ${json(shape.columns)},
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
+  ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
   least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)}))
 )
 on conflict (table_schema, table_name) do update
@@ -86,6 +87,8 @@ set relation = excluded.relation,
   acknowledged_casts = excluded.acknowledged_casts,
   source_hash = excluded.source_hash,
   generator = excluded.generator,
+  database = excluded.database,
+  partition_marks = excluded.partition_marks,
   applied_at = pg_catalog.clock_timestamp(),
   applied_by = session_user,
   lapses = ${closed(storage)},
@@ -105,15 +108,26 @@ set lapses = ${closed(storage)},
 ${where(name)}
   and removed_at is not null`
 
-export const addPartition = (storage: string, root: Name, partition: string): string =>
-  `update ${policies(storage)}
-set partitions = pg_catalog.array_append(partitions, ${literal(partition)})
-${where(root)}
-  and ${literal(partition)} <> all (partitions)`
+/** A partition as the policy knows it, by the name that the database gives it. */
+const databaseLabel = ({ name, schema }: Name): string =>
+  `pg_catalog.quote_ident(${literal(schema)}) || '.' || pg_catalog.quote_ident(${literal(name)})`
 
-export const forgetPartition = (storage: string, root: Name, partition: string): string =>
+export const addPartition = (storage: string, root: Name, partition: Name, label: string): string =>
   `update ${policies(storage)}
-set partitions = pg_catalog.array_remove(partitions, ${literal(partition)})
+set partitions = pg_catalog.array_append(partitions, ${literal(label)}),
+  partition_marks = partition_marks || pg_catalog.jsonb_build_object(
+    ${databaseLabel(partition)}, ${qualified(storage, "partition_marks")}(${regclass(root)}) ->> (${databaseLabel(partition)}))
+${where(root)}
+  and ${literal(label)} <> all (partitions)`
+
+/** Rows that came with a partition, and are not in the record, are a lapse. */
+export const partitionJoined = (storage: string, root: Name, partition: Name): string =>
+  `select ${qualified(storage, "partition_joined")}(${regclass(partition)}, ${literal(root.schema)}, ${literal(root.name)})`
+
+export const forgetPartition = (storage: string, root: Name, label: string): string =>
+  `update ${policies(storage)}
+set partitions = pg_catalog.array_remove(partitions, ${literal(label)}),
+  partition_marks = partition_marks - ${literal(label)}
 ${where(root)}`
 
 export const retirePolicy = (storage: string, name: Name): string =>

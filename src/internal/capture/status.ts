@@ -30,6 +30,7 @@ import type { Policy } from "./model.js"
 import {
   columnShapes,
   findDeployed,
+  findGap,
   findTable,
   keyProblem,
   label,
@@ -180,8 +181,11 @@ const reportMissingTable = (
   const elsewhere = [...catalog.strays, ...catalog.tables.flatMap(({ relations }) => relations)].filter(
     ({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
-  // Its triggers go with a renamed table; the OID alone may be another's after a restore.
-  const now = elsewhere.find((relation) => relationNow !== null && sameName(relation, relationNow)) ?? elsewhere[0]
+  // Its triggers go with a renamed table, and its partitions with it; the OID alone may be another's after a restore.
+  const now =
+    elsewhere.find((relation) => relationNow !== null && sameName(relation, relationNow)) ??
+    elsewhere.find(({ partitionOf }) => partitionOf === null) ??
+    elsewhere[0]
   if (now === undefined) {
     report({ kind: "TableGone", severity: "error", mend: commandMend(removeCommand(table)) })
   } else {
@@ -206,12 +210,15 @@ const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
+  const { gap, moved } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
   const renumbered = policy.columns.some((known) =>
     described.some(({ shape }) => shape.name === known.name && shape.attnum !== known.attnum)
   )
-  if (!sameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {
+  if (gap === "replaced") {
+    report({ kind: "TableReplaced", severity: "error", mend: apply.mend })
+  } else if (!sameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {
     report({ kind: "IdentityChanged", severity: "info", mend: apply.mend })
   }
 
@@ -220,6 +227,22 @@ const reportTable = (
     described.map(({ shape }) => shape),
     sameTable
   )
+  const unlogged = table.relations.filter((each) => each.unlogged).map(label)
+  if (unlogged.length > 0) {
+    report({
+      kind: "TableUnlogged",
+      severity: gap === "restarted" ? "error" : "warning",
+      mend: gap === "restarted" ? apply.mend : hostMend("changePersistence", unlogged),
+      restarted: gap === "restarted",
+      subjects: unlogged
+    })
+  }
+  const present = new Set(partitionLabels(table))
+  const cameBack = moved.map(label).filter((each) => present.has(each))
+  if (cameBack.length > 0) {
+    report({ kind: "PartitionReplaced", severity: "error", mend: apply.mend, subjects: cameBack })
+  }
+
   const columns = { ...changes, renamed: changes.renamed.map(([from, to]) => ({ from, to })) }
   const subjects = [...changes.added, ...changes.dropped, ...changes.renamed.map(([, to]) => to), ...changes.retyped]
   if (subjects.length > 0) {
@@ -238,17 +261,17 @@ const reportTable = (
       subjects: lost
     })
   }
-  const moved = (sameTable ? exchanged(policy, table.columns) : []).filter(
+  const otherNames = (sameTable ? exchanged(policy, table.columns) : []).filter(
     ([from]) => policy.exclude.includes(from) || policy.mask.includes(from)
   )
-  if (moved.length > 0) {
+  if (otherNames.length > 0) {
     report({
       kind: "RedactedColumnMissing",
       severity: "error",
       mend: apply.after("correctRedaction"),
       missing: [],
-      renamed: moved.map(([from, to]) => ({ from, to })),
-      subjects: moved.map(([from]) => from)
+      renamed: otherNames.map(([from, to]) => ({ from, to })),
+      subjects: otherNames.map(([from]) => from)
     })
   }
   reportKey(policy, table, apply, report)
@@ -419,16 +442,29 @@ const reportPartitionsThatLeft = (
   report: Report
 ): void => {
   const functions = functionNames(policyName(policy))
-  const strays = catalog.strays
-    .filter(({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls)))
+  const withTriggers = catalog.strays.filter(({ triggers }) =>
+    triggers.some(({ calls }) => calls !== null && functions.includes(calls))
+  )
+  const strays = withTriggers.map(label).filter((each) => policy.partitions.includes(each))
+  const others = withTriggers
+    .filter(({ partitionOf }) => partitionOf === null)
     .map(label)
+    .filter((each) => !policy.partitions.includes(each))
   const now = new Set(partitionLabels(table))
   const gone = policy.partitions.filter((each) => !now.has(each) && !strays.includes(each))
   if (strays.length > 0) {
     report({ kind: "PartitionDetached", severity: "error", mend: apply.mend, gone: false, subjects: strays })
   }
+  if (others.length > 0) {
+    report({
+      kind: "TriggersElsewhere",
+      severity: "warning",
+      mend: hostMend("configureChildren", others, { then: applyCommand }),
+      subjects: others
+    })
+  }
   if (gone.length > 0) {
-    report({ kind: "PartitionDetached", severity: "info", mend: apply.mend, gone: true, subjects: gone })
+    report({ kind: "PartitionDetached", severity: "warning", mend: apply.mend, gone: true, subjects: gone })
   }
 }
 

@@ -93,7 +93,9 @@ export const Step = Schema.Union(
     kind: Schema.Literal("refresh"),
     ...base,
     /** None if only the identity of the table is recorded, as after a restore. */
-    differences: Schema.Array(Difference)
+    differences: Schema.Array(Difference),
+    /** A lapse is noted: nobody knows what became of the rows since the table was last known. */
+    lapse: Schema.Boolean
   }),
   Schema.Struct({
     kind: Schema.Literal("detach"),

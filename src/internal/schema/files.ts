@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "387cfb971c9ae5e6981cc6fbb79b774ea962ff0c55835e5c9420a44eaa48dad4",
+    checksum: "5912e42887ee487b21fb43d7f01c5ade319a6975a06a3da16963c5b9d1b398b6",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -133,6 +133,10 @@ create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
+  -- The database in which "relation" and "partition_marks" were seen: in another one they say nothing.
+  database text collate "C",
+  -- What tells that a partition is still the one it was, by its qualified name.
+  partition_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
@@ -155,6 +159,21 @@ create table capture_policies (
   kept_since timestamptz,
   primary key (table_schema, table_name)
 );
+
+-- Written by triggers that fire under a name they were not generated for, and never again: names were exchanged, or a table
+-- took the name of another one that is captured.
+create table capture_sightings (
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  relation oid not null,
+  database text collate "C",
+  seen_at timestamptz not null default clock_timestamp()
+);
+
+comment on table capture_sightings is
+  'Which other table wrote under the name of a captured one, and since when: a lapse of that name until capture is applied.';
+
+create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
 
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
@@ -1204,42 +1223,100 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "9f9aaafb55140772bfed58f78c9556db19ed0c727648b29ef4ce5a5c64ad19f3",
+    checksum: "863ba112ecef020f049cab5bef219d9e9885adab2c7a033dd1b0dfd887a28623",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
--- Which table a firing belongs to, where it is not the one the function was generated for: a partition of
--- it (recorded under the root's name), the same table under a new name, or a partition that was detached
--- since and keeps its triggers (recorded under its own name: it is no part of the root any more). Anything
--- else is refused.
+-- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
+-- Null if the cluster keeps its identifier to itself: then only names and triggers tell.
+create function this_database() returns text
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select s.system_identifier || '/' || d.oid
+    from pg_control_system() s
+    cross join pg_database d
+    where d.datname = current_database()
+  );
+exception when insufficient_privilege then
+  return null;
+end
+$$;
+
+-- What the names of the functions generated for a table end with.
+create function function_suffix(table_schema text, table_name text) returns text
+language sql immutable
+set search_path from current
+return '_' || left(
+  encode(sha256(convert_to(table_schema, 'UTF8') || '\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
+
+-- Whether only the owner of the record can have put the triggers of Threadline on a table: making one takes the right to
+-- execute its function, and nobody else has it.
+create function made_by_owner(relation oid) returns boolean
+language sql stable
+set search_path from current
+return coalesce((
+  select bool_and(f.proacl is not null and not exists (
+    select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE'))
+  from pg_trigger t
+  join pg_proc f on f.oid = t.tgfoid
+  where t.tgrelid = made_by_owner.relation
+    and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+), false);
+
+-- Which table a firing belongs to, if it is not the one the function was generated for: a partition of it (recorded under the
+-- root's name), or a table under another name than it had, because it was renamed, exchanged, restored, cloned or detached
+-- since. It is recorded under the name it has now: a write never fails because the schema around it has changed. Refused is
+-- only what a role may have put together to forge a record: temporary tables, and triggers that others could make.
 create function capture_relation(
   relation oid, root_schema text, root_name text,
   out table_schema text, out table_name text, out partition_name text
 )
-language plpgsql stable
+language plpgsql volatile
 set search_path from current
 as $$
 declare
-  root oid := pg_partition_root(relation);
+  root oid := coalesce(pg_partition_root(relation), relation);
+  temporary boolean;
+  named record;
 begin
-  select n.nspname, c.relname into table_schema, table_name
+  select n.nspname, c.relname, c.relpersistence = 't' into table_schema, table_name, temporary
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where c.oid = coalesce(root, relation);
-  if not (table_schema = root_schema and table_name = root_name)
-    and not exists (
+  where c.oid = root;
+  if not (table_schema = root_schema and table_name = root_name) then
+    if not exists (
       select from capture_policies p
       where p.table_schema = root_schema
         and p.table_name = root_name
         and p.removed_at is null
         and (
-          p.relation = coalesce(root, capture_relation.relation)
+          p.relation = root
           or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
             = any (p.partitions)
         )
-    )
-  then
-    raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
-      using errcode = 'insufficient_privilege',
-        hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+    ) and (temporary or not made_by_owner(relation)) then
+      raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+        using errcode = 'insufficient_privilege',
+          hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+    end if;
+
+    -- Another captured table had this name: what was recorded under it until now tells nothing of this one.
+    select p.relation, p.database, p.applied_at into named
+    from capture_policies p
+    where p.table_schema = capture_relation.table_schema
+      and p.table_name = capture_relation.table_name
+      and p.removed_at is null;
+    if found and not coalesce(named.relation = root and named.database = this_database(), false) and not exists (
+      select from capture_sightings s
+      where s.table_schema = capture_relation.table_schema
+        and s.table_name = capture_relation.table_name
+        and s.relation = root
+        and s.seen_at > named.applied_at
+    ) then
+      insert into capture_sightings (table_schema, table_name, relation, database)
+      values (capture_relation.table_schema, capture_relation.table_name, root, this_database());
+    end if;
   end if;
   if root <> relation then
     select case when n.nspname = capture_relation.table_schema then c.relname
@@ -1846,14 +1923,17 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "bccfe275785cd08472cc681339c7f9788d42d0bcac82d4419634fa7975bfd16a",
+    checksum: "92e898afdec7c998a04dd99e08a2847c822cae5e66acd58bd6221ea99e2049b9",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
 -- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
--- missed makes the instant too early, never too late. Marks are no work of a trigger.
-create function known_until(table_schema text, table_name text, broken text[] default null) returns timestamptz
+-- missed makes the instant too early, never too late. Marks are no work of a trigger. Changes that another table may have made
+-- under the name, at "unless_since" and later, do not count.
+create function known_until(
+  table_schema text, table_name text, broken text[] default null, unless_since timestamptz default null
+) returns timestamptz
 language plpgsql stable
 set search_path from current
 as $$
@@ -1864,7 +1944,9 @@ begin
       from (
         select *
         from audit_changes c
-        where c.table_schema = known_until.table_schema and c.table_name = known_until.table_name
+        where c.table_schema = known_until.table_schema
+          and c.table_name = known_until.table_name
+          and (unless_since is null or c.captured_at < unless_since)
         order by c.transaction_id desc, c.id desc
         limit 1000
       ) c
@@ -1887,31 +1969,287 @@ begin
 end
 $$;
 
--- The times of which nothing is known of a table's rows: those recorded, and the one that goes on where it is not captured
--- any more or does not exist. A query of the catalog needs no right to the schema that the table is in.
+-- The last instant of which the record tells that a transaction had not begun yet, by the id that a row of the catalog has of it:
+-- transactions of this database that got their ids before. Null if there is none.
+create function seen_before(id xid) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  upcoming bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+  behind bigint := (upcoming - id::text::bigint) & 4294967295;
+  latest timestamptz;
+begin
+  -- Frozen, or of before the cluster was made.
+  if id::text::bigint < 3 or behind > upcoming then
+    return null;
+  end if;
+  select t.occurred_at into latest
+  from audit_transactions t
+  where t.xid < (upcoming - behind)::text::xid8
+    and t.epoch = (select max(i.epoch) from installs i)
+  order by t.xid desc, t.id desc
+  limit 1;
+  return least(latest, (
+    select t.occurred_at
+    from audit_transactions t
+    where t.xid >= (upcoming - behind)::text::xid8
+      and t.epoch = (select max(i.epoch) from installs i)
+    order by t.xid, t.id
+    limit 1
+  ));
+end
+$$;
+
+-- The operations of an existing table whose trigger is missing, disabled or not ours.
+create function broken_triggers(table_schema text, table_name text) returns text[]
+language sql stable
+set search_path from current
+begin atomic
+  select array_agg(o.op order by o.op) filter (where o.works is not true)
+  from (
+    select o.op, (
+      select bool_or(t.tgtype & o.bit <> 0)
+      from capture_policies p
+      join pg_namespace n on n.nspname = p.table_schema
+      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+      join pg_trigger t on t.tgrelid = c.oid
+      join pg_proc f on f.oid = t.tgfoid
+      join pg_namespace own on own.oid = f.pronamespace
+      where p.table_schema = broken_triggers.table_schema
+        and p.table_name = broken_triggers.table_name
+        and c.relkind in ('r', 'p', 'f')
+        and not c.relispartition
+        and own.nspname = current_schema()
+        -- What goes before a statement records none of its rows.
+        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
+        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+        and t.tgqual is null
+        and cardinality(t.tgattr::int2[]) = 0
+    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+      -- Foreign tables have triggers for it since PostgreSQL 16.
+      select
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
+    )) as works
+    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+  ) o;
+end;
+
+-- What tells of each partition of a table that it is still the one it was: its OID and the transaction that attached it; and
+-- the file of its rows.
+create function partition_marks(relation oid) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(
+    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
+  from pg_partition_tree(partition_marks.relation) t
+  join pg_class c on c.oid = t.relid
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_inherits i on i.inhrelid = c.oid
+  where t.level > 0
+);
+
+-- Partitions that a policy knows and that left since, whether they came back or others have their names. One that never had a
+-- row since its policy was written took nothing along.
+create function partitions_moved(relation oid, marks jsonb) returns text[]
+language sql stable
+set search_path from current
+return (
+  select coalesce(array_agg(m.key order by m.key), '{}')
+  from jsonb_each_text(marks) m
+  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+    and not exists (
+      select
+      from pg_class c
+      where c.oid = split_part(m.value, '/', 1)::oid
+        and c.relkind <> 'p'
+        and c.relfilenode = split_part(m.value, ' ', 2)::oid
+        and pg_relation_size(c.oid) = 0
+    )
+);
+
+-- Why and since when nothing is known of a table whose policy is active; no row if all is known.
+-- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
+-- fire. "partitions": some left with their rows. "restarted": an unlogged table may have been emptied.
+create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
+returns setof record
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  here text := this_database();
+  now_named record;
+  sighted timestamptz;
+  broken text[];
+begin
+  select p.* into policy
+  from capture_policies p
+  where p.table_schema = capture_gap.table_schema
+    and p.table_name = capture_gap.table_name
+    and p.removed_at is null;
+  if not found then
+    return;
+  end if;
+  select c.oid, c.relpersistence, i.xmin as made into now_named
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  -- A row that nothing ever changes: its transaction is the one that made the table.
+  left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
+  where n.nspname = capture_gap.table_schema
+    and c.relname = capture_gap.table_name
+    and c.relkind in ('r', 'p', 'f')
+    and not c.relispartition;
+  if not found then
+    gap := 'gone';
+    since := known_until(table_schema, table_name);
+    return next;
+    return;
+  end if;
+
+  select min(s.seen_at) into sighted
+  from capture_sightings s
+  where s.table_schema = capture_gap.table_schema
+    and s.table_name = capture_gap.table_name
+    and s.seen_at > policy.applied_at;
+  if sighted is not null then
+    gap := 'replaced';
+    since := known_until(table_schema, table_name, null, sighted);
+    return next;
+    return;
+  end if;
+  broken := broken_triggers(table_schema, table_name);
+  if policy.database = here and policy.relation <> now_named.oid then
+    -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
+    -- was made.
+    gap := 'replaced';
+    since := known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else coalesce(seen_before(now_named.made), policy.applied_at) end);
+    return next;
+    return;
+  end if;
+  if broken is not null then
+    gap := 'triggers';
+    since := known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end);
+    return next;
+    return;
+  end if;
+  -- After a restore into another database no OID says anything, but each function still belongs to a name.
+  if policy.database is distinct from here and exists (
+    select
+    from pg_trigger t
+    join pg_proc f on f.oid = t.tgfoid
+    join pg_namespace own on own.oid = f.pronamespace
+    where t.tgrelid = now_named.oid
+      and own.nspname = current_schema()
+      and right(f.proname, 11) <> function_suffix(table_schema, table_name)
+  ) then
+    gap := 'replaced';
+    since := known_until(table_schema, table_name);
+    return next;
+    return;
+  end if;
+  if policy.database = here and policy.partition_marks <> '{}'
+    and partitions_moved(now_named.oid, policy.partition_marks) <> '{}'
+  then
+    gap := 'partitions';
+    since := greatest(policy.applied_at, upper(policy.lapses));
+    return next;
+    return;
+  end if;
+  if now_named.relpersistence = 'u' and pg_postmaster_start_time() > greatest(policy.applied_at, upper(policy.lapses)) then
+    gap := 'restarted';
+    since := known_until(table_schema, table_name, null, pg_postmaster_start_time());
+    return next;
+  end if;
+end
+$$;
+
+-- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
+-- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
 create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
 language plpgsql stable
 set search_path from current
 as $$
 declare
   policy record;
+  unknown_since timestamptz;
 begin
   select p.lapses, p.removed_at into policy
   from capture_policies p
   where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
-  if policy.removed_at is null and (policy.lapses is null or exists (
-    select
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = capture_lapses.table_schema
-      and c.relname = capture_lapses.table_name
-      and c.relkind in ('r', 'p', 'f')
-      and not c.relispartition
-  )) then
-    return coalesce(policy.lapses, '{}');
+  if policy.lapses is null then
+    return '{}';
   end if;
-  return policy.lapses
-    + tstzmultirange(tstzrange(coalesce(policy.removed_at, known_until(table_schema, table_name)), null));
+  unknown_since := coalesce(policy.removed_at, (select g.since from capture_gap(table_schema, table_name) g));
+  return case when unknown_since is null then policy.lapses
+    else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
+end
+$$;
+
+-- A partition that joined a captured table: rows that the record does not tell of, as they are, came with it or were written to
+-- it directly. Of the time in which that may have happened nothing is known.
+create function partition_joined(relation regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  policy jsonb;
+  unexplained boolean := true;
+begin
+  if (select c.relkind from pg_class c where c.oid = relation) = 'p' then
+    return;
+  end if;
+  -- A foreign table may not be readable, and is written to elsewhere.
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
+    and has_table_privilege(relation, 'select')
+    and not row_security_active(relation)
+  then
+    select jsonb_build_object(
+        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
+        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))
+    into policy
+    from capture_policies p
+    where p.table_schema = root_schema and p.table_name = root_name;
+    policy := current_policy(policy, relation);
+    execute format(
+      'select exists (
+         select
+         from (select image(x.*) as image from %s x) r
+         cross join lateral image_key(r.image, $1 -> ''key'', $2) k
+         where not exists (
+           select
+           from (
+             select c.data_after
+             from audit_changes c
+             where c.row_key = k.row_key and c.table_name = $4 and c.table_schema = $3
+             order by c.captured_at desc, c.id desc
+             limit 1
+           ) l
+           where l.data_after = redact(r.image, $1, $2)
+         )
+       )', relation)
+    into unexplained
+    using policy, relation::oid, root_schema, root_name;
+  end if;
+  if unexplained then
+    update capture_policies p
+    set lapses = p.lapses + tstzmultirange(tstzrange(
+      greatest(p.applied_at, upper(p.lapses),
+        (select seen_before(i.xmin) from pg_inherits i where i.inhrelid = partition_joined.relation)),
+      clock_timestamp()))
+    where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
+  end if;
 end
 $$;
 
@@ -2003,49 +2341,18 @@ create trigger note_removal_by_delete after delete on audit_changes
 create trigger note_removal_by_truncate after truncate on audit_changes
   for each statement execute function note_removal();
 
--- Called before triggers are made or dropped. Where an active policy's table does not have all of them, or not enabled, capture
--- ended unseen: the policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
+-- Called before triggers are made or dropped and before a policy is written. If nothing is known of an active policy's table, the
+-- policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
 create function note_lapse(table_schema text, table_name text) returns timestamptz
 language sql
 set search_path from current
 begin atomic
   update capture_policies p
-  set removed_at = known_until(p.table_schema, p.table_name, case when not whole then broken end)
-  from (
-    select bool_and(o.works is not true) as whole, array_agg(o.op) filter (where o.works is not true) as broken
-    from (
-      select o.op, (
-        select bool_or(t.tgtype & o.bit <> 0)
-        from capture_policies p
-        join pg_namespace n on n.nspname = p.table_schema
-        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-        join pg_trigger t on t.tgrelid = c.oid
-        join pg_proc f on f.oid = t.tgfoid
-        join pg_namespace own on own.oid = f.pronamespace
-        where p.table_schema = note_lapse.table_schema
-          and p.table_name = note_lapse.table_name
-          and c.relkind in ('r', 'p', 'f')
-          and not c.relispartition
-          and own.nspname = current_schema()
-          -- What goes before a statement records none of its rows.
-          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-          and t.tgqual is null
-          and cardinality(t.tgattr::int2[]) = 0
-      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-        -- Foreign tables have triggers for it since PostgreSQL 16.
-        select
-        from pg_class c
-        join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = note_lapse.table_schema and c.relname = note_lapse.table_name and c.relkind = 'f'
-      )) as works
-      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-    ) o
-  ) found
+  set removed_at = g.since
+  from capture_gap(note_lapse.table_schema, note_lapse.table_name) g
   where p.table_schema = note_lapse.table_schema
     and p.table_name = note_lapse.table_name
     and p.removed_at is null
-    and found.broken is not null
   returning p.removed_at;
 end;
 
@@ -2060,9 +2367,8 @@ return case
 end;
 
 revoke all on function
-  known_until(text, text, text[]), capture_lapses(text, text), oldest_kept(), first_change(text, text),
-  unknown_times(text, text), note_removal(),
-  note_lapse(text, text),
+  known_until(text, text, text[], timestamptz), capture_lapses(text, text),
+  oldest_kept(), first_change(text, text), unknown_times(text, text), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
@@ -2072,6 +2378,12 @@ revoke all on function
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
+from public;
+
+revoke all on function
+  this_database(), function_suffix(text, text), made_by_owner(oid), seen_before(xid), broken_triggers(text, text),
+  partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
+  partition_joined(regclass, text, text)
 from public;
 `
   },

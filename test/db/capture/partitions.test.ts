@@ -155,7 +155,7 @@ describe("partitions", () => {
         })
 
         const steps = yield* apply(config, { markPartitions: true })
-        expect(kinds(steps)).toEqual(["detach partition public.events"])
+        expect(kinds(steps)).toEqual(["detach partition public.events", "refresh public.events"])
         expect((yield* changes).at(-1)).toBe(`events delete ["us","1"]`)
         expect(yield* plan(config, { markPartitions: true })).toEqual([])
         expect(found(yield* status())).toEqual([])
@@ -179,7 +179,8 @@ describe("partitions", () => {
         const steps = yield* apply(config)
         expect(steps.map(({ summary }) => summary)).toEqual([
           `end the capture of parts."Events.US", which left the table`,
-          "forget partition public.events_eu_1, which is gone"
+          "forget partition public.events_eu_1, which is gone",
+          "note the lapse since the table was last known"
         ])
         expect(yield* changes).toEqual([`events insert ["us","1"]`])
         expect(yield* partitions).toBe("public.events_eu")
@@ -196,7 +197,8 @@ describe("partitions", () => {
         yield* run("insert into events values ('eu', 1)", "alter table events detach partition events_eu")
         expect(kinds(yield* apply([{ table: "events" }], { markPartitions: true }))).toEqual([
           "detach partition public.events",
-          "detach partition public.events"
+          "detach partition public.events",
+          "refresh public.events"
         ])
         // Once, although the row is in the subtree and in its leaf.
         expect(yield* changes).toEqual([`events insert ["eu","1"]`, `events delete ["eu","1"]`])

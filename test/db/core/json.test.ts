@@ -7,6 +7,7 @@ import * as Json from "../../../src/internal/core/json.js"
 import { JsonFromText } from "../../../src/internal/core/jsonSchema.js"
 import { decoder } from "../../../src/internal/core/rowDecoder.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { runs } from "../../support/runs.js"
 
 layer(TestDatabase.layerEmpty)("JSON of PostgreSQL", (it) => {
   it.effect("comes back as it was stored, whatever numbers and nesting it has", () =>
@@ -78,7 +79,7 @@ layer(TestDatabase.layerEmpty)("JSON of PostgreSQL", (it) => {
           )
         )
       }))
-      const documents = FastCheck.sample(document, { numRuns: 500, seed: 20_261_126 })
+      const documents = FastCheck.sample(document, { numRuns: runs(500), seed: 20_261_126 })
       const written = yield* sql<{ readonly text: string }>`
         select d.value::jsonb::text as text
         from json_array_elements_text(${JSON.stringify(documents)}::json) with ordinality d (value, place)

@@ -18,6 +18,7 @@ import * as TestDatabase from "../../harness/TestDatabase.js"
 import * as Host from "../../support/auditedHost.js"
 import { auditError, PostError, reasonOf } from "../../support/errors.js"
 import * as Probe from "../../support/probe.js"
+import { runs } from "../../support/runs.js"
 
 const alice = Actor.user("alice")
 const options = { action: "post.created", actor: alice } as const
@@ -730,7 +731,7 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
             fc.asyncProperty(fc.constantFrom(...shapes), fc.nat({ max: 60 }), (shape, turns) =>
               Effect.runPromise(Effect.provide(interruptAfter(shape, turns), runtime))
             ),
-            { numRuns: 100 }
+            { numRuns: runs(100) }
           )
         )
       }),

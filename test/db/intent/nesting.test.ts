@@ -12,6 +12,7 @@ import * as Audit from "../../../src/Audit.js"
 import * as AuditContext from "../../../src/AuditContext.js"
 import * as Host from "../../support/auditedHost.js"
 import { PostError, reasonOf } from "../../support/errors.js"
+import { runs } from "../../support/runs.js"
 
 const alice = Actor.user("alice")
 const bob = Actor.admin("bob")
@@ -524,7 +525,7 @@ layer(Host.layer, { excludeTestServices: true })("trees of nested transactions",
         yield* Effect.promise(() =>
           fc.assert(
             fc.asyncProperty(tree, (root) => Effect.runPromise(Effect.provide(checkTree(root), runtime))),
-            { numRuns: 120 }
+            { numRuns: runs(120) }
           )
         )
       }),

@@ -98,7 +98,7 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
     )
 
     it.effect(
-      "stays flat over 10,000 of them",
+      "stays flat over 3,000 of them",
       () =>
         Effect.gen(function* () {
           yield* Host.reset
@@ -119,25 +119,28 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
           const one = Audit.transaction(sql`update ledger set amount = amount + 1 where id = 1`, options)
           const batch = Effect.gen(function* () {
             const times: Array<number> = []
-            for (let n = 0; n < 2_000; n++) {
+            for (let n = 0; n < 500; n++) {
               const started = performance.now()
               yield* one
               times.push(performance.now() - started)
             }
             times.sort((a, b) => a - b)
-            return { median: times[1_000] ?? 0, heap: yield* heap, backend: yield* backend }
+            return { median: times[250] ?? 0, heap: yield* heap, backend: yield* backend }
           })
+          // Code is compiled and caches are filled in the first.
+          yield* batch
           const first = yield* batch
           yield* batch
           yield* batch
           yield* batch
           const last = yield* batch
-          expect(yield* sql`select amount from ledger`).toEqual([{ amount: 10_000 }])
+          expect(yield* sql`select amount from ledger`).toEqual([{ amount: 3000 }])
           expect(last.median).toBeLessThan(first.median * 3)
-          expect(last.heap - first.heap).toBeLessThan(8_000_000)
-          expect(last.backend - first.backend).toBeLessThan(1_000_000)
+          // Of the process a kilobyte a transaction, of its session a hundred bytes: what is kept of each would be more.
+          expect(last.heap - first.heap).toBeLessThan(2_000_000)
+          expect(last.backend - first.backend).toBeLessThan(200_000)
         }),
-      300_000
+      120_000
     )
   }
 )

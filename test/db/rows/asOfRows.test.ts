@@ -13,6 +13,7 @@ import * as Query from "../../../src/Query.js"
 import { apply, layer as captureLayer, run } from "../../support/capture.js"
 import * as Model from "../../support/queryModel.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
+import { runs } from "../../support/runs.js"
 
 let last = 0
 
@@ -466,7 +467,7 @@ describe("Query.asOfRows, against a simulated table", () => {
                       }).pipe(Effect.provideService(Budget, budget))
                     )
                 ),
-                { numRuns: 20, endOnFailure: true }
+                { numRuns: runs(20), endOnFailure: true }
               )
             )
           ),

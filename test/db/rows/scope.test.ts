@@ -14,6 +14,7 @@ import type * as Query from "../../../src/Query.js"
 import * as Runtime from "effect/Runtime"
 import * as Model from "../../support/queryModel.js"
 import { at, type ChangeSeed, layer, reset, write } from "../../support/query.js"
+import { runs } from "../../support/runs.js"
 
 let last = 0
 
@@ -374,7 +375,7 @@ describe("reads of one row under a scope, against a simulated table", () => {
                     })
                   )
               ),
-              { numRuns: 15, endOnFailure: true }
+              { numRuns: runs(15), endOnFailure: true }
             )
           )
         ),

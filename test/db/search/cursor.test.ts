@@ -14,6 +14,7 @@ import type { Page } from "../../../src/Page.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { at, type ChangeSeed, layer, type Log, reset, write } from "../../support/query.js"
+import { runs } from "../../support/runs.js"
 
 const ofTenant =
   (tenant: string): Query.ReadScope =>
@@ -495,7 +496,7 @@ describe("pages under a scope and tight budgets", () => {
                     })
                   )
               ),
-              { numRuns: 25, endOnFailure: true }
+              { numRuns: runs(25), endOnFailure: true }
             )
           )
         ),

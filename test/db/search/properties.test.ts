@@ -11,18 +11,19 @@ import { Budget } from "../../../src/internal/search/budget.js"
 import * as Query from "../../../src/Query.js"
 import * as Model from "../../support/queryModel.js"
 import { layer, reset, write } from "../../support/query.js"
+import { runs } from "../../support/runs.js"
 
 /** Checks an effectful property against one database. */
 const check = <A, E>(
   arbitrary: FastCheck.Arbitrary<A>,
-  runs: number,
+  cases: number,
   property: (value: A) => Effect.Effect<void, E, Query.Query | SqlClient.SqlClient>
 ) =>
   Effect.flatMap(Effect.runtime<Query.Query | SqlClient.SqlClient>(), (runtime) =>
     Effect.promise(() =>
       FastCheck.assert(
         FastCheck.asyncProperty(arbitrary, (value) => Runtime.runPromise(runtime)(property(value))),
-        { numRuns: runs }
+        { numRuns: runs(cases) }
       )
     )
   )

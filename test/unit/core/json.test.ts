@@ -3,6 +3,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/internal/core/json.js"
+import { runs } from "../../support/runs.js"
 import * as JsonSchema from "../../../src/internal/core/jsonSchema.js"
 
 const isJsonValue = Schema.is(Schema.typeSchema(JsonSchema.JsonFromText))
@@ -146,7 +147,7 @@ describe("JSON", () => {
       FastCheck.property(value, (one) => {
         expect(Json.unsafeParse(Json.stringify(one))).toStrictEqual(one)
       }),
-      { numRuns: 200 }
+      { numRuns: runs(200) }
     )
   })
 })

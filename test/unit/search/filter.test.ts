@@ -6,6 +6,7 @@ import { decodeFilter } from "../../../src/internal/search/filter.js"
 import { canonical } from "../../../src/internal/core/json.js"
 import type * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
+import { runs } from "../../support/runs.js"
 
 /** What is wrong with a filter, or that nothing is. */
 const refusal = (input: object): string =>
@@ -217,7 +218,7 @@ describe("Query.Filter", () => {
           expect(Query.filterToUrl(again)).toBe(url)
         }
       ),
-      { numRuns: 300 }
+      { numRuns: runs(300) }
     )
   })
 

@@ -1,0 +1,369 @@
+/** Which physical table a change is of, whatever becomes of names, OIDs and triggers (A31, A32). */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { expect } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Capture from "../../src/Capture.js"
+import { stringify } from "../../src/internal/core/json.js"
+import * as Query from "../../src/Query.js"
+import { attacks, type Host } from "../support/adversarial.js"
+
+/** As a restore into another database leaves it: every table has another OID than its policy says. */
+const restored = "update threadline.capture_policies set relation = 0, database = 'elsewhere', partition_marks = '{}'"
+
+const story = (host: Pick<Host, "db">) =>
+  Effect.map(
+    host.db.rows(
+      "select table_schema || '.' || table_name || ' ' || op || coalesce(' ' || row_key, '') as line from threadline.audit_changes order by id"
+    ),
+    (rows) => rows.map(({ line }) => line)
+  )
+
+/** What as-of answers for a row, as `Present v`, now or at an instant. */
+const asOf = (host: Host, table: string, key: string, at?: string) =>
+  Effect.gen(function* () {
+    const instant = at ?? (yield* now(host))
+    const answer = yield* Query.asOf(table, key, instant)
+    return answer._tag === "Present" ? `Present ${stringify(answer.row["v"] ?? null)}` : answer._tag
+  }).pipe(
+    Effect.provide(
+      Query.layer.pipe(Layer.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })))
+    ),
+    Effect.orDie
+  )
+
+const now = ({ db }: Pick<Host, "db">) =>
+  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
+
+/** When the last change was captured: up to there a table is known whose capture ended unseen. */
+const lastChange = ({ db }: Pick<Host, "db">) =>
+  Effect.map(
+    db.value(
+      `select to_char(max(captured_at) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') from threadline.audit_changes`
+    ),
+    String
+  )
+
+const said = (statuses: ReadonlyArray<Capture.TableStatus>, table: string) =>
+  statuses
+    .filter((status) => status.table === table)
+    .flatMap(({ findings }) => findings.map((finding) => `${finding.kind}: ${Capture.describeFinding(finding)}`))
+
+attacks("identity after a restore (A32)", (attack) => {
+  for (const mode of ["statement", "row"] as const) {
+    attack(`a renamed table, root or schema goes on being written, under its new name, in ${mode} mode`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run(
+          "create table posts (id int primary key)",
+          "create table events (id int primary key) partition by list (id)",
+          "create table events_1 partition of events for values in (1)",
+          "create schema shop",
+          "create table shop.carts (id int primary key)"
+        )
+        yield* apply(...["posts", "events", "shop.carts"].map((table) => ({ table, mode })))
+        yield* db.run(
+          restored,
+          "alter table posts rename to articles",
+          "alter table events rename to happenings",
+          "alter schema shop rename to store",
+          "insert into articles values (1)",
+          "insert into happenings values (1)",
+          "delete from events_1",
+          "insert into store.carts values (1)",
+          "truncate articles"
+        )
+        expect(yield* story(host)).toEqual([
+          "public.articles insert 1",
+          "public.happenings insert 1",
+          "public.happenings delete 1",
+          "store.carts insert 1",
+          "public.articles truncate"
+        ])
+        const statuses = yield* capture.status()
+        expect(statuses.map((status) => [status.table, said([status], status.table)])).toEqual([
+          ["public.events", ["TableRenamed: it is now public.happenings"]],
+          ["public.posts", ["TableRenamed: it is now public.articles"]],
+          ["shop.carts", ["TableRenamed: it is now store.carts"]]
+        ])
+        yield* apply(...["articles", "happenings", "store.carts"].map((table) => ({ table, mode })))
+        expect((yield* capture.status()).map(({ captured, findings, table }) => [table, captured, findings])).toEqual([
+          ["public.articles", true, []],
+          ["public.happenings", true, []],
+          ["store.carts", true, []]
+        ])
+        yield* db.run("insert into articles values (2)", "insert into events_1 values (1)")
+        expect((yield* story(host)).slice(-2)).toEqual(["public.articles insert 2", "public.happenings insert 1"])
+      })
+    )
+  }
+
+  attack("a schema cloned with its triggers is recorded under its own names, and the mend names it", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run("create schema one", "create table one.posts (id int primary key)")
+      yield* apply("one.posts")
+      const triggers = yield* db.column(
+        "select replace(pg_get_triggerdef(oid), 'one.posts', 'two.posts') from pg_trigger where tgrelid = 'one.posts'::regclass"
+      )
+      yield* db.run(
+        "create schema two",
+        "create table two.posts (like one.posts including all)",
+        ...triggers.map(String),
+        "insert into one.posts values (1)",
+        "insert into two.posts values (2)"
+      )
+      expect(yield* story(host)).toEqual(["one.posts insert 1", "two.posts insert 2"])
+      expect(said(yield* capture.status(), "one.posts")).toEqual([
+        "TriggersElsewhere: tables that are not captured have its triggers: two.posts; they are recorded under their own names"
+      ])
+      // Nothing of the clone is taken away when the original is applied, and it can be applied itself.
+      yield* apply({ table: "one.posts", truncate: "refuse" })
+      yield* db.run("insert into two.posts values (3)")
+      yield* apply("two.posts")
+      yield* db.run("insert into two.posts values (4)", "insert into one.posts values (4)")
+      expect((yield* story(host)).slice(2)).toEqual(["two.posts insert 3", "two.posts insert 4", "one.posts insert 4"])
+      expect((yield* capture.status()).map(({ captured, findings, table }) => [table, captured, findings])).toEqual([
+        ["one.posts", true, []],
+        ["two.posts", true, []]
+      ])
+    })
+  )
+})
+
+attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
+  const two = ["create table g (id int primary key, v text)", "create table g_new (id int primary key, v text)"]
+
+  attack("two captured tables that exchange names are told apart in time", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run(...two)
+      yield* apply("g", "g_new")
+      yield* db.run("insert into g_new values (1, 'new')", "insert into g values (1, 'old'), (2, 'old')")
+      const before = yield* lastChange(host)
+      yield* db.run(
+        "begin; alter table g rename to g_old; alter table g_new rename to g; alter table g_old rename to g_new; commit",
+        "update g set v = 'newer'",
+        "update g_new set v = 'older' where id = 1"
+      )
+      // Before anybody has looked, and after.
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      expect(said(yield* capture.status(), "public.g")[0]).toContain("TableReplaced")
+      yield* apply("g", "g_new")
+      expect(yield* capture.plan([{ table: "g" }, { table: "g_new" }])).toEqual([])
+      expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+      expect(yield* asOf(host, "g", "2", before)).toBe(`Present "old"`)
+      expect(yield* asOf(host, "g", "1", before)).toBe(`Present "old"`)
+      for (const [table, key] of [
+        ["g", "1"],
+        ["g", "2"],
+        ["g_new", "1"],
+        ["g_new", "2"]
+      ] as const) {
+        expect(yield* asOf(host, table, key)).toBe("BeforeCapture")
+      }
+      yield* db.run("update g set v = 'newest'", "delete from g_new where id = 1")
+      expect(yield* asOf(host, "g", "1")).toBe(`Present "newest"`)
+      expect(yield* asOf(host, "g_new", "1")).toBe("Deleted")
+    })
+  )
+
+  attack("names exchanged after a restore", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...two)
+      yield* apply("g", "g_new")
+      yield* db.run("insert into g values (1, 'g'), (2, 'g')", "insert into g_new values (1, 'new')", restored)
+      expect(yield* asOf(host, "g", "2")).toBe(`Present "g"`)
+      yield* db.run("alter table g rename to h; alter table g_new rename to g; alter table h rename to g_new")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* db.run("update g set v = 'newer'")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* apply("g", "g_new")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* db.run("update g set v = 'newest'")
+      expect(yield* asOf(host, "g", "1")).toBe(`Present "newest"`)
+    })
+  )
+
+  attack("names exchanged and exchanged back leave a lapse if something was written meanwhile", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...two)
+      yield* apply("g", "g_new")
+      const exchange = "alter table g rename to h; alter table g_new rename to g; alter table h rename to g_new"
+      yield* db.run("insert into g values (1, 'g')", "insert into g_new values (1, 'new')", exchange, exchange)
+      expect(yield* asOf(host, "g", "1")).toBe(`Present "g"`)
+      yield* db.run(exchange, "insert into g values (2, 'of the other')", exchange)
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* apply("g", "g_new")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+    })
+  )
+
+  attack("a table swapped by rename for a copy that is not captured", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run("create table g (id int primary key, v text)")
+      yield* apply("g")
+      yield* db.run("insert into g values (1, 'kept'), (2, 'gone')")
+      const before = yield* lastChange(host)
+      yield* db.run(
+        "create table copy (like g including all)",
+        "insert into copy select * from g where id = 1",
+        "begin; alter table g rename to g_old; alter table copy rename to g; commit",
+        "update g set v = 'unseen'",
+        "update g_old set v = 'seen' where id = 2"
+      )
+      expect(yield* asOf(host, "g", "1")).toBe("BeforeCapture")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      expect(yield* asOf(host, "g", "2", before)).toBe(`Present "gone"`)
+      expect(said(yield* capture.status(), "public.g")[0]).toContain("TableReplaced")
+      yield* apply("g")
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      yield* db.run("update g set v = 'seen'", "insert into g_old values (3, 'still')")
+      expect(yield* asOf(host, "g", "1")).toBe(`Present "seen"`)
+      expect((yield* story(host)).slice(-2)).toEqual(["public.g update 1", "public.g_old insert 3"])
+    })
+  )
+
+  attack("a schema of the host restored alone over a living database", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run("create schema shop", "create table shop.g (id int primary key, v text)")
+      yield* apply("shop.g")
+      yield* db.run("insert into shop.g values (1, 'a'), (2, 'a')")
+      const before = yield* lastChange(host)
+      yield* db.run("update shop.g set v = 'b'")
+      const triggers = yield* db.column(
+        "select pg_get_triggerdef(oid) from pg_trigger where tgrelid = 'shop.g'::regclass"
+      )
+      yield* db.run(
+        "drop schema shop cascade",
+        "create schema shop",
+        "create table shop.g (id int primary key, v text)",
+        "insert into shop.g values (1, 'a')",
+        ...triggers.map(String),
+        "insert into shop.g values (3, 'c')"
+      )
+      expect(yield* asOf(host, "shop.g", "1")).toBe("BeforeCapture")
+      expect(yield* asOf(host, "shop.g", "2")).toBe("BeforeCapture")
+      expect(said(yield* capture.status(), "shop.g")[0]).toContain("TableReplaced")
+      yield* apply("shop.g")
+      expect(yield* asOf(host, "shop.g", "2")).toBe("BeforeCapture")
+      expect(yield* asOf(host, "shop.g", "2", before)).toBe(`Present "a"`)
+      expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+    })
+  )
+
+  attack("triggers that are off are a lapse before anybody applies", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run("create table g (id int primary key, v text)")
+      yield* apply("g")
+      yield* db.run("insert into g values (1, 'a')")
+      const before = yield* now(host)
+      yield* db.run("alter table g disable trigger user", "delete from g")
+      expect(yield* asOf(host, "g", "1")).toBe("BeforeCapture")
+      yield* apply("g")
+      expect(yield* asOf(host, "g", "1")).toBe("BeforeCapture")
+      expect(yield* asOf(host, "g", "1", before)).toBe("BeforeCapture")
+    })
+  )
+
+  const parts = [
+    "create table p (id int, day int, v text, primary key (id, day)) partition by list (day)",
+    "create table p_1 partition of p for values in (1)",
+    "create table p_2 partition of p for values in (2)",
+    "create table p_rest partition of p default"
+  ]
+
+  for (const mode of ["statement", "row"] as const) {
+    attack(`a partition that was dropped, or detached, took its rows along, in ${mode} mode`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        for (const leave of ["drop table p_2", "alter table p detach partition p_2"]) {
+          yield* db.run("drop table if exists p, p_2", "truncate threadline.audit_changes, threadline.capture_policies")
+          yield* db.run(...parts)
+          yield* apply({ table: "p", mode })
+          yield* db.run("insert into p values (1, 1, 'a'), (2, 2, 'a')")
+          const before = yield* now(host)
+          yield* db.run(leave)
+          expect(yield* asOf(host, "p", '["2","2"]')).toBe("BeforeCapture")
+          expect(said(yield* capture.status(), "public.p").some((each) => each.startsWith("PartitionDetached"))).toBe(
+            true
+          )
+          yield* apply({ table: "p", mode })
+          expect(yield* asOf(host, "p", '["2","2"]')).toBe("BeforeCapture")
+          expect(yield* asOf(host, "p", '["2","2"]', before)).toBe("BeforeCapture")
+          expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+          yield* db.run("update p set v = 'b' where id = 1")
+          expect(yield* asOf(host, "p", '["1","1"]')).toBe(`Present "b"`)
+        }
+      })
+    )
+
+    attack(`a partition detached, changed and attached again is not the one it was, in ${mode} mode`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run(...parts)
+        yield* apply({ table: "p", mode })
+        yield* db.run(
+          "insert into p values (1, 1, 'a'), (2, 2, 'a')",
+          "alter table p detach partition p_2",
+          "set session_replication_role = replica",
+          "update p_2 set v = 'unseen'",
+          "reset session_replication_role",
+          "alter table p attach partition p_2 for values in (2)"
+        )
+        expect(yield* asOf(host, "p", '["2","2"]')).toBe("BeforeCapture")
+        expect(said(yield* capture.status(), "public.p").map((each) => each.split(":")[0])).toContain(
+          "PartitionReplaced"
+        )
+        expect((yield* capture.plan([{ table: "p", mode }])).map(({ kind }) => kind)).toContain("refresh")
+        yield* apply({ table: "p", mode })
+        expect(yield* asOf(host, "p", '["2","2"]')).toBe("BeforeCapture")
+        expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+        expect(yield* capture.plan([{ table: "p", mode }])).toEqual([])
+      })
+    )
+
+    attack(
+      `rows that joined with a partition are a lapse, those that the record knows are none, in ${mode} mode`,
+      (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run(...parts)
+          yield* apply({ table: "p", mode })
+          yield* db.run("insert into p values (1, 1, 'a'), (3, 3, 'a')")
+          // A new partition whose rows all came through the root tells nothing new.
+          yield* db.run("create table p_4 partition of p for values in (4)", "insert into p values (4, 4, 'a')")
+          yield* apply({ table: "p", mode })
+          expect(yield* asOf(host, "p", '["1","1"]')).toBe(`Present "a"`)
+          expect(yield* asOf(host, "p", '["4","4"]')).toBe(`Present "a"`)
+          // As partition managers move rows out of the default partition.
+          yield* db.run(
+            "create table p_3 (like p including all)",
+            "begin; with moved as (delete from p_rest where day = 3 returning *) insert into p_3 select * from moved; " +
+              "alter table p attach partition p_3 for values in (3); commit"
+          )
+          yield* apply({ table: "p", mode })
+          expect(yield* asOf(host, "p", '["3","3"]')).toBe("BeforeCapture")
+          yield* db.run("update p set v = 'b'")
+          expect(yield* asOf(host, "p", '["3","3"]')).toBe(`Present "b"`)
+        })
+    )
+  }
+
+  attack("an unlogged table is warned of", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run("create unlogged table u (id int primary key)")
+      yield* apply("u")
+      expect(said(yield* capture.status(), "public.u")).toEqual([
+        "TableUnlogged: it is unlogged: a crash empties it without a trace"
+      ])
+    })
+  )
+})
