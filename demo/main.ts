@@ -22,7 +22,7 @@ const install = Effect.gen(function* () {
 })
 
 const capture = Effect.gen(function* () {
-  const steps = yield* Effect.flatMap(Capture.Capture, (service) => service.apply(Host.tables))
+  const steps = yield* Capture.apply(Host.tables)
   for (const { kind, table } of steps) {
     yield* Console.log(`Capture: ${kind} ${table}`)
   }

@@ -1,6 +1,7 @@
 /**
- * Compiles the `ts` blocks of README.md and docs, each as a module of its own against the sources. What a block leaves to the
- * reader's imagination is declared in a comment right before it, which the rendered page does not show:
+ * Compiles the `ts` blocks of README.md, of docs, and of the docstrings of src, each as a module of its own against the sources.
+ * What a block of a page leaves to the reader's imagination is declared in a comment right before it, which the rendered page does
+ * not show:
  *
  *     <!-- setup
  *     declare const app: HttpApp.Default
@@ -56,6 +57,22 @@ const blocksOf = (file: string, markdown: string): ReadonlyArray<Block> => {
   return blocks
 }
 
+/** A source with nothing left of it but the text of its docstrings, line for line. */
+const docstringsOf = (source: string): string => {
+  let inside = false
+  return source
+    .split(/\r?\n/)
+    .map((line) => {
+      const opens = /^\s*\/\*\*(?!\/)/.test(line)
+      inside ||= opens
+      const text = inside && !opens ? line.replace(/^\s*\*? ?/, "") : ""
+      const closes = line.trimEnd().endsWith("*/")
+      inside &&= !closes
+      return closes ? "" : text
+    })
+    .join("\n")
+}
+
 const readConfig = (): ts.CompilerOptions => {
   const file = join(root, "tsconfig.json")
   const parsed = ts.parseJsonConfigFileContent(
@@ -92,8 +109,17 @@ const compile = (blocks: ReadonlyArray<Block>): ReadonlyArray<string> => {
   })
 }
 
-const files = ["README.md", ...ts.sys.readDirectory(join(root, "docs"), [".md"]).map((path) => relative(root, path))]
-const blocks = files.flatMap((file) => blocksOf(file, readFileSync(join(root, file), "utf8")))
+const under = (directory: string, extension: string): ReadonlyArray<string> =>
+  ts.sys.readDirectory(join(root, directory), [extension]).map((path) => relative(root, path))
+const read = (file: string): string => readFileSync(join(root, file), "utf8")
+
+const pages = ["README.md", ...under("docs", ".md")]
+const sources = under("src", ".ts")
+const files = [...pages, ...sources]
+const blocks = [
+  ...pages.flatMap((file) => blocksOf(file, read(file))),
+  ...sources.flatMap((file) => blocksOf(file, docstringsOf(read(file))))
+]
 const errors = compile(blocks)
 for (const error of errors) {
   console.error(error)

@@ -83,7 +83,7 @@ export const Actor: Schema.Schema<Actor> = Schema.Union(
     ...optionalParts
   }),
   Schema.Struct({ type: Schema.Literal("anonymous"), ...optionalParts })
-).annotations({ identifier: "threadline/Actor", parseOptions: { onExcessProperty: "error" } })
+).annotations({ identifier: "threadline.Actor", parseOptions: { onExcessProperty: "error" } })
 
 /**
  * @since 0.1.0

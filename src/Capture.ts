@@ -81,32 +81,32 @@ export { describeFinding, describeMend, describeRefusal, describeStep } from "./
 /**
  * Options of `plan`.
  *
- * - `prune`: also end the capture of tables that are captured and not configured.
- * - `markPartitions`: write the rows of a partition that joined a captured table as `baseline` changes, and those of one that
- *   left it, and still exists, as `delete` changes. Otherwise nothing is recorded of them: attaching and detaching fire no trigger.
- *
  * @since 0.1.0
  * @category models
  */
 export interface PlanOptions {
-  readonly prune?: boolean
-  readonly markPartitions?: boolean
+  /** Also ends the capture of tables that are captured and not configured. Otherwise they are left alone. */
+  readonly prune?: boolean | undefined
+  /**
+   * Also records the rows of a partition that joined a captured table, as `baseline` changes, and those of one that left it and
+   * still exists, as `delete` changes. Otherwise nothing is recorded of them: attaching and detaching fire no trigger.
+   */
+  readonly markPartitions?: boolean | undefined
 }
 
 /**
  * Options of `apply`, on top of those of `plan`.
  *
- * - `allowLessRedaction`: accept that a column shows more than when the table was last captured.
- * - `lockTimeout`: how long a transaction waits for a lock before it gives up and is tried again; 3 seconds unless given.
- * - `retries`: how often it is tried again, after growing pauses; 5 unless given.
- *
  * @since 0.1.0
  * @category models
  */
 export interface ApplyOptions extends PlanOptions {
-  readonly allowLessRedaction?: boolean
-  readonly lockTimeout?: DurationInput
-  readonly retries?: number
+  /** Accepts that a column shows more than when the table was last captured. */
+  readonly allowLessRedaction?: boolean | undefined
+  /** How long a transaction waits for a lock before it gives up and is tried again: 3 seconds unless given. */
+  readonly lockTimeout?: DurationInput | undefined
+  /** How often it is tried again, after growing pauses: 5 times unless given. */
+  readonly retries?: number | undefined
 }
 
 /**
@@ -245,3 +245,86 @@ const make = Effect.gen(function* () {
  * @category layers
  */
 export const layer: Layer.Layer<Capture, never, SqlClient.SqlClient> = Layer.effect(Capture, make)
+
+/**
+ * The steps from what is installed to what is configured, with their SQL. Nothing is locked or changed.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Capture } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const statements = Effect.map(Capture.plan([{ table: "posts" }]), (steps) => steps.flatMap(({ sql }) => sql))
+ * ```
+ */
+export const plan = (
+  tables: ReadonlyArray<TableConfig>,
+  options?: PlanOptions
+): Effect.Effect<ReadonlyArray<Step>, Failure, Capture> =>
+  Effect.flatMap(Capture, (capture) => capture.plan(tables, options))
+
+/**
+ * Captures the tables as configured, and returns the steps that were done: none if nothing was to be done.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Capture } from "threadline"
+ *
+ * export const program = Capture.apply([
+ *   { table: "posts" },
+ *   { table: "users", mask: ["email"], exclude: ["password_hash"] }
+ * ])
+ * ```
+ */
+export const apply = (
+  tables: ReadonlyArray<TableConfig>,
+  options?: ApplyOptions
+): Effect.Effect<ReadonlyArray<Step>, Failure, Capture> =>
+  Effect.flatMap(Capture, (capture) => capture.apply(tables, options))
+
+/**
+ * Ends the capture of the named tables. Their history stays.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const remove = (
+  tables: ReadonlyArray<string>,
+  options?: RemoveOptions
+): Effect.Effect<ReadonlyArray<Step>, Failure, Capture> =>
+  Effect.flatMap(Capture, (capture) => capture.remove(tables, options))
+
+/**
+ * Every captured table, and every configured one, with what is wrong with it.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Capture } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const errors = Effect.map(Capture.status([{ table: "posts" }]), (tables) =>
+ *   tables.flatMap(({ findings }) => findings).filter(({ severity }) => severity === "error")
+ * )
+ * ```
+ */
+export const status = (
+  tables?: ReadonlyArray<TableConfig>
+): Effect.Effect<ReadonlyArray<TableStatus>, Failure, Capture> =>
+  Effect.flatMap(Capture, (capture) => capture.status(tables))
+
+/**
+ * The SQL that captures the tables, one file each, for any migration tool.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const print = (
+  tables: ReadonlyArray<TableConfig>
+): Effect.Effect<ReadonlyArray<PrintedFile>, Failure, Capture> =>
+  Effect.flatMap(Capture, (capture) => capture.print(tables))

@@ -27,7 +27,7 @@ export type TypeId = typeof TypeId
  * @since 0.1.0
  * @category errors
  */
-export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline/InvalidRequest")(
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadline.InvalidRequest")(
   "threadline/InvalidRequest",
   {
     field: Schema.String,
@@ -61,7 +61,7 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
  * )
  * ```
  */
-export class NotFound extends Schema.TaggedError<NotFound>("threadline/NotFound")("threadline/NotFound", {
+export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound")("threadline/NotFound", {
   subject: Schema.Literal("table", "row", "transaction", "change", "action"),
   id: Schema.String,
   detail: Schema.optional(Schema.String)
@@ -112,7 +112,7 @@ export type Reason = typeof Reason.Type
  * @since 0.1.0
  * @category errors
  */
-export class ThreadlineError extends Schema.TaggedError<ThreadlineError>("threadline/ThreadlineError")(
+export class ThreadlineError extends Schema.TaggedError<ThreadlineError>("threadline.ThreadlineError")(
   "ThreadlineError",
   {
     reason: Reason,

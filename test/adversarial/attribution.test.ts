@@ -21,7 +21,7 @@ const story = (db: Session) =>
 const who = (id: string) => `select threadline.set_context('{"actor":{"type":"user","id":"${id}"}}')`
 
 attacks("context of another transaction (A15, A25)", (attack) => {
-  attack("a setting made for the session is nobody", ({ apply, db, session }) =>
+  attack("is nobody if it was set for the session", ({ apply, db, session }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -38,7 +38,7 @@ attacks("context of another transaction (A15, A25)", (attack) => {
     })
   )
 
-  attack("what a pooler carries to the next client is nobody", ({ apply, db, session }) =>
+  attack("is nobody if a pooler carries it to the next client", ({ apply, db, session }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -57,7 +57,7 @@ attacks("context of another transaction (A15, A25)", (attack) => {
     })
   )
 
-  attack("a rollback, and the end of a transaction, leave nothing", ({ apply, db }) =>
+  attack("is gone with a rollback, and with the end of its transaction", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -72,31 +72,33 @@ attacks("context of another transaction (A15, A25)", (attack) => {
     })
   )
 
-  attack("transactions of one message have the same timestamp and not the same actor", ({ apply, db }) =>
-    Effect.gen(function* () {
-      yield* db.run("create table t (id int primary key)")
-      yield* apply("t")
-      yield* db.run(
-        `begin; ${who("one")}; insert into t values (1); commit; begin; insert into t values (2); commit;
+  attack(
+    "is not taken for that of the next transaction of one message, which has the same timestamp",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run("create table t (id int primary key)")
+        yield* apply("t")
+        yield* db.run(
+          `begin; ${who("one")}; insert into t values (1); commit; begin; insert into t values (2); commit;
          begin; ${who("three")}; insert into t values (3); commit; insert into t values (4)`
-      )
-      expect(yield* story(db)).toEqual([
-        "user:one insert 1",
-        "nobody insert 2",
-        "user:three insert 3",
-        "nobody insert 4"
-      ])
-      // Statements after a COMMIT in a procedure are another transaction too.
-      yield* clear(db)
-      yield* db.run(
-        `do $$ begin perform threadline.set_context('{"actor":{"type":"user","id":"proc"}}');
+        )
+        expect(yield* story(db)).toEqual([
+          "user:one insert 1",
+          "nobody insert 2",
+          "user:three insert 3",
+          "nobody insert 4"
+        ])
+        // Statements after a COMMIT in a procedure are another transaction too.
+        yield* clear(db)
+        yield* db.run(
+          `do $$ begin perform threadline.set_context('{"actor":{"type":"user","id":"proc"}}');
            insert into t values (5); commit; insert into t values (6); end $$`
-      )
-      expect(yield* story(db)).toEqual(["user:proc insert 5", "nobody insert 6"])
-    })
+        )
+        expect(yield* story(db)).toEqual(["user:proc insert 5", "nobody insert 6"])
+      })
   )
 
-  attack("a prepared transaction keeps its actor, whoever commits it", ({ apply, db, session }) =>
+  attack("does not take the place of the actor of a prepared transaction that it commits", ({ apply, db, session }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -110,7 +112,7 @@ attacks("context of another transaction (A15, A25)", (attack) => {
 })
 
 attacks("savepoints (A8)", (attack) => {
-  attack("a transaction row that was rolled back is never referred to", ({ apply, db }) =>
+  attack("never leave a reference to a transaction row that was rolled back", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -138,7 +140,7 @@ attacks("savepoints (A8)", (attack) => {
     })
   )
 
-  attack("subtransactions of PL/pgSQL, many deep, released and undone", ({ apply, db }) =>
+  attack("of PL/pgSQL keep the attribution, many deep, released and undone", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
@@ -178,7 +180,7 @@ attacks("savepoints (A8)", (attack) => {
     })
   )
 
-  attack("undoing everything but the last statement leaves one transaction row", ({ apply, db }) =>
+  attack("that undo everything but the last statement leave one transaction row", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key, n int)")
       yield* apply("t")

@@ -8,10 +8,10 @@ const table = (name: string) =>
 const fill = (name: string, rows: number) =>
   `insert into ${name} select i, 'row ' || i, i * 1.10, now(), jsonb_build_object('i', i), true, i from generate_series(1, ${rows}) i`
 
-attacks("transaction ids (A2)", (attack) => {
+attacks("a statement on many rows (A2)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
-      `a statement on many rows takes one, whatever it does and whatever the rows hold, in ${mode} mode`,
+      `takes one transaction id, whatever it does and whatever the rows hold, in ${mode} mode`,
       ({ apply, db }) =>
         Effect.gen(function* () {
           yield* db.run(
@@ -66,7 +66,7 @@ const fastest = Effect.fnUntraced(function* (db: Session, statement: string, tri
   return best
 })
 
-attacks("cost per row (A3)", (attack) => {
+attacks("the cost of a row (A3)", (attack) => {
   attack(
     "is the same for 100,000 rows as for 1,000, also where the session ran thousands of single-row statements first",
     ({ apply, db }) =>
@@ -101,7 +101,7 @@ attacks("cost per row (A3)", (attack) => {
   )
 })
 
-attacks("one session, 10,000 transactions (A16)", (attack) => {
+attacks("a session of 10,000 transactions (A16)", (attack) => {
   attack(
     "leaves the memory of its backend as it was",
     ({ apply, db, session }) =>

@@ -10,9 +10,9 @@ const trigger = (name: string, when: string, table: string, body: string, level 
   create function ${name}() returns trigger language plpgsql as $$ begin ${body}; return ${level === "row" && when.startsWith("before") ? "new" : "null"}; end $$;
   create trigger ${name} ${when} on ${table} for each ${level} execute function ${name}()`
 
-attacks("host triggers that write the same row (A10)", (attack) => {
+attacks("the chain of a row that host triggers write as well (A10)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
-    attack(`after every kind of statement, one row and many, in ${mode} mode`, ({ apply, db }) =>
+    attack(`holds after every kind of statement, on one row and on many, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(
           "create table t (id int primary key, v text, n int not null default 0)",
@@ -34,45 +34,47 @@ attacks("host triggers that write the same row (A10)", (attack) => {
     )
   }
 
-  attack("rows that are alike, shifted by one statement and written again at their new keys", ({ apply, db }) =>
-    Effect.gen(function* () {
-      for (const [table, kind] of [
-        ["t", "primary key"],
-        ["u", "primary key deferrable"]
-      ] as const) {
-        yield* db.run(
-          `create table ${table} (id int ${kind}, n int not null)`,
-          trigger(`${table}_count`, "after update of id", table, `update ${table} set n = n + 1 where id = new.id`)
-        )
-        yield* apply(table)
-        yield* db.run(
-          `insert into ${table} values (12, 1), (13, 1), (14, 1)`,
-          `update ${table} set id = id - 1`,
-          `update ${table} set id = id - 1`,
-          `update ${table} set n = 1`,
-          `update ${table} set id = id - 1`
-        )
-        expect(yield* chain(db, table)).toEqual([])
-        // A row that had the key, and moved on before.
-        yield* db.run(
-          `insert into ${table} values (21, 1), (22, 1), (23, 1)`,
-          `update ${table} set id = 20 where id = 21`,
-          `update ${table} set id = id - 1 where id >= 20`,
-          `delete from ${table} where id >= 19`
-        )
-        expect(yield* chain(db, table)).toEqual([])
-        const last = yield* db.rows(
-          `select distinct on (row_key) row_key as key, data_after ->> 'n' as n
+  attack(
+    "holds for rows that are alike, shifted by one statement and written again at their new keys",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        for (const [table, kind] of [
+          ["t", "primary key"],
+          ["u", "primary key deferrable"]
+        ] as const) {
+          yield* db.run(
+            `create table ${table} (id int ${kind}, n int not null)`,
+            trigger(`${table}_count`, "after update of id", table, `update ${table} set n = n + 1 where id = new.id`)
+          )
+          yield* apply(table)
+          yield* db.run(
+            `insert into ${table} values (12, 1), (13, 1), (14, 1)`,
+            `update ${table} set id = id - 1`,
+            `update ${table} set id = id - 1`,
+            `update ${table} set n = 1`,
+            `update ${table} set id = id - 1`
+          )
+          expect(yield* chain(db, table)).toEqual([])
+          // A row that had the key, and moved on before.
+          yield* db.run(
+            `insert into ${table} values (21, 1), (22, 1), (23, 1)`,
+            `update ${table} set id = 20 where id = 21`,
+            `update ${table} set id = id - 1 where id >= 20`,
+            `delete from ${table} where id >= 19`
+          )
+          expect(yield* chain(db, table)).toEqual([])
+          const last = yield* db.rows(
+            `select distinct on (row_key) row_key as key, data_after ->> 'n' as n
            from threadline.audit_changes
            where table_name = '${table}' and row_key in ('9', '10', '11')
            order by row_key, captured_at desc, id desc`
-        )
-        expect(last).toEqual(["10", "11", "9"].map((key) => ({ key, n: "2" })))
-      }
-    })
+          )
+          expect(last).toEqual(["10", "11", "9"].map((key) => ({ key, n: "2" })))
+        }
+      })
   )
 
-  attack("three levels deep, and below a statement on a table that is not captured", ({ apply, db }) =>
+  attack("holds three levels deep, and below a statement on a table that is not captured", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table t (id int primary key, n int not null default 0)",
@@ -106,7 +108,7 @@ attacks("host triggers that write the same row (A10)", (attack) => {
   )
 
   attack(
-    "a row replaced by a trigger before the insert, deleted by one after it, moved to another key",
+    "holds for a row replaced by a trigger before the insert, deleted by one after it, moved to another key",
     ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -140,35 +142,37 @@ attacks("host triggers that write the same row (A10)", (attack) => {
       })
   )
 
-  attack("foreign keys that cascade, mixed with triggers and with a table that points at itself", ({ apply, db }) =>
-    Effect.gen(function* () {
-      yield* db.run(
-        "create table tree (id int primary key, parent int references tree on delete cascade on update cascade, n int not null default 0)",
-        "create table leaf (id int primary key, tree int references tree on delete set null on update cascade, n int not null default 0)",
-        trigger(
-          "leaf_count",
-          "after update",
-          "leaf",
-          "if new.tree is null and new.n < 5 then update leaf set n = n + 1 where id = new.id; end if"
-        ),
-        trigger("tree_count", "after update of parent", "tree", "update tree set n = n + 1 where id = new.id")
-      )
-      yield* apply("tree", "leaf")
-      yield* db.run(
-        "insert into tree select i, nullif(i / 2, 0) from generate_series(1, 15) i",
-        "insert into leaf select i, i from generate_series(1, 15) i",
-        "update tree set id = 100 where id = 1",
-        "update tree set id = id + 1000 where id in (2, 3, 15)",
-        "delete from tree where id = 1002",
-        "delete from tree"
-      )
-      expect(yield* chain(db, "tree")).toEqual([])
-      expect(yield* chain(db, "leaf")).toEqual([])
-    })
+  attack(
+    "holds with foreign keys that cascade, mixed with triggers and with a table that points at itself",
+    ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table tree (id int primary key, parent int references tree on delete cascade on update cascade, n int not null default 0)",
+          "create table leaf (id int primary key, tree int references tree on delete set null on update cascade, n int not null default 0)",
+          trigger(
+            "leaf_count",
+            "after update",
+            "leaf",
+            "if new.tree is null and new.n < 5 then update leaf set n = n + 1 where id = new.id; end if"
+          ),
+          trigger("tree_count", "after update of parent", "tree", "update tree set n = n + 1 where id = new.id")
+        )
+        yield* apply("tree", "leaf")
+        yield* db.run(
+          "insert into tree select i, nullif(i / 2, 0) from generate_series(1, 15) i",
+          "insert into leaf select i, i from generate_series(1, 15) i",
+          "update tree set id = 100 where id = 1",
+          "update tree set id = id + 1000 where id in (2, 3, 15)",
+          "delete from tree where id = 1002",
+          "delete from tree"
+        )
+        expect(yield* chain(db, "tree")).toEqual([])
+        expect(yield* chain(db, "leaf")).toEqual([])
+      })
   )
 
   attack(
-    "an aggregate that every row's trigger writes again, in statements of hundreds",
+    "holds for an aggregate that every row's trigger writes again, in statements of hundreds",
     ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -194,7 +198,7 @@ attacks("host triggers that write the same row (A10)", (attack) => {
     60_000
   )
 
-  attack("three levels below a bulk statement, the record is read in proportion to what is written", ({ apply, db }) =>
+  attack("is made three levels below a bulk statement by reading in proportion to what is written", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table one (id int primary key, n int not null default 0)",
@@ -234,8 +238,8 @@ attacks("host triggers that write the same row (A10)", (attack) => {
   )
 })
 
-attacks("several sessions writing one row", (attack) => {
-  attack("the order of its changes is the order in which they happened", ({ apply, db, session }) =>
+attacks("several sessions that write one row", (attack) => {
+  attack("leave its changes in the order in which they happened", ({ apply, db, session }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table t (id int primary key, n int not null default 0)",
@@ -267,7 +271,7 @@ const state = (db: Session) =>
 attacks("random programs of host triggers and statements (A10)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
-      `the chain holds, and capture changes nothing of what the host does, in ${mode} mode`,
+      `leave a chain that holds, and do the same without capture, in ${mode} mode`,
       ({ apply, db, session }) =>
         Effect.gen(function* () {
           yield* db.run(...world)

@@ -7,7 +7,7 @@ import { runs } from "../support/runs.js"
 
 attacks("keys that move (A4)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
-    attack(`swapped and shifted within one statement, in ${mode} mode`, ({ apply, db }) =>
+    attack(`are followed when one statement swaps and shifts them, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run("create table t (id int primary key deferrable initially immediate, v text, n int)")
         yield* db.run("create unique index on t (id, v)")
@@ -37,7 +37,7 @@ attacks("keys that move (A4)", (attack) => {
     )
   }
 
-  attack("a key that moves, and moves back, is followed under both", ({ apply, db }) =>
+  attack("are followed under both names when they move back", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (a text, b int, v text, primary key (a, b))")
       yield* apply("t")
@@ -70,7 +70,7 @@ attacks("keys that move (A4)", (attack) => {
     })
   )
 
-  attack("a value that is equal and written otherwise is the same key", ({ apply, db }) =>
+  attack("stay the same key when an equal value is written otherwise", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create extension citext",
@@ -101,7 +101,7 @@ attacks("keys that move (A4)", (attack) => {
 })
 
 attacks("keys too long for an index (A26)", (attack) => {
-  attack("the write succeeds, the key is found again, and two of them stay two", ({ apply, db }) =>
+  attack("let the write succeed, are found again, and two of them stay two", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table t (k text primary key, v int)",
@@ -295,14 +295,14 @@ const keyTypes: ReadonlyArray<KeyType> = [
   { type: "ltree", values: FastCheck.stringMatching(/^[a-z]{1,5}(\.[a-z]{1,5}){0,3}$/) }
 ]
 
-attacks("keys of every type: row_key is what the writer stored (A26)", (attack) => {
+attacks("keys of every type (A26)", (attack) => {
   const setup = `create extension citext; create extension ltree;
     create type mood as enum ('sad', 'it''s', 'a, b', '"', '\\');
     create domain positive as numeric;
     create type pair as (n int, t text)`
 
   attack(
-    "alone, and with another column",
+    "have what the writer stored as their row_key, alone and with another column",
     ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -353,7 +353,7 @@ attacks("keys of every type: row_key is what the writer stored (A26)", (attack) 
     120_000
   )
 
-  attack("what a person copies from the record is the key again", ({ apply, db }) =>
+  attack("are the key again when a person copies them from the record", ({ apply, db }) =>
     Effect.gen(function* () {
       // Arrays and composites are shown as JSON; every other type takes its own canonical text.
       const scalars = keyTypes.filter(({ type }) => !/\[\]$|^pair$/.test(type))
@@ -374,7 +374,7 @@ attacks("keys of every type: row_key is what the writer stored (A26)", (attack) 
     })
   )
 
-  attack("a text that is no key of the table is refused, never cut into another's", ({ apply, db }) =>
+  attack("refuse a string that is no key of the table, and never cut it into another's", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table v (k varchar(3) primary key)",

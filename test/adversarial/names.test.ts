@@ -137,7 +137,7 @@ const own: ReadonlyArray<string> = [
 attacks("names (A23)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
-      `of columns, each once and all together, in key, mask and exclude, in ${mode} mode`,
+      `of columns are what they are, each once and all together, in key, mask and exclude, in ${mode} mode`,
       ({ apply, db }) =>
         Effect.gen(function* () {
           const all = [...names, ...own]
@@ -170,7 +170,7 @@ attacks("names (A23)", (attack) => {
     )
 
     attack(
-      `of redacted columns, in ${mode} mode`,
+      `of redacted columns hide their values, in ${mode} mode`,
       ({ apply, db }) =>
         Effect.gen(function* () {
           const half = [...names, ...own].filter((name) => name !== "id")
@@ -202,7 +202,7 @@ attacks("names (A23)", (attack) => {
   }
 
   attack(
-    "of tables and schemas, captured, truncated, renamed, with a partition each, and never confused",
+    "of tables and schemas are never confused, captured, truncated, renamed, with a partition each",
     ({ apply, db, findings }) =>
       Effect.gen(function* () {
         const tables = [
@@ -265,7 +265,7 @@ attacks("names (A23)", (attack) => {
     60_000
   )
 
-  attack("a table without columns, and one with very many", ({ apply, db }) =>
+  attack("of columns may be none, and very many", ({ apply, db }) =>
     Effect.gen(function* () {
       const many = Array.from({ length: 800 }, (_, at) => `c${at}`)
       yield* db.run(

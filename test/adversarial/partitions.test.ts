@@ -15,7 +15,7 @@ const tree = `
 attacks("partitions (A5)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
-      `root, branch and leaf are recorded under the root's name, a move between them as what it is, in ${mode} mode`,
+      `are recorded under the root's name, and a move between them as what it is, in ${mode} mode`,
       ({ apply, db }) =>
         Effect.gen(function* () {
           yield* db.run(tree)
@@ -80,7 +80,7 @@ attacks("partitions (A5)", (attack) => {
         })
     )
 
-    attack(`a truncated root is recorded once, a truncated leaf with its rows, in ${mode} mode`, ({ apply, db }) =>
+    attack(`are truncated with the root once, and alone with their rows, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(tree)
         const fill =
@@ -118,7 +118,7 @@ attacks("partitions (A5)", (attack) => {
     )
   }
 
-  attack("no setting hides the truncation of a leaf", ({ apply, db, role, session }) =>
+  attack("are not truncated without a record under any setting", ({ apply, db, role, session }) =>
     Effect.gen(function* () {
       yield* db.run(tree)
       yield* apply("m")
@@ -149,7 +149,7 @@ attacks("partitions (A5)", (attack) => {
   )
 
   attack(
-    "partitions that come and go: reported, never guessed, marked where that is asked for",
+    "that come and go are reported, never guessed, and marked if that is asked for",
     ({ apply, capture, db, findings }) =>
       Effect.gen(function* () {
         yield* db.run(tree)
@@ -187,7 +187,7 @@ attacks("partitions (A5)", (attack) => {
       })
   )
 
-  attack("a partition whose columns stand in another order, with one dropped, is the same table", ({ apply, db }) =>
+  attack("are of the same table if their columns stand in another order, with one dropped", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table p (id int primary key, a text, secret text, b numeric) partition by range (id)",

@@ -141,7 +141,7 @@ const cases: ReadonlyArray<Case> = [
 attacks("values of every type (A7)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
-      `each keeps its canonical image, and each change is seen, in ${mode} mode`,
+      `keep their canonical images, and each change of them is seen, in ${mode} mode`,
       ({ apply, db }) =>
         Effect.gen(function* () {
           yield* db.run(
@@ -212,7 +212,7 @@ attacks("values of every type (A7)", (attack) => {
 })
 
 attacks("values that an image cannot tell apart (A7)", (attack) => {
-  attack("json keeps its text for the comparison: duplicate keys, spaces and order are changes", ({ apply, db }) =>
+  attack("are told apart in json by their text: duplicate keys, spaces and order are changes", ({ apply, db }) =>
     Effect.gen(function* () {
       for (const [at, mode] of (["statement", "row"] as const).entries()) {
         const table = `j${at}`
@@ -242,7 +242,7 @@ attacks("values that an image cannot tell apart (A7)", (attack) => {
     })
   )
 
-  attack("what jsonb itself cannot tell apart is no change, and breaks nothing", ({ apply, db }) =>
+  attack("are no change where jsonb itself cannot tell them apart, and break nothing", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key, f float8, a int[], j jsonb)")
       yield* apply("t")
@@ -270,7 +270,7 @@ attacks("values that jsonb refuses (A7, A26)", (attack) => {
     `${"[".repeat(5000)}${"]".repeat(5000)}`
   ]
   for (const mode of ["statement", "row"] as const) {
-    attack(`json that is no jsonb is kept as its text, the other columns as ever, in ${mode} mode`, ({ apply, db }) =>
+    attack(`are kept as their text if they are json, the other columns as ever, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(
           "create table t (id int primary key, v json, n numeric, secret text, hidden text)",
@@ -338,7 +338,7 @@ attacks("values that jsonb refuses (A7, A26)", (attack) => {
     )
   }
 
-  attack("a composite that holds such json does not take its row along", ({ apply, db }) =>
+  attack("do not take their row along if a composite holds them", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create type jbox as (j json, n int); create table t (id int primary key, c jbox, cs jbox[])")
       yield* apply("t")
@@ -366,7 +366,7 @@ attacks("values that jsonb refuses (A7, A26)", (attack) => {
 })
 
 attacks("columns that PostgreSQL computes (A7)", (attack) => {
-  attack("stored generated columns and identities are in the images", ({ apply, db }) =>
+  attack("are in the images if they are stored: generated columns and identities", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         `create table t (
@@ -435,7 +435,7 @@ attacks("columns that PostgreSQL computes (A7)", (attack) => {
 })
 
 attacks("large values (A7, A26)", (attack) => {
-  attack("a megabyte of text and of bytes, one row and several", ({ apply, db }) =>
+  attack("are captured whole: a megabyte of text and of bytes, in one row and in several", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key, t text, b bytea)")
       yield* apply("t")
@@ -457,7 +457,7 @@ attacks("large values (A7, A26)", (attack) => {
   )
 
   attack(
-    "a text that jsonb cannot hold is marked as left out, its row is captured and found by its key",
+    "are marked as left out if jsonb cannot hold them, and their row is captured and found by its key",
     ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run("create table t (id int primary key, v text, n int)")
@@ -481,7 +481,7 @@ attacks("large values (A7, A26)", (attack) => {
 })
 
 attacks("numbers through the stored image, exactly (A17)", (attack) => {
-  attack("bigint and numeric have every digit in the text of the image and of the key", ({ apply, db }) =>
+  attack("have every digit in the text of the image and of the key, if they are bigint or numeric", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id bigint primary key, n numeric, f float8, j jsonb)")
       yield* apply("t")

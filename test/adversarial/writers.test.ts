@@ -6,75 +6,77 @@ import { attacks, brief, chain, changes, clear } from "../support/adversarial.js
 
 attacks("ways to write (A12)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
-    attack(`COPY, upserts, MERGE, writable CTEs, rules, views and cursors, in ${mode} mode`, ({ apply, db }) =>
-      Effect.gen(function* () {
-        yield* db.run(
-          "create table t (id int primary key, v text, n int not null default 0)",
-          "create table u (id int primary key, v text)",
-          "create view tv as select id, v from t where id < 100 with check option",
-          "create view joined as select t.id, t.v, u.v as uv from t join u using (id)",
-          "create function joined_update() returns trigger language plpgsql as $$ begin update t set v = new.v where id = old.id; update u set v = new.uv where id = old.id; return new; end $$",
-          "create trigger joined_update instead of update on joined for each row execute function joined_update()",
-          "create table inbox (id int, v text)",
-          "create rule inbox_insert as on insert to inbox do instead insert into t values (new.id, new.v)",
-          "create rule u_delete as on delete to u do also update t set v = 'rule' where id = old.id"
-        )
-        yield* apply({ table: "t", mode }, { table: "u", mode })
-        const expectation: Array<string> = []
-        const step = (statement: string, ...briefs: ReadonlyArray<string>) => {
-          expectation.push(...briefs)
-          return db.run(statement)
-        }
-        yield* step("copy t (id, v) from program 'printf \"1\\ta\\n2\\tb\\n\"'", "insert 1", "insert 2")
-        yield* step(
-          "insert into t values (1, 'x'), (3, 'c') on conflict (id) do update set v = excluded.v",
-          ...(mode === "row" ? ["update 1", "insert 3"] : ["insert 3", "update 1"])
-        )
-        yield* step("insert into t values (1, 'y') on conflict do nothing")
-        yield* step("insert into t values (1, 'z') on conflict (id) do update set v = excluded.v where false")
-        yield* step("insert into t values (1, 'z') on conflict (id) do update set v = t.v")
-        yield* step("insert into tv values (4, 'view')", "insert 4")
-        yield* step("update tv set v = 'view2' where id = 4", "update 4")
-        yield* step("delete from tv where id = 4", "delete 4")
-        yield* step("insert into inbox values (5, 'ruled')", "insert 5")
-        yield* step("insert into u values (5, 'u')", "insert 5")
-        yield* step("update joined set v = 'j', uv = 'k' where id = 5", "update 5", "update 5")
-        yield* step("delete from u where id = 5", ...["update 5", "delete 5"])
-        yield* step(
-          "begin; declare c cursor for select * from t where id = 5 for update; fetch c; update t set v = 'cursor' where current of c; commit",
-          "update 5"
-        )
-        yield* step(
-          "prepare p (int, text) as update t set v = $2 where id = $1; execute p (5, 'prepared'); execute p (5, 'prepared'); deallocate p",
-          "update 5"
-        )
-        yield* step(
-          "create temp table fresh on commit drop as select 1; insert into t select 6, 'from select'",
-          "insert 6"
-        )
-        yield* step(
-          "update t set v = s.v from (values (6, 'joined'), (6, 'twice')) s (id, v) where t.id = s.id",
-          "update 6"
-        )
-        yield* step("delete from t using (values (6)) s (id) where t.id = s.id returning *", "delete 6")
-        const merged = yield* db.outcome(
-          "merge into t using (values (1, 'm'), (2, ''), (7, 'new')) s (id, v) on t.id = s.id when matched and s.v = '' then delete when matched then update set v = s.v when not matched then insert values (s.id, s.v)"
-        )
-        expect(merged).toBe("ok")
-        const seen = brief(yield* changes(db))
-        // One statement's operations are captured operation by operation, in an order that is PostgreSQL's own.
-        const sort = (list: ReadonlyArray<string>) => [...list].sort()
-        expect(sort(seen)).toEqual(sort([...expectation, "update 1", "delete 2", "insert 7"]))
-        yield* clear(db)
-        yield* db.run(
-          "with gone as (delete from t where id = 7 returning *), back as (insert into u select id, v from gone returning *), up as (update t set n = n + 1 where id in (1, 5) returning *) select from gone, back, up"
-        )
-        expect(sort(brief(yield* changes(db)))).toEqual(["delete 7", "insert 7", "update 1", "update 5"])
-      })
+    attack(
+      `are captured: COPY, upserts, MERGE, writable CTEs, rules, views and cursors, in ${mode} mode`,
+      ({ apply, db }) =>
+        Effect.gen(function* () {
+          yield* db.run(
+            "create table t (id int primary key, v text, n int not null default 0)",
+            "create table u (id int primary key, v text)",
+            "create view tv as select id, v from t where id < 100 with check option",
+            "create view joined as select t.id, t.v, u.v as uv from t join u using (id)",
+            "create function joined_update() returns trigger language plpgsql as $$ begin update t set v = new.v where id = old.id; update u set v = new.uv where id = old.id; return new; end $$",
+            "create trigger joined_update instead of update on joined for each row execute function joined_update()",
+            "create table inbox (id int, v text)",
+            "create rule inbox_insert as on insert to inbox do instead insert into t values (new.id, new.v)",
+            "create rule u_delete as on delete to u do also update t set v = 'rule' where id = old.id"
+          )
+          yield* apply({ table: "t", mode }, { table: "u", mode })
+          const expectation: Array<string> = []
+          const step = (statement: string, ...briefs: ReadonlyArray<string>) => {
+            expectation.push(...briefs)
+            return db.run(statement)
+          }
+          yield* step("copy t (id, v) from program 'printf \"1\\ta\\n2\\tb\\n\"'", "insert 1", "insert 2")
+          yield* step(
+            "insert into t values (1, 'x'), (3, 'c') on conflict (id) do update set v = excluded.v",
+            ...(mode === "row" ? ["update 1", "insert 3"] : ["insert 3", "update 1"])
+          )
+          yield* step("insert into t values (1, 'y') on conflict do nothing")
+          yield* step("insert into t values (1, 'z') on conflict (id) do update set v = excluded.v where false")
+          yield* step("insert into t values (1, 'z') on conflict (id) do update set v = t.v")
+          yield* step("insert into tv values (4, 'view')", "insert 4")
+          yield* step("update tv set v = 'view2' where id = 4", "update 4")
+          yield* step("delete from tv where id = 4", "delete 4")
+          yield* step("insert into inbox values (5, 'ruled')", "insert 5")
+          yield* step("insert into u values (5, 'u')", "insert 5")
+          yield* step("update joined set v = 'j', uv = 'k' where id = 5", "update 5", "update 5")
+          yield* step("delete from u where id = 5", ...["update 5", "delete 5"])
+          yield* step(
+            "begin; declare c cursor for select * from t where id = 5 for update; fetch c; update t set v = 'cursor' where current of c; commit",
+            "update 5"
+          )
+          yield* step(
+            "prepare p (int, text) as update t set v = $2 where id = $1; execute p (5, 'prepared'); execute p (5, 'prepared'); deallocate p",
+            "update 5"
+          )
+          yield* step(
+            "create temp table fresh on commit drop as select 1; insert into t select 6, 'from select'",
+            "insert 6"
+          )
+          yield* step(
+            "update t set v = s.v from (values (6, 'joined'), (6, 'twice')) s (id, v) where t.id = s.id",
+            "update 6"
+          )
+          yield* step("delete from t using (values (6)) s (id) where t.id = s.id returning *", "delete 6")
+          const merged = yield* db.outcome(
+            "merge into t using (values (1, 'm'), (2, ''), (7, 'new')) s (id, v) on t.id = s.id when matched and s.v = '' then delete when matched then update set v = s.v when not matched then insert values (s.id, s.v)"
+          )
+          expect(merged).toBe("ok")
+          const seen = brief(yield* changes(db))
+          // One statement's operations are captured operation by operation, in an order that is PostgreSQL's own.
+          const sort = (list: ReadonlyArray<string>) => [...list].sort()
+          expect(sort(seen)).toEqual(sort([...expectation, "update 1", "delete 2", "insert 7"]))
+          yield* clear(db)
+          yield* db.run(
+            "with gone as (delete from t where id = 7 returning *), back as (insert into u select id, v from gone returning *), up as (update t set n = n + 1 where id in (1, 5) returning *) select from gone, back, up"
+          )
+          expect(sort(brief(yield* changes(db)))).toEqual(["delete 7", "insert 7", "update 1", "update 5"])
+        })
     )
   }
 
-  attack("MERGE over everything that it can do, images paired with their rows", ({ apply, db }) =>
+  attack("pair images with their rows in a MERGE that does everything it can", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key, v text)")
       yield* apply("t")
@@ -98,7 +100,7 @@ attacks("ways to write (A12)", (attack) => {
     })
   )
 
-  attack("foreign keys: cascade, set null, set default, deferred", ({ apply, db }) =>
+  attack("are captured as foreign keys do them: cascade, set null, set default, deferred", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
         "create table parent (id int primary key)",
@@ -137,7 +139,7 @@ attacks("ways to write (A12)", (attack) => {
   )
 
   attack(
-    "TRUNCATE: cascade, several tables, restart identity, empty, undone, refused, with its rows",
+    "are captured as TRUNCATE does them: cascade, several tables, restart identity, empty, undone, refused, with its rows",
     ({ apply, db }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -185,7 +187,7 @@ attacks("ways to write (A12)", (attack) => {
   )
 
   attack(
-    "replication roles: captured with always, otherwise the way it is switched off is on record",
+    "of replication roles are captured with always, and otherwise the switch is on record",
     ({ apply, db, findings }) =>
       Effect.gen(function* () {
         yield* db.run(
@@ -238,7 +240,7 @@ attacks("ways to write (A12)", (attack) => {
   )
 
   attack(
-    "ALTER TYPE USING rewrites rows without a trigger: reported, and the next images tell the truth",
+    "without a trigger, as ALTER TYPE USING does, are reported, and the next images tell the truth",
     ({ apply, db, findings }) =>
       Effect.gen(function* () {
         yield* db.run("create table t (id int primary key, v text)", "insert into t values (1, '5'), (2, '6')")

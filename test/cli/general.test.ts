@@ -31,7 +31,7 @@ describe("the command line", () => {
     })
   )
 
-  it.effect("shows what there is", () =>
+  it.effect("shows its commands without an argument and with --help, and those of a group", () =>
     Effect.gen(function* () {
       const all = yield* Cli.text([])
       expect(yield* Cli.text(["--help"])).toBe(all)

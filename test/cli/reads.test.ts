@@ -120,7 +120,7 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
       })
     )
 
-    it.effect("filters", () =>
+    it.effect("takes every filter", () =>
       Effect.gen(function* () {
         const { before, created, url } = yield* Host
         const filters: ReadonlyArray<readonly [args: ReadonlyArray<string>, found: number]> = [

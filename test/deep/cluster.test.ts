@@ -25,7 +25,7 @@ describe("TestCluster", () => {
     })
   )
 
-  it.scopedLive("leaves nothing behind", () =>
+  it.scopedLive("leaves nothing behind when its scope closes", () =>
     Effect.gen(function* () {
       const { dataDirectory, rawClient } = yield* Effect.scoped(TestCluster.make())
       expect(existsSync(dataDirectory)).toBe(false)
@@ -34,7 +34,7 @@ describe("TestCluster", () => {
     })
   )
 
-  it.scopedLive("says what it cannot find", () =>
+  it.scopedLive("says which PostgreSQL it cannot find", () =>
     Effect.gen(function* () {
       const answer = yield* Effect.flip(TestCluster.make({ postgres: 9 }))
       expect(answer.message).toMatch(/^no PostgreSQL 9 to test with \(found: .+\)/)

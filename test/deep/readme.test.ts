@@ -145,7 +145,7 @@ const changes = `
   order by c.id`
 
 it.scopedLive(
-  "README.md and docs: programs, statements and commands do what they say",
+  "the programs, statements and commands of README.md and docs do what they say",
   () =>
     Effect.gen(function* () {
       const { ask, follow, home, url } = yield* host

@@ -144,7 +144,7 @@ if (Installation.withTools() !== undefined) {
     }
 
     it.scopedLive(
-      "data alone, through the roots of partitions, restored into a migrated schema",
+      "data alone, restored through the roots of partitions into a migrated schema, is attributed as it was",
       () =>
         Effect.gen(function* () {
           const first = yield* TestCluster.make({ tools: true })
@@ -190,7 +190,7 @@ if (Installation.withTools() !== undefined) {
     const newer = Installation.all().find(({ major }) => major > (Installation.withTools()?.major ?? 0))
     if (newer !== undefined) {
       it.scopedLive(
-        `a database restored into a newer major (${newer.major})`,
+        `a database restored into a newer major (${newer.major}) attributes old and new to those who wrote`,
         () =>
           Effect.gen(function* () {
             const first = yield* TestCluster.make({ tools: true })

@@ -13,29 +13,27 @@ export interface Step {
 export const tables = ["alpha", "beta", "gamma"] as const
 
 // $1 is the key of the row that fired the trigger.
-export const statements = FastCheck.tuple(
-  FastCheck.constantFrom(...tables),
-  FastCheck.integer({ min: 0, max: 4 })
-).chain(([table, key]) =>
-  FastCheck.constantFrom(
-    `update ${table} set n = n + 1 where id = $1`,
-    `update ${table} set n = n + 1 where id = $1`,
-    `update ${table} set v = v || '.' where id = $1 and length(v) < 6`,
-    `update ${table} set n = n + 1`,
-    `update ${table} set n = n + 1 where id in ($1, ${key})`,
-    `update ${table} set n = -n where id <> $1`,
-    `update ${table} set id = $1 + 10 where id = $1 and $1 < 40`,
-    `update ${table} set id = ${key} where id = $1`,
-    `update ${table} set n = n where id = $1`,
-    `delete from ${table} where id = $1`,
-    `delete from ${table} where id = ${key}`,
-    `insert into ${table} values ($1, 'new', 0, null) on conflict (id) do nothing`,
-    `insert into ${table} values ($1, 'new', 0, null), (${key}, 'new', 0, null) on conflict (id) do update set n = ${table}.n + 1`,
-    `insert into ${table} select id + 1, 'copy', n, null from ${table} where id = $1 on conflict (id) do update set v = excluded.v`
-  )
+const statements = FastCheck.tuple(FastCheck.constantFrom(...tables), FastCheck.integer({ min: 0, max: 4 })).chain(
+  ([table, key]) =>
+    FastCheck.constantFrom(
+      `update ${table} set n = n + 1 where id = $1`,
+      `update ${table} set n = n + 1 where id = $1`,
+      `update ${table} set v = v || '.' where id = $1 and length(v) < 6`,
+      `update ${table} set n = n + 1`,
+      `update ${table} set n = n + 1 where id in ($1, ${key})`,
+      `update ${table} set n = -n where id <> $1`,
+      `update ${table} set id = $1 + 10 where id = $1 and $1 < 40`,
+      `update ${table} set id = ${key} where id = $1`,
+      `update ${table} set n = n where id = $1`,
+      `delete from ${table} where id = $1`,
+      `delete from ${table} where id = ${key}`,
+      `insert into ${table} values ($1, 'new', 0, null) on conflict (id) do nothing`,
+      `insert into ${table} values ($1, 'new', 0, null), (${key}, 'new', 0, null) on conflict (id) do update set n = ${table}.n + 1`,
+      `insert into ${table} select id + 1, 'copy', n, null from ${table} where id = $1 on conflict (id) do update set v = excluded.v`
+    )
 )
 
-export const steps: FastCheck.Arbitrary<ReadonlyArray<Step>> = FastCheck.array(
+const steps: FastCheck.Arbitrary<ReadonlyArray<Step>> = FastCheck.array(
   FastCheck.record({
     table: FastCheck.constantFrom(...tables, "outside"),
     event: FastCheck.constantFrom("INSERT", "UPDATE", "DELETE"),
@@ -46,7 +44,7 @@ export const steps: FastCheck.Arbitrary<ReadonlyArray<Step>> = FastCheck.array(
   { minLength: 1, maxLength: 7 }
 )
 
-export const outer = FastCheck.oneof(
+const outer = FastCheck.oneof(
   statements.map((statement) => statement.replaceAll("$1", "1")),
   statements.map((statement) => statement.replaceAll("$1", "2")),
   FastCheck.constantFrom(

@@ -8,7 +8,7 @@ import { runs } from "../support/runs.js"
 
 const decode = Schema.decodeUnknownEither(Actor.Actor)
 
-it("constructors make plain documents, without parts that were not given", () => {
+it("the constructors of Actor make plain documents, without parts that were not given", () => {
   expect(Actor.user("42")).toStrictEqual({ type: "user", id: "42" })
   expect(Actor.admin("7", { label: "Rosa" })).toStrictEqual({ type: "admin", id: "7", label: "Rosa" })
   expect(Actor.serviceAccount("ci")).toStrictEqual({ type: "service_account", id: "ci" })
@@ -23,7 +23,7 @@ it("constructors make plain documents, without parts that were not given", () =>
   })
 })
 
-it("constructors throw nothing; what cannot be recorded is named where it is used, without its value", () => {
+it("the constructors of Actor throw nothing; what cannot be recorded is named where it is used, without its value", () => {
   const secret = "s".repeat(257)
   expect(Actor.invalid(Actor.user("42"))).toBeUndefined()
   expect(Actor.invalid(Actor.user(secret))).toMatchObject({ field: "actor.id", rule: "must not exceed 256 bytes" })
@@ -33,7 +33,7 @@ it("constructors throw nothing; what cannot be recorded is named where it is use
   })
 })
 
-it("the schema takes documents and nothing else", () => {
+it("the schema of Actor takes documents and nothing else", () => {
   for (const document of [
     {},
     { type: "root", id: "1" },
@@ -51,7 +51,7 @@ it("the schema takes documents and nothing else", () => {
   expect(Either.isRight(decode({ type: "user", id: "é".repeat(128) }))).toBe(true)
 })
 
-it("the schema and the check agree", () => {
+it("the schema of Actor agrees with the check of what can be recorded", () => {
   const text = fc.oneof(
     fc.string({ maxLength: 4 }),
     fc.constantFrom("", "x".repeat(256), "é".repeat(129), "\ud83d", "\0")

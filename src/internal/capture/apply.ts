@@ -31,10 +31,10 @@ import * as TableName from "../core/tableName.js"
 export type Failure = CaptureError | InvalidRequest | ThreadlineError
 
 export interface ApplyOptions extends PlanOptions {
-  readonly prune?: boolean
-  readonly allowLessRedaction?: boolean
-  readonly lockTimeout?: Duration.DurationInput
-  readonly retries?: number
+  readonly prune?: boolean | undefined
+  readonly allowLessRedaction?: boolean | undefined
+  readonly lockTimeout?: Duration.DurationInput | undefined
+  readonly retries?: number | undefined
 }
 
 /** What is to be done for one table, to be computed once more under the lock. */

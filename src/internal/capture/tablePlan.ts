@@ -4,9 +4,9 @@ import type { Step } from "./step.js"
 
 export interface PlanOptions {
   /** Everything is made anew, whatever is installed. */
-  readonly force?: boolean
+  readonly force?: boolean | undefined
   /** Baseline changes for the rows of partitions that joined, delete changes for those of partitions that left. */
-  readonly markPartitions?: boolean
+  readonly markPartitions?: boolean | undefined
 }
 
 /** A privilege that the connected role needs on a relation for the steps to work. */

@@ -731,8 +731,8 @@ describe("Capture.apply, several at once", () => {
   )
 })
 
-describe("Capture.remove and prune", () => {
-  it.effect("remove ends the capture and keeps the history", () =>
+describe("the end of a capture", () => {
+  it.effect("by remove keeps the history", () =>
     fresh(
       Effect.gen(function* () {
         yield* run(
@@ -759,7 +759,7 @@ describe("Capture.remove and prune", () => {
     )
   )
 
-  it.effect("remove takes the triggers of a table that was dropped or renamed", () =>
+  it.effect("by remove takes the triggers of a table that was dropped or renamed", () =>
     fresh(
       Effect.gen(function* () {
         yield* run("create table gone (id int primary key)", "create table moved (id int primary key)")
@@ -776,7 +776,7 @@ describe("Capture.remove and prune", () => {
     )
   )
 
-  it.effect("apply leaves alone what is merely not configured, and prune ends it", () =>
+  it.effect("by prune is for tables that are not configured, which apply leaves alone", () =>
     fresh(
       Effect.gen(function* () {
         yield* run("create table keep (id int primary key)", "create table drop_me (id int primary key)")

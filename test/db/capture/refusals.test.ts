@@ -6,8 +6,8 @@ import { InvalidRequest } from "../../../src/ThreadlineError.js"
 import { apply, as, layer, plan, refusal, remove, rows, run, schemaOwner, value } from "../../support/capture.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
-it.layer(layer)("what Capture refuses", (it) => {
-  describe("by name", () => {
+it.layer(layer)("Capture refuses", (it) => {
+  describe("names:", () => {
     it.effect("a table that does not exist, with the one that was probably meant", () =>
       Effect.gen(function* () {
         yield* run(
@@ -48,7 +48,7 @@ it.layer(layer)("what Capture refuses", (it) => {
     )
   })
 
-  describe("by kind", () => {
+  describe("kinds:", () => {
     it.effect("Threadline's own tables and PostgreSQL's", () =>
       Effect.gen(function* () {
         expect(yield* refusal(plan([{ table: "threadline.audit_changes" }]))).toMatchObject({ reason: "OwnTable" })
@@ -112,7 +112,7 @@ it.layer(layer)("what Capture refuses", (it) => {
     )
   })
 
-  describe("about columns", () => {
+  describe("columns:", () => {
     it.effect("unknown columns in exclude, mask and key, with the one that was probably meant", () =>
       Effect.gen(function* () {
         yield* run(`create table people (id int not null, "Password" text, email text)`)
@@ -234,7 +234,7 @@ it.layer(layer)("what Capture refuses", (it) => {
     )
   })
 
-  describe("types with a cast to json", () => {
+  describe("types with a cast to json,", () => {
     const create = (name: string, type: string) =>
       run(
         type,
@@ -298,7 +298,7 @@ it.layer(layer)("what Capture refuses", (it) => {
     )
   })
 
-  describe("by mode", () => {
+  describe("modes:", () => {
     it.effect("statement mode where it cannot work, and takes row mode where none is given", () =>
       Effect.gen(function* () {
         yield* run(
@@ -344,7 +344,7 @@ it.layer(layer)("what Capture refuses", (it) => {
     )
   })
 
-  describe("what is there already", () => {
+  describe("what is there already:", () => {
     it.effect("a trigger of the host's under a name that is needed", () =>
       Effect.gen(function* () {
         yield* run(

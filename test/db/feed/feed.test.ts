@@ -349,7 +349,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
-    it.effect("of Query.withScope holds in the feed of its context as well", () =>
+    it.effect("holds in the feed of its context if Query.withScope gives it", () =>
       Effect.gen(function* () {
         yield* reset
         const theirs = yield* posts(2, "a")
@@ -379,7 +379,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       }).pipe(Effect.provide(Query.layer), Effect.scoped)
     )
 
-    it.effect("that is wrong is named, and what it met is not told", () =>
+    it.effect("is named if it is wrong, without the values that it met", () =>
       Effect.gen(function* () {
         yield* reset
         yield* posts(1, "a secret")
@@ -416,7 +416,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
-    it.effect("where it is required, no member does anything without one", () =>
+    it.effect("lets no member do anything without one if it is required", () =>
       Effect.gen(function* () {
         yield* reset
         yield* posts(1, "b")
@@ -476,7 +476,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
-    it.effect("a failed or interrupted batch is handed over again, by whoever comes next", () =>
+    it.effect("hands a failed or interrupted batch over again, to the next runner", () =>
       Effect.gen(function* () {
         yield* reset
         const written = yield* posts(6)
@@ -512,7 +512,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
-    it.effect("several runners take turns: never two at once, and everything at least once, in order", () =>
+    it.effect("lets several runners take turns: never two at once, and everything at least once, in order", () =>
       Effect.gen(function* () {
         yield* reset
         const database = yield* TestDatabase.TestDatabase
@@ -544,7 +544,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("a runner that lost its lease stops and moves nothing", () =>
+    it.effect("stops a runner that lost its lease, and lets it move nothing", () =>
       Effect.gen(function* () {
         yield* reset
         const sql = yield* SqlClient.SqlClient
@@ -572,7 +572,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
       })
     )
 
-    it.effect("a handler that takes longer than the lease keeps it, and loses its work with it", () =>
+    it.effect("keeps the lease for a handler that takes longer, and ends a handler that loses it", () =>
       Effect.gen(function* () {
         yield* reset
         const sql = yield* SqlClient.SqlClient
@@ -777,7 +777,7 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
   })
 
   describe("privileges (A13)", () => {
-    it.effect("a reader reads, an operator consumes, a writer and a stranger do neither", () =>
+    it.effect("let a reader read and an operator consume, and a writer and a stranger do neither", () =>
       Effect.gen(function* () {
         yield* reset
         const database = yield* TestDatabase.TestDatabase

@@ -19,7 +19,7 @@ const everything: AuditContext.Fields = {
   meta: { tenant: 1 }
 }
 
-it.effect("is empty unless set, never part of R, and inherited by fibers", () =>
+it.effect("AuditContext is empty unless set, never part of R, and inherited by fibers", () =>
   Effect.gen(function* () {
     expect(yield* AuditContext.AuditContext).toEqual({})
     const seen = Effect.flatMap(Effect.fork(AuditContext.current), Fiber.join)
@@ -48,7 +48,7 @@ it.effect("is empty unless set, never part of R, and inherited by fibers", () =>
   })
 )
 
-it.effect("lets the inner combinator win, and merges meta", () =>
+it.effect("AuditContext lets the inner combinator win, and merges meta", () =>
   Effect.gen(function* () {
     const fields = yield* AuditContext.withMeta(AuditContext.withActor(AuditContext.current, alice), { b: 2 }).pipe(
       AuditContext.withContext({ actor: Actor.user("outer"), requestId: "r", meta: { a: 1, b: 1 } })
@@ -57,7 +57,7 @@ it.effect("lets the inner combinator win, and merges meta", () =>
   })
 )
 
-it.effect("keeps what the fiber says, wherever the layer of defaults is provided", () =>
+it.effect("AuditContext keeps what the fiber says, wherever the layer of defaults is provided", () =>
   Effect.gen(function* () {
     const defaults = Effect.provide(AuditContext.layer({ source: "default", meta: { a: 1 } }))
     const expected = { actor: alice, source: "default", meta: { a: 1 } }
@@ -66,13 +66,13 @@ it.effect("keeps what the fiber says, wherever the layer of defaults is provided
   })
 )
 
-it("encodes the document of set_context", () => {
+it("AuditContext.encode writes the document of set_context", () => {
   expect(JSON.parse(AuditContext.encode(everything))).toEqual(everything)
   expect(AuditContext.encode({})).toBe("{}")
   expect(AuditContext.invalid(everything)).toBeUndefined()
 })
 
-it("makes a statement for clients that are not Effect, its schema quoted", () => {
+it("AuditContext.toSql makes a statement for clients that are not Effect, its schema quoted", () => {
   expect(AuditContext.toSql({ actor: alice })).toEqual({
     text: `select "threadline".set_context($1::jsonb)`,
     params: [`{"actor":{"type":"user","id":"alice"}}`]

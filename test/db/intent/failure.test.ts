@@ -326,7 +326,7 @@ layer(Host.layer, { excludeTestServices: true })("a fiber that outlives its audi
     })
   )
 
-  it.effect("has the statement that was under way waited for", () =>
+  it.effect("keeps the end of the transaction waiting for its statement under way", () =>
     Effect.gen(function* () {
       yield* Host.reset
       const sql = yield* SqlClient.SqlClient
@@ -348,7 +348,7 @@ layer(Host.layer, { excludeTestServices: true })("a fiber that outlives its audi
     })
   )
 
-  it.effect("has its audited call undone, and told so", () =>
+  it.effect("finds its audited call undone, and is told so", () =>
     Effect.gen(function* () {
       yield* Host.reset
       const gate = yield* Deferred.make<void>()

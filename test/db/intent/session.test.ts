@@ -145,33 +145,36 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
   }
 )
 
-layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })("a client with an opinion", (it) => {
-  it.effect("that renames columns, keys inside json and types does not disturb", () =>
-    Effect.gen(function* () {
-      yield* Host.reset
-      const database = yield* TestDatabase.TestDatabase
-      const client = yield* database.connect("app", {
-        maxConnections: 1,
-        transformResultNames: (name) => name.toUpperCase(),
-        transformQueryNames: (name) => name.toLowerCase(),
-        types: { getTypeParser: (oid: number) => (text: unknown) => (oid === 25 ? text : `<${String(text)}>`) }
-      })
-      const audited = yield* Audit.transaction(
-        Effect.zipRight(client`insert into posts (id, title) values (1, 'x')`, Audit.record("read")),
-        { action: "post.created", actor: alice, meta: { snake_case: 1 } }
-      ).pipe(Effect.provide(Layer.fresh(Audit.layer).pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, client)))))
-      expect(Option.isSome(audited.transactionId)).toBe(true)
-      expect(yield* Host.transactions).toMatchObject([{ actor_id: "alice", meta: { snake_case: 1 } }])
-      expect((yield* Host.actions).map(({ name }) => name)).toEqual(["read", "post.created"])
-    }).pipe(Effect.scoped)
-  )
-})
+layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
+  "a client that transforms names and types",
+  (it) => {
+    it.effect("does not disturb an audited transaction", () =>
+      Effect.gen(function* () {
+        yield* Host.reset
+        const database = yield* TestDatabase.TestDatabase
+        const client = yield* database.connect("app", {
+          maxConnections: 1,
+          transformResultNames: (name) => name.toUpperCase(),
+          transformQueryNames: (name) => name.toLowerCase(),
+          types: { getTypeParser: (oid: number) => (text: unknown) => (oid === 25 ? text : `<${String(text)}>`) }
+        })
+        const audited = yield* Audit.transaction(
+          Effect.zipRight(client`insert into posts (id, title) values (1, 'x')`, Audit.record("read")),
+          { action: "post.created", actor: alice, meta: { snake_case: 1 } }
+        ).pipe(Effect.provide(Layer.fresh(Audit.layer).pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, client)))))
+        expect(Option.isSome(audited.transactionId)).toBe(true)
+        expect(yield* Host.transactions).toMatchObject([{ actor_id: "alice", meta: { snake_case: 1 } }])
+        expect((yield* Host.actions).map(({ name }) => name)).toEqual(["read", "post.created"])
+      }).pipe(Effect.scoped)
+    )
+  }
+)
 
-layer(Host.layer, { excludeTestServices: true })("a database that cannot be used", (it) => {
+layer(Host.layer, { excludeTestServices: true })("Audit.transaction, if the database cannot be used", (it) => {
   const auditAs = (client: SqlClient.SqlClient) =>
     Layer.fresh(Audit.layer).pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, client)))
 
-  it.effect("for want of a grant is told so", () =>
+  it.effect("fails with InsufficientPrivilege before the body runs, if the role has no grant", () =>
     Effect.gen(function* () {
       yield* Host.reset
       const stranger = yield* (yield* TestDatabase.TestDatabase).connect("stranger")
@@ -186,7 +189,7 @@ layer(Host.layer, { excludeTestServices: true })("a database that cannot be used
     }).pipe(Effect.scoped)
   )
 
-  it.effect("because finish alone is not granted rolls back and is told so", () =>
+  it.effect("rolls back and fails with InsufficientPrivilege, if finish alone is not granted", () =>
     Effect.gen(function* () {
       yield* Host.reset
       const owner = yield* Host.Owner
@@ -199,7 +202,7 @@ layer(Host.layer, { excludeTestServices: true })("a database that cannot be used
     })
   )
 
-  it.effect("because the role may not log in any more is unreachable", () =>
+  it.effect("fails with Unreachable, if the role may not log in any more", () =>
     Effect.gen(function* () {
       yield* Host.reset
       const database = yield* TestDatabase.TestDatabase
@@ -219,13 +222,16 @@ layer(Host.layer, { excludeTestServices: true })("a database that cannot be used
   )
 })
 
-layer(TestDatabase.layerEmpty, { excludeTestServices: true })("a database without Threadline", (it) => {
-  it.effect("is told so, and the body does not run", () =>
-    Effect.gen(function* () {
-      const error = yield* auditError(Audit.transaction(Effect.die("not run"), options))
-      expect(error).toMatchObject({ reason: "NotMigrated", sqlState: "3F000" })
-      expect(error.message).toContain("threadline migrate up")
-      expect(yield* reasonOf(Audit.record("read", { actor: alice }))).toBe("NotMigrated")
-    }).pipe(Effect.provide(Audit.layer))
-  )
-})
+layer(TestDatabase.layerEmpty, { excludeTestServices: true })(
+  "Audit.transaction in a database without Threadline",
+  (it) => {
+    it.effect("fails with NotMigrated, and the body does not run", () =>
+      Effect.gen(function* () {
+        const error = yield* auditError(Audit.transaction(Effect.die("not run"), options))
+        expect(error).toMatchObject({ reason: "NotMigrated", sqlState: "3F000" })
+        expect(error.message).toContain("threadline migrate up")
+        expect(yield* reasonOf(Audit.record("read", { actor: alice }))).toBe("NotMigrated")
+      }).pipe(Effect.provide(Audit.layer))
+    )
+  }
+)

@@ -360,7 +360,7 @@ describe("Query, of tables that were not captured all the time", () => {
       })
     )
 
-    it.effect("a role that may only read is told", () =>
+    it.effect("tell of a lapse to a role that may only read", () =>
       Effect.gen(function* () {
         yield* run("create schema closed", "create table closed.kept (id int primary key, label text)")
         yield* apply([{ table: "closed.kept" }])

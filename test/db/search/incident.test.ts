@@ -72,7 +72,7 @@ describe("Query.diff", () => {
       })
     )
 
-    it.effect("knows ids from what are none", () =>
+    it.effect("refuses what is no id, and finds nothing under an unknown one", () =>
       Effect.gen(function* () {
         yield* reset
         for (const id of ["", "x", "1.5", "-1", "01", "9223372036854775808"]) {
@@ -285,7 +285,7 @@ describe("Query.incident", () => {
       })
     )
 
-    it.effect("knows ids from what are none", () =>
+    it.effect("refuses what is no id, and finds nothing under an unknown one", () =>
       Effect.gen(function* () {
         yield* reset
         for (const id of ["", "x", "1.5", "-1", "01", "99999999999999999999"]) {

@@ -116,7 +116,7 @@ const requestId = createHash("md5").update("r5000").digest("hex")
 const hour = { from: "2026-02-10T10:00:00Z", to: "2026-02-10T11:00:00Z" }
 
 describe("reads of 96,000 changes", () => {
-  it.layer(filled.pipe(Layer.provideMerge(layer)), { timeout: "2 minutes" })("look at few of them", (it) => {
+  it.layer(filled.pipe(Layer.provideMerge(layer)), { timeout: "2 minutes" })("look at few of them:", (it) => {
     for (const [label, read, statements] of [
       ["everything", Query.timeline(), 1],
       ["everything, oldest first", Query.timeline({ order: "oldest" }), 1],
