@@ -128,7 +128,7 @@ export const write = Effect.fnUntraced(function* ({
       (d ->> 'occurredAt')::timestamptz, d #>> '{actor,type}', d #>> '{actor,id}', nullif(d -> 'actor', 'null'),
       d ->> 'correlationId', d ->> 'requestId', d ->> 'jobId', d ->> 'traceId', d ->> 'source',
       coalesce(d -> 'meta', '{}'), (d ->> 'actionId')::bigint, coalesce(d ->> 'dbUser', 'app'), 1
-    from jsonb_array_elements(${stringify(transactions as unknown as JsonValue)}::jsonb) d
+    from jsonb_array_elements(${stringify(transactions)}::jsonb) d
   `
   yield* sql`
     insert into threadline.audit_actions (
@@ -139,7 +139,7 @@ export const write = Effect.fnUntraced(function* ({
       (d ->> 'id')::bigint, (d ->> 'transactionId')::bigint, '1'::xid8, d ->> 'name', coalesce(d ->> 'status', 'ok'),
       d #>> '{actor,type}', d #>> '{actor,id}', nullif(d -> 'actor', 'null'), d ->> 'correlationId', d ->> 'requestId',
       nullif(d -> 'data', 'null'), coalesce((d ->> 'occurredAt')::timestamptz, now())
-    from jsonb_array_elements(${stringify(actions as unknown as JsonValue)}::jsonb) d
+    from jsonb_array_elements(${stringify(actions)}::jsonb) d
   `
   yield* sql`
     insert into threadline.audit_changes (
@@ -153,7 +153,7 @@ export const write = Effect.fnUntraced(function* ({
       d ->> 'key', d ->> 'previousKey',
       case when jsonb_typeof(d -> 'fields') = 'array' then array(select jsonb_array_elements_text(d -> 'fields')) end,
       nullif(d -> 'from', 'null'), nullif(d -> 'after', 'null'), nullif(d -> 'details', 'null')
-    from jsonb_array_elements(${stringify(changes as unknown as JsonValue)}::jsonb) d
+    from jsonb_array_elements(${stringify(changes)}::jsonb) d
   `
 })
 

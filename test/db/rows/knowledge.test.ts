@@ -21,7 +21,7 @@ const after = (...statements: ReadonlyArray<string>) => Effect.zipRight(run(...s
 const at = (table: string, key: Query.KeyInput, instant: string) =>
   Effect.map(Query.asOf(table, key, instant), (answer) =>
     answer._tag === "Present"
-      ? `${String(answer.row["label"])}${answer.rebuilt === true ? " rebuilt" : ""}`
+      ? `${Json.stringify(answer.row["label"] ?? null).slice(1, -1)}${answer.rebuilt === true ? " rebuilt" : ""}`
       : answer._tag
   )
 
