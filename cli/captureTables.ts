@@ -102,7 +102,7 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
   })
 })
 
-/** The tables that options or configuration name; undefined where neither does. */
+/** The tables that options or configuration name; undefined if neither does. */
 export const namedTables = (
   options: TableOptions,
   configured: Configuration

@@ -18,9 +18,12 @@ export const commands = {
   transaction: "Show one transaction: who, why, and every change with its diff.",
   actor: "Show what an actor did: actions, transactions, changes.",
   correlation: "Show everything of one correlation: actions, transactions, changes.",
+  request: "Show everything of one request: actions, transactions, changes.",
   actions: "List recorded actions, failed ones included, newest first.",
   unattributed: "List transactions of which nobody said who acted.",
   feed: "Print changes in the order of their commit, resumable by a checkpoint.",
+  "consumers list": "List the consumers of the feed, and how far behind they are.",
+  "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 
@@ -29,7 +32,8 @@ export type CommandName = keyof typeof commands
 /** Commands that only hold others, and what these have in common. */
 export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
-  capture: "Decide which tables are captured, and how."
+  capture: "Decide which tables are captured, and how.",
+  consumers: "List and forget the consumers of the feed."
 }
 
 const names: ReadonlyArray<string> = Object.keys(commands)

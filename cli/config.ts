@@ -32,11 +32,11 @@ const Rest = Schema.Struct({
 })
 
 export interface Configuration {
-  /** The file, or undefined where there is none. */
+  /** The file, or undefined if there is none. */
   readonly file: string | undefined
   readonly schema: string | undefined
   readonly ownerRole: string | undefined
-  /** Undefined where the configuration does not name tables. */
+  /** Undefined if the configuration does not name tables. */
   readonly tables: ReadonlyArray<TableConfig> | undefined
 }
 
@@ -83,7 +83,7 @@ const read = async (file: string): Promise<unknown> => {
     moduleCache: false,
     tryNative: true,
     fsCache: false,
-    // This copy of Threadline, also where none is installed beside the configuration.
+    // This copy of Threadline, also if none is installed beside the configuration.
     alias: { threadline: join(here, import.meta.url.endsWith(".ts") ? "../src" : "..") }
   })
   return jiti.import(file, { default: true })

@@ -4,7 +4,7 @@ import * as TableName from "../src/TableName.js"
 import * as Json from "../src/Json.js"
 import * as Query from "../src/Query.js"
 import { bold, dim, visible } from "./output.js"
-import { type Column, clip, clipPair, layout, textWidth } from "./table.js"
+import { type Column, clip, clipPair, layout, paragraph, textWidth } from "./table.js"
 
 /** To the second, in UTC; the whole instant where it matters is in the JSON. */
 export const when = (instant: string): string => instant.slice(0, 19).replace("T", " ")
@@ -17,6 +17,22 @@ export const who = (actor: Actor | null): string => {
   const label = actor.label === undefined ? "" : ` (${actor.label})`
   return actor.impersonator === undefined ? `${name}${label}` : `${name}${label} by ${who(actor.impersonator)}`
 }
+
+/** For a column, which is cut where it is too long: without labels where somebody acted for another, so that both are seen. */
+export const whoShort = (actor: Actor | null): string => {
+  if (actor?.impersonator === undefined) {
+    return who(actor)
+  }
+  const { label: _, ...named } = actor
+  const { label: __, ...impersonator } = actor.impersonator
+  return who({ ...named, impersonator })
+}
+
+/** The column of those who acted. It is never cut where somebody acted for another. */
+export const whoColumn = (actors: ReadonlyArray<Actor | null>): Column => ({
+  header: "who",
+  rigid: actors.some((actor) => actor?.impersonator !== undefined)
+})
 
 const tableOf = ({ tableName, tableSchema }: Query.Change): string => {
   const name = TableName.format({ schema: tableSchema, name: tableName })
@@ -39,12 +55,13 @@ export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number
   fields.flatMap(({ after, before, field }) => {
     const name = visible(field)
     const both = before !== undefined && after !== undefined
-    const inline = `  ${name}: ${both ? `${valueText(before)} -> ${valueText(after)}` : valueText(before ?? after)}`
+    const only = before === undefined ? after : before
+    const inline = `  ${name}: ${both ? `${valueText(before)} -> ${valueText(after)}` : valueText(only)}`
     if (textWidth(inline) <= width) {
       return [inline]
     }
     const [old, changed] = clipPair(valueText(before), valueText(after), width - 6)
-    const sides = both ? [`- ${old}`, `+ ${changed}`] : [clip(valueText(before ?? after), width - 4)]
+    const sides = both ? [`- ${old}`, `+ ${changed}`] : [clip(valueText(only), width - 4)]
     return [clip(`  ${name}:`, width), ...sides.map((side) => `    ${side}`)]
   })
 
@@ -55,20 +72,14 @@ export const changeLines = (change: Query.Change, width: number, context: boolea
   return [
     `${bold(visible(`${when(change.capturedAt)}  ${change.op} ${row}`))}`,
     ...(context
-      ? [
-          dim(
-            clip(
-              visible(
-                [
-                  `  ${who(change.transaction.actor)}`,
-                  ...(change.action === null ? [] : [change.action.name]),
-                  `transaction ${change.transactionId}`
-                ].join(", ")
-              ),
-              width
-            )
-          )
-        ]
+      ? paragraph(
+          [
+            who(change.transaction.actor),
+            ...(change.action === null ? [] : [change.action.name]),
+            `transaction ${change.transactionId}`
+          ].join(", "),
+          width - 2
+        ).map((line) => dim(`  ${line}`))
       : []),
     ...fieldLines(Query.fieldDiffs(change), width),
     ...details
@@ -82,7 +93,13 @@ export const properties = (
 ): ReadonlyArray<string> => {
   const given = list.flatMap(([name, value]) => (value === null || value === "" ? [] : [{ name, value }]))
   const column = Math.max(...given.map(({ name }) => name.length))
-  return given.map(({ name, value }) => clip(`${name.padEnd(column)}  ${visible(value)}`, width))
+  return given.flatMap(({ name, value }) =>
+    name === "who"
+      ? paragraph(value, width - column - 2).map(
+          (line, index) => `${(index === 0 ? name : "").padEnd(column)}  ${line}`
+        )
+      : [clip(`${name.padEnd(column)}  ${visible(value)}`, width)]
+  )
 }
 
 /** Changes as a table; `last` is the column that tells them apart where they are listed. */
@@ -95,7 +112,7 @@ export const changeTable = (
     { header: "captured (UTC)", rigid: true },
     { header: "op", rigid: true },
     { header: "row" },
-    { header: "who" },
+    whoColumn(changes.map(({ transaction }) => transaction.actor)),
     { header: "what" },
     { header: last.header, rigid: true }
   ]
@@ -103,7 +120,7 @@ export const changeTable = (
     when(change.capturedAt),
     change.op,
     `${tableOf(change)} ${keyOf(change)}`.trim(),
-    who(change.transaction.actor),
+    whoShort(change.transaction.actor),
     what(change),
     last.of(change)
   ])

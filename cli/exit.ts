@@ -40,7 +40,8 @@ const database: ReadonlySet<string> = new Set([
   "TooOld",
   "NotMigrated",
   "NewerSchema",
-  "InsufficientPrivilege"
+  "InsufficientPrivilege",
+  "RecordHidden"
 ])
 
 const ofReason = (reason: string): ExitCode => (database.has(reason) ? 3 : 1)

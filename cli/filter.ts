@@ -7,15 +7,11 @@ import { UsageError } from "./exit.js"
 import { choice, choices, flag, value, values } from "./options.js"
 import type { Given } from "./parser/declare.js"
 import { oneOf } from "./values.js"
+import { window, windowOf } from "./window.js"
 
 const operations = ["insert", "update", "delete", "truncate", "baseline"] as const
 
 export const actorTypes = ["user", "admin", "service_account", "job", "system", "anonymous"] as const
-
-export const window = {
-  from: value("from", "INSTANT", "Not before this instant, such as 2026-11-22T10:00:00Z."),
-  to: value("to", "INSTANT", "Not after this instant.")
-}
 
 const ids = {
   correlationId: value("correlation-id", "ID", "Only transactions with an action of this correlation."),
@@ -102,8 +98,7 @@ export const actionFilterOf = Effect.fnUntraced(function* (
     jobId: text(options.jobId),
     traceId: text(options.traceId),
     transactionId: text(options.transactionId),
-    from: text(options.from),
-    to: text(options.to)
+    ...(yield* windowOf(options))
   }
 })
 

@@ -22,7 +22,7 @@ export const print = (room: Room, text: (width: number) => string): Effect.Effec
     )
   )
 
-/** Prints SQL or a script, which has to stay what it is; only on a terminal, where it is looked at, it is made visible. */
+/** Prints SQL or a script, which has to stay what it is; only on a terminal, for the eye, it is made visible. */
 export const printSource = (sql: string): Effect.Effect<void> =>
   Effect.flatMap(screen(true), ({ terminal }) =>
     terminal ? print({ wide: true }, () => sql) : Console.log(withoutLast(sql))

@@ -83,7 +83,8 @@ export const layout = (
     let widest = -1
     columns.forEach((column, index) => {
       const width = widths[index] ?? 0
-      if (column.rigid !== true && width > least && width > (widths[widest] ?? 0)) {
+      const narrowest = column.whole === true ? Math.max(least, textWidth(column.header)) : least
+      if (column.rigid !== true && width > narrowest && width > (widths[widest] ?? 0)) {
         widest = index
       }
     })

@@ -1,10 +1,11 @@
 /** The tree of commands. */
 import * as Command from "@effect/cli/Command"
+import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import { feed } from "./commands/feed.js"
 import { grant } from "./commands/grant.js"
 import { init } from "./commands/init.js"
-import { actions, actor, correlation, timeline, transactions, unattributed } from "./commands/listings.js"
+import { actions, actor, correlation, request, timeline, transactions, unattributed } from "./commands/listings.js"
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
 import { completions, shells } from "./completions.js"
@@ -15,6 +16,8 @@ import { type CommandFacts, leaf, type With, wordArgument } from "./parser/decla
 const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generate] as const
 
 const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
+
+const consuming = [consumers.list, consumers.forget] as const
 
 /** Here, as it is about the whole tree. */
 const completing = leaf(
@@ -36,6 +39,7 @@ const others = [
   transaction,
   actor,
   correlation,
+  request,
   actions,
   unattributed,
   feed,
@@ -46,11 +50,12 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     ...others
   ])
 )
 
 /** What every command is, whichever group holds it. */
-export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...others].map(
+export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...consuming, ...others].map(
   (command: With<CommandFacts>) => command.facts
 )

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { UsageError } from "./exit.js"
 
-/** A whole number between bounds, both included, or undefined where the option is not given. */
+/** A whole number between bounds, both included, or undefined if the option is not given. */
 export const wholeNumber = (
   option: string,
   text: Option.Option<string>,
@@ -18,7 +18,7 @@ export const wholeNumber = (
         : Effect.fail(new UsageError({ message: `${option} is a whole number from ${least} to ${most}` }))
   })
 
-/** One of a few words, or undefined where the option is not given. */
+/** One of a few words, or undefined if the option is not given. */
 export const oneOf = <A extends string>(
   option: string,
   words: ReadonlyArray<A>,

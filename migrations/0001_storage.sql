@@ -133,6 +133,10 @@ create table capture_policies (
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
   key_columns jsonb not null,
+  -- Keys that the table had before, the latest first: their texts are those of the changes of then.
+  former_keys jsonb not null default '[]',
+  -- The values of enums in the key, by type: one that is gone was renamed, and the texts of keys with it.
+  key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
   columns jsonb not null,
@@ -170,6 +174,81 @@ create index capture_sightings_idx on capture_sightings (table_schema, table_nam
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
 
+-- What holds for a table or sequence of the record, whatever this database does to new ones by itself: under any publication its rows can
+-- be updated and deleted, and nobody but its owner may write it. Default privileges of the owner give more than that.
+create function guard_relation(relation regclass) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  guarded record;
+  granted record;
+begin
+  select c.relkind, c.relreplident, c.relowner, exists (
+      select from pg_index i where i.indrelid = c.oid and i.indisprimary
+    ) as keyed
+  into guarded
+  from pg_class c
+  where c.oid = relation;
+  if guarded.relkind <> 'S'
+    and guarded.relreplident in ('d', 'n')
+    and not (guarded.relreplident = 'd' and guarded.keyed)
+  then
+    execute format('alter table %s replica identity full', relation);
+  end if;
+  for granted in
+    select case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as role,
+      bool_or(g.reads) as reads
+    from (
+      select a.grantee, a.privilege_type, a.privilege_type = 'SELECT' as reads
+      from pg_class c
+      cross join lateral aclexplode(c.relacl) a
+      where c.oid = relation
+      union all
+      select a.grantee, a.privilege_type, false
+      from pg_attribute t
+      cross join lateral aclexplode(t.attacl) a
+      where t.attrelid = relation
+    ) g
+    where g.grantee <> guarded.relowner
+    group by g.grantee
+    having bool_or(g.privilege_type <> 'SELECT')
+  loop
+    execute format('revoke all on %s from %s cascade', relation, granted.role);
+    if granted.reads then
+      execute format('grant select on %s to %s', relation, granted.role);
+    end if;
+  end loop;
+end
+$$;
+
+-- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
+create function guard_record() returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  guarded record;
+begin
+  perform guard_relation(c.oid)
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = current_schema()
+    and c.relkind in ('r', 'p', 'S');
+  for guarded in
+    select distinct a.grantee, n.nspname
+    from pg_namespace n
+    cross join lateral aclexplode(n.nspacl) a
+    where n.nspname = current_schema()
+      and a.grantee <> n.nspowner
+      and a.privilege_type = 'CREATE'
+  loop
+    execute format('revoke create on schema %I from %s cascade', guarded.nspname,
+      case when guarded.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(guarded.grantee)) end);
+  end loop;
+end
+$$;
+
 -- Partitions of audit_changes from the step that holds "through_from" up to the one that holds
 -- "through_to". Each is made standalone and then attached: "create table ... partition of" would wait
 -- behind every reader of audit_changes and hold up audited writes meanwhile.
@@ -199,9 +278,10 @@ begin
   end if;
   if step is not null then
     execute format('comment on table %s is %L', parent,
-      regexp_replace(obj_description(parent, 'pg_class'), ' step: \w+$', '') || ' step: ' || unit);
+      regexp_replace(obj_description(parent, 'pg_class'), ' step: [a-z]+$', '') || ' step: ' || unit);
   end if;
 
+  perform guard_record();
   lower_bound := date_trunc(unit, through_from);
   while lower_bound <= through_to loop
     upper_bound := lower_bound + ('1 ' || unit)::interval;
@@ -211,7 +291,7 @@ begin
       from pg_inherits i
       cross join lateral (
         select regexp_match(
-          pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.*?)''\) TO \(''(.*?)''\)') as b
+          pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
         from pg_class c
         where c.oid = i.inhrelid
       ) bounds
@@ -221,6 +301,7 @@ begin
         and b[2]::timestamptz > lower_bound
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
+      perform guard_relation(leaf::regclass);
       -- The one step that blocks: rows that went to the default partition move out before the attach.
       if exists (
         select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
@@ -244,6 +325,8 @@ $$;
 comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
-revoke all on function ensure_partitions(timestamptz, timestamptz, text) from public;
+revoke all on function
+  guard_relation(regclass), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+from public;
 
 select ensure_partitions();

@@ -2,9 +2,13 @@
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
 --   threadline.context      the stamped context document, "<transaction timestamp> <json>"
---   threadline.transaction  id of the audit_transactions row that captures currently go to
---   threadline.actions      ids of actions recorded before there was such a row, comma separated
+--   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"
+--   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
+--
+-- Rows are found by their place, never by an index or a scan: under SERIALIZABLE these count as having read what strangers
+-- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
+-- the setting with it.
 
 -- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
 create function read_context(raw text, out doc jsonb, out error text)
@@ -204,6 +208,7 @@ declare
   doc jsonb;
   wrong text;
   opened bigint;
+  place tid;
 begin
   if raw <> '' then
     opened := cached_transaction();
@@ -277,8 +282,9 @@ begin
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
-  );
-  raw := set_config('threadline.transaction', opened::text, true);
+  )
+  returning ctid into place;
+  raw := set_config('threadline.transaction', opened || ' ' || place, true);
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -290,30 +296,50 @@ $$;
 create function link_actions(opened bigint) returns void
 language plpgsql
 set search_path from current
+set enable_seqscan = off
 as $$
 declare
-  actions bigint[];
+  actions text := current_setting('threadline.actions', true);
   first_action bigint;
 begin
   -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
-  begin
-    actions := string_to_array(current_setting('threadline.actions', true), ',')::bigint[];
-  exception when others then
-    actions := '{}';
-  end;
-  with linked as (
-    update audit_actions a set transaction_id = opened
-    where a.id = any (actions)
-      and a.transaction_id is null
-      and a.xid = pg_current_xact_id()
-      and a.occurred_at >= transaction_timestamp()
-    returning a.id
-  )
-  select min(id) into first_action from linked;
+  if actions ~ '^([0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)](;|$))+$' then
+    with linked as (
+      update audit_actions a set transaction_id = opened
+      where a.ctid = any (array(select split_part(x, ' ', 2)::tid from unnest(string_to_array(actions, ';')) x))
+        and a.id + 0 = any (array(select split_part(x, ' ', 1)::bigint from unnest(string_to_array(actions, ';')) x))
+        and a.transaction_id + 0 is null
+        and a.xid = pg_current_xact_id()
+        and a.occurred_at + interval '0' >= transaction_timestamp()
+      returning a.id
+    )
+    select min(id) into first_action from linked;
+  end if;
   if first_action is not null then
-    update audit_transactions set action_id = first_action where id = opened;
+    perform first_action_of(opened, first_action);
   end if;
   perform set_config('threadline.actions', '', true);
+end
+$$;
+
+-- The first action of the transaction row that captures currently go to; it keeps one that it has.
+create function first_action_of(opened bigint, action bigint) returns void
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+as $$
+declare
+  place tid;
+begin
+  update audit_transactions t
+  set action_id = action
+  where t.ctid = split_part(current_setting('threadline.transaction', true), ' ', 2)::tid
+    and t.id + 0 = opened
+    and t.action_id is null
+  returning t.ctid into place;
+  if found then
+    perform set_config('threadline.transaction', opened || ' ' || place, true);
+  end if;
 end
 $$;
 
@@ -322,19 +348,56 @@ $$;
 create function cached_transaction() returns bigint
 language plpgsql stable
 set search_path from current
+set enable_seqscan = off
 as $$
 declare
   cached text := current_setting('threadline.transaction', true);
   found_id bigint;
 begin
-  if cached ~ '^[0-9]{1,18}$' then
+  if cached ~ '^[0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)]$' then
     select id into found_id
     from audit_transactions
-    where id = cached::bigint
-      and xid = pg_current_xact_id_if_assigned()
-      and occurred_at >= transaction_timestamp();
+    where ctid = split_part(cached, ' ', 2)::tid
+      and id + 0 = split_part(cached, ' ', 1)::bigint
+      and xid is not distinct from pg_current_xact_id_if_assigned()
+      and occurred_at + interval '0' >= transaction_timestamp();
   end if;
   return found_id;
+end
+$$;
+
+-- Gives a context to the transaction row that captures currently go to, if it has none; the place where the row is then.
+create function complete_transaction(cached bigint, raw text) returns tid
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+as $$
+declare
+  given jsonb;
+  wrong text;
+  place tid;
+begin
+  select c.doc, c.error into given, wrong from read_context(raw) c;
+  update audit_transactions
+  set actor_type = given #>> '{actor,type}',
+    actor_id = given #>> '{actor,id}',
+    actor = given -> 'actor',
+    correlation_id = given ->> 'correlationId',
+    request_id = given ->> 'requestId',
+    job_id = given ->> 'jobId',
+    trace_id = given ->> 'traceId',
+    source = given ->> 'source',
+    remote_ip = (given ->> 'remoteIp')::inet,
+    meta = coalesce(given -> 'meta', '{}'),
+    context_error = wrong
+  where ctid = split_part(current_setting('threadline.transaction', true), ' ', 2)::tid
+    and id + 0 = cached
+    and actor_type is null
+    and context_error is null
+    and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
+    and meta = '{}'
+  returning ctid into place;
+  return place;
 end
 $$;
 
@@ -348,8 +411,7 @@ as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
   cached bigint;
-  given jsonb;
-  wrong text;
+  place tid;
 begin
   if context is null then
     raise exception 'threadline: the context is null; pass a JSON object'
@@ -360,25 +422,10 @@ begin
   then
     cached := cached_transaction();
     if cached is not null then
-      select c.doc, c.error into given, wrong from read_context(raw) c;
-      update audit_transactions
-      set actor_type = given #>> '{actor,type}',
-        actor_id = given #>> '{actor,id}',
-        actor = given -> 'actor',
-        correlation_id = given ->> 'correlationId',
-        request_id = given ->> 'requestId',
-        job_id = given ->> 'jobId',
-        trace_id = given ->> 'traceId',
-        source = given ->> 'source',
-        remote_ip = (given ->> 'remoteIp')::inet,
-        meta = coalesce(given -> 'meta', '{}'),
-        context_error = wrong
-      where id = cached
-        and actor_type is null
-        and context_error is null
-        and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
-        and meta = '{}';
-      if not found then
+      place := complete_transaction(cached, raw);
+      if place is not null then
+        perform set_config('threadline.transaction', cached || ' ' || place, true);
+      else
         perform set_config('threadline.transaction', '', true);
         perform set_config('threadline.actions', '', true);
       end if;
@@ -424,6 +471,7 @@ declare
   given jsonb;
   linked bigint := cached_transaction();
   recorded bigint;
+  place tid;
 begin
   if jsonb_typeof(action) is distinct from 'object'
     or jsonb_typeof(action -> 'name') is distinct from 'string'
@@ -452,13 +500,13 @@ begin
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
     action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
   )
-  returning id into recorded;
+  returning id, ctid into recorded, place;
 
   if linked is null then
     perform set_config('threadline.actions',
-      concat_ws(',', nullif(current_setting('threadline.actions', true), ''), recorded::text), true);
+      concat_ws(';', nullif(current_setting('threadline.actions', true), ''), recorded || ' ' || place), true);
   else
-    update audit_transactions set action_id = recorded where id = linked and action_id is null;
+    perform first_action_of(linked, recorded);
   end if;
   return recorded;
 end
@@ -512,6 +560,7 @@ comment on function finish(jsonb) is
 
 revoke all on function
   read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;

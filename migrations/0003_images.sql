@@ -345,7 +345,7 @@ $$;
 
 -- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
 -- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
-create function row_key(table_schema text, table_name text, key jsonb) returns text
+create function key_in_columns(table_schema text, table_name text, key jsonb, columns jsonb) returns text
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC'
@@ -357,19 +357,12 @@ set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
-  columns jsonb;
   part jsonb;
   place int := 0;
   given text;
   value text;
   texts text[] := '{}';
 begin
-  select p.key_columns into columns
-  from capture_policies p
-  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
-  if columns is null then
-    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
-  end if;
   if columns = '[]' then
     raise exception 'threadline: %.% has no key; find its changes by table and time', table_schema, table_name
       using errcode = 'TL003';
@@ -427,6 +420,45 @@ begin
     place := place + 1;
   end loop;
   return key_of_texts(texts);
+end
+$$;
+
+-- The canonical text of a key of a table. One that is none by the columns of the present key may be one by those of a key that
+-- the table had before: the changes of then are still found by it.
+create function row_key(table_schema text, table_name text, key jsonb) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  former jsonb;
+begin
+  select p.key_columns, p.former_keys, p.key_values, p.relation into policy
+  from capture_policies p
+  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  if policy.key_columns is null then
+    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  if policy.former_keys = '[]' and policy.key_values = '{}' then
+    return key_in_columns(table_schema, table_name, key, policy.key_columns);
+  end if;
+  begin
+    return key_in_columns(table_schema, table_name, key, policy.key_columns);
+  exception when others then
+    for former in
+      select former_key(policy.key_columns, policy.key_values, '{}')
+      where key_values_renamed(policy.relation, policy.key_columns, policy.key_values) <> '{}'
+      union all
+      (select e.value from jsonb_array_elements(policy.former_keys) with ordinality e order by e.ordinality)
+    loop
+      begin
+        return key_in_columns(table_schema, table_name, key, former);
+      exception when others then
+        null;
+      end;
+    end loop;
+    raise;
+  end;
 end
 $$;
 

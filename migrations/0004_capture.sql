@@ -357,6 +357,12 @@ begin
   if policy is null then
     raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
   end if;
+  if row_security_active(relation) then
+    raise exception 'threadline: the rows of % cannot be marked, row-level security may hide some of them from %',
+      relation, quote_ident(current_user)
+      using errcode = 'insufficient_privilege',
+        hint = format('Let it bypass row-level security for as long as this takes: alter role %I bypassrls.', current_user);
+  end if;
   policy := current_policy(policy, relation);
   execute format(
     'insert into audit_changes (

@@ -43,35 +43,28 @@ begin
 end
 $$;
 
--- The last instant of which the record tells that a transaction had not begun yet, by the id that a row of the catalog has of it:
--- transactions of this database that got their ids before. Null if there is none.
-create function seen_before(id xid) returns timestamptz
+-- When the first audited transaction began to write that got its id together with or after one that a row of the catalog
+-- tells of: what was recorded before is older than what that one did to the schema. Infinite if there was none.
+create function written_since(id xid) returns timestamptz
 language plpgsql stable
 set search_path from current
 as $$
 declare
   upcoming bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
   behind bigint := (upcoming - id::text::bigint) & 4294967295;
-  latest timestamptz;
 begin
-  -- Frozen, or of before the cluster was made.
+  -- Frozen, or of before the cluster was made: older than all that is recorded.
   if id::text::bigint < 3 or behind > upcoming then
-    return null;
+    return '-infinity';
   end if;
-  select t.occurred_at into latest
-  from audit_transactions t
-  where t.xid < (upcoming - behind)::text::xid8
-    and t.epoch = (select max(i.epoch) from installs i)
-  order by t.xid desc, t.id desc
-  limit 1;
-  return least(latest, (
+  return coalesce((
     select t.occurred_at
     from audit_transactions t
     where t.xid >= (upcoming - behind)::text::xid8
       and t.epoch = (select max(i.epoch) from installs i)
     order by t.xid, t.id
     limit 1
-  ));
+  ), 'infinity');
 end
 $$;
 
@@ -145,9 +138,109 @@ return (
     )
 );
 
+-- The values of the enums in a key, by type; the columns of the key are found by their numbers.
+create function key_values(relation oid, key_columns jsonb) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+  from (
+    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    -- A domain over an enum is as much at risk.
+    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    join pg_enum e on e.enumtypid = y.oid
+    group by y.oid
+  ) v
+);
+
+-- Types of which a value that a key may have had is gone, which only a new name makes.
+create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
+language sql stable
+set search_path from current
+return (
+  select coalesce(array_agg(v.key order by v.key), '{}')
+  from jsonb_each(key_values) v
+  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+);
+
+-- A type without its length or precision, which change no text of a value.
+create function plain_type(type text) returns text
+language sql immutable
+set search_path from current
+return regexp_replace(type, '\(.*?\)', '');
+
+-- Since when a table may have had another key than its policy says: the transaction that last touched what makes the key.
+-- Null if it has the same.
+create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  primary_key record;
+  changed xid;
+begin
+  if key_columns = '[]' then
+    return null;
+  end if;
+  select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
+  from pg_index i
+  where i.indrelid = relation and i.indisprimary;
+  if primary_key.attnums is not null
+    and primary_key.attnums::int[] is distinct from array(
+      select (k.value ->> 'attnum')::int from jsonb_array_elements(key_columns) with ordinality k order by k.ordinality)
+  then
+    return primary_key.touched;
+  end if;
+  select a.xmin into changed
+  from jsonb_array_elements(key_columns) k
+  join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+  where a.attisdropped or plain_type(format_type(a.atttypid, null)) <> plain_type(k ->> 'type')
+  limit 1;
+  if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
+    select e.xmin into changed
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    where not coalesce(key_values -> format_type(e.enumtypid, null) ? e.enumlabel, false)
+    order by age(e.xmin) desc
+    limit 1;
+  end if;
+  return changed;
+end
+$$;
+
+-- A key that a table had before, as row_key reads it: of an enum whose values have other names by now, the text is all there is.
+create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
+language sql immutable
+set search_path from current
+return case when present_values @> key_values then key_columns else (
+  select jsonb_agg(k.value || '{"type": "text", "text": "text"}' order by k.ordinality)
+  from jsonb_array_elements(key_columns) with ordinality k
+) end;
+
+-- Whether two policies of a table key its rows alike. A restore numbers the columns anew, and a column may be renamed.
+create function same_key(a jsonb, b jsonb) returns boolean
+language sql immutable
+set search_path from current
+return (
+  select count(*) = 0 or bool_and(x.value ->> 'name' is not distinct from y.value ->> 'name')
+    or bool_and(x.value ->> 'attnum' is not distinct from y.value ->> 'attnum')
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+) and (
+  select coalesce(bool_and(
+    plain_type(x.value ->> 'type') is not distinct from plain_type(y.value ->> 'type')), true)
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+);
+
 -- Why and since when nothing is known of a table whose policy is active; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "restarted": an unlogged table may have been emptied.
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may have been emptied.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language plpgsql stable
@@ -159,6 +252,7 @@ declare
   now_named record;
   sighted timestamptz;
   broken text[];
+  rekeyed xid;
 begin
   select p.* into policy
   from capture_policies p
@@ -201,7 +295,7 @@ begin
     -- was made.
     gap := 'replaced';
     since := known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else coalesce(seen_before(now_named.made), policy.applied_at) end);
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end);
     return next;
     return;
   end if;
@@ -231,6 +325,13 @@ begin
   then
     gap := 'partitions';
     since := greatest(policy.applied_at, upper(policy.lapses));
+    return next;
+    return;
+  end if;
+  rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
+  if rekeyed is not null then
+    gap := 'key';
+    since := known_until(table_schema, table_name, null, written_since(rekeyed));
     return next;
     return;
   end if;
@@ -319,8 +420,8 @@ begin
   if unexplained then
     update capture_policies p
     set lapses = p.lapses + tstzmultirange(tstzrange(
-      greatest(p.applied_at, upper(p.lapses),
-        (select seen_before(i.xmin) from pg_inherits i where i.inhrelid = partition_joined.relation)),
+      known_until(root_schema, root_name, null,
+        (select written_since(i.xmin) from pg_inherits i where i.inhrelid = partition_joined.relation)),
       clock_timestamp()))
     where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   end if;
@@ -455,7 +556,9 @@ revoke all on function
 from public;
 
 revoke all on function
-  this_database(), function_suffix(text, text), made_by_owner(oid), seen_before(xid), broken_triggers(text, text),
+  this_database(), function_suffix(text, text), made_by_owner(oid), written_since(xid), broken_triggers(text, text),
   partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
-  partition_joined(regclass, text, text)
+  partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
+  plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
+  key_in_columns(text, text, jsonb, jsonb)
 from public;

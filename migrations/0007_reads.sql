@@ -49,6 +49,18 @@ create table cursor_keys (
 comment on table cursor_keys is
   'The key of cursors under a scope. With another one, all cursors made so far are refused.';
 
-insert into cursor_keys (key)
-select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
-from generate_series(1, 4);
+-- Made here, and by every later run where it is missing: a restore of the structure alone brings none.
+create function ensure_cursor_key() returns void
+language sql
+set search_path from current
+begin atomic
+  insert into cursor_keys (key)
+  select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+  from generate_series(1, 4)
+  where not exists (select from cursor_keys)
+  having count(*) > 0;
+end;
+
+revoke all on function ensure_cursor_key() from public;
+
+select ensure_cursor_key();

@@ -48,7 +48,7 @@ export { ActionId, type Audited, AuditError, AuditReason, TransactionId, TypeId 
  * @category models
  */
 export interface ScopedOptions extends AuditContext.Fields {
-  /** What is meant to happen. Kept even where no row changes. */
+  /** What is meant to happen. Kept even if no row changes. */
   readonly action?: Action | undefined
   /** Why; part of the action. */
   readonly reason?: string | undefined
@@ -60,11 +60,11 @@ export interface ScopedOptions extends AuditContext.Fields {
   readonly allowMissingActor?: boolean | undefined
   /** Of the outermost call only. */
   readonly isolation?: "read committed" | "repeatable read" | "serializable" | undefined
-  /** Fails with `NoChanges`, and rolls back, where no row was captured. */
+  /** Fails with `NoChanges`, and rolls back, if no row was captured. */
   readonly requireChanges?: boolean | undefined
   /**
    * `record` keeps the action of a transaction that failed or died, with status `error`, in a transaction of its own after the
-   * outermost audited call has ended. Not where the call was interrupted, nor where its outcome is unknown. Where the action
+   * outermost audited call has ended. Not if the call was interrupted, nor if its outcome is unknown. If the action
    * cannot be recorded that is logged; the caller always gets the original failure.
    */
   readonly onFailure?: "discard" | "record" | undefined

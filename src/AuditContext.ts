@@ -139,7 +139,7 @@ export const fromContext = (context: Context.Context<never>): Fields => {
 
 /**
  * The context that an audited transaction would be given now: what the fiber says, over the defaults. It has a correlation
- * id only where one was set.
+ * id only if one was set.
  *
  * @since 0.1.0
  * @category references

@@ -17,7 +17,7 @@ import {
   readConfigs,
   refuseInside
 } from "./internal/capture/apply.js"
-import { readCatalog } from "./internal/capture/catalog.js"
+import { readCatalog, readStanding } from "./internal/capture/catalog.js"
 import type { CaptureError } from "./internal/capture/captureError.js"
 import type { TableStatus } from "./internal/capture/finding.js"
 import type { PrintedFile, TableConfig } from "./internal/capture/model.js"
@@ -28,7 +28,7 @@ import type { Step } from "./internal/capture/step.js"
 import { statusOf } from "./internal/capture/status.js"
 import { reading } from "./internal/capture/settings.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
-import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
+import { type InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
 /**
  * @since 0.1.0
@@ -209,10 +209,19 @@ const make = Effect.gen(function* () {
 
     status: Effect.fn("threadline.Capture.status")(function* (tables?: ReadonlyArray<TableConfig>) {
       const configured = tables === undefined ? undefined : yield* readConfigs(tables)
-      const catalog = yield* reading(sql, readCatalog(sql, storage, configured ?? [], "everything")).pipe(
-        Effect.mapError((error) => fromFailure<never>(error))
-      )
-      return statusOf(storage, catalog, configured)
+      const [catalog, standing] = yield* reading(
+        sql,
+        Effect.all([readCatalog(sql, storage, configured ?? [], "everything"), readStanding(sql, storage)])
+      ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+      if (standing.hidden.length > 0) {
+        return yield* new ThreadlineError({
+          reason: "RecordHidden",
+          detail:
+            `row-level security may hide rows of ${standing.hidden.join(", ")} from this role, so that nothing can be said of what is ` +
+            "captured: disable it on these tables, or let the role bypass it"
+        })
+      }
+      return statusOf(storage, catalog, standing, configured)
     }),
 
     print: Effect.fn("threadline.Capture.print")(function* (tables: ReadonlyArray<TableConfig>) {

@@ -23,7 +23,8 @@ import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
 import { restricted as restrict } from "./internal/record/restriction.js"
 import type * as scopes from "./internal/record/scope.js"
-import * as storage from "./internal/record/storage.js"
+import type * as storage from "./internal/record/storage.js"
+import { wholeStorage } from "./internal/record/whole.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
 /**
@@ -201,9 +202,9 @@ const make = (from: storage.Storage, scopeRequired: boolean, given: ReadonlyArra
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(
+export const layer: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Feed,
-  Effect.map(storage.make, (from) => make(from, false))
+  Effect.map(wholeStorage, (from) => make(from, false))
 )
 
 /**
@@ -213,9 +214,9 @@ export const layer: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect
  * @since 0.1.0
  * @category layers
  */
-export const layerScopeRequired: Layer.Layer<Feed, never, SqlClient.SqlClient> = Layer.effect(
+export const layerScopeRequired: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Feed,
-  Effect.map(storage.make, (from) => make(from, true))
+  Effect.map(wholeStorage, (from) => make(from, true))
 )
 
 /**

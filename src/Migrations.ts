@@ -29,6 +29,11 @@ export { MigrationError, Reason, TypeId } from "./internal/schema/model.js"
 /**
  * @since 0.1.0
  */
+export { Concern, describeConcern } from "./internal/schema/concern.js"
+
+/**
+ * @since 0.1.0
+ */
 export type {
   Applied,
   Migration,
@@ -82,13 +87,23 @@ export const run: (
 })
 
 /**
- * Migrates when the layer is built.
+ * Migrates when the layer is built. Notices of the run are logged as warnings.
  *
  * @since 0.1.0
  * @category layers
  */
 export const layer = (options?: RunOptions): Layer.Layer<never, MigrationError | InvalidRequest, SqlClient.SqlClient> =>
-  Layer.effectDiscard(run(options))
+  Layer.effectDiscard(
+    Effect.flatMap(run(options), ({ notices, schema }) =>
+      Effect.forEach(
+        notices,
+        (notice) => Effect.logWarning(`threadline: ${notice}`).pipe(Effect.annotateLogs({ schema })),
+        {
+          discard: true
+        }
+      )
+    )
+  )
 
 /**
  * Compares the database with this library and changes nothing. Needs the right to read the schema.

@@ -31,7 +31,7 @@ import type * as relations from "./internal/rows/relations.js"
 import type * as sets from "./internal/rows/asOfRows.js"
 import type * as scopes from "./internal/record/scope.js"
 import * as service from "./internal/query/service.js"
-import * as storage from "./internal/record/storage.js"
+import { wholeStorage } from "./internal/record/whole.js"
 import * as timelines from "./internal/search/timeline.js"
 import * as listings from "./internal/search/transactions.js"
 import * as urls from "./internal/search/filterUrl.js"
@@ -612,12 +612,15 @@ export interface Service extends service.Service {}
 export class Query extends Context.Tag("threadline/Query")<Query, Service>() {}
 
 /**
+ * The reads over the `SqlClient` in context. Building it asks whether row-level security hides any of the record from the client's
+ * role, and fails with `ThreadlineError` (`RecordHidden`) if it does: reads would answer as if that did not exist.
+ *
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Query, never, SqlClient.SqlClient> = Layer.effect(
+export const layer: Layer.Layer<Query, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Query,
-  Effect.map(storage.make, (from) => Query.of(service.make(from, false)))
+  Effect.map(wholeStorage, (from) => Query.of(service.make(from, false)))
 )
 
 /**
@@ -627,9 +630,9 @@ export const layer: Layer.Layer<Query, never, SqlClient.SqlClient> = Layer.effec
  * @since 0.1.0
  * @category layers
  */
-export const layerScopeRequired: Layer.Layer<Query, never, SqlClient.SqlClient> = Layer.effect(
+export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.SqlClient> = Layer.effect(
   Query,
-  Effect.map(storage.make, (from) => Query.of(service.make(from, true)))
+  Effect.map(wholeStorage, (from) => Query.of(service.make(from, true)))
 )
 
 /**

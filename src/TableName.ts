@@ -41,7 +41,7 @@ export const parse: (text: string, field?: string) => Either.Either<TableName, I
 export const format: (name: TableName) => string = tableNames.format
 
 /**
- * Whether two texts name the same table; false if one of them is not the name of a table.
+ * Whether two strings name the same table; false if one of them is not the name of a table.
  *
  * @since 0.1.0
  * @category predicates

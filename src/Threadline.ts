@@ -87,8 +87,9 @@ const inSchema =
     Layer.provide(layer, Layer.succeed(StorageSchema, schema))
 
 /**
- * Every service, with a client for each role. Building it asks the writer's database for the version of its schema and
- * nothing else; it fails with `ThreadlineError` where the schema is missing, behind or ahead.
+ * Every service, with a client for each role. Building it asks the writer's database for the version of its schema, and the
+ * readers' whether row-level security hides any of the record from them, and nothing else. It fails with `ThreadlineError` if the
+ * schema is missing, behind or ahead, or if some of the record is hidden.
  *
  * @since 0.1.0
  * @category layers
@@ -112,7 +113,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
 
 /**
  * Every service on one client. The schema's name is read from `THREADLINE_SCHEMA`, `threadline` unless set. Building it asks
- * the database for the version of that schema and nothing else.
+ * the database for the version of that schema, whether row-level security hides any of the record, and nothing else.
  *
  * @since 0.1.0
  * @category layers

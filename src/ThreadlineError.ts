@@ -46,7 +46,8 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
 }
 
 /**
- * A well-formed name or id that the database does not have. Its tag is `threadline/NotFound`, so that it is not taken for the
+ * A well-formed name or id that the database does not have. `suggestion` is the name that was probably meant, if there is one: of a
+ * captured table with a similar name, or of the table that a partition belongs to. Its tag is `threadline/NotFound`, so that it is not taken for the
  * `NotFound` of `@effect/platform`.
  *
  * @since 0.1.0
@@ -64,7 +65,8 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
 export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound")("threadline/NotFound", {
   subject: Schema.Literal("table", "row", "transaction", "change", "action"),
   id: Schema.String,
-  detail: Schema.optional(Schema.String)
+  detail: Schema.optional(Schema.String),
+  suggestion: Schema.optional(Schema.String)
 }) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
@@ -73,7 +75,9 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound"
     return Predicate.isTagged(u, "threadline/NotFound") && Predicate.hasProperty(u, TypeId)
   }
   override get message(): string {
-    return `${this.subject} ${this.id} is not known here${this.detail === undefined ? "" : `: ${this.detail}`}`
+    const detail = this.detail === undefined ? "" : `: ${this.detail}`
+    const suggestion = this.suggestion === undefined ? "" : `; did you mean ${this.suggestion}?`
+    return `${this.subject} ${this.id} is not known here${detail}${suggestion}`
   }
 }
 
@@ -85,6 +89,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound"
  * - `NotMigrated`: the Threadline schema is missing or behind; run `threadline migrate up`.
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role lacks a grant; `threadline grant` gives it.
+ * - `RecordHidden`: row-level security may hide rows of the record from this role.
  * - `Failed`: any other failure of a statement; `sqlState` says which.
  *
  * @since 0.1.0
@@ -96,6 +101,7 @@ export const Reason = Schema.Literal(
   "NotMigrated",
   "NewerSchema",
   "InsufficientPrivilege",
+  "RecordHidden",
   "Failed"
 )
 

@@ -4,15 +4,14 @@ import * as Struct from "effect/Struct"
 import type * as Page from "../../src/Page.js"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
-import { changeTable, when, who } from "../describe.js"
+import { changeTable, when, whoColumn, whoShort } from "../describe.js"
 import {
   actionFilterOf,
   actionFilters,
   actorTypes,
   changeFilterOf,
   changeFilters,
-  type ChangeFilters,
-  window
+  type ChangeFilters
 } from "../filter.js"
 import type { UsageError } from "../exit.js"
 import { type Common, common } from "../options.js"
@@ -20,6 +19,7 @@ import { answerExact, bold } from "../output.js"
 import { argument, leaf, optionalArgument, wordArgument } from "../parser/declare.js"
 import { listed, type Paging, paging, pagingOf, reading } from "../reading.js"
 import { layout } from "../table.js"
+import { window, windowOf } from "../window.js"
 
 const inTransactions = (changes: ReadonlyArray<Query.Change>, width: number): string =>
   changeTable(changes, { header: "tx", of: ({ transactionId }) => transactionId }, width)
@@ -30,26 +30,31 @@ const transactionTable = (
   summaries: ReadonlyArray<Query.TransactionSummary>,
   provenance: boolean,
   width: number
-): string =>
-  layout(
+): string => {
+  // What was said of a context, and could not be recorded as one.
+  const failures = provenance && summaries.some(({ transaction }) => transaction.contextError !== null)
+  return layout(
     [
       { header: "occurred (UTC)", rigid: true },
       { header: "tx", rigid: true },
-      { header: provenance ? "database user" : "who" },
+      provenance ? { header: "database user" } : whoColumn(summaries.map(({ transaction }) => transaction.actor)),
       { header: provenance ? "application" : "action" },
       { header: "changes", rigid: true },
-      { header: "tables" }
+      { header: "tables" },
+      ...(failures ? [{ header: "context error", whole: true }] : [])
     ],
     summaries.map(({ action, changes, tables, transaction }) => [
       when(transaction.occurredAt),
       transaction.id,
-      provenance ? transaction.dbUser : who(transaction.actor),
+      provenance ? transaction.dbUser : whoShort(transaction.actor),
       provenance ? (transaction.applicationName ?? "") : (action?.name ?? ""),
       counted(changes),
-      tables.map((table) => table.replace(/^public\./, "")).join(", ")
+      tables.map((table) => table.replace(/^public\./, "")).join(", "),
+      ...(failures ? [transaction.contextError ?? ""] : [])
     ]),
     width
   )
+}
 
 const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): string =>
   layout(
@@ -57,7 +62,7 @@ const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): strin
       { header: "recorded (UTC)", rigid: true },
       { header: "action" },
       { header: "status", rigid: true },
-      { header: "who" },
+      whoColumn(actions.map(({ actor }) => actor)),
       { header: "correlation" },
       { header: "tx", rigid: true }
     ],
@@ -65,7 +70,7 @@ const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): strin
       when(action.occurredAt),
       action.name,
       action.status,
-      who(action.actor),
+      whoShort(action.actor),
       action.correlationId ?? "",
       action.transactionId ?? ""
     ]),
@@ -163,8 +168,7 @@ export const actor = leaf(
       const { type } = options
       const id = Option.getOrUndefined(options.id)
       const asked = {
-        from: Option.getOrUndefined(options.from),
-        to: Option.getOrUndefined(options.to),
+        ...(yield* windowOf(options)),
         ...(yield* pagingOf(options))
       }
       const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked), {
@@ -176,6 +180,27 @@ export const actor = leaf(
         (width) => bundleText(bundle, width)
       )
     })
+)
+
+/** As of a correlation, whatever it is that carries the id. */
+const ofRequest = (requestId: string, { cursor, ...paged }: Effect.Effect.Success<ReturnType<typeof pagingOf>>) =>
+  Effect.all({
+    // The changes first: it is their cursor that may be refused.
+    changes: Query.timeline({ requestId, cursor, ...paged }),
+    actions: Query.actions({ requestId, ...paged }),
+    transactions: Query.transactions({ requestId, ...paged })
+  }).pipe(Effect.map(({ actions, changes, transactions }): Query.Bundle => ({ actions, transactions, changes })))
+
+export const request = leaf("request", { ...common, ...paging, id: argument("ID", "A request id.") }, (options) =>
+  Effect.gen(function* () {
+    const asked = yield* pagingOf(options)
+    const bundle = yield* reading(options, ofRequest(options.id, asked), { requestId: "ID" })
+    yield* answerExact(
+      options,
+      () => Json.stringify(bundle),
+      (width) => bundleText(bundle, width)
+    )
+  })
 )
 
 export const correlation = leaf(

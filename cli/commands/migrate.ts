@@ -67,6 +67,9 @@ const states: Readonly<Record<Migrations.Status["state"], string>> = {
   newer: "was migrated by a newer version"
 }
 
+/** Concerns for which the answer is no: readers may miss changes, writes may fail, or others than the owner may write. */
+const serious: ReadonlySet<Migrations.Concern["_tag"]> = new Set(["RowSecurity", "Unidentified", "Writable"])
+
 export const status = leaf("migrate status", common, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
@@ -83,6 +86,10 @@ export const status = leaf("migrate status", common, (options) =>
         owner: Option.getOrNull(found.owner),
         version: found.version,
         latest: found.latest,
+        concerns: found.concerns.map((concern) => ({
+          kind: concern._tag,
+          detail: Migrations.describeConcern(concern)
+        })),
         applied: list(found.applied),
         pending: ids(found.pending),
         mismatched: list(found.mismatched),
@@ -104,7 +111,14 @@ export const status = leaf("migrate status", common, (options) =>
           onNone: () => "",
           onSome: (role) => ` and belongs to ${visible(role)}`
         })
-        return `${layout(columns, rows, width)}\n\nThe schema ${visible(found.schema)} ${states[found.state]}${owner}.`
+        return [
+          layout(columns, rows, width),
+          "",
+          `The schema ${visible(found.schema)} ${states[found.state]}${owner}.`,
+          ...found.concerns.flatMap((concern) =>
+            paragraph(`Note: ${visible(Migrations.describeConcern(concern))}.`, width)
+          )
+        ].join("\n")
       }
     )
     if (found.state === "newer") {
@@ -113,7 +127,7 @@ export const status = leaf("migrate status", common, (options) =>
         detail: `the schema ${found.schema} was migrated by a newer Threadline: use that version or a later one`
       })
     }
-    if (found.state === "mismatch") {
+    if (found.state === "mismatch" || found.concerns.some(({ _tag }) => serious.has(_tag))) {
       return yield* new AnsweredNo()
     }
   })

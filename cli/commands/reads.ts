@@ -5,7 +5,7 @@ import { changeLines, fieldLines, properties, when, who } from "../describe.js"
 import { common } from "../options.js"
 import { answerExact, bold, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
-import { clip } from "../table.js"
+import { paragraph } from "../table.js"
 import { listed, more, paging, pagingOf, reading } from "../reading.js"
 
 const tableArgument = argument("TABLE", "A table as in SQL, such as public.posts.")
@@ -153,13 +153,11 @@ const others = (
     : [
         "",
         `${heading}:`,
-        ...list.map(({ action, transaction }) =>
-          clip(
-            visible(
-              `  ${transaction.id}  ${when(transaction.occurredAt)}  ${who(transaction.actor)}  ${action?.name ?? ""}`
-            ).trimEnd(),
-            width
-          )
+        ...list.flatMap(({ action, transaction }) =>
+          paragraph(
+            `${transaction.id}  ${when(transaction.occurredAt)}  ${who(transaction.actor)}  ${action?.name ?? ""}`.trimEnd(),
+            width - 2
+          ).map((line) => `  ${line}`)
         ),
         ...(hasMore ? ["  and more"] : [])
       ]

@@ -1,8 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import { unsafeParse } from "../../src/internal/core/json.js"
+import * as Feed from "../../src/Feed.js"
 import * as Cli from "../support/cli.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
@@ -112,6 +115,57 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
       parts[3] = "AAAAAAAAAAAA"
       const foreign = Buffer.from(parts.join(" ")).toString("base64url")
       expect(yield* Cli.run(["feed", "--checkpoint", foreign], { url })).toEqual(Cli.refusal(2, /another database/))
+    })
+  )
+})
+
+/** Handles all that there is, under a name. */
+const consume = (url: string, name: string) =>
+  Feed.consume(name, () => Effect.void).pipe(
+    Effect.provide(Feed.layer),
+    Effect.provide(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })),
+    Effect.orDie
+  )
+
+it.layer(host, { timeout: 240_000 })("consumers of the feed", (it) => {
+  it.effect("are listed with how far behind they are, and forgotten by name", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* Host
+      expect(yield* Cli.text(["consumers", "list"], { url })).toBe("The feed has no consumer.\n")
+      expect(yield* Cli.json(["consumers", "list"], { url })).toEqual({ consumers: [] })
+      yield* consume(url, "warehouse")
+      yield* query("insert into notes values (77)")
+      expect(yield* Cli.json(["consumers", "list"], { url })).toEqual({
+        consumers: [
+          {
+            name: "warehouse",
+            checkpoint: expect.any(String),
+            updatedAt: expect.stringMatching(/^\d{4}-.*Z$/),
+            lagMillis: expect.any(Number),
+            leasedUntil: null
+          }
+        ]
+      })
+      expect(yield* Cli.text(["consumers", "list"], { url })).toMatch(
+        /^consumer +behind by +stored \(UTC\) +held until \(UTC\)\nwarehouse +\d+\w+(?: \w+)? +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n$/
+      )
+      expect(yield* Cli.run(["consumers", "forget", "warehose"], { url })).toEqual(
+        Cli.refusal(1, "the feed has no consumer warehose; did you mean warehouse?")
+      )
+      expect(yield* Cli.text(["consumers", "forget", "warehouse"], { url })).toBe(
+        "The consumer warehouse is forgotten.\n"
+      )
+      expect(yield* Cli.run(["consumers", "forget", "warehouse", "--json"], { url })).toEqual(
+        Cli.refusal(1, "the feed has no consumer warehouse")
+      )
+      expect(yield* Cli.run(["consumers", "forget", ""], { url })).toEqual(Cli.refusal(2, /NAME: /))
+      expect(yield* Cli.run(["consumers"], { url })).toEqual(
+        Cli.refusal(2, "consumers needs a command; there is list or forget")
+      )
+      expect(yield* Cli.run(["consumers", "list"], { url: "postgres://127.0.0.1:1/nowhere" })).toMatchObject({
+        code: 3,
+        stdout: ""
+      })
     })
   )
 })

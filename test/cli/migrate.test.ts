@@ -2,10 +2,9 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import pg from "pg"
-import { inject } from "vitest"
 import * as Migrations from "../../src/Migrations.js"
 import * as Cli from "../support/cli.js"
+import { emptyDatabase } from "../support/emptyDatabase.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
@@ -13,28 +12,6 @@ Cli.setup()
 const latest = Migrations.all.length
 
 const ids = Migrations.all.map(({ id, name }) => ({ id, name }))
-
-const administer = (...statements: ReadonlyArray<string>) =>
-  Effect.promise(async () => {
-    const client = new pg.Client({ connectionString: inject("threadlineTestServer").url })
-    await client.connect()
-    for (const statement of statements) {
-      await client.query(statement)
-    }
-    await client.end()
-  })
-
-/** A database without the schema, and the name of an owner role that nobody else uses. */
-const emptyDatabase = Effect.gen(function* () {
-  const database = yield* TestDatabase.make({ schema: false })
-  const ownerRole = `${database.name}_owner`
-  yield* Effect.addFinalizer(() =>
-    administer(`drop database if exists ${database.name} with (force)`, `drop role if exists ${ownerRole}`)
-  )
-  const raw = yield* database.rawClient()
-  const query = (text: string) => Effect.promise(async () => (await raw.query(text)).rows)
-  return { database, ownerRole, query, url: database.url }
-})
 
 describe("migrate up and status", () => {
   it.scoped("install once, and say what is there", () =>
@@ -46,6 +23,7 @@ describe("migrate up and status", () => {
         owner: null,
         version: 0,
         latest,
+        concerns: [],
         applied: [],
         pending: ids,
         mismatched: [],

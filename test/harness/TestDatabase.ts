@@ -86,7 +86,8 @@ const urlOf = (database: string, as?: { readonly user: string; readonly password
   return url.href
 }
 
-const administer = (...statements: ReadonlyArray<string>): Effect.Effect<void> =>
+/** Runs statements as the superuser, each on its own, in the database `postgres`. */
+export const administer = (...statements: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.promise(async () => {
     const client = new pg.Client({ connectionString: server.url })
     await client.connect()

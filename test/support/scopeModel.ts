@@ -283,7 +283,7 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
                 .map((one) => isVisible(one, "after") && isVisible(one, "before"))
             : answer._tag === "NotYetCreated"
               ? own.map((one) => isVisible(one, "after"))
-              : own.map((one) => one.op !== "truncate" && isVisible(one, "after"))
+              : own.filter(({ op }) => op === "delete" || op === "truncate").map((one) => isVisible(one, "after"))
       return verdicts.every((visible) => !visible)
         ? "hidden"
         : verdicts.every((visible) => visible) && answer._tag === "Present"

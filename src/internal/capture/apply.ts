@@ -25,7 +25,7 @@ import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { nearest } from "../core/suggest.js"
 import { reading, settings } from "./settings.js"
 import { beginWriting, isInside, transaction } from "../sql/owned.js"
-import { sqlState } from "../sql/sqlState.js"
+import { hostFunctionOf, reasonWithCause, sqlState } from "../sql/sqlState.js"
 import * as TableName from "../core/tableName.js"
 
 export type Failure = CaptureError | InvalidRequest | ThreadlineError
@@ -303,7 +303,7 @@ const isContention = (error: SqlError): boolean => {
 
 const fromStatement = (table: string, error: SqlError): CaptureError | ThreadlineError => {
   const state = sqlState(error)
-  const said = error.cause instanceof Error ? error.cause.message : error.message
+  const said = reasonWithCause(error)
   if (isContention(error)) {
     return new CaptureError({
       table,
@@ -323,11 +323,14 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
         owner: null,
         said
       },
-      mend: hostMend("useOwners"),
+      mend: hostMend(hostFunctionOf(error) === undefined ? "useOwners" : "mendEventTrigger"),
       sqlState: state
     })
   }
-  return fromSqlError(error)
+  const failure = fromSqlError(error)
+  return hostFunctionOf(error) === undefined || failure.reason !== "Failed"
+    ? failure
+    : new ThreadlineError({ ...failure, detail: `the database refused a statement: ${said}` })
 }
 
 /** Capture is applied in transactions of its own: in one of the host's it would hold its locks for as long as that lasts. */

@@ -9,6 +9,7 @@ import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
 import { literal, qualified } from "../sql/sqlText.js"
+import { Standing, standingOf } from "../sql/standing.js"
 
 const TypeRow = Schema.Struct({
   oid: Schema.String,
@@ -114,9 +115,11 @@ export type FunctionRow = typeof FunctionRow.Type
 const Gap = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
-  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "restarted")),
+  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "restarted")),
   /** Partitions of the policy that left since, also if they came back. */
-  moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String }))
+  moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
+  /** Enums in the key of which a value has another name. */
+  renamedEnums: Schema.Array(Schema.String)
 })
 export type Gap = typeof Gap.Type
 
@@ -198,7 +201,13 @@ export const readCatalog = (
   })
 
 const decodeGaps = Schema.decodeUnknown(
-  Schema.Array(Schema.Struct({ ...Gap.fields, moved: Schema.parseJson(Gap.fields.moved) }))
+  Schema.Array(
+    Schema.Struct({
+      ...Gap.fields,
+      moved: Schema.parseJson(Gap.fields.moved),
+      renamedEnums: Schema.parseJson(Gap.fields.renamedEnums)
+    })
+  )
 )
 
 const gapsStatement = (storage: string): string => `
@@ -214,7 +223,11 @@ select
     cross join lateral (select parse_ident(m.label)) i (names)
     where n.nspname = p.table_schema
       and p.database = ${qualified(storage, "this_database")}()
-  ), '[]')::text as moved
+  ), '[]')::text as moved,
+  coalesce((
+    select to_jsonb(${qualified(storage, "key_values_renamed")}(p.relation, p.key_columns, p.key_values))
+    where p.database = ${qualified(storage, "this_database")}()
+  ), '[]')::text as "renamedEnums"
 from ${qualified(storage, "capture_policies")} p
 left join lateral ${qualified(storage, "capture_gap")}(p.table_schema, p.table_name) g on true
 where p.removed_at is null
@@ -222,6 +235,15 @@ where p.removed_at is null
     select w.schema, w.name from jsonb_to_recordset($1::jsonb) as w (schema text, name text)
   ))
 `
+
+const StandingRow = Schema.Tuple(Schema.Struct({ standing: Standing }))
+
+/** How the record that the tables are captured into stands in its database. */
+export const readStanding = (sql: SqlClient, storage: string): Effect.Effect<Standing, SqlError | ParseError> =>
+  sql.unsafe(standingOf(storage)).pipe(
+    Effect.flatMap(Schema.decodeUnknown(StandingRow)),
+    Effect.map(([{ standing }]) => standing)
+  )
 
 const statement = (storage: string): string => `
 with recursive

@@ -53,6 +53,8 @@ export const Finding = Schema.Union(
     primaryKey: Schema.NullOr(Names),
     problem: Schema.NullOr(KeyProblem)
   }),
+  /** Values of enums in the key have other names, and the texts of keys with them. */
+  kind("KeyValuesRenamed", {}),
   kind("NoKey", {}),
   kind("RedactedColumnMissing", {
     missing: Names,
@@ -75,7 +77,17 @@ export const Finding = Schema.Union(
   kind("HostCast", { owner: Schema.String }),
   kind("HostRowTrigger", {}),
   kind("TruncateUnreadable", { owner: Schema.String }),
-  kind("OwnerIsSuperuser", { owner: Schema.String })
+  kind("OwnerIsSuperuser", { owner: Schema.String }),
+  /** The role that owns the record can log in. */
+  kind("OwnerCanLogin", { owner: Schema.String }),
+  /** Other roles may act as the owner of the record; subjects are these. */
+  kind("OwnerHasMembers", { owner: Schema.String }),
+  /** Row-level security may hide rows of the record from readers; subjects are its tables. */
+  kind("RecordRowSecurity", {}),
+  /** An update or a delete fails in tables of the record once a publication covers them; subjects are these. */
+  kind("RecordUnidentified", {}),
+  /** Roles other than the owner may write the record; subjects are these. `everything`: as they may write every table. */
+  kind("RecordWritable", { everything: Schema.Boolean })
 ).annotations({ identifier: "Capture.Finding" })
 
 /**

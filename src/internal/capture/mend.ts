@@ -33,6 +33,7 @@ export const HostAction = Schema.Literal(
   "captureTablesUnder",
   "captureTables",
   "changeIndex",
+  "changeLoginOwner",
   "changeOwner",
   "changePersistence",
   "chooseTruncate",
@@ -48,6 +49,7 @@ export const HostAction = Schema.Literal(
   "dropCasts",
   "keepOne",
   "leaveKeyOut",
+  "mendEventTrigger",
   "leaveModeOut",
   "leaveOut",
   "listCaptured",
@@ -132,5 +134,7 @@ export const hostMend = (
 ): Mend => ({ _tag: "host", action, names, then: follow.then ?? null, or: follow.or ?? null })
 
 export const applyCommand: Argv = ["threadline", "capture", "apply"]
+
+export const migrateCommand: Argv = ["threadline", "migrate", "up"]
 
 export const removeCommand = (table: string): Argv => ["threadline", "capture", "remove", "--table", table]

@@ -177,6 +177,8 @@ export const describeFinding = (finding: Finding): string => {
           : finding.problem === null
             ? "its key is not usable"
             : keyProblemText(finding.problem)
+    case "KeyValuesRenamed":
+      return `values of an enum in its key have other names: ${subjects}; nothing is known of its rows since then`
     case "NoKey":
       return "it has no key: its rows have no history of their own"
     case "RedactedColumnMissing":
@@ -231,6 +233,18 @@ export const describeFinding = (finding: Finding): string => {
       )
     case "OwnerIsSuperuser":
       return `its capture functions run as superuser ${finding.owner}`
+    case "OwnerCanLogin":
+      return `the record belongs to ${finding.owner}, a role that can log in: whoever logs in as it can change the record`
+    case "OwnerHasMembers":
+      return `roles that may act as ${finding.owner}, which owns the record, can change it: ${subjects}`
+    case "RecordRowSecurity":
+      return `row-level security may hide rows of the record from readers: ${subjects}`
+    case "RecordUnidentified":
+      return `writes fail once a publication covers these tables of the record: ${subjects}`
+    case "RecordWritable":
+      return finding.everything
+        ? `roles that may write every table may write the record too: ${subjects}`
+        : `roles other than its owner may write the record: ${subjects}`
   }
 }
 
@@ -334,6 +348,7 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   captureTables: () => "only tables are captured",
   captureTablesUnder: () => "capture the tables under it",
   changeIndex: () => "it must be unique, valid, checked at once, and without a predicate",
+  changeLoginOwner: () => "let a role that cannot log in own Threadline's schema",
   changeOwner: () => "let a role without superuser rights own Threadline's schema",
   chooseTruncate: () => `use truncate "event" or "refuse"`,
   configure: () => "configure it",
@@ -348,6 +363,8 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   dropCast: () => "drop the cast, or set acknowledgeCasts; excluding the column does not keep the cast from running",
   dropCasts: () => "drop the casts, or set acknowledgeCasts",
   keepOne: () => "keep one of the two",
+  mendEventTrigger: () =>
+    "let that function run with the rights of its owner (security definer), or disable the event trigger meanwhile",
   leaveKeyOut: () => "a table that has a primary key is identified by it: leave the key out",
   leaveModeOut: () => `leave mode out, or use "row"`,
   leaveOut: (names) => `leave it out of ${names.join(" and ")}`,

@@ -39,8 +39,8 @@ export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined
   catalog.deployed.find(({ policy }) => policy.tableSchema === name.schema && policy.tableName === name.name)
 
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */
-export const findGap = (catalog: Catalog, name: Name): Pick<Gap, "gap" | "moved"> =>
-  catalog.gaps.find((each) => sameName(each, name)) ?? { gap: null, moved: [] }
+export const findGap = (catalog: Catalog, name: Name): Pick<Gap, "gap" | "moved" | "renamedEnums"> =>
+  catalog.gaps.find((each) => sameName(each, name)) ?? { gap: null, moved: [], renamedEnums: [] }
 
 /** The kinds of relation that triggers can capture: tables, partitioned tables, foreign tables. */
 const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([

@@ -63,7 +63,7 @@ export const upsertPolicy = (
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, captured_since
+  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values, captured_since
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
@@ -72,6 +72,7 @@ export const upsertPolicy = (
   ${json(shape.columns)},
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
   ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
+  ${qualified(storage, "key_values")}(${regclass(shape)}, ${json(shape.key)}),
   least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)}))
 )
 on conflict (table_schema, table_name) do update
@@ -80,6 +81,13 @@ set relation = excluded.relation,
   always = excluded.always,
   on_truncate = excluded.on_truncate,
   key_columns = excluded.key_columns,
+  key_values = excluded.key_values,
+  former_keys = case
+    when p.key_columns = '[]' then p.former_keys
+    when p.key_columns = excluded.key_columns and excluded.key_values @> p.key_values then p.former_keys
+    else pg_catalog.jsonb_build_array(
+      ${qualified(storage, "former_key")}(p.key_columns, p.key_values, excluded.key_values)) || p.former_keys
+  end,
   excluded = excluded.excluded,
   masked = excluded.masked,
   columns = excluded.columns,
@@ -91,7 +99,11 @@ set relation = excluded.relation,
   partition_marks = excluded.partition_marks,
   applied_at = pg_catalog.clock_timestamp(),
   applied_by = session_user,
-  lapses = ${closed(storage)},
+  -- Rows that are told apart otherwise from now on are not those of before, though nothing was missed.
+  lapses = ${qualified(storage, "lapses_closed")}(p.lapses, coalesce(p.removed_at, case
+    when not ${qualified(storage, "same_key")}(p.key_columns, excluded.key_columns)
+    then pg_catalog.clock_timestamp() - interval '1 microsecond'
+  end)),
   removed_at = null`
 
 const closed = (storage: string): string => `${qualified(storage, "lapses_closed")}(p.lapses, p.removed_at)`

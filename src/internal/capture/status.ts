@@ -23,6 +23,7 @@ import {
   type HostAction,
   hostMend,
   type Mend,
+  migrateCommand,
   removeCommand,
   sqlMend
 } from "./mend.js"
@@ -43,6 +44,7 @@ import {
 import { generate } from "./generate/generate.js"
 import * as TableName from "../core/tableName.js"
 import { identifier } from "../sql/sqlText.js"
+import type { Standing } from "../sql/standing.js"
 
 /**
  * What applies a table that no configuration names: with the options of its policy, or a copy of the command would ask for
@@ -97,6 +99,7 @@ const applyOf = (argv: Argv | undefined): Apply => ({
 export const statusOf = (
   storage: string,
   catalog: Catalog,
+  standing: Standing,
   configured: ReadonlyArray<Wanted> | undefined
 ): ReadonlyArray<TableStatus> => {
   const extra = catalog.active.filter((name) => !(configured ?? []).some((other) => sameName(other, name)))
@@ -104,7 +107,40 @@ export const statusOf = (
     ...(configured ?? []).map((wanted) => tableStatus(storage, catalog, findDeployed(catalog, wanted), wanted)),
     ...extra.map((name) => tableStatus(storage, catalog, findDeployed(catalog, name), configured && "not configured"))
   ]
-  return statuses.sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : 0))
+  return statuses
+    .map((status) => (status.policy === null ? status : withStanding(status, standing)))
+    .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : 0))
+}
+
+/** What is wrong with the record itself concerns every table that is captured into it. */
+const withStanding = (status: TableStatus, standing: Standing): TableStatus => {
+  const findings: Array<Finding> = []
+  const report: Report = (finding) => {
+    findings.push({ subjects: [], ...finding, table: status.table })
+  }
+  const { owner, rowSecurity, unidentified, writers } = standing
+  if (standing.ownerCanLogin && !standing.ownerSuperuser) {
+    report({ kind: "OwnerCanLogin", severity: "warning", mend: hostMend("changeLoginOwner"), owner, subjects: [owner] })
+  }
+  if (standing.ownerMembers.length > 0) {
+    report({ kind: "OwnerHasMembers", severity: "info", mend: null, owner, subjects: standing.ownerMembers })
+  }
+  const [hidden, ...others] = rowSecurity.map((table) => `alter table ${table} disable row level security`)
+  if (hidden !== undefined) {
+    report({ kind: "RecordRowSecurity", severity: "error", mend: sqlMend([hidden, ...others]), subjects: rowSecurity })
+  }
+  if (unidentified.length > 0) {
+    report({ kind: "RecordUnidentified", severity: "error", mend: commandMend(migrateCommand), subjects: unidentified })
+  }
+  if (writers.length > 0) {
+    const mend = commandMend(migrateCommand)
+    report({ kind: "RecordWritable", severity: "error", mend, everything: false, subjects: writers })
+  }
+  if (standing.writersOfAll.length > 0) {
+    const mend = sqlMend([`revoke pg_write_all_data from ${standing.writersOfAll.join(", ")}`])
+    report({ kind: "RecordWritable", severity: "warning", mend, everything: true, subjects: standing.writersOfAll })
+  }
+  return { ...status, findings: [...status.findings, ...findings] }
 }
 
 const tableStatus = (
@@ -210,7 +246,7 @@ const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
-  const { gap, moved } = findGap(catalog, policyName(policy))
+  const { gap, moved, renamedEnums } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
   const renumbered = policy.columns.some((known) =>
@@ -275,6 +311,9 @@ const reportTable = (
     })
   }
   reportKey(policy, table, apply, report)
+  if (renamedEnums.length > 0) {
+    report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: renamedEnums })
+  }
 
   const casts = [...new Set(described.flatMap(({ hostCasts }) => hostCasts))]
   if (casts.length > 0 && !policy.acknowledgeCasts) {

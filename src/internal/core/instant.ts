@@ -106,7 +106,7 @@ export const InstantText: Schema.Schema<string> = Schema.String.pipe(
   })
 )
 
-/** The instant in its one text, or undefined where it is none. */
+/** The instant in its one text, or undefined if it is none. */
 export const instant = (input: unknown): string | undefined => {
   const usable = typeof input === "string" || input instanceof Date || DateTime.isDateTime(input)
   const micros = usable ? microsOf(input) : undefined

@@ -176,7 +176,7 @@ const setOwn = (object: Record<string, JsonValue>, key: string, value: JsonValue
   }
 }
 
-/** Parses JSON; throws a `SyntaxError` where the text is none. */
+/** Parses JSON; throws a `SyntaxError` if the text is none. */
 export const unsafeParse = (text: string): JsonValue => {
   const value = JSON.parse(text) as JsonValue
   return inexact.test(text) ? scan(text) : value
@@ -186,7 +186,7 @@ export const unsafeParse = (text: string): JsonValue => {
 export const unsafeParseJsonb = (text: string): JsonValue =>
   inexactOfJsonb.test(text) ? scan(text) : (JSON.parse(text) as JsonValue)
 
-/** Parses JSON; undefined where the text is none. */
+/** Parses JSON; undefined if the text is none. */
 export const parse = (text: string): JsonValue | undefined => {
   try {
     return unsafeParse(text)

@@ -10,7 +10,7 @@ export type JsonNumber = number | bigint | BigDecimal.BigDecimal
 const maxWrittenScale = 16_383
 
 /**
- * What `JSON.stringify` has to find to write this number: the digits themselves where the platform knows raw JSON, as Node.js does
+ * What `JSON.stringify` has to find to write this number: the digits themselves if the platform knows raw JSON, as Node.js does
  * from version 21. Elsewhere a number with these digits cannot be written, and they are a string.
  */
 const printedAs: (digits: string) => unknown = Predicate.hasProperty(JSON, "rawJSON")

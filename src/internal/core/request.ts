@@ -59,7 +59,7 @@ const ruled = (rule: (value: string) => string | undefined, description: string)
   )
 
 /** An id, a name or a label: 1 to 256 bytes. */
-export const ShortText: Schema.Schema<string> = ruled(shortTextRule, "a text of 1 to 256 bytes")
+export const ShortText: Schema.Schema<string> = ruled(shortTextRule, "a string of 1 to 256 bytes")
 
 const maxId = 2n ** 63n - 1n
 
@@ -97,7 +97,7 @@ export const paging = {
   /** Items in a page: 50 unless given, at most 1000. */
   limit: wholeNumber("items in a page", 1, 1000, 50),
   /** `nextCursor` of the page before. */
-  cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
+  cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a string" }))
 }
 
 /** One of some texts. A union of literals would dissolve in that of an optional field, and its message with it. */

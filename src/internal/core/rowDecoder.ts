@@ -94,7 +94,7 @@ const rowOf = (ast: SchemaAST.AST): Column => {
 
 const decoders = new WeakMap<SchemaAST.AST, Column>()
 
-/** Decodes a row by a struct, or the first of several that fits; throws where none does. Columns that are not named are left out. */
+/** Decodes a row by a struct, or the first of several that fits; throws if none does. Columns that are not named are left out. */
 export const decoder = <A, I>(row: Schema.Schema<A, I>): ((found: unknown) => A) => {
   const known = decoders.get(row.ast) ?? rowOf(row.ast)
   decoders.set(row.ast, known)

@@ -17,7 +17,7 @@ export const isStorable = (value: string): boolean => !value.includes("\0") && !
 /** The rule that a text breaks, or undefined. */
 export const textRule = (value: unknown): string | undefined => {
   if (typeof value !== "string") {
-    return "must be a text"
+    return "must be a string"
   }
   return isStorable(value) ? undefined : "must not hold a NUL or half of a surrogate pair"
 }

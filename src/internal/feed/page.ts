@@ -4,7 +4,7 @@
  * A window's changes are delivered in the order of their ids, and there is no index on them: it would cost every write. Instead
  * transactions are taken up in the order of their ids, and their changes merged. While a change was captured, every transaction
  * with a smaller id than its own had begun; one that had not captured anything by then was running, and only so many run at once.
- * So where the first changes of that many transactions in a row come after a change, nothing that is not taken up comes before it.
+ * So if the first changes of that many transactions in a row come after a change, nothing that is not taken up comes before it.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
@@ -32,7 +32,7 @@ export interface PageRequest {
 
 export interface Page {
   readonly found: Fetched
-  /** Undefined where the window is delivered. */
+  /** Undefined if the window is delivered. */
   readonly window: Window | undefined
 }
 
@@ -41,7 +41,7 @@ const array = (values: ReadonlyArray<bigint>): string => `{${values.join(",")}}`
 /** With a filter most of what is looked at may not be delivered: then a page looks at more than it holds. */
 const minScanned = 5_000
 
-/** Undefined where nothing is filtered. */
+/** Undefined if nothing is filtered. */
 const wanted = ({ storage, tables }: PageRequest): Fragment | undefined => {
   const { sql } = storage
   const visible = visibleChange(storage, "c")

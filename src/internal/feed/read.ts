@@ -36,7 +36,7 @@ const Request = Schema.Struct({
     Schema.Literal("beginning", "now").annotations({ message: () => "must be beginning or now" }),
     { default: () => "beginning" as const }
   ),
-  checkpoint: Schema.optional(Schema.String.annotations({ message: () => "must be a text" }))
+  checkpoint: Schema.optional(Schema.String.annotations({ message: () => "must be a string" }))
 })
 
 export type RequestInput = typeof Request.Encoded
@@ -116,7 +116,7 @@ const visibleOf = (head: Head, { epoch }: Position): snapshots.Snapshot | undefi
       )
     : head.visible
 
-/** The window that is to be read, or undefined where there is nothing that was not delivered. */
+/** The window that is to be read, or undefined if there is nothing that was not delivered. */
 const windowOf = (head: Head, position: Position): checkpoints.Window | undefined => {
   const to = visibleOf(head, position)
   if (position.window !== undefined) {

@@ -93,9 +93,9 @@ export interface Consumer {
   readonly checkpoint: Option.Option<Checkpoint>
   /** When the checkpoint was last stored, in UTC with microseconds. */
   readonly updatedAt: string
-  /** How long ago the oldest change was captured that it has not handled yet; none where it has handled everything. */
+  /** How long ago the oldest change was captured that it has not handled yet; none if it has handled everything. */
   readonly lag: Option.Option<Duration.Duration>
-  /** Until when a runner holds it; none where it is free. */
+  /** Until when a runner holds it; none if it is free. */
   readonly leasedUntil: Option.Option<string>
 }
 

@@ -45,7 +45,7 @@ export interface Definition<Name extends string, Arguments extends ReadonlyArray
 }
 
 /**
- * What a definition takes: its data where it has a schema, then remarks.
+ * What a definition takes: its data if it has a schema, then remarks.
  *
  * @since 0.1.0
  * @category models

@@ -51,11 +51,11 @@ export type ActionId = typeof ActionId.Type
 /**
  * Why an audited call failed.
  *
- * - `MissingActor`: nobody said who acts, and `allowMissingActor` was not given. Nothing ran.
+ * - `MissingActor`: no actor is set, and `allowMissingActor` was not given. Nothing ran.
  * - `NotOutermost`: `isolation` or `retry` was asked of a call inside a transaction. Nothing ran.
  * - `NoChanges`: `requireChanges` was asked and no row was captured. Rolled back.
  * - `TransactionAborted`: the body succeeded although one of its statements had failed and aborted the transaction. Rolled
- *   back; `sqlState` and `cause` are those of the statement, where they are known.
+ *   back; `sqlState` and `cause` are those of the statement, if they are known.
  * - `EndedByBody`: the body ended the transaction with a COMMIT or ROLLBACK of its own; what it wrote before that is as it left it.
  * - `CommitFailed`: COMMIT was refused, by a deferred constraint for example. Rolled back.
  * - `ConnectionLost`: the connection was lost before COMMIT was sent. The server rolled back.

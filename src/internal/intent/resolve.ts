@@ -34,7 +34,7 @@ export const resolve = (
       return Effect.fail(
         makeAuditError(
           "MissingActor",
-          "nobody said who acts: use AuditContext.withActor, the option actor, or allowMissingActor"
+          "no actor is set: use AuditContext.withActor, the option actor, or allowMissingActor"
         )
       )
     }

@@ -59,7 +59,7 @@ export type Place =
 export interface Running {
   readonly level: Level
   readonly depth: number
-  /** Makes it last. Where that fails, everything is rolled back. */
+  /** Makes it last. If that fails, everything is rolled back. */
   readonly complete: Effect.Effect<Ids, AuditError>
   readonly abandon: Effect.Effect<void>
   /** Gives back what it holds; to be run once, after one of the two above. */
@@ -124,7 +124,7 @@ export const whereLost =
       ? connectionLost(observed.lost)
       : error
 
-// The host's own `sql.withTransaction` inside the body dies where it cannot roll back; on a connection that is gone it cannot.
+// The host's own `sql.withTransaction` inside the body dies if it cannot roll back; on a connection that is gone it cannot.
 const causeOf = <E>(cause: Cause.Cause<E>, running: Running): Cause.Cause<E | AuditError> => {
   const lost = running.level.observed.lost
   const defects = lost === undefined ? Chunk.empty<unknown>() : Cause.defects(cause)
@@ -300,7 +300,7 @@ const details = (error: SqlError): string => {
 }
 
 /**
- * Opens a savepoint inside a transaction. It is an audited part of its own where it has an action, must have changes, or has
+ * Opens a savepoint inside a transaction. It is an audited part of its own if it has an action, must have changes, or has
  * another context than what encloses it; otherwise it shares the audit transaction that encloses it.
  */
 export const beginInside = (
@@ -320,7 +320,7 @@ export const beginInside = (
     }
     const undo = parent.control(`rollback to savepoint ${name}; release savepoint ${name}`, leave).pipe(
       Effect.retry({ while: isCancelled, times: 9 }),
-      // Where this fails the transaction stays aborted, or the enclosing call has undone it already.
+      // If this fails the transaction stays aborted, or the enclosing call has undone it already.
       Effect.matchEffect({ onFailure: () => Effect.void, onSuccess: () => Effect.void })
     )
 

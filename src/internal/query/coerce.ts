@@ -43,7 +43,7 @@ const toDecimal = (value: JsonValue | undefined): BigDecimal.BigDecimal | undefi
 
 const unwritten = new Set(["NaN", "Infinity", "-Infinity"])
 
-/** Only where the number says the same: `0.1`, of which a `number` is the nearest, and not `0.1000000000000000001`. */
+/** Only if the number says the same: `0.1`, of which a `number` is the nearest, and not `0.1000000000000000001`. */
 const toNumber = (value: JsonValue): JsonValue => {
   if (typeof value === "string") {
     // JSON has no number for these.

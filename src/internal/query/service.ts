@@ -1,5 +1,5 @@
 /**
- * The service of all reads: each one under a span, and none of them without a scope where one is required.
+ * The service of all reads: each one under a span, and none of them without a scope if one is required.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -39,7 +39,7 @@ export interface Service {
   /**
    * Changes newest first: by transaction, and within a transaction by change. Changes of one transaction stand together.
    *
-   * `NotFound` where the table of the filter is neither audited nor has changes.
+   * `NotFound` if the table of the filter is neither audited nor has changes.
    */
   readonly timeline: (filter?: FilterInput) => Effect.Effect<Page<Change>, ReadError>
   /** The same, whole and in constant memory. `limit` is about pages and is not looked at. */
@@ -70,7 +70,7 @@ export interface Service {
    * The rows of a table that were present at an instant, in the order of their keys as text (by bytes). Keys are looked at one
    * after another, so a condition that few rows meet gives partial pages.
    *
-   * `NotFound` where the table is neither audited nor has changes, `InvalidRequest` where its rows have no key.
+   * `NotFound` if the table is neither audited nor has changes, `InvalidRequest` if its rows have no key.
    */
   readonly asOfRows: (
     table: string,
@@ -85,7 +85,7 @@ export interface Service {
   ) => Stream.Stream<RowAsOf, ReadError>
   /**
    * One row at an instant with the rows that it refers to and those that refer to it, as the caller declares them: of each
-   * relation a first page. At most 20 relations; `InvalidRequest` of the field `relations` where one is not well formed.
+   * relation a first page. At most 20 relations; `InvalidRequest` of the field `relations` if one is not well formed.
    */
   readonly asOfWith: <Name extends string>(
     table: string,
@@ -95,7 +95,8 @@ export interface Service {
   ) => Effect.Effect<AsOfWith<Name>, ReadError>
   /**
    * Transactions newest first: those with a change that the filter lets through, each with its first action and how much it
-   * changed where.
+   * changed where. Under a scope a transaction of which only an action is visible is listed too, with a count of 0, unless the
+   * filter asks for something of its changes.
    */
   readonly transactions: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
   /** The same, whole and in constant memory. */
@@ -107,7 +108,7 @@ export interface Service {
   readonly actions: (filter?: FilterInput) => Effect.Effect<Page<Action>, ReadError>
   /** The same, whole and in constant memory. */
   readonly actionsStream: (filter?: FilterInput) => Stream.Stream<Action, ReadError>
-  /** Transactions of which nobody said who acted, with the database user and the application behind them. */
+  /** Transactions without an actor, with the database user and the application behind them. */
   readonly unattributed: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
   /** The same, whole and in constant memory. */
   readonly unattributedStream: (filter?: FilterInput) => Stream.Stream<TransactionSummary, ReadError>
@@ -128,13 +129,13 @@ export interface Service {
   /** How many changes a timeline would show, counted up to `cap`: 1000 unless given, at most 100,000. */
   readonly count: (filter?: FilterInput, options?: CountOptions) => Effect.Effect<Count, ReadError>
   /**
-   * A small timeline at once. `InvalidRequest` of the field `max` where more changes match: 1000 unless given, at most 10,000.
+   * A small timeline at once. `InvalidRequest` of the field `max` if more changes match: 1000 unless given, at most 10,000.
    */
   readonly collect: (filter?: FilterInput, options?: CollectOptions) => Effect.Effect<ReadonlyArray<Change>, ReadError>
   /** One change, field by field. */
   readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
   /**
-   * A row at two instants, field by field: what differs where it was present both times, all of its fields where it was once.
+   * A row at two instants, field by field: what differs if it was present both times, all of its fields if it was once.
    * It stays with the key: a row that moved away is `MovedTo` in `to`.
    */
   readonly diffBetween: (
@@ -157,7 +158,7 @@ export interface Service {
   readonly scoped: (scope: ReadScope) => Service
 }
 
-/** The reads of a storage under scopes. Where one is required every one of them fails until `scoped` has given one. */
+/** The reads of a storage under scopes. If one is required every one of them fails until `scoped` has given one. */
 export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
 

@@ -1,5 +1,5 @@
 /**
- * What runs under services of its own, also where it is run later than the effect that made it.
+ * What runs under services of its own, also if it is run later than the effect that made it.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

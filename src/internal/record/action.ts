@@ -25,7 +25,7 @@ export const Action = Schema.Struct({
   name: Schema.String,
   /** `error` if the attempt failed. */
   status: Schema.Literal("ok", "error"),
-  /** Null if nobody said who acted. */
+  /** Null if unattributed. */
   actor: Schema.NullOr(Actor),
   verb: MaybeText,
   category: MaybeText,

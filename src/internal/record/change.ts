@@ -35,7 +35,7 @@ export const AuditTransaction = Schema.Struct({
   id: Id,
   /** When it captured its first change, in UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
   occurredAt: InstantText,
-  /** Null if nobody said who acted. */
+  /** Null if unattributed. */
   actor: Schema.NullOr(Actor.Actor),
   correlationId: MaybeText,
   requestId: MaybeText,
@@ -246,7 +246,7 @@ export const changeOf = (row: typeof ChangeRow.Type): Change => changeWith(row, 
 export const instantColumn = (sql: SqlClient, column: string): Fragment =>
   sql`to_char(${sql.literal(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
-/** The columns of a change under the alias `c`; where `hidden` holds, without what it says of the row before it. */
+/** The columns of a change under the alias `c`; if `hidden` holds, without what it says of the row before it. */
 export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
   const before = (expression: string): Fragment =>
     hidden === undefined

@@ -93,7 +93,7 @@ const seal = (key: KeyObject, authenticated: Buffer, place: string, size: number
   return makeCursor(Buffer.concat([Buffer.of(sealedVersion), nonce, cipher.getAuthTag(), sealed]).toString("base64url"))
 }
 
-/** One rule for whatever is wrong: which of it would tell a forger how far he got. */
+/** One rule for whatever is wrong: different rules would tell a forger how far they got. */
 const notOfQuery = () => refused("is not a cursor of this query")
 
 const unseal = (key: KeyObject, authenticated: Buffer, cursor: string): Either.Either<string, InvalidRequest> => {

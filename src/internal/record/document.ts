@@ -16,7 +16,7 @@ const documentRule = [
 
 const isJsonObject = Schema.is(JsonObjectSchema)
 
-/** What jsonb makes of an object; undefined where it is none that it can hold, or too large. */
+/** What jsonb makes of an object; undefined if it is none that it can hold, or too large. */
 const documentOf = (u: unknown): JsonObject | undefined => {
   if (isCyclic(u) || !isJsonObject(u) || Object.keys(u).length === 0) {
     return undefined

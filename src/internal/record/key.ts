@@ -15,6 +15,7 @@ import { rows, type Storage } from "./storage.js"
 import { sqlState } from "../sql/sqlState.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
 import { isStorable } from "../core/text.js"
+import { unknownTable } from "./unknownTable.js"
 
 /** One column of a key. Numbers are exact: a `number` that is no safe integer must be written as text or `bigint`. */
 export type KeyPart = string | number | bigint | boolean | BigDecimal.BigDecimal
@@ -107,12 +108,13 @@ const Resolved = Schema.Struct({ key: Schema.String, lapses: Schema.optional(Lap
 
 /** The canonical `row_key` of each key, and of its table `told`. */
 const resolved = (
-  { name, sql }: Storage,
+  storage: Storage,
   table: TableName,
   keys: ReadonlyArray<Key>,
   field: string,
   told: Fragment
 ): Effect.Effect<ReadonlyArray<typeof Resolved.Type>, InvalidRequest | NotFound | ThreadlineError> => {
+  const { name, sql } = storage
   const given = keys.map((key) => {
     const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
     return [key, ...(composite === undefined ? [] : [composite])]
@@ -133,7 +135,11 @@ const resolved = (
     select ${row(meant)}${told}
     from jsonb_array_elements(${stringify(given)}::jsonb) with ordinality k (key, place)
     order by k.place`
-  return rows(Resolved, statement, onKeyError(table, field))
+  return Effect.catchIf(
+    rows(Resolved, statement, onKeyError(table, field)),
+    (error) => NotFound.is(error),
+    () => unknownTable(storage, table)
+  )
 }
 
 /**
@@ -155,7 +161,7 @@ export const rowKey = (
   key: Key
 ): Effect.Effect<string, InvalidRequest | NotFound | ThreadlineError> =>
   Effect.flatMap(rowKeys(storage, table, [key], "key"), ([found]) =>
-    found === undefined ? Effect.fail(new NotFound({ subject: "table", id: format(table) })) : Effect.succeed(found)
+    found === undefined ? unknownTable(storage, table) : Effect.succeed(found)
   )
 
 /** The canonical `row_key` of a key, and when its table was not captured, without a further statement. */
@@ -168,7 +174,7 @@ export const rowKeyAndLapses = (
     resolved(storage, table, [key], "key", storage.sql`, ${lapsesOf(storage, table)} as lapses`),
     ([found]) =>
       found === undefined
-        ? Effect.fail(new NotFound({ subject: "table", id: format(table) }))
+        ? unknownTable(storage, table)
         : Effect.succeed({ key: found.key, lapses: found.lapses ?? [] })
   )
 
@@ -215,9 +221,9 @@ export const tableKey = (
           )::text as known,
           ${lapsesOf(storage, table)} as lapses`
     ),
-    ([found]): Effect.Effect<TableKey, InvalidRequest | NotFound> => {
+    ([found]): Effect.Effect<TableKey, InvalidRequest | NotFound | ThreadlineError> => {
       if (found === undefined || (found.columns === null && found.known !== "true")) {
-        return Effect.fail(new NotFound({ subject: "table", id: format(table) }))
+        return unknownTable(storage, table)
       }
       return found.columns?.length === 0
         ? Effect.fail(

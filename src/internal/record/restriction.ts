@@ -28,7 +28,7 @@ const columnsOf = <Name extends string>(
 
 const missing = new InvalidRequest({ field: "scope", rule: "is required here: scoped(...) gives one" })
 
-/** The storage as the scopes restrict it: what they answer now. Without one where one is required, everything is refused. */
+/** The storage as the scopes restrict it: what they answer now. Without one if one is required, everything is refused. */
 export const restricted = (
   storage: Storage,
   scopes: ReadonlyArray<ReadScope>,

@@ -4,7 +4,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 
-/** Who and where from, of the transaction that captured a change or of an action. Each is an SQL expression, null where unknown. */
+/** Who and where from, of the transaction that captured a change or of an action. Each is an SQL expression, null if unknown. */
 export interface ContextColumns {
   /** The client the read uses, to build conditions with. */
   readonly sql: SqlClient

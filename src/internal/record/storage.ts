@@ -24,7 +24,7 @@ export interface Storage {
   readonly schema: string
   /** The qualified name of a table or function of Threadline's own. */
   readonly name: (object: string) => Fragment
-  /** What a reader may see; undefined where it is everything. */
+  /** What a reader may see; undefined if it is everything. */
   readonly restriction: Restriction | undefined
   /** What cursors are sealed with under a scope. */
   readonly cursorKey: Effect.Effect<KeyObject, ThreadlineError>

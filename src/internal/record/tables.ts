@@ -3,10 +3,10 @@
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import type { NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import { tableOf } from "./key.js"
 import { rows, type Storage } from "./storage.js"
-import { format } from "../core/tableName.js"
+import { unknownTable } from "./unknownTable.js"
 
 const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
 
@@ -33,7 +33,7 @@ export const checkTables = (
           )
         )::text as known`
       return Effect.flatMap(rows(Known, known), ([row]) =>
-        row?.known === "true" ? Effect.void : Effect.fail(new NotFound({ subject: "table", id: format(table) }))
+        row?.known === "true" ? Effect.void : unknownTable(storage, table)
       )
     },
     { discard: true }

@@ -35,7 +35,7 @@ const rowOf = (sql: SqlClient, alias: string, side: Side): { readonly image: Fra
 }
 
 /**
- * Whether the row on one side of the change under `alias` (of `audit_changes`) is visible; undefined where no scope is set and all
+ * Whether the row on one side of the change under `alias` (of `audit_changes`) is visible; undefined if no scope is set and all
  * of them are.
  */
 export const visibleChange = (storage: Storage, alias: string, side: Side = "after"): Fragment | undefined => {
@@ -61,7 +61,7 @@ export const visibleChange = (storage: Storage, alias: string, side: Side = "aft
   ])
 }
 
-/** Whether the row before the change `c` is visible, for a change that is; undefined where no scope is set. */
+/** Whether the row before the change `c` is visible, for a change that is; undefined if no scope is set. */
 export const visibleBefore = (storage: Storage): Fragment | undefined => {
   const { sql } = storage
   const visible = visibleChange(storage, "c", "before")
@@ -75,7 +75,7 @@ export const shownChangeColumns = (storage: Storage): Fragment => {
   return changeColumns(sql, visible === undefined ? undefined : sql`not ${visible}`)
 }
 
-/** Whether the action under `alias` (of `audit_actions`) is visible; undefined where no scope is set. */
+/** Whether the action under `alias` (of `audit_actions`) is visible; undefined if no scope is set. */
 export const visibleAction = (storage: Storage, alias: string): Fragment | undefined => {
   const { restriction, sql } = storage
   if (restriction === undefined) {

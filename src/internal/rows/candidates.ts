@@ -15,7 +15,7 @@ import type { TableName } from "../core/tableName.js"
 
 export interface Candidates {
   readonly keys: ReadonlyArray<string>
-  /** All keys up to this one were looked at; undefined where there are no others. */
+  /** All keys up to this one were looked at; undefined if there are no others. */
   readonly upTo: string | undefined
 }
 
@@ -100,7 +100,7 @@ const SizeRow = Schema.Struct({ changes: Schema.NumberFromString })
 
 const FewRow = Schema.Struct({ keys: Schema.NullOr(Texts) })
 
-/** Keys of a table in a range, at most `limit`; undefined where the table has more than `few` changes. */
+/** Keys of a table in a range, at most `limit`; undefined if the table has more than `few` changes. */
 export const keysOfFew = Effect.fnUntraced(function* (
   storage: Storage,
   table: TableName,

@@ -24,7 +24,7 @@ export type HistoryOptions = typeof HistoryOptions.Encoded
 
 type Asked = typeof HistoryRequest.Type
 
-/** The next items of a history after a position, one more than its page holds where there are more. */
+/** The next items of a history after a position, one more than its page holds if there are more. */
 type Read = (
   storage: Storage,
   row: Row,
@@ -55,7 +55,7 @@ const SeenRow = Schema.Struct({
 
 /**
  * A TRUNCATE of the whole table has no image and nobody under a scope sees it; the rest is the changes of the row, each judged
- * for itself. Where a reader may see the row after a change and not the row before it, what was replaced is left out, and so is
+ * for itself. If a reader may see the row after a change and not the row before it, what was replaced is left out, and so is
  * a change that took the row away from this key.
  */
 const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {

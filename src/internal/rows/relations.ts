@@ -41,7 +41,7 @@ export interface RelatedRows extends Pages.Page<RowAsOf> {
 
 export interface AsOfWith<Name extends string = string> {
   readonly answer: AsOf
-  /** Empty pages where the row was not present. */
+  /** Empty pages if the row was not present. */
   readonly related: { readonly [K in Name]: RelatedRows }
 }
 
@@ -64,7 +64,7 @@ const maxRelations = 20
 
 const masked = "[masked]"
 
-/** What the row's columns hold, by their columns; undefined where one of them is null, masked or not known. */
+/** What the row's columns hold, by their columns; undefined if one of them is null, masked or not known. */
 const valuesOf = (
   row: RowImage,
   columns: { readonly [theirs: string]: string }
@@ -77,7 +77,7 @@ const valuesOf = (
 
 const isKeyPart = (value: JsonValue): value is KeyPart => value !== null && !Array.isArray(value) && !isObject(value)
 
-/** By their key where the columns are just that, else by what their images contain. */
+/** By their key if the columns are just that, else by what their images contain. */
 const optionsOf = (
   values: { readonly [theirs: string]: JsonValue },
   key: ReadonlyArray<string>

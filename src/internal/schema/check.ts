@@ -8,7 +8,7 @@ import { StorageSchema } from "../sql/storageSchema.js"
 
 const Answer = Schema.Tuple(Schema.Struct({ version: Schema.Number }))
 
-/** Fails where the schema is missing, behind this library, or ahead of it. */
+/** Fails if the schema is missing, behind this library, or ahead of it. */
 export const checkVersion: Effect.Effect<void, ThreadlineError, SqlClient.SqlClient> = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const schema = yield* StorageSchema

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "5912e42887ee487b21fb43d7f01c5ade319a6975a06a3da16963c5b9d1b398b6",
+    checksum: "29107e7a5413bff630143a325c106c60db7befd94f00565d046be898fb5176ff",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -141,6 +141,10 @@ create table capture_policies (
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
   key_columns jsonb not null,
+  -- Keys that the table had before, the latest first: their texts are those of the changes of then.
+  former_keys jsonb not null default '[]',
+  -- The values of enums in the key, by type: one that is gone was renamed, and the texts of keys with it.
+  key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
   columns jsonb not null,
@@ -178,6 +182,81 @@ create index capture_sightings_idx on capture_sightings (table_schema, table_nam
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
 
+-- What holds for a table or sequence of the record, whatever this database does to new ones by itself: under any publication its rows can
+-- be updated and deleted, and nobody but its owner may write it. Default privileges of the owner give more than that.
+create function guard_relation(relation regclass) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  guarded record;
+  granted record;
+begin
+  select c.relkind, c.relreplident, c.relowner, exists (
+      select from pg_index i where i.indrelid = c.oid and i.indisprimary
+    ) as keyed
+  into guarded
+  from pg_class c
+  where c.oid = relation;
+  if guarded.relkind <> 'S'
+    and guarded.relreplident in ('d', 'n')
+    and not (guarded.relreplident = 'd' and guarded.keyed)
+  then
+    execute format('alter table %s replica identity full', relation);
+  end if;
+  for granted in
+    select case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as role,
+      bool_or(g.reads) as reads
+    from (
+      select a.grantee, a.privilege_type, a.privilege_type = 'SELECT' as reads
+      from pg_class c
+      cross join lateral aclexplode(c.relacl) a
+      where c.oid = relation
+      union all
+      select a.grantee, a.privilege_type, false
+      from pg_attribute t
+      cross join lateral aclexplode(t.attacl) a
+      where t.attrelid = relation
+    ) g
+    where g.grantee <> guarded.relowner
+    group by g.grantee
+    having bool_or(g.privilege_type <> 'SELECT')
+  loop
+    execute format('revoke all on %s from %s cascade', relation, granted.role);
+    if granted.reads then
+      execute format('grant select on %s to %s', relation, granted.role);
+    end if;
+  end loop;
+end
+$$;
+
+-- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
+create function guard_record() returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  guarded record;
+begin
+  perform guard_relation(c.oid)
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = current_schema()
+    and c.relkind in ('r', 'p', 'S');
+  for guarded in
+    select distinct a.grantee, n.nspname
+    from pg_namespace n
+    cross join lateral aclexplode(n.nspacl) a
+    where n.nspname = current_schema()
+      and a.grantee <> n.nspowner
+      and a.privilege_type = 'CREATE'
+  loop
+    execute format('revoke create on schema %I from %s cascade', guarded.nspname,
+      case when guarded.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(guarded.grantee)) end);
+  end loop;
+end
+$$;
+
 -- Partitions of audit_changes from the step that holds "through_from" up to the one that holds
 -- "through_to". Each is made standalone and then attached: "create table ... partition of" would wait
 -- behind every reader of audit_changes and hold up audited writes meanwhile.
@@ -207,9 +286,10 @@ begin
   end if;
   if step is not null then
     execute format('comment on table %s is %L', parent,
-      regexp_replace(obj_description(parent, 'pg_class'), ' step: \\w+$', '') || ' step: ' || unit);
+      regexp_replace(obj_description(parent, 'pg_class'), ' step: [a-z]+$', '') || ' step: ' || unit);
   end if;
 
+  perform guard_record();
   lower_bound := date_trunc(unit, through_from);
   while lower_bound <= through_to loop
     upper_bound := lower_bound + ('1 ' || unit)::interval;
@@ -219,7 +299,7 @@ begin
       from pg_inherits i
       cross join lateral (
         select regexp_match(
-          pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(.*?)''\\) TO \\(''(.*?)''\\)') as b
+          pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
         from pg_class c
         where c.oid = i.inhrelid
       ) bounds
@@ -229,6 +309,7 @@ begin
         and b[2]::timestamptz > lower_bound
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
+      perform guard_relation(leaf::regclass);
       -- The one step that blocks: rows that went to the default partition move out before the attach.
       if exists (
         select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
@@ -252,7 +333,9 @@ $$;
 comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
-revoke all on function ensure_partitions(timestamptz, timestamptz, text) from public;
+revoke all on function
+  guard_relation(regclass), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+from public;
 
 select ensure_partitions();
 `
@@ -260,14 +343,18 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "d2708351a4810fea650459a61f9b129c5ca61884bae2a257e0294a4bd459b005",
+    checksum: "a3d0747056549b8fd533b08fd4460284382f57ef7e4d78ff4416d31ea2b2d517",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
 --   threadline.context      the stamped context document, "<transaction timestamp> <json>"
---   threadline.transaction  id of the audit_transactions row that captures currently go to
---   threadline.actions      ids of actions recorded before there was such a row, comma separated
+--   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"
+--   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
+--
+-- Rows are found by their place, never by an index or a scan: under SERIALIZABLE these count as having read what strangers
+-- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
+-- the setting with it.
 
 -- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
 create function read_context(raw text, out doc jsonb, out error text)
@@ -467,6 +554,7 @@ declare
   doc jsonb;
   wrong text;
   opened bigint;
+  place tid;
 begin
   if raw <> '' then
     opened := cached_transaction();
@@ -540,8 +628,9 @@ begin
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
-  );
-  raw := set_config('threadline.transaction', opened::text, true);
+  )
+  returning ctid into place;
+  raw := set_config('threadline.transaction', opened || ' ' || place, true);
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -553,30 +642,50 @@ $$;
 create function link_actions(opened bigint) returns void
 language plpgsql
 set search_path from current
+set enable_seqscan = off
 as $$
 declare
-  actions bigint[];
+  actions text := current_setting('threadline.actions', true);
   first_action bigint;
 begin
   -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
-  begin
-    actions := string_to_array(current_setting('threadline.actions', true), ',')::bigint[];
-  exception when others then
-    actions := '{}';
-  end;
-  with linked as (
-    update audit_actions a set transaction_id = opened
-    where a.id = any (actions)
-      and a.transaction_id is null
-      and a.xid = pg_current_xact_id()
-      and a.occurred_at >= transaction_timestamp()
-    returning a.id
-  )
-  select min(id) into first_action from linked;
+  if actions ~ '^([0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)](;|$))+$' then
+    with linked as (
+      update audit_actions a set transaction_id = opened
+      where a.ctid = any (array(select split_part(x, ' ', 2)::tid from unnest(string_to_array(actions, ';')) x))
+        and a.id + 0 = any (array(select split_part(x, ' ', 1)::bigint from unnest(string_to_array(actions, ';')) x))
+        and a.transaction_id + 0 is null
+        and a.xid = pg_current_xact_id()
+        and a.occurred_at + interval '0' >= transaction_timestamp()
+      returning a.id
+    )
+    select min(id) into first_action from linked;
+  end if;
   if first_action is not null then
-    update audit_transactions set action_id = first_action where id = opened;
+    perform first_action_of(opened, first_action);
   end if;
   perform set_config('threadline.actions', '', true);
+end
+$$;
+
+-- The first action of the transaction row that captures currently go to; it keeps one that it has.
+create function first_action_of(opened bigint, action bigint) returns void
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+as $$
+declare
+  place tid;
+begin
+  update audit_transactions t
+  set action_id = action
+  where t.ctid = split_part(current_setting('threadline.transaction', true), ' ', 2)::tid
+    and t.id + 0 = opened
+    and t.action_id is null
+  returning t.ctid into place;
+  if found then
+    perform set_config('threadline.transaction', opened || ' ' || place, true);
+  end if;
 end
 $$;
 
@@ -585,19 +694,56 @@ $$;
 create function cached_transaction() returns bigint
 language plpgsql stable
 set search_path from current
+set enable_seqscan = off
 as $$
 declare
   cached text := current_setting('threadline.transaction', true);
   found_id bigint;
 begin
-  if cached ~ '^[0-9]{1,18}$' then
+  if cached ~ '^[0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)]$' then
     select id into found_id
     from audit_transactions
-    where id = cached::bigint
-      and xid = pg_current_xact_id_if_assigned()
-      and occurred_at >= transaction_timestamp();
+    where ctid = split_part(cached, ' ', 2)::tid
+      and id + 0 = split_part(cached, ' ', 1)::bigint
+      and xid is not distinct from pg_current_xact_id_if_assigned()
+      and occurred_at + interval '0' >= transaction_timestamp();
   end if;
   return found_id;
+end
+$$;
+
+-- Gives a context to the transaction row that captures currently go to, if it has none; the place where the row is then.
+create function complete_transaction(cached bigint, raw text) returns tid
+language plpgsql
+set search_path from current
+set enable_seqscan = off
+as $$
+declare
+  given jsonb;
+  wrong text;
+  place tid;
+begin
+  select c.doc, c.error into given, wrong from read_context(raw) c;
+  update audit_transactions
+  set actor_type = given #>> '{actor,type}',
+    actor_id = given #>> '{actor,id}',
+    actor = given -> 'actor',
+    correlation_id = given ->> 'correlationId',
+    request_id = given ->> 'requestId',
+    job_id = given ->> 'jobId',
+    trace_id = given ->> 'traceId',
+    source = given ->> 'source',
+    remote_ip = (given ->> 'remoteIp')::inet,
+    meta = coalesce(given -> 'meta', '{}'),
+    context_error = wrong
+  where ctid = split_part(current_setting('threadline.transaction', true), ' ', 2)::tid
+    and id + 0 = cached
+    and actor_type is null
+    and context_error is null
+    and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
+    and meta = '{}'
+  returning ctid into place;
+  return place;
 end
 $$;
 
@@ -611,8 +757,7 @@ as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
   cached bigint;
-  given jsonb;
-  wrong text;
+  place tid;
 begin
   if context is null then
     raise exception 'threadline: the context is null; pass a JSON object'
@@ -623,25 +768,10 @@ begin
   then
     cached := cached_transaction();
     if cached is not null then
-      select c.doc, c.error into given, wrong from read_context(raw) c;
-      update audit_transactions
-      set actor_type = given #>> '{actor,type}',
-        actor_id = given #>> '{actor,id}',
-        actor = given -> 'actor',
-        correlation_id = given ->> 'correlationId',
-        request_id = given ->> 'requestId',
-        job_id = given ->> 'jobId',
-        trace_id = given ->> 'traceId',
-        source = given ->> 'source',
-        remote_ip = (given ->> 'remoteIp')::inet,
-        meta = coalesce(given -> 'meta', '{}'),
-        context_error = wrong
-      where id = cached
-        and actor_type is null
-        and context_error is null
-        and num_nonnulls(correlation_id, request_id, job_id, trace_id, source, remote_ip) = 0
-        and meta = '{}';
-      if not found then
+      place := complete_transaction(cached, raw);
+      if place is not null then
+        perform set_config('threadline.transaction', cached || ' ' || place, true);
+      else
         perform set_config('threadline.transaction', '', true);
         perform set_config('threadline.actions', '', true);
       end if;
@@ -687,6 +817,7 @@ declare
   given jsonb;
   linked bigint := cached_transaction();
   recorded bigint;
+  place tid;
 begin
   if jsonb_typeof(action) is distinct from 'object'
     or jsonb_typeof(action -> 'name') is distinct from 'string'
@@ -715,13 +846,13 @@ begin
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
     action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
   )
-  returning id into recorded;
+  returning id, ctid into recorded, place;
 
   if linked is null then
     perform set_config('threadline.actions',
-      concat_ws(',', nullif(current_setting('threadline.actions', true), ''), recorded::text), true);
+      concat_ws(';', nullif(current_setting('threadline.actions', true), ''), recorded || ' ' || place), true);
   else
-    update audit_transactions set action_id = recorded where id = linked and action_id is null;
+    perform first_action_of(linked, recorded);
   end if;
   return recorded;
 end
@@ -775,6 +906,7 @@ comment on function finish(jsonb) is
 
 revoke all on function
   read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
 from public;
@@ -783,7 +915,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "5c22a01320c55a9ec8e2a3a3c9d7c25b98d0eca45feb6ebd9333df7068ebc7ba",
+    checksum: "3656ef28eada8d75c783faf23a685307dbb8046de513733ca3c770c0238d7d01",
     sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1131,7 +1263,7 @@ $$;
 
 -- The row_key under which a row is found, from what a person knows of its key: a text (one column), an
 -- array in key order, or an object. PostgreSQL itself renders each value as its column's type does.
-create function row_key(table_schema text, table_name text, key jsonb) returns text
+create function key_in_columns(table_schema text, table_name text, key jsonb, columns jsonb) returns text
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC'
@@ -1143,19 +1275,12 @@ set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
-  columns jsonb;
   part jsonb;
   place int := 0;
   given text;
   value text;
   texts text[] := '{}';
 begin
-  select p.key_columns into columns
-  from capture_policies p
-  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
-  if columns is null then
-    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
-  end if;
   if columns = '[]' then
     raise exception 'threadline: %.% has no key; find its changes by table and time', table_schema, table_name
       using errcode = 'TL003';
@@ -1216,6 +1341,45 @@ begin
 end
 $$;
 
+-- The canonical text of a key of a table. One that is none by the columns of the present key may be one by those of a key that
+-- the table had before: the changes of then are still found by it.
+create function row_key(table_schema text, table_name text, key jsonb) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  former jsonb;
+begin
+  select p.key_columns, p.former_keys, p.key_values, p.relation into policy
+  from capture_policies p
+  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  if policy.key_columns is null then
+    raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
+  end if;
+  if policy.former_keys = '[]' and policy.key_values = '{}' then
+    return key_in_columns(table_schema, table_name, key, policy.key_columns);
+  end if;
+  begin
+    return key_in_columns(table_schema, table_name, key, policy.key_columns);
+  exception when others then
+    for former in
+      select former_key(policy.key_columns, policy.key_values, '{}')
+      where key_values_renamed(policy.relation, policy.key_columns, policy.key_values) <> '{}'
+      union all
+      (select e.value from jsonb_array_elements(policy.former_keys) with ordinality e order by e.ordinality)
+    loop
+      begin
+        return key_in_columns(table_schema, table_name, key, former);
+      exception when others then
+        null;
+      end;
+    end loop;
+    raise;
+  end;
+end
+$$;
+
 comment on function row_key(text, text, jsonb) is
   'The canonical row_key of a key given as text, array or object.';
 `
@@ -1223,7 +1387,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "863ba112ecef020f049cab5bef219d9e9885adab2c7a033dd1b0dfd887a28623",
+    checksum: "8f1301e0c09513d417dd58494d0df5b2cee05804725f1ab111b996c87906dd99",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -1583,6 +1747,12 @@ begin
   if policy is null then
     raise exception 'threadline: %.% is not audited', root_schema, root_name using errcode = 'TL002';
   end if;
+  if row_security_active(relation) then
+    raise exception 'threadline: the rows of % cannot be marked, row-level security may hide some of them from %',
+      relation, quote_ident(current_user)
+      using errcode = 'insufficient_privilege',
+        hint = format('Let it bypass row-level security for as long as this takes: alter role %I bypassrls.', current_user);
+  end if;
   policy := current_policy(policy, relation);
   execute format(
     'insert into audit_changes (
@@ -1923,7 +2093,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "92e898afdec7c998a04dd99e08a2847c822cae5e66acd58bd6221ea99e2049b9",
+    checksum: "75a7105c1513c44a4c88f390467581175d40b34711a049d25622a604d7e340b8",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -1969,35 +2139,28 @@ begin
 end
 $$;
 
--- The last instant of which the record tells that a transaction had not begun yet, by the id that a row of the catalog has of it:
--- transactions of this database that got their ids before. Null if there is none.
-create function seen_before(id xid) returns timestamptz
+-- When the first audited transaction began to write that got its id together with or after one that a row of the catalog
+-- tells of: what was recorded before is older than what that one did to the schema. Infinite if there was none.
+create function written_since(id xid) returns timestamptz
 language plpgsql stable
 set search_path from current
 as $$
 declare
   upcoming bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
   behind bigint := (upcoming - id::text::bigint) & 4294967295;
-  latest timestamptz;
 begin
-  -- Frozen, or of before the cluster was made.
+  -- Frozen, or of before the cluster was made: older than all that is recorded.
   if id::text::bigint < 3 or behind > upcoming then
-    return null;
+    return '-infinity';
   end if;
-  select t.occurred_at into latest
-  from audit_transactions t
-  where t.xid < (upcoming - behind)::text::xid8
-    and t.epoch = (select max(i.epoch) from installs i)
-  order by t.xid desc, t.id desc
-  limit 1;
-  return least(latest, (
+  return coalesce((
     select t.occurred_at
     from audit_transactions t
     where t.xid >= (upcoming - behind)::text::xid8
       and t.epoch = (select max(i.epoch) from installs i)
     order by t.xid, t.id
     limit 1
-  ));
+  ), 'infinity');
 end
 $$;
 
@@ -2071,9 +2234,109 @@ return (
     )
 );
 
+-- The values of the enums in a key, by type; the columns of the key are found by their numbers.
+create function key_values(relation oid, key_columns jsonb) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+  from (
+    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    -- A domain over an enum is as much at risk.
+    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    join pg_enum e on e.enumtypid = y.oid
+    group by y.oid
+  ) v
+);
+
+-- Types of which a value that a key may have had is gone, which only a new name makes.
+create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
+language sql stable
+set search_path from current
+return (
+  select coalesce(array_agg(v.key order by v.key), '{}')
+  from jsonb_each(key_values) v
+  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+);
+
+-- A type without its length or precision, which change no text of a value.
+create function plain_type(type text) returns text
+language sql immutable
+set search_path from current
+return regexp_replace(type, '\\(.*?\\)', '');
+
+-- Since when a table may have had another key than its policy says: the transaction that last touched what makes the key.
+-- Null if it has the same.
+create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  primary_key record;
+  changed xid;
+begin
+  if key_columns = '[]' then
+    return null;
+  end if;
+  select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
+  from pg_index i
+  where i.indrelid = relation and i.indisprimary;
+  if primary_key.attnums is not null
+    and primary_key.attnums::int[] is distinct from array(
+      select (k.value ->> 'attnum')::int from jsonb_array_elements(key_columns) with ordinality k order by k.ordinality)
+  then
+    return primary_key.touched;
+  end if;
+  select a.xmin into changed
+  from jsonb_array_elements(key_columns) k
+  join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+  where a.attisdropped or plain_type(format_type(a.atttypid, null)) <> plain_type(k ->> 'type')
+  limit 1;
+  if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
+    select e.xmin into changed
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    where not coalesce(key_values -> format_type(e.enumtypid, null) ? e.enumlabel, false)
+    order by age(e.xmin) desc
+    limit 1;
+  end if;
+  return changed;
+end
+$$;
+
+-- A key that a table had before, as row_key reads it: of an enum whose values have other names by now, the text is all there is.
+create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
+language sql immutable
+set search_path from current
+return case when present_values @> key_values then key_columns else (
+  select jsonb_agg(k.value || '{"type": "text", "text": "text"}' order by k.ordinality)
+  from jsonb_array_elements(key_columns) with ordinality k
+) end;
+
+-- Whether two policies of a table key its rows alike. A restore numbers the columns anew, and a column may be renamed.
+create function same_key(a jsonb, b jsonb) returns boolean
+language sql immutable
+set search_path from current
+return (
+  select count(*) = 0 or bool_and(x.value ->> 'name' is not distinct from y.value ->> 'name')
+    or bool_and(x.value ->> 'attnum' is not distinct from y.value ->> 'attnum')
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+) and (
+  select coalesce(bool_and(
+    plain_type(x.value ->> 'type') is not distinct from plain_type(y.value ->> 'type')), true)
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+);
+
 -- Why and since when nothing is known of a table whose policy is active; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "restarted": an unlogged table may have been emptied.
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may have been emptied.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language plpgsql stable
@@ -2085,6 +2348,7 @@ declare
   now_named record;
   sighted timestamptz;
   broken text[];
+  rekeyed xid;
 begin
   select p.* into policy
   from capture_policies p
@@ -2127,7 +2391,7 @@ begin
     -- was made.
     gap := 'replaced';
     since := known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else coalesce(seen_before(now_named.made), policy.applied_at) end);
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end);
     return next;
     return;
   end if;
@@ -2157,6 +2421,13 @@ begin
   then
     gap := 'partitions';
     since := greatest(policy.applied_at, upper(policy.lapses));
+    return next;
+    return;
+  end if;
+  rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
+  if rekeyed is not null then
+    gap := 'key';
+    since := known_until(table_schema, table_name, null, written_since(rekeyed));
     return next;
     return;
   end if;
@@ -2245,8 +2516,8 @@ begin
   if unexplained then
     update capture_policies p
     set lapses = p.lapses + tstzmultirange(tstzrange(
-      greatest(p.applied_at, upper(p.lapses),
-        (select seen_before(i.xmin) from pg_inherits i where i.inhrelid = partition_joined.relation)),
+      known_until(root_schema, root_name, null,
+        (select written_since(i.xmin) from pg_inherits i where i.inhrelid = partition_joined.relation)),
       clock_timestamp()))
     where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   end if;
@@ -2381,16 +2652,18 @@ revoke all on function
 from public;
 
 revoke all on function
-  this_database(), function_suffix(text, text), made_by_owner(oid), seen_before(xid), broken_triggers(text, text),
+  this_database(), function_suffix(text, text), made_by_owner(oid), written_since(xid), broken_triggers(text, text),
   partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
-  partition_joined(regclass, text, text)
+  partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
+  plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
+  key_in_columns(text, text, jsonb, jsonb)
 from public;
 `
   },
   {
     id: 7,
     name: "reads",
-    checksum: "2a3d6cea61e7ba64a86812cf128c7bcc66cb7daea02c2a9202185d608136c469",
+    checksum: "85df93264b66e9b154ef10f0ce101b98b21f29b21899fd8e9eabdc066097ab1e",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/architecture.md for what each is for and what it costs.
 
@@ -2442,9 +2715,21 @@ create table cursor_keys (
 comment on table cursor_keys is
   'The key of cursors under a scope. With another one, all cursors made so far are refused.';
 
-insert into cursor_keys (key)
-select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
-from generate_series(1, 4);
+-- Made here, and by every later run where it is missing: a restore of the structure alone brings none.
+create function ensure_cursor_key() returns void
+language sql
+set search_path from current
+begin atomic
+  insert into cursor_keys (key)
+  select sha256(string_agg(uuid_send(gen_random_uuid()), ''))
+  from generate_series(1, 4)
+  where not exists (select from cursor_keys)
+  having count(*) > 0;
+end;
+
+revoke all on function ensure_cursor_key() from public;
+
+select ensure_cursor_key();
 `
   },
   {

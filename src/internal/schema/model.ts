@@ -5,6 +5,7 @@ import type * as Duration from "effect/Duration"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import type { Concern } from "./concern.js"
 
 /**
  * @since 0.1.0
@@ -131,7 +132,9 @@ export interface RunResult {
   readonly version: number
   /** Partitions of `audit_changes` made by this run. */
   readonly partitions: ReadonlyArray<string>
-  /** Sentences for people on what should be better, such as an owner that can log in. */
+  /** What is wrong with how the record stands in its database after this run; `describeConcern` says it in words. */
+  readonly concerns: ReadonlyArray<Concern>
+  /** Sentences for people on what should be better, such as an owner that can log in: the concerns, and whatever else there is. */
   readonly notices: ReadonlyArray<string>
 }
 
@@ -160,6 +163,8 @@ export interface Status {
   readonly schema: string
   readonly state: "absent" | "behind" | "current" | "mismatch" | "newer"
   readonly owner: Option.Option<string>
+  /** What is wrong with how the record stands in its database; `describeConcern` says it in words. */
+  readonly concerns: ReadonlyArray<Concern>
   /** Number of the last applied migration; 0 where there is none. */
   readonly version: number
   /** Number of the newest migration of this library. */

@@ -3,15 +3,16 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest } from "../../ThreadlineError.js"
 import { migrationFiles } from "./files.js"
 import { MigrationError, type Reason, type RunOptions, type RunResult, type Status } from "./model.js"
 import * as Plan from "./compare.js"
+import { concernsOf, describeConcern } from "./concern.js"
 import * as Text from "./sql.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
-import { sqlState } from "../sql/sqlState.js"
+import { reasonWithCause, sqlState } from "../sql/sqlState.js"
+import { Standing, standingOf } from "../sql/standing.js"
 import { StorageSchema } from "../sql/storageSchema.js"
 
 export interface Settings extends Text.PrologueSettings {
@@ -55,8 +56,8 @@ export const rendered = (settings: Settings, from: number, transaction: boolean)
   const work = [Text.preamble, Text.prologue(settings)]
   return (
     transaction
-      ? ["begin;", ...work, ...steps, `${Text.partitions};`, "commit;"]
-      : [...work, Text.transactionCheck(settings.schema), ...steps, `${Text.partitions};`, Text.epilogue]
+      ? ["begin;", ...work, ...steps, Text.seeds, `${Text.partitions};`, "commit;"]
+      : [...work, Text.transactionCheck(settings.schema), ...steps, Text.seeds, `${Text.partitions};`, Text.epilogue]
   )
     .join("\n\n")
     .concat("\n")
@@ -69,12 +70,15 @@ const query = <A, I>(
 ): Effect.Effect<ReadonlyArray<A>, SqlError> =>
   Effect.flatMap(sql.unsafe(text), (rows) => Effect.orDie(Schema.decodeUnknown(Schema.Array(row))(rows)))
 
-const InstallationRow = Schema.Struct({
-  owner: Schema.String,
-  can_login: Schema.Boolean,
-  is_super: Schema.Boolean,
-  installed: Schema.Boolean
-})
+const InstallationRow = Schema.Struct({ owner: Schema.String, installed: Schema.Boolean })
+
+const StandingRow = Schema.Struct({ standing: Standing })
+
+/** What is wrong with how the record stands; none if there is no such schema. */
+const concernsIn = (sql: SqlClient.SqlClient, schema: string) =>
+  Effect.map(query(sql, standingOf(schema), StandingRow), (rows) =>
+    rows.flatMap(({ standing }) => concernsOf(standing))
+  )
 
 const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
   Effect.map(query(sql, Text.installation(schema), InstallationRow), (rows) => rows[0])
@@ -94,9 +98,11 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
     yield* sql.unsafe(Text.preamble)
     const found = yield* installationOf(sql, schema)
     const rows = found?.installed === true ? yield* query(sql, Text.appliedMigrations(schema), Plan.AppliedRow) : []
+    const concerns = found?.installed === true ? yield* concernsIn(sql, schema) : []
     yield* sql.unsafe(Text.epilogue)
     const result: Status = {
       schema,
+      concerns,
       owner: Option.map(Option.fromNullable(found), (row) => row.owner),
       latest: migrationFiles.length,
       ...Plan.compare(migrationFiles, rows)
@@ -120,8 +126,10 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
       Effect.mapError((error) => failed(error, `migration ${migration.id} (${migration.name})`))
     )
   }
+  yield* sql.unsafe(Text.seeds)
   const partitions = yield* query(sql, Text.partitions, Schema.Struct({ name: Schema.String }))
   const owner = yield* installationOf(sql, settings.schema)
+  const concerns = yield* concernsIn(sql, settings.schema)
   const others =
     found.state === "absent"
       ? yield* query(sql, Text.otherInstallations(settings.schema), Schema.Struct({ name: Schema.String }))
@@ -133,8 +141,9 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
     applied: pending,
     version: Math.max(found.version, ...pending.map((migration) => migration.id)),
     partitions: partitions.map((row) => row.name),
+    concerns,
     notices: [
-      ...(owner === undefined ? [] : noticesOf(settings, owner)),
+      ...concerns.map(describeConcern),
       // An upgrade that forgets the schema's name installs anew, and upgrades nothing.
       ...others.map(
         ({ name }) =>
@@ -144,22 +153,6 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
   }
   return result
 })
-
-const noticesOf = (settings: Settings, found: typeof InstallationRow.Type): ReadonlyArray<string> => {
-  if (found.is_super) {
-    return [
-      `the schema belongs to the superuser ${found.owner}, so its functions run with all rights: ` +
-        `give it and what it holds to a role that is none`
-    ]
-  }
-  if (found.can_login) {
-    return [
-      `the schema belongs to ${found.owner}, a role that can log in: whoever logs in as it can change the record. ` +
-        `Where roles may not be made here, have the role ${settings.ownerRole} made and granted before the first run`
-    ]
-  }
-  return []
-}
 
 const refuse = (settings: Settings, found: Plan.Comparison): Effect.Effect<void, MigrationError> => {
   const list = (rows: ReadonlyArray<Plan.Applied>) => rows.map((row) => `${row.id} (${row.name})`).join(", ")
@@ -200,8 +193,7 @@ const failed = (error: SqlError, step?: string): MigrationError => {
   if (general.reason === "Unreachable") {
     return new MigrationError({ reason: "Unreachable", detail: general.detail, cause: error })
   }
-  const said = Predicate.hasProperty(error.cause, "message") ? String(error.cause.message) : error.message
-  const sentence = said.replace(/^threadline: /, "")
+  const sentence = reasonWithCause(error).replace(/^threadline: /, "")
   return new MigrationError({
     reason: (state === undefined ? undefined : reasons[state]) ?? "Failed",
     detail: step === undefined ? sentence : `${step} failed: ${sentence}`,

@@ -168,7 +168,7 @@ begin
       applied_by text not null default session_user
     );
     -- No primary key, on purpose: a data-only restore into a migrated schema brings the same rows once more.
-    comment on table migrations is 'Applied migrations. Repeated rows of one id are harmless.';
+    comment on table migrations is '${migrationsComment}';
     -- As its owner: a role that only writes may ask too, and has nothing on the tables.
     create function schema_version() returns int
     language sql stable security definer
@@ -176,6 +176,13 @@ begin
     return (select coalesce(max(id), 0) from migrations);
     comment on function schema_version() is 'Number of the last applied migration.';
     revoke all on function schema_version() from public;
+  elsif not exists (select from migrations) then
+    -- A restore of the structure alone: the comment says what was applied.
+    insert into migrations (id, name, checksum)
+    select m.id, m.name, m.checksum
+    from jsonb_to_recordset(
+      substring(obj_description('migrations'::regclass, 'pg_class') from '[[].*[]]$')::jsonb
+    ) m (id int, name text, checksum text);
   end if;
 end`)};`
 
@@ -192,8 +199,19 @@ begin
 end
 $threadline$;`
 
+const migrationsComment = "Applied migrations. Repeated rows of one id are harmless."
+
+/** Notes a migration, in a row and in the comment of the table: a restore of the structure alone brings only that. */
 export const record = (file: MigrationFile): string => `insert into migrations (id, name, checksum)
-values (${file.id}, ${literal(file.name)}, ${literal(file.checksum)});`
+values (${file.id}, ${literal(file.name)}, ${literal(file.checksum)});
+do $threadline$
+begin
+  execute format('comment on table migrations is %L', '${migrationsComment} ' || (
+    select jsonb_agg(distinct jsonb_build_object('id', m.id, 'name', m.name, 'checksum', m.checksum))::text
+    from migrations m
+  ));
+end
+$threadline$;`
 
 /** Settings of the prologue are local: outside a transaction they would be gone by now. */
 export const transactionCheck = (schema: string): string =>
@@ -211,14 +229,13 @@ order by id, applied_at`
 
 /** Who owns the schema, and whether Threadline is in it. Needs no privilege on the schema. */
 export const installation = (schema: string): string =>
-  `select pg_get_userbyid(n.nspowner) as owner, r.rolcanlogin as can_login, r.rolsuper as is_super, exists (
+  `select pg_get_userbyid(n.nspowner) as owner, exists (
     select
     from pg_class c
     where c.relnamespace = n.oid
       and c.relname = 'migrations'
   ) as installed
 from pg_namespace n
-join pg_roles r on r.oid = n.nspowner
 where n.nspname = ${literal(schema)}`
 
 /** Other schemas of this database that hold a record. */
@@ -234,4 +251,14 @@ where n.nspname <> ${literal(schema)}
   ) = 4
 order by n.nspname`
 
+/** Everything that each run makes sure of; it gives the partitions that it made. */
 export const partitions = "select unnest(ensure_partitions()) as name"
+
+/** What a restore of the structure alone lacks. */
+export const seeds = `do $threadline$
+begin
+  if to_regprocedure('ensure_cursor_key()') is not null then
+    perform ensure_cursor_key();
+  end if;
+end
+$threadline$;`

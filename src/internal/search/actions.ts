@@ -16,7 +16,7 @@ import { Stop, stopOf } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { visibleAction } from "../record/visible.js"
 
-/** One row for each action found; one row without an action where there is none. */
+/** One row for each action found; one row without an action if there is none. */
 const FoundRow = Schema.Union(
   Schema.Struct({ ...ActionRow.fields, ...Stop }),
   Schema.Struct({ id: Schema.Null, ...Stop })

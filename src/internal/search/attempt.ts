@@ -1,6 +1,6 @@
 /**
  * Which way through the log to take. Which is shorter cannot be known before: a busy actor has too many transactions to look for
- * those in a quiet table, a busy table too many changes to look for those of a quiet actor. So both ways are tried where both
+ * those in a quiet table, a busy table too many changes to look for those of a quiet actor. So both ways are tried if both
  * are open, each under its budget, and what got further is the answer.
  */
 import * as Effect from "effect/Effect"

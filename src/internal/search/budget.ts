@@ -12,7 +12,7 @@ export interface Budgets {
 }
 
 /**
- * How many rows a statement looks at before it gives up and answers with a partial page, where no index ends the search. About
+ * How many rows a statement looks at before it gives up and answers with a partial page, if no index ends the search. About
  * ten to thirty milliseconds each.
  */
 export class Budget extends Context.Reference<Budget>()("threadline/Query/Budget", {

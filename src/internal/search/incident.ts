@@ -166,7 +166,7 @@ export const incident = Effect.fnUntraced(function* (
   const after = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
   const onError = onConditionError(storage)
   const [own, ...siblings] = yield* rows(TransactionRow, partsStatement(storage, asked.transactionId), onError)
-  // Where the transaction is hidden the first part is one of its siblings.
+  // If the transaction is hidden the first part is one of its siblings.
   if (own?.t_id !== asked.transactionId) {
     return yield* new NotFound({ subject: "transaction", id: asked.transactionId })
   }

@@ -92,13 +92,13 @@ const windowOf = (storage: Storage, filter: Filter): Effect.Effect<Survey, Threa
 export const isTransactional = ({ parts }: Plan): boolean =>
   parts.some((part) => part.transaction !== undefined || part.source !== undefined)
 
-/** The tables of the filter, where it names some. */
+/** The tables of the filter, if it names some. */
 export const tablesOf = ({ parts }: Plan): ReadonlyArray<TableName> | undefined =>
   parts.find((part) => part.tables !== undefined)?.tables
 
 /**
  * Whether transactions are listed of which nothing is asked but that they are seen. That is so for who sees one of their actions, also
- * where all of their changes are hidden.
+ * if all of their changes are hidden.
  */
 export const isOfSeen = ({ of, parts, row, storage }: Plan): boolean =>
   of === "transactions" &&

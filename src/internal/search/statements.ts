@@ -1,7 +1,7 @@
 /**
  * The statements that look for what a plan lists.
  *
- * There are two ways through the log: changes in their order (of a table, where one is given), and of each its transaction; or
+ * There are two ways through the log: changes in their order (of a table, if one is given), and of each its transaction; or
  * transactions in their order (of an actor, an action, a correlation), and of each its changes. No statement looks at more rows
  * than its budget.
  */
@@ -28,7 +28,7 @@ export interface Attempt {
   readonly way: "changes" | "transactions"
   readonly changes: number
   readonly transactions: number
-  /** Transactions whose changes are looked at, where nothing else tells them apart. */
+  /** Transactions whose changes are looked at, if nothing else tells them apart. */
   readonly visits: number
 }
 
@@ -175,7 +175,7 @@ const drivingPart = ({ parts }: Plan): Part | undefined =>
   parts.find((part) => part.source !== undefined) ??
   parts.find((part) => part.transaction?.index === "ordered")
 
-/** The change at which a search ends: the last of its candidates, where there are as many as the budget allows. */
+/** The change at which a search ends: the last of its candidates, if there are as many as the budget allows. */
 const lastChange = (plan: Plan, candidates: Fragment, count: number): Fragment => {
   const { sql } = plan.storage
   const major = isOfRow(plan) ? sql`(extract(epoch from c.captured_at) * 1000000)` : sql`c.transaction_id`
@@ -250,7 +250,10 @@ const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> =
 
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
 
-/** Whether the transaction `t` has an action that the reader may see; its changes may be hidden, so that its own time counts. */
+/**
+ * Whether the transaction `t` has an action that the reader may see; its changes may be hidden, so that its own time counts. Without the
+ * fence the planner could judge all actions there are, to look the few transactions up among them.
+ */
 const seenByAction = ({ parts, storage }: Plan): Fragment => {
   const { name, sql } = storage
   return all([
@@ -259,6 +262,7 @@ const seenByAction = ({ parts, storage }: Plan): Fragment => {
     sql`exists (
         select from ${name("audit_actions")} a
         where ${all([sql`a.transaction_id = t.place`, visibleAction(storage, "a")])}
+        offset 0
       )`
   ])
 }
@@ -337,7 +341,7 @@ export const stopOf = (row: Schema.Struct.Type<typeof Stop> | undefined): Positi
     ? undefined
     : { major: BigInt(row.stop_major), id: BigInt(row.stop_id) }
 
-/** Where a search ended, as `s.major, s.id`; asked for only where what it found (in a table `threadline_found`) is not all it was to find. */
+/** Where a search ended, as `s.major, s.id`; asked for only if what it found (in a table `threadline_found`) is not all it was to find. */
 export const stopped = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
   stop === undefined
     ? sql`select null::bigint as major, null::bigint as id where false`

@@ -1,5 +1,5 @@
 /**
- * Timelines: the changes that a filter lets through, page by page, counted, or all at once where they are few.
+ * Timelines: the changes that a filter lets through, page by page, counted, or all at once if they are few.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -28,7 +28,7 @@ import { rows, type Storage } from "../record/storage.js"
 import { checkTables } from "../record/tables.js"
 import { shownChangeColumns } from "../record/visible.js"
 
-/** One row for each change found; one row without a change where there is none. */
+/** One row for each change found; one row without a change if there is none. */
 const FoundRow = Schema.Union(
   Schema.Struct({ ...ChangeRow.fields, ...Stop }),
   Schema.Struct({ id: Schema.Null, ...Stop })

@@ -50,7 +50,7 @@ const SummaryRow = Schema.Struct({
   ...Stop
 })
 
-/** One row for each transaction found; one row without a transaction where there is none. */
+/** One row for each transaction found; one row without a transaction if there is none. */
 const FoundRow = Schema.Union(SummaryRow, Schema.Struct({ t_id: Schema.Null, ...Stop }))
 
 /** The first changes of the transaction `t`, those that a scope lets see. */

@@ -12,7 +12,7 @@ export interface Window {
 }
 
 export interface Survey {
-  /** Ids of the first and the last transaction with a change in the window; undefined where the window is open. */
+  /** Ids of the first and the last transaction with a change in the window; undefined if the window is open. */
   readonly low: string | undefined
   readonly high: string | undefined
 }

@@ -1,7 +1,7 @@
 /**
  * The one way to own a transaction: a connection that is ours alone, its BEGIN and its end. All or nothing: what waits for
  * the connection and what runs between BEGIN and COMMIT can be interrupted, the end cannot. The client's own
- * `sql.withTransaction` dies where COMMIT or ROLLBACK fails, and takes a COMMIT that answers ROLLBACK for success.
+ * `sql.withTransaction` dies if COMMIT or ROLLBACK fails, and takes a COMMIT that answers ROLLBACK for success.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -171,7 +171,7 @@ const savepoint = <A, E, R>(
     connection.executeRaw(`savepoint ${name}`, []).pipe(
       Effect.zipRight(restore(Effect.provideService(body, SqlClient.TransactionConnection, [connection, depth + 1]))),
       Effect.zipLeft(connection.executeRaw(`release savepoint ${name}`, [])),
-      // Where this fails the transaction of the caller stays aborted, and its own end undoes everything.
+      // If this fails the transaction of the caller stays aborted, and its own end undoes everything.
       Effect.onError(() => Effect.either(undo(connection, `rollback to savepoint ${name}; release savepoint ${name}`)))
     )
   )

@@ -30,6 +30,30 @@ export const positionOf = (error: SqlError): number | undefined => {
 /** Whether something that the statement calls said so, and not the statement itself. */
 export const isFromWithin = (error: SqlError): boolean => textOf(error, "where") !== undefined
 
+/** Functions of the record that run while its objects are made. */
+const own =
+  /^("?[^".]+"?\.)?(guard|ensure|mark|note|lapses|known|capture|current|image|exact|redact|describe|key|bounded)_?[a-z_]*$/
+
+/** The innermost function in what the server says of where an error came from. */
+const functionLine = /^PL\/pgSQL\S* +(?:\S+ +)?((?:"[^"]+"|[^\s".(]+)(?:\.(?:"[^"]+"|[^\s".(]+))?)\(/m
+
+/**
+ * The function of the host's in which a statement of ours failed, written as in SQL: what creates or alters an object fires the event
+ * triggers of the database, and they run as the role that owns the record.
+ */
+export const hostFunctionOf = (error: SqlError): string | undefined => {
+  const name = functionLine.exec(textOf(error, "where") ?? "")?.[1]
+  return name === undefined || own.test(name) ? undefined : name
+}
+
+/** What is wrong in the words of the server, and whose words they are. */
+export const reasonWithCause = (error: SqlError): string => {
+  const host = hostFunctionOf(error)
+  return host === undefined
+    ? reasonOf(error)
+    : `${reasonOf(error)}; this is what ${host}() of this database says, which its event triggers run, here as the owner of the record`
+}
+
 /** Whether a connection is gone, by what the server said last or by what the driver says when it says nothing more. */
 export const isConnectionLost = (error: SqlError): boolean => {
   const cause = error.cause

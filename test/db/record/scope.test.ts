@@ -9,6 +9,7 @@ import { apply as grant } from "../../../src/internal/schema/grants.js"
 import { Budget } from "../../../src/internal/search/budget.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import * as Query from "../../../src/Query.js"
+import type { ThreadlineError } from "../../../src/ThreadlineError.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { at, layer, type Log, reset, write } from "../../support/query.js"
 
@@ -300,7 +301,7 @@ describe("a scope", () => {
         yield* prepared
         const database = yield* TestDatabase.TestDatabase
         const sql = yield* SqlClient.SqlClient
-        const scoped = (layer: Layer.Layer<Query.Query>, scope: Query.ReadScope) =>
+        const scoped = (layer: Layer.Layer<Query.Query, ThreadlineError>, scope: Query.ReadScope) =>
           refused(Query.timeline().pipe(Query.withScope(scope), Effect.provide(layer)))
         const elsewhere = Query.layer.pipe(
           Layer.provide(Layer.succeed(StorageSchema, "nowhere")),

@@ -22,34 +22,14 @@ import { InvalidRequest } from "../../../src/ThreadlineError.js"
 import * as Installation from "../../harness/Installation.js"
 import * as TestCluster from "../../harness/TestCluster.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import * as EmptyDatabase from "../../support/emptyDatabase.js"
 
 const latest = Migrations.all.length
 
-const administer = (...statements: ReadonlyArray<string>) =>
-  Effect.promise(async () => {
-    const client = new pg.Client({ connectionString: inject("threadlineTestServer").url })
-    await client.connect()
-    try {
-      for (const statement of statements) {
-        await client.query(statement)
-      }
-    } finally {
-      await client.end()
-    }
-  })
-
-/** An empty database, and the name of an owner role that nobody else uses. */
+/** An empty database with a client of its superuser's. */
 const emptyDatabase = Effect.gen(function* () {
-  const database = yield* TestDatabase.make({ schema: false })
-  const ownerRole = `${database.name}_owner`
-  yield* Effect.addFinalizer(() =>
-    administer(`drop database if exists ${database.name} with (force)`, `drop role if exists ${ownerRole}`)
-  )
-  const raw = yield* database.rawClient()
-  const query = <Row extends pg.QueryResultRow>(text: string) =>
-    Effect.promise(async () => (await raw.query<Row>(text)).rows)
-  const admin = yield* clientOf(database.url)
-  return { database, ownerRole, query, admin }
+  const made = yield* EmptyDatabase.emptyDatabase
+  return { ...made, admin: yield* clientOf(made.url) }
 })
 
 const clientOf = (url: string, options: Partial<PgClient.PgClientConfig> = {}) =>
@@ -206,7 +186,7 @@ describe("Migrations.run", () => {
         const others = yield* Effect.all(
           Array.from({ length: 4 }, () =>
             Effect.tap(emptyDatabase, ({ database }) =>
-              administer(`grant create on database ${database.name} to ${name}`)
+              TestDatabase.administer(`grant create on database ${database.name} to ${name}`)
             )
           )
         )
@@ -220,7 +200,7 @@ describe("Migrations.run", () => {
           (runner) => Effect.either(Migrations.run({ ownerRole: first.ownerRole }).pipe(Effect.provide(runner))),
           { concurrency: "unbounded" }
         )
-        yield* administer(...others.map(({ database }) => `drop database ${database.name} with (force)`))
+        yield* TestDatabase.administer(...others.map(({ database }) => `drop database ${database.name} with (force)`))
         expect(results.map(Either.map(({ owner, version }) => ({ owner, version })))).toEqual(
           others.map(() => Either.right({ owner: first.ownerRole, version: latest }))
         )
@@ -461,7 +441,7 @@ describe("Migrations.run", () => {
           )
           const expected = yield* fresh.query(inventory("threadline"))
           expect(yield* upgraded.query(inventory("threadline"))).toEqual(expected)
-          yield* administer(`drop database ${upgraded.database.name} with (force)`)
+          yield* TestDatabase.administer(`drop database ${upgraded.database.name} with (force)`)
         })
     )
   }
@@ -657,7 +637,7 @@ describe("Migrations.render", () => {
       const nothing = yield* Migrations.run().pipe(Effect.provide(printed.admin))
       expect(nothing).toMatchObject({ applied: [], version: latest })
       expect(yield* rejection(printed.database.url, text)).toContain("migration 1 is applied already")
-      yield* administer(`drop database ${printed.database.name} with (force)`)
+      yield* TestDatabase.administer(`drop database ${printed.database.name} with (force)`)
     })
   )
 

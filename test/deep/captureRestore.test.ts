@@ -3,11 +3,11 @@ import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Capture from "../../../src/Capture.js"
-import * as Migrations from "../../../src/Migrations.js"
-import { apply, changes, found, kinds, run, status, value } from "../../support/capture.js"
-import * as Installation from "../../harness/Installation.js"
-import * as TestCluster from "../../harness/TestCluster.js"
+import * as Capture from "../../src/Capture.js"
+import * as Migrations from "../../src/Migrations.js"
+import { apply, changes, found, kinds, run, status, value } from "../support/capture.js"
+import * as Installation from "../harness/Installation.js"
+import * as TestCluster from "../harness/TestCluster.js"
 
 const inDatabase = (url: string) =>
   Capture.layer.pipe(Layer.provideMerge(PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })))

@@ -1,0 +1,78 @@
+/** What can be told of a table that the record does not know: it is there and not captured, or its name is nearly that of another. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { nearest } from "../core/suggest.js"
+import { format, type TableName } from "../core/tableName.js"
+import { rows, type Storage } from "./storage.js"
+
+const Name = Schema.Struct({ schema: Schema.String, name: Schema.String })
+
+const Told = Schema.Struct({
+  kind: Schema.NullOr(Schema.String),
+  root: Schema.NullOr(Schema.parseJson(Name)),
+  known: Schema.parseJson(Schema.Array(Name))
+})
+
+/** More names than that are not looked at for a similar one. */
+const mostNames = 10_000
+
+const told = ({ name, sql }: Storage, table: TableName) => sql`
+  select
+    (
+      select c.relkind::text
+      from pg_class c
+      where c.oid = named.relation
+        and c.relkind in ('r', 'p', 'f')
+    ) as kind,
+    (
+      select jsonb_build_object('schema', n.nspname, 'name', c.relname)
+      from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+      where c.oid = pg_partition_root(named.relation)
+        and c.oid <> named.relation
+    )::text as root,
+    (
+      select coalesce(jsonb_agg(jsonb_build_object('schema', p.table_schema, 'name', p.table_name)), '[]')
+      from (
+        select p.table_schema, p.table_name
+        from ${name("capture_policies")} p
+        order by p.table_schema, p.table_name
+        limit ${mostNames}
+      ) p
+    )::text as known
+  from (
+    select (
+      select c.oid
+      from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = ${table.schema}
+        and c.relname = ${table.name}
+    ) as relation
+  ) named`
+
+/** Fails with `NotFound`. A reader under a scope is told nothing of other tables, nor whether this one is there. */
+export const unknownTable = (storage: Storage, table: TableName): Effect.Effect<never, NotFound | ThreadlineError> => {
+  const id = format(table)
+  const plain = new NotFound({ subject: "table", id })
+  if (storage.restriction !== undefined) {
+    return plain
+  }
+  return rows(Told, told(storage, table)).pipe(
+    // In a transaction that the first statement has failed, nothing more can be asked.
+    Effect.orElseSucceed((): ReadonlyArray<typeof Told.Type> => []),
+    Effect.flatMap(([found]) => {
+      if (found === undefined) {
+        return plain
+      }
+      if (found.root !== null) {
+        return new NotFound({ subject: "table", id, detail: "it is a partition", suggestion: format(found.root) })
+      }
+      if (found.kind !== null) {
+        return new NotFound({ subject: "table", id, detail: "it exists, but it is not captured" })
+      }
+      const suggestion = nearest(id, found.known.map(format))
+      return suggestion === undefined ? plain : new NotFound({ subject: "table", id, suggestion })
+    })
+  )
+}

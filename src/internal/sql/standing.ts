@@ -1,0 +1,111 @@
+/**
+ * How the record stands in its database: who owns it, who else may write it, and what hides or blocks its rows. One statement of the
+ * catalog, for every status that asks.
+ */
+import * as Schema from "effect/Schema"
+import { literal } from "./sqlText.js"
+
+const Names = Schema.Array(Schema.String)
+
+/** What the catalog says; names are as SQL writes them. */
+export const Standing = Schema.Struct({
+  owner: Schema.String,
+  ownerSuperuser: Schema.Boolean,
+  ownerCanLogin: Schema.Boolean,
+  /** Roles that may act as the owner, without superusers and whoever asks. */
+  ownerMembers: Names,
+  /** Tables whose rows row-level security may hide. */
+  rowSecurity: Names,
+  /** Tables whose rows it may hide from whoever asks. */
+  hidden: Names,
+  /** Tables whose rows no publication could identify: with one, an update or a delete fails. */
+  unidentified: Names,
+  /** Roles with a grant to write tables of the record, or to create objects in its schema. */
+  writers: Names,
+  /** Roles that may write every table of the cluster. */
+  writersOfAll: Names
+})
+
+export type Standing = typeof Standing.Type
+
+/** The statement that gives a `Standing` as `standing`, JSON; no row if there is no such schema. Needs no privilege. */
+export const standingOf = (schema: string): string => `
+with storage as (
+  select n.oid, n.nspname, n.nspacl, n.nspowner, r.rolname, r.rolsuper, r.rolcanlogin
+  from pg_namespace n
+  join pg_roles r on r.oid = n.nspowner
+  where n.nspname = ${literal(schema)}
+),
+tables as (
+  select c.*, format('%I.%I', s.nspname, c.relname) as label
+  from storage s
+  join pg_class c on c.relnamespace = s.oid
+  where c.relkind in ('r', 'p')
+),
+granted as (
+  select a.grantee
+  from tables t
+  cross join lateral aclexplode(t.relacl) a
+  where a.grantee <> t.relowner
+    and a.privilege_type not in ('SELECT', 'REFERENCES')
+  union
+  select a.grantee
+  from tables t
+  join pg_attribute c on c.attrelid = t.oid
+  cross join lateral aclexplode(c.attacl) a
+  where a.grantee <> t.relowner
+    and a.privilege_type not in ('SELECT', 'REFERENCES')
+  union
+  select a.grantee
+  from storage s
+  cross join lateral aclexplode(s.nspacl) a
+  where a.grantee <> s.nspowner
+    and a.privilege_type = 'CREATE'
+),
+others as (
+  select r.oid, r.rolname, pg_has_role(r.oid, s.nspowner, 'member') as member
+  from storage s
+  cross join pg_roles r
+  where not r.rolsuper
+    and r.oid <> s.nspowner
+    and r.rolname not like 'pg~_%' escape '~'
+)
+select jsonb_build_object(
+  'owner', quote_ident(s.rolname),
+  'ownerSuperuser', s.rolsuper,
+  'ownerCanLogin', s.rolcanlogin,
+  'ownerMembers', coalesce((
+    select jsonb_agg(quote_ident(o.rolname) order by o.rolname)
+    from others o
+    where o.member and o.rolname not in (current_user, session_user)
+  ), '[]'),
+  'rowSecurity', coalesce((
+    select jsonb_agg(t.label order by t.label) from tables t where t.relrowsecurity
+  ), '[]'),
+  'hidden', coalesce((
+    select jsonb_agg(t.label order by t.label) from tables t where not t.relispartition and row_security_active(t.oid)
+  ), '[]'),
+  'unidentified', coalesce((
+    select jsonb_agg(t.label order by t.label)
+    from tables t
+    where t.relkind = 'r'
+      and (t.relreplident = 'n' or t.relreplident = 'd' and not exists (
+        select from pg_index i where i.indrelid = t.oid and i.indisprimary
+      ))
+  ), '[]'),
+  'writers', coalesce((
+    select jsonb_agg(w.label order by w.label)
+    from (
+      select distinct case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end as label
+      from granted g
+      where g.grantee = 0
+        or g.grantee in (select o.oid from others o where not o.member)
+    ) w
+  ), '[]'),
+  'writersOfAll', coalesce((
+    select jsonb_agg(quote_ident(o.rolname) order by o.rolname)
+    from others o
+    where not o.member and pg_has_role(o.oid, 'pg_write_all_data', 'usage')
+  ), '[]')
+) as standing
+from storage s`

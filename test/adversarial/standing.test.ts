@@ -1,0 +1,362 @@
+/** The record in a database that does things to it: publications, row-level security, privileges, isolation, settings (A33). */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Capture from "../../src/Capture.js"
+import * as Grants from "../../src/Grants.js"
+import * as Migrations from "../../src/Migrations.js"
+import * as Query from "../../src/Query.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
+import { attacks, brief, changes, type Host, sessionOf } from "../support/adversarial.js"
+
+const who = (id: string) => `select threadline.set_context('{"actor": {"type": "user", "id": "${id}"}}')`
+
+attacks("transactions that are serializable (A33)", (attack) => {
+  const begin = "begin isolation level serializable"
+  const programs: ReadonlyArray<readonly [string, ReadonlyArray<(table: string, n: number) => string>]> = [
+    ["one write", [(table, n) => `insert into ${table} values (${n})`]],
+    [
+      "several writes",
+      [
+        (table, n) => `insert into ${table} values (${n})`,
+        (table, n) => `update ${table} set v = 'x' where id = ${n}`,
+        (table, n) => `delete from ${table} where id = ${n}`
+      ]
+    ],
+    [
+      "a context, then one that replaces it",
+      [
+        () => who("first"),
+        (table, n) => `insert into ${table} values (${n})`,
+        () => who("second"),
+        (table, n) => `update ${table} set v = 'x' where id = ${n}`
+      ]
+    ],
+    [
+      "a context that comes after the first write",
+      [
+        (table, n) => `insert into ${table} values (${n})`,
+        () => who("late"),
+        (table, n) => `update ${table} set v = 'x' where id = ${n}`
+      ]
+    ],
+    [
+      "actions before and after the first write, and a part",
+      [
+        () => who("actor"),
+        () => `select threadline.record_action('{"name": "before"}')`,
+        () => `select threadline.record_action('{"name": "before too"}')`,
+        (table, n) => `insert into ${table} values (${n})`,
+        () => `select threadline.record_action('{"name": "after"}')`,
+        () => `select threadline.begin_part('{"actor": {"type": "job", "id": "part"}}')`,
+        (table, n) => `update ${table} set v = 'x' where id = ${n}`,
+        () => `select threadline.finish('{"action": {"name": "part"}, "part": true}')`,
+        (table, n) => `update ${table} set v = 'y' where id = ${n}`,
+        () => `select threadline.finish('{"action": {"name": "done"}}')`
+      ]
+    ],
+    [
+      "a trigger that writes another table",
+      [
+        (table, n) => `insert into ${table}_noted values (${n})`,
+        (table, n) => `update ${table}_noted set v = 'x' where id = ${n}`
+      ]
+    ]
+  ]
+  for (const [name, program] of programs) {
+    attack(`two of them on unrelated tables never fail because of capture: ${name}`, ({ apply, db, session }) =>
+      Effect.gen(function* () {
+        for (const table of ["a", "b"]) {
+          yield* db.run(
+            `create table ${table} (id int primary key, v text)`,
+            `create table ${table}_noted (id int primary key, v text)`,
+            `create table ${table}_log (id bigint generated always as identity primary key, what text)`,
+            `create function ${table}_note() returns trigger language plpgsql as $$ begin insert into ${table}_log (what) values (tg_op); return null; end $$`,
+            `create trigger note after insert or update on ${table}_noted for each row execute function ${table}_note()`
+          )
+        }
+        yield* apply("a", "b", "a_noted", "b_noted", "a_log", "b_log")
+        yield* db.run("insert into a values (0); insert into b values (0)")
+        const [one, two] = [yield* session(), yield* session()]
+        const outcomes: Array<string> = []
+        for (let n = 1; n <= 12; n++) {
+          // What the planner knows of a small table makes it read all of it.
+          yield* db.run("analyze threadline.audit_transactions, threadline.audit_actions, threadline.installs")
+          yield* one.run(begin)
+          yield* two.run(begin)
+          for (const statement of program) {
+            outcomes.push(yield* one.outcome(statement("a", n)), yield* two.outcome(statement("b", n)))
+          }
+          outcomes.push(yield* one.outcome("commit"), yield* two.outcome("commit"))
+        }
+        expect(outcomes.filter((outcome) => outcome !== "ok")).toEqual([])
+        expect(
+          yield* db.value("select count(*) from threadline.audit_transactions where context_error is not null")
+        ).toBe("0")
+        expect(yield* db.value("select count(*) from threadline.audit_actions where transaction_id is null")).toBe("0")
+      })
+    )
+  }
+})
+
+const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })
+
+const run = (database: TestDatabase.Service) =>
+  Effect.orDie(Migrations.run().pipe(Effect.provide(clientOf(database.url))))
+
+const statusOf = (database: TestDatabase.Service) =>
+  Effect.orDie(Migrations.status().pipe(Effect.provide(clientOf(database.url))))
+
+const concernsOf = (database: TestDatabase.Service) =>
+  Effect.map(statusOf(database), ({ concerns }) => concerns.map(({ _tag }) => _tag))
+
+/** The kinds of findings about the record itself. */
+const findings = ({ capture }: Host) =>
+  Effect.map(capture.status(), (statuses) => [
+    ...new Set(
+      statuses.flatMap((status) =>
+        status.findings.map(({ kind }) => kind).filter((kind) => kind.startsWith("Record") || kind.startsWith("Owner"))
+      )
+    )
+  ])
+
+const partitionOf = "select threadline.ensure_partitions(now() + interval '5 years', now() + interval '5 years')"
+
+attacks("publications (A33)", (attack) => {
+  for (const publication of ["for all tables", "for tables in schema threadline"]) {
+    attack(`every update and delete inside the record works under a publication ${publication}`, (host) =>
+      Effect.gen(function* () {
+        const { apply, database, db } = host
+        yield* db.run(
+          "create table t (id int primary key, n int not null)",
+          `create function more() returns trigger language plpgsql as $$ begin
+             if new.n < 3 then update t set n = n + 1 where id = new.id; end if; return null; end $$`,
+          "create trigger more after insert or update on t for each row execute function more()",
+          `create publication everything ${publication}`
+        )
+        yield* apply("t")
+        // Order is restored by updates; the second time in a partition that was made since.
+        yield* db.run("insert into t values (1, 0)", partitionOf)
+        expect(brief(yield* changes(db))).toEqual(["insert 1", "update 1", "update 1", "update 1"])
+        // Rows in the default partition move out when theirs is made.
+        yield* db.run(
+          "update threadline.audit_changes set captured_at = captured_at + interval '7 years'",
+          "select threadline.ensure_partitions(now() + interval '7 years' - interval '1 month', now() + interval '7 years' + interval '1 month')"
+        )
+        expect(yield* db.value("select count(*) from threadline.audit_changes_default")).toBe("0")
+        expect(yield* db.value("select count(*) from threadline.audit_changes")).toBe("4")
+        // As it was, or as a table of the host's own making would be.
+        yield* db.run(
+          "update threadline.audit_changes set captured_at = captured_at - interval '9 years'",
+          "alter table threadline.audit_changes_default replica identity default"
+        )
+        expect(yield* concernsOf(database)).toContain("Unidentified")
+        expect(yield* findings(host)).toContain("RecordUnidentified")
+        yield* run(database)
+        expect(yield* concernsOf(database)).not.toContain("Unidentified")
+        yield* db.run("update threadline.audit_changes set details = '{}'", "drop publication everything")
+      })
+    )
+  }
+})
+
+attacks("row-level security (A33)", (attack) => {
+  attack("on the record: no reader is told that there is nothing", (host) =>
+    Effect.gen(function* () {
+      const { apply, database, db, role } = host
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      yield* db.run("insert into t values (1)")
+      const reader = yield* role("reader")
+      yield* Effect.orDie(Grants.apply({ readers: [reader] }).pipe(Effect.provide(clientOf(database.url))))
+      const { url } = yield* database.role("reader")
+      const read = Query.timeline().pipe(
+        Effect.map(({ items }) => items.length),
+        Effect.provide(Query.layer.pipe(Layer.provide(clientOf(url)))),
+        Effect.catchAll((error) => Effect.succeed("reason" in error ? error.reason : error._tag))
+      )
+      expect(yield* read).toBe(1)
+      for (const table of ["audit_changes", "audit_transactions", "audit_actions", "capture_policies"]) {
+        yield* db.run(`alter table threadline.${table} enable row level security`)
+        expect([table, yield* read]).toEqual([table, "RecordHidden"])
+        expect(yield* concernsOf(database)).toContain("RowSecurity")
+        expect(yield* findings(host)).toContain("RecordRowSecurity")
+        yield* db.run(`alter table threadline.${table} disable row level security`)
+      }
+      expect(yield* read).toBe(1)
+      // Where it would hide the policies, status must not say that nothing is captured.
+      yield* db.run("alter table threadline.capture_policies enable row level security")
+      const status = yield* Capture.Capture.pipe(
+        Effect.flatMap((capture) => capture.status()),
+        Effect.provide(Capture.layer.pipe(Layer.provide(clientOf(url)))),
+        Effect.flip
+      )
+      expect(status).toMatchObject({ reason: "RecordHidden" })
+      yield* db.run("alter table threadline.capture_policies disable row level security")
+    }).pipe(Effect.orDie)
+  )
+
+  attack(
+    "on the host's tables, forced: rows that may be hidden are not marked as if they were all",
+    ({ apply, database, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table t (id int primary key)",
+          "insert into t values (1), (2)",
+          `grant all on t to ${database.ownerRole}`
+        )
+        yield* apply("t")
+        const mark = "select threadline.mark_rows('t', 'public', 't', 'baseline')"
+        yield* db.run("alter table t enable row level security", "alter table t force row level security")
+        yield* db.run(`set role ${database.ownerRole}`)
+        expect(yield* db.outcome(mark)).toBe("42501")
+        yield* db.run("reset role", "alter table t disable row level security", `set role ${database.ownerRole}`)
+        expect(yield* db.value(mark)).toBe("2")
+        yield* db.run("reset role")
+      })
+  )
+})
+
+attacks("default privileges and grants (A33)", (attack) => {
+  attack("what the owner's default privileges give to others, migrate up takes back, and status reports", (host) =>
+    Effect.gen(function* () {
+      const { apply, database, db, role } = host
+      const [app, other] = [yield* role("app"), yield* role("other")]
+      const owner = database.ownerRole
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      expect(yield* findings(host)).not.toContain("RecordWritable")
+      yield* db.run(
+        `alter default privileges for role ${owner} grant all on tables to ${app}`,
+        `alter default privileges for role ${owner} in schema threadline grant insert on tables to ${other}`,
+        `set role ${owner}`,
+        partitionOf,
+        "reset role"
+      )
+      expect(yield* concernsOf(database)).not.toContain("Writable")
+      yield* db.run(
+        `grant insert on threadline.audit_changes to ${app}`,
+        `grant update (actor_id) on threadline.audit_transactions to ${other}`,
+        `grant select, delete on threadline.audit_actions to public`,
+        `grant create on schema threadline to ${app}`
+      )
+      const { concerns } = yield* statusOf(database)
+      expect(concerns).toContainEqual({ _tag: "Writable", roles: [app, other, "public"].sort() })
+      expect(yield* findings(host)).toContain("RecordWritable")
+      const { notices } = yield* run(database)
+      expect(notices.filter((notice) => notice.includes("may write"))).toEqual([])
+      expect(yield* concernsOf(database)).not.toContain("Writable")
+      for (const writer of [app, other]) {
+        expect(
+          yield* db.value(`select has_any_column_privilege('${writer}', 'threadline.audit_transactions', 'update')`)
+        ).toBe("f")
+      }
+      expect(yield* db.value(`select has_table_privilege('${app}', 'threadline.audit_actions', 'select')`)).toBe("t")
+      yield* db.run(`grant pg_write_all_data to ${app}`)
+      expect(yield* concernsOf(database)).toContain("WritableByRole")
+      yield* db.run(
+        `alter default privileges for role ${owner} revoke all on tables from ${app}`,
+        `alter default privileges for role ${owner} in schema threadline revoke all on tables from ${other}`,
+        `revoke pg_write_all_data from ${app}`,
+        "revoke select on threadline.audit_actions from public"
+      )
+    })
+  )
+
+  attack("an owner that can log in is named by migrate status, capture status and every run", (host) =>
+    Effect.gen(function* () {
+      const { apply, database, db } = host
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      expect(yield* findings(host)).not.toContain("OwnerCanLogin")
+      yield* db.run(`alter role ${database.ownerRole} login`)
+      expect(yield* concernsOf(database)).toContain("OwnerCanLogin")
+      expect(yield* findings(host)).toContain("OwnerCanLogin")
+      expect((yield* run(database)).concerns.map(({ _tag }) => _tag)).toContain("OwnerCanLogin")
+      yield* db.run(`alter role ${database.ownerRole} nologin`)
+    })
+  )
+})
+
+attacks("settings, dumps and event triggers of the database (A33)", (attack) => {
+  attack("standard_conforming_strings = off for the whole database", ({ apply, database, db, session }) =>
+    Effect.gen(function* () {
+      yield* db.run(
+        `alter database ${database.name} set standard_conforming_strings = off`,
+        `alter database ${database.name} set escape_string_warning = off`
+      )
+      const writer = yield* session()
+      yield* run(database)
+      yield* writer.run(
+        "create table t (id int primary key, v text)",
+        partitionOf,
+        "select threadline.ensure_partitions(now(), now() + interval '1 month', 'day')",
+        "select threadline.ensure_partitions(now(), now() + interval '1 month', 'month')"
+      )
+      yield* apply("t")
+      yield* writer.run(
+        "begin",
+        who("off"),
+        `select threadline.record_action('{"name": "waiting"}')`,
+        "insert into t values (1, E'back\\\\slash')",
+        who("other"),
+        "update t set v = 'x'",
+        "commit"
+      )
+      expect(brief(yield* changes(db))).toEqual(["insert 1", "update 1"])
+      expect(yield* db.column("select actor_id from threadline.audit_transactions order by id")).toEqual([
+        "off",
+        "other"
+      ])
+      expect(yield* db.value("select count(*) from threadline.audit_actions where transaction_id is not null")).toBe(
+        "1"
+      )
+      yield* db.run(`alter database ${database.name} reset all`)
+    })
+  )
+
+  attack("an event trigger that may not do its work as the owner of the record: the error names it", ({ apply, db }) =>
+    Effect.gen(function* () {
+      yield* db.run(
+        "create table t (id int primary key)",
+        "create table ddl_log (tag text)",
+        "create function log_ddl() returns event_trigger language plpgsql as $$ begin insert into public.ddl_log values (tg_tag); end $$",
+        "create event trigger log_ddl on ddl_command_end execute function log_ddl()"
+      )
+      const error = yield* Effect.orDie(Effect.flip(apply("t")))
+      expect(error.message).toMatch(
+        /permission denied for table ddl_log.*log_ddl\(\).*event triggers.*security definer/
+      )
+      yield* db.run("alter function log_ddl() security definer")
+      yield* apply("t")
+      yield* db.run("insert into t values (1)")
+      expect(brief(yield* changes(db))).toEqual(["insert 1"])
+      yield* db.run("drop event trigger log_ddl")
+    })
+  )
+})
+
+it.scopedLive("migrate up goes on from a restore of the structure alone (A33)", () =>
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const db = sessionOf(yield* database.rawClient())
+    // What is left of a dump without data.
+    yield* db.run(
+      "truncate threadline.migrations, threadline.cursor_keys, threadline.installs, threadline.capture_policies",
+      "alter sequence threadline.audit_changes_id_seq restart"
+    )
+    const result = yield* run(database)
+    expect(result.applied).toEqual([])
+    expect((yield* statusOf(database)).state).toBe("current")
+    expect(yield* db.value("select count(*) from threadline.cursor_keys")).toBe("1")
+    yield* db.run("create table t (id int primary key)")
+    yield* Capture.Capture.pipe(
+      Effect.flatMap((capture) => capture.apply([{ table: "t" }])),
+      Effect.provide(Capture.layer.pipe(Layer.provide(clientOf(database.url))))
+    )
+    yield* db.run("insert into t values (1)")
+    expect(brief(yield* changes(db))).toEqual(["insert 1"])
+  })
+)

@@ -1,0 +1,184 @@
+/** What an operator asks first, with the command line alone. */
+import { expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestDatabase from "../harness/TestDatabase.js"
+import * as Cli from "../support/cli.js"
+
+Cli.setup()
+
+class Host extends Context.Tag("test/OperatorHost")<
+  Host,
+  { readonly url: string; readonly query: (text: string) => Effect.Effect<unknown> }
+>() {}
+
+/** A request that failed and was tried again, an impersonation, a context that could not be read, and a row that was deleted. */
+const host = Layer.scoped(
+  Host,
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const raw = yield* database.rawClient()
+    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
+    const { url } = database
+    yield* query(`
+      create table invoices (id int primary key, paid_by text, total numeric);
+      create table visits (id int, day int, primary key (id, day)) partition by list (day);
+      create table visits_1 partition of visits for values in (1);
+      create table plain (id int primary key)`)
+    yield* Cli.text(["capture", "apply", "--table", "invoices", "--table", "visits"], { url })
+    yield* query(`
+      begin;
+      select threadline.set_context('{
+        "actor": {
+          "type": "user", "id": "42", "label": "a customer with a name that is rather long",
+          "impersonator": { "type": "admin", "id": "rosa@example.org", "label": "the second line of support, by night" }
+        },
+        "requestId": "r-1"
+      }');
+      insert into invoices values (1, null, 5);
+      select threadline.finish('{ "action": { "name": "invoice.created" } }');
+      commit;
+      begin;
+      select threadline.set_context('{ "actor": { "type": "user", "id": "42" }, "requestId": "r-1" }');
+      select threadline.finish('{ "action": { "name": "invoice.sent", "status": "error" } }');
+      commit;
+      begin;
+      select threadline.set_context('{ "actor": { "type": "nobody", "id": "1" }, "requestId": "r-2" }');
+      update invoices set total = 6;
+      commit;
+      delete from invoices`)
+    return { query, url }
+  })
+)
+
+it.layer(host, { timeout: 240_000 })("an operator", (it) => {
+  it.effect("sees everything of one request, failed actions included", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      expect(yield* Cli.json(["request", "r-1"], { url })).toMatchObject({
+        actions: {
+          items: [
+            { name: "invoice.sent", status: "error" },
+            { name: "invoice.created", status: "ok" }
+          ]
+        },
+        transactions: { items: [{ action: { name: "invoice.created" } }] },
+        changes: { items: [{ op: "insert", tableName: "invoices" }], nextCursor: null }
+      })
+      const human = yield* Cli.text(["request", "r-1"], { url })
+      expect(human).toMatch(/^actions\n[^]*invoice… +error[^]*^transactions\n[^]*^changes\n/m)
+      expect(yield* Cli.text(["request", "none"], { url })).toContain("No action.")
+      expect(yield* Cli.run(["request", "x".repeat(257)], { url })).toEqual(
+        Cli.refusal(2, /ID: must not exceed 256 bytes/)
+      )
+      expect(yield* Cli.run(["request", "r-1", "--cursor", "nonsense"], { url })).toEqual(Cli.refusal(2, /cursor/))
+    })
+  )
+
+  it.effect("always sees who acted for whom, however narrow the terminal", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const env = { COLUMNS: "50" }
+      for (const args of [["timeline"], ["transactions"], ["actions"], ["actor", "user", "42"], ["feed"]]) {
+        const text = yield* Cli.text(args, { url, env })
+        expect(text, args.join(" ")).toContain("user 42 by admin rosa@example.org")
+      }
+      for (const args of [
+        ["history", "invoices", "1"],
+        ["transaction", yield* firstTransaction]
+      ]) {
+        const text = (yield* Cli.text(args, { url, env })).replaceAll(/\s+/g, " ")
+        expect(text, args.join(" ")).toContain(
+          "user 42 (a customer with a name that is rather long) by admin rosa@example.org (the second line of support, by night)"
+        )
+      }
+    })
+  )
+
+  it.effect("sees why a context was not recorded, beside the transactions that nobody is named for", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const text = (yield* Cli.text(["unattributed"], { url })).replaceAll(/\s+/g, " ")
+      expect(text).toContain("context error")
+      expect(text).toMatch(/actor/)
+      expect(yield* Cli.json(["unattributed"], { url })).toMatchObject({
+        items: [{ transaction: { contextError: null } }, { transaction: { contextError: expect.any(String) } }]
+      })
+      expect(yield* Cli.text(["unattributed", "--request-id", "none"], { url })).not.toContain("context error")
+    })
+  )
+
+  it.effect("sees null of a deleted row as null", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const text = yield* Cli.text(["history", "invoices", "1", "--limit", "1"], { url })
+      expect(text).toContain("delete invoices 1")
+      expect(text).toContain("\n  paid_by: null\n")
+    })
+  )
+
+  it.effect("is told a table that is not captured from one that is misspelt", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const cases: ReadonlyArray<readonly [table: string, sentence: string]> = [
+        ["plain", "table public.plain is not known here: it exists, but it is not captured"],
+        ["invoies", "table public.invoies is not known here; did you mean public.invoices?"],
+        ["visits_1", "table public.visits_1 is not known here: it is a partition; did you mean public.visits?"],
+        ["nothing_like_it", "table public.nothing_like_it is not known here"]
+      ]
+      for (const [table, sentence] of cases) {
+        for (const args of [
+          ["timeline", "--table", table],
+          ["transactions", "--table", table],
+          ["history", table, "1"],
+          ["as-of", table, "1", "2026-01-01"],
+          ["timeline", "--table", table, "--key", "1"],
+          ["feed", "--table", table]
+        ]) {
+          expect(yield* Cli.run(args, { url }), args.join(" ")).toEqual(Cli.refusal(1, sentence))
+        }
+      }
+    })
+  )
+
+  it.effect("asks for a date, or for so long ago, in every listing", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const today = new Date().toISOString().slice(0, 10)
+      const windows: ReadonlyArray<readonly [args: ReadonlyArray<string>, found: boolean]> = [
+        [["--to", today], true],
+        [["--from", today, "--to", today], true],
+        [["--on", today], true],
+        [["--on", "2020-01-01"], false],
+        [["--since", "1d"], true],
+        [["--since", "1d", "--to", "2020-01-01"], false],
+        [["--on", "2020-01-01", "--tz", "Europe/Berlin"], false]
+      ]
+      // The test may run over a midnight.
+      const both = windows.filter(([args]) => new Date().toISOString().startsWith(today) || !args.includes(today))
+      for (const [args, found] of both) {
+        if (args.includes("1d") && args.includes("2020-01-01")) {
+          expect(yield* Cli.run(["timeline", ...args], { url })).toEqual(
+            Cli.refusal(2, /--to: must not be before --from/)
+          )
+          continue
+        }
+        for (const command of [["timeline"], ["transactions"], ["unattributed"], ["actions"]]) {
+          const { items } = yield* Cli.json([...command, ...args], { url })
+          expect(Array.isArray(items) && items.length > 0, [...command, ...args].join(" ")).toBe(found)
+        }
+        const bundle = yield* Cli.json(["actor", "user", "42", ...args], { url })
+        expect(bundle).toMatchObject({ changes: { items: found ? [{}] : [] } })
+      }
+      expect(yield* Cli.run(["timeline", "--tz", "Berlin"], { url })).toEqual(Cli.refusal(2, /--tz is a time zone/))
+    })
+  )
+})
+
+const firstTransaction = Effect.flatMap(Host, ({ url }) =>
+  Effect.map(Cli.text(["request", "r-1", "--json"], { url }), (text): string => {
+    const { changes } = JSON.parse(text)
+    return String(changes.items[0].transactionId)
+  })
+)
