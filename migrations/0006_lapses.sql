@@ -464,8 +464,8 @@ begin atomic
   limit 1;
 end;
 
--- Until capture of a table began, and until its oldest kept change where changes were removed, nothing is known of it. After that,
--- everything is but for lapses: a row is as its first kept change found it. Without a policy it is the first change that tells.
+-- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
+-- found it. Without a policy it is the first change that tells.
 create function unknown_times(table_schema text, table_name text) returns tstzmultirange
 language plpgsql stable
 set search_path from current
@@ -473,7 +473,7 @@ as $$
 declare
   since timestamptz;
 begin
-  select greatest(p.captured_since, p.kept_since, oldest_kept())
+  select p.captured_since
   into since
   from capture_policies p
   where p.table_schema = unknown_times.table_schema and p.table_name = unknown_times.table_name;
@@ -486,9 +486,26 @@ end
 $$;
 
 comment on function unknown_times(text, text) is
-  'The times of which nothing is known of a table: before its capture or its oldest kept change, and its lapses.';
+  'The times of which nothing is known of a table: before its capture began, and its lapses.';
 
--- Whoever removes changes, by whatever statement: what is known of their tables begins after them.
+-- Since when every change of a table is kept. One that is kept from before that is a fact, but what lies between it and another
+-- may be gone: nothing is rebuilt from a change that came later.
+create function kept_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return greatest(oldest_kept(), (
+    select p.kept_since
+    from capture_policies p
+    where p.table_schema = kept_since.table_schema and p.table_name = kept_since.table_name
+  ));
+end
+$$;
+
+comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
+
+-- Whoever removes changes, by whatever statement: of their tables every change is kept from after them on.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -543,7 +560,7 @@ end;
 
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text),
-  oldest_kept(), first_change(text, text), unknown_times(text, text), note_removal(), note_lapse(text, text),
+  oldest_kept(), first_change(text, text), unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),

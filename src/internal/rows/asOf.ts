@@ -435,7 +435,10 @@ export const standing = Effect.fnUntraced(function* (
   }
   const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "before", asked)
   const keys = asked.keys.filter((key) => !before.has(key))
-  const after = keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "after", { ...asked, keys })
+  const after =
+    keys.length === 0 || !asked.captured.rebuilds
+      ? new Map<string, Verdict>()
+      : yield* answersOf(storage, "after", { ...asked, keys })
   return new Map(
     [...before, ...after].filter(
       ([, { answer, matches }]) => !asked.presentOnly || (answer._tag === "Present" && matches)

@@ -2093,7 +2093,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "75a7105c1513c44a4c88f390467581175d40b34711a049d25622a604d7e340b8",
+    checksum: "6d32869978e206879edbcd1739e73865a2bf5dde716b2cb0b6d1d97538157db5",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -2560,8 +2560,8 @@ begin atomic
   limit 1;
 end;
 
--- Until capture of a table began, and until its oldest kept change where changes were removed, nothing is known of it. After that,
--- everything is but for lapses: a row is as its first kept change found it. Without a policy it is the first change that tells.
+-- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
+-- found it. Without a policy it is the first change that tells.
 create function unknown_times(table_schema text, table_name text) returns tstzmultirange
 language plpgsql stable
 set search_path from current
@@ -2569,7 +2569,7 @@ as $$
 declare
   since timestamptz;
 begin
-  select greatest(p.captured_since, p.kept_since, oldest_kept())
+  select p.captured_since
   into since
   from capture_policies p
   where p.table_schema = unknown_times.table_schema and p.table_name = unknown_times.table_name;
@@ -2582,9 +2582,26 @@ end
 $$;
 
 comment on function unknown_times(text, text) is
-  'The times of which nothing is known of a table: before its capture or its oldest kept change, and its lapses.';
+  'The times of which nothing is known of a table: before its capture began, and its lapses.';
 
--- Whoever removes changes, by whatever statement: what is known of their tables begins after them.
+-- Since when every change of a table is kept. One that is kept from before that is a fact, but what lies between it and another
+-- may be gone: nothing is rebuilt from a change that came later.
+create function kept_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return greatest(oldest_kept(), (
+    select p.kept_since
+    from capture_policies p
+    where p.table_schema = kept_since.table_schema and p.table_name = kept_since.table_name
+  ));
+end
+$$;
+
+comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
+
+-- Whoever removes changes, by whatever statement: of their tables every change is kept from after them on.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -2639,7 +2656,7 @@ end;
 
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text),
-  oldest_kept(), first_change(text, text), unknown_times(text, text), note_removal(), note_lapse(text, text),
+  oldest_kept(), first_change(text, text), unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
   key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
