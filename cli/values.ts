@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { UsageError } from "./exit.js"
+import { withSuggestion } from "./suggest.js"
 
 /** A whole number between bounds, both included, or undefined if the option is not given. */
 export const wholeNumber = (
@@ -29,6 +30,8 @@ export const oneOf = <A extends string>(
   }
   const found = words.find((word) => word === text.value)
   return found === undefined
-    ? Effect.fail(new UsageError({ message: `${option} is one of ${words.join(", ")}` }))
+    ? Effect.fail(
+        new UsageError({ message: withSuggestion(`${option} is one of ${words.join(", ")}`, text.value, words) })
+      )
     : Effect.succeed(found)
 }

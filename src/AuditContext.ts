@@ -293,13 +293,13 @@ const metaDocument = (meta: Meta | undefined): unknown => {
   if (meta === undefined || !isObject(meta) || Either.isRight(jsonText(meta))) {
     return meta
   }
-  const kept = Object.entries(meta).flatMap(([key, value]) => {
+  const usable = Object.entries(meta).flatMap(([key, value]) => {
     if (value === undefined || !isStorable(key)) {
       return []
     }
     return [[key, Either.isRight(jsonText(value)) ? value : "[not JSON]"]]
   })
-  return Object.fromEntries(kept)
+  return Object.fromEntries(usable)
 }
 
 /**

@@ -229,13 +229,13 @@ const make = Effect.gen(function* () {
     }),
 
     print: Effect.fn("threadline.Capture.print")(function* (tables: ReadonlyArray<TableConfig>) {
-      const wanted = yield* readConfigs(tables)
+      const configured = yield* readConfigs(tables)
       return yield* reading(
         sql,
         Effect.gen(function* () {
-          const catalog = yield* readCatalog(sql, storage, wanted, "everything")
-          const known = yield* knownNames(sql, catalog, wanted)
-          return yield* Effect.forEach(wanted, (each) =>
+          const catalog = yield* readCatalog(sql, storage, configured, "everything")
+          const known = yield* knownNames(sql, catalog, configured)
+          return yield* Effect.forEach(configured, (each) =>
             Effect.gen(function* () {
               const resolved = yield* resolve(catalog, storage, each, known)
               const { steps } = yield* planTable(storage, catalog, resolved, { force: true })

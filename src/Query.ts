@@ -415,7 +415,7 @@ export interface CollectOptions extends timelines.CollectOptions {}
  * @since 0.1.0
  * @category models
  */
-export type ActorInput = bundles.ActorInput
+export interface ActorInput extends filters.ActorInput {}
 
 /**
  * @since 0.1.0
@@ -691,7 +691,7 @@ const scopedServices = (scope: ReadScope): Effect.Effect<Context.Context<Query>,
     const feed = yield* Effect.serviceOption(Feed)
     return Option.match(feed, {
       onNone: () => query,
-      onSome: (found): Context.Context<Query> => Context.add(query, Feed, found.scoped(scope))
+      onSome: (feedService): Context.Context<Query> => Context.add(query, Feed, feedService.scoped(scope))
     })
   })
 

@@ -106,7 +106,9 @@ const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyA
   for (const { name, text } of options) {
     const facts = leaf.options.find((option) => option.name === name)
     if (facts === undefined) {
-      return withSuggestion(`the option --${name} does not belong to this command`, name, names)
+      const similar = nearest(name, names)
+      const wrong = `the option --${name} does not belong to this command`
+      return similar === undefined ? wrong : `${wrong}; did you mean --${similar}?`
     }
     if (seen.has(name) && !facts.repeated) {
       return `the option --${name} is given twice`
@@ -149,12 +151,10 @@ export const read = (
     }
     const depth = groups[words[0] ?? ""] === undefined ? 1 : 2
     const path = words.slice(0, depth)
-    const noOption = (name: string, names: Iterable<string>): string =>
-      withSuggestion(
-        `there is no option ${name}`,
-        name,
-        [...names, ...builtIn].map((each) => `--${each}`)
-      )
+    const noOption = (option: string, names: Iterable<string>): string => {
+      const similar = nearest(option.replace(/^-+/, ""), [...names, ...builtIn])
+      return `there is no option ${option}${similar === undefined ? "" : `; did you mean --${similar}?`}`
+    }
     if (path.length === 0) {
       return unknown !== undefined
         ? yield* Either.left(noOption(unknown, known.keys()))

@@ -429,7 +429,10 @@ describe("what a scope answers", () => {
         }
         for (const [name, read] of Object.entries(reads)) {
           const failed = yield* failure(Query.withScope(read, throwing).pipe(Effect.provide(logger)))
-          expect(failed, name).toMatchObject({ field: "scope", rule: "threw where it was to answer with a condition" })
+          expect(failed, name).toMatchObject({
+            field: "scope",
+            rule: "threw an exception instead of answering with a condition"
+          })
           expect(String(failed)).not.toContain("somebody")
         }
         expect(String(logged)).toContain("no tenant for somebody")

@@ -217,6 +217,17 @@ const formOf = (value: unknown): unknown => {
 const isWritten = (value: unknown): boolean =>
   value !== undefined && typeof value !== "function" && typeof value !== "symbol"
 
+const membersOf = (object: { readonly [key: string]: unknown }): Pending["entries"] => {
+  const members: Array<readonly [key: string, value: unknown]> = []
+  for (const key of Object.keys(object)) {
+    const form = formOf(object[key])
+    if (isWritten(form)) {
+      members.push([key, form])
+    }
+  }
+  return members
+}
+
 interface Pending {
   readonly of: object
   readonly entries: ReadonlyArray<readonly [key: string | undefined, value: unknown]>
@@ -265,12 +276,7 @@ export const stringify = (root: unknown): string => {
         "[]"
       )
     } else {
-      const entries = Object.entries(value as { readonly [key: string]: unknown })
-      enter(
-        value,
-        entries.map(([key, element]) => [key, formOf(element)] as const).filter(([, element]) => isWritten(element)),
-        "{}"
-      )
+      enter(value, membersOf(value as { readonly [key: string]: unknown }), "{}")
     }
   }
 
@@ -361,7 +367,7 @@ export const normal = (value: JsonValue): JsonValue | undefined => {
   const one = sorted(
     value,
     (scalar) => {
-      const found =
+      const normalScalar =
         typeof scalar === "string"
           ? isStorable(scalar)
             ? scalar
@@ -369,8 +375,8 @@ export const normal = (value: JsonValue): JsonValue | undefined => {
           : scalar === null || typeof scalar === "boolean"
             ? scalar
             : normalNumber(scalar)
-      storable &&= found !== undefined
-      return found ?? null
+      storable &&= normalScalar !== undefined
+      return normalScalar ?? null
     },
     (key) => (storable &&= isStorable(key))
   )

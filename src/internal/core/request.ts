@@ -116,11 +116,26 @@ export const wholeNumber = (description: string, least: number, most: number, ot
   )
 }
 
+/** Items that a page has at most, rows that one call names at most, and items that a page has unless more or fewer are asked for. */
+export const largestPage = 1000
+const usualPage = 50
+
 /** What every paged read takes besides its filters. */
+export interface Paging {
+  /** Items in a page, 1 to 1000: 50 unless given. */
+  readonly limit?: number | undefined
+  /** `nextCursor` of the page before, of the same read. */
+  readonly cursor?: string | undefined
+}
+
+/** What a read takes whose items have an order in time. */
+export interface OrderedPaging extends Paging {
+  /** `newest` first unless given. */
+  readonly order?: "newest" | "oldest" | undefined
+}
+
 export const paging = {
-  /** Items in a page: 50 unless given, at most 1000. */
-  limit: wholeNumber("items in a page", 1, 1000, 50),
-  /** `nextCursor` of the page before. */
+  limit: wholeNumber("items in a page", 1, largestPage, usualPage),
   cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a string" }))
 }
 

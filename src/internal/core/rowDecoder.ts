@@ -68,10 +68,10 @@ interface Row {
 const rowOf = (ast: SchemaAST.AST): Column => {
   if (SchemaAST.isUnion(ast)) {
     const members = ast.types.map(rowOf)
-    return (found) => {
+    return (row) => {
       for (const member of members) {
         try {
-          return member(found)
+          return member(row)
         } catch {
           // It may fit another one.
         }
@@ -83,10 +83,10 @@ const rowOf = (ast: SchemaAST.AST): Column => {
     return Schema.decodeUnknownSync(Schema.make(ast))
   }
   const columns = ast.propertySignatures.map(({ name, type }) => [String(name), columnOf(type)] as const)
-  return (found) => {
+  return (row) => {
     const decoded: Record<string, unknown> = {}
     for (const [name, column] of columns) {
-      decoded[name] = column((found as Row)[name])
+      decoded[name] = column((row as Row)[name])
     }
     return decoded
   }
@@ -95,8 +95,8 @@ const rowOf = (ast: SchemaAST.AST): Column => {
 const decoders = new WeakMap<SchemaAST.AST, Column>()
 
 /** Decodes a row by a struct, or the first of several that fits; throws if none does. Columns that are not named are left out. */
-export const decoder = <A, I>(row: Schema.Schema<A, I>): ((found: unknown) => A) => {
-  const known = decoders.get(row.ast) ?? rowOf(row.ast)
-  decoders.set(row.ast, known)
-  return known as (found: unknown) => A
+export const decoder = <A, I>(schema: Schema.Schema<A, I>): ((row: unknown) => A) => {
+  const known = decoders.get(schema.ast) ?? rowOf(schema.ast)
+  decoders.set(schema.ast, known)
+  return known as (row: unknown) => A
 }

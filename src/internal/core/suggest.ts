@@ -20,12 +20,12 @@ const distance = (a: string, b: string): number => {
 
 /** The candidate nearest to `name`, if it is near: other capitals, or few other letters. */
 export const nearest = (name: string, candidates: ReadonlyArray<string>): string | undefined => {
-  const wanted = name.toLowerCase()
+  const lowerCase = name.toLowerCase()
   let best: { readonly candidate: string; readonly off: number } | undefined
   for (const candidate of candidates) {
     // A difference in length alone says that it is too far off.
     if (Math.abs(candidate.length - name.length) <= 3) {
-      const off = distance(wanted, candidate.toLowerCase())
+      const off = distance(lowerCase, candidate.toLowerCase())
       if (best === undefined || off < best.off) {
         best = { candidate, off }
       }

@@ -153,11 +153,11 @@ export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Eithe
   if (Buffer.from(text).toString("base64url") !== checkpoint) {
     return malformed
   }
-  const [found, bound, epochText, cluster, fromText, ...windowText] = text.split(" ")
-  if (found === undefined || !/^\d{1,3}$/.test(found)) {
+  const [writtenVersion, bound, epochText, cluster, fromText, ...windowText] = text.split(" ")
+  if (writtenVersion === undefined || !/^\d{1,3}$/.test(writtenVersion)) {
     return malformed
   }
-  if (found !== version) {
+  if (writtenVersion !== version) {
     return refused("was made by another version of Threadline")
   }
   const epoch = decodeNumber(epochText)

@@ -105,26 +105,26 @@ const storeOrFail = Effect.fnUntraced(function* (
 /** Handles batch after batch under the lease, from where the name stands. */
 const session = Effect.fnUntraced(function* <E, R>(
   run: Run<E, R>,
-  found: string | null
+  stored: string | null
 ): Effect.fn.Return<void, E | LeaseLost | ReadError, R> {
   const { decoded, handler, lease, live, pause, storage, tally } = run
   const { tables } = decoded
   let expected: string
   let position: checkpoints.Position
-  if (found === null) {
+  if (stored === null) {
     // Stored before anything is handled: a feed that began "now" goes on from there, whatever happens next.
     position = yield* withoutConnection(origin(storage, decoded.from))
     expected = checkpoints.encode(tables, position)
     yield* storeOrFail(run, null, checkpoints.encode(tables, position), position, null)
   } else {
-    position = yield* checkpoints.decode(tables, found)
-    expected = found
+    position = yield* checkpoints.decode(tables, stored)
+    expected = stored
   }
   let storedAt = yield* Clock.currentTimeMillis
   for (;;) {
-    const found = yield* withoutConnection(step(storage, { ...decoded, position }))
-    const { caughtUp, changes, checkpoint } = yield* batch(decoded, found)
-    position = found.position
+    const stepTaken = yield* withoutConnection(step(storage, { ...decoded, position }))
+    const { caughtUp, changes, checkpoint } = yield* batch(decoded, stepTaken)
+    position = stepTaken.position
     const last = changes.at(-1)
     if (last !== undefined) {
       yield* handler({ changes, checkpoint, caughtUp })

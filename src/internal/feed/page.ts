@@ -15,7 +15,7 @@ import type { Window } from "./checkpoint.js"
 import { type Fetched, fetched, stateOf } from "./row.js"
 import type { Snapshot } from "./snapshot.js"
 import { isVisible } from "./snapshot.js"
-import { changeColumnCount } from "../record/change.js"
+import { earliestCapture, changeColumnCount } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
 import { tableOf } from "../record/key.js"
 import { all, type Storage, unreadable } from "../record/storage.js"
@@ -31,7 +31,7 @@ export interface PageRequest {
 }
 
 export interface Page {
-  readonly found: Fetched
+  readonly fetched: Fetched
   /** Undefined if the window is delivered. */
   readonly window: Window | undefined
 }
@@ -42,7 +42,7 @@ const array = (values: ReadonlyArray<bigint>): string => `{${values.join(",")}}`
 const minScanned = 5_000
 
 /** Undefined if nothing is filtered. */
-const wanted = ({ storage, tables }: PageRequest): Fragment | undefined => {
+const ofTables = ({ storage, tables }: PageRequest): Fragment | undefined => {
   const { sql } = storage
   const visible = visibleChange(storage, "c")
   const listed =
@@ -59,7 +59,7 @@ const pageStatement = (request: PageRequest) => {
   const { name, sql } = storage
   const transactions = name("audit_transactions")
   const changes = name("audit_changes")
-  const filter = wanted(request)
+  const filter = ofTables(request)
   const scanned = filter === undefined ? limit : Math.max(limit, minScanned)
   const late = from.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
 
@@ -75,8 +75,8 @@ const pageStatement = (request: PageRequest) => {
   const isRecent = sql`t.xid >= ${from.end.toString()}::xid8`
   const isLate = sql`t.xid = any (${array(late)}::xid8[])`
 
-  // A change is captured after its transaction began; a day allows for a clock that was set back meanwhile.
-  const ofTransaction = sql`c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'`
+  const ofTransaction = sql`
+    c.transaction_id = t.id and c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`
   const before = sql`c.id < coalesce((select id from threadline_bound), 9223372036854775807)`
   const entered = sql`${window.entered.toString()}::xid8`
   const following =
@@ -302,14 +302,14 @@ const decodeState = Schema.decodeUnknownOption(State)
 export const page = Effect.fnUntraced(function* (
   request: PageRequest
 ): Effect.fn.Return<Page, InvalidRequest | ThreadlineError> {
-  const found = yield* Effect.mapError(pageStatement(request), onConditionError(request.storage))
-  const state = Option.flatMap(stateOf(found), decodeState)
+  const pageRows = yield* Effect.mapError(pageStatement(request), onConditionError(request.storage))
+  const state = Option.flatMap(stateOf(pageRows), decodeState)
   if (Option.isNone(state)) {
     return yield* unreadable()
   }
   const { entered, last, more, open } = state.value
   return {
-    found: yield* fetched(request.storage, found),
+    fetched: yield* fetched(request.storage, pageRows),
     window: more ? { to: request.window.to, entered, open, last: last ?? request.window.last } : undefined
   }
 })

@@ -21,7 +21,6 @@ import { checkTables } from "../record/tables.js"
 const tablesRule = "must be a list of tables, each written as in SQL"
 
 const Request = Schema.Struct({
-  /** Only changes of these; all unless given. */
   tables: Schema.optional(
     Schema.Array(TableSchema)
       .annotations({ message: (issue) => ({ message: tablesRule, override: !Array.isArray(issue.actual) }) })
@@ -39,7 +38,22 @@ const Request = Schema.Struct({
   checkpoint: Schema.optional(Schema.String.annotations({ message: () => "must be a string" }))
 })
 
-export type RequestInput = typeof Request.Encoded
+export interface RequestInput {
+  /**
+   * Only changes of these tables, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`; of every table unless given. An empty list
+   * is refused. If the feed begins with a table that is neither captured nor has changes, it is `NotFound`.
+   */
+  readonly tables?: ReadonlyArray<string> | undefined
+  /** Changes in a batch, 1 to 10,000: 1000 unless given. */
+  readonly limit?: number | undefined
+  /**
+   * Where a feed without a checkpoint begins: at the `beginning` of what is recorded (default), or `now`, with what is not committed yet.
+   * With a checkpoint, or for a consumer that has one, it says nothing.
+   */
+  readonly from?: "beginning" | "now" | undefined
+  /** The checkpoint of the batch before. */
+  readonly checkpoint?: string | undefined
+}
 
 /** A request that is understood, and where it goes on. */
 export interface Decoded {
@@ -66,7 +80,7 @@ export interface Batch {
 
 /** A batch as it came, and where the feed stands after it. */
 export interface Step {
-  readonly found: Fetched
+  readonly fetched: Fetched
   readonly position: Position
   readonly caughtUp: boolean
 }
@@ -174,12 +188,12 @@ const advance = Effect.fnUntraced(function* (
       const next = nextEpoch(here, position)
       if (next === undefined) {
         // What the reader does not have yet cannot be had here now.
-        return { found: { changes: [], transactions: [] }, position, caughtUp: true }
+        return { fetched: { changes: [], transactions: [] }, position, caughtUp: true }
       }
       position = next
       continue
     }
-    const { found, window: left } = yield* page({
+    const { fetched, window: left } = yield* page({
       storage,
       tables,
       epoch: position.epoch,
@@ -191,8 +205,8 @@ const advance = Effect.fnUntraced(function* (
       left === undefined
         ? { ...position, from: snapshots.union(position.from, window.to), window: undefined }
         : { ...position, window: left }
-    if (left !== undefined || found.changes.length > 0 || isDelivered(here, position)) {
-      return { found, position, caughtUp: isDelivered(here, position) }
+    if (left !== undefined || fetched.changes.length > 0 || isDelivered(here, position)) {
+      return { fetched, position, caughtUp: isDelivered(here, position) }
     }
   }
 })
@@ -200,11 +214,11 @@ const advance = Effect.fnUntraced(function* (
 /** A step as a batch. */
 export const batch = (
   { tables }: Decoded,
-  { caughtUp, found, position }: Step
+  { caughtUp, fetched, position }: Step
 ): Effect.Effect<Batch, ThreadlineError> =>
-  Effect.map(decode(found), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
+  Effect.map(decode(fetched), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
 
 export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, ReadError> =>
   Effect.flatMap(decodeRequest(input), (decoded) =>
-    Effect.flatMap(step(storage, decoded), (found) => batch(decoded, found))
+    Effect.flatMap(step(storage, decoded), (stepTaken) => batch(decoded, stepTaken))
   )

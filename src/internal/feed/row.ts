@@ -24,8 +24,8 @@ interface Row {
 }
 
 /** The state of a page, which one of its rows carries. */
-export const stateOf = (found: ReadonlyArray<unknown>): Option.Option<unknown> =>
-  Option.fromNullable((found as ReadonlyArray<Row>).find((row) => row["state"] !== null)?.["state"])
+export const stateOf = (pageRows: ReadonlyArray<unknown>): Option.Option<unknown> =>
+  Option.fromNullable((pageRows as ReadonlyArray<Row>).find((row) => row["state"] !== null)?.["state"])
 
 interface Whose {
   readonly transaction: AuditTransaction
@@ -35,8 +35,8 @@ interface Whose {
 const decodeChange = decoder(ChangeColumns)
 const decodeTransaction = decoder(TransactionRow)
 
-const changeOf = (found: Row, whose: ReadonlyMap<string, Whose>): Change => {
-  const row = decodeChange(found)
+const changeOf = (fetched: Row, whose: ReadonlyMap<string, Whose>): Change => {
+  const row = decodeChange(fetched)
   const of = whose.get(row.transaction_id)
   if (of === undefined) {
     throw new Unreadable()
@@ -53,9 +53,9 @@ export interface Fetched {
 /** Rows with `changeColumns`, those without an id left out, and their transactions. */
 export const fetched = Effect.fnUntraced(function* (
   { name, sql }: Storage,
-  found: ReadonlyArray<unknown>
+  pageRows: ReadonlyArray<unknown>
 ): Effect.fn.Return<Fetched, ThreadlineError> {
-  const changes = (found as ReadonlyArray<Row>).filter((row) => row["id"] !== null)
+  const changes = (pageRows as ReadonlyArray<Row>).filter((row) => row["id"] !== null)
   const ids = new Set(changes.map((row) => String(row["transaction_id"])))
   const transactions =
     ids.size === 0
@@ -91,8 +91,8 @@ export const decode = Effect.fnUntraced(function* ({
   const decoded: Array<Change> = []
   const portions = function* () {
     for (let from = 0; from < transactions.length; from += atOnce) {
-      for (const found of transactions.slice(from, from + atOnce)) {
-        const row = decodeTransaction(found)
+      for (const fetched of transactions.slice(from, from + atOnce)) {
+        const row = decodeTransaction(fetched)
         whose.set(row.t_id, { transaction: transactionOf(row), action: actionOf(row) })
       }
       yield

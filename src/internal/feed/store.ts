@@ -34,13 +34,13 @@ export const claim = ({ name, sql }: Storage, lease: Lease) =>
           from ${name("feed_claim")}(${lease.name}, ${lease.token}, ${lease.seconds})`
       )
     ),
-    ([found]) => Option.fromNullable(found)
+    ([stored]) => Option.fromNullable(stored)
   )
 
 const Answer = Schema.Struct({ yes: Schema.Literal("true", "false") })
 
 const answer = (statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
-  Effect.map(withoutConnection(rows(Answer, statement)), ([found]) => found?.yes === "true")
+  Effect.map(withoutConnection(rows(Answer, statement)), ([answer]) => answer?.yes === "true")
 
 /** Whether something was stored under the name: it goes on from there. */
 export const hasBegun = ({ name: object, sql }: Storage, name: string) =>
@@ -122,8 +122,8 @@ export const list = ({ name, sql }: Storage): Effect.Effect<ReadonlyArray<Consum
         left join ${name("feed_pending")}() w on w.name = p.name
         order by p.name`
     ),
-    (found) =>
-      found.map((row) => ({
+    (consumers) =>
+      consumers.map((row) => ({
         name: row.name,
         checkpoint: Option.fromNullable(row.checkpoint),
         updatedAt: row.updated_at,

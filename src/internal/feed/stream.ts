@@ -35,9 +35,9 @@ export const stream = (storage: Storage, options: StreamOptions): Stream.Stream<
       if (ended && !(yield* pause.wait)) {
         return Option.none()
       }
-      const found = yield* ahead === undefined ? fetch(position) : Fiber.join(ahead)
-      const following = found.caughtUp ? undefined : yield* Effect.forkIn(fetch(found.position), scope)
-      const made = yield* batch(decoded, found)
+      const stepTaken = yield* ahead === undefined ? fetch(position) : Fiber.join(ahead)
+      const following = stepTaken.caughtUp ? undefined : yield* Effect.forkIn(fetch(stepTaken.position), scope)
+      const made = yield* batch(decoded, stepTaken)
       if (made.changes.length > 0) {
         yield* pause.reset
       }
@@ -45,7 +45,7 @@ export const stream = (storage: Storage, options: StreamOptions): Stream.Stream<
       const silent = live === true && ended && made.caughtUp && made.changes.length === 0
       return Option.some([
         silent ? Option.none() : Option.some(made),
-        { position: found.position, ended: found.caughtUp, ahead: following }
+        { position: stepTaken.position, ended: stepTaken.caughtUp, ahead: following }
       ] as const)
     })
     const first: State = { position: decoded.position, ended: false, ahead: undefined }

@@ -9,7 +9,6 @@ import { actions } from "../search/actions.js"
 import type { AsOf, KeyAsOf, RowAsOf } from "../rows/answer.js"
 import { asOf } from "../rows/asOf.js"
 import {
-  type ActorInput,
   actorWindow,
   type ActorWindowOptions,
   type Bundle,
@@ -20,7 +19,7 @@ import {
 } from "../search/bundle.js"
 import type { Change } from "../record/change.js"
 import { type ChangeDiff, diff, diffBetween, type RowDiff } from "../rows/diff.js"
-import type { FilterInput } from "../search/filter.js"
+import type { ActorInput, FilterInput } from "../search/filter.js"
 import { history, type HistoryOptions } from "../rows/history.js"
 import { type Incident, incident, type IncidentOptions } from "../search/incident.js"
 import type { InstantInput } from "../core/instant.js"

@@ -201,8 +201,8 @@ export const typed = <A, I, R, Q>(
     item: (item: X) => Effect.Effect<Y, never, R>
   ): Effect.Effect<Page<Y>, ReadError, R | Q> =>
     Effect.flatMap(query, (service) =>
-      Effect.flatMap(read(service), (found) =>
-        Effect.map(Effect.forEach(found.items, item), (items) => withFields(found, { items }))
+      Effect.flatMap(read(service), (plainPage) =>
+        Effect.map(Effect.forEach(plainPage.items, item), (items) => withFields(plainPage, { items }))
       )
     )
 
@@ -230,9 +230,9 @@ export const typed = <A, I, R, Q>(
       Effect.gen(function* () {
         const service = yield* query
         const plain = Record.map<string, TypedRelation, Relation>(relations, Struct.omit("schema"))
-        const found = yield* service.asOfWith(table, key, instant, plain)
-        const answer = yield* typedAnswer(found.answer)
-        const pages = yield* Effect.forEach(Object.entries(found.related), ([name, page]) =>
+        const plainAnswer = yield* service.asOfWith(table, key, instant, plain)
+        const answer = yield* typedAnswer(plainAnswer.answer)
+        const pages = yield* Effect.forEach(Object.entries(plainAnswer.related), ([name, page]) =>
           Effect.map(relatedBy(page, relations[name]?.schema, fieldOf), (typed) => [name, typed] as const)
         )
         return { answer, related: Object.fromEntries(pages) }

@@ -298,6 +298,12 @@ export const actionColumns = (sql: SqlClient): Fragment => sql`
   a.status::text as a_status,
   a.correlation_id::text as a_correlation_id`
 
+/**
+ * The first instant at which a transaction can have captured a change, from the instant of its first one. Nothing is captured before
+ * its transaction began; a day allows for a clock that was set back meanwhile.
+ */
+export const earliestCapture = (sql: SqlClient, occurredAt: Fragment): Fragment => sql`${occurredAt} - interval '1 day'`
+
 /** Where a change stands in the life of its row. */
 export const rowPosition = (change: Change): { readonly major: bigint; readonly id: bigint } => ({
   major: parseMicros(change.capturedAt) ?? 0n,

@@ -33,7 +33,9 @@ export const hostCondition = Effect.fnUntraced(function* (
 ): Effect.fn.Return<HostCondition, InvalidRequest> {
   const answer = yield* Effect.try({ try: ask, catch: identity }).pipe(
     Effect.tapError((thrown) => Effect.logError(`threadline: a ${field} threw`, Cause.die(thrown))),
-    Effect.mapError(() => new InvalidRequest({ field, rule: "threw where it was to answer with a condition" }))
+    Effect.mapError(
+      () => new InvalidRequest({ field, rule: "threw an exception instead of answering with a condition" })
+    )
   )
   if (typeof answer === "boolean") {
     return answer

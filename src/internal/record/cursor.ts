@@ -53,11 +53,11 @@ const write = (query: Bound, place: string): Cursor =>
 
 const read = (query: Bound, cursor: string): Either.Either<string, InvalidRequest> => {
   const text = Buffer.from(cursor, "base64url").toString("utf8")
-  const [, found, bound, place] = /^([0-9]{1,3}) (?:([^ ]*) ([^]*))?/.exec(text) ?? []
-  if (Buffer.from(text).toString("base64url") !== cursor || found === undefined) {
+  const [, writtenVersion, bound, place] = /^([0-9]{1,3}) (?:([^ ]*) ([^]*))?/.exec(text) ?? []
+  if (Buffer.from(text).toString("base64url") !== cursor || writtenVersion === undefined) {
     return refused("is not a cursor")
   }
-  if (found !== version) {
+  if (writtenVersion !== version) {
     return refused("was made by another version of Threadline")
   }
   if (bound === undefined || place === undefined) {

@@ -12,16 +12,16 @@ import type { Storage } from "./storage.js"
 
 export const pageOf = <A>(
   storage: Storage,
-  found: ReadonlyArray<A>,
+  candidates: ReadonlyArray<A>,
   limit: number,
   query: cursors.Query,
   position: (item: A) => cursors.Position,
   /** Where the search ended for want of budget. */
   stop?: cursors.Position
 ): Effect.Effect<Pages.Page<A>, ThreadlineError> => {
-  const items = found.slice(0, limit)
+  const items = candidates.slice(0, limit)
   const last = items.at(-1)
-  const next = found.length > limit ? (last === undefined ? undefined : position(last)) : stop
+  const next = candidates.length > limit ? (last === undefined ? undefined : position(last)) : stop
   return next === undefined
     ? Effect.succeed(Pages.make(items))
     : Effect.map(cursors.encode(storage, query, next), (cursor) =>

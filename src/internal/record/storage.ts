@@ -63,7 +63,7 @@ export const rows = <A, I, E = never>(
   const decode = decoder(row)
   return single(statement).pipe(
     Effect.mapError(onSqlError),
-    Effect.flatMap((found) => Effect.try({ try: () => found.map(decode), catch: unreadable }))
+    Effect.flatMap((stored) => Effect.try({ try: () => stored.map(decode), catch: unreadable }))
   )
 }
 
@@ -78,14 +78,14 @@ const cursorKey = (sql: SqlClient.SqlClient, name: Storage["name"]): Effect.Effe
       order by k.created_at, k.key
       limit 1`
   ).pipe(
-    Effect.flatMap(([found]) =>
-      found === undefined
+    Effect.flatMap(([stored]) =>
+      stored === undefined
         ? new ThreadlineError({
             reason: "Failed",
             detail:
               'the table "cursor_keys" of the Threadline schema has lost its key: give it a row with 32 random bytes'
           })
-        : Effect.succeed(createSecretKey(found.key, "hex"))
+        : Effect.succeed(createSecretKey(stored.key, "hex"))
     )
   )
 

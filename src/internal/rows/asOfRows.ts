@@ -18,7 +18,7 @@ import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { capturedAround } from "../record/lapses.js"
-import { canonicalRequest, paging, type ReadError, request } from "../core/request.js"
+import { largestPage, type Paging, canonicalRequest, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
@@ -26,7 +26,7 @@ const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   { message: () => "must be a function from the image to an SQL condition" }
 )
 
-const maxKeys = 1000
+const maxKeys = largestPage
 
 const Keys = Schema.Array(KeySchema).pipe(
   Schema.maxItems(maxKeys, { message: () => `must be at most ${maxKeys} keys` })
@@ -35,16 +35,23 @@ const Keys = Schema.Array(KeySchema).pipe(
 const RowsRequest = Schema.Struct({
   table: TableSchema,
   at: Schema.String,
-  /** Only these rows. */
   keys: Schema.optional(Keys),
-  /** Only rows whose image has these fields with these values. */
   contains: Schema.optional(Document),
-  /** Only rows whose image is so: an SQL condition over it, `jsonb`. Where it is null the row is not shown. */
   where: Schema.optional(Condition),
   ...paging
 })
 
-export type AsOfRowsOptions = Omit<typeof RowsRequest.Encoded, "table" | "at">
+export interface AsOfRowsOptions extends Paging {
+  /** Only these rows, at most 1000. */
+  readonly keys?: ReadonlyArray<KeyInput> | undefined
+  /** Only rows whose image has these fields with these values, an object as in a filter. */
+  readonly contains?: JsonObject | undefined
+  /**
+   * Only rows whose image fulfils this SQL condition. A row for which it is null is not shown. `InvalidRequest` if the database does
+   * not understand the condition, or if it fails on a stored row.
+   */
+  readonly where?: ImageCondition | undefined
+}
 
 /** What one page may look at. */
 export interface RowsBudget {

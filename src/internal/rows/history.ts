@@ -11,16 +11,14 @@ import { actionColumns, changeColumns, changeOf, ChangeRow, rowPosition, transac
 import { onConditionError } from "../record/condition.js"
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "../record/key.js"
 import { pageOf } from "../record/page.js"
-import { canonicalRequest, order, paging, request } from "../core/request.js"
+import { type OrderedPaging, canonicalRequest, order, paging, request } from "../core/request.js"
 import { beyond, isBefore, life, lifeOf, nearest, type Row } from "./life.js"
 import { rows, type Storage } from "../record/storage.js"
 import { visibleBefore, visibleChange } from "../record/visible.js"
 
 const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order, ...paging })
 
-export const HistoryOptions = Schema.Struct({ order, ...paging })
-
-export type HistoryOptions = typeof HistoryOptions.Encoded
+export interface HistoryOptions extends OrderedPaging {}
 
 type Asked = typeof HistoryRequest.Type
 

@@ -7,7 +7,7 @@ import * as Pages from "../../Page.js"
 import { Action } from "../record/action.js"
 import { actions } from "./actions.js"
 import { Change } from "../record/change.js"
-import type { FilterInput } from "./filter.js"
+import type { ActorInput, FilterInput } from "./filter.js"
 import type { InstantInput } from "../core/instant.js"
 import { notAnObject, order, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
@@ -28,21 +28,23 @@ export const Bundle = Schema.Struct({
  */
 export interface Bundle extends Schema.Schema.Type<typeof Bundle> {}
 
-export const BundleOptions = Schema.Struct({
-  order,
-  limit: paging.limit,
+const BundleRequest = Schema.Struct({ order, ...paging })
+
+export interface BundleOptions {
+  /** Of all three lists: `newest` first unless given. */
+  readonly order?: "newest" | "oldest" | undefined
+  /** Items in each of the three pages, 1 to 1000: 50 unless given. */
+  readonly limit?: number | undefined
   /** `nextCursor` of the changes. */
-  cursor: paging.cursor
-})
-
-export type BundleOptions = typeof BundleOptions.Encoded
-
-export interface ActorWindowOptions extends BundleOptions {
-  readonly from?: InstantInput | undefined
-  readonly to?: InstantInput | undefined
+  readonly cursor?: string | undefined
 }
 
-export type ActorInput = NonNullable<FilterInput["actor"]>
+export interface ActorWindowOptions extends BundleOptions {
+  /** Not before this instant. */
+  readonly from?: InstantInput | undefined
+  /** Not after this instant. */
+  readonly to?: InstantInput | undefined
+}
 
 const bundle = Effect.fnUntraced(function* (
   storage: Storage,
@@ -50,7 +52,7 @@ const bundle = Effect.fnUntraced(function* (
   ofChanges: FilterInput,
   options: BundleOptions
 ): Effect.fn.Return<Bundle, ReadError> {
-  const { cursor, limit, order } = yield* request(BundleOptions)(options)
+  const { cursor, limit, order } = yield* request(BundleRequest)(options)
   // The changes first: it is their cursor that may be refused.
   const changes = yield* timeline(storage, { ...ofChanges, limit, order, cursor })
   return {

@@ -6,11 +6,11 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { stringify } from "../core/json.js"
+import { type JsonObject, stringify } from "../core/json.js"
 import { Operation } from "../record/change.js"
 import { Document } from "../record/document.js"
-import { Instant } from "../core/instant.js"
-import { type Key, KeySchema, TableSchema, tableOf } from "../record/key.js"
+import { Instant, type InstantInput } from "../core/instant.js"
+import { type Key, type KeyInput, KeySchema, TableSchema, tableOf } from "../record/key.js"
 import { choice, Id, order, paging, request, ShortText } from "../core/request.js"
 import { all, type Storage } from "../record/storage.js"
 import { visibleAction, visibleBefore } from "../record/visible.js"
@@ -299,7 +299,64 @@ export const Filter = Schema.Struct({
 
 export type Filter = typeof Filter.Type
 
-export type FilterInput = typeof Filter.Encoded
+type OneOrMore<A> = A | readonly [A, ...Array<A>]
+
+/** An actor as filters name it. */
+export interface ActorInput {
+  readonly type: "user" | "admin" | "service_account" | "job" | "system" | "anonymous"
+  /** Every actor of the type unless given. */
+  readonly id?: string | undefined
+}
+
+/** Ids and names have at most 256 bytes, lists at most 50 values, objects at least one field and at most 16 KiB of JSON. */
+export interface FilterInput {
+  /** Of this table, or one of several, as in SQL: `posts` (in `public`), `public.posts` or `"Odd.Schema"."T"`. */
+  readonly table?: OneOrMore<string> | undefined
+  /** Of every table in this PostgreSQL schema. */
+  readonly schema?: string | undefined
+  /** Of this row of the one table. Such a timeline is in the order of the row's own life. */
+  readonly key?: KeyInput | undefined
+  /** Of this operation, or one of several. */
+  readonly op?: OneOrMore<Operation> | undefined
+  /** The row before or after the change has these fields with these values, nested ones too (`jsonb @>`). */
+  readonly contains?: JsonObject | undefined
+  /** An update changed this column, or one of several. */
+  readonly changedField?: OneOrMore<string> | undefined
+  /** This actor did it. */
+  readonly actor?: ActorInput | undefined
+  /** Somebody did it as another actor, and this is who really acted. */
+  readonly impersonator?: ActorInput | undefined
+  /** `true`: nobody said who acted. */
+  readonly unattributed?: boolean | undefined
+  /** The transaction has an action of this name, or of one of several. */
+  readonly action?: OneOrMore<string> | undefined
+  /** The transaction has an action of this status; together with `action`, the action of that name has it. */
+  readonly actionStatus?: "ok" | "error" | undefined
+  /** The transaction has an action that carries this id. */
+  readonly correlationId?: string | undefined
+  /** With `correlationId`: also transactions that carry the id and have no action. */
+  readonly includeCaptureOnly?: boolean | undefined
+  readonly requestId?: string | undefined
+  readonly jobId?: string | undefined
+  readonly traceId?: string | undefined
+  /** Where the work came from, as the host named it. */
+  readonly source?: string | undefined
+  /** The transaction's meta has these fields with these values, nested ones too. */
+  readonly meta?: JsonObject | undefined
+  /** The role of the database session. */
+  readonly dbUser?: string | undefined
+  readonly transactionId?: string | undefined
+  /** Captured at this instant or later. */
+  readonly from?: InstantInput | undefined
+  /** Captured at this instant or earlier. */
+  readonly to?: InstantInput | undefined
+  /** `newest` first unless given. */
+  readonly order?: "newest" | "oldest" | undefined
+  /** Items in a page, 1 to 1000: 50 unless given. */
+  readonly limit?: number | undefined
+  /** `nextCursor` of the page before, of the same filter. */
+  readonly cursor?: string | undefined
+}
 
 /**
  * Whether a filter names one thing: a transaction, a row, an actor, a correlation or an id of another system. A search for it that gave
@@ -312,7 +369,7 @@ const invalid = (field: string, rule: string) => Either.left(new InvalidRequest(
 
 /** Decodes a filter and checks what one field alone cannot tell. */
 export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidRequest> =>
-  Either.flatMap(request(Filter)(input), (decoded) => {
+  Either.flatMap(request(Filter)(input satisfies typeof Filter.Encoded), (decoded) => {
     const { action, actor, from, impersonator, key, op, schema, table, to } = decoded
     if (key !== undefined && table?.length !== 1) {
       return invalid("key", table === undefined ? "needs the table that it is a key of" : "is a key of one table only")

@@ -15,6 +15,7 @@ import {
   AuditTransaction,
   changeOf,
   ChangeRow,
+  earliestCapture,
   timelinePosition,
   transactionColumns,
   transactionOf,
@@ -55,15 +56,20 @@ export interface Incident extends Schema.Schema.Type<typeof Incident> {}
 
 const bound = 100
 
-export const IncidentOptions = Schema.Struct({
-  /** Of the changes: oldest first, as they happened, unless given. */
+const IncidentRequest = Schema.Struct({
+  transactionId: Id,
   order: Schema.optionalWith(Order, { default: () => "oldest" as const }),
   ...paging
 })
 
-export type IncidentOptions = typeof IncidentOptions.Encoded
-
-const IncidentRequest = Schema.Struct({ transactionId: Id, ...IncidentOptions.fields })
+export interface IncidentOptions {
+  /** Of the changes: `oldest` first, as they happened, unless given. */
+  readonly order?: "newest" | "oldest" | undefined
+  /** Changes in the page, 1 to 1000: 50 unless given. */
+  readonly limit?: number | undefined
+  /** `nextCursor` of the changes. */
+  readonly cursor?: string | undefined
+}
 
 const siblingsOf = (found: ReadonlyArray<typeof TransactionRow.Type>): ReadonlyArray<Sibling> =>
   found.slice(0, bound).map((row) => ({ transaction: transactionOf(row), action: actionOf(row) }))
@@ -143,8 +149,7 @@ const changesStatement = (
     from ${name("audit_changes")} c
     where ${all([
       sql`c.transaction_id = ${transaction.id}::bigint`,
-      // Nothing is captured before its transaction began; a day allows for a clock that was set back.
-      sql`c.captured_at >= ${transaction.occurredAt}::timestamptz - interval '1 day'`,
+      sql`c.captured_at >= ${earliestCapture(sql, sql`${transaction.occurredAt}::timestamptz`)}`,
       after === undefined ? undefined : sql`c.id ${beyond} ${after.id.toString()}::bigint`,
       visibleChange(storage, "c")
     ])}

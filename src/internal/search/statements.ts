@@ -5,6 +5,7 @@
  * transactions in their order (of an actor, an action, a correlation), and of each its changes. No statement looks at more rows
  * than its budget.
  */
+import { earliestCapture } from "../record/change.js"
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
@@ -122,8 +123,9 @@ const fromRow = (plan: Plan, key: string, count: number): Fragment => {
   )([branch(sql`c.row_key = ${key}`), branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)])
 }
 
-/** A change is captured after its transaction began; a day allows for a clock that was set back meanwhile. */
-const prune = ({ storage: { sql } }: Plan): Fragment => sql`c.captured_at >= t.occurred_at - interval '1 day'`
+/** Partitions of changes that are too old for the transaction `t` are not looked at. */
+const prune = ({ storage: { sql } }: Plan): Fragment =>
+  sql`c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`
 
 /** Conditions on the transaction `t`, but for the one that its index finds. */
 const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<Fragment> =>

@@ -95,9 +95,12 @@ export const Count = Schema.Struct({
 /** How many there are, as far as they were counted. */
 export interface Count extends Schema.Schema.Type<typeof Count> {}
 
-export const CountOptions = Schema.Struct({ cap: wholeNumber("cap", 1, 100_000, 1000) })
+const CountRequest = Schema.Struct({ cap: wholeNumber("cap", 1, 100_000, 1000) })
 
-export type CountOptions = typeof CountOptions.Encoded
+export interface CountOptions {
+  /** Up to how many are counted, 1 to 100,000: 1000 unless given. */
+  readonly cap?: number | undefined
+}
 
 const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
 
@@ -119,7 +122,7 @@ export const count = Effect.fnUntraced(function* (
   options: CountOptions
 ): Effect.fn.Return<Count, ReadError> {
   const filter = yield* decodeFilter(input)
-  const { cap } = yield* request(CountOptions)(options)
+  const { cap } = yield* request(CountRequest)(options)
   if (filter.cursor !== undefined) {
     return yield* new InvalidRequest({ field: "cursor", rule: "does not apply to a count" })
   }
@@ -141,16 +144,19 @@ export const count = Effect.fnUntraced(function* (
   return { count: Math.min(found, cap), exact: counted.stop === undefined && found <= cap }
 })
 
-export const CollectOptions = Schema.Struct({ max: wholeNumber("max", 1, 10_000, 1000) })
+const CollectRequest = Schema.Struct({ max: wholeNumber("max", 1, 10_000, 1000) })
 
-export type CollectOptions = typeof CollectOptions.Encoded
+export interface CollectOptions {
+  /** How many changes may match, 1 to 10,000: 1000 unless given. More are an `InvalidRequest` of this field. */
+  readonly max?: number | undefined
+}
 
 export const collect = Effect.fnUntraced(function* (
   storage: Storage,
   input: FilterInput,
   options: CollectOptions
 ): Effect.fn.Return<ReadonlyArray<Change>, ReadError> {
-  const { max } = yield* request(CollectOptions)(options)
+  const { max } = yield* request(CollectRequest)(options)
   const changes: Array<Change> = []
   let cursor = input.cursor
   do {

@@ -12,6 +12,7 @@ import {
   actionOf,
   ActionReference,
   AuditTransaction,
+  earliestCapture,
   transactionColumns,
   transactionOf,
   TransactionRow
@@ -61,7 +62,7 @@ const changesOf = (plan: Plan): Fragment => {
       from ${name("audit_changes")} c
       where ${all([
         sql`c.transaction_id = t.id`,
-        sql`c.captured_at >= t.occurred_at - interval '1 day'`,
+        sql`c.captured_at >= ${earliestCapture(sql, sql`t.occurred_at`)}`,
         visibleChange(plan.storage, "c")
       ])}
       limit ${counted + 1}`

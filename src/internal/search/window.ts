@@ -1,6 +1,7 @@
 /**
  * A time window as a range of transaction ids, because that is the order of a timeline.
  */
+import { earliestCapture } from "../record/change.js"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
@@ -50,7 +51,7 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
     to === undefined
       ? sql`select ${top} as id, null::timestamptz as since`
       : sql`
-          select coalesce(max(n.id), ${bottom}) as id, coalesce(min(n.occurred_at) - interval '1 day', '-infinity') as since
+          select coalesce(max(n.id), ${bottom}) as id, coalesce(${earliestCapture(sql, sql`min(n.occurred_at)`)}, '-infinity') as since
           from (
             select t.id, t.occurred_at
             from ${name("audit_transactions")} t
