@@ -10,7 +10,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { isObject, parse, stringify } from "../core/json.js"
-import { Lapses, lapsesOf } from "./lapses.js"
+import { Lapses, lapsesOf, noLapses } from "./lapses.js"
 import { rows, type Storage } from "./storage.js"
 import { reasonOf, sqlState } from "../sql/sqlState.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
@@ -175,7 +175,7 @@ export const rowKeyAndLapses = (
     ([found]) =>
       found === undefined
         ? unknownTable(storage, table)
-        : Effect.succeed({ key: found.key, lapses: found.lapses ?? [] })
+        : Effect.succeed({ key: found.key, lapses: found.lapses ?? noLapses })
   )
 
 export interface KeyColumn {
