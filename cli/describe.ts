@@ -47,28 +47,75 @@ const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
 const what = (change: Query.Change): string =>
   change.action?.name ?? (change.changedFields === null ? "" : `set ${change.changedFields.join(", ")}`)
 
-const valueText = (value: Json.JsonValue | undefined): string =>
-  value === undefined ? "" : visible(Json.stringify(value))
+/** The code units of a value that can matter for a line of this width: more are cut off before they are made visible and measured. */
+const unitsFor = (width: number): number => 8 * width + 1024
+
+const folded = (text: string, width: number, start = 0): string =>
+  text.length - start <= unitsFor(width)
+    ? start === 0
+      ? text
+      : text.slice(start)
+    : `${text.slice(start, start + unitsFor(width))}…`
+
+/** Where two texts begin that are cut so that their first difference and what stands before it on a line is left. */
+const startOf = (before: string, after: string, width: number): number => {
+  const least = Math.min(before.length, after.length)
+  let first = 0
+  while (first < least && before.charCodeAt(first) === after.charCodeAt(first)) {
+    first++
+  }
+  return first <= unitsFor(width) / 2 ? 0 : Math.ceil(first - unitsFor(width) / 2)
+}
+
+const valueText = (value: Json.JsonValue | undefined, width: number): string =>
+  value === undefined
+    ? ""
+    : visible(
+        typeof value === "string" ? Json.stringify(folded(value, width)) : folded(Json.stringify(value), width)
+      )
+
+/** Both as texts. Long ones are folded first: in what is made of a text every character takes many times its room. */
+const valueTexts = (
+  before: Json.JsonValue | undefined,
+  after: Json.JsonValue | undefined,
+  width: number
+): readonly [before: string, after: string] => {
+  if (before === undefined || after === undefined) {
+    return [valueText(before, width), valueText(after, width)]
+  }
+  if (typeof before === "string" && typeof after === "string") {
+    const start = startOf(before, after, width)
+    return [
+      visible(Json.stringify(folded(before, width, start))),
+      visible(Json.stringify(folded(after, width, start)))
+    ]
+  }
+  const [old, changed] = [Json.stringify(before), Json.stringify(after)]
+  const start = startOf(old, changed, width)
+  return [visible(folded(old, width, start)), visible(folded(changed, width, start))]
+}
 
 /** Field by field, one line where it fits. */
 export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number): ReadonlyArray<string> =>
   fields.flatMap(({ after, before, field }) => {
     const name = visible(field)
     const both = before !== undefined && after !== undefined
-    const only = before === undefined ? after : before
-    const inline = `  ${name}: ${both ? `${valueText(before)} -> ${valueText(after)}` : valueText(only)}`
-    if (textWidth(inline) <= width) {
+    const [old, changed] = valueTexts(before, after, width)
+    const only = before === undefined ? changed : old
+    const inline = `  ${name}: ${both ? `${old} -> ${changed}` : only}`
+    if (width === Infinity || textWidth(inline) <= width) {
       return [inline]
     }
-    const [old, changed] = clipPair(valueText(before), valueText(after), width - 6)
-    const sides = both ? [`- ${old}`, `+ ${changed}`] : [clip(valueText(only), width - 4)]
+    const sides = both
+      ? clipPair(old, changed, width - 6).map((side, index) => `${index === 0 ? "-" : "+"} ${side}`)
+      : [clip(only, width - 4)]
     return [clip(`  ${name}:`, width), ...sides.map((side) => `    ${side}`)]
   })
 
 /** One change with its diff. `context` adds who, why and which transaction. */
 export const changeLines = (change: Query.Change, width: number, context: boolean): ReadonlyArray<string> => {
   const row = [tableOf(change), keyOf(change)].filter((part) => part !== "").join(" ")
-  const details = change.details === null ? [] : [clip(`  ${visible(Json.stringify(change.details))}`, width)]
+  const details = change.details === null ? [] : [clip(`  ${valueText(change.details, width)}`, width)]
   return [
     `${bold(visible(`${when(change.capturedAt)}  ${change.op} ${row}`))}`,
     ...(context
@@ -98,7 +145,7 @@ export const properties = (
       ? paragraph(value, width - column - 2).map(
           (line, index) => `${(index === 0 ? name : "").padEnd(column)}  ${line}`
         )
-      : [clip(`${name.padEnd(column)}  ${visible(value)}`, width)]
+      : [clip(`${name.padEnd(column)}  ${visible(folded(value, width))}`, width)]
   )
 }
 

@@ -142,3 +142,21 @@ it.scopedLive("migrate up that is interrupted leaves nothing behind", () =>
     expect(yield* query("select from pg_namespace where nspname = 'threadline'")).toEqual([])
   })
 )
+
+it.scoped("the bundle shows a change of a long value in little memory", () =>
+  Effect.gen(function* () {
+    const { rawClient, url } = yield* TestDatabase.make()
+    const host = yield* rawClient()
+    const query = (text: string) => Effect.promise(() => host.query(text))
+    yield* query("create table contracts (id int primary key, body text, terms jsonb)")
+    const env = { DATABASE_URL: url, COLUMNS: "80", NODE_OPTIONS: "--max-old-space-size=160" }
+    expect(yield* Process.run(["capture", "apply", "--table", "contracts"], env)).toMatchObject({ code: 0 })
+    yield* query("insert into contracts select 1, repeat('x', 16000000), to_jsonb(repeat('y', 1000000))")
+    yield* query("update contracts set body = body || '!', terms = to_jsonb(repeat('y', 1000000) || '?')")
+    const { code, stderr, stdout } = yield* Process.run(["history", "contracts", "1", "--limit", "1"], env)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" })
+    expect(stdout).toMatch(/^ {2}body:\n {4}- …x+"\n {4}\+ …x+!"$/m)
+    expect(stdout).toMatch(/^ {2}terms:\n {4}- …y+"\n {4}\+ …y+\?"$/m)
+    expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80)
+  })
+)

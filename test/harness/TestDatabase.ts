@@ -32,6 +32,8 @@ export const serverVersion: number = inject("threadlineTestServer").major
 export interface Options {
   /** False for a database without Threadline's schema. */
   readonly schema?: boolean | undefined
+  /** Its encoding, if it is not that of the template; such a database has no schema. */
+  readonly encoding?: "SQL_ASCII" | undefined
   /** Size of the superuser's pool; 5 by default. */
   readonly maxConnections?: number | undefined
 }
@@ -113,8 +115,14 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
   Effect.gen(function* () {
     const name = `${server.prefix}_${randomBytes(4).toString("hex")}`
     const roles = new Map<string, Role>()
+    const template =
+      options.encoding === undefined
+        ? options.schema === false
+          ? "template0"
+          : server.template
+        : `template0 encoding '${options.encoding}' locale_provider libc locale 'C'`
     yield* Effect.acquireRelease(
-      administer(`create database ${name} template ${options.schema === false ? "template0" : server.template}`),
+      administer(`create database ${name} template ${template}`),
       () =>
         administer(
           `drop database if exists ${name} with (force)`,

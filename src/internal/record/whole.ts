@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { ThreadlineError } from "../../ThreadlineError.js"
+import { legibleStorage } from "./legible.js"
 import * as storage from "./storage.js"
 
 const Hidden = Schema.Struct({ name: Schema.String })
@@ -41,4 +42,4 @@ export const checkWhole = (from: storage.Storage): Effect.Effect<void, Threadlin
     )
 
 /** What reads need of the database, once it is known that they see the whole record. */
-export const wholeStorage = Effect.tap(storage.make, checkWhole)
+export const wholeStorage = storage.make.pipe(Effect.tap(checkWhole), Effect.flatMap(legibleStorage))
