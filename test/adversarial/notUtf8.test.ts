@@ -2,7 +2,7 @@
 import { expect, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Stream from "effect/Stream"
+import * as Option from "effect/Option"
 import * as Capture from "../../src/Capture.js"
 import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
@@ -72,8 +72,15 @@ layer(database, { excludeTestServices: true, timeout: 120_000 })("a value that i
         ["[not UTF-8: 636166ff]", 4],
         ["z", 5]
       ])
-      const paged = yield* Stream.runCollect(Query.asOfRowsStream("names", new Date(), { limit: 1 }))
-      expect([...paged]).toEqual(whole.items)
+      const at = new Date()
+      const paged: Array<Query.RowAsOf> = []
+      for (let cursor: string | undefined, goesOn = true; goesOn;) {
+        const page = yield* Query.asOfRows("names", at, { limit: 1, cursor })
+        paged.push(...page.items)
+        cursor = Option.getOrUndefined(page.nextCursor)
+        goesOn = page.hasMore
+      }
+      expect(paged).toEqual(whole.items)
       expect(yield* Query.asOf("names", cafe, new Date())).toMatchObject({ _tag: "Present", row: { name: cafe, n: 2 } })
       expect((yield* Query.history("names", cafe)).items).toHaveLength(1)
       expect((yield* Query.timeline({ table: "names", key: cafe })).items).toHaveLength(1)
