@@ -194,7 +194,7 @@ const failed = (error: SqlError, step?: string): MigrationError => {
   if (general.reason === "Unreachable") {
     return new MigrationError({ reason: "Unreachable", detail: general.detail, cause: error })
   }
-  const sentence = reasonWithCause(error).replace(/^threadline: /, "")
+  const sentence = reasonWithCause(error)
   return new MigrationError({
     reason: (state === undefined ? undefined : reasons[state]) ?? "Failed",
     detail: step === undefined ? sentence : `${step} failed: ${sentence}`,
