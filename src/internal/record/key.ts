@@ -10,9 +10,9 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { isObject, parse, stringify } from "../core/json.js"
-import { Lapses, lapsesOf } from "./lapses.js"
+import { Lapses, lapsesOf, noLapses } from "./lapses.js"
 import { rows, type Storage } from "./storage.js"
-import { sqlState } from "../sql/sqlState.js"
+import { reasonOf, sqlState } from "../sql/sqlState.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
 import { isStorable } from "../core/text.js"
 import { unknownTable } from "./unknownTable.js"
@@ -175,7 +175,7 @@ export const rowKeyAndLapses = (
     ([found]) =>
       found === undefined
         ? unknownTable(storage, table)
-        : Effect.succeed({ key: found.key, lapses: found.lapses ?? [] })
+        : Effect.succeed({ key: found.key, lapses: found.lapses ?? noLapses })
   )
 
 export interface KeyColumn {
@@ -246,13 +246,12 @@ const onKeyError =
   (table: TableName, field: string) =>
   (error: SqlError): InvalidRequest | NotFound | ThreadlineError => {
     const state = sqlState(error)
-    const known = fromSqlError(error)
     if (state === "TL002") {
       return new NotFound({ subject: "table", id: format(table) })
     }
     // A domain over the key's type may refuse the value as well.
     if (state === "TL003" || state === "23514" || state?.startsWith("22") === true) {
-      return new InvalidRequest({ field, rule: known.detail.replace(/^.*?: (threadline: )?/, "") })
+      return new InvalidRequest({ field, rule: reasonOf(error) })
     }
-    return known
+    return fromSqlError(error)
   }
