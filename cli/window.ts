@@ -24,11 +24,17 @@ interface Bounds {
 
 const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
+/** The largest offset of a zone that ever was, in hours. PostgreSQL has the same bound. */
+const largestOffset = 16
+
+const isOnEarth = (zone: DateTime.TimeZone): boolean =>
+  DateTime.isTimeZoneNamed(zone) || Math.abs(zone.offset) < largestOffset * 3_600_000
+
 const zoneOf = (text: Option.Option<string>): Effect.Effect<DateTime.TimeZone, UsageError> =>
   Option.match(text, {
     onNone: () => Effect.succeed(DateTime.zoneMakeOffset(0)),
     onSome: (zone) =>
-      Option.match(DateTime.zoneFromString(zone), {
+      Option.match(Option.filter(DateTime.zoneFromString(zone), isOnEarth), {
         onNone: () => new UsageError({ message: "--tz is a time zone, such as Europe/Berlin or +02:00" }),
         onSome: Effect.succeed<DateTime.TimeZone>
       })

@@ -171,7 +171,11 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
         const bundle = yield* Cli.json(["actor", "user", "42", ...args], { url })
         expect(bundle).toMatchObject({ changes: { items: found ? [{}] : [] } })
       }
-      expect(yield* Cli.run(["timeline", "--tz", "Berlin"], { url })).toEqual(Cli.refusal(2, /--tz is a time zone/))
+      for (const zone of ["Berlin", "+99:99", "+25:00", "-25:00", "+16:00"]) {
+        expect(yield* Cli.run(["timeline", `--tz=${zone}`], { url }), zone).toEqual(
+          Cli.refusal(2, /--tz is a time zone/)
+        )
+      }
     })
   )
 })
