@@ -9,6 +9,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import type * as Page from "../src/Page.js"
 import * as Query from "../src/Query.js"
 import { configuration, migratedClient, withSchema } from "./database.js"
+import { withSuggestion } from "../src/Suggestion.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
 import { choice, type Common, value } from "./options.js"
@@ -71,7 +72,10 @@ export const reading = <A, E>(
       withSchema(options, configured),
       Effect.catchIf(
         (error) => InvalidRequest.is(error),
-        ({ field, rule }) => new UsageError({ message: `${nameOf(options, args, field)}: ${ruleOf(options, rule)}` })
+        ({ field, rule, suggestion }) =>
+          new UsageError({
+            message: withSuggestion(`${nameOf(options, args, field)}: ${ruleOf(options, rule)}`, suggestion)
+          })
       )
     )
     yield* provided.pipe(

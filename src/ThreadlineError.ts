@@ -6,6 +6,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { withSuggestion } from "./internal/core/suggest.js"
 import { reasonOf, sqlState } from "./internal/sql/sqlState.js"
 
 /**
@@ -21,8 +22,8 @@ export const TypeId: unique symbol = Symbol.for("threadline/ThreadlineError")
 export type TypeId = typeof TypeId
 
 /**
- * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke. Its tag is
- * `threadline/InvalidRequest`.
+ * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke. `suggestion` is what was
+ * probably meant, if that is known: the column of a key with a similar name. Its tag is `threadline/InvalidRequest`.
  *
  * @since 0.1.0
  * @category errors
@@ -31,7 +32,8 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
   "threadline/InvalidRequest",
   {
     field: Schema.String,
-    rule: Schema.String
+    rule: Schema.String,
+    suggestion: Schema.optional(Schema.String)
   }
 ) {
   /** @since 0.1.0 */
@@ -41,13 +43,13 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
     return Predicate.isTagged(u, "threadline/InvalidRequest") && Predicate.hasProperty(u, TypeId)
   }
   override get message(): string {
-    return `${this.field}: ${this.rule}`
+    return withSuggestion(`${this.field}: ${this.rule}`, this.suggestion)
   }
 }
 
 /**
  * A well-formed name or id that the database does not have. `suggestion` is the name that was probably meant, if there is one: of a
- * captured table with a similar name, or of the table that a partition belongs to. Its tag is `threadline/NotFound`, so that it is not taken for the
+ * captured table or a column with a similar name, or of the table that a partition belongs to. Its tag is `threadline/NotFound`, so that it is not taken for the
  * `NotFound` of `@effect/platform`.
  *
  * @since 0.1.0
@@ -63,7 +65,7 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
  * ```
  */
 export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound")("threadline/NotFound", {
-  subject: Schema.Literal("table", "row", "transaction", "change", "action"),
+  subject: Schema.Literal("table", "column", "row", "transaction", "change", "action"),
   id: Schema.String,
   detail: Schema.optional(Schema.String),
   suggestion: Schema.optional(Schema.String)
@@ -76,8 +78,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound"
   }
   override get message(): string {
     const detail = this.detail === undefined ? "" : `: ${this.detail}`
-    const suggestion = this.suggestion === undefined ? "" : `; did you mean ${this.suggestion}?`
-    return `${this.subject} ${this.id} is not known here${detail}${suggestion}`
+    return withSuggestion(`${this.subject} ${this.id} is not known here${detail}`, this.suggestion)
   }
 }
 

@@ -9,8 +9,8 @@
  * - says what is wrong in several lines, without what was probably meant.
  */
 import * as Either from "effect/Either"
+import { nearest, withSuggestion } from "../../src/Suggestion.js"
 import { below, groups } from "../commands.js"
-import { nearest, withSuggestion } from "../suggest.js"
 import type { CommandFacts, OptionFacts } from "./declare.js"
 
 export type Invocation =
@@ -107,15 +107,14 @@ const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyA
     const facts = leaf.options.find((option) => option.name === name)
     if (facts === undefined) {
       const similar = nearest(name, names)
-      const wrong = `the option --${name} does not belong to this command`
-      return similar === undefined ? wrong : `${wrong}; did you mean --${similar}?`
+      return withSuggestion(`the option --${name} does not belong to this command`, similar && `--${similar}`)
     }
     if (seen.has(name) && !facts.repeated) {
       return `the option --${name} is given twice`
     }
     seen.add(name)
     if (text !== undefined && facts.words.length > 0 && !facts.words.includes(text)) {
-      return withSuggestion(`--${name} is one of ${facts.words.join(", ")}`, text, facts.words)
+      return withSuggestion(`--${name} is one of ${facts.words.join(", ")}`, nearest(text, facts.words))
     }
   }
   const missing = leaf.arguments.slice(words.length).find(({ optional }) => !optional)
@@ -131,7 +130,7 @@ const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyA
     const text = words[index]
     return text === undefined || facts.words.length === 0 || facts.words.includes(text)
       ? []
-      : [withSuggestion(`${facts.name} is one of ${facts.words.join(", ")}`, text, facts.words)]
+      : [withSuggestion(`${facts.name} is one of ${facts.words.join(", ")}`, nearest(text, facts.words))]
   })[0]
 }
 
@@ -153,7 +152,7 @@ export const read = (
     const path = words.slice(0, depth)
     const noOption = (option: string, names: Iterable<string>): string => {
       const similar = nearest(option.replace(/^-+/, ""), [...names, ...builtIn])
-      return `there is no option ${option}${similar === undefined ? "" : `; did you mean --${similar}?`}`
+      return withSuggestion(`there is no option ${option}`, similar && `--${similar}`)
     }
     if (path.length === 0) {
       return unknown !== undefined
@@ -175,10 +174,9 @@ export const read = (
       return yield* Either.left(noOption(unknown, leaf?.options.map(({ name }) => name) ?? known.keys()))
     }
     if (leaf === undefined) {
+      const sentence = `there is no command ${path.join(" ")}`
       const instead = `there ${group.length === 0 ? "are" : "is"} ${list(below(group))}`
-      return yield* Either.left(
-        `there is no command ${path.join(" ")}; ${meant === undefined ? instead : `did you mean ${meant}?`}`
-      )
+      return yield* Either.left(meant === undefined ? `${sentence}; ${instead}` : withSuggestion(sentence, meant))
     }
     if (help) {
       return { _tag: "Help", path }

@@ -21,7 +21,7 @@ export const differences = (policy: Policy, resolved: Resolved, sameTable: boole
 }
 
 /** What became of the columns; undefined if nothing did. */
-export const columnDifferences = (
+const columnDifferences = (
   policy: Policy,
   { shape }: Pick<Resolved, "shape">,
   sameTable: boolean

@@ -23,9 +23,9 @@ import { decodeFilter } from "./filter.js"
 import { pageOf, streamLimit } from "../record/page.js"
 import { isOfRow, type Plan, plan } from "./plan.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "../core/request.js"
+import { checkNames } from "./names.js"
 import { ordering, type Search, search, Stop, stopOf, stopped } from "./statements.js"
 import { rows, type Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
 import { shownChangeColumns } from "../record/visible.js"
 
 /** One row for each change found; one row without a change if there is none. */
@@ -80,8 +80,8 @@ export const timeline = Effect.fnUntraced(function* (
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const planned = yield* plan(storage, "changes", filter, after)
   const { found, stop } = yield* changesOf(planned, filter.limit + 1)
-  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  if (found.length === 0 && stop === undefined) {
+    yield* checkNames(planned, filter)
   }
   return yield* pageOf(storage, found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)
 })
@@ -138,8 +138,8 @@ export const count = Effect.fnUntraced(function* (
       )
   )
   const found = counted.found.reduce((sum, one) => sum + one, 0)
-  if (found === 0 && filter.table !== undefined && planned.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  if (found === 0) {
+    yield* checkNames(planned, filter)
   }
   return { count: Math.min(found, cap), exact: counted.stop === undefined && found <= cap }
 })

@@ -20,11 +20,11 @@ import {
 import { onConditionError } from "../record/condition.js"
 import { decodeFilter, type FilterInput } from "./filter.js"
 import { pageOf } from "../record/page.js"
+import { checkNames } from "./names.js"
 import { behind, type Plan, plan } from "./plan.js"
 import { canonicalRequest, type ReadError } from "../core/request.js"
 import { type Search, search, Stop, stopOf, stopped } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
 import { Count } from "./timeline.js"
 import { visibleChange } from "../record/visible.js"
 import { format, type TableName } from "../core/tableName.js"
@@ -127,8 +127,8 @@ export const transactions = Effect.fnUntraced(function* (
     )
   )
   const { found, stop } = yield* Effect.map(searching, ({ found, stop }) => ({ found: found.flat(), stop }))
-  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  if (found.length === 0 && stop === undefined) {
+    yield* checkNames(planned, filter)
   }
   const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
   return yield* pageOf(storage, found, filter.limit, query, position, stop)

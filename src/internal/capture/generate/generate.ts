@@ -24,7 +24,7 @@ import { truncateBody } from "./truncate.js"
 const ops: ReadonlyArray<Op> = ["insert", "update", "delete"]
 
 /** Every setting that can be pinned, in the order in which functions pin them. */
-export const everyPin: ReadonlyArray<Pin> = [
+const everyPin: ReadonlyArray<Pin> = [
   "timezone",
   "datestyle",
   "intervalstyle",
