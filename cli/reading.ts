@@ -52,13 +52,6 @@ const nameOf = (options: object, args: Readonly<Record<string, string>>, field: 
   return argument ?? (property in options ? optionOf(property) : field)
 }
 
-/** Fields that a rule speaks of; a word that is one by chance stays a word. */
-const mentioned = /\b(?:[a-z]+(?:[A-Z][a-z]+)+|op(?= leaves)|action(?= and actionStatus)|(?<=before )from)\b/g
-
-/** A rule in the words of the command. */
-const ruleOf = (options: object, rule: string): string =>
-  rule.replaceAll(mentioned, (field) => (field in options ? optionOf(field) : field))
-
 /** Runs a read in the database that the options name; `args` names the fields that are arguments of the command. */
 export const reading = <A, E>(
   options: Common,
@@ -72,10 +65,11 @@ export const reading = <A, E>(
       withSchema(options, configured),
       Effect.catchIf(
         (error) => InvalidRequest.is(error),
-        ({ field, rule, suggestion }) =>
-          new UsageError({
-            message: withSuggestion(`${nameOf(options, args, field)}: ${ruleOf(options, rule)}`, suggestion)
-          })
+        (error) => {
+          const name = (field: string) => nameOf(options, args, field)
+          const sentence = `${name(error.field)}: ${error.ruleWith(name)}`
+          return new UsageError({ message: withSuggestion(sentence, error.suggestion) })
+        }
       )
     )
     yield* provided.pipe(

@@ -8,15 +8,15 @@ import { UsageError } from "./exit.js"
 export const wholeNumber = (
   option: string,
   text: Option.Option<string>,
-  least = 0,
-  most = 999_999_999
+  minimum = 0,
+  maximum = 999_999_999
 ): Effect.Effect<number | undefined, UsageError> =>
   Option.match(text, {
     onNone: () => Effect.succeed(undefined),
-    onSome: (given) =>
-      /^\d{1,9}$/.test(given) && Number(given) >= least && Number(given) <= most
-        ? Effect.succeed(Number(given))
-        : Effect.fail(new UsageError({ message: `${option} is a whole number from ${least} to ${most}` }))
+    onSome: (digits) =>
+      /^\d{1,9}$/.test(digits) && Number(digits) >= minimum && Number(digits) <= maximum
+        ? Effect.succeed(Number(digits))
+        : Effect.fail(new UsageError({ message: `${option} is a whole number from ${minimum} to ${maximum}` }))
   })
 
 /** One of a few words, or undefined if the option is not given. */
@@ -28,8 +28,8 @@ export const oneOf = <A extends string>(
   if (Option.isNone(text)) {
     return Effect.succeed(undefined)
   }
-  const found = words.find((word) => word === text.value)
-  return found === undefined
+  const match = words.find((word) => word === text.value)
+  return match === undefined
     ? Effect.fail(
         new UsageError({
           message: Suggestion.withSuggestion(
@@ -38,5 +38,5 @@ export const oneOf = <A extends string>(
           )
         })
       )
-    : Effect.succeed(found)
+    : Effect.succeed(match)
 }

@@ -147,8 +147,12 @@ create table capture_policies (
   applied_at timestamptz not null default clock_timestamp(),
   applied_by text not null default session_user,
   removed_at timestamptz,
+  -- When capture first began. Triggers are made under a lock that lets no write go on: what is stored was written before.
+  captured_since timestamptz not null default clock_timestamp(),
   -- Times in which the table was not captured after it first had been; removed_at begins one that goes on.
   lapses tstzmultirange not null default '{}',
+  -- Changes before it were removed, all or some of them; see note_removal.
+  kept_since timestamptz,
   primary key (table_schema, table_name)
 );
 

@@ -13,10 +13,33 @@ begin
     when 'interval' then return justify_interval(value::interval)::text;
     when 'citext' then return lower(value);
     when 'bpchar' then return rtrim(value, ' ');
+    when 'numbers' then return numbers_trimmed(value::jsonb) #>> '{}';
+    when 'bounds' then
+      return regexp_replace(regexp_replace(value, '(\.\d*[1-9])0+(?=[],)])', '\1', 'g'), '\.0*(?=[],)])', '', 'g');
     else return value;
   end case;
 exception when others then
   return value;
+end
+$$;
+
+-- jsonb whose numbers have no more digits than they need: they are equal, whatever their scale.
+create function numbers_trimmed(document jsonb) returns jsonb
+language plpgsql immutable strict
+set search_path from current
+as $$
+begin
+  return case jsonb_typeof(document)
+    when 'number' then to_jsonb(trim_scale(document::numeric))
+    when 'array' then (
+      select coalesce(jsonb_agg(numbers_trimmed(e.value) order by e.place), '[]')
+      from jsonb_array_elements(document) with ordinality e (value, place)
+    )
+    when 'object' then (
+      select coalesce(jsonb_object_agg(e.key, numbers_trimmed(e.value)), '{}') from jsonb_each(document) e
+    )
+    else document
+  end;
 end
 $$;
 
@@ -149,6 +172,155 @@ exception when others then
 end
 $$;
 
+-- The virtual generated columns that a table has now: triggers see null in them.
+create function virtual_columns(relation oid) returns text[]
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(array_agg(a.attname::text), '{}')
+  from pg_attribute a
+  where a.attrelid = relation and a.attgenerated = 'v' and not a.attisdropped;
+end;
+
+-- "names" were virtual when the triggers were generated. One that holds something is so no more.
+create function without_virtual(image jsonb, names text[], relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if image @> (select jsonb_object_agg(n, null) from unnest(names) n) then
+    return image - names;
+  end if;
+  return image - virtual_columns(relation);
+end
+$$;
+
+-- The named columns of a row, each as its text. A row is read anew from its own text: only so can its columns be named without
+-- naming the type of the table beforehand.
+create function column_texts(source text, relation oid, names text[]) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb;
+begin
+  execute (
+    select format('select jsonb_build_object(%s) from (select $1::%s as it offset 0) r',
+      string_agg(format('%1$L, (r.it).%1$I::text', a.attname), ', '), relation::regclass)
+    from pg_attribute a
+    where a.attrelid = relation and a.attname = any (names) and not a.attisdropped and a.attgenerated <> 'v'
+  ) into result using source;
+  return coalesce(result, '{}');
+end
+$$;
+
+-- An image column by column: one whose cast to json fails is kept as its text, and costs no other column anything.
+create function image_by_column(source text, relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := '{}';
+  field name;
+  value jsonb;
+begin
+  for field in
+    select a.attname
+    from pg_attribute a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+    order by a.attnum
+  loop
+    begin
+      execute format('select to_jsonb((r.it).%I) from (select $1::%s as it offset 0) r', field, relation::regclass)
+      into value using source;
+    exception when others then
+      begin
+        value := column_texts(source, relation, array[field::text]) -> field::text;
+      exception when others then
+        value := jsonb_build_object('threadline:omitted', sqlstate);
+      end;
+    end;
+    result := result || jsonb_build_object(field, value);
+  end loop;
+  return result;
+end
+$$;
+
+-- The image of a row whatever it holds and whatever has become of its table. "names" are the columns with values that were
+-- known when the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are those that hold the
+-- text of their value.
+create function image_of(source record, relation oid, names text[], texts text[]) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := image(source);
+begin
+  if texts = '{}' and result - names = '{}' then
+    return result;
+  end if;
+  return settled_image(source, relation, texts);
+end
+$$;
+
+create function settled_image(source record, relation oid, texts text[]) returns jsonb
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  result jsonb := image(source);
+begin
+  if result ? 'threadline:omitted' and not exists (
+    select from pg_attribute a where a.attrelid = relation and a.attname = 'threadline:omitted'
+  ) then
+    result := image_by_column(source::text, relation);
+  end if;
+  if texts <> '{}' then
+    result := result || column_texts(source::text, relation, texts);
+  end if;
+  return result - virtual_columns(relation);
+exception when others then
+  return image(source);
+end
+$$;
+
+-- The fields in which two rows differ that have the same image: json null and SQL's null, the bounds of an array, a negative
+-- zero. Null if they do not differ, or in excluded columns alone; empty if nobody can tell which they are.
+create function alike_fields(old_row record, new_row record, relation oid, excluded text[]) returns text[]
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result text[];
+begin
+  if old_row::text is not distinct from new_row::text then
+    return null;
+  end if;
+  execute (
+    select format('select array_remove(array[%s]::text[], null) from (select $1::%s as o, $2::%2$s as n offset 0) r',
+      string_agg(format('case when (r.o).%1$I::text is distinct from (r.n).%1$I::text then %1$L end', a.attname), ', '
+        order by a.attname),
+      relation::regclass)
+    from pg_attribute a
+    where a.attrelid = relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and a.attgenerated <> 'v'
+      and a.attname <> all (excluded)
+  ) into result using old_row::text, new_row::text;
+  return nullif(result, '{}');
+exception when others then
+  return case when excluded = '{}' then '{}'::text[] end;
+end
+$$;
+
 -- The row as shielded json, which keeps the exact text of its json columns; null where it cannot be built.
 create function exact_text(source record) returns json
 language plpgsql stable
@@ -162,7 +334,7 @@ end
 $$;
 
 -- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
--- refuse; "stale": columns other than those the triggers were generated for.
+-- refuse; "stale": columns with values other than those the triggers were generated for.
 create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
 language sql stable
 set search_path from current
@@ -178,7 +350,8 @@ begin atomic
   join pg_type t on t.oid = a.atttypid
   where a.attrelid = relation
     and a.attnum > 0
-    and not a.attisdropped;
+    and not a.attisdropped
+    and a.attgenerated <> 'v';
 end;
 
 -- The policy as it concerns the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of
@@ -278,9 +451,9 @@ $$;
 -- The slow and general way from two images to one change, for tables with json columns and for tables
 -- altered since their triggers were generated.
 create function describe_update(
-  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  old_image jsonb, new_image jsonb, old_text json, new_text json, old_row record, new_row record, policy jsonb, relation oid,
   out changed boolean, out row_pk jsonb, out row_key text, out previous_row_key text,
-  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb, out details jsonb
 )
 language plpgsql stable
 set search_path from current
@@ -295,10 +468,14 @@ begin
   where f.field <> all (hidden)
     and (
       (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
-      or (policy -> 'json' ? f.field
+      or ((policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
         and (old_text -> replace(f.field, E'\\', E'\\\\'))::text
           is distinct from (new_text -> replace(f.field, E'\\', E'\\\\'))::text)
     );
+  if changed_fields is null then
+    changed_fields := alike_fields(old_row, new_row, relation, hidden);
+    details := case when changed_fields is not null then jsonb_build_object('alike', changed_fields) end;
+  end if;
   -- Of an image that could not be built at all, nobody knows whether it is the same.
   changed := changed_fields is not null
     or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
@@ -318,9 +495,9 @@ $$;
 
 -- The same for an old and a new row that belong together, if there are both.
 create function describe_change(
-  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  old_image jsonb, new_image jsonb, old_text json, new_text json, old_row record, new_row record, policy jsonb, relation oid,
   out op text, out row_pk jsonb, out row_key text, out previous_row_key text,
-  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb, out details jsonb
 )
 language plpgsql stable
 set search_path from current
@@ -336,9 +513,9 @@ begin
     data_after := redact(new_image, policy, relation);
   else
     select case when c.changed then 'update' end, c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from,
-      c.data_after
-    into op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after
-    from describe_update(old_image, new_image, old_text, new_text, policy, relation) c;
+      c.data_after, c.details
+    into op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details
+    from describe_update(old_image, new_image, old_text, new_text, old_row, new_row, policy, relation) c;
   end if;
 end
 $$;

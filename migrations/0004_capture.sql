@@ -235,23 +235,50 @@ begin
 end
 $$;
 
+-- What the rows that a relation itself holds are read from. Rows of tables that inherit from it are others'. Virtual generated
+-- columns are not computed: they may show what is redacted, and they may raise.
+create function row_source(relation oid) returns text
+language sql stable
+set search_path from current
+begin atomic
+  select case
+    when virtual_columns(c.oid) = '{}' then whole.source
+    else format('(select %s from %s)', (
+      select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+      from pg_attribute a
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> all (virtual_columns(c.oid))
+    ), whole.source)
+  end
+  from pg_class c
+  cross join lateral (select case when c.relkind = 'p' then '' else 'only ' end || c.oid::regclass as source) whole
+  where c.oid = relation;
+end;
+
 -- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again. That
 -- is so where the last thing this transaction recorded of the table is the truncation of one that the partition
 -- belongs to; a setting could be made by hand to hide a truncation. A partition that is truncated alone concerns
--- only the rows it holds, so their images are kept.
+-- only the rows it holds, so their images are kept. TRUNCATE also removes rows that an older snapshot does not see: then no
+-- count is exact, and the truncation is recorded as such besides the rows that are seen.
 create function capture_truncate(
   relation oid, root_schema text, root_name text, on_truncate text, policy jsonb
 ) returns void
 language plpgsql
 set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
 as $$
 declare
   target record;
   last record;
+  old_snapshot boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
   readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
   counted bigint;
   counted_exactly boolean := false;
-  first_id bigint;
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
@@ -288,7 +315,6 @@ begin
         using errcode = 'insufficient_privilege',
           hint = 'Run "threadline capture apply", or use DELETE.';
     end if;
-    first_id := nextval('audit_changes_id_seq');
     policy := current_policy(policy, relation);
     execute format(
       'insert into audit_changes (
@@ -296,17 +322,20 @@ begin
        )
        select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
          redact(r.image, $4, $5)
-       from (select image(x.*) as image from %s x) r
-       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
-    using target.table_schema, target.table_name, target.partition_name, policy, relation;
-    return;
+       from (select image_of(x.*, $5, $6, $7) as image from %s x) r
+       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+    using target.table_schema, target.table_name, target.partition_name, policy, relation,
+      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
+    get diagnostics counted = row_count;
+    if counted > 0 and not old_snapshot then
+      return;
+    end if;
+    counted_exactly := not old_snapshot;
+  elsif readable then
+    execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
+    counted_exactly := counted <= bound and not old_snapshot;
   end if;
-
-  if readable then
-    execute format('select count(*) from (select from %s limit %s) x', relation::regclass, bound + 1) into counted;
-    counted_exactly := counted <= bound;
-  end if;
-  if not counted_exactly then
+  if not counted_exactly and coalesce(counted, bound + 1) > bound then
     select sum(greatest(c.reltuples, 0))::bigint into counted
     from pg_partition_tree(relation) p
     join pg_class c on c.oid = p.relid and c.relkind <> 'p';
@@ -314,9 +343,6 @@ begin
       select greatest(reltuples, 0)::bigint into counted from pg_class where oid = relation;
     end if;
     counted := greatest(counted, case when readable then bound + 1 else 0 end);
-  end if;
-  if counted_exactly and counted = 0 then
-    return;
   end if;
   insert into audit_changes (
     transaction_id, captured_at, table_schema, table_name, partition_name, op, details
@@ -350,7 +376,8 @@ begin
   end if;
   select jsonb_build_object(
       'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))
+      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c where not (c ->> 'virtual')::boolean),
+      'texts', (select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(p.columns) c where c ->> 'comparison' = 'cast'))
   into policy
   from capture_policies p
   where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
@@ -373,9 +400,10 @@ begin
        case when $3 = ''delete'' then redact(r.image, $4, $5) end,
        case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
        jsonb_build_object(''marked'', true)
-     from (select image(x.*) as image from %s x) r
-     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation)
-  using root_schema, root_name, op, policy, relation;
+     from (select image_of(x.*, $5, $6, $7) as image from %s x) r
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+  using root_schema, root_name, op, policy, relation::oid,
+    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
   get diagnostics marked = row_count;
   return marked;
 end

@@ -1,4 +1,4 @@
--- The times of which nothing is known, because a table was not captured in them.
+-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
@@ -431,6 +431,108 @@ $$;
 comment on function capture_lapses(text, text) is
   'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
 
+-- Changes before it may be gone with the partition that held them. What was written before the oldest partition is in the
+-- default one, or nowhere.
+create function oldest_kept() returns timestamptz
+language plpgsql stable
+set search_path from current
+set datestyle = 'ISO'
+set timezone = 'UTC'
+as $$
+declare
+  oldest timestamptz;
+begin
+  select min((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.*?)''\)'))[1]::timestamptz)
+  into oldest
+  from pg_inherits i
+  join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = 'audit_changes'::regclass;
+  return least(oldest, (select min(d.captured_at) from audit_changes_default d where d.captured_at < oldest));
+end;
+$$;
+
+-- When the first change under a name was made. A table that was renamed, or restored without its policy, is captured before its
+-- policy is made.
+create function first_change(table_schema text, table_name text) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select c.captured_at
+  from audit_changes c
+  where c.table_schema = first_change.table_schema and c.table_name = first_change.table_name
+  order by c.transaction_id, c.id
+  limit 1;
+end;
+
+-- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
+-- found it. Without a policy it is the first change that tells.
+create function unknown_times(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  since timestamptz;
+begin
+  select p.captured_since
+  into since
+  from capture_policies p
+  where p.table_schema = unknown_times.table_schema and p.table_name = unknown_times.table_name;
+  if not found then
+    since := first_change(table_schema, table_name);
+  end if;
+  return capture_lapses(table_schema, table_name)
+    + case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
+end
+$$;
+
+comment on function unknown_times(text, text) is
+  'The times of which nothing is known of a table: before its capture began, and its lapses.';
+
+-- Since when every change of a table is kept. One that is kept from before that is a fact, but what lies between it and another
+-- may be gone: nothing is rebuilt from a change that came later.
+create function kept_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return greatest(oldest_kept(), (
+    select p.kept_since
+    from capture_policies p
+    where p.table_schema = kept_since.table_schema and p.table_name = kept_since.table_name
+  ));
+end
+$$;
+
+comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
+
+-- Whoever removes changes, by whatever statement: of their tables every change is kept from after them on.
+create function note_removal() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  if tg_op = 'TRUNCATE' then
+    update capture_policies set kept_since = clock_timestamp();
+  else
+    update capture_policies p
+    set kept_since = greatest(p.kept_since, r.up_to)
+    from (
+      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
+      from removed c
+      group by c.table_schema, c.table_name
+    ) r
+    where p.table_schema = r.table_schema and p.table_name = r.table_name;
+  end if;
+  return null;
+end
+$$;
+
+create trigger note_removal_by_delete after delete on audit_changes
+  referencing old table as removed
+  for each statement execute function note_removal();
+create trigger note_removal_by_truncate after truncate on audit_changes
+  for each statement execute function note_removal();
+
 -- Called before triggers are made or dropped and before a policy is written. If nothing is known of an active policy's table, the
 -- policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
 create function note_lapse(table_schema text, table_name text) returns timestamptz
@@ -457,12 +559,16 @@ return case
 end;
 
 revoke all on function
-  known_until(text, text, text[], timestamptz), capture_lapses(text, text), note_lapse(text, text),
+  known_until(text, text, text[], timestamptz), capture_lapses(text, text),
+  oldest_kept(), first_change(text, text), unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
-  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, jsonb, oid), describe_change(jsonb, jsonb, json, json, jsonb, oid),
+  describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
+  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
+  virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
+  row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
   update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import { isIP } from "node:net"
 import * as Actor from "./Actor.js"
 import { identifier } from "./internal/sql/sqlText.js"
+import { notAnObject } from "./internal/core/request.js"
 import { isStorable, jsonText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
@@ -157,7 +158,7 @@ export const withContext: {
   <A, E, R>(effect: Effect.Effect<A, E, R>, fields: Fields): Effect.Effect<A, E, R>
 } = dual(2, <A, E, R>(effect: Effect.Effect<A, E, R>, fields: Fields): Effect.Effect<A, E, R> =>
   Effect.mapInputContext(effect, (context: Context.Context<R>) =>
-    Context.add(context, AuditContext, merge(Context.get(context, AuditContext), fields))
+    Context.add(context, AuditContext, merge(Context.get(context, AuditContext), isObject(fields) ? fields : {}))
   )
 )
 
@@ -240,6 +241,10 @@ export const withMeta: With<Meta> = setter((meta) => ({ meta }))
  * @category validation
  */
 export const invalid = (fields: Fields): InvalidRequest | undefined => {
+  const wrong = notAnObject(fields, "context")
+  if (wrong !== undefined) {
+    return wrong
+  }
   if (fields.actor !== undefined) {
     const wrong = Actor.invalid(fields.actor)
     if (wrong !== undefined) {
@@ -253,7 +258,10 @@ export const invalid = (fields: Fields): InvalidRequest | undefined => {
     }
   }
   // A zone ("fe80::1%eth0") is local to a machine; inet has no place for it.
-  if (fields.remoteIp !== undefined && (isIP(fields.remoteIp) === 0 || fields.remoteIp.includes("%"))) {
+  if (
+    fields.remoteIp !== undefined &&
+    (typeof fields.remoteIp !== "string" || isIP(fields.remoteIp) === 0 || fields.remoteIp.includes("%"))
+  ) {
     return new InvalidRequest({ field: "remoteIp", rule: "must be an IPv4 or IPv6 address without a zone" })
   }
   if (fields.meta !== undefined) {
@@ -301,7 +309,9 @@ const metaDocument = (meta: Meta | undefined): unknown => {
  * @since 0.1.0
  * @category conversions
  */
-export const encode = (fields: Fields): string => {
+export const encode = (given: Fields): string => {
+  // Nobody's type checker need have seen it.
+  const fields = isObject(given) ? given : {}
   const actor = fields.actor === undefined ? undefined : actorDocument(fields.actor)
   const plain = jsonText({ ...pick(fields), actor })
   if (Either.isRight(plain)) {
@@ -333,12 +343,21 @@ export interface SqlStatement {
 
 /**
  * The statement that gives a context to a transaction of a client that is not Effect (pg, Drizzle, Kysely, Prisma). Run it
- * inside the transaction, before the writes. `schema` is where Threadline is installed, `threadline` if not given.
+ * inside the transaction, before the writes. `schema` is where Threadline is installed, `threadline` if not given. What is no
+ * object throws `InvalidRequest`.
  *
  * @since 0.1.0
  * @category conversions
  */
-export const toSql = (fields: Fields, options?: { readonly schema?: string | undefined }): SqlStatement => ({
-  text: `select ${identifier(options?.schema ?? "threadline")}.set_context($1::jsonb)`,
-  params: [encode(fields)]
-})
+export const toSql = (fields: Fields, options: { readonly schema?: string | undefined } = {}): SqlStatement => {
+  const wrong = notAnObject(fields, "context") ?? notAnObject(options)
+  if (wrong !== undefined) {
+    throw wrong
+  }
+  const schema = options.schema ?? "threadline"
+  const rule = shortTextRule(schema)
+  if (rule !== undefined) {
+    throw new InvalidRequest({ field: "schema", rule })
+  }
+  return { text: `select ${identifier(schema)}.set_context($1::jsonb)`, params: [encode(fields)] }
+}

@@ -9,6 +9,7 @@ import type { DurationInput } from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import {
+  checkOptions,
   execute,
   fromFailure,
   knownNames,
@@ -185,6 +186,7 @@ const make = Effect.gen(function* () {
       tables: ReadonlyArray<TableConfig>,
       options: PlanOptions = {}
     ) {
+      yield* checkOptions(options)
       const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
       return units.flatMap(({ plan }) => plan.steps)
     }),
@@ -194,6 +196,7 @@ const make = Effect.gen(function* () {
       options: ApplyOptions = {}
     ) {
       yield* refuseInside("apply")
+      yield* checkOptions(options)
       const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
       return yield* execute(sql, storage, units, catalog, options)
     }),
@@ -203,6 +206,7 @@ const make = Effect.gen(function* () {
       options: RemoveOptions = {}
     ) {
       yield* refuseInside("remove")
+      yield* checkOptions(options)
       const { catalog, units } = yield* planRemoval(sql, storage, tables)
       return yield* execute(sql, storage, units, catalog, options)
     }),

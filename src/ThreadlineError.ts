@@ -21,9 +21,13 @@ export const TypeId: unique symbol = Symbol.for("threadline/ThreadlineError")
  */
 export type TypeId = typeof TypeId
 
+const joined = (parts: ReadonlyArray<string | { readonly field: string }>, nameOf: (field: string) => string): string =>
+  parts.map((part) => (typeof part === "string" ? part : nameOf(part.field))).join("")
+
 /**
- * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke. `suggestion` is what was
- * probably meant, if that is known: the column of a key with a similar name. Its tag is `threadline/InvalidRequest`.
+ * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke. `parts` is the rule taken apart, if
+ * it names other fields: `ruleWith` calls these as your users know them. `suggestion` is what was probably meant, if that is known: the
+ * column of a key with a similar name. Its tag is `threadline/InvalidRequest`.
  *
  * @since 0.1.0
  * @category errors
@@ -33,11 +37,28 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
   {
     field: Schema.String,
     rule: Schema.String,
+    parts: Schema.optional(Schema.Array(Schema.Union(Schema.String, Schema.Struct({ field: Schema.String })))),
     suggestion: Schema.optional(Schema.String)
   }
 ) {
   /** @since 0.1.0 */
   readonly [TypeId]: TypeId = TypeId
+  /**
+   * A rule that names other fields, in parts.
+   *
+   * @since 0.1.0
+   */
+  static of(field: string, ...parts: ReadonlyArray<string | { readonly field: string }>): InvalidRequest {
+    return new InvalidRequest({ field, rule: joined(parts, (name) => name), parts })
+  }
+  /**
+   * The rule with the fields that it names called as `nameOf` says, such as the options of a command.
+   *
+   * @since 0.1.0
+   */
+  ruleWith(nameOf: (field: string) => string): string {
+    return this.parts === undefined ? this.rule : joined(this.parts, nameOf)
+  }
   /** @since 0.1.0 */
   static is(u: unknown): u is InvalidRequest {
     return Predicate.isTagged(u, "threadline/InvalidRequest") && Predicate.hasProperty(u, TypeId)

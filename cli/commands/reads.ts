@@ -57,10 +57,14 @@ export const asOf = leaf(
           : answer._tag === "MovedTo"
             ? properties([["  key", answer.key]], width)
             : []
+      const rebuilt =
+        answer._tag === "Present" && answer.rebuilt === true
+          ? ["  rebuilt from the first change after that instant"]
+          : []
       yield* answerExact(
         options,
         () => Json.stringify(answer),
-        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...lines(width)].join("\n")
+        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines(width)].join("\n")
       )
     })
 )

@@ -2,6 +2,7 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as TestDatabase from "../harness/TestDatabase.js"
 import { attacks, brief, chain, changes } from "../support/adversarial.js"
 import { runs } from "../support/runs.js"
 
@@ -98,6 +99,82 @@ attacks("keys that move (A4)", (attack) => {
       }
     })
   )
+})
+
+attacks("equal keys that hold numbers (A26)", (attack) => {
+  const cases: ReadonlyArray<readonly [type: string, key: string, same: string, text: string]> = [
+    ["numrange", "'[1.0,20.50)'", "'[1,20.5)'", "[1,20.5)"],
+    ["nummultirange", "'{[1.00,2.0),[3,40.0]}'", "'{[1,2),[3.0,40]}'", "{[1,2),[3,40]}"],
+    ["prices", "'[0.10,)'", "'[0.1000,)'", "[0.1,)"],
+    ["numeric[]", "'{1.0,20.50,300}'", "'{1,20.5,300.0}'", "[1, 20.5, 300]"],
+    ["pair", "row(1.0, 'a 1.0')::pair", "row(1.00, 'a 1.0')::pair", '{"a": 1, "b": "a 1.0"}'],
+    ["jsonb", `'{"a": [1.0, "1.0"]}'`, `'{"a": [1.000, "1.0"]}'`, '{"a": [1, "1.0"]}']
+  ]
+  for (const mode of ["statement", "row"] as const) {
+    attack(`are one row with one text, in ${mode} mode`, ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create type pair as (a numeric, b text)",
+          "create domain price as numeric check (value >= 0)",
+          "create type prices as range (subtype = price)"
+        )
+        for (const [at, [type, key, same, text]] of cases.entries()) {
+          yield* db.run(`create table t${at} (id ${type} primary key, v text)`)
+          yield* apply({ table: `t${at}`, mode })
+          yield* db.run(
+            `insert into t${at} values (${key}, 'a')`,
+            `update t${at} set id = ${same}`,
+            `update t${at} set v = 'b' where id = ${key}`,
+            `delete from t${at}`
+          )
+          const found = yield* changes(db, `t${at}`)
+          expect([type, brief(found)]).toEqual([
+            type,
+            [`insert ${text}`, `update ${text}`, `update ${text}`, `delete ${text}`]
+          ])
+          for (const given of [key, same]) {
+            expect([
+              type,
+              yield* db.value(`select threadline.row_key('public', 't${at}', to_jsonb((${given})::${type}::text))`)
+            ]).toEqual([type, text])
+          }
+        }
+      })
+    )
+  }
+
+  if (TestDatabase.serverVersion >= 18) {
+    attack(
+      "are the key of a table without overlaps, and not null holds for every row of a key",
+      ({ apply, capture, db }) =>
+        Effect.gen(function* () {
+          yield* db.run(
+            "create extension if not exists btree_gist",
+            "create table t (id int, during numrange, v text, primary key (id, during without overlaps))"
+          )
+          yield* apply("t")
+          yield* db.run(
+            "insert into t values (1, '[1.0,2.00)', 'a')",
+            "update t set during = '[1,2)', v = 'b'",
+            "delete from t"
+          )
+          expect(brief(yield* changes(db))).toEqual([
+            'insert ["1","[1,2)"]',
+            'update ["1","[1,2)"]',
+            'delete ["1","[1,2)"]'
+          ])
+          yield* db.run(
+            "create table u (id int unique)",
+            "insert into u values (null)",
+            "alter table u add not null id not valid"
+          )
+          const refused = yield* Effect.either(capture.apply([{ table: "u", key: ["id"] }]))
+          expect(refused._tag === "Left" && refused.left._tag === "CaptureError" && refused.left.reason).toBe(
+            "KeyUnusable"
+          )
+        })
+    )
+  }
 })
 
 attacks("keys too long for an index (A26)", (attack) => {

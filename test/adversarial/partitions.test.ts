@@ -112,7 +112,9 @@ attacks("partitions (A5)", (attack) => {
             .map(({ from, partition }) => [partition, from !== null])
         ).toEqual([
           [null, false],
-          ["m_2023", true]
+          ["m_2023", true],
+          ["m_2024", false],
+          [null, false]
         ])
       })
     )
@@ -243,7 +245,9 @@ attacks("partitions (A5)", (attack) => {
         "base update 1",
         "child delete 2",
         "grandchild delete 3",
-        "base truncate null"
+        "base truncate null",
+        "child truncate null",
+        "grandchild truncate null"
       ])
     })
   )

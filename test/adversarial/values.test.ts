@@ -242,7 +242,7 @@ attacks("values that an image cannot tell apart (A7)", (attack) => {
     })
   )
 
-  attack("are no change where jsonb itself cannot tell them apart, and break nothing", ({ apply, db }) =>
+  attack("are a change even if jsonb itself cannot tell them apart", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key, f float8, a int[], j jsonb)")
       yield* apply("t")
@@ -253,7 +253,7 @@ attacks("values that an image cannot tell apart (A7)", (attack) => {
         "update t set j = 'null'",
         "delete from t"
       )
-      expect(brief(yield* changes(db))).toEqual(["insert 1", "delete 1"])
+      expect(brief(yield* changes(db))).toEqual(["insert 1", "update 1", "update 1", "update 1", "delete 1"])
     })
   )
 })

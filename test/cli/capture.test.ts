@@ -219,7 +219,12 @@ describe("capture", () => {
       )
       expect(yield* Cli.json(apply, { url })).toMatchObject({ steps: [{ kind: "attach partition" }] })
       yield* query("alter table events detach partition events_1")
-      expect(yield* Cli.json(apply, { url })).toMatchObject({ steps: [{ kind: "detach partition" }] })
+      expect(yield* Cli.json(apply, { url })).toMatchObject({
+        steps: [
+          { kind: "detach partition", marked: true },
+          { kind: "refresh", lapse: true, summary: "note the lapse since the table was last known" }
+        ]
+      })
       expect(yield* Cli.json(["timeline", "--table", "events"], { url })).toMatchObject({
         items: [
           { op: "delete", rowKey: `["1","1"]` },

@@ -27,7 +27,8 @@ if (Installation.withTools() !== undefined) {
       yield* Effect.promise(() => admin.query("create database before"))
       yield* Effect.promise(() => admin.query("create database after"))
 
-      yield* Effect.gen(function* () {
+      const begun = value("select json_agg(captured_since order by table_name)::text from threadline.capture_policies")
+      const before = yield* Effect.gen(function* () {
         yield* Migrations.run()
         yield* run(
           "create table posts (id int primary key, secret text)",
@@ -40,6 +41,7 @@ if (Installation.withTools() !== undefined) {
         )
         yield* apply(config)
         yield* run("insert into posts values (1, 'x')")
+        return yield* begun
       }).pipe(Effect.provide(inDatabase(cluster.urlOf("before"))))
 
       const dump = yield* cluster.run("pg_dump", ["--dbname", cluster.urlOf("before")])
@@ -66,6 +68,8 @@ if (Installation.withTools() !== undefined) {
         ])
         expect(yield* apply(config)).toEqual([])
         expect(found(yield* status(config))).toEqual([])
+        // When capture began is part of what was restored.
+        expect(yield* begun).toBe(before)
         expect(yield* value("select count(*)::int from threadline.capture_policies where lapses <> '{}'")).toBe(0)
         yield* run("insert into squeezed values (2)")
         expect((yield* changes).at(-1)).toBe("squeezed insert 2")

@@ -27,6 +27,8 @@ const source = Effect.gen(function* () {
   const admin = yield* session(cluster, "postgres")
   yield* admin.run("create database app")
   const db = yield* session(cluster)
+  // Older than what a restore makes: it takes a transaction id for each object.
+  yield* db.run("do $$ begin for n in 1..2000 loop perform pg_current_xact_id(); commit; end loop; end $$")
   yield* db.run("create table posts (id int primary key, title text)")
   yield* Migrations.run({ ownerRole: owner }).pipe(
     Effect.zipRight(Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "posts" }]))),

@@ -22,13 +22,13 @@ begin
     from capture_relation(tg_relid, 'billing', 'invoices');
   end if;
 
-  policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"]}'::jsonb, tg_relid) end;
+  policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
       'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, policy, tg_relid)
-    from (select image(x.*) as image from threadline_new x) r
+    from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_new x) r
     cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
@@ -67,6 +67,7 @@ declare
   step bigint;
   place bigint;
   arrived bigint;
+  details jsonb;
   policy jsonb;
   several boolean;
   guard boolean;
@@ -77,24 +78,24 @@ begin
     from capture_relation(tg_relid, 'billing', 'invoices');
   end if;
 
-  policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"]}'::jsonb, tg_relid) end;
+  policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
-      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
     from (
       select c.*
       from (
-        select row_number() over () as place, image(x.*) as image, exact_text(x.*) as exact
+        select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_old x
       ) o
       full join (
-        select row_number() over () as place, image(x.*) as image, exact_text(x.*) as exact
+        select row_number() over () as place, image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_new x
       ) n on n.place = o.place
       cross join lateral describe_update(
-        o.image, n.image, o.exact, n.exact, policy, tg_relid
+        o.image, n.image, o.exact, n.exact, o.source, n.source, policy, tg_relid
       ) c
       where c.changed
       order by o.place
@@ -136,13 +137,13 @@ begin
     from capture_relation(tg_relid, 'billing', 'invoices');
   end if;
 
-  policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"]}'::jsonb, tg_relid) end;
+  policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'billing'), coalesce(of_table, 'invoices'), of_partition,
       'delete', k.row_pk, k.row_key, null, null, redact(r.image, policy, tg_relid), null
-    from (select image(x.*) as image from threadline_old x) r
+    from (select image_of(x.*, tg_relid, array['tenant', 'number', 'lines', 'iban', 'notes']::text[], array[]::text[]) as image from threadline_old x) r
     cross join lateral image_key(r.image, policy -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
@@ -163,7 +164,7 @@ set search_path = "threadline", pg_temp
 as $threadline$
 begin
   perform capture_truncate(
-    tg_relid, 'billing', 'invoices', 'rows', '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"]}'::jsonb
+    tg_relid, 'billing', 'invoices', 'rows', '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb
   );
   return null;
 end

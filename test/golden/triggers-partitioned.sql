@@ -22,7 +22,7 @@ begin
   end if;
   if current_setting('threadline.moved', true) <> '' then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
-      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_new x
+      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
     ));
     perform moves_end();
   end if;
@@ -42,7 +42,7 @@ begin
   if several then
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
-  elsif now ?& array['id', 'state']::text[] then
+  elsif now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after
@@ -87,9 +87,9 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-      'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid)
-    from (select image(x.*) as image from threadline_new x) r
-    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
+      'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid)
+    from (select image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image from threadline_new x) r
+    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
@@ -141,10 +141,10 @@ begin
   end if;
   if current_setting('threadline.moved', true) <> '' then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
-      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_old x
+      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_old x
     ));
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
-      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_new x
+      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
     ));
   end if;
   if moved is not true then
@@ -277,43 +277,47 @@ begin
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     if (select count(*) from threadline_old x) <> (select count(*) from threadline_new x) then
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-      p.op, p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+      p.op, p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
     from (
       select c.*
       from (
-        select i.image, i.exact, coalesce(k.row_key, i.image::text) as identity,
+        select i.image, i.exact, i.source, coalesce(k.row_key, i.image::text) as identity,
           row_number() over (partition by coalesce(k.row_key, i.image::text)) as nth
-        from (select image(x.*) as image, exact_text(x.*) as exact from threadline_old x offset 0) i
-        cross join lateral image_key(i.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+        from (select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+        from threadline_old x offset 0) i
+        cross join lateral image_key(i.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
       ) o
       full join (
-        select i.image, i.exact, coalesce(k.row_key, i.image::text) as identity,
+        select i.image, i.exact, i.source, coalesce(k.row_key, i.image::text) as identity,
           row_number() over (partition by coalesce(k.row_key, i.image::text)) as nth
-        from (select image(x.*) as image, exact_text(x.*) as exact from threadline_new x offset 0) i
-        cross join lateral image_key(i.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+        from (select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
+        from threadline_new x offset 0) i
+        cross join lateral image_key(i.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
       ) n on n.identity = o.identity and n.nth = o.nth
-      cross join lateral describe_change(o.image, n.image, o.exact, n.exact, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid) c
+      cross join lateral describe_change(
+        o.image, n.image, o.exact, n.exact, o.source, n.source, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid
+      ) c
       where c.op is not null
       order by c.op = 'insert', c.op = 'update'
     ) p;
     else
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
     from (
       select c.*
       from (
-        select row_number() over () as place, image(x.*) as image
+        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_old x
       ) o
       full join (
-        select row_number() over () as place, image(x.*) as image
+        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_new x
       ) n on n.place = o.place
       cross join lateral describe_update(
-        o.image, n.image, null, null, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid
+        o.image, n.image, o.exact, n.exact, o.source, n.source, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid
       ) c
       where c.changed
       order by o.place
@@ -359,7 +363,7 @@ begin
   end if;
   if current_setting('threadline.moved', true) <> '' then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
-      select jsonb_hash_extended(redact(image(x.*), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), 0) from threadline_old x
+      select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_old x
     ));
     perform moves_end();
   end if;
@@ -379,7 +383,7 @@ begin
   if several then
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
-  elsif was ?& array['id', 'state']::text[] then
+  elsif was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after
@@ -424,9 +428,9 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-      'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null
-    from (select image(x.*) as image from threadline_old x) r
-    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k;
+      'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null
+    from (select image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]) as image from threadline_old x) r
+    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
@@ -494,7 +498,7 @@ begin
   exception when others then
     was := null;
   end;
-  if was ?& array['id', 'state']::text[] then
+  if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after, details
@@ -513,11 +517,11 @@ begin
     end if;
       return null;
   end if;
-  was := image(old);
+  was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-    'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null, '{"moved": true}'
-  from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+    'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null, '{"moved": true}'
+  from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
   if first_id is null then
     return null;
@@ -560,7 +564,7 @@ begin
   exception when others then
     now := null;
   end;
-  if now ?& array['id', 'state']::text[] then
+  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after, details
@@ -579,11 +583,11 @@ begin
     end if;
       return null;
   end if;
-  now := image(new);
+  now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-    'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), '{"moved": true}'
-  from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+    'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), '{"moved": true}'
+  from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
   if first_id is null then
     return null;
@@ -607,7 +611,7 @@ set search_path = "threadline", pg_temp
 as $threadline$
 begin
   perform capture_truncate(
-    tg_relid, 'public', 'jobs', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb
+    tg_relid, 'public', 'jobs', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb
   );
   return null;
 end

@@ -37,7 +37,7 @@ begin
   if several then
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
-  elsif now ?& array['id']::text[] then
+  elsif now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and now ?& array['id']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after
@@ -82,9 +82,9 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb, tg_relid)
-    from (select image(x.*) as image from threadline_new x) r
-    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb -> 'key', tg_relid) k;
+      'insert', k.row_pk, k.row_key, null, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid)
+    from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_new x) r
+    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
@@ -123,6 +123,7 @@ declare
   step bigint;
   place bigint;
   arrived bigint;
+  details jsonb;
   several boolean;
   guard boolean;
   stale boolean;
@@ -161,15 +162,20 @@ begin
         end if;
       end loop;
       if fields is null then
-        return null;
+        select alike_fields(o.*, n.*, tg_relid, array[]::text[]) into fields from threadline_old o, threadline_new n;
+        if fields is null then
+          return null;
+        end if;
+        details := jsonb_build_object('alike', fields);
+        select coalesce(jsonb_object_agg(f, was -> f), '{}') into old_values from unnest(fields) f;
       end if;
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
+        previous_row_key, changed_fields, changed_from, data_after, details
       ) values (
         current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition, 'update',
         jsonb_build_object('id', now ->> 'id'), case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end,
-        case when fields && array['id']::text[] then nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end) end, fields, old_values, now
+        case when fields && array['id']::text[] then nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end) end, fields, old_values, now, details
       );
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       first_id := currval('audit_changes_id_seq');
@@ -197,55 +203,77 @@ begin
     if arrived = total and bytes <= 1073741824 and step * widest <= 268435456 then
       place := 0;
       while place < total loop
-      insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+      insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
         'update', jsonb_build_object('id', p.now ->> 'id'), case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end,
         case when not p.same @> array['id']::text[] then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end) end,
         p.fields,
         p.was - p.same,
-        p.now
+        p.now,
+        p.details
       from (
-        select d.was, d.now, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null) as same
+        select d.was, d.now, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
+          case when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
+            else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike)) end as same,
+          case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
         from (
-          select i.was as was, i.now as now, array[
+          select i.was as was, i.now as now, i.old_row, i.new_row, array[
             i.was ->> 'id' is distinct from i.now ->> 'id',
             i.was ->> 'published_at' is distinct from i.now ->> 'published_at',
             (i.was -> 'tags')::text is distinct from (i.now -> 'tags')::text,
             i.was ->> 'title' is distinct from i.now ->> 'title'
           ]::boolean[] as differ
           from (
-            select case when pg_column_size(r.was) < 150000 then to_jsonb(r.was) else image(r.was) end as was, case when pg_column_size(r.now) < 150000 then to_jsonb(r.now) else image(r.now) end as now
+            select case when pg_column_size(r.was) < 150000 then to_jsonb(r.was) else image(r.was) end as was, case when pg_column_size(r.now) < 150000 then to_jsonb(r.now) else image(r.now) end as now, r.was as old_row, r.now as new_row
             from (select unnest(array(select coalesce(x.*) from threadline_old x offset place limit step)) as was, unnest(array(select coalesce(x.*) from threadline_new x offset place limit step)) as now) r
             offset 0
           ) i
           offset 0
         ) d
-        where true = any (d.differ)
+        cross join lateral (
+          select case
+            when true = any (d.differ) then null
+            else alike_fields(d.old_row, d.new_row, tg_relid, array[]::text[])
+          end as alike
+          offset 0
+        ) a
+        where true = any (d.differ) or a.alike is not null
       ) p;
         place := place + step;
       end loop;
     elsif arrived = total then
-      insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+      insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
         'update', jsonb_build_object('id', p.now ->> 'id'), case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end,
         case when not p.same @> array['id']::text[] then nullif(case when octet_length(p.was ->> 'id') <= 512 then p.was ->> 'id' else bounded_key(p.was ->> 'id') end, case when octet_length(p.now ->> 'id') <= 512 then p.now ->> 'id' else bounded_key(p.now ->> 'id') end) end,
         p.fields,
         p.was - p.same,
-        p.now
+        p.now,
+        p.details
       from (
-        select d.was, d.now, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null) as fields, array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null) as same
+        select d.was, d.now, coalesce(a.alike, array_remove(array[case when d.differ[1] then 'id' end, case when d.differ[2] then 'published_at' end, case when d.differ[3] then 'tags' end, case when d.differ[4] then 'title' end]::text[], null)) as fields,
+          case when a.alike is null then array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)
+            else array(select s from unnest(array_remove(array[case when not d.differ[1] then 'id' end, case when not d.differ[2] then 'published_at' end, case when not d.differ[3] then 'tags' end, case when not d.differ[4] then 'title' end]::text[], null)) s where s <> all (a.alike)) end as same,
+          case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
         from (
-          select o.place, o.image as was, n.image as now, array[
+          select o.place, o.image as was, n.image as now, o.source as old_row, n.source as new_row, array[
             o.image ->> 'id' is distinct from n.image ->> 'id',
             o.image ->> 'published_at' is distinct from n.image ->> 'published_at',
             (o.image -> 'tags')::text is distinct from (n.image -> 'tags')::text,
             o.image ->> 'title' is distinct from n.image ->> 'title'
           ]::boolean[] as differ
-          from (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image from threadline_old x) o
-          full join (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image from threadline_new x) n on n.place = o.place
+          from (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image, coalesce(x.*) as source from threadline_old x) o
+          full join (select row_number() over () as place, case when pg_column_size(x.*) < 150000 then to_jsonb(x.*) else image(x.*) end as image, coalesce(x.*) as source from threadline_new x) n on n.place = o.place
           offset 0
         ) d
-        where true = any (d.differ)
+        cross join lateral (
+          select case
+            when true = any (d.differ) then null
+            else alike_fields(d.old_row, d.new_row, tg_relid, array[]::text[])
+          end as alike
+          offset 0
+        ) a
+        where true = any (d.differ) or a.alike is not null
         order by d.place
       ) p;
     end if;
@@ -263,21 +291,21 @@ begin
 
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
-    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+    insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+      'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
     from (
       select c.*
       from (
-        select row_number() over () as place, image(x.*) as image
+        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_old x
       ) o
       full join (
-        select row_number() over () as place, image(x.*) as image
+        select row_number() over () as place, image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image, exact_text(x.*) as exact, coalesce(x.*) as source
         from threadline_new x
       ) n on n.place = o.place
       cross join lateral describe_update(
-        o.image, n.image, null, null, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb, tg_relid
+        o.image, n.image, o.exact, n.exact, o.source, n.source, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid
       ) c
       where c.changed
       order by o.place
@@ -334,7 +362,7 @@ begin
   if several then
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
-  elsif was ?& array['id']::text[] then
+  elsif was - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and was ?& array['id']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after
@@ -379,9 +407,9 @@ begin
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition,
-      'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb, tg_relid), null
-    from (select image(x.*) as image from threadline_old x) r
-    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb -> 'key', tg_relid) k;
+      'delete', k.row_pk, k.row_key, null, null, redact(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb, tg_relid), null
+    from (select image_of(x.*, tg_relid, array['id', 'title', 'tags', 'published_at']::text[], array[]::text[]) as image from threadline_old x) r
+    cross join lateral image_key(r.image, '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k;
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
@@ -402,7 +430,7 @@ set timezone = 'UTC'
 as $threadline$
 begin
   perform capture_truncate(
-    tg_relid, 'public', 'posts', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[]}'::jsonb
+    tg_relid, 'public', 'posts', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"}],"excluded":[],"masked":[],"columns":["id","title","tags","published_at"],"json":[],"texts":[]}'::jsonb
   );
   return null;
 end

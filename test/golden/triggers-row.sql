@@ -20,7 +20,7 @@ begin
   exception when others then
     now := null;
   end;
-  if now ?& array['id', 'state']::text[] then
+  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after
@@ -39,11 +39,11 @@ begin
     end if;
       return null;
   end if;
-  now := image(new);
-  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-    'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid)
-  from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+    'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null
+  from image_key(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
   if first_id is null then
     return null;
@@ -116,12 +116,12 @@ begin
     end if;
       return null;
   end if;
-  was := image(old);
-  now := image(new);
-  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after
-  from describe_update(was, now, null, null, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid) c
+    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after, c.details
+  from describe_update(was, now, exact_text(old), exact_text(new), old, new, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid) c
   where c.changed
   returning id into first_id;
   if first_id is null then
@@ -162,7 +162,7 @@ begin
   exception when others then
     was := null;
   end;
-  if was ?& array['id', 'state']::text[] then
+  if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       insert into audit_changes (
         transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
         previous_row_key, changed_fields, changed_from, data_after
@@ -181,11 +181,11 @@ begin
     end if;
       return null;
   end if;
-  was := image(old);
-  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+  was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
-    'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb, tg_relid), null
-  from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb -> 'key', tg_relid) k
+    'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null, null
+  from image_key(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
   returning id into first_id;
   if first_id is null then
     return null;
@@ -209,7 +209,7 @@ set search_path = "threadline", pg_temp
 as $threadline$
 begin
   perform capture_truncate(
-    tg_relid, 'public', 'jobs', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[]}'::jsonb
+    tg_relid, 'public', 'jobs', 'event', '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb
   );
   return null;
 end

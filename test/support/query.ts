@@ -57,6 +57,8 @@ export interface ChangeSeed {
 }
 
 export interface Log {
+  /** When capture of all tables began: at the start of 2026 unless given. */
+  readonly capturedSince?: string
   readonly transactions?: ReadonlyArray<TransactionSeed>
   readonly actions?: ReadonlyArray<ActionSeed>
   readonly changes?: ReadonlyArray<ChangeSeed>
@@ -77,11 +79,11 @@ export const policies = Effect.gen(function* () {
     yield* sql`
       insert into threadline.capture_policies (
         table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked, columns, partitions,
-        source_hash, generator
+        source_hash, generator, captured_since
       ) values (
-        'public', ${table}, 0, 'statement', false, 'event', ${columns}::jsonb, '{}', '{}', '[]', '{}', '', 1
+        'public', ${table}, 0, 'statement', false, 'event', ${columns}::jsonb, '{}', '{}', '[]', '{}', '', 1, '2026-01-01'
       )
-      on conflict do nothing
+      on conflict (table_schema, table_name) do update set captured_since = excluded.captured_since, kept_since = null
     `
   }
 })
@@ -105,8 +107,16 @@ export const reset = Effect.gen(function* () {
 })
 
 /** Writes a log as it is given, ids included. */
-export const write = Effect.fnUntraced(function* ({ actions = [], changes = [], transactions = [] }: Log) {
+export const write = Effect.fnUntraced(function* ({
+  actions = [],
+  capturedSince,
+  changes = [],
+  transactions = []
+}: Log) {
   const sql = yield* SqlClient.SqlClient
+  if (capturedSince !== undefined) {
+    yield* sql`update threadline.capture_policies set captured_since = ${capturedSince}::timestamptz`
+  }
   yield* sql`
     insert into threadline.audit_transactions (
       id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
@@ -118,7 +128,7 @@ export const write = Effect.fnUntraced(function* ({ actions = [], changes = [], 
       (d ->> 'occurredAt')::timestamptz, d #>> '{actor,type}', d #>> '{actor,id}', nullif(d -> 'actor', 'null'),
       d ->> 'correlationId', d ->> 'requestId', d ->> 'jobId', d ->> 'traceId', d ->> 'source',
       coalesce(d -> 'meta', '{}'), (d ->> 'actionId')::bigint, coalesce(d ->> 'dbUser', 'app'), 1
-    from jsonb_array_elements(${stringify(transactions as unknown as JsonValue)}::jsonb) d
+    from jsonb_array_elements(${stringify(transactions)}::jsonb) d
   `
   yield* sql`
     insert into threadline.audit_actions (
@@ -129,7 +139,7 @@ export const write = Effect.fnUntraced(function* ({ actions = [], changes = [], 
       (d ->> 'id')::bigint, (d ->> 'transactionId')::bigint, '1'::xid8, d ->> 'name', coalesce(d ->> 'status', 'ok'),
       d #>> '{actor,type}', d #>> '{actor,id}', nullif(d -> 'actor', 'null'), d ->> 'correlationId', d ->> 'requestId',
       nullif(d -> 'data', 'null'), coalesce((d ->> 'occurredAt')::timestamptz, now())
-    from jsonb_array_elements(${stringify(actions as unknown as JsonValue)}::jsonb) d
+    from jsonb_array_elements(${stringify(actions)}::jsonb) d
   `
   yield* sql`
     insert into threadline.audit_changes (
@@ -143,7 +153,7 @@ export const write = Effect.fnUntraced(function* ({ actions = [], changes = [], 
       d ->> 'key', d ->> 'previousKey',
       case when jsonb_typeof(d -> 'fields') = 'array' then array(select jsonb_array_elements_text(d -> 'fields')) end,
       nullif(d -> 'from', 'null'), nullif(d -> 'after', 'null'), nullif(d -> 'details', 'null')
-    from jsonb_array_elements(${stringify(changes as unknown as JsonValue)}::jsonb) d
+    from jsonb_array_elements(${stringify(changes)}::jsonb) d
   `
 })
 

@@ -73,6 +73,8 @@ interface Snapshot {
 }
 
 export interface Simulation {
+  /** Microseconds from the start of the simulation from which on every change of a table is recorded and kept. */
+  readonly knownSince: { readonly [table: string]: number }
   readonly log: Required<Log>
   readonly changes: ReadonlyArray<ChangeSeed & { readonly micros: number; readonly statement: number }>
   readonly snapshots: ReadonlyArray<Snapshot>
@@ -137,6 +139,7 @@ export const simulate = (plan: Plan): Simulation => {
   ])
   let now = 0
   let tags = 0
+  let capturedSince = 0
 
   const transaction = (step: Pick<Step, "slot" | "actor" | "correlation">): string => {
     const found = open.get(step.slot)
@@ -171,6 +174,9 @@ export const simulate = (plan: Plan): Simulation => {
 
   plan.steps.forEach((step, index) => {
     const captured = index >= plan.uncaptured
+    if (index === plan.uncaptured && index > 0) {
+      capturedSince = now + 1
+    }
     if (index === plan.uncaptured && index > 0 && plan.baseline) {
       now += 5
       for (const [table, { rows }] of tables) {
@@ -324,7 +330,12 @@ export const simulate = (plan: Plan): Simulation => {
       })
     }
   })
-  return { log: { transactions, actions, changes }, changes, snapshots }
+  return {
+    log: { transactions, actions, changes, capturedSince: timeOf(capturedSince) },
+    knownSince: { posts: capturedSince, notes: capturedSince },
+    changes,
+    snapshots
+  }
 }
 
 /** Instants that lie between statements: each statement's end, unless another one is under way then. */
@@ -339,10 +350,13 @@ const ofKey = ({ changes }: Simulation, table: string, key: string) =>
 /** What an as-of has to answer. */
 export const expectedAsOf = (simulation: Simulation, table: string, key: string, micros: number): AsOf => {
   const at = timeOf(micros)
+  if (micros < (simulation.knownSince[table] ?? 0)) {
+    return { _tag: "BeforeCapture", at }
+  }
   const own = ofKey(simulation, table, key)
+  const truth = simulation.snapshots.filter((snapshot) => snapshot.table === table && snapshot.to <= micros).at(-1)
+  const row = truth?.rows.get(key)
   if (own.some((change) => change.micros <= micros)) {
-    const truth = simulation.snapshots.filter((snapshot) => snapshot.table === table && snapshot.to <= micros).at(-1)
-    const row = truth?.rows.get(key)
     const absence = truth?.absences.get(key)
     return row !== undefined
       ? { _tag: "Present", row, at }
@@ -351,11 +365,20 @@ export const expectedAsOf = (simulation: Simulation, table: string, key: string,
         : { _tag: "MovedTo", key: absence.movedTo, rowPk: { id: absence.movedTo }, at }
   }
   const [first] = own
-  const before = first === undefined ? undefined : simulation.snapshots[first.statement]?.before.get(key)
-  if (first === undefined || first.op === "baseline") {
+  const isCut = simulation.changes.some(
+    (change) =>
+      change.table === table &&
+      change.op === "truncate" &&
+      change.key === null &&
+      change.micros > micros &&
+      first !== undefined &&
+      byTime(change, first) < 0
+  )
+  if (first === undefined || first.op === "baseline" || isCut) {
     return { _tag: "BeforeCapture", at }
   }
-  return before === undefined ? { _tag: "NotYetCreated", at } : { _tag: "Present", row: before, at }
+  // What is rebuilt is how the row truly was.
+  return row === undefined ? { _tag: "NotYetCreated", at } : { _tag: "Present", row, rebuilt: true, at }
 }
 
 const byTime = (a: { micros: number; id: string }, b: { micros: number; id: string }): number =>
@@ -464,6 +487,17 @@ export const expectedTransactions = (simulation: Simulation, filter: FilterInput
 /** The same without what retention has removed: every change before an instant. */
 export const purged = (simulation: Simulation, micros: number): Simulation => ({
   ...simulation,
+  knownSince: Object.fromEntries(
+    Object.entries(simulation.knownSince).map(([table, since]) => [
+      table,
+      Math.max(
+        since,
+        ...simulation.changes
+          .filter((change) => change.table === table && change.micros < micros)
+          .map((change) => change.micros + 1)
+      )
+    ])
+  ),
   changes: simulation.changes.filter((change) => change.micros >= micros)
 })
 
@@ -472,7 +506,7 @@ export const expectedRows = (
   simulation: Simulation,
   table: string,
   micros: number
-): ReadonlyArray<readonly [key: string, row: JsonObject]> => {
+): ReadonlyArray<readonly [key: string, row: JsonObject, mark: { readonly rebuilt?: true }]> => {
   const known = simulation.changes
     .filter((change) => change.table === table)
     .flatMap(({ key, previousKey }) => [key, previousKey])
@@ -481,6 +515,8 @@ export const expectedRows = (
     .sort()
     .flatMap((key) => {
       const answer = expectedAsOf(simulation, table, key, micros)
-      return answer._tag === "Present" ? [[key, answer.row] as const] : []
+      return answer._tag === "Present"
+        ? [[key, answer.row, answer.rebuilt === true ? { rebuilt: true as const } : {}] as const]
+        : []
     })
 }

@@ -22,6 +22,7 @@ import type { Refusal } from "./refusal.js"
 import { findTable, label, resolve, sameName, type Wanted } from "./resolve.js"
 import type { Step } from "./step.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
+import { millis, mustBeObject } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
 import { reading, settings } from "./settings.js"
 import { beginWriting, isInside, transaction } from "../sql/owned.js"
@@ -347,6 +348,16 @@ export const refuseInside = (operation: "apply" | "remove"): Effect.Effect<void,
       : Effect.void
   )
 
+/** Checks what no type checker need have seen. */
+export const checkOptions = Effect.fnUntraced(function* (options: ApplyOptions) {
+  yield* mustBeObject(options)
+  yield* millis("lockTimeout", options.lockTimeout ?? "3 seconds")
+  const { retries } = options
+  if (retries !== undefined && !(Number.isInteger(retries) && retries >= 0)) {
+    return yield* new InvalidRequest({ field: "retries", rule: "must be a whole number, at least 0" })
+  }
+})
+
 /** The tables to remove, each of which must be captured. */
 export const planRemoval = (
   sql: SqlClient,
@@ -355,7 +366,10 @@ export const planRemoval = (
 ): Effect.Effect<{ readonly units: ReadonlyArray<Unit>; readonly catalog: Catalog }, Failure> =>
   Effect.gen(function* () {
     const names: Array<Name> = []
-    for (const [index, text] of tables.entries()) {
+    if (!Array.isArray(tables)) {
+      return yield* new InvalidRequest({ field: "tables", rule: "must be a list of tables" })
+    }
+    for (const [index, text] of (tables as ReadonlyArray<string>).entries()) {
       const name = yield* TableName.parse(text, `tables[${index}]`)
       if (!names.some((other) => sameName(other, name))) {
         names.push(name)

@@ -423,7 +423,12 @@ select jsonb_build_object(
           'attnum', a.attnum,
           'type', format_type(a.atttypid, a.atttypmod),
           'typeOid', a.atttypid::text,
-          'notNull', a.attnotnull,
+          -- PostgreSQL 18 has constraints for it, which may not hold for old rows.
+          'notNull', a.attnotnull and not exists (
+            select
+            from pg_constraint k
+            where k.conrelid = a.attrelid and k.contype = 'n' and k.conkey = array[a.attnum] and not k.convalidated
+          ),
           'virtual', a.attgenerated = 'v'
         ) order by a.attnum)
         from attributes a

@@ -45,21 +45,26 @@ const expectedTriggers = (
   serverVersion: number
 ): ReadonlyArray<Expected> => {
   const shape = relationShape(relation)
-  return (
-    generated
-      .triggers(shape)
-      // Foreign tables have TRUNCATE triggers since PostgreSQL 16.
-      .filter(({ event }) => relation.kind !== "f" || serverVersion >= 160000 || event !== "truncate")
-      .map((trigger) => ({
-        name: trigger.name,
-        sql: triggerStatements(storage, shape, trigger),
-        type: triggerType(trigger),
-        always: trigger.always,
-        conditional: trigger.condition !== undefined,
-        calls: trigger.calls
-      }))
-  )
+  return generated
+    .triggers(shape)
+    .filter(({ event }) => event !== "truncate" || seesTruncate(relation, serverVersion))
+    .map((trigger) => ({
+      name: trigger.name,
+      sql: triggerStatements(storage, shape, trigger),
+      type: triggerType(trigger),
+      always: trigger.always,
+      conditional: trigger.condition !== undefined,
+      calls: trigger.calls
+    }))
 }
+
+/** Foreign tables have TRUNCATE triggers since PostgreSQL 16. */
+const seesTruncate = (relation: Relation, serverVersion: number): boolean =>
+  relation.kind !== "f" || serverVersion >= 160000
+
+/** Relations whose TRUNCATE fires no trigger. */
+export const truncateUnseen = ({ relations }: Table, serverVersion: number): ReadonlyArray<string> =>
+  relations.filter((relation) => !seesTruncate(relation, serverVersion)).map(label)
 
 export const relationState = (
   storage: string,

@@ -76,6 +76,8 @@ export const Finding = Schema.Union(
   kind("ModeUnsuitable", { why: RowModeReason }),
   kind("HostCast", { owner: Schema.String }),
   kind("HostRowTrigger", {}),
+  /** PostgreSQL before 16 has no triggers for TRUNCATE of foreign tables. */
+  kind("TruncateUnseen", {}),
   kind("TruncateUnreadable", { owner: Schema.String }),
   kind("OwnerIsSuperuser", { owner: Schema.String }),
   /** The role that owns the record can log in. */

@@ -87,7 +87,7 @@ export const PolicyKeyColumn = Schema.Struct({
   name: Schema.String,
   attnum: Schema.Int,
   type: Schema.String,
-  text: Schema.Literal("text", "numeric", "interval", "citext", "bpchar")
+  text: Schema.Literal("text", "numeric", "interval", "citext", "bpchar", "numbers", "bounds")
 })
 
 /**
@@ -100,7 +100,7 @@ export const PolicyColumn = Schema.Struct({
   name: Schema.String,
   attnum: Schema.Int,
   type: Schema.String,
-  comparison: Schema.Literal("text", "jsonb", "json"),
+  comparison: Schema.Literal("text", "image", "jsonb", "json", "cast"),
   pins: Schema.Array(
     Schema.Literal(
       "timezone",

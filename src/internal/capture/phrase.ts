@@ -61,7 +61,10 @@ export const describeStep = (step: Step): string => {
         ...(step.partitions > 0 ? [`${step.partitions} partition${step.partitions === 1 ? "" : "s"}`] : []),
         ...(step.exclude.length > 0 ? [`without ${list(step.exclude)}`] : []),
         ...(step.mask.length > 0 ? [`masking ${list(step.mask)}`] : []),
-        ...(step.truncate === "event" ? [] : [`truncate: ${step.truncate}`])
+        ...(step.truncate === "event" ? [] : [`truncate: ${step.truncate}`]),
+        ...(step.truncateUnseen.length === 0
+          ? []
+          : [`TRUNCATE of ${list(step.truncateUnseen)} is not seen before PostgreSQL 16`])
       ].join("; ")
     case "regenerate":
       return `regenerate: ${step.differences.length === 0 ? "the code differs" : differencesText(step.differences)}`
@@ -226,6 +229,8 @@ export const describeFinding = (finding: Finding): string => {
       return `types have a cast to json that capture runs as ${finding.owner}: ${subjects}`
     case "HostRowTrigger":
       return `it has row triggers of its own: ${subjects}; what they write to the same row is put in order as it is captured`
+    case "TruncateUnseen":
+      return `TRUNCATE of foreign tables fires no trigger before PostgreSQL 16, and leaves nothing: ${subjects}`
     case "TruncateUnreadable":
       return (
         `${finding.owner} cannot read ${subjects}: ` +

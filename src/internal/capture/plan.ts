@@ -15,7 +15,8 @@ import {
   policyName,
   relationState,
   type RelationState,
-  supersededPolicies
+  supersededPolicies,
+  truncateUnseen
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
@@ -118,6 +119,7 @@ export const planTable = (
             exclude: shape.excluded,
             mask: shape.masked,
             truncate: shape.onTruncate,
+            truncateUnseen: truncateUnseen(table, catalog.serverVersion),
             lapsedSince: deployed?.policy.removedAt ?? null
           }
         : { ...built, kind: "regenerate", differences: reasons }

@@ -63,7 +63,7 @@ export const upsertPolicy = (
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values
+  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values, captured_since
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
@@ -72,7 +72,8 @@ export const upsertPolicy = (
   ${json(shape.columns)},
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
   ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
-  ${qualified(storage, "key_values")}(${regclass(shape)}, ${json(shape.key)})
+  ${qualified(storage, "key_values")}(${regclass(shape)}, ${json(shape.key)}),
+  least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)}))
 )
 on conflict (table_schema, table_name) do update
 set relation = excluded.relation,

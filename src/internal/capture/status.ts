@@ -11,7 +11,8 @@ import {
   policyName,
   policyShape,
   relationState,
-  type RelationState
+  type RelationState,
+  truncateUnseen
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { policyDifferences } from "./compare.js"
@@ -416,6 +417,10 @@ const reportInstalled = (
       owner: catalog.storage.owner,
       subjects: unread
     })
+  }
+  const unseen = truncateUnseen(table, catalog.serverVersion)
+  if (unseen.length > 0) {
+    report({ kind: "TruncateUnseen", severity: "warning", mend: null, subjects: unseen })
   }
   return (
     functions.missing.length === 0 &&

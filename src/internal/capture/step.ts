@@ -51,6 +51,8 @@ export const Step = Schema.Union(
     exclude: Names,
     mask: Names,
     truncate: Truncate,
+    /** Foreign tables whose TRUNCATE fires no trigger in this version of PostgreSQL. */
+    truncateUnseen: Names,
     /** Since when a table that was captured before is not. */
     lapsedSince: Schema.NullOr(Schema.String)
   }),

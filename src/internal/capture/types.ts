@@ -56,6 +56,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
   const hostCasts = new Set<string>()
   const seen = new Set<string>()
   let hasJson = false
+  let hasCast = false
 
   // Inside a range everything is text, and there dates follow DateStyle; elsewhere to_jsonb writes them as ISO 8601.
   const visit = (current: string, textual: boolean): void => {
@@ -78,6 +79,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
     }
     if (type.jsonCast !== null && !textual) {
       every.forEach((pin) => pins.add(pin))
+      hasCast ||= type.extension !== null
       if (type.jsonCast === "host") {
         hostCasts.add(`${type.schema}.${type.name}`)
       }
@@ -104,9 +106,17 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
 
   const base = baseOf(oid, types)
   return {
-    comparison: hasJson ? "json" : hasFixedForm(base) ? "text" : "jsonb",
+    comparison: hasCast
+      ? "cast"
+      : hasJson
+        ? "json"
+        : !hasFixedForm(base)
+          ? "jsonb"
+          : showsEverything(base)
+            ? "text"
+            : "image",
     pins: every.filter((pin) => pins.has(pin)),
-    keyText: keyTextOf(base),
+    keyText: keyTextOf(base, types),
     hostCasts: [...hostCasts]
   }
 }
@@ -125,9 +135,24 @@ const hasFixedForm = (type: TypeRow | undefined): boolean =>
   !(type.builtin && type.name === "jsonb") &&
   !(type.jsonCast !== null && type.element === null && type.kind !== "c")
 
-const keyTextOf = (type: TypeRow | undefined): KeyText => {
+/** Built-in numbers whose `-0` an image shows as `0`. */
+const floating: ReadonlySet<string> = new Set(["float4", "float8"])
+
+/** False if two different values of the type may have one image. */
+const showsEverything = (type: TypeRow | undefined): boolean =>
+  type === undefined || (type.element === null && type.kind !== "c" && (!type.builtin || !floating.has(type.name)))
+
+const keyTextOf = (type: TypeRow | undefined, types: ReadonlyMap<string, TypeRow>): KeyText => {
   if (type === undefined) {
     return "text"
+  }
+  if (type.subtype !== null) {
+    // The subtype of a multirange is that of its ranges.
+    const subtype = baseOf(type.subtype, types)
+    return subtype?.builtin === true && subtype.name === "numeric" ? "bounds" : "text"
+  }
+  if (type.element !== null || type.kind === "c" || (type.builtin && type.name === "jsonb")) {
+    return "numbers"
   }
   if (type.builtin) {
     return type.name === "numeric"

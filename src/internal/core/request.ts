@@ -1,8 +1,10 @@
 /**
  * Requests: what callers may write, and the `InvalidRequest` that names what they may not.
  */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
@@ -12,6 +14,28 @@ import { shortTextRule } from "./text.js"
 
 /** Why a read fails. */
 export type ReadError = InvalidRequest | NotFound | ThreadlineError
+
+/**
+ * Refuses what is no object where an object is expected, and undefined too: what may be left out has a default. A caller in
+ * JavaScript may give anything.
+ */
+export const notAnObject = (value: unknown, field: string = "options"): InvalidRequest | undefined =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+    ? undefined
+    : new InvalidRequest({ field, rule: "must be an object" })
+
+/** The same as an effect. */
+export const mustBeObject = (value: unknown, field?: string): Effect.Effect<void, InvalidRequest> =>
+  Effect.suspend(() => notAnObject(value, field) ?? Effect.void)
+
+/** A duration in milliseconds, at least 1. */
+export const millis = (field: string, input: unknown): Effect.Effect<number, InvalidRequest> => {
+  const given = typeof input === "object" && !Duration.isDuration(input) && !Array.isArray(input) ? undefined : input
+  const found = Option.map(Duration.decodeUnknown(given), Duration.toMillis)
+  return Option.isSome(found) && Number.isFinite(found.value) && found.value >= 0 && found.value < 2 ** 31
+    ? Effect.succeed(Math.max(1, Math.round(found.value)))
+    : Effect.fail(new InvalidRequest({ field, rule: 'must be a duration, such as "3 seconds", of less than 24 days' }))
+}
 
 /** Decodes a request; the first thing that is wrong becomes an `InvalidRequest` of its field. */
 export const request =
@@ -54,7 +78,7 @@ export const canonicalRequest = (request: { readonly [field: string]: unknown })
 const ruled = (rule: (value: string) => string | undefined, description: string) =>
   Schema.String.annotations({ message: () => `must be ${description}` }).pipe(
     Schema.filter((value) => rule(value) ?? true, {
-      message: ({ actual }) => rule(String(actual)) ?? `must be ${description}`
+      message: ({ actual }) => (typeof actual === "string" ? rule(actual) : undefined) ?? `must be ${description}`
     })
   )
 

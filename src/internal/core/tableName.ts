@@ -21,7 +21,8 @@ const rule = `must be a table name as in SQL: posts, public.posts or "Odd.Schema
 
 /** Reads the name of a table; `field` is the input that an `InvalidRequest` names. */
 export const parse = (text: string, field: string = "table"): Either.Either<TableName, InvalidRequest> => {
-  if (!isStorable(text)) {
+  // A caller in JavaScript may give anything.
+  if (typeof text !== "string" || !isStorable(text)) {
     return Either.left(new InvalidRequest({ field, rule }))
   }
   const names: Array<string> = []

@@ -12,7 +12,7 @@ import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import * as checkpoints from "./checkpoint.js"
 import { type Batch, batch, type Decoded, decodeRequest, origin, type RequestInput, step } from "./read.js"
 import * as stored from "./store.js"
-import type { ReadError } from "../core/request.js"
+import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkTables } from "../record/tables.js"
 import { endsWithin } from "../sql/leaving.js"
@@ -55,7 +55,10 @@ export const waiting = (options: Polling): Effect.Effect<Waiting> =>
 class LeaseLost extends Data.TaggedError("LeaseLost") {}
 
 const leaseSeconds = (input: Duration.DurationInput): Effect.Effect<number, InvalidRequest> => {
-  const seconds = Option.match(Duration.decodeUnknown(input), { onNone: () => Number.NaN, onSome: Duration.toSeconds })
+  const seconds = Option.match(
+    typeof input === "object" && !Duration.isDuration(input) ? Option.none() : Duration.decodeUnknown(input),
+    { onNone: () => Number.NaN, onSome: Duration.toSeconds }
+  )
   return seconds >= 1 && seconds <= 86_400
     ? Effect.succeed(seconds)
     : Effect.fail(new InvalidRequest({ field: "lease", rule: "must be a duration from 1 second to a day" }))
@@ -155,6 +158,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   handler: (batch: Batch) => Effect.Effect<unknown, E, R>,
   options: ConsumeOptions
 ): Effect.fn.Return<Consumed, E | ReadError, R> {
+  yield* mustBeObject(options)
   const { lease: duration, live, poll, ...request } = options
   const run: Run<E, R> = {
     storage,

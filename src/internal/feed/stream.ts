@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type Polling, waiting } from "./consume.js"
 import { type Batch, batch, type Decoded, decodeRequest, type RequestInput, type Step, step } from "./read.js"
-import type { ReadError } from "../core/request.js"
+import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 
 export interface StreamOptions extends RequestInput, Polling {}
@@ -19,8 +19,10 @@ interface State {
   readonly ahead: Fiber.Fiber<Step, ReadError> | undefined
 }
 
-export const stream = (storage: Storage, { live, poll, ...input }: StreamOptions): Stream.Stream<Batch, ReadError> =>
+export const stream = (storage: Storage, options: StreamOptions): Stream.Stream<Batch, ReadError> =>
   Effect.gen(function* () {
+    yield* mustBeObject(options)
+    const { live, poll, ...input } = options
     const decoded = yield* decodeRequest(input)
     const pause = yield* waiting({ live, poll })
     const scope = yield* Effect.scope

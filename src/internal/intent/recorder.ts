@@ -10,6 +10,7 @@ import type { Fields } from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction, failedAction, type Words } from "./action.js"
 import { type ActionId, type AuditError, decodeActionId, fromStatement, makeAuditError } from "./errors.js"
+import { mustBeObject } from "../core/request.js"
 import { resolve } from "./resolve.js"
 import { qualified } from "../sql/sqlText.js"
 import { placeIn, statementError } from "./transaction.js"
@@ -41,6 +42,7 @@ export const makeRecorder =
   (client: SqlClient.SqlClient, schema: string) =>
   (action: Action, options: Options = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
     Effect.gen(function* () {
+      yield* mustBeObject(options)
       const ambient = yield* Effect.context<never>()
       const where = placeIn(ambient)
       const owner = where._tag === "Inside" ? where.level.owner : undefined

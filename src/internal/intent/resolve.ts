@@ -3,8 +3,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import * as Actor from "../../Actor.js"
 import * as AuditContext from "../../AuditContext.js"
+import { notAnObject } from "../core/request.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { type AuditError, makeAuditError } from "./errors.js"
 import { isolationLevels } from "./transaction.js"
@@ -56,13 +58,28 @@ const resolved = (fields: AuditContext.Fields): Resolved => ({ fields, document:
 export const contradiction = (options: {
   readonly action?: unknown
   readonly captureOnly?: boolean | undefined
+  readonly allowMissingActor?: boolean | undefined
+  readonly requireChanges?: boolean | undefined
+  readonly retry?: unknown
   readonly reason?: string | undefined
   readonly comment?: string | undefined
   readonly onFailure?: string | undefined
   readonly isolation?: string | undefined
 }): InvalidRequest | undefined => {
+  const wrong = notAnObject(options)
+  if (wrong !== undefined) {
+    return wrong
+  }
   const { isolation, onFailure } = options
-  if (isolation !== undefined && !Object.hasOwn(isolationLevels, isolation)) {
+  for (const field of ["captureOnly", "allowMissingActor", "requireChanges"] as const) {
+    if (options[field] !== undefined && typeof options[field] !== "boolean") {
+      return new InvalidRequest({ field, rule: "must be true or false" })
+    }
+  }
+  if (options.retry !== undefined && !Schedule.isSchedule(options.retry)) {
+    return new InvalidRequest({ field: "retry", rule: "must be a Schedule" })
+  }
+  if (isolation !== undefined && (typeof isolation !== "string" || !Object.hasOwn(isolationLevels, isolation))) {
     return new InvalidRequest({ field: "isolation", rule: "must be read committed, repeatable read or serializable" })
   }
   if (onFailure !== undefined && onFailure !== "discard" && onFailure !== "record") {

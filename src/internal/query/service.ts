@@ -25,7 +25,7 @@ import { type Incident, incident, type IncidentOptions } from "../search/inciden
 import type { InstantInput } from "../core/instant.js"
 import type { KeyInput } from "../record/key.js"
 import { streamLimit, streamPages } from "../record/page.js"
-import type { ReadError } from "../core/request.js"
+import { mustBeObject, notAnObject, type ReadError } from "../core/request.js"
 import { type AsOfWith, asOfWith, type Relation } from "../rows/relations.js"
 import { asOfKeys, asOfRows, type AsOfRowsOptions } from "../rows/asOfRows.js"
 import { restricted } from "../record/restriction.js"
@@ -158,6 +158,10 @@ export interface Service {
   readonly scoped: (scope: ReadScope) => Service
 }
 
+/** A filter with the order and the cursor of options; options that are none are refused by the read. */
+const withPaging = (options: Pick<FilterInput, "order" | "cursor">, filter: () => FilterInput): FilterInput =>
+  notAnObject(options) === undefined ? { ...filter(), order: options.order, cursor: options.cursor } : options
+
 /** The reads of a storage under scopes. If one is required every one of them fails until `scoped` has given one. */
 export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
@@ -168,36 +172,33 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
   /** Every item of every page. */
   const stream = <A>(
     name: string,
-    first: string | undefined,
+    options: { readonly cursor?: string | undefined },
     page: (
       storage: Storage,
       paging: { readonly limit: number; readonly cursor: string | undefined }
     ) => Effect.Effect<Page<A>, ReadError>
   ): Stream.Stream<A, ReadError> =>
-    Effect.map(storage, (reader) => streamPages(first, (cursor) => page(reader, { limit: streamLimit, cursor }))).pipe(
-      Stream.unwrap,
-      Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
-    )
+    Effect.map(Effect.zipLeft(storage, mustBeObject(options)), (reader) =>
+      streamPages(options.cursor, (cursor) => page(reader, { limit: streamLimit, cursor }))
+    ).pipe(Stream.unwrap, Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
 
   const changes = (name: string, filter: FilterInput): Stream.Stream<Change, ReadError> =>
-    stream(name, filter.cursor, (reader, paging) => timeline(reader, { ...filter, ...paging }))
+    stream(name, filter, (reader, paging) => timeline(reader, { ...filter, ...paging }))
 
   const summaries = (name: string, filter: FilterInput): Stream.Stream<TransactionSummary, ReadError> =>
-    stream(name, filter.cursor, (reader, paging) => transactions(reader, { ...filter, ...paging }))
+    stream(name, filter, (reader, paging) => transactions(reader, { ...filter, ...paging }))
 
   return {
     timeline: (filter = {}) => read("timeline", (reader) => timeline(reader, filter)),
     timelineStream: (filter = {}) => changes("timelineStream", filter),
     history: (table, key, options = {}) => read("history", (reader) => history(reader, table, key, options)),
     historyStream: (table, key, options = {}) =>
-      stream("historyStream", options.cursor, (reader, paging) =>
-        history(reader, table, key, { ...options, ...paging })
-      ),
+      stream("historyStream", options, (reader, paging) => history(reader, table, key, { ...options, ...paging })),
     asOf: (table, key, instant) => read("asOf", (reader) => asOf(reader, table, key, instant)),
     asOfKeys: (table, keys, instant) => read("asOfKeys", (reader) => asOfKeys(reader, table, keys, instant)),
     asOfRows: (table, instant, options = {}) => read("asOfRows", (reader) => asOfRows(reader, table, instant, options)),
     asOfRowsStream: (table, instant, options = {}) =>
-      stream("asOfRowsStream", options.cursor, (reader, paging) =>
+      stream("asOfRowsStream", options, (reader, paging) =>
         asOfRows(reader, table, instant, { ...options, ...paging })
       ),
     asOfWith: (table, key, instant, relations) =>
@@ -206,23 +207,29 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
     transactionsStream: (filter = {}) => summaries("transactionsStream", filter),
     actions: (filter = {}) => read("actions", (reader) => actions(reader, filter)),
     actionsStream: (filter = {}) =>
-      stream("actionsStream", filter.cursor, (reader, paging) => actions(reader, { ...filter, ...paging })),
+      stream("actionsStream", filter, (reader, paging) => actions(reader, { ...filter, ...paging })),
     unattributed: (filter = {}) =>
       read("unattributed", (reader) => transactions(reader, { ...filter, unattributed: true })),
     unattributedStream: (filter = {}) => summaries("unattributedStream", { ...filter, unattributed: true }),
     actorWindow: (actor, options = {}) => read("actorWindow", (reader) => actorWindow(reader, actor, options)),
     actorWindowStream: (actor, options = {}) =>
-      changes("actorWindowStream", { ...windowFilter(actor, options), order: options.order, cursor: options.cursor }),
+      changes(
+        "actorWindowStream",
+        withPaging(options, () => windowFilter(actor, options))
+      ),
     correlation: (id, options = {}) => read("correlation", (reader) => correlation(reader, id, options)),
     correlationStream: (id, options = {}) =>
-      changes("correlationStream", { ...correlationFilter(id), order: options.order, cursor: options.cursor }),
+      changes(
+        "correlationStream",
+        withPaging(options, () => correlationFilter(id))
+      ),
     count: (filter = {}, options = {}) => read("count", (reader) => count(reader, filter, options)),
     collect: (filter = {}, options = {}) => read("collect", (reader) => collect(reader, filter, options)),
     diff: (changeId) => read("diff", (reader) => diff(reader, changeId)),
     diffBetween: (table, key, from, to) => read("diffBetween", (reader) => diffBetween(reader, table, key, from, to)),
     incident: (transactionId, options = {}) => read("incident", (reader) => incident(reader, transactionId, options)),
     incidentStream: (transactionId, options = {}) =>
-      stream("incidentStream", options.cursor, (reader, paging) =>
+      stream("incidentStream", options, (reader, paging) =>
         Effect.map(incident(reader, transactionId, { ...options, ...paging }), ({ changes }) => changes)
       ),
     scoped: (scope) => make(from, scopeRequired, [...scopes, scope])

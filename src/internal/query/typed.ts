@@ -54,7 +54,7 @@ export interface TypedChange<A> {
 
 /** How a row stood at an instant. */
 export type TypedAsOf<A> =
-  | { readonly _tag: "Present"; readonly row: Decoded<A>; readonly at: string }
+  | { readonly _tag: "Present"; readonly row: Decoded<A>; readonly rebuilt?: true; readonly at: string }
   | Exclude<AsOf, { readonly _tag: "Present" }>
 
 /** A row that was present at an instant. */

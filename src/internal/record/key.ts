@@ -10,9 +10,9 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { isObject, parse, stringify } from "../core/json.js"
-import { Lapses, lapsesOf } from "./lapses.js"
+import { Lapses, lapsesOf, noLapses } from "./lapses.js"
 import { rows, type Storage } from "./storage.js"
-import { sqlState } from "../sql/sqlState.js"
+import { reasonOf, sqlState } from "../sql/sqlState.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
 import { isStorable } from "../core/text.js"
 import { keyColumnMeant } from "./unknownColumn.js"
@@ -176,7 +176,7 @@ export const rowKeyAndLapses = (
     ([found]) =>
       found === undefined
         ? unknownTable(storage, table)
-        : Effect.succeed({ key: found.key, lapses: found.lapses ?? [] })
+        : Effect.succeed({ key: found.key, lapses: found.lapses ?? noLapses })
   )
 
 export interface KeyColumn {
@@ -253,19 +253,20 @@ const keyFailure = (
   error: SqlError
 ): Effect.Effect<never, InvalidRequest | NotFound | ThreadlineError> => {
   const state = sqlState(error)
-  const failure = fromSqlError(error)
-  const rule = failure.detail.replace(/^.*?: (threadline: )?/, "")
   if (state === "TL002") {
     return unknownTable(storage, table)
   }
   if (state === "TL003") {
     const columns = keys.flatMap((key) => (typeof key === "string" || isArray(key) ? [] : Object.keys(key)))
+    const rule = reasonOf(error)
     return Effect.flatMap(keyColumnMeant(storage, table, columns), (suggestion) =>
       Effect.fail(new InvalidRequest(suggestion === undefined ? { field, rule } : { field, rule, suggestion }))
     )
   }
   // A domain over the key's type may refuse the value as well.
   return Effect.fail(
-    state === "23514" || state?.startsWith("22") === true ? new InvalidRequest({ field, rule }) : failure
+    state === "23514" || state?.startsWith("22") === true
+      ? new InvalidRequest({ field, rule: reasonOf(error) })
+      : fromSqlError(error)
   )
 }

@@ -1,5 +1,6 @@
 /**
- * The times in which a table was not captured: nothing that was recorded on one side of such a time tells of the other.
+ * The times of which nothing is known of a table: before its capture began, and when it was not captured. Nothing that was
+ * recorded on one side of such a time tells of the other. Where changes were removed, nothing is rebuilt from a later one.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
@@ -7,36 +8,49 @@ import { instantColumn } from "./change.js"
 import type { Storage } from "./storage.js"
 import type { TableName } from "../core/tableName.js"
 
-/** Instants as `Instant` writes them, each pair in order and the later ones last; null where it has no end. */
+/** Instants as `Instant` writes them. */
 export const Lapses = Schema.parseJson(
-  Schema.Array(Schema.Tuple(Schema.NullOr(Schema.String), Schema.NullOr(Schema.String)))
+  Schema.Struct({
+    /** Each pair in order and the later ones last; null where it has no end. */
+    times: Schema.Array(Schema.Tuple(Schema.NullOr(Schema.String), Schema.NullOr(Schema.String))),
+    /** Since when every change is kept; null for all. */
+    keptSince: Schema.NullOr(Schema.String)
+  })
 )
 
 export type Lapses = typeof Lapses.Type
 
-/** The lapses of a table as an expression that `Lapses` decodes. */
+export const noLapses: Lapses = { times: [], keptSince: null }
+
+/** These times of a table as an expression that `Lapses` decodes. */
 export const lapsesOf = ({ name, sql }: Storage, table: TableName): Fragment => sql`(
-            select coalesce(json_agg(json_build_array(${instantColumn(sql, "lower(l.lapse)")}, ${instantColumn(sql, "upper(l.lapse)")}) order by l.lapse), '[]')
-            from unnest(${name("capture_lapses")}(${table.schema}, ${table.name})) l (lapse)
+            select json_build_object(
+              'times', coalesce(json_agg(json_build_array(${instantColumn(sql, "lower(l.lapse)")}, ${instantColumn(sql, "upper(l.lapse)")}) order by l.lapse), '[]'),
+              'keptSince', (select ${instantColumn(sql, "k.since")} from ${name("kept_since")}(${table.schema}, ${table.name}) k (since))
+            )
+            from unnest(${name("unknown_times")}(${table.schema}, ${table.name})) l (lapse)
           )::text`
 
 /** A time in which everything was captured, from one instant up to another, which is not part of it. */
 export interface Captured {
   readonly since: string | undefined
   readonly until: string | undefined
+  /** Whether every change since the instant is kept, so that a later one tells how the row was. */
+  readonly rebuilds: boolean
 }
 
 /** The captured time that an instant lies in; undefined where it lies in a lapse. */
-export const capturedAround = (lapses: Lapses, at: string): Captured | undefined => {
+export const capturedAround = ({ keptSince, times }: Lapses, at: string): Captured | undefined => {
+  const rebuilds = keptSince === null || at >= keptSince
   let since: string | undefined
-  for (const [from, to] of lapses) {
+  for (const [from, to] of times) {
     if (from !== null && at < from) {
-      return { since, until: from }
+      return { since, until: from, rebuilds }
     }
     if (to === null || at < to) {
       return undefined
     }
     since = to
   }
-  return { since, until: undefined }
+  return { since, until: undefined, rebuilds }
 }

@@ -33,8 +33,15 @@ const MovedTo = Schema.transform(
   }
 )
 
+/** The row is rebuilt: no change before the instant is kept, and this is what the first one after it replaced. */
+const Rebuilt = Schema.optionalWith(Schema.Literal(true), { exact: true })
+
+/** The mark of a row that is rebuilt, to be spread into what shows it. */
+export const ifRebuilt = ({ rebuilt }: { readonly rebuilt?: true }): { readonly rebuilt?: true } =>
+  rebuilt === true ? { rebuilt } : {}
+
 const Answer = Schema.Union(
-  answer("Present", { row: RowImage }),
+  answer("Present", { row: RowImage, rebuilt: Rebuilt }),
   answer("Deleted", {}),
   MovedTo,
   answer("NotYetCreated", {}),
@@ -44,20 +51,25 @@ const Answer = Schema.Union(
 /**
  * How a row stood at an instant.
  *
- * - `Present`: it was there, as `row`. If the first known change after the instant is an update or a delete, the row is
- *   rebuilt from what that change replaced.
+ * - `Present`: it was there, as `row`. If no change before the instant is kept, and the first one after it is an update or a
+ *   delete, the row is rebuilt from what that change replaced, and `rebuilt` is true. Nothing is rebuilt beyond the time in which
+ *   every change of the table was captured and kept, so a rebuilt row is certain.
  * - `Deleted`: it had been deleted, or its table truncated.
  * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
  * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
- * - `BeforeCapture`: nothing is known of it at that time, in which its table may not have been captured, or nothing that the reader
- *   may see.
+ * - `BeforeCapture`: nothing is known of it at that time, or nothing that the reader may see: capture of its table had not begun,
+ *   changes of that time are not kept, the table was not captured just then, or the row has no change that tells.
  */
 export type AsOf = typeof Answer.Type
 
-/** The JSON of an answer, `{ answer, row?, key?, at }`. */
+/** The JSON of an answer, `{ answer, row?, rebuilt?, key?, at }`. */
 export const asOfForm = (answer: AsOf) => ({
   answer: answer._tag,
-  ...(answer._tag === "Present" ? { row: answer.row } : answer._tag === "MovedTo" ? { key: answer.key } : {}),
+  ...(answer._tag === "Present"
+    ? { row: answer.row, ...ifRebuilt(answer) }
+    : answer._tag === "MovedTo"
+      ? { key: answer.key }
+      : {}),
   at: answer.at
 })
 
@@ -75,7 +87,8 @@ const rowFields = {
 export const RowAsOf = Schema.Struct({
   ...rowFields,
   /** The row as it stood. */
-  row: RowImage
+  row: RowImage,
+  rebuilt: Rebuilt
 }).annotations({ identifier: "threadline.RowAsOf" })
 
 /** A row that was present at an instant. */
@@ -96,7 +109,7 @@ export const makeKeyAsOf: (one: KeyAsOf) => KeyAsOf = formed(({ answer, rowKey, 
   ...asOfForm(answer)
 }))
 
-/** In JSON the answer is not nested: `{ rowKey, rowPk, answer, row?, key?, at }`. */
+/** In JSON the answer is not nested: `{ rowKey, rowPk, answer, row?, rebuilt?, key?, at }`. */
 export const KeyAsOf = formedSchema(
   Schema.transformOrFail(Schema.extend(Schema.Struct(rowFields), Schema.encodedSchema(Answer)), KeyAnswer, {
     strict: true,

@@ -329,14 +329,22 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>, sharing: S
   if (earlier === undefined) {
     return unknown
   }
+  // What happened after a TRUNCATE says nothing of the time before it.
+  if (found[0]?.cut !== "false") {
+    return unknown
+  }
   const { change, key, matchesBefore, visible, visibleBefore } = earlier.event
   const rowPk = change.rowKey === key ? change.rowPk : null
   if (earlier._tag === "NotYet") {
     return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false, saidBy: change.id } : unknown
   }
-  // What a change after a TRUNCATE replaced says nothing of the time before it.
-  return visibleBefore && found[0]?.cut === "false"
-    ? { answer: { _tag: "Present", row: earlier.row, at }, rowPk, matches: matchesBefore, saidBy: change.id }
+  return visibleBefore
+    ? {
+        answer: { _tag: "Present", row: earlier.row, rebuilt: true, at },
+        rowPk,
+        matches: matchesBefore,
+        saidBy: change.id
+      }
     : unknown
 }
 
@@ -427,7 +435,10 @@ export const standing = Effect.fnUntraced(function* (
   }
   const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "before", asked)
   const keys = asked.keys.filter((key) => !before.has(key))
-  const after = keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "after", { ...asked, keys })
+  const after =
+    keys.length === 0 || !asked.captured.rebuilds
+      ? new Map<string, Verdict>()
+      : yield* answersOf(storage, "after", { ...asked, keys })
   return new Map(
     [...before, ...after].filter(
       ([, { answer, matches }]) => !asked.presentOnly || (answer._tag === "Present" && matches)

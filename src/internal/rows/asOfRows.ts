@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
-import { type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
+import { ifRebuilt, type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
 import * as cursors from "../record/cursor.js"
 import { type JsonObject, type JsonValue, parse } from "../core/json.js"
 import type { ImageCondition, Standing } from "./asOf.js"
@@ -190,7 +190,8 @@ export const asOfRows = Effect.fnUntraced(function* (
       for (const key of some) {
         const one = found.get(key)
         if (one?.answer._tag === "Present") {
-          items.push({ rowKey: key, rowPk: one.rowPk ?? rowPkOf(key, columns), row: one.answer.row })
+          const { answer, rowPk } = one
+          items.push({ rowKey: key, rowPk: rowPk ?? rowPkOf(key, columns), row: answer.row, ...ifRebuilt(answer) })
         }
       }
       if (items.length > limit) {

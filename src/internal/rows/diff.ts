@@ -115,7 +115,7 @@ export const diffBetween = Effect.fnUntraced(function* (
 ): Effect.fn.Return<RowDiff, InvalidRequest | NotFound | ThreadlineError> {
   const [first, second] = [yield* instantOf(from, "from"), yield* instantOf(to, "to")]
   if (second < first) {
-    return yield* new InvalidRequest({ field: "to", rule: "must not be before from" })
+    return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
   }
   const row = yield* resolveRow(storage, table, key)
   const before = yield* rowAsOf(storage, row, first)

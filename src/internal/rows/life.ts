@@ -95,12 +95,13 @@ const changeNames =
 export const ofTable = ({ sql }: Storage, table: TableName, alias: string): Fragment =>
   sql`${sql.literal(alias)}.table_schema = ${table.schema} and ${sql.literal(alias)}.table_name = ${table.name}`
 
-/** TRUNCATEs of a whole table, as what follows a select list; under the alias `r`. */
+/** TRUNCATEs of a whole table, not of a partition alone, as what follows a select list; under the alias `r`. */
 export const truncatesOf = (storage: Storage, table: TableName): Fragment => storage.sql`
         from ${storage.name("audit_changes")} r
         where ${ofTable(storage, table, "r")}
           and r.op = 'truncate'
-          and r.row_key is null`
+          and r.row_key is null
+          and r.partition_name is null`
 
 /**
  * So many changes at a key that are nearest to an instant, on one side of it: under the key, and those that moved a row from it.

@@ -13,7 +13,7 @@ import { asOf, instantOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyInput, type KeyPart, tableKey, TableSchema, tableOf } from "../record/key.js"
-import { paging, type ReadError, request } from "../core/request.js"
+import { mustBeObject, paging, type ReadError, request } from "../core/request.js"
 import { asOfRows, type AsOfRowsOptions } from "./asOfRows.js"
 import type { Storage } from "../record/storage.js"
 
@@ -131,6 +131,7 @@ export const asOfWith = Effect.fnUntraced(function* <Name extends string>(
   relations: { readonly [K in Name]: Relation }
 ): Effect.fn.Return<AsOfWith<Name>, ReadError> {
   const at = yield* instantOf(when)
+  yield* mustBeObject(relations, "relations")
   const declared = Object.entries<Relation>(relations)
   if (declared.length > maxRelations) {
     return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${maxRelations}` })

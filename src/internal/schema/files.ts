@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "7c493c20072a89c6c217cbba893acf005170caf317d12d80a89d813d4e9dee1a",
+    checksum: "29107e7a5413bff630143a325c106c60db7befd94f00565d046be898fb5176ff",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -155,8 +155,12 @@ create table capture_policies (
   applied_at timestamptz not null default clock_timestamp(),
   applied_by text not null default session_user,
   removed_at timestamptz,
+  -- When capture first began. Triggers are made under a lock that lets no write go on: what is stored was written before.
+  captured_since timestamptz not null default clock_timestamp(),
   -- Times in which the table was not captured after it first had been; removed_at begins one that goes on.
   lapses tstzmultirange not null default '{}',
+  -- Changes before it were removed, all or some of them; see note_removal.
+  kept_since timestamptz,
   primary key (table_schema, table_name)
 );
 
@@ -911,7 +915,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "3656ef28eada8d75c783faf23a685307dbb8046de513733ca3c770c0238d7d01",
+    checksum: "2311c344ad2887231c5f9591fa15e66dac88d1aeaee2c260c1df0dd272d006cf",
     sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -927,10 +931,33 @@ begin
     when 'interval' then return justify_interval(value::interval)::text;
     when 'citext' then return lower(value);
     when 'bpchar' then return rtrim(value, ' ');
+    when 'numbers' then return numbers_trimmed(value::jsonb) #>> '{}';
+    when 'bounds' then
+      return regexp_replace(regexp_replace(value, '(\\.\\d*[1-9])0+(?=[],)])', '\\1', 'g'), '\\.0*(?=[],)])', '', 'g');
     else return value;
   end case;
 exception when others then
   return value;
+end
+$$;
+
+-- jsonb whose numbers have no more digits than they need: they are equal, whatever their scale.
+create function numbers_trimmed(document jsonb) returns jsonb
+language plpgsql immutable strict
+set search_path from current
+as $$
+begin
+  return case jsonb_typeof(document)
+    when 'number' then to_jsonb(trim_scale(document::numeric))
+    when 'array' then (
+      select coalesce(jsonb_agg(numbers_trimmed(e.value) order by e.place), '[]')
+      from jsonb_array_elements(document) with ordinality e (value, place)
+    )
+    when 'object' then (
+      select coalesce(jsonb_object_agg(e.key, numbers_trimmed(e.value)), '{}') from jsonb_each(document) e
+    )
+    else document
+  end;
 end
 $$;
 
@@ -1063,6 +1090,155 @@ exception when others then
 end
 $$;
 
+-- The virtual generated columns that a table has now: triggers see null in them.
+create function virtual_columns(relation oid) returns text[]
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(array_agg(a.attname::text), '{}')
+  from pg_attribute a
+  where a.attrelid = relation and a.attgenerated = 'v' and not a.attisdropped;
+end;
+
+-- "names" were virtual when the triggers were generated. One that holds something is so no more.
+create function without_virtual(image jsonb, names text[], relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if image @> (select jsonb_object_agg(n, null) from unnest(names) n) then
+    return image - names;
+  end if;
+  return image - virtual_columns(relation);
+end
+$$;
+
+-- The named columns of a row, each as its text. A row is read anew from its own text: only so can its columns be named without
+-- naming the type of the table beforehand.
+create function column_texts(source text, relation oid, names text[]) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb;
+begin
+  execute (
+    select format('select jsonb_build_object(%s) from (select $1::%s as it offset 0) r',
+      string_agg(format('%1$L, (r.it).%1$I::text', a.attname), ', '), relation::regclass)
+    from pg_attribute a
+    where a.attrelid = relation and a.attname = any (names) and not a.attisdropped and a.attgenerated <> 'v'
+  ) into result using source;
+  return coalesce(result, '{}');
+end
+$$;
+
+-- An image column by column: one whose cast to json fails is kept as its text, and costs no other column anything.
+create function image_by_column(source text, relation oid) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := '{}';
+  field name;
+  value jsonb;
+begin
+  for field in
+    select a.attname
+    from pg_attribute a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+    order by a.attnum
+  loop
+    begin
+      execute format('select to_jsonb((r.it).%I) from (select $1::%s as it offset 0) r', field, relation::regclass)
+      into value using source;
+    exception when others then
+      begin
+        value := column_texts(source, relation, array[field::text]) -> field::text;
+      exception when others then
+        value := jsonb_build_object('threadline:omitted', sqlstate);
+      end;
+    end;
+    result := result || jsonb_build_object(field, value);
+  end loop;
+  return result;
+end
+$$;
+
+-- The image of a row whatever it holds and whatever has become of its table. "names" are the columns with values that were
+-- known when the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are those that hold the
+-- text of their value.
+create function image_of(source record, relation oid, names text[], texts text[]) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result jsonb := image(source);
+begin
+  if texts = '{}' and result - names = '{}' then
+    return result;
+  end if;
+  return settled_image(source, relation, texts);
+end
+$$;
+
+create function settled_image(source record, relation oid, texts text[]) returns jsonb
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  result jsonb := image(source);
+begin
+  if result ? 'threadline:omitted' and not exists (
+    select from pg_attribute a where a.attrelid = relation and a.attname = 'threadline:omitted'
+  ) then
+    result := image_by_column(source::text, relation);
+  end if;
+  if texts <> '{}' then
+    result := result || column_texts(source::text, relation, texts);
+  end if;
+  return result - virtual_columns(relation);
+exception when others then
+  return image(source);
+end
+$$;
+
+-- The fields in which two rows differ that have the same image: json null and SQL's null, the bounds of an array, a negative
+-- zero. Null if they do not differ, or in excluded columns alone; empty if nobody can tell which they are.
+create function alike_fields(old_row record, new_row record, relation oid, excluded text[]) returns text[]
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  result text[];
+begin
+  if old_row::text is not distinct from new_row::text then
+    return null;
+  end if;
+  execute (
+    select format('select array_remove(array[%s]::text[], null) from (select $1::%s as o, $2::%2$s as n offset 0) r',
+      string_agg(format('case when (r.o).%1$I::text is distinct from (r.n).%1$I::text then %1$L end', a.attname), ', '
+        order by a.attname),
+      relation::regclass)
+    from pg_attribute a
+    where a.attrelid = relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and a.attgenerated <> 'v'
+      and a.attname <> all (excluded)
+  ) into result using old_row::text, new_row::text;
+  return nullif(result, '{}');
+exception when others then
+  return case when excluded = '{}' then '{}'::text[] end;
+end
+$$;
+
 -- The row as shielded json, which keeps the exact text of its json columns; null where it cannot be built.
 create function exact_text(source record) returns json
 language plpgsql stable
@@ -1076,7 +1252,7 @@ end
 $$;
 
 -- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
--- refuse; "stale": columns other than those the triggers were generated for.
+-- refuse; "stale": columns with values other than those the triggers were generated for.
 create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
 language sql stable
 set search_path from current
@@ -1092,7 +1268,8 @@ begin atomic
   join pg_type t on t.oid = a.atttypid
   where a.attrelid = relation
     and a.attnum > 0
-    and not a.attisdropped;
+    and not a.attisdropped
+    and a.attgenerated <> 'v';
 end;
 
 -- The policy as it concerns the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of
@@ -1192,9 +1369,9 @@ $$;
 -- The slow and general way from two images to one change, for tables with json columns and for tables
 -- altered since their triggers were generated.
 create function describe_update(
-  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  old_image jsonb, new_image jsonb, old_text json, new_text json, old_row record, new_row record, policy jsonb, relation oid,
   out changed boolean, out row_pk jsonb, out row_key text, out previous_row_key text,
-  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb, out details jsonb
 )
 language plpgsql stable
 set search_path from current
@@ -1209,10 +1386,14 @@ begin
   where f.field <> all (hidden)
     and (
       (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
-      or (policy -> 'json' ? f.field
+      or ((policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
         and (old_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text
           is distinct from (new_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text)
     );
+  if changed_fields is null then
+    changed_fields := alike_fields(old_row, new_row, relation, hidden);
+    details := case when changed_fields is not null then jsonb_build_object('alike', changed_fields) end;
+  end if;
   -- Of an image that could not be built at all, nobody knows whether it is the same.
   changed := changed_fields is not null
     or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
@@ -1232,9 +1413,9 @@ $$;
 
 -- The same for an old and a new row that belong together, if there are both.
 create function describe_change(
-  old_image jsonb, new_image jsonb, old_text json, new_text json, policy jsonb, relation oid,
+  old_image jsonb, new_image jsonb, old_text json, new_text json, old_row record, new_row record, policy jsonb, relation oid,
   out op text, out row_pk jsonb, out row_key text, out previous_row_key text,
-  out changed_fields text[], out changed_from jsonb, out data_after jsonb
+  out changed_fields text[], out changed_from jsonb, out data_after jsonb, out details jsonb
 )
 language plpgsql stable
 set search_path from current
@@ -1250,9 +1431,9 @@ begin
     data_after := redact(new_image, policy, relation);
   else
     select case when c.changed then 'update' end, c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from,
-      c.data_after
-    into op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after
-    from describe_update(old_image, new_image, old_text, new_text, policy, relation) c;
+      c.data_after, c.details
+    into op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details
+    from describe_update(old_image, new_image, old_text, new_text, old_row, new_row, policy, relation) c;
   end if;
 end
 $$;
@@ -1383,7 +1564,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "8f1301e0c09513d417dd58494d0df5b2cee05804725f1ab111b996c87906dd99",
+    checksum: "41608a0884b7897d66c99d64b8d63ef93225013175a6b56ff86175bee39a0796",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -1621,23 +1802,50 @@ begin
 end
 $$;
 
+-- What the rows that a relation itself holds are read from. Rows of tables that inherit from it are others'. Virtual generated
+-- columns are not computed: they may show what is redacted, and they may raise.
+create function row_source(relation oid) returns text
+language sql stable
+set search_path from current
+begin atomic
+  select case
+    when virtual_columns(c.oid) = '{}' then whole.source
+    else format('(select %s from %s)', (
+      select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+      from pg_attribute a
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attname <> all (virtual_columns(c.oid))
+    ), whole.source)
+  end
+  from pg_class c
+  cross join lateral (select case when c.relkind = 'p' then '' else 'only ' end || c.oid::regclass as source) whole
+  where c.oid = relation;
+end;
+
 -- TRUNCATE, seen before it happens. A root truncates its partitions with it: theirs is not recorded again. That
 -- is so where the last thing this transaction recorded of the table is the truncation of one that the partition
 -- belongs to; a setting could be made by hand to hide a truncation. A partition that is truncated alone concerns
--- only the rows it holds, so their images are kept.
+-- only the rows it holds, so their images are kept. TRUNCATE also removes rows that an older snapshot does not see: then no
+-- count is exact, and the truncation is recorded as such besides the rows that are seen.
 create function capture_truncate(
   relation oid, root_schema text, root_name text, on_truncate text, policy jsonb
 ) returns void
 language plpgsql
 set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
 as $$
 declare
   target record;
   last record;
+  old_snapshot boolean := current_setting('transaction_isolation') in ('repeatable read', 'serializable');
   readable boolean := has_table_privilege(relation, 'select') and not row_security_active(relation);
   counted bigint;
   counted_exactly boolean := false;
-  first_id bigint;
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
@@ -1674,7 +1882,6 @@ begin
         using errcode = 'insufficient_privilege',
           hint = 'Run "threadline capture apply", or use DELETE.';
     end if;
-    first_id := nextval('audit_changes_id_seq');
     policy := current_policy(policy, relation);
     execute format(
       'insert into audit_changes (
@@ -1682,17 +1889,20 @@ begin
        )
        select (select current_transaction()), (select clock_timestamp()), $1, $2, $3, ''truncate'', k.row_pk, k.row_key,
          redact(r.image, $4, $5)
-       from (select image(x.*) as image from %s x) r
-       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation::regclass)
-    using target.table_schema, target.table_name, target.partition_name, policy, relation;
-    return;
+       from (select image_of(x.*, $5, $6, $7) as image from %s x) r
+       cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+    using target.table_schema, target.table_name, target.partition_name, policy, relation,
+      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
+    get diagnostics counted = row_count;
+    if counted > 0 and not old_snapshot then
+      return;
+    end if;
+    counted_exactly := not old_snapshot;
+  elsif readable then
+    execute format('select count(*) from (select from %s limit %s) x', row_source(relation), bound + 1) into counted;
+    counted_exactly := counted <= bound and not old_snapshot;
   end if;
-
-  if readable then
-    execute format('select count(*) from (select from %s limit %s) x', relation::regclass, bound + 1) into counted;
-    counted_exactly := counted <= bound;
-  end if;
-  if not counted_exactly then
+  if not counted_exactly and coalesce(counted, bound + 1) > bound then
     select sum(greatest(c.reltuples, 0))::bigint into counted
     from pg_partition_tree(relation) p
     join pg_class c on c.oid = p.relid and c.relkind <> 'p';
@@ -1700,9 +1910,6 @@ begin
       select greatest(reltuples, 0)::bigint into counted from pg_class where oid = relation;
     end if;
     counted := greatest(counted, case when readable then bound + 1 else 0 end);
-  end if;
-  if counted_exactly and counted = 0 then
-    return;
   end if;
   insert into audit_changes (
     transaction_id, captured_at, table_schema, table_name, partition_name, op, details
@@ -1736,7 +1943,8 @@ begin
   end if;
   select jsonb_build_object(
       'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c))
+      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c where not (c ->> 'virtual')::boolean),
+      'texts', (select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(p.columns) c where c ->> 'comparison' = 'cast'))
   into policy
   from capture_policies p
   where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
@@ -1759,9 +1967,10 @@ begin
        case when $3 = ''delete'' then redact(r.image, $4, $5) end,
        case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
        jsonb_build_object(''marked'', true)
-     from (select image(x.*) as image from %s x) r
-     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', relation)
-  using root_schema, root_name, op, policy, relation;
+     from (select image_of(x.*, $5, $6, $7) as image from %s x) r
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+  using root_schema, root_name, op, policy, relation::oid,
+    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
   get diagnostics marked = row_count;
   return marked;
 end
@@ -2089,8 +2298,8 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "292764d5fb9d3304c265db045b14f05dc262ca1c53b99a076145e9e45260f1c1",
-    sql: `-- The times of which nothing is known, because a table was not captured in them.
+    checksum: "7b476b9438bfc7ab5315268d0c835619d5fc3e569fb97202e2fdd2cee7d17bb6",
+    sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
@@ -2523,6 +2732,108 @@ $$;
 comment on function capture_lapses(text, text) is
   'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
 
+-- Changes before it may be gone with the partition that held them. What was written before the oldest partition is in the
+-- default one, or nowhere.
+create function oldest_kept() returns timestamptz
+language plpgsql stable
+set search_path from current
+set datestyle = 'ISO'
+set timezone = 'UTC'
+as $$
+declare
+  oldest timestamptz;
+begin
+  select min((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(.*?)''\\)'))[1]::timestamptz)
+  into oldest
+  from pg_inherits i
+  join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = 'audit_changes'::regclass;
+  return least(oldest, (select min(d.captured_at) from audit_changes_default d where d.captured_at < oldest));
+end;
+$$;
+
+-- When the first change under a name was made. A table that was renamed, or restored without its policy, is captured before its
+-- policy is made.
+create function first_change(table_schema text, table_name text) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select c.captured_at
+  from audit_changes c
+  where c.table_schema = first_change.table_schema and c.table_name = first_change.table_name
+  order by c.transaction_id, c.id
+  limit 1;
+end;
+
+-- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
+-- found it. Without a policy it is the first change that tells.
+create function unknown_times(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  since timestamptz;
+begin
+  select p.captured_since
+  into since
+  from capture_policies p
+  where p.table_schema = unknown_times.table_schema and p.table_name = unknown_times.table_name;
+  if not found then
+    since := first_change(table_schema, table_name);
+  end if;
+  return capture_lapses(table_schema, table_name)
+    + case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
+end
+$$;
+
+comment on function unknown_times(text, text) is
+  'The times of which nothing is known of a table: before its capture began, and its lapses.';
+
+-- Since when every change of a table is kept. One that is kept from before that is a fact, but what lies between it and another
+-- may be gone: nothing is rebuilt from a change that came later.
+create function kept_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return greatest(oldest_kept(), (
+    select p.kept_since
+    from capture_policies p
+    where p.table_schema = kept_since.table_schema and p.table_name = kept_since.table_name
+  ));
+end
+$$;
+
+comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
+
+-- Whoever removes changes, by whatever statement: of their tables every change is kept from after them on.
+create function note_removal() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  if tg_op = 'TRUNCATE' then
+    update capture_policies set kept_since = clock_timestamp();
+  else
+    update capture_policies p
+    set kept_since = greatest(p.kept_since, r.up_to)
+    from (
+      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
+      from removed c
+      group by c.table_schema, c.table_name
+    ) r
+    where p.table_schema = r.table_schema and p.table_name = r.table_name;
+  end if;
+  return null;
+end
+$$;
+
+create trigger note_removal_by_delete after delete on audit_changes
+  referencing old table as removed
+  for each statement execute function note_removal();
+create trigger note_removal_by_truncate after truncate on audit_changes
+  for each statement execute function note_removal();
+
 -- Called before triggers are made or dropped and before a policy is written. If nothing is known of an active policy's table, the
 -- policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
 create function note_lapse(table_schema text, table_name text) returns timestamptz
@@ -2549,12 +2860,16 @@ return case
 end;
 
 revoke all on function
-  known_until(text, text, text[], timestamptz), capture_lapses(text, text), note_lapse(text, text),
+  known_until(text, text, text[], timestamptz), capture_lapses(text, text),
+  oldest_kept(), first_change(text, text), unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz),
-  key_text(text, text), bounded_key(text), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
   shield_removed(text), image(record),
   exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, jsonb, oid), describe_change(jsonb, jsonb, json, json, jsonb, oid),
+  describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
+  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
+  virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
+  row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
   update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),

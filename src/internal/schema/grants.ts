@@ -4,6 +4,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import { mustBeObject } from "../core/request.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
 import { identifier, literal, qualified } from "../sql/sqlText.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -27,6 +28,10 @@ const reading = [
   "bounded_key(text)",
   "capture_lapses(text, text)",
   "known_until(text, text, text[], timestamptz)",
+  "oldest_kept()",
+  "first_change(text, text)",
+  "unknown_times(text, text)",
+  "kept_since(text, text)",
   "capture_gap(text, text)",
   "this_database()",
   "written_since(xid)",
@@ -102,14 +107,19 @@ const roleRule = (role: string): string | undefined => {
   return bytes < 1 || bytes > 63 || role.includes("\0") ? "a role has a name of 1 to 63 bytes" : undefined
 }
 
-const checked = Effect.fnUntraced(function* ({ operators = [], readers = [], writers = [] }: Grants) {
+const checked = Effect.fnUntraced(function* (grants: Grants) {
+  yield* mustBeObject(grants, "grants")
+  const { operators = [], readers = [], writers = [] } = grants
   for (const [field, roles] of [
     ["writer", writers],
     ["reader", readers],
     ["operator", operators]
   ] as const) {
-    for (const role of roles) {
-      const rule = roleRule(role)
+    if (!Array.isArray(roles)) {
+      return yield* new InvalidRequest({ field, rule: "must be a list of roles" })
+    }
+    for (const role of roles as ReadonlyArray<unknown>) {
+      const rule = typeof role === "string" ? roleRule(role) : "must be a string"
       if (rule !== undefined) {
         return yield* new InvalidRequest({ field, rule })
       }

@@ -1,6 +1,5 @@
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -11,6 +10,7 @@ import * as Plan from "./compare.js"
 import { concernsOf, describeConcern } from "./concern.js"
 import * as Text from "./sql.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
+import { millis, mustBeObject } from "../core/request.js"
 import { reasonWithCause, sqlState } from "../sql/sqlState.js"
 import { Standing, standingOf } from "../sql/standing.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -22,7 +22,7 @@ export interface Settings extends Text.PrologueSettings {
 const reserved = /^(pg_.*|public|information_schema|none)$/
 
 const checkName = (field: string, name: string): Effect.Effect<string, InvalidRequest> => {
-  const bytes = Buffer.byteLength(name, "utf8")
+  const bytes = typeof name === "string" ? Buffer.byteLength(name, "utf8") : 0
   return bytes < 1 || bytes > 63 || name.includes("\0")
     ? Effect.fail(new InvalidRequest({ field, rule: "a name has 1 to 63 bytes" }))
     : reserved.test(name)
@@ -36,11 +36,12 @@ export const checkId = (field: string, id: number): Effect.Effect<number, Invali
     : Effect.fail(new InvalidRequest({ field, rule: `a migration has a number from 1 to ${migrationFiles.length}` }))
 
 export const settingsOf = Effect.fnUntraced(function* (options: RunOptions) {
+  yield* mustBeObject(options)
   const settings: Settings = {
     schema: yield* checkName("schema", options.schema ?? (yield* StorageSchema)),
     ownerRole: yield* checkName("ownerRole", options.ownerRole ?? "threadline_owner"),
     to: yield* checkId("to", options.to ?? migrationFiles.length),
-    lockTimeoutMillis: Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "10 seconds")))
+    lockTimeoutMillis: yield* millis("lockTimeout", options.lockTimeout ?? "10 seconds")
   }
   return settings
 })
@@ -193,7 +194,7 @@ const failed = (error: SqlError, step?: string): MigrationError => {
   if (general.reason === "Unreachable") {
     return new MigrationError({ reason: "Unreachable", detail: general.detail, cause: error })
   }
-  const sentence = reasonWithCause(error).replace(/^threadline: /, "")
+  const sentence = reasonWithCause(error)
   return new MigrationError({
     reason: (state === undefined ? undefined : reasons[state]) ?? "Failed",
     detail: step === undefined ? sentence : `${step} failed: ${sentence}`,

@@ -9,7 +9,7 @@ import { actions } from "./actions.js"
 import { Change } from "../record/change.js"
 import type { ActorInput, FilterInput } from "./filter.js"
 import type { InstantInput } from "../core/instant.js"
-import { order, paging, type ReadError, request } from "../core/request.js"
+import { notAnObject, order, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { timeline } from "./timeline.js"
 import { transactions, TransactionSummary } from "./transactions.js"
@@ -67,8 +67,13 @@ export const windowFilter = (actor: ActorInput, { from, to }: ActorWindowOptions
 export const actorWindow = (
   storage: Storage,
   actor: ActorInput,
-  { from, to, ...options }: ActorWindowOptions
+  window: ActorWindowOptions
 ): Effect.Effect<Bundle, ReadError> => {
+  const wrong = notAnObject(window)
+  if (wrong !== undefined) {
+    return Effect.fail(wrong)
+  }
+  const { from, to, ...options } = window
   const filter = windowFilter(actor, { from, to })
   return bundle(storage, filter, filter, options)
 }

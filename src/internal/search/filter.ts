@@ -365,7 +365,8 @@ export interface FilterInput {
 export const namesOne = ({ actor, correlationId, jobId, key, requestId, traceId, transactionId }: Filter): boolean =>
   [actor?.id, correlationId, jobId, key, requestId, traceId, transactionId].some((name) => name !== undefined)
 
-const invalid = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
+const invalid = (field: string, ...rule: ReadonlyArray<string | { readonly field: string }>) =>
+  Either.left(InvalidRequest.of(field, ...rule))
 
 /** Decodes a filter and checks what one field alone cannot tell. */
 export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidRequest> =>
@@ -378,31 +379,35 @@ export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidR
       return invalid("schema", "holds none of the tables of this filter")
     }
     if (decoded.changedField !== undefined && op !== undefined && !op.includes("update")) {
-      return invalid("changedField", "is about updates, which op leaves out")
+      return invalid("changedField", "is about updates, which ", { field: "op" }, " leaves out")
     }
     for (const [field, one] of [
       ["actor", actor],
       ["impersonator", impersonator]
     ] as const) {
       if (decoded.unattributed === true && one !== undefined) {
-        return invalid("unattributed", `excludes every ${field}; leave one of the two out`)
+        return invalid("unattributed", "excludes every ", { field }, "; leave one of the two out")
       }
       if (one?.type === "anonymous" && one.id !== undefined) {
         return invalid(field, "an anonymous actor has no id")
       }
     }
     if (decoded.includeCaptureOnly === true && decoded.correlationId === undefined) {
-      return invalid("includeCaptureOnly", "widens correlationId, which is not given")
+      return invalid("includeCaptureOnly", "widens ", { field: "correlationId" }, ", which is not given")
     }
     if (decoded.includeCaptureOnly === true && (action !== undefined || decoded.actionStatus !== undefined)) {
       return invalid(
         "includeCaptureOnly",
-        "asks for transactions without an action, which action and actionStatus leave out"
+        "asks for transactions without an action, which ",
+        { field: "action" },
+        " and ",
+        { field: "actionStatus" },
+        " leave out"
       )
     }
     // Instants have one text, which sorts as they do.
     if (from !== undefined && to !== undefined && to < from) {
-      return invalid("to", "must not be before from")
+      return invalid("to", "must not be before ", { field: "from" })
     }
     return Either.right(decoded)
   })

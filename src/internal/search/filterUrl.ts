@@ -116,6 +116,9 @@ const refused = (field: string, rule: string) => Either.left(new InvalidRequest(
 
 /** Reads a text, with or without its question mark. */
 export const fromUrl = (text: string): Either.Either<Filter, InvalidRequest> => {
+  if (typeof text !== "string") {
+    return refused("filter", "must be a string")
+  }
   const params = new URLSearchParams(text)
   const input: Record<string, unknown> = {}
   for (const name of new Set(params.keys())) {

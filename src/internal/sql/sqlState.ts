@@ -18,8 +18,14 @@ export const sqlState = (error: SqlError): string | undefined => {
   return code !== undefined && /^(?=.*[0-9])[0-9A-Z]{5}$/.test(code) ? code : undefined
 }
 
+/** What our own SQL raises begins with this, so that the log of the server tells whose words they are. */
+const signature = "threadline: "
+
 /** What is wrong, in the words of the server or the driver. */
-export const reasonOf = (error: SqlError): string => textOf(error, "message") ?? textOf(error, "code") ?? error.message
+export const reasonOf = (error: SqlError): string => {
+  const reason = textOf(error, "message") ?? textOf(error, "code") ?? error.message
+  return reason.startsWith(signature) ? reason.slice(signature.length) : reason
+}
 
 /** Where in the text of the statement, counted from 0; undefined where it was not the text that failed. */
 export const positionOf = (error: SqlError): number | undefined => {

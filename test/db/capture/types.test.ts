@@ -134,7 +134,7 @@ it.layer(layer)("types of columns", (it) => {
         number: "text",
         document: "jsonb",
         document_domain: "jsonb",
-        documents: "text",
+        documents: "image",
         source: "json",
         source_domain: "json",
         sources: "json",

@@ -88,9 +88,9 @@ describe("Query.asOfRows", () => {
           { rowKey: "1", rowPk: { id: "1" }, row: { id: "1", title: "c" } },
           { rowKey: "10", rowPk: { id: "10" }, row: { id: "10", title: "a" } },
           { rowKey: "2", rowPk: { id: "2" }, row: { id: "2", title: "b" } },
-          { rowKey: "from", rowPk: { id: "from" }, row: { id: "from", title: "m" } },
-          { rowKey: "gone", rowPk: { id: "gone" }, row: { id: "gone", title: "z" } },
-          { rowKey: "old", rowPk: { id: "old" }, row: { id: "old", title: "x" } },
+          { rowKey: "from", rowPk: { id: "from" }, row: { id: "from", title: "m" }, rebuilt: true },
+          { rowKey: "gone", rowPk: { id: "gone" }, row: { id: "gone", title: "z" }, rebuilt: true },
+          { rowKey: "old", rowPk: { id: "old" }, row: { id: "old", title: "x" }, rebuilt: true },
           { rowKey: "é", rowPk: { id: "é" }, row: { id: "é", title: "d" } }
         ])
         expect(keysOf(yield* Query.asOfRows("posts", at(35)))).toEqual(["1", "3", "from", "gone", "old", "é"])
@@ -190,7 +190,9 @@ describe("Query.asOfRows", () => {
           }
         ])
         const page = yield* Query.asOfRows("members", at(5), { keys: [["acme", 7], { account: "acme", person: "8" }] })
-        expect(page.items).toEqual([{ rowKey: key("acme", 7), rowPk: { account: "acme", person: "7" }, row }])
+        expect(page.items).toEqual([
+          { rowKey: key("acme", 7), rowPk: { account: "acme", person: "7" }, row, rebuilt: true }
+        ])
       })
     )
 
@@ -443,7 +445,7 @@ describe("Query.asOfRows, against a simulated table", () => {
                             expect(page.items).toEqual(
                               behind
                                 .slice(0, page.partial ? page.items.length : limit)
-                                .map(([key, row]) => ({ rowKey: key, rowPk: { id: key }, row }))
+                                .map(([key, row, mark]) => ({ rowKey: key, rowPk: { id: key }, row, ...mark }))
                             )
                             if (!page.partial) {
                               expect(page.hasMore).toBe(behind.length > limit)

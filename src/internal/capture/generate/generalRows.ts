@@ -3,21 +3,16 @@
  */
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
-import { changeColumns, generalPolicy, type Parts, settleOrder, target, withoutVirtual } from "./parts.js"
+import { changeColumns, generalImage, generalPolicy, type Parts, settleOrder, target } from "./parts.js"
 
 export const generalRows = (parts: Parts, op: Op): string => `    first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
 ${op === "update" ? updates(parts) : insertsOrDeletes(parts, op)}
     ${settleOrder("first_id")}`
 
-const insertChanges = (parts: Parts): string => `    insert into audit_changes (${changeColumns})
+const insertChanges = (parts: Parts, more = ""): string => `    insert into audit_changes (${changeColumns}${more})
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
       `
-
-const image = (parts: Parts): string =>
-  `${withoutVirtual(parts, "image(x.*)")} as image${parts.general ? ", exact_text(x.*) as exact" : ""}`
-
-const exact = (parts: Parts): string => (parts.general ? "o.exact, n.exact" : "null, null")
 
 const updates = (parts: Parts): string =>
   parts.shape.partitioned
@@ -28,23 +23,28 @@ ${paired(parts)}
     end if;`
     : paired(parts)
 
-const paired = (parts: Parts): string => {
-  const rows = (name: string) => `(
-        select row_number() over () as place, ${image(parts)}
-        from threadline_${name} x
-      )`
-  return `${insertChanges(parts)}'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+/** Everything that is compared of the rows of a transition table; "coalesce" makes a value of a row without naming it. */
+const compared = (parts: Parts, table: string): string =>
+  `select row_number() over () as place, ${generalImage(parts, "x.*")} as image, exact_text(x.*) as exact, coalesce(x.*) as source
+        from threadline_${table} x`
+
+const paired = (
+  parts: Parts
+): string => `${insertChanges(parts, ", details")}'update', p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
     from (
       select c.*
-      from ${rows("old")} o
-      full join ${rows("new")} n on n.place = o.place
+      from (
+        ${compared(parts, "old")}
+      ) o
+      full join (
+        ${compared(parts, "new")}
+      ) n on n.place = o.place
       cross join lateral describe_update(
-        o.image, n.image, ${exact(parts)}, ${generalPolicy(parts)}, tg_relid
+        o.image, n.image, o.exact, n.exact, o.source, n.source, ${generalPolicy(parts)}, tg_relid
       ) c
       where c.changed
       order by o.place
     ) p;`
-}
 
 /**
  * A trigger of the partition that a row moves to may skip it: then the new rows lack it, and places tell nothing any more. Old
@@ -52,18 +52,20 @@ const paired = (parts: Parts): string => {
  */
 const unpaired = (parts: Parts): string => {
   const policy = generalPolicy(parts)
-  const rows = (name: string) => `(
-        select i.image, i.exact, coalesce(k.row_key, i.image::text) as identity,
+  const identified = (table: string) => `(
+        select i.image, i.exact, i.source, coalesce(k.row_key, i.image::text) as identity,
           row_number() over (partition by coalesce(k.row_key, i.image::text)) as nth
-        from (select ${image({ ...parts, general: true })} from threadline_${name} x offset 0) i
+        from (${compared(parts, table)} offset 0) i
         cross join lateral image_key(i.image, ${policy} -> 'key', tg_relid) k
       )`
-  return `${insertChanges(parts)}p.op, p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after
+  return `${insertChanges(parts, ", details")}p.op, p.row_pk, p.row_key, p.previous_row_key, p.changed_fields, p.changed_from, p.data_after, p.details
     from (
       select c.*
-      from ${rows("old")} o
-      full join ${rows("new")} n on n.identity = o.identity and n.nth = o.nth
-      cross join lateral describe_change(o.image, n.image, o.exact, n.exact, ${policy}, tg_relid) c
+      from ${identified("old")} o
+      full join ${identified("new")} n on n.identity = o.identity and n.nth = o.nth
+      cross join lateral describe_change(
+        o.image, n.image, o.exact, n.exact, o.source, n.source, ${policy}, tg_relid
+      ) c
       where c.op is not null
       order by c.op = 'insert', c.op = 'update'
     ) p;`
@@ -73,6 +75,6 @@ const insertsOrDeletes = (parts: Parts, op: "insert" | "delete"): string => {
   const policy = generalPolicy(parts)
   const stored = `redact(r.image, ${policy}, tg_relid)`
   return `${insertChanges(parts)}${literal(op)}, k.row_pk, k.row_key, null, null, ${op === "insert" ? `null, ${stored}` : `${stored}, null`}
-    from (select ${withoutVirtual(parts, "image(x.*)")} as image from threadline_${op === "insert" ? "new" : "old"} x) r
+    from (select ${generalImage(parts, "x.*")} as image from threadline_${op === "insert" ? "new" : "old"} x) r
     cross join lateral image_key(r.image, ${policy} -> 'key', tg_relid) k;`
 }

@@ -70,8 +70,16 @@ const insertUpdates = (
     now,
     pairs,
     place,
+    rows,
     was
-  }: { readonly pairs: string; readonly was: string; readonly now: string; readonly place?: string }
+  }: {
+    readonly pairs: string
+    readonly was: string
+    readonly now: string
+    /** Old and new row, for tables whose images may hide a difference. */
+    readonly rows: string
+    readonly place?: string
+  }
 ): string => {
   const columns = comparedColumns(parts)
   const { excluded, key } = parts.shape
@@ -81,23 +89,40 @@ const insertUpdates = (
       .map((column, index) => `case when ${when ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`)
       .join(", ")}]::text[], null)`
   const from = `p.was - p.same${excluded.length === 0 ? "" : ` - ${textArray(excluded)}`}`
-  return `insert into audit_changes (${changeColumns})
+  const ordered = place === undefined ? "" : "\n        order by d.place"
+  const compared = `(
+          select ${place === undefined ? "" : `${place}, `}${was} as was, ${now} as now${parts.hides ? `, ${rows}` : ""}, array[
+            ${columns.map((column) => differs(column, was, now)).join(",\n            ")}
+          ]::boolean[] as differ
+          from ${pairs}
+          offset 0
+        ) d`
+  const found = parts.hides
+    ? `select d.was, d.now, coalesce(a.alike, ${listed(true)}) as fields,
+          case when a.alike is null then ${listed(false)}
+            else array(select s from unnest(${listed(false)}) s where s <> all (a.alike)) end as same,
+          case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
+        from ${compared}
+        cross join lateral (
+          select case
+            when true = any (d.differ) then null
+            else alike_fields(d.old_row, d.new_row, tg_relid, ${parts.excluded})
+          end as alike
+          offset 0
+        ) a
+        where true = any (d.differ) or a.alike is not null${ordered}`
+    : `select d.was, d.now, ${listed(true)} as fields, ${listed(false)} as same
+        from ${compared}
+        where true = any (d.differ)${ordered}`
+  return `insert into audit_changes (${changeColumns}${parts.hides ? ", details" : ""})
       select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},
         'update', ${rowPk(parts, "p.now")}, ${rowKey(parts, "p.now")},
         ${keyNames.length === 0 ? "null" : `case when not p.same @> ${textArray(keyNames)} then nullif(${rowKey(parts, "p.was")}, ${rowKey(parts, "p.now")}) end`},
         p.fields,
         ${masking(parts, parts.shape.masked.length === 0 ? from : `(${from})`, "p.fields")},
-        ${redacted(parts, "p.now")}
+        ${redacted(parts, "p.now")}${parts.hides ? ",\n        p.details" : ""}
       from (
-        select d.was, d.now, ${listed(true)} as fields, ${listed(false)} as same
-        from (
-          select ${place === undefined ? "" : `${place}, `}${was} as was, ${now} as now, array[
-            ${columns.map((column) => differs(column, was, now)).join(",\n            ")}
-          ]::boolean[] as differ
-          from ${pairs}
-          offset 0
-        ) d
-        where true = any (d.differ)${place === undefined ? "" : "\n        order by d.place"}
+        ${found}
       ) p;`
 }
 
@@ -106,19 +131,21 @@ const updates = (parts: Parts): string => {
   const rows = (name: string) => `unnest(array(select coalesce(x.*) from threadline_${name} x offset place limit step))`
   const inStep = insertUpdates(parts, {
     pairs: `(
-            select ${sizedImage(parts, "r.was")} as was, ${sizedImage(parts, "r.now")} as now
+            select ${sizedImage(parts, "r.was")} as was, ${sizedImage(parts, "r.now")} as now${parts.hides ? ", r.was as old_row, r.now as new_row" : ""}
             from (select ${rows("old")} as was, ${rows("new")} as now) r
             offset 0
           ) i`,
     was: "i.was",
-    now: "i.now"
+    now: "i.now",
+    rows: "i.old_row, i.new_row"
   })
   const placed = (name: string) =>
-    `(select row_number() over () as place, ${sizedImage(parts, "x.*")} as image from threadline_${name} x)`
+    `(select row_number() over () as place, ${sizedImage(parts, "x.*")} as image${parts.hides ? ", coalesce(x.*) as source" : ""} from threadline_${name} x)`
   const joined = insertUpdates(parts, {
     pairs: `${placed("old")} o\n          full join ${placed("new")} n on n.place = o.place`,
     was: "o.image",
     now: "n.image",
+    rows: "o.source as old_row, n.source as new_row",
     place: "o.place"
   })
   return `    -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and

@@ -14,13 +14,21 @@ export type Pin =
   | "quote_all_identifiers"
 
 /**
- * How old and new value of a column are compared: as the text of the image; as jsonb text if the image may hold values
- * of several JSON types (`jsonb`, and types unknown); as the exact text if the image loses some of it (`json`).
+ * How old and new value of a column are compared:
+ *
+ * - `text`: as the text of the image, which differs if the values do.
+ * - `image`: the same, but different values may have one image: `-0`, bounds of arrays, null inside of composites.
+ * - `jsonb`: as jsonb text, because the image may hold values of several JSON types: `1` and `"1"`, null and SQL's null.
+ * - `json`: as the exact text, of which the image loses some.
+ * - `cast`: an extension casts the type to json and may lose some of it, or raise. The image holds the text.
  */
-export type Comparison = "text" | "jsonb" | "json"
+export type Comparison = "text" | "image" | "jsonb" | "json" | "cast"
 
-/** How a key column's text becomes canonical, so that equal keys have equal texts. */
-export type KeyText = "text" | "numeric" | "interval" | "citext" | "bpchar"
+/**
+ * How a key column's text becomes canonical, so that equal keys have equal texts. `numbers`: JSON with numbers of any scale in
+ * it, of an array, a composite or `jsonb`; `bounds`: a range or multirange over `numeric`.
+ */
+export type KeyText = "text" | "numeric" | "interval" | "citext" | "bpchar" | "numbers" | "bounds"
 
 export interface ColumnShape {
   readonly name: string

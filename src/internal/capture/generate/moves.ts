@@ -6,7 +6,7 @@
  */
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
-import { generalImage, hasNew, hasOld, type Parts, settlePolicy, settleTarget, targetVariables } from "./parts.js"
+import { storedImage, hasNew, hasOld, type Parts, settlePolicy, settleTarget, targetVariables } from "./parts.js"
 import { rowBody } from "./rowMode.js"
 
 /** True for the statement of which rows leave and enter partitions: no other one runs this function. */
@@ -51,7 +51,7 @@ export const forgetMoved = (parts: Parts, op: Op): string => {
     of: "delete" | "insert",
     rows: string
   ) => `    perform forget_moved(${table(parts)}, ${literal(of)}, array(
-      select jsonb_hash_extended(${generalImage(parts, "x.*")}, 0) from ${rows} x
+      select jsonb_hash_extended(${storedImage(parts, "x.*")}, 0) from ${rows} x
     ));
 `
   return `${

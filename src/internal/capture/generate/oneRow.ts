@@ -6,12 +6,10 @@ import type { ColumnShape, Op } from "./model.js"
 import { comparedColumns, hasNew, masking, type Parts, redacted, rowKey, rowPk, settleOrder, target } from "./parts.js"
 
 /** True while the images hold what the code was generated for: else the change falls through to the general way. */
-const isCurrent = (parts: Parts, op: Op, image: string): string => {
-  // A name that is new is stored as it is; its diff takes the general way. If something is redacted it may be the new
-  // name of that, though another column has the old one.
-  const strict = op === "update" || parts.shape.excluded.length + parts.shape.masked.length > 0
+const isCurrent = (parts: Parts, image: string): string => {
+  // A name that is new may be of a type whose text follows the session, or the new name of what is redacted.
   return [
-    ...(strict ? [`${image} - ${parts.known} = '{}'`] : []),
+    `${image} - ${parts.known} = '{}'`,
     `${image} ?& ${parts.needed}`,
     ...(parts.inPlace === "" ? [] : [parts.inPlace])
   ].join(" and ")
@@ -53,10 +51,18 @@ const collectFields = (columns: ReadonlyArray<ColumnShape>, different: string): 
       end loop;
 `
 
-/** `begin` is the `if` or `elsif` that the condition is of. */
-export const oneRow = (parts: Parts, op: Op, begin: string, details?: string): string => {
+/**
+ * `begin` is the `if` or `elsif` that the condition is of, `alike` a statement that sets `fields` to the fields that differ
+ * although their images do not, `details` what the change has there.
+ */
+export const oneRow = (
+  parts: Parts,
+  op: Op,
+  begin: string,
+  { alike, details }: { readonly alike: string; readonly details?: string }
+): string => {
   const image = hasNew(op) ? "now" : "was"
-  const head = `${begin} ${isCurrent(parts, op, image)} then
+  const head = `${begin} ${isCurrent(parts, image)} then
 `
   if (op !== "update") {
     return `${head}${insertChange(
@@ -79,13 +85,22 @@ export const oneRow = (parts: Parts, op: Op, begin: string, details?: string): s
       ? "null"
       : `case when fields && ${textArray(parts.shape.key.map((column) => column.name))} then nullif(${rowKey(parts, "was")}, ${rowKey(parts, "now")}) end`
   return `${head}${collectFields(
-    columns.filter(({ comparison }) => comparison === "text"),
+    columns.filter(({ comparison }) => comparison !== "jsonb"),
     "was ->> field is distinct from now ->> field"
   )}${collectFields(
-    columns.filter(({ comparison }) => comparison !== "text"),
+    columns.filter(({ comparison }) => comparison === "jsonb"),
     "(was -> field)::text is distinct from (now -> field)::text"
   )}      if fields is null then
-        return null;
+        ${
+          parts.hides
+            ? `${alike}
+        if fields is null then
+          return null;
+        end if;
+        details := jsonb_build_object('alike', fields);
+        select coalesce(jsonb_object_agg(f, was -> f), '{}') into old_values from unnest(fields) f;`
+            : "return null;"
+        }
       end if;
 ${insertChange(
   parts,
@@ -97,7 +112,7 @@ ${insertChange(
     after: redacted(parts, "now"),
     previous: moved
   },
-  details
+  parts.hides ? "details" : details
 )}
   end if;`
 }

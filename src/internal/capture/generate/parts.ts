@@ -13,10 +13,15 @@ export interface Parts {
   readonly columns: ReadonlyArray<ColumnShape>
   readonly virtual: ReadonlyArray<string>
   readonly known: string
+  /** Columns whose images hold the text of their values. */
+  readonly texts: string
   /** Names without which an image cannot be keyed or redacted as configured. */
   readonly needed: string
-  /** json loses some of its text in an image: such tables always take the general way. */
+  /** If a json column loses some of its text, or a cast of an extension may, the table always takes the general way. */
   readonly general: boolean
+  /** Whether rows that differ may have one image. */
+  readonly hides: boolean
+  readonly excluded: string
   /** True while the redacted columns have the names they had; empty if nothing is redacted. */
   readonly inPlace: string
 }
@@ -28,7 +33,8 @@ export const partsOf = (shape: TableShape): Parts => {
     excluded: shape.excluded,
     masked: shape.masked,
     columns: columns.map((column) => column.name),
-    json: columns.filter((column) => column.comparison === "json").map((column) => column.name)
+    json: columns.filter((column) => column.comparison === "json").map((column) => column.name),
+    texts: columns.filter((column) => column.comparison === "cast").map((column) => column.name)
   }
   return {
     shape,
@@ -36,8 +42,11 @@ export const partsOf = (shape: TableShape): Parts => {
     columns,
     virtual: shape.columns.filter((column) => column.virtual).map((column) => column.name),
     known: textArray(policy.columns),
+    texts: textArray(policy.texts),
     needed: textArray([...shape.key.map((column) => column.name), ...shape.excluded, ...shape.masked]),
-    general: policy.json.length > 0,
+    general: policy.json.length + policy.texts.length > 0,
+    hides: columns.some(({ comparison, name }) => comparison !== "text" && !shape.excluded.includes(name)),
+    excluded: textArray(shape.excluded),
     inPlace: shape.columns
       .filter(({ name }) => shape.excluded.includes(name) || shape.masked.includes(name))
       .map(nameHolds)
@@ -67,9 +76,12 @@ export const settlePolicy = ({ inPlace, policy }: Parts): string =>
     ? ""
     : `  policy := case when ${inPlace} then ${policy} else current_policy(${policy}, tg_relid) end;\n`
 
-/** Leaves virtual generated columns out of an image: they are never computed in triggers. */
-export const withoutVirtual = ({ virtual }: Parts, image: string): string =>
-  virtual.length === 0 ? image : `${image} - ${textArray(virtual)}`
+/**
+ * Leaves virtual generated columns out of an image: they are never computed in triggers, and null. A column that took the
+ * name of one since may hold something.
+ */
+const withoutVirtual = ({ virtual }: Parts, image: string): string =>
+  virtual.length === 0 ? image : `without_virtual(${image}, ${textArray(virtual)}, tg_relid)`
 
 /** The image of a row as it may be stored. */
 export const imageOf = (parts: Parts, row: string): string => withoutVirtual(parts, `to_jsonb(${row})`)
@@ -109,14 +121,18 @@ export const rowKey = (parts: Parts, image: string): string => {
     : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
 }
 
-/** The stored image of a row, in the general way. */
-export const generalImage = (parts: Parts, row: string): string =>
-  `redact(${withoutVirtual(parts, `image(${row})`)}, ${generalPolicy(parts)}, tg_relid)`
+/** The image of a row whatever it holds and whatever has become of the table. */
+export const generalImage = ({ known, texts }: Parts, row: string): string =>
+  `image_of(${row}, tg_relid, ${known}, ${texts})`
+
+/** The part of `generalImage` that may be stored. */
+export const storedImage = (parts: Parts, row: string): string =>
+  `redact(${generalImage(parts, row)}, ${generalPolicy(parts)}, tg_relid)`
 
 /** Whether a column differs between two images: as text, which keeps the scale of numbers. */
 export const differs = (column: ColumnShape, before: string, after: string): string => {
   const name = literal(column.name)
-  return column.comparison === "text"
+  return column.comparison !== "jsonb"
     ? `${before} ->> ${name} is distinct from ${after} ->> ${name}`
     : `(${before} -> ${name})::text is distinct from (${after} -> ${name})::text`
 }

@@ -6,6 +6,7 @@ import type { Op } from "./model.js"
 import { oneRow } from "./oneRow.js"
 import {
   changeColumns,
+  generalImage,
   generalPolicy,
   hasNew,
   hasOld,
@@ -16,8 +17,7 @@ import {
   settlePolicy,
   settleTarget,
   target,
-  targetVariables,
-  withoutVirtual
+  targetVariables
 } from "./parts.js"
 
 /** What is special about a row trigger that fires for some rows only. */
@@ -30,19 +30,18 @@ interface Special {
 
 const generalWay = (parts: Parts, op: Op, details: string | undefined): string => {
   const policy = generalPolicy(parts)
-  const more = details === undefined ? "" : `, ${details}`
-  const head = `  insert into audit_changes (${changeColumns}${details === undefined ? "" : ", details"})
+  const head = `  insert into audit_changes (${changeColumns}, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), ${target(parts)},
 `
   if (op === "update") {
-    return `${head}    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after${more}
-  from describe_update(was, now, ${parts.general ? "exact_text(old), exact_text(new)" : "null, null"}, ${policy}, tg_relid) c
+    return `${head}    'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after, c.details
+  from describe_update(was, now, exact_text(old), exact_text(new), old, new, ${policy}, tg_relid) c
   where c.changed
   returning id into first_id;`
   }
   const image = op === "insert" ? "now" : "was"
   const stored = `redact(${image}, ${policy}, tg_relid)`
-  return `${head}    ${literal(op)}, k.row_pk, k.row_key, null, null, ${op === "insert" ? `null, ${stored}` : `${stored}, null`}${more}
+  return `${head}    ${literal(op)}, k.row_pk, k.row_key, null, null, ${op === "insert" ? `null, ${stored}` : `${stored}, null`}, ${details ?? "null"}
   from image_key(${image}, ${policy} -> 'key', tg_relid) k
   returning id into first_id;`
 }
@@ -60,7 +59,7 @@ ${targetVariables}
   last_before bigint;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
-  }${policyVariable(parts)}begin
+  }${op === "update" && parts.hides ? "  details jsonb;\n" : ""}${policyVariable(parts)}begin
 ${settleTarget(parts)}
 ${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    return null;\n  end if;\n`}${
     parts.general
@@ -69,9 +68,12 @@ ${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    r
 ${lines("    ", (row) => imageOf(parts, row))}  exception when others then
     ${hasNew(op) ? "now" : "was"} := null;
   end;
-${oneRow(parts, op, "  if", special?.details)}
+${oneRow(parts, op, "  if", {
+  alike: `fields := alike_fields(old, new, tg_relid, ${parts.excluded});`,
+  ...(special === undefined ? {} : { details: special.details })
+})}
 `
-  }${lines("  ", (row) => withoutVirtual(parts, `image(${row})`))}${settlePolicy(parts)}${generalWay(parts, op, special?.details)}
+  }${lines("  ", (row) => generalImage(parts, row))}${settlePolicy(parts)}${generalWay(parts, op, special?.details)}
   if first_id is null then
     return null;
   end if;

@@ -2,7 +2,6 @@
  * The function of a statement trigger with transition tables: one row, the common case, then many rows of a table that
  * is as it was, then the general way.
  */
-import { textArray } from "../../sql/sqlText.js"
 import { generalRows } from "./generalRows.js"
 import { manyRows } from "./manyRows.js"
 import type { Op } from "./model.js"
@@ -37,7 +36,7 @@ ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
   step bigint;
   place bigint;
   arrived bigint;
-${parts.shape.partitioned ? "  moved boolean := current_setting('threadline.moved', true) <> '';\n" : ""}`
+${parts.hides ? "  details jsonb;\n" : ""}${parts.shape.partitioned ? "  moved boolean := current_setting('threadline.moved', true) <> '';\n" : ""}`
     : ""
 }${policyVariable(parts)}  several boolean;
   guard boolean;
@@ -76,8 +75,10 @@ const fastWay = (parts: Parts, op: Op): string => {
   end;
   if several then
     select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
-    from capture_hints(tg_relid, ${textArray(parts.shape.columns.map((column) => column.name))}) h;
-${oneRow(parts, op, "  elsif")}
+    from capture_hints(tg_relid, ${parts.known}) h;
+${oneRow(parts, op, "  elsif", {
+  alike: `select alike_fields(o.*, n.*, tg_relid, ${parts.excluded}) into fields from threadline_old o, threadline_new n;`
+})}
   if not guard and not stale then
 ${manyRows(parts, op)}
   end if;
