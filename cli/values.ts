@@ -1,8 +1,8 @@
 /** Option values that are not any text. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Suggestion from "../src/Suggestion.js"
 import { UsageError } from "./exit.js"
-import { withSuggestion } from "./suggest.js"
 
 /** A whole number between bounds, both included, or undefined if the option is not given. */
 export const wholeNumber = (
@@ -31,7 +31,12 @@ export const oneOf = <A extends string>(
   const match = words.find((word) => word === text.value)
   return match === undefined
     ? Effect.fail(
-        new UsageError({ message: withSuggestion(`${option} is one of ${words.join(", ")}`, text.value, words) })
+        new UsageError({
+          message: Suggestion.withSuggestion(
+            `${option} is one of ${words.join(", ")}`,
+            Suggestion.nearest(text.value, words)
+          )
+        })
       )
     : Effect.succeed(match)
 }

@@ -9,8 +9,8 @@
  * - says what is wrong in several lines, without what was probably meant.
  */
 import * as Either from "effect/Either"
+import { nearest, withSuggestion } from "../../src/Suggestion.js"
 import { below, groups } from "../commands.js"
-import { nearest, withSuggestion } from "../suggest.js"
 import type { CommandFacts, OptionFacts } from "./declare.js"
 
 export type Invocation =
@@ -110,15 +110,14 @@ const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyA
     const facts = leaf.options.find((option) => option.name === name)
     if (facts === undefined) {
       const similar = nearest(name, names)
-      const refusal = `the option --${name} does not belong to this command`
-      return similar === undefined ? refusal : `${refusal}; did you mean --${similar}?`
+      return withSuggestion(`the option --${name} does not belong to this command`, similar && `--${similar}`)
     }
     if (seenOptions.has(name) && !facts.repeated) {
       return `the option --${name} is given twice`
     }
     seenOptions.add(name)
     if (text !== undefined && facts.words.length > 0 && !facts.words.includes(text)) {
-      return withSuggestion(`--${name} is one of ${facts.words.join(", ")}`, text, facts.words)
+      return withSuggestion(`--${name} is one of ${facts.words.join(", ")}`, nearest(text, facts.words))
     }
   }
   const missingArgument = leaf.arguments.slice(words.length).find(({ optional }) => !optional)
@@ -134,7 +133,7 @@ const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyA
     const text = words[index]
     return text === undefined || facts.words.length === 0 || facts.words.includes(text)
       ? []
-      : [withSuggestion(`${facts.name} is one of ${facts.words.join(", ")}`, text, facts.words)]
+      : [withSuggestion(`${facts.name} is one of ${facts.words.join(", ")}`, nearest(text, facts.words))]
   })[0]
 }
 
@@ -156,7 +155,7 @@ export const read = (
     const path = words.slice(0, depth)
     const noOption = (option: string, names: Iterable<string>): string => {
       const similar = nearest(option.replace(/^-+/, ""), [...names, ...builtIn])
-      return `there is no option ${option}${similar === undefined ? "" : `; did you mean --${similar}?`}`
+      return withSuggestion(`there is no option ${option}`, similar && `--${similar}`)
     }
     if (path.length === 0) {
       return unknownOption !== undefined
@@ -178,9 +177,10 @@ export const read = (
       return yield* Either.left(noOption(unknownOption, leaf?.options.map(({ name }) => name) ?? optionsByName.keys()))
     }
     if (leaf === undefined) {
+      const sentence = `there is no command ${path.join(" ")}`
       const instead = `there ${group.length === 0 ? "are" : "is"} ${list(below(group))}`
       return yield* Either.left(
-        `there is no command ${path.join(" ")}; ${suggestion === undefined ? instead : `did you mean ${suggestion}?`}`
+        suggestion === undefined ? `${sentence}; ${instead}` : withSuggestion(sentence, suggestion)
       )
     }
     if (help) {

@@ -24,9 +24,9 @@ import { pageOf, streamLimit } from "../record/page.js"
 import { isOfRow, type Plan } from "./plan.js"
 import { prepare } from "./prepare.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "../core/request.js"
+import { checkNames } from "./names.js"
 import { ordering, type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
 import { rows, type Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
 import { shownChangeColumns } from "../record/visible.js"
 
 /** One row for each change found; one row without a change if there is none. */
@@ -81,8 +81,8 @@ export const timeline = Effect.fnUntraced(function* (
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
   const plan = yield* prepare(storage, "changes", filter, after)
   const { result: changes, stop } = yield* changesOf(plan, filter.limit + 1)
-  if (changes.length === 0 && stop === undefined && filter.table !== undefined && plan.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  if (changes.length === 0 && stop === undefined) {
+    yield* checkNames(plan, filter)
   }
   return yield* pageOf(storage, changes, filter.limit, query, isOfRow(plan) ? rowPosition : timelinePosition, stop)
 })
@@ -139,8 +139,8 @@ export const count = Effect.fnUntraced(function* (
       )
   )
   const total = counted.result.reduce((sum, partCount) => sum + partCount, 0)
-  if (total === 0 && filter.table !== undefined && plan.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  if (total === 0) {
+    yield* checkNames(plan, filter)
   }
   return { count: Math.min(total, cap), exact: counted.stop === undefined && total <= cap }
 })

@@ -20,12 +20,12 @@ import {
 import { onConditionError } from "../record/condition.js"
 import { decodeFilter, type FilterInput } from "./filter.js"
 import { pageOf } from "../record/page.js"
+import { checkNames } from "./names.js"
 import { behind, type Plan } from "./plan.js"
 import { prepare } from "./prepare.js"
 import { canonicalRequest, type ReadError } from "../core/request.js"
 import { type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
 import { Count } from "./timeline.js"
 import { visibleChange } from "../record/visible.js"
 import { format, type TableName } from "../core/tableName.js"
@@ -131,8 +131,8 @@ export const transactions = Effect.fnUntraced(function* (
     result: parts.flat(),
     stop
   }))
-  if (summaries.length === 0 && stop === undefined && filter.table !== undefined && plan.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  if (summaries.length === 0 && stop === undefined) {
+    yield* checkNames(plan, filter)
   }
   const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
   return yield* pageOf(storage, summaries, filter.limit, query, position, stop)
