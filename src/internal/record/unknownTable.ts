@@ -40,7 +40,7 @@ const tableFacts = ({ name, sql }: Storage, table: TableName) => sql`
         order by p.table_schema, p.table_name
         limit ${mostNames}
       ) p
-    )::text as known
+    )::text as captured
   from (
     select (
       select c.oid
