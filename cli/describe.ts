@@ -23,9 +23,9 @@ export const whoShort = (actor: Actor | null): string => {
   if (actor?.impersonator === undefined) {
     return who(actor)
   }
-  const { label: _, ...named } = actor
+  const { label: _, ...unlabelled } = actor
   const { label: __, ...impersonator } = actor.impersonator
-  return who({ ...named, impersonator })
+  return who({ ...unlabelled, impersonator })
 }
 
 /** The column of those who acted. It is never cut where somebody acted for another. */
@@ -54,14 +54,14 @@ const valueText = (value: Json.JsonValue | undefined): string =>
 export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number): ReadonlyArray<string> =>
   fields.flatMap(({ after, before, field }) => {
     const name = visible(field)
-    const both = before !== undefined && after !== undefined
-    const only = before === undefined ? after : before
-    const inline = `  ${name}: ${both ? `${valueText(before)} -> ${valueText(after)}` : valueText(only)}`
+    const isReplaced = before !== undefined && after !== undefined
+    const onlyValue = before === undefined ? after : before
+    const inline = `  ${name}: ${isReplaced ? `${valueText(before)} -> ${valueText(after)}` : valueText(onlyValue)}`
     if (textWidth(inline) <= width) {
       return [inline]
     }
     const [old, changed] = clipPair(valueText(before), valueText(after), width - 6)
-    const sides = both ? [`- ${old}`, `+ ${changed}`] : [clip(valueText(only), width - 4)]
+    const sides = isReplaced ? [`- ${old}`, `+ ${changed}`] : [clip(valueText(onlyValue), width - 4)]
     return [clip(`  ${name}:`, width), ...sides.map((side) => `    ${side}`)]
   })
 
@@ -91,9 +91,9 @@ export const properties = (
   list: ReadonlyArray<readonly [name: string, value: string | null]>,
   width: number
 ): ReadonlyArray<string> => {
-  const given = list.flatMap(([name, value]) => (value === null || value === "" ? [] : [{ name, value }]))
-  const column = Math.max(...given.map(({ name }) => name.length))
-  return given.flatMap(({ name, value }) =>
+  const filledProperties = list.flatMap(([name, value]) => (value === null || value === "" ? [] : [{ name, value }]))
+  const column = Math.max(...filledProperties.map(({ name }) => name.length))
+  return filledProperties.flatMap(({ name, value }) =>
     name === "who"
       ? paragraph(value, width - column - 2).map(
           (line, index) => `${(index === 0 ? name : "").padEnd(column)}  ${line}`
