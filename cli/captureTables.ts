@@ -31,9 +31,9 @@ const columnName = (text: string, field: string): Either.Either<ColumnName, Inva
       dot = at
     }
   }
-  const wrong = new InvalidRequest({ field, rule: "must be a column with its table, such as public.users.password" })
+  const refusal = new InvalidRequest({ field, rule: "must be a column with its table, such as public.users.password" })
   if (dot === -1) {
-    return Either.left(wrong)
+    return Either.left(refusal)
   }
   return Either.mapLeft(
     Either.zipWith(
@@ -42,20 +42,21 @@ const columnName = (text: string, field: string): Either.Either<ColumnName, Inva
       Either.filterOrLeft(
         TableName.parse(text.slice(dot + 1), field),
         ({ schema }) => schema === "public",
-        () => wrong
+        () => refusal
       ),
       (table, { name }) => ({ table: TableName.format(table), column: name })
     ),
-    () => wrong
+    () => refusal
   )
 }
 
 /** Tables that options name, with what the options say of their columns. */
 const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configured: ReadonlyArray<TableConfig>) {
-  const read = (texts: ReadonlyArray<string>, field: string) => Effect.forEach(texts, (text) => columnName(text, field))
-  const exclude = yield* read(options.exclude, "--exclude")
-  const mask = yield* read(options.mask, "--mask")
-  const key = yield* read(options.key, "--key")
+  const columnNames = (texts: ReadonlyArray<string>, field: string) =>
+    Effect.forEach(texts, (text) => columnName(text, field))
+  const exclude = yield* columnNames(options.exclude, "--exclude")
+  const mask = yield* columnNames(options.mask, "--mask")
+  const key = yield* columnNames(options.key, "--key")
   const tables = yield* Effect.forEach(options.table, (text) =>
     Either.map(TableName.parse(text, "--table"), TableName.format)
   )
@@ -63,13 +64,13 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
   if (twice !== undefined) {
     return yield* new InvalidRequest({ field: "--table", rule: `names ${twice} twice` })
   }
-  const both = exclude.find(({ column, table }) =>
-    mask.some((other) => other.table === table && other.column === column)
+  const excludedAndMasked = exclude.find(({ column, table }) =>
+    mask.some((masked) => masked.table === table && masked.column === column)
   )
-  if (both !== undefined) {
+  if (excludedAndMasked !== undefined) {
     return yield* new InvalidRequest({
       field: "--mask",
-      rule: `names ${both.table}.${both.column}, which --exclude leaves out already`
+      rule: `names ${excludedAndMasked.table}.${excludedAndMasked.column}, which --exclude leaves out already`
     })
   }
   for (const [field, columns] of [
@@ -77,9 +78,9 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
     ["--mask", mask],
     ["--key", key]
   ] as const) {
-    const stray = columns.find(({ table }) => !tables.includes(table))
-    if (stray !== undefined) {
-      return yield* new InvalidRequest({ field, rule: `is about ${stray.table}, which no --table names` })
+    const unselected = columns.find(({ table }) => !tables.includes(table))
+    if (unselected !== undefined) {
+      return yield* new InvalidRequest({ field, rule: `is about ${unselected.table}, which no --table names` })
     }
   }
   return tables.map((table): TableConfig => {
@@ -88,9 +89,9 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
     const [firstKey, ...restOfKey] = of(key)
     if (of(exclude).length === 0 && of(mask).length === 0 && firstKey === undefined) {
       // Named alone, a configured table is as configured: the option selects it.
-      const known = configured.find((entry) => sameTable(entry.table, table))
-      if (known !== undefined) {
-        return known
+      const configuredTable = configured.find((candidate) => sameTable(candidate.table, table))
+      if (configuredTable !== undefined) {
+        return configuredTable
       }
     }
     return {

@@ -41,9 +41,9 @@ const names: ReadonlyArray<string> = Object.keys(commands)
 /** Names of the commands below a group, or of everything at the top. */
 export const below = (path: ReadonlyArray<string>): ReadonlyArray<string> => {
   const depth = path.length
-  const found = names
+  const nextWords = names
     .map((name) => name.split(" "))
     .filter((words) => words.length > depth && path.every((word, index) => words[index] === word))
     .map((words) => words[depth] ?? "")
-  return [...new Set(found)]
+  return [...new Set(nextWords)]
 }

@@ -145,7 +145,7 @@ const zsh = (leaves: ReadonlyArray<CommandFacts>): string => {
     const described = names.map((name) => quoted(`${name}:${inBrackets(summaryOf([...path, name], leaves))}`))
     const cases = names.map((name) => {
       const inner = [...path, name]
-      const leaf = leaves.find((each) => each.path.join(" ") === inner.join(" "))
+      const leaf = leaves.find((candidate) => candidate.path.join(" ") === inner.join(" "))
       return `    ${name})\n      ${leaf === undefined ? functionOf(inner) : ofLeaf(leaf)}\n      ;;`
     })
     return `${functionOf(path)}() {

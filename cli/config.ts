@@ -25,7 +25,7 @@ const Name = Schema.String.annotations(nameRule).pipe(Schema.nonEmptyString(name
 
 const tablesRule = { message: () => "must be an object of tables, or a list of them" }
 
-const Rest = Schema.Struct({
+const Document = Schema.Struct({
   schema: Schema.optional(Name),
   ownerRole: Schema.optional(Name),
   tables: Schema.optional(Schema.Unknown)
@@ -44,22 +44,22 @@ const none: Configuration = { file: undefined, schema: undefined, ownerRole: und
 
 /** The configuration at or above a directory. */
 const find = (directory: string): string | undefined => {
-  const found = fileNames
+  const configPath = fileNames
     .map((name) => join(directory, name))
     .find((path) => existsSync(path) && statSync(path).isFile())
   const parent = dirname(directory)
-  return found ?? (parent === directory ? undefined : find(parent))
+  return configPath ?? (parent === directory ? undefined : find(parent))
 }
 
 /** Loads the file named, or the one at or above the working directory, or none. */
-export const load = Effect.fnUntraced(function* (named: string | undefined) {
+export const load = Effect.fnUntraced(function* (chosenPath: string | undefined) {
   const { directory } = yield* Surroundings
-  const file = named === undefined ? find(directory) : yield* pathOf(named)
+  const file = chosenPath === undefined ? find(directory) : yield* pathOf(chosenPath)
   if (file === undefined) {
     return none
   }
-  if (named !== undefined && !(existsSync(file) && statSync(file).isFile())) {
-    return yield* new UsageError({ message: `there is no file ${named}` })
+  if (chosenPath !== undefined && !(existsSync(file) && statSync(file).isFile())) {
+    return yield* new UsageError({ message: `there is no file ${chosenPath}` })
   }
   const name = basename(file)
   const document = yield* Effect.tryPromise({
@@ -78,13 +78,13 @@ const read = async (file: string): Promise<unknown> => {
     return JSON.parse(await readFile(file, "utf8"))
   }
   const { createJiti } = await import("jiti")
-  const here = fileURLToPath(new URL(".", import.meta.url))
+  const cliDirectory = fileURLToPath(new URL(".", import.meta.url))
   const jiti = createJiti(file, {
     moduleCache: false,
     tryNative: true,
     fsCache: false,
     // This copy of Threadline, also if none is installed beside the configuration.
-    alias: { threadline: join(here, import.meta.url.endsWith(".ts") ? "../src" : "..") }
+    alias: { threadline: join(cliDirectory, import.meta.url.endsWith(".ts") ? "../src" : "..") }
   })
   return jiti.import(file, { default: true })
 }
@@ -96,10 +96,10 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
     if (typeof document !== "object" || document === null || Array.isArray(document) || "__esModule" in document) {
       return yield* Either.left(`holds no configuration, such as { tables: { "public.posts": {} } }, as its default`)
     }
-    const rest = yield* decode(Rest, document, [])
-    const tables = rest.tables === undefined ? undefined : yield* tablesOf(rest.tables)
+    const fields = yield* decode(Document, document, [])
+    const tables = fields.tables === undefined ? undefined : yield* tablesOf(fields.tables)
     yield* Either.all((tables ?? []).map((table, index) => consistent(table, (tables ?? []).slice(0, index))))
-    return { file: undefined, schema: rest.schema, ownerRole: rest.ownerRole, tables }
+    return { file: undefined, schema: fields.schema, ownerRole: fields.ownerRole, tables }
   })
 
 /** Whether a text names this table, which is written as `TableName.format` does. */
@@ -109,17 +109,17 @@ export const sameTable = (text: string, table: string): boolean =>
 /** What is wrong with a table whatever the database holds: its name, a second entry, a column under both redactions. */
 const consistent = (
   { exclude, mask, table }: TableConfig,
-  before: ReadonlyArray<TableConfig>
+  earlierTables: ReadonlyArray<TableConfig>
 ): Either.Either<void, string> =>
   Either.gen(function* () {
     const name = yield* Either.mapLeft(TableName.parse(table), ({ rule }) => `tables: ${JSON.stringify(table)} ${rule}`)
-    const written = TableName.format(name)
-    if (before.some((other) => sameTable(other.table, written))) {
-      return yield* Either.left(`tables: names ${written} twice`)
+    const formatted = TableName.format(name)
+    if (earlierTables.some((earlier) => sameTable(earlier.table, formatted))) {
+      return yield* Either.left(`tables: names ${formatted} twice`)
     }
-    const both = exclude?.find((column) => mask?.includes(column))
-    if (both !== undefined) {
-      return yield* Either.left(`tables: ${written} excludes and masks ${both}; keep one of the two`)
+    const repeatedColumn = exclude?.find((column) => mask?.includes(column))
+    if (repeatedColumn !== undefined) {
+      return yield* Either.left(`tables: ${formatted} excludes and masks ${repeatedColumn}; keep one of the two`)
     }
   })
 
@@ -139,9 +139,9 @@ const decode = <A, I>(
   // A misspelt "exclude" must not go unnoticed.
   Either.mapLeft(Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(input), (error) => {
     const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-    const where = [...path, ...(issue?.path ?? [])].map(String)
+    const fieldPath = [...path, ...(issue?.path ?? [])].map(String)
     const rule = issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
-    return Arr.isNonEmptyArray(where) ? `${pathText(where)}: ${rule}` : rule
+    return Arr.isNonEmptyArray(fieldPath) ? `${pathText(fieldPath)}: ${rule}` : rule
   })
 
 const pathText = (path: ReadonlyArray<string>): string =>

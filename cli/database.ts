@@ -44,9 +44,9 @@ export const withSchema =
 /** The database that the option, else the environment names. */
 export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageError | ThreadlineError> =>
   Layer.unwrapEffect(
-    Effect.map(target(options), (found) =>
+    Effect.map(target(options), (databaseSettings) =>
       PgClient.layer({
-        ...found,
+        ...databaseSettings,
         applicationName: "threadline",
         maxConnections: 2,
         connectTimeout: "10 seconds"
@@ -65,18 +65,18 @@ export const migratedClient = (options: Common) =>
 type Target = Pick<PgClient.PgClientConfig, "url" | "host" | "port" | "username" | "password" | "database">
 
 const target = Effect.fnUntraced(function* (options: Common): Effect.fn.Return<Target, UsageError> {
-  const given = [
+  const urlSource = [
     { name: "--url", text: options.url },
     ...(yield* Effect.forEach(urlVariables, (name) => Effect.map(variable(name), (text) => ({ name, text }))))
   ].find(({ text }) => Option.isSome(text))
-  if (given === undefined) {
+  if (urlSource === undefined) {
     return yield* targetOfParts
   }
-  const text = Option.getOrElse(given.text, () => "")
+  const text = Option.getOrElse(urlSource.text, () => "")
   // What is wrong with it may be its password: the text is not repeated.
   if (!/^postgres(ql)?:\/\//i.test(text) || !URL.canParse(text)) {
     return yield* new UsageError({
-      message: `${given.name} is not the URL of a PostgreSQL database, such as postgres://user@host:5432/name`
+      message: `${urlSource.name} is not the URL of a PostgreSQL database, such as postgres://user@host:5432/name`
     })
   }
   return { url: Redacted.make(text) }

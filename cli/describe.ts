@@ -23,9 +23,9 @@ export const whoShort = (actor: Actor | null): string => {
   if (actor?.impersonator === undefined) {
     return who(actor)
   }
-  const { label: _, ...named } = actor
+  const { label: _, ...unlabelled } = actor
   const { label: __, ...impersonator } = actor.impersonator
-  return who({ ...named, impersonator })
+  return who({ ...unlabelled, impersonator })
 }
 
 /** The column of those who acted. It is never cut where somebody acted for another. */
@@ -99,16 +99,16 @@ const valueTexts = (
 export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number): ReadonlyArray<string> =>
   fields.flatMap(({ after, before, field }) => {
     const name = visible(field)
-    const both = before !== undefined && after !== undefined
+    const isReplaced = before !== undefined && after !== undefined
     const [old, changed] = valueTexts(before, after, width)
-    const only = before === undefined ? changed : old
-    const inline = `  ${name}: ${both ? `${old} -> ${changed}` : only}`
+    const onlyValue = before === undefined ? changed : old
+    const inline = `  ${name}: ${isReplaced ? `${old} -> ${changed}` : onlyValue}`
     if (width === Infinity || textWidth(inline) <= width) {
       return [inline]
     }
-    const sides = both
+    const sides = isReplaced
       ? clipPair(old, changed, width - 6).map((side, index) => `${index === 0 ? "-" : "+"} ${side}`)
-      : [clip(only, width - 4)]
+      : [clip(onlyValue, width - 4)]
     return [clip(`  ${name}:`, width), ...sides.map((side) => `    ${side}`)]
   })
 
@@ -138,9 +138,9 @@ export const properties = (
   list: ReadonlyArray<readonly [name: string, value: string | null]>,
   width: number
 ): ReadonlyArray<string> => {
-  const given = list.flatMap(([name, value]) => (value === null || value === "" ? [] : [{ name, value }]))
-  const column = Math.max(...given.map(({ name }) => name.length))
-  return given.flatMap(({ name, value }) =>
+  const filledProperties = list.flatMap(([name, value]) => (value === null || value === "" ? [] : [{ name, value }]))
+  const column = Math.max(...filledProperties.map(({ name }) => name.length))
+  return filledProperties.flatMap(({ name, value }) =>
     name === "who"
       ? paragraph(value, width - column - 2).map(
           (line, index) => `${(index === 0 ? name : "").padEnd(column)}  ${line}`

@@ -62,14 +62,14 @@ const actorOf = Effect.fnUntraced(function* (option: string, text: Option.Option
     return undefined
   }
   const [type = ""] = text.value.split(":", 1)
-  const known = yield* oneOf(option, actorTypes, Option.some(type))
-  if (known === undefined || text.value === type) {
-    return known === undefined ? undefined : { type: known }
+  const actorType = yield* oneOf(option, actorTypes, Option.some(type))
+  if (actorType === undefined || text.value === type) {
+    return actorType === undefined ? undefined : { type: actorType }
   }
   const id = text.value.slice(type.length + 1)
   return id === ""
     ? yield* new UsageError({ message: `${option} ${text.value} names no id: leave the colon out for every ${type}` })
-    : { type: known, id }
+    : { type: actorType, id }
 })
 
 const documentOf = (

@@ -33,7 +33,7 @@ export const help = (
   available: number
 ): string => {
   const width = Math.min(widest, available)
-  const leaf = leaves.find((each) => each.path.join(" ") === path.join(" "))
+  const leaf = leaves.find((candidate) => candidate.path.join(" ") === path.join(" "))
   return leaf === undefined ? overview(path, leaves, version, width) : detail(leaf, width)
 }
 
@@ -44,7 +44,7 @@ const overview = (
   width: number
 ): string => {
   const summaryOf = (name: ReadonlyArray<string>): string =>
-    leaves.find((each) => each.path.join(" ") === name.join(" "))?.summary ?? groups[name.join(" ")] ?? ""
+    leaves.find((candidate) => candidate.path.join(" ") === name.join(" "))?.summary ?? groups[name.join(" ")] ?? ""
   const shared = [
     "The database is --url, else THREADLINE_DATABASE_URL, else DATABASE_URL, else that of PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE.",
     "Every command prints one JSON document with --json. Text for people is as wide as the terminal or COLUMNS says; with --wide, and if it goes to a pipe or a file, nothing is cut.",

@@ -8,8 +8,9 @@ import * as Option from "effect/Option"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import type * as Page from "../src/Page.js"
 import * as Query from "../src/Query.js"
-import { configuration, migratedClient, withSchema } from "./database.js"
+import { withSuggestion } from "../src/Suggestion.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
+import { configuration, migratedClient, withSchema } from "./database.js"
 import { UsageError } from "./exit.js"
 import { choice, type Common, value } from "./options.js"
 import type { Given } from "./parser/declare.js"
@@ -66,7 +67,8 @@ export const reading = <A, E>(
         (error) => InvalidRequest.is(error),
         (error) => {
           const name = (field: string) => nameOf(options, args, field)
-          return new UsageError({ message: `${name(error.field)}: ${error.ruleWith(name)}` })
+          const sentence = `${name(error.field)}: ${error.ruleWith(name)}`
+          return new UsageError({ message: withSuggestion(sentence, error.suggestion) })
         }
       )
     )

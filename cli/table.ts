@@ -23,10 +23,10 @@ export const clip = (text: string, width: number): string => {
     return text
   }
   let clipped = ""
-  let taken = 0
+  let usedWidth = 0
   for (const character of text) {
-    taken += characterWidth(character)
-    if (taken > width - 1) {
+    usedWidth += characterWidth(character)
+    if (usedWidth > width - 1) {
       break
     }
     clipped += character
@@ -38,19 +38,19 @@ export const clip = (text: string, width: number): string => {
 export const clipPair = (before: string, after: string, width: number): readonly [before: string, after: string] => {
   const old = [...before]
   const changed = [...after]
-  let first = 0
-  while (first < old.length && old[first] === changed[first]) {
-    first++
+  let firstDifference = 0
+  while (firstDifference < old.length && old[firstDifference] === changed[firstDifference]) {
+    firstDifference++
   }
-  let start = first
+  let start = firstDifference
   let context = 0
   while (start > 0 && context < width / 3) {
     context += characterWidth(old[--start] ?? "")
   }
-  const seen = textWidth(old.slice(0, first).join("")) < width / 2
+  const isDifferenceSeen = textWidth(old.slice(0, firstDifference).join("")) < width / 2
   const fits = textWidth(before) <= width && textWidth(after) <= width
   const cut = (characters: ReadonlyArray<string>): string =>
-    clip(fits || seen ? characters.join("") : `…${characters.slice(start).join("")}`, width)
+    clip(fits || isDifferenceSeen ? characters.join("") : `…${characters.slice(start).join("")}`, width)
   return [cut(old), cut(changed)]
 }
 

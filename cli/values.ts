@@ -1,22 +1,22 @@
 /** Option values that are not any text. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Suggestion from "../src/Suggestion.js"
 import { UsageError } from "./exit.js"
-import { withSuggestion } from "./suggest.js"
 
 /** A whole number between bounds, both included, or undefined if the option is not given. */
 export const wholeNumber = (
   option: string,
   text: Option.Option<string>,
-  least = 0,
-  most = 999_999_999
+  minimum = 0,
+  maximum = 999_999_999
 ): Effect.Effect<number | undefined, UsageError> =>
   Option.match(text, {
     onNone: () => Effect.succeed(undefined),
-    onSome: (given) =>
-      /^\d{1,9}$/.test(given) && Number(given) >= least && Number(given) <= most
-        ? Effect.succeed(Number(given))
-        : Effect.fail(new UsageError({ message: `${option} is a whole number from ${least} to ${most}` }))
+    onSome: (digits) =>
+      /^\d{1,9}$/.test(digits) && Number(digits) >= minimum && Number(digits) <= maximum
+        ? Effect.succeed(Number(digits))
+        : Effect.fail(new UsageError({ message: `${option} is a whole number from ${minimum} to ${maximum}` }))
   })
 
 /** One of a few words, or undefined if the option is not given. */
@@ -28,10 +28,15 @@ export const oneOf = <A extends string>(
   if (Option.isNone(text)) {
     return Effect.succeed(undefined)
   }
-  const found = words.find((word) => word === text.value)
-  return found === undefined
+  const match = words.find((word) => word === text.value)
+  return match === undefined
     ? Effect.fail(
-        new UsageError({ message: withSuggestion(`${option} is one of ${words.join(", ")}`, text.value, words) })
+        new UsageError({
+          message: Suggestion.withSuggestion(
+            `${option} is one of ${words.join(", ")}`,
+            Suggestion.nearest(text.value, words)
+          )
+        })
       )
-    : Effect.succeed(found)
+    : Effect.succeed(match)
 }

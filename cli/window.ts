@@ -24,11 +24,17 @@ interface Bounds {
 
 const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
+/** The largest offset of a zone that ever was, in hours. PostgreSQL has the same bound. */
+const largestOffset = 16
+
+const isOnEarth = (zone: DateTime.TimeZone): boolean =>
+  DateTime.isTimeZoneNamed(zone) || Math.abs(zone.offset) < largestOffset * 3_600_000
+
 const zoneOf = (text: Option.Option<string>): Effect.Effect<DateTime.TimeZone, UsageError> =>
   Option.match(text, {
     onNone: () => Effect.succeed(DateTime.zoneMakeOffset(0)),
-    onSome: (given) =>
-      Option.match(DateTime.zoneFromString(given), {
+    onSome: (zone) =>
+      Option.match(Option.filter(DateTime.zoneFromString(zone), isOnEarth), {
         onNone: () => new UsageError({ message: "--tz is a time zone, such as Europe/Berlin or +02:00" }),
         onSome: Effect.succeed<DateTime.TimeZone>
       })
@@ -65,15 +71,15 @@ export const windowOf = Effect.fnUntraced(function* (options: Window): Effect.fn
   const { from, on, since, to } = options
   const refuse = (message: string) => new UsageError({ message })
   if (Option.isSome(on)) {
-    const other = (
+    const conflicting = (
       [
         ["--from", from],
         ["--to", to],
         ["--since", since]
       ] as const
     ).find(([, text]) => Option.isSome(text))
-    if (other !== undefined) {
-      return yield* refuse(`--on names a whole date: give it without ${other[0]}`)
+    if (conflicting !== undefined) {
+      return yield* refuse(`--on names a whole date: give it without ${conflicting[0]}`)
     }
     const day = yield* Effect.mapError(dayOf(on.value, zone), () => refuse("--on is a date, such as 2026-11-22"))
     return { from: instant(day.begin), to: before(day.end) }

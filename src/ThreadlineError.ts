@@ -6,6 +6,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { withSuggestion } from "./internal/core/suggest.js"
 import { reasonOf, sqlState } from "./internal/sql/sqlState.js"
 
 /**
@@ -25,7 +26,8 @@ const joined = (parts: ReadonlyArray<string | { readonly field: string }>, nameO
 
 /**
  * An input that is wrong whatever the database holds: `field` names the input, `rule` what it broke. `parts` is the rule taken apart, if
- * it names other fields: `ruleWith` calls these as your users know them. Its tag is `threadline/InvalidRequest`.
+ * it names other fields: `ruleWith` calls these as your users know them. `suggestion` is what was probably meant, if that is known: the
+ * column of a key with a similar name. Its tag is `threadline/InvalidRequest`.
  *
  * @since 0.1.0
  * @category errors
@@ -35,7 +37,8 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
   {
     field: Schema.String,
     rule: Schema.String,
-    parts: Schema.optional(Schema.Array(Schema.Union(Schema.String, Schema.Struct({ field: Schema.String }))))
+    parts: Schema.optional(Schema.Array(Schema.Union(Schema.String, Schema.Struct({ field: Schema.String })))),
+    suggestion: Schema.optional(Schema.String)
   }
 ) {
   /** @since 0.1.0 */
@@ -61,13 +64,13 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
     return Predicate.isTagged(u, "threadline/InvalidRequest") && Predicate.hasProperty(u, TypeId)
   }
   override get message(): string {
-    return `${this.field}: ${this.rule}`
+    return withSuggestion(`${this.field}: ${this.rule}`, this.suggestion)
   }
 }
 
 /**
  * A well-formed name or id that the database does not have. `suggestion` is the name that was probably meant, if there is one: of a
- * captured table with a similar name, or of the table that a partition belongs to. Its tag is `threadline/NotFound`, so that it is not taken for the
+ * captured table or a column with a similar name, or of the table that a partition belongs to. Its tag is `threadline/NotFound`, so that it is not taken for the
  * `NotFound` of `@effect/platform`.
  *
  * @since 0.1.0
@@ -83,7 +86,7 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
  * ```
  */
 export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound")("threadline/NotFound", {
-  subject: Schema.Literal("table", "row", "transaction", "change", "action"),
+  subject: Schema.Literal("table", "column", "row", "transaction", "change", "action"),
   id: Schema.String,
   detail: Schema.optional(Schema.String),
   suggestion: Schema.optional(Schema.String)
@@ -96,8 +99,7 @@ export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound"
   }
   override get message(): string {
     const detail = this.detail === undefined ? "" : `: ${this.detail}`
-    const suggestion = this.suggestion === undefined ? "" : `; did you mean ${this.suggestion}?`
-    return `${this.subject} ${this.id} is not known here${detail}${suggestion}`
+    return withSuggestion(`${this.subject} ${this.id} is not known here${detail}`, this.suggestion)
   }
 }
 

@@ -66,6 +66,11 @@ export * as StorageSchema from "./StorageSchema.js"
 /**
  * @since 0.1.0
  */
+export * as Suggestion from "./Suggestion.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as TableName from "./TableName.js"
 
 /**

@@ -58,12 +58,12 @@ const applyCommand = (options: TableOptions & { readonly prune: boolean; readonl
 export const plan = leaf("capture plan", { ...common, ...tables, prune, markPartitions }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
-    const named = yield* requiredTables(options, configured)
+    const chosenTables = yield* requiredTables(options, configured)
     const steps = yield* inDatabase(
       options,
       configured,
       Effect.flatMap(Capture.Capture, (capture) =>
-        capture.plan(named, { prune: options.prune, markPartitions: options.markPartitions })
+        capture.plan(chosenTables, { prune: options.prune, markPartitions: options.markPartitions })
       )
     )
     yield* answer(
@@ -71,7 +71,7 @@ export const plan = leaf("capture plan", { ...common, ...tables, prune, markPart
       () => ({ steps: steps.map(stepJson) }),
       (width) =>
         steps.length === 0
-          ? named.length === 0
+          ? chosenTables.length === 0
             ? "The configuration names no table; nothing is to be done."
             : "Nothing is to be done."
           : [
@@ -101,13 +101,13 @@ export const applying = leaf(
   (options) =>
     Effect.gen(function* () {
       const configured = yield* configuration(options)
-      const named = yield* requiredTables(options, configured)
+      const chosenTables = yield* requiredTables(options, configured)
       const wait = yield* milliseconds(options.lockTimeout)
       const steps = yield* inDatabase(
         options,
         configured,
         Effect.flatMap(Capture.Capture, (capture) =>
-          capture.apply(named, {
+          capture.apply(chosenTables, {
             prune: options.prune,
             markPartitions: options.markPartitions,
             allowLessRedaction: options.allowLessRedaction,
@@ -121,7 +121,7 @@ export const applying = leaf(
         (width) =>
           steps.length > 0
             ? stepLines(steps, width)
-            : named.length === 0
+            : chosenTables.length === 0
               ? "The configuration names no table; there was nothing to do."
               : "There was nothing to do."
       )
@@ -155,15 +155,17 @@ export const removing = leaf("capture remove", { ...common, table: tables.table,
 export const status = leaf("capture status", { ...common, ...tables }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
-    const asked = yield* namedTables(options, configured)
-    const found = yield* inDatabase(
+    const chosenTables = yield* namedTables(options, configured)
+    const statuses = yield* inDatabase(
       options,
       configured,
       Effect.flatMap(Capture.Capture, (capture) =>
-        options.table.length === 0 ? capture.status(asked) : statusOf(capture, options, configured, asked ?? [])
+        options.table.length === 0
+          ? capture.status(chosenTables)
+          : statusOf(capture, options, configured, chosenTables ?? [])
       )
     )
-    const refused = found
+    const refused = statuses
       .flatMap(({ findings, policy }) => (policy === null ? findings : []))
       .find((finding) => finding.kind === "ConfigurationRefused")
     if (options.table.length > 0 && refused !== undefined) {
@@ -171,8 +173,8 @@ export const status = leaf("capture status", { ...common, ...tables }, (options)
     }
     yield* answer(
       options,
-      () => ({ tables: found.map(statusJson) }),
-      (width) => (found.length === 0 ? "No table is captured." : statusText(found, width))
+      () => ({ tables: statuses.map(statusJson) }),
+      (width) => (statuses.length === 0 ? "No table is captured." : statusText(statuses, width))
     )
   })
 )
@@ -185,17 +187,22 @@ const statusOf = Effect.fnUntraced(function* (
   capture: Context.Tag.Service<Capture.Capture>,
   options: TableOptions,
   configured: Configuration,
-  asked: ReadonlyArray<Capture.TableConfig>
+  chosenTables: ReadonlyArray<Capture.TableConfig>
 ) {
   const alone = options.exclude.length + options.mask.length + options.key.length === 0
-  const among = (statuses: ReadonlyArray<Capture.TableStatus>) =>
-    statuses.filter(({ table }) => asked.some((each) => sameTable(each.table, table)))
-  const found = among(yield* capture.status(alone ? configured.tables : asked))
-  const missing = asked.filter((each) => !found.some(({ table }) => sameTable(each.table, table)))
-  const rest = missing.length === 0 ? [] : among(yield* capture.status(missing))
-  return [...found, ...rest.filter(({ table }) => !found.some((each) => each.table === table))].map((each) => ({
-    ...each,
-    findings: each.findings
+  const ofChosenTables = (statuses: ReadonlyArray<Capture.TableStatus>) =>
+    statuses.filter(({ table }) => chosenTables.some((chosen) => sameTable(chosen.table, table)))
+  const presentStatuses = ofChosenTables(yield* capture.status(alone ? configured.tables : chosenTables))
+  const missingTables = chosenTables.filter(
+    (chosen) => !presentStatuses.some(({ table }) => sameTable(chosen.table, table))
+  )
+  const missingStatuses = missingTables.length === 0 ? [] : ofChosenTables(yield* capture.status(missingTables))
+  return [
+    ...presentStatuses,
+    ...missingStatuses.filter(({ table }) => !presentStatuses.some((present) => present.table === table))
+  ].map((tableStatus) => ({
+    ...tableStatus,
+    findings: tableStatus.findings
       .filter(({ kind }) => !alone || kind !== "NotConfigured")
       .map((finding) => ({
         ...finding,
@@ -216,11 +223,11 @@ export const printing = leaf(
   (options) =>
     Effect.gen(function* () {
       const configured = yield* configuration(options)
-      const named = yield* requiredTables(options, configured)
+      const chosenTables = yield* requiredTables(options, configured)
       const files = yield* inDatabase(
         options,
         configured,
-        Effect.flatMap(Capture.Capture, (capture) => capture.print(named))
+        Effect.flatMap(Capture.Capture, (capture) => capture.print(chosenTables))
       )
       if (Option.isNone(options.output)) {
         return yield* options.json

@@ -3,13 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Feed from "../../src/Feed.js"
+import * as Suggestion from "../../src/Suggestion.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, common } from "../options.js"
 import { answer, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
-import { withSuggestion } from "../suggest.js"
 import { layout } from "../table.js"
 
 const inFeed = <A, E>(options: Common, call: Effect.Effect<A, E, Feed.Feed>) =>
@@ -76,7 +76,9 @@ export const forget = leaf(
         })
       )
       if (names !== undefined) {
-        return yield* new Refused({ message: withSuggestion(`the feed has no consumer ${name}`, name, names) })
+        return yield* new Refused({
+          message: Suggestion.withSuggestion(`the feed has no consumer ${name}`, Suggestion.nearest(name, names))
+        })
       }
       yield* answer(
         options,

@@ -34,11 +34,11 @@ export const init = leaf("init", common, (options) =>
     if (![".ts", ".js"].includes(extname(file))) {
       return yield* new UsageError({ message: `${file}: init writes TypeScript, for a file that ends in .ts or .js` })
     }
-    const there = Option.isSome(options.config) ? [file] : fileNames
-    const paths = yield* Effect.forEach(there, (name) => Effect.map(pathOf(name), (path) => ({ name, path })))
-    const taken = paths.find(({ path }) => existsSync(path))
-    if (taken !== undefined) {
-      return yield* new Refused({ message: `${taken.name} exists already` })
+    const candidates = Option.isSome(options.config) ? [file] : fileNames
+    const paths = yield* Effect.forEach(candidates, (name) => Effect.map(pathOf(name), (path) => ({ name, path })))
+    const existing = paths.find(({ path }) => existsSync(path))
+    if (existing !== undefined) {
+      return yield* new Refused({ message: `${existing.name} exists already` })
     }
     const path = yield* pathOf(file)
     yield* Effect.tryPromise({

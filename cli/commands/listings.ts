@@ -78,7 +78,7 @@ const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): strin
   )
 
 /** What a listing makes of its items, and says where there is none. */
-interface Shown<in A> {
+interface Rendering<in A> {
   readonly table: (items: ReadonlyArray<A>, width: number) => string
   readonly none: string
 }
@@ -88,7 +88,7 @@ const list = <A>(
   options: Common & Paging,
   filtered: Effect.Effect<Query.FilterInput, UsageError>,
   read: (filter: Query.FilterInput) => Effect.Effect<Page.Page<A>, Query.ReadError, Query.Query>,
-  { none, table }: Shown<A>
+  { none, table }: Rendering<A>
 ) =>
   Effect.gen(function* () {
     const filter = { ...(yield* filtered), ...(yield* pagingOf(options)) }
@@ -167,13 +167,17 @@ export const actor = leaf(
     Effect.gen(function* () {
       const { type } = options
       const id = Option.getOrUndefined(options.id)
-      const asked = {
+      const bundleOptions = {
         ...(yield* windowOf(options)),
         ...(yield* pagingOf(options))
       }
-      const bundle = yield* reading(options, Query.actorWindow(id === undefined ? { type } : { type, id }, asked), {
-        actor: "ID"
-      })
+      const bundle = yield* reading(
+        options,
+        Query.actorWindow(id === undefined ? { type } : { type, id }, bundleOptions),
+        {
+          actor: "ID"
+        }
+      )
       yield* answerExact(
         options,
         () => Json.stringify(bundle),
@@ -193,8 +197,8 @@ const ofRequest = (requestId: string, { cursor, ...paged }: Effect.Effect.Succes
 
 export const request = leaf("request", { ...common, ...paging, id: argument("ID", "A request id.") }, (options) =>
   Effect.gen(function* () {
-    const asked = yield* pagingOf(options)
-    const bundle = yield* reading(options, ofRequest(options.id, asked), { requestId: "ID" })
+    const pageOptions = yield* pagingOf(options)
+    const bundle = yield* reading(options, ofRequest(options.id, pageOptions), { requestId: "ID" })
     yield* answerExact(
       options,
       () => Json.stringify(bundle),
@@ -208,8 +212,8 @@ export const correlation = leaf(
   { ...common, ...paging, id: argument("ID", "A correlation id.") },
   (options) =>
     Effect.gen(function* () {
-      const asked = yield* pagingOf(options)
-      const bundle = yield* reading(options, Query.correlation(options.id, asked), { correlationId: "ID" })
+      const pageOptions = yield* pagingOf(options)
+      const bundle = yield* reading(options, Query.correlation(options.id, pageOptions), { correlationId: "ID" })
       yield* answerExact(
         options,
         () => Json.stringify(bundle),

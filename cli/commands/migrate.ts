@@ -19,12 +19,12 @@ const to = value("to", "NUMBER", "The last migration; else the newest.")
 const migrationId = (option: string, text: Option.Option<string>) => wholeNumber(option, text, 1, Migrations.all.length)
 
 /** Refuses names that no database takes, before anything connects: to generate checks them, too. */
-const checked = (settings: Migrations.Options) => Effect.asVoid(Migrations.generate(settings))
+const checkNames = (settings: Migrations.Options) => Effect.asVoid(Migrations.generate(settings))
 
 const ids = (migrations: ReadonlyArray<{ readonly id: number; readonly name: string }>) =>
   migrations.map(({ id, name }) => ({ id, name }))
 
-const named = ({ id, name }: { readonly id: number; readonly name: string }): string => `${id} ${name}`
+const nameOf = ({ id, name }: { readonly id: number; readonly name: string }): string => `${id} ${name}`
 
 const ownerOf = (option: Option.Option<string>, configured: string | undefined) =>
   Option.getOrUndefined(Option.orElse(option, () => Option.fromNullable(configured)))
@@ -36,7 +36,7 @@ export const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
       ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
       to: yield* migrationId("--to", options.to)
     }
-    yield* checked(settings).pipe(withSchema(options, configured))
+    yield* checkNames(settings).pipe(withSchema(options, configured))
     const result = yield* Migrations.run(settings).pipe(
       Effect.provide(client(options)),
       withSchema(options, configured)
@@ -48,7 +48,7 @@ export const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
       () => ({ schema, owner, version, applied, partitions, notices }),
       (width) =>
         [
-          ...applied.map((migration) => `applied ${named(migration)}`),
+          ...applied.map((migration) => `applied ${nameOf(migration)}`),
           applied.length === 0
             ? `The schema ${visible(schema)} is at ${version}; there was nothing to apply.`
             : `The schema ${visible(schema)} is at ${version} and belongs to ${visible(owner)}.`,
@@ -73,61 +73,64 @@ const serious: ReadonlySet<Migrations.Concern["_tag"]> = new Set(["RowSecurity",
 export const status = leaf("migrate status", common, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
-    yield* checked({}).pipe(withSchema(options, configured))
-    const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
-    const mismatched = new Set(found.mismatched.map(({ id }) => id))
-    const unknown = new Set(found.unknown.map(({ id }) => id))
+    yield* checkNames({}).pipe(withSchema(options, configured))
+    const schemaStatus = yield* Migrations.status().pipe(
+      Effect.provide(client(options)),
+      withSchema(options, configured)
+    )
+    const mismatched = new Set(schemaStatus.mismatched.map(({ id }) => id))
+    const unknown = new Set(schemaStatus.unknown.map(({ id }) => id))
     const list = (entries: ReadonlyArray<Migrations.Applied>) => entries.map((entry) => ({ ...entry }))
     yield* answer(
       options,
       () => ({
-        schema: found.schema,
-        state: found.state,
-        owner: Option.getOrNull(found.owner),
-        version: found.version,
-        latest: found.latest,
-        concerns: found.concerns.map((concern) => ({
+        schema: schemaStatus.schema,
+        state: schemaStatus.state,
+        owner: Option.getOrNull(schemaStatus.owner),
+        version: schemaStatus.version,
+        latest: schemaStatus.latest,
+        concerns: schemaStatus.concerns.map((concern) => ({
           kind: concern._tag,
           detail: Migrations.describeConcern(concern)
         })),
-        applied: list(found.applied),
-        pending: ids(found.pending),
-        mismatched: list(found.mismatched),
-        unknown: list(found.unknown)
+        applied: list(schemaStatus.applied),
+        pending: ids(schemaStatus.pending),
+        mismatched: list(schemaStatus.mismatched),
+        unknown: list(schemaStatus.unknown)
       }),
       (width) => {
         const rows = [
-          ...found.applied.map(({ appliedAt, appliedBy, id, name }) => [
+          ...schemaStatus.applied.map(({ appliedAt, appliedBy, id, name }) => [
             String(id),
             name,
             mismatched.has(id) ? "other text" : unknown.has(id) ? "not known here" : "applied",
             appliedAt,
             appliedBy
           ]),
-          ...found.pending.map(({ id, name }) => [String(id), name, "pending"])
+          ...schemaStatus.pending.map(({ id, name }) => [String(id), name, "pending"])
         ]
         const columns = ["id", "name", "state", "applied at", "applied by"].map((header) => ({ header }))
-        const owner = Option.match(found.owner, {
+        const owner = Option.match(schemaStatus.owner, {
           onNone: () => "",
           onSome: (role) => ` and belongs to ${visible(role)}`
         })
         return [
           layout(columns, rows, width),
           "",
-          `The schema ${visible(found.schema)} ${states[found.state]}${owner}.`,
-          ...found.concerns.flatMap((concern) =>
+          `The schema ${visible(schemaStatus.schema)} ${states[schemaStatus.state]}${owner}.`,
+          ...schemaStatus.concerns.flatMap((concern) =>
             paragraph(`Note: ${visible(Migrations.describeConcern(concern))}.`, width)
           )
         ].join("\n")
       }
     )
-    if (found.state === "newer") {
+    if (schemaStatus.state === "newer") {
       return yield* new Migrations.MigrationError({
         reason: "NewerSchema",
-        detail: `the schema ${found.schema} was migrated by a newer Threadline: use that version or a later one`
+        detail: `the schema ${schemaStatus.schema} was migrated by a newer Threadline: use that version or a later one`
       })
     }
-    if (found.state === "mismatch" || found.concerns.some(({ _tag }) => serious.has(_tag))) {
+    if (schemaStatus.state === "mismatch" || schemaStatus.concerns.some(({ _tag }) => serious.has(_tag))) {
       return yield* new AnsweredNo()
     }
   })
@@ -154,14 +157,17 @@ export const printing = leaf(
         const sql = yield* withSchema(options, configured)(Migrations.render(settings))
         return yield* options.json ? printJson({ sql }) : printSource(sql)
       }
-      const found = yield* Migrations.status().pipe(Effect.provide(client(options)), withSchema(options, configured))
-      const first = found.pending[0]
-      if (first === undefined) {
+      const schemaStatus = yield* Migrations.status().pipe(
+        Effect.provide(client(options)),
+        withSchema(options, configured)
+      )
+      const firstPending = schemaStatus.pending[0]
+      if (firstPending === undefined) {
         return yield* options.json
           ? printJson({ sql: "" })
-          : printSource(`-- The schema ${found.schema} lacks nothing.`)
+          : printSource(`-- The schema ${schemaStatus.schema} lacks nothing.`)
       }
-      const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: first.id }))
+      const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: firstPending.id }))
       yield* options.json ? printJson({ sql }) : printSource(sql)
     })
 )
@@ -192,8 +198,8 @@ export const generate = leaf(
         return yield* new Refused({ message: `${different.file} exists with another text; --force replaces it` })
       }
       yield* writing(() => mkdir(target, { recursive: true }))
-      const written = inspected.filter(({ sql, text }) => text !== sql)
-      yield* Effect.forEach(written, ({ file, sql }) => writing(() => writeFile(join(target, file), sql)))
+      const changedFiles = inspected.filter(({ sql, text }) => text !== sql)
+      yield* Effect.forEach(changedFiles, ({ file, sql }) => writing(() => writeFile(join(target, file), sql)))
       yield* answer(
         options,
         () => ({

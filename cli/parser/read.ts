@@ -9,8 +9,8 @@
  * - says what is wrong in several lines, without what was probably meant.
  */
 import * as Either from "effect/Either"
+import { nearest, withSuggestion } from "../../src/Suggestion.js"
 import { below, groups } from "../commands.js"
-import { nearest, withSuggestion } from "../suggest.js"
 import type { CommandFacts, OptionFacts } from "./declare.js"
 
 export type Invocation =
@@ -29,18 +29,21 @@ interface Scanned {
   readonly help: boolean
   readonly version: boolean
   /** The first option that no command has. */
-  readonly unknown: string | undefined
+  readonly unknownOption: string | undefined
 }
 
 /** An option of one name has a value in all commands, or in none. */
-const scan = (argv: ReadonlyArray<string>, known: ReadonlyMap<string, OptionFacts>): Either.Either<Scanned, string> => {
+const scan = (
+  argv: ReadonlyArray<string>,
+  optionsByName: ReadonlyMap<string, OptionFacts>
+): Either.Either<Scanned, string> => {
   const words: Array<string> = []
   const options: Array<Scanned["options"][number]> = []
   const on = new Set<string>()
-  let unknown: string | undefined
+  let unknownOption: string | undefined
   const isOption = (text: string): boolean => {
     const name = text.slice(2).split("=", 1)[0] ?? ""
-    return text === "--" || (text.startsWith("--") && (known.has(name) || builtIn.has(name)))
+    return text === "--" || (text.startsWith("--") && (optionsByName.has(name) || builtIn.has(name)))
   }
   for (let at = 0; at < argv.length; at++) {
     const argument = argv[at] ?? ""
@@ -54,21 +57,21 @@ const scan = (argv: ReadonlyArray<string>, known: ReadonlyMap<string, OptionFact
     }
     const equals = argument.indexOf("=")
     const option = argument === "-h" ? "--help" : equals === -1 ? argument : argument.slice(0, equals)
-    const given = equals === -1 ? undefined : argument.slice(equals + 1)
+    const inlineValue = equals === -1 ? undefined : argument.slice(equals + 1)
     const name = option.startsWith("--") ? option.slice(2) : ""
-    const facts = known.get(name)
+    const facts = optionsByName.get(name)
     if (facts === undefined && !builtIn.has(name)) {
-      unknown ??= option
+      unknownOption ??= option
     } else if (facts?.placeholder === undefined) {
-      if (given !== undefined && given !== "true" && given !== "false") {
+      if (inlineValue !== undefined && inlineValue !== "true" && inlineValue !== "false") {
         return Either.left(`the option ${option} takes no value`)
       }
-      if (given !== "false") {
+      if (inlineValue !== "false") {
         on.add(name)
       }
     } else {
-      const text = given ?? argv[++at]
-      if (text === undefined || text === "" || (given === undefined && isOption(text))) {
+      const text = inlineValue ?? argv[++at]
+      if (text === undefined || text === "" || (inlineValue === undefined && isOption(text))) {
         return Either.left(`the option ${option} needs a value`)
       }
       options.push({ name, text })
@@ -80,7 +83,7 @@ const scan = (argv: ReadonlyArray<string>, known: ReadonlyMap<string, OptionFact
     options: [...options, ...flags],
     help: on.has("help"),
     version: on.has("version"),
-    unknown
+    unknownOption
   })
 }
 
@@ -102,26 +105,25 @@ const meantBy = (
 /** Checks what a command is given, but for what only its handler can tell. */
 const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyArray<string>): string | undefined => {
   const names = leaf.options.map(({ name }) => name)
-  const seen = new Set<string>()
+  const seenOptions = new Set<string>()
   for (const { name, text } of options) {
     const facts = leaf.options.find((option) => option.name === name)
     if (facts === undefined) {
       const similar = nearest(name, names)
-      const wrong = `the option --${name} does not belong to this command`
-      return similar === undefined ? wrong : `${wrong}; did you mean --${similar}?`
+      return withSuggestion(`the option --${name} does not belong to this command`, similar && `--${similar}`)
     }
-    if (seen.has(name) && !facts.repeated) {
+    if (seenOptions.has(name) && !facts.repeated) {
       return `the option --${name} is given twice`
     }
-    seen.add(name)
+    seenOptions.add(name)
     if (text !== undefined && facts.words.length > 0 && !facts.words.includes(text)) {
-      return withSuggestion(`--${name} is one of ${facts.words.join(", ")}`, text, facts.words)
+      return withSuggestion(`--${name} is one of ${facts.words.join(", ")}`, nearest(text, facts.words))
     }
   }
-  const missing = leaf.arguments.slice(words.length).find(({ optional }) => !optional)
-  if (missing !== undefined) {
+  const missingArgument = leaf.arguments.slice(words.length).find(({ optional }) => !optional)
+  if (missingArgument !== undefined) {
     const usage = leaf.arguments.map(({ name, optional }) => (optional ? `[${name}]` : name))
-    return `${missing.name} is missing: threadline ${[...leaf.path, ...usage].join(" ")}`
+    return `${missingArgument.name} is missing: threadline ${[...leaf.path, ...usage].join(" ")}`
   }
   const further = words[leaf.arguments.length]
   if (further !== undefined) {
@@ -131,7 +133,7 @@ const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyA
     const text = words[index]
     return text === undefined || facts.words.length === 0 || facts.words.includes(text)
       ? []
-      : [withSuggestion(`${facts.name} is one of ${facts.words.join(", ")}`, text, facts.words)]
+      : [withSuggestion(`${facts.name} is one of ${facts.words.join(", ")}`, nearest(text, facts.words))]
   })[0]
 }
 
@@ -141,9 +143,9 @@ export const read = (
   leaves: ReadonlyArray<CommandFacts>
 ): Either.Either<Invocation, string> =>
   Either.gen(function* () {
-    const known = new Map(leaves.flatMap((leaf) => leaf.options.map((option) => [option.name, option])))
-    const scanned = yield* scan(argv, known)
-    const { options, unknown, version } = scanned
+    const optionsByName = new Map(leaves.flatMap((leaf) => leaf.options.map((option) => [option.name, option])))
+    const scanned = yield* scan(argv, optionsByName)
+    const { options, unknownOption, version } = scanned
     const words = scanned.words[0] === "help" ? scanned.words.slice(1) : scanned.words
     const help = scanned.help || words !== scanned.words
     if (version) {
@@ -153,11 +155,11 @@ export const read = (
     const path = words.slice(0, depth)
     const noOption = (option: string, names: Iterable<string>): string => {
       const similar = nearest(option.replace(/^-+/, ""), [...names, ...builtIn])
-      return `there is no option ${option}${similar === undefined ? "" : `; did you mean --${similar}?`}`
+      return withSuggestion(`there is no option ${option}`, similar && `--${similar}`)
     }
     if (path.length === 0) {
-      return unknown !== undefined
-        ? yield* Either.left(noOption(unknown, known.keys()))
+      return unknownOption !== undefined
+        ? yield* Either.left(noOption(unknownOption, optionsByName.keys()))
         : help || options.length === 0
           ? { _tag: "Help", path }
           : yield* Either.left(`name a command: ${list(below([]))}`)
@@ -168,26 +170,27 @@ export const read = (
         ? { _tag: "Help", path }
         : yield* Either.left(`${path.join(" ")} needs a command; there is ${list(below(group))}`)
     }
-    const leaf = leaves.find((each) => each.path.join(" ") === path.join(" "))
-    const meant = leaf === undefined ? meantBy(path, group, leaves) : undefined
-    if (unknown !== undefined && meant === undefined) {
+    const leaf = leaves.find((candidate) => candidate.path.join(" ") === path.join(" "))
+    const suggestion = leaf === undefined ? meantBy(path, group, leaves) : undefined
+    if (unknownOption !== undefined && suggestion === undefined) {
       // Without a command, its value may have been taken for one.
-      return yield* Either.left(noOption(unknown, leaf?.options.map(({ name }) => name) ?? known.keys()))
+      return yield* Either.left(noOption(unknownOption, leaf?.options.map(({ name }) => name) ?? optionsByName.keys()))
     }
     if (leaf === undefined) {
+      const sentence = `there is no command ${path.join(" ")}`
       const instead = `there ${group.length === 0 ? "are" : "is"} ${list(below(group))}`
       return yield* Either.left(
-        `there is no command ${path.join(" ")}; ${meant === undefined ? instead : `did you mean ${meant}?`}`
+        suggestion === undefined ? `${sentence}; ${instead}` : withSuggestion(sentence, suggestion)
       )
     }
     if (help) {
       return { _tag: "Help", path }
     }
-    const wrong = check(leaf, options, words.slice(depth))
-    return wrong === undefined
-      ? { _tag: "Run", args: [...path, ...options.flatMap(written), "--", ...words.slice(depth)] }
-      : yield* Either.left(wrong)
+    const refusal = check(leaf, options, words.slice(depth))
+    return refusal === undefined
+      ? { _tag: "Run", args: [...path, ...options.flatMap(optionArguments), "--", ...words.slice(depth)] }
+      : yield* Either.left(refusal)
   })
 
-const written = ({ name, text }: Scanned["options"][number]): ReadonlyArray<string> =>
+const optionArguments = ({ name, text }: Scanned["options"][number]): ReadonlyArray<string> =>
   text === undefined ? [`--${name}`] : [`--${name}`, text]

@@ -142,6 +142,35 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
     })
   )
 
+  it.effect("is told a misspelt column if nothing was found", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const misspelt = "column totl is not known here: public.invoices has no such column; did you mean total?"
+      for (const filter of [
+        ["--table", "invoices", "--changed-field", "totl"],
+        ["--table", "invoices", "--contains", '{"totl":6}'],
+        ["--table", "invoices", "--key", "1", "--contains", '{"totl":6}'],
+        ["--table", "invoices", "--changed-field", "totl", "--since", "1d"]
+      ]) {
+        for (const command of ["timeline", "transactions", "unattributed"]) {
+          expect(yield* Cli.run([command, ...filter], { url }), [command, ...filter].join(" ")).toEqual(
+            Cli.refusal(1, misspelt)
+          )
+        }
+      }
+      expect(yield* Cli.run(["timeline", "--table", "visits", "--key", '{"id":1,"dya":1}'], { url })).toEqual(
+        Cli.refusal(2, "--key: the key of public.visits is (id, day); did you mean day?")
+      )
+      for (const filter of [
+        ["--table", "invoices", "--changed-field", "paid_by"],
+        ["--table", "invoices", "--table", "visits", "--changed-field", "totl"],
+        ["--changed-field", "totl"]
+      ]) {
+        expect(yield* Cli.json(["timeline", ...filter], { url }), filter.join(" ")).toMatchObject({ items: [] })
+      }
+    })
+  )
+
   it.effect("asks for a date, or for so long ago, in every listing", () =>
     Effect.gen(function* () {
       const { url } = yield* Host
@@ -171,7 +200,11 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
         const bundle = yield* Cli.json(["actor", "user", "42", ...args], { url })
         expect(bundle).toMatchObject({ changes: { items: found ? [{}] : [] } })
       }
-      expect(yield* Cli.run(["timeline", "--tz", "Berlin"], { url })).toEqual(Cli.refusal(2, /--tz is a time zone/))
+      for (const zone of ["Berlin", "+99:99", "+25:00", "-25:00", "+16:00"]) {
+        expect(yield* Cli.run(["timeline", `--tz=${zone}`], { url }), zone).toEqual(
+          Cli.refusal(2, /--tz is a time zone/)
+        )
+      }
     })
   )
 })

@@ -78,6 +78,23 @@ describe("JSON.stringify", () => {
     )
   })
 
+  it("reads and writes a stored field of the name toJSON wherever it stands", () => {
+    for (const stored of [
+      '{"toJSON":9007199254740993}',
+      '{"a":9007199254740993,"toJSON":1}',
+      '{"toJSON":1,"a":9007199254740993}',
+      '{"toJSON":{"a":9007199254740993},"b":[9007199254740993]}',
+      '[{"a":9007199254740993,"toJSON":{"toJSON":-9007199254740993}},9007199254740993]',
+      '{"__proto__":9007199254740993,"toJSON":null,"price":1.10}'
+    ]) {
+      const value = Option.getOrThrow(Json.parse(stored))
+      expect(Json.stringify(value)).toBe(stored)
+      const printed = stored.replaceAll(/-?9007199254740993|1\.10/g, digits)
+      expect(JSON.stringify(value)).toBe(printed)
+      expect(JSON.stringify({ ...change, dataAfter: value })).toContain(printed)
+    }
+  })
+
   it("writes a page as the command line does", () => {
     const cursor = Page.Cursor.make("abc")
     expect(JSON.stringify(Page.make([1, 2], Option.some(cursor)))).toBe(

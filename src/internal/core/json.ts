@@ -57,9 +57,16 @@ const makePrint = (value: object): void => {
   Object.setPrototypeOf(value, Array.isArray(value) ? printingArray : printingObject)
 }
 
-/** An object that was stored with a field of this name cannot inherit one: what it is in has to print it. */
-const hides = (value: JsonValue): boolean =>
-  typeof value === "object" && value !== null && Object.hasOwn(value, "toJSON") && prints(value)
+/** An object that was stored with a field of this name cannot inherit one: its numbers print themselves. */
+const hides = (value: object): boolean => Object.hasOwn(value, "toJSON")
+
+const makeNumbersPrint = (object: Record<string, JsonValue>): void => {
+  for (const [key, value] of Object.entries(object)) {
+    if (typeof value === "bigint") {
+      setOwn(object, key, alone(value))
+    }
+  }
+}
 
 /** Whether a unit can be part of a number. */
 const isNumeric = (unit: number): boolean =>
@@ -113,6 +120,9 @@ const scan = (text: string): JsonValue => {
       case 0x5d:
       case 0x7d:
         value = open.pop() as JsonValue
+        if (hasHidden && hides(value as object)) {
+          makeNumbersPrint(value as Record<string, JsonValue>)
+        }
         keys.pop()
         at++
         break
@@ -155,7 +165,7 @@ const scan = (text: string): JsonValue => {
     if (around === undefined) {
       return value
     }
-    if (typeof value === "bigint" || (hasHidden && hides(value))) {
+    if (typeof value === "bigint") {
       makePrint(around)
     }
     if (Array.isArray(around)) {
@@ -167,9 +177,9 @@ const scan = (text: string): JsonValue => {
   }
 }
 
-/** Assigning to `__proto__` would set the prototype and lose the value. */
+/** Assigning to `__proto__` would set the prototype and lose the value; to `toJSON` it fails if that is inherited. */
 const setOwn = (object: Record<string, JsonValue>, key: string, value: JsonValue): void => {
-  if (key === "__proto__") {
+  if (key === "__proto__" || key === "toJSON") {
     Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
   } else {
     object[key] = value
@@ -451,7 +461,7 @@ export const isJsonValue = (value: unknown): value is JsonValue =>
   every(value, (part) => isScalar(part) || (isObjectLike(part) && isPlain(part)))
 
 const needsPrint = (value: JsonArray | JsonObject): boolean =>
-  !prints(value) && Object.values(value).some((element) => typeof element === "bigint" || hides(element))
+  (hides(value) || !prints(value)) && Object.values(value).some((element) => typeof element === "bigint")
 
 const isExact = (value: JsonValue): boolean =>
   every(value, (part) =>
@@ -465,13 +475,22 @@ const copied = (value: JsonValue): JsonValue => {
   if (value === null || typeof value !== "object") {
     return value
   }
-  const elements: Array<JsonValue> | Record<string, JsonValue> = isArray(value)
-    ? value.map(copied)
-    : Object.fromEntries(Object.entries(value).map(([key, element]) => [key, copied(element)]))
-  if (needsPrint(elements)) {
-    makePrint(elements)
+  if (isArray(value)) {
+    const elements = value.map(copied)
+    if (needsPrint(elements)) {
+      makePrint(elements)
+    }
+    return elements
   }
-  return elements
+  const members: Record<string, JsonValue> = Object.fromEntries(
+    Object.entries(value).map(([key, element]) => [key, copied(element)])
+  )
+  if (hides(members)) {
+    makeNumbersPrint(members)
+  } else if (needsPrint(members)) {
+    makePrint(members)
+  }
+  return members
 }
 
 /** An equal value that `JSON.stringify` writes without loss, as those that were read are; itself if it is one. */

@@ -24,6 +24,16 @@ export const notAnObject = (value: unknown, field: string = "options"): InvalidR
     ? undefined
     : new InvalidRequest({ field, rule: "must be an object" })
 
+/** The first field that is not one of `known`, as a misspelt option is: it would be ignored without a word. */
+export const unknownField = (
+  value: object,
+  known: { readonly [field: string]: true },
+  name: (field: string) => string = (field) => field
+): InvalidRequest | undefined => {
+  const unknown = Object.keys(value).find((field) => !Object.hasOwn(known, field))
+  return unknown === undefined ? undefined : new InvalidRequest({ field: name(unknown), rule: "is not known here" })
+}
+
 /** The same as an effect. */
 export const mustBeObject = (value: unknown, field?: string): Effect.Effect<void, InvalidRequest> =>
   Effect.suspend(() => notAnObject(value, field) ?? Effect.void)

@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
+import { unknownField } from "../core/request.js"
 import { jsonText, shortTextRule, textRule } from "../core/text.js"
 
 /** @internal */
@@ -68,7 +69,21 @@ const isDetails = (action: unknown): action is Details | Entry => typeof action 
 
 const invalid = (field: string, rule: string): InvalidRequest => new InvalidRequest({ field, rule })
 
+const actionFields = {
+  name: true,
+  verb: true,
+  category: true,
+  reason: true,
+  comment: true,
+  subject: true,
+  data: true
+} as const satisfies Record<keyof Details, true>
+
 const wrong = (action: Details | Entry, words: Words): InvalidRequest | undefined => {
+  const unknown = unknownField(action, actionFields, (field) => `action.${field}`)
+  if (unknown !== undefined) {
+    return unknown
+  }
   const { category, name, subject, verb } = action
   const short: ReadonlyArray<readonly [field: string, value: unknown]> = [
     ["name", name],

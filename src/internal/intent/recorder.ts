@@ -10,8 +10,8 @@ import type { Fields } from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction, failedAction, type Words } from "./action.js"
 import { type ActionId, type AuditError, decodeActionId, fromStatement, makeAuditError } from "./errors.js"
-import { mustBeObject } from "../core/request.js"
-import { resolve } from "./resolve.js"
+import { mustBeObject, unknownField } from "../core/request.js"
+import { contextFields, resolve } from "./resolve.js"
 import { qualified } from "../sql/sqlText.js"
 import { placeIn, statementError } from "./transaction.js"
 import { single, withoutConnection } from "../sql/owned.js"
@@ -22,6 +22,14 @@ interface Options extends Fields, Words {
   readonly status?: "ok" | "error" | undefined
   readonly allowMissingActor?: boolean | undefined
 }
+
+const optionNames = {
+  ...contextFields,
+  reason: true,
+  comment: true,
+  status: true,
+  allowMissingActor: true
+} as const satisfies Record<keyof Options, true>
 
 const statement = (
   sql: SqlClient.SqlClient,
@@ -43,6 +51,10 @@ export const makeRecorder =
   (action: Action, options: Options = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
     Effect.gen(function* () {
       yield* mustBeObject(options)
+      const unknown = unknownField(options, optionNames)
+      if (unknown !== undefined) {
+        return yield* unknown
+      }
       const ambient = yield* Effect.context<never>()
       const where = placeIn(ambient)
       const owner = where._tag === "Inside" ? where.level.owner : undefined

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Actor from "../../Actor.js"
 import * as AuditContext from "../../AuditContext.js"
-import { notAnObject } from "../core/request.js"
+import { notAnObject, unknownField } from "../core/request.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { type AuditError, makeAuditError } from "./errors.js"
 import { isolationLevels } from "./transaction.js"
@@ -54,6 +54,31 @@ export const resolve = (
 
 const resolved = (fields: AuditContext.Fields): Resolved => ({ fields, document: AuditContext.encode(fields) })
 
+/** The fields of a context. */
+export const contextFields = {
+  actor: true,
+  correlationId: true,
+  requestId: true,
+  jobId: true,
+  traceId: true,
+  source: true,
+  remoteIp: true,
+  meta: true
+} as const satisfies Record<keyof AuditContext.Fields, true>
+
+const optionNames = {
+  ...contextFields,
+  action: true,
+  reason: true,
+  comment: true,
+  captureOnly: true,
+  allowMissingActor: true,
+  isolation: true,
+  requireChanges: true,
+  onFailure: true,
+  retry: true
+} as const
+
 /** Options that contradict each other, or that no type checker has seen. */
 export const contradiction = (options: {
   readonly action?: unknown
@@ -66,7 +91,7 @@ export const contradiction = (options: {
   readonly onFailure?: string | undefined
   readonly isolation?: string | undefined
 }): InvalidRequest | undefined => {
-  const wrong = notAnObject(options)
+  const wrong = notAnObject(options) ?? unknownField(options, optionNames)
   if (wrong !== undefined) {
     return wrong
   }

@@ -38,7 +38,8 @@ export interface Service {
   /**
    * Changes newest first: by transaction, and within a transaction by change. Changes of one transaction stand together.
    *
-   * `NotFound` if the table of the filter is neither audited nor has changes.
+   * `NotFound` if the table of the filter is neither captured nor has changes, and if nothing is found and the filter names a column
+   * that its one table never had.
    */
   readonly timeline: (filter?: FilterInput) => Effect.Effect<Page<Change>, ReadError>
   /** The same, whole and in constant memory. `limit` is about pages and is not looked at. */

@@ -8,13 +8,14 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { fromSqlError, InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { isObject, parse, stringify } from "../core/json.js"
 import { Lapses, lapsesOf, noLapses } from "./lapses.js"
 import { rows, type Storage } from "./storage.js"
 import { reasonOf, sqlState } from "../sql/sqlState.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
 import { isStorable } from "../core/text.js"
+import { keyColumnMeant } from "./unknownColumn.js"
 import { unknownTable } from "./unknownTable.js"
 
 /** One column of a key. Numbers are exact: a `number` that is no safe integer must be written as text or `bigint`. */
@@ -135,10 +136,10 @@ const resolved = (
     select ${row(meant)}${told}
     from jsonb_array_elements(${stringify(given)}::jsonb) with ordinality k (key, place)
     order by k.place`
-  return Effect.catchIf(
-    rows(Resolved, statement, onKeyError(table, field)),
-    (error) => NotFound.is(error),
-    () => unknownTable(storage, table)
+  return Effect.catchTag(
+    rows(Resolved, statement, (error) => error),
+    "SqlError",
+    (error) => keyFailure(storage, table, field, given.flat(), error)
   )
 }
 
@@ -236,22 +237,36 @@ export const tableKey = (
     }
   )
 
+const isArray = (key: Key): key is ReadonlyArray<string> => Array.isArray(key)
+
 const structure = (text: string): unknown => {
   const value = parse(text)
   return Array.isArray(value) || isObject(value) ? value : undefined
 }
 
-/** What a failed statement that computes a row key means: the table, or the key, or the database. */
-const onKeyError =
-  (table: TableName, field: string) =>
-  (error: SqlError): InvalidRequest | NotFound | ThreadlineError => {
-    const state = sqlState(error)
-    if (state === "TL002") {
-      return new NotFound({ subject: "table", id: format(table) })
-    }
-    // A domain over the key's type may refuse the value as well.
-    if (state === "TL003" || state === "23514" || state?.startsWith("22") === true) {
-      return new InvalidRequest({ field, rule: reasonOf(error) })
-    }
-    return fromSqlError(error)
+/** What a failed statement that computes row keys means: the table, or a key, or the database. */
+const keyFailure = (
+  storage: Storage,
+  table: TableName,
+  field: string,
+  keys: ReadonlyArray<Key>,
+  error: SqlError
+): Effect.Effect<never, InvalidRequest | NotFound | ThreadlineError> => {
+  const state = sqlState(error)
+  if (state === "TL002") {
+    return unknownTable(storage, table)
   }
+  if (state === "TL003") {
+    const columns = keys.flatMap((key) => (typeof key === "string" || isArray(key) ? [] : Object.keys(key)))
+    const rule = reasonOf(error)
+    return Effect.flatMap(keyColumnMeant(storage, table, columns), (suggestion) =>
+      Effect.fail(new InvalidRequest(suggestion === undefined ? { field, rule } : { field, rule, suggestion }))
+    )
+  }
+  // A domain over the key's type may refuse the value as well.
+  return Effect.fail(
+    state === "23514" || state?.startsWith("22") === true
+      ? new InvalidRequest({ field, rule: reasonOf(error) })
+      : fromSqlError(error)
+  )
+}

@@ -8,16 +8,16 @@ import { rows, type Storage } from "./storage.js"
 
 const Name = Schema.Struct({ schema: Schema.String, name: Schema.String })
 
-const Told = Schema.Struct({
+const TableFacts = Schema.Struct({
   kind: Schema.NullOr(Schema.String),
   root: Schema.NullOr(Schema.parseJson(Name)),
-  known: Schema.parseJson(Schema.Array(Name))
+  captured: Schema.parseJson(Schema.Array(Name))
 })
 
 /** More names than that are not looked at for a similar one. */
 const mostNames = 10_000
 
-const told = ({ name, sql }: Storage, table: TableName) => sql`
+const tableFacts = ({ name, sql }: Storage, table: TableName) => sql`
   select
     (
       select c.relkind::text
@@ -40,7 +40,7 @@ const told = ({ name, sql }: Storage, table: TableName) => sql`
         order by p.table_schema, p.table_name
         limit ${mostNames}
       ) p
-    )::text as known
+    )::text as captured
   from (
     select (
       select c.oid
@@ -54,25 +54,25 @@ const told = ({ name, sql }: Storage, table: TableName) => sql`
 /** Fails with `NotFound`. A reader under a scope is told nothing of other tables, nor whether this one is there. */
 export const unknownTable = (storage: Storage, table: TableName): Effect.Effect<never, NotFound | ThreadlineError> => {
   const id = format(table)
-  const plain = new NotFound({ subject: "table", id })
+  const notFound = new NotFound({ subject: "table", id })
   if (storage.restriction !== undefined) {
-    return plain
+    return notFound
   }
-  return rows(Told, told(storage, table)).pipe(
+  return rows(TableFacts, tableFacts(storage, table)).pipe(
     // In a transaction that the first statement has failed, nothing more can be asked.
-    Effect.orElseSucceed((): ReadonlyArray<typeof Told.Type> => []),
-    Effect.flatMap(([found]) => {
-      if (found === undefined) {
-        return plain
+    Effect.orElseSucceed((): ReadonlyArray<typeof TableFacts.Type> => []),
+    Effect.flatMap(([facts]) => {
+      if (facts === undefined) {
+        return notFound
       }
-      if (found.root !== null) {
-        return new NotFound({ subject: "table", id, detail: "it is a partition", suggestion: format(found.root) })
+      if (facts.root !== null) {
+        return new NotFound({ subject: "table", id, detail: "it is a partition", suggestion: format(facts.root) })
       }
-      if (found.kind !== null) {
+      if (facts.kind !== null) {
         return new NotFound({ subject: "table", id, detail: "it exists, but it is not captured" })
       }
-      const suggestion = nearest(id, found.known.map(format))
-      return suggestion === undefined ? plain : new NotFound({ subject: "table", id, suggestion })
+      const suggestion = nearest(id, facts.captured.map(format))
+      return suggestion === undefined ? notFound : new NotFound({ subject: "table", id, suggestion })
     })
   )
 }

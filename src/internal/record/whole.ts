@@ -11,7 +11,7 @@ const Hidden = Schema.Struct({ name: Schema.String })
  * Fails if row-level security is active for the client's role on a table of the record. A database that does not answer is no reason to fail
  * here: the first read says so.
  */
-export const checkWhole = (from: storage.Storage): Effect.Effect<void, ThreadlineError> =>
+const checkWhole = (from: storage.Storage): Effect.Effect<void, ThreadlineError> =>
   storage
     .rows(
       Hidden,

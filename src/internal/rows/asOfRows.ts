@@ -20,6 +20,7 @@ import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchem
 import { capturedAround } from "../record/lapses.js"
 import { largestPage, type Paging, canonicalRequest, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
+import { checkColumns } from "../record/unknownColumn.js"
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",
@@ -203,6 +204,9 @@ export const asOfRows = Effect.fnUntraced(function* (
       slice = Math.min(500, slice * 2)
     }
     if (upTo === undefined) {
+      if (items.length === 0 && asked.cursor === undefined && contains !== undefined) {
+        yield* checkColumns(storage, name, Object.keys(contains))
+      }
       return whole()
     }
     after = upTo

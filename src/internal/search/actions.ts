@@ -17,7 +17,7 @@ import { all, rows, type Storage } from "../record/storage.js"
 import { visibleAction } from "../record/visible.js"
 
 /** One row for each action found; one row without an action if there is none. */
-const FoundRow = Schema.Union(
+const MatchRow = Schema.Union(
   Schema.Struct({ ...ActionRow.fields, ...Stop }),
   Schema.Struct({ id: Schema.Null, ...Stop })
 )
@@ -43,7 +43,7 @@ export const actions = Effect.fnUntraced(function* (
   const visible = visibleAction(storage, "a")
   const tests = [...tested, ...(visible === undefined ? [] : [visible])]
   // Actions of one correlation or transaction are few: put in order once they are found, not met by walking all actions.
-  const few = filter.correlationId !== undefined || filter.transactionId !== undefined
+  const isFew = filter.correlationId !== undefined || filter.transactionId !== undefined
   const statement = (after: cursors.Position | undefined, limit: number) => {
     const candidates = sql`
       select a.*
@@ -51,7 +51,7 @@ export const actions = Effect.fnUntraced(function* (
         select a.*
         from ${name("audit_actions")} a
         where ${all(indexed)}
-        ${few ? sql`offset 0` : sql``}
+        ${isFew ? sql`offset 0` : sql``}
       ) a
       where ${all([
         after === undefined
@@ -66,12 +66,12 @@ export const actions = Effect.fnUntraced(function* (
         : sql`
       select (extract(epoch from a.occurred_at) * 1000000)::bigint as major, a.id
       from (${candidates}) a
-      where (select count(*) from threadline_found) < ${limit}
+      where (select count(*) from threadline_matches) < ${limit}
       order by a.occurred_at ${direction}, a.id ${direction}
       offset ${Math.max(budget, limit) - 1}
       limit 1`
     return sql`
-    with threadline_found as materialized (
+    with threadline_matches as materialized (
       select a.*
       from (${candidates}) a
       where ${all(tests)}
@@ -83,16 +83,20 @@ export const actions = Effect.fnUntraced(function* (
       s.id::text as stop_id
     from (select 1) one
     left join (${stop}) s on true
-    left join threadline_found a on true
+    left join threadline_matches a on true
     order by a.occurred_at ${direction}, a.id ${direction}`
   }
-  const items: Array<Action> = []
+  const matches: Array<Action> = []
   let stop = after
   do {
-    const found = yield* rows(FoundRow, statement(stop, filter.limit + 1 - items.length), onConditionError(storage))
-    items.push(...found.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)])))
-    stop = stopOf(found[0])
+    const matchRows = yield* rows(
+      MatchRow,
+      statement(stop, filter.limit + 1 - matches.length),
+      onConditionError(storage)
+    )
+    matches.push(...matchRows.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)])))
+    stop = stopOf(matchRows[0])
     // What names one thing is searched for to the end: see `namesOne`.
-  } while (stop !== undefined && visible !== undefined && namesOne(filter) && items.length <= filter.limit)
-  return yield* pageOf(storage, items, filter.limit, query, position, stop)
+  } while (stop !== undefined && visible !== undefined && namesOne(filter) && matches.length <= filter.limit)
+  return yield* pageOf(storage, matches, filter.limit, query, position, stop)
 })

@@ -12,43 +12,43 @@ import { type Attempt, tests } from "./statements.js"
 /** The ways to try, the most promising first. */
 const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Attempt>] => {
   const { changes, probe, transactions, visits } = budget
-  const whole = { way: "changes", changes, transactions, visits } as const
+  const byChanges = { way: "changes", changes, transactions, visits } as const
   const tables = tablesOf(plan)
   if (isOfSeen(plan)) {
-    return [{ ...whole, way: "transactions" }]
+    return [{ ...byChanges, way: "transactions" }]
   }
   const oneTransaction = plan.range.low !== undefined && plan.range.low === plan.range.high
   if (plan.row !== undefined || oneTransaction) {
-    return [whole]
+    return [byChanges]
   }
   if (!isTransactional(plan)) {
-    const everything = plan.of === "transactions" && tables === undefined && tests(plan).length === 0
-    return [everything ? { ...whole, way: "transactions" } : whole]
+    const isUnfiltered = plan.of === "transactions" && tables === undefined && tests(plan).length === 0
+    return [isUnfiltered ? { ...byChanges, way: "transactions" } : byChanges]
   }
   return tables === undefined
-    ? [{ ...whole, way: "transactions" }]
-    : [{ ...whole, changes: probe }, { ...whole, way: "transactions" }, whole]
+    ? [{ ...byChanges, way: "transactions" }]
+    : [{ ...byChanges, changes: probe }, { ...byChanges, way: "transactions" }, byChanges]
 }
 
-const isFurther = ({ order }: Plan, a: Position, b: Position): boolean => {
-  const ahead = a.major === b.major ? a.id > b.id : a.major > b.major
+const isFurther = ({ order }: Plan, left: Position, right: Position): boolean => {
+  const ahead = left.major === right.major ? left.id > right.id : left.major > right.major
   return order === "oldest" ? ahead : !ahead
 }
 
 /** What a try found, and where it ended for want of budget. */
-export interface Found<out A> {
-  readonly found: A
+export interface SearchResult<out A> {
+  readonly result: A
   readonly stop: Position | undefined
 }
 
 /** The first of the ways that finds enough or all there is, else the one that got furthest. */
 const furthest = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
-  run: (attempt: Attempt) => Effect.Effect<Found<A>, E>
-): Effect.fn.Return<Found<A>, E> {
-  const [first, ...others] = attempts(plan, yield* Budget)
-  let best = yield* run(first)
-  for (const attempt of others) {
+  run: (attempt: Attempt) => Effect.Effect<SearchResult<A>, E>
+): Effect.fn.Return<SearchResult<A>, E> {
+  const [firstAttempt, ...otherAttempts] = attempts(plan, yield* Budget)
+  let best = yield* run(firstAttempt)
+  for (const attempt of otherAttempts) {
     if (best.stop === undefined) {
       break
     }
@@ -62,21 +62,21 @@ const furthest = Effect.fnUntraced(function* <A, E>(
 export const searched = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
   limit: number,
-  sizeOf: (found: A) => number,
-  run: (plan: Plan, attempt: Attempt, limit: number) => Effect.Effect<Found<A>, E>
-): Effect.fn.Return<Found<ReadonlyArray<A>>, E> {
+  sizeOf: (part: A) => number,
+  run: (plan: Plan, attempt: Attempt, limit: number) => Effect.Effect<SearchResult<A>, E>
+): Effect.fn.Return<SearchResult<ReadonlyArray<A>>, E> {
   const parts: Array<A> = []
   let next = plan
-  let left = limit
+  let remaining = limit
   for (;;) {
-    const { found, stop } = yield* furthest(next, (attempt) => run(next, attempt, left))
-    parts.push(found)
-    left -= sizeOf(found)
-    if (stop === undefined || !plan.exhaustive || left <= 0) {
-      return { found: parts, stop }
+    const { result: part, stop } = yield* furthest(next, (attempt) => run(next, attempt, remaining))
+    parts.push(part)
+    remaining -= sizeOf(part)
+    if (stop === undefined || !plan.exhaustive || remaining <= 0) {
+      return { result: parts, stop }
     }
     next = { ...plan, after: stop }
   }
 })
 
-export const lengthOf = (found: ReadonlyArray<unknown>): number => found.length
+export const lengthOf = (items: ReadonlyArray<unknown>): number => items.length

@@ -71,8 +71,8 @@ export interface IncidentOptions {
   readonly cursor?: string | undefined
 }
 
-const siblingsOf = (found: ReadonlyArray<typeof TransactionRow.Type>): ReadonlyArray<Sibling> =>
-  found.slice(0, bound).map((row) => ({ transaction: transactionOf(row), action: actionOf(row) }))
+const siblingsOf = (transactionRows: ReadonlyArray<typeof TransactionRow.Type>): ReadonlyArray<Sibling> =>
+  transactionRows.slice(0, bound).map((row) => ({ transaction: transactionOf(row), action: actionOf(row) }))
 
 /** The transaction itself first, then its siblings. xids repeat after a restore: the epoch tells them apart. */
 const partsStatement = (storage: Storage, id: string) => {
@@ -98,17 +98,21 @@ const actionsStatement = (storage: Storage, id: string) => {
 }
 
 /** Of the transaction's own correlation, and those of its actions. Its siblings are not listed twice. */
-const relatedStatement = (storage: Storage, correlationIds: ReadonlyArray<string>, except: ReadonlyArray<string>) => {
+const relatedStatement = (
+  storage: Storage,
+  correlationIds: ReadonlyArray<string>,
+  excludedIds: ReadonlyArray<string>
+) => {
   const { name, sql } = storage
   const ids = sql.in(correlationIds)
-  const others = (column: string): Fragment => sql`${sql.literal(column)} not in ${sql.in(except)}`
+  const isNotExcluded = (column: string): Fragment => sql`${sql.literal(column)} not in ${sql.in(excludedIds)}`
   return sql`
   select ${transactionColumns(sql)}, ${actionColumns(sql)}
   from (
     (
       select t.id
       from ${name("audit_transactions")} t
-      where ${all([sql`t.correlation_id in ${ids}`, others("t.id"), visibleTransaction(storage, "t")])}
+      where ${all([sql`t.correlation_id in ${ids}`, isNotExcluded("t.id"), visibleTransaction(storage, "t")])}
       order by t.id desc
       limit ${bound + 1}
     )
@@ -119,7 +123,7 @@ const relatedStatement = (storage: Storage, correlationIds: ReadonlyArray<string
       join ${name("audit_transactions")} t on t.id = acted.transaction_id
       where ${all([
         sql`acted.correlation_id in ${ids}`,
-        others("t.id"),
+        isNotExcluded("t.id"),
         visibleAction(storage, "acted"),
         visibleTransaction(storage, "t")
       ])}
@@ -166,36 +170,36 @@ export const incident = Effect.fnUntraced(function* (
   transactionId: string,
   options: IncidentOptions
 ): Effect.fn.Return<Incident, InvalidRequest | NotFound | ThreadlineError> {
-  const asked = yield* request(IncidentRequest)({ ...options, transactionId })
-  const query: cursors.Query = { kind: "incident", order: "ids", text: canonicalRequest(asked) }
-  const after = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
+  const decoded = yield* request(IncidentRequest)({ ...options, transactionId })
+  const query: cursors.Query = { kind: "incident", order: "ids", text: canonicalRequest(decoded) }
+  const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
   const onError = onConditionError(storage)
-  const [own, ...siblings] = yield* rows(TransactionRow, partsStatement(storage, asked.transactionId), onError)
+  const [ownRow, ...siblingRows] = yield* rows(TransactionRow, partsStatement(storage, decoded.transactionId), onError)
   // If the transaction is hidden the first part is one of its siblings.
-  if (own?.t_id !== asked.transactionId) {
-    return yield* new NotFound({ subject: "transaction", id: asked.transactionId })
+  if (ownRow?.t_id !== decoded.transactionId) {
+    return yield* new NotFound({ subject: "transaction", id: decoded.transactionId })
   }
-  const transaction = transactionOf(own)
-  const recorded = yield* rows(ActionRow, actionsStatement(storage, asked.transactionId), onError)
-  const actions = recorded.slice(0, bound).map(actionOfRow)
+  const transaction = transactionOf(ownRow)
+  const actionRows = yield* rows(ActionRow, actionsStatement(storage, decoded.transactionId), onError)
+  const actions = actionRows.slice(0, bound).map(actionOfRow)
   const correlationIds = new Set(
     [transaction, ...actions].flatMap(({ correlationId }) => (correlationId === null ? [] : [correlationId]))
   )
-  const except = [own, ...siblings].map((row) => row.t_id)
-  const related =
+  const excludedIds = [ownRow, ...siblingRows].map((row) => row.t_id)
+  const relatedRows =
     correlationIds.size === 0
       ? []
-      : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], except), onError)
-  const changes = yield* rows(ChangeRow, changesStatement(storage, transaction, asked, after), onError)
-  const page = yield* pageOf(storage, changes.map(changeOf), asked.limit, query, timelinePosition)
+      : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], excludedIds), onError)
+  const changeRows = yield* rows(ChangeRow, changesStatement(storage, transaction, decoded, after), onError)
+  const page = yield* pageOf(storage, changeRows.map(changeOf), decoded.limit, query, timelinePosition)
   return {
     transaction,
     actions,
-    hasMoreActions: recorded.length > bound,
-    siblings: siblingsOf(siblings),
-    hasMoreSiblings: siblings.length > bound,
-    related: siblingsOf(related),
-    hasMoreRelated: related.length > bound,
+    hasMoreActions: actionRows.length > bound,
+    siblings: siblingsOf(siblingRows),
+    hasMoreSiblings: siblingRows.length > bound,
+    related: siblingsOf(relatedRows),
+    hasMoreRelated: relatedRows.length > bound,
     changes: Pages.map(page, changeDiff)
   }
 })

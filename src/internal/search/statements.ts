@@ -20,7 +20,7 @@ import type { TableName } from "../core/tableName.js"
 
 /** What is found, `limit` rows at most, and where the search ended for want of budget: a row `major, id`, or none. */
 export interface Search {
-  readonly found: Fragment
+  readonly matches: Fragment
   readonly stop: Fragment | undefined
 }
 
@@ -222,7 +222,7 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
       where ${all([sql`t.id = c.transaction_id`, ...ofTransaction])}
       offset 0
     ) t`
-  const found =
+  const matches =
     plan.of === "changes"
       ? sql`
     select c.*
@@ -236,7 +236,7 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
     where ${all(conditions)}
     order by c.transaction_id ${direction(plan)}
     limit ${limit}`
-  return { found, stop: complete ? undefined : lastChange(plan, candidates, count) }
+  return { matches, stop: complete ? undefined : lastChange(plan, candidates, count) }
 }
 
 /** What changes of the transaction `t` an index finds. */
@@ -291,14 +291,14 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
         select from ${name("audit_changes")} c
         where ${all([belongs(plan), ...required])}
       )`
-    const listed = captured === undefined || !isOfSeen(plan) ? captured : sql`(${captured} or ${seenByAction(plan)})`
-    const found = sql`
+    const isListed = captured === undefined || !isOfSeen(plan) ? captured : sql`(${captured} or ${seenByAction(plan)})`
+    const matches = sql`
     select t.place as id
     from (${transactions}) t
-    where ${all([...ofTransaction, listed])}
+    where ${all([...ofTransaction, isListed])}
     order by t.place ${direction(plan)}
     limit ${limit}`
-    return { found, stop: last }
+    return { matches, stop: last }
   }
   const count = conditions.length === 0 ? limit : Math.max(attempt.changes, limit)
   const candidates = sql`
@@ -313,7 +313,7 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
       where ${all(ofTransaction)}
       order by t.place ${direction(plan)}, c.id ${direction(plan)}
       limit ${count}`
-  const found = sql`
+  const matches = sql`
     select c.*
     from (${candidates}) c
     where ${all(conditions)}
@@ -332,7 +332,7 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
       ) s
       order by s.first
       limit 1`
-  return { found, stop }
+  return { matches, stop }
 }
 
 /** Columns of a row that says where a search ended. */
@@ -343,11 +343,11 @@ export const stopOf = (row: Schema.Struct.Type<typeof Stop> | undefined): Positi
     ? undefined
     : { major: BigInt(row.stop_major), id: BigInt(row.stop_id) }
 
-/** Where a search ended, as `s.major, s.id`; asked for only if what it found (in a table `threadline_found`) is not all it was to find. */
-export const stopped = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
+/** Where a search ended, as `s.major, s.id`; asked for only if what it found (in a table `threadline_matches`) is not all it was to find. */
+export const stopStatement = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
   stop === undefined
     ? sql`select null::bigint as major, null::bigint as id where false`
-    : sql`select s.major, s.id from (${stop}) s where (select count(*) from threadline_found) < ${limit}`
+    : sql`select s.major, s.id from (${stop}) s where (select count(*) from threadline_matches) < ${limit}`
 
 export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)

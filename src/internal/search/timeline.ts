@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import type { Page } from "../../Page.js"
 import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import * as cursors from "../record/cursor.js"
-import { type Found, lengthOf, searched } from "./attempt.js"
+import { lengthOf, searched, type SearchResult } from "./attempt.js"
 import {
   actionColumns,
   type Change,
@@ -21,15 +21,16 @@ import { onConditionError } from "../record/condition.js"
 import type { Filter, FilterInput } from "./filter.js"
 import { decodeFilter } from "./filter.js"
 import { pageOf, streamLimit } from "../record/page.js"
-import { isOfRow, type Plan, plan } from "./plan.js"
+import { isOfRow, type Plan } from "./plan.js"
+import { prepare } from "./prepare.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "../core/request.js"
-import { ordering, type Search, search, Stop, stopOf, stopped } from "./statements.js"
+import { checkNames } from "./names.js"
+import { ordering, type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
 import { rows, type Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
 import { shownChangeColumns } from "../record/visible.js"
 
 /** One row for each change found; one row without a change if there is none. */
-const FoundRow = Schema.Union(
+const MatchRow = Schema.Union(
   Schema.Struct({ ...ChangeRow.fields, ...Stop }),
   Schema.Struct({ id: Schema.Null, ...Stop })
 )
@@ -37,13 +38,13 @@ const FoundRow = Schema.Union(
 const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   return sql`
-    with threadline_found as materialized (${search.found})
+    with threadline_matches as materialized (${search.matches})
     select ${shownChangeColumns(plan.storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
-    left join (${stopped(plan, search, limit)}) s on true
-    left join threadline_found c on true
+    left join (${stopStatement(plan, search, limit)}) s on true
+    left join threadline_matches c on true
     left join ${name("audit_transactions")} t on t.id = c.transaction_id
     left join ${name("audit_actions")} a on a.id = t.action_id
     order by ${ordering(plan)}`
@@ -52,18 +53,18 @@ const statement = (plan: Plan, search: Search, limit: number) => {
 const changesOf = (
   plan: Plan,
   limit: number
-): Effect.Effect<Found<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> =>
+): Effect.Effect<SearchResult<ReadonlyArray<Change>>, InvalidRequest | ThreadlineError> =>
   Effect.map(
-    searched(plan, limit, lengthOf, (next, attempt, left) =>
+    searched(plan, limit, lengthOf, (next, attempt, remaining) =>
       Effect.map(
-        rows(FoundRow, statement(next, search(next, attempt, left), left), onConditionError(plan.storage)),
+        rows(MatchRow, statement(next, search(next, attempt, remaining), remaining), onConditionError(plan.storage)),
         (rows) => ({
-          found: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
+          result: rows.flatMap((row) => (row.id === null ? [] : [changeOf(row)])),
           stop: stopOf(rows[0])
         })
       )
     ),
-    ({ found, stop }) => ({ found: found.flat(), stop })
+    ({ result: parts, stop }) => ({ result: parts.flat(), stop })
   )
 
 const cursorQuery = (filter: Filter): cursors.Query =>
@@ -78,12 +79,12 @@ export const timeline = Effect.fnUntraced(function* (
   const filter = yield* decodeFilter(input)
   const query = cursorQuery(filter)
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
-  const planned = yield* plan(storage, "changes", filter, after)
-  const { found, stop } = yield* changesOf(planned, filter.limit + 1)
-  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  const plan = yield* prepare(storage, "changes", filter, after)
+  const { result: changes, stop } = yield* changesOf(plan, filter.limit + 1)
+  if (changes.length === 0 && stop === undefined) {
+    yield* checkNames(plan, filter)
   }
-  return yield* pageOf(storage, found, filter.limit, query, isOfRow(planned) ? rowPosition : timelinePosition, stop)
+  return yield* pageOf(storage, changes, filter.limit, query, isOfRow(plan) ? rowPosition : timelinePosition, stop)
 })
 
 export const Count = Schema.Struct({
@@ -107,13 +108,13 @@ const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
 const countStatement = (plan: Plan, search: Search, limit: number) => {
   const { sql } = plan.storage
   return sql`
-    with threadline_found as materialized (select c.id from (${search.found}) c)
+    with threadline_matches as materialized (select c.id from (${search.matches}) c)
     select
-      (select count(*)::text from threadline_found) as count,
+      (select count(*)::text from threadline_matches) as count,
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
-    left join (${stopped(plan, search, limit)}) s on true`
+    left join (${stopStatement(plan, search, limit)}) s on true`
 }
 
 export const count = Effect.fnUntraced(function* (
@@ -126,22 +127,22 @@ export const count = Effect.fnUntraced(function* (
   if (filter.cursor !== undefined) {
     return yield* new InvalidRequest({ field: "cursor", rule: "does not apply to a count" })
   }
-  const planned = yield* plan(storage, "changes", filter, undefined)
+  const plan = yield* prepare(storage, "changes", filter, undefined)
   const counted = yield* searched(
-    planned,
+    plan,
     cap + 1,
-    (found: number) => found,
-    (next, attempt, left) =>
+    (partCount: number) => partCount,
+    (next, attempt, remaining) =>
       Effect.map(
-        rows(CountRow, countStatement(next, search(next, attempt, left), left), onConditionError(storage)),
-        ([row]) => ({ found: row?.count ?? 0, stop: stopOf(row) })
+        rows(CountRow, countStatement(next, search(next, attempt, remaining), remaining), onConditionError(storage)),
+        ([row]) => ({ result: row?.count ?? 0, stop: stopOf(row) })
       )
   )
-  const found = counted.found.reduce((sum, one) => sum + one, 0)
-  if (found === 0 && filter.table !== undefined && planned.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  const total = counted.result.reduce((sum, partCount) => sum + partCount, 0)
+  if (total === 0) {
+    yield* checkNames(plan, filter)
   }
-  return { count: Math.min(found, cap), exact: counted.stop === undefined && found <= cap }
+  return { count: Math.min(total, cap), exact: counted.stop === undefined && total <= cap }
 })
 
 const CollectRequest = Schema.Struct({ max: wholeNumber("max", 1, 10_000, 1000) })

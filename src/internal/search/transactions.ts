@@ -20,11 +20,12 @@ import {
 import { onConditionError } from "../record/condition.js"
 import { decodeFilter, type FilterInput } from "./filter.js"
 import { pageOf } from "../record/page.js"
-import { behind, type Plan, plan } from "./plan.js"
+import { checkNames } from "./names.js"
+import { behind, type Plan } from "./plan.js"
+import { prepare } from "./prepare.js"
 import { canonicalRequest, type ReadError } from "../core/request.js"
-import { type Search, search, Stop, stopOf, stopped } from "./statements.js"
+import { type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
 import { Count } from "./timeline.js"
 import { visibleChange } from "../record/visible.js"
 import { format, type TableName } from "../core/tableName.js"
@@ -52,7 +53,7 @@ const SummaryRow = Schema.Struct({
 })
 
 /** One row for each transaction found; one row without a transaction if there is none. */
-const FoundRow = Schema.Union(SummaryRow, Schema.Struct({ t_id: Schema.Null, ...Stop }))
+const MatchRow = Schema.Union(SummaryRow, Schema.Struct({ t_id: Schema.Null, ...Stop }))
 
 /** The first changes of the transaction `t`, those that a scope lets see. */
 const changesOf = (plan: Plan): Fragment => {
@@ -72,15 +73,15 @@ const statement = (plan: Plan, search: Search, limit: number) => {
   const { name, sql } = plan.storage
   const direction = sql.literal(plan.order === "newest" ? "desc" : "asc")
   return sql`
-    with threadline_found as materialized (${search.found})
+    with threadline_matches as materialized (${search.matches})
     select ${transactionColumns(sql)}, ${actionColumns(sql)},
       n.changes::text as changes,
       n.tables::text as tables,
       s.major::text as stop_major,
       s.id::text as stop_id
     from (select 1) one
-    left join (${stopped(plan, search, limit)}) s on true
-    left join threadline_found f on true
+    left join (${stopStatement(plan, search, limit)}) s on true
+    left join threadline_matches f on true
     left join ${name("audit_transactions")} t on t.id = f.id
     left join ${name("audit_actions")} a on a.id = t.action_id
     left join lateral (
@@ -95,7 +96,7 @@ const statement = (plan: Plan, search: Search, limit: number) => {
     order by t.id ${direction}`
 }
 
-const tableOrder = (a: TableName, b: TableName): number => (format(a) < format(b) ? -1 : 1)
+const tableOrder = (left: TableName, right: TableName): number => (format(left) < format(right) ? -1 : 1)
 
 const summaryOf = (row: typeof SummaryRow.Type): TransactionSummary => ({
   transaction: transactionOf(row),
@@ -112,24 +113,27 @@ export const transactions = Effect.fnUntraced(function* (
   const filter = yield* decodeFilter(input)
   const query: cursors.Query = { kind: "transactions", order: "ids", text: canonicalRequest(filter) }
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
-  const planned = yield* plan(storage, "transactions", filter, after)
+  const plan = yield* prepare(storage, "transactions", filter, after)
   const limit = filter.limit + 1
-  const searching = searched(planned, limit, lengthOf, (next, attempt, left) =>
+  const searching = searched(plan, limit, lengthOf, (next, attempt, remaining) =>
     Effect.map(
-      rows(FoundRow, statement(next, search(next, attempt, left), left), onConditionError(storage)),
+      rows(MatchRow, statement(next, search(next, attempt, remaining), remaining), onConditionError(storage)),
       (rows) => {
-        const found = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
+        const summaries = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
         const stop = stopOf(rows[0])
         // A search may end in the midst of a transaction that it has found.
-        const ended = stop !== undefined && found.at(-1)?.transaction.id === stop.major.toString()
-        return { found, stop: ended ? behind(next, stop.major) : stop }
+        const ended = stop !== undefined && summaries.at(-1)?.transaction.id === stop.major.toString()
+        return { result: summaries, stop: ended ? behind(next, stop.major) : stop }
       }
     )
   )
-  const { found, stop } = yield* Effect.map(searching, ({ found, stop }) => ({ found: found.flat(), stop }))
-  if (found.length === 0 && stop === undefined && filter.table !== undefined && planned.row === undefined) {
-    yield* checkTables(storage, filter.table)
+  const { result: summaries, stop } = yield* Effect.map(searching, ({ result: parts, stop }) => ({
+    result: parts.flat(),
+    stop
+  }))
+  if (summaries.length === 0 && stop === undefined) {
+    yield* checkNames(plan, filter)
   }
   const position = ({ transaction }: TransactionSummary): cursors.Position => behind(filter, BigInt(transaction.id))
-  return yield* pageOf(storage, found, filter.limit, query, position, stop)
+  return yield* pageOf(storage, summaries, filter.limit, query, position, stop)
 })

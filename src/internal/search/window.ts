@@ -12,23 +12,23 @@ export interface Window {
   readonly to: string | undefined
 }
 
-export interface Survey {
+export interface IdRange {
   /** Ids of the first and the last transaction with a change in the window; undefined if the window is open. */
   readonly low: string | undefined
   readonly high: string | undefined
 }
 
-export const everything: Survey = { low: undefined, high: undefined }
+export const allIds: IdRange = { low: undefined, high: undefined }
 
 const maxId = "9223372036854775807"
 
-const SurveyRow = Schema.Struct({
+const IdRangeRow = Schema.Struct({
   low: Schema.String,
   high: Schema.String
 })
 
 const statement = ({ name, sql }: Storage, { from, to }: Window) => {
-  const inside = all([
+  const inWindow = all([
     from === undefined ? undefined : sql`c.captured_at >= ${from}::timestamptz`,
     to === undefined ? undefined : sql`c.captured_at <= ${to}::timestamptz`
   ])
@@ -65,7 +65,7 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
       : sql`least(p.first, (
           select min(c.transaction_id + 0)
           from ${name("audit_changes")} c
-          where ${inside}
+          where ${inWindow}
             and c.transaction_id + 0 between p.bottom and p.first - 1
             and c.id + 0 between p.bottom and p.top
         ))`
@@ -75,7 +75,7 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
       : sql`greatest(p.last, (
           select max(c.transaction_id + 0)
           from ${name("audit_changes")} c
-          where ${inside}
+          where ${inWindow}
             and c.captured_at >= p.since
             and c.transaction_id + 0 between p.last + 1 and p.top
             and c.id + 0 between p.bottom and p.top
@@ -104,16 +104,16 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
  * end of the window. The sums keep the planner from the btree on transaction_id, where it would walk everything before the window;
  * the ranges of unknown ends make it expect few rows.
  */
-export const survey = Effect.fnUntraced(function* (
+export const idRange = Effect.fnUntraced(function* (
   storage: Storage,
   window: Window
-): Effect.fn.Return<Survey, ThreadlineError> {
+): Effect.fn.Return<IdRange, ThreadlineError> {
   if (window.from === undefined && window.to === undefined) {
-    return everything
+    return allIds
   }
-  const [found] = yield* rows(SurveyRow, statement(storage, window))
+  const [row] = yield* rows(IdRangeRow, statement(storage, window))
   return {
-    low: window.from === undefined ? undefined : found?.low,
-    high: window.to === undefined ? undefined : found?.high
+    low: window.from === undefined ? undefined : row?.low,
+    high: window.to === undefined ? undefined : row?.high
   }
 })

@@ -435,6 +435,23 @@ layer(Host.layer, { excludeTestServices: true })("Audit.transaction refuses", (i
     )
   }
 
+  it.effect("an option, or a field of an action, that is misspelt", () =>
+    Effect.gen(function* () {
+      const misspelt: object = { actor: alice, acton: "post.created" }
+      const reworded: object = { name: "post.created", raeson: "launch" }
+      const refused = [
+        yield* Effect.flip(Audit.transaction(Effect.void, misspelt)),
+        yield* Effect.flip(Audit.transaction(Effect.void, { actor: alice, action: reworded as Semantics.Action })),
+        yield* Effect.flip(Audit.record("post.created", misspelt))
+      ]
+      expect(refused.map(({ message }) => message)).toEqual([
+        "acton: is not known here",
+        "action.raeson: is not known here",
+        "acton: is not known here"
+      ])
+    })
+  )
+
   it.effect("an actor of the fiber that cannot be recorded", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(

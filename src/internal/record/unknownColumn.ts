@@ -1,0 +1,137 @@
+/** What can be told of a column that a table does not have: the name that was probably meant. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { NotFound } from "../../ThreadlineError.js"
+import { nearest } from "../core/suggest.js"
+import { format, type TableName } from "../core/tableName.js"
+import { rows, type Storage } from "./storage.js"
+
+const Names = Schema.parseJson(Schema.Array(Schema.String))
+
+const Columns = Schema.Struct({ columns: Names, key: Names })
+
+/** The columns that the policy of a table knows and those that it has in this database; no row if it is not captured. */
+const columnsOf = ({ name, sql }: Storage, table: TableName) => sql`
+  select
+    (
+      select coalesce(jsonb_agg(c.name order by c.place, c.name), '[]')
+      from (
+        select n.name, min(n.place) as place
+        from (
+          select e.value ->> 'name' as name, e.place
+          from jsonb_array_elements(p.columns) with ordinality e (value, place)
+          union all
+          select e.value ->> 'name', 0
+          from jsonb_array_elements(p.key_columns) e (value)
+          union all
+          select e.value ->> 'name', 0
+          from jsonb_array_elements(p.former_keys) f (value),
+            jsonb_array_elements(f.value) e (value)
+          union all
+          select a.attname::text, a.attnum
+          from pg_attribute a
+            join pg_class c on c.oid = a.attrelid
+            join pg_namespace n on n.oid = c.relnamespace
+          where a.attnum > 0
+            and not a.attisdropped
+            and (
+              (n.nspname = ${table.schema} and c.relname = ${table.name})
+              or (c.oid = p.relation and p.database = current_database()::text)
+            )
+        ) n
+        group by n.name
+      ) c
+    )::text as columns,
+    (
+      select coalesce(jsonb_agg(e.value ->> 'name' order by e.place), '[]')
+      from jsonb_array_elements(p.key_columns) with ordinality e (value, place)
+    )::text as key
+  from ${name("capture_policies")} p
+  where p.table_schema = ${table.schema}
+    and p.table_name = ${table.name}
+    and p.columns <> '[]'`
+
+/** Undefined if it cannot be told: in a transaction that the first statement has failed, nothing more can be asked. */
+const knownColumns = (storage: Storage, table: TableName): Effect.Effect<typeof Columns.Type | undefined> =>
+  rows(Columns, columnsOf(storage, table)).pipe(
+    Effect.map(([row]) => row),
+    Effect.orElseSucceed(() => undefined)
+  )
+
+/** A table with more changes than these may have had a column that is found in none of those that are looked at. */
+const mostChanges = 10_000
+
+/** More names than these are not looked for. */
+const mostNames = 50
+
+const Occurrences = Schema.Struct({
+  changes: Schema.NumberFromString,
+  occurs: Schema.parseJson(Schema.Array(Schema.NullOr(Schema.Boolean)))
+})
+
+/** How many changes a table has, and which columns are in one of them: it may have had a column that it has no more. */
+const occurrences = ({ name, sql }: Storage, table: TableName, columns: ReadonlyArray<string>) => {
+  const occurs = columns.map(
+    (column) => sql`
+      bool_or(
+        coalesce(c.data_after ? ${column}, false)
+        or coalesce(c.changed_from ? ${column}, false)
+        or coalesce(${column} = any (c.changed_fields), false)
+      )`
+  )
+  return sql`
+    select count(*)::text as changes, jsonb_build_array(${sql.csv(occurs)})::text as occurs
+    from (
+      select c.data_after, c.changed_from, c.changed_fields
+      from ${name("audit_changes")} c
+      where c.table_schema = ${table.schema}
+        and c.table_name = ${table.name}
+      order by c.transaction_id desc, c.id desc
+      limit ${mostChanges + 1}
+    ) c`
+}
+
+/**
+ * For a read that found nothing: fails with `NotFound` if one of the columns was certainly never one of this captured table. A
+ * reader under a scope is told nothing of columns.
+ */
+export const checkColumns = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: TableName,
+  columns: ReadonlyArray<string>
+): Effect.fn.Return<void, NotFound> {
+  if (storage.restriction !== undefined || columns.length === 0) {
+    return
+  }
+  const captured = yield* knownColumns(storage, table)
+  const unknown = columns.filter((column) => captured?.columns.includes(column) === false).slice(0, mostNames)
+  if (captured === undefined || unknown.length === 0) {
+    return
+  }
+  const [seen] = yield* rows(Occurrences, occurrences(storage, table, unknown)).pipe(
+    Effect.orElseSucceed((): ReadonlyArray<typeof Occurrences.Type> => [])
+  )
+  const misspelt = unknown.find((_, index) => seen?.occurs[index] !== true)
+  if (seen !== undefined && seen.changes <= mostChanges && misspelt !== undefined) {
+    yield* new NotFound({
+      subject: "column",
+      id: misspelt,
+      detail: `${format(table)} has no such column`,
+      suggestion: nearest(misspelt, captured.columns)
+    })
+  }
+})
+
+/** The column of the key that was probably meant by one of those given, if the table has no such column. */
+export const keyColumnMeant = (
+  storage: Storage,
+  table: TableName,
+  given: ReadonlyArray<string>
+): Effect.Effect<string | undefined> =>
+  storage.restriction !== undefined || given.length === 0
+    ? Effect.succeed(undefined)
+    : Effect.map(knownColumns(storage, table), (captured) => {
+        const misspelt = given.find((column) => captured?.columns.includes(column) === false)
+        const missing = captured?.key.filter((column) => !given.includes(column)) ?? []
+        return misspelt === undefined ? undefined : nearest(misspelt, missing)
+      })

@@ -1,0 +1,76 @@
+/**
+ * Makes the plan of a filter. The database is asked what its statements have to know: the canonical key of a row, the ids that
+ * another system's id stands for, and the range of ids in a window.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { ThreadlineError } from "../../ThreadlineError.js"
+import type { Position } from "../record/cursor.js"
+import { type Filter, namesOne, type Part, partsOf, type TransactionSource } from "./filter.js"
+import { rowKey } from "../record/key.js"
+import type { Plan } from "./plan.js"
+import type { ReadError } from "../core/request.js"
+import { rows, type Storage } from "../record/storage.js"
+import { allIds, type IdRange, idRange } from "./window.js"
+
+export const prepare = Effect.fnUntraced(function* (
+  storage: Storage,
+  of: Plan["of"],
+  filter: Filter,
+  after: Position | undefined
+): Effect.fn.Return<Plan, ReadError> {
+  const parts = yield* lookedUp(storage, partsOf(filter, storage))
+  const row = parts.find((part) => part.row !== undefined)?.row
+  const key = row === undefined ? undefined : yield* rowKey(storage, row.table, row.key)
+  const range: IdRange = key === undefined ? yield* rangeOf(storage, filter) : allIds
+  const exhaustive = storage.restriction !== undefined && namesOne(filter)
+  return { storage, of, order: filter.order, parts, after, row: key, range, exhaustive }
+})
+
+/** An id of another system stands for few transactions. If it stands for more than these, they are searched for like any other. */
+const maxLookedUp = 10_000
+
+const IdRow = Schema.Struct({ id: Schema.String })
+
+/**
+ * The parts of a plan with what the one unordered index finds as a list of ids. It is read whole, so it is read once, and what
+ * is built on few known ids costs little and is known to: an estimate of this index alone makes the server compile the statement.
+ */
+const lookedUp = Effect.fnUntraced(function* (
+  { name, sql }: Storage,
+  parts: ReadonlyArray<Part>
+): Effect.fn.Return<ReadonlyArray<Part>, ThreadlineError> {
+  const lookup = parts.find((part) => part.transaction?.index === "few")
+  const condition = lookup?.transaction?.condition
+  if (condition === undefined) {
+    return parts
+  }
+  const idRows = yield* rows(
+    IdRow,
+    sql`select t.id::text as id from ${name("audit_transactions")} t where ${condition} limit ${maxLookedUp + 1}`
+  )
+  const source = sourceOfIds(
+    sql,
+    idRows.map(({ id }) => id)
+  )
+  return idRows.length > maxLookedUp ? parts : parts.map((part) => (part === lookup ? { source } : part))
+})
+
+const sourceOfIds = (sql: SqlClient, ids: ReadonlyArray<string>): TransactionSource => {
+  const array = sql`${`{${ids.join(",")}}`}::bigint[]`
+  return {
+    ids: ({ count, direction, within }) => sql`
+    select s.id
+    from unnest(${array}) s(id)
+    where ${within("s.id")}
+    order by s.id ${direction}
+    limit ${count}`,
+    holds: (column) => sql`${sql.literal(column)} = any (${array})`
+  }
+}
+
+const rangeOf = (storage: Storage, filter: Filter): Effect.Effect<IdRange, ThreadlineError> =>
+  filter.transactionId === undefined
+    ? idRange(storage, { from: filter.from, to: filter.to })
+    : Effect.succeed({ low: filter.transactionId, high: filter.transactionId })
