@@ -1,5 +1,5 @@
 -- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
--- docs/architecture.md for what each is for and what it costs.
+-- docs/indexes.md for what each is for and what it costs.
 
 -- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id; the
 -- sums keep the planner from using it for anything else.

@@ -2888,9 +2888,9 @@ from public;
   {
     id: 7,
     name: "reads",
-    checksum: "85df93264b66e9b154ef10f0ce101b98b21f29b21899fd8e9eabdc066097ab1e",
+    checksum: "cba457d3e6237cf3247114487f1a2f3fc9bf08752f62ec5663e15525ddecb5db",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
--- docs/architecture.md for what each is for and what it costs.
+-- docs/indexes.md for what each is for and what it costs.
 
 -- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id; the
 -- sums keep the planner from using it for anything else.
