@@ -70,9 +70,7 @@ const startOf = (before: string, after: string, width: number): number => {
 const valueText = (value: Json.JsonValue | undefined, width: number): string =>
   value === undefined
     ? ""
-    : visible(
-        typeof value === "string" ? Json.stringify(folded(value, width)) : folded(Json.stringify(value), width)
-      )
+    : visible(typeof value === "string" ? Json.stringify(folded(value, width)) : folded(Json.stringify(value), width))
 
 /** Both as texts. Long ones are folded first: in what is made of a text every character takes many times its room. */
 const valueTexts = (
@@ -85,10 +83,7 @@ const valueTexts = (
   }
   if (typeof before === "string" && typeof after === "string") {
     const start = startOf(before, after, width)
-    return [
-      visible(Json.stringify(folded(before, width, start))),
-      visible(Json.stringify(folded(after, width, start)))
-    ]
+    return [visible(Json.stringify(folded(before, width, start))), visible(Json.stringify(folded(after, width, start)))]
   }
   const [old, changed] = [Json.stringify(before), Json.stringify(after)]
   const start = startOf(old, changed, width)

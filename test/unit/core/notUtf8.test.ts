@@ -40,7 +40,9 @@ it("of JSON only the strings that are not UTF-8 are marked, however deep they ar
       const array = JSON.stringify(values.map((value) => value.toString("latin1")))
       const json = Buffer.from(nested ? JSON.stringify({ list: [array, 1.1], n: null }) : array, "latin1")
       const text = shown(json)
-      const list = JSON.parse(nested ? (JSON.parse(text) as { readonly list: readonly [string] }).list[0] : text) as unknown
+      const list = JSON.parse(
+        nested ? (JSON.parse(text) as { readonly list: readonly [string] }).list[0] : text
+      ) as unknown
       expect(list).toEqual(values.map(shown))
       expect(bytesOfMarked(text)).toEqual(isUtf8(json) ? undefined : json)
     }),
