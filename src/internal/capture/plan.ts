@@ -13,6 +13,7 @@ import {
   lessRedaction,
   partitionLabels,
   policyName,
+  policyShape,
   relationState,
   type RelationState,
   supersededPolicies,
@@ -20,6 +21,7 @@ import {
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
+import type { Policy } from "./model.js"
 import type { Step } from "./step.js"
 import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve.js"
 import { generate } from "./generate/generate.js"
@@ -122,7 +124,13 @@ export const planTable = (
             truncateUnseen: truncateUnseen(table, catalog.serverVersion),
             lapsedSince: deployed?.policy.removedAt ?? null
           }
-        : { ...built, kind: "regenerate", differences: reasons }
+        : {
+            ...built,
+            kind: "regenerate",
+            differences: reasons,
+            relations: installedOtherwise(storage, catalog, policy, resolved, settled),
+            lapse: false
+          }
     )
   } else {
     const broken = settled.filter(needsWork)
@@ -162,7 +170,7 @@ export const planTable = (
         ...step(Sql.asOwner(owner, [upsert]), less),
         kind: "refresh",
         differences: reasons,
-        lapse: gap !== null && !lapsed
+        lapse: false
       })
     }
   }
@@ -185,7 +193,8 @@ export const planTable = (
       ]),
       kind: "attach partition",
       partition,
-      marked: options.markPartitions === true
+      marked: options.markPartitions === true,
+      lapse: false
     })
   }
 
@@ -193,7 +202,7 @@ export const planTable = (
   const first = steps.shift()
   if (first !== undefined) {
     steps.unshift(
-      gap === null ? first : { ...first, sql: [...Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), ...first.sql] }
+      gap === null ? first : noting(first, Sql.asOwner(owner, [Sql.noteLapse(storage, name)]))
     )
   }
 
@@ -235,6 +244,29 @@ export const planTable = (
         : [])
     ]
   })
+}
+
+/** Relations whose triggers are not those of the policy that is to be regenerated: somebody changed them, or exchanged names. */
+const installedOtherwise = (
+  storage: string,
+  catalog: Catalog,
+  policy: Policy,
+  { table }: Resolved,
+  states: ReadonlyArray<RelationState>
+) => {
+  const shape = policyShape(policy, table)
+  const source = generate(storage, shape)
+  return states
+    .map(({ relation }) => relationState(storage, source, relation, shape, catalog.serverVersion))
+    .filter(needsWork)
+    .map(relationRepair)
+}
+
+/** The step with a lapse noted before what it does. */
+const noting = (step: Step, statements: ReadonlyArray<string>): Step => {
+  const sql = [...statements, ...step.sql]
+  // A table that is attached was not captured: its lapse has its own words.
+  return step.kind === "attach" || step.kind === "detach" ? { ...step, sql } : { ...step, sql, lapse: true }
 }
 
 const relationRepair = ({ altered, disabled, missing, relation, surplus }: RelationState) => {
