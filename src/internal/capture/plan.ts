@@ -170,7 +170,7 @@ export const planTable = (
         ...step(Sql.asOwner(owner, [upsert]), less),
         kind: "refresh",
         differences: reasons,
-        lapse: false
+        lapse: gap !== null && !lapsed
       })
     }
   }
@@ -202,7 +202,7 @@ export const planTable = (
   const first = steps.shift()
   if (first !== undefined) {
     steps.unshift(
-      gap === null ? first : noting(first, Sql.asOwner(owner, [Sql.noteLapse(storage, name)]))
+      gap === null ? first : noting(first, Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), steps)
     )
   }
 
@@ -263,10 +263,10 @@ const installedOtherwise = (
 }
 
 /** The step with a lapse noted before what it does. */
-const noting = (step: Step, statements: ReadonlyArray<string>): Step => {
+const noting = (step: Step, statements: ReadonlyArray<string>, others: ReadonlyArray<Step>): Step => {
   const sql = [...statements, ...step.sql]
-  // A table that is attached was not captured: its lapse has its own words.
-  return step.kind === "attach" || step.kind === "detach" ? { ...step, sql } : { ...step, sql, lapse: true }
+  // One step says it. A table that is attached was not captured: its lapse has its own words.
+  return step.kind === "attach" || step.kind === "detach" ? { ...step, sql } : { ...step, sql, lapse: step.lapse || !others.some((other) => "lapse" in other && other.lapse) }
 }
 
 const relationRepair = ({ altered, disabled, missing, relation, surplus }: RelationState) => {

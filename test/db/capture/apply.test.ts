@@ -228,7 +228,7 @@ describe("Capture.apply", () => {
 
         yield* run("alter table posts add c int, drop column b, alter id type int")
         const altered = yield* apply([{ table: "posts", mask: ["a"], truncate: "refuse" }])
-        expect(altered[0]?.summary).toBe("regenerate: new columns c; columns gone b; other types of id")
+        expect(altered[0]?.summary).toBe("regenerate: new columns c; columns gone b; other types of id; note the lapse since the table was last known")
         expect(yield* apply([{ table: "posts", mask: ["a"], truncate: "refuse" }])).toEqual([])
 
         yield* run("alter table posts rename c to d")

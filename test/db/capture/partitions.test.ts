@@ -27,7 +27,8 @@ const tree = run(
 
 const everywhere = value(
   `select count(*)::int from pg_trigger t join pg_proc p on p.oid = t.tgfoid
-   where p.pronamespace = 'threadline'::regnamespace`
+   join pg_class c on c.oid = t.tgrelid
+   where p.pronamespace = 'threadline'::regnamespace and c.relnamespace <> p.pronamespace`
 )
 
 const partitions = value("select array_to_string(partitions, ' ') from threadline.capture_policies")
