@@ -47,9 +47,12 @@ const inDatabase = <A, E, R>(
 
 /** Options that say where a command works, to be repeated in one that follows it. The URL holds secrets and is not repeated. */
 const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
-  ([["--config", config], ["--schema", schema]] as const).flatMap(([option, given]) =>
-    Option.match(given, { onNone: () => [], onSome: (text) => [option, text] })
-  )
+  (
+    [
+      ["--config", config],
+      ["--schema", schema]
+    ] as const
+  ).flatMap(([option, given]) => Option.match(given, { onNone: () => [], onSome: (text) => [option, text] }))
 
 /** What carries out a plan that was made with these options. */
 const applyCommand = (

@@ -131,7 +131,10 @@ describe("mends that capture status prints", () => {
       yield* Effect.promise(() => raw.query(table))
       const { url } = database
       const cwd = yield* Cli.directory({ "odd.json": JSON.stringify({ tables: [{ table: "m", truncate: "rows" }] }) })
-      const planned = yield* Cli.text(["capture", "plan", "--config", "odd.json", "--schema", "threadline", "--url", url], { cwd, env: { COLUMNS: "200" } })
+      const planned = yield* Cli.text(
+        ["capture", "plan", "--config", "odd.json", "--schema", "threadline", "--url", url],
+        { cwd, env: { COLUMNS: "200" } }
+      )
       expect(planned).toContain(`"threadline capture apply --config odd.json --schema threadline" does it`)
       expect(planned).not.toContain(url)
       const status = yield* Cli.text(["capture", "status", "--config", "odd.json"], { url, cwd })

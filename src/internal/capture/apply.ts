@@ -254,7 +254,14 @@ export const sayingWhatItRequires =
               ([{ owner, role }]) =>
                 new CaptureError({
                   table: "*",
-                  refusal: { reason: "InsufficientPrivilege", lacks: "membership", role, relation: null, owner, said: null },
+                  refusal: {
+                    reason: "InsufficientPrivilege",
+                    lacks: "membership",
+                    role,
+                    relation: null,
+                    owner,
+                    said: null
+                  },
                   mend: sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
                   ...(error.sqlState === undefined ? {} : { sqlState: error.sqlState })
                 })

@@ -201,9 +201,7 @@ export const planTable = (
   // Before anything of the policy changes, which would hide what is to be noted.
   const first = steps.shift()
   if (first !== undefined) {
-    steps.unshift(
-      gap === null ? first : noting(first, Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), steps)
-    )
+    steps.unshift(gap === null ? first : noting(first, Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), steps))
   }
 
   // Last, when nothing calls them any more.
@@ -266,7 +264,9 @@ const installedOtherwise = (
 const noting = (step: Step, statements: ReadonlyArray<string>, others: ReadonlyArray<Step>): Step => {
   const sql = [...statements, ...step.sql]
   // One step says it. A table that is attached was not captured: its lapse has its own words.
-  return step.kind === "attach" || step.kind === "detach" ? { ...step, sql } : { ...step, sql, lapse: step.lapse || !others.some((other) => "lapse" in other && other.lapse) }
+  return step.kind === "attach" || step.kind === "detach"
+    ? { ...step, sql }
+    : { ...step, sql, lapse: step.lapse || !others.some((other) => "lapse" in other && other.lapse) }
 }
 
 const relationRepair = ({ altered, disabled, missing, relation, surplus }: RelationState) => {

@@ -75,7 +75,14 @@ const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table
 const commandOf = ({ exclude = [], key, mask = [], table }: TableConfig): Argv => {
   const option = (named: string, columns: ReadonlyArray<string>) =>
     columns.flatMap((column) => [`--${named}`, `${table}.${TableName.quote(column)}`])
-  return [...applyCommand, "--table", table, ...option("exclude", exclude), ...option("mask", mask), ...option("key", key ?? [])]
+  return [
+    ...applyCommand,
+    "--table",
+    table,
+    ...option("exclude", exclude),
+    ...option("mask", mask),
+    ...option("key", key ?? [])
+  ]
 }
 
 /** Why apply refuses a table as it would be asked for, and what to do first; undefined if it does not. */

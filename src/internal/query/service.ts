@@ -211,8 +211,7 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
     actions: (filter = {}) => read("actions", (reader) => actions(reader, filter)),
     actionsStream: (filter = {}) =>
       stream("actionsStream", filter, (reader, paging) => actions(reader, { ...filter, ...paging })),
-    unattributed: (filter = {}) =>
-      read("unattributed", (reader) => transactions(reader, withoutActor(filter))),
+    unattributed: (filter = {}) => read("unattributed", (reader) => transactions(reader, withoutActor(filter))),
     unattributedStream: (filter = {}) => summaries("unattributedStream", withoutActor(filter)),
     actorWindow: (actor, options = {}) => read("actorWindow", (reader) => actorWindow(reader, actor, options)),
     actorWindowStream: (actor, options = {}) =>

@@ -18,7 +18,15 @@ import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { capturedAround } from "../record/lapses.js"
-import { largestPage, type Paging, canonicalRequest, mustBeObject, paging, type ReadError, request } from "../core/request.js"
+import {
+  largestPage,
+  type Paging,
+  canonicalRequest,
+  mustBeObject,
+  paging,
+  type ReadError,
+  request
+} from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
