@@ -62,6 +62,18 @@ export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageE
 export const migratedClient = (options: Common) =>
   Layer.tap(client(options), (context) => Effect.provide(Migrations.check, context))
 
+/** The same for capture, which says itself what its role lacks. */
+export const captureClient = (options: Common) =>
+  Layer.tap(client(options), (context) =>
+    Migrations.check.pipe(
+      Effect.catchIf(
+        ({ reason }) => reason === "InsufficientPrivilege",
+        () => Effect.void
+      ),
+      Effect.provide(context)
+    )
+  )
+
 type Target = Pick<PgClient.PgClientConfig, "url" | "host" | "port" | "username" | "password" | "database">
 
 const target = Effect.fnUntraced(function* (options: Common): Effect.fn.Return<Target, UsageError> {

@@ -101,3 +101,17 @@ export const withOptions = (mend: Capture.Mend, options: ReadonlyArray<string>):
       return { ...mend, then: mend.then === null ? null : named(mend.then) }
   }
 }
+
+/** The mend whose commands repeat where they work, such as which configuration they read. */
+export const withPlace = (mend: Capture.Mend, words: ReadonlyArray<string>): Capture.Mend => {
+  const placed = ([command, ...others]: Capture.Argv): Capture.Argv => [command, ...others, ...words]
+  const maybePlaced = (argv: Capture.Argv | null) => (argv === null ? null : placed(argv))
+  switch (mend._tag) {
+    case "command":
+      return { ...mend, argv: placed(mend.argv) }
+    case "sql":
+      return { ...mend, then: maybePlaced(mend.then) }
+    case "host":
+      return { ...mend, then: maybePlaced(mend.then), or: maybePlaced(mend.or) }
+  }
+}

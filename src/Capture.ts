@@ -16,6 +16,7 @@ import {
   planAll,
   planRemoval,
   readConfigs,
+  sayingWhatItRequires,
   refuseInside
 } from "./internal/capture/apply.js"
 import { readCatalog, readStanding } from "./internal/capture/catalog.js"
@@ -197,7 +198,9 @@ const make = Effect.gen(function* () {
     ) {
       yield* refuseInside("apply")
       yield* checkOptions(options)
-      const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
+      const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
+        sayingWhatItRequires(sql, storage)
+      )
       return yield* execute(sql, storage, units, catalog, options)
     }),
 
@@ -207,7 +210,7 @@ const make = Effect.gen(function* () {
     ) {
       yield* refuseInside("remove")
       yield* checkOptions(options)
-      const { catalog, units } = yield* planRemoval(sql, storage, tables)
+      const { catalog, units } = yield* planRemoval(sql, storage, tables).pipe(sayingWhatItRequires(sql, storage))
       return yield* execute(sql, storage, units, catalog, options)
     }),
 

@@ -8,8 +8,8 @@ import * as Capture from "../../src/Capture.js"
 import * as TableName from "../../src/TableName.js"
 import { namedTables, requiredTables, type TableOptions } from "../captureTables.js"
 import { type Configuration, sameTable } from "../config.js"
-import { refusalText, statusJson, statusText, stepJson, stepLines, withOptions } from "../describeCapture.js"
-import { configuration, migratedClient, withSchema } from "../database.js"
+import { refusalText, statusJson, statusText, stepJson, stepLines, withOptions, withPlace } from "../describeCapture.js"
+import { configuration, captureClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, common, flag, value, values } from "../options.js"
 import { answer, printJson, printSource, visible } from "../output.js"
@@ -43,12 +43,23 @@ const inDatabase = <A, E, R>(
   options: Common,
   configured: Configuration,
   call: Effect.Effect<A, E, R | Capture.Capture>
-) => call.pipe(Effect.provide(Layer.provide(Capture.layer, migratedClient(options))), withSchema(options, configured))
+) => call.pipe(Effect.provide(Layer.provide(Capture.layer, captureClient(options))), withSchema(options, configured))
+
+/** Options that say where a command works, to be repeated in one that follows it. The URL holds secrets and is not repeated. */
+const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
+  (
+    [
+      ["--config", config],
+      ["--schema", schema]
+    ] as const
+  ).flatMap(([option, given]) => Option.match(given, { onNone: () => [], onSome: (text) => [option, text] }))
 
 /** What carries out a plan that was made with these options. */
-const applyCommand = (options: TableOptions & { readonly prune: boolean; readonly markPartitions: boolean }): string =>
+const applyCommand = (
+  options: Common & TableOptions & { readonly prune: boolean; readonly markPartitions: boolean }
+): string =>
   [
-    `"threadline capture apply`,
+    `"${Capture.describeMend({ _tag: "command", argv: ["threadline", "capture", "apply", ...placeWords(options)] })}`,
     options.prune ? " --prune" : "",
     options.markPartitions ? " --mark-partitions" : "",
     `"`,
@@ -156,7 +167,7 @@ export const status = leaf("capture status", { ...common, ...tables }, (options)
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const chosenTables = yield* namedTables(options, configured)
-    const statuses = yield* inDatabase(
+    const statuses = (yield* inDatabase(
       options,
       configured,
       Effect.flatMap(Capture.Capture, (capture) =>
@@ -164,7 +175,13 @@ export const status = leaf("capture status", { ...common, ...tables }, (options)
           ? capture.status(chosenTables)
           : statusOf(capture, options, configured, chosenTables ?? [])
       )
-    )
+    )).map((tableStatus) => ({
+      ...tableStatus,
+      findings: tableStatus.findings.map((finding) => ({
+        ...finding,
+        mend: finding.mend === null ? null : withPlace(finding.mend, placeWords(options))
+      }))
+    }))
     const refused = statuses
       .flatMap(({ findings, policy }) => (policy === null ? findings : []))
       .find((finding) => finding.kind === "ConfigurationRefused")

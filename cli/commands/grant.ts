@@ -39,6 +39,9 @@ export const grant = leaf(
       if (everybody !== undefined) {
         return yield* new UsageError({ message: `${everybody} is no role but everybody: name the roles that need it` })
       }
+      if (options.writer.length + options.reader.length + options.operator.length === 0) {
+        return yield* new UsageError({ message: "no role is named: give --writer, --reader or --operator" })
+      }
       const grants = { writers: options.writer, readers: options.reader, operators: options.operator }
       const sql = yield* within(Grants.render(grants))
       if (options.print) {

@@ -104,7 +104,7 @@ describe("the command line", () => {
     [["migrate", "status", "--schema", "pg_audit"], /schema: this name is reserved/],
     [["grant", "--reader", "public"], /public is no role but everybody/],
     [["init", "--config", "threadline.txt"], /ends in .ts or .js/],
-    [["grant"], /role: name at least one writer, reader or operator/],
+    [["grant"], /no role is named: give --writer, --reader or --operator/],
     [["grant", "--print", "--writer", "r".repeat(64)], /writer: a role has a name of 1 to 63 bytes/],
     [["capture", "plan"], /no table is named: give --table, or name tables in threadline.config.ts/],
     [["capture", "remove"], /no table is named: give --table/],

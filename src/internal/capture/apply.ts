@@ -234,6 +234,41 @@ const missing = (
   }
 }
 
+const ActingRow = Schema.Tuple(Schema.Struct({ role: Schema.String, owner: Schema.String }))
+
+/** A role that may not even read the record is told what capture requires: no grant of Threadline's gives it. */
+export const sayingWhatItRequires =
+  (sql: SqlClient, storage: string) =>
+  <A>(planning: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
+    Effect.catchTag(planning, "ThreadlineError", (error) =>
+      error.reason !== "InsufficientPrivilege"
+        ? error
+        : sql`
+            select current_user::text as role, pg_catalog.pg_get_userbyid(nspowner)::text as owner
+            from pg_catalog.pg_namespace
+            where nspname = ${storage}
+          `.pipe(
+            Effect.flatMap(Schema.decodeUnknown(ActingRow)),
+            Effect.mapError(() => error),
+            Effect.flatMap(
+              ([{ owner, role }]) =>
+                new CaptureError({
+                  table: "*",
+                  refusal: {
+                    reason: "InsufficientPrivilege",
+                    lacks: "membership",
+                    role,
+                    relation: null,
+                    owner,
+                    said: null
+                  },
+                  mend: sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
+                  ...(error.sqlState === undefined ? {} : { sqlState: error.sqlState })
+                })
+            )
+          )
+    )
+
 /** Does what is to be done, one short transaction for each table, and tells what was done. */
 export const execute = (
   sql: SqlClient,

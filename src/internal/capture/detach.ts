@@ -81,6 +81,7 @@ export const partitionsThatLeft = (
       partition: each,
       gone: stray === undefined,
       marked: mark,
+      lapse: false,
       sql: [
         ...(stray?.triggers ?? [])
           .filter(({ calls, cloned }) => calls !== null && !cloned)

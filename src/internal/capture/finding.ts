@@ -67,7 +67,11 @@ export const Finding = Schema.Union(
   kind("TriggerDisabled", { relation: Schema.String, disabled: Names, otherwiseEnabled: Names }),
   kind("TriggerAltered", { relation: Schema.String }),
   kind("TriggerReplaceable", { relations: Names }),
-  kind("PartitionAttached", { partition: Schema.String }),
+  kind("PartitionAttached", {
+    partition: Schema.String,
+    /** PostgreSQL cloned the row triggers for it: of what is done to it directly, TRUNCATE alone is not seen. */
+    rowsSeen: Schema.Boolean
+  }),
   kind("PartitionDetached", {
     /** They exist no more. */
     gone: Schema.Boolean

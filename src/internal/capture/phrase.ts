@@ -5,7 +5,7 @@ import type { ColumnDifferences, Difference } from "./difference.js"
 import type { Finding } from "./finding.js"
 import type { Argv, HostAction, Mend } from "./mend.js"
 import type { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
-import type { Step } from "./step.js"
+import type { RelationRepair, Step } from "./step.js"
 
 const list = (names: ReadonlyArray<string>): string => names.join(", ")
 
@@ -50,6 +50,20 @@ const differenceWords = (difference: Difference): ReadonlyArray<string> => {
 const differencesText = (differences: ReadonlyArray<Difference>): string =>
   differences.flatMap(differenceWords).join("; ")
 
+const repairText = (repair: RelationRepair): string => {
+  const { altered, disabled, missing, otherwiseEnabled, relation, surplus } = repair
+  return `triggers of ${relation}: ${[
+    ...missing.map((name) => `${name} missing`),
+    ...altered.map((name) => `${name} altered`),
+    ...disabled.map((name) => `${name} disabled`),
+    ...otherwiseEnabled.map((name) => `${name} enabled otherwise`),
+    ...surplus.map((name) => `${name} not needed`)
+  ].join(", ")}`
+}
+
+const lapseWords = ({ lapse }: { readonly lapse: boolean }): ReadonlyArray<string> =>
+  lapse ? ["note the lapse since the table was last known"] : []
+
 /** What a step does, in a sentence without its table. */
 export const describeStep = (step: Step): string => {
   switch (step.kind) {
@@ -67,30 +81,31 @@ export const describeStep = (step: Step): string => {
           : [`TRUNCATE of ${list(step.truncateUnseen)} is not seen before PostgreSQL 16`])
       ].join("; ")
     case "regenerate":
-      return `regenerate: ${step.differences.length === 0 ? "the code differs" : differencesText(step.differences)}`
+      return [
+        `regenerate: ${step.differences.length === 0 ? "the code differs" : differencesText(step.differences)}`,
+        ...step.relations.map(repairText),
+        ...lapseWords(step)
+      ].join("; ")
     case "attach partition":
-      return `capture partition ${step.partition}${step.marked ? ", and write its rows as baseline" : ""}`
+      return [
+        `capture partition ${step.partition}${step.marked ? ", and write its rows as baseline" : ""}`,
+        ...lapseWords(step)
+      ].join("; ")
     case "detach partition":
-      return step.gone
-        ? `forget partition ${step.partition}, which is gone`
-        : `end the capture of ${step.partition}, which left the table${step.marked ? ", and write its rows as deleted" : ""}`
+      return [
+        step.gone
+          ? `forget partition ${step.partition}, which is gone`
+          : `end the capture of ${step.partition}, which left the table${step.marked ? ", and write its rows as deleted" : ""}`,
+        ...lapseWords(step)
+      ].join("; ")
     case "repair":
       return [
-        ...step.relations.map(
-          ({ altered, disabled, missing, otherwiseEnabled, relation, surplus }) =>
-            `triggers of ${relation}: ${[
-              ...missing.map((name) => `${name} missing`),
-              ...altered.map((name) => `${name} altered`),
-              ...disabled.map((name) => `${name} disabled`),
-              ...otherwiseEnabled.map((name) => `${name} enabled otherwise`),
-              ...surplus.map((name) => `${name} not needed`)
-            ].join(", ")}`
-        ),
+        ...step.relations.map(repairText),
         ...step.missingFunctions.map((name) => `function ${name} missing`),
         ...step.alteredFunctions.map((name) => `function ${name} altered`),
         ...step.foreignFunctions.map(({ name, owner }) => `function ${name} owned by ${owner}`),
         ...(step.granted === null ? [] : [`let ${step.granted} read the rows that TRUNCATE removes`]),
-        ...(step.lapse ? ["note the lapse since the last change"] : [])
+        ...lapseWords(step)
       ].join("; ")
     case "refresh":
       return [
@@ -98,8 +113,8 @@ export const describeStep = (step: Step): string => {
           ? [`record ${differencesText(step.differences)}`]
           : step.lapse
             ? []
-            : ["record the identity that the table has after a restore"]),
-        ...(step.lapse ? ["note the lapse since the table was last known"] : [])
+            : ["record which table has this name now"]),
+        ...lapseWords(step)
       ].join("; ")
     case "detach":
       return `end its capture: ${
@@ -215,7 +230,9 @@ export const describeFinding = (finding: Finding): string => {
     case "TriggerReplaceable":
       return `roles that do not own it may replace its triggers, and so end its capture: ${subjects}`
     case "PartitionAttached":
-      return `partition ${finding.partition} was attached and is not captured when it is written to directly`
+      return finding.rowsSeen
+        ? `partition ${finding.partition} was attached; its rows are captured, and a TRUNCATE of it alone is not`
+        : `partition ${finding.partition} was attached and is not captured when it is written to directly`
     case "PartitionDetached":
       return finding.gone
         ? `partitions are gone: ${subjects}; nothing is known of its rows since then`
@@ -272,7 +289,10 @@ const privilegeText = ({
 }: Extract<Refusal, { readonly reason: "InsufficientPrivilege" }>): string => {
   switch (lacks) {
     case "membership":
-      return `role ${role} may not act as ${owner}, which owns Threadline's schema`
+      return (
+        `role ${role} may not act as ${owner}, which owns Threadline's schema: ` +
+        "capture requires membership in it, and the TRIGGER privilege on the table"
+      )
     case "inheritance":
       return `role ${role} does not inherit the privileges of ${owner}, which owns Threadline's schema`
     case "trigger":

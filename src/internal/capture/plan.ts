@@ -13,6 +13,7 @@ import {
   lessRedaction,
   partitionLabels,
   policyName,
+  policyShape,
   relationState,
   type RelationState,
   supersededPolicies,
@@ -20,6 +21,7 @@ import {
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
+import type { Policy } from "./model.js"
 import type { Step } from "./step.js"
 import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve.js"
 import { generate } from "./generate/generate.js"
@@ -122,7 +124,13 @@ export const planTable = (
             truncateUnseen: truncateUnseen(table, catalog.serverVersion),
             lapsedSince: deployed?.policy.removedAt ?? null
           }
-        : { ...built, kind: "regenerate", differences: reasons }
+        : {
+            ...built,
+            kind: "regenerate",
+            differences: reasons,
+            relations: installedOtherwise(storage, catalog, policy, resolved, settled),
+            lapse: false
+          }
     )
   } else {
     const broken = settled.filter(needsWork)
@@ -185,16 +193,15 @@ export const planTable = (
       ]),
       kind: "attach partition",
       partition,
-      marked: options.markPartitions === true
+      marked: options.markPartitions === true,
+      lapse: false
     })
   }
 
   // Before anything of the policy changes, which would hide what is to be noted.
   const first = steps.shift()
   if (first !== undefined) {
-    steps.unshift(
-      gap === null ? first : { ...first, sql: [...Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), ...first.sql] }
-    )
+    steps.unshift(gap === null ? first : noting(first, Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), steps))
   }
 
   // Last, when nothing calls them any more.
@@ -235,6 +242,31 @@ export const planTable = (
         : [])
     ]
   })
+}
+
+/** Relations whose triggers are not those of the policy that is to be regenerated: somebody changed them, or exchanged names. */
+const installedOtherwise = (
+  storage: string,
+  catalog: Catalog,
+  policy: Policy,
+  { table }: Resolved,
+  states: ReadonlyArray<RelationState>
+) => {
+  const shape = policyShape(policy, table)
+  const source = generate(storage, shape)
+  return states
+    .map(({ relation }) => relationState(storage, source, relation, shape, catalog.serverVersion))
+    .filter(needsWork)
+    .map(relationRepair)
+}
+
+/** The step with a lapse noted before what it does. */
+const noting = (step: Step, statements: ReadonlyArray<string>, others: ReadonlyArray<Step>): Step => {
+  const sql = [...statements, ...step.sql]
+  // One step says it. A table that is attached was not captured: its lapse has its own words.
+  return step.kind === "attach" || step.kind === "detach"
+    ? { ...step, sql }
+    : { ...step, sql, lapse: step.lapse || !others.some((other) => "lapse" in other && other.lapse) }
 }
 
 const relationRepair = ({ altered, disabled, missing, relation, surplus }: RelationState) => {

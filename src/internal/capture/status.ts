@@ -28,7 +28,8 @@ import {
   removeCommand,
   sqlMend
 } from "./mend.js"
-import type { Policy } from "./model.js"
+import type { Policy, TableConfig } from "./model.js"
+import { planTable } from "./plan.js"
 import {
   columnShapes,
   findDeployed,
@@ -48,29 +49,52 @@ import { identifier } from "../sql/sqlText.js"
 import type { Standing } from "../sql/standing.js"
 
 /**
- * What applies a table that no configuration names: with the options of its policy, or a copy of the command would ask for
- * less redaction. What options cannot say takes a configuration.
+ * What applies a table that no configuration names: with the options of its policy under the names that its columns have
+ * now, or a copy of the command would ask for less redaction. What options cannot say takes a configuration.
  */
-const applyAlone = (policy: Policy, table: Table | undefined): Argv | undefined => {
+const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table): TableConfig | undefined => {
   const { always, acknowledgeCasts, exclude, key, mask, mode, truncate } = policy
   if (mode === "row" || always || acknowledgeCasts || truncate !== "event") {
     return undefined
   }
-  const name = label(policyName(policy))
+  const shapes = columnShapes(catalog, table).map(({ shape }) => shape)
+  const { renamed } = columnChanges(policy, shapes, relation === table.oid)
+  const present = (columns: ReadonlyArray<string>) =>
+    columns
+      .map((column) => renamed.find(([from]) => from === column)?.[1] ?? column)
+      .filter((column) => table.columns.some(({ name }) => name === column))
+  const [firstKey, ...restOfKey] = primaryKey(table) === undefined ? present(key.map(({ name }) => name)) : []
+  return {
+    table: label(policyName(policy)),
+    exclude: present(exclude),
+    mask: present(mask),
+    ...(firstKey === undefined ? {} : { key: [firstKey, ...restOfKey] as const })
+  }
+}
+
+const commandOf = ({ exclude = [], key, mask = [], table }: TableConfig): Argv => {
   const option = (named: string, columns: ReadonlyArray<string>) =>
-    columns.flatMap((column) => [`--${named}`, `${name}.${TableName.quote(column)}`])
-  const declared = table !== undefined && primaryKey(table) === undefined ? key : []
+    columns.flatMap((column) => [`--${named}`, `${table}.${TableName.quote(column)}`])
   return [
     ...applyCommand,
     "--table",
-    name,
+    table,
     ...option("exclude", exclude),
     ...option("mask", mask),
-    ...option(
-      "key",
-      declared.map((column) => column.name)
-    )
+    ...option("key", key ?? [])
   ]
+}
+
+/** Why apply refuses a table as it would be asked for, and what to do first; undefined if it does not. */
+const obstacle = (storage: string, catalog: Catalog, wanted: Wanted): Mend | undefined => {
+  const planned = Either.flatMap(resolve(catalog, storage, wanted, []), (resolved) =>
+    planTable(storage, catalog, resolved, {})
+  )
+  return Either.match(planned, {
+    onLeft: ({ mend }) => mend,
+    onRight: ({ steps }) =>
+      steps.some(({ lessRedaction }) => lessRedaction.length > 0) ? hostMend("allowLessRedaction") : undefined
+  })
 }
 
 /** A finding without what all findings of a table share. */
@@ -82,19 +106,47 @@ type Reported = Finding extends infer F
     : never
   : never
 
-/** What apply is for this table: a command, or where no options say it, the configuration first. */
+/** What apply is for this table: a command if it would do, else what is to be done first. */
 interface Apply {
   readonly mend: Mend
   /** Apply, after something that only the host can do. */
   readonly after: (action: HostAction, names?: ReadonlyArray<string>) => Mend
+  /** Apply alone if it would do, else after the host has corrected its configuration. */
+  readonly corrected: (action: HostAction) => Mend
   readonly afterSql: (statements: readonly [string, ...ReadonlyArray<string>]) => Mend
 }
 
-const applyOf = (argv: Argv | undefined): Apply => ({
-  mend: argv === undefined ? hostMend("nameInConfiguration", [], { then: applyCommand }) : commandMend(argv),
-  after: (action, names = []) => hostMend(action, names, { then: argv ?? applyCommand }),
-  afterSql: (statements) => sqlMend(statements, argv ?? applyCommand)
-})
+const applyOf = (argv: Argv, refused: Mend | undefined): Apply => {
+  const after = (action: HostAction, names: ReadonlyArray<string> = []) => hostMend(action, names, { then: argv })
+  const mend =
+    refused === undefined
+      ? commandMend(argv)
+      : refused._tag === "command"
+        ? refused
+        : { ...refused, then: refused.then ?? argv }
+  return {
+    mend,
+    after,
+    corrected: (action) => (refused === undefined ? mend : after(action)),
+    afterSql: (statements) => sqlMend(statements, argv)
+  }
+}
+
+const applyFor = (
+  storage: string,
+  catalog: Catalog,
+  wanted: Wanted | undefined,
+  deployed: Deployed | undefined,
+  table: Table | undefined
+): Apply => {
+  if (wanted !== undefined) {
+    return applyOf(applyCommand, obstacle(storage, catalog, wanted))
+  }
+  const config = deployed === undefined || table === undefined ? undefined : configOf(catalog, deployed, table)
+  return deployed === undefined || config === undefined
+    ? applyOf(applyCommand, hostMend("nameInConfiguration"))
+    : applyOf(commandOf(config), obstacle(storage, catalog, { ...policyName(deployed.policy), config }))
+}
 
 /** Status of every configured and every captured table, by name. */
 export const statusOf = (
@@ -156,7 +208,7 @@ const tableStatus = (
   const table = label(name)
   const findings: Array<Finding> = []
   const found = findTable(catalog, name)
-  const apply = applyOf(wanted === undefined && policy !== undefined ? applyAlone(policy, found) : applyCommand)
+  const apply = applyFor(storage, catalog, wanted, deployed, found)
   const report: Report = (finding) => {
     findings.push({ subjects: [], ...finding, table })
   }
@@ -292,7 +344,7 @@ const reportTable = (
     report({
       kind: "RedactedColumnMissing",
       severity: "error",
-      mend: apply.after("correctRedaction"),
+      mend: apply.corrected("correctRedaction"),
       missing: lost,
       renamed: [],
       subjects: lost
@@ -305,7 +357,7 @@ const reportTable = (
     report({
       kind: "RedactedColumnMissing",
       severity: "error",
-      mend: apply.after("correctRedaction"),
+      mend: apply.corrected("correctRedaction"),
       missing: [],
       renamed: otherNames.map(([from, to]) => ({ from, to })),
       subjects: otherNames.map(([from]) => from)
@@ -349,7 +401,7 @@ const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): 
     report({
       kind: "KeyChanged",
       severity: "error",
-      mend: apply.after("correctKey"),
+      mend: apply.corrected("correctKey"),
       key,
       missing,
       primaryKey: primaryKeyNow,
@@ -430,20 +482,26 @@ const reportInstalled = (
   )
 }
 
+/** Row triggers are there, as PostgreSQL cloned them from the table: what lacks is the statement trigger of TRUNCATE. */
+const onlyTruncateMissing = ({ missing, relation }: RelationState): boolean =>
+  relation.triggers.some(({ calls, cloned }) => cloned && calls !== null) &&
+  missing.every(({ type }) => (type & 32) !== 0)
+
 const reportTriggers = (state: RelationState, policy: Policy, apply: Apply, report: Report): void => {
   const { altered, colliding, disabled, missing, relation } = state
   const where = label(relation)
   const names = (triggers: ReadonlyArray<{ readonly name: string }>) => triggers.map(({ name }) => name)
   if (relation.level > 0 && missing.length > 0 && !policy.partitions.includes(where)) {
-    return report({
+    const rowsSeen = onlyTruncateMissing(state)
+    report({
       kind: "PartitionAttached",
-      severity: "error",
+      severity: rowsSeen ? "warning" : "error",
       mend: apply.mend,
       partition: where,
+      rowsSeen,
       subjects: [where]
     })
-  }
-  if (missing.length > 0) {
+  } else if (missing.length > 0) {
     report({
       kind: "TriggerMissing",
       severity: "error",

@@ -14,8 +14,13 @@ const base = {
   lessRedaction: Names
 }
 
-/** Triggers of one relation that are to be made, mended, enabled or dropped. */
-const RelationRepair = Schema.Struct({
+/**
+ * Triggers of one relation that are to be made, mended, enabled or dropped.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const RelationRepair = Schema.Struct({
   relation: Schema.String,
   missing: Names,
   altered: Names,
@@ -24,6 +29,15 @@ const RelationRepair = Schema.Struct({
   otherwiseEnabled: Names,
   surplus: Names
 })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type RelationRepair = typeof RelationRepair.Type
+
+/** A lapse is noted: nobody knows what became of the rows since the table was last known. */
+const Lapse = Schema.Boolean
 
 const ForeignFunction = Schema.Struct({ name: Schema.String, owner: Schema.String })
 
@@ -35,7 +49,7 @@ const ForeignFunction = Schema.Struct({ name: Schema.String, owner: Schema.Strin
  * - `regenerate`: the same for a captured table whose policy, columns, key, or generated code differ.
  * - `attach partition`, `detach partition`: triggers of one relation that joined or left a captured table.
  * - `repair`: triggers or functions that are missing, disabled, or altered.
- * - `refresh`: bookkeeping only, as after a restore.
+ * - `refresh`: bookkeeping only, as after a restore or a rename.
  * - `detach`: everything of a table that is no longer to be captured; its history stays.
  *
  * @since 0.1.0
@@ -59,15 +73,19 @@ export const Step = Schema.Union(
   Schema.Struct({
     kind: Schema.Literal("regenerate"),
     ...base,
-    /** None if only the generated code differs. */
-    differences: Schema.Array(Difference)
+    /** None if only the installed code differs. */
+    differences: Schema.Array(Difference),
+    /** Triggers that do not call what they should, as after names were exchanged, and others that are mended with it. */
+    relations: Schema.Array(RelationRepair),
+    lapse: Lapse
   }),
   Schema.Struct({
     kind: Schema.Literal("attach partition"),
     ...base,
     partition: Schema.String,
     /** Its rows are written as `baseline` changes. */
-    marked: Schema.Boolean
+    marked: Schema.Boolean,
+    lapse: Lapse
   }),
   Schema.Struct({
     kind: Schema.Literal("detach partition"),
@@ -76,7 +94,8 @@ export const Step = Schema.Union(
     /** It exists no more, or is no more found. */
     gone: Schema.Boolean,
     /** Its rows are written as `delete` changes. */
-    marked: Schema.Boolean
+    marked: Schema.Boolean,
+    lapse: Lapse
   }),
   Schema.Struct({
     kind: Schema.Literal("repair"),
@@ -88,16 +107,14 @@ export const Step = Schema.Union(
     foreignFunctions: Schema.Array(ForeignFunction),
     /** The role that is let read the rows that TRUNCATE removes. */
     granted: Schema.NullOr(Schema.String),
-    /** A lapse since the last change is noted. */
-    lapse: Schema.Boolean
+    lapse: Lapse
   }),
   Schema.Struct({
     kind: Schema.Literal("refresh"),
     ...base,
-    /** None if only the identity of the table is recorded, as after a restore. */
+    /** None if only which table has the name is recorded: it is another one since a restore, or since names were exchanged. */
     differences: Schema.Array(Difference),
-    /** A lapse is noted: nobody knows what became of the rows since the table was last known. */
-    lapse: Schema.Boolean
+    lapse: Lapse
   }),
   Schema.Struct({
     kind: Schema.Literal("detach"),

@@ -51,6 +51,10 @@ export const millis = (field: string, input: unknown): Effect.Effect<number, Inv
 export const request =
   <A, I>(schema: Schema.Schema<A, I>) =>
   (input: unknown): Either.Either<A, InvalidRequest> => {
+    const notObject = notAnObject(input, "request")
+    if (notObject !== undefined) {
+      return Either.left(notObject)
+    }
     try {
       return Either.mapLeft(decodeEither(schema, input), refusal)
     } catch (error) {

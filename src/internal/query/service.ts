@@ -162,6 +162,10 @@ export interface Service {
 const withPaging = (options: Pick<FilterInput, "order" | "cursor">, filter: () => FilterInput): FilterInput =>
   notAnObject(options) === undefined ? { ...filter(), order: options.order, cursor: options.cursor } : options
 
+/** A filter of what has no actor; one that is none is refused by the read. */
+const withoutActor = (filter: FilterInput): FilterInput =>
+  notAnObject(filter) === undefined ? { ...filter, unattributed: true } : filter
+
 /** The reads of a storage under scopes. If one is required every one of them fails until `scoped` has given one. */
 export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
@@ -208,9 +212,8 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
     actions: (filter = {}) => read("actions", (reader) => actions(reader, filter)),
     actionsStream: (filter = {}) =>
       stream("actionsStream", filter, (reader, paging) => actions(reader, { ...filter, ...paging })),
-    unattributed: (filter = {}) =>
-      read("unattributed", (reader) => transactions(reader, { ...filter, unattributed: true })),
-    unattributedStream: (filter = {}) => summaries("unattributedStream", { ...filter, unattributed: true }),
+    unattributed: (filter = {}) => read("unattributed", (reader) => transactions(reader, withoutActor(filter))),
+    unattributedStream: (filter = {}) => summaries("unattributedStream", withoutActor(filter)),
     actorWindow: (actor, options = {}) => read("actorWindow", (reader) => actorWindow(reader, actor, options)),
     actorWindowStream: (actor, options = {}) =>
       changes(

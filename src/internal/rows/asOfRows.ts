@@ -18,7 +18,15 @@ import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { capturedAround } from "../record/lapses.js"
-import { largestPage, type Paging, canonicalRequest, paging, type ReadError, request } from "../core/request.js"
+import {
+  largestPage,
+  type Paging,
+  canonicalRequest,
+  mustBeObject,
+  paging,
+  type ReadError,
+  request
+} from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkColumns } from "../record/unknownColumn.js"
 
@@ -119,6 +127,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   options: AsOfRowsOptions
 ): Effect.fn.Return<Pages.Page<RowAsOf>, ReadError> {
   const at = yield* instantOf(when)
+  yield* mustBeObject(options)
   const asked = yield* request(RowsRequest)({ ...options, table, at })
   const { contains, limit } = asked
   const where = asked.where === undefined ? undefined : yield* imageCondition(storage, asked.where)

@@ -11,7 +11,7 @@ import { actionColumns, changeColumns, changeOf, ChangeRow, rowPosition, transac
 import { onConditionError } from "../record/condition.js"
 import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "../record/key.js"
 import { pageOf } from "../record/page.js"
-import { type OrderedPaging, canonicalRequest, order, paging, request } from "../core/request.js"
+import { type OrderedPaging, canonicalRequest, mustBeObject, order, paging, request } from "../core/request.js"
 import { beyond, isBefore, life, lifeOf, nearest, type Row } from "./life.js"
 import { rows, type Storage } from "../record/storage.js"
 import { visibleBefore, visibleChange } from "../record/visible.js"
@@ -113,6 +113,7 @@ export const history = Effect.fnUntraced(function* (
   key: KeyInput,
   options: HistoryOptions
 ): Effect.fn.Return<Page<Change>, InvalidRequest | NotFound | ThreadlineError> {
+  yield* mustBeObject(options)
   const asked = yield* request(HistoryRequest)({ ...options, table, key })
   const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(asked) }
   const cursor = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)

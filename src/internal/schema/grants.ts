@@ -126,7 +126,7 @@ const checked = Effect.fnUntraced(function* (grants: Grants) {
     }
   }
   if (writers.length + readers.length + operators.length === 0) {
-    return yield* new InvalidRequest({ field: "role", rule: "name at least one writer, reader or operator" })
+    return yield* new InvalidRequest({ field: "grants", rule: "must name at least one writer, reader or operator" })
   }
   return yield* StorageSchema
 })

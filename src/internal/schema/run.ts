@@ -110,8 +110,30 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
     }
     return result
   })
-  return inTransaction(sql, body).pipe(Effect.catchTag("SqlError", fromDatabase))
+  return inTransaction(sql, body).pipe(
+    Effect.catchTag("SqlError", (error) =>
+      sqlState(error) === "42501" ? Effect.flatMap(lacking(sql, schema, error), Effect.fail) : fromDatabase(error)
+    )
+  )
 }
+
+/** What the role lacks that may not read the migrations, and who can give it. */
+const lacking = (sql: SqlClient.SqlClient, schema: string, error: SqlError): Effect.Effect<MigrationError> =>
+  query(sql, Text.acting(schema), Schema.Struct({ role: Schema.String, owner: Schema.String })).pipe(
+    Effect.map(([acting]) =>
+      acting === undefined
+        ? failed(error)
+        : new MigrationError({
+            reason: "InsufficientPrivilege",
+            detail:
+              `role ${acting.role} may not read the migrations of the schema ${schema}; a role that may act as its owner ` +
+              `${acting.owner} gives that right with "threadline grant --reader ${acting.role}"`,
+            cause: error,
+            sqlState: "42501"
+          })
+    ),
+    Effect.orElseSucceed(() => failed(error))
+  )
 
 const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: Settings) {
   yield* sql.unsafe(Text.preamble)

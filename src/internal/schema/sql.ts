@@ -262,3 +262,10 @@ begin
   end if;
 end
 $threadline$;`
+
+/** The connected role, and the role that owns the schema. */
+export const acting = (
+  schema: string
+): string => `select current_user::text as role, pg_catalog.pg_get_userbyid(nspowner)::text as owner
+from pg_catalog.pg_namespace
+where nspname = ${literal(schema)}`

@@ -24,7 +24,7 @@ import {
 import { onConditionError } from "../record/condition.js"
 import { ChangeDiff, changeDiff } from "../rows/diff.js"
 import { pageOf } from "../record/page.js"
-import { canonicalRequest, Id, Order, paging, request } from "../core/request.js"
+import { canonicalRequest, Id, mustBeObject, Order, paging, request } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } from "../record/visible.js"
 
@@ -170,6 +170,7 @@ export const incident = Effect.fnUntraced(function* (
   transactionId: string,
   options: IncidentOptions
 ): Effect.fn.Return<Incident, InvalidRequest | NotFound | ThreadlineError> {
+  yield* mustBeObject(options)
   const decoded = yield* request(IncidentRequest)({ ...options, transactionId })
   const query: cursors.Query = { kind: "incident", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)

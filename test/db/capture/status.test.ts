@@ -46,8 +46,8 @@ describe("Capture.status", () => {
         expect(finding(statuses, "ConfigurationDiffers")).toMatchObject({
           severity: "error",
           detail: "configured: truncate refuse instead of event; mask title; no longer mask secret",
-          fix: "threadline capture apply",
-          mend: { _tag: "command", argv: ["threadline", "capture", "apply"] },
+          fix: "restore the redaction, or allow less redaction, then threadline capture apply",
+          mend: { _tag: "host", action: "allowLessRedaction", then: ["threadline", "capture", "apply"] },
           differences: [
             { _tag: "truncate", from: "event", to: "refuse" },
             { _tag: "mask", added: ["title"], removed: ["secret"] }
