@@ -16,7 +16,7 @@ import * as Either from "effect/Either"
 import { pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import * as texts from "./internal/feed/checkpoint.js"
+import * as checkpoint from "./internal/feed/checkpoint.js"
 import * as consumers from "./internal/feed/consume.js"
 import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
@@ -34,13 +34,13 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineErro
  * @since 0.1.0
  * @category schemas
  */
-export const Checkpoint = texts.Checkpoint
+export const Checkpoint = checkpoint.Checkpoint
 
 /**
  * @since 0.1.0
  * @category models
  */
-export type Checkpoint = texts.Checkpoint
+export type Checkpoint = checkpoint.Checkpoint
 
 /**
  * What is read.

@@ -16,7 +16,7 @@ import type * as Schema from "effect/Schema"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Feed } from "./Feed.js"
-import * as recorded from "./internal/record/action.js"
+import * as action from "./internal/record/action.js"
 import * as answers from "./internal/rows/answer.js"
 import type * as asOfs from "./internal/rows/asOf.js"
 import * as bundles from "./internal/search/bundle.js"
@@ -28,13 +28,13 @@ import * as incidents from "./internal/search/incident.js"
 import * as instants from "./internal/core/instant.js"
 import type * as keys from "./internal/record/key.js"
 import type * as relations from "./internal/rows/relations.js"
-import type * as sets from "./internal/rows/asOfRows.js"
+import type * as asOfRowsReads from "./internal/rows/asOfRows.js"
 import type * as scopes from "./internal/record/scope.js"
 import * as service from "./internal/query/service.js"
 import { wholeStorage } from "./internal/record/whole.js"
 import * as timelines from "./internal/search/timeline.js"
-import * as listings from "./internal/search/transactions.js"
-import * as urls from "./internal/search/filterUrl.js"
+import * as transactionReads from "./internal/search/transactions.js"
+import * as filterUrl from "./internal/search/filterUrl.js"
 import * as typedReads from "./internal/query/typed.js"
 import { within } from "./internal/query/within.js"
 import type { Page } from "./Page.js"
@@ -189,7 +189,7 @@ export interface FilterInput extends filters.FilterInput {}
  * @since 0.1.0
  * @category conversions
  */
-export const filterToUrl: (filter: Filter) => string = urls.toUrl
+export const filterToUrl: (filter: Filter) => string = filterUrl.toUrl
 
 /**
  * Reads the text of a filter, with or without question mark. `InvalidRequest` names what is unknown, repeated, malformed or
@@ -205,7 +205,7 @@ export const filterToUrl: (filter: Filter) => string = urls.toUrl
  * export const page = Effect.flatMap(Query.filterFromUrl("?table=posts&op=delete"), Query.timeline)
  * ```
  */
-export const filterFromUrl: (text: string) => Either.Either<Filter, InvalidRequest> = urls.fromUrl
+export const filterFromUrl: (text: string) => Either.Either<Filter, InvalidRequest> = filterUrl.fromUrl
 
 /**
  * @since 0.1.0
@@ -249,7 +249,7 @@ export type ImageCondition = asOfs.ImageCondition
  * @since 0.1.0
  * @category models
  */
-export interface AsOfRowsOptions extends sets.AsOfRowsOptions {}
+export interface AsOfRowsOptions extends asOfRowsReads.AsOfRowsOptions {}
 
 /**
  * A row that was present at an instant, with its key as text and by column.
@@ -361,13 +361,13 @@ export interface RowDiff extends diffs.RowDiff {}
  * @since 0.1.0
  * @category schemas
  */
-export const Action = recorded.Action
+export const Action = action.Action
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Action extends recorded.Action {}
+export interface Action extends action.Action {}
 
 /**
  * A transaction with its first action, how many changes it has (counted up to 100) and in which tables.
@@ -375,13 +375,13 @@ export interface Action extends recorded.Action {}
  * @since 0.1.0
  * @category schemas
  */
-export const TransactionSummary = listings.TransactionSummary
+export const TransactionSummary = transactionReads.TransactionSummary
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface TransactionSummary extends listings.TransactionSummary {}
+export interface TransactionSummary extends transactionReads.TransactionSummary {}
 
 /**
  * How many, as far as they were counted; `exact` is false where there may be more.

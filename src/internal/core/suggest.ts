@@ -1,21 +1,21 @@
 /** Finds the name that was probably meant. */
 
-const distance = (a: string, b: string): number => {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
+const distance = (left: string, right: string): number => {
+  let previous = Array.from({ length: right.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= left.length; i++) {
     const current = [i]
-    for (let j = 1; j <= b.length; j++) {
+    for (let j = 1; j <= right.length; j++) {
       current.push(
         Math.min(
           (previous[j] ?? 0) + 1,
           (current[j - 1] ?? 0) + 1,
-          (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+          (previous[j - 1] ?? 0) + (left[i - 1] === right[j - 1] ? 0 : 1)
         )
       )
     }
     previous = current
   }
-  return previous[b.length] ?? 0
+  return previous[right.length] ?? 0
 }
 
 /** The candidate nearest to `name`, if it is near: other capitals, or few other letters. */
@@ -32,6 +32,6 @@ export const nearest = (name: string, candidates: ReadonlyArray<string>): string
     }
   }
   // A schema in front makes a name longer, not likelier.
-  const own = name.length - (name.lastIndexOf(".") + 1)
-  return best !== undefined && best.off <= Math.max(1, Math.floor(own / 3)) ? best.candidate : undefined
+  const ownLength = name.length - (name.lastIndexOf(".") + 1)
+  return best !== undefined && best.off <= Math.max(1, Math.floor(ownLength / 3)) ? best.candidate : undefined
 }

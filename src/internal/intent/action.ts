@@ -68,7 +68,7 @@ const isDetails = (action: unknown): action is Details | Entry => typeof action 
 
 const invalid = (field: string, rule: string): InvalidRequest => new InvalidRequest({ field, rule })
 
-const wrong = (action: Details | Entry, words: Words): InvalidRequest | undefined => {
+const refusalOf = (action: Details | Entry, words: Words): InvalidRequest | undefined => {
   const { category, name, subject, verb } = action
   const short: ReadonlyArray<readonly [field: string, value: unknown]> = [
     ["name", name],
@@ -97,16 +97,16 @@ const wrong = (action: Details | Entry, words: Words): InvalidRequest | undefine
 
 /** The JSON document of an action, everything checked. */
 export const encodeAction = (
-  given: Action,
+  input: Action,
   words: Words,
   status?: "ok" | "error"
 ): Effect.Effect<string, InvalidRequest> =>
   Effect.suspend(() => {
-    const action = typeof given === "string" ? { name: given } : given
+    const action = typeof input === "string" ? { name: input } : input
     if (!isDetails(action)) {
       return Effect.fail(invalid("action", "must be a name, an object with a name, or an entry of a catalogue"))
     }
-    const problem = wrong(action, words)
+    const problem = refusalOf(action, words)
     if (problem !== undefined) {
       return Effect.fail(problem)
     }
