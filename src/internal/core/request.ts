@@ -55,7 +55,10 @@ export const request =
 const refusal = (error: ParseResult.ParseError): InvalidRequest => {
   // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
   const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const issue = otherIssues.reduce((furthest, one) => (one.path.length > (furthest?.path.length ?? 0) ? one : furthest), firstIssue)
+  const issue = otherIssues.reduce(
+    (furthest, one) => (one.path.length > (furthest?.path.length ?? 0) ? one : furthest),
+    firstIssue
+  )
   return new InvalidRequest({
     field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
     rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message

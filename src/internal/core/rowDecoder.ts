@@ -54,7 +54,11 @@ const columnOf = (ast: SchemaAST.AST): Column => {
     }
     const nonNullTypes = ast.types.filter((type) => !isNull(type))
     if (nonNullTypes.length < ast.types.length) {
-      const column = columnOf(nonNullTypes.length === 1 && nonNullTypes[0] !== undefined ? nonNullTypes[0] : SchemaAST.Union.make(nonNullTypes))
+      const column = columnOf(
+        nonNullTypes.length === 1 && nonNullTypes[0] !== undefined
+          ? nonNullTypes[0]
+          : SchemaAST.Union.make(nonNullTypes)
+      )
       return (value) => (value === null ? null : column(value))
     }
   }

@@ -145,7 +145,10 @@ export const head = Effect.fnUntraced(function* (storage: Storage): Effect.fn.Re
     return yield* unreadable()
   }
   const isReplica = row.replica === "true"
-  const installedEpochs = row.installs.map(({ epoch, system, timeline }) => ({ epoch, cluster: clusterOf(system, timeline) }))
+  const installedEpochs = row.installs.map(({ epoch, system, timeline }) => ({
+    epoch,
+    cluster: clusterOf(system, timeline)
+  }))
   const latest = row.installs.at(-1)
   const isOfLatest =
     latest !== undefined &&

@@ -72,7 +72,8 @@ export const fetchPage = Effect.fnUntraced(function* (
 })
 
 /** Decimal digits, as the numbers that they are. */
-const byId = (left: Change, right: Change): number => left.id.length - right.id.length || (left.id < right.id ? -1 : left.id > right.id ? 1 : 0)
+const byId = (left: Change, right: Change): number =>
+  left.id.length - right.id.length || (left.id < right.id ? -1 : left.id > right.id ? 1 : 0)
 
 /** Lets whatever waits for the network have its turn. */
 const breathe = Effect.async<void>((resume) => {

@@ -58,7 +58,14 @@ export const rendered = (settings: Settings, from: number, transaction: boolean)
   return (
     transaction
       ? ["begin;", ...work, ...steps, bookkeeping.seeds, `${bookkeeping.partitions};`, "commit;"]
-      : [...work, bookkeeping.transactionCheck(settings.schema), ...steps, bookkeeping.seeds, `${bookkeeping.partitions};`, bookkeeping.epilogue]
+      : [
+          ...work,
+          bookkeeping.transactionCheck(settings.schema),
+          ...steps,
+          bookkeeping.seeds,
+          `${bookkeeping.partitions};`,
+          bookkeeping.epilogue
+        ]
   )
     .join("\n\n")
     .concat("\n")
@@ -98,7 +105,10 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
   const body = Effect.gen(function* () {
     yield* sql.unsafe(bookkeeping.preamble)
     const installation = yield* installationOf(sql, schema)
-    const rows = installation?.installed === true ? yield* query(sql, bookkeeping.appliedMigrations(schema), compare.AppliedRow) : []
+    const rows =
+      installation?.installed === true
+        ? yield* query(sql, bookkeeping.appliedMigrations(schema), compare.AppliedRow)
+        : []
     const concerns = installation?.installed === true ? yield* concernsIn(sql, schema) : []
     yield* sql.unsafe(bookkeeping.epilogue)
     const result: Status = {

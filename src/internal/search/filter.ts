@@ -174,7 +174,10 @@ const filters = {
   action: filter(several(ShortText), (names, storage, { actionStatus }) => {
     const nameComparison = names.length === 1 ? storage.sql`= ${names[0]}` : storage.sql`in ${storage.sql.in(names)}`
     const status = actionStatus === undefined ? storage.sql`` : storage.sql` and acted.status = ${actionStatus}`
-    return { source: acted(storage, storage.sql`acted.name ${nameComparison}${status}`), action: storage.sql`a.name ${nameComparison}` }
+    return {
+      source: acted(storage, storage.sql`acted.name ${nameComparison}${status}`),
+      action: storage.sql`a.name ${nameComparison}`
+    }
   }),
   actionStatus: filter(Status, (status, storage, { action }) => ({
     // Together with a name it is about the same action.
