@@ -39,7 +39,7 @@ export interface Span {
 }
 
 /** Whether the row after a change and the row before it are wanted: both always are where nothing is asked of them. */
-interface Wanted {
+interface Selection {
   /** The reader may see it. */
   readonly visible: boolean
   readonly visibleBefore: boolean
@@ -48,7 +48,7 @@ interface Wanted {
   readonly matchesBefore: boolean
 }
 
-const wanted: Wanted = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
+const selected: Selection = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
 
 /** What the life of a row needs to know of a change. */
 export type RowChange = Pick<
@@ -66,7 +66,7 @@ export type RowChange = Pick<
 >
 
 /** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
-export interface Event<out C extends RowChange = RowChange> extends Wanted {
+export interface Event<out C extends RowChange = RowChange> extends Selection {
   readonly change: C
   /** The key of the row under consideration. */
   readonly key: string
@@ -211,14 +211,16 @@ const statement = (storage: Storage, row: Row, span: Span) => {
 
 /** The changes of a row around a position of its life, in their order, whoever may see them. */
 export const life = (storage: Storage, row: Row, span: Span): Effect.Effect<Life, ThreadlineError> =>
-  Effect.map(rows(LifeRow, statement(storage, row, span)), (found) => {
+  Effect.map(rows(LifeRow, statement(storage, row, span)), (lifeRows) => {
     const truncates = new Map(
-      found.flatMap((one) => (one.follows === null ? [] : [[one.follows, { change: changeOf(one), visible: true }]]))
+      lifeRows.flatMap((lifeRow) =>
+        lifeRow.follows === null ? [] : [[lifeRow.follows, { change: changeOf(lifeRow), visible: true }]]
+      )
     )
     const events = (side: "before" | "after"): ReadonlyArray<Event<Change>> =>
-      found.flatMap((one) =>
-        one.follows === null && one.side === side
-          ? [{ ...wanted, change: changeOf(one), key: row.key, truncate: truncates.get(one.id) }]
+      lifeRows.flatMap((lifeRow) =>
+        lifeRow.follows === null && lifeRow.side === side
+          ? [{ ...selected, change: changeOf(lifeRow), key: row.key, truncate: truncates.get(lifeRow.id) }]
           : []
       )
     return { before: events("before"), after: events("after") }
@@ -258,8 +260,8 @@ export const imageBefore = (change: RowChange): RowImage | undefined => {
 /** Whether two images agree in the fields that both have; a column may have come or gone between them. */
 const agree = (a: JsonObject, b: JsonObject): boolean =>
   Object.entries(a).every(([field, value]) => {
-    const other = Object.hasOwn(b, field) ? b[field] : undefined
-    return other === undefined || same(value, other)
+    const otherValue = Object.hasOwn(b, field) ? b[field] : undefined
+    return otherValue === undefined || same(value, otherValue)
   })
 
 /** A row at the key, and the change that left it there. */
@@ -280,8 +282,10 @@ const withoutFound = (
   // One statement that brings a row and takes one away does so with two: it touches each once.
   const passes = (occupant: Occupant) =>
     departs(change, key) && isOfTransaction(occupant, change) && occupant.event.change.capturedAt === change.capturedAt
-  const found = present.find((occupant) => image !== undefined && !passes(occupant) && agree(occupant.row, image))
-  return found === undefined ? undefined : present.filter((occupant) => occupant !== found)
+  const occupantFound = present.find(
+    (occupant) => image !== undefined && !passes(occupant) && agree(occupant.row, image)
+  )
+  return occupantFound === undefined ? undefined : present.filter((occupant) => occupant !== occupantFound)
 }
 
 /**
@@ -321,13 +325,13 @@ const next = (present: ReadonlyArray<Occupant>, event: Event, sharing: Sharing):
     )
     return withoutFound(present, event) ?? (isStrange() ? present : present.filter((occupant) => occupant !== stale))
   }
-  const others =
+  const otherOccupants =
     change.op === "baseline"
       ? []
       : arrives(change, key)
         ? present
         : (withoutFound(present, event) ?? (isStrange() ? present : present.slice(0, -1)))
-  return [...others, { row: change.dataAfter ?? {}, event }]
+  return [...otherOccupants, { row: change.dataAfter ?? {}, event }]
 }
 
 /**
