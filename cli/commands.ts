@@ -20,7 +20,7 @@ export const commands = {
   correlation: "Show everything of one correlation: actions, transactions, changes.",
   request: "Show everything of one request: actions, transactions, changes.",
   actions: "List recorded actions, failed ones included, newest first.",
-  unattributed: "List transactions of which nobody said who acted.",
+  unattributed: "List transactions without an actor.",
   feed: "Print changes in the order of their commit, resumable by a checkpoint.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",

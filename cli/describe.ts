@@ -6,7 +6,7 @@ import * as Query from "../src/Query.js"
 import { bold, dim, visible } from "./output.js"
 import { type Column, clip, clipPair, layout, paragraph, textWidth } from "./table.js"
 
-/** To the second, in UTC; the whole instant where it matters is in the JSON. */
+/** To the second, in UTC; the JSON has the whole instant. */
 export const when = (instant: string): string => instant.slice(0, 19).replace("T", " ")
 
 export const who = (actor: Actor | null): string => {
@@ -18,7 +18,7 @@ export const who = (actor: Actor | null): string => {
   return actor.impersonator === undefined ? `${name}${label}` : `${name}${label} by ${who(actor.impersonator)}`
 }
 
-/** For a column, which is cut where it is too long: without labels where somebody acted for another, so that both are seen. */
+/** For a column, which is cut if it is too long: without labels if somebody acted for another, so that both are seen. */
 export const whoShort = (actor: Actor | null): string => {
   if (actor?.impersonator === undefined) {
     return who(actor)
@@ -28,7 +28,7 @@ export const whoShort = (actor: Actor | null): string => {
   return who({ ...unlabelled, impersonator })
 }
 
-/** The column of those who acted. It is never cut where somebody acted for another. */
+/** The column of those who acted. It is never cut if somebody acted for another. */
 export const whoColumn = (actors: ReadonlyArray<Actor | null>): Column => ({
   header: "who",
   rigid: actors.some((actor) => actor?.impersonator !== undefined)
@@ -57,7 +57,7 @@ const folded = (text: string, width: number, start = 0): string =>
       : text.slice(start)
     : `${text.slice(start, start + unitsFor(width))}…`
 
-/** Where two texts begin that are cut so that their first difference and what stands before it on a line is left. */
+/** If two texts begin that are cut so that their first difference and what stands before it on a line is left. */
 const startOf = (before: string, after: string, width: number): number => {
   const least = Math.min(before.length, after.length)
   let first = 0
@@ -90,7 +90,7 @@ const valueTexts = (
   return [visible(folded(old, width, start)), visible(folded(changed, width, start))]
 }
 
-/** Field by field, one line where it fits. */
+/** Field by field, one line if it fits. */
 export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number): ReadonlyArray<string> =>
   fields.flatMap(({ after, before, field }) => {
     const name = visible(field)
@@ -144,7 +144,7 @@ export const properties = (
   )
 }
 
-/** Changes as a table; `last` is the column that tells them apart where they are listed. */
+/** Changes as a table; `last` is the column that tells them apart when they are listed. */
 export const changeTable = (
   changes: ReadonlyArray<Query.Change>,
   last: { readonly header: string; readonly of: (change: Query.Change) => string },

@@ -24,7 +24,7 @@ const ids = {
 export const actionFilters = {
   actor: value("actor", "TYPE[:ID]", "Only by this actor, such as user:42."),
   impersonator: value("impersonator", "TYPE[:ID]", "Only by actors in whose name this one acted."),
-  unattributed: flag("unattributed", "Only what nobody said who did it."),
+  unattributed: flag("unattributed", "Only changes without an actor."),
   action: values("action", "NAME", "Only of actions of this name, such as post.created; may be repeated."),
   actionStatus: choice("action-status", ["ok", "error"], "Only of actions that succeeded or failed."),
   ...ids,

@@ -17,7 +17,7 @@ export const textWidth = (text: string): number => {
   return width
 }
 
-/** The beginning of a text that fits, with an ellipsis where something is missing. */
+/** The beginning of a text that fits, with an ellipsis if something is missing. */
 export const clip = (text: string, width: number): string => {
   if (textWidth(text) <= width) {
     return text
@@ -34,7 +34,7 @@ export const clip = (text: string, width: number): string => {
   return `${clipped}…`
 }
 
-/** Two texts that differ, cut so that the first difference is seen: from shortly before it where it lies further on. */
+/** Two texts that differ, cut so that the first difference is seen: from shortly before it if it lies further on. */
 export const clipPair = (before: string, after: string, width: number): readonly [before: string, after: string] => {
   const old = [...before]
   const changed = [...after]

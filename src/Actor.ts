@@ -34,7 +34,7 @@ export interface Identified {
   readonly id: string
   /** What people call the actor, as it was at the time; 1 to 256 bytes, never used to find anything. */
   readonly label?: string
-  /** Who really acts, where somebody acts as this actor. */
+  /** Who really acts, if somebody acts as this actor. */
   readonly impersonator?: Actor
 }
 

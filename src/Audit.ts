@@ -28,7 +28,7 @@ import { contradiction, resolve } from "./internal/intent/resolve.js"
 import { makeRecorder, recordFailures } from "./internal/intent/recorder.js"
 import type { Restore } from "./internal/sql/owned.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
-import * as transaction_ from "./internal/intent/transaction.js"
+import * as transactions from "./internal/intent/transaction.js"
 import type { FailedAction } from "./internal/intent/level.js"
 import type { Action, RecordOptions } from "./Semantics.js"
 import type { InvalidRequest } from "./ThreadlineError.js"
@@ -215,11 +215,11 @@ class Attempt<E> {
 const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<Audit> => {
   /** Checks everything that can be checked before anything runs. */
   const prepare = (context: Context.Context<never>, options: Options, span: Tracer.Span) => {
-    const wrong = contradiction(options)
-    if (wrong !== undefined) {
-      return Effect.fail(wrong)
+    const refusal = contradiction(options)
+    if (refusal !== undefined) {
+      return Effect.fail(refusal)
     }
-    const place = transaction_.placeIn(context)
+    const place = transactions.placeIn(context)
     const owner = place._tag === "Inside" ? place.level.owner : undefined
     span.attribute(
       "threadline.mode",
@@ -236,7 +236,7 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
       resolve(context, options, { allowMissingActor, inside: owner !== undefined }),
       options.action === undefined ? Effect.succeed(undefined) : encodeAction(options.action, options),
       ({ document, fields }, action) => {
-        const request: transaction_.Request = {
+        const request: transactions.Request = {
           schema,
           context: document,
           action,
@@ -250,8 +250,8 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
           begin: (restore: Restore) => {
             failures = owner === undefined ? [] : owner.failures
             return place._tag === "Outside"
-              ? transaction_.beginOwned(client, request, failures, restore)
-              : transaction_.beginInside(place.level, place.depth, request, failures, restore)
+              ? transactions.beginOwned(client, request, failures, restore)
+              : transactions.beginInside(place.level, place.depth, request, failures, restore)
           },
           /** Runs once, after the last attempt; failures inside another audited call wait for its end. */
           settle: (exit: Exit.Exit<unknown, unknown>) => {
@@ -278,12 +278,12 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
       Effect.contextWithEffect(
         (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
           Effect.flatMap(prepare(context, options, span), ({ begin, fields, settle }) => {
-            let running: transaction_.Running | undefined
-            const attempt = transaction_.run(
+            let running: transactions.Running | undefined
+            const attempt = transactions.run(
               (begun) => {
                 running = begun
                 return Effect.mapInputContext(effect, (_: Context.Context<R>) =>
-                  transaction_.inside(context, begun, fields, span)
+                  transactions.inside(context, begun, fields, span)
                 )
               },
               (restore) => {
@@ -336,8 +336,8 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
               Effect.suspend(() =>
                 state.open
                   ? Effect.mapInputContext(effect, (context: Context.Context<Effect.Effect.Context<typeof effect>>) =>
-                      transaction_.inside(context, state.running, fields, span)
-                    ).pipe(Effect.mapError(transaction_.whereLost(state.running)))
+                      transactions.inside(context, state.running, fields, span)
+                    ).pipe(Effect.mapError(transactions.whereLost(state.running)))
                   : Effect.fail(closed())
               ),
             commit: Effect.uninterruptible(

@@ -150,7 +150,7 @@ export class Capture extends Context.Tag("threadline/Capture")<
      * table has one short transaction of its own, so that no table waits for another's. Applying twice does nothing the second
      * time; several may apply at once. Not to be called inside a transaction.
      *
-     * Where a lock cannot be had (`LockNotAvailable`), tables before it are done and tables after it are not.
+     * If a lock cannot be had (`LockNotAvailable`), tables before it are done and tables after it are not.
      */
     readonly apply: (
       tables: ReadonlyArray<TableConfig>,

@@ -14,7 +14,7 @@ import type * as Capture from "./Capture.js"
 export type TableOptions = Omit<Capture.TableConfig, "table">
 
 /**
- * What `threadline.config.ts` exports: where Threadline's schema is, and which tables are captured.
+ * What `threadline.config.ts` exports: if Threadline's schema is, and which tables are captured.
  *
  * - `schema`: the PostgreSQL schema that holds the record, `threadline` unless given; fixed when it is installed.
  * - `ownerRole`: the role that owns it, `threadline_owner` unless given.

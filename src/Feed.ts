@@ -16,7 +16,7 @@ import * as Either from "effect/Either"
 import { pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import * as texts from "./internal/feed/checkpoint.js"
+import * as checkpoint from "./internal/feed/checkpoint.js"
 import * as consumers from "./internal/feed/consume.js"
 import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
@@ -34,13 +34,13 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineErro
  * @since 0.1.0
  * @category schemas
  */
-export const Checkpoint = texts.Checkpoint
+export const Checkpoint = checkpoint.Checkpoint
 
 /**
  * @since 0.1.0
  * @category models
  */
-export type Checkpoint = texts.Checkpoint
+export type Checkpoint = checkpoint.Checkpoint
 
 /**
  * What is read.
@@ -48,7 +48,7 @@ export type Checkpoint = texts.Checkpoint
  * - `checkpoint`: of the batch before
  * - `from`: where a feed without a checkpoint begins: at the `beginning` (default) of what is recorded, or `now`, with what is not
  *   committed yet. With a checkpoint, or for a consumer that has one, it says nothing.
- * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`; of every table where it is left
+ * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`; of every table if it is left
  *   out, and an empty list is refused. A feed that begins with a table that is neither audited nor has changes is `NotFound`; with a
  *   checkpoint it is not asked again.
  * - `limit`: changes in a batch, 1 to 10,000; 1000 unless given
@@ -78,7 +78,7 @@ export const validate = (options: Options): Either.Either<void, InvalidRequest> 
 export interface Batch extends reads.Batch {}
 
 /**
- * The same for a stream. With `live` it goes on where it is caught up, and looks again as `poll` says, every second unless given.
+ * The same for a stream. With `live` it goes on once it is caught up, and looks again as `poll` says, every second unless given.
  *
  * @since 0.1.0
  * @category models
@@ -135,15 +135,15 @@ export interface Service {
    * uses that one, and does not deliver what that transaction itself has written.
    */
   readonly read: (options?: Options) => Effect.Effect<Batch, FeedError>
-  /** Batch after batch, one of them in memory at a time. It ends where it is caught up; with `live` it goes on. */
+  /** Batch after batch, one of them in memory at a time. It ends once it is caught up; with `live` it goes on. */
   readonly stream: (options?: StreamOptions) => Stream.Stream<Batch, FeedError>
   /**
    * Hands every batch that has changes to a handler, in order, and stores its checkpoint under the name once it is handled: at least
    * once each, because a handler may have done its work and fail to say so. Several runners of a name take turns: one holds a lease,
    * which it renews while its handler works, and one that lost its lease can move nothing.
    *
-   * Where the handler fails, the checkpoint stays and the failure is the result; where it begins with a table that is `NotFound`,
-   * nothing is stored. Without `live` it ends where it is caught up, or at once with the outcome `Busy` where another runner holds
+   * If the handler fails, the checkpoint stays and the failure is the result; if it begins with a table that is `NotFound`,
+   * nothing is stored. Without `live` it ends once it is caught up, or at once with the outcome `Busy` if another runner holds
    * the name.
    */
   readonly consume: <E, R>(
@@ -153,7 +153,7 @@ export interface Service {
   ) => Effect.Effect<Consumed, E | FeedError, R>
   /** The consumers that have a name in the database, by name. */
   readonly checkpoints: Effect.Effect<ReadonlyArray<Consumer>, InvalidRequest | ThreadlineError>
-  /** Forgets a consumer, false where there is none: the next one of that name begins anew, and retention waits for it no longer. */
+  /** Forgets a consumer, false if there is none: the next one of that name begins anew, and retention waits for it no longer. */
   readonly forget: (name: string) => Effect.Effect<boolean, InvalidRequest | ThreadlineError>
   /**
    * The same feed without what the scope hides; its checkpoints pass over that. A scope on a scope hides more. Consumers are those
@@ -171,7 +171,7 @@ export interface Service {
  */
 export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
 
-/** The feed of a storage under scopes. Where one is required everything fails until `scoped` has given one. */
+/** The feed of a storage under scopes. If one is required everything fails until `scoped` has given one. */
 const make = (from: storage.Storage, scopeRequired: boolean, given: ReadonlyArray<scopes.ReadScope> = []): Service => {
   const restricted = Effect.suspend(() => restrict(from, given, scopeRequired))
 
@@ -208,7 +208,7 @@ export const layer: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = La
 )
 
 /**
- * The same, where nobody gets at the feed without a scope: everything, what is known of consumers and what forgets one included,
+ * The same, but nobody gets at the feed without a scope: everything, what is known of consumers and what forgets one included,
  * fails with `InvalidRequest` of the field `scope` until `scoped` has given one.
  *
  * @since 0.1.0

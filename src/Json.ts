@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as json from "./internal/core/json.js"
-import * as schemas from "./internal/core/jsonSchema.js"
+import * as jsonSchema from "./internal/core/jsonSchema.js"
 
 /**
  * A JSON value with exact numbers.
@@ -24,7 +24,7 @@ import * as schemas from "./internal/core/jsonSchema.js"
  * @since 0.1.0
  * @category schemas
  */
-export const JsonValue: Schema.Schema<JsonValue> = schemas.JsonValueSchema
+export const JsonValue: Schema.Schema<JsonValue> = jsonSchema.JsonValueSchema
 
 /**
  * @since 0.1.0
@@ -44,7 +44,7 @@ export type JsonArray = json.JsonArray
  * @since 0.1.0
  * @category schemas
  */
-export const JsonObject: Schema.Schema<JsonObject> = schemas.JsonObjectSchema
+export const JsonObject: Schema.Schema<JsonObject> = jsonSchema.JsonObjectSchema
 
 /**
  * @since 0.1.0
@@ -120,6 +120,6 @@ export const isObject: (value: JsonValue | undefined) => value is JsonObject = j
  */
 export const fromText = <A, I, R>(schema: Schema.Schema<A, I, R>): Schema.Schema<A, string, R> =>
   HttpApiSchema.withEncoding(
-    schemas.fromText(schema, Schema.String.annotations({ [SchemaAST.SurrogateAnnotationId]: schema.ast })),
+    jsonSchema.fromText(schema, Schema.String.annotations({ [SchemaAST.SurrogateAnnotationId]: schema.ast })),
     { kind: "Text", contentType: "application/json" }
   )

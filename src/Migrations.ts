@@ -58,7 +58,7 @@ export const all: ReadonlyArray<Migration> = migrationFiles
  * the coming months, so calling it at each start of an application is right. Inside a transaction of the caller it runs
  * as a savepoint.
  *
- * Fails with `MigrationError`; with `InvalidRequest` where an option is wrong.
+ * Fails with `MigrationError`; with `InvalidRequest` if an option is wrong.
  *
  * @example
  * ```ts

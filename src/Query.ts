@@ -1,8 +1,8 @@
 /**
  * Every read of the audit log: timelines, the history of a row, the row as of an instant, diffs, incident bundles.
  *
- * Reads are bounded and stable in order. A list is a `Page`; what is wanted whole is a stream. Instants are texts in UTC with
- * microseconds, ids are texts of decimal digits, and numbers in row images are exact.
+ * Reads are bounded and stable in order. A list is a `Page`; what is wanted whole is a stream. Instants are strings in UTC with
+ * microseconds, ids are strings of decimal digits, and numbers in row images are exact.
  *
  * @since 0.1.0
  */
@@ -16,7 +16,7 @@ import type * as Schema from "effect/Schema"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Feed } from "./Feed.js"
-import * as recorded from "./internal/record/action.js"
+import * as action from "./internal/record/action.js"
 import * as answers from "./internal/rows/answer.js"
 import type * as asOfs from "./internal/rows/asOf.js"
 import * as bundles from "./internal/search/bundle.js"
@@ -28,13 +28,13 @@ import * as incidents from "./internal/search/incident.js"
 import * as instants from "./internal/core/instant.js"
 import type * as keys from "./internal/record/key.js"
 import type * as relations from "./internal/rows/relations.js"
-import type * as sets from "./internal/rows/asOfRows.js"
+import type * as asOfRowsReads from "./internal/rows/asOfRows.js"
 import type * as scopes from "./internal/record/scope.js"
 import * as service from "./internal/query/service.js"
 import { wholeStorage } from "./internal/record/whole.js"
 import * as timelines from "./internal/search/timeline.js"
-import * as listings from "./internal/search/transactions.js"
-import * as urls from "./internal/search/filterUrl.js"
+import * as transactionReads from "./internal/search/transactions.js"
+import * as filterUrl from "./internal/search/filterUrl.js"
 import * as typedReads from "./internal/query/typed.js"
 import { within } from "./internal/query/within.js"
 import type { Page } from "./Page.js"
@@ -130,7 +130,7 @@ export const Instant = instants.Instant
 export type KeyPart = keys.KeyPart
 
 /**
- * The key of a row: its value where one column is the key; an array in key order or an object by column name where several
+ * The key of a row: its value if one column is the key; an array in key order or an object by column name if several
  * are. A text that holds such an array or object as JSON is understood for a key of several columns.
  *
  * @since 0.1.0
@@ -189,7 +189,7 @@ export interface FilterInput extends filters.FilterInput {}
  * @since 0.1.0
  * @category conversions
  */
-export const filterToUrl: (filter: Filter) => string = urls.toUrl
+export const filterToUrl: (filter: Filter) => string = filterUrl.toUrl
 
 /**
  * Reads the text of a filter, with or without question mark. `InvalidRequest` names what is unknown, repeated, malformed or
@@ -205,7 +205,7 @@ export const filterToUrl: (filter: Filter) => string = urls.toUrl
  * export const page = Effect.flatMap(Query.filterFromUrl("?table=posts&op=delete"), Query.timeline)
  * ```
  */
-export const filterFromUrl: (text: string) => Either.Either<Filter, InvalidRequest> = urls.fromUrl
+export const filterFromUrl: (text: string) => Either.Either<Filter, InvalidRequest> = filterUrl.fromUrl
 
 /**
  * @since 0.1.0
@@ -242,14 +242,14 @@ export type ImageCondition = asOfs.ImageCondition
  *
  * - `keys`: only these rows, at most 1000
  * - `contains`: only rows whose image has these fields with these values, an object as in `Filter`
- * - `where`: only rows whose image is so, as an SQL condition; `InvalidRequest` where the database does not understand it, or
+ * - `where`: only rows whose image is so, as an SQL condition; `InvalidRequest` if the database does not understand it, or
  *   it fails on something stored
  * - `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
  *
  * @since 0.1.0
  * @category models
  */
-export interface AsOfRowsOptions extends sets.AsOfRowsOptions {}
+export interface AsOfRowsOptions extends asOfRowsReads.AsOfRowsOptions {}
 
 /**
  * A row that was present at an instant, with its key as text and by column.
@@ -298,7 +298,7 @@ export interface Relation extends relations.Relation {}
 export interface RelatedRows extends relations.RelatedRows {}
 
 /**
- * How a row stood at an instant, and a page of each of its relations: empty where it was not present.
+ * How a row stood at an instant, and a page of each of its relations: empty if it was not present.
  *
  * @since 0.1.0
  * @category models
@@ -306,7 +306,7 @@ export interface RelatedRows extends relations.RelatedRows {}
 export interface AsOfWith<Name extends string = string> extends relations.AsOfWith<Name> {}
 
 /**
- * One field of a diff. `before` is missing where there was no row (or no such column) before, `after` likewise.
+ * One field of a diff. `before` is missing if there was no row (or no such column) before, `after` likewise.
  *
  * @since 0.1.0
  * @category schemas
@@ -361,13 +361,13 @@ export interface RowDiff extends diffs.RowDiff {}
  * @since 0.1.0
  * @category schemas
  */
-export const Action = recorded.Action
+export const Action = action.Action
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Action extends recorded.Action {}
+export interface Action extends action.Action {}
 
 /**
  * A transaction with its first action, how many changes it has (counted up to 100) and in which tables.
@@ -375,16 +375,16 @@ export interface Action extends recorded.Action {}
  * @since 0.1.0
  * @category schemas
  */
-export const TransactionSummary = listings.TransactionSummary
+export const TransactionSummary = transactionReads.TransactionSummary
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface TransactionSummary extends listings.TransactionSummary {}
+export interface TransactionSummary extends transactionReads.TransactionSummary {}
 
 /**
- * How many, as far as they were counted; `exact` is false where there may be more.
+ * How many, as far as they were counted; `exact` is false if there may be more.
  *
  * @since 0.1.0
  * @category schemas
@@ -527,7 +527,7 @@ export type Decoded<A> = typedReads.Decoded<A>
 export interface TypedChange<A> extends typedReads.TypedChange<A> {}
 
 /**
- * How a row stood at an instant, decoded where it was present.
+ * How a row stood at an instant, decoded if it was present.
  *
  * @since 0.1.0
  * @category models
@@ -543,7 +543,7 @@ export type TypedAsOf<A> = typedReads.TypedAsOf<A>
 export interface TypedRow<A> extends typedReads.TypedRow<A> {}
 
 /**
- * How the row under one of several keys stood at an instant, decoded where it was present.
+ * How the row under one of several keys stood at an instant, decoded if it was present.
  *
  * @since 0.1.0
  * @category models
@@ -551,7 +551,7 @@ export interface TypedRow<A> extends typedReads.TypedRow<A> {}
 export interface TypedKeyAsOf<A> extends typedReads.TypedKeyAsOf<A> {}
 
 /**
- * A relation, with the `schema` of its rows where they are to be decoded.
+ * A relation, with the `schema` of its rows if they are to be decoded.
  *
  * @since 0.1.0
  * @category models
@@ -568,7 +568,7 @@ export interface TypedRelatedRows<Row> extends typedReads.TypedRelatedRows<Row> 
 
 /**
  * How a row stood at an instant, decoded, and a page of each of its relations: rows decoded by the relation's schema, or images
- * where it has none.
+ * if it has none.
  *
  * @since 0.1.0
  * @category models
@@ -636,7 +636,7 @@ export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.S
 )
 
 /**
- * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, where the context has one,
+ * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context has one,
  * with `Feed`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
  * took before, is not restricted. For a stream use `withScopeStream`: a stream reads when it is run, and a part of the result that is
  * run outside is not restricted. (A stream that is itself the result is.)
@@ -938,7 +938,7 @@ export const actionsStream = (filter?: FilterInput): Stream.Stream<Action, ReadE
   streamed((query) => query.actionsStream(filter))
 
 /**
- * Transactions of which nobody said who acted.
+ * Transactions without an actor.
  *
  * @since 0.1.0
  * @category accessors
@@ -947,7 +947,7 @@ export const unattributed = (filter?: FilterInput): Effect.Effect<Page<Transacti
   Effect.flatMap(Query, (query) => query.unattributed(filter))
 
 /**
- * Every transaction of which nobody said who acted.
+ * Every transaction without an actor.
  *
  * @since 0.1.0
  * @category accessors
@@ -1039,9 +1039,9 @@ export const incidentStream = (
 /**
  * The reads of one table as a host's own schema, or a `Model` of `@effect/sql`, has its rows.
  *
- * Images hold exact values; they become what the encoded side of the schema takes: numbers the digits where it takes text, a
- * `bigint` or a `BigDecimal` where it takes these, a `number` only where it says the same; timestamps stay text with microseconds
- * unless it takes a `Date` or a `DateTime`, which hold milliseconds; `bytea` becomes `Uint8Array`, JSON columns text where it parses them.
+ * Images hold exact values; they become what the encoded side of the schema takes: numbers the digits if it takes text, a
+ * `bigint` or a `BigDecimal` if it takes these, a `number` only if it says the same; timestamps stay text with microseconds
+ * unless it takes a `Date` or a `DateTime`, which hold milliseconds; `bytea` becomes `Uint8Array`, JSON columns text if it parses them.
  * An image that does not fit is not lost: it is an `Undecodable` in its place.
  *
  * @since 0.1.0

@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import type { Fields } from "./AuditContext.js"
 import type { Action } from "./internal/intent/action.js"
 import type { ActionId, AuditError } from "./internal/intent/errors.js"
-import * as internal from "./internal/intent/actionCatalogue.js"
+import * as actionCatalogue from "./internal/intent/actionCatalogue.js"
 import type { Arguments, Definition, Spec } from "./internal/intent/actionCatalogue.js"
 import { makeRecorder } from "./internal/intent/recorder.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
@@ -57,7 +57,7 @@ export type { Arguments, Definition, Remarks, Spec } from "./internal/intent/act
 export const action: <const Name extends string, const S extends Spec = Record<never, never>>(
   name: Name,
   spec?: S
-) => Definition<Name, Arguments<S>> = internal.action
+) => Definition<Name, Arguments<S>> = actionCatalogue.action
 
 /**
  * Defines the actions of an application, by name.
@@ -80,7 +80,7 @@ export const action: <const Name extends string, const S extends Spec = Record<n
  */
 export const catalogue: <const Specs extends { readonly [name: string]: Spec }>(
   specs: Specs
-) => { readonly [Name in keyof Specs & string]: Definition<Name, Arguments<Specs[Name]>> } = internal.catalogue
+) => { readonly [Name in keyof Specs & string]: Definition<Name, Arguments<Specs[Name]>> } = actionCatalogue.catalogue
 
 /**
  * How to record an action without row changes. Every part of the context that is given here wins over the ambient one.

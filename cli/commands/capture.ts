@@ -45,7 +45,7 @@ const inDatabase = <A, E, R>(
   call: Effect.Effect<A, E, R | Capture.Capture>
 ) => call.pipe(Effect.provide(Layer.provide(Capture.layer, captureClient(options))), withSchema(options, configured))
 
-/** Options that say where a command works, to be repeated in one that follows it. The URL holds secrets and is not repeated. */
+/** Options that say if a command works, to be repeated in one that follows it. The URL holds secrets and is not repeated. */
 const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
   (
     [

@@ -63,7 +63,7 @@ const states: Readonly<Record<Migrations.Status["state"], string>> = {
   absent: "is not installed",
   behind: "is behind this version",
   current: "is up to date",
-  mismatch: "was migrated with other texts than this version has",
+  mismatch: "was migrated with files that differ from those of this version",
   newer: "was migrated by a newer version"
 }
 

@@ -19,7 +19,7 @@ import { hostMend, type Mend, sqlMend } from "./mend.js"
 import { TableConfig } from "./model.js"
 import { nameCollision, planTable } from "./plan.js"
 import type { Refusal } from "./refusal.js"
-import { findTable, label, resolve, sameName, type Wanted } from "./resolve.js"
+import { findTable, label, resolve, sameName, type ConfiguredTable } from "./resolve.js"
 import type { Step } from "./step.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { millis, mustBeObject } from "../core/request.js"
@@ -42,7 +42,7 @@ export interface ApplyOptions extends PlanOptions {
 export interface Unit {
   readonly label: string
   readonly plan: TablePlan
-  readonly again: (catalog: Catalog) => Either.Either<TablePlan, CaptureError>
+  readonly replan: (catalog: Catalog) => Either.Either<TablePlan, CaptureError>
 }
 
 const TableConfigs = Schema.Array(TableConfig).annotations({ message: () => "must be a list of tables" })
@@ -52,23 +52,23 @@ const decodeConfigs = Schema.decodeUnknown(TableConfigs, { onExcessProperty: "er
 /** Checks configuration, which may come from a file that no compiler has seen: a misspelt `mask` must not go unnoticed. */
 export const readConfigs: (
   tables: ReadonlyArray<TableConfig>
-) => Effect.Effect<ReadonlyArray<Wanted>, CaptureError | InvalidRequest> = Effect.fnUntraced(function* (
+) => Effect.Effect<ReadonlyArray<ConfiguredTable>, CaptureError | InvalidRequest> = Effect.fnUntraced(function* (
   tables: ReadonlyArray<TableConfig>
 ) {
   const configs = yield* Effect.mapError(decodeConfigs(tables), invalidConfig)
-  const wanted: Array<Wanted> = []
+  const configuredTables: Array<ConfiguredTable> = []
   for (const [index, config] of configs.entries()) {
     const name = yield* TableName.parse(config.table, `tables[${index}].table`)
-    if (wanted.some((other) => sameName(other, name))) {
+    if (configuredTables.some((other) => sameName(other, name))) {
       yield* new CaptureError({
         table: label(name),
         refusal: { reason: "DuplicateTable" },
         mend: hostMend("keepOne")
       })
     }
-    wanted.push({ ...name, config })
+    configuredTables.push({ ...name, config })
   }
-  return wanted
+  return configuredTables
 })
 
 const invalidConfig = (error: ParseResult.ParseError): InvalidRequest => {
@@ -98,45 +98,48 @@ export const fromFailure = <E extends CaptureError | InvalidRequest>(
 export const planAll = (
   sql: SqlClient,
   storage: string,
-  wanted: ReadonlyArray<Wanted>,
+  configuredTables: ReadonlyArray<ConfiguredTable>,
   options: ApplyOptions
 ): Effect.Effect<{ readonly units: ReadonlyArray<Unit>; readonly catalog: Catalog }, Failure> =>
   reading(
     sql,
     Effect.gen(function* () {
-      const catalog = yield* readCatalog(sql, storage, wanted, "everything")
-      const known = yield* knownNames(sql, catalog, wanted)
+      const catalog = yield* readCatalog(sql, storage, configuredTables, "everything")
+      const known = yield* knownNames(sql, catalog, configuredTables)
       const units: Array<Unit> = []
-      for (const each of wanted) {
-        const again = replan(storage, each, known, options)
-        units.push({ label: label(each), plan: yield* again(catalog), again })
+      for (const configured of configuredTables) {
+        const again = replan(storage, configured, known, options)
+        units.push({ label: label(configured), plan: yield* again(catalog), replan: again })
       }
-      const collision = nameCollision(wanted, catalog)
+      const collision = nameCollision(configuredTables, catalog)
       if (collision !== undefined) {
         yield* collision
       }
       if (options.prune === true) {
-        units.push(...prune(storage, catalog, wanted, units))
+        units.push(...prune(storage, catalog, configuredTables, units))
       }
       return { units, catalog }
     })
   ).pipe(Effect.mapError((error) => fromFailure(error)))
 
 const replan =
-  (storage: string, wanted: Wanted, known: ReadonlyArray<string>, options: PlanOptions) =>
+  (storage: string, configured: ConfiguredTable, known: ReadonlyArray<string>, options: PlanOptions) =>
   (catalog: Catalog): Either.Either<TablePlan, CaptureError> =>
-    Either.flatMap(resolve(catalog, storage, wanted, known), (resolved) =>
+    Either.flatMap(resolve(catalog, storage, configured, known), (resolved) =>
       planTable(storage, catalog, resolved, options)
     )
 
 const prune = (
   storage: string,
   catalog: Catalog,
-  wanted: ReadonlyArray<Wanted>,
+  configuredTables: ReadonlyArray<ConfiguredTable>,
   units: ReadonlyArray<Unit>
 ): ReadonlyArray<Unit> =>
   catalog.active
-    .filter((name) => ![...wanted, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name)))
+    .filter(
+      (name) =>
+        ![...configuredTables, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name))
+    )
     .flatMap((name) => detachUnit(storage, catalog, name, "not configured"))
 
 const detachUnit = (
@@ -149,14 +152,14 @@ const detachUnit = (
     const policy = activePolicies(current).find((each) => sameName(policyName(each), name))
     return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, reason)
   }
-  return [{ label: label(name), plan: again(catalog), again: (current) => Either.right(again(current)) }]
+  return [{ label: label(name), plan: again(catalog), replan: (current) => Either.right(again(current)) }]
 }
 
 const decodeNames = Schema.decodeUnknown(Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })))
 
 /** Tables that a misspelt name may have meant; asked for only when there is one. */
-export const knownNames = (sql: SqlClient, catalog: Catalog, wanted: ReadonlyArray<Name>) =>
-  wanted.every((name) => findTable(catalog, name) !== undefined)
+export const knownNames = (sql: SqlClient, catalog: Catalog, names: ReadonlyArray<Name>) =>
+  names.every((name) => findTable(catalog, name) !== undefined)
     ? Effect.succeed([])
     : sql`
         select n.nspname as schema, c.relname as name
@@ -175,13 +178,13 @@ export const knownNames = (sql: SqlClient, catalog: Catalog, wanted: ReadonlyArr
 /** Refuses, before anything is touched, what would fail or must not happen unasked. */
 const check = (catalog: Catalog, unit: Pick<Unit, "label">, plan: TablePlan, options: ApplyOptions) => {
   const refuse = (refusal: Refusal, mend: Mend) => Effect.fail(new CaptureError({ table: unit.label, refusal, mend }))
-  const less = plan.steps.flatMap(({ lessRedaction }) => lessRedaction)
+  const lessRedaction = plan.steps.flatMap(({ lessRedaction }) => lessRedaction)
   const { role, storage } = catalog
   if (plan.steps.length === 0) {
     return Effect.void
   }
-  if (less.length > 0 && options.allowLessRedaction !== true) {
-    return refuse({ reason: "LessRedaction", columns: [...new Set(less)] }, hostMend("allowLessRedaction"))
+  if (lessRedaction.length > 0 && options.allowLessRedaction !== true) {
+    return refuse({ reason: "LessRedaction", columns: [...new Set(lessRedaction)] }, hostMend("allowLessRedaction"))
   }
   const lacking = (lacks: "membership" | "inheritance"): Refusal => ({
     reason: "InsufficientPrivilege",
@@ -305,7 +308,7 @@ const executeUnit = (
     // in between is found.
     for (let round = 0; round < 2; round++) {
       const catalog = yield* readCatalog(sql, storage, names, { functions })
-      const plan = yield* unit.again(catalog)
+      const plan = yield* unit.replan(catalog)
       yield* check(catalog, unit, plan, options)
       // A step is one message: a table may have hundreds of partitions.
       yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.join(";\n")), { discard: true })
@@ -339,11 +342,11 @@ const isContention = (error: SqlError): boolean => {
 
 const fromStatement = (table: string, error: SqlError): CaptureError | ThreadlineError => {
   const state = sqlState(error)
-  const said = reasonWithCause(error)
+  const sentence = reasonWithCause(error)
   if (isContention(error)) {
     return new CaptureError({
       table,
-      refusal: { reason: "LockNotAvailable", said },
+      refusal: { reason: "LockNotAvailable", said: sentence },
       mend: hostMend("applyLater"),
       ...(state === undefined ? {} : { sqlState: state })
     })
@@ -357,7 +360,7 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
         role: null,
         relation: null,
         owner: null,
-        said
+        said: sentence
       },
       mend: hostMend(hostFunctionOf(error) === undefined ? "useOwners" : "mendEventTrigger"),
       sqlState: state
@@ -366,7 +369,7 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
   const failure = fromSqlError(error)
   return hostFunctionOf(error) === undefined || failure.reason !== "Failed"
     ? failure
-    : new ThreadlineError({ ...failure, detail: `the database refused a statement: ${said}` })
+    : new ThreadlineError({ ...failure, detail: `the database refused a statement: ${sentence}` })
 }
 
 /** Capture is applied in transactions of its own: in one of the host's it would hold its locks for as long as that lasts. */
@@ -413,11 +416,11 @@ export const planRemoval = (
     const catalog = yield* reading(sql, readCatalog(sql, storage, names, "everything"))
     for (const name of names) {
       if (!catalog.active.some((other) => sameName(other, name))) {
-        const meant = renamedFrom(catalog, name) ?? nearest(label(name), catalog.active.map(label))
+        const suggestion = renamedFrom(catalog, name) ?? nearest(label(name), catalog.active.map(label))
         yield* new CaptureError({
           table: label(name),
           refusal: { reason: "NotCaptured" },
-          mend: meant === undefined ? hostMend("listCaptured") : hostMend("nameMeant", [meant])
+          mend: suggestion === undefined ? hostMend("listCaptured") : hostMend("nameMeant", [suggestion])
         })
       }
     }
@@ -426,8 +429,8 @@ export const planRemoval = (
 
 /** The name under which a table is captured that was renamed since. */
 const renamedFrom = (catalog: Catalog, name: Name): string | undefined => {
-  const found = catalog.deployed.find(
+  const deployed = catalog.deployed.find(
     ({ policy, relationNow }) => policy.removedAt === null && relationNow !== null && sameName(relationNow, name)
   )
-  return found === undefined ? undefined : label(policyName(found.policy))
+  return deployed === undefined ? undefined : label(policyName(deployed.policy))
 }

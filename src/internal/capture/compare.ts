@@ -38,8 +38,8 @@ export const policyDifferences = (
   { acknowledgeCasts, shape }: Pick<Resolved, "acknowledgeCasts" | "shape">
 ): ReadonlyArray<Difference> => {
   const redaction = (_tag: "exclude" | "mask", before: ReadonlyArray<string>, after: ReadonlyArray<string>) => {
-    const added = after.filter((each) => !before.includes(each))
-    const removed = before.filter((each) => !after.includes(each))
+    const added = after.filter((name) => !before.includes(name))
+    const removed = before.filter((name) => !after.includes(name))
     return added.length + removed.length === 0 ? [] : [{ _tag, added, removed }]
   }
   const names = (key: ReadonlyArray<{ readonly name: string }>) => key.map(({ name }) => name)

@@ -6,7 +6,7 @@ import { activePolicies, called, functionOwners, partitionLabels, policyName } f
 import { functionNames } from "./generate/names.js"
 import type { Policy } from "./model.js"
 import { findTable, label, type Resolved, sameName } from "./resolve.js"
-import * as Sql from "./statements.js"
+import * as statements from "./statements.js"
 import type { Step } from "./step.js"
 import type { PlanOptions, TablePlan } from "./tablePlan.js"
 
@@ -16,11 +16,11 @@ export const staleFunctions = (
   resolved: Resolved,
   superseded: ReadonlyArray<Policy>
 ): ReadonlyArray<string> => {
-  const kept = functionNames(resolved.name)
-  const gone = superseded.map(policyName)
+  const currentFunctions = functionNames(resolved.name)
+  const supersededNames = superseded.map(policyName)
   const isAnothers = (each: string): boolean => {
     const owner = functionOwners(catalog).get(each)
-    return owner !== undefined && ![...gone, resolved.name].some((name) => sameName(name, owner))
+    return owner !== undefined && ![...supersededNames, resolved.name].some((name) => sameName(name, owner))
   }
   // A clone, or a table that was renamed, goes on calling them.
   const leaving = knownPartitions(catalog, resolved, superseded)
@@ -31,11 +31,13 @@ export const staleFunctions = (
   )
   const candidates = new Set([
     ...called(resolved.table),
-    ...[...gone, resolved.name].flatMap((name) => functionNames(name))
+    ...[...supersededNames, resolved.name].flatMap((name) => functionNames(name))
   ])
   const installed = new Set(catalog.functions.map(({ name }) => name))
   return [...candidates]
-    .filter((name) => installed.has(name) && !kept.includes(name) && !isAnothers(name) && !elsewhere.has(name))
+    .filter(
+      (name) => installed.has(name) && !currentFunctions.includes(name) && !isAnothers(name) && !elsewhere.has(name)
+    )
     .sort()
 }
 
@@ -61,13 +63,14 @@ export const partitionsThatLeft = (
   options: PlanOptions
 ): Array<Step> => {
   const functions = new Set([resolved.name, ...superseded.map(policyName)].flatMap((name) => functionNames(name)))
-  const known = knownPartitions(catalog, resolved, superseded)
+  const formerPartitions = knownPartitions(catalog, resolved, superseded)
   const strays = catalog.strays.filter(
-    (stray) => known.has(label(stray)) && stray.triggers.some(({ calls }) => calls !== null && functions.has(calls))
+    (stray) =>
+      formerPartitions.has(label(stray)) && stray.triggers.some(({ calls }) => calls !== null && functions.has(calls))
   )
   const now = new Set(partitionLabels(resolved.table))
-  const left = new Set([...(policy?.partitions ?? []).filter((each) => !now.has(each)), ...strays.map(label)])
-  return [...left].sort().map((each) => {
+  const leftPartitions = new Set([...(policy?.partitions ?? []).filter((each) => !now.has(each)), ...strays.map(label)])
+  return [...leftPartitions].sort().map((each) => {
     const stray = strays.find((candidate) => label(candidate) === each)
     // The rows of a table that is partitioned itself are those of its partitions, which left with it.
     const mark =
@@ -85,12 +88,15 @@ export const partitionsThatLeft = (
       sql: [
         ...(stray?.triggers ?? [])
           .filter(({ calls, cloned }) => calls !== null && !cloned)
-          .map(({ name }) => Sql.dropTrigger(stray ?? resolved.name, name)),
-        ...Sql.asOwner(catalog.storage.owner, [
-          Sql.forgetPartition(storage, resolved.name, each),
+          .map(({ name }) => statements.dropTrigger(stray ?? resolved.name, name)),
+        ...statements.asOwner(catalog.storage.owner, [
+          statements.forgetPartition(storage, resolved.name, each),
           // Marks are knowledge again: a lapse that was noted ends before them.
           ...(mark
-            ? [Sql.closeLapse(storage, resolved.name), Sql.markRows(storage, stray, resolved.name, "delete")]
+            ? [
+                statements.closeLapse(storage, resolved.name),
+                statements.markRows(storage, stray, resolved.name, "delete")
+              ]
             : [])
         ])
       ],
@@ -108,7 +114,7 @@ export const planDetach = (
 ): TablePlan => {
   const name = policyName(policy)
   const table = findTable(catalog, name)
-  const own = new Set(
+  const ownFunctions = new Set(
     [...functionNames(name), ...(table === undefined ? [] : called(table))].filter((each) => {
       const owner = functionOwners(catalog).get(each)
       return owner === undefined || sameName(owner, name)
@@ -117,8 +123,8 @@ export const planDetach = (
   const relations = [...catalog.tables.flatMap((each) => each.relations), ...catalog.strays]
   const triggers = relations.flatMap((relation) =>
     relation.triggers
-      .filter(({ calls, cloned }) => calls !== null && own.has(calls) && !cloned)
-      .map((trigger) => Sql.dropTrigger(relation, trigger.name))
+      .filter(({ calls, cloned }) => calls !== null && ownFunctions.has(calls) && !cloned)
+      .map((trigger) => statements.dropTrigger(relation, trigger.name))
   )
   const installed = new Set(catalog.functions.map((each) => each.name))
   return {
@@ -129,14 +135,14 @@ export const planDetach = (
         reason,
         capturedAs: null,
         sql: [
-          ...Sql.asOwner(catalog.storage.owner, [Sql.noteLapse(storage, name)]),
+          ...statements.asOwner(catalog.storage.owner, [statements.noteLapse(storage, name)]),
           ...new Set(triggers),
-          ...Sql.asOwner(catalog.storage.owner, [
-            ...[...own]
+          ...statements.asOwner(catalog.storage.owner, [
+            ...[...ownFunctions]
               .filter((each) => installed.has(each))
               .sort()
-              .map((each) => Sql.dropFunction(storage, each)),
-            Sql.retirePolicy(storage, name)
+              .map((each) => statements.dropFunction(storage, each)),
+            statements.retirePolicy(storage, name)
           ])
         ],
         lessRedaction: []

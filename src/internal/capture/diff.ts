@@ -74,23 +74,25 @@ export const relationState = (
   serverVersion: number
 ): RelationState => {
   const expected = expectedTriggers(storage, generated, relation, serverVersion)
-  const own = relation.triggers.filter(({ calls }) => calls !== null)
-  const wanted = (trigger: TriggerRow) =>
+  const ownTriggers = relation.triggers.filter(({ calls }) => calls !== null)
+  const expectedFor = (trigger: TriggerRow) =>
     expected.find(({ name, type }) => trigger.name === name && trigger.type === type && !trigger.cloned)
   const matches = ({ calls, conditional }: Expected, installed: TriggerRow) =>
     installed.calls === calls && installed.conditional === conditional
   return {
     relation,
     expected,
-    missing: expected.filter((trigger) => !own.some((installed) => wanted(installed)?.name === trigger.name)),
-    altered: expected.filter((trigger) =>
-      own.some((installed) => wanted(installed)?.name === trigger.name && !matches(trigger, installed))
+    missing: expected.filter(
+      (trigger) => !ownTriggers.some((installed) => expectedFor(installed)?.name === trigger.name)
     ),
-    disabled: own.filter((trigger) => {
-      const always = trigger.cloned ? shape.always : wanted(trigger)?.always
+    altered: expected.filter((trigger) =>
+      ownTriggers.some((installed) => expectedFor(installed)?.name === trigger.name && !matches(trigger, installed))
+    ),
+    disabled: ownTriggers.filter((trigger) => {
+      const always = trigger.cloned ? shape.always : expectedFor(trigger)?.always
       return always !== undefined && trigger.enabled !== (always ? "A" : "O")
     }),
-    surplus: own.filter((trigger) => !trigger.cloned && wanted(trigger) === undefined),
+    surplus: ownTriggers.filter((trigger) => !trigger.cloned && expectedFor(trigger) === undefined),
     colliding: relation.triggers
       .filter(({ calls: ours, name }) => ours === null && expected.some((trigger) => trigger.name === name))
       .map(({ name }) => name)
@@ -100,12 +102,14 @@ export const relationState = (
 /** Generated functions that the schema lacks, and those that it has with another body. */
 export const functionState = (catalog: Catalog, { functions }: Generated) => {
   const installed = new Map(catalog.functions.map((row) => [row.name, row]))
-  const hashOf = (made: Generated["functions"][number]) =>
-    createHash("sha256").update(functionSource(made)).digest("hex")
+  const hashOf = (generated: Generated["functions"][number]) =>
+    createHash("sha256").update(functionSource(generated)).digest("hex")
   return {
     missing: functions.filter(({ name }) => !installed.has(name)).map(({ name }) => name),
     altered: functions
-      .filter((made) => installed.has(made.name) && installed.get(made.name)?.bodyHash !== hashOf(made))
+      .filter(
+        (generated) => installed.has(generated.name) && installed.get(generated.name)?.bodyHash !== hashOf(generated)
+      )
       .map(({ name }) => name),
     /** Owned by somebody else than the schema: they would run with other privileges than they should. */
     foreign: functions
@@ -140,13 +144,13 @@ const owners = new WeakMap<Catalog, ReadonlyMap<string, Name>>()
 
 /** Which captured table each function belongs to; computed once for a catalog. */
 export const functionOwners = (catalog: Catalog): ReadonlyMap<string, Name> => {
-  const known = owners.get(catalog)
-  if (known !== undefined) {
-    return known
+  const cached = owners.get(catalog)
+  if (cached !== undefined) {
+    return cached
   }
-  const made = new Map(catalog.active.flatMap((name) => functionNames(name).map((each) => [each, name])))
-  owners.set(catalog, made)
-  return made
+  const ownersOfNames = new Map(catalog.active.flatMap((name) => functionNames(name).map((each) => [each, name])))
+  owners.set(catalog, ownersOfNames)
+  return ownersOfNames
 }
 
 /**
@@ -154,20 +158,20 @@ export const functionOwners = (catalog: Catalog): ReadonlyMap<string, Name> => {
  * here, and no table of their name is captured any more.
  */
 export const supersededPolicies = (catalog: Catalog, name: Name, table: Table): ReadonlyArray<Policy> => {
-  const own = functionNames(name)
-  const foreign = [...called(table)].filter((each) => !own.includes(each))
-  const others = foreign.flatMap((each) => {
+  const ownFunctions = functionNames(name)
+  const foreign = [...called(table)].filter((each) => !ownFunctions.includes(each))
+  const otherOwners = foreign.flatMap((each) => {
     const owner = functionOwners(catalog).get(each)
     return owner === undefined || sameName(owner, name) ? [] : [owner]
   })
-  return others.length === 0
+  return otherOwners.length === 0
     ? []
     : activePolicies(catalog).filter((policy) => {
-        const other = policyName(policy)
+        const formerName = policyName(policy)
         return (
-          others.some((each) => sameName(each, other)) &&
-          (findTable(catalog, other) === undefined ||
-            table.relations.some((relation) => relation.level > 0 && sameName(relation, other)))
+          otherOwners.some((each) => sameName(each, formerName)) &&
+          (findTable(catalog, formerName) === undefined ||
+            table.relations.some((relation) => relation.level > 0 && sameName(relation, formerName)))
         )
       })
 }
@@ -209,19 +213,19 @@ export const columnChanges = (
   columns: ReadonlyArray<ColumnShape>,
   sameTable: boolean
 ): ColumnChanges => {
-  const gone = policy.columns.filter((known) => !columns.some(({ name }) => name === known.name))
+  const droppedColumns = policy.columns.filter((known) => !columns.some(({ name }) => name === known.name))
   const fresh = columns.filter((column) => !policy.columns.some(({ name }) => name === column.name))
   const renamed = sameTable
     ? [
-        ...gone.flatMap((known): ReadonlyArray<readonly [string, string]> =>
+        ...droppedColumns.flatMap((known): ReadonlyArray<readonly [string, string]> =>
           fresh.filter(({ attnum }) => attnum === known.attnum).map((column) => [known.name, column.name])
         ),
-        ...exchanged(policy, columns).filter(([from]) => !gone.some(({ name }) => name === from))
+        ...exchanged(policy, columns).filter(([from]) => !droppedColumns.some(({ name }) => name === from))
       ]
     : []
   return {
     added: fresh.map(({ name }) => name).filter((name) => !renamed.some(([, to]) => to === name)),
-    dropped: gone.map(({ name }) => name).filter((name) => !renamed.some(([from]) => from === name)),
+    dropped: droppedColumns.map(({ name }) => name).filter((name) => !renamed.some(([from]) => from === name)),
     renamed,
     retyped: columns
       .filter((column) =>
@@ -238,7 +242,7 @@ const level = (
 
 /**
  * Columns that would show more than they did when the table was last captured. A redacted column that is gone was dropped,
- * or goes on under another name: where the catalog cannot tell which, any new column could be it.
+ * or goes on under another name: if the catalog cannot tell which, any new column could be it.
  */
 export const lessRedaction = (
   catalog: Catalog,
@@ -257,16 +261,16 @@ const looser = ({ policy, relation }: Deployed, shape: TableShape, table: Table)
   const sameTable = relation === table.oid
   const elsewhere = new Map(sameTable ? exchanged(policy, table.columns) : [])
   return [...policy.exclude, ...policy.mask].flatMap((name) => {
-    const was = level(before, name)
+    const levelBefore = level(before, name)
     const now = elsewhere.get(name) ?? name
     if (table.columns.some((column) => column.name === now)) {
-      return level(shape, now) < was ? [now] : []
+      return level(shape, now) < levelBefore ? [now] : []
     }
     const attnum = policy.columns.find((known) => known.name === name)?.attnum
     const suspects = sameTable
       ? table.columns.filter((column) => column.attnum === attnum)
       : table.columns.filter((column) => !policy.columns.some((known) => known.name === column.name))
-    return suspects.some((column) => level(shape, column.name) < was) ? [name] : []
+    return suspects.some((column) => level(shape, column.name) < levelBefore) ? [name] : []
   })
 }
 

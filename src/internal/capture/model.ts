@@ -49,9 +49,9 @@ const flagRule = rule("must be true or false")
  * - `table`: as in SQL, `posts` (which is `public.posts`), `billing.invoices`, `"Odd.Schema"."T"`.
  * - `exclude`: columns left out of every image; a change of nothing else is not recorded.
  * - `mask`: columns whose values are replaced by a placeholder.
- * - `key`: the columns that identify a row where the table has no primary key; a unique index over exactly these not-null
+ * - `key`: the columns that identify a row if the table has no primary key; a unique index over exactly these not-null
  *   columns must back them. A table that has a primary key is identified by it; `key` can only repeat it.
- * - `mode`: `statement` where the table allows it, `row` otherwise, unless given.
+ * - `mode`: `statement` if the table allows it, `row` otherwise, unless given.
  * - `always`: capture under `session_replication_role = replica` and logical replication too; uses row mode.
  * - `truncate`: `event` unless given.
  * - `acknowledgeCasts`: accept columns whose type has a cast to json defined in this database. Such a cast runs with the
@@ -117,7 +117,7 @@ export const PolicyColumn = Schema.Struct({
 
 /**
  * What is deployed for one table, as `capture_policies` holds it. `removedAt` is null while the table is captured;
- * `partitions` are qualified names, quoted where SQL needs it.
+ * `partitions` are qualified names, quoted if SQL needs it.
  *
  * @since 0.1.0
  * @category models

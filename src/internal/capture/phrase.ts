@@ -256,7 +256,7 @@ export const describeFinding = (finding: Finding): string => {
     case "OwnerIsSuperuser":
       return `its capture functions run as superuser ${finding.owner}`
     case "OwnerCanLogin":
-      return `the record belongs to ${finding.owner}, a role that can log in: whoever logs in as it can change the record`
+      return `the record belongs to ${finding.owner}, a role that can log in: anyone who logs in as it can change the record`
     case "OwnerHasMembers":
       return `roles that may act as ${finding.owner}, which owns the record, can change it: ${subjects}`
     case "RecordRowSecurity":

@@ -27,7 +27,7 @@ import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve
 import { generate } from "./generate/generate.js"
 import { generatorVersion } from "./generate/model.js"
 import { functionStatements } from "./generate/print.js"
-import * as Sql from "./statements.js"
+import * as statements from "./statements.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 
 export const planTable = (
@@ -60,21 +60,21 @@ export const planTable = (
   const deployed = findDeployed(catalog, name)
   const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
   const gap = policy === undefined ? null : findGap(catalog, name).gap
-  const known = new Set(policy?.partitions)
-  const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(known))
+  const formerPartitions = new Set(policy?.partitions)
+  const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(formerPartitions))
   const settled = states.filter((state) => !joined.includes(state))
   const superseded = supersededPolicies(catalog, name, table)
   const owner = catalog.storage.owner
   const grants = grantsFor(catalog, resolved, settled)
-  const less = lessRedaction(catalog, shape, table, superseded)
+  const lessRedacted = lessRedaction(catalog, shape, table, superseded)
   const functions = functionState(catalog, source)
-  const gives = functions.foreign.map((each) => Sql.giveFunction(storage, each.name, owner))
+  const gives = functions.foreign.map((each) => statements.giveFunction(storage, each.name, owner))
   const step = (sql: ReadonlyArray<string>, redaction: ReadonlyArray<string> = []) => ({
     table: resolved.label,
     sql,
     lessRedaction: redaction
   })
-  const upsert = Sql.upsertPolicy(storage, shape, {
+  const upsert = statements.upsertPolicy(storage, shape, {
     partitions: partitionLabels(table),
     acknowledgeCasts: resolved.acknowledgeCasts,
     sourceHash: source.sourceHash
@@ -93,12 +93,14 @@ export const planTable = (
   if (rebuild) {
     const built = step(
       [
-        // What is forced may be kept, and run where the table has been captured before.
-        ...(policy === undefined && options.force !== true ? [] : Sql.asOwner(owner, [Sql.noteLapse(storage, name)])),
+        // What is forced may be kept, and run if the table has been captured before.
+        ...(policy === undefined && options.force !== true
+          ? []
+          : statements.asOwner(owner, [statements.noteLapse(storage, name)])),
         ...drops(settled),
         ...grants,
         ...gives,
-        ...Sql.asOwner(
+        ...statements.asOwner(
           owner,
           source.functions.flatMap((made) => functionStatements(storage, made))
         ),
@@ -106,9 +108,9 @@ export const planTable = (
           (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
         ),
         ...enables(settled),
-        ...Sql.asOwner(owner, [upsert])
+        ...statements.asOwner(owner, [upsert])
       ],
-      less
+      lessRedacted
     )
     steps.push(
       policy === undefined
@@ -134,27 +136,27 @@ export const planTable = (
     )
   } else {
     const broken = settled.filter(needsWork)
-    const lost = [...functions.missing, ...functions.altered]
+    const lostFunctions = [...functions.missing, ...functions.altered]
     const lapsed = broken.some(
       ({ altered, disabled, missing, relation }) =>
         relation.level === 0 && altered.length + disabled.length + missing.length > 0
     )
-    if (broken.length > 0 || lost.length > 0 || grants.length > 0 || gives.length > 0) {
+    if (broken.length > 0 || lostFunctions.length > 0 || grants.length > 0 || gives.length > 0) {
       steps.push({
         ...step([
-          ...(lapsed ? Sql.asOwner(owner, [Sql.noteLapse(storage, name)]) : []),
+          ...(lapsed ? statements.asOwner(owner, [statements.noteLapse(storage, name)]) : []),
           ...drops(broken),
           ...grants,
           ...gives,
-          ...Sql.asOwner(
+          ...statements.asOwner(
             owner,
             source.functions
-              .filter(({ name: each }) => lost.includes(each))
+              .filter(({ name: each }) => lostFunctions.includes(each))
               .flatMap((made) => functionStatements(storage, made))
           ),
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
           ...enables(broken),
-          ...(lapsed ? Sql.asOwner(owner, [Sql.closeLapse(storage, name)]) : [])
+          ...(lapsed ? statements.asOwner(owner, [statements.closeLapse(storage, name)]) : [])
         ]),
         kind: "repair",
         relations: broken.map(relationRepair),
@@ -167,7 +169,7 @@ export const planTable = (
     }
     if (reasons.length > 0 || deployed?.relation !== table.oid || (gap !== null && !lapsed)) {
       steps.push({
-        ...step(Sql.asOwner(owner, [upsert]), less),
+        ...step(statements.asOwner(owner, [upsert]), lessRedacted),
         kind: "refresh",
         differences: reasons,
         lapse: gap !== null && !lapsed
@@ -183,11 +185,11 @@ export const planTable = (
         ...grantsFor(catalog, resolved, [state]),
         ...toMake(state).flatMap(({ sql }) => sql),
         ...enables([state]),
-        ...Sql.asOwner(owner, [
-          Sql.partitionJoined(storage, name, state.relation),
-          Sql.addPartition(storage, name, state.relation, partition),
+        ...statements.asOwner(owner, [
+          statements.partitionJoined(storage, name, state.relation),
+          statements.addPartition(storage, name, state.relation, partition),
           ...(options.markPartitions === true && state.relation.kind !== "p"
-            ? [Sql.markRows(storage, state.relation, name, "baseline")]
+            ? [statements.markRows(storage, state.relation, name, "baseline")]
             : [])
         ])
       ]),
@@ -201,14 +203,18 @@ export const planTable = (
   // Before anything of the policy changes, which would hide what is to be noted.
   const first = steps.shift()
   if (first !== undefined) {
-    steps.unshift(gap === null ? first : noting(first, Sql.asOwner(owner, [Sql.noteLapse(storage, name)]), steps))
+    steps.unshift(
+      gap === null ? first : noting(first, statements.asOwner(owner, [statements.noteLapse(storage, name)]), steps)
+    )
   }
 
   // Last, when nothing calls them any more.
   const stale = rebuild ? staleFunctions(catalog, resolved, superseded) : []
-  const cleanup = Sql.asOwner(owner, [
-    ...stale.map((each) => Sql.dropFunction(storage, each)),
-    ...superseded.map(policyName).flatMap((each) => [Sql.noteLapse(storage, each), Sql.retirePolicy(storage, each)])
+  const cleanup = statements.asOwner(owner, [
+    ...stale.map((each) => statements.dropFunction(storage, each)),
+    ...superseded
+      .map(policyName)
+      .flatMap((each) => [statements.noteLapse(storage, each), statements.retirePolicy(storage, each)])
   ])
   const last = steps.pop()
   if (last !== undefined) {
@@ -298,7 +304,7 @@ const needsWork = (state: RelationState): boolean =>
   toMake(state).length > 0 || state.surplus.length > 0 || state.disabled.length > 0
 
 const drops = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
-  states.flatMap(({ relation, surplus }) => surplus.map(({ name }) => Sql.dropTrigger(relation, name)))
+  states.flatMap(({ relation, surplus }) => surplus.map(({ name }) => statements.dropTrigger(relation, name)))
 
 /** Triggers that were cloned cannot be made anew, only enabled. */
 const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
@@ -306,7 +312,7 @@ const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
     disabled
       .filter(({ cloned }) => cloned)
       .map(({ name }) =>
-        Sql.enableTrigger(
+        statements.enableTrigger(
           relation,
           relation.kind === "f",
           name,
@@ -348,8 +354,8 @@ const grantsFor = (
       .map(({ schema }) => schema)
   )
   return [
-    ...(unread.length > 0 ? [Sql.grantSelect(unread, owner)] : []),
-    ...(schemas.size > 0 ? [Sql.grantUsage([...schemas], owner)] : [])
+    ...(unread.length > 0 ? [statements.grantSelect(unread, owner)] : []),
+    ...(schemas.size > 0 ? [statements.grantUsage([...schemas], owner)] : [])
   ]
 }
 

@@ -24,8 +24,8 @@ export const printFile = ({ label, name }: Resolved, steps: ReadonlyArray<Step>)
 
 /** Names that differ only in what a file name cannot hold get different files. */
 const fileName = ({ name, schema }: { readonly schema: string; readonly name: string }): string => {
-  const plain = `${schema}_${name}`.replaceAll(/[^A-Za-z0-9_]+/g, "_").toLowerCase()
-  const exact = plain === `${schema}_${name}`
+  const fileStem = `${schema}_${name}`.replaceAll(/[^A-Za-z0-9_]+/g, "_").toLowerCase()
+  const exact = fileStem === `${schema}_${name}`
   const hash = createHash("sha256").update(`${schema}\0${name}`).digest("hex").slice(0, 8)
-  return `capture_${plain}${exact ? "" : `_${hash}`}.sql`
+  return `capture_${fileStem}${exact ? "" : `_${hash}`}.sql`
 }

@@ -13,7 +13,7 @@ import { nearest } from "../core/suggest.js"
 import { typeFacts } from "./types.js"
 import * as TableName from "../core/tableName.js"
 
-export interface Wanted extends Name {
+export interface ConfiguredTable extends Name {
   readonly config: TableConfig
 }
 
@@ -69,24 +69,24 @@ export const relationShape = (row: Relation): RelationShape => ({
 export const resolve = (
   catalog: Catalog,
   storage: string,
-  wanted: Wanted,
+  configured: ConfiguredTable,
   knownNames: ReadonlyArray<string>
 ): Either.Either<Resolved, CaptureError> => {
-  const { config } = wanted
-  const table = label(wanted)
+  const { config } = configured
+  const tableLabel = label(configured)
   const refuse = (refusal: Refusal, action: HostAction, names: ReadonlyArray<string> = []) =>
-    refused(wanted, refusal, hostMend(action, names))
+    refused(configured, refusal, hostMend(action, names))
 
-  const found = findTable(catalog, wanted)
-  if (found === undefined) {
-    const renamed = findDeployed(catalog, wanted)?.relationNow
+  const table = findTable(catalog, configured)
+  if (table === undefined) {
+    const renamed = findDeployed(catalog, configured)?.relationNow
     return refused(
-      wanted,
+      configured,
       { reason: "UnknownTable" },
-      renamed ? hostMend("nameRenamed", [label(renamed)]) : meant(nearest(table, knownNames), "nameAsInSql")
+      renamed ? hostMend("nameRenamed", [label(renamed)]) : mendOf(nearest(tableLabel, knownNames), "nameAsInSql")
     )
   }
-  const root = found.relations[0]
+  const root = table.relations[0]
   if (root.schema === storage) {
     return refuse({ reason: "OwnTable" }, "captureApplicationTables")
   }
@@ -109,15 +109,15 @@ export const resolve = (
   }
 
   return Either.gen(function* () {
-    const columns = columnShapes(catalog, found)
-    const excluded = yield* columnNames(found, wanted, catalog, "exclude", config.exclude ?? [])
-    const masked = yield* columnNames(found, wanted, catalog, "mask", config.mask ?? [])
-    const both = excluded.filter((name) => masked.includes(name))
-    if (both[0] !== undefined) {
-      yield* refuse({ reason: "ExcludedAndMasked", column: both[0] }, "keepOne")
+    const columns = columnShapes(catalog, table)
+    const excluded = yield* columnNames(table, configured, catalog, "exclude", config.exclude ?? [])
+    const masked = yield* columnNames(table, configured, catalog, "mask", config.mask ?? [])
+    const excludedAndMasked = excluded.filter((name) => masked.includes(name))
+    if (excludedAndMasked[0] !== undefined) {
+      yield* refuse({ reason: "ExcludedAndMasked", column: excludedAndMasked[0] }, "keepOne")
     }
 
-    const key = yield* keyOf(catalog, found, wanted)
+    const key = yield* keyOf(catalog, table, configured)
     const hidden = key.find(({ name }) => excluded.includes(name) || masked.includes(name))
     if (hidden !== undefined) {
       yield* refuse({ reason: "KeyRedacted", column: hidden.name }, "leaveOut", ["exclude", "mask"])
@@ -136,11 +136,11 @@ export const resolve = (
       )
     }
 
-    const mode = yield* modeOf(found, wanted)
+    const mode = yield* modeOf(table, configured)
     const onTruncate = config.truncate ?? "event"
     if (onTruncate === "rows") {
-      const foreign = found.relations.find(({ kind }) => kind === "f")
-      const secured = found.relations.find(({ rowSecurity }) => rowSecurity)
+      const foreign = table.relations.find(({ kind }) => kind === "f")
+      const secured = table.relations.find(({ rowSecurity }) => rowSecurity)
       const unreadable = foreign ?? secured
       if (unreadable !== undefined) {
         yield* refuse(
@@ -157,9 +157,9 @@ export const resolve = (
 
     return {
       name: { schema: root.schema, name: root.name },
-      label: table,
+      label: tableLabel,
       config,
-      table: found,
+      table: table,
       shape: {
         schema: root.schema,
         name: root.name,
@@ -172,7 +172,7 @@ export const resolve = (
         excluded,
         masked
       },
-      relations: found.relations.map((row) => ({ row, shape: relationShape(row) })),
+      relations: table.relations.map((row) => ({ row, shape: relationShape(row) })),
       acknowledgeCasts: config.acknowledgeCasts ?? false
     }
   })
@@ -182,7 +182,7 @@ const refused = (table: Name, refusal: Refusal, mend: Mend) =>
   Either.left(new CaptureError({ table: label(table), refusal, mend }))
 
 /** The name that was probably meant, else what else to do. */
-const meant = (name: string | undefined, otherwise: HostAction): Mend =>
+const mendOf = (name: string | undefined, otherwise: HostAction): Mend =>
   name === undefined ? hostMend(otherwise) : hostMend("nameMeant", [name])
 
 export interface DescribedColumn {
@@ -210,35 +210,35 @@ export const columnShapes = (catalog: Catalog, table: Table): ReadonlyArray<Desc
 
 const columnNames = (
   table: Table,
-  wanted: Wanted,
+  configured: ConfiguredTable,
   catalog: Catalog,
   option: "exclude" | "mask" | "key",
   names: ReadonlyArray<string>
 ): Either.Either<ReadonlyArray<string>, CaptureError> => {
-  const virtual = names.find((name) => table.columns.some((column) => column.name === name && column.virtual))
-  if (virtual !== undefined) {
+  const virtualColumn = names.find((name) => table.columns.some((column) => column.name === name && column.virtual))
+  if (virtualColumn !== undefined) {
     return refused(
-      wanted,
-      { reason: "UnknownColumn", option, column: virtual, virtual: true },
+      configured,
+      { reason: "UnknownColumn", option, column: virtualColumn, virtual: true },
       hostMend("leaveOut", [option])
     )
   }
-  const unknown = names.find((name) => !table.columns.some((column) => column.name === name))
-  if (unknown === undefined) {
+  const unknownColumn = names.find((name) => !table.columns.some((column) => column.name === name))
+  if (unknownColumn === undefined) {
     return Either.right(option === "key" ? names : [...new Set(names)].sort())
   }
-  const renamed = renamedTo(catalog, wanted, table, unknown)
-  const known = table.columns.map(({ name }) => name)
+  const renamed = renamedTo(catalog, configured, table, unknownColumn)
+  const columnNames = table.columns.map(({ name }) => name)
   return refused(
-    wanted,
-    { reason: "UnknownColumn", option, column: unknown, virtual: false },
+    configured,
+    { reason: "UnknownColumn", option, column: unknownColumn, virtual: false },
     renamed === undefined
-      ? meant(nearest(unknown, known), "nameColumnsExactly")
+      ? mendOf(nearest(unknownColumn, columnNames), "nameColumnsExactly")
       : hostMend("correctColumn", [renamed.name])
   )
 }
 
-/** What a column known to the deployed policy is called today, where the table is the very one it was applied to. */
+/** What a column known to the deployed policy is called today, if the table is the very one it was applied to. */
 const renamedTo = (catalog: Catalog, name: Name, table: Table, column: string): ColumnRow | undefined => {
   const deployed = findDeployed(catalog, name)
   if (deployed === undefined || deployed.relation !== table.oid) {
@@ -252,18 +252,26 @@ export const primaryKey = (table: Table): ReadonlyArray<string> | undefined =>
   table.indexes.find(({ primary }) => primary)?.columns.filter((name) => name !== null)
 
 /** The key the catalog gives, whatever is configured: the primary key, or none. */
-const keyOf = (catalog: Catalog, table: Table, wanted: Wanted): Either.Either<ReadonlyArray<KeyColumn>, CaptureError> =>
+const keyOf = (
+  catalog: Catalog,
+  table: Table,
+  configured: ConfiguredTable
+): Either.Either<ReadonlyArray<KeyColumn>, CaptureError> =>
   Either.gen(function* () {
     const primary = primaryKey(table)
-    const declared = yield* columnNames(table, wanted, catalog, "key", wanted.config.key ?? [])
+    const declared = yield* columnNames(table, configured, catalog, "key", configured.config.key ?? [])
     if (declared.length > 0 && primary !== undefined) {
       if (declared.length !== primary.length || declared.some((name, place) => name !== primary[place])) {
-        yield* refused(wanted, { reason: "KeyDiffers", key: declared, primaryKey: primary }, hostMend("leaveKeyOut"))
+        yield* refused(
+          configured,
+          { reason: "KeyDiffers", key: declared, primaryKey: primary },
+          hostMend("leaveKeyOut")
+        )
       }
     } else if (declared.length > 0) {
       const problem = keyProblem(table, declared)
       if (problem !== undefined) {
-        yield* refused(wanted, { reason: "KeyUnusable", problem }, hostMend(keyMend(problem)))
+        yield* refused(configured, { reason: "KeyUnusable", problem }, hostMend(keyMend(problem)))
       }
     }
     return keyColumns(catalog, table, primary ?? declared)
@@ -313,7 +321,7 @@ export const whyRowMode = (table: Table): RowModeReason | undefined => {
   return root.children.length > 0 ? { cause: "inherited", relation: null } : undefined
 }
 
-const modeOf = (table: Table, { config, ...name }: Wanted): Either.Either<Mode, CaptureError> => {
+const modeOf = (table: Table, { config, ...name }: ConfiguredTable): Either.Either<Mode, CaptureError> => {
   const why: RowModeReason | undefined =
     whyRowMode(table) ?? (config.always === true ? { cause: "always", relation: null } : undefined)
   return why !== undefined && config.mode === "statement"

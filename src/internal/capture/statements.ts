@@ -108,7 +108,7 @@ set relation = excluded.relation,
 
 const closed = (storage: string): string => `${qualified(storage, "lapses_closed")}(p.lapses, p.removed_at)`
 
-/** Where the table's triggers are not all there, the policy is removed since nothing is known: before any of them is made. */
+/** If the table's triggers are not all there, the policy is removed since nothing is known: before any of them is made. */
 export const noteLapse = (storage: string, name: Name): string =>
   `select ${qualified(storage, "note_lapse")}(${literal(name.schema)}, ${literal(name.name)})`
 
@@ -149,7 +149,7 @@ ${where(name)}
   and removed_at is null`
 
 /**
- * Marks every row that a relation holds: `baseline` where it joined a captured table, `delete` where it left one. The
+ * Marks every row that a relation holds: `baseline` if it joined a captured table, `delete` if it left one. The
  * owner of Threadline's schema must be able to read the relation.
  */
 export const markRows = (storage: string, relation: Name, root: Name, op: "baseline" | "delete"): string =>

@@ -40,7 +40,7 @@ import {
   primaryKey,
   resolve,
   sameName,
-  type Wanted,
+  type ConfiguredTable,
   whyRowMode
 } from "./resolve.js"
 import { generate } from "./generate/generate.js"
@@ -86,8 +86,8 @@ const commandOf = ({ exclude = [], key, mask = [], table }: TableConfig): Argv =
 }
 
 /** Why apply refuses a table as it would be asked for, and what to do first; undefined if it does not. */
-const obstacle = (storage: string, catalog: Catalog, wanted: Wanted): Mend | undefined => {
-  const planned = Either.flatMap(resolve(catalog, storage, wanted, []), (resolved) =>
+const obstacle = (storage: string, catalog: Catalog, configuredTable: ConfiguredTable): Mend | undefined => {
+  const planned = Either.flatMap(resolve(catalog, storage, configuredTable, []), (resolved) =>
     planTable(storage, catalog, resolved, {})
   )
   return Either.match(planned, {
@@ -135,12 +135,12 @@ const applyOf = (argv: Argv, refused: Mend | undefined): Apply => {
 const applyFor = (
   storage: string,
   catalog: Catalog,
-  wanted: Wanted | undefined,
+  configuredTable: ConfiguredTable | undefined,
   deployed: Deployed | undefined,
   table: Table | undefined
 ): Apply => {
-  if (wanted !== undefined) {
-    return applyOf(applyCommand, obstacle(storage, catalog, wanted))
+  if (configuredTable !== undefined) {
+    return applyOf(applyCommand, obstacle(storage, catalog, configuredTable))
   }
   const config = deployed === undefined || table === undefined ? undefined : configOf(catalog, deployed, table)
   return deployed === undefined || config === undefined
@@ -153,11 +153,13 @@ export const statusOf = (
   storage: string,
   catalog: Catalog,
   standing: Standing,
-  configured: ReadonlyArray<Wanted> | undefined
+  configured: ReadonlyArray<ConfiguredTable> | undefined
 ): ReadonlyArray<TableStatus> => {
   const extra = catalog.active.filter((name) => !(configured ?? []).some((other) => sameName(other, name)))
   const statuses = [
-    ...(configured ?? []).map((wanted) => tableStatus(storage, catalog, findDeployed(catalog, wanted), wanted)),
+    ...(configured ?? []).map((configuredTable) =>
+      tableStatus(storage, catalog, findDeployed(catalog, configuredTable), configuredTable)
+    ),
     ...extra.map((name) => tableStatus(storage, catalog, findDeployed(catalog, name), configured && "not configured"))
   ]
   return statuses
@@ -200,15 +202,15 @@ const tableStatus = (
   storage: string,
   catalog: Catalog,
   deployed: Deployed | undefined,
-  configured: Wanted | "not configured" | undefined
+  configured: ConfiguredTable | "not configured" | undefined
 ): TableStatus => {
-  const wanted = typeof configured === "object" ? configured : undefined
+  const configuredTable = typeof configured === "object" ? configured : undefined
   const policy = deployed?.policy.removedAt === null ? deployed.policy : undefined
-  const name = policy === undefined ? (wanted ?? { schema: "", name: "" }) : policyName(policy)
+  const name = policy === undefined ? (configuredTable ?? { schema: "", name: "" }) : policyName(policy)
   const table = label(name)
   const findings: Array<Finding> = []
-  const found = findTable(catalog, name)
-  const apply = applyFor(storage, catalog, wanted, deployed, found)
+  const catalogTable = findTable(catalog, name)
+  const apply = applyFor(storage, catalog, configuredTable, deployed, catalogTable)
   const report: Report = (finding) => {
     findings.push({ subjects: [], ...finding, table })
   }
@@ -217,15 +219,15 @@ const tableStatus = (
   if (configured === "not configured") {
     report({ kind: "NotConfigured", severity: "info", mend: hostMend("configure", [], { or: removeCommand(table) }) })
   }
-  if (wanted !== undefined) {
-    compareConfiguration(storage, catalog, wanted, policy, apply, report)
+  if (configuredTable !== undefined) {
+    compareConfiguration(storage, catalog, configuredTable, policy, apply, report)
   }
   if (deployed !== undefined && policy !== undefined) {
-    if (found === undefined) {
+    if (catalogTable === undefined) {
       reportMissingTable(catalog, deployed, table, report)
     } else {
-      reportTable(catalog, deployed, found, apply, report)
-      captured = reportInstalled(storage, catalog, policy, found, apply, report)
+      reportTable(catalog, deployed, catalogTable, apply, report)
+      captured = reportInstalled(storage, catalog, policy, catalogTable, apply, report)
     }
   }
   return { table, captured, policy: policy ?? null, findings }
@@ -234,7 +236,7 @@ const tableStatus = (
 const compareConfiguration = (
   storage: string,
   catalog: Catalog,
-  wanted: Wanted,
+  configured: ConfiguredTable,
   policy: Policy | undefined,
   apply: Apply,
   report: Report
@@ -242,7 +244,7 @@ const compareConfiguration = (
   if (policy === undefined) {
     report({ kind: "NotCaptured", severity: "error", mend: apply.mend })
   }
-  const resolved = resolve(catalog, storage, wanted, [])
+  const resolved = resolve(catalog, storage, configured, [])
   if (Either.isLeft(resolved)) {
     const { mend, refusal } = resolved.left
     report({ kind: "ConfigurationRefused", severity: "error", mend, refusal })
@@ -302,8 +304,8 @@ const reportTable = (
   const { gap, moved, renamedEnums } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
-  const renumbered = policy.columns.some((known) =>
-    described.some(({ shape }) => shape.name === known.name && shape.attnum !== known.attnum)
+  const renumbered = policy.columns.some((policyColumn) =>
+    described.some(({ shape }) => shape.name === policyColumn.name && shape.attnum !== policyColumn.attnum)
   )
   if (gap === "replaced") {
     report({ kind: "TableReplaced", severity: "error", mend: apply.mend })
@@ -337,17 +339,17 @@ const reportTable = (
   if (subjects.length > 0) {
     report({ kind: "ColumnsChanged", severity: "warning", mend: apply.mend, columns, subjects })
   }
-  const lost = [...policy.exclude, ...policy.mask].filter(
+  const lostColumns = [...policy.exclude, ...policy.mask].filter(
     (name) => !table.columns.some((column) => column.name === name)
   )
-  if (lost.length > 0) {
+  if (lostColumns.length > 0) {
     report({
       kind: "RedactedColumnMissing",
       severity: "error",
       mend: apply.corrected("correctRedaction"),
-      missing: lost,
+      missing: lostColumns,
       renamed: [],
-      subjects: lost
+      subjects: lostColumns
     })
   }
   const otherNames = (sameTable ? exchanged(policy, table.columns) : []).filter(
@@ -553,7 +555,7 @@ const reportPartitionsThatLeft = (
     .map(label)
     .filter((each) => !policy.partitions.includes(each))
   const now = new Set(partitionLabels(table))
-  const gone = policy.partitions.filter((each) => !now.has(each) && !strays.includes(each))
+  const leftPartitions = policy.partitions.filter((each) => !now.has(each) && !strays.includes(each))
   if (strays.length > 0) {
     report({ kind: "PartitionDetached", severity: "error", mend: apply.mend, gone: false, subjects: strays })
   }
@@ -565,8 +567,8 @@ const reportPartitionsThatLeft = (
       subjects: others
     })
   }
-  if (gone.length > 0) {
-    report({ kind: "PartitionDetached", severity: "warning", mend: apply.mend, gone: true, subjects: gone })
+  if (leftPartitions.length > 0) {
+    report({ kind: "PartitionDetached", severity: "warning", mend: apply.mend, gone: true, subjects: leftPartitions })
   }
 }
 
@@ -586,12 +588,12 @@ const reportHostTriggers = (table: Table, report: Report): void => {
   }
 }
 
-/** Who may make triggers on a table may put one of his own in the place of Threadline's. */
+/** A role that may create triggers on a table may put its own in the place of Threadline's. */
 const reportOthersTriggers = (table: Table, report: Report): void => {
-  const open = table.relations.filter(({ othersTrigger }) => othersTrigger.length > 0)
-  const roles = [...new Set(open.flatMap(({ othersTrigger }) => othersTrigger))]
+  const withOthersTriggers = table.relations.filter(({ othersTrigger }) => othersTrigger.length > 0)
+  const roles = [...new Set(withOthersTriggers.flatMap(({ othersTrigger }) => othersTrigger))]
   if (roles.length > 0) {
-    const relations = open.map(label)
+    const relations = withOthersTriggers.map(label)
     report({
       kind: "TriggerReplaceable",
       severity: "warning",

@@ -129,7 +129,7 @@ const baseOf = (oid: string, types: ReadonlyMap<string, TypeRow>): TypeRow | und
   return type
 }
 
-/** False where two values of the type may be JSON of different types: `1` and `"1"` have the same text. */
+/** False if two values of the type may be JSON of different types: `1` and `"1"` have the same text. */
 const hasFixedForm = (type: TypeRow | undefined): boolean =>
   type !== undefined &&
   !(type.builtin && type.name === "jsonb") &&

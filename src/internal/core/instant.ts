@@ -55,9 +55,9 @@ export const inRange = (micros: bigint): boolean => micros >= first && micros <=
 
 /** The one text of an instant: `2026-11-22T10:00:00.000000Z`. Texts sort as their instants do. */
 export const formatMicros = (micros: bigint): string => {
-  const rest = ((micros % 1000n) + 1000n) % 1000n
-  const millis = Number((micros - rest) / 1000n)
-  return `${new Date(millis).toISOString().slice(0, -1)}${rest.toString().padStart(3, "0")}Z`
+  const extraMicros = ((micros % 1000n) + 1000n) % 1000n
+  const millis = Number((micros - extraMicros) / 1000n)
+  return `${new Date(millis).toISOString().slice(0, -1)}${extraMicros.toString().padStart(3, "0")}Z`
 }
 
 const fromMillis = (millis: number): bigint | undefined => {

@@ -324,13 +324,13 @@ const isPlain = (value: object): boolean => {
 /** A value with other elements, or itself if they are the same. */
 const mapped = (
   value: { readonly [key: string]: unknown },
-  f: (element: unknown) => unknown
+  change: (element: unknown) => unknown
 ): { readonly [key: string]: unknown } => {
   let changed = false
   const entries = Object.entries(value).map(([key, element]) => {
-    const other = f(element)
-    changed ||= other !== element
-    return [key, other] as const
+    const newElement = change(element)
+    changed ||= newElement !== element
+    return [key, newElement] as const
   })
   return !changed
     ? value
@@ -353,8 +353,8 @@ export const printable = (value: unknown): unknown => {
   if (BigDecimal.isBigDecimal(value)) {
     return printed(value)
   }
-  const own = Object.hasOwn(value, "toJSON") ? value["toJSON"] : undefined
-  return isPlain(value) && typeof own !== "function" ? mapped(value, printable) : value
+  const ownToJson = Object.hasOwn(value, "toJSON") ? value["toJSON"] : undefined
+  return isPlain(value) && typeof ownToJson !== "function" ? mapped(value, printable) : value
 }
 
 const isArray = (value: JsonArray | JsonObject): value is JsonArray => Array.isArray(value)
@@ -374,7 +374,7 @@ export const canonical = (value: JsonValue): string => stringify(sorted(value, (
  */
 export const normal = (value: JsonValue): JsonValue | undefined => {
   let storable = true
-  const one = sorted(
+  const normalized = sorted(
     value,
     (scalar) => {
       const normalScalar =
@@ -390,7 +390,7 @@ export const normal = (value: JsonValue): JsonValue | undefined => {
     },
     (key) => (storable &&= isStorable(key))
   )
-  return storable ? one : undefined
+  return storable ? normalized : undefined
 }
 
 type Scalar = Exclude<JsonValue, JsonArray | JsonObject>
@@ -405,21 +405,21 @@ const sorted = (
   }
   const root: Array<JsonValue> = []
   const work: Array<() => void> = []
-  const copy = (one: JsonValue, put: (copied: JsonValue) => void): void => {
-    if (one === null || typeof one !== "object" || BigDecimal.isBigDecimal(one)) {
-      put(scalar(one))
-    } else if (isArray(one)) {
+  const copy = (source: JsonValue, put: (copied: JsonValue) => void): void => {
+    if (source === null || typeof source !== "object" || BigDecimal.isBigDecimal(source)) {
+      put(scalar(source))
+    } else if (isArray(source)) {
       const array: Array<JsonValue> = []
       put(array)
-      work.push(() => one.forEach((element, index) => copy(element, (copied) => void (array[index] = copied))))
+      work.push(() => source.forEach((element, index) => copy(element, (copied) => void (array[index] = copied))))
     } else {
       const object: Record<string, JsonValue> = {}
       put(object)
       work.push(() => {
-        for (const key of Object.keys(one).sort()) {
+        for (const key of Object.keys(source).sort()) {
           member(key)
           setOwn(object, key, null)
-          copy(one[key] as JsonValue, (copied) => setOwn(object, key, copied))
+          copy(source[key] as JsonValue, (copied) => setOwn(object, key, copied))
         }
       })
     }

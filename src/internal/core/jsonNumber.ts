@@ -50,18 +50,18 @@ export const withDigits = (number: BigDecimal.BigDecimal): BigDecimal.BigDecimal
 export const parseNumber = (text: string): JsonNumber => {
   const lower = text.indexOf("e")
   const exponent = lower === -1 ? text.indexOf("E") : lower
-  const plain = exponent === -1 ? text : text.slice(0, exponent)
-  const point = plain.indexOf(".")
+  const mantissa = exponent === -1 ? text : text.slice(0, exponent)
+  const point = mantissa.indexOf(".")
   if (exponent === -1 && point === -1) {
     const value = Number(text)
     return Number.isSafeInteger(value) ? value : BigInt(text)
   }
-  const digits = point === -1 ? plain : plain.slice(0, point) + plain.slice(point + 1)
+  const digits = point === -1 ? mantissa : mantissa.slice(0, point) + mantissa.slice(point + 1)
   const power = exponent === -1 ? 0 : Number(text.slice(exponent + 1))
   if (!Number.isSafeInteger(power)) {
     throw new SyntaxError("an exponent beyond 2^53")
   }
-  return decimal(BigInt(digits), (point === -1 ? 0 : plain.length - point - 1) - power)
+  return decimal(BigInt(digits), (point === -1 ? 0 : mantissa.length - point - 1) - power)
 }
 
 const formatDecimal = (number: BigDecimal.BigDecimal): string => {
@@ -113,11 +113,11 @@ export const normalNumber = (value: JsonNumber): JsonNumber | undefined => {
   const { scale, value: digits } = BigDecimal.normalize(
     BigDecimal.isBigDecimal(exact) ? exact : BigDecimal.make(BigInt(exact), 0)
   )
-  const whole = String(digits < 0n ? -digits : digits).length - scale
-  if (!(scale <= maxFraction && whole <= maxWhole)) {
+  const wholeDigits = String(digits < 0n ? -digits : digits).length - scale
+  if (!(scale <= maxFraction && wholeDigits <= maxWhole)) {
     return undefined
   }
-  if (scale > 0 || whole > maxWritten) {
+  if (scale > 0 || wholeDigits > maxWritten) {
     return scale === 0 ? digits : decimal(digits, scale)
   }
   const written = digits * 10n ** BigInt(-scale)

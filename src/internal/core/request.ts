@@ -16,7 +16,7 @@ import { shortTextRule } from "./text.js"
 export type ReadError = InvalidRequest | NotFound | ThreadlineError
 
 /**
- * Refuses what is no object where an object is expected, and undefined too: what may be left out has a default. A caller in
+ * Refuses what is no object if an object is expected, and undefined too: what may be left out has a default. A caller in
  * JavaScript may give anything.
  */
 export const notAnObject = (value: unknown, field: string = "options"): InvalidRequest | undefined =>
@@ -68,8 +68,11 @@ export const request =
 
 const refusal = (error: ParseResult.ParseError): InvalidRequest => {
   // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
-  const [first, ...others] = ParseResult.ArrayFormatter.formatErrorSync(error)
-  const issue = others.reduce((best, one) => (one.path.length > (best?.path.length ?? 0) ? one : best), first)
+  const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const issue = otherIssues.reduce(
+    (furthest, one) => (one.path.length > (furthest?.path.length ?? 0) ? one : furthest),
+    firstIssue
+  )
   return new InvalidRequest({
     field: issue === undefined || issue.path.length === 0 ? "request" : String(issue.path[0]),
     rule: issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message

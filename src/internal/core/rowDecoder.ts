@@ -37,9 +37,9 @@ const oneOf =
 const isNull = (ast: SchemaAST.AST): boolean => SchemaAST.isLiteral(ast) && ast.literal === null
 
 const columnOf = (ast: SchemaAST.AST): Column => {
-  const known = SchemaAST.getAnnotation<Column>(byHand)(ast)
-  if (Option.isSome(known)) {
-    return known.value
+  const annotated = SchemaAST.getAnnotation<Column>(byHand)(ast)
+  if (Option.isSome(annotated)) {
+    return annotated.value
   }
   if (SchemaAST.isStringKeyword(ast)) {
     return text
@@ -52,9 +52,13 @@ const columnOf = (ast: SchemaAST.AST): Column => {
     if (literals.length === ast.types.length) {
       return oneOf(new Set(literals.map(({ literal }) => literal)))
     }
-    const others = ast.types.filter((type) => !isNull(type))
-    if (others.length < ast.types.length) {
-      const column = columnOf(others.length === 1 && others[0] !== undefined ? others[0] : SchemaAST.Union.make(others))
+    const nonNullTypes = ast.types.filter((type) => !isNull(type))
+    if (nonNullTypes.length < ast.types.length) {
+      const column = columnOf(
+        nonNullTypes.length === 1 && nonNullTypes[0] !== undefined
+          ? nonNullTypes[0]
+          : SchemaAST.Union.make(nonNullTypes)
+      )
       return (value) => (value === null ? null : column(value))
     }
   }
@@ -96,7 +100,7 @@ const decoders = new WeakMap<SchemaAST.AST, Column>()
 
 /** Decodes a row by a struct, or the first of several that fits; throws if none does. Columns that are not named are left out. */
 export const decoder = <A, I>(schema: Schema.Schema<A, I>): ((row: unknown) => A) => {
-  const known = decoders.get(schema.ast) ?? rowOf(schema.ast)
-  decoders.set(schema.ast, known)
-  return known as (row: unknown) => A
+  const decodeRow = decoders.get(schema.ast) ?? rowOf(schema.ast)
+  decoders.set(schema.ast, decodeRow)
+  return decodeRow as (row: unknown) => A
 }

@@ -33,9 +33,9 @@ export const parse = (text: string, field: string = "table"): Either.Either<Tabl
     if (match === null) {
       return Either.left(new InvalidRequest({ field, rule }))
     }
-    const [whole, quoted, plain] = match
+    const [matched, quoted, plain] = match
     names.push(quoted === undefined ? fold(plain ?? "") : quoted.replaceAll(`""`, `"`))
-    at += whole.length
+    at += matched.length
     if (at === text.length) {
       break
     }
@@ -44,8 +44,8 @@ export const parse = (text: string, field: string = "table"): Either.Either<Tabl
     }
     at++
   }
-  const [first, second, ...rest] = names
-  if (first === undefined || rest.length > 0) {
+  const [first, second, ...surplus] = names
+  if (first === undefined || surplus.length > 0) {
     return Either.left(
       new InvalidRequest({ field, rule: "must be a table or a schema and a table, without a database" })
     )

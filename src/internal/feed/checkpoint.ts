@@ -79,18 +79,18 @@ const decodeNumbers = (text: string): ReadonlyArray<bigint> | undefined => {
   let before = 0n
   for (const part of text === "" ? [] : text.split(",")) {
     const match = /^(0|[1-9]\d{0,18})(?:\+([1-9]\d{0,5}))?$/.exec(part)
-    const more = Number(match?.[2] ?? 0)
-    if (match?.[1] === undefined || numbers.length + more >= maxRunning) {
+    const followers = Number(match?.[2] ?? 0)
+    if (match?.[1] === undefined || numbers.length + followers >= maxRunning) {
       return undefined
     }
     const first = before + BigInt(match[1])
-    if ((numbers.length > 0 && first === before) || first + BigInt(more) >= maxXid) {
+    if ((numbers.length > 0 && first === before) || first + BigInt(followers) >= maxXid) {
       return undefined
     }
-    for (let index = 0; index <= more; index++) {
+    for (let index = 0; index <= followers; index++) {
       numbers.push(first + BigInt(index))
     }
-    before = first + BigInt(more)
+    before = first + BigInt(followers)
   }
   return numbers
 }
@@ -103,9 +103,9 @@ const decodeNumber = (text: string | undefined): bigint | undefined => {
 }
 
 const decodeSnapshot = (text: string | undefined): Snapshot | undefined => {
-  const [first, list, ...rest] = (text ?? "").split(":")
+  const [first, list, ...surplus] = (text ?? "").split(":")
   const end = decodeNumber(first)
-  const running = list === undefined || rest.length > 0 ? undefined : decodeNumbers(list)
+  const running = list === undefined || surplus.length > 0 ? undefined : decodeNumbers(list)
   return end === undefined || running === undefined || running.some((xid) => xid >= end) ? undefined : { end, running }
 }
 
@@ -114,10 +114,10 @@ const encodeOpen = (open: ReadonlyArray<Open>): string => open.map(({ after, xid
 const decodeOpen = (text: string): ReadonlyArray<Open> | undefined => {
   const open: Array<Open> = []
   for (const part of text === "" ? [] : text.split(",")) {
-    const [first, second, ...rest] = part.split("-")
+    const [first, second, ...surplus] = part.split("-")
     const xid = decodeNumber(first)
     const after = decodeNumber(second)
-    if (xid === undefined || after === undefined || rest.length > 0) {
+    if (xid === undefined || after === undefined || surplus.length > 0) {
       return undefined
     }
     open.push({ xid, after })

@@ -11,7 +11,7 @@ import { randomUUID } from "node:crypto"
 import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import * as checkpoints from "./checkpoint.js"
 import { type Batch, batch, type Decoded, decodeRequest, origin, type RequestInput, step } from "./read.js"
-import * as stored from "./store.js"
+import * as stores from "./store.js"
 import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkTables } from "../record/tables.js"
@@ -66,7 +66,7 @@ const leaseSeconds = (input: Duration.DurationInput): Effect.Effect<number, Inva
 
 interface Run<E, R> {
   readonly storage: Storage
-  readonly lease: stored.Lease
+  readonly lease: stores.Lease
   readonly decoded: Decoded
   readonly handler: (batch: Batch) => Effect.Effect<unknown, E, R>
   readonly pause: Waiting
@@ -76,20 +76,20 @@ interface Run<E, R> {
 }
 
 /** Holds the lease until it is lost. */
-const heartbeat = (storage: Storage, lease: stored.Lease): Effect.Effect<never, LeaseLost | ThreadlineError> =>
+const heartbeat = (storage: Storage, lease: stores.Lease): Effect.Effect<never, LeaseLost | ThreadlineError> =>
   Effect.forever(
     Effect.zipRight(
       Effect.sleep(Duration.seconds(lease.seconds / 3)),
       Effect.filterOrFail(
-        stored.renew(storage, lease),
-        (held) => held,
+        stores.renew(storage, lease),
+        (isHeld) => isHeld,
         () => new LeaseLost()
       )
     )
   )
 
 const storeOrFail = Effect.fnUntraced(function* (
-  { lease, storage }: { readonly lease: stored.Lease; readonly storage: Storage },
+  { lease, storage }: { readonly lease: stores.Lease; readonly storage: Storage },
   ...args: readonly [
     expected: string | null,
     reached: checkpoints.Checkpoint,
@@ -97,7 +97,7 @@ const storeOrFail = Effect.fnUntraced(function* (
     capturedAt: string | null
   ]
 ): Effect.fn.Return<void, LeaseLost | ThreadlineError> {
-  if (!(yield* stored.store(storage, lease, ...args))) {
+  if (!(yield* stores.store(storage, lease, ...args))) {
     return yield* new LeaseLost()
   }
 })
@@ -163,7 +163,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   const run: Run<E, R> = {
     storage,
     lease: {
-      name: yield* stored.checkName(name),
+      name: yield* stores.checkName(name),
       token: randomUUID(),
       seconds: yield* leaseSeconds(duration ?? "30 seconds")
     },
@@ -175,14 +175,14 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   }
   const { tables } = run.decoded
   // A claim stores the name: a consumer that cannot begin has none.
-  if (tables.length > 0 && !(yield* stored.hasBegun(storage, run.lease.name))) {
+  if (tables.length > 0 && !(yield* stores.hasBegun(storage, run.lease.name))) {
     yield* withoutConnection(checkTables(storage, tables))
   }
   for (;;) {
     let mayHold = true
     const outcome = yield* Effect.ensuring(
       Effect.flatMap(
-        stored.claim(storage, run.lease),
+        stores.claim(storage, run.lease),
         Option.match({
           onNone: () => {
             mayHold = false
@@ -200,7 +200,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
       ),
       // A claim that was interrupted may have been granted. If the release fails, the lease ends by itself.
       Effect.suspend(() =>
-        mayHold ? endsWithin(Effect.either(stored.release(storage, run.lease)), "1 second") : Effect.void
+        mayHold ? endsWithin(Effect.either(stores.release(storage, run.lease)), "1 second") : Effect.void
       )
     )
     if (outcome === "CaughtUp" || !(yield* run.pause.wait)) {

@@ -145,16 +145,19 @@ export const head = Effect.fnUntraced(function* (storage: Storage): Effect.fn.Re
     return yield* unreadable()
   }
   const isReplica = row.replica === "true"
-  const past = row.installs.map(({ epoch, system, timeline }) => ({ epoch, cluster: clusterOf(system, timeline) }))
+  const installedEpochs = row.installs.map(({ epoch, system, timeline }) => ({
+    epoch,
+    cluster: clusterOf(system, timeline)
+  }))
   const latest = row.installs.at(-1)
-  const here =
+  const isOfLatest =
     latest !== undefined &&
     (row.known === "true" || (latest.system === row.system && (isReplica || latest.timeline === row.timeline)))
-  const current = (here ? past.at(-1) : undefined) ?? {
+  const current = (isOfLatest ? installedEpochs.at(-1) : undefined) ?? {
     epoch: (latest?.epoch ?? 0) + 1,
     cluster: clusterOf(row.system ?? "", row.timeline ?? "")
   }
-  const before = past.filter(({ epoch }) => epoch < current.epoch)
+  const before = installedEpochs.filter(({ epoch }) => epoch < current.epoch)
   const [first = current, ...others] = [...before, current]
   const snapshot = row.snapshot === null ? undefined : parse(row.snapshot)
   if (row.snapshot !== null && snapshot === undefined) {

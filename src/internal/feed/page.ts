@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import type { Window } from "./checkpoint.js"
-import { type Fetched, fetched, stateOf } from "./row.js"
+import { type PageRows, fetchPage, stateOf } from "./row.js"
 import type { Snapshot } from "./snapshot.js"
 import { isVisible } from "./snapshot.js"
 import { earliestCapture, changeColumnCount } from "../record/change.js"
@@ -31,7 +31,7 @@ export interface PageRequest {
 }
 
 export interface Page {
-  readonly fetched: Fetched
+  readonly pageRows: PageRows
   /** Undefined if the window is delivered. */
   readonly window: Window | undefined
 }
@@ -45,13 +45,13 @@ const minScanned = 5_000
 const ofTables = ({ storage, tables }: PageRequest): Fragment | undefined => {
   const { sql } = storage
   const visible = visibleChange(storage, "c")
-  const listed =
+  const inTables =
     tables.length === 0
       ? undefined
       : sql.or(
           tables.map(tableOf).map(({ name, schema }) => sql`(c.table_schema = ${schema} and c.table_name = ${name})`)
         )
-  return visible === undefined && listed === undefined ? undefined : all([listed, visible])
+  return visible === undefined && inTables === undefined ? undefined : all([inTables, visible])
 }
 
 const pageStatement = (request: PageRequest) => {
@@ -64,10 +64,10 @@ const pageStatement = (request: PageRequest) => {
   const late = from.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
 
   // Transactions of the window after one of them; nothing that was delivered before is looked at.
-  const branch = (which: Fragment, after: Fragment) => sql`
+  const branch = (condition: Fragment, after: Fragment) => sql`
       select t.xid, t.id, t.occurred_at
       from ${transactions} t
-      where ${which}
+      where ${condition}
         and t.xid > ${after}
         and t.xid < ${window.to.end.toString()}::xid8
         and t.xid <> all (${array(window.to.running)}::xid8[])
@@ -309,7 +309,7 @@ export const page = Effect.fnUntraced(function* (
   }
   const { entered, last, more, open } = state.value
   return {
-    fetched: yield* fetched(request.storage, pageRows),
+    pageRows: yield* fetchPage(request.storage, pageRows),
     window: more ? { to: request.window.to, entered, open, last: last ?? request.window.last } : undefined
   }
 })

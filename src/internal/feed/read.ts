@@ -9,7 +9,7 @@ import * as checkpoints from "./checkpoint.js"
 import type { Checkpoint, Position } from "./checkpoint.js"
 import { type Head, head } from "./head.js"
 import { page } from "./page.js"
-import { decode, type Fetched } from "./row.js"
+import { decode, type PageRows } from "./row.js"
 import * as snapshots from "./snapshot.js"
 import type { Change } from "../record/change.js"
 import { TableSchema } from "../record/key.js"
@@ -80,7 +80,7 @@ export interface Batch {
 
 /** A batch as it came, and where the feed stands after it. */
 export interface Step {
-  readonly fetched: Fetched
+  readonly pageRows: PageRows
   readonly position: Position
   readonly caughtUp: boolean
 }
@@ -102,12 +102,12 @@ const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, Threa
 
 /** A checkpoint of a cluster that this database was never on says nothing about it. */
 const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
-  const known = head.epochs.find(({ epoch }) => epoch === position.epoch)
-  if (known?.cluster !== position.cluster) {
+  const ownEpoch = head.epochs.find(({ epoch }) => epoch === position.epoch)
+  if (ownEpoch?.cluster !== position.cluster) {
     return Effect.fail(invalid(checkpoints.foreign))
   }
   const end = position.window === undefined ? position.from.end : position.window.to.end
-  return known === head.current && !head.isReplica && head.visible !== undefined && end > head.visible.end
+  return ownEpoch === head.current && !head.isReplica && head.visible !== undefined && end > head.visible.end
     ? Effect.fail(invalid("is ahead of this database, which was set back to an earlier state"))
     : Effect.void
 }
@@ -117,7 +117,7 @@ const nextEpoch = (head: Head, { epoch, from, window }: Position): Position | un
   if (window !== undefined || !snapshots.includes(from, snapshots.everything)) {
     return undefined
   }
-  const next = head.epochs.find((known) => known.epoch > epoch)
+  const next = head.epochs.find((candidate) => candidate.epoch > epoch)
   return next === undefined ? undefined : { ...next, from: snapshots.nothing, window: undefined }
 }
 
@@ -161,39 +161,39 @@ export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, Re
     storage.sql,
     settings,
     Effect.gen(function* () {
-      const here = yield* head(storage)
+      const currentHead = yield* head(storage)
       if (decoded.position === undefined) {
         yield* checkTables(storage, decoded.tables)
-        return yield* advance(storage, decoded, here, yield* start(here, decoded.from))
+        return yield* advance(storage, decoded, currentHead, yield* start(currentHead, decoded.from))
       }
-      yield* check(here, decoded.position)
-      return yield* advance(storage, decoded, here, decoded.position)
+      yield* check(currentHead, decoded.position)
+      return yield* advance(storage, decoded, currentHead, decoded.position)
     })
   ).pipe(Effect.catchTag("SqlError", (error) => Effect.fail(fromSqlError(error))))
 
 /** Where a feed begins. */
 export const origin = (storage: Storage, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> =>
-  Effect.flatMap(head(storage), (here) => start(here, from))
+  Effect.flatMap(head(storage), (currentHead) => start(currentHead, from))
 
 const advance = Effect.fnUntraced(function* (
   storage: Storage,
   { limit, tables }: Decoded,
-  here: Head,
-  first: Position
+  currentHead: Head,
+  start: Position
 ): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
-  let position = first
+  let position = start
   for (;;) {
-    const window = windowOf(here, position)
+    const window = windowOf(currentHead, position)
     if (window === undefined) {
-      const next = nextEpoch(here, position)
+      const next = nextEpoch(currentHead, position)
       if (next === undefined) {
         // What the reader does not have yet cannot be had here now.
-        return { fetched: { changes: [], transactions: [] }, position, caughtUp: true }
+        return { pageRows: { changes: [], transactions: [] }, position, caughtUp: true }
       }
       position = next
       continue
     }
-    const { fetched, window: left } = yield* page({
+    const { pageRows, window: nextWindow } = yield* page({
       storage,
       tables,
       epoch: position.epoch,
@@ -202,11 +202,11 @@ const advance = Effect.fnUntraced(function* (
       limit
     })
     position =
-      left === undefined
+      nextWindow === undefined
         ? { ...position, from: snapshots.union(position.from, window.to), window: undefined }
-        : { ...position, window: left }
-    if (left !== undefined || fetched.changes.length > 0 || isDelivered(here, position)) {
-      return { fetched, position, caughtUp: isDelivered(here, position) }
+        : { ...position, window: nextWindow }
+    if (nextWindow !== undefined || pageRows.changes.length > 0 || isDelivered(currentHead, position)) {
+      return { pageRows, position, caughtUp: isDelivered(currentHead, position) }
     }
   }
 })
@@ -214,9 +214,9 @@ const advance = Effect.fnUntraced(function* (
 /** A step as a batch. */
 export const batch = (
   { tables }: Decoded,
-  { caughtUp, fetched, position }: Step
+  { caughtUp, pageRows, position }: Step
 ): Effect.Effect<Batch, ThreadlineError> =>
-  Effect.map(decode(fetched), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
+  Effect.map(decode(pageRows), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
 
 export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, ReadError> =>
   Effect.flatMap(decodeRequest(input), (decoded) =>

@@ -27,7 +27,7 @@ interface Row {
 export const stateOf = (pageRows: ReadonlyArray<unknown>): Option.Option<unknown> =>
   Option.fromNullable((pageRows as ReadonlyArray<Row>).find((row) => row["state"] !== null)?.["state"])
 
-interface Whose {
+interface ChangeContext {
   readonly transaction: AuditTransaction
   readonly action: ActionReference | null
 }
@@ -35,9 +35,9 @@ interface Whose {
 const decodeChange = decoder(ChangeColumns)
 const decodeTransaction = decoder(TransactionRow)
 
-const changeOf = (fetched: Row, whose: ReadonlyMap<string, Whose>): Change => {
-  const row = decodeChange(fetched)
-  const of = whose.get(row.transaction_id)
+const changeOf = (rawRow: Row, contexts: ReadonlyMap<string, ChangeContext>): Change => {
+  const row = decodeChange(rawRow)
+  const of = contexts.get(row.transaction_id)
   if (of === undefined) {
     throw new Unreadable()
   }
@@ -45,16 +45,16 @@ const changeOf = (fetched: Row, whose: ReadonlyMap<string, Whose>): Change => {
 }
 
 /** Rows of a page as they came: reading the next page may begin before they are decoded. */
-export interface Fetched {
+export interface PageRows {
   readonly changes: ReadonlyArray<Row>
   readonly transactions: ReadonlyArray<unknown>
 }
 
 /** Rows with `changeColumns`, those without an id left out, and their transactions. */
-export const fetched = Effect.fnUntraced(function* (
+export const fetchPage = Effect.fnUntraced(function* (
   { name, sql }: Storage,
   pageRows: ReadonlyArray<unknown>
-): Effect.fn.Return<Fetched, ThreadlineError> {
+): Effect.fn.Return<PageRows, ThreadlineError> {
   const changes = (pageRows as ReadonlyArray<Row>).filter((row) => row["id"] !== null)
   const ids = new Set(changes.map((row) => String(row["transaction_id"])))
   const transactions =
@@ -72,7 +72,8 @@ export const fetched = Effect.fnUntraced(function* (
 })
 
 /** Decimal digits, as the numbers that they are. */
-const byId = (a: Change, b: Change): number => a.id.length - b.id.length || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+const byId = (left: Change, right: Change): number =>
+  left.id.length - right.id.length || (left.id < right.id ? -1 : left.id > right.id ? 1 : 0)
 
 /** Lets whatever waits for the network have its turn. */
 const breathe = Effect.async<void>((resume) => {
@@ -80,26 +81,26 @@ const breathe = Effect.async<void>((resume) => {
   return Effect.sync(() => clearImmediate(immediate))
 })
 
-const atOnce = 500
+const portionSize = 500
 
 /** The changes by id. A large batch takes its time, and others of this process are not kept waiting for it. */
 export const decode = Effect.fnUntraced(function* ({
   changes,
   transactions
-}: Fetched): Effect.fn.Return<ReadonlyArray<Change>, ThreadlineError> {
-  const whose = new Map<string, Whose>()
+}: PageRows): Effect.fn.Return<ReadonlyArray<Change>, ThreadlineError> {
+  const contexts = new Map<string, ChangeContext>()
   const decoded: Array<Change> = []
   const portions = function* () {
-    for (let from = 0; from < transactions.length; from += atOnce) {
-      for (const fetched of transactions.slice(from, from + atOnce)) {
-        const row = decodeTransaction(fetched)
-        whose.set(row.t_id, { transaction: transactionOf(row), action: actionOf(row) })
+    for (let from = 0; from < transactions.length; from += portionSize) {
+      for (const rawRow of transactions.slice(from, from + portionSize)) {
+        const row = decodeTransaction(rawRow)
+        contexts.set(row.t_id, { transaction: transactionOf(row), action: actionOf(row) })
       }
       yield
     }
-    for (let from = 0; from < changes.length; from += atOnce) {
-      for (const row of changes.slice(from, from + atOnce)) {
-        decoded.push(changeOf(row, whose))
+    for (let from = 0; from < changes.length; from += portionSize) {
+      for (const row of changes.slice(from, from + portionSize)) {
+        decoded.push(changeOf(row, contexts))
       }
       yield
     }

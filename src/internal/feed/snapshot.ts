@@ -49,10 +49,10 @@ export const union = (a: Snapshot, b: Snapshot): Snapshot => {
 }
 
 /** Whether everything visible in `part` is visible in `whole`. */
-export const includes = (whole: Snapshot, part: Snapshot): boolean => {
-  if (part.end > whole.end) {
+export const includes = (outer: Snapshot, inner: Snapshot): boolean => {
+  if (inner.end > outer.end) {
     return false
   }
-  const hidden = new Set(part.running)
-  return whole.running.every((xid) => xid >= part.end || hidden.has(xid))
+  const hidden = new Set(inner.running)
+  return outer.running.every((xid) => xid >= inner.end || hidden.has(xid))
 }

@@ -37,14 +37,14 @@ export const claim = ({ name, sql }: Storage, lease: Lease) =>
     ([stored]) => Option.fromNullable(stored)
   )
 
-const Answer = Schema.Struct({ yes: Schema.Literal("true", "false") })
+const YesRow = Schema.Struct({ yes: Schema.Literal("true", "false") })
 
-const answer = (statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
-  Effect.map(withoutConnection(rows(Answer, statement)), ([answer]) => answer?.yes === "true")
+const isYes = (statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
+  Effect.map(withoutConnection(rows(YesRow, statement)), ([row]) => row?.yes === "true")
 
 /** Whether something was stored under the name: it goes on from there. */
 export const hasBegun = ({ name: object, sql }: Storage, name: string) =>
-  answer(sql`
+  isYes(sql`
     select exists (
       select from ${object("feed_checkpoints")} p
       where p.name = ${name}
@@ -52,10 +52,10 @@ export const hasBegun = ({ name: object, sql }: Storage, name: string) =>
     )::text as yes`)
 
 export const renew = ({ name, sql }: Storage, lease: Lease) =>
-  answer(sql`select ${name("feed_renew")}(${lease.name}, ${lease.token}, ${lease.seconds})::text as yes`)
+  isYes(sql`select ${name("feed_renew")}(${lease.name}, ${lease.token}, ${lease.seconds})::text as yes`)
 
 export const release = ({ name, sql }: Storage, lease: Lease) =>
-  answer(sql`select ${name("feed_release")}(${lease.name}, ${lease.token})::text as yes`)
+  isYes(sql`select ${name("feed_release")}(${lease.name}, ${lease.token})::text as yes`)
 
 /** Moves the checkpoint from where it was found; false where that is not where it stands, or the lease is lost. */
 export const store = (
@@ -67,7 +67,7 @@ export const store = (
   capturedAt: string | null
 ) => {
   const { window } = position
-  return answer(sql`
+  return isYes(sql`
     select ${name("feed_store")}(
       ${lease.name}, ${lease.token}, ${expected}, ${reached}, ${position.epoch},
       ${format(window === undefined ? position.from : window.to)}::pg_snapshot,
@@ -75,16 +75,16 @@ export const store = (
     )::text as yes`)
 }
 
-const named = request(Schema.Struct({ name: ShortText }))
+const decodeName = request(Schema.Struct({ name: ShortText }))
 
 export const checkName = (name: string): Effect.Effect<string, InvalidRequest> =>
-  Effect.map(named({ name }), (checked) => checked.name)
+  Effect.map(decodeName({ name }), (checked) => checked.name)
 
 export const forget = (
   { name: object, sql }: Storage,
   name: string
 ): Effect.Effect<boolean, InvalidRequest | ThreadlineError> =>
-  Effect.flatMap(checkName(name), (checked) => answer(sql`select ${object("feed_forget")}(${checked})::text as yes`))
+  Effect.flatMap(checkName(name), (checked) => isYes(sql`select ${object("feed_forget")}(${checked})::text as yes`))
 
 /** A consumer of the feed, as it stands in the database. */
 export interface Consumer {

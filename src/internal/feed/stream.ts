@@ -37,17 +37,17 @@ export const stream = (storage: Storage, options: StreamOptions): Stream.Stream<
       }
       const stepTaken = yield* ahead === undefined ? fetch(position) : Fiber.join(ahead)
       const following = stepTaken.caughtUp ? undefined : yield* Effect.forkIn(fetch(stepTaken.position), scope)
-      const made = yield* batch(decoded, stepTaken)
-      if (made.changes.length > 0) {
+      const nextBatch = yield* batch(decoded, stepTaken)
+      if (nextBatch.changes.length > 0) {
         yield* pause.reset
       }
       // A live feed that finds nothing has nothing to say.
-      const silent = live === true && ended && made.caughtUp && made.changes.length === 0
+      const silent = live === true && ended && nextBatch.caughtUp && nextBatch.changes.length === 0
       return Option.some([
-        silent ? Option.none() : Option.some(made),
+        silent ? Option.none() : Option.some(nextBatch),
         { position: stepTaken.position, ended: stepTaken.caughtUp, ahead: following }
       ] as const)
     })
-    const first: State = { position: decoded.position, ended: false, ahead: undefined }
-    return Stream.filterMap(Stream.unfoldEffect(first, next), (made) => made)
+    const initial: State = { position: decoded.position, ended: false, ahead: undefined }
+    return Stream.filterMap(Stream.unfoldEffect(initial, next), (emitted) => emitted)
   }).pipe(Stream.unwrapScoped)

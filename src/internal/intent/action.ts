@@ -79,7 +79,7 @@ const actionFields = {
   data: true
 } as const satisfies Record<keyof Details, true>
 
-const wrong = (action: Details | Entry, words: Words): InvalidRequest | undefined => {
+const refusalOf = (action: Details | Entry, words: Words): InvalidRequest | undefined => {
   const unknown = unknownField(action, actionFields, (field) => `action.${field}`)
   if (unknown !== undefined) {
     return unknown
@@ -112,16 +112,16 @@ const wrong = (action: Details | Entry, words: Words): InvalidRequest | undefine
 
 /** The JSON document of an action, everything checked. */
 export const encodeAction = (
-  given: Action,
+  input: Action,
   words: Words,
   status?: "ok" | "error"
 ): Effect.Effect<string, InvalidRequest> =>
   Effect.suspend(() => {
-    const action = typeof given === "string" ? { name: given } : given
+    const action = typeof input === "string" ? { name: input } : input
     if (!isDetails(action)) {
       return Effect.fail(invalid("action", "must be a name, an object with a name, or an entry of a catalogue"))
     }
-    const problem = wrong(action, words)
+    const problem = refusalOf(action, words)
     if (problem !== undefined) {
       return Effect.fail(problem)
     }

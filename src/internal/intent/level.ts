@@ -237,11 +237,11 @@ const hosts = new WeakMap<Connection, Level>()
 
 /** The level that stands for a transaction which the host opened itself. */
 export const hostLevel = (connection: Connection): Level => {
-  const known = hosts.get(connection)
-  if (known !== undefined) {
-    return known
+  const existing = hosts.get(connection)
+  if (existing !== undefined) {
+    return existing
   }
-  const made = new Level(connection, { lost: undefined, failed: undefined }, undefined)
-  hosts.set(connection, made)
-  return made
+  const created = new Level(connection, { lost: undefined, failed: undefined }, undefined)
+  hosts.set(connection, created)
+  return created
 }

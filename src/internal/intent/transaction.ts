@@ -126,12 +126,12 @@ export const whereLost =
 
 // The host's own `sql.withTransaction` inside the body dies if it cannot roll back; on a connection that is gone it cannot.
 const causeOf = <E>(cause: Cause.Cause<E>, running: Running): Cause.Cause<E | AuditError> => {
-  const lost = running.level.observed.lost
-  const defects = lost === undefined ? Chunk.empty<unknown>() : Cause.defects(cause)
-  return lost !== undefined &&
+  const connectionError = running.level.observed.lost
+  const defects = connectionError === undefined ? Chunk.empty<unknown>() : Cause.defects(cause)
+  return connectionError !== undefined &&
     Chunk.isNonEmpty(defects) &&
     Chunk.every(defects, (defect) => defect instanceof SqlError && isConnectionLost(defect))
-    ? Cause.fail(connectionLost(lost))
+    ? Cause.fail(connectionLost(connectionError))
     : Cause.map(cause, whereLost(running))
 }
 
@@ -194,12 +194,12 @@ const commit = (
   began: string
 ): Effect.Effect<Ids, AuditError> => {
   const finish = `${identifier(request.schema)}.finish(${literal(finishDocument(request, false))}::pg_catalog.jsonb)`
-  const ours = `${startOfTransaction} = ${literal(began)}`
+  const isOwnTransaction = `${startOfTransaction} = ${literal(began)}`
   return Effect.suspend(() =>
     level.observed.lost === undefined
       ? connection
           .executeRaw(
-            `${undoOpen(level)}select case when ${ours} then ${finish}::pg_catalog.text end as outcome; commit`,
+            `${undoOpen(level)}select case when ${isOwnTransaction} then ${finish}::pg_catalog.text end as outcome; commit`,
             []
           )
           .pipe(
@@ -282,12 +282,12 @@ export const statementError = (level: Level, error: SqlError): AuditError =>
   sqlState(error) === "25P02" ? aborted(level, error) : fromStatement(error)
 
 const aborted = (level: Level, error: SqlError): AuditError => {
-  const first = level.observed.failed
+  const firstFailure = level.observed.failed
   return makeAuditError(
     "TransactionAborted",
     "a statement failed, which aborts a transaction, and the body went on as if it had not" +
-      (first === undefined ? "" : details(first)),
-    first ?? error
+      (firstFailure === undefined ? "" : details(firstFailure)),
+    firstFailure ?? error
   )
 }
 

@@ -54,14 +54,14 @@ const toNumber = (value: JsonValue): JsonValue => {
     return value
   }
   const number = Number(decimalText(decimal))
-  const again = Number.isFinite(number) ? toDecimal(parse(JSON.stringify(number))) : undefined
-  return again !== undefined && BigDecimal.equals(again, decimal) ? number : value
+  const reread = Number.isFinite(number) ? toDecimal(parse(JSON.stringify(number))) : undefined
+  return reread !== undefined && BigDecimal.equals(reread, decimal) ? number : value
 }
 
 const toBigInt = (value: JsonValue): JsonValue => {
   const decimal = toDecimal(value)
-  const whole = decimal === undefined ? undefined : BigDecimal.scale(decimal, 0)
-  return decimal !== undefined && whole !== undefined && BigDecimal.equals(decimal, whole) ? whole.value : value
+  const integer = decimal === undefined ? undefined : BigDecimal.scale(decimal, 0)
+  return decimal !== undefined && integer !== undefined && BigDecimal.equals(decimal, integer) ? integer.value : value
 }
 
 const local = /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?)?$/
@@ -101,15 +101,15 @@ const candidates = function* (ast: AST.Declaration, value: JsonValue): Generator
       yield new Uint8Array(Buffer.from(hex, "hex"))
     }
   }
-  const [inner, ...others] = ast.typeParameters
-  if (inner !== undefined && others.length === 0) {
+  const [inner, ...otherParameters] = ast.typeParameters
+  if (inner !== undefined && otherParameters.length === 0) {
     yield value === null ? Option.none() : Option.some(coerce(inner, value))
   }
 }
 
 const accepts = (ast: AST.AST, value: unknown): boolean => ParseResult.is(Schema.make<unknown>(ast))(value)
 
-const first = (ast: AST.AST, values: Iterable<unknown>): { readonly value: unknown } | undefined => {
+const firstAccepted = (ast: AST.AST, values: Iterable<unknown>): { readonly value: unknown } | undefined => {
   for (const value of values) {
     if (accepts(ast, value)) {
       return { value }
@@ -147,7 +147,7 @@ const coerce = (ast: AST.AST, value: JsonValue): unknown => {
             ? toBigInt(value)
             : value
     case "Union":
-      return first(ast, members(ast, value))?.value ?? value
+      return firstAccepted(ast, members(ast, value))?.value ?? value
     case "TupleType":
       return isArray(value)
         ? value.map((element, index) => {
@@ -163,7 +163,7 @@ const coerce = (ast: AST.AST, value: JsonValue): unknown => {
     case "Transformation":
       return coerce(ast.from, value)
     case "Declaration":
-      return first(ast, candidates(ast, value))?.value ?? value
+      return firstAccepted(ast, candidates(ast, value))?.value ?? value
     default:
       return value
   }

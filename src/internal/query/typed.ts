@@ -45,7 +45,7 @@ export class Undecodable extends UndecodableError {
 /** A row as the schema has it, or the image that does not fit. */
 export type Decoded<A> = Either.Either<A, Undecodable>
 
-/** A change with the rows on both sides of it; null where there is none, or none that the reader may see. */
+/** A change with the rows on both sides of it; null if there is none, or none that the reader may see. */
 export interface TypedChange<A> {
   readonly change: Change
   readonly before: Decoded<A> | null
@@ -67,7 +67,7 @@ export interface TypedKeyAsOf<A> extends Omit<KeyAsOf, "answer"> {
   readonly answer: TypedAsOf<A>
 }
 
-/** A relation, with the schema of its rows where they are to be decoded. */
+/** A relation, with the schema of its rows if they are to be decoded. */
 export interface TypedRelation extends Relation {
   readonly schema?: Schema.Schema.All | undefined
 }
@@ -78,7 +78,7 @@ export interface TypedRelations {
 
 type SchemaOf<R> = "schema" extends keyof R ? R["schema"] : undefined
 
-/** A row of a relation: as its schema has it, the image where it has none. */
+/** A row of a relation: as its schema has it, the image if it has none. */
 export type TypedRelated<R> = RelatedAs<SchemaOf<R>>
 
 type RelatedAs<S> = S extends Schema.Schema.All ? TypedRow<Schema.Schema.Type<S>> : RowAsOf
@@ -101,7 +101,7 @@ export interface TypedAsOfWith<A, Relations> {
 
 export interface TypedOptions {
   /**
-   * The schema's name of a column, where the host's client transforms names (`snakeToCamel`). Only names of columns are
+   * The schema's name of a column, if the host's client transforms names (`snakeToCamel`). Only names of columns are
    * changed, nothing inside their values.
    */
   readonly fieldOf?: ((column: string) => string) | undefined

@@ -171,8 +171,8 @@ export const actorOf = (document: JsonValue, type: string | null, id: string | n
     return inOrder(document)
   }
   // A document written by hand may be missing or odd; the columns that are searched still say who it was.
-  const known = id === null ? { type } : { type, id }
-  return isActor(known) ? known : null
+  const fromColumns = id === null ? { type } : { type, id }
+  return isActor(fromColumns) ? fromColumns : null
 }
 
 /** Texts by contract; a row written by hand may hold a number. */

@@ -65,27 +65,27 @@ export const fulfils = (
   judged: string,
   columns: Readonly<Record<string, Fragment>>
 ): Fragment => {
-  const asked = conditions.filter((condition) => typeof condition !== "boolean")
+  const fragments = conditions.filter((condition) => typeof condition !== "boolean")
   if (conditions.includes(false)) {
     return sql`false`
   }
-  if (asked.length === 0) {
+  if (fragments.length === 0) {
     return sql`true`
   }
   // A line of its own: what a condition says behind "--" ends with it.
-  const held = sql.and(
-    asked.map(
+  const conjunction = sql.and(
+    fragments.map(
       (condition) => sql`coalesce((
         ${condition}
       ), false)`
     )
   )
-  const [text] = sql`${held}`.compile(true)
+  const [text] = sql`${conjunction}`.compile(true)
   const mentioned = Object.entries(columns).filter(([column]) => text.includes(`${judged}.${column}`))
-  const given = sql.csv(mentioned.map(([column, value]) => sql`${value} as ${sql.literal(column)}`))
+  const judgedColumns = sql.csv(mentioned.map(([column, value]) => sql`${value} as ${sql.literal(column)}`))
   return sql`(
-      select ${held}
-      from (select ${given}) ${sql.literal(judged)}
+      select ${conjunction}
+      from (select ${judgedColumns}) ${sql.literal(judged)}
     )`
 }
 

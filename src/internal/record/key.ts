@@ -1,5 +1,5 @@
 /**
- * Rows as people name them: a table, and a key as a text, an array in key order, or an object.
+ * Rows as people name them: a table, and a key as a string, an array in key order, or an object.
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import type { Fragment } from "@effect/sql/Statement"
@@ -29,7 +29,7 @@ export type Key = string | ReadonlyArray<string> | { readonly [column: string]: 
 
 const rule = [
   "must be the key of a row: the value of its column, of several columns an array in key order or an object by column name;",
-  "a value is a text without NULs and halves of surrogate pairs, a boolean, or a finite number,",
+  "a value is a string without NULs and halves of surrogate pairs, a boolean, or a finite number,",
   "a whole one beyond 2^53 as text or bigint"
 ].join(" ")
 
@@ -52,9 +52,9 @@ const partText = (part: unknown): string | undefined => {
 }
 
 const normalizeKey = (input: unknown): Key | undefined => {
-  const one = partText(input)
-  if (one !== undefined || typeof input !== "object" || input === null) {
-    return one
+  const singlePart = partText(input)
+  if (singlePart !== undefined || typeof input !== "object" || input === null) {
+    return singlePart
   }
   if (Array.isArray(input)) {
     const parts = input.map(partText)
@@ -82,7 +82,7 @@ export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
 
 /** The name of a table in the one text that it has. */
 export const TableSchema: Schema.Schema<string> = Schema.transformOrFail(
-  Schema.String.annotations({ message: () => "must be a text" }),
+  Schema.String.annotations({ message: () => "must be a string" }),
   Schema.String,
   {
     strict: true,
@@ -94,12 +94,12 @@ export const TableSchema: Schema.Schema<string> = Schema.transformOrFail(
     encode: (text) => ParseResult.succeed(text)
   }
 ).annotations({
-  message: (issue) => (issue.actual === undefined ? "must be a text" : tableRule(issue.actual))
+  message: (issue) => (issue.actual === undefined ? "must be a string" : tableRule(issue.actual))
 })
 
 const tableRule = (actual: unknown): string =>
   typeof actual !== "string"
-    ? "must be a text"
+    ? "must be a string"
     : Either.match(parseTableName(actual), { onLeft: (error) => error.rule, onRight: () => "must be a table name" })
 
 /** The parts of a name that `TableSchema` has decoded. */
@@ -107,22 +107,22 @@ export const tableOf = (text: string): TableName => Either.getOrThrow(parseTable
 
 const Resolved = Schema.Struct({ key: Schema.String, lapses: Schema.optional(Lapses) })
 
-/** The canonical `row_key` of each key, and of its table `told`. */
+/** The canonical `row_key` of each key, and `furtherColumns` about its table. */
 const resolved = (
   storage: Storage,
   table: TableName,
   keys: ReadonlyArray<Key>,
   field: string,
-  told: Fragment
+  furtherColumns: Fragment
 ): Effect.Effect<ReadonlyArray<typeof Resolved.Type>, InvalidRequest | NotFound | ThreadlineError> => {
   const { name, sql } = storage
-  const given = keys.map((key) => {
+  const spellings = keys.map((key) => {
     const composite = typeof key === "string" && /^\s*[[{]/.test(key) ? normalizeKey(structure(key)) : undefined
     return [key, ...(composite === undefined ? [] : [composite])]
   })
   const row = (key: Fragment): Fragment => sql`${name("row_key")}(${table.schema}, ${table.name}, ${key})::text as key`
   // Such a text may be the value of one column, or a composite key written as JSON: the table knows.
-  const meant = sql`case
+  const spelling = sql`case
       when k.key -> 1 is null then k.key -> 0
       when exists (
         select from ${name("capture_policies")} p
@@ -133,13 +133,13 @@ const resolved = (
       else k.key -> 0
     end`
   const statement = sql`
-    select ${row(meant)}${told}
-    from jsonb_array_elements(${stringify(given)}::jsonb) with ordinality k (key, place)
+    select ${row(spelling)}${furtherColumns}
+    from jsonb_array_elements(${stringify(spellings)}::jsonb) with ordinality k (key, place)
     order by k.place`
   return Effect.catchTag(
     rows(Resolved, statement, (error) => error),
     "SqlError",
-    (error) => keyFailure(storage, table, field, given.flat(), error)
+    (error) => keyFailure(storage, table, field, spellings.flat(), error)
   )
 }
 
@@ -154,15 +154,15 @@ export const rowKeys = (
   keys: ReadonlyArray<Key>,
   field: string = "keys"
 ): Effect.Effect<ReadonlyArray<string>, InvalidRequest | NotFound | ThreadlineError> =>
-  Effect.map(resolved(storage, table, keys, field, storage.sql``), (found) => found.map(({ key }) => key))
+  Effect.map(resolved(storage, table, keys, field, storage.sql``), (resolvedKeys) => resolvedKeys.map(({ key }) => key))
 
 export const rowKey = (
   storage: Storage,
   table: TableName,
   key: Key
 ): Effect.Effect<string, InvalidRequest | NotFound | ThreadlineError> =>
-  Effect.flatMap(rowKeys(storage, table, [key], "key"), ([found]) =>
-    found === undefined ? unknownTable(storage, table) : Effect.succeed(found)
+  Effect.flatMap(rowKeys(storage, table, [key], "key"), ([canonicalKey]) =>
+    canonicalKey === undefined ? unknownTable(storage, table) : Effect.succeed(canonicalKey)
   )
 
 /** The canonical `row_key` of a key, and when its table was not captured, without a further statement. */
@@ -173,10 +173,10 @@ export const rowKeyAndLapses = (
 ): Effect.Effect<{ readonly key: string; readonly lapses: Lapses }, InvalidRequest | NotFound | ThreadlineError> =>
   Effect.flatMap(
     resolved(storage, table, [key], "key", storage.sql`, ${lapsesOf(storage, table)} as lapses`),
-    ([found]) =>
-      found === undefined
+    ([resolvedKey]) =>
+      resolvedKey === undefined
         ? unknownTable(storage, table)
-        : Effect.succeed({ key: found.key, lapses: found.lapses ?? noLapses })
+        : Effect.succeed({ key: resolvedKey.key, lapses: resolvedKey.lapses ?? noLapses })
   )
 
 export interface KeyColumn {
@@ -186,7 +186,7 @@ export interface KeyColumn {
 }
 
 export interface TableKey {
-  /** In their order; undefined where the table has changes but no policy. */
+  /** In their order; undefined if the table has changes but no policy. */
   readonly columns: ReadonlyArray<KeyColumn> | undefined
   /** When the table was not captured. */
   readonly lapses: Lapses
@@ -195,7 +195,7 @@ export interface TableKey {
 /** What the table's policy says, and whether it has changes. */
 const TableKeyRow = Schema.Struct({
   columns: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String })))),
-  known: Schema.String,
+  has_changes: Schema.String,
   lapses: Lapses
 })
 
@@ -219,21 +219,21 @@ export const tableKey = (
             select from ${storage.name("audit_changes")} c
             where c.table_schema = ${table.schema}
               and c.table_name = ${table.name}
-          )::text as known,
+          )::text as has_changes,
           ${lapsesOf(storage, table)} as lapses`
     ),
-    ([found]): Effect.Effect<TableKey, InvalidRequest | NotFound | ThreadlineError> => {
-      if (found === undefined || (found.columns === null && found.known !== "true")) {
+    ([row]): Effect.Effect<TableKey, InvalidRequest | NotFound | ThreadlineError> => {
+      if (row === undefined || (row.columns === null && row.has_changes !== "true")) {
         return unknownTable(storage, table)
       }
-      return found.columns?.length === 0
+      return row.columns?.length === 0
         ? Effect.fail(
             new InvalidRequest({
               field: "table",
               rule: "has no key, so that its rows cannot be told apart at an instant"
             })
           )
-        : Effect.succeed({ columns: found.columns ?? undefined, lapses: found.lapses })
+        : Effect.succeed({ columns: row.columns ?? undefined, lapses: row.lapses })
     }
   )
 

@@ -1,6 +1,6 @@
 /**
  * The times of which nothing is known of a table: before its capture began, and when it was not captured. Nothing that was
- * recorded on one side of such a time tells of the other. Where changes were removed, nothing is rebuilt from a later one.
+ * recorded on one side of such a time tells of the other. If changes were removed, nothing is rebuilt from a later one.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
@@ -11,7 +11,7 @@ import type { TableName } from "../core/tableName.js"
 /** Instants as `Instant` writes them. */
 export const Lapses = Schema.parseJson(
   Schema.Struct({
-    /** Each pair in order and the later ones last; null where it has no end. */
+    /** Each pair in order and the later ones last; null if it has no end. */
     times: Schema.Array(Schema.Tuple(Schema.NullOr(Schema.String), Schema.NullOr(Schema.String))),
     /** Since when every change is kept; null for all. */
     keptSince: Schema.NullOr(Schema.String)
@@ -39,7 +39,7 @@ export interface Captured {
   readonly rebuilds: boolean
 }
 
-/** The captured time that an instant lies in; undefined where it lies in a lapse. */
+/** The captured time that an instant lies in; undefined if it lies in a lapse. */
 export const capturedAround = ({ keptSince, times }: Lapses, at: string): Captured | undefined => {
   const rebuilds = keptSince === null || at >= keptSince
   let since: string | undefined

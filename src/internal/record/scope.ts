@@ -46,7 +46,7 @@ export type HostCondition = Fragment | boolean
 
 /** Whether a reader may see a row of a surface: an SQL condition over its columns, or the same answer for all of them. */
 export type ReadScope = (
-  ...asked: [surface: "changes", columns: ChangeColumns] | [surface: "actions", columns: ActionColumns]
+  ...surfaceAndColumns: [surface: "changes", columns: ChangeColumns] | [surface: "actions", columns: ActionColumns]
 ) => HostCondition
 
 /**

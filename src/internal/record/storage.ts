@@ -91,11 +91,11 @@ const cursorKey = (sql: SqlClient.SqlClient, name: Storage["name"]): Effect.Effe
 
 /** The effect until it has succeeded, and then what it gave. */
 const succeededOnce = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Effect.Effect<A, E>> =>
-  Effect.map(Ref.make(Option.none<A>()), (known) =>
+  Effect.map(Ref.make(Option.none<A>()), (cache) =>
     Effect.flatMap(
-      Ref.get(known),
+      Ref.get(cache),
       Option.match({
-        onNone: () => Effect.tap(effect, (value) => Ref.set(known, Option.some(value))),
+        onNone: () => Effect.tap(effect, (value) => Ref.set(cache, Option.some(value))),
         onSome: Effect.succeed
       })
     )

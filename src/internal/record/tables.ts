@@ -20,7 +20,7 @@ export const checkTables = (
     (text) => {
       const { name, sql } = storage
       const table = tableOf(text)
-      const known = sql`
+      const knownStatement = sql`
         select (
           exists (
             select from ${name("capture_policies")}
@@ -32,7 +32,7 @@ export const checkTables = (
               and table_name = ${table.name}
           )
         )::text as known`
-      return Effect.flatMap(rows(Known, known), ([row]) =>
+      return Effect.flatMap(rows(Known, knownStatement), ([row]) =>
         row?.known === "true" ? Effect.void : unknownTable(storage, table)
       )
     },

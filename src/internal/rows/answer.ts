@@ -103,7 +103,7 @@ const KeyAnswer = Schema.Struct({
 /** How the row under one key stood at an instant. */
 export interface KeyAsOf extends Schema.Schema.Type<typeof KeyAnswer> {}
 
-export const makeKeyAsOf: (one: KeyAsOf) => KeyAsOf = formed(({ answer, rowKey, rowPk }: KeyAsOf) => ({
+export const makeKeyAsOf: (keyAsOf: KeyAsOf) => KeyAsOf = formed(({ answer, rowKey, rowPk }: KeyAsOf) => ({
   rowKey,
   rowPk,
   ...asOfForm(answer)

@@ -44,13 +44,13 @@ const judgedRow = "threadline_row"
 export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.Effect<HostCondition, InvalidRequest> =>
   hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
 
-export interface Asked {
+export interface StandingRequest {
   readonly table: TableName
   /** As `rowKey` resolves them. */
   readonly keys: ReadonlyArray<string>
   /** As `Instant` writes it. */
   readonly at: string
-  /** The time around it whose changes tell of it; undefined where none do. */
+  /** The time around it whose changes tell of it; undefined if none do. */
   readonly captured: Captured | undefined
   /** What the image contains. */
   readonly contains: JsonObject | undefined
@@ -64,7 +64,7 @@ export const anyRow = { contains: undefined, where: undefined, presentOnly: fals
 
 export interface Standing {
   readonly answer: AsOf
-  /** Of the change that says so; the key by column, where that change has it. */
+  /** Of the change that says so; the key by column, if that change has it. */
   readonly rowPk: RowPk | null
 }
 
@@ -81,7 +81,7 @@ const StandingRow = Schema.Struct({
   data_after: Schema.NullOr(JsonObjectFromText),
   own_key: Schema.String,
   /** False of the one change that stands for a key which is not wanted; it comes without its images. */
-  kept: Schema.String,
+  selected: Schema.String,
   /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
   follows: Schema.NullOr(Schema.String),
   visible: Schema.String,
@@ -91,22 +91,22 @@ const StandingRow = Schema.Struct({
   cut: Schema.String
 })
 
-type Found = typeof StandingRow.Type
+type StandingRow = typeof StandingRow.Type
 
 type Side = "before" | "after"
 
 /**
- * How many changes are looked at on each side. The nearest one mostly decides; where rows share a key for a while, those of the transaction
+ * How many changes are looked at on each side. The nearest one mostly decides; if rows share a key for a while, those of the transaction
  * do, and the one before it.
  */
 const counts = { before: 9, after: 4 }
 
-/** The same where several rows may share a key from one transaction to another. */
+/** The same if several rows may share a key from one transaction to another. */
 const countsOfShared = { before: 60, after: 30 }
 
 const images = ["row_pk", "changed_from", "data_after"]
 
-const told = [
+const standingColumns = [
   ...["id", "transaction_id", "captured_at", "op", "row_key", "previous_row_key", "changed_fields"],
   ...images
 ]
@@ -115,7 +115,7 @@ const told = [
 const asksForScope = "/* what the reader may see */"
 
 /** What the caller asks of an image; undefined where it is nothing. */
-const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragment): Fragment | undefined => {
+const conditionOf = ({ sql }: Storage, { contains, where }: StandingRequest, image: Fragment): Fragment | undefined => {
   const conditions = [
     ...(contains === undefined ? [] : [sql`coalesce(${image} @> ${stringify(contains)}::jsonb, false)`]),
     ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image })])
@@ -124,24 +124,24 @@ const conditionOf = ({ sql }: Storage, { contains, where }: Asked, image: Fragme
 }
 
 /** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
-const statement = (storage: Storage, side: Side, asked: Asked, count: number) => {
-  const { at, captured, keys, presentOnly, table } = asked
+const statement = (storage: Storage, side: Side, standingRequest: StandingRequest, count: number) => {
+  const { at, captured, keys, presentOnly, table } = standingRequest
   const { sql } = storage
-  const when = sql`${at}::timestamptz`
-  const [only, ...others] = keys
+  const instantSql = sql`${at}::timestamptz`
+  const [firstKey, ...otherKeys] = keys
   // With one key as a constant the planner knows how many changes it has.
-  const one = only !== undefined && others.length === 0
-  const keyed = one ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
-  const key = one ? sql`${only}` : sql`k.key`
-  const ownKey = one ? sql`${only}::text` : sql`k.key`
+  const isSingleKey = firstKey !== undefined && otherKeys.length === 0
+  const keyed = isSingleKey ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
+  const key = isSingleKey ? sql`${firstKey}` : sql`k.key`
+  const ownKey = isSingleKey ? sql`${firstKey}::text` : sql`k.key`
   const visible = (side?: "before"): Fragment => visibleChange(storage, "c", side) ?? sql`true`
-  // What a reader asks is not tried on what he may not see: a condition that fails says of what.
-  const matching = (seen: Fragment, image: Fragment): Fragment => {
-    const condition = conditionOf(storage, asked, image)
-    return condition === undefined ? sql`true` : sql`case when ${seen} then ${condition} else false end`
+  // What a reader asks is not tried on what they may not see: a condition that fails says of what.
+  const matching = (isVisible: Fragment, image: Fragment): Fragment => {
+    const condition = conditionOf(storage, standingRequest, image)
+    return condition === undefined ? sql`true` : sql`case when ${isVisible} then ${condition} else false end`
   }
   const bounds = [
-    side === "before" ? sql`c.captured_at <= ${when}` : sql`c.captured_at > ${when}`,
+    side === "before" ? sql`c.captured_at <= ${instantSql}` : sql`c.captured_at > ${instantSql}`,
     ...(side === "before"
       ? captured?.since === undefined
         ? []
@@ -150,7 +150,7 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
         ? []
         : [sql`c.captured_at < ${captured.until}::timestamptz`])
   ]
-  const shown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
+  const isShown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
   const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
     with threadline_judged as materialized (
@@ -174,17 +174,17 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
       ) c
     ),
     threadline_own as materialized (
-      select ${sql.literal(told.map((column) => (images.includes(column) ? `case when o.kept then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
-        o.own_key, o.kept, o.visible, o.visible_before, o.matches, o.matches_before,
-        lead(o.captured_at, 1, ${when}) over life as next_at,
+      select ${sql.literal(standingColumns.map((column) => (images.includes(column) ? `case when o.selected then o.${column} end as ${column}` : `o.${column}`)).join(", "))},
+        o.own_key, o.selected, o.visible, o.visible_before, o.matches, o.matches_before,
+        lead(o.captured_at, 1, ${instantSql}) over life as next_at,
         lead(o.id, 1, 9223372036854775807) over life as next_id
       from (
         select k.*,
-          ${presentOnly ? sql`bool_or(${sql.literal(shown)}) over (partition by k.own_key)` : sql`true`} as kept,
+          ${presentOnly ? sql`bool_or(${sql.literal(isShown)}) over (partition by k.own_key)` : sql`true`} as selected,
           row_number() over (partition by k.own_key order by k.captured_at, k.id) as place
         from threadline_judged k
       ) o
-      where o.kept
+      where o.selected
         or o.place = 1
       window life as (partition by o.own_key order by o.captured_at, o.id)
     )${
@@ -203,7 +203,7 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
         order by r.captured_at, r.id
         limit 1
       ) r
-      where o.kept
+      where o.selected
     )`
     }
     select
@@ -218,7 +218,7 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
       c.changed_from::text as changed_from,
       c.data_after::text as data_after,
       c.own_key as own_key,
-      c.kept::text as kept,
+      c.selected::text as selected,
       c.follows::text as follows,
       c.visible::text as visible,
       c.visible_before::text as visible_before,
@@ -229,55 +229,55 @@ const statement = (storage: Storage, side: Side, asked: Asked, count: number) =>
           ? sql`false`
           : sql`exists (
         select ${truncatesOf(storage, table)}
-          and r.captured_at > ${when}
+          and r.captured_at > ${instantSql}
           and r.captured_at <= c.captured_at
           and (r.captured_at, r.id) < (c.captured_at, c.id)
       )`
       }::text as cut
     from (
-      select ${sql.literal(told.join(", "))}, own_key, kept, null::bigint as follows,
+      select ${sql.literal(standingColumns.join(", "))}, own_key, selected, null::bigint as follows,
         visible, visible_before, matches, matches_before
       from threadline_own
       ${
         side === "after"
           ? sql``
           : sql`union all
-      select ${sql.literal(told.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
+      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
       from threadline_truncates`
       }
     ) c
     order by c.captured_at, c.id`
 }
 
-const changeOf = (one: Found): RowChange => ({
-  id: one.id,
-  transactionId: one.transaction_id,
-  capturedAt: one.captured_at,
-  op: one.op,
-  rowPk: rowPkOf(one.row_pk),
-  rowKey: one.row_key,
-  previousRowKey: one.previous_row_key,
-  changedFields: one.changed_fields,
-  changedFrom: one.changed_from,
-  dataAfter: one.data_after
+const changeOf = (row: StandingRow): RowChange => ({
+  id: row.id,
+  transactionId: row.transaction_id,
+  capturedAt: row.captured_at,
+  op: row.op,
+  rowPk: rowPkOf(row.row_pk),
+  rowKey: row.row_key,
+  previousRowKey: row.previous_row_key,
+  changedFields: row.changed_fields,
+  changedFrom: row.changed_from,
+  dataAfter: row.data_after
 })
 
-const eventsOf = (found: ReadonlyArray<Found>): ReadonlyArray<Event> => {
+const eventsOf = (standingRows: ReadonlyArray<StandingRow>): ReadonlyArray<Event> => {
   const truncates = new Map(
-    found.flatMap((one) =>
-      one.follows === null ? [] : [[one.follows, { change: changeOf(one), visible: one.visible === "true" }] as const]
+    standingRows.flatMap((row) =>
+      row.follows === null ? [] : [[row.follows, { change: changeOf(row), visible: row.visible === "true" }] as const]
     )
   )
-  return found
-    .filter((one) => one.follows === null)
-    .map((one) => ({
-      change: changeOf(one),
-      key: one.own_key,
-      truncate: truncates.get(one.id),
-      visible: one.visible === "true",
-      visibleBefore: one.visible_before === "true",
-      matches: one.matches === "true",
-      matchesBefore: one.matches_before === "true"
+  return standingRows
+    .filter((row) => row.follows === null)
+    .map((row) => ({
+      change: changeOf(row),
+      key: row.own_key,
+      truncate: truncates.get(row.id),
+      visible: row.visible === "true",
+      visibleBefore: row.visible_before === "true",
+      matches: row.matches === "true",
+      matchesBefore: row.matches_before === "true"
     }))
 }
 
@@ -294,23 +294,23 @@ const nothing = (at: string): Verdict => ({
   saidBy: undefined
 })
 
-const verdict = (at: string, side: Side, found: ReadonlyArray<Found>, sharing: Sharing): Verdict => {
-  const unknown = nothing(at)
-  const events = eventsOf(found)
+const verdict = (at: string, side: Side, standingRows: ReadonlyArray<StandingRow>, sharing: Sharing): Verdict => {
+  const beforeCapture = nothing(at)
+  const events = eventsOf(standingRows)
   if (side === "before") {
     const last = events.at(-1)
     const state = states(events, sharing).at(-1)
     if (last === undefined || state === undefined) {
-      return unknown
+      return beforeCapture
     }
     const { change, matches, visible, visibleBefore } = state.event
     if (state._tag === "Alive" && last.truncate === undefined) {
       return visible
         ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches, saidBy: change.id }
-        : unknown
+        : beforeCapture
     }
     if (state._tag === "Gone" ? !visible : last.truncate?.visible !== true) {
-      return unknown
+      return beforeCapture
     }
     if (state._tag === "Gone" && change.op === "update" && change.rowKey !== null) {
       // Where it went is told to those who may see that it was here.
@@ -321,22 +321,22 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>, sharing: S
             matches: false,
             saidBy: change.id
           }
-        : unknown
+        : beforeCapture
     }
     return { answer: { _tag: "Deleted", at }, rowPk: change.rowPk, matches: false, saidBy: change.id }
   }
   const earlier = stateBefore(events, sharing)
   if (earlier === undefined) {
-    return unknown
+    return beforeCapture
   }
   // What happened after a TRUNCATE says nothing of the time before it.
-  if (found[0]?.cut !== "false") {
-    return unknown
+  if (standingRows[0]?.cut !== "false") {
+    return beforeCapture
   }
   const { change, key, matchesBefore, visible, visibleBefore } = earlier.event
   const rowPk = change.rowKey === key ? change.rowPk : null
   if (earlier._tag === "NotYet") {
-    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false, saidBy: change.id } : unknown
+    return visible ? { answer: { _tag: "NotYetCreated", at }, rowPk, matches: false, saidBy: change.id } : beforeCapture
   }
   return visibleBefore
     ? {
@@ -345,15 +345,15 @@ const verdict = (at: string, side: Side, found: ReadonlyArray<Found>, sharing: S
         matches: matchesBefore,
         saidBy: change.id
       }
-    : unknown
+    : beforeCapture
 }
 
 /** Where a condition stands that is not understood, the server says. On a value either may fail: then it is the caller's. */
 const onStandingError =
-  (storage: Storage, { where }: Asked, asking: Statement<unknown>) =>
+  (storage: Storage, { where }: StandingRequest, statement: Statement<unknown>) =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
     const position = positionOf(error)
-    const isOfScope = position !== undefined && position > asking.compile()[0].indexOf(asksForScope)
+    const isOfScope = position !== undefined && position > statement.compile()[0].indexOf(asksForScope)
     return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }
 
@@ -382,45 +382,51 @@ const sharingOf = ({ name, sql }: Storage, table: TableName): Effect.Effect<Shar
             )
         )::text as deferrable`
     ),
-    ([found]) => (found?.deferrable === "true" ? "several" : "one")
+    ([row]) => (row?.deferrable === "true" ? "several" : "one")
   )
 
-const isSame = (a: Verdict, b: Verdict): boolean => a.answer._tag === b.answer._tag && a.saidBy === b.saidBy
+const isSame = (left: Verdict, right: Verdict): boolean =>
+  left.answer._tag === right.answer._tag && left.saidBy === right.saidBy
 
 /** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
 const answersOf = Effect.fnUntraced(function* (
   storage: Storage,
   side: Side,
-  asked: Asked
+  standingRequest: StandingRequest
 ): Effect.fn.Return<ReadonlyMap<string, Verdict>, InvalidRequest | ThreadlineError> {
-  const foundOf = (keys: ReadonlyArray<string>, count: number) => {
-    const asking = statement(storage, side, { ...asked, keys }, count)
-    return Effect.map(rows(StandingRow, asking, onStandingError(storage, asked, asking)), (found) => {
-      const byKey = new Map<string, Array<Found>>()
-      for (const one of found) {
-        const same = byKey.get(one.own_key)
-        if (same === undefined) {
-          byKey.set(one.own_key, [one])
-        } else {
-          same.push(one)
+  const rowsByKey = (keys: ReadonlyArray<string>, count: number) => {
+    const sideStatement = statement(storage, side, { ...standingRequest, keys }, count)
+    return Effect.map(
+      rows(StandingRow, sideStatement, onStandingError(storage, standingRequest, sideStatement)),
+      (standingRows) => {
+        const byKey = new Map<string, Array<StandingRow>>()
+        for (const row of standingRows) {
+          const rowsOfKey = byKey.get(row.own_key)
+          if (rowsOfKey === undefined) {
+            byKey.set(row.own_key, [row])
+          } else {
+            rowsOfKey.push(row)
+          }
         }
+        return byKey
       }
-      return byKey
-    })
+    )
   }
-  const verdictOf = (found: ReadonlyArray<Found>, sharing: Sharing): Verdict =>
-    found[0]?.kept === "true" ? verdict(asked.at, side, found, sharing) : nothing(asked.at)
+  const verdictOf = (standingRows: ReadonlyArray<StandingRow>, sharing: Sharing): Verdict =>
+    standingRows[0]?.selected === "true"
+      ? verdict(standingRequest.at, side, standingRows, sharing)
+      : nothing(standingRequest.at)
 
-  const byKey = yield* foundOf(asked.keys, counts[side])
-  const answers = new Map([...byKey].map(([key, found]) => [key, verdictOf(found, "one")]))
-  // Only where it makes a difference is it worth asking whether rows may share a key.
-  const unclear = [...byKey].flatMap(([key, found]) => {
+  const byKey = yield* rowsByKey(standingRequest.keys, counts[side])
+  const answers = new Map([...byKey].map(([key, standingRows]) => [key, verdictOf(standingRows, "one")]))
+  // Only if it makes a difference is it worth asking whether rows may share a key.
+  const unclear = [...byKey].flatMap(([key, standingRows]) => {
     const answer = answers.get(key)
-    return answer === undefined || isSame(answer, verdictOf(found, "several")) ? [] : [key]
+    return answer === undefined || isSame(answer, verdictOf(standingRows, "several")) ? [] : [key]
   })
-  if (unclear.length > 0 && (yield* sharingOf(storage, asked.table)) === "several") {
-    const more = yield* foundOf(unclear, countsOfShared[side])
-    more.forEach((found, key) => answers.set(key, verdictOf(found, "several")))
+  if (unclear.length > 0 && (yield* sharingOf(storage, standingRequest.table)) === "several") {
+    const moreRows = yield* rowsByKey(unclear, countsOfShared[side])
+    moreRows.forEach((standingRows, key) => answers.set(key, verdictOf(standingRows, "several")))
   }
   return answers
 })
@@ -428,20 +434,23 @@ const answersOf = Effect.fnUntraced(function* (
 /** The answer for each of the keys that have one, by key. */
 export const standing = Effect.fnUntraced(function* (
   storage: Storage,
-  asked: Asked
+  standingRequest: StandingRequest
 ): Effect.fn.Return<ReadonlyMap<string, Standing>, InvalidRequest | ThreadlineError> {
-  if (asked.captured === undefined) {
+  if (standingRequest.captured === undefined) {
     return new Map()
   }
-  const before = asked.keys.length === 0 ? new Map<string, Verdict>() : yield* answersOf(storage, "before", asked)
-  const keys = asked.keys.filter((key) => !before.has(key))
-  const after =
-    keys.length === 0 || !asked.captured.rebuilds
+  const before =
+    standingRequest.keys.length === 0
       ? new Map<string, Verdict>()
-      : yield* answersOf(storage, "after", { ...asked, keys })
+      : yield* answersOf(storage, "before", standingRequest)
+  const keys = standingRequest.keys.filter((key) => !before.has(key))
+  const after =
+    keys.length === 0 || !standingRequest.captured.rebuilds
+      ? new Map<string, Verdict>()
+      : yield* answersOf(storage, "after", { ...standingRequest, keys })
   return new Map(
     [...before, ...after].filter(
-      ([, { answer, matches }]) => !asked.presentOnly || (answer._tag === "Present" && matches)
+      ([, { answer, matches }]) => !standingRequest.presentOnly || (answer._tag === "Present" && matches)
     )
   )
 })
@@ -464,9 +473,9 @@ export const resolveRow = Effect.fnUntraced(function* (
   table: string,
   key: KeyInput
 ): Effect.fn.Return<CapturedRow, InvalidRequest | NotFound | ThreadlineError> {
-  const asked = yield* request(AsOfRequest)({ table, key })
-  const name = tableOf(asked.table)
-  return { table: name, ...(yield* rowKeyAndLapses(storage, name, asked.key)) }
+  const decoded = yield* request(AsOfRequest)({ table, key })
+  const name = tableOf(decoded.table)
+  return { table: name, ...(yield* rowKeyAndLapses(storage, name, decoded.key)) }
 })
 
 /** How a row stood at an instant that is decoded. */
@@ -475,8 +484,9 @@ export const rowAsOf = (
   { key, lapses, table }: CapturedRow,
   at: string
 ): Effect.Effect<AsOf, InvalidRequest | ThreadlineError> =>
-  Effect.map(standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }), (found) =>
-    makeAsOf(found.get(key)?.answer ?? { _tag: "BeforeCapture", at })
+  Effect.map(
+    standing(storage, { ...anyRow, table, keys: [key], at, captured: capturedAround(lapses, at) }),
+    (answersByKey) => makeAsOf(answersByKey.get(key)?.answer ?? { _tag: "BeforeCapture", at })
   )
 
 export const asOf = Effect.fnUntraced(function* (

@@ -77,18 +77,18 @@ export class Budget extends Context.Reference<Budget>()("threadline/Query/RowsBu
   defaultValue: (): RowsBudget => ({ entries: 40_000, stretch: 2000, keys: 2000, few: 20_000 })
 }) {}
 
-const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
+const byBytes = (left: string, right: string): number => Buffer.compare(Buffer.from(left), Buffer.from(right))
 
 const hashed = /:sha256:[0-9a-f]{64}$/
 
 /** A key by column, out of its text. */
 const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): RowPk | null => {
-  const [only, ...others] = columns
-  if (only === undefined || hashed.test(key)) {
+  const [firstColumn, ...otherColumns] = columns
+  if (firstColumn === undefined || hashed.test(key)) {
     return null
   }
-  if (others.length === 0) {
-    return { [only.name]: key }
+  if (otherColumns.length === 0) {
+    return { [firstColumn.name]: key }
   }
   const texts = parse(key)
   const pairs = columns.map(({ name }, index) => [name, Array.isArray(texts) ? texts[index] : undefined] as const)
@@ -128,99 +128,104 @@ export const asOfRows = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Pages.Page<RowAsOf>, ReadError> {
   const at = yield* instantOf(when)
   yield* mustBeObject(options)
-  const asked = yield* request(RowsRequest)({ ...options, table, at })
-  const { contains, limit } = asked
-  const where = asked.where === undefined ? undefined : yield* imageCondition(storage, asked.where)
-  const text = canonicalRequest({ ...asked, where: where === undefined ? undefined : textOf(storage.sql, where) })
+  const decoded = yield* request(RowsRequest)({ ...options, table, at })
+  const { contains, limit } = decoded
+  const where = decoded.where === undefined ? undefined : yield* imageCondition(storage, decoded.where)
+  const text = canonicalRequest({ ...decoded, where: where === undefined ? undefined : textOf(storage.sql, where) })
   const query: cursors.Bound = { kind: "asOfRows", text }
-  const position = asked.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, asked.cursor)
+  const position = decoded.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, decoded.cursor)
   const budget = yield* Budget
-  const name = tableOf(asked.table)
+  const name = tableOf(decoded.table)
   const { columns, lapses } = yield* tableKey(storage, name)
   const captured = capturedAround(lapses, at)
-  const items: Array<RowAsOf> = []
+  const presentRows: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
   let after = position ?? range.after
   // Keys that begin with what the reader names are looked at to the end: to give up among hidden ones would tell that there are some.
   const exhaustive = storage.restriction !== undefined && range.before !== undefined
   let entries = 0
   let offered = 0
-  let looked = 0
+  let keysLookedAt = 0
   let slice = limit + 1
 
   /** The keys to look at next; a stretch of the index, or all that there are of a table of few changes. */
   const next = Effect.fnUntraced(function* (): Effect.fn.Return<Candidates, ReadError> {
-    if (asked.keys !== undefined) {
-      const keys = yield* rowKeys(storage, name, asked.keys)
+    if (decoded.keys !== undefined) {
+      const keys = yield* rowKeys(storage, name, decoded.keys)
       return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined }
     }
-    const second = entries === budget.stretch
+    const isSecondStretch = entries === budget.stretch
     const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch)
     entries += reach
     const stretch = yield* stretchOf(storage, name, { after, before: range.before }, reach)
     offered += stretch.keys.length
     // Two stretches tell whether the table is rare among the others.
-    if (!second || stretch.upTo === undefined || offered > limit) {
+    if (!isSecondStretch || stretch.upTo === undefined || offered > limit) {
       return stretch
     }
     return (yield* keysOfFew(storage, name, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
   })
   const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
 
-  const whole = (): Pages.Page<RowAsOf> => Pages.make(items)
+  const lastPage = (): Pages.Page<RowAsOf> => Pages.make(presentRows)
   const upToKey = (key: string, partial: boolean) =>
     Effect.map(cursors.encodeKey(storage, query, key), (cursor) =>
-      Pages.make(items.slice(0, limit), Option.some(cursor), partial)
+      Pages.make(presentRows.slice(0, limit), Option.some(cursor), partial)
     )
-  const full = () => upToKey(items[limit - 1]?.rowKey ?? "", false)
-  const stopped = (key: string) => upToKey(key, true)
+  const fullPage = () => upToKey(presentRows[limit - 1]?.rowKey ?? "", false)
+  const partialPage = (key: string) => upToKey(key, true)
 
   if (captured === undefined) {
     // A key that is none is refused all the same.
-    yield* asked.keys === undefined ? Effect.void : rowKeys(storage, name, asked.keys)
-    return whole()
+    yield* decoded.keys === undefined ? Effect.void : rowKeys(storage, name, decoded.keys)
+    return lastPage()
   }
   for (;;) {
     const { keys, upTo } = yield* next()
     for (let from = 0; from < keys.length;) {
-      if (looked >= budget.keys && !exhaustive && asked.keys === undefined && after !== undefined) {
-        return yield* stopped(after)
+      if (keysLookedAt >= budget.keys && !exhaustive && decoded.keys === undefined && after !== undefined) {
+        return yield* partialPage(after)
       }
-      const some = keys.slice(from, from + slice)
-      const found = yield* standing(storage, {
+      const keySlice = keys.slice(from, from + slice)
+      const standingByKey = yield* standing(storage, {
         table: name,
-        keys: some,
+        keys: keySlice,
         at,
         captured,
         contains,
         where,
         presentOnly: true
       })
-      for (const key of some) {
-        const one = found.get(key)
-        if (one?.answer._tag === "Present") {
-          const { answer, rowPk } = one
-          items.push({ rowKey: key, rowPk: rowPk ?? rowPkOf(key, columns), row: answer.row, ...ifRebuilt(answer) })
+      for (const key of keySlice) {
+        const standingRow = standingByKey.get(key)
+        if (standingRow?.answer._tag === "Present") {
+          const { answer, rowPk } = standingRow
+          presentRows.push({
+            rowKey: key,
+            rowPk: rowPk ?? rowPkOf(key, columns),
+            row: answer.row,
+            ...ifRebuilt(answer)
+          })
         }
       }
-      if (items.length > limit) {
-        return yield* full()
+      if (presentRows.length > limit) {
+        return yield* fullPage()
       }
-      from += some.length
-      looked += some.length
-      after = some.at(-1)
-      // Where few rows are as wanted, more of them are looked at together.
+      from += keySlice.length
+      keysLookedAt += keySlice.length
+      after = keySlice.at(-1)
+      // If few rows are as wanted, more of them are looked at together.
       slice = Math.min(500, slice * 2)
     }
     if (upTo === undefined) {
-      if (items.length === 0 && asked.cursor === undefined && contains !== undefined) {
+      if (presentRows.length === 0 && decoded.cursor === undefined && contains !== undefined) {
         yield* checkColumns(storage, name, Object.keys(contains))
       }
-      return whole()
+      return lastPage()
     }
     after = upTo
-    if (!exhaustive && (entries >= budget.entries || looked >= budget.keys)) {
-      return yield* stopped(after)
+    if (!exhaustive && (entries >= budget.entries || keysLookedAt >= budget.keys)) {
+      return yield* partialPage(after)
     }
   }
 })
@@ -233,24 +238,24 @@ export const asOfKeys = Effect.fnUntraced(function* (
   keys: ReadonlyArray<KeyInput>,
   when: InstantInput
 ): Effect.fn.Return<ReadonlyArray<KeyAsOf>, ReadError> {
-  const asked = yield* request(KeysRequest)({ table, keys })
+  const decoded = yield* request(KeysRequest)({ table, keys })
   const at = yield* instantOf(when)
-  const name = tableOf(asked.table)
+  const name = tableOf(decoded.table)
   const { columns, lapses } = yield* tableKey(storage, name)
   const captured = capturedAround(lapses, at)
-  const resolved = asked.keys.length === 0 ? [] : yield* rowKeys(storage, name, asked.keys)
-  const found = new Map<string, Standing>()
+  const resolved = decoded.keys.length === 0 ? [] : yield* rowKeys(storage, name, decoded.keys)
+  const standingByKey = new Map<string, Standing>()
   const different = [...new Set(resolved)]
   for (let from = 0; from < different.length; from += 200) {
-    const some = different.slice(from, from + 200)
-    const answers = yield* standing(storage, { ...anyRow, table: name, keys: some, at, captured })
-    answers.forEach((one, key) => found.set(key, one))
+    const keySlice = different.slice(from, from + 200)
+    const answers = yield* standing(storage, { ...anyRow, table: name, keys: keySlice, at, captured })
+    answers.forEach((standingOfKey, key) => standingByKey.set(key, standingOfKey))
   }
   return resolved.map((key) =>
     makeKeyAsOf({
       rowKey: key,
-      rowPk: found.get(key)?.rowPk ?? rowPkOf(key, columns),
-      answer: makeAsOf(found.get(key)?.answer ?? { _tag: "BeforeCapture", at })
+      rowPk: standingByKey.get(key)?.rowPk ?? rowPkOf(key, columns),
+      answer: makeAsOf(standingByKey.get(key)?.answer ?? { _tag: "BeforeCapture", at })
     })
   )
 })

@@ -52,7 +52,7 @@ export const stretchOf = (
       limit ${entries}`
   const ends = (from: string): Fragment => sql`
         select case when count(*) = ${entries} then max(key) end as key from ${sql.literal(from)}`
-  const found = (from: string): Fragment => sql`
+  const keysOfTable = (from: string): Fragment => sql`
         select c.key
         from ${sql.literal(from)} c
         where ${all([ofTable(storage, table, "c"), sql`(u.key is null or c.key <= u.key)`])}`
@@ -78,8 +78,8 @@ export const stretchOf = (
     select
       (
         select json_agg(f.key order by f.key)
-        from (${found("own")}
-          union${found("moved")}
+        from (${keysOfTable("own")}
+          union${keysOfTable("moved")}
           union
           select u.key
           where u.key is not null

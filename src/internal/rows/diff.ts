@@ -80,9 +80,9 @@ export const diff = Effect.fnUntraced(function* (
   storage: Storage,
   changeId: string
 ): Effect.fn.Return<ChangeDiff, InvalidRequest | NotFound | ThreadlineError> {
-  const asked = yield* id("changeId", changeId)
-  const [found] = yield* rows(ChangeRow, statement(storage, asked), onConditionError(storage))
-  return found === undefined ? yield* new NotFound({ subject: "change", id: asked }) : changeDiff(changeOf(found))
+  const decodedId = yield* id("changeId", changeId)
+  const [row] = yield* rows(ChangeRow, statement(storage, decodedId), onConditionError(storage))
+  return row === undefined ? yield* new NotFound({ subject: "change", id: decodedId }) : changeDiff(changeOf(row))
 })
 
 export const RowDiff = Schema.Struct({
@@ -113,12 +113,12 @@ export const diffBetween = Effect.fnUntraced(function* (
   from: InstantInput,
   to: InstantInput
 ): Effect.fn.Return<RowDiff, InvalidRequest | NotFound | ThreadlineError> {
-  const [first, second] = [yield* instantOf(from, "from"), yield* instantOf(to, "to")]
-  if (second < first) {
+  const [fromInstant, toInstant] = [yield* instantOf(from, "from"), yield* instantOf(to, "to")]
+  if (toInstant < fromInstant) {
     return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
   }
   const row = yield* resolveRow(storage, table, key)
-  const before = yield* rowAsOf(storage, row, first)
-  const after = yield* rowAsOf(storage, row, second)
+  const before = yield* rowAsOf(storage, row, fromInstant)
+  const after = yield* rowAsOf(storage, row, toInstant)
   return { from: before, to: after, fields: imageDiffs(imageAt(before), imageAt(after)) }
 })

@@ -26,19 +26,19 @@ type Asked = typeof HistoryRequest.Type
 type Read = (
   storage: Storage,
   row: Row,
-  asked: Asked,
+  decoded: Asked,
   cursor: cursors.Position | undefined
 ) => Effect.Effect<ReadonlyArray<Change>, InvalidRequest | ThreadlineError>
 
-const whole: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {
-  const newest = asked.order === "newest"
+const readAll: Read = Effect.fnUntraced(function* (storage, row, decoded, cursor) {
+  const newest = decoded.order === "newest"
   // One more than the page holds, and before them two that their states depend on.
-  const [before, after] = newest ? [asked.limit + 3, 0] : [cursor === undefined ? 0 : 3, asked.limit + 2]
-  const found = yield* life(storage, row, { position: cursor, inclusive: !newest, before, after })
-  const all = lifeOf([...found.before, ...found.after])
+  const [before, after] = newest ? [decoded.limit + 3, 0] : [cursor === undefined ? 0 : 3, decoded.limit + 2]
+  const lifeAround = yield* life(storage, row, { position: cursor, inclusive: !newest, before, after })
+  const changes = lifeOf([...lifeAround.before, ...lifeAround.after])
   return newest
-    ? [...all].reverse()
-    : all.filter((change) => cursor === undefined || isBefore(cursor, rowPosition(change)))
+    ? [...changes].reverse()
+    : changes.filter((change) => cursor === undefined || isBefore(cursor, rowPosition(change)))
 })
 
 /** Changes that one statement looks at, at most. */
@@ -56,17 +56,17 @@ const SeenRow = Schema.Struct({
  * for itself. If a reader may see the row after a change and not the row before it, what was replaced is left out, and so is
  * a change that took the row away from this key.
  */
-const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) {
+const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cursor) {
   const { name, sql } = storage
-  const side = asked.order === "newest" ? "before" : "after"
+  const side = decoded.order === "newest" ? "before" : "after"
   const direction = sql.literal(side === "before" ? "desc" : "asc")
-  const seen: Array<Change> = []
+  const visibleChanges: Array<Change> = []
   let position = cursor
-  let count = Math.min(stretch, asked.limit * 2 + 10)
-  while (seen.length <= asked.limit) {
+  let count = Math.min(stretch, decoded.limit * 2 + 10)
+  while (visibleChanges.length <= decoded.limit) {
     const bounds = position === undefined ? [] : beyond(storage, side, position, false)
     // The last one that was looked at comes along, visible or not: the search goes on behind it.
-    const found = yield* rows(
+    const seenRows = yield* rows(
       SeenRow,
       sql`
         with threadline_looked as materialized (
@@ -89,22 +89,22 @@ const visible: Read = Effect.fnUntraced(function* (storage, row, asked, cursor) 
         where c.visible and (c.visible_before or c.row_key = ${row.key})
           or c.place = ${count}
         order by c.captured_at ${direction}, c.id ${direction}
-        limit ${asked.limit + 1 - seen.length}`,
+        limit ${decoded.limit + 1 - visibleChanges.length}`,
       onConditionError(storage)
     )
-    for (const one of found) {
-      if (one.visible === "true" && (one.visible_before === "true" || one.row_key === row.key)) {
-        seen.push(changeOf(one))
+    for (const seenRow of seenRows) {
+      if (seenRow.visible === "true" && (seenRow.visible_before === "true" || seenRow.row_key === row.key)) {
+        visibleChanges.push(changeOf(seenRow))
       }
     }
-    const end = found.at(-1)
+    const end = seenRows.at(-1)
     if (end?.last !== "true") {
       break
     }
     position = rowPosition(changeOf(end))
     count = stretch
   }
-  return seen
+  return visibleChanges
 })
 
 export const history = Effect.fnUntraced(function* (
@@ -114,11 +114,11 @@ export const history = Effect.fnUntraced(function* (
   options: HistoryOptions
 ): Effect.fn.Return<Page<Change>, InvalidRequest | NotFound | ThreadlineError> {
   yield* mustBeObject(options)
-  const asked = yield* request(HistoryRequest)({ ...options, table, key })
-  const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(asked) }
-  const cursor = asked.cursor === undefined ? undefined : yield* cursors.decode(storage, query, asked.cursor)
-  const name = tableOf(asked.table)
-  const row: Row = { table: name, key: yield* rowKey(storage, name, asked.key) }
-  const read = storage.restriction === undefined ? whole : visible
-  return yield* pageOf(storage, yield* read(storage, row, asked, cursor), asked.limit, query, rowPosition)
+  const decoded = yield* request(HistoryRequest)({ ...options, table, key })
+  const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(decoded) }
+  const cursor = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
+  const name = tableOf(decoded.table)
+  const row: Row = { table: name, key: yield* rowKey(storage, name, decoded.key) }
+  const read = storage.restriction === undefined ? readAll : readVisible
+  return yield* pageOf(storage, yield* read(storage, row, decoded, cursor), decoded.limit, query, rowPosition)
 })

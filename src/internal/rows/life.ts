@@ -3,7 +3,7 @@
  *
  * One statement may move a row away from a key and another row to it (a swap, `set id = id + 1`). Its changes then stand in the
  * order of their ids, which is right for each row and not for each key: at some keys the arrival stands before the departure. And
- * where constraints are deferred, statements may do so one after another.
+ * if constraints are deferred, statements may do so one after another.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
@@ -28,7 +28,7 @@ export interface Row {
 
 /**
  * Which changes to read: those nearest to a position, so many on each side of it. Without a position it lies behind everything
- * where only changes before it are wanted, and in front of everything where only changes after it are.
+ * if only changes before it are wanted, and in front of everything if only changes after it are.
  */
 export interface Span {
   readonly position: Position | undefined
@@ -38,8 +38,8 @@ export interface Span {
   readonly after: number
 }
 
-/** Whether the row after a change and the row before it are wanted: both always are where nothing is asked of them. */
-interface Wanted {
+/** Whether the row after a change and the row before it are wanted: both always are if nothing is asked of them. */
+interface Selection {
   /** The reader may see it. */
   readonly visible: boolean
   readonly visibleBefore: boolean
@@ -48,7 +48,7 @@ interface Wanted {
   readonly matchesBefore: boolean
 }
 
-const wanted: Wanted = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
+const selected: Selection = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
 
 /** What the life of a row needs to know of a change. */
 export type RowChange = Pick<
@@ -66,7 +66,7 @@ export type RowChange = Pick<
 >
 
 /** A change of the row, and the first TRUNCATE of its table that came between it and the next one. */
-export interface Event<out C extends RowChange = RowChange> extends Wanted {
+export interface Event<out C extends RowChange = RowChange> extends Selection {
   readonly change: C
   /** The key of the row under consideration. */
   readonly key: string
@@ -211,14 +211,16 @@ const statement = (storage: Storage, row: Row, span: Span) => {
 
 /** The changes of a row around a position of its life, in their order, whoever may see them. */
 export const life = (storage: Storage, row: Row, span: Span): Effect.Effect<Life, ThreadlineError> =>
-  Effect.map(rows(LifeRow, statement(storage, row, span)), (found) => {
+  Effect.map(rows(LifeRow, statement(storage, row, span)), (lifeRows) => {
     const truncates = new Map(
-      found.flatMap((one) => (one.follows === null ? [] : [[one.follows, { change: changeOf(one), visible: true }]]))
+      lifeRows.flatMap((lifeRow) =>
+        lifeRow.follows === null ? [] : [[lifeRow.follows, { change: changeOf(lifeRow), visible: true }]]
+      )
     )
     const events = (side: "before" | "after"): ReadonlyArray<Event<Change>> =>
-      found.flatMap((one) =>
-        one.follows === null && one.side === side
-          ? [{ ...wanted, change: changeOf(one), key: row.key, truncate: truncates.get(one.id) }]
+      lifeRows.flatMap((lifeRow) =>
+        lifeRow.follows === null && lifeRow.side === side
+          ? [{ ...selected, change: changeOf(lifeRow), key: row.key, truncate: truncates.get(lifeRow.id) }]
           : []
       )
     return { before: events("before"), after: events("after") }
@@ -258,8 +260,8 @@ export const imageBefore = (change: RowChange): RowImage | undefined => {
 /** Whether two images agree in the fields that both have; a column may have come or gone between them. */
 const agree = (a: JsonObject, b: JsonObject): boolean =>
   Object.entries(a).every(([field, value]) => {
-    const other = Object.hasOwn(b, field) ? b[field] : undefined
-    return other === undefined || same(value, other)
+    const otherValue = Object.hasOwn(b, field) ? b[field] : undefined
+    return otherValue === undefined || same(value, otherValue)
   })
 
 /** A row at the key, and the change that left it there. */
@@ -271,7 +273,7 @@ interface Occupant {
 const isOfTransaction = ({ event }: Occupant, change: RowChange): boolean =>
   event.change.transactionId === change.transactionId
 
-/** The rows at the key without the one that is as the change found it; undefined where none is. */
+/** The rows at the key without the one that is as the change found it; undefined if none is. */
 const withoutFound = (
   present: ReadonlyArray<Occupant>,
   { change, key }: Event
@@ -280,12 +282,14 @@ const withoutFound = (
   // One statement that brings a row and takes one away does so with two: it touches each once.
   const passes = (occupant: Occupant) =>
     departs(change, key) && isOfTransaction(occupant, change) && occupant.event.change.capturedAt === change.capturedAt
-  const found = present.find((occupant) => image !== undefined && !passes(occupant) && agree(occupant.row, image))
-  return found === undefined ? undefined : present.filter((occupant) => occupant !== found)
+  const occupantFound = present.find(
+    (occupant) => image !== undefined && !passes(occupant) && agree(occupant.row, image)
+  )
+  return occupantFound === undefined ? undefined : present.filter((occupant) => occupant !== occupantFound)
 }
 
 /**
- * How many rows a key may have when a transaction ends: one, or several where the constraint is deferred. Then what one
+ * How many rows a key may have when a transaction ends: one, or several if the constraint is deferred. Then what one
  * audited part, one context or one session leaves is put right by another, and only their images tell the rows apart.
  */
 export type Sharing = "one" | "several"
@@ -321,18 +325,18 @@ const next = (present: ReadonlyArray<Occupant>, event: Event, sharing: Sharing):
     )
     return withoutFound(present, event) ?? (isStrange() ? present : present.filter((occupant) => occupant !== stale))
   }
-  const others =
+  const otherOccupants =
     change.op === "baseline"
       ? []
       : arrives(change, key)
         ? present
         : (withoutFound(present, event) ?? (isStrange() ? present : present.slice(0, -1)))
-  return [...others, { row: change.dataAfter ?? {}, event }]
+  return [...otherOccupants, { row: change.dataAfter ?? {}, event }]
 }
 
 /**
  * What is at the key after each of the events. Inside a statement, and inside a transaction whose constraints are deferred, several rows
- * may be at one key; when it ends there is one. The first states may be misjudged where more events came before them.
+ * may be at one key; when it ends there is one. The first states may be misjudged if more events came before them.
  */
 export const states = (life: ReadonlyArray<Event>, sharing: Sharing = "one"): ReadonlyArray<State> => {
   let present: ReadonlyArray<Occupant> = []
@@ -354,7 +358,7 @@ export const states = (life: ReadonlyArray<Event>, sharing: Sharing = "one"): Re
 }
 
 /**
- * What was at the key before the first of the events, or undefined where they do not tell; and the event that tells: the first one in its
+ * What was at the key before the first of the events, or undefined if they do not tell; and the event that tells: the first one in its
  * transaction that found a row which none of them had brought.
  */
 export const stateBefore = (

@@ -46,7 +46,7 @@ export interface AsOfWith<Name extends string = string> {
 }
 
 /** The JSON of an answer with its relations beside it, each a page. */
-const makeAsOfWith: <Name extends string>(one: AsOfWith<Name>) => AsOfWith<Name> = formed(
+const makeAsOfWith: <Name extends string>(asOfWith: AsOfWith<Name>) => AsOfWith<Name> = formed(
   ({ answer, related }: AsOfWith) => ({ ...asOfForm(answer), related })
 )
 
@@ -84,9 +84,9 @@ const optionsOf = (
 ): RelatedRows["options"] => {
   const parts = Object.entries(values).filter((pair): pair is [string, KeyPart] => isKeyPart(pair[1]))
   const isKey = parts.length === key.length && key.every((column) => Object.hasOwn(values, column))
-  const only = key.length === 1 ? parts[0]?.[1] : undefined
+  const singlePart = key.length === 1 ? parts[0]?.[1] : undefined
   return isKey && Object.keys(values).length === key.length
-    ? { keys: [only ?? Object.fromEntries(parts)] }
+    ? { keys: [singlePart ?? Object.fromEntries(parts)] }
     : { contains: values }
 }
 

@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import type { MigrationFile } from "./sql.js"
+import type { MigrationFile } from "./bookkeeping.js"
 
 /** A row of the bookkeeping as the database gives it. */
 export const AppliedRow = Schema.Struct({
@@ -35,7 +35,7 @@ export const compare = (
   files: ReadonlyArray<MigrationFile>,
   rows: ReadonlyArray<typeof AppliedRow.Type>
 ): Comparison => {
-  const known = new Map(files.map((file) => [file.id, file]))
+  const filesById = new Map(files.map((file) => [file.id, file]))
   const applied = new Map<number, Applied>()
   const mismatched = new Map<number, Applied>()
   for (const row of rows) {
@@ -49,14 +49,14 @@ export const compare = (
     if (!applied.has(row.id)) {
       applied.set(row.id, entry)
     }
-    const file = known.get(row.id)
+    const file = filesById.get(row.id)
     if (file !== undefined && file.checksum !== row.checksum) {
       mismatched.set(row.id, entry)
     }
   }
   const all = [...applied.values()]
   const pending = files.filter((file) => !applied.has(file.id))
-  const unknown = all.filter((entry) => !known.has(entry.id))
+  const unknown = all.filter((entry) => !filesById.has(entry.id))
   return {
     state:
       unknown.length > 0

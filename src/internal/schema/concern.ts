@@ -61,7 +61,7 @@ export const describeConcern = (concern: Concern): string => {
       )
     case "OwnerCanLogin":
       return (
-        `the schema belongs to ${concern.owner}, a role that can log in: whoever logs in as it can change the record. ` +
+        `the schema belongs to ${concern.owner}, a role that can log in: anyone who logs in as it can change the record. ` +
         `If roles may not be made here, have the owner role made and granted before the first run`
       )
     case "RowSecurity":

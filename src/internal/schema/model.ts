@@ -99,8 +99,8 @@ export interface Options {
   /** Name of the schema; `threadline` unless configured otherwise. Fixed at install. */
   readonly schema?: string | undefined
   /**
-   * The role that owns everything Threadline stores, made on the first run where the connecting role may; default
-   * `threadline_owner`. Where it may not, the connecting role becomes the owner and the result says so.
+   * The role that owns everything Threadline stores, made on the first run if the connecting role may; default
+   * `threadline_owner`. If it may not, the connecting role becomes the owner and the result says so.
    */
   readonly ownerRole?: string | undefined
   /** Id of the last migration to apply; default the newest. */
@@ -126,7 +126,7 @@ export interface RunResult {
   readonly schema: string
   /** The role that owns the schema. */
   readonly owner: string
-  /** Migrations applied by this run, in order; empty where there was nothing to do. */
+  /** Migrations applied by this run, in order; empty if there was nothing to do. */
   readonly applied: ReadonlyArray<Migration>
   /** Number of the last applied migration. */
   readonly version: number
@@ -165,7 +165,7 @@ export interface Status {
   readonly owner: Option.Option<string>
   /** What is wrong with how the record stands in its database; `describeConcern` says it in words. */
   readonly concerns: ReadonlyArray<Concern>
-  /** Number of the last applied migration; 0 where there is none. */
+  /** Number of the last applied migration; 0 if there is none. */
   readonly version: number
   /** Number of the newest migration of this library. */
   readonly latest: number

@@ -6,16 +6,16 @@ import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest } from "../../ThreadlineError.js"
 import { migrationFiles } from "./files.js"
 import { MigrationError, type Reason, type RunOptions, type RunResult, type Status } from "./model.js"
-import * as Plan from "./compare.js"
+import * as compare from "./compare.js"
 import { concernsOf, describeConcern } from "./concern.js"
-import * as Text from "./sql.js"
+import * as bookkeeping from "./bookkeeping.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
 import { millis, mustBeObject } from "../core/request.js"
 import { reasonWithCause, sqlState } from "../sql/sqlState.js"
 import { Standing, standingOf } from "../sql/standing.js"
 import { StorageSchema } from "../sql/storageSchema.js"
 
-export interface Settings extends Text.PrologueSettings {
+export interface Settings extends bookkeeping.PrologueSettings {
   readonly to: number
 }
 
@@ -50,15 +50,22 @@ export const rendered = (settings: Settings, from: number, transaction: boolean)
   const files = migrationFiles.filter((migration) => migration.id >= from && migration.id <= settings.to)
   const steps = files.flatMap((file) => [
     `-- Migration ${file.id}: ${file.name}`,
-    Text.orderCheck(file, file.id - 1),
+    bookkeeping.orderCheck(file, file.id - 1),
     file.sql.trimEnd(),
-    Text.record(file)
+    bookkeeping.record(file)
   ])
-  const work = [Text.preamble, Text.prologue(settings)]
+  const work = [bookkeeping.preamble, bookkeeping.prologue(settings)]
   return (
     transaction
-      ? ["begin;", ...work, ...steps, Text.seeds, `${Text.partitions};`, "commit;"]
-      : [...work, Text.transactionCheck(settings.schema), ...steps, Text.seeds, `${Text.partitions};`, Text.epilogue]
+      ? ["begin;", ...work, ...steps, bookkeeping.seeds, `${bookkeeping.partitions};`, "commit;"]
+      : [
+          ...work,
+          bookkeeping.transactionCheck(settings.schema),
+          ...steps,
+          bookkeeping.seeds,
+          `${bookkeeping.partitions};`,
+          bookkeeping.epilogue
+        ]
   )
     .join("\n\n")
     .concat("\n")
@@ -82,7 +89,7 @@ const concernsIn = (sql: SqlClient.SqlClient, schema: string) =>
   )
 
 const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
-  Effect.map(query(sql, Text.installation(schema), InstallationRow), (rows) => rows[0])
+  Effect.map(query(sql, bookkeeping.installation(schema), InstallationRow), (rows) => rows[0])
 
 /**
  * The isolation does not depend on the role's defaults: a snapshot taken before the wait for the lock would be stale. Inside a
@@ -96,17 +103,20 @@ export const migrate = (sql: SqlClient.SqlClient, settings: Settings): Effect.Ef
 
 export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect<Status, MigrationError> => {
   const body = Effect.gen(function* () {
-    yield* sql.unsafe(Text.preamble)
-    const found = yield* installationOf(sql, schema)
-    const rows = found?.installed === true ? yield* query(sql, Text.appliedMigrations(schema), Plan.AppliedRow) : []
-    const concerns = found?.installed === true ? yield* concernsIn(sql, schema) : []
-    yield* sql.unsafe(Text.epilogue)
+    yield* sql.unsafe(bookkeeping.preamble)
+    const installation = yield* installationOf(sql, schema)
+    const rows =
+      installation?.installed === true
+        ? yield* query(sql, bookkeeping.appliedMigrations(schema), compare.AppliedRow)
+        : []
+    const concerns = installation?.installed === true ? yield* concernsIn(sql, schema) : []
+    yield* sql.unsafe(bookkeeping.epilogue)
     const result: Status = {
       schema,
       concerns,
-      owner: Option.map(Option.fromNullable(found), (row) => row.owner),
+      owner: Option.map(Option.fromNullable(installation), (row) => row.owner),
       latest: migrationFiles.length,
-      ...Plan.compare(migrationFiles, rows)
+      ...compare.compare(migrationFiles, rows)
     }
     return result
   })
@@ -119,7 +129,7 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
 
 /** What the role lacks that may not read the migrations, and who can give it. */
 const lacking = (sql: SqlClient.SqlClient, schema: string, error: SqlError): Effect.Effect<MigrationError> =>
-  query(sql, Text.acting(schema), Schema.Struct({ role: Schema.String, owner: Schema.String })).pipe(
+  query(sql, bookkeeping.acting(schema), Schema.Struct({ role: Schema.String, owner: Schema.String })).pipe(
     Effect.map(([acting]) =>
       acting === undefined
         ? failed(error)
@@ -136,39 +146,39 @@ const lacking = (sql: SqlClient.SqlClient, schema: string, error: SqlError): Eff
   )
 
 const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: Settings) {
-  yield* sql.unsafe(Text.preamble)
-  yield* sql.unsafe(Text.prologue(settings))
-  const rows = yield* query(sql, Text.appliedMigrations(settings.schema), Plan.AppliedRow)
-  const found = Plan.compare(migrationFiles, rows)
-  yield* refuse(settings, found)
+  yield* sql.unsafe(bookkeeping.preamble)
+  yield* sql.unsafe(bookkeeping.prologue(settings))
+  const rows = yield* query(sql, bookkeeping.appliedMigrations(settings.schema), compare.AppliedRow)
+  const comparison = compare.compare(migrationFiles, rows)
+  yield* refuse(settings, comparison)
 
-  const pending = found.pending.filter((migration) => migration.id <= settings.to)
+  const pending = comparison.pending.filter((migration) => migration.id <= settings.to)
   for (const migration of pending) {
     yield* sql.unsafe(migration.sql).pipe(
-      Effect.zipRight(sql.unsafe(Text.record(migration))),
+      Effect.zipRight(sql.unsafe(bookkeeping.record(migration))),
       Effect.mapError((error) => failed(error, `migration ${migration.id} (${migration.name})`))
     )
   }
-  yield* sql.unsafe(Text.seeds)
-  const partitions = yield* query(sql, Text.partitions, Schema.Struct({ name: Schema.String }))
+  yield* sql.unsafe(bookkeeping.seeds)
+  const partitions = yield* query(sql, bookkeeping.partitions, Schema.Struct({ name: Schema.String }))
   const owner = yield* installationOf(sql, settings.schema)
   const concerns = yield* concernsIn(sql, settings.schema)
-  const others =
-    found.state === "absent"
-      ? yield* query(sql, Text.otherInstallations(settings.schema), Schema.Struct({ name: Schema.String }))
+  const otherRecords =
+    comparison.state === "absent"
+      ? yield* query(sql, bookkeeping.otherInstallations(settings.schema), Schema.Struct({ name: Schema.String }))
       : []
-  yield* sql.unsafe(Text.epilogue)
+  yield* sql.unsafe(bookkeeping.epilogue)
   const result: RunResult = {
     schema: settings.schema,
     owner: owner?.owner ?? settings.ownerRole,
     applied: pending,
-    version: Math.max(found.version, ...pending.map((migration) => migration.id)),
+    version: Math.max(comparison.version, ...pending.map((migration) => migration.id)),
     partitions: partitions.map((row) => row.name),
     concerns,
     notices: [
       ...concerns.map(describeConcern),
       // An upgrade that forgets the schema's name installs anew, and upgrades nothing.
-      ...others.map(
+      ...otherRecords.map(
         ({ name }) =>
           `this database had a record already, in the schema ${name}; if that was meant, name it, and drop ${settings.schema}`
       )
@@ -177,23 +187,23 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
   return result
 })
 
-const refuse = (settings: Settings, found: Plan.Comparison): Effect.Effect<void, MigrationError> => {
-  const list = (rows: ReadonlyArray<Plan.Applied>) => rows.map((row) => `${row.id} (${row.name})`).join(", ")
-  if (found.state === "newer") {
+const refuse = (settings: Settings, comparison: compare.Comparison): Effect.Effect<void, MigrationError> => {
+  const list = (rows: ReadonlyArray<compare.Applied>) => rows.map((row) => `${row.id} (${row.name})`).join(", ")
+  if (comparison.state === "newer") {
     return Effect.fail(
       new MigrationError({
         reason: "NewerSchema",
         detail:
-          `the schema ${settings.schema} was migrated by a newer Threadline (migration ${list(found.unknown)} is ` +
+          `the schema ${settings.schema} was migrated by a newer Threadline (migration ${list(comparison.unknown)} is ` +
           `not known here): use that version or a later one`
       })
     )
   }
-  if (found.state === "mismatch") {
+  if (comparison.state === "mismatch") {
     return Effect.fail(
       new MigrationError({
         reason: "ChecksumMismatch",
-        detail: `migration ${list(found.mismatched)} was applied with another text than this Threadline has`
+        detail: `migration ${list(comparison.mismatched)} was applied with another text than this Threadline has`
       })
     )
   }
@@ -203,9 +213,9 @@ const refuse = (settings: Settings, found: Plan.Comparison): Effect.Effect<void,
 const fromDatabase = (error: SqlError) => Effect.fail(failed(error))
 
 const reasons: Readonly<Record<string, Reason>> = {
-  [Text.schemaTaken]: "SchemaTaken",
-  [Text.ownerRefused]: "OwnerRefused",
-  [Text.tooOld]: "TooOld",
+  [bookkeeping.schemaTaken]: "SchemaTaken",
+  [bookkeeping.ownerRefused]: "OwnerRefused",
+  [bookkeeping.tooOld]: "TooOld",
   "42501": "InsufficientPrivilege",
   "55P03": "Busy"
 }

@@ -28,7 +28,7 @@ export interface Ids {
 /** Transactions found through another table than their own. */
 export interface TransactionSource {
   /** A query of the first of their ids, in a column `id`, without duplicates. */
-  readonly ids: (wanted: Ids) => Fragment
+  readonly ids: (page: Ids) => Fragment
   /** Whether the transaction whose id is in `column` is one of them. */
   readonly holds: (column: string) => Fragment
 }
@@ -75,20 +75,20 @@ const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"
 
 const maxValues = 50
 
-const oneOrMore = <A extends string, I>(one: Schema.Schema<A, I>, rule: string | undefined) => {
-  const union = Schema.Union(one, Schema.NonEmptyArray(one))
+const oneOrMore = <A extends string, I>(element: Schema.Schema<A, I>, rule: string | undefined) => {
+  const union = Schema.Union(element, Schema.NonEmptyArray(element))
   return rule === undefined ? union : union.annotations({ message: () => ({ message: rule, override: true }) })
 }
 
 /** One value or several; decoded to a sorted list without repetitions. */
 const several = <A extends string, I>(
-  one: Schema.Schema<A, I>,
+  element: Schema.Schema<A, I>,
   rule?: string
 ): Schema.Schema<readonly [A, ...Array<A>], I | readonly [I, ...Array<I>]> =>
-  Schema.transform(oneOrMore(one, rule), Schema.NonEmptyArray(Schema.typeSchema(one)), {
+  Schema.transform(oneOrMore(element, rule), Schema.NonEmptyArray(Schema.typeSchema(element)), {
     strict: true,
-    decode: (given) =>
-      [...new Set(typeof given === "string" ? [given] : given)].sort() as unknown as readonly [A, ...Array<A>],
+    decode: (input) =>
+      [...new Set(typeof input === "string" ? [input] : input)].sort() as unknown as readonly [A, ...Array<A>],
     encode: (values) => values
   }).pipe(
     Schema.filter((values) => values.length <= maxValues, { message: () => `must not be more than ${maxValues}` })
@@ -163,8 +163,8 @@ const filters = {
     }
     return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
   }),
-  unattributed: filter(Flag, (wanted, { sql }) =>
-    wanted
+  unattributed: filter(Flag, (isUnattributed, { sql }) =>
+    isUnattributed
       ? {
           transaction: { condition: sql`t.actor_type is null`, index: "ordered" },
           action: sql`a.actor_type is null`
@@ -172,9 +172,12 @@ const filters = {
       : { action: sql`true` }
   ),
   action: filter(several(ShortText), (names, storage, { actionStatus }) => {
-    const named = names.length === 1 ? storage.sql`= ${names[0]}` : storage.sql`in ${storage.sql.in(names)}`
+    const nameComparison = names.length === 1 ? storage.sql`= ${names[0]}` : storage.sql`in ${storage.sql.in(names)}`
     const status = actionStatus === undefined ? storage.sql`` : storage.sql` and acted.status = ${actionStatus}`
-    return { source: acted(storage, storage.sql`acted.name ${named}${status}`), action: storage.sql`a.name ${named}` }
+    return {
+      source: acted(storage, storage.sql`acted.name ${nameComparison}${status}`),
+      action: storage.sql`a.name ${nameComparison}`
+    }
   }),
   actionStatus: filter(Status, (status, storage, { action }) => ({
     // Together with a name it is about the same action.
@@ -271,10 +274,10 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
         where ${all([sql`any_action.transaction_id = wide.id`, visibleAction(storage, "any_action")])}
       )`
   return {
-    ids: (wanted) => sql`
-    (${strict.ids(wanted)})
+    ids: (page) => sql`
+    (${strict.ids(page)})
     union all
-    (${captureOnly} and ${wanted.within("wide.id")} order by wide.id ${wanted.direction} limit ${wanted.count})`,
+    (${captureOnly} and ${page.within("wide.id")} order by wide.id ${page.direction} limit ${page.count})`,
     holds: (column) => sql`(${strict.holds(column)} or exists (${captureOnly} and wide.id = ${sql.literal(column)}))`
   }
 }
@@ -381,14 +384,14 @@ export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidR
     if (decoded.changedField !== undefined && op !== undefined && !op.includes("update")) {
       return invalid("changedField", "is about updates, which ", { field: "op" }, " leaves out")
     }
-    for (const [field, one] of [
+    for (const [field, filteredActor] of [
       ["actor", actor],
       ["impersonator", impersonator]
     ] as const) {
-      if (decoded.unattributed === true && one !== undefined) {
+      if (decoded.unattributed === true && filteredActor !== undefined) {
         return invalid("unattributed", "excludes every ", { field }, "; leave one of the two out")
       }
-      if (one?.type === "anonymous" && one.id !== undefined) {
+      if (filteredActor?.type === "anonymous" && filteredActor.id !== undefined) {
         return invalid(field, "an anonymous actor has no id")
       }
     }

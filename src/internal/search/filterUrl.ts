@@ -14,7 +14,7 @@ interface Form {
   readonly read: (texts: ReadonlyArray<string>) => unknown
 }
 
-const one: Form = {
+const single: Form = {
   write: (value) => [String(value)],
   read: ([text]) => text
 }
@@ -57,8 +57,8 @@ const forms = {
     write: (value: unknown) => (value as ReadonlyArray<string>).map((text) => formatTable(tableOf(text))),
     read: several.read
   },
-  schema: one,
-  key: one,
+  schema: single,
+  key: single,
   op: several,
   contains: document,
   changedField: several,
@@ -66,21 +66,21 @@ const forms = {
   impersonator: actor,
   unattributed: flag,
   action: several,
-  actionStatus: one,
-  correlationId: one,
+  actionStatus: single,
+  correlationId: single,
   includeCaptureOnly: flag,
-  requestId: one,
-  jobId: one,
-  traceId: one,
-  source: one,
+  requestId: single,
+  jobId: single,
+  traceId: single,
+  source: single,
   meta: document,
-  dbUser: one,
-  transactionId: one,
-  from: one,
-  to: one,
-  order: one,
+  dbUser: single,
+  transactionId: single,
+  from: single,
+  to: single,
+  order: single,
   limit: number,
-  cursor: one
+  cursor: single
 } satisfies { readonly [F in keyof Required<Filter>]: Form }
 
 type Field = keyof typeof forms

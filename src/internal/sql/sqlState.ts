@@ -10,7 +10,7 @@ const textOf = (error: SqlError, field: "code" | "message" | "position" | "where
 }
 
 /**
- * The SQLSTATE behind a `SqlError`, or undefined where the server never answered (a socket error has a code of another
+ * The SQLSTATE behind a `SqlError`, or undefined if the server never answered (a socket error has a code of another
  * form, such as `ECONNREFUSED` or `EPIPE`).
  */
 export const sqlState = (error: SqlError): string | undefined => {
@@ -27,7 +27,7 @@ export const reasonOf = (error: SqlError): string => {
   return reason.startsWith(signature) ? reason.slice(signature.length) : reason
 }
 
-/** Where in the text of the statement, counted from 0; undefined where it was not the text that failed. */
+/** Where in the text of the statement, counted from 0; undefined if it was not the text that failed. */
 export const positionOf = (error: SqlError): number | undefined => {
   const position = textOf(error, "position")
   return position === undefined ? undefined : Number(position) - 1

@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url"
 import pg from "pg"
 import { inject } from "vitest"
 import { embedded } from "../../../scripts/embed-migrations.js"
-import * as Plan from "../../../src/internal/schema/compare.js"
+import * as compare from "../../../src/internal/schema/compare.js"
 import { identifier } from "../../../src/internal/sql/sqlText.js"
 import * as Migrations from "../../../src/Migrations.js"
 import { InvalidRequest } from "../../../src/ThreadlineError.js"
@@ -752,17 +752,17 @@ describe("a comparison", () => {
   const files = [file(1), file(2), file(3)]
 
   it("goes id by id: a lower one that is missing is pending", () => {
-    const result = Plan.compare(files, [row(1), row(3)])
+    const result = compare.compare(files, [row(1), row(3)])
     expect(result).toMatchObject({ state: "behind", version: 3, pending: [file(2)] })
   })
 
   it("wants every repeated row to agree", () => {
-    expect(Plan.compare(files, [row(1), row(2), row(3), row(2)]).state).toBe("current")
-    expect(Plan.compare(files, [row(1), row(2), row(3), row(2, "x")]).state).toBe("mismatch")
+    expect(compare.compare(files, [row(1), row(2), row(3), row(2)]).state).toBe("current")
+    expect(compare.compare(files, [row(1), row(2), row(3), row(2, "x")]).state).toBe("mismatch")
   })
 
   it("puts a newer schema before a mismatch", () => {
-    expect(Plan.compare(files, [row(1, "x"), row(4)]).state).toBe("newer")
+    expect(compare.compare(files, [row(1, "x"), row(4)]).state).toBe("newer")
   })
 })
 

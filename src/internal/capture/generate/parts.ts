@@ -88,8 +88,8 @@ export const imageOf = (parts: Parts, row: string): string => withoutVirtual(par
 
 export const redacted = (parts: Parts, image: string): string => {
   const { excluded, masked } = parts.shape
-  const kept = excluded.length === 0 ? image : `${image} - ${textArray(excluded)}`
-  return masked.length === 0 ? kept : `(${kept}) || ${literal(maskDocument(masked))}::jsonb`
+  const withoutExcluded = excluded.length === 0 ? image : `${image} - ${textArray(excluded)}`
+  return masked.length === 0 ? withoutExcluded : `(${withoutExcluded}) || ${literal(maskDocument(masked))}::jsonb`
 }
 
 const maskDocument = (names: ReadonlyArray<string>): string =>

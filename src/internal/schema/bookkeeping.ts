@@ -62,7 +62,7 @@ export const epilogue = `select pg_catalog.set_config(key, value, true)
 from pg_catalog.json_each_text(pg_catalog.current_setting('threadline.before_migration')::json);`
 
 /**
- * Waits for other runners, makes the schema and its owner where they are missing, and continues as that owner with the
+ * Waits for other runners, makes the schema and its owner if they are missing, and continues as that owner with the
  * schema first on the search path. All of it is local to the transaction, as a pooler demands.
  */
 export const prologue = (settings: PrologueSettings): string =>
