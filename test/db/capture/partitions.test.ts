@@ -25,14 +25,10 @@ const tree = run(
   `create table parts."Events.US" partition of events for values in ('us')`
 )
 
-/** Triggers on tables of the host. */
 const everywhere = value(
-  `select count(*)::int
-   from pg_trigger t
-     join pg_proc p on p.oid = t.tgfoid
-     join pg_class c on c.oid = t.tgrelid
-   where p.pronamespace = 'threadline'::regnamespace
-     and c.relnamespace <> p.pronamespace`
+  `select count(*)::int from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+   join pg_class c on c.oid = t.tgrelid
+   where p.pronamespace = 'threadline'::regnamespace and c.relnamespace <> p.pronamespace`
 )
 
 const partitions = value("select array_to_string(partitions, ' ') from threadline.capture_policies")
