@@ -400,7 +400,7 @@ begin
     execute format(
       'select exists (
          select
-         from (select image(x.*) as image from %s x) r
+         from (select image_of(x.*, $2, $5, $6) as image from %s x) r
          cross join lateral image_key(r.image, $1 -> ''key'', $2) k
          where not exists (
            select
@@ -413,9 +413,10 @@ begin
            ) l
            where l.data_after = redact(r.image, $1, $2)
          )
-       )', relation)
+       )', row_source(relation))
     into unexplained
-    using policy, relation::oid, root_schema, root_name;
+    using policy, relation::oid, root_schema, root_name,
+      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
   end if;
   if unexplained then
     update capture_policies p

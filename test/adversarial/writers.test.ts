@@ -178,9 +178,12 @@ attacks("ways to write (A12)", (attack) => {
         expect(found.map(({ details, from, key, table }) => [table, key, from, details])).toEqual([
           ["parent", null, null, '{"rowCount": 2, "estimated": false}'],
           ["child", null, null, '{"rowCount": 1, "estimated": false}'],
+          ["parent", null, null, '{"rowCount": 0, "estimated": false}'],
+          ["child", null, null, '{"rowCount": 0, "estimated": false}'],
           ["kept", "1", '{"id": 1, "secret": "[masked]"}', null],
           ["kept", "2", '{"id": 2, "secret": "[masked]"}', null],
-          ["nokey", null, `{"v": "\\"\\\\u0000\\""}`, null]
+          ["nokey", null, `{"v": "\\"\\\\u0000\\""}`, null],
+          ["kept", null, null, '{"rowCount": 0, "estimated": false}']
         ])
         expect(yield* db.value("select count(*) from firm")).toBe("1")
       })

@@ -35,7 +35,7 @@ it("a role that PostgreSQL reads as everybody is refused before a grant is writt
   for (const everybody of ["public", "none"]) {
     expect(Effect.runSync(Effect.flip(Grants.render({ readers: [everybody] })))).toMatchObject({ field: "reader" })
   }
-  expect(Effect.runSync(Effect.flip(Grants.render({})))).toMatchObject({ field: "role" })
+  expect(Effect.runSync(Effect.flip(Grants.render({})))).toMatchObject({ field: "grants" })
 })
 
 it("grants are about the schema that StorageSchema names", () => {

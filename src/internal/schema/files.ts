@@ -2298,7 +2298,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "7b476b9438bfc7ab5315268d0c835619d5fc3e569fb97202e2fdd2cee7d17bb6",
+    checksum: "9c0d2328d251b22ce3cd41e2f5e642c51930662d2897ffd47085ddd28725d088",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -2701,7 +2701,7 @@ begin
     execute format(
       'select exists (
          select
-         from (select image(x.*) as image from %s x) r
+         from (select image_of(x.*, $2, $5, $6) as image from %s x) r
          cross join lateral image_key(r.image, $1 -> ''key'', $2) k
          where not exists (
            select
@@ -2714,9 +2714,10 @@ begin
            ) l
            where l.data_after = redact(r.image, $1, $2)
          )
-       )', relation)
+       )', row_source(relation))
     into unexplained
-    using policy, relation::oid, root_schema, root_name;
+    using policy, relation::oid, root_schema, root_name,
+      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
   end if;
   if unexplained then
     update capture_policies p
