@@ -153,6 +153,14 @@ create table capture_policies (
   lapses tstzmultirange not null default '{}',
   -- Changes before it were removed, all or some of them; see note_removal.
   kept_since timestamptz,
+  -- The triggers of a partition, by its kind (table, partitioned, foreign), for the schema watch to make.
+  partition_triggers jsonb not null default '{}',
+  -- Whether the schema watch refuses to let the table or its triggers be dropped.
+  drop_guard boolean not null default false,
+  -- Since when nothing is known of the table, if the schema watch saw that begin and has not seen it end.
+  gap_since timestamptz,
+  -- When the schema watch last looked at the table and finished.
+  watched_at timestamptz,
   primary key (table_schema, table_name)
 );
 

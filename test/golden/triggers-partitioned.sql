@@ -486,6 +486,9 @@ declare
   last_before bigint;
   was jsonb;
 begin
+  if tg_name <> '0_threadline_leave' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
@@ -537,7 +540,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_leave_jobs_562f12dff4"() from public;
+grant execute on function "threadline"."capture_leave_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_enter_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -552,6 +555,9 @@ declare
   last_before bigint;
   now jsonb;
 begin
+  if tg_name <> '0_threadline_enter' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
@@ -603,7 +609,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_enter_jobs_562f12dff4"() from public;
+grant execute on function "threadline"."capture_enter_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer

@@ -137,4 +137,6 @@ export const applyCommand: Argv = ["threadline", "capture", "apply"]
 
 export const migrateCommand: Argv = ["threadline", "migrate", "up"]
 
+export const watchCommand: Argv = [...migrateCommand, "--watch-schema"]
+
 export const removeCommand = (table: string): Argv => ["threadline", "capture", "remove", "--table", table]

@@ -33,6 +33,7 @@ const reading = [
   "unknown_times(text, text)",
   "kept_since(text, text)",
   "capture_gap(text, text)",
+  "watch_failed_since(text, text)",
   "this_database()",
   "written_since(xid)",
   "broken_triggers(text, text)",

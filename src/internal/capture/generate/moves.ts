@@ -7,6 +7,7 @@
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
 import { storedImage, hasNew, hasOld, type Parts, settlePolicy, settleTarget, targetVariables } from "./parts.js"
+import { triggerName } from "./names.js"
 import { rowBody } from "./rowMode.js"
 
 /** True for the statement of which rows leave and enter partitions: no other one runs this function. */
@@ -38,9 +39,10 @@ end`
 const table = ({ shape }: Parts): string =>
   `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)})`
 
-/** A row that leaves its partition, or enters one. */
+/** A row that leaves its partition, or enters one. Everybody may execute it, so it serves the one trigger that it was made for. */
 export const moveBody = (parts: Parts, purpose: "leave" | "enter"): string =>
   rowBody(parts, purpose === "leave" ? "delete" : "insert", {
+    refuse: `tg_name <> ${literal(triggerName(purpose))} or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> ${literal(purpose === "leave" ? "DELETE" : "INSERT")}`,
     onlyIf: "strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0",
     details: `'{"moved": true}'`
   })

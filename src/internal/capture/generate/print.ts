@@ -25,7 +25,7 @@ const quoteFor = (source: string): string => {
 }
 
 /** The definition of a function. */
-export const createFunction = (storageSchema: string, made: TriggerFunction): string => {
+const createFunction = (storageSchema: string, made: TriggerFunction): string => {
   const source = functionSource(made)
   const quote = quoteFor(source)
   return `create or replace function ${qualified(storageSchema, made.name)}() returns trigger
@@ -34,10 +34,12 @@ set search_path = ${identifier(storageSchema)}, pg_temp
 ${made.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
 }
 
-/** The statements that make a function: its definition, and the end of everybody's right to call it. */
+/** The statements that make a function: its definition, and who may execute it. */
 export const functionStatements = (storageSchema: string, made: TriggerFunction): ReadonlyArray<string> => [
   createFunction(storageSchema, made),
-  `revoke all on function ${qualified(storageSchema, made.name)}() from public`
+  made.everybody
+    ? `grant execute on function ${qualified(storageSchema, made.name)}() to public`
+    : `revoke all on function ${qualified(storageSchema, made.name)}() from public`
 ]
 
 const transitionTables = (event: Trigger["event"]): string =>
