@@ -285,7 +285,7 @@ const privilegeText = ({
   owner,
   relation,
   role,
-  said
+  serverMessage
 }: Extract<Refusal, { readonly reason: "InsufficientPrivilege" }>): string => {
   switch (lacks) {
     case "membership":
@@ -302,7 +302,7 @@ const privilegeText = ({
     case "read":
       return `${owner} cannot read ${relation} to keep the rows that TRUNCATE removes, and role ${role} may not let it`
     case "unknown":
-      return `the database role lacks a privilege (${said})`
+      return `the database role lacks a privilege (${serverMessage})`
   }
 }
 
@@ -357,7 +357,7 @@ export const describeRefusal = (refusal: Refusal): string => {
     case "InsufficientPrivilege":
       return privilegeText(refusal)
     case "LockNotAvailable":
-      return `its locks could not be had in time (${refusal.said})`
+      return `its locks could not be had in time (${refusal.serverMessage})`
     case "InsideTransaction":
       return `capture is ${refusal.operation === "apply" ? "applied" : "removed"} in short transactions of its own, not inside another`
   }
