@@ -12,7 +12,12 @@ import type { JsonValue } from "./json.js"
 import { canonical } from "./json.js"
 import { shortTextRule } from "./text.js"
 
-/** Why a read fails. */
+/**
+ * Why a read failed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type ReadError = InvalidRequest | NotFound | ThreadlineError
 
 /**
