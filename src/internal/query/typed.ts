@@ -220,7 +220,9 @@ export const typed = <A, I, R, Q>(
     asOfKeys: (keys, instant) =>
       Effect.flatMap(query, (service) =>
         Effect.flatMap(service.asOfKeys(table, keys, instant), (answers) =>
-          Effect.forEach(answers, (one) => Effect.map(typedAnswer(one.answer), (answer) => ({ ...one, answer })))
+          Effect.forEach(answers, (keyAnswer) =>
+            Effect.map(typedAnswer(keyAnswer.answer), (answer) => ({ ...keyAnswer, answer }))
+          )
         )
       ),
     asOfRows: (instant, options) => page((service) => service.asOfRows(table, instant, options), typedRow),

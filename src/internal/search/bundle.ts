@@ -69,9 +69,9 @@ export const actorWindow = (
   actor: ActorInput,
   window: ActorWindowOptions
 ): Effect.Effect<Bundle, ReadError> => {
-  const wrong = notAnObject(window)
-  if (wrong !== undefined) {
-    return Effect.fail(wrong)
+  const refusal = notAnObject(window)
+  if (refusal !== undefined) {
+    return Effect.fail(refusal)
   }
   const { from, to, ...options } = window
   const filter = windowFilter(actor, { from, to })

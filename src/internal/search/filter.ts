@@ -65,7 +65,7 @@ interface Others {
 
 interface Definition<A, I> {
   readonly schema: Schema.Schema<A, I>
-  readonly part: (value: A, storage: Storage, others: Others) => Part
+  readonly part: (value: A, storage: Storage, otherFields: Others) => Part
 }
 
 const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"]): Definition<A, I> => ({
@@ -424,7 +424,7 @@ const filterNames = Object.keys(filters) as ReadonlyArray<keyof Filters>
 
 const partOf = (field: keyof Filters, filter: Filter, storage: Storage): Part | undefined => {
   const value = filter[field]
-  const part = filters[field].part as (value: unknown, storage: Storage, others: Others) => Part
+  const part = filters[field].part as (value: unknown, storage: Storage, otherFields: Others) => Part
   return value === undefined ? undefined : part(value, storage, filter)
 }
 
