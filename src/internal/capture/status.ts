@@ -398,7 +398,7 @@ const reportTable = (
   }
 }
 
-/** A generated column repeats what a redacted one holds; it may be computed from another generated one no further. */
+/** A generated column may repeat what a redacted one holds. */
 const reportComputed = (policy: Policy, table: Table, report: Report): void => {
   const redacted = new Set([...policy.exclude, ...policy.mask])
   const computed = table.columns
