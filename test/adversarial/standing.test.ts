@@ -297,14 +297,33 @@ attacks("default privileges and grants (A33)", (attack) => {
   attack("an owner that can log in is named by migrate status, capture status and every run", (host) =>
     Effect.gen(function* () {
       const { apply, database, db } = host
+      const owner = yield* database.ownOwner
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
       expect(yield* findings(host)).not.toContain("OwnerCanLogin")
-      yield* db.run(`alter role ${database.ownerRole} login`)
+      yield* db.run(`alter role ${owner} login`)
       expect(yield* concernsOf(database)).toContain("OwnerCanLogin")
       expect(yield* findings(host)).toContain("OwnerCanLogin")
       expect((yield* run(database)).concerns.map(({ _tag }) => _tag)).toContain("OwnerCanLogin")
-      yield* db.run(`alter role ${database.ownerRole} nologin`)
+    })
+  )
+
+  attack("roles that may act as the owner are named by capture status", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, database, db, role } = host
+      const owner = yield* database.ownOwner
+      const deployer = yield* role("deployer")
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      expect(yield* findings(host)).not.toContain("OwnerHasMembers")
+      yield* db.run(`grant ${owner} to ${deployer}`)
+      const found = (yield* Effect.orDie(capture.status())).flatMap((status) => status.findings)
+      expect(found.filter(({ kind }) => kind === "OwnerHasMembers")).toEqual([
+        { kind: "OwnerHasMembers", severity: "info", table: "public.t", owner, subjects: [deployer], mend: null }
+      ])
+      expect(found.map(Capture.describeFinding)).toContain(
+        `roles that may act as ${owner}, which owns the record, can change it: ${deployer}`
+      )
     })
   )
 })
