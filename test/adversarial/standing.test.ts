@@ -265,6 +265,35 @@ attacks("default privileges and grants (A33)", (attack) => {
     })
   )
 
+  attack("what the owner's default privileges give on functions lets nobody make a trigger of the record's", (host) =>
+    Effect.gen(function* () {
+      const { apply, database, db, role } = host
+      const app = yield* role("app")
+      const owner = database.ownerRole
+      yield* db.run(
+        "create table t (id int primary key)",
+        `alter default privileges for role ${owner} grant execute on functions to ${app}, public`
+      )
+      yield* apply("t")
+      const executable = `
+        select count(*) from pg_proc
+        where pronamespace = 'threadline'::regnamespace and prorettype = 'trigger'::regtype
+          and has_function_privilege('${app}', oid, 'execute')`
+      expect(yield* db.value(executable)).toBe("0")
+      // A table that was renamed writes on: only the owner can have made its triggers.
+      yield* db.run("alter table t rename to t2", "insert into t2 values (1)")
+      expect(brief(yield* changes(db))).toEqual(["insert 1"])
+      expect(yield* concernsOf(database)).not.toContain("Writable")
+      yield* db.run(`grant execute on all functions in schema threadline to ${app}`)
+      expect((yield* statusOf(database)).concerns).toContainEqual({ _tag: "Writable", roles: [app] })
+      expect(yield* findings(host)).toContain("RecordWritable")
+      yield* run(database)
+      expect(yield* db.value(executable)).toBe("0")
+      expect(yield* concernsOf(database)).not.toContain("Writable")
+      yield* db.run(`alter default privileges for role ${owner} revoke execute on functions from ${app}, public`)
+    })
+  )
+
   attack("an owner that can log in is named by migrate status, capture status and every run", (host) =>
     Effect.gen(function* () {
       const { apply, database, db } = host

@@ -244,6 +244,10 @@ export const describeFinding = (finding: Finding): string => {
       return `statement mode does not work here: ${rowModeText(finding.why)}`
     case "HostCast":
       return `types have a cast to json that capture runs as ${finding.owner}: ${subjects}`
+    case "ComputedFromRedacted":
+      return finding.shown
+        ? `columns are computed from redacted ones (${list(finding.from)}) and show what these hold: ${subjects}`
+        : `virtual columns are computed from redacted ones (${list(finding.from)}); no image has them: ${subjects}`
     case "HostRowTrigger":
       return `it has row triggers of its own: ${subjects}; what they write to the same row is put in order as it is captured`
     case "TruncateUnseen":
@@ -386,6 +390,7 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   createUniqueIndex: () => "create one, or leave the key out",
   declareKey: () => "give it a primary key, or declare a key",
   dropCast: () => "drop the cast, or set acknowledgeCasts; excluding the column does not keep the cast from running",
+  redactComputed: (names) => `exclude or mask ${list(names)} too`,
   dropCasts: () => "drop the casts, or set acknowledgeCasts",
   keepOne: () => "keep one of the two",
   mendEventTrigger: () =>

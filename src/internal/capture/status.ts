@@ -372,6 +372,7 @@ const reportTable = (
       subjects: otherNames.map(([from]) => from)
     })
   }
+  reportComputed(policy, table, report)
   reportKey(policy, table, apply, report)
   if (renamedEnums.length > 0) {
     report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: renamedEnums })
@@ -394,6 +395,33 @@ const reportTable = (
   const children = root.children.filter((child) => !catalog.active.some((other) => sameName(other, child))).map(label)
   if (children.length > 0) {
     report({ kind: "ChildNotCaptured", severity: "warning", mend: hostMend("configureChildren"), subjects: children })
+  }
+}
+
+/** A generated column may repeat what a redacted one holds. */
+const reportComputed = (policy: Policy, table: Table, report: Report): void => {
+  const redacted = new Set([...policy.exclude, ...policy.mask])
+  const computed = table.columns
+    .filter(({ name }) => !redacted.has(name))
+    .map(({ computedFrom, name, virtual }) => ({
+      name,
+      virtual,
+      from: computedFrom.filter((source) => redacted.has(source))
+    }))
+    .filter(({ from }) => from.length > 0)
+  for (const shown of [true, false]) {
+    const columns = computed.filter(({ virtual }) => virtual !== shown)
+    if (columns.length > 0) {
+      const names = columns.map(({ name }) => name)
+      report({
+        kind: "ComputedFromRedacted",
+        severity: shown ? "warning" : "info",
+        mend: shown ? hostMend("redactComputed", names) : null,
+        from: [...new Set(columns.flatMap(({ from }) => from))],
+        shown,
+        subjects: names
+      })
+    }
   }
 }
 

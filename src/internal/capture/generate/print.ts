@@ -1,7 +1,7 @@
 /**
  * Generated functions and triggers as SQL statements, each without a final semicolon.
  */
-import { identifier, qualified } from "../../sql/sqlText.js"
+import { identifier, literal, qualified } from "../../sql/sqlText.js"
 import type { Pin, RelationShape, Trigger, TriggerFunction } from "./model.js"
 
 const settings: Record<Pin, string> = {
@@ -34,10 +34,10 @@ set search_path = ${identifier(storageSchema)}, pg_temp
 ${triggerFunction.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
 }
 
-/** The statements that make a function: its definition, and the end of everybody's right to call it. */
+/** The statements that make a function: its definition, and the end of every other role's right to call it. */
 export const functionStatements = (storageSchema: string, triggerFunction: TriggerFunction): ReadonlyArray<string> => [
   createFunction(storageSchema, triggerFunction),
-  `revoke all on function ${qualified(storageSchema, triggerFunction.name)}() from public`
+  `select ${qualified(storageSchema, "guard_function")}(${literal(`${qualified(storageSchema, triggerFunction.name)}()`)})`
 ]
 
 const transitionTables = (event: Trigger["event"]): string =>
