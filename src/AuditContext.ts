@@ -241,14 +241,14 @@ export const withMeta: With<Meta> = setter((meta) => ({ meta }))
  * @category validation
  */
 export const invalid = (fields: Fields): InvalidRequest | undefined => {
-  const wrong = notAnObject(fields, "context")
-  if (wrong !== undefined) {
-    return wrong
+  const notObject = notAnObject(fields, "context")
+  if (notObject !== undefined) {
+    return notObject
   }
   if (fields.actor !== undefined) {
-    const wrong = Actor.invalid(fields.actor)
-    if (wrong !== undefined) {
-      return wrong
+    const wrongActor = Actor.invalid(fields.actor)
+    if (wrongActor !== undefined) {
+      return wrongActor
     }
   }
   for (const field of ["correlationId", "requestId", "jobId", "traceId", "source"] as const) {
@@ -350,9 +350,9 @@ export interface SqlStatement {
  * @category conversions
  */
 export const toSql = (fields: Fields, options: { readonly schema?: string | undefined } = {}): SqlStatement => {
-  const wrong = notAnObject(fields, "context") ?? notAnObject(options)
-  if (wrong !== undefined) {
-    throw wrong
+  const refusal = notAnObject(fields, "context") ?? notAnObject(options)
+  if (refusal !== undefined) {
+    throw refusal
   }
   const schema = options.schema ?? "threadline"
   const rule = shortTextRule(schema)

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "29107e7a5413bff630143a325c106c60db7befd94f00565d046be898fb5176ff",
+    checksum: "d6ef67704b0edbf05ad24c8de0e54aa02c907a9e5b07fea04de0bd219c762324",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -230,6 +230,27 @@ begin
 end
 $$;
 
+-- Nobody but its owner may execute a trigger function of the record: whoever may can put it on a table of his own. Default privileges
+-- of the owner give that to others than PUBLIC.
+create function guard_function(guarded regprocedure) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  granted record;
+begin
+  for granted in
+    select distinct a.grantee
+    from pg_proc p
+    cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+    where p.oid = guarded and a.grantee <> p.proowner
+  loop
+    execute format('revoke all on function %s from %s cascade', guarded,
+      case when granted.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(granted.grantee)) end);
+  end loop;
+end
+$$;
+
 -- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
 create function guard_record() returns void
 language plpgsql
@@ -243,6 +264,11 @@ begin
   join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = current_schema()
     and c.relkind in ('r', 'p', 'S');
+  perform guard_function(p.oid)
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  where n.nspname = current_schema()
+    and p.prorettype = 'trigger'::regtype;
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -334,7 +360,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();
