@@ -222,6 +222,27 @@ begin
 end
 $$;
 
+-- Nobody but its owner may execute a trigger function of the record: whoever may can put it on a table of his own. Default privileges
+-- of the owner give that to others than PUBLIC.
+create function guard_function(guarded regprocedure) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  granted record;
+begin
+  for granted in
+    select distinct a.grantee
+    from pg_proc p
+    cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+    where p.oid = guarded and a.grantee <> p.proowner
+  loop
+    execute format('revoke all on function %s from %s cascade', guarded,
+      case when granted.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(granted.grantee)) end);
+  end loop;
+end
+$$;
+
 -- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
 create function guard_record() returns void
 language plpgsql
@@ -235,6 +256,11 @@ begin
   join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = current_schema()
     and c.relkind in ('r', 'p', 'S');
+  perform guard_function(p.oid)
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  where n.nspname = current_schema()
+    and p.prorettype = 'trigger'::regtype;
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -326,7 +352,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();

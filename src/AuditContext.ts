@@ -259,14 +259,14 @@ export const withMeta: With<Meta> = setter((meta) => ({ meta }))
  * @category validation
  */
 export const invalid = (fields: Given): InvalidRequest | undefined => {
-  const wrong = notAnObject(fields, "context")
-  if (wrong !== undefined) {
-    return wrong
+  const notObject = notAnObject(fields, "context")
+  if (notObject !== undefined) {
+    return notObject
   }
   if (fields.actor !== undefined) {
-    const wrong = Actor.invalid(fields.actor)
-    if (wrong !== undefined) {
-      return wrong
+    const wrongActor = Actor.invalid(fields.actor)
+    if (wrongActor !== undefined) {
+      return wrongActor
     }
   }
   for (const field of ["correlationId", "requestId", "jobId", "traceId", "source"] as const) {

@@ -34,6 +34,6 @@ export const formedSchema = <A extends object, I, R>(
 ): Schema.Schema<A, I, R> => {
   const type = Schema.typeSchema(schema)
   const arbitrary: LazyArbitrary<A> = (fc) => Arbitrary.makeLazy(type)(fc).map(make)
-  const made = Schema.declare(Schema.is(type), { arbitrary: () => arbitrary })
-  return Schema.transform(schema, made, { strict: true, decode: make, encode: (value) => value })
+  const formed = Schema.declare(Schema.is(type), { arbitrary: () => arbitrary })
+  return Schema.transform(schema, formed, { strict: true, decode: make, encode: (value) => value })
 }

@@ -14,6 +14,12 @@ import { actorOf, instantColumn } from "./change.js"
 const MaybeText = Schema.NullOr(Schema.String)
 const MaybeJson = Schema.NullOr(JsonFromText)
 
+/**
+ * A recorded intent.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Action = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -41,6 +47,10 @@ export const Action = Schema.Struct({
   data: JsonValueSchema
 }).annotations({ identifier: "threadline.Action" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Action extends Schema.Schema.Type<typeof Action> {}
 
 /** A row with the columns of `actionRowColumns`. */

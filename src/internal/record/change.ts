@@ -16,13 +16,32 @@ import { Id } from "../core/request.js"
 const Text = Schema.String
 const MaybeText = Schema.NullOr(Schema.String)
 
+/**
+ * What happened to a row. `baseline` is a row that was there when capture began. `truncate` is one change for a whole table, or one
+ * for each of its rows, as the policy of the table says.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Operation = Schema.Literal("insert", "update", "delete", "truncate", "baseline")
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type Operation = typeof Operation.Type
 
-/** A row as it was stored: column name to value, without excluded columns, masked values as their mark. */
+/**
+ * A row as it was stored, as a schema.
+ */
 export const RowImage = JsonObjectSchema
 
+/**
+ * A row as it was stored, column by column. An excluded column is missing. A masked column holds the string `[masked]`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type RowImage = JsonObject
 
 /** Key column to canonical text. */
@@ -30,6 +49,12 @@ export const RowPk = Schema.Record({ key: Schema.String, value: Schema.String })
 
 export type RowPk = typeof RowPk.Type
 
+/**
+ * The database transaction of a change: who acted, and from where. A database transaction with several contexts has one for each.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const AuditTransaction = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -56,8 +81,18 @@ export const AuditTransaction = Schema.Struct({
   clientAddr: MaybeText
 }).annotations({ identifier: "threadline.AuditTransaction" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface AuditTransaction extends Schema.Schema.Type<typeof AuditTransaction> {}
 
+/**
+ * The first action of a transaction.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ActionReference = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -67,8 +102,18 @@ export const ActionReference = Schema.Struct({
   correlationId: MaybeText
 }).annotations({ identifier: "threadline.ActionReference" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface ActionReference extends Schema.Schema.Type<typeof ActionReference> {}
 
+/**
+ * One captured row change. The fields are those of its JSON.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Change = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -101,6 +146,10 @@ export const Change = Schema.Struct({
   action: Schema.NullOr(ActionReference)
 }).annotations({ identifier: "threadline.Change" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Change extends Schema.Schema.Type<typeof Change> {}
 
 const transactionFields = {

@@ -44,8 +44,8 @@ export const Document: Schema.Schema<JsonObject> = Schema.transformOrFail(
   Schema.declare(isDocument, ofDocument),
   {
     strict: true,
-    decode: (given, _, ast) =>
-      Either.fromNullable(documentOf(given), () => new ParseResult.Type(ast, undefined, documentRule)),
+    decode: (input, _, ast) =>
+      Either.fromNullable(documentOf(input), () => new ParseResult.Type(ast, undefined, documentRule)),
     encode: (document) => ParseResult.succeed(document)
   }
 )

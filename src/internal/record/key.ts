@@ -18,10 +18,21 @@ import { isStorable } from "../core/text.js"
 import { keyColumnMeant } from "./unknownColumn.js"
 import { unknownTable } from "./unknownTable.js"
 
-/** One column of a key. Numbers are exact: a `number` that is no safe integer must be written as text or `bigint`. */
+/**
+ * The value of one column of a key. An integer beyond 2^53 must be a string or a `bigint`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type KeyPart = string | number | bigint | boolean | BigDecimal.BigDecimal
 
-/** A key of one column as its value; of several as an array in key order, or an object by column name. */
+/**
+ * The key of a row. For a key of one column it is the value of the column. For a key of several columns it is an array in key order,
+ * or an object by column name, or a string that holds such an array or object as JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type KeyInput = KeyPart | ReadonlyArray<KeyPart> | { readonly [column: string]: KeyPart }
 
 /** A key with every part as text. */

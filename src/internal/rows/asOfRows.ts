@@ -50,6 +50,12 @@ const RowsRequest = Schema.Struct({
   ...paging
 })
 
+/**
+ * Which rows of a table. Every field is optional, and all that are given must hold.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AsOfRowsOptions extends Paging {
   /** Only these rows, at most 1000. */
   readonly keys?: ReadonlyArray<KeyInput> | undefined

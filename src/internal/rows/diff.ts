@@ -27,21 +27,40 @@ const Field = Schema.Struct({
   after: Schema.optionalWith(JsonValueSchema, { exact: true })
 }).annotations({ identifier: "threadline.FieldDiff" })
 
-/** One field of a row. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface FieldDiff extends Schema.Schema.Type<typeof Field> {}
 
+/**
+ * One field of a diff. `before` is missing if there was no row (or no such column) before, `after` likewise.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const FieldDiff: Schema.Schema<FieldDiff, typeof Field.Encoded> = formedSchema<
   FieldDiff,
   typeof Field.Encoded,
   never
 >(Field, (fields) => marked({ ...fields }))
 
+/**
+ * A change and what it did, field by field, sorted by name.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ChangeDiff = Schema.Struct({
   change: Change,
   /** Sorted by name. */
   fields: Schema.Array(FieldDiff)
 }).annotations({ identifier: "threadline.ChangeDiff" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface ChangeDiff extends Schema.Schema.Type<typeof ChangeDiff> {}
 
 const valueOf = (image: RowImage | null, field: string): JsonValue | undefined =>
@@ -50,6 +69,12 @@ const valueOf = (image: RowImage | null, field: string): JsonValue | undefined =
 const fieldDiff = (field: string, before: JsonValue | undefined, after: JsonValue | undefined): FieldDiff =>
   marked({ field, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) })
 
+/**
+ * The fields that a change touched: all of them for an insert, a delete and a baseline, the changed ones for an update.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
 export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
   // The image after an update is whole; only what changed is in its diff.
   const names =
@@ -85,6 +110,12 @@ export const diff = Effect.fnUntraced(function* (
   return row === undefined ? yield* new NotFound({ subject: "change", id: decodedId }) : changeDiff(changeOf(row))
 })
 
+/**
+ * A row at two instants, and what became of its fields in between.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const RowDiff = Schema.Struct({
   /** How it stood first. */
   from: AsOf,
@@ -94,7 +125,10 @@ export const RowDiff = Schema.Struct({
   fields: Schema.Array(FieldDiff)
 }).annotations({ identifier: "threadline.RowDiff" })
 
-/** A row at two instants, and what became of its fields in between. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface RowDiff extends Schema.Schema.Type<typeof RowDiff> {}
 
 const imageDiffs = (from: RowImage | null, to: RowImage | null): ReadonlyArray<FieldDiff> =>

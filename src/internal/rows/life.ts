@@ -395,8 +395,10 @@ export const stateBefore = (
 
 /** The life of a row in its order: its changes, and each TRUNCATE of the table that ended it. */
 export const lifeOf = (life: ReadonlyArray<Event<Change>>): ReadonlyArray<Change> => {
-  const after = (["one", "several"] as const).map((sharing) => states(life, sharing))
+  const statesAfter = (["one", "several"] as const).map((sharing) => states(life, sharing))
   return life.flatMap(({ change, truncate }, index) =>
-    truncate !== undefined && after.some((each) => each[index]?._tag === "Alive") ? [change, truncate.change] : [change]
+    truncate !== undefined && statesAfter.some((after) => after[index]?._tag === "Alive")
+      ? [change, truncate.change]
+      : [change]
   )
 }
