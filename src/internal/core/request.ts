@@ -8,9 +8,9 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import type { JsonValue } from "./json.js"
 import { canonical } from "./json.js"
 import { shortTextRule } from "./text.js"
+import type { JsonValue } from "./jsonValue.js"
 
 /**
  * Why a read failed.

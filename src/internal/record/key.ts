@@ -9,7 +9,7 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import { isObject, parse, stringify } from "../core/json.js"
+import { parse, stringify } from "../core/json.js"
 import { Lapses, lapsesOf, noLapses } from "./lapses.js"
 import { rows, type Storage } from "./storage.js"
 import { reasonOf, sqlState } from "../sql/sqlState.js"
@@ -17,6 +17,7 @@ import { format, parse as parseTableName, type TableName } from "../core/tableNa
 import { isStorable } from "../core/text.js"
 import { keyColumnMeant } from "./unknownColumn.js"
 import { unknownTable } from "./unknownTable.js"
+import { isObject } from "../core/jsonValue.js"
 
 /**
  * The value of one column of a key. An integer beyond 2^53 must be a string or a `bigint`.

@@ -12,13 +12,13 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
-import type { JsonObject, JsonValue } from "../core/json.js"
 import { same } from "../core/json.js"
 import type { Change, RowImage } from "../record/change.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
 import { formatMicros } from "../core/instant.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import type { TableName } from "../core/tableName.js"
+import type { JsonObject, JsonValue } from "../core/jsonValue.js"
 
 export interface Row {
   readonly table: TableName

@@ -6,7 +6,6 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { isObject, type JsonValue } from "../core/json.js"
 import { formed, withFields } from "../core/jsonForm.js"
 import { type AsOf, asOfForm, type RowAsOf } from "./answer.js"
 import { asOf, instantOf } from "./asOf.js"
@@ -16,6 +15,7 @@ import { type KeyInput, type KeyPart, tableKey, TableSchema, tableOf } from "../
 import { mustBeObject, paging, type ReadError, request } from "../core/request.js"
 import { asOfRows, type AsOfRowsOptions } from "./asOfRows.js"
 import type { Storage } from "../record/storage.js"
+import { isObject, type JsonValue } from "../core/jsonValue.js"
 
 /**
  * Rows of `table` that belong to a row: each named column of theirs holds what the named column of the row holds. It works in both

@@ -3,10 +3,11 @@
  */
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { canonical, isObject, parse, type JsonValue } from "../core/json.js"
+import { canonical, parse } from "../core/json.js"
 import { decodeFilter, type Filter } from "./filter.js"
 import { format as formatTable } from "../core/tableName.js"
 import { tableOf } from "../record/key.js"
+import { isObject, type JsonValue } from "../core/jsonValue.js"
 
 /** How the value of a field is written, and read again; a text that cannot be read is left to the schema to refuse. */
 interface Form {
