@@ -172,8 +172,12 @@ export interface Service {
 export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
 
 /** The feed of a storage under scopes. If one is required everything fails until `scoped` has given one. */
-const make = (from: storage.Storage, scopeRequired: boolean, given: ReadonlyArray<scopes.ReadScope> = []): Service => {
-  const restricted = Effect.suspend(() => restrict(from, given, scopeRequired))
+const make = (
+  from: storage.Storage,
+  scopeRequired: boolean,
+  readScopes: ReadonlyArray<scopes.ReadScope> = []
+): Service => {
+  const restricted = Effect.suspend(() => restrict(from, readScopes, scopeRequired))
 
   const run = <A, E, R>(
     name: string,
@@ -192,7 +196,7 @@ const make = (from: storage.Storage, scopeRequired: boolean, given: ReadonlyArra
       run("consume", (reader) => consumers.consume(reader, name, handler, options)),
     checkpoints: run("checkpoints", stores.list),
     forget: (name) => run("forget", (reader) => stores.forget(reader, name)),
-    scoped: (scope) => make(from, scopeRequired, [...given, scope])
+    scoped: (scope) => make(from, scopeRequired, [...readScopes, scope])
   }
 }
 

@@ -41,7 +41,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_insert_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_insert_invoices_33984f2d09"()');
 
 create or replace function "threadline"."capture_update_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
@@ -111,7 +111,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_update_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_update_invoices_33984f2d09"()');
 
 create or replace function "threadline"."capture_delete_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
@@ -156,7 +156,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_delete_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_delete_invoices_33984f2d09"()');
 
 create or replace function "threadline"."capture_truncate_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
@@ -170,7 +170,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_truncate_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_truncate_invoices_33984f2d09"()');
 
 create or replace trigger "0_threadline_insert" after insert on "billing"."invoices"
 referencing new table as threadline_new

@@ -96,7 +96,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_insert_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_insert_posts_a109cce5d9"()');
 
 create or replace function "threadline"."capture_update_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
@@ -321,7 +321,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_update_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_update_posts_a109cce5d9"()');
 
 create or replace function "threadline"."capture_delete_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
@@ -421,7 +421,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_delete_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_delete_posts_a109cce5d9"()');
 
 create or replace function "threadline"."capture_truncate_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
@@ -436,7 +436,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_truncate_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_truncate_posts_a109cce5d9"()');
 
 create or replace trigger "0_threadline_insert" after insert on "public"."posts"
 referencing new table as threadline_new

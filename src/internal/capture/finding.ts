@@ -61,6 +61,11 @@ export const Finding = Schema.Union(
     missing: Names,
     renamed: Schema.Array(Schema.Struct({ from: Schema.String, to: Schema.String }))
   }),
+  /**
+   * Generated columns show what redacted ones hold; subjects are these columns. `shown`: images have them; virtual columns are in
+   * no image.
+   */
+  kind("ComputedFromRedacted", { from: Names, shown: Schema.Boolean }),
   kind("SourceOutdated", {}),
   kind("FunctionMissing", {}),
   kind("FunctionAltered", {}),

@@ -47,6 +47,7 @@ export const HostAction = Schema.Literal(
   "declareKey",
   "dropCast",
   "dropCasts",
+  "redactComputed",
   "keepOne",
   "leaveKeyOut",
   "mendEventTrigger",

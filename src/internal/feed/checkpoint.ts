@@ -145,7 +145,7 @@ export const encode = (tables: ReadonlyArray<string>, position: Position): Check
 
 const refused = (rule: string) => Either.left(new InvalidRequest({ field: "checkpoint", rule }))
 
-export const foreign = "belongs to another database: this one never was on its cluster"
+export const foreignCluster = "belongs to another database: this one never was on its cluster"
 
 export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Either.Either<Position, InvalidRequest> => {
   const malformed = refused("is not a checkpoint of a feed")

@@ -104,7 +104,7 @@ const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, Threa
 const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
   const ownEpoch = head.epochs.find(({ epoch }) => epoch === position.epoch)
   if (ownEpoch?.cluster !== position.cluster) {
-    return Effect.fail(invalid(checkpoints.foreign))
+    return Effect.fail(invalid(checkpoints.foreignCluster))
   }
   const end = position.window === undefined ? position.from.end : position.window.to.end
   return ownEpoch === head.current && !head.isReplica && head.visible !== undefined && end > head.visible.end

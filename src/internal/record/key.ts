@@ -9,7 +9,7 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import { isObject, parse, stringify } from "../core/json.js"
+import { parse, stringify } from "../core/json.js"
 import { Lapses, lapsesOf, noLapses } from "./lapses.js"
 import { rows, type Storage } from "./storage.js"
 import { reasonOf, sqlState } from "../sql/sqlState.js"
@@ -17,11 +17,23 @@ import { format, parse as parseTableName, type TableName } from "../core/tableNa
 import { isStorable } from "../core/text.js"
 import { keyColumnMeant } from "./unknownColumn.js"
 import { unknownTable } from "./unknownTable.js"
+import { isObject } from "../core/jsonValue.js"
 
-/** One column of a key. Numbers are exact: a `number` that is no safe integer must be written as text or `bigint`. */
+/**
+ * The value of one column of a key. An integer beyond 2^53 must be a string or a `bigint`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type KeyPart = string | number | bigint | boolean | BigDecimal.BigDecimal
 
-/** A key of one column as its value; of several as an array in key order, or an object by column name. */
+/**
+ * The key of a row. For a key of one column it is the value of the column. For a key of several columns it is an array in key order,
+ * or an object by column name, or a string that holds such an array or object as JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type KeyInput = KeyPart | ReadonlyArray<KeyPart> | { readonly [column: string]: KeyPart }
 
 /** A key with every part as text. */

@@ -6,7 +6,6 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { isObject, type JsonValue } from "../core/json.js"
 import { formed, withFields } from "../core/jsonForm.js"
 import { type AsOf, asOfForm, type RowAsOf } from "./answer.js"
 import { asOf, instantOf } from "./asOf.js"
@@ -16,11 +15,15 @@ import { type KeyInput, type KeyPart, tableKey, TableSchema, tableOf } from "../
 import { mustBeObject, paging, type ReadError, request } from "../core/request.js"
 import { asOfRows, type AsOfRowsOptions } from "./asOfRows.js"
 import type { Storage } from "../record/storage.js"
+import { isObject, type JsonValue } from "../core/jsonValue.js"
 
 /**
- * Rows of `table` that belong to a row: each column of theirs that is named holds what the named column of the row holds. It is the
- * same for a row that is referred to (`{ table: "customers", columns: { id: "customer_id" } }`) and for rows that refer
- * (`{ table: "invoice_lines", columns: { invoice_id: "id" } }`).
+ * Rows of `table` that belong to a row: each named column of theirs holds what the named column of the row holds. It works in both
+ * directions: `{ table: "customers", columns: { id: "customer_id" } }` for a row that is referred to, and
+ * `{ table: "invoice_lines", columns: { invoice_id: "id" } }` for rows that refer.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface Relation {
   readonly table: string
@@ -31,14 +34,23 @@ export interface Relation {
 }
 
 /**
- * The first page of a relation. `options` are those of the read: with its `nextCursor`, `asOfRows(table, instant, { ...options,
- * cursor })` goes on.
+ * The first page of a relation. `options` are those of the read: `asOfRows(table, instant, { ...options, cursor })` goes on, with the
+ * `nextCursor` of this page.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface RelatedRows extends Pages.Page<RowAsOf> {
   readonly table: string
   readonly options: Pick<AsOfRowsOptions, "keys" | "contains">
 }
 
+/**
+ * How a row stood at an instant, and a page of each of its relations. The pages are empty if the row was not present.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AsOfWith<Name extends string = string> {
   readonly answer: AsOf
   /** Empty pages if the row was not present. */

@@ -3,10 +3,11 @@
  */
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { canonical, isObject, parse, type JsonValue } from "../core/json.js"
+import { canonical, parse } from "../core/json.js"
 import { decodeFilter, type Filter } from "./filter.js"
 import { format as formatTable } from "../core/tableName.js"
 import { tableOf } from "../record/key.js"
+import { isObject, type JsonValue } from "../core/jsonValue.js"
 
 /** How the value of a field is written, and read again; a text that cannot be read is left to the schema to refuse. */
 interface Form {
@@ -94,6 +95,13 @@ const defaults: { readonly [F in Field]?: unknown } = { order: "newest", limit: 
 
 const isField = (name: string): name is Field => Object.hasOwn(forms, name)
 
+/**
+ * The one text of a filter, a URL query without question mark: `table=public.posts&actor=user%3A42`. Equal filters have equal
+ * texts. An actor is `type` or `type:id`, objects are JSON, a key of several columns is `keyJson`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
 export const toUrl = (filter: Filter): string => {
   const params = new URLSearchParams()
   for (const field of Object.keys(forms) as ReadonlyArray<Field>) {
@@ -114,7 +122,20 @@ export const toUrl = (filter: Filter): string => {
 
 const refused = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
 
-/** Reads a text, with or without its question mark. */
+/**
+ * Reads the text of a filter, with or without question mark. `InvalidRequest` names what is unknown, repeated, malformed or
+ * contradictory.
+ *
+ * @since 0.1.0
+ * @category conversions
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const page = Effect.flatMap(Query.filterFromUrl("?table=posts&op=delete"), Query.timeline)
+ * ```
+ */
 export const fromUrl = (text: string): Either.Either<Filter, InvalidRequest> => {
   if (typeof text !== "string") {
     return refused("filter", "must be a string")

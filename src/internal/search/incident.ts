@@ -37,6 +37,12 @@ export const Sibling = Schema.Struct({
 /** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
 export interface Sibling extends Schema.Schema.Type<typeof Sibling> {}
 
+/**
+ * One transaction with its actions, its changes and their diffs, and the other parts of the same database transaction.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Incident = Schema.Struct({
   transaction: AuditTransaction,
   /** In the order they were recorded; at most 100, `hasMoreActions` tells whether there are others. */
@@ -52,6 +58,10 @@ export const Incident = Schema.Struct({
   changes: Pages.schema(ChangeDiff)
 }).annotations({ identifier: "threadline.Incident" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Incident extends Schema.Schema.Type<typeof Incident> {}
 
 const bound = 100
@@ -62,6 +72,12 @@ const IncidentRequest = Schema.Struct({
   ...paging
 })
 
+/**
+ * Options of `incident`. They apply to the changes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface IncidentOptions {
   /** Of the changes: `oldest` first, as they happened, unless given. */
   readonly order?: "newest" | "oldest" | undefined

@@ -75,7 +75,7 @@ const fastWay = (parts: Parts, op: Op): string => {
   end;
   if several then
     select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
-    from capture_hints(tg_relid, ${parts.known}) h;
+    from capture_hints(tg_relid, ${parts.columnNames}) h;
 ${oneRow(parts, op, "  elsif", {
   alike: `select alike_fields(o.*, n.*, tg_relid, ${parts.excluded}) into fields from threadline_old o, threadline_new n;`
 })}
