@@ -36,7 +36,7 @@ return coalesce((
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
-    and f.proname !~ '^capture_(leave|enter)_'
+    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
 ), false);
 

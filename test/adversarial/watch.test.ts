@@ -370,4 +370,59 @@ attacks("the schema watch", (attack) => {
       })
     )
   )
+
+  attack(
+    "follows renames of tables, schemas and columns, and tells tables apart that exchange their names",
+    watched((host, app) =>
+      Effect.gen(function* () {
+        yield* host.db.run(`grant create on database ${host.database.name} to ${yield* host.role("app")}`)
+        yield* app.run(
+          "create schema shop",
+          "create table shop.carts (id int primary key, v text)",
+          "create table g (id int primary key, v text)",
+          "create table g_new (id int primary key, v text)",
+          "create table posts (id int primary key, v text)"
+        )
+        yield* host.apply("shop.carts", "g", "g_new", "posts")
+        yield* app.run(
+          "insert into shop.carts values (1, 'cart')",
+          "insert into g values (1, 'old')",
+          "insert into g_new values (1, 'new')",
+          "insert into posts values (1, 'post')"
+        )
+        yield* app.run(
+          "begin; alter table g rename to g_old; alter table g_new rename to g; commit",
+          "alter schema shop rename to store",
+          "alter table store.carts set schema public",
+          "alter index posts rename to articles",
+          "alter table articles rename column id to number",
+          "alter table articles rename v to body",
+          "alter table articles rename body to words"
+        )
+        expect(yield* events(host)).toEqual([
+          "ALTER TABLE | table | public.g_old | renamed | public.g -> public.g_old",
+          "ALTER TABLE | table | public.g | renamed | public.g_new -> public.g",
+          "ALTER SCHEMA | schema | store | renamed | shop.carts -> store.carts",
+          "ALTER TABLE | table | public.carts | renamed | store.carts -> public.carts",
+          "ALTER INDEX | table | public.articles | renamed | public.posts -> public.articles",
+          'ALTER TABLE | table column | public.articles.number | renamed | id -> number | {"column": 1}',
+          'ALTER TABLE | table column | public.articles.body | renamed | v -> body | {"column": 2}',
+          'ALTER TABLE | table column | public.articles.words | renamed | body -> words | {"column": 2}'
+        ])
+        expect(
+          yield* host.db.column(
+            "select table_schema || '.' || table_name || ' ' || lapses::text from threadline.capture_policies where removed_at is null order by 1"
+          )
+        ).toEqual(["public.articles {}", "public.carts {}", "public.g {}", "public.g_old {}"])
+        yield* app.run("update articles set words = 'b'", "update carts set v = 'c'", "update g set v = 'n'")
+        yield* host.apply("carts", "g", "g_old", "articles")
+        expect(yield* host.findings()).toEqual([])
+        expect(
+          yield* host.db.column(
+            "select table_schema || '.' || table_name || ' ' || lapses::text from threadline.capture_policies where removed_at is null order by 1"
+          )
+        ).toEqual(["public.articles {}", "public.carts {}", "public.g {}", "public.g_old {}"])
+      })
+    )
+  )
 })

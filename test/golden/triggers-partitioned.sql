@@ -101,7 +101,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_insert_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_insert_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_update_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -337,7 +337,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_update_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_update_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_delete_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -442,7 +442,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_delete_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_delete_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_begin_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -471,7 +471,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_begin_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_begin_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_leave_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -623,7 +623,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_truncate_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_truncate_jobs_562f12dff4"()');
 
 create or replace trigger "0_threadline_insert" after insert on "public"."jobs"
 referencing new table as threadline_new

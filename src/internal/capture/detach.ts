@@ -147,14 +147,9 @@ export const planDetach = (
             ...[...ownFunctions]
               .filter((functionName) => installed.has(functionName))
               .sort()
-<<<<<<< HEAD
-              .map((each) => statements.dropFunction(storage, each)),
+              .map((functionName) => statements.dropFunction(storage, functionName)),
             statements.retirePolicy(storage, name),
             statements.workEnds(storage, name, "removed")
-=======
-              .map((functionName) => statements.dropFunction(storage, functionName)),
-            statements.retirePolicy(storage, name)
->>>>>>> main
           ])
         ],
         lessRedaction: []

@@ -240,15 +240,11 @@ export const planTable = (
     )
   }
 
-<<<<<<< HEAD
   // What is forced may be kept, and run if the table is captured.
   const captured = policy === undefined && options.force !== true ? [] : [name]
   announceWork(storage, owner, steps, [...captured, ...superseded.map(policyName)], name)
 
-  const worked = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
-=======
   const changedStates = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
->>>>>>> main
     ? states
     : joined
   return Either.right({

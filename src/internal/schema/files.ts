@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "b143f737158d9589941946403bc349c5e3d19b0263ba56ddfc3f5907b7c5966c",
+    checksum: "29dc2d9f017e5a9064a511afe20c4479ed706e52d3d64eb4e59fafcecea2ea8c",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -161,7 +161,6 @@ create table capture_policies (
   lapses tstzmultirange not null default '{}',
   -- Changes before it were removed, all or some of them; see note_removal.
   kept_since timestamptz,
-<<<<<<< HEAD
   -- The triggers of a partition, by its kind (table, partitioned, foreign), for the schema watch to make.
   partition_triggers jsonb not null default '{}',
   -- Whether the schema watch refuses to let the table or its triggers be dropped.
@@ -170,12 +169,10 @@ create table capture_policies (
   gap_since timestamptz,
   -- When the schema watch last looked at the table and finished.
   watched_at timestamptz,
-=======
   -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
   former_names jsonb not null default '[]',
   -- Names that its columns had before: { column, formerly, since, until }.
   former_columns jsonb not null default '[]',
->>>>>>> main
   primary key (table_schema, table_name)
 );
 
@@ -269,6 +266,13 @@ begin
 end
 $$;
 
+-- Trigger functions that every role may execute: PostgreSQL clones row triggers of a partitioned table for whoever makes a partition
+-- of it, and asks for that right. They prove nothing of who made a trigger, and refuse any other trigger than their own.
+create function is_everybodys(function_name text) returns boolean
+language sql immutable
+set search_path from current
+return function_name ~ '^capture_(leave|enter)_';
+
 -- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
 create function guard_record() returns void
 language plpgsql
@@ -286,7 +290,8 @@ begin
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = current_schema()
-    and p.prorettype = 'trigger'::regtype;
+    and p.prorettype = 'trigger'::regtype
+    and not is_everybodys(p.proname);
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -378,7 +383,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_function(regprocedure), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), is_everybodys(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();
@@ -1644,7 +1649,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "d211f243b6e4e46651578dc0fe92e9a25415b90725e69bb3aaf9f7c69c0fb677",
+    checksum: "91298e00dbe0ffa043509e972c49023a398155e29b49f55fb03e9b633c81bf39",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -1683,7 +1688,7 @@ return coalesce((
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
-    and f.proname !~ '^capture_(leave|enter)_'
+    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
 ), false);
 

@@ -131,13 +131,7 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
     functions,
     triggers: (relation) => triggersOf(shape, relation),
     sourceHash: createHash("sha256")
-<<<<<<< HEAD
       .update([settings, ...functions.flatMap((made) => functionStatements(storageSchema, made))].join("\0"))
-=======
-      .update(
-        [settings, ...functions.map((triggerFunction) => createFunction(storageSchema, triggerFunction))].join("\0")
-      )
->>>>>>> main
       .digest("hex")
   }
 }

@@ -25,13 +25,8 @@ const quoteFor = (source: string): string => {
 }
 
 /** The definition of a function. */
-<<<<<<< HEAD
-const createFunction = (storageSchema: string, made: TriggerFunction): string => {
-  const source = functionSource(made)
-=======
-export const createFunction = (storageSchema: string, triggerFunction: TriggerFunction): string => {
+const createFunction = (storageSchema: string, triggerFunction: TriggerFunction): string => {
   const source = functionSource(triggerFunction)
->>>>>>> main
   const quote = quoteFor(source)
   return `create or replace function ${qualified(storageSchema, triggerFunction.name)}() returns trigger
 language plpgsql security definer
@@ -39,19 +34,12 @@ set search_path = ${identifier(storageSchema)}, pg_temp
 ${triggerFunction.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
 }
 
-<<<<<<< HEAD
 /** The statements that make a function: its definition, and who may execute it. */
-export const functionStatements = (storageSchema: string, made: TriggerFunction): ReadonlyArray<string> => [
-  createFunction(storageSchema, made),
-  made.everybody
-    ? `grant execute on function ${qualified(storageSchema, made.name)}() to public`
-    : `revoke all on function ${qualified(storageSchema, made.name)}() from public`
-=======
-/** The statements that make a function: its definition, and the end of every other role's right to call it. */
 export const functionStatements = (storageSchema: string, triggerFunction: TriggerFunction): ReadonlyArray<string> => [
   createFunction(storageSchema, triggerFunction),
-  `select ${qualified(storageSchema, "guard_function")}(${literal(`${qualified(storageSchema, triggerFunction.name)}()`)})`
->>>>>>> main
+  triggerFunction.everybody
+    ? `grant execute on function ${qualified(storageSchema, triggerFunction.name)}() to public`
+    : `select ${qualified(storageSchema, "guard_function")}(${literal(`${qualified(storageSchema, triggerFunction.name)}()`)})`
 ]
 
 const transitionTables = (event: Trigger["event"]): string =>
