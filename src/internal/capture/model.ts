@@ -69,7 +69,10 @@ export const TableConfig = Schema.Struct({
   always: Schema.optional(Schema.Boolean.annotations(flagRule)),
   truncate: Schema.optional(choice(...Truncate.literals)),
   acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule))
-}).annotations({ identifier: "threadline.Capture.TableConfig", ...rule(`must be an object such as { table: "public.posts" }`) })
+}).annotations({
+  identifier: "threadline.Capture.TableConfig",
+  ...rule(`must be an object such as { table: "public.posts" }`)
+})
 
 /**
  * @since 0.1.0
