@@ -45,7 +45,7 @@ export const Difference = Schema.Union(
   Schema.TaggedStruct("dropGuard", { to: Schema.Boolean }),
   Schema.TaggedStruct("columns", { columns: ColumnDifferences }),
   Schema.TaggedStruct("columnDetails", {})
-).annotations({ identifier: "Capture.Difference" })
+).annotations({ identifier: "threadline.Capture.Difference" })
 
 /**
  * @since 0.1.0

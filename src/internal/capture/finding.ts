@@ -106,7 +106,7 @@ export const Finding = Schema.Union(
   kind("WatchFailed", {}),
   /** Roles other than the owner may write the record; subjects are these. `everything`: as they may write every table. */
   kind("RecordWritable", { everything: Schema.Boolean })
-).annotations({ identifier: "Capture.Finding" })
+).annotations({ identifier: "threadline.Capture.Finding" })
 
 /**
  * @since 0.1.0
@@ -135,7 +135,7 @@ export const TableStatus = Schema.Struct({
   /** Whether the schema watch sees what is done to the schema: the same for all tables. */
   watch: WatchState,
   findings: Schema.Array(Finding)
-}).annotations({ identifier: "Capture.TableStatus" })
+}).annotations({ identifier: "threadline.Capture.TableStatus" })
 
 /**
  * @since 0.1.0

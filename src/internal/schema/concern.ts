@@ -29,7 +29,7 @@ export const Concern = Schema.Union(
   Schema.TaggedStruct("Writable", { roles: Names }),
   Schema.TaggedStruct("WritableByRole", { roles: Names }),
   Schema.TaggedStruct("WatchBroken", { problems: Schema.Array(WatchProblem) })
-).annotations({ identifier: "Migrations.Concern" })
+).annotations({ identifier: "threadline.Migrations.Concern" })
 
 /**
  * @since 0.1.0
