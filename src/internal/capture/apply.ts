@@ -24,6 +24,7 @@ import type { Step } from "./step.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { millis, mustBeObject } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
+import { patience, persisting } from "./patience.js"
 import { reading, settings } from "./settings.js"
 import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { hostFunctionOf, reasonWithCause, sqlState } from "../sql/sqlState.js"
@@ -301,8 +302,10 @@ const executeUnit = (
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
   const functions = names.flatMap((name) => functionNames(name))
+  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
   const body = Effect.gen(function* () {
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
+    const withPatience = yield* patience(sql, lockTimeout)
     const done: Array<Step> = []
     // The second look is at a catalog that the locks taken by the first steps keep still: a partition that was attached
     // in between is found.
@@ -311,7 +314,7 @@ const executeUnit = (
       const plan = yield* unit.replan(catalog)
       yield* check(catalog, unit, plan, options)
       // A step is one message: a table may have hundreds of partitions.
-      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.join(";\n")), { discard: true })
+      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.map(withPatience).join(";\n")), { discard: true })
       done.push(...plan.steps)
     }
     return done
@@ -321,14 +324,16 @@ const executeUnit = (
     Schedule.union(Schedule.spaced("2 seconds")),
     Schedule.intersect(Schedule.recurs(options.retries ?? 5))
   )
-  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
-  return transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body).pipe(
-    Effect.retry({ schedule: backoff, while: (error) => error instanceof SqlError && isContention(error) }),
+  const attempt = transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body)
+  return persisting(attempt, lockTimeout, isContended).pipe(
+    Effect.retry({ schedule: backoff, while: isContended }),
     Effect.mapError((error) =>
       error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)
     )
   )
 }
+
+const isContended = (error: unknown): boolean => error instanceof SqlError && isContention(error)
 
 /** Somebody else holds a lock, or has just changed the same row of the catalog. */
 const isContention = (error: SqlError): boolean => {
