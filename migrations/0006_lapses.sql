@@ -570,7 +570,7 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
   virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)

@@ -84,7 +84,7 @@ const moveTriggers = (shape: TableShape, relation: RelationShape): ReadonlyArray
     event,
     timing: "after",
     level: "row",
-    condition: movingCondition[purpose],
+    condition: movingCondition,
     calls: functionName(shape, purpose),
     ...common
   })
@@ -107,11 +107,7 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
   const functions = [
     ...ops.map((op) => made(op, body(parts, op))),
     ...(shape.partitioned && shape.mode === "statement"
-      ? [
-          made("begin", beginBody(parts)),
-          made("leave", moveBody(parts, "leave")),
-          made("enter", moveBody(parts, "enter"))
-        ]
+      ? [made("begin", beginBody), made("leave", moveBody(parts, "leave")), made("enter", moveBody(parts, "enter"))]
       : []),
     made("truncate", truncateBody(parts))
   ]

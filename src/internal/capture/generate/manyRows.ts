@@ -33,7 +33,7 @@ export const manyRows = (parts: Parts, op: Op): string => {
   const head = `    first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
 `
-  const settled = settleOrder("first_id")
+  const settled = settleOrder
   // As many old rows as new ones, or they are no pairs: then the general way goes on.
   return op === "update"
     ? `${head}${updates(parts)}
