@@ -104,7 +104,11 @@ export const withOptions = (mend: Capture.Mend, options: ReadonlyArray<string>):
 
 /** The mend whose commands repeat if they work, such as which configuration they read. */
 export const withPlace = (mend: Capture.Mend, words: ReadonlyArray<string>): Capture.Mend => {
-  const placed = ([command, ...others]: Capture.Argv): Capture.Argv => [command, ...others, ...words]
+  const placed = ([command, ...commandArguments]: Capture.Argv): Capture.Argv => [
+    command,
+    ...commandArguments,
+    ...words
+  ]
   const maybePlaced = (argv: Capture.Argv | null) => (argv === null ? null : placed(argv))
   switch (mend._tag) {
     case "command":

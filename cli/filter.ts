@@ -52,8 +52,8 @@ export type ActionFilters = Given<typeof actionFilters>
 export type ChangeFilters = Given<typeof changeFilters>
 
 const list = <A>(texts: ReadonlyArray<A>): readonly [A, ...Array<A>] | undefined => {
-  const [first, ...others] = texts
-  return first === undefined ? undefined : [first, ...others]
+  const [first, ...otherTexts] = texts
+  return first === undefined ? undefined : [first, ...otherTexts]
 }
 
 /** Reads `user`, `user:42`, `anonymous`. */

@@ -29,7 +29,7 @@ const completing = leaf(
   }
 )
 
-const others = [
+const ungrouped = [
   init,
   grant,
   timeline,
@@ -51,11 +51,11 @@ export const root = Command.make("threadline").pipe(
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
-    ...others
+    ...ungrouped
   ])
 )
 
 /** What every command is, whichever group holds it. */
-export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...consuming, ...others].map(
+export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...consuming, ...ungrouped].map(
   (command: With<CommandFacts>) => command.facts
 )

@@ -153,23 +153,30 @@ create table capture_policies (
   lapses tstzmultirange not null default '{}',
   -- Changes before it were removed, all or some of them; see note_removal.
   kept_since timestamptz,
+  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
+  former_names jsonb not null default '[]',
+  -- Names that its columns had before: { column, formerly, since, until }.
+  former_columns jsonb not null default '[]',
   primary key (table_schema, table_name)
 );
 
--- Written by triggers that fire under a name they were not generated for, and never again: names were exchanged, or a table
--- took the name of another one that is captured.
+-- Written by triggers that fire under another name than the policy of their table has, or under the name of another captured
+-- table: once for each time that the table may have got a name. What was renamed is told from it when capture is applied.
 create table capture_sightings (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
   database text collate "C",
-  seen_at timestamptz not null default clock_timestamp()
+  seen_at timestamptz not null default clock_timestamp(),
+  -- The transaction that last touched what the catalog says of the table: another one may have renamed it in between.
+  named_by xid
 );
 
 comment on table capture_sightings is
-  'Which other table wrote under the name of a captured one, and since when: a lapse of that name until capture is applied.';
+  'Which table wrote under a name that is not that of its policy, and since when: what it means is settled when capture is applied.';
 
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
+create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
 
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
@@ -222,6 +229,27 @@ begin
 end
 $$;
 
+-- Nobody but its owner may execute a trigger function of the record: whoever may can put it on a table of his own. Default privileges
+-- of the owner give that to others than PUBLIC.
+create function guard_function(guarded regprocedure) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  granted record;
+begin
+  for granted in
+    select distinct a.grantee
+    from pg_proc p
+    cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+    where p.oid = guarded and a.grantee <> p.proowner
+  loop
+    execute format('revoke all on function %s from %s cascade', guarded,
+      case when granted.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(granted.grantee)) end);
+  end loop;
+end
+$$;
+
 -- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
 create function guard_record() returns void
 language plpgsql
@@ -235,6 +263,11 @@ begin
   join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = current_schema()
     and c.relkind in ('r', 'p', 'S');
+  perform guard_function(p.oid)
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  where n.nspname = current_schema()
+    and p.prorettype = 'trigger'::regtype;
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -326,7 +359,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();

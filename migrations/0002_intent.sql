@@ -11,7 +11,8 @@
 -- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
 -- the setting with it.
 
--- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
+-- Reads a stamped context: "doc" holds what is right, "error" names what was left out. Raises only in strict mode, which a
+-- database for development or tests may be in ("alter database shop_test set threadline.strict = on").
 create function read_context(raw text, out doc jsonb, out error text)
 language plpgsql stable
 set search_path from current
@@ -21,102 +22,134 @@ declare
   given jsonb;
   field text;
   value jsonb;
-  actor jsonb;
+  actor record;
+  address inet;
   wrong text[] := '{}';
 begin
-  if not starts_with(raw, stamp) then
-    error := 'context: not set by set_context in this transaction';
-    return;
-  end if;
+  <<reading>>
   begin
-    given := substr(raw, length(stamp) + 1)::jsonb;
-  exception when others then
-    error := 'context: not JSON';
-    return;
-  end;
-  if jsonb_typeof(given) <> 'object' then
-    error := 'context: not an object';
-    return;
-  end if;
+    if not starts_with(raw, stamp) then
+      wrong := '{"context: not set by set_context in this transaction"}';
+      exit reading;
+    end if;
+    begin
+      given := substr(raw, length(stamp) + 1)::jsonb;
+    exception when others then
+      wrong := '{"context: not JSON"}';
+      exit reading;
+    end;
+    if jsonb_typeof(given) <> 'object' then
+      wrong := '{"context: not an object"}';
+      exit reading;
+    end if;
 
-  doc := '{}';
-  for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
-    case
-      when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
-        if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
-          doc := doc || jsonb_build_object(field, value);
-        else
-          wrong := wrong || (field || ': not a text of 1 to 256 bytes');
-        end if;
-      when field = 'remoteIp' then
-        begin
-          doc := doc || jsonb_build_object(field, (value #>> '{}')::inet::text);
-        exception when others then
-          wrong := wrong || (field || ': not an address');
-        end;
-      when field = 'meta' then
-        if jsonb_typeof(value) = 'object' then
-          doc := doc || jsonb_build_object(field, value);
-        else
-          wrong := wrong || (field || ': not an object');
-        end if;
-      when field = 'actor' then
-        actor := check_actor(value);
-        if actor is null then
-          wrong := wrong || (field || ': needs a known type and an id of 1 to 256 bytes');
-        else
-          doc := doc || jsonb_build_object(field, actor);
-          if actor <> value then
-            wrong := wrong || (field || ': has a part that is not a label or an impersonator');
+    doc := '{}';
+    for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
+      case
+        when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
+          if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
+            doc := doc || jsonb_build_object(field, value);
+          else
+            wrong := wrong || (field || ': not a text of 1 to 256 bytes');
           end if;
-        end if;
-      else
-        wrong := wrong || 'context: has an unknown field'::text;
-    end case;
-  end loop;
+        when field = 'remoteIp' then
+          begin
+            address := (value #>> '{}')::inet;
+            -- A socket for both families shows an IPv4 address as part of IPv6.
+            if address <<= '::ffff:0:0/96' and masklen(address) = 128 then
+              address := inet '0.0.0.0' + (address - inet '::ffff:0:0');
+            end if;
+            doc := doc || jsonb_build_object(field, address::text);
+          exception when others then
+            wrong := wrong || (field || ': not an address');
+          end;
+        when field = 'meta' then
+          if jsonb_typeof(value) = 'object' then
+            doc := doc || jsonb_build_object(field, value);
+          else
+            wrong := wrong || (field || ': not an object');
+          end if;
+        when field = 'actor' then
+          actor := check_actor(value, field, 0);
+          wrong := wrong || actor.wrong;
+          if actor.clean is not null then
+            doc := doc || jsonb_build_object(field, actor.clean);
+          end if;
+        else
+          wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
+      end case;
+    end loop;
+  end;
   error := nullif(array_to_string(wrong, '; '), '');
+  if error is not null and current_setting('threadline.strict', true) in ('on', 'true', 'yes', '1') then
+    raise exception 'threadline: %', error
+      using errcode = 'TL005',
+        hint = 'Without threadline.strict the write succeeds, and context_error says this.';
+  end if;
 end
 $$;
 
--- The well-formed part of an actor document, or null where type or id are not usable. Impersonators nest up
--- to eight deep, as in the library: a chain without end must not exhaust the stack of somebody's write.
-create function check_actor(doc jsonb, depth int default 0) returns jsonb
+-- The well-formed part of an actor document, null if type or id are not usable, and what is wrong with the rest. Integers are
+-- taken as ids. Impersonators nest up to eight deep, as in the library: a chain without end must not exhaust the stack of
+-- somebody's write.
+create function check_actor(doc jsonb, path text, depth int, out clean jsonb, out wrong text[])
 language plpgsql immutable
 set search_path from current
 as $$
 declare
   kind text := doc ->> 'type';
   id text := doc ->> 'id';
-  clean jsonb;
-  impersonator jsonb;
+  impersonator record;
 begin
-  if jsonb_typeof(doc) <> 'object'
-    or kind is null
-    or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous')
-  then
-    return null;
+  wrong := '{}';
+  if jsonb_typeof(doc) <> 'object' then
+    wrong := array[path || ': not an object'];
+    return;
+  end if;
+  if kind is null or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous') then
+    wrong := array[path || '.type: not user, admin, service_account, job, system or anonymous'];
+    return;
   end if;
   if kind = 'anonymous' then
     if id is not null then
-      return null;
+      wrong := array[path || '.id: an anonymous actor has none'];
+      return;
     end if;
     clean := '{"type": "anonymous"}';
   else
-    if id is null or jsonb_typeof(doc -> 'id') <> 'string' or octet_length(id) not between 1 and 256 then
-      return null;
+    if id is null then
+      wrong := array[path || '.id: missing'];
+      return;
+    end if;
+    if octet_length(id) not between 1 and 256
+      or not (jsonb_typeof(doc -> 'id') = 'string' or jsonb_typeof(doc -> 'id') = 'number' and id ~ '^-?[0-9]+$')
+    then
+      wrong := array[path || '.id: not a text of 1 to 256 bytes or an integer'];
+      return;
     end if;
     clean := jsonb_build_object('type', kind, 'id', id);
   end if;
-  if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
-    clean := clean || jsonb_build_object('label', doc -> 'label');
-  end if;
-  if doc ? 'impersonator' and depth < 8 then
-    impersonator := check_actor(doc -> 'impersonator', depth + 1);
-    if impersonator is not null then
-      clean := clean || jsonb_build_object('impersonator', impersonator);
+  if doc ->> 'label' is not null then
+    if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
+      clean := clean || jsonb_build_object('label', doc -> 'label');
+    else
+      wrong := wrong || (path || '.label: not a text of 1 to 256 bytes');
     end if;
   end if;
-  return clean;
+  if doc ->> 'impersonator' is not null then
+    if depth < 8 then
+      impersonator := check_actor(doc -> 'impersonator', path || '.impersonator', depth + 1);
+      wrong := wrong || impersonator.wrong;
+      if impersonator.clean is not null then
+        clean := clean || jsonb_build_object('impersonator', impersonator.clean);
+      end if;
+    else
+      wrong := wrong || (path || '.impersonator: nests more than 8 deep');
+    end if;
+  end if;
+  if doc - '{type,id,label,impersonator}'::text[] <> '{}' then
+    wrong := wrong || (path || ': has a part that is not type, id, label or impersonator');
+  end if;
 end
 $$;
 
@@ -256,7 +289,7 @@ begin atomic
         && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
       && (!exists($.meta) || $.meta.type() == "object")'
     and coalesce((doc -> 'actor') - '{type,id,label}'::text[] = '{}', true)
-    and (doc ->> 'remoteIp')::inet is distinct from '::/0'
+    and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
     and (octet_length(raw) <= 270 or has_short_ids(doc));
 end;
 
@@ -425,7 +458,7 @@ begin
 end
 $$;
 
--- What a context does that is not the first thing of its transaction, or is none.
+-- What a context does that is not the first thing of its transaction, is none, or comes in strict mode.
 create function context_changes(raw text) returns void
 language plpgsql
 set search_path from current
@@ -438,7 +471,10 @@ begin
     raise exception 'threadline: the context is null; pass a JSON object'
       using errcode = 'null_value_not_allowed';
   end if;
-  if raw is distinct from current_setting('threadline.context', true) then
+  if current_setting('threadline.strict', true) <> '' then
+    perform read_context(raw);
+  end if;
+  if current_setting('threadline.transaction', true) <> '' and raw is distinct from current_setting('threadline.context', true) then
     cached := cached_transaction();
     if cached is not null then
       place := complete_transaction(cached, raw);
@@ -455,18 +491,21 @@ $$;
 
 -- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
 -- A recorded actor is never replaced: a context that comes after captured writes completes a row that
--- has none, and a different one makes the next write open a further row.
-create function set_context(context jsonb) returns void
+-- has none, and a different one makes the next write open a further row. Returns true, because some clients cannot read void.
+create function set_context(context jsonb) returns boolean
 language plpgsql security definer
 set search_path from current
 as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
 begin
-  if raw is null or current_setting('threadline.transaction', true) <> '' then
+  if raw is null
+    or current_setting('threadline.transaction', true) <> ''
+    or current_setting('threadline.strict', true) <> ''
+  then
     perform context_changes(raw);
   end if;
-  raw := set_config('threadline.context', raw, true);
+  return set_config('threadline.context', raw, true) is not null;
 end
 $$;
 
@@ -476,7 +515,7 @@ comment on function set_context(jsonb) is
 -- Opens an audited part of a larger transaction: what it captures goes to a row of its own, and
 -- "finish" gives the enclosing part its context and its row back. A savepoint encloses both calls, so
 -- that a part rolled back leaves nothing behind.
-create function begin_part(context jsonb) returns void
+create function begin_part(context jsonb) returns boolean
 language plpgsql security definer
 set search_path from current
 as $$
@@ -492,7 +531,7 @@ begin
   );
   perform set_config('threadline.transaction', 'none', true);
   perform set_config('threadline.actions', '', true);
-  perform set_context(context);
+  return set_context(context);
 end
 $$;
 
@@ -595,7 +634,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
   has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),

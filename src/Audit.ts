@@ -208,7 +208,7 @@ export const record = (
 class Attempt<E> {
   constructor(
     readonly error: E,
-    readonly again: boolean
+    readonly retryable: boolean
   ) {}
 }
 
@@ -303,7 +303,7 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
                             (isSerializationFailure(error) || isSerializationFailure(running?.level.observed.failed))
                         )
                     ),
-                    Effect.retry({ schedule: options.retry, while: ({ again }) => again }),
+                    Effect.retry({ schedule: options.retry, while: ({ retryable }) => retryable }),
                     Effect.mapError(({ error }) => error)
                   )
             return Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))

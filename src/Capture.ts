@@ -240,10 +240,10 @@ const make = Effect.gen(function* () {
         sql,
         Effect.gen(function* () {
           const catalog = yield* readCatalog(sql, storage, configured, "everything")
-          const known = yield* knownNames(sql, catalog, configured)
-          return yield* Effect.forEach(configured, (each) =>
+          const candidates = yield* knownNames(sql, catalog, configured)
+          return yield* Effect.forEach(configured, (table) =>
             Effect.gen(function* () {
-              const resolved = yield* resolve(catalog, storage, each, known)
+              const resolved = yield* resolve(catalog, storage, table, candidates)
               const { steps } = yield* planTable(storage, catalog, resolved, { force: true })
               return printFile(
                 resolved,

@@ -1,601 +1,159 @@
 /**
  * Every read of the audit log: timelines, the history of a row, the row as of an instant, diffs, incident bundles.
  *
- * Reads are bounded and stable in order. A list is a `Page`; what is wanted whole is a stream. Instants are strings in UTC with
- * microseconds, ids are strings of decimal digits, and numbers in row images are exact.
+ * Reads are bounded and stable in order. A list is a `Page`. A stream gives every item, in constant memory. Instants are strings in
+ * UTC with microseconds, ids are strings of decimal digits, and numbers in row images are exact.
  *
  * @since 0.1.0
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
-import { dual, pipe } from "effect/Function"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
-import type * as Schema from "effect/Schema"
 import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Feed } from "./Feed.js"
-import * as action from "./internal/record/action.js"
-import * as answers from "./internal/rows/answer.js"
-import type * as asOfs from "./internal/rows/asOf.js"
-import * as bundles from "./internal/search/bundle.js"
-import * as changes from "./internal/record/change.js"
-import * as diffs from "./internal/rows/diff.js"
-import * as filters from "./internal/search/filter.js"
-import type * as histories from "./internal/rows/history.js"
-import * as incidents from "./internal/search/incident.js"
-import * as instants from "./internal/core/instant.js"
-import type * as keys from "./internal/record/key.js"
-import type * as relations from "./internal/rows/relations.js"
-import type * as asOfRowsReads from "./internal/rows/asOfRows.js"
-import type * as scopes from "./internal/record/scope.js"
+import type { InstantInput } from "./internal/core/instant.js"
+import type { ReadError } from "./internal/core/request.js"
 import * as service from "./internal/query/service.js"
-import { wholeStorage } from "./internal/record/whole.js"
-import * as timelines from "./internal/search/timeline.js"
-import * as transactionReads from "./internal/search/transactions.js"
-import * as filterUrl from "./internal/search/filterUrl.js"
 import * as typedReads from "./internal/query/typed.js"
 import { within } from "./internal/query/within.js"
+import type { Action } from "./internal/record/action.js"
+import type { Change } from "./internal/record/change.js"
+import type { KeyInput } from "./internal/record/key.js"
+import type { ReadScope } from "./internal/record/scope.js"
+import { wholeStorage } from "./internal/record/whole.js"
+import type { AsOf, KeyAsOf, RowAsOf } from "./internal/rows/answer.js"
+import type { AsOfRowsOptions } from "./internal/rows/asOfRows.js"
+import type { ChangeDiff, RowDiff } from "./internal/rows/diff.js"
+import type { HistoryOptions } from "./internal/rows/history.js"
+import type { AsOfWith, Relation } from "./internal/rows/relations.js"
+import type { ActorWindowOptions, Bundle, BundleOptions } from "./internal/search/bundle.js"
+import type { ActorInput, FilterInput } from "./internal/search/filter.js"
+import type { Incident, IncidentOptions } from "./internal/search/incident.js"
+import type { CollectOptions, Count, CountOptions } from "./internal/search/timeline.js"
+import type { TransactionSummary } from "./internal/search/transactions.js"
 import type { Page } from "./Page.js"
-import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
+import type { ThreadlineError } from "./ThreadlineError.js"
 
 /**
- * A row as it was stored, column by column: excluded columns are missing, masked ones hold the text `[masked]`.
- *
  * @since 0.1.0
- * @category models
  */
-export type RowImage = changes.RowImage
+export { ActionReference, AuditTransaction, Change, Operation, type RowImage } from "./internal/record/change.js"
 
 /**
- * What happened to a row. `baseline` is a row found when capture began; `truncate` is one change for a whole table, or one for
- * each of its rows, as its policy says.
- *
  * @since 0.1.0
- * @category schemas
  */
-export const Operation = changes.Operation
+export { Action } from "./internal/record/action.js"
 
 /**
  * @since 0.1.0
- * @category schemas
  */
-export type Operation = changes.Operation
+export { Instant, type InstantInput } from "./internal/core/instant.js"
 
 /**
- * The database transaction a change belongs to, as far as one context reached: who acted, and from where.
- *
  * @since 0.1.0
- * @category schemas
  */
-export const AuditTransaction = changes.AuditTransaction
+export { type Key, type KeyInput, type KeyPart } from "./internal/record/key.js"
 
 /**
  * @since 0.1.0
- * @category models
  */
-export interface AuditTransaction extends changes.AuditTransaction {}
+export { type ActionColumns, type ChangeColumns, type ReadScope } from "./internal/record/scope.js"
 
 /**
- * The first action of a transaction.
- *
  * @since 0.1.0
- * @category schemas
  */
-export const ActionReference = changes.ActionReference
+export { AsOf, KeyAsOf, RowAsOf } from "./internal/rows/answer.js"
 
 /**
  * @since 0.1.0
- * @category models
  */
-export interface ActionReference extends changes.ActionReference {}
+export { type ImageCondition } from "./internal/rows/asOf.js"
 
 /**
- * One captured row change. The fields are those of its JSON.
- *
  * @since 0.1.0
- * @category schemas
  */
-export const Change = changes.Change
+export { type AsOfRowsOptions } from "./internal/rows/asOfRows.js"
 
 /**
  * @since 0.1.0
- * @category models
  */
-export interface Change extends changes.Change {}
+export { ChangeDiff, FieldDiff, fieldDiffs, RowDiff } from "./internal/rows/diff.js"
 
 /**
- * An instant, with microseconds: ISO 8601 text with a zone (or a date alone, its midnight in UTC), a `Date`, or a `DateTime`.
- *
  * @since 0.1.0
- * @category models
  */
-export type InstantInput = instants.InstantInput
+export { type HistoryOptions } from "./internal/rows/history.js"
 
 /**
- * Decodes an `InstantInput` to its one text, `2026-11-22T10:00:00.123456Z`.
- *
  * @since 0.1.0
- * @category schemas
  */
-export const Instant = instants.Instant
+export { AsOfWith, RelatedRows, type Relation } from "./internal/rows/relations.js"
 
 /**
- * One column of a key. An integer beyond 2^53 is written as text or `bigint`.
- *
  * @since 0.1.0
- * @category models
  */
-export type KeyPart = keys.KeyPart
+export { type ActorInput, Filter, type FilterInput } from "./internal/search/filter.js"
 
 /**
- * The key of a row: its value if one column is the key; an array in key order or an object by column name if several
- * are. A text that holds such an array or object as JSON is understood for a key of several columns.
- *
  * @since 0.1.0
- * @category models
  */
-export type KeyInput = keys.KeyInput
+export {
+  FilterFromUrl,
+  FilterFromUrlParams,
+  fromUrl as filterFromUrl,
+  toUrl as filterToUrl
+} from "./internal/search/filterUrl.js"
 
 /**
- * Which changes (or transactions, or actions) a read shows; every field is optional, and all that are given must hold. Where
- * several values are allowed, one of them must.
- *
- * - `table`: one or several, as in SQL: `posts` (in `public`), `public.posts` or `"Odd.Schema"."T"`; `schema`: every table in it
- * - `key`: a row of the one table. Such a timeline is in the order of the row's own life.
- * - `op`: one or several
- * - `contains`: an object; the row before or after the change has these fields with these values, nested ones too (`jsonb @>`)
- * - `changedField`: an update changed this column, or one of several
- * - `actor`: `{ type, id? }`; `impersonator`: the same, of who acted in the actor's name; `unattributed: true`: nobody said who
- * - `action`: the transaction has an action of this name, or of one of several; `actionStatus`: of this status, `ok` or `error`
- * - `correlationId`: strictly, transactions with an action that carries it; with `includeCaptureOnly: true` also those that
- *   carry it without an action
- * - `requestId`, `jobId`, `traceId`, `source`, `dbUser`: of the transaction
- * - `meta`: an object that the transaction's meta contains
- * - `transactionId`
- * - `from`, `to`: when it was captured, both inclusive
- * - `order`: `newest` (default) or `oldest`; `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
- *
- * Ids and names have at most 256 bytes, lists at most 50 values, objects at least one field and at most 16 KiB of JSON. What PostgreSQL
- * cannot hold is an `InvalidRequest`: a NUL, half of a surrogate pair, a number beyond `numeric`. A decoded filter has one value for
- * numbers that are the same: `1.0` is `1`.
- *
  * @since 0.1.0
- * @category schemas
  */
-export const Filter = filters.Filter
+export { FilterFromJson } from "./internal/search/filterJson.js"
 
 /**
- * A filter that was decoded; it is also valid input.
- *
  * @since 0.1.0
- * @category schemas
  */
-export type Filter = filters.Filter
+export { type CollectOptions, Count, type CountOptions } from "./internal/search/timeline.js"
 
 /**
- * A filter as callers write it.
- *
  * @since 0.1.0
- * @category models
  */
-export interface FilterInput extends filters.FilterInput {}
+export { TransactionSummary } from "./internal/search/transactions.js"
 
 /**
- * The one text of a filter, a URL query without question mark: `table=public.posts&actor=user%3A42`. Equal filters have equal
- * texts. An actor is `type` or `type:id`, objects are JSON, a key of several columns is `keyJson`.
- *
  * @since 0.1.0
- * @category conversions
  */
-export const filterToUrl: (filter: Filter) => string = filterUrl.toUrl
+export { type ActorWindowOptions, Bundle, type BundleOptions } from "./internal/search/bundle.js"
 
 /**
- * Reads the text of a filter, with or without question mark. `InvalidRequest` names what is unknown, repeated, malformed or
- * contradictory.
- *
  * @since 0.1.0
- * @category conversions
- * @example
- * ```ts
- * import { Query } from "threadline"
- * import * as Effect from "effect/Effect"
- *
- * export const page = Effect.flatMap(Query.filterFromUrl("?table=posts&op=delete"), Query.timeline)
- * ```
  */
-export const filterFromUrl: (text: string) => Either.Either<Filter, InvalidRequest> = filterUrl.fromUrl
+export { Incident, type IncidentOptions, Sibling } from "./internal/search/incident.js"
 
 /**
  * @since 0.1.0
- * @category models
  */
-export interface HistoryOptions extends histories.HistoryOptions {}
-
-/**
- * How a row stood at an instant.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const AsOf = answers.AsOf
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type AsOf = answers.AsOf
-
-/**
- * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' = 'open'\``.
- * It says the same whenever it is called: a cursor belongs to its text and values. It is SQL of the host's, never of a reader's, and
- * judges one row: a window function or an aggregate is one of that row.
- *
- * @since 0.1.0
- * @category models
- */
-export type ImageCondition = asOfs.ImageCondition
-
-/**
- * Which rows of a table; every field is optional, and all that are given must hold.
- *
- * - `keys`: only these rows, at most 1000
- * - `contains`: only rows whose image has these fields with these values, an object as in `Filter`
- * - `where`: only rows whose image is so, as an SQL condition; `InvalidRequest` if the database does not understand it, or
- *   it fails on something stored
- * - `limit`: 1 to 1000, 50 by default; `cursor`: `nextCursor` of the page before
- *
- * @since 0.1.0
- * @category models
- */
-export interface AsOfRowsOptions extends asOfRowsReads.AsOfRowsOptions {}
-
-/**
- * A row that was present at an instant, with its key as text and by column.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const RowAsOf = answers.RowAsOf
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface RowAsOf extends answers.RowAsOf {}
-
-/**
- * How the row under one of several keys stood at an instant.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const KeyAsOf = answers.KeyAsOf
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface KeyAsOf extends answers.KeyAsOf {}
-
-/**
- * Rows of `table` that belong to a row: each column of theirs that is named holds what the named column of the row holds. It is
- * the same in both directions, `{ table: "customers", columns: { id: "customer_id" } }` for a row that is referred to and
- * `{ table: "invoice_lines", columns: { invoice_id: "id" } }` for rows that refer.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Relation extends relations.Relation {}
-
-/**
- * The first page of a relation, and the options with which `asOfRows` goes on with it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface RelatedRows extends relations.RelatedRows {}
-
-/**
- * How a row stood at an instant, and a page of each of its relations: empty if it was not present.
- *
- * @since 0.1.0
- * @category models
- */
-export interface AsOfWith<Name extends string = string> extends relations.AsOfWith<Name> {}
-
-/**
- * One field of a diff. `before` is missing if there was no row (or no such column) before, `after` likewise.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const FieldDiff = diffs.FieldDiff
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface FieldDiff extends diffs.FieldDiff {}
-
-/**
- * A change and what it did, field by field, sorted by name.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const ChangeDiff = diffs.ChangeDiff
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface ChangeDiff extends diffs.ChangeDiff {}
-
-/**
- * The fields that a change touched: all of them for an insert, a delete and a baseline, the changed ones for an update.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const fieldDiffs: (change: Change) => ReadonlyArray<FieldDiff> = diffs.fieldDiffs
-
-/**
- * A row at two instants, and what became of its fields in between.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const RowDiff = diffs.RowDiff
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface RowDiff extends diffs.RowDiff {}
-
-/**
- * A recorded intent.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Action = action.Action
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Action extends action.Action {}
-
-/**
- * A transaction with its first action, how many changes it has (counted up to 100) and in which tables.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const TransactionSummary = transactionReads.TransactionSummary
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface TransactionSummary extends transactionReads.TransactionSummary {}
-
-/**
- * How many, as far as they were counted; `exact` is false if there may be more.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Count = timelines.Count
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Count extends timelines.Count {}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface CountOptions extends timelines.CountOptions {}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface CollectOptions extends timelines.CollectOptions {}
-
-/**
- * An actor as filters name it, `{ type, id? }`.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ActorInput extends filters.ActorInput {}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface BundleOptions extends bundles.BundleOptions {}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface ActorWindowOptions extends bundles.ActorWindowOptions {}
-
-/**
- * The first pages of what belongs together: actions, transactions, changes. Each goes on with its own cursor and the read of
- * its name (`timeline` for the changes). For an actor window the filter is `{ actor, from, to }`; for a correlation it is
- * `{ correlationId, includeCaptureOnly: true }`, of actions without the second field. `order` and `limit` are of all three,
- * `cursor` of the changes.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Bundle = bundles.Bundle
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Bundle extends bundles.Bundle {}
-
-/**
- * What a scope may test of a change, as SQL expressions.
- *
- * @since 0.1.0
- * @category scope
- */
-export interface ChangeColumns extends scopes.ChangeColumns {}
-
-/**
- * What a scope may test of an action, as SQL expressions.
- *
- * @since 0.1.0
- * @category scope
- */
-export interface ActionColumns extends scopes.ActionColumns {}
-
-/**
- * The host's own restriction of what a reader may see: a function from a surface (`changes` or `actions`) and its columns to an
- * SQL condition, or to the same answer for every row. A condition that is null lets nothing through, and a TRUNCATE of a
- * whole table, which has no image, is never let through. A condition made of an empty list hides. A transaction is visible if one
- * of its changes or actions is. It is asked once for a read or a stream, and must answer the same from page to page: a cursor belongs
- * to the scope that it was made under. One that throws, that answers anything else, that the database does not understand, or that
- * fails on something stored, is an `InvalidRequest` of the field `scope`.
- *
- * @since 0.1.0
- * @category scope
- */
-export type ReadScope = scopes.ReadScope
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface IncidentOptions extends incidents.IncidentOptions {}
-
-/**
- * One transaction with its actions, its changes and their diffs, and the other parts of the same database transaction.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Incident = incidents.Incident
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Incident extends incidents.Incident {}
-
-/**
- * A stored row that does not fit the schema it was to be decoded by: of a time when the table was another, masked, or never as the
- * schema says. `error` tells what does not fit; it shows captured values.
- *
- * @since 0.1.0
- * @category errors
- */
-export const Undecodable = typedReads.Undecodable
-
-/**
- * @since 0.1.0
- * @category errors
- */
-export type Undecodable = typedReads.Undecodable
-
-/**
- * A row as a host's schema has it, or the stored image that does not fit.
- *
- * @since 0.1.0
- * @category models
- */
-export type Decoded<A> = typedReads.Decoded<A>
-
-/**
- * A change with the rows before and after it, decoded.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TypedChange<A> extends typedReads.TypedChange<A> {}
-
-/**
- * How a row stood at an instant, decoded if it was present.
- *
- * @since 0.1.0
- * @category models
- */
-export type TypedAsOf<A> = typedReads.TypedAsOf<A>
-
-/**
- * A row that was present at an instant, decoded.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TypedRow<A> extends typedReads.TypedRow<A> {}
-
-/**
- * How the row under one of several keys stood at an instant, decoded if it was present.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TypedKeyAsOf<A> extends typedReads.TypedKeyAsOf<A> {}
-
-/**
- * A relation, with the `schema` of its rows if they are to be decoded.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TypedRelation extends typedReads.TypedRelation {}
-
-/**
- * The first page of a relation, and the options with which `asOfRows` goes on with it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TypedRelatedRows<Row> extends typedReads.TypedRelatedRows<Row> {}
-
-/**
- * How a row stood at an instant, decoded, and a page of each of its relations: rows decoded by the relation's schema, or images
- * if it has none.
- *
- * @since 0.1.0
- * @category models
- */
-export interface TypedAsOfWith<A, Relations> extends typedReads.TypedAsOfWith<A, Relations> {}
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface TypedOptions extends typedReads.TypedOptions {}
-
-/**
- * The row reads of one table, decoded by a schema.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Typed<A, R> extends typedReads.Typed<A, R> {}
-
-/**
- * Why a read failed.
- *
- * @since 0.1.0
- * @category errors
- */
-export type ReadError = InvalidRequest | NotFound | ThreadlineError
+export {
+  type Decoded,
+  type Typed,
+  type TypedAsOf,
+  type TypedAsOfWith,
+  type TypedChange,
+  type TypedKeyAsOf,
+  type TypedOptions,
+  type TypedRelatedRows,
+  type TypedRelation,
+  type TypedRow,
+  Undecodable
+} from "./internal/query/typed.js"
+
+/**
+ * @since 0.1.0
+ */
+export { type ReadError } from "./internal/core/request.js"
 
 /**
  * @since 0.1.0
@@ -699,7 +257,10 @@ const streamed = <A, E>(read: (query: Service) => Stream.Stream<A, E>): Stream.S
   Stream.unwrap(Effect.map(Query, read))
 
 /**
- * Changes newest first: by transaction, and within a transaction by change.
+ * Changes newest first: by transaction, and within a transaction by change. Changes of one transaction stand together.
+ *
+ * `NotFound` if the table of the filter is not captured and has no changes, and if nothing is found and the filter names a column that
+ * its one table never had.
  *
  * @since 0.1.0
  * @category accessors
@@ -721,20 +282,17 @@ export const timeline = (filter?: FilterInput): Effect.Effect<Page<Change>, Read
   Effect.flatMap(Query, (query) => query.timeline(filter))
 
 /**
- * Every change that a filter lets through, page by page behind the scenes.
+ * Every change that a filter lets through, in constant memory. `limit` is about pages and is not looked at.
  *
  * @since 0.1.0
  * @category accessors
  */
 export const timelineStream = (filter?: FilterInput): Stream.Stream<Change, ReadError, Query> =>
-  pipe(
-    Query,
-    Effect.map((query) => query.timelineStream(filter)),
-    Stream.unwrap
-  )
+  streamed((query) => query.timelineStream(filter))
 
 /**
- * All changes of one row, newest first by capture time.
+ * All changes of one row, newest first by capture time: those under its key, those that moved it to another key or from one, and
+ * each TRUNCATE of its table that ended its life.
  *
  * @since 0.1.0
  * @category accessors
@@ -754,7 +312,7 @@ export const history = (
 ): Effect.Effect<Page<Change>, ReadError, Query> => Effect.flatMap(Query, (query) => query.history(table, key, options))
 
 /**
- * Every change of one row.
+ * Every change of one row, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -763,15 +321,11 @@ export const historyStream = (
   table: string,
   key: KeyInput,
   options?: Omit<HistoryOptions, "limit">
-): Stream.Stream<Change, ReadError, Query> =>
-  pipe(
-    Query,
-    Effect.map((query) => query.historyStream(table, key, options)),
-    Stream.unwrap
-  )
+): Stream.Stream<Change, ReadError, Query> => streamed((query) => query.historyStream(table, key, options))
 
 /**
- * How a row stood at an instant.
+ * How a row stood at an instant. A change captured at that very instant counts, once its transaction has committed. An instant that
+ * is yet to come is answered as of now.
  *
  * @since 0.1.0
  * @category accessors
@@ -789,7 +343,7 @@ export const asOf = (table: string, key: KeyInput, instant: InstantInput): Effec
   Effect.flatMap(Query, (query) => query.asOf(table, key, instant))
 
 /**
- * How up to 1000 rows of one table stood at an instant.
+ * How up to 1000 rows of one table stood at an instant, in the order of the keys given.
  *
  * @since 0.1.0
  * @category accessors
@@ -802,7 +356,10 @@ export const asOfKeys = (
   Effect.flatMap(Query, (query) => query.asOfKeys(table, keys, instant))
 
 /**
- * The rows of a table that were present at an instant.
+ * The rows of a table that were present at an instant, in the order of their keys as text (by bytes). Keys are looked at one after
+ * another, so a condition that few rows meet gives partial pages.
+ *
+ * `NotFound` if the table is not captured and has no changes, `InvalidRequest` if its rows have no key.
  *
  * @since 0.1.0
  * @category accessors
@@ -825,7 +382,7 @@ export const asOfRows = (
   Effect.flatMap(Query, (query) => query.asOfRows(table, instant, options))
 
 /**
- * Every row of a table that was present at an instant.
+ * Every row of a table that was present at an instant, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -834,15 +391,11 @@ export const asOfRowsStream = (
   table: string,
   instant: InstantInput,
   options?: Omit<AsOfRowsOptions, "limit">
-): Stream.Stream<RowAsOf, ReadError, Query> =>
-  pipe(
-    Query,
-    Effect.map((query) => query.asOfRowsStream(table, instant, options)),
-    Stream.unwrap
-  )
+): Stream.Stream<RowAsOf, ReadError, Query> => streamed((query) => query.asOfRowsStream(table, instant, options))
 
 /**
- * One row at an instant with the rows that it refers to and those that refer to it.
+ * One row at an instant with the rows that it refers to and those that refer to it, as the caller declares them: of each relation a
+ * first page. At most 20 relations. `InvalidRequest` of the field `relations` if one is not well formed.
  *
  * @since 0.1.0
  * @category accessors
@@ -865,7 +418,7 @@ export const asOfWith = <Name extends string>(
   Effect.flatMap(Query, (query) => query.asOfWith(table, key, instant, relations))
 
 /**
- * One change, field by field.
+ * One change, field by field. `NotFound` if there is no such change, or none that the reader may see.
  *
  * @since 0.1.0
  * @category accessors
@@ -874,7 +427,8 @@ export const diff = (changeId: string): Effect.Effect<ChangeDiff, ReadError, Que
   Effect.flatMap(Query, (query) => query.diff(changeId))
 
 /**
- * A row at two instants, field by field.
+ * A row at two instants, field by field: what differs if it was present both times, all of its fields if it was present once. It
+ * stays with the key: a row that moved away is `MovedTo` in `to`. `InvalidRequest` if `to` is before `from`.
  *
  * @since 0.1.0
  * @category accessors
@@ -887,7 +441,8 @@ export const diffBetween = (
 ): Effect.Effect<RowDiff, ReadError, Query> => Effect.flatMap(Query, (query) => query.diffBetween(table, key, from, to))
 
 /**
- * One transaction with everything that belongs to it.
+ * One transaction with everything that belongs to it. `limit`, `order` and `cursor` are about its changes. `NotFound` if there is no
+ * such transaction, or none that the reader may see.
  *
  * @since 0.1.0
  * @category accessors
@@ -896,7 +451,9 @@ export const incident = (transactionId: string, options?: IncidentOptions): Effe
   Effect.flatMap(Query, (query) => query.incident(transactionId, options))
 
 /**
- * Transactions newest first: those with a change that the filter lets through.
+ * Transactions newest first: those with a change that the filter lets through, each with its first action and how much it changed
+ * where. Under a scope, a transaction of which only an action is visible is listed too, with a count of 0, unless the filter is about
+ * changes.
  *
  * @since 0.1.0
  * @category accessors
@@ -905,7 +462,7 @@ export const transactions = (filter?: FilterInput): Effect.Effect<Page<Transacti
   Effect.flatMap(Query, (query) => query.transactions(filter))
 
 /**
- * Every transaction with a change that the filter lets through.
+ * Every transaction with a change that the filter lets through, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -914,7 +471,8 @@ export const transactionsStream = (filter?: FilterInput): Stream.Stream<Transact
   streamed((query) => query.transactionsStream(filter))
 
 /**
- * Recorded intents newest first, failed ones included.
+ * Recorded intents newest first by time, failed ones included. `from` and `to` are about when an action was recorded. A filter that is
+ * about changes or about the database session is an `InvalidRequest`.
  *
  * @since 0.1.0
  * @category accessors
@@ -929,7 +487,7 @@ export const actions = (filter?: FilterInput): Effect.Effect<Page<Action>, ReadE
   Effect.flatMap(Query, (query) => query.actions(filter))
 
 /**
- * Every recorded intent that the filter lets through.
+ * Every recorded intent that the filter lets through, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -938,7 +496,7 @@ export const actionsStream = (filter?: FilterInput): Stream.Stream<Action, ReadE
   streamed((query) => query.actionsStream(filter))
 
 /**
- * Transactions without an actor.
+ * Transactions without an actor, with the database user and the application behind them.
  *
  * @since 0.1.0
  * @category accessors
@@ -947,7 +505,7 @@ export const unattributed = (filter?: FilterInput): Effect.Effect<Page<Transacti
   Effect.flatMap(Query, (query) => query.unattributed(filter))
 
 /**
- * Every transaction without an actor.
+ * Every transaction without an actor, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -956,7 +514,7 @@ export const unattributedStream = (filter?: FilterInput): Stream.Stream<Transact
   streamed((query) => query.unattributedStream(filter))
 
 /**
- * What an actor did between two instants.
+ * What an actor did between two instants (both inclusive): actions, transactions and changes.
  *
  * @since 0.1.0
  * @category accessors
@@ -974,7 +532,7 @@ export const actorWindow = (actor: ActorInput, options?: ActorWindowOptions): Ef
   Effect.flatMap(Query, (query) => query.actorWindow(actor, options))
 
 /**
- * Every change of an actor window.
+ * Every change of an actor window, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -985,7 +543,7 @@ export const actorWindowStream = (
 ): Stream.Stream<Change, ReadError, Query> => streamed((query) => query.actorWindowStream(actor, options))
 
 /**
- * Everything of one correlation.
+ * Everything of one correlation: its actions, the transactions that carry it with or without an action, and their changes.
  *
  * @since 0.1.0
  * @category accessors
@@ -994,7 +552,7 @@ export const correlation = (correlationId: string, options?: BundleOptions): Eff
   Effect.flatMap(Query, (query) => query.correlation(correlationId, options))
 
 /**
- * Every change of a correlation.
+ * Every change of a correlation, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -1005,7 +563,7 @@ export const correlationStream = (
 ): Stream.Stream<Change, ReadError, Query> => streamed((query) => query.correlationStream(correlationId, options))
 
 /**
- * How many changes a timeline would show, counted up to a cap.
+ * How many changes a timeline would show, counted up to `cap`: 1000 unless given, at most 100,000.
  *
  * @since 0.1.0
  * @category accessors
@@ -1014,7 +572,7 @@ export const count = (filter?: FilterInput, options?: CountOptions): Effect.Effe
   Effect.flatMap(Query, (query) => query.count(filter, options))
 
 /**
- * A small timeline at once.
+ * A small timeline at once. `InvalidRequest` of the field `max` if more changes match: 1000 unless given, at most 10,000.
  *
  * @since 0.1.0
  * @category accessors
@@ -1026,7 +584,7 @@ export const collect = (
   Effect.flatMap(Query, (query) => query.collect(filter, options))
 
 /**
- * Every change of an incident, with its diff.
+ * Every change of an incident, with its diff, in constant memory.
  *
  * @since 0.1.0
  * @category accessors
@@ -1065,5 +623,5 @@ export const incidentStream = (
 export const typed = <A, I, R>(
   table: string,
   schema: Schema.Schema<A, I, R>,
-  options: TypedOptions = {}
-): Typed<A, R | Query> => typedReads.typed(Query, table, schema, options)
+  options: typedReads.TypedOptions = {}
+): typedReads.Typed<A, R | Query> => typedReads.typed(Query, table, schema, options)

@@ -52,7 +52,7 @@ const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
       ["--config", config],
       ["--schema", schema]
     ] as const
-  ).flatMap(([option, given]) => Option.match(given, { onNone: () => [], onSome: (text) => [option, text] }))
+  ).flatMap(([option, optionText]) => Option.match(optionText, { onNone: () => [], onSome: (text) => [option, text] }))
 
 /** What carries out a plan that was made with these options. */
 const applyCommand = (

@@ -19,8 +19,8 @@ const blocks = (changes: ReadonlyArray<Query.Change>, context: boolean, width: n
 
 export const history = leaf("history", { ...common, ...paging, table: tableArgument, key: keyArgument }, (options) =>
   Effect.gen(function* () {
-    const asked = yield* pagingOf(options)
-    const page = yield* reading(options, Query.history(options.table, options.key, asked), ofRow)
+    const pageOptions = yield* pagingOf(options)
+    const page = yield* reading(options, Query.history(options.table, options.key, pageOptions), ofRow)
     yield* answerExact(
       options,
       () => Json.stringify(page),
@@ -74,8 +74,8 @@ export const transaction = leaf(
   { ...common, ...paging, id: argument("ID", "Id of the transaction.") },
   (options) =>
     Effect.gen(function* () {
-      const asked = yield* pagingOf(options)
-      const incident = yield* reading(options, Query.incident(options.id, asked), { transactionId: "ID" })
+      const pageOptions = yield* pagingOf(options)
+      const incident = yield* reading(options, Query.incident(options.id, pageOptions), { transactionId: "ID" })
       yield* answerExact(
         options,
         () => Json.stringify(incident),
@@ -137,12 +137,12 @@ const incidentText = (incident: Query.Incident, width: number): string => {
           )
         ]),
     ...more(changes),
-    ...others("Parts of the same database transaction", siblings, hasMoreSiblings, width),
-    ...others("Transactions of the same correlation", related, hasMoreRelated, width)
+    ...otherTransactions("Parts of the same database transaction", siblings, hasMoreSiblings, width),
+    ...otherTransactions("Transactions of the same correlation", related, hasMoreRelated, width)
   ].join("\n")
 }
 
-const others = (
+const otherTransactions = (
   heading: string,
   list: Query.Incident["siblings"],
   hasMore: boolean,

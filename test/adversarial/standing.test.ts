@@ -265,17 +265,65 @@ attacks("default privileges and grants (A33)", (attack) => {
     })
   )
 
+  attack("what the owner's default privileges give on functions lets nobody make a trigger of the record's", (host) =>
+    Effect.gen(function* () {
+      const { apply, database, db, role } = host
+      const app = yield* role("app")
+      const owner = database.ownerRole
+      yield* db.run(
+        "create table t (id int primary key)",
+        `alter default privileges for role ${owner} grant execute on functions to ${app}, public`
+      )
+      yield* apply("t")
+      const executable = `
+        select count(*) from pg_proc
+        where pronamespace = 'threadline'::regnamespace and prorettype = 'trigger'::regtype
+          and has_function_privilege('${app}', oid, 'execute')`
+      expect(yield* db.value(executable)).toBe("0")
+      // A table that was renamed writes on: only the owner can have made its triggers.
+      yield* db.run("alter table t rename to t2", "insert into t2 values (1)")
+      expect(brief(yield* changes(db))).toEqual(["insert 1"])
+      expect(yield* concernsOf(database)).not.toContain("Writable")
+      yield* db.run(`grant execute on all functions in schema threadline to ${app}`)
+      expect((yield* statusOf(database)).concerns).toContainEqual({ _tag: "Writable", roles: [app] })
+      expect(yield* findings(host)).toContain("RecordWritable")
+      yield* run(database)
+      expect(yield* db.value(executable)).toBe("0")
+      expect(yield* concernsOf(database)).not.toContain("Writable")
+      yield* db.run(`alter default privileges for role ${owner} revoke execute on functions from ${app}, public`)
+    })
+  )
+
   attack("an owner that can log in is named by migrate status, capture status and every run", (host) =>
     Effect.gen(function* () {
       const { apply, database, db } = host
+      const owner = yield* database.ownOwner
       yield* db.run("create table t (id int primary key)")
       yield* apply("t")
       expect(yield* findings(host)).not.toContain("OwnerCanLogin")
-      yield* db.run(`alter role ${database.ownerRole} login`)
+      yield* db.run(`alter role ${owner} login`)
       expect(yield* concernsOf(database)).toContain("OwnerCanLogin")
       expect(yield* findings(host)).toContain("OwnerCanLogin")
       expect((yield* run(database)).concerns.map(({ _tag }) => _tag)).toContain("OwnerCanLogin")
-      yield* db.run(`alter role ${database.ownerRole} nologin`)
+    })
+  )
+
+  attack("roles that may act as the owner are named by capture status", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, database, db, role } = host
+      const owner = yield* database.ownOwner
+      const deployer = yield* role("deployer")
+      yield* db.run("create table t (id int primary key)")
+      yield* apply("t")
+      expect(yield* findings(host)).not.toContain("OwnerHasMembers")
+      yield* db.run(`grant ${owner} to ${deployer}`)
+      const found = (yield* Effect.orDie(capture.status())).flatMap((status) => status.findings)
+      expect(found.filter(({ kind }) => kind === "OwnerHasMembers")).toEqual([
+        { kind: "OwnerHasMembers", severity: "info", table: "public.t", owner, subjects: [deployer], mend: null }
+      ])
+      expect(found.map(Capture.describeFinding)).toContain(
+        `roles that may act as ${owner}, which owns the record, can change it: ${deployer}`
+      )
     })
   )
 })

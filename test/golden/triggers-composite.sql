@@ -45,7 +45,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_insert_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_insert_invoices_33984f2d09"()');
 
 create or replace function "threadline"."capture_update_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
@@ -119,7 +119,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_update_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_update_invoices_33984f2d09"()');
 
 create or replace function "threadline"."capture_delete_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
@@ -168,7 +168,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_delete_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_delete_invoices_33984f2d09"()');
 
 create or replace function "threadline"."capture_truncate_invoices_33984f2d09"() returns trigger
 language plpgsql security definer
@@ -182,7 +182,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_truncate_invoices_33984f2d09"() from public;
+select "threadline"."guard_function"('"threadline"."capture_truncate_invoices_33984f2d09"()');
 
 create or replace trigger "0_threadline_insert" after insert on "billing"."invoices"
 referencing new table as threadline_new

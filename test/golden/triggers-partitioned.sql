@@ -171,7 +171,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_insert_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_insert_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_update_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -478,7 +478,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_update_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_update_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_delete_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -653,7 +653,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_delete_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_delete_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_begin_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -681,7 +681,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_begin_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_begin_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_leave_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -818,7 +818,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_leave_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_leave_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_enter_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -955,7 +955,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_enter_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_enter_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -969,7 +969,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_truncate_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_truncate_jobs_562f12dff4"()');
 
 create or replace trigger "0_threadline_insert" after insert on "public"."jobs"
 referencing new table as threadline_new

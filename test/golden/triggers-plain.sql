@@ -166,7 +166,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_insert_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_insert_posts_a109cce5d9"()');
 
 create or replace function "threadline"."capture_update_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
@@ -465,7 +465,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_update_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_update_posts_a109cce5d9"()');
 
 create or replace function "threadline"."capture_delete_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
@@ -635,7 +635,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_delete_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_delete_posts_a109cce5d9"()');
 
 create or replace function "threadline"."capture_truncate_posts_a109cce5d9"() returns trigger
 language plpgsql security definer
@@ -650,7 +650,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_truncate_posts_a109cce5d9"() from public;
+select "threadline"."guard_function"('"threadline"."capture_truncate_posts_a109cce5d9"()');
 
 create or replace trigger "0_threadline_insert" after insert on "public"."posts"
 referencing new table as threadline_new

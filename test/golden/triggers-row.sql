@@ -128,7 +128,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_insert_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_insert_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_update_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -279,7 +279,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_update_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_update_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_delete_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -411,7 +411,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_delete_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_delete_jobs_562f12dff4"()');
 
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -425,7 +425,7 @@ begin
 end
 $threadline$;
 
-revoke all on function "threadline"."capture_truncate_jobs_562f12dff4"() from public;
+select "threadline"."guard_function"('"threadline"."capture_truncate_jobs_562f12dff4"()');
 
 create or replace trigger "0_threadline_insert" after insert on "public"."jobs"
 for each row

@@ -54,6 +54,11 @@ export interface Service {
   /** The role that owns Threadline's schema; another one than the default in every run, so that no code relies on its name. */
   readonly ownerRole: string
   /**
+   * Gives Threadline's schema an owner of its own, and its name. For tests that change the owner or make others members of it: the
+   * one of `ownerRole` owns the schemas of all databases of the run, and `Capture.status` reports such a change in each of them.
+   */
+  readonly ownOwner: Effect.Effect<string>
+  /**
    * The LOGIN role that stands for `label` in this database, made when first asked for: no superuser, no grant but what PUBLIC
    * has. `attributes` as in `create role` count then: `createrole noinherit`. It is dropped with the database.
    */
@@ -154,6 +159,17 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
       url: urlOf(name),
       serverVersion,
       ownerRole: server.ownerRole,
+      ownOwner: Effect.tap(
+        Effect.map(role("owner"), (owner) => owner.name),
+        (owner) =>
+          Effect.scoped(
+            Effect.flatMap(rawClient(urlOf(name)), (client) =>
+              Effect.promise(() =>
+                client.query(`alter role ${owner} nologin; reassign owned by ${server.ownerRole} to ${owner}`)
+              )
+            )
+          ).pipe(Effect.orDie)
+      ),
       role,
       connect,
       connectLayer: (label, pool) => clientLayer(connect(label, pool)),

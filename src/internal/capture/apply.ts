@@ -106,11 +106,11 @@ export const planAll = (
     sql,
     Effect.gen(function* () {
       const catalog = yield* readCatalog(sql, storage, configuredTables, "everything")
-      const known = yield* knownNames(sql, catalog, configuredTables)
+      const candidates = yield* knownNames(sql, catalog, configuredTables)
       const units: Array<Unit> = []
       for (const configured of configuredTables) {
-        const again = replan(storage, configured, known, options)
-        units.push({ label: label(configured), plan: yield* again(catalog), replan: again })
+        const planFrom = replan(storage, configured, candidates, options)
+        units.push({ label: label(configured), plan: yield* planFrom(catalog), replan: planFrom })
       }
       const collision = nameCollision(configuredTables, catalog)
       if (collision !== undefined) {
@@ -124,9 +124,9 @@ export const planAll = (
   ).pipe(Effect.mapError((error) => fromFailure(error)))
 
 const replan =
-  (storage: string, configured: ConfiguredTable, known: ReadonlyArray<string>, options: PlanOptions) =>
+  (storage: string, configured: ConfiguredTable, candidates: ReadonlyArray<string>, options: PlanOptions) =>
   (catalog: Catalog): Either.Either<TablePlan, CaptureError> =>
-    Either.flatMap(resolve(catalog, storage, configured, known), (resolved) =>
+    Either.flatMap(resolve(catalog, storage, configured, candidates), (resolved) =>
       planTable(storage, catalog, resolved, options)
     )
 
@@ -149,11 +149,11 @@ const detachUnit = (
   name: Name,
   reason: "requested" | "not configured"
 ): ReadonlyArray<Unit> => {
-  const again = (current: Catalog): TablePlan => {
-    const policy = activePolicies(current).find((each) => sameName(policyName(each), name))
+  const planFrom = (current: Catalog): TablePlan => {
+    const policy = activePolicies(current).find((candidate) => sameName(policyName(candidate), name))
     return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, reason)
   }
-  return [{ label: label(name), plan: again(catalog), replan: (current) => Either.right(again(current)) }]
+  return [{ label: label(name), plan: planFrom(catalog), replan: (current) => Either.right(planFrom(current)) }]
 }
 
 const decodeNames = Schema.decodeUnknown(Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })))
@@ -193,7 +193,7 @@ const check = (catalog: Catalog, unit: Pick<Unit, "label">, plan: TablePlan, opt
     role,
     relation: null,
     owner: storage.owner,
-    said: null
+    serverMessage: null
   })
   const membership = `grant ${TableName.quote(storage.owner)} to ${TableName.quote(role)}`
   if (!storage.mayBecomeOwner) {
@@ -220,7 +220,7 @@ const missing = (
     role,
     relation: table,
     owner: storage.owner,
-    said: null
+    serverMessage: null
   } as const
   switch (privilege) {
     case "trigger":
@@ -264,7 +264,7 @@ export const sayingWhatItRequires =
                     role,
                     relation: null,
                     owner,
-                    said: null
+                    serverMessage: null
                   },
                   mend: sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
                   ...(error.sqlState === undefined ? {} : { sqlState: error.sqlState })
@@ -351,7 +351,7 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
   if (isContention(error)) {
     return new CaptureError({
       table,
-      refusal: { reason: "LockNotAvailable", said: sentence },
+      refusal: { reason: "LockNotAvailable", serverMessage: sentence },
       mend: hostMend("applyLater"),
       ...(state === undefined ? {} : { sqlState: state })
     })
@@ -365,7 +365,7 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
         role: null,
         relation: null,
         owner: null,
-        said: sentence
+        serverMessage: sentence
       },
       mend: hostMend(hostFunctionOf(error) === undefined ? "useOwners" : "mendEventTrigger"),
       sqlState: state

@@ -35,7 +35,9 @@ const ColumnRow = Schema.Struct({
   type: Schema.String,
   typeOid: Schema.String,
   notNull: Schema.Boolean,
-  virtual: Schema.Boolean
+  virtual: Schema.Boolean,
+  /** The columns that a generated one is computed from. */
+  computedFrom: Schema.Array(Schema.String)
 })
 export type ColumnRow = typeof ColumnRow.Type
 
@@ -429,7 +431,16 @@ select jsonb_build_object(
             from pg_constraint k
             where k.conrelid = a.attrelid and k.contype = 'n' and k.conkey = array[a.attnum] and not k.convalidated
           ),
-          'virtual', a.attgenerated = 'v'
+          'virtual', a.attgenerated = 'v',
+          'computedFrom', (
+            select coalesce(jsonb_agg(distinct s.attname), '[]')
+            from pg_attrdef f
+            join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = a.attrelid
+              and (d.classid = 'pg_attrdef'::regclass and d.objid = f.oid
+                or d.classid = 'pg_class'::regclass and d.objid = a.attrelid and d.objsubid = a.attnum)
+            join pg_attribute s on s.attrelid = d.refobjid and s.attnum = d.refobjsubid
+            where a.attgenerated <> '' and f.adrelid = a.attrelid and f.adnum = a.attnum and s.attnum <> a.attnum
+          )
         ) order by a.attnum)
         from attributes a
         where a.attrelid = r.oid

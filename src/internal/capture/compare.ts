@@ -10,13 +10,13 @@ import type { Resolved } from "./resolve.js"
 export const differences = (policy: Policy, resolved: Resolved, sameTable: boolean): ReadonlyArray<Difference> => {
   const { shape } = resolved
   const columns = columnDifferences(policy, resolved, sameTable)
-  const listed = [
+  const namedDifferences = [
     ...policyDifferences(policy, resolved),
     ...(columns === undefined ? [] : [{ _tag: "columns", columns } as const])
   ]
   const same = (before: unknown, after: unknown) => JSON.stringify(before) === JSON.stringify(after)
-  return listed.length > 0 || (same(policy.columns, shape.columns) && same(policy.key, shape.key))
-    ? listed
+  return namedDifferences.length > 0 || (same(policy.columns, shape.columns) && same(policy.key, shape.key))
+    ? namedDifferences
     : [{ _tag: "columnDetails" }]
 }
 

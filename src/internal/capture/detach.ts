@@ -18,8 +18,8 @@ export const staleFunctions = (
 ): ReadonlyArray<string> => {
   const currentFunctions = functionNames(resolved.name)
   const supersededNames = superseded.map(policyName)
-  const isAnothers = (each: string): boolean => {
-    const owner = functionOwners(catalog).get(each)
+  const isAnothers = (functionName: string): boolean => {
+    const owner = functionOwners(catalog).get(functionName)
     return owner !== undefined && ![...supersededNames, resolved.name].some((name) => sameName(name, owner))
   }
   // A clone, or a table that was renamed, goes on calling them.
@@ -68,20 +68,23 @@ export const partitionsThatLeft = (
     (stray) =>
       formerPartitions.has(label(stray)) && stray.triggers.some(({ calls }) => calls !== null && functions.has(calls))
   )
-  const now = new Set(partitionLabels(resolved.table))
-  const leftPartitions = new Set([...(policy?.partitions ?? []).filter((each) => !now.has(each)), ...strays.map(label)])
-  return [...leftPartitions].sort().map((each) => {
-    const stray = strays.find((candidate) => label(candidate) === each)
+  const presentPartitions = new Set(partitionLabels(resolved.table))
+  const leftPartitions = new Set([
+    ...(policy?.partitions ?? []).filter((partition) => !presentPartitions.has(partition)),
+    ...strays.map(label)
+  ])
+  return [...leftPartitions].sort().map((partition) => {
+    const stray = strays.find((candidate) => label(candidate) === partition)
     // The rows of a table that is partitioned itself are those of its partitions, which left with it.
     const mark =
       options.markPartitions === true &&
       stray !== undefined &&
       stray.kind !== "p" &&
-      policy?.partitions.includes(each) === true
+      policy?.partitions.includes(partition) === true
     return {
       kind: "detach partition",
       table: resolved.label,
-      partition: each,
+      partition,
       gone: stray === undefined,
       marked: mark,
       lapse: false,
@@ -90,7 +93,7 @@ export const partitionsThatLeft = (
           .filter(({ calls, cloned }) => calls !== null && !cloned)
           .map(({ name }) => statements.dropTrigger(stray ?? resolved.name, name)),
         ...statements.asOwner(catalog.storage.owner, [
-          statements.forgetPartition(storage, resolved.name, each),
+          statements.forgetPartition(storage, resolved.name, partition),
           // Marks are knowledge again: a lapse that was noted ends before them.
           ...(mark
             ? [
@@ -115,18 +118,18 @@ export const planDetach = (
   const name = policyName(policy)
   const table = findTable(catalog, name)
   const ownFunctions = new Set(
-    [...functionNames(name), ...(table === undefined ? [] : called(table))].filter((each) => {
-      const owner = functionOwners(catalog).get(each)
+    [...functionNames(name), ...(table === undefined ? [] : called(table))].filter((functionName) => {
+      const owner = functionOwners(catalog).get(functionName)
       return owner === undefined || sameName(owner, name)
     })
   )
-  const relations = [...catalog.tables.flatMap((each) => each.relations), ...catalog.strays]
+  const relations = [...catalog.tables.flatMap((captured) => captured.relations), ...catalog.strays]
   const triggers = relations.flatMap((relation) =>
     relation.triggers
       .filter(({ calls, cloned }) => calls !== null && ownFunctions.has(calls) && !cloned)
       .map((trigger) => statements.dropTrigger(relation, trigger.name))
   )
-  const installed = new Set(catalog.functions.map((each) => each.name))
+  const installed = new Set(catalog.functions.map((row) => row.name))
   return {
     steps: [
       {
@@ -139,9 +142,9 @@ export const planDetach = (
           ...new Set(triggers),
           ...statements.asOwner(catalog.storage.owner, [
             ...[...ownFunctions]
-              .filter((each) => installed.has(each))
+              .filter((functionName) => installed.has(functionName))
               .sort()
-              .map((each) => statements.dropFunction(storage, each)),
+              .map((functionName) => statements.dropFunction(storage, functionName)),
             statements.retirePolicy(storage, name)
           ])
         ],

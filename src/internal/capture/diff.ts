@@ -148,7 +148,9 @@ export const functionOwners = (catalog: Catalog): ReadonlyMap<string, Name> => {
   if (cached !== undefined) {
     return cached
   }
-  const ownersOfNames = new Map(catalog.active.flatMap((name) => functionNames(name).map((each) => [each, name])))
+  const ownersOfNames = new Map(
+    catalog.active.flatMap((name) => functionNames(name).map((functionName) => [functionName, name]))
+  )
   owners.set(catalog, ownersOfNames)
   return ownersOfNames
 }
@@ -159,9 +161,9 @@ export const functionOwners = (catalog: Catalog): ReadonlyMap<string, Name> => {
  */
 export const supersededPolicies = (catalog: Catalog, name: Name, table: Table): ReadonlyArray<Policy> => {
   const ownFunctions = functionNames(name)
-  const foreign = [...called(table)].filter((each) => !ownFunctions.includes(each))
-  const otherOwners = foreign.flatMap((each) => {
-    const owner = functionOwners(catalog).get(each)
+  const foreignFunctions = [...called(table)].filter((functionName) => !ownFunctions.includes(functionName))
+  const otherOwners = foreignFunctions.flatMap((functionName) => {
+    const owner = functionOwners(catalog).get(functionName)
     return owner === undefined || sameName(owner, name) ? [] : [owner]
   })
   return otherOwners.length === 0
@@ -169,7 +171,7 @@ export const supersededPolicies = (catalog: Catalog, name: Name, table: Table): 
     : activePolicies(catalog).filter((policy) => {
         const formerName = policyName(policy)
         return (
-          otherOwners.some((each) => sameName(each, formerName)) &&
+          otherOwners.some((otherOwner) => sameName(otherOwner, formerName)) &&
           (findTable(catalog, formerName) === undefined ||
             table.relations.some((relation) => relation.level > 0 && sameName(relation, formerName)))
         )
@@ -197,13 +199,13 @@ export const exchanged = (
 ): ReadonlyArray<readonly [from: string, to: string]> => {
   const places = [...policy.columns]
     .sort((a, b) => a.attnum - b.attnum)
-    .flatMap((known) => columns.filter(({ name }) => name === known.name).map(({ attnum }) => attnum))
+    .flatMap((policyColumn) => columns.filter(({ name }) => name === policyColumn.name).map(({ attnum }) => attnum))
   return places.every((place, index) => index === 0 || place > (places[index - 1] ?? 0))
     ? []
-    : policy.columns.flatMap((known) =>
+    : policy.columns.flatMap((policyColumn) =>
         columns
-          .filter(({ attnum, name }) => attnum === known.attnum && name !== known.name)
-          .map(({ name }) => [known.name, name] as const)
+          .filter(({ attnum, name }) => attnum === policyColumn.attnum && name !== policyColumn.name)
+          .map(({ name }) => [policyColumn.name, name] as const)
       )
 }
 
@@ -213,23 +215,29 @@ export const columnChanges = (
   columns: ReadonlyArray<ColumnShape>,
   sameTable: boolean
 ): ColumnChanges => {
-  const droppedColumns = policy.columns.filter((known) => !columns.some(({ name }) => name === known.name))
-  const fresh = columns.filter((column) => !policy.columns.some(({ name }) => name === column.name))
+  const droppedColumns = policy.columns.filter(
+    (policyColumn) => !columns.some(({ name }) => name === policyColumn.name)
+  )
+  const newColumns = columns.filter((column) => !policy.columns.some(({ name }) => name === column.name))
   const renamed = sameTable
     ? [
-        ...droppedColumns.flatMap((known): ReadonlyArray<readonly [string, string]> =>
-          fresh.filter(({ attnum }) => attnum === known.attnum).map((column) => [known.name, column.name])
+        ...droppedColumns.flatMap((policyColumn): ReadonlyArray<readonly [string, string]> =>
+          newColumns
+            .filter(({ attnum }) => attnum === policyColumn.attnum)
+            .map((column) => [policyColumn.name, column.name])
         ),
         ...exchanged(policy, columns).filter(([from]) => !droppedColumns.some(({ name }) => name === from))
       ]
     : []
   return {
-    added: fresh.map(({ name }) => name).filter((name) => !renamed.some(([, to]) => to === name)),
+    added: newColumns.map(({ name }) => name).filter((name) => !renamed.some(([, to]) => to === name)),
     dropped: droppedColumns.map(({ name }) => name).filter((name) => !renamed.some(([from]) => from === name)),
     renamed,
     retyped: columns
       .filter((column) =>
-        policy.columns.some((known) => known.name === column.name && typeText(known) !== typeText(column))
+        policy.columns.some(
+          (policyColumn) => policyColumn.name === column.name && typeText(policyColumn) !== typeText(column)
+        )
       )
       .map(({ name }) => name)
   }
@@ -253,23 +261,23 @@ export const lessRedaction = (
   const previous =
     findDeployed(catalog, shape) ??
     catalog.deployed.find(({ policy, relation }) => relation === table.oid && superseded.includes(policy))
-  return previous === undefined ? [] : looser(previous, shape, table)
+  return previous === undefined ? [] : lessRedacted(previous, shape, table)
 }
 
-const looser = ({ policy, relation }: Deployed, shape: TableShape, table: Table): ReadonlyArray<string> => {
+const lessRedacted = ({ policy, relation }: Deployed, shape: TableShape, table: Table): ReadonlyArray<string> => {
   const before = { excluded: policy.exclude, masked: policy.mask }
   const sameTable = relation === table.oid
   const elsewhere = new Map(sameTable ? exchanged(policy, table.columns) : [])
   return [...policy.exclude, ...policy.mask].flatMap((name) => {
     const levelBefore = level(before, name)
-    const now = elsewhere.get(name) ?? name
-    if (table.columns.some((column) => column.name === now)) {
-      return level(shape, now) < levelBefore ? [now] : []
+    const presentName = elsewhere.get(name) ?? name
+    if (table.columns.some((column) => column.name === presentName)) {
+      return level(shape, presentName) < levelBefore ? [presentName] : []
     }
-    const attnum = policy.columns.find((known) => known.name === name)?.attnum
+    const attnum = policy.columns.find((policyColumn) => policyColumn.name === name)?.attnum
     const suspects = sameTable
       ? table.columns.filter((column) => column.attnum === attnum)
-      : table.columns.filter((column) => !policy.columns.some((known) => known.name === column.name))
+      : table.columns.filter((column) => !policy.columns.some((policyColumn) => policyColumn.name === column.name))
     return suspects.some((column) => level(shape, column.name) < levelBefore) ? [name] : []
   })
 }

@@ -60,6 +60,11 @@ export const Finding = Schema.Union(
     missing: Names,
     renamed: Schema.Array(Schema.Struct({ from: Schema.String, to: Schema.String }))
   }),
+  /**
+   * Generated columns show what redacted ones hold; subjects are these columns. `shown`: images have them; virtual columns are in
+   * no image.
+   */
+  kind("ComputedFromRedacted", { from: Names, shown: Schema.Boolean }),
   kind("SourceOutdated", {}),
   kind("FunctionMissing", {}),
   kind("FunctionAltered", {}),
@@ -94,7 +99,7 @@ export const Finding = Schema.Union(
   kind("RecordUnidentified", {}),
   /** Roles other than the owner may write the record; subjects are these. `everything`: as they may write every table. */
   kind("RecordWritable", { everything: Schema.Boolean })
-).annotations({ identifier: "Capture.Finding" })
+).annotations({ identifier: "threadline.Capture.Finding" })
 
 /**
  * @since 0.1.0
@@ -121,7 +126,7 @@ export const TableStatus = Schema.Struct({
   captured: Schema.Boolean,
   policy: Schema.NullOr(Policy),
   findings: Schema.Array(Finding)
-}).annotations({ identifier: "Capture.TableStatus" })
+}).annotations({ identifier: "threadline.Capture.TableStatus" })
 
 /**
  * @since 0.1.0

@@ -244,6 +244,10 @@ export const describeFinding = (finding: Finding): string => {
       return `statement mode does not work here: ${rowModeText(finding.why)}`
     case "HostCast":
       return `types have a cast to json that capture runs as ${finding.owner}: ${subjects}`
+    case "ComputedFromRedacted":
+      return finding.shown
+        ? `columns are computed from redacted ones (${list(finding.from)}) and show what these hold: ${subjects}`
+        : `virtual columns are computed from redacted ones (${list(finding.from)}); no image has them: ${subjects}`
     case "HostRowTrigger":
       return `it has row triggers of its own: ${subjects}; what they write to the same row is put in order as it is captured`
     case "TruncateUnseen":
@@ -285,7 +289,7 @@ const privilegeText = ({
   owner,
   relation,
   role,
-  said
+  serverMessage
 }: Extract<Refusal, { readonly reason: "InsufficientPrivilege" }>): string => {
   switch (lacks) {
     case "membership":
@@ -302,7 +306,7 @@ const privilegeText = ({
     case "read":
       return `${owner} cannot read ${relation} to keep the rows that TRUNCATE removes, and role ${role} may not let it`
     case "unknown":
-      return `the database role lacks a privilege (${said})`
+      return `the database role lacks a privilege (${serverMessage})`
   }
 }
 
@@ -357,7 +361,7 @@ export const describeRefusal = (refusal: Refusal): string => {
     case "InsufficientPrivilege":
       return privilegeText(refusal)
     case "LockNotAvailable":
-      return `its locks could not be had in time (${refusal.said})`
+      return `its locks could not be had in time (${refusal.serverMessage})`
     case "InsideTransaction":
       return `capture is ${refusal.operation === "apply" ? "applied" : "removed"} in short transactions of its own, not inside another`
   }
@@ -386,6 +390,7 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   createUniqueIndex: () => "create one, or leave the key out",
   declareKey: () => "give it a primary key, or declare a key",
   dropCast: () => "drop the cast, or set acknowledgeCasts; excluding the column does not keep the cast from running",
+  redactComputed: (names) => `exclude or mask ${list(names)} too`,
   dropCasts: () => "drop the casts, or set acknowledgeCasts",
   keepOne: () => "keep one of the two",
   mendEventTrigger: () =>

@@ -62,13 +62,13 @@ export const planTable = (
   const gap = policy === undefined ? null : findGap(catalog, name).gap
   const formerPartitions = new Set(policy?.partitions)
   const joined = policy === undefined || options.force === true ? [] : states.filter(isJoined(formerPartitions))
-  const settled = states.filter((state) => !joined.includes(state))
+  const knownStates = states.filter((state) => !joined.includes(state))
   const superseded = supersededPolicies(catalog, name, table)
   const owner = catalog.storage.owner
-  const grants = grantsFor(catalog, resolved, settled)
+  const grants = grantsFor(catalog, resolved, knownStates)
   const lessRedacted = lessRedaction(catalog, shape, table, superseded)
   const functions = functionState(catalog, source)
-  const gives = functions.foreign.map((each) => statements.giveFunction(storage, each.name, owner))
+  const ownerChanges = functions.foreign.map((foreign) => statements.giveFunction(storage, foreign.name, owner))
   const step = (sql: ReadonlyArray<string>, redaction: ReadonlyArray<string> = []) => ({
     table: resolved.label,
     sql,
@@ -97,17 +97,17 @@ export const planTable = (
         ...(policy === undefined && options.force !== true
           ? []
           : statements.asOwner(owner, [statements.noteLapse(storage, name)])),
-        ...drops(settled),
+        ...drops(knownStates),
         ...grants,
-        ...gives,
+        ...ownerChanges,
         ...statements.asOwner(
           owner,
-          source.functions.flatMap((made) => functionStatements(storage, made))
+          source.functions.flatMap((triggerFunction) => functionStatements(storage, triggerFunction))
         ),
-        ...settled.flatMap((state) =>
+        ...knownStates.flatMap((state) =>
           (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
         ),
-        ...enables(settled),
+        ...enables(knownStates),
         ...statements.asOwner(owner, [upsert])
       ],
       lessRedacted
@@ -130,29 +130,29 @@ export const planTable = (
             ...built,
             kind: "regenerate",
             differences: reasons,
-            relations: installedOtherwise(storage, catalog, policy, resolved, settled),
+            relations: installedOtherwise(storage, catalog, policy, resolved, knownStates),
             lapse: false
           }
     )
   } else {
-    const broken = settled.filter(needsWork)
+    const broken = knownStates.filter(needsWork)
     const lostFunctions = [...functions.missing, ...functions.altered]
     const lapsed = broken.some(
       ({ altered, disabled, missing, relation }) =>
         relation.level === 0 && altered.length + disabled.length + missing.length > 0
     )
-    if (broken.length > 0 || lostFunctions.length > 0 || grants.length > 0 || gives.length > 0) {
+    if (broken.length > 0 || lostFunctions.length > 0 || grants.length > 0 || ownerChanges.length > 0) {
       steps.push({
         ...step([
           ...(lapsed ? statements.asOwner(owner, [statements.noteLapse(storage, name)]) : []),
           ...drops(broken),
           ...grants,
-          ...gives,
+          ...ownerChanges,
           ...statements.asOwner(
             owner,
             source.functions
-              .filter(({ name: each }) => lostFunctions.includes(each))
-              .flatMap((made) => functionStatements(storage, made))
+              .filter(({ name: functionName }) => lostFunctions.includes(functionName))
+              .flatMap((triggerFunction) => functionStatements(storage, triggerFunction))
           ),
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
           ...enables(broken),
@@ -162,7 +162,7 @@ export const planTable = (
         relations: broken.map(relationRepair),
         missingFunctions: functions.missing,
         alteredFunctions: functions.altered,
-        foreignFunctions: functions.foreign.map((each) => ({ name: each.name, owner: each.owner })),
+        foreignFunctions: functions.foreign.map((foreign) => ({ name: foreign.name, owner: foreign.owner })),
         granted: grants.length > 0 ? owner : null,
         lapse: lapsed
       })
@@ -211,10 +211,13 @@ export const planTable = (
   // Last, when nothing calls them any more.
   const stale = rebuild ? staleFunctions(catalog, resolved, superseded) : []
   const cleanup = statements.asOwner(owner, [
-    ...stale.map((each) => statements.dropFunction(storage, each)),
+    ...stale.map((functionName) => statements.dropFunction(storage, functionName)),
     ...superseded
       .map(policyName)
-      .flatMap((each) => [statements.noteLapse(storage, each), statements.retirePolicy(storage, each)])
+      .flatMap((formerName) => [
+        statements.noteLapse(storage, formerName),
+        statements.retirePolicy(storage, formerName)
+      ])
   ])
   const last = steps.pop()
   if (last !== undefined) {
@@ -235,14 +238,14 @@ export const planTable = (
     )
   }
 
-  const worked = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
+  const changedStates = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
     ? states
     : joined
   return Either.right({
     steps,
     names: [name, ...superseded.map(policyName)],
     needs: [
-      ...worked.flatMap(needsOf),
+      ...changedStates.flatMap(needsOf),
       ...(shape.onTruncate === "rows" && steps.length > 0
         ? table.relations.filter(isUnreadable).map((relation) => ({ relation, privilege: "grant" }) as const)
         : [])
@@ -267,12 +270,12 @@ const installedOtherwise = (
 }
 
 /** The step with a lapse noted before what it does. */
-const noting = (step: Step, statements: ReadonlyArray<string>, others: ReadonlyArray<Step>): Step => {
+const noting = (step: Step, statements: ReadonlyArray<string>, otherSteps: ReadonlyArray<Step>): Step => {
   const sql = [...statements, ...step.sql]
   // One step says it. A table that is attached was not captured: its lapse has its own words.
   return step.kind === "attach" || step.kind === "detach"
     ? { ...step, sql }
-    : { ...step, sql, lapse: step.lapse || !others.some((other) => "lapse" in other && other.lapse) }
+    : { ...step, sql, lapse: step.lapse || !otherSteps.some((other) => "lapse" in other && other.lapse) }
 }
 
 const relationRepair = ({ altered, disabled, missing, relation, surplus }: RelationState) => {
@@ -288,9 +291,9 @@ const relationRepair = ({ altered, disabled, missing, relation, surplus }: Relat
 }
 
 const isJoined =
-  (known: ReadonlySet<string>) =>
+  (knownPartitions: ReadonlySet<string>) =>
   ({ relation }: RelationState): boolean =>
-    relation.level > 0 && !known.has(label(relation))
+    relation.level > 0 && !knownPartitions.has(label(relation))
 
 const toMake = (state: RelationState): ReadonlyArray<Expected> =>
   state.expected.filter(
@@ -323,10 +326,12 @@ const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
 
 const needsOf = (state: RelationState): ReadonlyArray<Need> => {
   const { relation } = state
-  const made = toMake(state)
+  const triggersToMake = toMake(state)
   return [
-    ...(made.length > 0 ? [{ relation, privilege: "trigger" } as const] : []),
-    ...(state.surplus.length > 0 || state.disabled.some(({ cloned }) => cloned) || made.some(({ always }) => always)
+    ...(triggersToMake.length > 0 ? [{ relation, privilege: "trigger" } as const] : []),
+    ...(state.surplus.length > 0 ||
+    state.disabled.some(({ cloned }) => cloned) ||
+    triggersToMake.some(({ always }) => always)
       ? [{ relation, privilege: "ownership" } as const]
       : [])
   ]
@@ -362,23 +367,23 @@ const grantsFor = (
 /** A generated name that two tables would share, or that is taken in Threadline's schema. */
 export const nameCollision = (names: ReadonlyArray<Name>, catalog: Catalog): CaptureError | undefined => {
   const owners = new Map<string, Name>()
-  const fresh = names.filter((name) => !catalog.active.some((other) => sameName(other, name)))
-  for (const name of [...catalog.active, ...fresh]) {
-    for (const each of functionNames(name)) {
-      const other = owners.get(each)
-      if (other !== undefined || catalog.functions.some((row) => row.name === each && !row.trigger)) {
+  const newNames = names.filter((name) => !catalog.active.some((other) => sameName(other, name)))
+  for (const name of [...catalog.active, ...newNames]) {
+    for (const functionName of functionNames(name)) {
+      const owner = owners.get(functionName)
+      if (owner !== undefined || catalog.functions.some((row) => row.name === functionName && !row.trigger)) {
         return new CaptureError({
           table: label(name),
           refusal: {
             reason: "NameCollision",
             object: "function",
-            names: [each],
-            of: other === undefined ? null : label(other)
+            names: [functionName],
+            of: owner === undefined ? null : label(owner)
           },
-          mend: hostMend(other === undefined ? "renameFunction" : "renameTable")
+          mend: hostMend(owner === undefined ? "renameFunction" : "renameTable")
         })
       }
-      owners.set(each, name)
+      owners.set(functionName, name)
     }
   }
   return undefined

@@ -107,11 +107,11 @@ export const Refusal = Schema.Union(
     /** The owner of Threadline's schema. */
     owner: MaybeName,
     /** What PostgreSQL said. */
-    said: MaybeName
+    serverMessage: MaybeName
   }),
-  Schema.Struct({ reason: Schema.Literal("LockNotAvailable"), said: Schema.String }),
+  Schema.Struct({ reason: Schema.Literal("LockNotAvailable"), serverMessage: Schema.String }),
   Schema.Struct({ reason: Schema.Literal("InsideTransaction"), operation: Schema.Literal("apply", "remove") })
-).annotations({ identifier: "Capture.Refusal" })
+).annotations({ identifier: "threadline.Capture.Refusal" })
 
 /**
  * @since 0.1.0

@@ -40,7 +40,7 @@ export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined
 
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */
 export const findGap = (catalog: Catalog, name: Name): Pick<Gap, "gap" | "moved" | "renamedEnums"> =>
-  catalog.gaps.find((each) => sameName(each, name)) ?? { gap: null, moved: [], renamedEnums: [] }
+  catalog.gaps.find((candidate) => sameName(candidate, name)) ?? { gap: null, moved: [], renamedEnums: [] }
 
 /** The kinds of relation that triggers can capture: tables, partitioned tables, foreign tables. */
 const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([
@@ -118,9 +118,9 @@ export const resolve = (
     }
 
     const key = yield* keyOf(catalog, table, configured)
-    const hidden = key.find(({ name }) => excluded.includes(name) || masked.includes(name))
-    if (hidden !== undefined) {
-      yield* refuse({ reason: "KeyRedacted", column: hidden.name }, "leaveOut", ["exclude", "mask"])
+    const redactedKeyColumn = key.find(({ name }) => excluded.includes(name) || masked.includes(name))
+    if (redactedKeyColumn !== undefined) {
+      yield* refuse({ reason: "KeyRedacted", column: redactedKeyColumn.name }, "leaveOut", ["exclude", "mask"])
     }
 
     const casting = columns.find(({ hostCasts }) => hostCasts.length > 0)
@@ -139,15 +139,15 @@ export const resolve = (
     const mode = yield* modeOf(table, configured)
     const onTruncate = config.truncate ?? "event"
     if (onTruncate === "rows") {
-      const foreign = table.relations.find(({ kind }) => kind === "f")
+      const foreignTable = table.relations.find(({ kind }) => kind === "f")
       const secured = table.relations.find(({ rowSecurity }) => rowSecurity)
-      const unreadable = foreign ?? secured
+      const unreadable = foreignTable ?? secured
       if (unreadable !== undefined) {
         yield* refuse(
           {
             reason: "TruncateUnsupported",
             relation: label(unreadable),
-            why: foreign === undefined ? "row security" : "foreign table",
+            why: foreignTable === undefined ? "row security" : "foreign table",
             owner: catalog.storage.owner
           },
           "chooseTruncate"
@@ -244,7 +244,7 @@ const renamedTo = (catalog: Catalog, name: Name, table: Table, column: string): 
   if (deployed === undefined || deployed.relation !== table.oid) {
     return undefined
   }
-  const attnum = deployed.policy.columns.find((known) => known.name === column)?.attnum
+  const attnum = deployed.policy.columns.find((policyColumn) => policyColumn.name === column)?.attnum
   return table.columns.find((current) => current.attnum === attnum && current.name !== column)
 }
 
@@ -309,11 +309,11 @@ const keyMend = ({ index, nullable }: KeyProblem): HostAction =>
 /** Why statement triggers with transition tables would not do, if they would not. */
 export const whyRowMode = (table: Table): RowModeReason | undefined => {
   const [root] = table.relations
-  const foreign = table.relations.find(({ kind }) => kind === "f")
-  if (foreign !== undefined) {
-    return foreign.level === 0
+  const foreignTable = table.relations.find(({ kind }) => kind === "f")
+  if (foreignTable !== undefined) {
+    return foreignTable.level === 0
       ? { cause: "foreign table", relation: null }
-      : { cause: "foreign partition", relation: label(foreign) }
+      : { cause: "foreign partition", relation: label(foreignTable) }
   }
   if (root.inherits) {
     return { cause: "inherits", relation: null }

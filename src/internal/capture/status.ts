@@ -180,9 +180,16 @@ const withStanding = (status: TableStatus, standing: Standing): TableStatus => {
   if (standing.ownerMembers.length > 0) {
     report({ kind: "OwnerHasMembers", severity: "info", mend: null, owner, subjects: standing.ownerMembers })
   }
-  const [hidden, ...others] = rowSecurity.map((table) => `alter table ${table} disable row level security`)
-  if (hidden !== undefined) {
-    report({ kind: "RecordRowSecurity", severity: "error", mend: sqlMend([hidden, ...others]), subjects: rowSecurity })
+  const [firstStatement, ...otherStatements] = rowSecurity.map(
+    (table) => `alter table ${table} disable row level security`
+  )
+  if (firstStatement !== undefined) {
+    report({
+      kind: "RecordRowSecurity",
+      severity: "error",
+      mend: sqlMend([firstStatement, ...otherStatements]),
+      subjects: rowSecurity
+    })
   }
   if (unidentified.length > 0) {
     report({ kind: "RecordUnidentified", severity: "error", mend: commandMend(migrateCommand), subjects: unidentified })
@@ -273,14 +280,14 @@ const reportMissingTable = (
     ({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
   // Its triggers go with a renamed table, and its partitions with it; the OID alone may be another's after a restore.
-  const now =
+  const presentRelation =
     elsewhere.find((relation) => relationNow !== null && sameName(relation, relationNow)) ??
     elsewhere.find(({ partitionOf }) => partitionOf === null) ??
     elsewhere[0]
-  if (now === undefined) {
+  if (presentRelation === undefined) {
     report({ kind: "TableGone", severity: "error", mend: commandMend(removeCommand(table)) })
   } else {
-    const present = label(now)
+    const present = label(presentRelation)
     report({
       kind: "TableRenamed",
       severity: "error",
@@ -318,7 +325,7 @@ const reportTable = (
     described.map(({ shape }) => shape),
     sameTable
   )
-  const unlogged = table.relations.filter((each) => each.unlogged).map(label)
+  const unlogged = table.relations.filter((candidate) => candidate.unlogged).map(label)
   if (unlogged.length > 0) {
     report({
       kind: "TableUnlogged",
@@ -329,7 +336,7 @@ const reportTable = (
     })
   }
   const present = new Set(partitionLabels(table))
-  const cameBack = moved.map(label).filter((each) => present.has(each))
+  const cameBack = moved.map(label).filter((partition) => present.has(partition))
   if (cameBack.length > 0) {
     report({ kind: "PartitionReplaced", severity: "error", mend: apply.mend, subjects: cameBack })
   }
@@ -365,6 +372,7 @@ const reportTable = (
       subjects: otherNames.map(([from]) => from)
     })
   }
+  reportComputed(policy, table, report)
   reportKey(policy, table, apply, report)
   if (renamedEnums.length > 0) {
     report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: renamedEnums })
@@ -387,6 +395,33 @@ const reportTable = (
   const children = root.children.filter((child) => !catalog.active.some((other) => sameName(other, child))).map(label)
   if (children.length > 0) {
     report({ kind: "ChildNotCaptured", severity: "warning", mend: hostMend("configureChildren"), subjects: children })
+  }
+}
+
+/** A generated column may repeat what a redacted one holds. */
+const reportComputed = (policy: Policy, table: Table, report: Report): void => {
+  const redacted = new Set([...policy.exclude, ...policy.mask])
+  const computed = table.columns
+    .filter(({ name }) => !redacted.has(name))
+    .map(({ computedFrom, name, virtual }) => ({
+      name,
+      virtual,
+      from: computedFrom.filter((source) => redacted.has(source))
+    }))
+    .filter(({ from }) => from.length > 0)
+  for (const shown of [true, false]) {
+    const columns = computed.filter(({ virtual }) => virtual !== shown)
+    if (columns.length > 0) {
+      const names = columns.map(({ name }) => name)
+      report({
+        kind: "ComputedFromRedacted",
+        severity: shown ? "warning" : "info",
+        mend: shown ? hostMend("redactComputed", names) : null,
+        from: [...new Set(columns.flatMap(({ from }) => from))],
+        shown,
+        subjects: names
+      })
+    }
   }
 }
 
@@ -513,12 +548,12 @@ const reportTriggers = (state: RelationState, policy: Policy, apply: Apply, repo
     })
   }
   if (altered.length > 0 || colliding.length > 0) {
-    const [first, ...others] = colliding.map((name) => `drop trigger ${identifier(name)} on ${where}`)
+    const [firstStatement, ...otherStatements] = colliding.map((name) => `drop trigger ${identifier(name)} on ${where}`)
     report({
       kind: "TriggerAltered",
       severity: "error",
       // Apply leaves triggers of others alone.
-      mend: first === undefined ? apply.mend : apply.afterSql([first, ...others]),
+      mend: firstStatement === undefined ? apply.mend : apply.afterSql([firstStatement, ...otherStatements]),
       relation: where,
       subjects: [...names(altered), ...colliding]
     })
@@ -549,22 +584,24 @@ const reportPartitionsThatLeft = (
   const withTriggers = catalog.strays.filter(({ triggers }) =>
     triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
-  const strays = withTriggers.map(label).filter((each) => policy.partitions.includes(each))
-  const others = withTriggers
+  const strays = withTriggers.map(label).filter((relation) => policy.partitions.includes(relation))
+  const elsewhere = withTriggers
     .filter(({ partitionOf }) => partitionOf === null)
     .map(label)
-    .filter((each) => !policy.partitions.includes(each))
-  const now = new Set(partitionLabels(table))
-  const leftPartitions = policy.partitions.filter((each) => !now.has(each) && !strays.includes(each))
+    .filter((relation) => !policy.partitions.includes(relation))
+  const presentPartitions = new Set(partitionLabels(table))
+  const leftPartitions = policy.partitions.filter(
+    (partition) => !presentPartitions.has(partition) && !strays.includes(partition)
+  )
   if (strays.length > 0) {
     report({ kind: "PartitionDetached", severity: "error", mend: apply.mend, gone: false, subjects: strays })
   }
-  if (others.length > 0) {
+  if (elsewhere.length > 0) {
     report({
       kind: "TriggersElsewhere",
       severity: "warning",
-      mend: hostMend("configureChildren", others, { then: applyCommand }),
-      subjects: others
+      mend: hostMend("configureChildren", elsewhere, { then: applyCommand }),
+      subjects: elsewhere
     })
   }
   if (leftPartitions.length > 0) {

@@ -54,17 +54,17 @@ const plainExtensionTypes: ReadonlySet<string> = new Set(["citext", "hstore", "l
 export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): TypeFacts => {
   const pins = new Set<Pin>()
   const hostCasts = new Set<string>()
-  const seen = new Set<string>()
+  const visitedTypes = new Set<string>()
   let hasJson = false
   let hasCast = false
 
   // Inside a range everything is text, and there dates follow DateStyle; elsewhere to_jsonb writes them as ISO 8601.
   const visit = (current: string, textual: boolean): void => {
     const type = types.get(current)
-    if (type === undefined || seen.has(`${current} ${textual}`)) {
+    if (type === undefined || visitedTypes.has(`${current} ${textual}`)) {
       return
     }
-    seen.add(`${current} ${textual}`)
+    visitedTypes.add(`${current} ${textual}`)
     if (type.base !== null) {
       return visit(type.base, textual)
     }

@@ -65,7 +65,12 @@ const fromMillis = (millis: number): bigint | undefined => {
   return micros !== undefined && inRange(micros) ? micros : undefined
 }
 
-/** What callers may give where an instant is wanted. */
+/**
+ * An instant, with microseconds: an ISO 8601 string with a zone, a date alone (its midnight in UTC), a `Date`, or a `DateTime`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type InstantInput = string | Date | DateTime.DateTime
 
 const microsOf = (input: InstantInput): bigint | undefined =>
@@ -76,8 +81,11 @@ const microsOf = (input: InstantInput): bigint | undefined =>
 const rule = "must be an instant such as 2026-11-22T10:00:00.123456Z, with a zone and at most microseconds"
 
 /**
- * An instant in the one text it has in UTC with microseconds. Read from ISO 8601 (or PostgreSQL's own form) with a zone, from
- * a date alone, which is its midnight in UTC, from a `Date`, or from a `DateTime`.
+ * Decodes an `InstantInput` to its one text in UTC with microseconds, `2026-11-22T10:00:00.123456Z`. PostgreSQL's own form of an
+ * instant is read too.
+ *
+ * @since 0.1.0
+ * @category schemas
  */
 export const Instant: Schema.Schema<string, InstantInput> = Schema.transformOrFail(
   Schema.Union(

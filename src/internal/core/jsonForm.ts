@@ -4,7 +4,8 @@
 import type { LazyArbitrary } from "effect/Arbitrary"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
-import { jsonForm, printable } from "./json.js"
+import { jsonForm } from "./json.js"
+import { printable } from "./jsonValue.js"
 
 /** Makes values of a kind; their JSON is that of what `form` gives. */
 export const formed = <A extends object>(form: (value: A) => unknown): (<B extends A>(fields: B) => B) => {
@@ -34,6 +35,6 @@ export const formedSchema = <A extends object, I, R>(
 ): Schema.Schema<A, I, R> => {
   const type = Schema.typeSchema(schema)
   const arbitrary: LazyArbitrary<A> = (fc) => Arbitrary.makeLazy(type)(fc).map(make)
-  const made = Schema.declare(Schema.is(type), { arbitrary: () => arbitrary })
-  return Schema.transform(schema, made, { strict: true, decode: make, encode: (value) => value })
+  const formed = Schema.declare(Schema.is(type), { arbitrary: () => arbitrary })
+  return Schema.transform(schema, formed, { strict: true, decode: make, encode: (value) => value })
 }

@@ -8,11 +8,16 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import type { JsonValue } from "./json.js"
 import { canonical } from "./json.js"
 import { shortTextRule } from "./text.js"
+import type { JsonValue } from "./jsonValue.js"
 
-/** Why a read fails. */
+/**
+ * Why a read failed.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type ReadError = InvalidRequest | NotFound | ThreadlineError
 
 /**
@@ -27,10 +32,10 @@ export const notAnObject = (value: unknown, field: string = "options"): InvalidR
 /** The first field that is not one of `known`, as a misspelt option is: it would be ignored without a word. */
 export const unknownField = (
   value: object,
-  known: { readonly [field: string]: true },
+  knownFields: { readonly [field: string]: true },
   name: (field: string) => string = (field) => field
 ): InvalidRequest | undefined => {
-  const unknown = Object.keys(value).find((field) => !Object.hasOwn(known, field))
+  const unknown = Object.keys(value).find((field) => !Object.hasOwn(knownFields, field))
   return unknown === undefined ? undefined : new InvalidRequest({ field: name(unknown), rule: "is not known here" })
 }
 
@@ -40,10 +45,13 @@ export const mustBeObject = (value: unknown, field?: string): Effect.Effect<void
 
 /** A duration in milliseconds, at least 1. */
 export const millis = (field: string, input: unknown): Effect.Effect<number, InvalidRequest> => {
-  const given = typeof input === "object" && !Duration.isDuration(input) && !Array.isArray(input) ? undefined : input
-  const found = Option.map(Duration.decodeUnknown(given), Duration.toMillis)
-  return Option.isSome(found) && Number.isFinite(found.value) && found.value >= 0 && found.value < 2 ** 31
-    ? Effect.succeed(Math.max(1, Math.round(found.value)))
+  const duration = typeof input === "object" && !Duration.isDuration(input) && !Array.isArray(input) ? undefined : input
+  const decodedMillis = Option.map(Duration.decodeUnknown(duration), Duration.toMillis)
+  return Option.isSome(decodedMillis) &&
+    Number.isFinite(decodedMillis.value) &&
+    decodedMillis.value >= 0 &&
+    decodedMillis.value < 2 ** 31
+    ? Effect.succeed(Math.max(1, Math.round(decodedMillis.value)))
     : Effect.fail(new InvalidRequest({ field, rule: 'must be a duration, such as "3 seconds", of less than 24 days' }))
 }
 
@@ -70,7 +78,7 @@ const refusal = (error: ParseResult.ParseError): InvalidRequest => {
   // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
   const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
   const issue = otherIssues.reduce(
-    (furthest, one) => (one.path.length > (furthest?.path.length ?? 0) ? one : furthest),
+    (furthest, issue) => (issue.path.length > (furthest?.path.length ?? 0) ? issue : furthest),
     firstIssue
   )
   return new InvalidRequest({
@@ -135,7 +143,7 @@ export const wholeNumber = (description: string, least: number, most: number, ot
 
 /** Items that a page has at most, rows that one call names at most, and items that a page has unless more or fewer are asked for. */
 export const largestPage = 1000
-const usualPage = 50
+export const usualPage = 50
 
 /** What every paged read takes besides its filters. */
 export interface Paging {

@@ -7,8 +7,19 @@ import { createHash } from "node:crypto"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { everything, type Snapshot } from "./snapshot.js"
 
+/**
+ * Where a feed goes on, as an opaque string. It belongs to the tables that the feed was read with: with others it is refused as an
+ * `InvalidRequest` of the field `checkpoint`. The size of the batches may change.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Checkpoint = Schema.String.pipe(Schema.brand("threadline/Feed/Checkpoint"))
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type Checkpoint = typeof Checkpoint.Type
 
 /** A transaction of which everything up to a change is delivered. */
@@ -145,7 +156,7 @@ export const encode = (tables: ReadonlyArray<string>, position: Position): Check
 
 const refused = (rule: string) => Either.left(new InvalidRequest({ field: "checkpoint", rule }))
 
-export const foreign = "belongs to another database: this one never was on its cluster"
+export const foreignCluster = "belongs to another database: this one never was on its cluster"
 
 export const decode = (tables: ReadonlyArray<string>, checkpoint: string): Either.Either<Position, InvalidRequest> => {
   const malformed = refused("is not a checkpoint of a feed")

@@ -26,9 +26,9 @@ export const resolve = (
   explicit: AuditContext.Fields,
   options: { readonly allowMissingActor: boolean; readonly inside: boolean }
 ): Effect.Effect<Resolved, AuditError | InvalidRequest> => {
-  const wrong = AuditContext.invalid(explicit)
-  if (wrong !== undefined) {
-    return Effect.fail(wrong)
+  const refusal = AuditContext.invalid(explicit)
+  if (refusal !== undefined) {
+    return Effect.fail(refusal)
   }
   const fields = AuditContext.merge(AuditContext.fromContext(context), explicit)
   if (fields.actor === undefined) {
@@ -91,9 +91,9 @@ export const contradiction = (options: {
   readonly onFailure?: string | undefined
   readonly isolation?: string | undefined
 }): InvalidRequest | undefined => {
-  const wrong = notAnObject(options) ?? unknownField(options, optionNames)
-  if (wrong !== undefined) {
-    return wrong
+  const refusal = notAnObject(options) ?? unknownField(options, optionNames)
+  if (refusal !== undefined) {
+    return refusal
   }
   const { isolation, onFailure } = options
   for (const field of ["captureOnly", "allowMissingActor", "requireChanges"] as const) {

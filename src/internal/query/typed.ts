@@ -35,39 +35,75 @@ interface Misfit {
 const UndecodableError: new (fields: Misfit) => YieldableError & { readonly _tag: "Undecodable" } & Readonly<Misfit> =
   Data.TaggedError("Undecodable")<Misfit>
 
-/** An image that does not fit the schema: of a time when the table was another, masked, or never as the schema says. */
+/**
+ * A stored row that does not fit the schema: the table had other columns then, a column is masked, or the schema is wrong. `error` says
+ * what does not fit; it shows captured values.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Undecodable extends UndecodableError {
   override get message(): string {
     return "a stored row does not fit the schema"
   }
 }
 
-/** A row as the schema has it, or the image that does not fit. */
+/**
+ * A row as the schema has it, or the stored image that does not fit.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Decoded<A> = Either.Either<A, Undecodable>
 
-/** A change with the rows on both sides of it; null if there is none, or none that the reader may see. */
+/**
+ * A change with the rows before and after it, decoded; null if there is none, or none that the reader may see.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TypedChange<A> {
   readonly change: Change
   readonly before: Decoded<A> | null
   readonly after: Decoded<A> | null
 }
 
-/** How a row stood at an instant. */
+/**
+ * How a row stood at an instant, decoded if it was present.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type TypedAsOf<A> =
   | { readonly _tag: "Present"; readonly row: Decoded<A>; readonly rebuilt?: true; readonly at: string }
   | Exclude<AsOf, { readonly _tag: "Present" }>
 
-/** A row that was present at an instant. */
+/**
+ * A row that was present at an instant, decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TypedRow<A> extends Omit<RowAsOf, "row"> {
   readonly row: Decoded<A>
 }
 
-/** How the row under one of several keys stood at an instant. */
+/**
+ * How the row under one of several keys stood at an instant, decoded if it was present.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TypedKeyAsOf<A> extends Omit<KeyAsOf, "answer"> {
   readonly answer: TypedAsOf<A>
 }
 
-/** A relation, with the schema of its rows if they are to be decoded. */
+/**
+ * A relation, with the `schema` of its rows if they are to be decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TypedRelation extends Relation {
   readonly schema?: Schema.Schema.All | undefined
 }
@@ -90,15 +126,32 @@ export type RelationsContext<Relations> = {
 
 type ContextOf<S> = S extends Schema.Schema.All ? Schema.Schema.Context<S> : never
 
-/** The first page of a relation, and the options with which `asOfRows` goes on with it. */
+/**
+ * The first page of a relation, and the options with which `asOfRows` goes on with it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TypedRelatedRows<Row> extends Page<Row>, Pick<RelatedRows, "table" | "options"> {}
 
-/** How a row stood at an instant, and a page of each of its relations. */
+/**
+ * How a row stood at an instant, decoded, and a page of each of its relations. The rows of a relation with a schema are decoded, those
+ * of one without are images.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TypedAsOfWith<A, Relations> {
   readonly answer: TypedAsOf<A>
   readonly related: { readonly [Name in keyof Relations]: TypedRelatedRows<TypedRelated<Relations[Name]>> }
 }
 
+/**
+ * Options of `typed`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TypedOptions {
   /**
    * The schema's name of a column, if the host's client transforms names (`snakeToCamel`). Only names of columns are
@@ -107,6 +160,12 @@ export interface TypedOptions {
   readonly fieldOf?: ((column: string) => string) | undefined
 }
 
+/**
+ * The reads of one table, decoded by a schema.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Typed<A, R> {
   /** An image of the table by the schema. */
   readonly decode: (image: RowImage) => Effect.Effect<Decoded<A>, never, R>
@@ -220,7 +279,9 @@ export const typed = <A, I, R, Q>(
     asOfKeys: (keys, instant) =>
       Effect.flatMap(query, (service) =>
         Effect.flatMap(service.asOfKeys(table, keys, instant), (answers) =>
-          Effect.forEach(answers, (one) => Effect.map(typedAnswer(one.answer), (answer) => ({ ...one, answer })))
+          Effect.forEach(answers, (keyAnswer) =>
+            Effect.map(typedAnswer(keyAnswer.answer), (answer) => ({ ...keyAnswer, answer }))
+          )
         )
       ),
     asOfRows: (instant, options) => page((service) => service.asOfRows(table, instant, options), typedRow),

@@ -6,14 +6,20 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import { Actor } from "../../Actor.js"
 import { InstantText } from "../core/instant.js"
-import { marked } from "../core/json.js"
-import { JsonFromText, JsonValueSchema } from "../core/jsonSchema.js"
+import { JsonFromText } from "../core/jsonSchema.js"
 import { Id } from "../core/request.js"
 import { actorOf, instantColumn } from "./change.js"
+import { JsonValue, marked } from "../core/jsonValue.js"
 
 const MaybeText = Schema.NullOr(Schema.String)
 const MaybeJson = Schema.NullOr(JsonFromText)
 
+/**
+ * A recorded intent.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Action = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -38,9 +44,13 @@ export const Action = Schema.Struct({
   /** What the action was about. */
   subject: Schema.NullOr(Schema.Struct({ type: MaybeText, id: MaybeText })),
   /** What the host recorded with it. */
-  data: JsonValueSchema
+  data: JsonValue
 }).annotations({ identifier: "threadline.Action" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Action extends Schema.Schema.Type<typeof Action> {}
 
 /** A row with the columns of `actionRowColumns`. */

@@ -8,28 +8,54 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
 import { InstantText, parseMicros } from "../core/instant.js"
-import type { JsonObject, JsonValue } from "../core/json.js"
-import { marked, stringify } from "../core/json.js"
-import { JsonFromText, JsonObjectFromText, JsonObjectSchema, JsonValueSchema } from "../core/jsonSchema.js"
+import { stringify } from "../core/json.js"
+import { JsonFromText, JsonObjectFromText } from "../core/jsonSchema.js"
+import { recordOfTexts } from "../core/jsonRecord.js"
 import { Id } from "../core/request.js"
+import { JsonObject, JsonValue, marked } from "../core/jsonValue.js"
 
 const Text = Schema.String
 const MaybeText = Schema.NullOr(Schema.String)
 
+/**
+ * What happened to a row. `baseline` is a row that was there when capture began. `truncate` is one change for a whole table, or one
+ * for each of its rows, as the policy of the table says.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Operation = Schema.Literal("insert", "update", "delete", "truncate", "baseline")
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type Operation = typeof Operation.Type
 
-/** A row as it was stored: column name to value, without excluded columns, masked values as their mark. */
-export const RowImage = JsonObjectSchema
+/**
+ * A row as it was stored, as a schema.
+ */
+export const RowImage = JsonObject
 
+/**
+ * A row as it was stored, column by column. An excluded column is missing. A masked column holds the string `[masked]`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type RowImage = JsonObject
 
 /** Key column to canonical text. */
-export const RowPk = Schema.Record({ key: Schema.String, value: Schema.String })
+export const RowPk = recordOfTexts
 
 export type RowPk = typeof RowPk.Type
 
+/**
+ * The database transaction of a change: who acted, and from where. A database transaction with several contexts has one for each.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const AuditTransaction = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -46,7 +72,7 @@ export const AuditTransaction = Schema.Struct({
   /** The address of the client that the host served. */
   remoteIp: MaybeText,
   /** What else the host said. */
-  meta: JsonObjectSchema,
+  meta: JsonObject,
   /** What was wrong with the context it was given, and left out for it. */
   contextError: MaybeText,
   /** The role of the database session. */
@@ -56,8 +82,18 @@ export const AuditTransaction = Schema.Struct({
   clientAddr: MaybeText
 }).annotations({ identifier: "threadline.AuditTransaction" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface AuditTransaction extends Schema.Schema.Type<typeof AuditTransaction> {}
 
+/**
+ * The first action of a transaction.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ActionReference = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -67,8 +103,18 @@ export const ActionReference = Schema.Struct({
   correlationId: MaybeText
 }).annotations({ identifier: "threadline.ActionReference" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface ActionReference extends Schema.Schema.Type<typeof ActionReference> {}
 
+/**
+ * One captured row change. The fields are those of its JSON.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Change = Schema.Struct({
   /** Decimal digits. */
   id: Id,
@@ -95,12 +141,16 @@ export const Change = Schema.Struct({
   /** The whole row after an insert, an update, or as a baseline found it. */
   dataAfter: Schema.NullOr(RowImage),
   /** What else is known of the change, such as the number of rows that a TRUNCATE removed. */
-  details: JsonValueSchema,
+  details: JsonValue,
   transaction: AuditTransaction,
   /** The first action of the transaction; null if the change is capture-only. */
   action: Schema.NullOr(ActionReference)
 }).annotations({ identifier: "threadline.Change" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Change extends Schema.Schema.Type<typeof Change> {}
 
 const transactionFields = {

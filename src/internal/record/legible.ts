@@ -51,7 +51,7 @@ const legibleClient = (sql: SqlClient): SqlClient => {
   const sent = (text: string, parameters: ReadonlyArray<unknown>): Statement<unknown> =>
     sql.unsafe(...withBytes(text, parameters))
   const execute = (text: string, parameters: ReadonlyArray<unknown>) =>
-    Effect.map(sent(inBytes(text), parameters), (found) => found.map(rowOf))
+    Effect.map(sent(inBytes(text), parameters), (rowsInBytes) => rowsInBytes.map(rowOf))
   const connection = {
     execute,
     executeUnprepared: execute,

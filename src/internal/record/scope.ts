@@ -4,7 +4,9 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 
-/** Who and where from, of the transaction that captured a change or of an action. Each is an SQL expression, null if unknown. */
+/**
+ * Who acted and from where: of the transaction of a change, or of an action. Each is an SQL expression, null if unknown.
+ */
 export interface ContextColumns {
   /** The client the read uses, to build conditions with. */
   readonly sql: SqlClient
@@ -15,7 +17,12 @@ export interface ContextColumns {
   readonly jobId: Fragment
 }
 
-/** What a scope may test of a change, as SQL expressions. */
+/**
+ * What a scope may test of a change, as SQL expressions.
+ *
+ * @since 0.1.0
+ * @category scope
+ */
 export interface ChangeColumns extends ContextColumns {
   readonly tableSchema: Fragment
   readonly tableName: Fragment
@@ -31,7 +38,12 @@ export interface ChangeColumns extends ContextColumns {
   readonly dbUser: Fragment
 }
 
-/** What a scope may test of an action, as SQL expressions. */
+/**
+ * What a scope may test of an action, as SQL expressions.
+ *
+ * @since 0.1.0
+ * @category scope
+ */
 export interface ActionColumns extends ContextColumns {
   readonly name: Fragment
   readonly status: Fragment
@@ -44,7 +56,21 @@ export interface ActionColumns extends ContextColumns {
 /** An SQL condition, or the same answer for every row. */
 export type HostCondition = Fragment | boolean
 
-/** Whether a reader may see a row of a surface: an SQL condition over its columns, or the same answer for all of them. */
+/**
+ * The host's own restriction of what a reader may see: a function from a surface (`changes` or `actions`) and its columns to an
+ * SQL condition, or to one answer for every row.
+ *
+ * - A condition that is null hides the row, and so does a condition made of an empty list.
+ * - A TRUNCATE of a whole table has no image and is always hidden.
+ * - A transaction is visible if one of its changes or actions is.
+ * - It is asked once for each read or stream, and must answer the same from page to page: a cursor belongs to the scope that it was
+ *   made under.
+ * - If it throws, answers anything else, gives SQL that the database does not understand, or fails on a stored row, the read fails
+ *   with an `InvalidRequest` of the field `scope`.
+ *
+ * @since 0.1.0
+ * @category scope
+ */
 export type ReadScope = (
   ...surfaceAndColumns: [surface: "changes", columns: ChangeColumns] | [surface: "actions", columns: ActionColumns]
 ) => HostCondition

@@ -108,11 +108,11 @@ export const checkColumns = Effect.fnUntraced(function* (
   if (captured === undefined || unknown.length === 0) {
     return
   }
-  const [seen] = yield* rows(Occurrences, occurrences(storage, table, unknown)).pipe(
+  const [evidence] = yield* rows(Occurrences, occurrences(storage, table, unknown)).pipe(
     Effect.orElseSucceed((): ReadonlyArray<typeof Occurrences.Type> => [])
   )
-  const misspelt = unknown.find((_, index) => seen?.occurs[index] !== true)
-  if (seen !== undefined && seen.changes <= mostChanges && misspelt !== undefined) {
+  const misspelt = unknown.find((_, index) => evidence?.occurs[index] !== true)
+  if (evidence !== undefined && evidence.changes <= mostChanges && misspelt !== undefined) {
     yield* new NotFound({
       subject: "column",
       id: misspelt,
@@ -126,12 +126,12 @@ export const checkColumns = Effect.fnUntraced(function* (
 export const keyColumnMeant = (
   storage: Storage,
   table: TableName,
-  given: ReadonlyArray<string>
+  namedColumns: ReadonlyArray<string>
 ): Effect.Effect<string | undefined> =>
-  storage.restriction !== undefined || given.length === 0
+  storage.restriction !== undefined || namedColumns.length === 0
     ? Effect.succeed(undefined)
     : Effect.map(knownColumns(storage, table), (captured) => {
-        const misspelt = given.find((column) => captured?.columns.includes(column) === false)
-        const missing = captured?.key.filter((column) => !given.includes(column)) ?? []
+        const misspelt = namedColumns.find((column) => captured?.columns.includes(column) === false)
+        const missing = captured?.key.filter((column) => !namedColumns.includes(column)) ?? []
         return misspelt === undefined ? undefined : nearest(misspelt, missing)
       })

@@ -40,7 +40,8 @@ const Rebuilt = Schema.optionalWith(Schema.Literal(true), { exact: true })
 export const ifRebuilt = ({ rebuilt }: { readonly rebuilt?: true }): { readonly rebuilt?: true } =>
   rebuilt === true ? { rebuilt } : {}
 
-const Answer = Schema.Union(
+/** Without the prototype of the answers that reads give. */
+export const Answer = Schema.Union(
   answer("Present", { row: RowImage, rebuilt: Rebuilt }),
   answer("Deleted", {}),
   MovedTo,
@@ -55,10 +56,13 @@ const Answer = Schema.Union(
  *   delete, the row is rebuilt from what that change replaced, and `rebuilt` is true. Nothing is rebuilt beyond the time in which
  *   every change of the table was captured and kept, so a rebuilt row is certain.
  * - `Deleted`: it had been deleted, or its table truncated.
- * - `MovedTo`: an update had given it another key: `key` is the row key, `rowPk` the same by column.
+ * - `MovedTo`: an update had given it another key. `key` is the row key, `rowPk` the same by column.
  * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
- * - `BeforeCapture`: nothing is known of it at that time, or nothing that the reader may see: capture of its table had not begun,
- *   changes of that time are not kept, the table was not captured just then, or the row has no change that tells.
+ * - `BeforeCapture`: nothing is known of it at that time, or nothing that the reader may see. Capture of its table had not begun,
+ *   changes of that time are not kept, the table was not captured just then, or no change of the row gives an answer.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type AsOf = typeof Answer.Type
 
@@ -75,6 +79,12 @@ export const asOfForm = (answer: AsOf) => ({
 
 export const makeAsOf: (answer: AsOf) => AsOf = formed(asOfForm)
 
+/**
+ * The JSON is `{ answer, row?, rebuilt?, key?, at }`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const AsOf: Schema.Schema<AsOf, typeof Answer.Encoded> = formedSchema(Answer, makeAsOf)
 
 const rowFields = {
@@ -84,6 +94,12 @@ const rowFields = {
   rowPk: Schema.NullOr(RowPk)
 }
 
+/**
+ * A row that was present at an instant, with its key as text and by column.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const RowAsOf = Schema.Struct({
   ...rowFields,
   /** The row as it stood. */
@@ -91,7 +107,10 @@ export const RowAsOf = Schema.Struct({
   rebuilt: Rebuilt
 }).annotations({ identifier: "threadline.RowAsOf" })
 
-/** A row that was present at an instant. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface RowAsOf extends Schema.Schema.Type<typeof RowAsOf> {}
 
 const KeyAnswer = Schema.Struct({
@@ -100,7 +119,10 @@ const KeyAnswer = Schema.Struct({
   answer: Schema.typeSchema(Answer)
 })
 
-/** How the row under one key stood at an instant. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface KeyAsOf extends Schema.Schema.Type<typeof KeyAnswer> {}
 
 export const makeKeyAsOf: (keyAsOf: KeyAsOf) => KeyAsOf = formed(({ answer, rowKey, rowPk }: KeyAsOf) => ({
@@ -109,7 +131,13 @@ export const makeKeyAsOf: (keyAsOf: KeyAsOf) => KeyAsOf = formed(({ answer, rowK
   ...asOfForm(answer)
 }))
 
-/** In JSON the answer is not nested: `{ rowKey, rowPk, answer, row?, rebuilt?, key?, at }`. */
+/**
+ * How the row under one of several keys stood at an instant. In JSON the answer is not nested:
+ * `{ rowKey, rowPk, answer, row?, rebuilt?, key?, at }`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const KeyAsOf = formedSchema(
   Schema.transformOrFail(Schema.extend(Schema.Struct(rowFields), Schema.encodedSchema(Answer)), KeyAnswer, {
     strict: true,

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { type AsOf, makeAsOf } from "./answer.js"
-import type { JsonObject } from "../core/json.js"
 import { stringify } from "../core/json.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import { Operation, type RowPk, rowPkOf } from "../record/change.js"
@@ -33,8 +32,16 @@ import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
 import type { TableName } from "../core/tableName.js"
+import type { JsonObject } from "../core/jsonValue.js"
 
-/** A condition over the image of a row, `jsonb`. */
+/**
+ * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' = 'open'\``.
+ * It must be the same each time it is called, because a cursor belongs to its text and values. The host writes it, never a reader. It
+ * judges one row: a window function or an aggregate sees only that row.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
 
 /** The one row that such a condition judges, under a name that no host has. */

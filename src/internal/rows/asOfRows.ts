@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
 import { ifRebuilt, type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
 import * as cursors from "../record/cursor.js"
-import { type JsonObject, type JsonValue, parse } from "../core/json.js"
+import { parse } from "../core/json.js"
 import type { ImageCondition, Standing } from "./asOf.js"
 import { anyRow, imageCondition, instantOf, standing } from "./asOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
@@ -29,6 +29,7 @@ import {
 } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkColumns } from "../record/unknownColumn.js"
+import type { JsonObject, JsonValue } from "../core/jsonValue.js"
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",
@@ -50,6 +51,12 @@ const RowsRequest = Schema.Struct({
   ...paging
 })
 
+/**
+ * Which rows of a table. Every field is optional, and all that are given must hold.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AsOfRowsOptions extends Paging {
   /** Only these rows, at most 1000. */
   readonly keys?: ReadonlyArray<KeyInput> | undefined

@@ -4,10 +4,8 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import type { JsonValue } from "../core/json.js"
-import { marked, same } from "../core/json.js"
+import { same } from "../core/json.js"
 import { formedSchema } from "../core/jsonForm.js"
-import { JsonValueSchema } from "../core/jsonSchema.js"
 import { AsOf } from "./answer.js"
 import { instantOf, resolveRow, rowAsOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
@@ -18,30 +16,50 @@ import type { KeyInput } from "../record/key.js"
 import { id } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns, visibleChange } from "../record/visible.js"
+import { JsonValue, marked } from "../core/jsonValue.js"
 
 const Field = Schema.Struct({
   field: Schema.String,
   /** Missing if there was no row before, or no such column. */
-  before: Schema.optionalWith(JsonValueSchema, { exact: true }),
+  before: Schema.optionalWith(JsonValue, { exact: true }),
   /** Missing if there is no row after, or no such column. */
-  after: Schema.optionalWith(JsonValueSchema, { exact: true })
+  after: Schema.optionalWith(JsonValue, { exact: true })
 }).annotations({ identifier: "threadline.FieldDiff" })
 
-/** One field of a row. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface FieldDiff extends Schema.Schema.Type<typeof Field> {}
 
+/**
+ * One field of a diff. `before` is missing if there was no row (or no such column) before, `after` likewise.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const FieldDiff: Schema.Schema<FieldDiff, typeof Field.Encoded> = formedSchema<
   FieldDiff,
   typeof Field.Encoded,
   never
 >(Field, (fields) => marked({ ...fields }))
 
+/**
+ * A change and what it did, field by field, sorted by name.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ChangeDiff = Schema.Struct({
   change: Change,
   /** Sorted by name. */
   fields: Schema.Array(FieldDiff)
 }).annotations({ identifier: "threadline.ChangeDiff" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface ChangeDiff extends Schema.Schema.Type<typeof ChangeDiff> {}
 
 const valueOf = (image: RowImage | null, field: string): JsonValue | undefined =>
@@ -50,6 +68,12 @@ const valueOf = (image: RowImage | null, field: string): JsonValue | undefined =
 const fieldDiff = (field: string, before: JsonValue | undefined, after: JsonValue | undefined): FieldDiff =>
   marked({ field, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) })
 
+/**
+ * The fields that a change touched: all of them for an insert, a delete and a baseline, the changed ones for an update.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
 export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
   // The image after an update is whole; only what changed is in its diff.
   const names =
@@ -85,6 +109,12 @@ export const diff = Effect.fnUntraced(function* (
   return row === undefined ? yield* new NotFound({ subject: "change", id: decodedId }) : changeDiff(changeOf(row))
 })
 
+/**
+ * A row at two instants, and what became of its fields in between.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const RowDiff = Schema.Struct({
   /** How it stood first. */
   from: AsOf,
@@ -94,7 +124,10 @@ export const RowDiff = Schema.Struct({
   fields: Schema.Array(FieldDiff)
 }).annotations({ identifier: "threadline.RowDiff" })
 
-/** A row at two instants, and what became of its fields in between. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface RowDiff extends Schema.Schema.Type<typeof RowDiff> {}
 
 const imageDiffs = (from: RowImage | null, to: RowImage | null): ReadonlyArray<FieldDiff> =>

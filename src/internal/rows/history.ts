@@ -18,6 +18,12 @@ import { visibleBefore, visibleChange } from "../record/visible.js"
 
 const HistoryRequest = Schema.Struct({ table: TableSchema, key: KeySchema, order, ...paging })
 
+/**
+ * Options of `history`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface HistoryOptions extends OrderedPaging {}
 
 type Asked = typeof HistoryRequest.Type

@@ -12,13 +12,13 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
-import type { JsonObject, JsonValue } from "../core/json.js"
 import { same } from "../core/json.js"
 import type { Change, RowImage } from "../record/change.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
 import { formatMicros } from "../core/instant.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import type { TableName } from "../core/tableName.js"
+import type { JsonObject, JsonValue } from "../core/jsonValue.js"
 
 export interface Row {
   readonly table: TableName
@@ -395,8 +395,10 @@ export const stateBefore = (
 
 /** The life of a row in its order: its changes, and each TRUNCATE of the table that ended it. */
 export const lifeOf = (life: ReadonlyArray<Event<Change>>): ReadonlyArray<Change> => {
-  const after = (["one", "several"] as const).map((sharing) => states(life, sharing))
+  const statesAfter = (["one", "several"] as const).map((sharing) => states(life, sharing))
   return life.flatMap(({ change, truncate }, index) =>
-    truncate !== undefined && after.some((each) => each[index]?._tag === "Alive") ? [change, truncate.change] : [change]
+    truncate !== undefined && statesAfter.some((after) => after[index]?._tag === "Alive")
+      ? [change, truncate.change]
+      : [change]
   )
 }

@@ -13,7 +13,7 @@ const Names = Schema.Array(Schema.String)
  * - `OwnerCanLogin`: whoever logs in as the owner can change the record.
  * - `RowSecurity`: row-level security is on for tables of the record and may hide rows from readers.
  * - `Unidentified`: tables in which an update or a delete fails as soon as a publication covers them.
- * - `Writable`: roles other than the owner may write tables of the record or create objects in its schema.
+ * - `Writable`: roles other than the owner may write tables of the record, create objects in its schema, or use its trigger functions.
  * - `WritableByRole`: roles may write every table, by membership in `pg_write_all_data`.
  *
  * @since 0.1.0
@@ -26,7 +26,7 @@ export const Concern = Schema.Union(
   Schema.TaggedStruct("Unidentified", { tables: Names }),
   Schema.TaggedStruct("Writable", { roles: Names }),
   Schema.TaggedStruct("WritableByRole", { roles: Names })
-).annotations({ identifier: "Migrations.Concern" })
+).annotations({ identifier: "threadline.Migrations.Concern" })
 
 /**
  * @since 0.1.0

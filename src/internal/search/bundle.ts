@@ -14,6 +14,15 @@ import type { Storage } from "../record/storage.js"
 import { timeline } from "./timeline.js"
 import { transactions, TransactionSummary } from "./transactions.js"
 
+/**
+ * The first pages of what belongs together: actions, transactions, changes. Each goes on with its own cursor and the read of
+ * its name (`timeline` for the changes). The filter of an actor window is `{ actor, from, to }`. The filter of a correlation is
+ * `{ correlationId, includeCaptureOnly: true }`, and `{ correlationId }` for its actions. `order` and `limit` apply to all three,
+ * `cursor` to the changes.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Bundle = Schema.Struct({
   /** Goes on with `actions`. */
   actions: Pages.schema(Action),
@@ -24,12 +33,19 @@ export const Bundle = Schema.Struct({
 }).annotations({ identifier: "threadline.Bundle" })
 
 /**
- * The first pages of what belongs together. Each goes on with the read of its name, the same filter and its own cursor.
+ * @since 0.1.0
+ * @category models
  */
 export interface Bundle extends Schema.Schema.Type<typeof Bundle> {}
 
 const BundleRequest = Schema.Struct({ order, ...paging })
 
+/**
+ * Options of `correlation`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface BundleOptions {
   /** Of all three lists: `newest` first unless given. */
   readonly order?: "newest" | "oldest" | undefined
@@ -39,6 +55,12 @@ export interface BundleOptions {
   readonly cursor?: string | undefined
 }
 
+/**
+ * Options of `actorWindow`: the window, and those of its pages.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ActorWindowOptions extends BundleOptions {
   /** Not before this instant. */
   readonly from?: InstantInput | undefined
@@ -69,9 +91,9 @@ export const actorWindow = (
   actor: ActorInput,
   window: ActorWindowOptions
 ): Effect.Effect<Bundle, ReadError> => {
-  const wrong = notAnObject(window)
-  if (wrong !== undefined) {
-    return Effect.fail(wrong)
+  const refusal = notAnObject(window)
+  if (refusal !== undefined) {
+    return Effect.fail(refusal)
   }
   const { from, to, ...options } = window
   const filter = windowFilter(actor, { from, to })

@@ -6,7 +6,7 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { type JsonObject, stringify } from "../core/json.js"
+import { stringify } from "../core/json.js"
 import { Operation } from "../record/change.js"
 import { Document } from "../record/document.js"
 import { Instant, type InstantInput } from "../core/instant.js"
@@ -16,6 +16,7 @@ import { all, type Storage } from "../record/storage.js"
 import { visibleAction, visibleBefore } from "../record/visible.js"
 import type { TableName } from "../core/tableName.js"
 import { shortTextRule } from "../core/text.js"
+import type { JsonObject } from "../core/jsonValue.js"
 
 /** Which ids a page needs. */
 export interface Ids {
@@ -65,7 +66,7 @@ interface Others {
 
 interface Definition<A, I> {
   readonly schema: Schema.Schema<A, I>
-  readonly part: (value: A, storage: Storage, others: Others) => Part
+  readonly part: (value: A, storage: Storage, otherFields: Others) => Part
 }
 
 const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"]): Definition<A, I> => ({
@@ -292,6 +293,16 @@ const fields = Object.fromEntries(
   Object.entries(filters).map(([field, { schema }]) => [field, Schema.optional(schema as Schema.Schema<unknown>)])
 ) as unknown as Fields
 
+/**
+ * Which changes (or transactions, or actions) a read shows. Every field is optional, and all that are given must hold. If a field takes
+ * several values, one of them must hold. The fields are those of `FilterInput`, which says what each of them is.
+ *
+ * A filter that was decoded is valid input again. It has one value for what is the same: tables are sorted, and `1.0` is `1`. What
+ * PostgreSQL cannot hold is an `InvalidRequest`: a NUL, half of a surrogate pair, a number beyond `numeric`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Filter = Schema.Struct({
   ...fields,
   /** Together with `correlationId`: also transactions that carry it without an action. */
@@ -300,18 +311,36 @@ export const Filter = Schema.Struct({
   ...paging
 })
 
-export type Filter = typeof Filter.Type
+/**
+ * A filter that was decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Filter extends Schema.Schema.Type<typeof Filter> {}
 
 type OneOrMore<A> = A | readonly [A, ...Array<A>]
 
-/** An actor as filters name it. */
+/**
+ * An actor as filters name it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ActorInput {
   readonly type: "user" | "admin" | "service_account" | "job" | "system" | "anonymous"
   /** Every actor of the type unless given. */
   readonly id?: string | undefined
 }
 
-/** Ids and names have at most 256 bytes, lists at most 50 values, objects at least one field and at most 16 KiB of JSON. */
+/**
+ * A filter as callers write it. Every field is optional, and all that are given must hold.
+ *
+ * Ids and names have at most 256 bytes, lists at most 50 values, objects at least one field and at most 16 KiB of JSON.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface FilterInput {
   /** Of this table, or one of several, as in SQL: `posts` (in `public`), `public.posts` or `"Odd.Schema"."T"`. */
   readonly table?: OneOrMore<string> | undefined
@@ -325,11 +354,11 @@ export interface FilterInput {
   readonly contains?: JsonObject | undefined
   /** An update changed this column, or one of several. */
   readonly changedField?: OneOrMore<string> | undefined
-  /** This actor did it. */
+  /** The transaction has this actor. */
   readonly actor?: ActorInput | undefined
-  /** Somebody did it as another actor, and this is who really acted. */
+  /** The transaction has this impersonator: who really acted, as another actor. */
   readonly impersonator?: ActorInput | undefined
-  /** `true`: nobody said who acted. */
+  /** `true`: no actor is recorded. */
   readonly unattributed?: boolean | undefined
   /** The transaction has an action of this name, or of one of several. */
   readonly action?: OneOrMore<string> | undefined
@@ -339,8 +368,11 @@ export interface FilterInput {
   readonly correlationId?: string | undefined
   /** With `correlationId`: also transactions that carry the id and have no action. */
   readonly includeCaptureOnly?: boolean | undefined
+  /** The transaction carries this id of a request. */
   readonly requestId?: string | undefined
+  /** The transaction carries this id of a job. */
   readonly jobId?: string | undefined
+  /** The transaction carries this id of a trace. */
   readonly traceId?: string | undefined
   /** Where the work came from, as the host named it. */
   readonly source?: string | undefined
@@ -348,6 +380,7 @@ export interface FilterInput {
   readonly meta?: JsonObject | undefined
   /** The role of the database session. */
   readonly dbUser?: string | undefined
+  /** Of this transaction: decimal digits. */
   readonly transactionId?: string | undefined
   /** Captured at this instant or later. */
   readonly from?: InstantInput | undefined
@@ -424,7 +457,7 @@ const filterNames = Object.keys(filters) as ReadonlyArray<keyof Filters>
 
 const partOf = (field: keyof Filters, filter: Filter, storage: Storage): Part | undefined => {
   const value = filter[field]
-  const part = filters[field].part as (value: unknown, storage: Storage, others: Others) => Part
+  const part = filters[field].part as (value: unknown, storage: Storage, otherFields: Others) => Part
   return value === undefined ? undefined : part(value, storage, filter)
 }
 

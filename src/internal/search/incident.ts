@@ -28,15 +28,30 @@ import { canonicalRequest, Id, mustBeObject, Order, paging, request } from "../c
 import { all, rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } from "../record/visible.js"
 
+/**
+ * Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Sibling = Schema.Struct({
   transaction: AuditTransaction,
   /** Its first action. */
   action: Schema.NullOr(ActionReference)
 }).annotations({ identifier: "threadline.Sibling" })
 
-/** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Sibling extends Schema.Schema.Type<typeof Sibling> {}
 
+/**
+ * One transaction with its actions, its changes and their diffs, and the other parts of the same database transaction.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Incident = Schema.Struct({
   transaction: AuditTransaction,
   /** In the order they were recorded; at most 100, `hasMoreActions` tells whether there are others. */
@@ -49,9 +64,13 @@ export const Incident = Schema.Struct({
   related: Schema.Array(Sibling),
   hasMoreRelated: Schema.Boolean,
   /** In the order they happened, unless `order` says otherwise. */
-  changes: Pages.schema(ChangeDiff)
+  changes: Pages.schema<ChangeDiff, typeof ChangeDiff.Encoded, never>(ChangeDiff)
 }).annotations({ identifier: "threadline.Incident" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Incident extends Schema.Schema.Type<typeof Incident> {}
 
 const bound = 100
@@ -62,6 +81,12 @@ const IncidentRequest = Schema.Struct({
   ...paging
 })
 
+/**
+ * Options of `incident`. They apply to the changes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface IncidentOptions {
   /** Of the changes: `oldest` first, as they happened, unless given. */
   readonly order?: "newest" | "oldest" | undefined

@@ -87,17 +87,32 @@ export const timeline = Effect.fnUntraced(function* (
   return yield* pageOf(storage, changes, filter.limit, query, isOfRow(plan) ? rowPosition : timelinePosition, stop)
 })
 
+/**
+ * How many there are, as far as they were counted. `exact` is false if there may be more.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Count = Schema.Struct({
   count: Schema.NonNegativeInt,
   /** False if there may be more. */
   exact: Schema.Boolean
 }).annotations({ identifier: "threadline.Count" })
 
-/** How many there are, as far as they were counted. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Count extends Schema.Schema.Type<typeof Count> {}
 
 const CountRequest = Schema.Struct({ cap: wholeNumber("cap", 1, 100_000, 1000) })
 
+/**
+ * Options of `count`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CountOptions {
   /** Up to how many are counted, 1 to 100,000: 1000 unless given. */
   readonly cap?: number | undefined
@@ -147,6 +162,12 @@ export const count = Effect.fnUntraced(function* (
 
 const CollectRequest = Schema.Struct({ max: wholeNumber("max", 1, 10_000, 1000) })
 
+/**
+ * Options of `collect`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CollectOptions {
   /** How many changes may match, 1 to 10,000: 1000 unless given. More are an `InvalidRequest` of this field. */
   readonly max?: number | undefined

@@ -30,6 +30,12 @@ import { Count } from "./timeline.js"
 import { visibleChange } from "../record/visible.js"
 import { format, type TableName } from "../core/tableName.js"
 
+/**
+ * A transaction with its first action, how many changes it has (counted up to 100) and in which tables.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const TransactionSummary = Schema.Struct({
   transaction: AuditTransaction,
   /** Its first action. */
@@ -40,7 +46,10 @@ export const TransactionSummary = Schema.Struct({
   tables: Schema.Array(Schema.String)
 }).annotations({ identifier: "threadline.TransactionSummary" })
 
-/** A transaction with its first action, and how much it changed where. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface TransactionSummary extends Schema.Schema.Type<typeof TransactionSummary> {}
 
 const counted = 100

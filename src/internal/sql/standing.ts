@@ -20,7 +20,7 @@ export const Standing = Schema.Struct({
   hidden: Names,
   /** Tables whose rows no publication could identify: with one, an update or a delete fails. */
   unidentified: Names,
-  /** Roles with a grant to write tables of the record, or to create objects in its schema. */
+  /** Roles with a grant to write tables of the record, to create objects in its schema, or to make triggers of its functions. */
   writers: Names,
   /** Roles that may write every table of the cluster. */
   writersOfAll: Names
@@ -61,6 +61,12 @@ granted as (
   cross join lateral aclexplode(s.nspacl) a
   where a.grantee <> s.nspowner
     and a.privilege_type = 'CREATE'
+  union
+  select a.grantee
+  from storage s
+  join pg_proc p on p.pronamespace = s.oid and p.prorettype = 'trigger'::regtype
+  cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+  where a.grantee <> p.proowner
 ),
 others as (
   select r.oid, r.rolname, pg_has_role(r.oid, s.nspowner, 'member') as member

@@ -20,7 +20,6 @@ import {
   remove,
   rows,
   run,
-  schemaOwner,
   status,
   value
 } from "../../support/capture.js"
@@ -586,7 +585,7 @@ describe("Capture.apply", () => {
     fresh(
       Effect.gen(function* () {
         const database = yield* TestDatabase.TestDatabase
-        const owner = yield* schemaOwner
+        const owner = yield* database.ownOwner
         const deployer = yield* database.role("deployer")
         yield* run(
           `grant ${owner} to ${deployer.name}`,

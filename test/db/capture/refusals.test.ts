@@ -399,7 +399,7 @@ it.layer(layer)("privileges that capture needs", (it) => {
   it.scoped("are told apart, and are enough when granted", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.TestDatabase
-      const owner = yield* schemaOwner
+      const owner = yield* database.ownOwner
       const deployer = yield* database.role("deployer")
       yield* run(
         "create table owned (id int primary key)",

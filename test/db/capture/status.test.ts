@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Capture from "../../../src/Capture.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
 import { apply, changes, finding, found, fresh, plan, run, schemaOwner, status, value } from "../../support/capture.js"
 
 const posts = "create table posts (id int primary key, title text, secret text, body text)"
@@ -265,6 +266,40 @@ describe("Capture.status", () => {
           "create cast (mood as json) with function mood_to_json(mood)"
         )
         expect(finding(yield* status(), "HostCast")).toMatchObject({ severity: "error", subjects: ["public.mood"] })
+      })
+    )
+  )
+
+  it.effect("sees columns that are computed from redacted ones", () =>
+    fresh(
+      Effect.gen(function* () {
+        const virtual = TestDatabase.serverVersion >= 18
+        yield* run(
+          `create table people (
+            id int primary key, name text, secret text, hidden text,
+            initial text generated always as (left(name, 1)) stored,
+            both_texts text generated always as (name || upper(secret)) stored,
+            "Copy" text generated always as (hidden) stored
+            ${virtual ? ", seen text generated always as (lower(secret)) virtual" : ""}
+          )`
+        )
+        const table = { table: "people", mask: ["secret"], exclude: ["hidden"] }
+        yield* apply([table])
+        const computed = (yield* status())
+          .flatMap(({ findings }) => findings)
+          .filter(({ kind }) => kind === "ComputedFromRedacted")
+        expect(computed).toMatchObject([
+          { severity: "warning", subjects: ["both_texts", "Copy"], from: ["secret", "hidden"], shown: true },
+          ...(virtual ? [{ severity: "info", subjects: ["seen"], from: ["secret"], shown: false }] : [])
+        ])
+        yield* run("insert into people (id, name, secret, hidden) values (1, 'ann', 'pin', 'none')")
+        expect(yield* value("select data_after ->> 'both_texts' from threadline.audit_changes")).toBe("annPIN")
+        yield* apply([{ ...table, mask: ["secret", "both_texts"], exclude: ["hidden", "Copy"] }])
+        expect(found(yield* status())).toEqual(virtual ? ["ComputedFromRedacted"] : [])
+        yield* run("update people set name = 'bob', secret = 'pun'")
+        expect(yield* value("select data_after::text from threadline.audit_changes order by id desc limit 1")).toBe(
+          '{"id": 1, "name": "bob", "secret": "[masked]", "initial": "b", "both_texts": "[masked]"}'
+        )
       })
     )
   )

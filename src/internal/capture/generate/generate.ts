@@ -99,24 +99,30 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
   const parts = partsOf(shape)
   const body = shape.mode === "row" ? rowBody : statementBody
   const pins = pinsOf(parts)
-  const made = (purpose: Purpose, text: string): TriggerFunction => ({
+  const triggerFunction = (purpose: Purpose, text: string): TriggerFunction => ({
     name: functionName(shape, purpose),
     pins: purpose === "begin" ? [] : pins,
     body: text
   })
   const functions = [
-    ...ops.map((op) => made(op, body(parts, op))),
+    ...ops.map((op) => triggerFunction(op, body(parts, op))),
     ...(shape.partitioned && shape.mode === "statement"
-      ? [made("begin", beginBody), made("leave", moveBody(parts, "leave")), made("enter", moveBody(parts, "enter"))]
+      ? [
+          triggerFunction("begin", beginBody),
+          triggerFunction("leave", moveBody(parts, "leave")),
+          triggerFunction("enter", moveBody(parts, "enter"))
+        ]
       : []),
-    made("truncate", truncateBody(parts))
+    triggerFunction("truncate", truncateBody(parts))
   ]
   const settings = JSON.stringify({ generatorVersion, mode: shape.mode, always: shape.always })
   return {
     functions,
     triggers: (relation) => triggersOf(shape, relation),
     sourceHash: createHash("sha256")
-      .update([settings, ...functions.map((made) => createFunction(storageSchema, made))].join("\0"))
+      .update(
+        [settings, ...functions.map((triggerFunction) => createFunction(storageSchema, triggerFunction))].join("\0")
+      )
       .digest("hex")
   }
 }

@@ -33,16 +33,15 @@ export const manyRows = (parts: Parts, op: Op): string => {
   const head = `    first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
 `
-  const settled = settleOrder
   // As many old rows as new ones, or they are no pairs: then the general way goes on.
   return op === "update"
     ? `${head}${updates(parts)}
     if arrived = total then
-    ${settled}
+    ${settleOrder}
       return null;
     end if;`
     : `${head}${insertsOrDeletes(parts, op)}
-    ${settled}
+    ${settleOrder}
     return null;`
 }
 
@@ -84,9 +83,11 @@ const insertUpdates = (
   const columns = comparedColumns(parts)
   const { excluded, key } = parts.shape
   const keyNames = key.map((column) => column.name)
-  const listed = (when: boolean) =>
+  const fieldsWhere = (different: boolean) =>
     `array_remove(array[${columns
-      .map((column, index) => `case when ${when ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`)
+      .map(
+        (column, index) => `case when ${different ? "" : "not "}d.differ[${index + 1}] then ${literal(column.name)} end`
+      )
       .join(", ")}]::text[], null)`
   const from = `p.was - p.same${excluded.length === 0 ? "" : ` - ${textArray(excluded)}`}`
   const ordered = place === undefined ? "" : "\n        order by d.place"
@@ -97,10 +98,10 @@ const insertUpdates = (
           from ${pairs}
           offset 0
         ) d`
-  const found = parts.hides
-    ? `select d.was, d.now, coalesce(a.alike, ${listed(true)}) as fields,
-          case when a.alike is null then ${listed(false)}
-            else array(select s from unnest(${listed(false)}) s where s <> all (a.alike)) end as same,
+  const changedPairs = parts.hides
+    ? `select d.was, d.now, coalesce(a.alike, ${fieldsWhere(true)}) as fields,
+          case when a.alike is null then ${fieldsWhere(false)}
+            else array(select s from unnest(${fieldsWhere(false)}) s where s <> all (a.alike)) end as same,
           case when a.alike is not null then jsonb_build_object('alike', a.alike) end as details
         from ${compared}
         cross join lateral (
@@ -111,7 +112,7 @@ const insertUpdates = (
           offset 0
         ) a
         where true = any (d.differ) or a.alike is not null${ordered}`
-    : `select d.was, d.now, ${listed(true)} as fields, ${listed(false)} as same
+    : `select d.was, d.now, ${fieldsWhere(true)} as fields, ${fieldsWhere(false)} as same
         from ${compared}
         where true = any (d.differ)${ordered}`
   return `insert into audit_changes (${changeColumns}${parts.hides ? ", details" : ""})
@@ -122,7 +123,7 @@ const insertUpdates = (
         ${masking(parts, parts.shape.masked.length === 0 ? from : `(${from})`, "p.fields")},
         ${redacted(parts, "p.now")}${parts.hides ? ",\n        p.details" : ""}
       from (
-        ${found}
+        ${changedPairs}
       ) p;`
 }
 

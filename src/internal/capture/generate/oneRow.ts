@@ -20,7 +20,7 @@ import {
 const isCurrent = (parts: Parts, image: string): string => {
   // A name that is new may be of a type whose text follows the session, or the new name of what is redacted.
   return [
-    `${image} - ${parts.known} = '{}'`,
+    `${image} - ${parts.columnNames} = '{}'`,
     `${image} ?& ${parts.needed}`,
     ...(parts.inPlace === "" ? [] : [parts.inPlace])
   ].join(" and ")

@@ -12,7 +12,7 @@ export interface Parts {
   /** Columns that images have: all but the virtual ones. */
   readonly columns: ReadonlyArray<ColumnShape>
   readonly virtual: ReadonlyArray<string>
-  readonly known: string
+  readonly columnNames: string
   /** Columns whose images hold the text of their values. */
   readonly texts: string
   /** Names without which an image cannot be keyed or redacted as configured. */
@@ -41,7 +41,7 @@ export const partsOf = (shape: TableShape): Parts => {
     policy: `${literal(JSON.stringify(policy))}::jsonb`,
     columns,
     virtual: shape.columns.filter((column) => column.virtual).map((column) => column.name),
-    known: textArray(policy.columns),
+    columnNames: textArray(policy.columns),
     texts: textArray(policy.texts),
     needed: textArray([...shape.key.map((column) => column.name), ...shape.excluded, ...shape.masked]),
     general: policy.json.length + policy.texts.length > 0,
@@ -114,16 +114,16 @@ export const rowPk = (parts: Parts, image: string): string =>
         .join(", ")})`
 
 export const rowKey = (parts: Parts, image: string): string => {
-  const [first, ...rest] = parts.shape.key
+  const [first, ...otherColumns] = parts.shape.key
   if (first === undefined) return "null::text"
-  return rest.length === 0
+  return otherColumns.length === 0
     ? `case when octet_length(${keyText(image, first)}) <= 512 then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
     : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
 }
 
 /** The image of a row whatever it holds and whatever has become of the table. */
-export const generalImage = ({ known, texts }: Parts, row: string): string =>
-  `image_of(${row}, tg_relid, ${known}, ${texts})`
+export const generalImage = ({ columnNames, texts }: Parts, row: string): string =>
+  `image_of(${row}, tg_relid, ${columnNames}, ${texts})`
 
 /** The part of `generalImage` that may be stored. */
 export const storedImage = (parts: Parts, row: string): string =>

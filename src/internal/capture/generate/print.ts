@@ -1,7 +1,7 @@
 /**
  * Generated functions and triggers as SQL statements, each without a final semicolon.
  */
-import { identifier, qualified } from "../../sql/sqlText.js"
+import { identifier, literal, qualified } from "../../sql/sqlText.js"
 import type { Pin, RelationShape, Trigger, TriggerFunction } from "./model.js"
 
 const settings: Record<Pin, string> = {
@@ -25,19 +25,19 @@ const quoteFor = (source: string): string => {
 }
 
 /** The definition of a function. */
-export const createFunction = (storageSchema: string, made: TriggerFunction): string => {
-  const source = functionSource(made)
+export const createFunction = (storageSchema: string, triggerFunction: TriggerFunction): string => {
+  const source = functionSource(triggerFunction)
   const quote = quoteFor(source)
-  return `create or replace function ${qualified(storageSchema, made.name)}() returns trigger
+  return `create or replace function ${qualified(storageSchema, triggerFunction.name)}() returns trigger
 language plpgsql security definer
 set search_path = ${identifier(storageSchema)}, pg_temp
-${made.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
+${triggerFunction.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
 }
 
-/** The statements that make a function: its definition, and the end of everybody's right to call it. */
-export const functionStatements = (storageSchema: string, made: TriggerFunction): ReadonlyArray<string> => [
-  createFunction(storageSchema, made),
-  `revoke all on function ${qualified(storageSchema, made.name)}() from public`
+/** The statements that make a function: its definition, and the end of every other role's right to call it. */
+export const functionStatements = (storageSchema: string, triggerFunction: TriggerFunction): ReadonlyArray<string> => [
+  createFunction(storageSchema, triggerFunction),
+  `select ${qualified(storageSchema, "guard_function")}(${literal(`${qualified(storageSchema, triggerFunction.name)}()`)})`
 ]
 
 const transitionTables = (event: Trigger["event"]): string =>

@@ -81,7 +81,7 @@ ${oneRow(parts, op, {
 })}
   if several${follows ? " and moved is not true" : ""} then
     select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
-    from capture_hints(tg_relid, ${parts.known}) h;
+    from capture_hints(tg_relid, ${parts.columnNames}) h;
   end if;
   if not guard and not stale then
 ${manyRows(parts, op)}
