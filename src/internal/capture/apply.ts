@@ -136,8 +136,8 @@ const prune = (
   configuredTables: ReadonlyArray<ConfiguredTable>,
   units: ReadonlyArray<Unit>
 ): ReadonlyArray<Unit> =>
-  followed(catalog).active
-    .filter(
+  followed(catalog)
+    .active.filter(
       (name) =>
         ![...configuredTables, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name))
     )

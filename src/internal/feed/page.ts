@@ -47,9 +47,7 @@ const ofTables = ({ storage, tables }: PageRequest): Fragment | undefined => {
   const { sql } = storage
   const visible = visibleChange(storage, "c")
   const inTables =
-    tables.length === 0
-      ? undefined
-      : sql.or(tables.map((table) => sql`(${ofTable(storage, table, "c")})`))
+    tables.length === 0 ? undefined : sql.or(tables.map((table) => sql`(${ofTable(storage, table, "c")})`))
   return visible === undefined && inTables === undefined ? undefined : all([inTables, visible])
 }
 

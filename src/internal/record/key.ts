@@ -288,7 +288,10 @@ export const tableKey = (
       const { columns, lapses, names } = row
       if (columns?.length === 0) {
         return Effect.fail(
-          new InvalidRequest({ field: "table", rule: "has no key, so that its rows cannot be told apart at an instant" })
+          new InvalidRequest({
+            field: "table",
+            rule: "has no key, so that its rows cannot be told apart at an instant"
+          })
         )
       }
       const tableKey = { table: tableFrom(table, names), columns: columns ?? undefined, lapses }

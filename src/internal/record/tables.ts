@@ -45,10 +45,7 @@ export interface Table extends TableName {
   readonly columns: ReadonlyArray<ColumnSpan>
 }
 
-export const tableFrom = (
-  { name, schema }: TableName,
-  { columns, policy, spans }: typeof TableNames.Type
-): Table => ({
+export const tableFrom = ({ name, schema }: TableName, { columns, policy, spans }: typeof TableNames.Type): Table => ({
   schema,
   name,
   policy: policy ?? { schema, name },

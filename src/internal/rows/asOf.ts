@@ -17,15 +17,7 @@ import { instant, instantRule } from "../core/instant.js"
 import { type CapturedRow, capturedRowOf, type KeyInput, KeySchema, TableSchema, tableOf } from "../record/key.js"
 import { type Captured, capturedAround } from "../record/lapses.js"
 import { request } from "../core/request.js"
-import {
-  type Event,
-  nearest,
-  type RowChange,
-  type Sharing,
-  stateBefore,
-  states,
-  truncatesOf
-} from "./life.js"
+import { type Event, nearest, type RowChange, type Sharing, stateBefore, states, truncatesOf } from "./life.js"
 import type { HostCondition } from "../record/scope.js"
 import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"

@@ -376,7 +376,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "a3d0747056549b8fd533b08fd4460284382f57ef7e4d78ff4416d31ea2b2d517",
+    checksum: "a92fc5ce17317a0d5f691707312e10854a7197c61dab76370825def5f54cf22d",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -389,7 +389,8 @@ select ensure_partitions();
 -- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
 -- the setting with it.
 
--- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
+-- Reads a stamped context: "doc" holds what is right, "error" names what was left out. Raises only in strict mode, which a
+-- database for development or tests may be in ("alter database shop_test set threadline.strict = on").
 create function read_context(raw text, out doc jsonb, out error text)
 language plpgsql stable
 set search_path from current
@@ -399,102 +400,137 @@ declare
   given jsonb;
   field text;
   value jsonb;
-  actor jsonb;
+  actor record;
+  address inet;
   wrong text[] := '{}';
 begin
-  if not starts_with(raw, stamp) then
-    error := 'context: not set by set_context in this transaction';
-    return;
-  end if;
+  <<reading>>
   begin
-    given := substr(raw, length(stamp) + 1)::jsonb;
-  exception when others then
-    error := 'context: not JSON';
-    return;
-  end;
-  if jsonb_typeof(given) <> 'object' then
-    error := 'context: not an object';
-    return;
-  end if;
+    if not starts_with(raw, stamp) then
+      wrong := '{"context: not set by set_context in this transaction"}';
+      exit reading;
+    end if;
+    begin
+      given := substr(raw, length(stamp) + 1)::jsonb;
+    exception when others then
+      wrong := '{"context: not JSON"}';
+      exit reading;
+    end;
+    if jsonb_typeof(given) <> 'object' then
+      wrong := '{"context: not an object"}';
+      exit reading;
+    end if;
 
-  doc := '{}';
-  for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
-    case
-      when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
-        if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
-          doc := doc || jsonb_build_object(field, value);
-        else
-          wrong := wrong || (field || ': not a text of 1 to 256 bytes');
-        end if;
-      when field = 'remoteIp' then
-        begin
-          doc := doc || jsonb_build_object(field, (value #>> '{}')::inet::text);
-        exception when others then
-          wrong := wrong || (field || ': not an address');
-        end;
-      when field = 'meta' then
-        if jsonb_typeof(value) = 'object' then
-          doc := doc || jsonb_build_object(field, value);
-        else
-          wrong := wrong || (field || ': not an object');
-        end if;
-      when field = 'actor' then
-        actor := check_actor(value);
-        if actor is null then
-          wrong := wrong || (field || ': needs a known type and an id of 1 to 256 bytes');
-        else
-          doc := doc || jsonb_build_object(field, actor);
-          if actor <> value then
-            wrong := wrong || (field || ': has a part that is not a label or an impersonator');
+    doc := '{}';
+    for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
+      case
+        when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
+          if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
+            doc := doc || jsonb_build_object(field, value);
+          else
+            wrong := wrong || (field || ': not a text of 1 to 256 bytes');
           end if;
-        end if;
-      else
-        wrong := wrong || 'context: has an unknown field'::text;
-    end case;
-  end loop;
+        when field = 'remoteIp' then
+          begin
+            address := (value #>> '{}')::inet;
+            -- A socket for both families shows an IPv4 address as part of IPv6.
+            if address <<= '::ffff:0:0/96' and masklen(address) = 128 then
+              address := inet '0.0.0.0' + (address - inet '::ffff:0:0');
+            end if;
+            doc := doc || jsonb_build_object(field, address::text);
+          exception when others then
+            wrong := wrong || (field || ': not an address');
+          end;
+        when field = 'meta' then
+          if jsonb_typeof(value) = 'object' then
+            doc := doc || jsonb_build_object(field, value);
+          else
+            wrong := wrong || (field || ': not an object');
+          end if;
+        when field = 'actor' then
+          actor := check_actor(value, field, 0);
+          wrong := wrong || actor.wrong;
+          if actor.clean is not null then
+            doc := doc || jsonb_build_object(field, actor.clean);
+          end if;
+        when field = 'actorError' then
+          -- The host could not find out who acts, and says why.
+          wrong := wrong || coalesce('actor: ' || left(nullif(value #>> '{}', ''), 256), 'actor: not known');
+        else
+          wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
+      end case;
+    end loop;
+  end;
   error := nullif(array_to_string(wrong, '; '), '');
+  if error is not null and current_setting('threadline.strict', true) in ('on', 'true', 'yes', '1') then
+    raise exception 'threadline: %', error
+      using errcode = 'TL005',
+        hint = 'Without threadline.strict the write succeeds, and context_error says this.';
+  end if;
 end
 $$;
 
--- The well-formed part of an actor document, or null where type or id are not usable. Impersonators nest up
--- to eight deep, as in the library: a chain without end must not exhaust the stack of somebody's write.
-create function check_actor(doc jsonb, depth int default 0) returns jsonb
+-- The well-formed part of an actor document, null if type or id are not usable, and what is wrong with the rest. Integers are
+-- taken as ids. Impersonators nest up to eight deep, as in the library: a chain without end must not exhaust the stack of
+-- somebody's write.
+create function check_actor(doc jsonb, path text, depth int, out clean jsonb, out wrong text[])
 language plpgsql immutable
 set search_path from current
 as $$
 declare
   kind text := doc ->> 'type';
   id text := doc ->> 'id';
-  clean jsonb;
-  impersonator jsonb;
+  impersonator record;
 begin
-  if jsonb_typeof(doc) <> 'object'
-    or kind is null
-    or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous')
-  then
-    return null;
+  wrong := '{}';
+  if jsonb_typeof(doc) <> 'object' then
+    wrong := array[path || ': not an object'];
+    return;
+  end if;
+  if kind is null or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous') then
+    wrong := array[path || '.type: not user, admin, service_account, job, system or anonymous'];
+    return;
   end if;
   if kind = 'anonymous' then
     if id is not null then
-      return null;
+      wrong := array[path || '.id: an anonymous actor has none'];
+      return;
     end if;
     clean := '{"type": "anonymous"}';
   else
-    if id is null or jsonb_typeof(doc -> 'id') <> 'string' or octet_length(id) not between 1 and 256 then
-      return null;
+    if id is null then
+      wrong := array[path || '.id: missing'];
+      return;
+    end if;
+    if octet_length(id) not between 1 and 256
+      or not (jsonb_typeof(doc -> 'id') = 'string' or jsonb_typeof(doc -> 'id') = 'number' and id ~ '^-?[0-9]+$')
+    then
+      wrong := array[path || '.id: not a text of 1 to 256 bytes or an integer'];
+      return;
     end if;
     clean := jsonb_build_object('type', kind, 'id', id);
   end if;
-  if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
-    clean := clean || jsonb_build_object('label', doc -> 'label');
-  end if;
-  if doc ? 'impersonator' and depth < 8 then
-    impersonator := check_actor(doc -> 'impersonator', depth + 1);
-    if impersonator is not null then
-      clean := clean || jsonb_build_object('impersonator', impersonator);
+  if doc ->> 'label' is not null then
+    if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
+      clean := clean || jsonb_build_object('label', doc -> 'label');
+    else
+      wrong := wrong || (path || '.label: not a text of 1 to 256 bytes');
     end if;
   end if;
-  return clean;
+  if doc ->> 'impersonator' is not null then
+    if depth < 8 then
+      impersonator := check_actor(doc -> 'impersonator', path || '.impersonator', depth + 1);
+      wrong := wrong || impersonator.wrong;
+      if impersonator.clean is not null then
+        clean := clean || jsonb_build_object('impersonator', impersonator.clean);
+      end if;
+    else
+      wrong := wrong || (path || '.impersonator: nests more than 8 deep');
+    end if;
+  end if;
+  if doc - '{type,id,label,impersonator}'::text[] <> '{}' then
+    wrong := wrong || (path || ': has a part that is not type, id, label or impersonator');
+  end if;
 end
 $$;
 
@@ -600,14 +636,14 @@ begin
   if raw <> '' then
     -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit.
     -- Whatever is not as plain as that is read part by part, which takes ten times as long. One jsonpath
-    -- costs less than several operators. "is distinct from" is there for what the cast may raise.
+    -- costs less than several operators. The cast to inet may raise.
     begin
       if starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
         doc := substr(raw, 19)::jsonb;
         if (
           doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
           and coalesce((doc -> 'actor') - '{type,id,label}'::text[], '{}') = '{}'
-          and (doc ->> 'remoteIp')::inet is distinct from '::/0'
+          and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
           and doc @@ 'lax
             (!exists($.actor)
               || $.actor.type() == "object"
@@ -782,8 +818,8 @@ $$;
 
 -- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
 -- A recorded actor is never replaced: a context that comes after captured writes completes a row that
--- has none, and a different one makes the next write open a further row.
-create function set_context(context jsonb) returns void
+-- has none, and a different one makes the next write open a further row. Returns true, because some clients cannot read void.
+create function set_context(context jsonb) returns boolean
 language plpgsql security definer
 set search_path from current
 as $$
@@ -792,9 +828,12 @@ declare
   cached bigint;
   place tid;
 begin
-  if context is null then
-    raise exception 'threadline: the context is null; pass a JSON object'
-      using errcode = 'null_value_not_allowed';
+  if context is null or current_setting('threadline.strict', true) <> '' then
+    if context is null then
+      raise exception 'threadline: the context is null; pass a JSON object'
+        using errcode = 'null_value_not_allowed';
+    end if;
+    perform read_context(raw);
   end if;
   if current_setting('threadline.transaction', true) <> ''
     and raw is distinct from current_setting('threadline.context', true)
@@ -810,7 +849,7 @@ begin
       end if;
     end if;
   end if;
-  perform set_config('threadline.context', raw, true);
+  return set_config('threadline.context', raw, true) is not null;
 end
 $$;
 
@@ -820,7 +859,7 @@ comment on function set_context(jsonb) is
 -- Opens an audited part of a larger transaction: what it captures goes to a row of its own, and
 -- "finish" gives the enclosing part its context and its row back. A savepoint encloses both calls, so
 -- that a part rolled back leaves nothing behind.
-create function begin_part(context jsonb) returns void
+create function begin_part(context jsonb) returns boolean
 language plpgsql security definer
 set search_path from current
 as $$
@@ -836,7 +875,7 @@ begin
   );
   perform set_config('threadline.transaction', '', true);
   perform set_config('threadline.actions', '', true);
-  perform set_context(context);
+  return set_context(context);
 end
 $$;
 
@@ -938,7 +977,7 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)

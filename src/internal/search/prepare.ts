@@ -23,9 +23,7 @@ export const prepare = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Plan, ReadError> {
   const { key: keyInput, table: [tableName, ...otherTables] = [] } = filter
   const row =
-    keyInput === undefined || tableName === undefined
-      ? undefined
-      : yield* rowOf(storage, tableOf(tableName), keyInput)
+    keyInput === undefined || tableName === undefined ? undefined : yield* rowOf(storage, tableOf(tableName), keyInput)
   const tables =
     tableName === undefined
       ? undefined

@@ -81,12 +81,7 @@ const fromLog = (plan: Plan, count: number): Fragment => {
   const select = (ofName: Fragment | undefined): Fragment => sql`(
         select c.*
         from ${name("audit_changes")} c
-        where ${all([
-          ofName,
-          ...seeks(plan),
-          within(plan)("c.transaction_id"),
-          afterCursor(plan)
-        ])}
+        where ${all([ofName, ...seeks(plan), within(plan)("c.transaction_id"), afterCursor(plan)])}
         order by ${byTransaction(plan)}
         limit ${count}
       )`
@@ -247,11 +242,7 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
 const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> => {
   const { sql } = plan.storage
   const names = plan.tables?.flatMap((table) => byName(plan.storage, table, "c"))
-  return [
-    names === undefined ? undefined : sql.or(names),
-    ...seeks(plan),
-    afterCursor(plan)
-  ]
+  return [names === undefined ? undefined : sql.or(names), ...seeks(plan), afterCursor(plan)]
 }
 
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
