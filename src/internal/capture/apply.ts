@@ -14,6 +14,7 @@ import { CaptureError } from "./captureError.js"
 import { type Catalog, type Name, readCatalog } from "./catalog.js"
 import { planDetach } from "./detach.js"
 import { activePolicies, policyName } from "./diff.js"
+import { followed, followSteps, formerNameOf } from "./follow.js"
 import { functionNames } from "./generate/names.js"
 import { hostMend, type Mend, sqlMend } from "./mend.js"
 import { TableConfig } from "./model.js"
@@ -112,7 +113,7 @@ export const planAll = (
         const planFrom = replan(storage, configured, candidates, options)
         units.push({ label: label(configured), plan: yield* planFrom(catalog), replan: planFrom })
       }
-      const collision = nameCollision(configuredTables, catalog)
+      const collision = nameCollision(configuredTables, followed(catalog))
       if (collision !== undefined) {
         yield* collision
       }
@@ -136,8 +137,8 @@ const prune = (
   configuredTables: ReadonlyArray<ConfiguredTable>,
   units: ReadonlyArray<Unit>
 ): ReadonlyArray<Unit> =>
-  catalog.active
-    .filter(
+  followed(catalog)
+    .active.filter(
       (name) =>
         ![...configuredTables, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name))
     )
@@ -150,8 +151,18 @@ const detachUnit = (
   reason: "requested" | "not configured"
 ): ReadonlyArray<Unit> => {
   const planFrom = (current: Catalog): TablePlan => {
-    const policy = activePolicies(current).find((candidate) => sameName(policyName(candidate), name))
-    return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, reason)
+    // A table that was renamed may be named as its policy still is.
+    const isPolicyName = activePolicies(current).some((policy) => sameName(policyName(policy), name))
+    const followedCatalog = isPolicyName ? current : followed(current)
+    const policy = activePolicies(followedCatalog).find((candidate) => sameName(policyName(candidate), name))
+    if (policy === undefined) {
+      return { steps: [], names: [name], needs: [] }
+    }
+    const plan = planDetach(storage, followedCatalog, policy, reason)
+    const formerly = isPolicyName ? undefined : formerNameOf(current, name)
+    return formerly === undefined
+      ? plan
+      : { ...plan, steps: [...followSteps(storage, current, name), ...plan.steps], names: [...plan.names, formerly] }
   }
   return [{ label: label(name), plan: planFrom(catalog), replan: (current) => Either.right(planFrom(current)) }]
 }
