@@ -376,7 +376,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "a1a7861f516badee2ea1ed0bf01860aa1bf4225b621b6c90deeaf9e8226a67ca",
+    checksum: "f1dcac2959e1d4283477776a34f305b29cf9f0cdfdd4cff3e4257048f946b99b",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -454,6 +454,9 @@ begin
           if actor.clean is not null then
             doc := doc || jsonb_build_object(field, actor.clean);
           end if;
+        when field = 'actorError' then
+          -- The host could not find out who acts, and says why.
+          wrong := wrong || coalesce('actor: ' || left(nullif(value #>> '{}', ''), 256), 'actor: not known');
         else
           wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
       end case;
@@ -2414,7 +2417,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "8136fd0565ce02bb253a93f7efa9f96ec0bceb3c96da223ca8a5ae3a3a78ec2e",
+    checksum: "4583a428873bd8e83f8bcc48e27f45594acad67ba4426747e35f1c15ebb702dc",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
@@ -2596,6 +2599,44 @@ begin
   return names;
 end
 $$;
+
+-- The names that the columns of a table had before, each with its time; also those of the tables that it declares as its own past.
+create function column_names(
+  table_schema text, table_name text,
+  out column_name text, out formerly text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with tables as (
+    select p.former_columns, tstzrange(null, null) as span, p.former_names
+    from policy_of(column_names.table_schema, column_names.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  )
+  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
+  from (
+    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+    from (
+      select t.former_columns, t.span
+      from tables t
+      union all
+      select p.former_columns, tstzrange(e.since, e.until)
+      from tables t
+      cross join lateral jsonb_to_recordset(t.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) o
+      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+      where e.declared and p.former_names is distinct from t.former_names
+    ) t
+    cross join lateral jsonb_array_elements(t.former_columns) e (value)
+  ) c
+  where not isempty(c.span);
+end;
+
+comment on function column_names(text, text) is
+  'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
@@ -3656,7 +3697,7 @@ revoke all on function
   partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
-  table_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
+  table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
   names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
   column_renamed(text, text, text, text, timestamptz)
 from public;
