@@ -88,7 +88,7 @@ const moveTriggers = (
     event,
     timing: "after",
     level: "row",
-    condition: movingCondition[purpose],
+    condition: movingCondition,
     calls: functionName(shape, purpose),
     ...common
   })
@@ -119,7 +119,7 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
     ...ops.map((op) => triggerFunction(op, body(parts, op))),
     ...(shape.partitioned && shape.mode === "statement"
       ? [
-          triggerFunction("begin", beginBody(parts)),
+          triggerFunction("begin", beginBody),
           triggerFunction("leave", moveBody(parts, "leave")),
           triggerFunction("enter", moveBody(parts, "enter"))
         ]
