@@ -312,6 +312,8 @@ const privilegeText = ({
       )
     case "inheritance":
       return `role ${role} does not inherit the privileges of ${owner}, which owns Threadline's schema`
+    case "record":
+      return `role ${role} may not read the record, which belongs to ${owner}`
     case "trigger":
       return `role ${role} may not create triggers on ${relation}`
     case "ownership":
