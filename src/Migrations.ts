@@ -174,7 +174,9 @@ export const generate: (
         sql: rendered({ ...settings, to: migration.id, watchSchema: undefined }, migration.id, false)
       }))
       .concat(
-        settings.watchSchema === undefined ? [] : [{ file: "threadline_schema_watch.sql", sql: renderedWatch(settings) }]
+        settings.watchSchema === undefined
+          ? []
+          : [{ file: "threadline_schema_watch.sql", sql: renderedWatch(settings) }]
       )
   }
 )
