@@ -21,6 +21,7 @@ export const commands = {
   request: "Show everything of one request: actions, transactions, changes.",
   actions: "List recorded actions, failed ones included, newest first.",
   unattributed: "List transactions without an actor.",
+  "schema events": "List what was done to the schema around captured tables, and what capture did about it.",
   feed: "Print changes in the order of their commit, resumable by a checkpoint.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
@@ -33,7 +34,8 @@ export type CommandName = keyof typeof commands
 export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",
-  consumers: "List and forget the consumers of the feed."
+  consumers: "List and forget the consumers of the feed.",
+  schema: "See what was done to the schema around captured tables."
 }
 
 const names: ReadonlyArray<string> = Object.keys(commands)

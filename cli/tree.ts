@@ -8,6 +8,7 @@ import { init } from "./commands/init.js"
 import { actions, actor, correlation, request, timeline, transactions, unattributed } from "./commands/listings.js"
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
+import * as schema from "./commands/schema.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
 import { printJson, printSource } from "./output.js"
@@ -18,6 +19,8 @@ const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generat
 const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
 
 const consuming = [consumers.list, consumers.forget] as const
+
+const inSchema = [schema.events] as const
 
 /** Here, as it is about the whole tree. */
 const completing = leaf(
@@ -51,11 +54,16 @@ export const root = Command.make("threadline").pipe(
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
+    Command.make("schema").pipe(Command.withSubcommands(inSchema)),
     ...ungrouped
   ])
 )
 
 /** What every command is, whichever group holds it. */
-export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...consuming, ...ungrouped].map(
-  (command: With<CommandFacts>) => command.facts
-)
+export const leaves: ReadonlyArray<CommandFacts> = [
+  ...migrating,
+  ...capturing,
+  ...consuming,
+  ...inSchema,
+  ...ungrouped
+].map((command: With<CommandFacts>) => command.facts)

@@ -35,6 +35,8 @@ export const Finding = Schema.Union(
   kind("ConfigurationDiffers", { differences: Schema.Array(Difference) }),
   kind("TableGone", {}),
   kind("TableRenamed", { now: Schema.String }),
+  /** The record followed the table to its present name; its triggers are those that it had, and serve it. */
+  kind("RenameFollowed", { formerly: Schema.String }),
   kind("IdentityChanged", {}),
   /** Another table has the name, or had it for a while. */
   kind("TableReplaced", {}),

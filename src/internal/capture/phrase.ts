@@ -180,6 +180,8 @@ export const describeFinding = (finding: Finding): string => {
       return "it no longer exists; its history does"
     case "TableRenamed":
       return `it is now ${finding.now}`
+    case "RenameFollowed":
+      return `it was ${finding.formerly}: its triggers go on under that name until they are generated anew`
     case "IdentityChanged":
       return "it was restored or made anew since its policy was applied"
     case "TableReplaced":

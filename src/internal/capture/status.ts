@@ -2,7 +2,7 @@
  * What is worth knowing about every captured table, from one snapshot of the catalog.
  */
 import * as Either from "effect/Either"
-import type { Catalog, Deployed, Table } from "./catalog.js"
+import type { Catalog, Deployed, Name, Table } from "./catalog.js"
 import {
   columnChanges,
   exchanged,
@@ -437,7 +437,13 @@ const reportComputed = (policy: Policy, table: Table, report: Report): void => {
 }
 
 const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): void => {
-  const key = policy.key.map(({ name }) => name)
+  // A column whose rename the record followed is the same one.
+  const key = policy.key.map(
+    ({ name }) =>
+      policy.formerColumns.find(
+        ({ column, formerly }) => formerly === name && table.columns.some((present) => present.name === column)
+      )?.column ?? name
+  )
   const missing = key.filter((name) => !table.columns.some((column) => column.name === name))
   const primary = primaryKey(table)
   const primaryKeyNow =
@@ -461,6 +467,20 @@ const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): 
   }
 }
 
+/**
+ * The name that the triggers of a table were generated under: a table that the record followed to another name goes on with those
+ * that it has.
+ */
+const generatedName = (storage: string, policy: Policy, table: Table): Name => {
+  const shape = policyShape(policy, table)
+  const formerNames = policy.formerNames.map(({ name, schema }) => ({ schema, name })).reverse()
+  const names = [policyName(policy), ...formerNames]
+  return (
+    names.find(({ name, schema }) => generate(storage, { ...shape, schema, name }).sourceHash === policy.sourceHash) ??
+    policyName(policy)
+  )
+}
+
 /** Compares what is installed with what the policy says; true when nothing that captures is missing. */
 const reportInstalled = (
   storage: string,
@@ -470,10 +490,15 @@ const reportInstalled = (
   apply: Apply,
   report: Report
 ): boolean => {
-  const shape = policyShape(policy, table)
+  const generatedAs = generatedName(storage, policy, table)
+  const shape = { ...policyShape(policy, table), ...generatedAs }
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
-  const names = functionNames(policyName(policy))
+  const names = functionNames(generatedAs)
+  if (!sameName(generatedAs, policyName(policy))) {
+    const formerly = label(generatedAs)
+    report({ kind: "RenameFollowed", severity: "info", mend: apply.mend, formerly, subjects: [formerly] })
+  }
   const outdated = source.sourceHash !== policy.sourceHash
   if (outdated) {
     report({ kind: "SourceOutdated", severity: "warning", mend: apply.mend })
@@ -500,7 +525,7 @@ const reportInstalled = (
     relationState(storage, source, relation, shape, catalog.serverVersion)
   )
   states.forEach((state) => reportTriggers(state, policy, apply, report))
-  reportPartitionsThatLeft(catalog, policy, table, apply, report)
+  reportPartitionsThatLeft(catalog, policy, names, table, apply, report)
   reportHostTriggers(table, report)
   reportOthersTriggers(table, report)
 
@@ -587,11 +612,11 @@ const reportTriggers = (state: RelationState, policy: Policy, apply: Apply, repo
 const reportPartitionsThatLeft = (
   catalog: Catalog,
   policy: Policy,
+  functions: ReadonlyArray<string>,
   table: Table,
   apply: Apply,
   report: Report
 ): void => {
-  const functions = functionNames(policyName(policy))
   const withTriggers = catalog.strays.filter(({ triggers }) =>
     triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
