@@ -63,7 +63,7 @@ export const upsertPolicy = (
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values, captured_since
+  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, row_marks, key_values, captured_since
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
@@ -72,6 +72,7 @@ export const upsertPolicy = (
   ${json(shape.columns)},
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
   ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
+  ${qualified(storage, "row_marks")}(${regclass(shape)}, ${textArray([...shape.excluded, ...shape.masked])}),
   ${qualified(storage, "key_values")}(${regclass(shape)}, ${json(shape.key)}),
   least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)}))
 )
@@ -97,6 +98,7 @@ set relation = excluded.relation,
   generator = excluded.generator,
   database = excluded.database,
   partition_marks = excluded.partition_marks,
+  row_marks = excluded.row_marks,
   applied_at = pg_catalog.clock_timestamp(),
   applied_by = session_user,
   -- Rows that are told apart otherwise from now on are not those of before, though nothing was missed.
@@ -127,6 +129,8 @@ const databaseLabel = ({ name, schema }: Name): string =>
 export const addPartition = (storage: string, root: Name, partition: Name, label: string): string =>
   `update ${policies(storage)}
 set partitions = pg_catalog.array_append(partitions, ${literal(label)}),
+  row_marks = row_marks || pg_catalog.jsonb_build_object(
+    'files', row_marks -> 'files' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'files')),
   partition_marks = partition_marks || pg_catalog.jsonb_build_object(
     ${databaseLabel(partition)}, ${qualified(storage, "partition_marks")}(${regclass(root)}) ->> (${databaseLabel(partition)}))
 ${where(root)}

@@ -25,6 +25,7 @@ import {
   type Sharing,
   stateBefore,
   states,
+  mayHaveRemoved,
   truncatesOf
 } from "./life.js"
 import type { HostCondition } from "../record/scope.js"
@@ -202,12 +203,12 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
       select r.*, o.own_key, o.id as follows
       from threadline_own o
       cross join lateral (
-        select r.*${truncatesOf(storage, table)}
+        select r.*${truncatesOf(storage, table, mayHaveRemoved(storage, sql`o.transaction_id`))}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)
           and (r.captured_at, r.id) < (o.next_at, o.next_id)
-        order by r.captured_at, r.id
+        order by r.partition_name nulls first, r.captured_at, r.id
         limit 1
       ) r
       where o.selected
@@ -249,7 +250,9 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
         side === "after"
           ? sql``
           : sql`union all
-      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
+      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows,
+        -- What one of a partition has done to the row is known to nobody.
+        ${noTruncates} and partition_name is null, true, true, true
       from threadline_truncates`
       }
     ) c
