@@ -233,7 +233,10 @@ const historiesOf = (
 }
 
 /** Everything that a host may do. */
-export const histories = historiesOf([...harmless, ...(process.env["DDL_NAMES"] === undefined ? [] : naming), ...losing], tableKinds)
+export const histories = historiesOf(
+  [...harmless, ...(process.env["DDL_NAMES"] === undefined ? [] : naming), ...losing],
+  tableKinds
+)
 
 /** Histories of which everything stays known. */
 export const harmlessHistories = historiesOf(harmless, tableKinds)
@@ -635,7 +638,12 @@ const smaller = (history: History): ReadonlyArray<History> => {
     steps: steps.map((each, at) => (at === place ? step : each))
   })
   return [
-    ...(steps.length > 3 ? [{ ...history, steps: steps.slice(0, steps.length >> 1) }, { ...history, steps: steps.slice(1) }] : []),
+    ...(steps.length > 3
+      ? [
+          { ...history, steps: steps.slice(0, steps.length >> 1) },
+          { ...history, steps: steps.slice(1) }
+        ]
+      : []),
     ...steps.map((_, place) => ({ ...history, steps: without(steps, place) })),
     ...(tables.length > 1 ? tables.map((_, place) => ({ ...history, tables: without(tables, place) })) : []),
     ...steps.flatMap((step, place): ReadonlyArray<History> => {
@@ -650,7 +658,9 @@ const smaller = (history: History): ReadonlyArray<History> => {
         ]
       }
       return [
-        ...(step.ops.length > 1 ? step.ops.map((_, at) => withStep(place, { ...step, ops: without(step.ops, at) })) : []),
+        ...(step.ops.length > 1
+          ? step.ops.map((_, at) => withStep(place, { ...step, ops: without(step.ops, at) }))
+          : []),
         ...(step.do === "each" ? [] : [withStep(place, { ...step, do: "each" })])
       ]
     })
