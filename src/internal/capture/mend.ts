@@ -112,7 +112,7 @@ export const HostMend = Schema.TaggedStruct("host", {
  * @since 0.1.0
  * @category models
  */
-export const Mend = Schema.Union(CommandMend, SqlMend, HostMend).annotations({ identifier: "Capture.Mend" })
+export const Mend = Schema.Union(CommandMend, SqlMend, HostMend).annotations({ identifier: "threadline.Capture.Mend" })
 
 /**
  * @since 0.1.0

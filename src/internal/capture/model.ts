@@ -69,7 +69,10 @@ export const TableConfig = Schema.Struct({
   always: Schema.optional(Schema.Boolean.annotations(flagRule)),
   truncate: Schema.optional(choice(...Truncate.literals)),
   acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule))
-}).annotations({ identifier: "Capture.TableConfig", ...rule(`must be an object such as { table: "public.posts" }`) })
+}).annotations({
+  identifier: "threadline.Capture.TableConfig",
+  ...rule(`must be an object such as { table: "public.posts" }`)
+})
 
 /**
  * @since 0.1.0
@@ -139,7 +142,7 @@ export const Policy = Schema.Struct({
   appliedAt: Schema.String,
   appliedBy: Schema.String,
   removedAt: Schema.NullOr(Schema.String)
-}).annotations({ identifier: "Capture.Policy" })
+}).annotations({ identifier: "threadline.Capture.Policy" })
 
 /**
  * @since 0.1.0
@@ -157,7 +160,7 @@ export const PrintedFile = Schema.Struct({
   table: Schema.String,
   name: Schema.String,
   sql: Schema.String
-}).annotations({ identifier: "Capture.PrintedFile" })
+}).annotations({ identifier: "threadline.Capture.PrintedFile" })
 
 /**
  * @since 0.1.0

@@ -111,7 +111,7 @@ export const Refusal = Schema.Union(
   }),
   Schema.Struct({ reason: Schema.Literal("LockNotAvailable"), serverMessage: Schema.String }),
   Schema.Struct({ reason: Schema.Literal("InsideTransaction"), operation: Schema.Literal("apply", "remove") })
-).annotations({ identifier: "Capture.Refusal" })
+).annotations({ identifier: "threadline.Capture.Refusal" })
 
 /**
  * @since 0.1.0

@@ -125,7 +125,7 @@ export const Step = Schema.Union(
     /** The name under which the table is captured now. */
     capturedAs: Schema.NullOr(Schema.String)
   })
-).annotations({ identifier: "Capture.Step" })
+).annotations({ identifier: "threadline.Capture.Step" })
 
 /**
  * @since 0.1.0

@@ -10,6 +10,7 @@ import * as Actor from "../../Actor.js"
 import { InstantText, parseMicros } from "../core/instant.js"
 import { stringify } from "../core/json.js"
 import { JsonFromText, JsonObjectFromText } from "../core/jsonSchema.js"
+import { recordOfTexts } from "../core/jsonRecord.js"
 import { Id } from "../core/request.js"
 import { JsonObject, JsonValue, marked } from "../core/jsonValue.js"
 
@@ -45,7 +46,7 @@ export const RowImage = JsonObject
 export type RowImage = JsonObject
 
 /** Key column to canonical text. */
-export const RowPk = Schema.Record({ key: Schema.String, value: Schema.String })
+export const RowPk = recordOfTexts
 
 export type RowPk = typeof RowPk.Type
 

@@ -17,7 +17,7 @@ import { format, parse as parseTableName, type TableName } from "../core/tableNa
 import { isStorable } from "../core/text.js"
 import { keyColumnMeant } from "./unknownColumn.js"
 import { unknownTable } from "./unknownTable.js"
-import { isObject } from "../core/jsonValue.js"
+import { isObject, JsonValue } from "../core/jsonValue.js"
 
 /**
  * The value of one column of a key. An integer beyond 2^53 must be a string or a `bigint`.
@@ -36,7 +36,12 @@ export type KeyPart = string | number | bigint | boolean | BigDecimal.BigDecimal
  */
 export type KeyInput = KeyPart | ReadonlyArray<KeyPart> | { readonly [column: string]: KeyPart }
 
-/** A key with every part as text. */
+/**
+ * A key with every part as text, as a decoded filter has it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Key = string | ReadonlyArray<string> | { readonly [column: string]: string }
 
 const rule = [
@@ -78,11 +83,32 @@ const normalizeKey = (input: unknown): Key | undefined => {
     : undefined
 }
 
-export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
-  Schema.declare((u: unknown): u is KeyInput => normalizeKey(u) !== undefined, {
+const KeyInputSchema: Schema.Schema<KeyInput> = Schema.declare(
+  (u: unknown): u is KeyInput => normalizeKey(u) !== undefined,
+  {
     identifier: "Key",
-    message: () => rule
-  }),
+    message: () => rule,
+    arbitrary: () => (fc) => {
+      const part = fc.oneof(
+        fc.stringMatching(/^[a-z"]{1,8}$/),
+        fc.integer(),
+        fc.bigInt({ min: 2n ** 53n }),
+        fc.boolean()
+      )
+      return fc.oneof(
+        part,
+        fc.array(part, { minLength: 1, maxLength: 3 }),
+        fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }).filter(isStorable), part, { minKeys: 1, maxKeys: 3 })
+      )
+    }
+  }
+)
+
+/** A key as callers write it, in JSON: a large number has its digits. */
+export const KeyJson: Schema.Schema<KeyInput, JsonValue> = Schema.compose(JsonValue, KeyInputSchema, { strict: false })
+
+export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
+  KeyInputSchema,
   Schema.declare((u: unknown): u is Key => normalizeKey(u) !== undefined, { identifier: "KeyOfTexts" }),
   {
     strict: true,
