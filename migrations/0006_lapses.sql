@@ -568,6 +568,10 @@ begin
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
     return next;
+    -- Its policy tells of another table.
+    if policy.relation <> now_named.oid then
+      return;
+    end if;
   end if;
   broken := broken_triggers(table_schema, table_name);
   if policy.database = here and policy.relation <> now_named.oid then

@@ -2387,7 +2387,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "ec59d1da27f66ce3a7f5ac13ef3130f587087a8644ad13d4d904d57719f22364",
+    checksum: "acc8dcd73dd1259d06eb378c8f5a97183cbe26dc767292276e4e2656b8bcc003",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
@@ -2958,6 +2958,10 @@ begin
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
     return next;
+    -- Its policy tells of another table.
+    if policy.relation <> now_named.oid then
+      return;
+    end if;
   end if;
   broken := broken_triggers(table_schema, table_name);
   if policy.database = here and policy.relation <> now_named.oid then
