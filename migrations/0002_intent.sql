@@ -74,6 +74,9 @@ begin
           if actor.clean is not null then
             doc := doc || jsonb_build_object(field, actor.clean);
           end if;
+        when field = 'actorError' then
+          -- The host could not find out who acts, and says why.
+          wrong := wrong || coalesce('actor: ' || left(nullif(value #>> '{}', ''), 256), 'actor: not known');
         else
           wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
       end case;

@@ -41,6 +41,8 @@ export type Meta = { readonly [key: string]: unknown }
  */
 export interface Fields {
   readonly actor?: Actor.Actor | undefined
+  /** Why it is not known who acts: the transaction is then unattributed, and its `context_error` says this. */
+  readonly actorError?: string | undefined
   /** Joins everything that one request, message or job set in motion. */
   readonly correlationId?: string | undefined
   readonly requestId?: string | undefined
@@ -115,7 +117,8 @@ export class AuditDefaults extends Context.Reference<AuditDefaults>()("threadlin
  */
 export const layer = (defaults: Defaults): Layer.Layer<never> => Layer.succeed(AuditDefaults, defaults)
 
-const pick = ({ correlationId, jobId, meta, remoteIp, requestId, source, traceId }: Given): Fields => ({
+const pick = ({ actorError, correlationId, jobId, meta, remoteIp, requestId, source, traceId }: Given): Fields => ({
+  actorError,
   correlationId,
   requestId,
   jobId,
@@ -132,7 +135,9 @@ const pick = ({ correlationId, jobId, meta, remoteIp, requestId, source, traceId
  * @category combining
  */
 export const merge = (below: Fields, above: Fields): Fields => ({
-  actor: above.actor ?? below.actor,
+  ...(above.actor === undefined && above.actorError === undefined
+    ? { actor: below.actor, actorError: below.actorError }
+    : { actor: above.actor, actorError: above.actorError }),
   correlationId: above.correlationId ?? below.correlationId,
   requestId: above.requestId ?? below.requestId,
   jobId: above.jobId ?? below.jobId,
@@ -269,7 +274,7 @@ export const invalid = (fields: Given): InvalidRequest | undefined => {
       return wrongActor
     }
   }
-  for (const field of ["correlationId", "requestId", "jobId", "traceId", "source"] as const) {
+  for (const field of ["actorError", "correlationId", "requestId", "jobId", "traceId", "source"] as const) {
     const rule = fields[field] === undefined ? undefined : shortTextRule(fields[field])
     if (rule !== undefined) {
       return new InvalidRequest({ field, rule })
@@ -337,6 +342,7 @@ export const encode = (given: Given): string => {
   }
   const marked = jsonText({
     actor: actor === undefined || Either.isRight(jsonText(actor)) ? actor : false,
+    actorError: textOrMark(fields.actorError),
     correlationId: textOrMark(fields.correlationId),
     requestId: textOrMark(fields.requestId),
     jobId: textOrMark(fields.jobId),

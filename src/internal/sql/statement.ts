@@ -3,6 +3,7 @@
  */
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { shortTextRule } from "../core/text.js"
+import { literal } from "./sqlText.js"
 
 /**
  * A statement with its parameters, as clients take it: `pg` takes the object as it is, others take `text` and `values`. Each
@@ -26,3 +27,10 @@ export const storageSchemaName = (given: string | undefined): string => {
   }
   return schema
 }
+
+/** A statement with its values as literals, for clients that take text alone. */
+export const inline = ({ text, values }: SqlStatement): string =>
+  text.replace(/\$([0-9]+)/g, (parameter, at: string) => {
+    const value = values[Number(at) - 1]
+    return value === undefined ? parameter : literal(value)
+  })
