@@ -378,7 +378,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "4af9e640d4ee1a0dd21b4c568b99bddf69859c21bc0cb8bf725740ce9221ee97",
+    checksum: "a92fc5ce17317a0d5f691707312e10854a7197c61dab76370825def5f54cf22d",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -455,6 +455,9 @@ begin
           if actor.clean is not null then
             doc := doc || jsonb_build_object(field, actor.clean);
           end if;
+        when field = 'actorError' then
+          -- The host could not find out who acts, and says why.
+          wrong := wrong || coalesce('actor: ' || left(nullif(value #>> '{}', ''), 256), 'actor: not known');
         else
           wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
       end case;
