@@ -180,6 +180,44 @@ begin
 end
 $$;
 
+-- The names that the columns of a table had before, each with its time; also those of the tables that it declares as its own past.
+create function column_names(
+  table_schema text, table_name text,
+  out column_name text, out formerly text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with tables as (
+    select p.former_columns, tstzrange(null, null) as span, p.former_names
+    from policy_of(column_names.table_schema, column_names.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  )
+  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
+  from (
+    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+    from (
+      select t.former_columns, t.span
+      from tables t
+      union all
+      select p.former_columns, tstzrange(e.since, e.until)
+      from tables t
+      cross join lateral jsonb_to_recordset(t.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) o
+      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+      where e.declared and p.former_names is distinct from t.former_names
+    ) t
+    cross join lateral jsonb_array_elements(t.former_columns) e (value)
+  ) c
+  where not isempty(c.span);
+end;
+
+comment on function column_names(text, text) is
+  'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
+
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
 -- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
@@ -1349,7 +1387,7 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
   virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
@@ -1362,7 +1400,7 @@ revoke all on function
   partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
-  table_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
+  table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
   names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
   column_renamed(text, text, text, text, timestamptz)
 from public;

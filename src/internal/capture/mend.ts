@@ -138,4 +138,6 @@ export const applyCommand: Argv = ["threadline", "capture", "apply"]
 
 export const migrateCommand: Argv = ["threadline", "migrate", "up"]
 
+export const readerCommand = (role: string): Argv => ["threadline", "grant", "--reader", role]
+
 export const removeCommand = (table: string): Argv => ["threadline", "capture", "remove", "--table", table]

@@ -15,6 +15,7 @@ import { batch, type Decoded, decodeRequest, origin, type Options, step } from "
 import * as stores from "./store.js"
 import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
+import { tableOf } from "../record/key.js"
 import { checkTables } from "../record/tables.js"
 import { endsWithin } from "../sql/leaving.js"
 import { withoutConnection } from "../sql/owned.js"
@@ -175,7 +176,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   const { tables } = run.decoded
   // A claim stores the name: a consumer that cannot begin has none.
   if (tables.length > 0 && !(yield* stores.hasBegun(storage, run.lease.name))) {
-    yield* withoutConnection(checkTables(storage, tables))
+    yield* withoutConnection(checkTables(storage, tables.map(tableOf)))
   }
   for (;;) {
     let mayHold = true

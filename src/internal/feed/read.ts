@@ -12,11 +12,11 @@ import { type Head, head } from "./head.js"
 import { page } from "./page.js"
 import { decode, type PageRows } from "./row.js"
 import * as snapshots from "./snapshot.js"
-import { TableSchema } from "../record/key.js"
+import { tableOf, TableSchema } from "../record/key.js"
 import { type ReadError, request, wholeNumber } from "../core/request.js"
 import { snapshot } from "../sql/owned.js"
 import type { Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
+import { checkTables, resolveTables } from "../record/tables.js"
 
 const tablesRule = "must be a list of tables, each written as in SQL"
 
@@ -163,7 +163,7 @@ export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, Re
     Effect.gen(function* () {
       const currentHead = yield* head(storage)
       if (decoded.position === undefined) {
-        yield* checkTables(storage, decoded.tables)
+        yield* checkTables(storage, decoded.tables.map(tableOf))
         return yield* advance(storage, decoded, currentHead, yield* start(currentHead, decoded.from))
       }
       yield* check(currentHead, decoded.position)
@@ -181,6 +181,7 @@ const advance = Effect.fnUntraced(function* (
   currentHead: Head,
   start: Position
 ): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
+  const tablesWithNames = yield* resolveTables(storage, tables.map(tableOf))
   let position = start
   for (;;) {
     const window = windowOf(currentHead, position)
@@ -195,7 +196,7 @@ const advance = Effect.fnUntraced(function* (
     }
     const { pageRows, window: nextWindow } = yield* page({
       storage,
-      tables,
+      tables: tablesWithNames,
       epoch: position.epoch,
       from: position.from,
       window,

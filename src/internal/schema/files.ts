@@ -378,12 +378,13 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "a92fc5ce17317a0d5f691707312e10854a7197c61dab76370825def5f54cf22d",
+    checksum: "f1dcac2959e1d4283477776a34f305b29cf9f0cdfdd4cff3e4257048f946b99b",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
 --   threadline.context      the stamped context document, "<transaction timestamp> <json>"
---   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"
+--   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"; empty until something is
+--                           captured or recorded, "none" where it was and captures go to a row to come
 --   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
 --
@@ -569,20 +570,32 @@ as $$
   where p.database = current_database()
 $$;
 
+-- The epoch that the latest install has, and the start of the server that this was seen for, in one number: microseconds since
+-- 1970, then ten bits of the epoch. A write reads it without a query, and only the owner can set it. Any other server, any
+-- other start and a restore find another start in it, and ask "installs".
+create sequence known_epoch;
+
 -- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
 -- start the cluster's identity decides. A server is promoted at most once between two starts, and writes
 -- nothing before. Concurrent first writers compute the same number; one stores it.
-create function current_epoch() returns int
+create function current_epoch() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  latest installs;
+  latest record;
   here record;
-  result int;
+  result bigint;
 begin
-  select * into latest from installs order by epoch desc limit 1;
+  select i.epoch, i.system_identifier, i.timeline, i.postmaster_started_at, age(i.xmin) as age into latest
+  from installs i
+  order by i.epoch desc
+  limit 1;
   if latest.postmaster_started_at = pg_postmaster_start_time() then
+    -- Older than this transaction: what is not its own, and seen, is committed.
+    if latest.age > age(pg_current_xact_id()::xid) and latest.epoch < 1024 then
+      perform setval('known_epoch', (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint * 1024 + latest.epoch);
+    end if;
     return latest.epoch;
   end if;
 
@@ -613,21 +626,71 @@ begin
 end
 $$;
 
--- The audit_transactions row that captures go to; what every capture calls once it knows that something
--- changed. This is the hot path of a single-row transaction: few statements, few expressions, because
--- PL/pgSQL initialises each of them anew in every transaction.
+-- Whoever writes "installs", a restore of data included, makes the next writes ask it.
+create function forget_epoch() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  perform setval('known_epoch', 1);
+  return null;
+end
+$$;
+
+create trigger forget_epoch after insert or update or delete or truncate on installs
+for each statement execute function forget_epoch();
+
+-- Whether each id of a context is within its limit.
+create function has_short_ids(doc jsonb) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return coalesce(greatest(
+    octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
+    octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
+    octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
+  ) <= 256, true);
+end
+$$;
+
+-- Whether a context is an ordinary one, which is taken as it is: known fields, strings where strings belong, none of them empty
+-- or over its limit, an actor of a common type. Few operators: each is prepared anew in every transaction. Raises for what is no
+-- address. Its body is parsed here and now, so it needs no search path; without one it is compiled into its caller.
+create function is_plain_context(doc jsonb, raw text) returns boolean
+language sql stable
+begin atomic
+  select doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
+    -- "strict" takes no array for what is in it.
+    and not doc - '{actor,meta}'::text[] @? 'strict $.* ? (@.type() != "string" || @ == "")'
+    and doc @@ '
+      (!exists($.actor)
+        || $.actor.type() == "object"
+        && $.actor.type.type() == "string"
+        && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
+          || $.actor.type == "job" || $.actor.type == "system")
+        && $.actor.id.type() == "string" && $.actor.id != ""
+        && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
+      && (!exists($.meta) || $.meta.type() == "object")'
+    and coalesce((doc -> 'actor') - '{type,id,label}'::text[] = '{}', true)
+    and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
+    and (octet_length(raw) <= 270 or has_short_ids(doc));
+end;
+
+-- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single
+-- row have the same written out, see "openTransaction": they spare the call, and what it prepares anew in every transaction.
 create function current_transaction() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  raw text := current_setting('threadline.transaction', true);
+  raw text;
   doc jsonb;
   wrong text;
   opened bigint;
-  place tid;
+  place text;
 begin
-  if raw <> '' then
+  if current_setting('threadline.transaction', true) <> '' then
     opened := cached_transaction();
     if opened is not null then
       return opened;
@@ -636,72 +699,33 @@ begin
 
   raw := current_setting('threadline.context', true);
   if raw <> '' then
-    -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit.
-    -- Whatever is not as plain as that is read part by part, which takes ten times as long. One jsonpath
-    -- costs less than several operators. The cast to inet may raise.
     begin
-      if starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
-        doc := substr(raw, 19)::jsonb;
-        if (
-          doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
-          and coalesce((doc -> 'actor') - '{type,id,label}'::text[], '{}') = '{}'
-          and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
-          and doc @@ 'lax
-            (!exists($.actor)
-              || $.actor.type() == "object"
-              && $.actor.type.type() == "string"
-              && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
-                || $.actor.type == "job" || $.actor.type == "system")
-              && $.actor.id.type() == "string" && $.actor.id != ""
-              && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
-            && (!exists($.correlationId) || $.correlationId.type() == "string" && $.correlationId != "")
-            && (!exists($.requestId) || $.requestId.type() == "string" && $.requestId != "")
-            && (!exists($.jobId) || $.jobId.type() == "string" && $.jobId != "")
-            && (!exists($.traceId) || $.traceId.type() == "string" && $.traceId != "")
-            && (!exists($.source) || $.source.type() == "string" && $.source != "")
-            && (!exists($.remoteIp) || $.remoteIp.type() == "string")
-            && (!exists($.meta) || $.meta.type() == "object")'
-        ) is not true then
-          doc := null;
-        elsif octet_length(raw) > 270 then
-          -- Long as a whole: then each id is measured.
-          if greatest(
-            octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
-            octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
-            octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
-          ) > 256 then
-            doc := null;
-          end if;
-        end if;
+      doc := case
+        when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+      end;
+      if is_plain_context(doc, raw) is not true then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
       end if;
     exception when others then
-      doc := null;
-    end;
-    if doc is null then
       select c.doc, c.error into doc, wrong from read_context(raw) c;
-    end if;
+    end;
   end if;
-  opened := nextval('audit_transactions_id_seq');
   insert into audit_transactions (
-    id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
     source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
   ) values (
-    opened, pg_current_xact_id(),
-    coalesce(
-      (
-        select i.epoch
-        from (select epoch, postmaster_started_at from installs order by epoch desc limit 1) i
-        where i.postmaster_started_at = pg_postmaster_start_time()
-      ),
-      current_epoch()
-    ),
+    pg_current_xact_id(),
+    case pg_sequence_last_value('known_epoch') / 1024
+      when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+        then pg_sequence_last_value('known_epoch') % 1024
+      else current_epoch()
+    end,
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
-  returning ctid into place;
-  raw := set_config('threadline.transaction', opened || ' ' || place, true);
+  returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, place;
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -818,6 +842,37 @@ begin
 end
 $$;
 
+-- What a context does that is not the first thing of its transaction, is none, or comes in strict mode.
+create function context_changes(raw text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  cached bigint;
+  place tid;
+begin
+  if raw is null then
+    raise exception 'threadline: the context is null; pass a JSON object'
+      using errcode = 'null_value_not_allowed';
+  end if;
+  if current_setting('threadline.strict', true) <> '' then
+    perform read_context(raw);
+  end if;
+  if current_setting('threadline.transaction', true) <> '' and raw is distinct from current_setting('threadline.context', true) then
+    cached := cached_transaction();
+    if cached is not null then
+      place := complete_transaction(cached, raw);
+      if place is not null then
+        perform set_config('threadline.transaction', cached || ' ' || place, true);
+      else
+        perform set_config('threadline.transaction', 'none', true);
+        perform set_config('threadline.actions', '', true);
+      end if;
+    end if;
+  end if;
+end
+$$;
+
 -- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
 -- A recorded actor is never replaced: a context that comes after captured writes completes a row that
 -- has none, and a different one makes the next write open a further row. Returns true, because some clients cannot read void.
@@ -827,29 +882,12 @@ set search_path from current
 as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
-  cached bigint;
-  place tid;
 begin
-  if context is null or current_setting('threadline.strict', true) <> '' then
-    if context is null then
-      raise exception 'threadline: the context is null; pass a JSON object'
-        using errcode = 'null_value_not_allowed';
-    end if;
-    perform read_context(raw);
-  end if;
-  if current_setting('threadline.transaction', true) <> ''
-    and raw is distinct from current_setting('threadline.context', true)
+  if raw is null
+    or current_setting('threadline.transaction', true) <> ''
+    or current_setting('threadline.strict', true) <> ''
   then
-    cached := cached_transaction();
-    if cached is not null then
-      place := complete_transaction(cached, raw);
-      if place is not null then
-        perform set_config('threadline.transaction', cached || ' ' || place, true);
-      else
-        perform set_config('threadline.transaction', '', true);
-        perform set_config('threadline.actions', '', true);
-      end if;
-    end if;
+    perform context_changes(raw);
   end if;
   return set_config('threadline.context', raw, true) is not null;
 end
@@ -875,7 +913,7 @@ begin
     )) || coalesce(nullif(current_setting('threadline.parts', true), ''), '[]')::jsonb)::text,
     true
   );
-  perform set_config('threadline.transaction', '', true);
+  perform set_config('threadline.transaction', 'none', true);
   perform set_config('threadline.actions', '', true);
   return set_context(context);
 end
@@ -923,6 +961,7 @@ begin
   returning id, ctid into recorded, place;
 
   if linked is null then
+    perform set_config('threadline.transaction', 'none', true);
     perform set_config('threadline.actions',
       concat_ws(';', nullif(current_setting('threadline.actions', true), ''), recorded || ' ' || place), true);
   else
@@ -967,7 +1006,7 @@ begin
   end if;
   if (outcome ->> 'part')::boolean then
     perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
-    perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
+    perform set_config('threadline.transaction', coalesce(nullif(enclosing #>> '{0,1}', ''), 'none'), true);
     perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);
     perform set_config('threadline.parts', coalesce((enclosing - 0)::text, ''), true);
   end if;
@@ -979,7 +1018,8 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), finish(jsonb)
@@ -1638,7 +1678,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "b5e8265595100b23625fea897b91cf5accd6cbf5ca32b80792f0ae755a2f7d54",
+    checksum: "c0447d1c0766acdd1f8d2af5f6073bc7ccf3eca5dabedfe944427e542a4f49df",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -1763,37 +1803,29 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
-create function update_begins(relation oid) returns void
+-- Takes the statement of a relation off those under way; true if rows have moved. Of several at one depth the last is meant: the
+-- others never came to their end.
+create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
 as $$
 declare
   under_way text := coalesce(current_setting('threadline.updating', true), '');
-begin
-  if under_way = '' and current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', '', true);
-  end if;
-  perform set_config('threadline.updating',
-    concat(under_way, ' ', pg_trigger_depth(), ':', relation, ':', nextval('audit_changes_id_seq'), ','), true);
-end
-$$;
-
-create function update_ends(relation oid) returns void
-language plpgsql
-set search_path from current
-as $$
-declare
-  parts text[] := regexp_match(current_setting('threadline.updating', true),
-    format('^(.*) %s:%s:(\\d{1,18}),(.*)$', pg_trigger_depth(), relation));
+  word text := concat(' ', pg_trigger_depth(), ':', relation, ':');
+  rest text := split_part(under_way, word, -1);
+  id text;
+  moved boolean := coalesce(current_setting('threadline.moved', true), '') <> '';
 begin
   -- A partition without partitions has none under way.
-  if parts is null then
-    return;
+  if rest <> under_way then
+    id := split_part(rest, ',', 1);
+    rest := set_config('threadline.updating',
+      left(under_way, length(under_way) - length(word) - length(rest)) || substr(rest, length(id) + 2), true);
+    if moved then
+      perform set_config('threadline.moved', id, true);
+    end if;
   end if;
-  perform set_config('threadline.updating', parts[1] || parts[3], true);
-  if current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', parts[2], true);
-  end if;
+  return moved;
 end
 $$;
 
@@ -2390,7 +2422,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "acc8dcd73dd1259d06eb378c8f5a97183cbe26dc767292276e4e2656b8bcc003",
+    checksum: "357aea3111c69d209ff6bd9e4b8a349e57657cc7a67bafdf723b8ba09fddc3bd",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
@@ -2572,6 +2604,44 @@ begin
   return names;
 end
 $$;
+
+-- The names that the columns of a table had before, each with its time; also those of the tables that it declares as its own past.
+create function column_names(
+  table_schema text, table_name text,
+  out column_name text, out formerly text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with tables as (
+    select p.former_columns, tstzrange(null, null) as span, p.former_names
+    from policy_of(column_names.table_schema, column_names.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  )
+  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
+  from (
+    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+    from (
+      select t.former_columns, t.span
+      from tables t
+      union all
+      select p.former_columns, tstzrange(e.since, e.until)
+      from tables t
+      cross join lateral jsonb_to_recordset(t.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) o
+      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+      where e.declared and p.former_names is distinct from t.former_names
+    ) t
+    cross join lateral jsonb_array_elements(t.former_columns) e (value)
+  ) c
+  where not isempty(c.span);
+end;
+
+comment on function column_names(text, text) is
+  'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
@@ -3742,7 +3812,7 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
   virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
@@ -3755,7 +3825,7 @@ revoke all on function
   partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
-  table_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
+  table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
   names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
   column_renamed(text, text, text, text, timestamptz)
 from public;

@@ -37,6 +37,8 @@ const reading = [
   "named_since(text, text)",
   "declared_names(text, text, text[])",
   "table_names(text, text)",
+  "column_names(text, text)",
+  "strayed_names()",
   "capture_gap(text, text)",
   "capture_gaps(text, text)",
   "row_holders(oid)",
