@@ -233,16 +233,10 @@ const historiesOf = (
 }
 
 /** Everything that a host may do. */
-export const histories = historiesOf(
-  [...harmless, ...(process.env["DDL_NAMES"] === undefined ? [] : naming), ...losing],
-  tableKinds
-)
+export const histories = historiesOf([...harmless, ...naming, ...losing], tableKinds)
 
 /** Histories of which everything stays known. */
 export const harmlessHistories = historiesOf(harmless, tableKinds)
-
-/** The same, with tables that get other names. */
-export const namingHistories = historiesOf([...harmless, ...naming], tableKinds)
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`
 

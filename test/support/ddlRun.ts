@@ -356,8 +356,12 @@ export const runHistory = Effect.fnUntraced(function* (
     yield* note
   }
 
-  /** The table that a name means at an instant. */
-  const meant = (name: string, at: Note): Standing | undefined => at.tables.find(({ table }) => nameOf(table) === name)
+  /**
+   * What a name means at an instant: the table that its policy follows, whatever that one was called then, or the one that had the
+   * name. They differ if names were exchanged, or passed on to a table that was captured later.
+   */
+  const meant = (name: string, followed: string | undefined, at: Note): ReadonlyArray<Standing> =>
+    at.tables.filter(({ table }) => table.oid === followed || nameOf(table) === name)
 
   const judge = (
     when: string,
@@ -365,30 +369,36 @@ export const runHistory = Effect.fnUntraced(function* (
     place: number,
     key: string,
     answer: Answer,
-    standing: Standing | undefined
+    standings: ReadonlyArray<Standing>
   ): void => {
-    const rows = (standing?.rows ?? []).filter((row) => row.key === key)
+    const found = standings.map((standing) => ({ standing, rows: standing.rows.filter((row) => row.key === key) }))
     const where = `${when}, note ${place}, ${name} ${key}`
     asked += 1
     if (answer._tag === "BeforeCapture") {
       // Knowledge may begin late: with a table that came later, or with rows that were there before its capture.
-      const early = notes[0]?.tables.find(({ table }) => table.oid === standing?.table.oid)
-      if (early?.table.recordedKey !== null && early?.rows.length === 0 && (rows.length > 0 || !ran.has("truncate"))) {
-        unknown.push(`${where} ${rows.length > 0 ? "is there" : "is not there"}, and is not known`)
+      const isThere = found.some(({ rows }) => rows.length > 0)
+      const early = notes[0]?.tables.find(({ table }) => standings.some((standing) => standing.table.oid === table.oid))
+      if (early?.table.recordedKey !== null && early?.rows.length === 0 && (isThere || !ran.has("truncate"))) {
+        unknown.push(`${where} ${isThere ? "is there" : "is not there"}, and is not known`)
       }
       return
     }
     answered += 1
-    const there = rows.map(({ values }) => stringify(Object.fromEntries(values))).join(" and ")
+    const there = () =>
+      found.flatMap(({ rows }) => rows.map(({ values }) => stringify(Object.fromEntries(values)))).join(" and ") ||
+      "nothing"
     if (answer._tag !== "Present") {
-      if (rows.length > 0) {
-        complain(`${where} is ${answer._tag}, there is ${there}`)
+      if (found.length > 0 && found.every(({ rows }) => rows.length > 0)) {
+        complain(`${where} is ${answer._tag}, there is ${there()}`)
       }
       return
     }
-    const known = layouts.get(standing?.table.oid ?? "") ?? []
-    if (standing === undefined || !rows.some(({ values }) => explains(answer.row, standing, values, known))) {
-      complain(`${where} is ${stringify(answer.row)}, there is ${there || "nothing"}`)
+    const { row } = answer
+    const isTrue = found.some(({ rows, standing }) =>
+      rows.some(({ values }) => explains(row, standing, values, layouts.get(standing.table.oid) ?? []))
+    )
+    if (!isTrue) {
+      complain(`${where} is ${stringify(row)}, there is ${there()}`)
     }
   }
 
@@ -396,9 +406,19 @@ export const runHistory = Effect.fnUntraced(function* (
     const { query } = readers
     const names = new Set(notes.flatMap(({ tables }) => tables.map(({ table }) => nameOf(table))))
     for (const name of names) {
+      const [schema = "", table = ""] = name.split(".")
+      const followed =
+        (yield* db.value(
+          `select p.relation::text
+           from threadline.policy_of($1, $2) o
+           join threadline.capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name`,
+          [schema, table]
+        )) ?? undefined
       const keys = [
         ...new Set(
-          notes.flatMap((each) => (meant(name, each)?.rows ?? []).flatMap(({ key }) => (key === null ? [] : [key])))
+          notes.flatMap((each) =>
+            meant(name, followed, each).flatMap(({ rows }) => rows.flatMap(({ key }) => (key === null ? [] : [key])))
+          )
         )
       ].sort()
       const usable: Array<string> = []
@@ -416,7 +436,7 @@ export const runHistory = Effect.fnUntraced(function* (
       const last = new Map<string, Answer>()
       const first = new Map<string, Answer>()
       for (const [place, each] of notes.entries()) {
-        const standing = meant(name, each)
+        const standing = meant(name, followed, each)
         const found = yield* Effect.either(query.asOfKeys(name, usable, each.at))
         const present = yield* Effect.either(query.asOfRows(name, each.at, { limit: 1000 }))
         if (Either.isLeft(found) || Either.isLeft(present)) {
