@@ -17,6 +17,7 @@ import { identifier } from "./internal/sql/sqlText.js"
 import { notAnObject } from "./internal/core/request.js"
 import { idText, isStorable, jsonText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
+import { deepestImpersonator } from "./internal/core/limits.js"
 
 /**
  * A statement with its parameters.
@@ -317,7 +318,10 @@ const actorDocument = (actor: Actor.Given, depth = 0): unknown => ({
   type: actor.type,
   ...("id" in actor ? { id: idText(actor.id) } : {}),
   label: actor.label,
-  impersonator: actor.impersonator === undefined || depth > 8 ? undefined : actorDocument(actor.impersonator, depth + 1)
+  impersonator:
+    actor.impersonator === undefined || depth > deepestImpersonator
+      ? undefined
+      : actorDocument(actor.impersonator, depth + 1)
 })
 
 // What jsonb cannot hold is replaced by what `set_context` names in "context_error": never by a guess, and never so that

@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
 import { literal, qualified } from "../sql/sqlText.js"
 import { Standing, standingOf } from "../sql/standing.js"
+import { watchOf, WatchRow, watchStatement } from "../sql/watch.js"
 
 const TypeRow = Schema.Struct({
   oid: Schema.String,
@@ -117,7 +118,7 @@ export type FunctionRow = typeof FunctionRow.Type
 const Gap = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
-  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "restarted")),
+  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "restarted", "unwatched")),
   /** Partitions of the policy that left since, also if they came back. */
   moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Enums in the key of which a value has another name. */
@@ -165,12 +166,22 @@ const Catalog = Schema.Struct({
 })
 export interface Catalog extends Schema.Schema.Type<typeof Catalog> {
   readonly gaps: ReadonlyArray<Gap>
+  readonly watch: ReturnType<typeof watchOf>
+  /** Tables that have another name than their policy, or had one for a while: for `follow_names`. */
+  readonly strayed: ReadonlyArray<Strayed>
 }
 
 export interface Name {
   readonly schema: string
   readonly name: string
 }
+
+const NameRow = Schema.Struct({ schema: Schema.String, name: Schema.String })
+
+const Strayed = Schema.Struct({ from: Schema.parseJson(NameRow), to: Schema.parseJson(NameRow) })
+
+/** The name that a policy has, and that of its table. */
+export type Strayed = typeof Strayed.Type
 
 const decode = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ catalog: Schema.parseJson(Catalog) })))
 
@@ -193,11 +204,16 @@ export const readCatalog = (
       everything ? [] : extent.functions
     ])
     const [{ catalog }] = yield* decode(rows)
+    const [{ watch }] = yield* Effect.flatMap(sql.unsafe(watchStatement(storage)), decodeWatch)
     return {
       ...catalog,
+      watch: watchOf(storage, watch),
       // A role without the right to ask is told what it lacks before anything depends on it.
       gaps: catalog.storage.knowsGaps
         ? yield* Effect.flatMap(sql.unsafe(gapsStatement(storage), [JSON.stringify(names), everything]), decodeGaps)
+        : [],
+      strayed: catalog.storage.knowsGaps
+        ? yield* Effect.flatMap(sql.unsafe(strayedStatement(storage)), decodeStrayed)
         : []
     }
   })
@@ -211,6 +227,33 @@ const decodeGaps = Schema.decodeUnknown(
     })
   )
 )
+
+const decodeWatch = Schema.decodeUnknown(Schema.Tuple(WatchRow))
+const decodeStrayed = Schema.decodeUnknown(Schema.Array(Strayed))
+
+const strayedStatement = (storage: string): string => `
+select
+  jsonb_build_object('schema', s.table_schema, 'name', s.table_name)::text as "from",
+  jsonb_build_object('schema', s.present_schema, 'name', s.present_name)::text as "to"
+from ${qualified(storage, "strayed_names")}() s
+order by s.table_schema, s.table_name
+`
+
+/** The times of former names, which come and go as text. */
+const formerOf = (column: string, names: string): string => `(
+          select coalesce(jsonb_agg(jsonb_build_object(
+            ${names},
+            'since', to_char(nullif(f.since, '-infinity') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'until', to_char(nullif(f.until, 'infinity') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'declared', coalesce(f.declared, false)
+          ) order by f.place), '[]')
+          from (
+            select e.value ->> 'schema' as schema, e.value ->> 'name' as name, e.value ->> 'column' as column,
+              e.value ->> 'formerly' as formerly, (e.value ->> 'since')::timestamptz as since,
+              (e.value ->> 'until')::timestamptz as until, (e.value ->> 'declared')::boolean as declared, e.place
+            from jsonb_array_elements(p.${column}) with ordinality e (value, place)
+          ) f
+        )`
 
 const gapsStatement = (storage: string): string => `
 select
@@ -548,11 +591,14 @@ select jsonb_build_object(
         'columns', p.columns,
         'partitions', p.partitions,
         'acknowledgeCasts', p.acknowledged_casts,
+        'dropGuard', p.drop_guard,
         'sourceHash', p.source_hash,
         'generator', p.generator,
         'appliedAt', to_char(p.applied_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'appliedBy', p.applied_by,
-        'removedAt', to_char(p.removed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        'removedAt', to_char(p.removed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'formerNames', ${formerOf("former_names", "'schema', f.schema, 'name', f.name")},
+        'formerColumns', ${formerOf("former_columns", "'column', f.column, 'formerly', f.formerly")}
       )
     ) order by p.table_schema, p.table_name)
     from policies p

@@ -56,6 +56,8 @@ const flagRule = rule("must be true or false")
  * - `truncate`: `event` unless given.
  * - `acknowledgeCasts`: accept columns whose type has a cast to json defined in this database. Such a cast runs with the
  *   privileges of the role that owns Threadline's schema.
+ * - `dropGuard`: refuse to let the table, its triggers or its schema be dropped, or its triggers be disabled, until its capture
+ *   is removed. Needs the schema watch (`threadline migrate up --watch-schema`).
  *
  * @since 0.1.0
  * @category models
@@ -68,7 +70,8 @@ export const TableConfig = Schema.Struct({
   mode: Schema.optional(choice(...Mode.literals)),
   always: Schema.optional(Schema.Boolean.annotations(flagRule)),
   truncate: Schema.optional(choice(...Truncate.literals)),
-  acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule))
+  acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule)),
+  dropGuard: Schema.optional(Schema.Boolean.annotations(flagRule))
 }).annotations({
   identifier: "threadline.Capture.TableConfig",
   ...rule(`must be an object such as { table: "public.posts" }`)
@@ -118,6 +121,26 @@ export const PolicyColumn = Schema.Struct({
   virtual: Schema.Boolean
 })
 
+/** Instants with microseconds, UTC; null if the time has no such end. */
+const time = { since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String), declared: Schema.Boolean }
+
+/**
+ * A name that a table had before, and its time: from `since` up to `until`, which is not part of it. `declared`: by configuration,
+ * and not found.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const FormerName = Schema.Struct({ schema: Schema.String, name: Schema.String, ...time })
+
+/**
+ * A name that a column had before, and its time.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const FormerColumn = Schema.Struct({ column: Schema.String, formerly: Schema.String, ...time })
+
 /**
  * What is deployed for one table, as `capture_policies` holds it. `removedAt` is null while the table is captured;
  * `partitions` are qualified names, quoted if SQL needs it.
@@ -137,11 +160,14 @@ export const Policy = Schema.Struct({
   columns: Schema.Array(PolicyColumn),
   partitions: Schema.Array(Schema.String),
   acknowledgeCasts: Schema.Boolean,
+  dropGuard: Schema.Boolean,
   sourceHash: Schema.String,
   generator: Schema.Int,
   appliedAt: Schema.String,
   appliedBy: Schema.String,
-  removedAt: Schema.NullOr(Schema.String)
+  removedAt: Schema.NullOr(Schema.String),
+  formerNames: Schema.Array(FormerName),
+  formerColumns: Schema.Array(FormerColumn)
 }).annotations({ identifier: "threadline.Capture.Policy" })
 
 /**

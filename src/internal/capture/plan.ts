@@ -7,6 +7,7 @@ import type { Catalog, Name, Relation } from "./catalog.js"
 import { CaptureError } from "./captureError.js"
 import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"
+import { followed, followSteps, formerNameOf } from "./follow.js"
 import {
   type Expected,
   functionState,
@@ -24,7 +25,7 @@ import { hostMend } from "./mend.js"
 import type { Policy } from "./model.js"
 import type { Step } from "./step.js"
 import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve.js"
-import { generate } from "./generate/generate.js"
+import { generate, partitionTriggers } from "./generate/generate.js"
 import { generatorVersion } from "./generate/model.js"
 import { functionStatements } from "./generate/print.js"
 import * as statements from "./statements.js"
@@ -32,10 +33,11 @@ import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 
 export const planTable = (
   storage: string,
-  catalog: Catalog,
+  present: Catalog,
   resolved: Resolved,
   options: PlanOptions
 ): Either.Either<TablePlan, CaptureError> => {
+  const catalog = followed(present)
   const { name, shape, table } = resolved
   const source = generate(storage, shape)
   const states = table.relations.map((relation) =>
@@ -77,7 +79,9 @@ export const planTable = (
   const upsert = statements.upsertPolicy(storage, shape, {
     partitions: partitionLabels(table),
     acknowledgeCasts: resolved.acknowledgeCasts,
-    sourceHash: source.sourceHash
+    sourceHash: source.sourceHash,
+    dropGuard: resolved.dropGuard,
+    partitionTriggers: partitionTriggers(source)
   })
 
   const reasons = policy === undefined ? [] : differences(policy, resolved, deployed?.relation === table.oid)
@@ -238,12 +242,25 @@ export const planTable = (
     )
   }
 
+  const formerly = formerNameOf(present, name)
+  steps.unshift(...followSteps(storage, present, name))
+
+  // What is forced may be kept, and run if the table is captured.
+  const captured = policy === undefined && options.force !== true ? [] : [name]
+  announceWork(
+    storage,
+    owner,
+    steps,
+    [...captured, ...(formerly === undefined ? [] : [formerly]), ...superseded.map(policyName)],
+    name
+  )
+
   const changedStates = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
     ? states
     : joined
   return Either.right({
     steps,
-    names: [name, ...superseded.map(policyName)],
+    names: [name, ...(formerly === undefined ? [] : [formerly]), ...superseded.map(policyName)],
     needs: [
       ...changedStates.flatMap(needsOf),
       ...(shape.onTruncate === "rows" && steps.length > 0
@@ -251,6 +268,30 @@ export const planTable = (
         : [])
     ]
   })
+}
+
+/** The schema watch is told what Threadline itself works on, and what came of it. */
+const announceWork = (
+  storage: string,
+  owner: string,
+  steps: Array<Step>,
+  captured: ReadonlyArray<Name>,
+  name: Name
+): void => {
+  const first = steps.shift()
+  if (first !== undefined && captured.length > 0) {
+    const begins = captured.map((each) => statements.workBegins(storage, each))
+    steps.unshift({ ...first, sql: [...statements.asOwner(owner, begins), ...first.sql] })
+  } else if (first !== undefined) {
+    steps.unshift(first)
+  }
+  const last = steps.pop()
+  if (last !== undefined) {
+    steps.push({
+      ...last,
+      sql: [...last.sql, ...statements.asOwner(owner, [statements.workEnds(storage, name, "applied")])]
+    })
+  }
 }
 
 /** Relations whose triggers are not those of the policy that is to be regenerated: somebody changed them, or exchanged names. */
@@ -273,7 +314,7 @@ const installedOtherwise = (
 const noting = (step: Step, statements: ReadonlyArray<string>, otherSteps: ReadonlyArray<Step>): Step => {
   const sql = [...statements, ...step.sql]
   // One step says it. A table that is attached was not captured: its lapse has its own words.
-  return step.kind === "attach" || step.kind === "detach"
+  return step.kind === "attach" || step.kind === "detach" || step.kind === "follow"
     ? { ...step, sql }
     : { ...step, sql, lapse: step.lapse || !otherSteps.some((other) => "lapse" in other && other.lapse) }
 }

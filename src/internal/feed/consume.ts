@@ -15,9 +15,11 @@ import { batch, type Decoded, decodeRequest, origin, type Options, step } from "
 import * as stores from "./store.js"
 import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
+import { tableOf } from "../record/key.js"
 import { checkTables } from "../record/tables.js"
 import { endsWithin } from "../sql/leaving.js"
 import { withoutConnection } from "../sql/owned.js"
+import { longestLease } from "../core/limits.js"
 
 export interface Polling {
   /** Goes on when it is caught up; else it ends there. */
@@ -58,7 +60,7 @@ const leaseSeconds = (input: Duration.DurationInput): Effect.Effect<number, Inva
     typeof input === "object" && !Duration.isDuration(input) ? Option.none() : Duration.decodeUnknown(input),
     { onNone: () => Number.NaN, onSome: Duration.toSeconds }
   )
-  return seconds >= 1 && seconds <= 86_400
+  return seconds >= 1 && seconds <= longestLease
     ? Effect.succeed(seconds)
     : Effect.fail(new InvalidRequest({ field: "lease", rule: "must be a duration from 1 second to a day" }))
 }
@@ -175,7 +177,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   const { tables } = run.decoded
   // A claim stores the name: a consumer that cannot begin has none.
   if (tables.length > 0 && !(yield* stores.hasBegun(storage, run.lease.name))) {
-    yield* withoutConnection(checkTables(storage, tables))
+    yield* withoutConnection(checkTables(storage, tables.map(tableOf)))
   }
   for (;;) {
     let mayHold = true

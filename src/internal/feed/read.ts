@@ -12,11 +12,12 @@ import { type Head, head } from "./head.js"
 import { page } from "./page.js"
 import { decode, type PageRows } from "./row.js"
 import * as snapshots from "./snapshot.js"
-import { TableSchema } from "../record/key.js"
+import { tableOf, TableSchema } from "../record/key.js"
+import { largestBatch, usualBatch } from "../core/limits.js"
 import { type ReadError, request, wholeNumber } from "../core/request.js"
 import { snapshot } from "../sql/owned.js"
 import type { Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
+import { checkTables, resolveTables } from "../record/tables.js"
 
 const tablesRule = "must be a list of tables, each written as in SQL"
 
@@ -30,7 +31,7 @@ const Request = Schema.Struct({
         })
       )
   ),
-  limit: wholeNumber("changes in a batch", 1, 10_000, 1000),
+  limit: wholeNumber("changes in a batch", 1, largestBatch, usualBatch),
   from: Schema.optionalWith(
     Schema.Literal("beginning", "now").annotations({ message: () => "must be beginning or now" }),
     { default: () => "beginning" as const }
@@ -163,7 +164,7 @@ export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, Re
     Effect.gen(function* () {
       const currentHead = yield* head(storage)
       if (decoded.position === undefined) {
-        yield* checkTables(storage, decoded.tables)
+        yield* checkTables(storage, decoded.tables.map(tableOf))
         return yield* advance(storage, decoded, currentHead, yield* start(currentHead, decoded.from))
       }
       yield* check(currentHead, decoded.position)
@@ -181,6 +182,7 @@ const advance = Effect.fnUntraced(function* (
   currentHead: Head,
   start: Position
 ): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
+  const tablesWithNames = yield* resolveTables(storage, tables.map(tableOf))
   let position = start
   for (;;) {
     const window = windowOf(currentHead, position)
@@ -195,7 +197,7 @@ const advance = Effect.fnUntraced(function* (
     }
     const { pageRows, window: nextWindow } = yield* page({
       storage,
-      tables,
+      tables: tablesWithNames,
       epoch: position.epoch,
       from: position.from,
       window,

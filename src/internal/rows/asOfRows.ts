@@ -18,18 +18,11 @@ import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { capturedAround } from "../record/lapses.js"
-import {
-  largestPage,
-  type Paging,
-  canonicalRequest,
-  mustBeObject,
-  paging,
-  type ReadError,
-  request
-} from "../core/request.js"
+import { type Paging, canonicalRequest, mustBeObject, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkColumns } from "../record/unknownColumn.js"
 import type { JsonObject, JsonValue } from "../core/jsonValue.js"
+import { largestPage } from "../core/limits.js"
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",
@@ -143,7 +136,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   const position = decoded.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, decoded.cursor)
   const budget = yield* Budget
   const name = tableOf(decoded.table)
-  const { columns, lapses } = yield* tableKey(storage, name)
+  const { columns, lapses, table: namedTable } = yield* tableKey(storage, name)
   const captured = capturedAround(lapses, at)
   const presentRows: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
@@ -164,13 +157,13 @@ export const asOfRows = Effect.fnUntraced(function* (
     const isSecondStretch = entries === budget.stretch
     const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch)
     entries += reach
-    const stretch = yield* stretchOf(storage, name, { after, before: range.before }, reach)
+    const stretch = yield* stretchOf(storage, namedTable, { after, before: range.before }, reach)
     offered += stretch.keys.length
     // Two stretches tell whether the table is rare among the others.
     if (!isSecondStretch || stretch.upTo === undefined || offered > limit) {
       return stretch
     }
-    return (yield* keysOfFew(storage, name, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
+    return (yield* keysOfFew(storage, namedTable, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
   })
   const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
 
@@ -195,7 +188,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       }
       const keySlice = keys.slice(from, from + slice)
       const standingByKey = yield* standing(storage, {
-        table: name,
+        table: namedTable,
         keys: keySlice,
         at,
         captured,
@@ -226,7 +219,7 @@ export const asOfRows = Effect.fnUntraced(function* (
     }
     if (upTo === undefined) {
       if (presentRows.length === 0 && decoded.cursor === undefined && contains !== undefined) {
-        yield* checkColumns(storage, name, Object.keys(contains))
+        yield* checkColumns(storage, namedTable, Object.keys(contains))
       }
       return lastPage()
     }
@@ -248,14 +241,14 @@ export const asOfKeys = Effect.fnUntraced(function* (
   const decoded = yield* request(KeysRequest)({ table, keys })
   const at = yield* instantOf(when)
   const name = tableOf(decoded.table)
-  const { columns, lapses } = yield* tableKey(storage, name)
+  const { columns, lapses, table: namedTable } = yield* tableKey(storage, name)
   const captured = capturedAround(lapses, at)
   const resolved = decoded.keys.length === 0 ? [] : yield* rowKeys(storage, name, decoded.keys)
   const standingByKey = new Map<string, Standing>()
   const different = [...new Set(resolved)]
   for (let from = 0; from < different.length; from += 200) {
     const keySlice = different.slice(from, from + 200)
-    const answers = yield* standing(storage, { ...anyRow, table: name, keys: keySlice, at, captured })
+    const answers = yield* standing(storage, { ...anyRow, table: namedTable, keys: keySlice, at, captured })
     answers.forEach((standingOfKey, key) => standingByKey.set(key, standingOfKey))
   }
   return resolved.map((key) =>
