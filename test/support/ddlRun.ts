@@ -535,6 +535,8 @@ const fedWrongly = Effect.fnUntraced(function* (
        where p.removed_at is null
          and p.lapses = '{}'
          and p.key_columns <> '[]'
+         and p.former_names = '[]'
+         and not exists (select from threadline.capture_sightings s where s.relation = p.relation)
          and not exists (select from threadline.capture_gap(p.table_schema, p.table_name))`
     )
   )

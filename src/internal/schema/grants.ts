@@ -44,6 +44,7 @@ const reading = [
   "row_holders(oid)",
   "columns_rewritten(oid, jsonb)",
   "last_recovery()",
+  "watch_failed_since(text, text)",
   "this_database()",
   "written_since(xid)",
   "broken_triggers(text, text)",
