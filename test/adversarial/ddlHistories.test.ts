@@ -1,7 +1,10 @@
 /** Random histories of DDL and DML: every answer is true at its instant, or says that nothing is known (A33). */
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as Redacted from "effect/Redacted"
+import * as Migrations from "../../src/Migrations.js"
 import { attacks, type Host } from "../support/adversarial.js"
 import { harmlessHistories, histories, type History, shrunken } from "../support/ddlModel.js"
 import { makeStage, type Report, runHistory } from "../support/ddlRun.js"
@@ -70,6 +73,23 @@ attacks("random histories of DDL (A33)", (attack) => {
         }))
         const share = yield* tryAll(host, sample, ({ unknown, wrong }) => [...wrong, ...unknown])
         expect(share).toBeGreaterThan(0.8)
+      }),
+    600_000
+  )
+})
+
+attacks("random histories of DDL under the schema watch (A33)", (attack) => {
+  attack(
+    "are answered truly, or not at all",
+    (host) =>
+      Effect.gen(function* () {
+        yield* Migrations.run({ watchSchema: true }).pipe(
+          Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
+          Effect.orDie
+        )
+        const sample = FastCheck.sample(histories, { numRuns: runs(5), seed })
+        const share = yield* tryAll(host, sample, ({ wrong }) => wrong)
+        expect(share).toBeGreaterThan(0.4)
       }),
     600_000
   )
