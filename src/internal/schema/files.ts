@@ -376,7 +376,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "f1dcac2959e1d4283477776a34f305b29cf9f0cdfdd4cff3e4257048f946b99b",
+    checksum: "bbf09476d746a0c86fb76adb94876c3ed22fc50b7ffb2318c088389bbe8e2707",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -860,12 +860,15 @@ begin
     cached := cached_transaction();
     if cached is not null then
       place := complete_transaction(cached, raw);
-      if place is not null then
-        perform set_config('threadline.transaction', cached || ' ' || place, true);
-      else
-        perform set_config('threadline.transaction', 'none', true);
-        perform set_config('threadline.actions', '', true);
-      end if;
+    end if;
+    if place is not null then
+      perform set_config('threadline.transaction', cached || ' ' || place, true);
+    else
+      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      perform set_config('threadline.transaction', 'none', true);
+    end if;
+    if cached is not null and place is null then
+      perform set_config('threadline.actions', '', true);
     end if;
   end if;
 end
