@@ -369,7 +369,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "a3d0747056549b8fd533b08fd4460284382f57ef7e4d78ff4416d31ea2b2d517",
+    checksum: "f692e9dadab670269f58b26fe3568ae9ddfdfe238c5e234075588228dbfb8711",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -887,6 +887,24 @@ $$;
 comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
 
+-- Records that changes were exported, or an attempt: record_action for these names alone, so that readers can be allowed it who may record
+-- nothing else.
+create function record_export(action jsonb, context jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+    raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return record_action(action, coalesce(context, '{}'));
+end
+$$;
+
+comment on function record_export(jsonb, jsonb) is
+  'Records an export as an action: who, which filter, how many records.';
+
 -- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
 -- { transactionId, actionId }, both texts or null. Raises TL001 if changes are required and none came, and TL004 if it is
 -- to end a part and none is open: the context of what encloses it would be lost.
@@ -934,7 +952,7 @@ revoke all on function
   read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
-  record_action(jsonb, jsonb), finish(jsonb)
+  record_action(jsonb, jsonb), record_export(jsonb, jsonb), finish(jsonb)
 from public;
 `
   },
