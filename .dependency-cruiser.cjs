@@ -58,6 +58,13 @@ module.exports = {
       to: { path: "^(cli|test|bench|demo)/|node_modules/@effect/(cli|platform-node|printer|printer-ansi)/" }
     },
     {
+      name: "entry-points-import-public-modules",
+      comment: "what an adapter of a client or of a framework needs, a host with another one needs, too",
+      severity: "error",
+      from: { path: "^src/([a-z][^/]*\\.ts$|http/)", pathNot: "^src/index\\.ts$" },
+      to: { path: "^src/internal/" }
+    },
+    {
       name: "cli-imports-public-modules",
       severity: "error",
       from: { path: "^cli/" },

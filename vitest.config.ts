@@ -24,6 +24,7 @@ export default defineConfig({
     projects: [
       project("unit"),
       project("db", server),
+      project("clients", server),
       project("adversarial", server),
       project("cli", server, commandLine),
       project("deep", server)

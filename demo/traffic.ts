@@ -95,7 +95,7 @@ const refused = Audit.transaction(Host.deleteInvoice(1002), {
 const otherClient = Effect.flatMap(SqlClient.SqlClient, (sql) => {
   const context = AuditContext.toSql({ actor: Actor.user("3", { label: "Cleo" }) }, { schema: "threadline_demo_audit" })
   return sql.withTransaction(
-    Effect.zipRight(sql.unsafe(context.text, context.params), Host.writePost(3, "Quarterly numbers"))
+    Effect.zipRight(sql.unsafe(context.text, context.values), Host.writePost(3, "Quarterly numbers"))
   )
 })
 

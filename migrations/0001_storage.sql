@@ -153,23 +153,30 @@ create table capture_policies (
   lapses tstzmultirange not null default '{}',
   -- Changes before it were removed, all or some of them; see note_removal.
   kept_since timestamptz,
+  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
+  former_names jsonb not null default '[]',
+  -- Names that its columns had before: { column, formerly, since, until }.
+  former_columns jsonb not null default '[]',
   primary key (table_schema, table_name)
 );
 
--- Written by triggers that fire under a name they were not generated for, and never again: names were exchanged, or a table
--- took the name of another one that is captured.
+-- Written by triggers that fire under another name than the policy of their table has, or under the name of another captured
+-- table: once for each time that the table may have got a name. What was renamed is told from it when capture is applied.
 create table capture_sightings (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
   database text collate "C",
-  seen_at timestamptz not null default clock_timestamp()
+  seen_at timestamptz not null default clock_timestamp(),
+  -- The transaction that last touched what the catalog says of the table: another one may have renamed it in between.
+  named_by xid
 );
 
 comment on table capture_sightings is
-  'Which other table wrote under the name of a captured one, and since when: a lapse of that name until capture is applied.';
+  'Which table wrote under a name that is not that of its policy, and since when: what it means is settled when capture is applied.';
 
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
+create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
 
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';

@@ -611,8 +611,8 @@ declare
   former jsonb;
 begin
   select p.key_columns, p.former_keys, p.key_values, p.relation into policy
-  from capture_policies p
-  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  from policy_of(row_key.table_schema, row_key.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if policy.key_columns is null then
     raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
   end if;

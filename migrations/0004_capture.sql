@@ -53,21 +53,24 @@ as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
   temporary boolean;
-  named record;
+  touched xid;
+  latest record;
+  known_since timestamptz;
 begin
-  select n.nspname, c.relname, c.relpersistence = 't' into table_schema, table_name, temporary
+  select n.nspname, c.relname, c.relpersistence = 't', c.xmin into table_schema, table_name, temporary, touched
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.oid = root;
   if not (table_schema = root_schema and table_name = root_name) then
     if not exists (
       select from capture_policies p
-      where p.table_schema = root_schema
-        and p.table_name = root_name
-        and p.removed_at is null
+      where p.removed_at is null
         and (
-          p.relation = root
-          or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
-            = any (p.partitions)
+          (p.relation = root and p.database = this_database())
+          or (p.table_schema = root_schema and p.table_name = root_name and (
+            p.relation = root
+            or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+              = any (p.partitions)
+          ))
         )
     ) and (temporary or not made_by_owner(relation)) then
       raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
@@ -75,21 +78,33 @@ begin
           hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
     end if;
 
-    -- Another captured table had this name: what was recorded under it until now tells nothing of this one.
-    select p.relation, p.database, p.applied_at into named
+    -- The table has another name than its policy, or that of another captured table: what is recorded under it from now on is of
+    -- this one.
+    select max(p.applied_at) into known_since
     from capture_policies p
-    where p.table_schema = capture_relation.table_schema
-      and p.table_name = capture_relation.table_name
-      and p.removed_at is null;
-    if found and not coalesce(named.relation = root and named.database = this_database(), false) and not exists (
-      select from capture_sightings s
-      where s.table_schema = capture_relation.table_schema
-        and s.table_name = capture_relation.table_name
-        and s.relation = root
-        and s.seen_at > named.applied_at
-    ) then
-      insert into capture_sightings (table_schema, table_name, relation, database)
-      values (capture_relation.table_schema, capture_relation.table_name, root, this_database());
+    where p.removed_at is null
+      and (
+        (p.table_schema = capture_relation.table_schema and p.table_name = capture_relation.table_name)
+        or (p.relation = root and p.database = this_database())
+      )
+    having not coalesce(bool_or(
+      p.table_schema = capture_relation.table_schema and p.table_name = capture_relation.table_name
+        and p.relation = root and p.database = this_database()
+    ), false);
+    if known_since is not null then
+      select s.* into latest
+      from capture_sightings s
+      where s.relation = root and s.seen_at > known_since
+      order by s.seen_at desc
+      limit 1;
+      if latest is null
+        or latest.table_name <> table_name
+        or latest.table_schema <> table_schema
+        or latest.named_by is distinct from touched
+      then
+        insert into capture_sightings (table_schema, table_name, relation, database, named_by)
+        values (capture_relation.table_schema, capture_relation.table_name, root, this_database(), touched);
+      end if;
     end if;
   end if;
   if root <> relation then
@@ -107,37 +122,29 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
-create function update_begins(relation oid) returns void
+-- Takes the statement of a relation off those under way; true if rows have moved. Of several at one depth the last is meant: the
+-- others never came to their end.
+create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
 as $$
 declare
   under_way text := coalesce(current_setting('threadline.updating', true), '');
-begin
-  if under_way = '' and current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', '', true);
-  end if;
-  perform set_config('threadline.updating',
-    concat(under_way, ' ', pg_trigger_depth(), ':', relation, ':', nextval('audit_changes_id_seq'), ','), true);
-end
-$$;
-
-create function update_ends(relation oid) returns void
-language plpgsql
-set search_path from current
-as $$
-declare
-  parts text[] := regexp_match(current_setting('threadline.updating', true),
-    format('^(.*) %s:%s:(\d{1,18}),(.*)$', pg_trigger_depth(), relation));
+  word text := concat(' ', pg_trigger_depth(), ':', relation, ':');
+  rest text := split_part(under_way, word, -1);
+  id text;
+  moved boolean := coalesce(current_setting('threadline.moved', true), '') <> '';
 begin
   -- A partition without partitions has none under way.
-  if parts is null then
-    return;
+  if rest <> under_way then
+    id := split_part(rest, ',', 1);
+    rest := set_config('threadline.updating',
+      left(under_way, length(under_way) - length(word) - length(rest)) || substr(rest, length(id) + 2), true);
+    if moved then
+      perform set_config('threadline.moved', id, true);
+    end if;
   end if;
-  perform set_config('threadline.updating', parts[1] || parts[3], true);
-  if current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', parts[2], true);
-  end if;
+  return moved;
 end
 $$;
 

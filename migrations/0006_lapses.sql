@@ -1,5 +1,223 @@
 -- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
+-- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
+-- entry of it says otherwise, and while it was not that of a table which has another one by now.
+create function own_names(
+  policy_schema text, policy_name text,
+  out table_schema text, out table_name text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with entries as (
+    select e.schema, e.name, tstzrange(e.since, e.until) as span
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.table_schema = policy_schema
+      and p.table_name = policy_name
+      and e.declared is not true
+  ),
+  others as (
+    select tstzrange(e.since, e.until) as span
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.former_names <> '[]'
+      and (p.table_schema <> policy_schema or p.table_name <> policy_name)
+      and e.schema = policy_schema
+      and e.name = policy_name
+      and e.declared is not true
+  )
+  select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
+  from entries e
+  where not isempty(e.span)
+  union all
+  select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
+  from unnest(
+    '{(,)}'::tstzmultirange
+      - coalesce((select range_agg(e.span) from entries e), '{}')
+      - coalesce((select range_agg(o.span) from others o), '{}')
+  ) r (span);
+end;
+
+-- The policy that tells of a name: its own, or that of the table which had the name last and has another one by now. No row if
+-- there is none.
+create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select f.policy_schema, f.policy_name
+  from (
+    select p.table_schema as policy_schema, p.table_name as policy_name, 0 as place, null::timestamptz as until
+    from capture_policies p
+    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name
+    union all
+    select p.table_schema, p.table_name, 1, e.until
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.former_names <> '[]'
+      and e.schema = policy_of.table_schema
+      and e.name = policy_of.table_name
+      and e.declared is not true
+  ) f
+  order by f.place, f.until desc nulls first
+  limit 1;
+end;
+
+-- When a table got the name that its policy has: with it no other name of the table counts any more.
+create function named_since(table_schema text, table_name text) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(max(e.until), '-infinity')
+  from capture_policies p
+  cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
+  where p.table_schema = named_since.table_schema
+    and p.table_name = named_since.table_name
+    and e.declared is not true;
+end;
+
+-- The names under which the changes of a table are recorded, each with its time, [since, until); times of one name do not overlap,
+-- and those of different tables do not either. Former names that are declared come first: of the table that had them up to when
+-- this one took over.
+create function table_names(
+  table_schema text, table_name text,
+  out former_schema text, out former_name text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  declared jsonb := '[]';
+begin
+  select o.policy_schema, o.policy_name, p.former_names into policy
+  from policy_of(table_schema, table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
+  if not found then
+    return query select table_names.table_schema, table_names.table_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  if policy.former_names @> '[{"declared": true}]' then
+    declared := declared_names(policy.policy_schema, policy.policy_name);
+  end if;
+  return query
+    select d.schema, d.name, d.since, d.until
+    from jsonb_to_recordset(declared) d (schema text, name text, since timestamptz, until timestamptz)
+    union all
+    select o.table_schema, o.table_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
+    from own_names(policy.policy_schema, policy.policy_name) o
+    cross join lateral unnest(
+      tstzmultirange(tstzrange(nullif(o.since, '-infinity'), nullif(o.until, 'infinity'))) - coalesce((
+        select range_agg(tstzrange(e.since, e.until))
+        from jsonb_to_recordset(policy.former_names) e (since timestamptz, until timestamptz, declared boolean)
+        where e.declared
+      ), '{}')
+    ) r (span)
+    order by 3, 4;
+end
+$$;
+
+comment on function table_names(text, text) is
+  'The names under which the changes of a table are recorded, each with its time: captured_at >= since and captured_at < until.';
+
+-- What the declared former names of a table stand for: the names of those tables, up to when this one took over.
+create function declared_names(policy_schema text, policy_name text, seen text[] default '{}') returns jsonb
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  entry record;
+  source record;
+  spans jsonb;
+  names jsonb := '[]';
+begin
+  for entry in
+    select e.schema, e.name, tstzrange(e.since, e.until) as span
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.table_schema = policy_schema and p.table_name = policy_name and e.declared
+  loop
+    select o.policy_schema as schema, o.policy_name as name into source from policy_of(entry.schema, entry.name) o;
+    if not found then
+      spans := jsonb_build_array(jsonb_build_object('schema', entry.schema, 'name', entry.name));
+    elsif format('%I.%I', source.schema, source.name) = any (seen || format('%I.%I', policy_schema, policy_name)) then
+      continue;
+    else
+      select declared_names(source.schema, source.name, seen || format('%I.%I', policy_schema, policy_name))
+        || coalesce(jsonb_agg(jsonb_build_object('schema', o.table_schema, 'name', o.table_name,
+          'since', lower(r.span), 'until', upper(r.span))), '[]')
+      into spans
+      from own_names(source.schema, source.name) o
+      cross join lateral unnest(
+        tstzmultirange(tstzrange(nullif(o.since, '-infinity'), nullif(o.until, 'infinity'))) - coalesce((
+          select range_agg(tstzrange(e.since, e.until))
+          from capture_policies p
+          cross join lateral jsonb_to_recordset(p.former_names) e (since timestamptz, until timestamptz, declared boolean)
+          where p.table_schema = source.schema and p.table_name = source.name and e.declared
+        ), '{}')
+      ) r (span);
+    end if;
+    names := names || coalesce((
+      select jsonb_agg(jsonb_build_object('schema', s.schema, 'name', s.name,
+        'since', coalesce(lower(s.span), '-infinity'), 'until', coalesce(upper(s.span), 'infinity')))
+      from (
+        select s.schema, s.name,
+          tstzrange(nullif(s.since, '-infinity'), nullif(s.until, 'infinity')) * entry.span as span
+        from jsonb_to_recordset(spans) s (schema text, name text, since timestamptz, until timestamptz)
+      ) s
+      where not isempty(s.span)
+    ), '[]');
+  end loop;
+  return names;
+end
+$$;
+
+-- The names that the columns of a table had before, each with its time; also those of the tables that it declares as its own past.
+create function column_names(
+  table_schema text, table_name text,
+  out column_name text, out formerly text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with tables as (
+    select p.former_columns, tstzrange(null, null) as span, p.former_names
+    from policy_of(column_names.table_schema, column_names.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  )
+  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
+  from (
+    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+    from (
+      select t.former_columns, t.span
+      from tables t
+      union all
+      select p.former_columns, tstzrange(e.since, e.until)
+      from tables t
+      cross join lateral jsonb_to_recordset(t.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) o
+      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+      where e.declared and p.former_names is distinct from t.former_names
+    ) t
+    cross join lateral jsonb_array_elements(t.former_columns) e (value)
+  ) c
+  where not isempty(c.span);
+end;
+
+comment on function column_names(text, text) is
+  'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
+
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
 -- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
@@ -15,11 +233,14 @@ begin
   return (
     with recent as (
       select c.captured_at, c.op
-      from (
+      from own_names(known_until.table_schema, known_until.table_name) n
+      cross join lateral (
         select *
         from audit_changes c
-        where c.table_schema = known_until.table_schema
-          and c.table_name = known_until.table_name
+        where c.table_schema = n.table_schema
+          and c.table_name = n.table_name
+          and c.captured_at >= n.since
+          and c.captured_at < n.until
           and (unless_since is null or c.captured_at < unless_since)
         order by c.transaction_id desc, c.id desc
         limit 1000
@@ -282,7 +503,8 @@ begin
   from capture_sightings s
   where s.table_schema = capture_gap.table_schema
     and s.table_name = capture_gap.table_name
-    and s.seen_at > policy.applied_at;
+    and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name))
+    and not (s.relation = policy.relation and s.database is not distinct from policy.database);
   if sighted is not null then
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
@@ -460,7 +682,19 @@ set search_path from current
 begin atomic
   select c.captured_at
   from audit_changes c
-  where c.table_schema = first_change.table_schema and c.table_name = first_change.table_name
+  where c.table_schema = first_change.table_schema
+    and c.table_name = first_change.table_name
+    -- What was recorded before is of a table that has another name by now.
+    and c.captured_at >= (
+      select coalesce(max(e.until), '-infinity')
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and e.schema = first_change.table_schema
+        and e.name = first_change.table_name
+        and e.declared is not true
+    )
   order by c.transaction_id, c.id
   limit 1;
 end;
@@ -472,17 +706,41 @@ language plpgsql stable
 set search_path from current
 as $$
 declare
+  policy record;
   since timestamptz;
+  entry record;
+  unknown tstzmultirange;
+  theirs tstzmultirange;
 begin
-  select p.captured_since
-  into since
-  from capture_policies p
-  where p.table_schema = unknown_times.table_schema and p.table_name = unknown_times.table_name;
+  select p.table_schema, p.table_name, p.captured_since, p.former_names, p.relation, p.database into policy
+  from policy_of(unknown_times.table_schema, unknown_times.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if not found then
     since := first_change(table_schema, table_name);
+    return case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
   end if;
-  return capture_lapses(table_schema, table_name)
-    + case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
+  unknown := capture_lapses(policy.table_schema, policy.table_name) + tstzmultirange(tstzrange(null, policy.captured_since));
+  if policy.former_names @> '[{"declared": true}]' then
+    for entry in
+      select e.schema, e.name, tstzrange(e.since, e.until) as span, coalesce(e.other, false) as other
+      from jsonb_to_recordset(policy.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean, other boolean)
+      where e.declared
+    loop
+      select case when o.policy_name is null or (o.policy_schema = policy.table_schema and o.policy_name = policy.table_name)
+        then (select tstzmultirange(tstzrange(null, first_change(entry.schema, entry.name))))
+        else unknown_times(o.policy_schema, o.policy_name) end
+      into theirs
+      from (select 1) one
+      left join policy_of(entry.schema, entry.name) o on true;
+      unknown := unknown - tstzmultirange(entry.span) + theirs * tstzmultirange(entry.span);
+      -- Rows of another table: what was known of them tells nothing of those of this one.
+      if entry.other and upper(entry.span) is not null then
+        unknown := unknown + tstzmultirange(tstzrange(upper(entry.span) - interval '1 microsecond', upper(entry.span)));
+      end if;
+    end loop;
+  end if;
+  return unknown;
 end
 $$;
 
@@ -497,9 +755,15 @@ set search_path from current
 as $$
 begin
   return greatest(oldest_kept(), (
-    select p.kept_since
-    from capture_policies p
-    where p.table_schema = kept_since.table_schema and p.table_name = kept_since.table_name
+    select greatest(p.kept_since, (
+      select max(least(d.kept_since, e.until))
+      from jsonb_to_recordset(p.former_names) e (schema text, name text, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) f
+      join capture_policies d on d.table_schema = f.policy_schema and d.table_name = f.policy_name
+      where e.declared
+    ))
+    from policy_of(kept_since.table_schema, kept_since.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
   ));
 end
 $$;
@@ -533,6 +797,437 @@ create trigger note_removal_by_delete after delete on audit_changes
   for each statement execute function note_removal();
 create trigger note_removal_by_truncate after truncate on audit_changes
   for each statement execute function note_removal();
+
+-- Keys of another policy, behind those that a table had itself.
+create function keys_joined(key_columns jsonb, former_keys jsonb, other_columns jsonb, other_keys jsonb) returns jsonb
+language sql immutable
+set search_path from current
+return former_keys || case
+  when other_columns = '[]' or other_columns = key_columns then '[]'
+  else jsonb_build_array(other_columns)
+end || other_keys;
+
+-- A table that is gone leaves the names that it had before to those which have them by now, as if it had never got another one: this
+-- is how a table is rebuilt that is put aside, replaced and dropped. What the heir had under its former names stays under them.
+create function names_released(gone_schema text, gone_name text) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  gone capture_policies;
+  heir capture_policies;
+  entry record;
+  taken timestamptz;
+  last record;
+begin
+  for entry in
+    select e.*
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.table_schema = gone_schema and p.table_name = gone_name and e.declared is not true
+    order by e.until desc
+  loop
+    select p.* into gone from capture_policies p where p.table_schema = gone_schema and p.table_name = gone_name;
+    select p.* into heir
+    from capture_policies p
+    where p.table_schema = entry.schema
+      and p.table_name = entry.name
+      and p.removed_at is null
+      and p.relation <> gone.relation;
+    continue when not found;
+    taken := greatest(
+      nullif(named_since(heir.table_schema, heir.table_name), '-infinity'),
+      case when named_since(heir.table_schema, heir.table_name) = '-infinity' then heir.captured_since end,
+      entry.until + interval '1 microsecond');
+    -- What the heir had before stays under the name that it had last.
+    select e.* into last
+    from jsonb_to_recordset(heir.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where e.declared is not true
+    order by e.until desc
+    limit 1;
+    if found then
+      insert into capture_policies
+      select r.*
+      from jsonb_populate_record(heir, jsonb_build_object(
+        'table_schema', last.schema,
+        'table_name', last.name,
+        'removed_at', last.until,
+        'lapses', heir.lapses * tstzmultirange(tstzrange(null, last.until)),
+        'former_names', (
+          select coalesce(jsonb_agg(e.value), '[]')
+          from jsonb_array_elements(heir.former_names) e (value)
+          where e.value ->> 'declared' is null and (e.value ->> 'until')::timestamptz < last.until
+        )
+      )) r
+      on conflict do nothing;
+    end if;
+    update capture_policies p
+    set former_names = (
+        select coalesce(jsonb_agg(e.value), '[]')
+        from (
+          select f.value from jsonb_array_elements(gone.former_names) f (value)
+          where f.value ->> 'declared' is null and (f.value ->> 'until')::timestamptz < entry.until
+          union all
+          select f.value from jsonb_array_elements(heir.former_names) f (value)
+          where f.value ->> 'declared' is not null
+        ) e
+      ),
+      lapses = gone.lapses * tstzmultirange(tstzrange(null, entry.until))
+        + tstzmultirange(tstzrange(entry.until, taken))
+        + heir.lapses * tstzmultirange(tstzrange(taken, null)),
+      captured_since = least(heir.captured_since, gone.captured_since),
+      kept_since = greatest(heir.kept_since, gone.kept_since),
+      former_keys = keys_joined(heir.key_columns, heir.former_keys, gone.key_columns, gone.former_keys)
+    where p.table_schema = heir.table_schema and p.table_name = heir.table_name;
+    update capture_policies p
+    set former_names = (
+        select coalesce(jsonb_agg(e.value), '[]')
+        from jsonb_array_elements(gone.former_names) e (value)
+        where e.value ->> 'declared' is not null or (e.value ->> 'until')::timestamptz > entry.until
+      ),
+      captured_since = greatest(gone.captured_since, entry.until)
+    where p.table_schema = gone_schema and p.table_name = gone_name;
+    return;
+  end loop;
+end
+$$;
+
+-- A captured table got another name: its policy and all that is known of its times go with it, and up to "at" its changes are those
+-- under the name that it had. If another table of the record had the name, and goes on under a third one, that one is
+-- followed first. If it is gone, the table goes on with what is recorded under the name, after a lapse; what it had itself
+-- stays under the name that it had.
+create function table_renamed(
+  former_schema text, former_name text, table_schema text, table_name text, at timestamptz
+) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  moving capture_policies;
+  bearer capture_policies;
+  present record;
+  parked_name text;
+  unknown_since timestamptz;
+begin
+  select p.* into moving from capture_policies p
+  where p.table_schema = former_schema and p.table_name = former_name;
+  if not found or (former_schema = table_renamed.table_schema and former_name = table_renamed.table_name) then
+    return;
+  end if;
+  select p.* into bearer from capture_policies p
+  where p.table_schema = table_renamed.table_schema and p.table_name = table_renamed.table_name;
+  if found then
+    select n.nspname as schema, c.relname as name into present
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = bearer.relation
+      and bearer.database = this_database()
+      and bearer.relation <> moving.relation
+      and c.relkind in ('r', 'p', 'f')
+      and (n.nspname <> bearer.table_schema or c.relname <> bearer.table_name)
+      and (bearer.removed_at is null or not exists (
+        select from capture_policies p where p.relation = bearer.relation and p.removed_at is null));
+    if found then
+      parked_name := 'renamed ' || moving.relation;
+      update capture_policies p
+      set table_schema = '', table_name = parked_name
+      where p.table_schema = former_schema and p.table_name = former_name;
+      perform table_renamed(bearer.table_schema, bearer.table_name, present.schema, present.name, at);
+    else
+      perform names_released(bearer.table_schema, bearer.table_name);
+      select p.* into moving from capture_policies p
+      where p.table_schema = former_schema and p.table_name = former_name;
+      select p.* into bearer from capture_policies p
+      where p.table_schema = table_renamed.table_schema and p.table_name = table_renamed.table_name;
+      unknown_since := least(coalesce(bearer.removed_at, known_until(table_schema, table_name, null, at)), at);
+      delete from capture_policies p
+      where p.table_schema = bearer.table_schema and p.table_name = bearer.table_name;
+      insert into capture_policies
+      select r.*
+      from jsonb_populate_record(moving, jsonb_build_object(
+        'table_schema', bearer.table_schema,
+        'table_name', bearer.table_name,
+        'captured_since', bearer.captured_since,
+        'kept_since', greatest(bearer.kept_since, moving.kept_since),
+        'lapses', bearer.lapses * tstzmultirange(tstzrange(null, at))
+          + tstzmultirange(tstzrange(unknown_since, greatest(at, unknown_since + interval '1 microsecond')))
+          + moving.lapses * tstzmultirange(tstzrange(at, null)),
+        'former_keys', keys_joined(moving.key_columns, moving.former_keys, bearer.key_columns, bearer.former_keys),
+        'former_names', bearer.former_names
+      )) r;
+      update capture_policies p
+      set removed_at = coalesce(p.removed_at, at)
+      where p.table_schema = former_schema and p.table_name = former_name;
+      return;
+    end if;
+  end if;
+  update capture_policies p
+  set table_schema = table_renamed.table_schema,
+    table_name = table_renamed.table_name,
+    former_names = p.former_names || jsonb_build_array(jsonb_build_object(
+      'schema', former_schema,
+      'name', former_name,
+      'since', nullif(greatest(named_since(p.table_schema, p.table_name), '-infinity'), '-infinity'),
+      'until', at
+    ))
+  where (p.table_schema = former_schema and p.table_name = former_name and parked_name is null)
+    or (p.table_schema = '' and p.table_name = parked_name);
+end
+$$;
+
+comment on function table_renamed(text, text, text, text, timestamptz) is
+  'Moves the policy of a captured table, and all that is known of its times, to the name that the table got.';
+
+-- A column got another name. If another column has the former one by now, "at" tells them apart.
+create function column_renamed(
+  table_schema text, table_name text, former text, present text, at timestamptz
+) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+begin
+  if former = present then
+    return;
+  end if;
+  update capture_policies p
+  set former_columns = (
+    select coalesce(jsonb_agg(case
+        when e.value ->> 'column' = former then e.value || jsonb_build_object('column', present)
+        else e.value
+      end), '[]')
+    from jsonb_array_elements(p.former_columns) e (value)
+  ) || jsonb_build_array(jsonb_build_object(
+    'column', present,
+    'formerly', former,
+    'since', (
+      select max((e.value ->> 'until')::timestamptz)
+      from jsonb_array_elements(p.former_columns) e (value)
+      where e.value ->> 'column' = former
+    ),
+    'until', at
+  ))
+  where p.table_schema = column_renamed.table_schema
+    and p.table_name = column_renamed.table_name;
+end
+$$;
+
+comment on function column_renamed(text, text, text, text, timestamptz) is
+  'Notes that a column of a captured table got another name: up to then its former one is that of the same column.';
+
+-- Policies of tables that have, or had for a while, another name than their policy says, by their identity in this database.
+-- "names" are those under which the table wrote since then or has now; "sighted" when it first did so under another one; "taken" when
+-- another table first wrote under the name of the policy.
+create function strayed_names(
+  out table_schema text, out table_name text, out relation oid, out present_schema text, out present_name text,
+  out names text[], out sighted timestamptz, out sightings bigint, out taken timestamptz, out plain boolean, out contested boolean
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with here as (
+    select this_database() as database
+  ),
+  known as (
+    select p.table_schema, p.table_name, p.relation, n.nspname::text as present_schema, c.relname::text as present_name,
+      format('%I.%I', p.table_schema, p.table_name) as policy, format('%I.%I', n.nspname, c.relname) as present,
+      c.xmin as touched, greatest(p.applied_at, named_since(p.table_schema, p.table_name)) as named_at
+    from here h
+    join capture_policies p on p.database = h.database
+    join pg_class c on c.oid = p.relation
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'f')
+      and not c.relispartition
+      -- A policy that ended may be that of a name whose table has another one by now.
+      and (p.removed_at is null or not exists (
+        select from capture_policies o where o.relation = p.relation and o.removed_at is null))
+  ),
+  seen as (
+    select k.relation, format('%I.%I', s.table_schema, s.table_name) as name, s.seen_at,
+      s.named_by is not distinct from k.touched and format('%I.%I', s.table_schema, s.table_name) = k.present as still
+    from known k
+    join here h on true
+    join capture_sightings s on s.relation = k.relation and s.database = h.database and s.seen_at > k.named_at
+  ),
+  named as (
+    select k.*, s.sighted, coalesce(s.sightings, 0) as sightings,
+      -- It wrote under its present name, and has not been touched since; or never under another one.
+      coalesce(s.sightings = 1 and s.still, k.policy <> k.present) and k.policy <> k.present as plain,
+      array(select distinct u.name from unnest(array[k.policy, k.present] || s.names) u (name)) as names
+    from known k
+    left join lateral (
+      select min(s.seen_at) as sighted, count(*) as sightings, bool_and(s.still) as still, array_agg(distinct s.name) as names
+      from seen s
+      where s.relation = k.relation
+      having count(*) > 0
+    ) s on true
+  )
+  select n.table_schema, n.table_name, n.relation, n.present_schema, n.present_name, n.names, n.sighted, n.sightings,
+    (
+      select min(s.seen_at)
+      from capture_sightings s
+      where s.table_schema = n.table_schema
+        and s.table_name = n.table_name
+        and s.relation <> n.relation
+        and s.seen_at > n.named_at
+    ),
+    n.plain,
+    exists (select from named o where o.relation <> n.relation and o.names && n.names)
+  from named n
+  where n.policy <> n.present
+    or n.sightings > 0
+    or exists (select from seen s where s.relation <> n.relation and s.name = n.policy);
+end;
+
+-- The times at which a table changed its name, as what is recorded of it tells: if no other captured table had one of its names
+-- meanwhile, whatever was recorded under them is of this one.
+create function names_written(
+  names text[], since timestamptz, out table_schema text, out table_name text, out at timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select w.table_schema, w.table_name, w.captured_at
+  from (
+    select c.table_schema, c.table_name, c.captured_at,
+      (c.table_schema, c.table_name) is distinct from
+        (lag(c.table_schema) over written, lag(c.table_name) over written) as other
+    from unnest(names) u (name)
+    cross join lateral (select parse_ident(u.name) as parts) i
+    join audit_changes c on c.table_schema = i.parts[1] and c.table_name = i.parts[2]
+    where c.captured_at >= since
+    window written as (order by c.captured_at, c.id)
+  ) w
+  where w.other
+  order by w.captured_at;
+end;
+
+-- Follows every captured table of this database to the name that it has now. What was written under the names tells until when
+-- each was whose; where it does not, because captured tables exchanged their names more than once, it is a lapse of each.
+create function follow_names() returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  until_now timestamptz := clock_timestamp();
+  strayed jsonb;
+  place int;
+  changed boolean := true;
+  one jsonb;
+  each record;
+  entries jsonb;
+  former jsonb;
+  since timestamptz;
+begin
+  select jsonb_agg(to_jsonb(s) || jsonb_build_object(
+    'unclear', s.contested and not s.plain,
+    'at', least(case when s.plain then s.sighted end, s.taken, until_now)))
+  into strayed
+  from strayed_names() s;
+  if strayed is null then
+    return;
+  end if;
+
+  -- What is unclear of one table is unclear of those that it shares a name with. And a name is one's only until another's.
+  while changed loop
+    changed := false;
+    for place in 0 .. jsonb_array_length(strayed) - 1 loop
+      for another in 0 .. jsonb_array_length(strayed) - 1 loop
+        continue when place = another;
+        if (strayed -> place ->> 'unclear')::boolean
+          and (strayed -> another ->> 'contested')::boolean
+          and not (strayed -> another ->> 'unclear')::boolean
+          and strayed -> place -> 'names' ?| array(select jsonb_array_elements_text(strayed -> another -> 'names'))
+        then
+          strayed := jsonb_set(strayed, array[another::text, 'unclear'], 'true');
+          changed := true;
+        end if;
+        if strayed -> another ->> 'present_schema' = strayed -> place ->> 'table_schema'
+          and strayed -> another ->> 'present_name' = strayed -> place ->> 'table_name'
+          and (strayed -> another ->> 'at')::timestamptz < (strayed -> place ->> 'at')::timestamptz
+        then
+          strayed := jsonb_set(strayed, array[place::text, 'at'], strayed -> another -> 'at');
+          changed := true;
+        end if;
+      end loop;
+    end loop;
+  end loop;
+
+  select min((s.value ->> 'sighted')::timestamptz) into since
+  from jsonb_array_elements(strayed) s (value)
+  where (s.value ->> 'unclear')::boolean;
+  for one in select s.value from jsonb_array_elements(strayed) s (value) where (s.value ->> 'unclear')::boolean loop
+    update capture_policies p
+    set lapses = p.lapses + tstzmultirange(tstzrange(
+      least(known_until(p.table_schema, p.table_name, null, since), until_now), clock_timestamp()))
+    where p.table_schema = one ->> 'table_schema'
+      and p.table_name = one ->> 'table_name'
+      and p.removed_at is null;
+  end loop;
+
+  -- Those first whose new name is free; what is left have exchanged theirs.
+  while jsonb_array_length(strayed) > 0 loop
+    select s.ordinality - 1 into place
+    from jsonb_array_elements(strayed) with ordinality s (value, ordinality)
+    order by exists (
+      select
+      from jsonb_array_elements(strayed) o (value)
+      where o.value <> s.value
+        and o.value ->> 'table_schema' = s.value ->> 'present_schema'
+        and o.value ->> 'table_name' = s.value ->> 'present_name'
+    ), s.ordinality
+    limit 1;
+    one := strayed -> place;
+    strayed := strayed - place;
+    delete from capture_sightings s where s.relation = (one ->> 'relation')::oid and s.database = this_database();
+    entries := null;
+    if not (one ->> 'contested')::boolean and (one ->> 'sightings')::bigint > 0 and not (one ->> 'plain')::boolean then
+      entries := '[]';
+      former := jsonb_build_object('schema', one -> 'table_schema', 'name', one -> 'table_name', 'since',
+        nullif(named_since(one ->> 'table_schema', one ->> 'table_name'), '-infinity'));
+      for each in
+        select w.*
+        from names_written(
+          array(select jsonb_array_elements_text(one -> 'names')), (one ->> 'sighted')::timestamptz) w
+      loop
+        if each.table_schema <> former ->> 'schema' or each.table_name <> former ->> 'name' then
+          entries := entries || jsonb_build_array(former || jsonb_build_object('until', each.at));
+          former := jsonb_build_object('schema', each.table_schema, 'name', each.table_name, 'since', each.at);
+        end if;
+      end loop;
+      if former ->> 'schema' <> one ->> 'present_schema' or former ->> 'name' <> one ->> 'present_name' then
+        entries := entries || jsonb_build_array(former || jsonb_build_object('until', until_now));
+      end if;
+    end if;
+    select p.former_names into former
+    from capture_policies p
+    where p.table_schema = one ->> 'table_schema'
+      and p.table_name = one ->> 'table_name'
+      and p.relation = (one ->> 'relation')::oid;
+    -- It may have been followed already, out of the way of another one.
+    continue when not found;
+    perform table_renamed(one ->> 'table_schema', one ->> 'table_name', one ->> 'present_schema', one ->> 'present_name',
+      (one ->> 'at')::timestamptz);
+    if entries is not null then
+      update capture_policies p
+      set former_names = former || entries
+      where p.table_schema = one ->> 'present_schema'
+        and p.table_name = one ->> 'present_name'
+        and p.relation = (one ->> 'relation')::oid;
+    end if;
+  end loop;
+end
+$$;
+
+comment on function follow_names() is
+  'Moves the policies of tables that were renamed since capture was applied to the names that they have now.';
 
 -- Called before triggers are made or dropped and before a policy is written. If nothing is known of an active policy's table, the
 -- policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
@@ -570,7 +1265,7 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
   virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
@@ -581,5 +1276,8 @@ revoke all on function
   partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
   partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
-  key_in_columns(text, text, jsonb, jsonb)
+  key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
+  table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
+  names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
+  column_renamed(text, text, text, text, timestamptz)
 from public;

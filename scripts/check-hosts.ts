@@ -10,7 +10,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type pg from "pg"
 import * as TestCluster from "../test/harness/TestCluster.js"
-import { compile, expect, load, makeHost, pack, peers, run, writeModules } from "./hosts/host.js"
+import { checkDeclarations, compile, expect, load, makeHost, pack, peers, run, writeModules } from "./hosts/host.js"
 import { blocksOf, fileOf, sectionOf } from "./readme.js"
 
 const program = join(import.meta.dirname, "hosts", "program.ts")
@@ -68,6 +68,9 @@ const check = Effect.gen(function* () {
     writeModules(host)
     copyFileSync(program, join(host, "program.ts"))
     compile(host, ["modules.ts", "program.ts"])
+    if (end === "newest") {
+      checkDeclarations(host)
+    }
     const nodes = end === "oldest" ? [process.execPath] : [process.execPath, ...process.argv.slice(2)]
     for (const node of nodes) {
       const path = [dirname(node)]

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import * as Schema from "effect/Schema"
-import { shortTextRule } from "./internal/core/text.js"
+import { idRule, idText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
 /**
@@ -56,6 +56,29 @@ export interface Anonymous {
  */
 export type Actor = Identified | Anonymous
 
+/**
+ * An actor as callers may write it: an id may be an integer, which is kept as its digits.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Given =
+  | {
+      readonly type: IdentifiedType
+      readonly id: Id
+      readonly label?: string | undefined
+      readonly impersonator?: Given | undefined
+    }
+  | { readonly type: "anonymous"; readonly label?: string | undefined; readonly impersonator?: Given | undefined }
+
+/**
+ * An id as callers may write it. A number must be an integer of less than 2^53, because JavaScript rounds greater ones.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Id = string | number | bigint
+
 const ShortText = Schema.String.pipe(
   Schema.filter((text) => shortTextRule(text) ?? true, {
     arbitrary: () => (fc) => fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 })
@@ -103,7 +126,7 @@ const parts = (options: Options | undefined): { readonly label?: string; readonl
 
 const identified =
   (type: IdentifiedType) =>
-  (id: string, options?: Options): Identified => ({ type, id, ...parts(options) })
+  (id: Id, options?: Options): Identified => ({ type, id: idText(id), ...parts(options) })
 
 /**
  * A person who uses the application. Constructors check nothing: an id that cannot be recorded is an `InvalidRequest` of the
@@ -120,7 +143,7 @@ const identified =
  * export const customer = Actor.user("42", { label: "billing desk", impersonator: support })
  * ```
  */
-export const user: (id: string, options?: Options) => Identified = identified("user")
+export const user: (id: Id, options?: Options) => Identified = identified("user")
 
 /**
  * A person who operates the application.
@@ -128,7 +151,7 @@ export const user: (id: string, options?: Options) => Identified = identified("u
  * @since 0.1.0
  * @category constructors
  */
-export const admin: (id: string, options?: Options) => Identified = identified("admin")
+export const admin: (id: Id, options?: Options) => Identified = identified("admin")
 
 /**
  * Another program with credentials of its own.
@@ -136,7 +159,7 @@ export const admin: (id: string, options?: Options) => Identified = identified("
  * @since 0.1.0
  * @category constructors
  */
-export const serviceAccount: (id: string, options?: Options) => Identified = identified("service_account")
+export const serviceAccount: (id: Id, options?: Options) => Identified = identified("service_account")
 
 /**
  * A background job; its id is the name of the job, the run goes into `jobId` of the context.
@@ -144,7 +167,7 @@ export const serviceAccount: (id: string, options?: Options) => Identified = ide
  * @since 0.1.0
  * @category constructors
  */
-export const job: (id: string, options?: Options) => Identified = identified("job")
+export const job: (id: Id, options?: Options) => Identified = identified("job")
 
 /**
  * The application itself.
@@ -152,7 +175,7 @@ export const job: (id: string, options?: Options) => Identified = identified("jo
  * @since 0.1.0
  * @category constructors
  */
-export const system = (id: string = "system", options?: Options): Identified => identified("system")(id, options)
+export const system = (id: Id = "system", options?: Options): Identified => identified("system")(id, options)
 
 /**
  * Somebody who has not signed in.
@@ -173,7 +196,7 @@ const maxImpersonators = 8
  * @since 0.1.0
  * @category validation
  */
-export const invalid = (actor: Actor, field: string = "actor"): InvalidRequest | undefined => {
+export const invalid = (actor: Given, field: string = "actor"): InvalidRequest | undefined => {
   let path = field
   let current: unknown = actor
   for (let depth = 0; depth <= maxImpersonators; depth++) {
@@ -189,7 +212,7 @@ export const invalid = (actor: Actor, field: string = "actor"): InvalidRequest |
         return new InvalidRequest({ field: `${path}.id`, rule: "an anonymous actor has no id" })
       }
     } else {
-      const rule = id === undefined ? "is missing" : shortTextRule(id)
+      const rule = id === undefined ? "is missing" : idRule(id)
       if (rule !== undefined) {
         return new InvalidRequest({ field: `${path}.id`, rule })
       }

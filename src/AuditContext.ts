@@ -11,10 +11,19 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import { isIP } from "node:net"
 import * as Actor from "./Actor.js"
+import { type SqlStatement, storageSchemaName } from "./internal/sql/statement.js"
 import { identifier } from "./internal/sql/sqlText.js"
 import { notAnObject } from "./internal/core/request.js"
-import { isStorable, jsonText, shortTextRule } from "./internal/core/text.js"
+import { idText, isStorable, jsonText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * A statement with its parameters.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { SqlStatement } from "./internal/sql/statement.js"
 
 /**
  * Free facts about a transaction, a JSON object.
@@ -32,6 +41,8 @@ export type Meta = { readonly [key: string]: unknown }
  */
 export interface Fields {
   readonly actor?: Actor.Actor | undefined
+  /** Why it is not known who acts: the transaction is then unattributed, and its `context_error` says this. */
+  readonly actorError?: string | undefined
   /** Joins everything that one request, message or job set in motion. */
   readonly correlationId?: string | undefined
   readonly requestId?: string | undefined
@@ -42,6 +53,16 @@ export interface Fields {
   /** An IPv4 or IPv6 address. */
   readonly remoteIp?: string | undefined
   readonly meta?: Meta | undefined
+}
+
+/**
+ * Fields as callers may write them: the ids of actors may be integers.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Given extends Omit<Fields, "actor"> {
+  readonly actor?: Actor.Given | undefined
 }
 
 /**
@@ -96,8 +117,8 @@ export class AuditDefaults extends Context.Reference<AuditDefaults>()("threadlin
  */
 export const layer = (defaults: Defaults): Layer.Layer<never> => Layer.succeed(AuditDefaults, defaults)
 
-const pick = ({ actor, correlationId, jobId, meta, remoteIp, requestId, source, traceId }: Fields): Fields => ({
-  actor,
+const pick = ({ actorError, correlationId, jobId, meta, remoteIp, requestId, source, traceId }: Given): Fields => ({
+  actorError,
   correlationId,
   requestId,
   jobId,
@@ -114,7 +135,9 @@ const pick = ({ actor, correlationId, jobId, meta, remoteIp, requestId, source, 
  * @category combining
  */
 export const merge = (below: Fields, above: Fields): Fields => ({
-  actor: above.actor ?? below.actor,
+  ...(above.actor === undefined && above.actorError === undefined
+    ? { actor: below.actor, actorError: below.actorError }
+    : { actor: above.actor, actorError: above.actorError }),
   correlationId: above.correlationId ?? below.correlationId,
   requestId: above.requestId ?? below.requestId,
   jobId: above.jobId ?? below.jobId,
@@ -240,7 +263,7 @@ export const withMeta: With<Meta> = setter((meta) => ({ meta }))
  * @since 0.1.0
  * @category validation
  */
-export const invalid = (fields: Fields): InvalidRequest | undefined => {
+export const invalid = (fields: Given): InvalidRequest | undefined => {
   const notObject = notAnObject(fields, "context")
   if (notObject !== undefined) {
     return notObject
@@ -251,7 +274,7 @@ export const invalid = (fields: Fields): InvalidRequest | undefined => {
       return wrongActor
     }
   }
-  for (const field of ["correlationId", "requestId", "jobId", "traceId", "source"] as const) {
+  for (const field of ["actorError", "correlationId", "requestId", "jobId", "traceId", "source"] as const) {
     const rule = fields[field] === undefined ? undefined : shortTextRule(fields[field])
     if (rule !== undefined) {
       return new InvalidRequest({ field, rule })
@@ -277,9 +300,9 @@ export const invalid = (fields: Fields): InvalidRequest | undefined => {
 }
 
 /** The chain stops where validation would have refused it, so that a cycle ends. */
-const actorDocument = (actor: Actor.Actor, depth = 0): unknown => ({
+const actorDocument = (actor: Actor.Given, depth = 0): unknown => ({
   type: actor.type,
-  ...("id" in actor ? { id: actor.id } : {}),
+  ...("id" in actor ? { id: idText(actor.id) } : {}),
   label: actor.label,
   impersonator: actor.impersonator === undefined || depth > 8 ? undefined : actorDocument(actor.impersonator, depth + 1)
 })
@@ -309,16 +332,17 @@ const metaDocument = (meta: Meta | undefined): unknown => {
  * @since 0.1.0
  * @category conversions
  */
-export const encode = (given: Fields): string => {
+export const encode = (given: Given): string => {
   // Nobody's type checker need have seen it.
   const fields = isObject(given) ? given : {}
   const actor = fields.actor === undefined ? undefined : actorDocument(fields.actor)
-  const plain = jsonText({ ...pick(fields), actor })
+  const plain = jsonText({ actor, ...pick(fields) })
   if (Either.isRight(plain)) {
     return plain.right
   }
   const marked = jsonText({
     actor: actor === undefined || Either.isRight(jsonText(actor)) ? actor : false,
+    actorError: textOrMark(fields.actorError),
     correlationId: textOrMark(fields.correlationId),
     requestId: textOrMark(fields.requestId),
     jobId: textOrMark(fields.jobId),
@@ -331,33 +355,26 @@ export const encode = (given: Fields): string => {
 }
 
 /**
- * A statement with its parameters, as `pg` takes it.
- *
- * @since 0.1.0
- * @category models
- */
-export interface SqlStatement {
-  readonly text: string
-  readonly params: ReadonlyArray<string>
-}
-
-/**
- * The statement that gives a context to a transaction of a client that is not Effect (pg, Drizzle, Kysely, Prisma). Run it
- * inside the transaction, before the writes. `schema` is where Threadline is installed, `threadline` if not given. What is no
- * object throws `InvalidRequest`.
+ * The statement that gives a context to a transaction of a client that is not Effect. Run it inside the transaction, before the
+ * writes. `schema` is where Threadline is installed, `threadline` if not given. What is no object throws `InvalidRequest`. The
+ * entry points for clients, such as `threadline/pg`, do all of this for you.
  *
  * @since 0.1.0
  * @category conversions
+ * @example
+ * ```ts
+ * import { AuditContext } from "threadline"
+ * import type { Client } from "pg"
+ *
+ * export const actAs = (client: Client, userId: number) =>
+ *   client.query(AuditContext.toSql({ actor: { type: "user", id: userId } }))
+ * ```
  */
-export const toSql = (fields: Fields, options: { readonly schema?: string | undefined } = {}): SqlStatement => {
-  const refusal = notAnObject(fields, "context") ?? notAnObject(options)
-  if (refusal !== undefined) {
-    throw refusal
+export const toSql = (fields: Given, options: { readonly schema?: string | undefined } = {}): SqlStatement => {
+  const wrong = notAnObject(fields, "context") ?? notAnObject(options)
+  if (wrong !== undefined) {
+    throw wrong
   }
-  const schema = options.schema ?? "threadline"
-  const rule = shortTextRule(schema)
-  if (rule !== undefined) {
-    throw new InvalidRequest({ field: "schema", rule })
-  }
-  return { text: `select ${identifier(schema)}.set_context($1::jsonb)`, params: [encode(fields)] }
+  const call = `${identifier(storageSchemaName(options.schema))}.set_context`
+  return { text: `select ${call}($1::text::jsonb)`, values: [encode(fields)] }
 }

@@ -13,50 +13,62 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { pipe } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import * as checkpoint from "./internal/feed/checkpoint.js"
+import type { ReadError as FeedError } from "./internal/core/request.js"
+import type { Batch, Consumed, Consumer } from "./internal/feed/model.js"
+import type { ConsumeOptions } from "./internal/feed/consume.js"
+import type { Options } from "./internal/feed/read.js"
+import type { StreamOptions } from "./internal/feed/stream.js"
+import type { ReadScope } from "./internal/record/scope.js"
 import * as consumers from "./internal/feed/consume.js"
 import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
 import { restricted as restrict } from "./internal/record/restriction.js"
-import type * as scopes from "./internal/record/scope.js"
 import type * as storage from "./internal/record/storage.js"
 import { wholeStorage } from "./internal/record/whole.js"
-import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
-
-/**
- * Where a feed goes on, as an opaque text. It belongs to the tables that the feed was read with: with others it is refused as an
- * `InvalidRequest` of the field `checkpoint`. The size of the batches may change.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Checkpoint = checkpoint.Checkpoint
+import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
 /**
  * @since 0.1.0
- * @category models
  */
-export type Checkpoint = checkpoint.Checkpoint
+export { Checkpoint } from "./internal/feed/checkpoint.js"
 
 /**
- * What is read.
- *
- * - `checkpoint`: of the batch before
- * - `from`: where a feed without a checkpoint begins: at the `beginning` (default) of what is recorded, or `now`, with what is not
- *   committed yet. With a checkpoint, or for a consumer that has one, it says nothing.
- * - `tables`: only changes of these, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`; of every table if it is left
- *   out, and an empty list is refused. A feed that begins with a table that is neither audited nor has changes is `NotFound`; with a
- *   checkpoint it is not asked again.
- * - `limit`: changes in a batch, 1 to 10,000; 1000 unless given
- *
  * @since 0.1.0
- * @category models
  */
-export interface Options extends reads.RequestInput {}
+export { type ConsumeOptions } from "./internal/feed/consume.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Batch, Consumed, Consumer } from "./internal/feed/model.js"
+
+/**
+ * @since 0.1.0
+ */
+export { type Options } from "./internal/feed/read.js"
+
+/**
+ * @since 0.1.0
+ */
+export { type StreamOptions } from "./internal/feed/stream.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Change } from "./internal/record/change.js"
+
+/**
+ * @since 0.1.0
+ */
+export { type ReadScope } from "./internal/record/scope.js"
+
+/**
+ * @since 0.1.0
+ */
+export { type ReadError as FeedError } from "./internal/core/request.js"
 
 /**
  * Checks options without a database: a left is what every call with these options fails with. Whether the tables are known is
@@ -67,63 +79,6 @@ export interface Options extends reads.RequestInput {}
  */
 export const validate = (options: Options): Either.Either<void, InvalidRequest> =>
   Either.map(reads.decodeRequest(options), () => undefined)
-
-/**
- * Some changes in order, and where to go on. A batch may hold fewer changes than its limit, or none, while there are more: only
- * `caughtUp` says that there was nothing further when it was read.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Batch extends reads.Batch {}
-
-/**
- * The same for a stream. With `live` it goes on once it is caught up, and looks again as `poll` says, every second unless given.
- *
- * @since 0.1.0
- * @category models
- */
-export interface StreamOptions extends streams.StreamOptions {}
-
-/**
- * The same for a consumer. `lease` is how long a runner that died holds the name: 30 seconds unless given.
- *
- * @since 0.1.0
- * @category models
- */
-export interface ConsumeOptions extends consumers.ConsumeOptions {}
-
-/**
- * What a run of a consumer did.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Consumed extends consumers.Consumed {}
-
-/**
- * A consumer as it stands in the database.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Consumer extends stores.Consumer {}
-
-/**
- * What a reader may see: a condition over the columns of a change, or the same answer for all of them.
- *
- * @since 0.1.0
- * @category models
- */
-export type ReadScope = scopes.ReadScope
-
-/**
- * Why a feed cannot be read.
- *
- * @since 0.1.0
- * @category errors
- */
-export type FeedError = InvalidRequest | NotFound | ThreadlineError
 
 /**
  * @since 0.1.0
@@ -172,11 +127,7 @@ export interface Service {
 export class Feed extends Context.Tag("threadline/Feed")<Feed, Service>() {}
 
 /** The feed of a storage under scopes. If one is required everything fails until `scoped` has given one. */
-const make = (
-  from: storage.Storage,
-  scopeRequired: boolean,
-  readScopes: ReadonlyArray<scopes.ReadScope> = []
-): Service => {
+const make = (from: storage.Storage, scopeRequired: boolean, readScopes: ReadonlyArray<ReadScope> = []): Service => {
   const restricted = Effect.suspend(() => restrict(from, readScopes, scopeRequired))
 
   const run = <A, E, R>(
@@ -224,7 +175,8 @@ export const layerScopeRequired: Layer.Layer<Feed, ThreadlineError, SqlClient.Sq
 )
 
 /**
- * One batch of the feed.
+ * One batch of the feed. It does a bounded amount of work, writes nothing, and reads under one snapshot. Inside a transaction of the
+ * host's it uses that one, and does not deliver what that transaction itself has written.
  *
  * @since 0.1.0
  * @category accessors
@@ -247,7 +199,7 @@ export const read = (options?: Options): Effect.Effect<Batch, FeedError, Feed> =
   Effect.flatMap(Feed, (feed) => feed.read(options))
 
 /**
- * Batch after batch.
+ * Batch after batch, one of them in memory at a time. It ends once it is caught up; with `live` it goes on.
  *
  * @since 0.1.0
  * @category accessors
@@ -263,14 +215,15 @@ export const read = (options?: Options): Effect.Effect<Batch, FeedError, Feed> =
  * ```
  */
 export const stream = (options?: StreamOptions): Stream.Stream<Batch, FeedError, Feed> =>
-  pipe(
-    Feed,
-    Effect.map((feed) => feed.stream(options)),
-    Stream.unwrap
-  )
+  Stream.unwrap(Effect.map(Feed, (feed) => feed.stream(options)))
 
 /**
- * Hands every batch to a handler, at least once, and remembers under a name how far it came.
+ * Hands every batch that has changes to a handler, in order, and stores its checkpoint under the name once it is handled. A batch is
+ * handed over at least once: a handler may do its work and then fail. Several runners of a name take turns: one holds a lease and renews
+ * it while its handler works. A runner that lost its lease can move nothing.
+ *
+ * If the handler fails, the checkpoint stays and the failure is the result. If it begins with a table that is `NotFound`, nothing is
+ * stored. Without `live` it ends once it is caught up, or at once with the outcome `Busy` if another runner holds the name.
  *
  * @since 0.1.0
  * @category accessors
@@ -296,7 +249,7 @@ export const consume = <E, R>(
   Effect.flatMap(Feed, (feed) => feed.consume(name, handler, options))
 
 /**
- * The consumers that have a name in the database: how far they are, and how far behind.
+ * The consumers that have a name in the database, by name: how far they are, and how far behind.
  *
  * @since 0.1.0
  * @category accessors
@@ -308,7 +261,7 @@ export const checkpoints: Effect.Effect<
 > = Effect.flatMap(Feed, (feed) => feed.checkpoints)
 
 /**
- * Forgets a consumer.
+ * Forgets a consumer; false if there is none. The next consumer of that name begins anew, and retention waits for it no longer.
  *
  * @since 0.1.0
  * @category accessors

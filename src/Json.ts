@@ -13,44 +13,12 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import * as json from "./internal/core/json.js"
 import * as jsonSchema from "./internal/core/jsonSchema.js"
-
-/**
- * A JSON value with exact numbers.
- *
- * - An integer up to 2^53 is a `number`, a larger one a `bigint`.
- * - A number that is written with a decimal point or an exponent is a `BigDecimal` with the scale it was written with: `1.10`
- *   stays `1.10`.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const JsonValue: Schema.Schema<JsonValue> = jsonSchema.JsonValueSchema
+import type { JsonValue } from "./internal/core/jsonValue.js"
 
 /**
  * @since 0.1.0
- * @category models
  */
-export type JsonValue = json.JsonValue
-
-/**
- * @since 0.1.0
- * @category models
- */
-export type JsonArray = json.JsonArray
-
-/**
- * A JSON object with exact numbers.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const JsonObject: Schema.Schema<JsonObject> = jsonSchema.JsonObjectSchema
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface JsonObject extends json.JsonObject {}
+export { isObject, type JsonArray, JsonObject, JsonValue } from "./internal/core/jsonValue.js"
 
 /**
  * Reads JSON; none if the text is not JSON.
@@ -91,14 +59,6 @@ export const unsafeParse: (text: string) => JsonValue = json.unsafeParse
  * ```
  */
 export const stringify = (value: JsonValue | object): string => json.stringify(value)
-
-/**
- * Whether a value is a JSON object: not null, not an array, not a number.
- *
- * @since 0.1.0
- * @category guards
- */
-export const isObject: (value: JsonValue | undefined) => value is JsonObject = json.isObject
 
 /**
  * The schema of a JSON text, like `Schema.parseJson`, with exact numbers in both directions.

@@ -9,6 +9,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { formed } from "./internal/core/jsonForm.js"
+import { pageFields, pageForm, pageOfForm } from "./internal/core/pageForm.js"
 
 /**
  * Where the next page begins, as an opaque string. It belongs to the query it came from: with another filter, another order or
@@ -70,14 +71,7 @@ export interface Encoded<out I> {
   readonly partial?: boolean
 }
 
-const encodedOf = <A>({ hasMore, items, nextCursor, partial }: Page<A>): Encoded<A> => ({
-  items,
-  nextCursor: Option.getOrNull(nextCursor),
-  hasMore,
-  ...(partial ? { partial } : {})
-})
-
-const formedPage = formed<Page<unknown>>(encodedOf)
+const formedPage = formed<Page<unknown>>(pageForm)
 
 /**
  * A page of items. There is more exactly if there is a cursor.
@@ -160,23 +154,11 @@ const pageFromSelf = <A>(item: Schema.Schema<A>): Schema.Schema<Page<A>> =>
  * ```
  */
 export const schema = <A, I, R>(item: Schema.Schema<A, I, R>): Schema.Schema<Page<A>, Encoded<I>, R> =>
-  Schema.transform(
-    Schema.Struct({
-      items: Schema.Array(item),
-      nextCursor: Schema.NullOr(Schema.String),
-      hasMore: Schema.Boolean,
-      partial: Schema.optionalWith(Schema.Boolean, { exact: true })
-    }),
-    pageFromSelf(Schema.typeSchema(item)),
-    {
-      strict: true,
-      decode: ({ hasMore, items, nextCursor, partial }) =>
-        formedPage({
-          items,
-          nextCursor: Option.map(Option.fromNullable(nextCursor), (cursor) => Cursor.make(cursor)),
-          hasMore,
-          partial: partial ?? false
-        }),
-      encode: encodedOf
-    }
-  )
+  Schema.transform(Schema.Struct(pageFields(item)), pageFromSelf(Schema.typeSchema(item)), {
+    strict: true,
+    decode: (form) => {
+      const page = pageOfForm(form)
+      return formedPage({ ...page, nextCursor: Option.map(page.nextCursor, (cursor) => Cursor.make(cursor)) })
+    },
+    encode: pageForm
+  })

@@ -57,7 +57,7 @@ export { Instant, type InstantInput } from "./internal/core/instant.js"
 /**
  * @since 0.1.0
  */
-export { type KeyInput, type KeyPart } from "./internal/record/key.js"
+export { type Key, type KeyInput, type KeyPart } from "./internal/record/key.js"
 
 /**
  * @since 0.1.0
@@ -92,7 +92,7 @@ export { type HistoryOptions } from "./internal/rows/history.js"
 /**
  * @since 0.1.0
  */
-export { type AsOfWith, type RelatedRows, type Relation } from "./internal/rows/relations.js"
+export { AsOfWith, RelatedRows, type Relation } from "./internal/rows/relations.js"
 
 /**
  * @since 0.1.0
@@ -102,7 +102,17 @@ export { type ActorInput, Filter, type FilterInput } from "./internal/search/fil
 /**
  * @since 0.1.0
  */
-export { fromUrl as filterFromUrl, toUrl as filterToUrl } from "./internal/search/filterUrl.js"
+export {
+  FilterFromUrl,
+  FilterFromUrlParams,
+  fromUrl as filterFromUrl,
+  toUrl as filterToUrl
+} from "./internal/search/filterUrl.js"
+
+/**
+ * @since 0.1.0
+ */
+export { FilterFromJson } from "./internal/search/filterJson.js"
 
 /**
  * @since 0.1.0
@@ -122,7 +132,7 @@ export { type ActorWindowOptions, Bundle, type BundleOptions } from "./internal/
 /**
  * @since 0.1.0
  */
-export { Incident, type IncidentOptions } from "./internal/search/incident.js"
+export { Incident, type IncidentOptions, Sibling } from "./internal/search/incident.js"
 
 /**
  * @since 0.1.0

@@ -7,13 +7,16 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { Fields } from "./AuditContext.js"
-import type { Action } from "./internal/intent/action.js"
+import * as AuditContext from "./AuditContext.js"
+import { notAnObject, unknownField } from "./internal/core/request.js"
+import { type Action, encodeActionSync } from "./internal/intent/action.js"
 import type { ActionId, AuditError } from "./internal/intent/errors.js"
 import * as actionCatalogue from "./internal/intent/actionCatalogue.js"
 import type { Arguments, Definition, Spec } from "./internal/intent/actionCatalogue.js"
 import { makeRecorder } from "./internal/intent/recorder.js"
+import { storageSchemaName } from "./internal/sql/statement.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
+import { identifier } from "./internal/sql/sqlText.js"
 import type { InvalidRequest } from "./ThreadlineError.js"
 
 /**
@@ -88,7 +91,7 @@ export const catalogue: <const Specs extends { readonly [name: string]: Spec }>(
  * @since 0.1.0
  * @category models
  */
-export interface RecordOptions extends Fields {
+export interface RecordOptions extends AuditContext.Fields {
   readonly reason?: string | undefined
   readonly comment?: string | undefined
   /** `ok` if not given. */
@@ -125,6 +128,56 @@ export const record = (
   options?: RecordOptions
 ): Effect.Effect<ActionId, AuditError | InvalidRequest, Semantics> =>
   Effect.flatMap(Semantics, (semantics) => semantics.record(action, options))
+
+/**
+ * How a client that is not Effect records an action.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SqlOptions {
+  readonly reason?: string | undefined
+  readonly comment?: string | undefined
+  /** `ok` if not given. */
+  readonly status?: "ok" | "error" | undefined
+  /** Who and why; the context of the transaction if not given. */
+  readonly context?: AuditContext.Given | undefined
+  /** Where Threadline is installed, `threadline` if not given. */
+  readonly schema?: string | undefined
+}
+
+/**
+ * The statement that records an action in a transaction of a client that is not Effect. Its one column `id` is the id of the action,
+ * in digits. What is wrong with the action or its context throws `InvalidRequest`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ * @example
+ * ```ts
+ * import { Semantics } from "threadline"
+ * import type { Client } from "pg"
+ *
+ * export const paid = (client: Client, invoice: string) =>
+ *   client.query(Semantics.toSql({ name: "invoice.paid", subject: { type: "invoice", id: invoice } }))
+ * ```
+ */
+export const toSql = (action: Action, options: SqlOptions = {}): AuditContext.SqlStatement => {
+  const wrong =
+    notAnObject(options) ??
+    unknownField(options, { reason: true, comment: true, status: true, context: true, schema: true }) ??
+    (options.context === undefined ? undefined : AuditContext.invalid(options.context))
+  if (wrong !== undefined) {
+    throw wrong
+  }
+  const call = `${identifier(storageSchemaName(options.schema))}.record_action`
+  const document = encodeActionSync(action, options, options.status)
+  return options.context === undefined
+    ? { text: `select ${call}($1::text::jsonb)::text as id`, values: [document] }
+    : {
+        text: `select ${call}($1::text::jsonb, $2::text::jsonb)::text as id`,
+        values: [document, AuditContext.encode(options.context)]
+      }
+}
 
 /**
  * @since 0.1.0

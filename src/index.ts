@@ -21,6 +21,11 @@ export * as Capture from "./Capture.js"
 /**
  * @since 0.1.0
  */
+export * as ClientAdapter from "./ClientAdapter.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Configuration from "./Configuration.js"
 
 /**

@@ -3,12 +3,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Feed from "../../src/Feed.js"
+import * as Json from "../../src/Json.js"
 import * as Suggestion from "../../src/Suggestion.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, common } from "../options.js"
-import { answer, visible } from "../output.js"
+import { answer, answerExact, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
 import { layout } from "../table.js"
 
@@ -44,17 +45,9 @@ const table = (consumers: ReadonlyArray<Feed.Consumer>, width: number): string =
 export const list = leaf("consumers list", common, (options) =>
   Effect.gen(function* () {
     const consumers = yield* inFeed(options, Feed.checkpoints)
-    yield* answer(
+    yield* answerExact(
       options,
-      () => ({
-        consumers: consumers.map(({ checkpoint, lag, leasedUntil, name, updatedAt }) => ({
-          name,
-          checkpoint: Option.getOrNull(checkpoint),
-          updatedAt,
-          lagMillis: Option.getOrNull(Option.map(lag, (behind) => Math.round(Duration.toMillis(behind)))),
-          leasedUntil: Option.getOrNull(leasedUntil)
-        }))
-      }),
+      () => Json.stringify({ consumers }),
       (width) => (consumers.length === 0 ? "The feed has no consumer." : table(consumers, width))
     )
   })

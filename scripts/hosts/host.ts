@@ -128,6 +128,29 @@ export const writeModules = (directory: string): void =>
       .join("")
   )
 
+/**
+ * Compiles a library of a host's, whose types are those of the package: of everything that a module exports. A declaration that names
+ * an internal module would be of no use to those who install that library.
+ */
+export const checkDeclarations = (directory: string): void => {
+  const library = join(directory, "library")
+  mkdirSync(library, { recursive: true })
+  for (const name of modules) {
+    const script = `import("threadline/${name}").then((module) => console.log(JSON.stringify(Object.keys(module))))`
+    const names = Schema.decodeSync(Schema.parseJson(Schema.Array(Schema.String)))(
+      run(directory, ["node", "--input-type=module", "-e", script])
+    )
+    const exported = names.map((member) => `export const ${member}_ = module.${member}\n`)
+    writeFileSync(join(library, `${name}.ts`), `import * as module from "threadline/${name}"\n${exported.join("")}`)
+  }
+  const options = ["--declaration", "--emitDeclarationOnly", "--skipLibCheck", "--strict", "--target", "es2022"]
+  run(library, [tool("tsc"), ...options, "--module", "nodenext", ...modules.map((name) => `${name}.ts`)])
+  for (const name of modules) {
+    const named = /import\("threadline\/internal[^)]*"\)\.\w+/.exec(readFileSync(join(library, `${name}.d.ts`), "utf8"))
+    expect(named === null, `declarations made of ${name} name what is internal: ${named?.[0] ?? ""}`)
+  }
+}
+
 /** Loads every module, finds internal ones closed, and starts the command, with the Node.js that is first on the path. */
 export const load = (directory: string, path: ReadonlyArray<string> = []): void => {
   run(directory, ["node", "modules.js"], { path })

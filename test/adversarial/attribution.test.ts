@@ -222,7 +222,7 @@ attacks("spoofed context (A11)", (attack) => {
         `{"actor":{"type":"user"}}`,
         `{"actor":{"type":"User","id":"1"}}`,
         `{"actor":{"type":"root","id":"1"}}`,
-        `{"actor":{"type":"user","id":1}}`,
+        `{"actor":{"type":"user","id":1.5}}`,
         `{"actor":{"type":"user","id":""}}`,
         `{"actor":{"type":"user","id":null}}`,
         `{"actor":{"type":"user","id":["1"]}}`,

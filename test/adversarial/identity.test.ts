@@ -153,16 +153,14 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
       yield* apply("g", "g_new")
       expect(yield* capture.plan([{ table: "g" }, { table: "g_new" }])).toEqual([])
       expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
-      expect(yield* asOf(host, "g", "2", before)).toBe(`Present "old"`)
-      expect(yield* asOf(host, "g", "1", before)).toBe(`Present "old"`)
-      for (const [table, key] of [
-        ["g", "1"],
-        ["g", "2"],
-        ["g_new", "1"],
-        ["g_new", "2"]
-      ] as const) {
-        expect(yield* asOf(host, table, key)).toBe("BeforeCapture")
-      }
+      expect(yield* asOf(host, "g", "1", before)).toBe(`Present "new"`)
+      expect(yield* asOf(host, "g", "2", before)).toBe("BeforeCapture")
+      expect(yield* asOf(host, "g_new", "1", before)).toBe(`Present "old"`)
+      expect(yield* asOf(host, "g_new", "2", before)).toBe(`Present "old"`)
+      expect(yield* asOf(host, "g", "1")).toBe(`Present "newer"`)
+      expect(yield* asOf(host, "g", "2")).toBe("BeforeCapture")
+      expect(yield* asOf(host, "g_new", "1")).toBe(`Present "older"`)
+      expect(yield* asOf(host, "g_new", "2")).toBe(`Present "old"`)
       yield* db.run("update g set v = 'newest'", "delete from g_new where id = 1")
       expect(yield* asOf(host, "g", "1")).toBe(`Present "newest"`)
       expect(yield* asOf(host, "g_new", "1")).toBe("Deleted")

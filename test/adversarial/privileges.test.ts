@@ -227,6 +227,8 @@ attacks("the application's role (A13)", (attack) => {
         yield* db.column(`
           select p.oid::regprocedure from pg_proc p
           where p.pronamespace = 'threadline'::regnamespace
+            -- A body that was parsed when it was made looks no name up any more.
+            and (p.prosqlbody is null or p.prosecdef)
             and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=.*, pg_temp$')`)
       ).toEqual([])
       expect(
@@ -279,7 +281,8 @@ attacks("forging through generated functions (A27)", (attack) => {
       }
       // Even where somebody gave the right to execute them away, they know the tables they are for.
       yield* db.run(`grant execute on all functions in schema threadline to ${app}`)
-      for (const { name } of functions.filter(({ name: each }) => /posts|parts/.test(each ?? ""))) {
+      // What comes before an update records nothing: it leaves word in a setting, which anybody can make.
+      for (const { name } of functions.filter(({ name: each }) => /_(?!begin)[a-z]+_(posts|parts)/.test(each ?? ""))) {
         const event = events(name ?? "")
         for (const table of ["pg_temp.posts", "public.mine", "pg_temp.parts", "pg_temp.part1"]) {
           yield* attacker.run(

@@ -4,8 +4,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import { unsafeParse } from "../../src/internal/core/json.js"
 import * as Feed from "../../src/Feed.js"
+import * as Json from "../../src/Json.js"
 import * as Cli from "../support/cli.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
@@ -40,6 +42,8 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
       Effect.gen(function* () {
         const { url } = yield* Host
         const output = yield* Cli.text(["feed", "--limit", "2", "--json"], { url })
+        const batch = Schema.decodeSync(Json.fromText(Feed.Batch))(output)
+        expect(`${Json.stringify(batch)}\n`).toBe(`${output.trimEnd()}\n`)
         expect(output.trimEnd().split("\n")).toHaveLength(1)
         expect(output).toContain(`"id":9007199254740993`)
         expect(output).toContain(`"total":1.10`)

@@ -174,7 +174,7 @@ it.scopedLive(
           correlation_id: "req-9f3",
           action: "post.corrected"
         },
-        { op: "update", title: "Ship audit logs now", actor: "42", correlation_id: "req-9f4", action: null }
+        { op: "update", title: "Ship audit logs now", actor: "42", correlation_id: "req-9f4", action: "post.corrected" }
       ])
 
       const [granted = ""] = yield* follow(sectionOf("Roles"))

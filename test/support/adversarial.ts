@@ -120,6 +120,7 @@ const reset = `
       select p.oid::regprocedure
       from pg_proc p
       where p.pronamespace = 'threadline'::regnamespace and p.prorettype = 'trigger'::regtype
+        and p.proname <> 'forget_epoch'
     loop
       execute 'drop function ' || name || ' cascade';
     end loop;

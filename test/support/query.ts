@@ -3,8 +3,9 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Query from "../../src/Query.js"
-import { stringify, type JsonValue } from "../../src/internal/core/json.js"
+import { stringify } from "../../src/internal/core/json.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import type { JsonValue } from "../../src/internal/core/jsonValue.js"
 
 /** Reads of a database of the suite's own. */
 export const layer = Query.layer.pipe(Layer.provideMerge(TestDatabase.layer))

@@ -3,9 +3,10 @@
  * simulation knows the truth, so that what reads say can be held against it.
  */
 import * as FastCheck from "effect/FastCheck"
-import { type JsonObject, same } from "../../src/internal/core/json.js"
+import { same } from "../../src/internal/core/json.js"
 import type { AsOf, FilterInput, Operation } from "../../src/Query.js"
 import type { ActionSeed, ChangeSeed, Log, TransactionSeed } from "./query.js"
+import type { JsonObject } from "../../src/internal/core/jsonValue.js"
 
 export const keys: ReadonlyArray<number> = [1, 2, 3, 4, 5]
 

@@ -2,10 +2,11 @@
  * What a reader under a scope may be told, worked out change by change from a simulated log: every scope is written twice, as a
  * condition of the database and as a predicate.
  */
-import { canonical, isObject, type JsonObject, type JsonValue } from "../../src/internal/core/json.js"
+import { canonical } from "../../src/internal/core/json.js"
 import type * as Query from "../../src/Query.js"
 import type { ActionSeed, ChangeSeed, TransactionSeed } from "./query.js"
 import type * as Model from "./queryModel.js"
+import { isObject, type JsonObject, type JsonValue } from "../../src/internal/core/jsonValue.js"
 
 type Side = "after" | "before"
 

@@ -6,6 +6,8 @@ import * as FastCheck from "effect/FastCheck"
 import * as JSONSchema from "effect/JSONSchema"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Capture from "../../src/Capture.js"
+import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
 import * as Page from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
@@ -169,6 +171,14 @@ const models = {
   Incident: Query.Incident,
   Bundle: Query.Bundle,
   Count: Query.Count,
+  RelatedRows: Query.RelatedRows,
+  AsOfWith: Query.AsOfWith,
+  "Feed.Batch": Feed.Batch,
+  "Feed.Consumer": Feed.Consumer,
+  "Feed.Consumed": Feed.Consumed,
+  "Capture.Policy": Capture.Policy,
+  "Capture.Step": Capture.Step,
+  "Capture.TableStatus": Capture.TableStatus,
   "Page of changes": Page.schema(Query.Change)
 }
 
@@ -180,8 +190,6 @@ describe("the schema of a model", () => {
       FastCheck.assert(
         FastCheck.property(Arbitrary.make(schema), (value) => {
           const json = Json.stringify(value)
-          // A record of effect/Schema loses a field of this name.
-          FastCheck.pre(!json.includes('"__proto__"'))
           expect(Json.stringify(encode(value) as object)).toBe(json)
           expect(JSON.stringify(encode(value))).toBe(JSON.stringify(Json.unsafeParse(json)))
           expect(Schema.encodeSync(exact)(value)).toBe(json)

@@ -14,8 +14,9 @@ import { CaptureError } from "./captureError.js"
 import { type Catalog, type Name, readCatalog } from "./catalog.js"
 import { planDetach } from "./detach.js"
 import { activePolicies, policyName } from "./diff.js"
+import { followed, followSteps, formerNameOf } from "./follow.js"
 import { functionNames } from "./generate/names.js"
-import { hostMend, type Mend, sqlMend } from "./mend.js"
+import { commandMend, hostMend, type Mend, readerCommand, sqlMend } from "./mend.js"
 import { TableConfig } from "./model.js"
 import { nameCollision, planTable } from "./plan.js"
 import type { Refusal } from "./refusal.js"
@@ -24,6 +25,7 @@ import type { Step } from "./step.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { millis, mustBeObject } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
+import { patience, persisting } from "./patience.js"
 import { reading, settings } from "./settings.js"
 import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { hostFunctionOf, reasonWithCause, sqlState } from "../sql/sqlState.js"
@@ -111,7 +113,7 @@ export const planAll = (
         const planFrom = replan(storage, configured, candidates, options)
         units.push({ label: label(configured), plan: yield* planFrom(catalog), replan: planFrom })
       }
-      const collision = nameCollision(configuredTables, catalog)
+      const collision = nameCollision(configuredTables, followed(catalog))
       if (collision !== undefined) {
         yield* collision
       }
@@ -135,8 +137,8 @@ const prune = (
   configuredTables: ReadonlyArray<ConfiguredTable>,
   units: ReadonlyArray<Unit>
 ): ReadonlyArray<Unit> =>
-  catalog.active
-    .filter(
+  followed(catalog)
+    .active.filter(
       (name) =>
         ![...configuredTables, ...units.flatMap(({ plan }) => plan.names)].some((other) => sameName(other, name))
     )
@@ -149,8 +151,18 @@ const detachUnit = (
   reason: "requested" | "not configured"
 ): ReadonlyArray<Unit> => {
   const planFrom = (current: Catalog): TablePlan => {
-    const policy = activePolicies(current).find((candidate) => sameName(policyName(candidate), name))
-    return policy === undefined ? { steps: [], names: [name], needs: [] } : planDetach(storage, current, policy, reason)
+    // A table that was renamed may be named as its policy still is.
+    const isPolicyName = activePolicies(current).some((policy) => sameName(policyName(policy), name))
+    const followedCatalog = isPolicyName ? current : followed(current)
+    const policy = activePolicies(followedCatalog).find((candidate) => sameName(policyName(candidate), name))
+    if (policy === undefined) {
+      return { steps: [], names: [name], needs: [] }
+    }
+    const plan = planDetach(storage, followedCatalog, policy, reason)
+    const formerly = isPolicyName ? undefined : formerNameOf(current, name)
+    return formerly === undefined
+      ? plan
+      : { ...plan, steps: [...followSteps(storage, current, name), ...plan.steps], names: [...plan.names, formerly] }
   }
   return [{ label: label(name), plan: planFrom(catalog), replan: (current) => Either.right(planFrom(current)) }]
 }
@@ -239,9 +251,12 @@ const missing = (
 
 const ActingRow = Schema.Tuple(Schema.Struct({ role: Schema.String, owner: Schema.String }))
 
-/** A role that may not even read the record is told what capture requires: no grant of Threadline's gives it. */
+/**
+ * Tells a role that may not even read the record what would help: the grant of a reader if it only looks (`record`), membership in the
+ * owner if it captures (`membership`), which no grant of Threadline's gives.
+ */
 export const sayingWhatItRequires =
-  (sql: SqlClient, storage: string) =>
+  (sql: SqlClient, storage: string, lacks: "membership" | "record") =>
   <A>(planning: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
     Effect.catchTag(planning, "ThreadlineError", (error) =>
       error.reason !== "InsufficientPrivilege"
@@ -259,13 +274,16 @@ export const sayingWhatItRequires =
                   table: "*",
                   refusal: {
                     reason: "InsufficientPrivilege",
-                    lacks: "membership",
+                    lacks,
                     role,
                     relation: null,
                     owner,
                     serverMessage: null
                   },
-                  mend: sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
+                  mend:
+                    lacks === "record"
+                      ? commandMend(readerCommand(role))
+                      : sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
                   ...(error.sqlState === undefined ? {} : { sqlState: error.sqlState })
                 })
             )
@@ -301,8 +319,10 @@ const executeUnit = (
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
   const functions = names.flatMap((name) => functionNames(name))
+  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
   const body = Effect.gen(function* () {
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
+    const withPatience = yield* patience(sql, lockTimeout)
     const done: Array<Step> = []
     // The second look is at a catalog that the locks taken by the first steps keep still: a partition that was attached
     // in between is found.
@@ -311,7 +331,7 @@ const executeUnit = (
       const plan = yield* unit.replan(catalog)
       yield* check(catalog, unit, plan, options)
       // A step is one message: a table may have hundreds of partitions.
-      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.join(";\n")), { discard: true })
+      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.map(withPatience).join(";\n")), { discard: true })
       done.push(...plan.steps)
     }
     return done
@@ -321,14 +341,16 @@ const executeUnit = (
     Schedule.union(Schedule.spaced("2 seconds")),
     Schedule.intersect(Schedule.recurs(options.retries ?? 5))
   )
-  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
-  return transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body).pipe(
-    Effect.retry({ schedule: backoff, while: (error) => error instanceof SqlError && isContention(error) }),
+  const attempt = transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body)
+  return persisting(attempt, lockTimeout, isContended).pipe(
+    Effect.retry({ schedule: backoff, while: isContended }),
     Effect.mapError((error) =>
       error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)
     )
   )
 }
+
+const isContended = (error: unknown): boolean => error instanceof SqlError && isContention(error)
 
 /** Somebody else holds a lock, or has just changed the same row of the catalog. */
 const isContention = (error: SqlError): boolean => {

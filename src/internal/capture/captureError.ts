@@ -26,7 +26,7 @@ export type TypeId = typeof TypeId
  * @since 0.1.0
  * @category errors
  */
-export class CaptureError extends Schema.TaggedError<CaptureError>("threadline/CaptureError")("CaptureError", {
+export class CaptureError extends Schema.TaggedError<CaptureError>("threadline.CaptureError")("CaptureError", {
   table: Schema.String,
   refusal: Refusal,
   mend: Mend,

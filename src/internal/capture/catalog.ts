@@ -165,12 +165,21 @@ const Catalog = Schema.Struct({
 })
 export interface Catalog extends Schema.Schema.Type<typeof Catalog> {
   readonly gaps: ReadonlyArray<Gap>
+  /** Tables that have another name than their policy, or had one for a while: for `follow_names`. */
+  readonly strayed: ReadonlyArray<Strayed>
 }
 
 export interface Name {
   readonly schema: string
   readonly name: string
 }
+
+const NameRow = Schema.Struct({ schema: Schema.String, name: Schema.String })
+
+const Strayed = Schema.Struct({ from: Schema.parseJson(NameRow), to: Schema.parseJson(NameRow) })
+
+/** The name that a policy has, and that of its table. */
+export type Strayed = typeof Strayed.Type
 
 const decode = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ catalog: Schema.parseJson(Catalog) })))
 
@@ -198,6 +207,9 @@ export const readCatalog = (
       // A role without the right to ask is told what it lacks before anything depends on it.
       gaps: catalog.storage.knowsGaps
         ? yield* Effect.flatMap(sql.unsafe(gapsStatement(storage), [JSON.stringify(names), everything]), decodeGaps)
+        : [],
+      strayed: catalog.storage.knowsGaps
+        ? yield* Effect.flatMap(sql.unsafe(strayedStatement(storage)), decodeStrayed)
         : []
     }
   })
@@ -211,6 +223,32 @@ const decodeGaps = Schema.decodeUnknown(
     })
   )
 )
+
+const decodeStrayed = Schema.decodeUnknown(Schema.Array(Strayed))
+
+const strayedStatement = (storage: string): string => `
+select
+  jsonb_build_object('schema', s.table_schema, 'name', s.table_name)::text as "from",
+  jsonb_build_object('schema', s.present_schema, 'name', s.present_name)::text as "to"
+from ${qualified(storage, "strayed_names")}() s
+order by s.table_schema, s.table_name
+`
+
+/** The times of former names, which come and go as text. */
+const formerOf = (column: string, names: string): string => `(
+          select coalesce(jsonb_agg(jsonb_build_object(
+            ${names},
+            'since', to_char(nullif(f.since, '-infinity') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'until', to_char(nullif(f.until, 'infinity') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'declared', coalesce(f.declared, false)
+          ) order by f.place), '[]')
+          from (
+            select e.value ->> 'schema' as schema, e.value ->> 'name' as name, e.value ->> 'column' as column,
+              e.value ->> 'formerly' as formerly, (e.value ->> 'since')::timestamptz as since,
+              (e.value ->> 'until')::timestamptz as until, (e.value ->> 'declared')::boolean as declared, e.place
+            from jsonb_array_elements(p.${column}) with ordinality e (value, place)
+          ) f
+        )`
 
 const gapsStatement = (storage: string): string => `
 select
@@ -552,7 +590,9 @@ select jsonb_build_object(
         'generator', p.generator,
         'appliedAt', to_char(p.applied_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'appliedBy', p.applied_by,
-        'removedAt', to_char(p.removed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        'removedAt', to_char(p.removed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'formerNames', ${formerOf("former_names", "'schema', f.schema, 'name', f.name")},
+        'formerColumns', ${formerOf("former_columns", "'column', f.column, 'formerly', f.formerly")}
       )
     ) order by p.table_schema, p.table_name)
     from policies p

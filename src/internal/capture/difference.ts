@@ -44,7 +44,7 @@ export const Difference = Schema.Union(
   Schema.TaggedStruct("acknowledgeCasts", { to: Schema.Boolean }),
   Schema.TaggedStruct("columns", { columns: ColumnDifferences }),
   Schema.TaggedStruct("columnDetails", {})
-).annotations({ identifier: "Capture.Difference" })
+).annotations({ identifier: "threadline.Capture.Difference" })
 
 /**
  * @since 0.1.0

@@ -99,7 +99,7 @@ export const Finding = Schema.Union(
   kind("RecordUnidentified", {}),
   /** Roles other than the owner may write the record; subjects are these. `everything`: as they may write every table. */
   kind("RecordWritable", { everything: Schema.Boolean })
-).annotations({ identifier: "Capture.Finding" })
+).annotations({ identifier: "threadline.Capture.Finding" })
 
 /**
  * @since 0.1.0
@@ -126,7 +126,7 @@ export const TableStatus = Schema.Struct({
   captured: Schema.Boolean,
   policy: Schema.NullOr(Policy),
   findings: Schema.Array(Finding)
-}).annotations({ identifier: "Capture.TableStatus" })
+}).annotations({ identifier: "threadline.Capture.TableStatus" })
 
 /**
  * @since 0.1.0

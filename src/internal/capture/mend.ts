@@ -112,7 +112,7 @@ export const HostMend = Schema.TaggedStruct("host", {
  * @since 0.1.0
  * @category models
  */
-export const Mend = Schema.Union(CommandMend, SqlMend, HostMend).annotations({ identifier: "Capture.Mend" })
+export const Mend = Schema.Union(CommandMend, SqlMend, HostMend).annotations({ identifier: "threadline.Capture.Mend" })
 
 /**
  * @since 0.1.0
@@ -137,5 +137,7 @@ export const hostMend = (
 export const applyCommand: Argv = ["threadline", "capture", "apply"]
 
 export const migrateCommand: Argv = ["threadline", "migrate", "up"]
+
+export const readerCommand = (role: string): Argv => ["threadline", "grant", "--reader", role]
 
 export const removeCommand = (table: string): Argv => ["threadline", "capture", "remove", "--table", table]

@@ -69,7 +69,10 @@ export const TableConfig = Schema.Struct({
   always: Schema.optional(Schema.Boolean.annotations(flagRule)),
   truncate: Schema.optional(choice(...Truncate.literals)),
   acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule))
-}).annotations({ identifier: "Capture.TableConfig", ...rule(`must be an object such as { table: "public.posts" }`) })
+}).annotations({
+  identifier: "threadline.Capture.TableConfig",
+  ...rule(`must be an object such as { table: "public.posts" }`)
+})
 
 /**
  * @since 0.1.0
@@ -115,6 +118,26 @@ export const PolicyColumn = Schema.Struct({
   virtual: Schema.Boolean
 })
 
+/** Instants with microseconds, UTC; null if the time has no such end. */
+const time = { since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String), declared: Schema.Boolean }
+
+/**
+ * A name that a table had before, and its time: from `since` up to `until`, which is not part of it. `declared`: by configuration,
+ * and not found.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const FormerName = Schema.Struct({ schema: Schema.String, name: Schema.String, ...time })
+
+/**
+ * A name that a column had before, and its time.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const FormerColumn = Schema.Struct({ column: Schema.String, formerly: Schema.String, ...time })
+
 /**
  * What is deployed for one table, as `capture_policies` holds it. `removedAt` is null while the table is captured;
  * `partitions` are qualified names, quoted if SQL needs it.
@@ -138,8 +161,10 @@ export const Policy = Schema.Struct({
   generator: Schema.Int,
   appliedAt: Schema.String,
   appliedBy: Schema.String,
-  removedAt: Schema.NullOr(Schema.String)
-}).annotations({ identifier: "Capture.Policy" })
+  removedAt: Schema.NullOr(Schema.String),
+  formerNames: Schema.Array(FormerName),
+  formerColumns: Schema.Array(FormerColumn)
+}).annotations({ identifier: "threadline.Capture.Policy" })
 
 /**
  * @since 0.1.0
@@ -157,7 +182,7 @@ export const PrintedFile = Schema.Struct({
   table: Schema.String,
   name: Schema.String,
   sql: Schema.String
-}).annotations({ identifier: "Capture.PrintedFile" })
+}).annotations({ identifier: "threadline.Capture.PrintedFile" })
 
 /**
  * @since 0.1.0

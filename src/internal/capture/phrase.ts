@@ -116,6 +116,10 @@ export const describeStep = (step: Step): string => {
             : ["record which table has this name now"]),
         ...lapseWords(step)
       ].join("; ")
+    case "follow":
+      return step.formerly === step.table
+        ? "note the names that it had for a while"
+        : `it was renamed: the history of ${step.formerly} goes on here`
     case "detach":
       return `end its capture: ${
         step.reason === "requested"
@@ -299,6 +303,8 @@ const privilegeText = ({
       )
     case "inheritance":
       return `role ${role} does not inherit the privileges of ${owner}, which owns Threadline's schema`
+    case "record":
+      return `role ${role} may not read the record, which belongs to ${owner}`
     case "trigger":
       return `role ${role} may not create triggers on ${relation}`
     case "ownership":

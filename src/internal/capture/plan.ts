@@ -7,6 +7,7 @@ import type { Catalog, Name, Relation } from "./catalog.js"
 import { CaptureError } from "./captureError.js"
 import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"
+import { followed, followSteps, formerNameOf } from "./follow.js"
 import {
   type Expected,
   functionState,
@@ -32,10 +33,11 @@ import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 
 export const planTable = (
   storage: string,
-  catalog: Catalog,
+  present: Catalog,
   resolved: Resolved,
   options: PlanOptions
 ): Either.Either<TablePlan, CaptureError> => {
+  const catalog = followed(present)
   const { name, shape, table } = resolved
   const source = generate(storage, shape)
   const states = table.relations.map((relation) =>
@@ -238,12 +240,15 @@ export const planTable = (
     )
   }
 
+  const formerly = formerNameOf(present, name)
+  steps.unshift(...followSteps(storage, present, name))
+
   const changedStates = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
     ? states
     : joined
   return Either.right({
     steps,
-    names: [name, ...superseded.map(policyName)],
+    names: [name, ...(formerly === undefined ? [] : [formerly]), ...superseded.map(policyName)],
     needs: [
       ...changedStates.flatMap(needsOf),
       ...(shape.onTruncate === "rows" && steps.length > 0
@@ -273,7 +278,7 @@ const installedOtherwise = (
 const noting = (step: Step, statements: ReadonlyArray<string>, otherSteps: ReadonlyArray<Step>): Step => {
   const sql = [...statements, ...step.sql]
   // One step says it. A table that is attached was not captured: its lapse has its own words.
-  return step.kind === "attach" || step.kind === "detach"
+  return step.kind === "attach" || step.kind === "detach" || step.kind === "follow"
     ? { ...step, sql }
     : { ...step, sql, lapse: step.lapse || !otherSteps.some((other) => "lapse" in other && other.lapse) }
 }

@@ -38,7 +38,7 @@ export const KeyProblem = Schema.Struct({ key: Names, nullable: Names, index: Ma
 export type KeyProblem = typeof KeyProblem.Type
 
 /** What a role lacks. */
-const Lacking = Schema.Literal("membership", "inheritance", "trigger", "ownership", "read", "unknown")
+const Lacking = Schema.Literal("membership", "inheritance", "record", "trigger", "ownership", "read", "unknown")
 
 /**
  * Why a table cannot be captured as asked, with what the sentence of it speaks of.
@@ -111,7 +111,7 @@ export const Refusal = Schema.Union(
   }),
   Schema.Struct({ reason: Schema.Literal("LockNotAvailable"), serverMessage: Schema.String }),
   Schema.Struct({ reason: Schema.Literal("InsideTransaction"), operation: Schema.Literal("apply", "remove") })
-).annotations({ identifier: "Capture.Refusal" })
+).annotations({ identifier: "threadline.Capture.Refusal" })
 
 /**
  * @since 0.1.0

@@ -106,6 +106,9 @@ set relation = excluded.relation,
   end)),
   removed_at = null`
 
+/** Lets the policies of tables that were renamed go with them. */
+export const followNames = (storage: string): string => `select ${qualified(storage, "follow_names")}()`
+
 const closed = (storage: string): string => `${qualified(storage, "lapses_closed")}(p.lapses, p.removed_at)`
 
 /** If the table's triggers are not all there, the policy is removed since nothing is known: before any of them is made. */

@@ -49,7 +49,8 @@ const ForeignFunction = Schema.Struct({ name: Schema.String, owner: Schema.Strin
  * - `regenerate`: the same for a captured table whose policy, columns, key, or generated code differ.
  * - `attach partition`, `detach partition`: triggers of one relation that joined or left a captured table.
  * - `repair`: triggers or functions that are missing, disabled, or altered.
- * - `refresh`: bookkeeping only, as after a restore or a rename.
+ * - `refresh`: bookkeeping only, as after a restore.
+ * - `follow`: the policy of a table that was renamed, and its history with it, goes to the name that the table has now.
  * - `detach`: everything of a table that is no longer to be captured; its history stays.
  *
  * @since 0.1.0
@@ -117,13 +118,19 @@ export const Step = Schema.Union(
     lapse: Lapse
   }),
   Schema.Struct({
+    kind: Schema.Literal("follow"),
+    ...base,
+    /** The name that the policy has. It is that of the table if it had another one for a while. */
+    formerly: Schema.String
+  }),
+  Schema.Struct({
     kind: Schema.Literal("detach"),
     ...base,
     reason: Schema.Literal("requested", "not configured", "superseded"),
     /** The name under which the table is captured now. */
     capturedAs: Schema.NullOr(Schema.String)
   })
-).annotations({ identifier: "Capture.Step" })
+).annotations({ identifier: "threadline.Capture.Step" })
 
 /**
  * @since 0.1.0

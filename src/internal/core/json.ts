@@ -1,72 +1,29 @@
 /**
- * JSON without loss: what jsonb holds, as JavaScript values, and back to the very same numbers.
+ * The text of JSON without loss: what jsonb holds, as JavaScript values, and back to the very same numbers.
  *
  * PostgreSQL nests jsonb deeper than a recursive parser can follow, so nothing here recurses, but what `JSON.stringify` calls.
  */
 import * as BigDecimal from "effect/BigDecimal"
+import { formatNumber, normalNumber, parseNumber } from "./jsonNumber.js"
 import {
-  alone,
-  formatNumber,
-  type JsonNumber,
-  normalNumber,
-  parseNumber,
-  printed,
-  unwrapped,
-  withDigits
-} from "./jsonNumber.js"
+  hides,
+  isArray,
+  isObjectLike,
+  type JsonArray,
+  type JsonObject,
+  type JsonValue,
+  makeNumbersPrint,
+  makePrint,
+  prints,
+  setOwn
+} from "./jsonValue.js"
 import { isStorable } from "./text.js"
-
-/**
- * A JSON value with exact numbers. An integer that a `number` holds exactly is a `number`, a larger one a `bigint`. A number
- * written with a decimal point or an exponent is a `BigDecimal` with the scale it was written with: `1.10` stays `1.10`.
- */
-export type JsonValue = null | boolean | JsonNumber | string | JsonArray | JsonObject
-
-export type JsonArray = ReadonlyArray<JsonValue>
-
-export interface JsonObject {
-  readonly [key: string]: JsonValue
-}
 
 /** Only with one of these in it can a text hold a number that `JSON.parse` changes. */
 const inexact = /[0-9]{16}|[0-9][.eE]|-0/
 
 /** The same for a text that PostgreSQL wrote out of `jsonb`, which has its spaces in known places: most dates and times are none. */
 const inexactOfJsonb = /(?:^|[:,] |\[)(?:-?[0-9]+[.eE]|-?[0-9]{16}|-0)/
-
-/**
- * What a list or an object with a `bigint` in it inherits, so that `JSON.stringify` does not throw. It is inherited and not a
- * property of its own: the properties are those that were stored.
- */
-const printing = {
-  toJSON: {
-    value(this: unknown): unknown {
-      return printable(this)
-    }
-  }
-}
-const printingArray = Object.create(Array.prototype, printing) as object
-const printingObject = Object.create(Object.prototype, printing) as object
-
-const prints = (value: object): boolean => {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === printingObject || prototype === printingArray
-}
-
-const makePrint = (value: object): void => {
-  Object.setPrototypeOf(value, Array.isArray(value) ? printingArray : printingObject)
-}
-
-/** An object that was stored with a field of this name cannot inherit one: its numbers print themselves. */
-const hides = (value: object): boolean => Object.hasOwn(value, "toJSON")
-
-const makeNumbersPrint = (object: Record<string, JsonValue>): void => {
-  for (const [key, value] of Object.entries(object)) {
-    if (typeof value === "bigint") {
-      setOwn(object, key, alone(value))
-    }
-  }
-}
 
 /** Whether a unit can be part of a number. */
 const isNumeric = (unit: number): boolean =>
@@ -177,15 +134,6 @@ const scan = (text: string): JsonValue => {
   }
 }
 
-/** Assigning to `__proto__` would set the prototype and lose the value; to `toJSON` it fails if that is inherited. */
-const setOwn = (object: Record<string, JsonValue>, key: string, value: JsonValue): void => {
-  if (key === "__proto__" || key === "toJSON") {
-    Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
-  } else {
-    object[key] = value
-  }
-}
-
 /** Parses JSON; throws a `SyntaxError` if the text is none. */
 export const unsafeParse = (text: string): JsonValue => {
   const value = JSON.parse(text) as JsonValue
@@ -207,9 +155,6 @@ export const parse = (text: string): JsonValue | undefined => {
 
 /** What an object that is more than its fields looks like in JSON. `stringify` and, through `toJSON`, `JSON.stringify` ask for it. */
 export const jsonForm: unique symbol = Symbol.for("threadline/jsonForm")
-
-const isObjectLike = (value: unknown): value is { readonly [key: PropertyKey]: unknown } =>
-  typeof value === "object" && value !== null
 
 /** A value as JSON sees it. */
 const formOf = (value: unknown): unknown => {
@@ -315,53 +260,6 @@ export const stringify = (root: unknown): string => {
   return text
 }
 
-/** Not an instance of a class, which knows how it is printed. */
-const isPlain = (value: object): boolean => {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return Array.isArray(value) || prototype === Object.prototype || prototype === null || prototype === printingObject
-}
-
-/** A value with other elements, or itself if they are the same. */
-const mapped = (
-  value: { readonly [key: string]: unknown },
-  change: (element: unknown) => unknown
-): { readonly [key: string]: unknown } => {
-  let changed = false
-  const entries = Object.entries(value).map(([key, element]) => {
-    const newElement = change(element)
-    changed ||= newElement !== element
-    return [key, newElement] as const
-  })
-  return !changed
-    ? value
-    : Array.isArray(value)
-      ? (entries.map(([, element]) => element) as never)
-      : Object.fromEntries(entries)
-}
-
-/**
- * A value that `JSON.stringify` writes with exact numbers: see `printed`. What it writes right already is left as it is. It calls
- * itself as `JSON.stringify` does, and follows no deeper.
- */
-export const printable = (value: unknown): unknown => {
-  if (typeof value === "bigint") {
-    return printed(value)
-  }
-  if (!isObjectLike(value)) {
-    return value
-  }
-  if (BigDecimal.isBigDecimal(value)) {
-    return printed(value)
-  }
-  const ownToJson = Object.hasOwn(value, "toJSON") ? value["toJSON"] : undefined
-  return isPlain(value) && typeof ownToJson !== "function" ? mapped(value, printable) : value
-}
-
-const isArray = (value: JsonArray | JsonObject): value is JsonArray => Array.isArray(value)
-
-export const isObject = (value: JsonValue | undefined): value is JsonObject =>
-  value !== null && typeof value === "object" && !Array.isArray(value) && !BigDecimal.isBigDecimal(value)
-
 /** Whether two values are the same JSON; `1.0` and `1.00` are not. */
 export const same = (a: JsonValue, b: JsonValue): boolean => a === b || canonical(a) === canonical(b)
 
@@ -429,81 +327,4 @@ const sorted = (
     step()
   }
   return root[0] as JsonValue
-}
-
-const isScalar = (value: unknown): boolean =>
-  value === null ||
-  typeof value === "boolean" ||
-  typeof value === "bigint" ||
-  typeof value === "string" ||
-  (typeof value === "number" && Number.isFinite(value)) ||
-  BigDecimal.isBigDecimal(value)
-
-/** Whether every part of a value, itself included, is so. */
-const every = (value: unknown, isSo: (part: unknown) => boolean): boolean => {
-  const work: Array<unknown> = [value]
-  while (work.length > 0) {
-    const part = work.pop()
-    if (!isSo(part)) {
-      return false
-    }
-    if (isObjectLike(part) && !BigDecimal.isBigDecimal(part)) {
-      for (const element of Array.isArray(part) ? (part as ReadonlyArray<unknown>) : Object.values(part)) {
-        work.push(element)
-      }
-    }
-  }
-  return true
-}
-
-/** Whether a value is JSON all the way down. */
-export const isJsonValue = (value: unknown): value is JsonValue =>
-  every(value, (part) => isScalar(part) || (isObjectLike(part) && isPlain(part)))
-
-const needsPrint = (value: JsonArray | JsonObject): boolean =>
-  (hides(value) || !prints(value)) && Object.values(value).some((element) => typeof element === "bigint")
-
-const isExact = (value: JsonValue): boolean =>
-  every(value, (part) =>
-    BigDecimal.isBigDecimal(part) ? withDigits(part) === part : !isObjectLike(part) || !needsPrint(part as JsonObject)
-  )
-
-const copied = (value: JsonValue): JsonValue => {
-  if (BigDecimal.isBigDecimal(value)) {
-    return withDigits(value)
-  }
-  if (value === null || typeof value !== "object") {
-    return value
-  }
-  if (isArray(value)) {
-    const elements = value.map(copied)
-    if (needsPrint(elements)) {
-      makePrint(elements)
-    }
-    return elements
-  }
-  const members: Record<string, JsonValue> = Object.fromEntries(
-    Object.entries(value).map(([key, element]) => [key, copied(element)])
-  )
-  if (hides(members)) {
-    makeNumbersPrint(members)
-  } else if (needsPrint(members)) {
-    makePrint(members)
-  }
-  return members
-}
-
-/** An equal value that `JSON.stringify` writes without loss, as those that were read are; itself if it is one. */
-export const exact = (value: JsonValue): JsonValue =>
-  typeof value === "bigint" ? alone(value) : isExact(value) ? value : copied(value)
-
-/** What `exact` was given, as far as it tells. */
-export const asGiven = (value: JsonValue): JsonValue => (BigDecimal.isBigDecimal(value) ? unwrapped(value) : value)
-
-/** Lets `JSON.stringify` write a new object that has values of JSON as fields. */
-export const marked = <A extends object>(value: A): A => {
-  if (Object.values(value).some((element) => typeof element === "bigint")) {
-    makePrint(value)
-  }
-  return value
 }

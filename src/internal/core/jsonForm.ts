@@ -4,7 +4,8 @@
 import type { LazyArbitrary } from "effect/Arbitrary"
 import * as Arbitrary from "effect/Arbitrary"
 import * as Schema from "effect/Schema"
-import { jsonForm, printable } from "./json.js"
+import { jsonForm } from "./json.js"
+import { printable } from "./jsonValue.js"
 
 /** Makes values of a kind; their JSON is that of what `form` gives. */
 export const formed = <A extends object>(form: (value: A) => unknown): (<B extends A>(fields: B) => B) => {

@@ -8,9 +8,9 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import type { JsonValue } from "./json.js"
 import { canonical } from "./json.js"
 import { shortTextRule } from "./text.js"
+import type { JsonValue } from "./jsonValue.js"
 
 /**
  * Why a read failed.
@@ -143,7 +143,7 @@ export const wholeNumber = (description: string, least: number, most: number, ot
 
 /** Items that a page has at most, rows that one call names at most, and items that a page has unless more or fewer are asked for. */
 export const largestPage = 1000
-const usualPage = 50
+export const usualPage = 50
 
 /** What every paged read takes besides its filters. */
 export interface Paging {

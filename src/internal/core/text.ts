@@ -36,6 +36,21 @@ export const shortTextRule = (value: unknown): string | undefined => {
     : undefined
 }
 
+/**
+ * The id of an actor as text: an integer that JavaScript holds exactly is taken for its digits. What is no id stays as it is, for
+ * `idRule` to refuse.
+ */
+export const idText = (id: string | number | bigint): string =>
+  typeof id === "bigint" || Number.isSafeInteger(id) ? String(id) : (id as string)
+
+/** The rule that the id of an actor breaks, or undefined. */
+export const idRule = (value: unknown): string | undefined => {
+  if (typeof value === "number") {
+    return Number.isSafeInteger(value) ? undefined : "must be a string, or an integer of less than 2^53"
+  }
+  return shortTextRule(typeof value === "bigint" ? String(value) : value)
+}
+
 class NotJson extends Error {}
 
 const strict = (key: string, value: unknown): unknown => {

@@ -7,8 +7,19 @@ import { createHash } from "node:crypto"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { everything, type Snapshot } from "./snapshot.js"
 
+/**
+ * Where a feed goes on, as an opaque string. It belongs to the tables that the feed was read with: with others it is refused as an
+ * `InvalidRequest` of the field `checkpoint`. The size of the batches may change.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Checkpoint = Schema.String.pipe(Schema.brand("threadline/Feed/Checkpoint"))
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export type Checkpoint = typeof Checkpoint.Type
 
 /** A transaction of which everything up to a change is delivered. */

@@ -10,10 +10,12 @@ import * as Schedule from "effect/Schedule"
 import { randomUUID } from "node:crypto"
 import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import * as checkpoints from "./checkpoint.js"
-import { type Batch, batch, type Decoded, decodeRequest, origin, type RequestInput, step } from "./read.js"
+import type { Batch, Consumed } from "./model.js"
+import { batch, type Decoded, decodeRequest, origin, type Options, step } from "./read.js"
 import * as stores from "./store.js"
 import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
+import { tableOf } from "../record/key.js"
 import { checkTables } from "../record/tables.js"
 import { endsWithin } from "../sql/leaving.js"
 import { withoutConnection } from "../sql/owned.js"
@@ -25,17 +27,15 @@ export interface Polling {
   readonly poll?: Schedule.Schedule<unknown> | undefined
 }
 
-export interface ConsumeOptions extends Omit<RequestInput, "checkpoint">, Polling {
+/**
+ * Options of `consume`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ConsumeOptions extends Omit<Options, "checkpoint">, Polling {
   /** How long a runner that died holds the consumer's name: 30 seconds unless given, at least 1 second, at most a day. */
   readonly lease?: Duration.DurationInput | undefined
-}
-
-export interface Consumed {
-  /** `Busy`: another runner held the name, or took it over. */
-  readonly outcome: "CaughtUp" | "Busy"
-  /** Batches and changes that this run handled. */
-  readonly batches: number
-  readonly changes: number
 }
 
 /** Waits as the schedule says; false at its end. */
@@ -176,7 +176,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   const { tables } = run.decoded
   // A claim stores the name: a consumer that cannot begin has none.
   if (tables.length > 0 && !(yield* stores.hasBegun(storage, run.lease.name))) {
-    yield* withoutConnection(checkTables(storage, tables))
+    yield* withoutConnection(checkTables(storage, tables.map(tableOf)))
   }
   for (;;) {
     let mayHold = true

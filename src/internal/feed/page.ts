@@ -17,13 +17,14 @@ import type { Snapshot } from "./snapshot.js"
 import { isVisible } from "./snapshot.js"
 import { earliestCapture, changeColumnCount } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
-import { tableOf } from "../record/key.js"
 import { all, type Storage, unreadable } from "../record/storage.js"
+import { ofTable, type Table } from "../record/tables.js"
 import { shownChangeColumns, visibleChange } from "../record/visible.js"
 
 export interface PageRequest {
   readonly storage: Storage
-  readonly tables: ReadonlyArray<string>
+  /** Empty for all. */
+  readonly tables: ReadonlyArray<Table>
   readonly epoch: number
   readonly from: Snapshot
   readonly window: Window
@@ -46,11 +47,7 @@ const ofTables = ({ storage, tables }: PageRequest): Fragment | undefined => {
   const { sql } = storage
   const visible = visibleChange(storage, "c")
   const inTables =
-    tables.length === 0
-      ? undefined
-      : sql.or(
-          tables.map(tableOf).map(({ name, schema }) => sql`(c.table_schema = ${schema} and c.table_name = ${name})`)
-        )
+    tables.length === 0 ? undefined : sql.or(tables.map((table) => sql`(${ofTable(storage, table, "c")})`))
   return visible === undefined && inTables === undefined ? undefined : all([inTables, visible])
 }
 

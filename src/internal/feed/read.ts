@@ -5,18 +5,18 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { type Batch, makeBatch } from "./model.js"
 import * as checkpoints from "./checkpoint.js"
-import type { Checkpoint, Position } from "./checkpoint.js"
+import type { Position } from "./checkpoint.js"
 import { type Head, head } from "./head.js"
 import { page } from "./page.js"
 import { decode, type PageRows } from "./row.js"
 import * as snapshots from "./snapshot.js"
-import type { Change } from "../record/change.js"
-import { TableSchema } from "../record/key.js"
+import { tableOf, TableSchema } from "../record/key.js"
 import { type ReadError, request, wholeNumber } from "../core/request.js"
 import { snapshot } from "../sql/owned.js"
 import type { Storage } from "../record/storage.js"
-import { checkTables } from "../record/tables.js"
+import { checkTables, resolveTables } from "../record/tables.js"
 
 const tablesRule = "must be a list of tables, each written as in SQL"
 
@@ -38,7 +38,13 @@ const Request = Schema.Struct({
   checkpoint: Schema.optional(Schema.String.annotations({ message: () => "must be a string" }))
 })
 
-export interface RequestInput {
+/**
+ * What is read.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
   /**
    * Only changes of these tables, as in SQL: `posts`, `billing.invoices`, `"Odd.Schema"."T"`; of every table unless given. An empty list
    * is refused. If the feed begins with a table that is neither captured nor has changes, it is `NotFound`.
@@ -64,19 +70,13 @@ export interface Decoded {
   readonly position: Position | undefined
 }
 
-export const decodeRequest = (input: RequestInput): Either.Either<Decoded, InvalidRequest> =>
+export const decodeRequest = (input: Options): Either.Either<Decoded, InvalidRequest> =>
   Either.flatMap(request(Request)(input), ({ checkpoint, from, limit, tables = [] }) =>
     Either.map(
       checkpoint === undefined ? Either.right(undefined) : checkpoints.decode(tables, checkpoint),
       (position) => ({ tables: [...new Set(tables)].sort(), limit, from, position })
     )
   )
-
-export interface Batch {
-  readonly changes: ReadonlyArray<Change>
-  readonly checkpoint: Checkpoint
-  readonly caughtUp: boolean
-}
 
 /** A batch as it came, and where the feed stands after it. */
 export interface Step {
@@ -163,7 +163,7 @@ export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, Re
     Effect.gen(function* () {
       const currentHead = yield* head(storage)
       if (decoded.position === undefined) {
-        yield* checkTables(storage, decoded.tables)
+        yield* checkTables(storage, decoded.tables.map(tableOf))
         return yield* advance(storage, decoded, currentHead, yield* start(currentHead, decoded.from))
       }
       yield* check(currentHead, decoded.position)
@@ -181,6 +181,7 @@ const advance = Effect.fnUntraced(function* (
   currentHead: Head,
   start: Position
 ): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
+  const tablesWithNames = yield* resolveTables(storage, tables.map(tableOf))
   let position = start
   for (;;) {
     const window = windowOf(currentHead, position)
@@ -195,7 +196,7 @@ const advance = Effect.fnUntraced(function* (
     }
     const { pageRows, window: nextWindow } = yield* page({
       storage,
-      tables,
+      tables: tablesWithNames,
       epoch: position.epoch,
       from: position.from,
       window,
@@ -216,9 +217,11 @@ export const batch = (
   { tables }: Decoded,
   { caughtUp, pageRows, position }: Step
 ): Effect.Effect<Batch, ThreadlineError> =>
-  Effect.map(decode(pageRows), (changes) => ({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp }))
+  Effect.map(decode(pageRows), (changes) =>
+    makeBatch({ changes, checkpoint: checkpoints.encode(tables, position), caughtUp })
+  )
 
-export const read = (storage: Storage, input: RequestInput): Effect.Effect<Batch, ReadError> =>
+export const read = (storage: Storage, input: Options): Effect.Effect<Batch, ReadError> =>
   Effect.flatMap(decodeRequest(input), (decoded) =>
     Effect.flatMap(step(storage, decoded), (stepTaken) => batch(decoded, stepTaken))
   )

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import { Checkpoint, type Position } from "./checkpoint.js"
+import { type Consumer, makeConsumer } from "./model.js"
 import { format } from "./snapshot.js"
 import { instantColumn } from "../record/change.js"
 import { request, ShortText } from "../core/request.js"
@@ -86,19 +87,6 @@ export const forget = (
 ): Effect.Effect<boolean, InvalidRequest | ThreadlineError> =>
   Effect.flatMap(checkName(name), (checked) => isYes(sql`select ${object("feed_forget")}(${checked})::text as yes`))
 
-/** A consumer of the feed, as it stands in the database. */
-export interface Consumer {
-  readonly name: string
-  /** None before its first batch. */
-  readonly checkpoint: Option.Option<Checkpoint>
-  /** When the checkpoint was last stored, in UTC with microseconds. */
-  readonly updatedAt: string
-  /** How long ago the oldest change was captured that it has not handled yet; none if it has handled everything. */
-  readonly lag: Option.Option<Duration.Duration>
-  /** Until when a runner holds it; none if it is free. */
-  readonly leasedUntil: Option.Option<string>
-}
-
 const ConsumerRow = Schema.Struct({
   name: Schema.String,
   checkpoint: Schema.NullOr(Checkpoint),
@@ -123,11 +111,13 @@ export const list = ({ name, sql }: Storage): Effect.Effect<ReadonlyArray<Consum
         order by p.name`
     ),
     (consumers) =>
-      consumers.map((row) => ({
-        name: row.name,
-        checkpoint: Option.fromNullable(row.checkpoint),
-        updatedAt: row.updated_at,
-        lag: Option.map(Option.fromNullable(row.lag), (millis) => Duration.millis(Math.max(0, millis))),
-        leasedUntil: Option.fromNullable(row.leased_until)
-      }))
+      consumers.map((row) =>
+        makeConsumer({
+          name: row.name,
+          checkpoint: Option.fromNullable(row.checkpoint),
+          updatedAt: row.updated_at,
+          lag: Option.map(Option.fromNullable(row.lag), (millis) => Duration.millis(Math.max(0, millis))),
+          leasedUntil: Option.fromNullable(row.leased_until)
+        })
+      )
   )

@@ -6,11 +6,18 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { type Polling, waiting } from "./consume.js"
-import { type Batch, batch, type Decoded, decodeRequest, type RequestInput, type Step, step } from "./read.js"
+import type { Batch } from "./model.js"
+import { batch, type Decoded, decodeRequest, type Options, type Step, step } from "./read.js"
 import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 
-export interface StreamOptions extends RequestInput, Polling {}
+/**
+ * Options of `stream`. With `live` it goes on once it is caught up, and looks again as `poll` says, every second unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamOptions extends Options, Polling {}
 
 interface State {
   readonly position: Decoded["position"]

@@ -1,13 +1,16 @@
 /**
  * From the ways to name an action to the document that the database takes.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { unknownField } from "../core/request.js"
-import { jsonText, shortTextRule, textRule } from "../core/text.js"
+import { idRule, idText, jsonText, shortTextRule, textRule } from "../core/text.js"
 
 /** @internal */
 export const EntryTypeId: unique symbol = Symbol.for("threadline/Semantics/Entry")
@@ -20,7 +23,8 @@ export const EntryTypeId: unique symbol = Symbol.for("threadline/Semantics/Entry
  */
 export interface Subject {
   readonly type: string
-  readonly id: string
+  /** An integer is kept as its digits. */
+  readonly id: string | number | bigint
 }
 
 /**
@@ -89,13 +93,17 @@ const refusalOf = (action: Details | Entry, words: Words): InvalidRequest | unde
     ["name", name],
     ...(verb === undefined ? [] : [["verb", verb] as const]),
     ...(category === undefined ? [] : [["category", category] as const]),
-    ...(subject === undefined ? [] : [["subject.type", subject.type] as const, ["subject.id", subject.id] as const])
+    ...(subject === undefined ? [] : [["subject.type", subject.type] as const])
   ]
   for (const [field, value] of short) {
     const rule = shortTextRule(value)
     if (rule !== undefined) {
       return invalid(`action.${field}`, rule)
     }
+  }
+  const subjectRule = subject === undefined ? undefined : idRule(subject.id)
+  if (subjectRule !== undefined) {
+    return invalid("action.subject.id", subjectRule)
   }
   for (const field of ["reason", "comment"] as const) {
     if (words[field] !== undefined && action[field] !== undefined && words[field] !== action[field]) {
@@ -110,6 +118,9 @@ const refusalOf = (action: Details | Entry, words: Words): InvalidRequest | unde
   return undefined
 }
 
+const wrongStatus = (status: string | undefined): InvalidRequest | undefined =>
+  status === undefined || status === "ok" || status === "error" ? undefined : invalid("status", "must be ok or error")
+
 /** The JSON document of an action, everything checked. */
 export const encodeAction = (
   input: Action,
@@ -121,7 +132,7 @@ export const encodeAction = (
     if (!isDetails(action)) {
       return Effect.fail(invalid("action", "must be a name, an object with a name, or an entry of a catalogue"))
     }
-    const problem = refusalOf(action, words)
+    const problem = refusalOf(action, words) ?? wrongStatus(status)
     if (problem !== undefined) {
       return Effect.fail(problem)
     }
@@ -139,12 +150,24 @@ export const encodeAction = (
           category: action.category,
           reason: words.reason ?? action.reason,
           comment: words.comment ?? action.comment,
-          subject: action.subject === undefined ? undefined : { type: action.subject.type, id: action.subject.id },
+          subject:
+            action.subject === undefined ? undefined : { type: action.subject.type, id: idText(action.subject.id) },
           data
         })
       )
     })
   })
+
+/** The same for callers that are not Effect. Throws `InvalidRequest`; so does data whose schema cannot be encoded at once. */
+export const encodeActionSync = (input: Action, words: Words, status?: "ok" | "error"): string => {
+  const exit = Effect.runSyncExit(encodeAction(input, words, status))
+  if (Exit.isSuccess(exit)) {
+    return exit.value
+  }
+  throw Option.getOrElse(Cause.failureOption(exit.cause), () =>
+    invalid("action.data", "must be encoded by its schema without waiting")
+  )
+}
 
 /** The same action, said to have failed. */
 export const failedAction = (document: string): string => `${document.slice(0, -1)},"status":"error"}`

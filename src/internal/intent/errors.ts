@@ -98,7 +98,7 @@ export type AuditReason = typeof AuditReason.Type
  * @since 0.1.0
  * @category errors
  */
-export class AuditError extends Schema.TaggedError<AuditError>("threadline/AuditError")("AuditError", {
+export class AuditError extends Schema.TaggedError<AuditError>("threadline.AuditError")("AuditError", {
   reason: AuditReason,
   detail: Schema.String,
   sqlState: Schema.optional(Schema.String),

@@ -32,7 +32,7 @@ export const resolve = (
   }
   const fields = AuditContext.merge(AuditContext.fromContext(context), explicit)
   if (fields.actor === undefined) {
-    if (!options.allowMissingActor) {
+    if (!options.allowMissingActor && fields.actorError === undefined) {
       return Effect.fail(
         makeAuditError(
           "MissingActor",
@@ -57,6 +57,7 @@ const resolved = (fields: AuditContext.Fields): Resolved => ({ fields, document:
 /** The fields of a context. */
 export const contextFields = {
   actor: true,
+  actorError: true,
   correlationId: true,
   requestId: true,
   jobId: true,

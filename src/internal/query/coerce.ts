@@ -8,9 +8,10 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import { isObject, type JsonValue, parse, stringify } from "../core/json.js"
+import { parse, stringify } from "../core/json.js"
 import type { RowImage } from "../record/change.js"
 import { parseMicros } from "../core/instant.js"
+import { isObject, type JsonValue } from "../core/jsonValue.js"
 
 const decimalText = (decimal: BigDecimal.BigDecimal): string =>
   decimal.scale > 0 ? stringify(decimal) : BigDecimal.scale(decimal, 0).value.toString()

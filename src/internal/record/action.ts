@@ -6,10 +6,10 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import { Actor } from "../../Actor.js"
 import { InstantText } from "../core/instant.js"
-import { marked } from "../core/json.js"
-import { JsonFromText, JsonValueSchema } from "../core/jsonSchema.js"
+import { JsonFromText } from "../core/jsonSchema.js"
 import { Id } from "../core/request.js"
 import { actorOf, instantColumn } from "./change.js"
+import { JsonValue, marked } from "../core/jsonValue.js"
 
 const MaybeText = Schema.NullOr(Schema.String)
 const MaybeJson = Schema.NullOr(JsonFromText)
@@ -44,7 +44,7 @@ export const Action = Schema.Struct({
   /** What the action was about. */
   subject: Schema.NullOr(Schema.Struct({ type: MaybeText, id: MaybeText })),
   /** What the host recorded with it. */
-  data: JsonValueSchema
+  data: JsonValue
 }).annotations({ identifier: "threadline.Action" })
 
 /**

@@ -8,10 +8,11 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
 import { InstantText, parseMicros } from "../core/instant.js"
-import type { JsonObject, JsonValue } from "../core/json.js"
-import { marked, stringify } from "../core/json.js"
-import { JsonFromText, JsonObjectFromText, JsonObjectSchema, JsonValueSchema } from "../core/jsonSchema.js"
+import { stringify } from "../core/json.js"
+import { JsonFromText, JsonObjectFromText } from "../core/jsonSchema.js"
+import { recordOfTexts } from "../core/jsonRecord.js"
 import { Id } from "../core/request.js"
+import { JsonObject, JsonValue, marked } from "../core/jsonValue.js"
 
 const Text = Schema.String
 const MaybeText = Schema.NullOr(Schema.String)
@@ -34,7 +35,7 @@ export type Operation = typeof Operation.Type
 /**
  * A row as it was stored, as a schema.
  */
-export const RowImage = JsonObjectSchema
+export const RowImage = JsonObject
 
 /**
  * A row as it was stored, column by column. An excluded column is missing. A masked column holds the string `[masked]`.
@@ -45,7 +46,7 @@ export const RowImage = JsonObjectSchema
 export type RowImage = JsonObject
 
 /** Key column to canonical text. */
-export const RowPk = Schema.Record({ key: Schema.String, value: Schema.String })
+export const RowPk = recordOfTexts
 
 export type RowPk = typeof RowPk.Type
 
@@ -71,7 +72,7 @@ export const AuditTransaction = Schema.Struct({
   /** The address of the client that the host served. */
   remoteIp: MaybeText,
   /** What else the host said. */
-  meta: JsonObjectSchema,
+  meta: JsonObject,
   /** What was wrong with the context it was given, and left out for it. */
   contextError: MaybeText,
   /** The role of the database session. */
@@ -140,7 +141,7 @@ export const Change = Schema.Struct({
   /** The whole row after an insert, an update, or as a baseline found it. */
   dataAfter: Schema.NullOr(RowImage),
   /** What else is known of the change, such as the number of rows that a TRUNCATE removed. */
-  details: JsonValueSchema,
+  details: JsonValue,
   transaction: AuditTransaction,
   /** The first action of the transaction; null if the change is capture-only. */
   action: Schema.NullOr(ActionReference)

@@ -4,8 +4,8 @@
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { isObject, type JsonObject, normal, stringify } from "../core/json.js"
-import { JsonObjectSchema } from "../core/jsonSchema.js"
+import { normal, stringify } from "../core/json.js"
+import { isObject, JsonObject } from "../core/jsonValue.js"
 
 const maxDocument = 16_384
 const documentRule = [
@@ -14,7 +14,7 @@ const documentRule = [
   `at most ${maxDocument} bytes as JSON`
 ].join(", ")
 
-const isJsonObject = Schema.is(JsonObjectSchema)
+const isJsonObject = Schema.is(JsonObject)
 
 /** What jsonb makes of an object; undefined if it is none that it can hold, or too large. */
 const documentOf = (u: unknown): JsonObject | undefined => {

@@ -9,14 +9,16 @@ import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import { isObject, parse, stringify } from "../core/json.js"
+import { parse, stringify } from "../core/json.js"
 import { Lapses, lapsesOf, noLapses } from "./lapses.js"
 import { rows, type Storage } from "./storage.js"
+import { ofTable, type Table, tableFrom, TableNames, tableNamesOf } from "./tables.js"
 import { reasonOf, sqlState } from "../sql/sqlState.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
 import { isStorable } from "../core/text.js"
 import { keyColumnMeant } from "./unknownColumn.js"
 import { unknownTable } from "./unknownTable.js"
+import { isObject, JsonValue } from "../core/jsonValue.js"
 
 /**
  * The value of one column of a key. An integer beyond 2^53 must be a string or a `bigint`.
@@ -35,7 +37,12 @@ export type KeyPart = string | number | bigint | boolean | BigDecimal.BigDecimal
  */
 export type KeyInput = KeyPart | ReadonlyArray<KeyPart> | { readonly [column: string]: KeyPart }
 
-/** A key with every part as text. */
+/**
+ * A key with every part as text, as a decoded filter has it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Key = string | ReadonlyArray<string> | { readonly [column: string]: string }
 
 const rule = [
@@ -77,11 +84,32 @@ const normalizeKey = (input: unknown): Key | undefined => {
     : undefined
 }
 
-export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
-  Schema.declare((u: unknown): u is KeyInput => normalizeKey(u) !== undefined, {
+const KeyInputSchema: Schema.Schema<KeyInput> = Schema.declare(
+  (u: unknown): u is KeyInput => normalizeKey(u) !== undefined,
+  {
     identifier: "Key",
-    message: () => rule
-  }),
+    message: () => rule,
+    arbitrary: () => (fc) => {
+      const part = fc.oneof(
+        fc.stringMatching(/^[a-z"]{1,8}$/),
+        fc.integer(),
+        fc.bigInt({ min: 2n ** 53n }),
+        fc.boolean()
+      )
+      return fc.oneof(
+        part,
+        fc.array(part, { minLength: 1, maxLength: 3 }),
+        fc.dictionary(fc.string({ minLength: 1, maxLength: 8 }).filter(isStorable), part, { minKeys: 1, maxKeys: 3 })
+      )
+    }
+  }
+)
+
+/** A key as callers write it, in JSON: a large number has its digits. */
+export const KeyJson: Schema.Schema<KeyInput, JsonValue> = Schema.compose(JsonValue, KeyInputSchema, { strict: false })
+
+export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
+  KeyInputSchema,
   Schema.declare((u: unknown): u is Key => normalizeKey(u) !== undefined, { identifier: "KeyOfTexts" }),
   {
     strict: true,
@@ -116,7 +144,11 @@ const tableRule = (actual: unknown): string =>
 /** The parts of a name that `TableSchema` has decoded. */
 export const tableOf = (text: string): TableName => Either.getOrThrow(parseTableName(text))
 
-const Resolved = Schema.Struct({ key: Schema.String, lapses: Schema.optional(Lapses) })
+const Resolved = Schema.Struct({
+  key: Schema.String,
+  lapses: Schema.optional(Lapses),
+  names: Schema.optional(TableNames)
+})
 
 /** The canonical `row_key` of each key, and `furtherColumns` about its table. */
 const resolved = (
@@ -136,10 +168,9 @@ const resolved = (
   const spelling = sql`case
       when k.key -> 1 is null then k.key -> 0
       when exists (
-        select from ${name("capture_policies")} p
-        where p.table_schema = ${table.schema}
-          and p.table_name = ${table.name}
-          and p.key_columns -> 1 is not null
+        select from ${name("policy_of")}(${table.schema}, ${table.name}) o
+          join ${name("capture_policies")} p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+        where p.key_columns -> 1 is not null
       ) then k.key -> 1
       else k.key -> 0
     end`
@@ -167,27 +198,45 @@ export const rowKeys = (
 ): Effect.Effect<ReadonlyArray<string>, InvalidRequest | NotFound | ThreadlineError> =>
   Effect.map(resolved(storage, table, keys, field, storage.sql``), (resolvedKeys) => resolvedKeys.map(({ key }) => key))
 
-export const rowKey = (
+/** A row by its canonical key, and its table with all of its names. */
+export interface Row {
+  readonly table: Table
+  readonly key: string
+}
+
+/** A row, and when its table was not captured. */
+export interface CapturedRow extends Row {
+  readonly lapses: Lapses
+}
+
+/** A row as the record has it, without a further statement. */
+export const rowOf = (
   storage: Storage,
   table: TableName,
   key: Key
-): Effect.Effect<string, InvalidRequest | NotFound | ThreadlineError> =>
-  Effect.flatMap(rowKeys(storage, table, [key], "key"), ([canonicalKey]) =>
-    canonicalKey === undefined ? unknownTable(storage, table) : Effect.succeed(canonicalKey)
+): Effect.Effect<Row, InvalidRequest | NotFound | ThreadlineError> =>
+  resolvedRow(storage, table, key, storage.sql`, ${tableNamesOf(storage, table)} as names`)
+
+/** The same, and when its table was not captured. */
+export const capturedRowOf = (
+  storage: Storage,
+  table: TableName,
+  key: Key
+): Effect.Effect<CapturedRow, InvalidRequest | NotFound | ThreadlineError> =>
+  resolvedRow(
+    storage,
+    table,
+    key,
+    storage.sql`, ${tableNamesOf(storage, table)} as names, ${lapsesOf(storage, table)} as lapses`
   )
 
-/** The canonical `row_key` of a key, and when its table was not captured, without a further statement. */
-export const rowKeyAndLapses = (
-  storage: Storage,
-  table: TableName,
-  key: Key
-): Effect.Effect<{ readonly key: string; readonly lapses: Lapses }, InvalidRequest | NotFound | ThreadlineError> =>
+const resolvedRow = (storage: Storage, table: TableName, key: Key, furtherColumns: Fragment) =>
   Effect.flatMap(
-    resolved(storage, table, [key], "key", storage.sql`, ${lapsesOf(storage, table)} as lapses`),
-    ([resolvedKey]) =>
-      resolvedKey === undefined
+    resolved(storage, table, [key], "key", furtherColumns),
+    ([row]): Effect.Effect<CapturedRow, NotFound | ThreadlineError> =>
+      row?.names === undefined
         ? unknownTable(storage, table)
-        : Effect.succeed({ key: resolvedKey.key, lapses: resolvedKey.lapses ?? noLapses })
+        : Effect.succeed({ table: tableFrom(table, row.names), key: row.key, lapses: row.lapses ?? noLapses })
   )
 
 export interface KeyColumn {
@@ -197,18 +246,21 @@ export interface KeyColumn {
 }
 
 export interface TableKey {
+  readonly table: Table
   /** In their order; undefined if the table has changes but no policy. */
   readonly columns: ReadonlyArray<KeyColumn> | undefined
   /** When the table was not captured. */
   readonly lapses: Lapses
 }
 
-/** What the table's policy says, and whether it has changes. */
+/** What the table's policy says. */
 const TableKeyRow = Schema.Struct({
   columns: Schema.NullOr(Schema.parseJson(Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String })))),
-  has_changes: Schema.String,
+  names: TableNames,
   lapses: Lapses
 })
+
+const ChangesRow = Schema.Struct({ has_changes: Schema.String })
 
 /** `NotFound` for a table that has neither policy nor changes, `InvalidRequest` for one whose rows have no key. */
 export const tableKey = (
@@ -222,30 +274,46 @@ export const tableKey = (
         select
           (
             select p.key_columns
-            from ${storage.name("capture_policies")} p
-            where p.table_schema = ${table.schema}
-              and p.table_name = ${table.name}
+            from ${storage.name("policy_of")}(${table.schema}, ${table.name}) o
+              join ${storage.name("capture_policies")} p
+                on p.table_schema = o.policy_schema and p.table_name = o.policy_name
           )::text as columns,
-          exists (
-            select from ${storage.name("audit_changes")} c
-            where c.table_schema = ${table.schema}
-              and c.table_name = ${table.name}
-          )::text as has_changes,
+          ${tableNamesOf(storage, table)} as names,
           ${lapsesOf(storage, table)} as lapses`
     ),
     ([row]): Effect.Effect<TableKey, InvalidRequest | NotFound | ThreadlineError> => {
-      if (row === undefined || (row.columns === null && row.has_changes !== "true")) {
+      if (row === undefined) {
         return unknownTable(storage, table)
       }
-      return row.columns?.length === 0
-        ? Effect.fail(
-            new InvalidRequest({
-              field: "table",
-              rule: "has no key, so that its rows cannot be told apart at an instant"
-            })
+      const { columns, lapses, names } = row
+      if (columns?.length === 0) {
+        return Effect.fail(
+          new InvalidRequest({
+            field: "table",
+            rule: "has no key, so that its rows cannot be told apart at an instant"
+          })
+        )
+      }
+      const tableKey = { table: tableFrom(table, names), columns: columns ?? undefined, lapses }
+      return columns !== null
+        ? Effect.succeed(tableKey)
+        : Effect.flatMap(hasChanges(storage, tableKey.table), (changed) =>
+            changed ? Effect.succeed(tableKey) : unknownTable(storage, table)
           )
-        : Effect.succeed({ columns: row.columns ?? undefined, lapses: row.lapses })
     }
+  )
+
+const hasChanges = (storage: Storage, table: Table): Effect.Effect<boolean, ThreadlineError> =>
+  Effect.map(
+    rows(
+      ChangesRow,
+      storage.sql`
+        select exists (
+          select from ${storage.name("audit_changes")} c
+          where ${ofTable(storage, table, "c")}
+        )::text as has_changes`
+    ),
+    ([row]) => row?.has_changes === "true"
   )
 
 const isArray = (key: Key): key is ReadonlyArray<string> => Array.isArray(key)

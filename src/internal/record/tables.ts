@@ -1,31 +1,165 @@
 /**
- * Which tables the record knows: those that are or were captured, and those that have changes.
+ * Which tables the record knows, and under which names. A table is found under the name that it has now: its changes are recorded
+ * under that which it had when each was made, so each of its names has a time. This is the one place where a table becomes a
+ * condition on changes.
  */
+import type { Fragment } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { NotFound, ThreadlineError } from "../../ThreadlineError.js"
-import { tableOf } from "./key.js"
-import { rows, type Storage } from "./storage.js"
+import { instantColumn } from "./change.js"
+import { all, rows, type Storage } from "./storage.js"
+import type { TableName } from "../core/tableName.js"
 import { unknownTable } from "./unknownTable.js"
+
+const Name = Schema.Struct({ schema: Schema.String, name: Schema.String })
+
+/** From an instant up to another one, which is not part of it; null if the time has no such end. */
+const time = { since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String) }
+
+const TableSpan = Schema.Struct({ ...Name.fields, ...time })
+
+/** A time in which the changes of a table are recorded under a name. */
+export type TableSpan = typeof TableSpan.Type
+
+const ColumnSpan = Schema.Struct({ column: Schema.String, formerly: Schema.String, ...time })
+
+/** A time in which a column had another name than it has now. */
+export type ColumnSpan = typeof ColumnSpan.Type
+
+/** What `tableColumns` reads of a table. */
+export const TableNames = Schema.parseJson(
+  Schema.Struct({
+    /** The policy that tells of it; null if it has none. */
+    policy: Schema.NullOr(Name),
+    spans: Schema.Array(TableSpan),
+    columns: Schema.Array(ColumnSpan)
+  })
+)
+
+/** A table as it was asked for, with all of its names. */
+export interface Table extends TableName {
+  readonly policy: TableName
+  readonly spans: ReadonlyArray<TableSpan>
+  readonly columns: ReadonlyArray<ColumnSpan>
+}
+
+export const tableFrom = ({ name, schema }: TableName, { columns, policy, spans }: typeof TableNames.Type): Table => ({
+  schema,
+  name,
+  policy: policy ?? { schema, name },
+  spans,
+  columns
+})
+
+/** The names of a table as an expression that `TableNames` decodes. */
+export const tableNamesOf = ({ name, sql }: Storage, table: TableName): Fragment => sql`(
+      select json_build_object(
+        'policy', (
+          select json_build_object('schema', o.policy_schema, 'name', o.policy_name)
+          from ${name("policy_of")}(${table.schema}, ${table.name}) o
+        ),
+        'spans', (
+          select json_agg(json_build_object(
+            'schema', n.former_schema,
+            'name', n.former_name,
+            'since', ${instantColumn(sql, "nullif(n.since, '-infinity')")},
+            'until', ${instantColumn(sql, "nullif(n.until, 'infinity')")}
+          ) order by n.since, n.until)
+          from ${name("table_names")}(${table.schema}, ${table.name}) n
+        ),
+        'columns', coalesce((
+          select json_agg(json_build_object(
+            'column', e.column_name,
+            'formerly', e.formerly,
+            'since', ${instantColumn(sql, "nullif(e.since, '-infinity')")},
+            'until', ${instantColumn(sql, "nullif(e.until, 'infinity')")}
+          ))
+          from ${name("column_names")}(${table.schema}, ${table.name}) e
+        ), '[]')
+      )
+    )::text`
+
+const NamesRow = Schema.Struct({ names: TableNames })
+
+/** Tables with all of their names, in one statement. One that the record does not know has its own. */
+export const resolveTables = (
+  storage: Storage,
+  tables: ReadonlyArray<TableName>
+): Effect.Effect<ReadonlyArray<Table>, ThreadlineError> => {
+  const { sql } = storage
+  const statement = sql`${join(
+    "\n    union all",
+    false
+  )(
+    tables.map(
+      (table, place) => sql`
+    select ${tableNamesOf(storage, table)} as names, ${sql.literal(String(place))} as place`
+    )
+  )}
+    order by place`
+  return tables.length === 0
+    ? Effect.succeed([])
+    : Effect.map(rows(NamesRow, statement), (namesRows) =>
+        tables.map((table, place) =>
+          tableFrom(
+            table,
+            namesRows[place]?.names ?? { policy: null, spans: [{ ...table, since: null, until: null }], columns: [] }
+          )
+        )
+      )
+}
+
+/** The condition that something under an alias with `captured_at` is of a time. */
+export const withinSpan = (
+  { sql }: Pick<Storage, "sql">,
+  { since, until }: Pick<TableSpan, "since" | "until">,
+  alias: string
+): ReadonlyArray<Fragment> => [
+  ...(since === null ? [] : [sql`${sql.literal(alias)}.captured_at >= ${since}::timestamptz`]),
+  ...(until === null ? [] : [sql`${sql.literal(alias)}.captured_at < ${until}::timestamptz`])
+]
+
+/**
+ * For each name of a table, the condition that a change under an alias of `audit_changes` is of it. What is read in the order of an
+ * index is read for each of them by itself.
+ */
+export const byName = (storage: Storage, table: Table, alias: string): ReadonlyArray<Fragment> => {
+  const { sql } = storage
+  return table.spans.map((span) =>
+    all([
+      sql`${sql.literal(alias)}.table_schema = ${span.schema} and ${sql.literal(alias)}.table_name = ${span.name}`,
+      ...withinSpan(storage, span, alias)
+    ])
+  )
+}
+
+/** The condition that a change under an alias of `audit_changes` is of a table, under whichever name. */
+export const ofTable = (storage: Storage, table: Table, alias: string): Fragment => {
+  const [first, ...others] = byName(storage, table, alias)
+  return first === undefined ? storage.sql`false` : others.length === 0 ? first : storage.sql.or([first, ...others])
+}
+
+/** Whether all changes of a table have its name, so that nothing depends on when they were made. */
+export const hasOneName = ({ spans }: Table): boolean =>
+  spans.length === 1 && spans.every(({ since, until }) => since === null && until === null)
 
 const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
 
 /** A table without changes is either one that never changed or one that is not audited. */
 export const checkTables = (
   storage: Storage,
-  tables: ReadonlyArray<string>
+  tables: ReadonlyArray<TableName>
 ): Effect.Effect<void, NotFound | ThreadlineError> =>
   Effect.forEach(
     tables,
-    (text) => {
+    (table) => {
       const { name, sql } = storage
-      const table = tableOf(text)
       const knownStatement = sql`
         select (
           exists (
-            select from ${name("capture_policies")}
-            where table_schema = ${table.schema}
-              and table_name = ${table.name}
+            select from ${name("policy_of")}(${table.schema}, ${table.name})
           ) or exists (
             select from ${name("audit_changes")}
             where table_schema = ${table.schema}

@@ -1,10 +1,12 @@
 /** What can be told of a column that a table does not have: the name that was probably meant. */
+import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { NotFound } from "../../ThreadlineError.js"
 import { nearest } from "../core/suggest.js"
 import { format, type TableName } from "../core/tableName.js"
 import { rows, type Storage } from "./storage.js"
+import { byName, type Table } from "./tables.js"
 
 const Names = Schema.parseJson(Schema.Array(Schema.String))
 
@@ -28,6 +30,9 @@ const columnsOf = ({ name, sql }: Storage, table: TableName) => sql`
           from jsonb_array_elements(p.former_keys) f (value),
             jsonb_array_elements(f.value) e (value)
           union all
+          select e.value ->> 'formerly', 0
+          from jsonb_array_elements(p.former_columns) e (value)
+          union all
           select a.attname::text, a.attnum
           from pg_attribute a
             join pg_class c on c.oid = a.attrelid
@@ -35,7 +40,7 @@ const columnsOf = ({ name, sql }: Storage, table: TableName) => sql`
           where a.attnum > 0
             and not a.attisdropped
             and (
-              (n.nspname = ${table.schema} and c.relname = ${table.name})
+              (n.nspname = p.table_schema and c.relname = p.table_name)
               or (c.oid = p.relation and p.database = current_database()::text)
             )
         ) n
@@ -46,10 +51,9 @@ const columnsOf = ({ name, sql }: Storage, table: TableName) => sql`
       select coalesce(jsonb_agg(e.value ->> 'name' order by e.place), '[]')
       from jsonb_array_elements(p.key_columns) with ordinality e (value, place)
     )::text as key
-  from ${name("capture_policies")} p
-  where p.table_schema = ${table.schema}
-    and p.table_name = ${table.name}
-    and p.columns <> '[]'`
+  from ${name("policy_of")}(${table.schema}, ${table.name}) o
+    join ${name("capture_policies")} p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  where p.columns <> '[]'`
 
 /** Undefined if it cannot be told: in a transaction that the first statement has failed, nothing more can be asked. */
 const knownColumns = (storage: Storage, table: TableName): Effect.Effect<typeof Columns.Type | undefined> =>
@@ -70,7 +74,8 @@ const Occurrences = Schema.Struct({
 })
 
 /** How many changes a table has, and which columns are in one of them: it may have had a column that it has no more. */
-const occurrences = ({ name, sql }: Storage, table: TableName, columns: ReadonlyArray<string>) => {
+const occurrences = (storage: Storage, table: Table, columns: ReadonlyArray<string>) => {
+  const { name, sql } = storage
   const occurs = columns.map(
     (column) => sql`
       bool_or(
@@ -82,12 +87,20 @@ const occurrences = ({ name, sql }: Storage, table: TableName, columns: Readonly
   return sql`
     select count(*)::text as changes, jsonb_build_array(${sql.csv(occurs)})::text as occurs
     from (
-      select c.data_after, c.changed_from, c.changed_fields
-      from ${name("audit_changes")} c
-      where c.table_schema = ${table.schema}
-        and c.table_name = ${table.name}
-      order by c.transaction_id desc, c.id desc
-      limit ${mostChanges + 1}
+      ${join(
+        "\n      union all\n      ",
+        false
+      )(
+        byName(storage, table, "c").map(
+          (ofName) => sql`(
+        select c.data_after, c.changed_from, c.changed_fields
+        from ${name("audit_changes")} c
+        where ${ofName}
+        order by c.transaction_id desc, c.id desc
+        limit ${mostChanges + 1}
+      )`
+        )
+      )}
     ) c`
 }
 
@@ -97,7 +110,7 @@ const occurrences = ({ name, sql }: Storage, table: TableName, columns: Readonly
  */
 export const checkColumns = Effect.fnUntraced(function* (
   storage: Storage,
-  table: TableName,
+  table: Table,
   columns: ReadonlyArray<string>
 ): Effect.fn.Return<void, NotFound> {
   if (storage.restriction !== undefined || columns.length === 0) {

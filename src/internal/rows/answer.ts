@@ -40,7 +40,8 @@ const Rebuilt = Schema.optionalWith(Schema.Literal(true), { exact: true })
 export const ifRebuilt = ({ rebuilt }: { readonly rebuilt?: true }): { readonly rebuilt?: true } =>
   rebuilt === true ? { rebuilt } : {}
 
-const Answer = Schema.Union(
+/** Without the prototype of the answers that reads give. */
+export const Answer = Schema.Union(
   answer("Present", { row: RowImage, rebuilt: Rebuilt }),
   answer("Deleted", {}),
   MovedTo,

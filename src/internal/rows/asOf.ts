@@ -8,31 +8,22 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { type AsOf, makeAsOf } from "./answer.js"
-import type { JsonObject } from "../core/json.js"
 import { stringify } from "../core/json.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import { Operation, type RowPk, rowPkOf } from "../record/change.js"
 import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
-import { type KeyInput, KeySchema, rowKeyAndLapses, TableSchema, tableOf } from "../record/key.js"
-import { type Captured, capturedAround, type Lapses } from "../record/lapses.js"
+import { type CapturedRow, capturedRowOf, type KeyInput, KeySchema, TableSchema, tableOf } from "../record/key.js"
+import { type Captured, capturedAround } from "../record/lapses.js"
 import { request } from "../core/request.js"
-import {
-  type Event,
-  nearest,
-  type Row,
-  type RowChange,
-  type Sharing,
-  stateBefore,
-  states,
-  truncatesOf
-} from "./life.js"
+import { type Event, nearest, type RowChange, type Sharing, stateBefore, states, truncatesOf } from "./life.js"
 import type { HostCondition } from "../record/scope.js"
 import { rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
-import type { TableName } from "../core/tableName.js"
+import type { Table } from "../record/tables.js"
+import type { JsonObject } from "../core/jsonValue.js"
 
 /**
  * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' = 'open'\``.
@@ -52,7 +43,7 @@ export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.
   hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
 
 export interface StandingRequest {
-  readonly table: TableName
+  readonly table: Table
   /** As `rowKey` resolves them. */
   readonly keys: ReadonlyArray<string>
   /** As `Instant` writes it. */
@@ -365,7 +356,7 @@ const onStandingError =
   }
 
 /** Whether the table's key is checked when transactions end, so that several rows may share it until then. */
-const sharingOf = ({ name, sql }: Storage, table: TableName): Effect.Effect<Sharing, ThreadlineError> =>
+const sharingOf = ({ name, sql }: Storage, { policy }: Table): Effect.Effect<Sharing, ThreadlineError> =>
   Effect.map(
     rows(
       Schema.Struct({ deferrable: Schema.String }),
@@ -379,13 +370,13 @@ const sharingOf = ({ name, sql }: Storage, table: TableName): Effect.Effect<Shar
               select c.oid
               from pg_class c
               join pg_namespace n on n.oid = c.relnamespace
-              where n.nspname = ${table.schema}
-                and c.relname = ${table.name}
+              where n.nspname = ${policy.schema}
+                and c.relname = ${policy.name}
               union all
               select p.relation
               from ${name("capture_policies")} p
-              where p.table_schema = ${table.schema}
-                and p.table_name = ${table.name}
+              where p.table_schema = ${policy.schema}
+                and p.table_name = ${policy.name}
             )
         )::text as deferrable`
     ),
@@ -470,19 +461,13 @@ export const instantOf = (when: InstantInput, field: string = "instant"): Effect
   return at === undefined ? Effect.fail(new InvalidRequest({ field, rule: instantRule })) : Effect.succeed(at)
 }
 
-/** A row, and when its table was not captured. */
-interface CapturedRow extends Row {
-  readonly lapses: Lapses
-}
-
 export const resolveRow = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,
   key: KeyInput
 ): Effect.fn.Return<CapturedRow, InvalidRequest | NotFound | ThreadlineError> {
   const decoded = yield* request(AsOfRequest)({ table, key })
-  const name = tableOf(decoded.table)
-  return { table: name, ...(yield* rowKeyAndLapses(storage, name, decoded.key)) }
+  return yield* capturedRowOf(storage, tableOf(decoded.table), decoded.key)
 })
 
 /** How a row stood at an instant that is decoded. */

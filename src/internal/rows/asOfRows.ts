@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
 import { ifRebuilt, type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
 import * as cursors from "../record/cursor.js"
-import { type JsonObject, type JsonValue, parse } from "../core/json.js"
+import { parse } from "../core/json.js"
 import type { ImageCondition, Standing } from "./asOf.js"
 import { anyRow, imageCondition, instantOf, standing } from "./asOf.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
@@ -29,6 +29,7 @@ import {
 } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkColumns } from "../record/unknownColumn.js"
+import type { JsonObject, JsonValue } from "../core/jsonValue.js"
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",
@@ -142,7 +143,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   const position = decoded.cursor === undefined ? undefined : yield* cursors.decodeKey(storage, query, decoded.cursor)
   const budget = yield* Budget
   const name = tableOf(decoded.table)
-  const { columns, lapses } = yield* tableKey(storage, name)
+  const { columns, lapses, table: namedTable } = yield* tableKey(storage, name)
   const captured = capturedAround(lapses, at)
   const presentRows: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
@@ -163,13 +164,13 @@ export const asOfRows = Effect.fnUntraced(function* (
     const isSecondStretch = entries === budget.stretch
     const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch)
     entries += reach
-    const stretch = yield* stretchOf(storage, name, { after, before: range.before }, reach)
+    const stretch = yield* stretchOf(storage, namedTable, { after, before: range.before }, reach)
     offered += stretch.keys.length
     // Two stretches tell whether the table is rare among the others.
     if (!isSecondStretch || stretch.upTo === undefined || offered > limit) {
       return stretch
     }
-    return (yield* keysOfFew(storage, name, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
+    return (yield* keysOfFew(storage, namedTable, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
   })
   const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
 
@@ -194,7 +195,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       }
       const keySlice = keys.slice(from, from + slice)
       const standingByKey = yield* standing(storage, {
-        table: name,
+        table: namedTable,
         keys: keySlice,
         at,
         captured,
@@ -225,7 +226,7 @@ export const asOfRows = Effect.fnUntraced(function* (
     }
     if (upTo === undefined) {
       if (presentRows.length === 0 && decoded.cursor === undefined && contains !== undefined) {
-        yield* checkColumns(storage, name, Object.keys(contains))
+        yield* checkColumns(storage, namedTable, Object.keys(contains))
       }
       return lastPage()
     }
@@ -247,14 +248,14 @@ export const asOfKeys = Effect.fnUntraced(function* (
   const decoded = yield* request(KeysRequest)({ table, keys })
   const at = yield* instantOf(when)
   const name = tableOf(decoded.table)
-  const { columns, lapses } = yield* tableKey(storage, name)
+  const { columns, lapses, table: namedTable } = yield* tableKey(storage, name)
   const captured = capturedAround(lapses, at)
   const resolved = decoded.keys.length === 0 ? [] : yield* rowKeys(storage, name, decoded.keys)
   const standingByKey = new Map<string, Standing>()
   const different = [...new Set(resolved)]
   for (let from = 0; from < different.length; from += 200) {
     const keySlice = different.slice(from, from + 200)
-    const answers = yield* standing(storage, { ...anyRow, table: name, keys: keySlice, at, captured })
+    const answers = yield* standing(storage, { ...anyRow, table: namedTable, keys: keySlice, at, captured })
     answers.forEach((standingOfKey, key) => standingByKey.set(key, standingOfKey))
   }
   return resolved.map((key) =>

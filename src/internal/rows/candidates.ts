@@ -6,12 +6,12 @@
  * log is read by its own index instead, or most of a stretch would be keys of others.
  */
 import type { Fragment } from "@effect/sql/Statement"
+import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
-import { ofTable } from "./life.js"
 import { all, rows, type Storage } from "../record/storage.js"
-import type { TableName } from "../core/tableName.js"
+import { byName, hasOneName, ofTable, type Table } from "../record/tables.js"
 
 export interface Candidates {
   readonly keys: ReadonlyArray<string>
@@ -39,13 +39,15 @@ const keyColumns = ["row_key", "previous_row_key"] as const
 /** Keys behind one and before another, as far as `entries` entries of the index reach. */
 export const stretchOf = (
   storage: Storage,
-  table: TableName,
+  table: Table,
   { after, before }: Range,
   entries: number
 ): Effect.Effect<Candidates, ThreadlineError> => {
   const { name, sql } = storage
+  // What is read for every key is no more than the index holds.
+  const further = hasOneName(table) ? sql`` : sql`, c.captured_at`
   const source = (column: string): Fragment => sql`
-      select c.${sql.literal(column)} as key, c.table_schema, c.table_name
+      select c.${sql.literal(column)} as key, c.table_schema, c.table_name${further}
       from ${name("audit_changes")} c
       where ${within(storage, `c.${column}`, { after, before })}
       order by c.${sql.literal(column)}
@@ -103,7 +105,7 @@ const FewRow = Schema.Struct({ keys: Schema.NullOr(Texts) })
 /** Keys of a table in a range, at most `limit`; undefined if the table has more than `few` changes. */
 export const keysOfFew = Effect.fnUntraced(function* (
   storage: Storage,
-  table: TableName,
+  table: Table,
   range: Range,
   limit: number,
   few: number
@@ -114,9 +116,18 @@ export const keysOfFew = Effect.fnUntraced(function* (
     sql`
     select count(*)::text as changes
     from (
+      ${join(
+        "\n      union all\n      ",
+        false
+      )(
+        byName(storage, table, "c").map(
+          (ofName) => sql`(
       select from ${name("audit_changes")} c
-      where ${ofTable(storage, table, "c")}
+      where ${ofName}
       limit ${few + 1}
+      )`
+        )
+      )}
     ) c`
   )
   if (size === undefined || size.changes > few) {

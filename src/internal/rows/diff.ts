@@ -4,10 +4,8 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
-import type { JsonValue } from "../core/json.js"
-import { marked, same } from "../core/json.js"
+import { same } from "../core/json.js"
 import { formedSchema } from "../core/jsonForm.js"
-import { JsonValueSchema } from "../core/jsonSchema.js"
 import { AsOf } from "./answer.js"
 import { instantOf, resolveRow, rowAsOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
@@ -18,13 +16,14 @@ import type { KeyInput } from "../record/key.js"
 import { id } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns, visibleChange } from "../record/visible.js"
+import { JsonValue, marked } from "../core/jsonValue.js"
 
 const Field = Schema.Struct({
   field: Schema.String,
   /** Missing if there was no row before, or no such column. */
-  before: Schema.optionalWith(JsonValueSchema, { exact: true }),
+  before: Schema.optionalWith(JsonValue, { exact: true }),
   /** Missing if there is no row after, or no such column. */
-  after: Schema.optionalWith(JsonValueSchema, { exact: true })
+  after: Schema.optionalWith(JsonValue, { exact: true })
 }).annotations({ identifier: "threadline.FieldDiff" })
 
 /**

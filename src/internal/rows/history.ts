@@ -9,10 +9,10 @@ import * as cursors from "../record/cursor.js"
 import type { Change } from "../record/change.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, rowPosition, transactionColumns } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
-import { type KeyInput, KeySchema, rowKey, TableSchema, tableOf } from "../record/key.js"
+import { type KeyInput, KeySchema, type Row, rowOf, TableSchema, tableOf } from "../record/key.js"
 import { pageOf } from "../record/page.js"
 import { type OrderedPaging, canonicalRequest, mustBeObject, order, paging, request } from "../core/request.js"
-import { beyond, isBefore, life, lifeOf, nearest, type Row } from "./life.js"
+import { beyond, isBefore, life, lifeOf, nearest } from "./life.js"
 import { rows, type Storage } from "../record/storage.js"
 import { visibleBefore, visibleChange } from "../record/visible.js"
 
@@ -123,8 +123,7 @@ export const history = Effect.fnUntraced(function* (
   const decoded = yield* request(HistoryRequest)({ ...options, table, key })
   const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(decoded) }
   const cursor = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
-  const name = tableOf(decoded.table)
-  const row: Row = { table: name, key: yield* rowKey(storage, name, decoded.key) }
+  const row = yield* rowOf(storage, tableOf(decoded.table), decoded.key)
   const read = storage.restriction === undefined ? readAll : readVisible
   return yield* pageOf(storage, yield* read(storage, row, decoded, cursor), decoded.limit, query, rowPosition)
 })

@@ -12,19 +12,14 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
-import type { JsonObject, JsonValue } from "../core/json.js"
 import { same } from "../core/json.js"
 import type { Change, RowImage } from "../record/change.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
 import { formatMicros } from "../core/instant.js"
+import type { Row } from "../record/key.js"
 import { all, rows, type Storage } from "../record/storage.js"
-import type { TableName } from "../core/tableName.js"
-
-export interface Row {
-  readonly table: TableName
-  /** As `rowKey` resolved it. */
-  readonly key: string
-}
+import { byName, ofTable, type Table } from "../record/tables.js"
+import type { JsonObject, JsonValue } from "../core/jsonValue.js"
 
 /**
  * Which changes to read: those nearest to a position, so many on each side of it. Without a position it lies behind everything
@@ -91,12 +86,8 @@ const changeNames =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
   "changed_fields, changed_from, data_after, details"
 
-/** The condition that a change under an alias of `audit_changes` is of a table. */
-export const ofTable = ({ sql }: Storage, table: TableName, alias: string): Fragment =>
-  sql`${sql.literal(alias)}.table_schema = ${table.schema} and ${sql.literal(alias)}.table_name = ${table.name}`
-
 /** TRUNCATEs of a whole table, not of a partition alone, as what follows a select list; under the alias `r`. */
-export const truncatesOf = (storage: Storage, table: TableName): Fragment => storage.sql`
+export const truncatesOf = (storage: Storage, table: Table): Fragment => storage.sql`
         from ${storage.name("audit_changes")} r
         where ${ofTable(storage, table, "r")}
           and r.op = 'truncate'
@@ -109,7 +100,7 @@ export const truncatesOf = (storage: Storage, table: TableName): Fragment => sto
  */
 export const nearest = (
   storage: Storage,
-  table: TableName,
+  table: Table,
   key: Fragment,
   side: "before" | "after",
   count: number,
@@ -118,16 +109,23 @@ export const nearest = (
   const { name, sql } = storage
   const before = side === "before"
   const order = sql.literal(before ? "c.captured_at desc, c.id desc" : "c.captured_at, c.id")
-  const branch = (ofRow: Fragment): Fragment => sql`
+  const branches = (ofRow: Fragment): ReadonlyArray<Fragment> =>
+    byName(storage, table, "c").map(
+      (ofName) => sql`
+        (
         select c.*
         from ${name("audit_changes")} c
-        where ${all([ofTable(storage, table, "c"), ofRow, ...bounds])}
+        where ${all([ofName, ofRow, ...bounds])}
         order by ${order}
-        limit ${count}`
-  return sql`(
-        (${branch(sql`c.row_key = ${key}`)})
-        union all
-        (${branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)})
+        limit ${count})`
+    )
+  return sql`(${join(
+    "\n        union all",
+    false
+  )([
+    ...branches(sql`c.row_key = ${key}`),
+    ...branches(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)
+  ])}
         order by ${sql.literal(before ? "captured_at desc, id desc" : "captured_at, id")}
         limit ${count}
       )`

@@ -3,19 +3,23 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { isObject, type JsonValue } from "../core/json.js"
-import { formed, withFields } from "../core/jsonForm.js"
-import { type AsOf, asOfForm, type RowAsOf } from "./answer.js"
+import { formed, formedSchema } from "../core/jsonForm.js"
+import { record, recordOfTexts } from "../core/jsonRecord.js"
+import { pageFields, pageForm, pageOfForm } from "../core/pageForm.js"
+import { Answer, AsOf, asOfForm, RowAsOf } from "./answer.js"
 import { asOf, instantOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
 import type { InstantInput } from "../core/instant.js"
-import { type KeyInput, type KeyPart, tableKey, TableSchema, tableOf } from "../record/key.js"
+import { type KeyInput, KeyJson, type KeyPart, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { mustBeObject, paging, type ReadError, request } from "../core/request.js"
-import { asOfRows, type AsOfRowsOptions } from "./asOfRows.js"
+import { asOfRows } from "./asOfRows.js"
 import type { Storage } from "../record/storage.js"
+import { isObject, JsonObject, type JsonValue } from "../core/jsonValue.js"
 
 /**
  * Rows of `table` that belong to a row: each named column of theirs holds what the named column of the row holds. It works in both
@@ -33,6 +37,31 @@ export interface Relation {
   readonly limit?: number | undefined
 }
 
+const RelatedOptions = Schema.Struct({
+  keys: Schema.optionalWith(Schema.Array(KeyJson), { exact: true }),
+  contains: Schema.optionalWith(JsonObject, { exact: true })
+})
+
+const Related = Schema.transform(
+  Schema.Struct({ ...pageFields(RowAsOf), table: Schema.String, options: RelatedOptions }),
+  Schema.Struct({
+    items: Schema.Array(Schema.typeSchema(RowAsOf)),
+    nextCursor: Schema.OptionFromSelf(Pages.Cursor),
+    hasMore: Schema.Boolean,
+    partial: Schema.Boolean,
+    table: Schema.String,
+    options: Schema.typeSchema(RelatedOptions)
+  }),
+  {
+    strict: true,
+    decode: ({ options, table, ...form }) => {
+      const page = pageOfForm(form)
+      return { ...page, nextCursor: Option.map(page.nextCursor, (cursor) => Pages.Cursor.make(cursor)), table, options }
+    },
+    encode: ({ options, table, ...page }) => ({ ...pageForm(page), table, options })
+  }
+).annotations({ identifier: "threadline.RelatedRows" })
+
 /**
  * The first page of a relation. `options` are those of the read: `asOfRows(table, instant, { ...options, cursor })` goes on, with the
  * `nextCursor` of this page.
@@ -42,8 +71,25 @@ export interface Relation {
  */
 export interface RelatedRows extends Pages.Page<RowAsOf> {
   readonly table: string
-  readonly options: Pick<AsOfRowsOptions, "keys" | "contains">
+  /** Which rows these are, as `asOfRows` takes it. */
+  readonly options: typeof RelatedOptions.Type
 }
+
+const makeRelatedRows: <Rows extends RelatedRows>(rows: Rows) => Rows = formed(
+  ({ options, table, ...page }: RelatedRows) => ({ ...pageForm(page), table, options })
+)
+
+/**
+ * The JSON is that of a page, with `table` and `options` beside its fields.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const RelatedRows: Schema.Schema<RelatedRows, typeof Related.Encoded> = formedSchema<
+  RelatedRows,
+  typeof Related.Encoded,
+  never
+>(Related, makeRelatedRows)
 
 /**
  * How a row stood at an instant, and a page of each of its relations. The pages are empty if the row was not present.
@@ -57,16 +103,37 @@ export interface AsOfWith<Name extends string = string> {
   readonly related: { readonly [K in Name]: RelatedRows }
 }
 
-/** The JSON of an answer with its relations beside it, each a page. */
 const makeAsOfWith: <Name extends string>(asOfWith: AsOfWith<Name>) => AsOfWith<Name> = formed(
   ({ answer, related }: AsOfWith) => ({ ...asOfForm(answer), related })
 )
+
+const Encoded = Schema.extend(Schema.encodedSchema(Answer), Schema.Struct({ related: record(RelatedRows) }))
+
+const WithRelations = Schema.transformOrFail(
+  Encoded,
+  Schema.Struct({ answer: Schema.typeSchema(AsOf), related: Schema.typeSchema(record(RelatedRows)) }),
+  {
+    strict: true,
+    decode: ({ related, ...encoded }) =>
+      ParseResult.map(ParseResult.decode(AsOf)(encoded), (answer) => ({ answer, related })),
+    encode: ({ answer, related }) =>
+      ParseResult.map(ParseResult.encode(Answer)(answer), (encoded) => ({ ...encoded, related }))
+  }
+).annotations({ identifier: "threadline.AsOfWith" })
+
+/**
+ * The JSON is that of an answer, with the pages beside its fields: `{ answer, row?, rebuilt?, key?, at, related }`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const AsOfWith: Schema.Schema<AsOfWith, typeof WithRelations.Encoded> = formedSchema(WithRelations, makeAsOfWith)
 
 const columnsRule = "must name columns of theirs and the columns of the row that hold the same"
 
 const RelationRequest = Schema.Struct({
   table: TableSchema,
-  columns: Schema.Record({ key: Schema.String, value: Schema.String })
+  columns: recordOfTexts
     .annotations({ message: () => ({ message: columnsRule, override: true }) })
     .pipe(Schema.filter((columns) => Object.keys(columns).length > 0, { message: () => columnsRule })),
   limit: paging.limit
@@ -115,11 +182,11 @@ const related = Effect.fnUntraced(function* (
   const { columns: key } = yield* tableKey(storage, tableOf(table))
   const values = row === undefined ? undefined : valuesOf(row, columns)
   if (values === undefined) {
-    return withFields(Pages.make<RowAsOf>([]), { table, options: { keys: [] } })
+    return makeRelatedRows({ ...Pages.make<RowAsOf>([]), table, options: { keys: [] } })
   }
   const read = (options: RelatedRows["options"]) =>
     Effect.map(asOfRows(storage, table, at, { ...options, limit }), (page): RelatedRows =>
-      withFields(page, { table, options })
+      makeRelatedRows({ ...page, table, options })
     )
   return yield* read(
     optionsOf(

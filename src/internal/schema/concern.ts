@@ -26,7 +26,7 @@ export const Concern = Schema.Union(
   Schema.TaggedStruct("Unidentified", { tables: Names }),
   Schema.TaggedStruct("Writable", { roles: Names }),
   Schema.TaggedStruct("WritableByRole", { roles: Names })
-).annotations({ identifier: "Migrations.Concern" })
+).annotations({ identifier: "threadline.Migrations.Concern" })
 
 /**
  * @since 0.1.0

@@ -72,7 +72,7 @@ export type Reason = typeof Reason.Type
  * @since 0.1.0
  * @category errors
  */
-export class MigrationError extends Schema.TaggedError<MigrationError>("threadline/MigrationError")("MigrationError", {
+export class MigrationError extends Schema.TaggedError<MigrationError>("threadline.MigrationError")("MigrationError", {
   reason: Reason,
   detail: Schema.String,
   sqlState: Schema.optional(Schema.String),

@@ -6,14 +6,14 @@
 import * as Effect from "effect/Effect"
 import type { Position } from "../record/cursor.js"
 import { Budget, type Budgets } from "./budget.js"
-import { isOfSeen, isTransactional, type Plan, tablesOf } from "./plan.js"
+import { isOfSeen, isTransactional, type Plan } from "./plan.js"
 import { type Attempt, tests } from "./statements.js"
 
 /** The ways to try, the most promising first. */
 export const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Attempt>] => {
   const { changes, probe, transactions, visits } = budget
   const byChanges = { way: "changes", changes, transactions, visits } as const
-  const tables = tablesOf(plan)
+  const { tables } = plan
   if (isOfSeen(plan)) {
     return [{ ...byChanges, way: "transactions" }]
   }

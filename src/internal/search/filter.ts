@@ -6,7 +6,7 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { type JsonObject, stringify } from "../core/json.js"
+import { stringify } from "../core/json.js"
 import { Operation } from "../record/change.js"
 import { Document } from "../record/document.js"
 import { Instant, type InstantInput } from "../core/instant.js"
@@ -16,6 +16,7 @@ import { all, type Storage } from "../record/storage.js"
 import { visibleAction, visibleBefore } from "../record/visible.js"
 import type { TableName } from "../core/tableName.js"
 import { shortTextRule } from "../core/text.js"
+import type { JsonObject } from "../core/jsonValue.js"
 
 /** Which ids a page, or a whole listing, needs. */
 export interface Ids {
@@ -317,7 +318,7 @@ export const Filter = Schema.Struct({
  * @since 0.1.0
  * @category models
  */
-export type Filter = typeof Filter.Type
+export interface Filter extends Schema.Schema.Type<typeof Filter> {}
 
 type OneOrMore<A> = A | readonly [A, ...Array<A>]
 

@@ -2,11 +2,16 @@
  * The one text of a filter: a URL query. Equal filters have equal texts, and a text reads back as the filter it was made of.
  */
 import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { canonical, isObject, parse, type JsonValue } from "../core/json.js"
-import { decodeFilter, type Filter } from "./filter.js"
+import { canonical, normal, parse } from "../core/json.js"
+import { decodeFilter, Filter } from "./filter.js"
+import { usualPage } from "../core/request.js"
 import { format as formatTable } from "../core/tableName.js"
 import { tableOf } from "../record/key.js"
+import { isObject, type JsonValue } from "../core/jsonValue.js"
 
 /** How the value of a field is written, and read again; a text that cannot be read is left to the schema to refuse. */
 interface Form {
@@ -25,7 +30,7 @@ const several: Form = {
 }
 
 const flag: Form = {
-  write: (value) => (value === true ? ["true"] : []),
+  write: () => ["true"],
   read: ([text]) => (text === "true" ? true : text === "false" ? undefined : text)
 }
 
@@ -90,9 +95,31 @@ const compositeKey = "keyJson"
 
 const repeatable: ReadonlySet<string> = new Set<Field>(["table", "op", "changedField", "action"])
 
-const defaults: { readonly [F in Field]?: unknown } = { order: "newest", limit: 50 }
+const defaults: { readonly [F in Field]?: unknown } = {
+  unattributed: false,
+  includeCaptureOnly: false,
+  order: "newest",
+  limit: usualPage
+}
 
 const isField = (name: string): name is Field => Object.hasOwn(forms, name)
+
+const canonicalValue = (field: Field, value: unknown): unknown =>
+  field === "table" ? forms.table.write(value) : field === "key" ? normal(value as JsonValue) : value
+
+/** The fields of a filter in one order, without those that say nothing; tables have their schemas. */
+export const canonicalFields = (filter: Filter): ReadonlyArray<readonly [field: Field, value: unknown]> =>
+  (Object.keys(forms) as ReadonlyArray<Field>).flatMap((field) => {
+    const value = filter[field]
+    return value === undefined || value === defaults[field] ? [] : [[field, canonicalValue(field, value)] as const]
+  })
+
+const paramsOf = (filter: Filter): ReadonlyArray<readonly [name: string, texts: ReadonlyArray<string>]> =>
+  canonicalFields(filter).map(([field, value]) =>
+    field === "key" && typeof value !== "string"
+      ? [compositeKey, [canonical(value as JsonValue)]]
+      : [field, forms[field].write(value)]
+  )
 
 /**
  * The one text of a filter, a URL query without question mark: `table=public.posts&actor=user%3A42`. Equal filters have equal
@@ -101,48 +128,16 @@ const isField = (name: string): name is Field => Object.hasOwn(forms, name)
  * @since 0.1.0
  * @category conversions
  */
-export const toUrl = (filter: Filter): string => {
-  const params = new URLSearchParams()
-  for (const field of Object.keys(forms) as ReadonlyArray<Field>) {
-    const value = filter[field]
-    if (value === undefined || value === defaults[field]) {
-      continue
-    }
-    if (field === "key" && typeof value !== "string") {
-      params.append(compositeKey, canonical(value as JsonValue))
-      continue
-    }
-    for (const text of forms[field].write(value)) {
-      params.append(field, text)
-    }
-  }
-  return params.toString()
-}
+export const toUrl = (filter: Filter): string =>
+  new URLSearchParams(
+    paramsOf(filter).flatMap(([name, texts]) => texts.map((text): [string, string] => [name, text]))
+  ).toString()
 
 const refused = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
 
-/**
- * Reads the text of a filter, with or without question mark. `InvalidRequest` names what is unknown, repeated, malformed or
- * contradictory.
- *
- * @since 0.1.0
- * @category conversions
- * @example
- * ```ts
- * import { Query } from "threadline"
- * import * as Effect from "effect/Effect"
- *
- * export const page = Effect.flatMap(Query.filterFromUrl("?table=posts&op=delete"), Query.timeline)
- * ```
- */
-export const fromUrl = (text: string): Either.Either<Filter, InvalidRequest> => {
-  if (typeof text !== "string") {
-    return refused("filter", "must be a string")
-  }
-  const params = new URLSearchParams(text)
+const fromParams = (params: ReadonlyMap<string, ReadonlyArray<string>>): Either.Either<Filter, InvalidRequest> => {
   const input: Record<string, unknown> = {}
-  for (const name of new Set(params.keys())) {
-    const texts = params.getAll(name)
+  for (const [name, texts] of params) {
     if (texts.length > 1 && !repeatable.has(name)) {
       return refused(name, "must be given once")
     }
@@ -163,3 +158,111 @@ export const fromUrl = (text: string): Either.Either<Filter, InvalidRequest> => 
   }
   return decodeFilter(input)
 }
+
+/**
+ * Reads the text of a filter, with or without question mark. `InvalidRequest` names what is unknown, repeated, malformed or
+ * contradictory.
+ *
+ * @since 0.1.0
+ * @category conversions
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const page = Effect.flatMap(Query.filterFromUrl("?table=posts&op=delete"), Query.timeline)
+ * ```
+ */
+export const fromUrl = (text: string): Either.Either<Filter, InvalidRequest> => {
+  if (typeof text !== "string") {
+    return refused("filter", "must be a string")
+  }
+  const params = new URLSearchParams(text)
+  return fromParams(new Map([...params.keys()].map((name) => [name, params.getAll(name)])))
+}
+
+const FilterType = Schema.typeSchema(Filter)
+
+/** The refusal of a filter, as the issue of a schema. */
+export const refusedInput =
+  (ast: SchemaAST.AST, input: unknown) =>
+  ({ field, rule }: InvalidRequest): ParseResult.ParseIssue =>
+    new ParseResult.Type(ast, input, `${field} ${rule}`)
+
+/**
+ * The schema of the one text of a filter: `filterFromUrl` and `filterToUrl` in one.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const FilterFromUrl: Schema.Schema<Filter, string> = Schema.transformOrFail(Schema.String, FilterType, {
+  strict: true,
+  decode: (text, _, ast) => Either.mapLeft(fromUrl(text), refusedInput(ast, text)),
+  encode: (filter) => ParseResult.succeed(toUrl(filter))
+})
+
+const one = (description: string) => Schema.optional(Schema.String.annotations({ description }))
+
+const oneOrMore = (description: string) =>
+  Schema.optional(Schema.Union(Schema.String, Schema.Array(Schema.String)).annotations({ description }))
+
+const params = {
+  table: oneOrMore("a table as in SQL, public.posts"),
+  schema: one("every table in this schema"),
+  key: one("the key of a row of the one table"),
+  keyJson: one("the same of several columns, a JSON array or object"),
+  op: oneOrMore("insert, update, delete, truncate or baseline"),
+  contains: one("a JSON object that the row before or after the change contains"),
+  changedField: oneOrMore("a column that an update changed"),
+  actor: one("type or type:id of who acted, user:42"),
+  impersonator: one("the same of who acted in the name of the actor"),
+  unattributed: one("true: no actor is recorded"),
+  action: oneOrMore("the name of an action of the transaction"),
+  actionStatus: one("ok or error"),
+  correlationId: one("the transaction has an action that carries this id"),
+  includeCaptureOnly: one("true: with correlationId, also transactions that carry it and have no action"),
+  requestId: one("the transaction carries this id of a request"),
+  jobId: one("the transaction carries this id of a job"),
+  traceId: one("the transaction carries this id of a trace"),
+  source: one("where the work came from"),
+  meta: one("a JSON object that the meta of the transaction contains"),
+  dbUser: one("the role of the database session"),
+  transactionId: one("decimal digits"),
+  from: one("captured at this instant or later"),
+  to: one("captured at this instant or earlier"),
+  order: one("newest (default) or oldest"),
+  limit: one("items in a page, 1 to 1000, 50 unless given"),
+  cursor: one("nextCursor of the page before")
+} satisfies { readonly [F in Field | typeof compositeKey]: unknown }
+
+const Params = Schema.Struct(params).annotations({ parseOptions: { onExcessProperty: "error" } })
+
+/**
+ * The schema of a filter as the parameters of a URL, for an endpoint of an `HttpApi`: `setUrlParams(Query.FilterFromUrlParams)`.
+ * They are those of the text of a filter; a parameter may be repeated if the field takes several values.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const FilterFromUrlParams: Schema.Schema<Filter, typeof Params.Encoded> = Schema.transformOrFail(
+  Params,
+  FilterType,
+  {
+    strict: true,
+    decode: (params, _, ast) =>
+      Either.mapLeft(
+        fromParams(
+          new Map(
+            Object.entries(params).flatMap(([name, texts]) =>
+              texts === undefined ? [] : [[name, typeof texts === "string" ? [texts] : texts] as const]
+            )
+          )
+        ),
+        refusedInput(ast, params)
+      ),
+    encode: (filter) =>
+      ParseResult.succeed(
+        Object.fromEntries(paramsOf(filter).map(([name, texts]) => [name, texts.length === 1 ? texts[0] : texts]))
+      )
+  }
+)

@@ -28,13 +28,22 @@ import { canonicalRequest, Id, mustBeObject, Order, paging, request } from "../c
 import { all, rows, type Storage } from "../record/storage.js"
 import { shownChangeColumns, visibleAction, visibleChange, visibleTransaction } from "../record/visible.js"
 
+/**
+ * Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Sibling = Schema.Struct({
   transaction: AuditTransaction,
   /** Its first action. */
   action: Schema.NullOr(ActionReference)
 }).annotations({ identifier: "threadline.Sibling" })
 
-/** Another transaction: a part of the same database transaction under a context of its own, or one of the same correlation. */
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Sibling extends Schema.Schema.Type<typeof Sibling> {}
 
 /**
@@ -55,7 +64,7 @@ export const Incident = Schema.Struct({
   related: Schema.Array(Sibling),
   hasMoreRelated: Schema.Boolean,
   /** In the order they happened, unless `order` says otherwise. */
-  changes: Pages.schema(ChangeDiff)
+  changes: Pages.schema<ChangeDiff, typeof ChangeDiff.Encoded, never>(ChangeDiff)
 }).annotations({ identifier: "threadline.Incident" })
 
 /**

@@ -5,7 +5,7 @@ import type { Position } from "../record/cursor.js"
 import type { Filter, Part } from "./filter.js"
 import type { Storage } from "../record/storage.js"
 import type { IdRange } from "./window.js"
-import type { TableName } from "../core/tableName.js"
+import type { Table } from "../record/tables.js"
 
 export interface Plan {
   readonly storage: Storage
@@ -13,6 +13,8 @@ export interface Plan {
   readonly of: "changes" | "transactions"
   readonly order: Filter["order"]
   readonly parts: ReadonlyArray<Part>
+  /** The tables of the filter with all of their names, if it names some. */
+  readonly tables: ReadonlyArray<Table> | undefined
   readonly after: Position | undefined
   /** The row whose changes are wanted, by its canonical key. */
   readonly row: string | undefined
@@ -23,10 +25,6 @@ export interface Plan {
 
 export const isTransactional = ({ parts }: Plan): boolean =>
   parts.some((part) => part.transaction !== undefined || part.source !== undefined)
-
-/** The tables of the filter, if it names some. */
-export const tablesOf = ({ parts }: Plan): ReadonlyArray<TableName> | undefined =>
-  parts.find((part) => part.tables !== undefined)?.tables
 
 /**
  * Whether transactions are listed of which nothing is asked but that they are seen. A transaction is seen by those who see one of its

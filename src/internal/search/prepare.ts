@@ -8,10 +8,11 @@ import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
 import { type Filter, namesOne, type Part, partsOf, type TransactionSource } from "./filter.js"
-import { rowKey } from "../record/key.js"
+import { rowOf, tableOf } from "../record/key.js"
 import type { Plan } from "./plan.js"
 import type { ReadError } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
+import { resolveTables } from "../record/tables.js"
 import { allIds, type IdRange, idRange } from "./window.js"
 
 export const prepare = Effect.fnUntraced(function* (
@@ -20,12 +21,20 @@ export const prepare = Effect.fnUntraced(function* (
   filter: Filter,
   after: Position | undefined
 ): Effect.fn.Return<Plan, ReadError> {
+  const { key: keyInput, table: [tableName, ...otherTables] = [] } = filter
+  const row =
+    keyInput === undefined || tableName === undefined ? undefined : yield* rowOf(storage, tableOf(tableName), keyInput)
+  const tables =
+    tableName === undefined
+      ? undefined
+      : row === undefined
+        ? yield* resolveTables(storage, [tableName, ...otherTables].map(tableOf))
+        : [row.table]
   const parts = yield* lookedUp(storage, partsOf(filter, storage))
-  const row = parts.find((part) => part.row !== undefined)?.row
-  const key = row === undefined ? undefined : yield* rowKey(storage, row.table, row.key)
+  const key = row?.key
   const range: IdRange = key === undefined ? yield* rangeOf(storage, filter) : allIds
   const exhaustive = storage.restriction !== undefined && namesOne(filter)
-  return { storage, of, order: filter.order, parts, after, row: key, range, exhaustive }
+  return { storage, of, order: filter.order, parts, tables, after, row: key, range, exhaustive }
 })
 
 /** An id of another system stands for few transactions. If it stands for more than these, they are searched for like any other. */

@@ -12,11 +12,10 @@ import * as Schema from "effect/Schema"
 import type { Position } from "../record/cursor.js"
 import type { Part } from "./filter.js"
 import { formatMicros } from "../core/instant.js"
-import { behind, isOfRow, isOfSeen, type Plan, tablesOf } from "./plan.js"
-import { ofTable } from "../rows/life.js"
+import { behind, isOfRow, isOfSeen, type Plan } from "./plan.js"
 import { all } from "../record/storage.js"
+import { byName } from "../record/tables.js"
 import { visibleAction, visibleBefore, visibleChange } from "../record/visible.js"
-import type { TableName } from "../core/tableName.js"
 
 /** What is found, `limit` rows at most, and where the search ended for want of budget: a row `major, id`, or none. */
 export interface Search {
@@ -83,19 +82,15 @@ const limited = ({ storage: { sql } }: Plan, count: number | undefined): Fragmen
 /** The first changes of some tables, or of all tables, or all of these; several tables are read side by side, each in its order. */
 const fromLog = (plan: Plan, count: number | undefined): Fragment => {
   const { name, sql } = plan.storage
-  const select = (table: TableName | undefined): Fragment => sql`(
+  const select = (ofName: Fragment | undefined): Fragment => sql`(
         select c.*
         from ${name("audit_changes")} c
-        where ${all([
-          table === undefined ? undefined : ofTable(plan.storage, table, "c"),
-          ...seeks(plan),
-          within(plan)("c.transaction_id"),
-          afterCursor(plan)
-        ])}
+        where ${all([ofName, ...seeks(plan), within(plan)("c.transaction_id"), afterCursor(plan)])}
         order by ${byTransaction(plan)}
         ${limited(plan, count)}
       )`
-  return join("\n      union all\n      ", false)((tablesOf(plan) ?? [undefined]).map(select))
+  const names = plan.tables?.flatMap((table) => byName(plan.storage, table, "c"))
+  return join("\n      union all\n      ", false)((names ?? [undefined]).map(select))
 }
 
 /** Changes of one row: under its key, and the one that moved the row away from it. */
@@ -103,12 +98,13 @@ const fromRow = (plan: Plan, key: string, count: number | undefined): Fragment =
   const { name, sql } = plan.storage
   const after = isOfRow(plan) ? plan.after : undefined
   const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
-  const branch = (ofRow: Fragment) => sql`(
+  const names = plan.tables?.flatMap((table) => byName(plan.storage, table, "c")) ?? []
+  const branch = (ofRow: Fragment) => (ofName: Fragment) => sql`(
         select c.*
         from ${name("audit_changes")} c
         where ${all([
           ofRow,
-          ...(tablesOf(plan) ?? []).map((table) => ofTable(plan.storage, table, "c")),
+          ofName,
           ...seeks(plan),
           // The row comparison alone prunes no partition.
           ...(after === undefined || at === undefined
@@ -124,7 +120,10 @@ const fromRow = (plan: Plan, key: string, count: number | undefined): Fragment =
   return join(
     "\n      union all\n      ",
     false
-  )([branch(sql`c.row_key = ${key}`), branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)])
+  )([
+    ...names.map(branch(sql`c.row_key = ${key}`)),
+    ...names.map(branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`))
+  ])
 }
 
 /** Partitions of changes that are too old for the transaction `t` are not looked at. */
@@ -255,12 +254,8 @@ const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number):
 /** What changes of the transaction `t` an index finds. */
 const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> => {
   const { sql } = plan.storage
-  const tables = tablesOf(plan)
-  return [
-    tables === undefined ? undefined : sql.or(tables.map((table) => ofTable(plan.storage, table, "c"))),
-    ...seeks(plan),
-    afterCursor(plan)
-  ]
+  const names = plan.tables?.flatMap((table) => byName(plan.storage, table, "c"))
+  return [names === undefined ? undefined : sql.or(names), ...seeks(plan), afterCursor(plan)]
 }
 
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
@@ -313,7 +308,7 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
   const driving = drivingPart(plan)
   const conditions = tests(plan)
   const ofTransaction = transactionTests(plan, driving)
-  const visited = ofTransaction.length === 0 && (conditions.length > 0 || tablesOf(plan) !== undefined)
+  const visited = ofTransaction.length === 0 && (conditions.length > 0 || plan.tables !== undefined)
   const budget = visited ? attempt.visits : attempt.transactions
   const transactions = transactionsOf(plan, driving, budget)
   const last = lastTransaction(plan, transactions, budget)

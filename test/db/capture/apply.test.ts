@@ -518,8 +518,8 @@ describe("Capture.apply", () => {
         expect(yield* refusal(apply([{ table: "articles" }]))).toMatchObject({ reason: "LessRedaction" })
 
         const steps = yield* apply([{ table: "articles", mask: ["secret"] }])
-        expect(kinds(steps)).toEqual(["attach public.articles", "detach public.posts"])
-        expect(steps[1]?.summary).toContain("captured as public.articles now")
+        expect(kinds(steps)).toEqual(["follow public.articles", "regenerate public.articles"])
+        expect(steps[0]?.summary).toBe("it was renamed: the history of public.posts goes on here")
         expect(yield* rows("select table_name from threadline.capture_policies where removed_at is null")).toEqual([
           { table_name: "articles" }
         ])
@@ -538,7 +538,7 @@ describe("Capture.apply", () => {
         yield* apply([{ table: "posts" }])
         yield* run("alter table posts rename to posts_old", "create table posts (id int primary key, more text)")
         const steps = yield* apply([{ table: "posts" }])
-        expect(kinds(steps)).toEqual(["regenerate public.posts"])
+        expect(kinds(steps)).toEqual(["follow public.posts_old", "attach public.posts"])
         expect(yield* plan([{ table: "posts" }])).toEqual([])
         // The one that was captured keeps its triggers, and is recorded as what it is called now.
         yield* run("insert into posts values (1)", "insert into posts_old values (1)")

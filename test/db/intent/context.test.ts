@@ -74,10 +74,12 @@ it("AuditContext.encode writes the document of set_context", () => {
 
 it("AuditContext.toSql makes a statement for clients that are not Effect, its schema quoted", () => {
   expect(AuditContext.toSql({ actor: alice })).toEqual({
-    text: `select "threadline".set_context($1::jsonb)`,
-    params: [`{"actor":{"type":"user","id":"alice"}}`]
+    text: `select "threadline".set_context($1::text::jsonb)`,
+    values: [`{"actor":{"type":"user","id":"alice"}}`]
   })
-  expect(AuditContext.toSql({}, { schema: `Odd."Schema` }).text).toBe(`select "Odd.""Schema".set_context($1::jsonb)`)
+  expect(AuditContext.toSql({}, { schema: `Odd."Schema` }).text).toBe(
+    `select "Odd.""Schema".set_context($1::text::jsonb)`
+  )
 })
 
 layer(Host.layer, { excludeTestServices: true })("AuditContext.toSql", (it) => {
@@ -85,10 +87,10 @@ layer(Host.layer, { excludeTestServices: true })("AuditContext.toSql", (it) => {
     Effect.gen(function* () {
       yield* Host.reset
       const client = yield* (yield* TestDatabase).rawClient("app")
-      const { params, text } = AuditContext.toSql(everything)
+      const { values, text } = AuditContext.toSql(everything)
       yield* Effect.promise(async () => {
         await client.query("begin")
-        await client.query(text, [...params])
+        await client.query(text, values)
         await client.query("insert into posts (id, title) values (1, 'by pg')")
         await client.query("commit")
         await client.query("insert into posts (id, title) values (2, 'by nobody')")
@@ -113,7 +115,7 @@ layer(Host.layer, { excludeTestServices: true })("AuditContext.toSql", (it) => {
     Effect.gen(function* () {
       yield* Host.reset
       const client = yield* (yield* TestDatabase).rawClient("app")
-      const { params, text } = AuditContext.toSql({
+      const { values, text } = AuditContext.toSql({
         actor: Actor.user("nul\0"),
         correlationId: "\ud800",
         requestId: "kept",
@@ -122,7 +124,7 @@ layer(Host.layer, { excludeTestServices: true })("AuditContext.toSql", (it) => {
       })
       yield* Effect.promise(async () => {
         await client.query("begin")
-        await client.query(text, [...params])
+        await client.query(text, values)
         await client.query("insert into posts (id, title) values (1, 'x')")
         await client.query("commit")
       })

@@ -86,7 +86,7 @@ describe("Query.asOfWith", () => {
         const known = yield* Query.asOfWith("members", ["acme2", 7], at(15), { none: relations.notes })
         expect(Json.stringify(known)).toBe(
           `{"answer":"Present","row":{"role":"owner","person":7,"tenant":"A","account":"acme2"},"at":"${at(15)}",` +
-            `"related":{"none":{"items":[],"nextCursor":null,"hasMore":false}}}`
+            `"related":{"none":{"items":[],"nextCursor":null,"hasMore":false,"table":"public.notes","options":{"keys":[]}}}}`
         )
       })
     )

@@ -117,23 +117,24 @@ const hour = { from: "2026-02-10T10:00:00Z", to: "2026-02-10T11:00:00Z" }
 
 describe("reads of 96,000 changes", () => {
   it.layer(filled.pipe(Layer.provideMerge(layer)), { timeout: "2 minutes" })("look at few of them:", (it) => {
+    // Before a table is read, its names are.
     for (const [label, read, statements] of [
       ["everything", Query.timeline(), 1],
       ["everything, oldest first", Query.timeline({ order: "oldest" }), 1],
-      ["a busy table", Query.timeline({ table: "posts" }), 1],
-      ["a quiet table", Query.timeline({ table: "notes" }), 1],
-      ["the deletes of a table", Query.timeline({ table: "posts", op: "delete" }), 1],
+      ["a busy table", Query.timeline({ table: "posts" }), 2],
+      ["a quiet table", Query.timeline({ table: "notes" }), 2],
+      ["the deletes of a table", Query.timeline({ table: "posts", op: "delete" }), 2],
       ["a busy row", Query.timeline({ table: "posts", key: "1" }), 2],
       ["a busy row in a window", Query.timeline({ table: "posts", key: "1", ...half }), 2],
       ["a busy actor", Query.timeline({ actor: busy }), 1],
       ["a quiet actor", Query.timeline({ actor: quiet }), 1],
       ["a rare type of actor", Query.timeline({ actor: { type: "admin" } }), 1],
-      ["a quiet actor in a busy table", Query.timeline({ actor: quiet, table: "posts" }), 2],
-      ["a busy actor in a quiet table", Query.timeline({ actor: busy, table: "notes" }), 1],
+      ["a quiet actor in a busy table", Query.timeline({ actor: quiet, table: "posts" }), 3],
+      ["a busy actor in a quiet table", Query.timeline({ actor: busy, table: "notes" }), 2],
       ["nobody", Query.timeline({ unattributed: true }), 1],
       ["a correlation", Query.timeline({ correlationId: "c5000" }), 1],
       ["a correlation, widened", Query.timeline({ correlationId: "c5000", includeCaptureOnly: true }), 1],
-      ["a correlation in a table", Query.timeline({ correlationId: "c5000", table: "posts" }), 2],
+      ["a correlation in a table", Query.timeline({ correlationId: "c5000", table: "posts" }), 3],
       ["a transaction", Query.timeline({ transactionId: "12000" }), 1],
       ["an hour", Query.timeline(hour), 2],
       ["an hour, oldest first", Query.timeline({ ...hour, order: "oldest" }), 2],
@@ -141,11 +142,11 @@ describe("reads of 96,000 changes", () => {
       ["two months, oldest first", Query.timeline({ ...half, order: "oldest" }), 2],
       ["everything since", Query.timeline({ from: half.to }), 2],
       ["everything until", Query.timeline({ to: half.from }), 2],
-      ["an hour of a busy table", Query.timeline({ ...hour, table: "posts" }), 2],
-      ["two months of a quiet table", Query.timeline({ ...half, table: "notes" }), 2],
+      ["an hour of a busy table", Query.timeline({ ...hour, table: "posts" }), 3],
+      ["two months of a quiet table", Query.timeline({ ...half, table: "notes" }), 3],
       ["two months of a busy actor", Query.timeline({ ...half, actor: busy }), 2],
       ["two months of a quiet actor", Query.timeline({ ...half, actor: quiet }), 2],
-      ["two months of a busy actor in a busy table", Query.timeline({ ...half, actor: busy, table: "posts" }), 2],
+      ["two months of a busy actor in a busy table", Query.timeline({ ...half, actor: busy, table: "posts" }), 3],
       ["the history of a busy row", Query.history("posts", "1"), 2],
       ["the history of a busy row, oldest first", Query.history("posts", "1", { order: "oldest" }), 2],
       ["the history of a quiet row", Query.history("posts", "777"), 2],
@@ -162,7 +163,7 @@ describe("reads of 96,000 changes", () => {
       ["an incident", Query.incident("12000"), 4],
       ["all transactions", Query.transactions(), 1],
       ["transactions of a quiet actor", Query.transactions({ actor: quiet }), 1],
-      ["transactions of a busy actor in a quiet table", Query.transactions({ actor: busy, table: "notes" }), 1],
+      ["transactions of a busy actor in a quiet table", Query.transactions({ actor: busy, table: "notes" }), 2],
       ["transactions by nobody in a window", Query.unattributed(half), 2],
       ["transactions of a request", Query.transactions({ requestId }), 2],
       ["changes of a request", Query.timeline({ requestId }), 2],
@@ -170,9 +171,9 @@ describe("reads of 96,000 changes", () => {
       ["all actions", Query.actions(), 1],
       ["actions of an hour", Query.actions(hour), 1],
       ["a column that never changes", Query.timeline({ changedField: "body" }), 1],
-      ["a value that no row has", Query.timeline({ table: "posts", contains: { title: "none" } }), 1],
+      ["a value that no row has", Query.timeline({ table: "posts", contains: { title: "none" } }), 2],
       ["everything of a correlation", Query.correlation("c5000"), 3],
-      ["a count", Query.count({ table: "posts" }, { cap: 1000 }), 1]
+      ["a count", Query.count({ table: "posts" }, { cap: 1000 }), 2]
     ] as const) {
       it.effect(label, () =>
         Effect.gen(function* () {

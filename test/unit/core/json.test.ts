@@ -3,6 +3,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/internal/core/json.js"
+import { isObject, type JsonValue } from "../../../src/internal/core/jsonValue.js"
 import { runs } from "../../support/runs.js"
 import * as JsonSchema from "../../../src/internal/core/jsonSchema.js"
 
@@ -55,7 +56,7 @@ describe("JSON", () => {
     const text =
       ' { "a\\n\\u00e9\\"\\\\" : [ 1.5 , "\\ud83d\\ude00", {}, [] , "" ] ,\n\t"__proto__" : { "x" : 2.0 }, "1": 1 } '
     const value = Json.unsafeParse(text)
-    expect(Json.isObject(value) && Object.keys(value)).toEqual(["1", 'a\né"\\', "__proto__"])
+    expect(isObject(value) && Object.keys(value)).toEqual(["1", 'a\né"\\', "__proto__"])
     expect(JSON.parse(Json.stringify(value))).toEqual(JSON.parse(text))
     expect(Object.getPrototypeOf(value)).toBe(Object.prototype)
   })
@@ -131,10 +132,10 @@ describe("JSON", () => {
     const decimal = FastCheck.tuple(FastCheck.bigInt(), FastCheck.integer({ min: -30, max: 40 })).map(
       ([value, scale]) => BigDecimal.make(value, scale)
     )
-    const { value } = FastCheck.letrec<{ value: Json.JsonValue }>((tie) => ({
+    const { value } = FastCheck.letrec<{ value: JsonValue }>((tie) => ({
       value: FastCheck.oneof(
         { maxDepth: 4 },
-        FastCheck.constantFrom<Json.JsonValue>(null, true, false),
+        FastCheck.constantFrom<JsonValue>(null, true, false),
         FastCheck.maxSafeInteger(),
         FastCheck.bigInt().filter((n) => n > 2n ** 53n || n < -(2n ** 53n)),
         decimal,

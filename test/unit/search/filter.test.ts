@@ -2,9 +2,10 @@ import { describe, expect, it } from "@effect/vitest"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
+import * as Schema from "effect/Schema"
 import { decodeFilter } from "../../../src/internal/search/filter.js"
 import { canonical } from "../../../src/internal/core/json.js"
-import type * as Json from "../../../src/Json.js"
+import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { runs } from "../../support/runs.js"
 
@@ -154,7 +155,7 @@ describe("Query.Filter", () => {
     )
   })
 
-  it("reads back from its text", () => {
+  it("reads back from each of its forms: the text of a URL, its parameters, a document", () => {
     const text = FastCheck.string({ minLength: 1, maxLength: 20, unit: "grapheme" }).filter(
       (value) => !value.includes("\0")
     )
@@ -216,6 +217,9 @@ describe("Query.Filter", () => {
           const again = Either.getOrThrow(Query.filterFromUrl(`?${url}`))
           expect(shown(again)).toEqual(shown(filter))
           expect(Query.filterToUrl(again)).toBe(url)
+          for (const form of forms) {
+            expect(shown(form(filter))).toEqual(shown(filter))
+          }
         }
       ),
       { numRuns: runs(300) }
@@ -237,6 +241,40 @@ describe("Query.Filter", () => {
     ).toBe("table=public.posts&op=delete&op=update&actor=user%3Aa%3Ab&meta=%7B%22a%22%3A%5B2%5D%2C%22b%22%3A1%7D")
     expect(Query.filterToUrl(decoded({ table: "members", key: ["a", "b"] }))).toBe(
       "table=public.members&keyJson=%5B%22a%22%2C%22b%22%5D"
+    )
+  })
+
+  it("has one document, in which nothing stands that it would mean anyway", () => {
+    const documentOf = (filter: Query.FilterInput) =>
+      Schema.encodeSync(Json.fromText(Query.FilterFromJson))(decoded(filter))
+    expect(documentOf({ order: "newest", limit: 50, unattributed: false })).toBe("{}")
+    expect(
+      documentOf({ from: new Date(0), table: "posts", key: { b: 1, a: 2n ** 64n }, contains: { n: 2n ** 64n, m: 1 } })
+    ).toBe(
+      '{"table":["public.posts"],"key":{"a":"18446744073709551616","b":"1"},' +
+        '"contains":{"m":1,"n":18446744073709551616},"from":"1970-01-01T00:00:00.000000Z"}'
+    )
+  })
+
+  it("refuses a document and parameters that are none, and says why", () => {
+    const because = (result: Either.Either<Query.Filter, unknown>) =>
+      Either.match(result, { onLeft: String, onRight: () => "fine" })
+    const fromJson = Schema.decodeUnknownEither(Query.FilterFromJson)
+    expect(because(fromJson({ table: "posts", op: "delete" }))).toBe("fine")
+    expect(because(fromJson({ tabel: "posts" }))).toContain('"tabel"')
+    expect(because(fromJson({ table: "posts", op: "remove" }))).toContain('"op"')
+    expect(because(fromJson({ limit: 5000 }))).toContain("limit must be a whole number from 1 to 1000")
+    expect(because(fromJson({ key: "1" }))).toContain("key needs the table that it is a key of")
+    const fromParams = Schema.decodeUnknownEither(Query.FilterFromUrlParams)
+    expect(because(fromParams({ table: ["a", "b"], op: "delete" }))).toBe("fine")
+    expect(because(fromParams({ tabel: "posts" }))).toContain('"tabel"')
+    expect(because(fromParams({ from: ["2026-01-01", "2026-01-02"] }))).toContain('"from"')
+    expect(because(fromParams({ limit: "ten" }))).toContain("limit must be a whole number from 1 to 1000")
+    expect(because(fromParams({ table: "posts", key: "1", keyJson: "[1]" }))).toContain(
+      "keyJson is another form of key"
+    )
+    expect(because(Schema.decodeUnknownEither(Query.FilterFromUrl)("?tabel=posts"))).toContain(
+      "tabel is not known here"
     )
   })
 
@@ -270,6 +308,23 @@ describe("Query.Filter", () => {
     }
   })
 })
+
+const throughForm =
+  <I>(schema: Schema.Schema<Query.Filter, I>) =>
+  (filter: Query.Filter): Query.Filter => {
+    const encoded = Schema.encodeSync(schema)(filter)
+    const again = Schema.decodeSync(schema)(encoded)
+    // Equal filters have equal forms.
+    expect(Json.stringify(Schema.encodeSync(schema)(again) as object)).toBe(Json.stringify(encoded as object))
+    return again
+  }
+
+const forms = [
+  throughForm(Query.FilterFromUrl),
+  throughForm(Query.FilterFromUrlParams),
+  throughForm(Query.FilterFromJson),
+  throughForm(Json.fromText(Query.FilterFromJson))
+]
 
 /** A filter with its numbers as texts, to be compared. */
 const shown = (filter: Query.Filter) => ({

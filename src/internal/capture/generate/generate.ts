@@ -84,7 +84,7 @@ const moveTriggers = (shape: TableShape, relation: RelationShape): ReadonlyArray
     event,
     timing: "after",
     level: "row",
-    condition: movingCondition[purpose],
+    condition: movingCondition,
     calls: functionName(shape, purpose),
     ...common
   })
@@ -108,7 +108,7 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
     ...ops.map((op) => triggerFunction(op, body(parts, op))),
     ...(shape.partitioned && shape.mode === "statement"
       ? [
-          triggerFunction("begin", beginBody(parts)),
+          triggerFunction("begin", beginBody),
           triggerFunction("leave", moveBody(parts, "leave")),
           triggerFunction("enter", moveBody(parts, "enter"))
         ]

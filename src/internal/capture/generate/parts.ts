@@ -155,14 +155,20 @@ export const targetVariables = `  of_schema text;
   of_partition text;`
 
 /** Schema, table and partition of a change; the variables are set only if the names differ from the generated ones. */
-export const target = ({ shape }: Parts): string =>
-  `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)}), of_partition`
+export const targetColumns = ({ shape }: Parts): ReadonlyArray<readonly [column: string, value: string]> => [
+  ["table_schema", `coalesce(of_schema, ${literal(shape.schema)})`],
+  ["table_name", `coalesce(of_table, ${literal(shape.name)})`],
+  ["partition_name", "of_partition"]
+]
+
+export const target = (parts: Parts): string =>
+  targetColumns(parts)
+    .map(([, value]) => value)
+    .join(", ")
 
 /** Puts the order right if host triggers wrote the same table; the migration that defines these functions says how. */
-export const settleOrder = (
-  first: string
-): string => `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-${first === "first_id" ? "" : `      first_id := ${first};\n`}      if note_nested(tg_relid) then
+export const settleOrder = `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);

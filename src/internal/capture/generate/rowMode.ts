@@ -4,6 +4,7 @@
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
 import { oneRow } from "./oneRow.js"
+import { openingVariables } from "./openTransaction.js"
 import {
   changeColumns,
   generalImage,
@@ -57,7 +58,7 @@ declare
 ${targetVariables}
   first_id bigint;
   last_before bigint;
-${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
+${openingVariables}${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }${op === "update" && parts.hides ? "  details jsonb;\n" : ""}${policyVariable(parts)}begin
 ${settleTarget(parts)}
@@ -68,7 +69,7 @@ ${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    r
 ${lines("    ", (row) => imageOf(parts, row))}  exception when others then
     ${hasNew(op) ? "now" : "was"} := null;
   end;
-${oneRow(parts, op, "  if", {
+${oneRow(parts, op, {
   alike: `fields := alike_fields(old, new, tg_relid, ${parts.excluded});`,
   ...(special === undefined ? {} : { details: special.details })
 })}
@@ -77,7 +78,7 @@ ${oneRow(parts, op, "  if", {
   if first_id is null then
     return null;
   end if;
-${settleOrder("first_id")}
+${settleOrder}
   return null;
 end`
 }

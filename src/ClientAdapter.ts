@@ -1,0 +1,139 @@
+/**
+ * Audited transactions of clients that are not Effect. `threadline/pg`, `threadline/postgres`, `threadline/drizzle`,
+ * `threadline/kysely`, `threadline/prisma` and `threadline/typeorm` are made with it, and so can be an adapter of your own client.
+ *
+ * @since 0.1.0
+ */
+import type { AuditError } from "./Audit.js"
+import type { SqlStatement } from "./AuditContext.js"
+import * as ambient from "./internal/intent/ambient.js"
+import * as plain from "./internal/intent/plain.js"
+import type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
+import { inline } from "./internal/sql/statement.js"
+import type { Action } from "./Semantics.js"
+
+/**
+ * Who and why, as the code that runs says it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { Ambient, LazyActor } from "./internal/intent/ambient.js"
+
+/**
+ * What an audited transaction takes, and what a client must be able to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
+
+/**
+ * Says who and why for everything that a function does, and all that it starts. What is said here wins over what is said around it;
+ * `meta` is merged key by key. What is wrong in it is refused by the audited call that uses it.
+ *
+ * @since 0.1.0
+ * @category context
+ * @example
+ * ```ts
+ * import { withContext } from "threadline/ClientAdapter"
+ *
+ * export const nightly = (importInvoices: () => Promise<void>) =>
+ *   withContext({ actor: { type: "job", id: "nightly-import" }, jobId: "run-7" }, importInvoices)
+ * ```
+ */
+export const withContext: <A>(fields: ambient.Ambient, body: () => A) => A = ambient.withContext
+
+/**
+ * What the code that runs now has been told to say of its writes.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export const currentContext: () => ambient.Ambient = ambient.currentContext
+
+/**
+ * Runs a body in an audited transaction of a client, and returns what the body returned. Context and action are checked before
+ * anything runs: a mistake is an `InvalidRequest`, a missing actor an `AuditError` with the reason `MissingActor`. Errors of the body
+ * and of the client pass unchanged.
+ *
+ * Inside another audited call, or inside a transaction that the host opened with the same client, it is a savepoint: its context
+ * governs its own part only, and its failure undoes its own part only. Audited calls inside the same transaction take turns.
+ *
+ * @since 0.1.0
+ * @category transactions
+ */
+export const audited: <Tx extends object, A, Settings>(
+  connection: Connection<Tx>,
+  options: Options<A, Settings>,
+  body: (tx: Tx, recorder: Recorder) => PromiseLike<A> | A
+) => Promise<A> = plain.audited
+
+/**
+ * Records an action without row changes, such as a report that was read or a login that was refused. Inside a transaction it belongs
+ * to that transaction, else it takes one statement of its own. The answer is the id of the action, in digits.
+ *
+ * @since 0.1.0
+ * @category transactions
+ */
+export const record: (
+  connection: {
+    /** What tells the transaction from others, if the statement runs in one. */
+    readonly transaction: object | undefined
+    readonly query: (statement: SqlStatement) => Promise<unknown>
+  },
+  action: Action,
+  options?: RecordOptions
+) => Promise<string> = plain.record
+
+/**
+ * Awaits a statement of Threadline's own. What a client throws becomes an `AuditError` with the SQLSTATE behind it.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const own: <A>(answer: PromiseLike<A>) => Promise<A> = plain.own
+
+/**
+ * What a failed statement of Threadline's own means: an `AuditError` with the SQLSTATE behind what the client threw.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const toAuditError: (error: unknown) => AuditError = plain.fromDriver
+
+/**
+ * Savepoints by statements, for clients that have none of their own.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const savepointOf: <Tx extends object>(
+  tx: Tx,
+  query: (statement: SqlStatement) => Promise<unknown>
+) => Savepoint<Tx> = plain.savepointOf
+
+/**
+ * Whether the code that runs is inside an audited call of a transaction, or of a client that has one transaction at a time.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const isInside: (transaction: object) => boolean = plain.isInside
+
+/**
+ * A statement with its values as literals, for clients that take text alone.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const asText: (statement: SqlStatement) => string = inline
+
+/**
+ * The rows of a result: clients give them alone, or in an object that has them.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const rowsOf = (result: unknown): unknown =>
+  typeof result === "object" && result !== null && "rows" in result ? result.rows : result

@@ -1,0 +1,57 @@
+/**
+ * Tables that have another name than when capture was applied to them. Their policies follow them, so everything is planned as if they
+ * had done so already.
+ */
+import type { Catalog, Name, Strayed } from "./catalog.js"
+import type { Policy } from "./model.js"
+import { label, sameName } from "./resolve.js"
+import * as statements from "./statements.js"
+import type { Step } from "./step.js"
+
+const moves = ({ strayed }: Catalog): ReadonlyArray<Strayed> => strayed.filter(({ from, to }) => !sameName(from, to))
+
+const nameOf = ({ tableName, tableSchema }: Policy): Name => ({ schema: tableSchema, name: tableName })
+
+/** The catalog as it is once the policies have followed. A policy of a table that is gone gives its name up to another one. */
+export const followed = (catalog: Catalog): Catalog => {
+  const renames = moves(catalog)
+  if (renames.length === 0) {
+    return catalog
+  }
+  const present = (name: Name): Name => renames.find(({ from }) => sameName(from, name))?.to ?? name
+  const isFollowed = (name: Name): boolean => renames.some(({ from }) => sameName(from, name))
+  const isTaken = (name: Name): boolean => !isFollowed(name) && renames.some(({ to }) => sameName(to, name))
+  return {
+    ...catalog,
+    active: catalog.active.filter((name) => !isTaken(name)).map(present),
+    deployed: catalog.deployed
+      .filter(({ policy }) => !isTaken(nameOf(policy)))
+      .map((deployed) => {
+        const { name, schema } = present(nameOf(deployed.policy))
+        return { ...deployed, policy: { ...deployed.policy, tableSchema: schema, tableName: name } }
+      }),
+    gaps: catalog.gaps.filter((gap) => !isFollowed(gap) && !isTaken(gap))
+  }
+}
+
+/** The name that the policy of a table had before it is followed; undefined if it is not. */
+export const formerNameOf = (catalog: Catalog, name: Name): Name | undefined =>
+  moves(catalog).find(({ to }) => sameName(to, name))?.from
+
+/** The steps that let policies follow, if that of this table, or of one that had its name, does. */
+export const followSteps = (storage: string, catalog: Catalog, name: Name): ReadonlyArray<Step> => {
+  const sql = statements.asOwner(catalog.storage.owner, [statements.followNames(storage)])
+  const away = moves(catalog).find(({ from }) => sameName(from, name))
+  const here = catalog.strayed.find(({ to }) => sameName(to, name))
+  const step = (formerly: Name, table: Name): Step => ({
+    kind: "follow",
+    table: label(table),
+    formerly: label(formerly),
+    sql,
+    lessRedaction: []
+  })
+  return [
+    ...(away === undefined ? [] : [step(away.from, away.to)]),
+    ...(here === undefined ? [] : [step(here.from, here.to)])
+  ]
+}

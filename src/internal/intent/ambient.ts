@@ -1,0 +1,87 @@
+/**
+ * The context of code that is not Effect: it follows promises and callbacks through AsyncLocalStorage.
+ */
+import { AsyncLocalStorage } from "node:async_hooks"
+import * as Actor from "../../Actor.js"
+import * as AuditContext from "../../AuditContext.js"
+import { notAnObject } from "../core/request.js"
+
+/**
+ * Finds the actor when an audited call needs it. `undefined` says that there is none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type LazyActor = () => Actor.Given | undefined | PromiseLike<Actor.Given | undefined>
+
+/**
+ * What the code that runs now says of everything it writes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Ambient extends Omit<AuditContext.Given, "actor"> {
+  /** Who acts, or how to find out. A function is asked at most once for each `withContext`. */
+  readonly actor?: Actor.Given | LazyActor | undefined
+}
+
+const storage = new AsyncLocalStorage<Ambient>()
+
+export const currentContext = (): Ambient => storage.getStore() ?? {}
+
+const remembered = (ask: LazyActor): LazyActor => {
+  let asked: Promise<Actor.Given | undefined> | undefined
+  return () => (asked ??= Promise.resolve().then(ask))
+}
+
+/** Like `AuditContext.merge`, whatever kind of actor the two have. */
+const mergeAny = <Who>(
+  below: Omit<AuditContext.Given, "actor"> & { readonly actor?: Who | undefined },
+  above: Omit<AuditContext.Given, "actor"> & { readonly actor?: Who | undefined }
+): Omit<AuditContext.Given, "actor"> & { readonly actor?: Who | undefined } => {
+  const { actor: actorBelow, ...fieldsBelow } = below
+  const { actor: actorAbove, ...fieldsAbove } = above
+  const { actor: _, actorError, ...fields } = AuditContext.merge(fieldsBelow, fieldsAbove)
+  return actorAbove === undefined
+    ? { ...fields, ...(above.actorError === undefined ? { actor: actorBelow } : {}), actorError }
+    : { ...fields, actor: actorAbove }
+}
+
+export const merge = (below: AuditContext.Given, above: AuditContext.Given): AuditContext.Given =>
+  mergeAny(below, above)
+
+export const withContext = <A>(fields: Ambient, body: () => A): A => {
+  const wrong = notAnObject(fields, "context")
+  if (wrong !== undefined) {
+    throw wrong
+  }
+  const actor = typeof fields.actor === "function" ? remembered(fields.actor) : fields.actor
+  return storage.run(mergeAny<Actor.Given | LazyActor>(currentContext(), { ...fields, actor }), body)
+}
+
+/** How long an audited call waits for a lazy actor, in milliseconds. */
+export const actorPatience = 5_000
+
+/** What a context says of its actor once the question is answered. */
+export type Answered = Pick<AuditContext.Given, "actor" | "actorError">
+
+/** Asks for an actor. Never fails, and never waits longer than `patience`: the host's write must not depend on it. */
+export const askActor = async (ask: LazyActor, patience: number = actorPatience): Promise<Answered> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Answered>((resolve) => {
+    timer = setTimeout(() => resolve({ actorError: `the actor function took longer than ${patience} ms` }), patience)
+  })
+  try {
+    return await Promise.race([late, Promise.resolve().then(ask).then(toAnswer)])
+  } catch {
+    return { actorError: "the actor function failed" }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+// A wrong answer is no mistake of the call that needs it: it is recorded as what it is.
+const toAnswer = (actor: Actor.Given | undefined): Answered => {
+  const wrong = actor === undefined ? undefined : Actor.invalid(actor)
+  return wrong === undefined ? { actor } : { actorError: `the actor function gave no actor: ${wrong.message}` }
+}

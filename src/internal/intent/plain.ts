@@ -1,0 +1,465 @@
+/**
+ * Audited transactions of clients that are not Effect: what they share, whatever the client.
+ */
+import { SqlError } from "@effect/sql/SqlError"
+import { AsyncLocalStorage } from "node:async_hooks"
+import * as AuditContext from "../../AuditContext.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { notAnObject, unknownField } from "../core/request.js"
+import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
+import { identifier } from "../sql/sqlText.js"
+import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
+import { askActor, currentContext, merge, withContext } from "./ambient.js"
+import { AuditError, closed, fromStatement, makeAuditError } from "./errors.js"
+import { contextFields, contradiction } from "./resolve.js"
+
+/**
+ * Records further actions in a running audited transaction.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Recorder {
+  /** Records an action in the transaction; its id, in digits. */
+  readonly record: (action: Action, words?: Words & { readonly status?: "ok" | "error" | undefined }) => Promise<string>
+}
+
+/**
+ * How to audit a transaction. Every part of the context that is given here wins over the ambient one.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<A, Settings> extends AuditContext.Given {
+  /** What is meant to happen, or a function that says so from what the body returned. Kept even if no row changes. */
+  readonly action?: Action | ((value: A) => Action) | undefined
+  /** Why; part of the action. */
+  readonly reason?: string | undefined
+  /** Part of the action. */
+  readonly comment?: string | undefined
+  /** Lets a transaction run without an actor; what it changes is then unattributed. */
+  readonly allowMissingActor?: boolean | undefined
+  /** Fails with `NoChanges`, and rolls back, if no row was captured. */
+  readonly requireChanges?: boolean | undefined
+  /**
+   * `record` keeps the action of a transaction that failed, with status `error`, in a transaction of its own. The caller always gets
+   * the original failure. Of the outermost call only, and not for an action that is a function.
+   */
+  readonly onFailure?: "discard" | "record" | undefined
+  /** What the client lets a transaction be set to, such as its isolation level. Of the outermost call only. */
+  readonly transaction?: Settings | undefined
+  /** Where Threadline is installed, `threadline` if not given. */
+  readonly schema?: string | undefined
+}
+
+/**
+ * Runs a body in a savepoint. If it fails, what it did is undone, and the failure is that of the body.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Savepoint<Tx> = (body: (tx: Tx) => Promise<void>) => Promise<unknown>
+
+/**
+ * What a client must be able to do.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Connection<Tx extends object> {
+  /** If the caller gave a transaction that has begun: what tells it from others, and how to run a body in a savepoint of it. */
+  readonly inside: { readonly transaction: object; readonly savepoint: Savepoint<Tx> } | undefined
+  /**
+   * Runs `first` at the start of a new transaction, then the body, then the statement that the body gives, and commits. If any of
+   * them fails it rolls back and fails with that error, unchanged.
+   */
+  readonly begin: (first: SqlStatement, body: (tx: Tx) => Promise<SqlStatement>) => Promise<unknown>
+  /** What tells the transaction from others, if it is not the object itself. */
+  readonly identify?: ((tx: Tx) => object) | undefined
+  /** Runs a statement in a transaction that `begin` or `savepoint` gave, else with what the caller gave; its rows. */
+  readonly query: (tx: Tx | undefined, statement: SqlStatement) => Promise<unknown>
+}
+
+/** One transaction of a client, whatever objects the client shows it as. */
+class Transaction {
+  /** The level of what opened it. */
+  base: Level | undefined
+}
+
+/** Where audited calls inside a transaction take turns, and what they inherit. */
+class Level {
+  private last: Promise<unknown> = Promise.resolve()
+  constructor(
+    readonly transaction: Transaction,
+    /** The document of an audited call; undefined in a transaction that the host opened itself. */
+    readonly context: string | undefined,
+    readonly allowMissingActor: boolean,
+    readonly enclosing: Level | undefined
+  ) {}
+  takeTurn<A>(task: () => Promise<A>): Promise<A> {
+    const turn = this.last.then(task)
+    this.last = turn.catch(() => undefined)
+    return turn
+  }
+}
+
+/** The level of the code that runs, the innermost first. */
+const levels = new AsyncLocalStorage<Level>()
+
+const transactions = new WeakMap<object, Transaction>()
+
+const enclosingOf = (transaction: Transaction): Level | undefined => {
+  let level = levels.getStore()
+  while (level !== undefined && level.transaction !== transaction) {
+    level = level.enclosing
+  }
+  return level
+}
+
+/** The innermost open level of a transaction, as the code that runs sees it. */
+const levelOf = (shown: object): Level => {
+  const transaction = transactions.get(shown) ?? new Transaction()
+  transactions.set(shown, transaction)
+  return enclosingOf(transaction) ?? (transaction.base ??= new Level(transaction, undefined, false, undefined))
+}
+
+/** Whether the code that runs is inside an audited call of this transaction. */
+export const isInside = (shown: object): boolean => {
+  const transaction = transactions.get(shown)
+  return transaction !== undefined && enclosingOf(transaction) !== undefined
+}
+
+const optionNames = {
+  ...contextFields,
+  action: true,
+  reason: true,
+  comment: true,
+  allowMissingActor: true,
+  requireChanges: true,
+  onFailure: true,
+  transaction: true,
+  schema: true
+} as const satisfies Record<keyof Options<never, never>, true>
+
+/** An audited call, with everything checked. */
+interface Request {
+  readonly schema: string
+  readonly fields: AuditContext.Given
+  readonly document: string
+}
+
+const prepare = async <A, Settings>(given: Options<A, Settings>, parent: Level | undefined): Promise<Request> => {
+  const wrong = notAnObject(given) ?? unknownField(given, optionNames)
+  if (wrong !== undefined) {
+    throw wrong
+  }
+  const { action, allowMissingActor, comment, onFailure, reason, requireChanges, schema, transaction, ...explicit } =
+    given
+  const refusal =
+    contradiction({ action, allowMissingActor, comment, onFailure, reason, requireChanges }) ??
+    (typeof action === "function" && onFailure === "record"
+      ? new InvalidRequest({ field: "onFailure", rule: "needs an action that is known before the transaction" })
+      : undefined)
+  if (refusal !== undefined) {
+    throw refusal
+  }
+  const storageSchema = storageSchemaName(schema)
+  if (parent !== undefined && (transaction !== undefined || onFailure === "record")) {
+    const option = transaction === undefined ? "onFailure" : "transaction"
+    throw makeAuditError("NotOutermost", `${option} belongs to the outermost transaction, and this call is inside one`)
+  }
+  const { actor, ...ambient } = currentContext()
+  const fields = merge(
+    explicit.actor !== undefined || explicit.actorError !== undefined
+      ? ambient
+      : { ...ambient, ...(typeof actor === "function" ? await askActor(actor) : { actor }) },
+    explicit
+  )
+  const refused = AuditContext.invalid(fields)
+  if (refused !== undefined) {
+    throw refused
+  }
+  if (
+    fields.actor === undefined &&
+    fields.actorError === undefined &&
+    !(allowMissingActor ?? parent?.allowMissingActor ?? false)
+  ) {
+    throw makeAuditError("MissingActor", "no actor is set: use withContext, the option actor, or allowMissingActor")
+  }
+  return { schema: storageSchema, fields, document: AuditContext.encode(fields) }
+}
+
+const call = (schema: string, name: string, document: string, as: string = ""): SqlStatement => ({
+  text: `select ${identifier(schema)}.${name}($1::text::jsonb)${as}`,
+  values: [document]
+})
+
+const finishDocument = (action: string | undefined, requireChanges: boolean, part: boolean): string =>
+  `{${[
+    ...(action === undefined ? [] : [`"action":${action}`]),
+    ...(requireChanges ? [`"requireChanges":true`] : []),
+    ...(part ? [`"part":true`] : [])
+  ].join(",")}}`
+
+/** The first value of the first row, if it is text. */
+const firstText = (rows: unknown): string | undefined => {
+  const row: unknown = Array.isArray(rows) ? rows[0] : undefined
+  const value: unknown = typeof row === "object" && row !== null ? Object.values(row)[0] : undefined
+  return typeof value === "string" ? value : undefined
+}
+
+/** What the host's part did: its value, and the document of `finish`. */
+interface Ran<A> {
+  readonly value: A
+  readonly outcome: string
+}
+
+/** Runs an audited transaction. */
+export const audited = async <Tx extends object, A, Settings>(
+  connection: Connection<Tx>,
+  options: Options<A, Settings>,
+  body: (tx: Tx, recorder: Recorder) => PromiseLike<A> | A
+): Promise<A> => {
+  const savepoint = connection.inside?.savepoint
+  const parent = connection.inside === undefined ? undefined : levelOf(connection.inside.transaction)
+  const request = await prepare(options, parent)
+  const { action: given } = options
+  const words = { reason: options.reason, comment: options.comment }
+  // What is known of the action before must be right before anything runs.
+  const known = given === undefined || typeof given === "function" ? undefined : encodeActionSync(given, words)
+
+  /** Runs the host's part. */
+  const run = async (tx: Tx, part: boolean): Promise<Ran<A>> => {
+    const shown = connection.identify?.(tx) ?? tx
+    const allowMissingActor = options.allowMissingActor ?? parent?.allowMissingActor ?? false
+    const transaction = parent?.transaction ?? new Transaction()
+    const level = new Level(transaction, request.document, allowMissingActor, levels.getStore())
+    transaction.base ??= level
+    const outer = transactions.get(shown)
+    transactions.set(shown, transaction)
+    let open = true
+    const recorder: Recorder = {
+      record: async (action, more = {}) => {
+        if (!open) {
+          throw closed()
+        }
+        const statement = call(
+          request.schema,
+          "record_action",
+          encodeActionSync(action, more, more.status),
+          "::text as id"
+        )
+        const id = firstText(await own(connection.query(tx, statement)))
+        if (id === undefined) {
+          throw makeAuditError("Failed", "the database returned no id for the recorded action")
+        }
+        return id
+      }
+    }
+    try {
+      const value = await levels.run(level, () => withContext(request.fields, () => body(tx, recorder)))
+      const action = typeof given === "function" ? encodeActionSync(given(value), words) : known
+      return { value, outcome: finishDocument(action, options.requireChanges ?? false, part) }
+    } finally {
+      open = false
+      if (outer === undefined) {
+        transactions.delete(shown)
+      }
+    }
+  }
+
+  if (parent === undefined || savepoint === undefined) {
+    let ran: Ran<A> | undefined
+    try {
+      await connection.begin(call(request.schema, "set_context", request.document), async (tx) => {
+        ran = await run(tx, false)
+        return call(request.schema, "finish", ran.outcome, "::text as outcome")
+      })
+    } catch (error) {
+      if (options.onFailure === "record" && known !== undefined && !isOutcomeUnknown(error)) {
+        await recordFailure(connection, request, known)
+      }
+      throw error
+    }
+    return valueOf(ran)
+  }
+  return parent.takeTurn(() => inSavepoint(connection, savepoint, parent, request, options, run))
+}
+
+const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
+
+/** A part of a transaction with a context or an action of its own; or only a savepoint, if it has neither. */
+const inSavepoint = async <Tx extends object, A, Settings>(
+  connection: Connection<Tx>,
+  savepoint: Savepoint<Tx>,
+  parent: Level,
+  request: Request,
+  options: Options<A, Settings>,
+  run: (tx: Tx, part: boolean) => Promise<Ran<A>>
+): Promise<A> => {
+  const part = options.action !== undefined || options.requireChanges === true || request.document !== parent.context
+  let ran: Ran<A> | undefined
+  await savepoint(async (tx) => {
+    if (part) {
+      await own(connection.query(tx, call(request.schema, "begin_part", request.document)))
+    }
+    const result = await run(tx, part)
+    await own(connection.query(tx, call(request.schema, "finish", result.outcome, "::text as outcome")))
+    ran = result
+  })
+  return valueOf(ran)
+}
+
+const valueOf = <A>(ran: Ran<A> | undefined): A => {
+  if (ran === undefined) {
+    throw makeAuditError("Failed", "the client did not run the transaction that it was given")
+  }
+  return ran.value
+}
+
+/** Savepoints by statements, for clients that have none of their own. A name may repeat: the innermost is meant. */
+export const savepointOf =
+  <Tx extends object>(tx: Tx, query: (statement: SqlStatement) => Promise<unknown>): Savepoint<Tx> =>
+  async (body) => {
+    const run = (text: string) => query({ text, values: [] })
+    await own(run("savepoint threadline"))
+    try {
+      await body(tx)
+      await own(run("release savepoint threadline"))
+    } catch (error) {
+      // If this fails the transaction stays aborted, which its owner finds out. The failure that counts is the first.
+      await run("rollback to savepoint threadline").then(
+        () => run("release savepoint threadline"),
+        () => undefined
+      )
+      throw error
+    }
+  }
+
+/** Keeps a failed action, and never the caller waiting for it. */
+const recordFailure = async <Tx extends object>(
+  connection: Connection<Tx>,
+  { document, schema }: Request,
+  action: string
+): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, 5_000)
+  })
+  const recorded = connection
+    .query(undefined, recordStatement(schema, failedAction(action), document))
+    .then(undefined, (error: unknown) => {
+      process.emitWarning(`threadline: the failed action could not be recorded: ${fromDriver(error).message}`)
+    })
+  await Promise.race([late, recorded])
+  clearTimeout(timer)
+}
+
+const recordStatement = (schema: string, action: string, context: string): SqlStatement => ({
+  text: `select ${identifier(schema)}.record_action($1::text::jsonb, $2::text::jsonb)::text as id`,
+  values: [action, context]
+})
+
+/**
+ * How to record an action without row changes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface RecordOptions extends AuditContext.Given, Words {
+  /** `ok` if not given. */
+  readonly status?: "ok" | "error" | undefined
+  /** Lets an action without an actor be recorded. */
+  readonly allowMissingActor?: boolean | undefined
+  /** Where Threadline is installed, `threadline` if not given. */
+  readonly schema?: string | undefined
+}
+
+/** Records an action without row changes: in the transaction that is given, else in one of its own; its id. */
+export const record = async (
+  connection: {
+    readonly transaction: object | undefined
+    readonly query: (statement: SqlStatement) => Promise<unknown>
+  },
+  action: Action,
+  options: RecordOptions = {}
+): Promise<string> => {
+  const wrong = notAnObject(options)
+  if (wrong !== undefined) {
+    throw wrong
+  }
+  const { comment, reason, status, ...rest } = options
+  const parent = connection.transaction === undefined ? undefined : levelOf(connection.transaction)
+  const request = await prepare(rest, parent)
+  const document = encodeActionSync(action, { comment, reason }, status)
+  const id = firstText(await own(connection.query(recordStatement(request.schema, document, request.document))))
+  if (id === undefined) {
+    throw makeAuditError("Failed", "the database returned no id for the recorded action")
+  }
+  return id
+}
+
+/** A statement of Threadline's own: what a client throws becomes an `AuditError`. */
+export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
+  try {
+    return await answer
+  } catch (error) {
+    throw fromDriver(error)
+  }
+}
+
+/** What a failed statement of Threadline's own means. */
+export const fromDriver = (error: unknown): AuditError => {
+  if (AuditError.is(error)) {
+    return error
+  }
+  const state = stateOf(error)
+  const message = error instanceof Error ? error.message : String(error)
+  const sqlError = new SqlError({
+    cause: state === undefined ? error : { code: state.code, message: state.message ?? message, cause: error },
+    message
+  })
+  switch (state?.code) {
+    case "TL001":
+      return makeAuditError(
+        "NoChanges",
+        "the transaction was to capture a change and captured none; it was rolled back",
+        sqlError
+      )
+    case "25P02":
+      return makeAuditError(
+        "TransactionAborted",
+        "a statement failed, which aborts a transaction, and the body went on as if it had not",
+        sqlError
+      )
+    default:
+      return fromStatement(sqlError)
+  }
+}
+
+/**
+ * The SQLSTATE that a client hides somewhere in its error. Clients wrap that of the driver, and some have codes of their own that
+ * look like one (`P2010` of Prisma); the innermost is the server's.
+ */
+const stateOf = (error: unknown): { readonly code: string; readonly message: string | undefined } | undefined => {
+  let found: { readonly code: string; readonly message: string | undefined } | undefined
+  let layer = [error]
+  for (let depth = 0; depth < 8 && layer.length > 0; depth++) {
+    for (const one of layer) {
+      const code = property(one, "originalCode") ?? property(one, "code")
+      if (typeof code === "string" && /^(?=.*[0-9])(?!P[1-9])[0-9A-Z]{5}$/.test(code)) {
+        const message = property(one, "originalMessage") ?? property(one, "message")
+        found = { code, message: typeof message === "string" ? message : undefined }
+      }
+    }
+    layer = layer.flatMap((one) =>
+      ["cause", "driverError", "meta", "driverAdapterError"]
+        .map((name) => property(one, name))
+        .filter((inner) => typeof inner === "object" && inner !== null)
+    )
+  }
+  return found
+}
+
+const property = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null ? (value as { readonly [name: string]: unknown })[name] : undefined

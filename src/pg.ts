@@ -1,0 +1,252 @@
+/**
+ * Audited transactions of node-postgres, with a `Pool` or a `Client`. Imports nothing of `pg`, so any version fits.
+ *
+ * @since 0.1.0
+ */
+import type { SqlStatement } from "./AuditContext.js"
+import * as ClientAdapter from "./ClientAdapter.js"
+import type { Action } from "./Semantics.js"
+import { AuditError } from "./Audit.js"
+import { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * Who and why; see `ClientAdapter`.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export { currentContext, withContext } from "./ClientAdapter.js"
+
+/**
+ * What is used of a client of node-postgres.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Queryable {
+  query(statement: string | SqlStatement): Promise<unknown>
+}
+
+/**
+ * A client that a pool lends.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PoolClient extends Queryable {
+  release(destroy?: boolean): void
+}
+
+/**
+ * A pool of clients `Client`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Pool<Client extends PoolClient> extends Queryable {
+  readonly totalCount: number
+  connect(): Promise<Client>
+  connect(callback: (...answer: never) => void): void
+}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Isolation = "read committed" | "repeatable read" | "serializable"
+
+const run = async (client: Queryable, statement: SqlStatement): Promise<unknown> =>
+  ClientAdapter.rowsOf(await client.query(statement))
+
+const isPool = <Client extends PoolClient>(db: Pool<Client> | Queryable): db is Pool<Client> => "totalCount" in db
+
+const tellsStatus = (client: Queryable): client is Queryable & { getTransactionStatus(): unknown } =>
+  "getTransactionStatus" in client && typeof client.getTransactionStatus === "function"
+
+/** Whether a client is in a transaction. Clients that cannot say are asked to set a savepoint, which only a transaction has. */
+const isInTransaction = async (client: Queryable): Promise<boolean> => {
+  if (tellsStatus(client)) {
+    const status = client.getTransactionStatus()
+    return status === "T" || status === "E"
+  }
+  return client.query("savepoint threadline_probe; release savepoint threadline_probe").then(
+    () => true,
+    (error: unknown) => {
+      if (typeof error === "object" && error !== null && "code" in error && error.code === "25P01") {
+        return false
+      }
+      throw error
+    }
+  )
+}
+
+/** What the server answered to the last statement of a message. COMMIT of a transaction that has failed answers ROLLBACK. */
+const lastCommand = (results: unknown): unknown => {
+  const last: unknown = Array.isArray(results) ? results.at(-1) : undefined
+  return typeof last === "object" && last !== null && "command" in last ? last.command : undefined
+}
+
+const isFromServer = (error: unknown): boolean =>
+  typeof error === "object" &&
+  error !== null &&
+  "code" in error &&
+  typeof error.code === "string" &&
+  /^(?=.*[0-9])(?!08|57P)[0-9A-Z]{5}$/.test(error.code)
+
+/** Ends a transaction. The outcome of the audited call and COMMIT are one message. */
+const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
+  let results: unknown
+  try {
+    results = await client.query(`${ClientAdapter.asText(last)}; commit`)
+  } catch (error) {
+    if (!isFromServer(error)) {
+      throw new AuditError({
+        reason: "OutcomeUnknown",
+        detail:
+          "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
+        cause: error
+      })
+    }
+    // A COMMIT that is refused has ended the transaction. A statement of ours that fails has left it open, and aborted.
+    const isRefused = await client.query("select 1").then(
+      () => true,
+      () => false
+    )
+    throw isRefused ? error : ClientAdapter.toAuditError(error)
+  }
+  if (lastCommand(results) !== "COMMIT") {
+    throw new AuditError({
+      reason: "TransactionAborted",
+      detail: "COMMIT did not commit: the transaction was aborted before"
+    })
+  }
+}
+
+/** One transaction on a client; whether the client can be used again. */
+const transact = async <Client extends Queryable>(
+  client: Client,
+  isolation: Isolation | undefined,
+  first: SqlStatement,
+  body: (tx: Client) => Promise<SqlStatement>,
+  leave: (usable: boolean) => void
+): Promise<void> => {
+  let usable = false
+  try {
+    const begin = isolation === undefined ? "begin" : `begin isolation level ${isolation}`
+    await ClientAdapter.own(client.query(`${begin}; ${ClientAdapter.asText(first)}`))
+    await commit(client, await body(client))
+    usable = true
+  } catch (error) {
+    usable = await client.query("rollback").then(
+      () => true,
+      () => false
+    )
+    throw error
+  } finally {
+    leave(usable)
+  }
+}
+
+/** Audited calls that wait for a client: it has one transaction at a time, and whoever else asks for one must not be part of it. */
+const queues = new WeakMap<object, Promise<unknown>>()
+
+const alone = <A>(client: object, task: () => Promise<A>): Promise<A> => {
+  if (ClientAdapter.isInside(client)) {
+    return task()
+  }
+  const turn = (queues.get(client) ?? Promise.resolve()).then(task)
+  queues.set(
+    client,
+    turn.catch(() => undefined)
+  )
+  return turn
+}
+
+const isolations: ReadonlySet<unknown> = new Set<Isolation>(["read committed", "repeatable read", "serializable"])
+
+const connectPool = <Client extends PoolClient>(
+  pool: Pool<Client>,
+  isolation: Isolation | undefined
+): ClientAdapter.Connection<Client> => ({
+  inside: undefined,
+  begin: async (first, body) => {
+    const client = await pool.connect()
+    await transact(client, isolation, first, body, (usable) => client.release(!usable))
+  },
+  query: (client, statement) => run(client ?? pool, statement)
+})
+
+const connectClient = async <Client extends Queryable>(
+  client: Client,
+  isolation: Isolation | undefined
+): Promise<ClientAdapter.Connection<Client>> => ({
+  inside: (await isInTransaction(client))
+    ? { transaction: client, savepoint: ClientAdapter.savepointOf(client, (statement) => run(client, statement)) }
+    : undefined,
+  begin: (first, body) => transact(client, isolation, first, body, () => undefined),
+  query: (_, statement) => run(client, statement)
+})
+
+/**
+ * Runs a body in an audited transaction, and returns what it returned. With a pool the body gets a client of it, which returns to the pool at the end.
+ * `transaction` is the isolation level.
+ * The rules are those of `ClientAdapter.audited`.
+ *
+ * @since 0.1.0
+ * @category transactions
+ * @example
+ * ```ts
+ * import pg from "pg"
+ * import { audited } from "threadline/pg"
+ *
+ * const pool = new pg.Pool()
+ *
+ * export const rename = (userId: number, title: string) =>
+ *   audited(pool, { action: "post.renamed", actor: { type: "user", id: userId } }, (client) =>
+ *     client.query("update posts set title = $1 where id = 1", [title])
+ *   )
+ * ```
+ */
+export function audited<Client extends PoolClient, A>(
+  pool: Pool<Client>,
+  options: ClientAdapter.Options<A, Isolation>,
+  body: (client: Client, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
+): Promise<A>
+export function audited<Client extends Queryable, A>(
+  client: Client,
+  options: ClientAdapter.Options<A, Isolation>,
+  body: (client: Client, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
+): Promise<A>
+export async function audited<Client extends PoolClient, A>(
+  db: Pool<Client> | Client,
+  options: ClientAdapter.Options<A, Isolation>,
+  body: (client: Client, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
+): Promise<A> {
+  const isolation = options?.transaction
+  if (isolation !== undefined && !isolations.has(isolation)) {
+    throw new InvalidRequest({
+      field: "transaction",
+      rule: "must be read committed, repeatable read or serializable"
+    })
+  }
+  return isPool(db)
+    ? ClientAdapter.audited(connectPool(db, isolation), options, body)
+    : alone(db, async () => ClientAdapter.audited(await connectClient(db, isolation), options, body))
+}
+
+/**
+ * Records an action without row changes; its id, in digits. In a transaction it belongs to that transaction.
+ *
+ * @since 0.1.0
+ * @category transactions
+ */
+export const record = (db: Queryable, action: Action, options?: ClientAdapter.RecordOptions): Promise<string> =>
+  isPool(db)
+    ? ClientAdapter.record({ transaction: undefined, query: (statement) => run(db, statement) }, action, options)
+    : alone(db, async () =>
+        ClientAdapter.record(
+          { transaction: (await isInTransaction(db)) ? db : undefined, query: (statement) => run(db, statement) },
+          action,
+          options
+        )
+      )

@@ -1,0 +1,366 @@
+import { expect, layer } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Audit from "../../src/Audit.js"
+import { currentContext, withContext } from "../../src/ClientAdapter.js"
+import { InvalidRequest } from "../../src/ThreadlineError.js"
+import { TestDatabase } from "../harness/TestDatabase.js"
+import * as Host from "../support/auditedHost.js"
+import { clients, type Plain } from "./plainClients.js"
+
+const alice = { type: "user", id: 42, label: "Alice" } as const
+const bob = { type: "user", id: "bob" } as const
+
+const failureOf = async (promise: Promise<unknown>): Promise<unknown> => {
+  try {
+    await promise
+  } catch (error) {
+    return error
+  }
+  throw new Error("it succeeded")
+}
+
+class Refused extends Error {}
+
+/** What is recorded, each row with who did it, and each action. */
+const seen = Effect.gen(function* () {
+  return {
+    changes: (yield* Host.changes).map(({ actor, row }) => `${row} by ${actor ?? "nobody"}`),
+    actions: (yield* Host.actions).map(
+      ({ actor_id, name, status, transaction_id }) =>
+        `${String(name)} ${String(status)} by ${String(actor_id)}${transaction_id === null ? "" : ", linked"}`
+    )
+  }
+})
+
+for (const [name, open] of Object.entries(clients)) {
+  layer(Host.layer, { excludeTestServices: true })(`audited, with ${name}`, (it) => {
+    const run = (body: (client: Plain) => Promise<void>) =>
+      Effect.gen(function* () {
+        yield* Host.reset
+        const role = yield* (yield* TestDatabase).role("app")
+        yield* Effect.acquireUseRelease(
+          Effect.promise(async () => open(role.url)),
+          (client) => Effect.promise(() => body(client)),
+          (client) => Effect.promise(() => client.close())
+        )
+      })
+
+    it.effect("records who and why beside what changed, and returns what the body returned", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const value = await client.audited(
+            {
+              actor: alice,
+              correlationId: "c'; --\\",
+              meta: { text: 'Zoë\'s \\ $1 "x"' },
+              action: (id: number) => ({ name: "post.created", subject: { type: "post", id } }),
+              reason: "it's due"
+            },
+            async (writer) => {
+              await writer.insert(1)
+              return 1
+            }
+          )
+          expect(value).toBe(1)
+        })
+        expect(yield* seen).toEqual({ changes: ["1 by user:42"], actions: ["post.created ok by 42, linked"] })
+        expect(yield* Host.transactions).toMatchObject([
+          {
+            actor: { type: "user", id: "42", label: "Alice" },
+            correlation_id: "c'; --\\",
+            meta: { text: 'Zoë\'s \\ $1 "x"' },
+            context_error: null
+          }
+        ])
+        expect(yield* Host.actions).toMatchObject([{ subject_type: "post", subject_id: "1", reason: "it's due" }])
+      })
+    )
+
+    it.effect("takes what the code around it says, at any depth, and what the call says above it", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          await withContext({ actor: alice, requestId: "r", meta: { a: 1 } }, async () => {
+            await new Promise((resolve) => setImmediate(resolve))
+            await withContext({ meta: { b: 2 } }, () =>
+              Promise.all([
+                client.audited({ action: "one" }, async (writer) => {
+                  await writer.insert(1)
+                  expect(currentContext()).toMatchObject({ requestId: "r", actor: alice })
+                }),
+                withContext({ actor: bob }, () => client.audited({ requestId: "s" }, (writer) => writer.insert(2)))
+              ])
+            )
+          })
+          expect(currentContext()).toEqual({})
+        })
+        const transactions = [...(yield* Host.transactions)].sort((a) => (a["actor_id"] === "42" ? -1 : 1))
+        expect(transactions).toMatchObject([
+          { actor_id: "42", request_id: "r", meta: { a: 1, b: 2 } },
+          { actor_id: "bob", request_id: "s", meta: { a: 1, b: 2 } }
+        ])
+      })
+    )
+
+    it.effect("refuses what is wrong before anything is written", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const refusals: ReadonlyArray<readonly [expected: object, options: object]> = [
+            [{ field: "actor.type" }, { actor: { type: "customer", id: 1 } }],
+            [{ field: "actor.id" }, { actor: { type: "user", id: 1.5 } }],
+            [{ field: "correlationId" }, { actor: alice, correlationId: "" }],
+            [{ field: "remoteIp" }, { actor: alice, remoteIp: "nowhere" }],
+            [{ field: "action.name" }, { actor: alice, action: "" }],
+            [{ field: "actions" }, { actor: alice, actions: "a" }],
+            [{ field: "reason" }, { actor: alice, reason: "no action" }],
+            [{ field: "onFailure" }, { actor: alice, action: () => "a", onFailure: "record" }],
+            [{ field: "schema" }, { actor: alice, schema: "" }],
+            [{ reason: "MissingActor" }, { action: "a" }]
+          ]
+          for (const [expected, options] of refusals) {
+            const error = await failureOf(client.audited(options, () => Promise.reject(new Error("it ran"))))
+            expect(error).toMatchObject(expected)
+            expect(error instanceof InvalidRequest || Audit.AuditError.is(error)).toBe(true)
+          }
+          const around = withContext({ actor: alice, jobId: "y".repeat(257) }, () =>
+            client.audited({ action: "a" }, (writer) => writer.insert(1))
+          )
+          expect(await failureOf(around)).toMatchObject({ field: "jobId" })
+          expect(
+            await failureOf(client.audited({ actor: alice, schema: "elsewhere" }, (w) => w.insert(1)))
+          ).toMatchObject({
+            _tag: "AuditError"
+          })
+          await client.audited({ allowMissingActor: true }, (writer) => writer.insert(2))
+        })
+        expect(yield* seen).toEqual({ changes: ["2 by nobody"], actions: [] })
+      })
+    )
+
+    it.effect("undoes everything if the body fails, and can keep the failed action", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const refused = new Refused("no")
+          const options = { actor: alice, action: "post.created" } as const
+          const attempt = (more: object) =>
+            failureOf(
+              client.audited({ ...options, ...more }, async (writer) => {
+                await writer.insert(1)
+                throw refused
+              })
+            )
+          expect(await attempt({})).toBe(refused)
+          expect(await attempt({ onFailure: "record" })).toBe(refused)
+          // The client is in order afterwards.
+          await client.audited(options, (writer) => writer.insert(2))
+        })
+        expect(yield* seen).toEqual({
+          changes: ["2 by user:42"],
+          actions: ["post.created error by 42", "post.created ok by 42, linked"]
+        })
+        expect(yield* Host.postIds).toEqual([2])
+      })
+    )
+
+    it.effect("fails if an action that is made from the result is wrong, and keeps nothing", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const error = await failureOf(
+            client.audited({ actor: alice, action: () => "" }, (writer) => writer.insert(1))
+          )
+          expect(error).toMatchObject({ field: "action.name" })
+        })
+        expect(yield* Host.postIds).toEqual([])
+      })
+    )
+
+    it.effect("tells no change, and a failed statement that the body ignored, from success", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          expect(
+            await failureOf(
+              client.audited({ actor: alice, action: "a", requireChanges: true }, () => Promise.resolve())
+            )
+          ).toMatchObject({ _tag: "AuditError", reason: "NoChanges" })
+          const swallowed = await failureOf(
+            client.audited({ actor: alice, action: "a" }, async (writer) => {
+              await writer.insert(1)
+              await writer.fail().then(undefined, () => undefined)
+            })
+          )
+          // Some clients tell of the failed statement themselves.
+          expect(Audit.AuditError.is(swallowed) ? swallowed.reason : "TransactionAborted").toBe("TransactionAborted")
+        })
+        expect(yield* seen).toEqual({ changes: [], actions: [] })
+      })
+    )
+
+    it.effect("records further actions in the transaction, and none after its end", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          let kept: { readonly record: (action: string) => Promise<string> } | undefined
+          const id = await client.audited({ actor: alice, action: "post.created" }, async (writer, recorder) => {
+            await writer.insert(1)
+            kept = recorder
+            await writer.record("in between", { reason: "by the entry point" })
+            return recorder.record({ name: "mail.sent", data: { to: "x" } }, { status: "error" })
+          })
+          expect(id).toMatch(/^[0-9]+$/)
+          expect(await failureOf(kept?.record("late") ?? Promise.resolve())).toMatchObject({ reason: "Closed" })
+          expect(await client.record("report.read", { actor: bob })).toMatch(/^[0-9]+$/)
+          expect(await failureOf(client.record("report.read"))).toMatchObject({ reason: "MissingActor" })
+          expect(await failureOf(client.record("", { actor: bob }))).toMatchObject({ field: "action.name" })
+        })
+        expect((yield* seen).actions).toEqual([
+          "in between ok by 42, linked",
+          "mail.sent error by 42, linked",
+          "post.created ok by 42, linked",
+          "report.read ok by bob"
+        ])
+      })
+    )
+
+    it.effect("is a part of its own inside another one: its context ends with it, its failure undoes it alone", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          await client.audited({ actor: alice, action: "outer" }, async (writer) => {
+            await writer.insert(1)
+            await writer.audited({ actor: bob, action: "inner" }, async (inner) => {
+              await inner.insert(2)
+              await inner.audited({ actor: { type: "system", id: "s" }, action: "innermost" }, (deepest) =>
+                deepest.insert(3)
+              )
+              await inner.insert(4)
+            })
+            await writer.insert(5)
+            const refused = new Refused("no")
+            expect(
+              await failureOf(
+                writer.audited({ action: "refused" }, async (inner) => {
+                  await inner.insert(6)
+                  throw refused
+                })
+              )
+            ).toBe(refused)
+            await writer.insert(7)
+            expect(
+              await failureOf(writer.audited({ onFailure: "record", action: "a" }, () => Promise.resolve()))
+            ).toMatchObject({ reason: "NotOutermost" })
+            // Siblings take turns, whatever the order of their statements.
+            await Promise.all([
+              writer.audited({ actor: bob, action: "left" }, (inner) => inner.insert(8)),
+              writer.audited({ actor: alice, action: "right" }, (inner) => inner.insert(9)),
+              writer.audited({ actor: bob, action: "left" }, (inner) => inner.insert(10))
+            ])
+          })
+        })
+        expect(yield* seen).toEqual({
+          changes: [
+            "1 by user:42",
+            "2 by user:bob",
+            "3 by system:s",
+            "4 by user:bob",
+            "5 by user:42",
+            "7 by user:42",
+            "8 by user:bob",
+            "9 by user:42",
+            "10 by user:bob"
+          ],
+          actions: [
+            "innermost ok by s, linked",
+            "inner ok by bob, linked",
+            "left ok by bob, linked",
+            "right ok by 42, linked",
+            "left ok by bob, linked",
+            "outer ok by 42, linked"
+          ]
+        })
+        expect(yield* Host.postIds).toEqual([1, 2, 3, 4, 5, 7, 8, 9, 10])
+      })
+    )
+
+    it.effect("is a part inside a transaction that the host opened itself, and leaves the rest of it alone", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          await client.own(async (writer) => {
+            await writer.insert(1)
+            await Promise.all([
+              writer.audited({ actor: alice, action: "a" }, async (inner) => {
+                await inner.insert(2)
+                await inner.audited({ actor: bob }, (deepest) => deepest.insert(3))
+              }),
+              writer.audited({ actor: bob, action: "b" }, (inner) => inner.insert(4))
+            ])
+            await writer.insert(5)
+          })
+          await failureOf(
+            client.own(async (writer) => {
+              await writer.audited({ actor: alice, action: "a" }, (inner) => inner.insert(6))
+              throw new Refused("no")
+            })
+          )
+        })
+        expect(yield* seen).toEqual({
+          changes: ["1 by nobody", "2 by user:42", "3 by user:bob", "4 by user:bob", "5 by nobody"],
+          actions: ["a ok by 42, linked", "b ok by bob, linked"]
+        })
+        expect(yield* Host.postIds).toEqual([1, 2, 3, 4, 5])
+      })
+    )
+
+    it.effect("asks a lazy actor once, and writes without one if that fails", () =>
+      Effect.gen(function* () {
+        let asked = 0
+        yield* run(async (client) => {
+          const actor = async () => {
+            asked++
+            await new Promise((resolve) => setImmediate(resolve))
+            return alice
+          }
+          await withContext({ actor }, async () => {
+            await client.audited({ action: "a" }, (writer) => writer.insert(1))
+            await client.audited({ action: "a" }, async (writer) => {
+              await writer.insert(2)
+              await writer.audited({ action: "b" }, (inner) => inner.insert(3))
+            })
+          })
+          const failing = () => Promise.reject(new Error("the session store is down: secret"))
+          await withContext({ actor: failing }, () => client.audited({ action: "a" }, (writer) => writer.insert(4)))
+          const wrong = () => ({ type: "customer", id: 1 }) as never
+          await withContext({ actor: wrong }, () => client.audited({ action: "a" }, (writer) => writer.insert(5)))
+          expect(
+            await failureOf(withContext({ actor: () => undefined }, () => client.audited({}, () => Promise.resolve())))
+          ).toMatchObject({ reason: "MissingActor" })
+        })
+        expect(asked).toBe(1)
+        expect((yield* seen).changes).toEqual([
+          "1 by user:42",
+          "2 by user:42",
+          "3 by user:42",
+          "4 by nobody",
+          "5 by nobody"
+        ])
+        expect((yield* Host.transactions).map((row) => row["context_error"])).toEqual([
+          null,
+          null,
+          null,
+          "actor: the actor function failed",
+          "actor: the actor function gave no actor: actor.type: must be user, admin, service_account, job, system or anonymous"
+        ])
+      })
+    )
+
+    it.effect("takes what the client lets a transaction be set to", () =>
+      run(async (client) => {
+        const level = await client.serializable({ actor: alice }, (writer) => client.isolation(writer))
+        expect(JSON.stringify(level)).toContain("serializable")
+        expect(
+          await failureOf(
+            client.audited({ actor: alice }, (writer) =>
+              writer.audited({ transaction: "serializable" } as object, () => Promise.resolve())
+            )
+          )
+        ).toMatchObject({ reason: "NotOutermost" })
+      })
+    )
+  })
+}
