@@ -107,5 +107,12 @@ export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.g
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const schema = yield* StorageSchema
   const name: Storage["name"] = (object) => sql.literal(qualified(schema, object))
-  return { sql, schema, name, anyBytes: false, restriction: undefined, cursorKey: yield* succeededOnce(cursorKey(sql, name)) }
+  return {
+    sql,
+    schema,
+    name,
+    anyBytes: false,
+    restriction: undefined,
+    cursorKey: yield* succeededOnce(cursorKey(sql, name))
+  }
 })

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "d6ef67704b0edbf05ad24c8de0e54aa02c907a9e5b07fea04de0bd219c762324",
+    checksum: "b7e720da59a7a425db6ddf67103349d3425423bf71300b36ce79283d6ed1518a",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -161,23 +161,30 @@ create table capture_policies (
   lapses tstzmultirange not null default '{}',
   -- Changes before it were removed, all or some of them; see note_removal.
   kept_since timestamptz,
+  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
+  former_names jsonb not null default '[]',
+  -- Names that its columns had before: { column, formerly, since, until }.
+  former_columns jsonb not null default '[]',
   primary key (table_schema, table_name)
 );
 
--- Written by triggers that fire under a name they were not generated for, and never again: names were exchanged, or a table
--- took the name of another one that is captured.
+-- Written by triggers that fire under another name than the policy of their table has, or under the name of another captured
+-- table: once for each time that the table may have got a name. What was renamed is told from it when capture is applied.
 create table capture_sightings (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
   database text collate "C",
-  seen_at timestamptz not null default clock_timestamp()
+  seen_at timestamptz not null default clock_timestamp(),
+  -- The transaction that last touched what the catalog says of the table: another one may have renamed it in between.
+  named_by xid
 );
 
 comment on table capture_sightings is
-  'Which other table wrote under the name of a captured one, and since when: a lapse of that name until capture is applied.';
+  'Which table wrote under a name that is not that of its policy, and since when: what it means is settled when capture is applied.';
 
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
+create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
 
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
@@ -369,12 +376,13 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "f692e9dadab670269f58b26fe3568ae9ddfdfe238c5e234075588228dbfb8711",
+    checksum: "9a0e7d70aa1e0e24acdf1dd5960f9e4ab61d7a00aa514340ff3bff5ff54e0ffd",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
 --   threadline.context      the stamped context document, "<transaction timestamp> <json>"
---   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"
+--   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"; empty until something is
+--                           captured or recorded, "none" where it was and captures go to a row to come
 --   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
 --
@@ -382,7 +390,8 @@ select ensure_partitions();
 -- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
 -- the setting with it.
 
--- Reads a stamped context. Never raises: "doc" holds what is right, "error" names what was left out.
+-- Reads a stamped context: "doc" holds what is right, "error" names what was left out. Raises only in strict mode, which a
+-- database for development or tests may be in ("alter database shop_test set threadline.strict = on").
 create function read_context(raw text, out doc jsonb, out error text)
 language plpgsql stable
 set search_path from current
@@ -392,102 +401,137 @@ declare
   given jsonb;
   field text;
   value jsonb;
-  actor jsonb;
+  actor record;
+  address inet;
   wrong text[] := '{}';
 begin
-  if not starts_with(raw, stamp) then
-    error := 'context: not set by set_context in this transaction';
-    return;
-  end if;
+  <<reading>>
   begin
-    given := substr(raw, length(stamp) + 1)::jsonb;
-  exception when others then
-    error := 'context: not JSON';
-    return;
-  end;
-  if jsonb_typeof(given) <> 'object' then
-    error := 'context: not an object';
-    return;
-  end if;
+    if not starts_with(raw, stamp) then
+      wrong := '{"context: not set by set_context in this transaction"}';
+      exit reading;
+    end if;
+    begin
+      given := substr(raw, length(stamp) + 1)::jsonb;
+    exception when others then
+      wrong := '{"context: not JSON"}';
+      exit reading;
+    end;
+    if jsonb_typeof(given) <> 'object' then
+      wrong := '{"context: not an object"}';
+      exit reading;
+    end if;
 
-  doc := '{}';
-  for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
-    case
-      when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
-        if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
-          doc := doc || jsonb_build_object(field, value);
-        else
-          wrong := wrong || (field || ': not a text of 1 to 256 bytes');
-        end if;
-      when field = 'remoteIp' then
-        begin
-          doc := doc || jsonb_build_object(field, (value #>> '{}')::inet::text);
-        exception when others then
-          wrong := wrong || (field || ': not an address');
-        end;
-      when field = 'meta' then
-        if jsonb_typeof(value) = 'object' then
-          doc := doc || jsonb_build_object(field, value);
-        else
-          wrong := wrong || (field || ': not an object');
-        end if;
-      when field = 'actor' then
-        actor := check_actor(value);
-        if actor is null then
-          wrong := wrong || (field || ': needs a known type and an id of 1 to 256 bytes');
-        else
-          doc := doc || jsonb_build_object(field, actor);
-          if actor <> value then
-            wrong := wrong || (field || ': has a part that is not a label or an impersonator');
+    doc := '{}';
+    for field, value in select e.key, e.value from jsonb_each(given) e where e.value <> 'null' order by e.key loop
+      case
+        when field in ('correlationId', 'requestId', 'jobId', 'traceId', 'source') then
+          if jsonb_typeof(value) = 'string' and octet_length(value #>> '{}') between 1 and 256 then
+            doc := doc || jsonb_build_object(field, value);
+          else
+            wrong := wrong || (field || ': not a text of 1 to 256 bytes');
           end if;
-        end if;
-      else
-        wrong := wrong || 'context: has an unknown field'::text;
-    end case;
-  end loop;
+        when field = 'remoteIp' then
+          begin
+            address := (value #>> '{}')::inet;
+            -- A socket for both families shows an IPv4 address as part of IPv6.
+            if address <<= '::ffff:0:0/96' and masklen(address) = 128 then
+              address := inet '0.0.0.0' + (address - inet '::ffff:0:0');
+            end if;
+            doc := doc || jsonb_build_object(field, address::text);
+          exception when others then
+            wrong := wrong || (field || ': not an address');
+          end;
+        when field = 'meta' then
+          if jsonb_typeof(value) = 'object' then
+            doc := doc || jsonb_build_object(field, value);
+          else
+            wrong := wrong || (field || ': not an object');
+          end if;
+        when field = 'actor' then
+          actor := check_actor(value, field, 0);
+          wrong := wrong || actor.wrong;
+          if actor.clean is not null then
+            doc := doc || jsonb_build_object(field, actor.clean);
+          end if;
+        when field = 'actorError' then
+          -- The host could not find out who acts, and says why.
+          wrong := wrong || coalesce('actor: ' || left(nullif(value #>> '{}', ''), 256), 'actor: not known');
+        else
+          wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
+      end case;
+    end loop;
+  end;
   error := nullif(array_to_string(wrong, '; '), '');
+  if error is not null and current_setting('threadline.strict', true) in ('on', 'true', 'yes', '1') then
+    raise exception 'threadline: %', error
+      using errcode = 'TL005',
+        hint = 'Without threadline.strict the write succeeds, and context_error says this.';
+  end if;
 end
 $$;
 
--- The well-formed part of an actor document, or null where type or id are not usable. Impersonators nest up
--- to eight deep, as in the library: a chain without end must not exhaust the stack of somebody's write.
-create function check_actor(doc jsonb, depth int default 0) returns jsonb
+-- The well-formed part of an actor document, null if type or id are not usable, and what is wrong with the rest. Integers are
+-- taken as ids. Impersonators nest up to eight deep, as in the library: a chain without end must not exhaust the stack of
+-- somebody's write.
+create function check_actor(doc jsonb, path text, depth int, out clean jsonb, out wrong text[])
 language plpgsql immutable
 set search_path from current
 as $$
 declare
   kind text := doc ->> 'type';
   id text := doc ->> 'id';
-  clean jsonb;
-  impersonator jsonb;
+  impersonator record;
 begin
-  if jsonb_typeof(doc) <> 'object'
-    or kind is null
-    or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous')
-  then
-    return null;
+  wrong := '{}';
+  if jsonb_typeof(doc) <> 'object' then
+    wrong := array[path || ': not an object'];
+    return;
+  end if;
+  if kind is null or kind not in ('user', 'admin', 'service_account', 'job', 'system', 'anonymous') then
+    wrong := array[path || '.type: not user, admin, service_account, job, system or anonymous'];
+    return;
   end if;
   if kind = 'anonymous' then
     if id is not null then
-      return null;
+      wrong := array[path || '.id: an anonymous actor has none'];
+      return;
     end if;
     clean := '{"type": "anonymous"}';
   else
-    if id is null or jsonb_typeof(doc -> 'id') <> 'string' or octet_length(id) not between 1 and 256 then
-      return null;
+    if id is null then
+      wrong := array[path || '.id: missing'];
+      return;
+    end if;
+    if octet_length(id) not between 1 and 256
+      or not (jsonb_typeof(doc -> 'id') = 'string' or jsonb_typeof(doc -> 'id') = 'number' and id ~ '^-?[0-9]+$')
+    then
+      wrong := array[path || '.id: not a text of 1 to 256 bytes or an integer'];
+      return;
     end if;
     clean := jsonb_build_object('type', kind, 'id', id);
   end if;
-  if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
-    clean := clean || jsonb_build_object('label', doc -> 'label');
-  end if;
-  if doc ? 'impersonator' and depth < 8 then
-    impersonator := check_actor(doc -> 'impersonator', depth + 1);
-    if impersonator is not null then
-      clean := clean || jsonb_build_object('impersonator', impersonator);
+  if doc ->> 'label' is not null then
+    if jsonb_typeof(doc -> 'label') = 'string' and octet_length(doc ->> 'label') between 1 and 256 then
+      clean := clean || jsonb_build_object('label', doc -> 'label');
+    else
+      wrong := wrong || (path || '.label: not a text of 1 to 256 bytes');
     end if;
   end if;
-  return clean;
+  if doc ->> 'impersonator' is not null then
+    if depth < 8 then
+      impersonator := check_actor(doc -> 'impersonator', path || '.impersonator', depth + 1);
+      wrong := wrong || impersonator.wrong;
+      if impersonator.clean is not null then
+        clean := clean || jsonb_build_object('impersonator', impersonator.clean);
+      end if;
+    else
+      wrong := wrong || (path || '.impersonator: nests more than 8 deep');
+    end if;
+  end if;
+  if doc - '{type,id,label,impersonator}'::text[] <> '{}' then
+    wrong := wrong || (path || ': has a part that is not type, id, label or impersonator');
+  end if;
 end
 $$;
 
@@ -524,20 +568,32 @@ as $$
   where p.database = current_database()
 $$;
 
+-- The epoch that the latest install has, and the start of the server that this was seen for, in one number: microseconds since
+-- 1970, then ten bits of the epoch. A write reads it without a query, and only the owner can set it. Any other server, any
+-- other start and a restore find another start in it, and ask "installs".
+create sequence known_epoch;
+
 -- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
 -- start the cluster's identity decides. A server is promoted at most once between two starts, and writes
 -- nothing before. Concurrent first writers compute the same number; one stores it.
-create function current_epoch() returns int
+create function current_epoch() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  latest installs;
+  latest record;
   here record;
-  result int;
+  result bigint;
 begin
-  select * into latest from installs order by epoch desc limit 1;
+  select i.epoch, i.system_identifier, i.timeline, i.postmaster_started_at, age(i.xmin) as age into latest
+  from installs i
+  order by i.epoch desc
+  limit 1;
   if latest.postmaster_started_at = pg_postmaster_start_time() then
+    -- Older than this transaction: what is not its own, and seen, is committed.
+    if latest.age > age(pg_current_xact_id()::xid) and latest.epoch < 1024 then
+      perform setval('known_epoch', (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint * 1024 + latest.epoch);
+    end if;
     return latest.epoch;
   end if;
 
@@ -568,21 +624,71 @@ begin
 end
 $$;
 
--- The audit_transactions row that captures go to; what every capture calls once it knows that something
--- changed. This is the hot path of a single-row transaction: few statements, few expressions, because
--- PL/pgSQL initialises each of them anew in every transaction.
+-- Whoever writes "installs", a restore of data included, makes the next writes ask it.
+create function forget_epoch() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  perform setval('known_epoch', 1);
+  return null;
+end
+$$;
+
+create trigger forget_epoch after insert or update or delete or truncate on installs
+for each statement execute function forget_epoch();
+
+-- Whether each id of a context is within its limit.
+create function has_short_ids(doc jsonb) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return coalesce(greatest(
+    octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
+    octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
+    octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
+  ) <= 256, true);
+end
+$$;
+
+-- Whether a context is an ordinary one, which is taken as it is: known fields, strings where strings belong, none of them empty
+-- or over its limit, an actor of a common type. Few operators: each is prepared anew in every transaction. Raises for what is no
+-- address. Its body is parsed here and now, so it needs no search path; without one it is compiled into its caller.
+create function is_plain_context(doc jsonb, raw text) returns boolean
+language sql stable
+begin atomic
+  select doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
+    -- "strict" takes no array for what is in it.
+    and not doc - '{actor,meta}'::text[] @? 'strict $.* ? (@.type() != "string" || @ == "")'
+    and doc @@ '
+      (!exists($.actor)
+        || $.actor.type() == "object"
+        && $.actor.type.type() == "string"
+        && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
+          || $.actor.type == "job" || $.actor.type == "system")
+        && $.actor.id.type() == "string" && $.actor.id != ""
+        && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
+      && (!exists($.meta) || $.meta.type() == "object")'
+    and coalesce((doc -> 'actor') - '{type,id,label}'::text[] = '{}', true)
+    and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
+    and (octet_length(raw) <= 270 or has_short_ids(doc));
+end;
+
+-- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single
+-- row have the same written out, see "openTransaction": they spare the call, and what it prepares anew in every transaction.
 create function current_transaction() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  raw text := current_setting('threadline.transaction', true);
+  raw text;
   doc jsonb;
   wrong text;
   opened bigint;
-  place tid;
+  place text;
 begin
-  if raw <> '' then
+  if current_setting('threadline.transaction', true) <> '' then
     opened := cached_transaction();
     if opened is not null then
       return opened;
@@ -591,72 +697,33 @@ begin
 
   raw := current_setting('threadline.context', true);
   if raw <> '' then
-    -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit.
-    -- Whatever is not as plain as that is read part by part, which takes ten times as long. One jsonpath
-    -- costs less than several operators. "is distinct from" is there for what the cast may raise.
     begin
-      if starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
-        doc := substr(raw, 19)::jsonb;
-        if (
-          doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
-          and coalesce((doc -> 'actor') - '{type,id,label}'::text[], '{}') = '{}'
-          and (doc ->> 'remoteIp')::inet is distinct from '::/0'
-          and doc @@ 'lax
-            (!exists($.actor)
-              || $.actor.type() == "object"
-              && $.actor.type.type() == "string"
-              && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
-                || $.actor.type == "job" || $.actor.type == "system")
-              && $.actor.id.type() == "string" && $.actor.id != ""
-              && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
-            && (!exists($.correlationId) || $.correlationId.type() == "string" && $.correlationId != "")
-            && (!exists($.requestId) || $.requestId.type() == "string" && $.requestId != "")
-            && (!exists($.jobId) || $.jobId.type() == "string" && $.jobId != "")
-            && (!exists($.traceId) || $.traceId.type() == "string" && $.traceId != "")
-            && (!exists($.source) || $.source.type() == "string" && $.source != "")
-            && (!exists($.remoteIp) || $.remoteIp.type() == "string")
-            && (!exists($.meta) || $.meta.type() == "object")'
-        ) is not true then
-          doc := null;
-        elsif octet_length(raw) > 270 then
-          -- Long as a whole: then each id is measured.
-          if greatest(
-            octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
-            octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
-            octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
-          ) > 256 then
-            doc := null;
-          end if;
-        end if;
+      doc := case
+        when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+      end;
+      if is_plain_context(doc, raw) is not true then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
       end if;
     exception when others then
-      doc := null;
-    end;
-    if doc is null then
       select c.doc, c.error into doc, wrong from read_context(raw) c;
-    end if;
+    end;
   end if;
-  opened := nextval('audit_transactions_id_seq');
   insert into audit_transactions (
-    id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
     source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
   ) values (
-    opened, pg_current_xact_id(),
-    coalesce(
-      (
-        select i.epoch
-        from (select epoch, postmaster_started_at from installs order by epoch desc limit 1) i
-        where i.postmaster_started_at = pg_postmaster_start_time()
-      ),
-      current_epoch()
-    ),
+    pg_current_xact_id(),
+    case pg_sequence_last_value('known_epoch') / 1024
+      when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+        then pg_sequence_last_value('known_epoch') % 1024
+      else current_epoch()
+    end,
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
-  returning ctid into place;
-  raw := set_config('threadline.transaction', opened || ' ' || place, true);
+  returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, place;
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -773,37 +840,54 @@ begin
 end
 $$;
 
--- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
--- A recorded actor is never replaced: a context that comes after captured writes completes a row that
--- has none, and a different one makes the next write open a further row.
-create function set_context(context jsonb) returns void
-language plpgsql security definer
+-- What a context does that is not the first thing of its transaction, is none, or comes in strict mode.
+create function context_changes(raw text) returns void
+language plpgsql
 set search_path from current
 as $$
 declare
-  raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
   cached bigint;
   place tid;
 begin
-  if context is null then
+  if raw is null then
     raise exception 'threadline: the context is null; pass a JSON object'
       using errcode = 'null_value_not_allowed';
   end if;
-  if current_setting('threadline.transaction', true) <> ''
-    and raw is distinct from current_setting('threadline.context', true)
-  then
+  if current_setting('threadline.strict', true) <> '' then
+    perform read_context(raw);
+  end if;
+  if current_setting('threadline.transaction', true) <> '' and raw is distinct from current_setting('threadline.context', true) then
     cached := cached_transaction();
     if cached is not null then
       place := complete_transaction(cached, raw);
       if place is not null then
         perform set_config('threadline.transaction', cached || ' ' || place, true);
       else
-        perform set_config('threadline.transaction', '', true);
+        perform set_config('threadline.transaction', 'none', true);
         perform set_config('threadline.actions', '', true);
       end if;
     end if;
   end if;
-  perform set_config('threadline.context', raw, true);
+end
+$$;
+
+-- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
+-- A recorded actor is never replaced: a context that comes after captured writes completes a row that
+-- has none, and a different one makes the next write open a further row. Returns true, because some clients cannot read void.
+create function set_context(context jsonb) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
+begin
+  if raw is null
+    or current_setting('threadline.transaction', true) <> ''
+    or current_setting('threadline.strict', true) <> ''
+  then
+    perform context_changes(raw);
+  end if;
+  return set_config('threadline.context', raw, true) is not null;
 end
 $$;
 
@@ -813,7 +897,7 @@ comment on function set_context(jsonb) is
 -- Opens an audited part of a larger transaction: what it captures goes to a row of its own, and
 -- "finish" gives the enclosing part its context and its row back. A savepoint encloses both calls, so
 -- that a part rolled back leaves nothing behind.
-create function begin_part(context jsonb) returns void
+create function begin_part(context jsonb) returns boolean
 language plpgsql security definer
 set search_path from current
 as $$
@@ -827,9 +911,9 @@ begin
     )) || coalesce(nullif(current_setting('threadline.parts', true), ''), '[]')::jsonb)::text,
     true
   );
-  perform set_config('threadline.transaction', '', true);
+  perform set_config('threadline.transaction', 'none', true);
   perform set_config('threadline.actions', '', true);
-  perform set_context(context);
+  return set_context(context);
 end
 $$;
 
@@ -875,6 +959,7 @@ begin
   returning id, ctid into recorded, place;
 
   if linked is null then
+    perform set_config('threadline.transaction', 'none', true);
     perform set_config('threadline.actions',
       concat_ws(';', nullif(current_setting('threadline.actions', true), ''), recorded || ' ' || place), true);
   else
@@ -937,7 +1022,7 @@ begin
   end if;
   if (outcome ->> 'part')::boolean then
     perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
-    perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
+    perform set_config('threadline.transaction', coalesce(nullif(enclosing #>> '{0,1}', ''), 'none'), true);
     perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);
     perform set_config('threadline.parts', coalesce((enclosing - 0)::text, ''), true);
   end if;
@@ -949,7 +1034,8 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
   record_action(jsonb, jsonb), record_export(jsonb, jsonb), finish(jsonb)
@@ -959,7 +1045,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "2311c344ad2887231c5f9591fa15e66dac88d1aeaee2c260c1df0dd272d006cf",
+    checksum: "31327bf30a8019ede57f9f95fb3a54d6accd65ba1b83d960ac19e6cf76705202",
     sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
 -- its redaction, the columns it had when they were generated. Nothing here names a host column.
 
@@ -1573,8 +1659,8 @@ declare
   former jsonb;
 begin
   select p.key_columns, p.former_keys, p.key_values, p.relation into policy
-  from capture_policies p
-  where p.table_schema = row_key.table_schema and p.table_name = row_key.table_name;
+  from policy_of(row_key.table_schema, row_key.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if policy.key_columns is null then
     raise exception 'threadline: %.% is not audited', table_schema, table_name using errcode = 'TL002';
   end if;
@@ -1608,7 +1694,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "41608a0884b7897d66c99d64b8d63ef93225013175a6b56ff86175bee39a0796",
+    checksum: "9b94560b85e4ef5b7a998f41e0dbf14ac4e509f1affa5f6c8f4eb536294df1aa",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -1664,21 +1750,24 @@ as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
   temporary boolean;
-  named record;
+  touched xid;
+  latest record;
+  known_since timestamptz;
 begin
-  select n.nspname, c.relname, c.relpersistence = 't' into table_schema, table_name, temporary
+  select n.nspname, c.relname, c.relpersistence = 't', c.xmin into table_schema, table_name, temporary, touched
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.oid = root;
   if not (table_schema = root_schema and table_name = root_name) then
     if not exists (
       select from capture_policies p
-      where p.table_schema = root_schema
-        and p.table_name = root_name
-        and p.removed_at is null
+      where p.removed_at is null
         and (
-          p.relation = root
-          or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
-            = any (p.partitions)
+          (p.relation = root and p.database = this_database())
+          or (p.table_schema = root_schema and p.table_name = root_name and (
+            p.relation = root
+            or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+              = any (p.partitions)
+          ))
         )
     ) and (temporary or not made_by_owner(relation)) then
       raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
@@ -1686,21 +1775,33 @@ begin
           hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
     end if;
 
-    -- Another captured table had this name: what was recorded under it until now tells nothing of this one.
-    select p.relation, p.database, p.applied_at into named
+    -- The table has another name than its policy, or that of another captured table: what is recorded under it from now on is of
+    -- this one.
+    select max(p.applied_at) into known_since
     from capture_policies p
-    where p.table_schema = capture_relation.table_schema
-      and p.table_name = capture_relation.table_name
-      and p.removed_at is null;
-    if found and not coalesce(named.relation = root and named.database = this_database(), false) and not exists (
-      select from capture_sightings s
-      where s.table_schema = capture_relation.table_schema
-        and s.table_name = capture_relation.table_name
-        and s.relation = root
-        and s.seen_at > named.applied_at
-    ) then
-      insert into capture_sightings (table_schema, table_name, relation, database)
-      values (capture_relation.table_schema, capture_relation.table_name, root, this_database());
+    where p.removed_at is null
+      and (
+        (p.table_schema = capture_relation.table_schema and p.table_name = capture_relation.table_name)
+        or (p.relation = root and p.database = this_database())
+      )
+    having not coalesce(bool_or(
+      p.table_schema = capture_relation.table_schema and p.table_name = capture_relation.table_name
+        and p.relation = root and p.database = this_database()
+    ), false);
+    if known_since is not null then
+      select s.* into latest
+      from capture_sightings s
+      where s.relation = root and s.seen_at > known_since
+      order by s.seen_at desc
+      limit 1;
+      if latest is null
+        or latest.table_name <> table_name
+        or latest.table_schema <> table_schema
+        or latest.named_by is distinct from touched
+      then
+        insert into capture_sightings (table_schema, table_name, relation, database, named_by)
+        values (capture_relation.table_schema, capture_relation.table_name, root, this_database(), touched);
+      end if;
     end if;
   end if;
   if root <> relation then
@@ -1718,37 +1819,29 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
-create function update_begins(relation oid) returns void
+-- Takes the statement of a relation off those under way; true if rows have moved. Of several at one depth the last is meant: the
+-- others never came to their end.
+create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
 as $$
 declare
   under_way text := coalesce(current_setting('threadline.updating', true), '');
-begin
-  if under_way = '' and current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', '', true);
-  end if;
-  perform set_config('threadline.updating',
-    concat(under_way, ' ', pg_trigger_depth(), ':', relation, ':', nextval('audit_changes_id_seq'), ','), true);
-end
-$$;
-
-create function update_ends(relation oid) returns void
-language plpgsql
-set search_path from current
-as $$
-declare
-  parts text[] := regexp_match(current_setting('threadline.updating', true),
-    format('^(.*) %s:%s:(\\d{1,18}),(.*)$', pg_trigger_depth(), relation));
+  word text := concat(' ', pg_trigger_depth(), ':', relation, ':');
+  rest text := split_part(under_way, word, -1);
+  id text;
+  moved boolean := coalesce(current_setting('threadline.moved', true), '') <> '';
 begin
   -- A partition without partitions has none under way.
-  if parts is null then
-    return;
+  if rest <> under_way then
+    id := split_part(rest, ',', 1);
+    rest := set_config('threadline.updating',
+      left(under_way, length(under_way) - length(word) - length(rest)) || substr(rest, length(id) + 2), true);
+    if moved then
+      perform set_config('threadline.moved', id, true);
+    end if;
   end if;
-  perform set_config('threadline.updating', parts[1] || parts[3], true);
-  if current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', parts[2], true);
-  end if;
+  return moved;
 end
 $$;
 
@@ -2342,8 +2435,226 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "9c0d2328d251b22ce3cd41e2f5e642c51930662d2897ffd47085ddd28725d088",
+    checksum: "4583a428873bd8e83f8bcc48e27f45594acad67ba4426747e35f1c15ebb702dc",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
+
+-- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
+-- entry of it says otherwise, and while it was not that of a table which has another one by now.
+create function own_names(
+  policy_schema text, policy_name text,
+  out table_schema text, out table_name text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with entries as (
+    select e.schema, e.name, tstzrange(e.since, e.until) as span
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.table_schema = policy_schema
+      and p.table_name = policy_name
+      and e.declared is not true
+  ),
+  others as (
+    select tstzrange(e.since, e.until) as span
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.former_names <> '[]'
+      and (p.table_schema <> policy_schema or p.table_name <> policy_name)
+      and e.schema = policy_schema
+      and e.name = policy_name
+      and e.declared is not true
+  )
+  select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
+  from entries e
+  where not isempty(e.span)
+  union all
+  select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
+  from unnest(
+    '{(,)}'::tstzmultirange
+      - coalesce((select range_agg(e.span) from entries e), '{}')
+      - coalesce((select range_agg(o.span) from others o), '{}')
+  ) r (span);
+end;
+
+-- The policy that tells of a name: its own, or that of the table which had the name last and has another one by now. No row if
+-- there is none.
+create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select f.policy_schema, f.policy_name
+  from (
+    select p.table_schema as policy_schema, p.table_name as policy_name, 0 as place, null::timestamptz as until
+    from capture_policies p
+    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name
+    union all
+    select p.table_schema, p.table_name, 1, e.until
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.former_names <> '[]'
+      and e.schema = policy_of.table_schema
+      and e.name = policy_of.table_name
+      and e.declared is not true
+  ) f
+  order by f.place, f.until desc nulls first
+  limit 1;
+end;
+
+-- When a table got the name that its policy has: with it no other name of the table counts any more.
+create function named_since(table_schema text, table_name text) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(max(e.until), '-infinity')
+  from capture_policies p
+  cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
+  where p.table_schema = named_since.table_schema
+    and p.table_name = named_since.table_name
+    and e.declared is not true;
+end;
+
+-- The names under which the changes of a table are recorded, each with its time, [since, until); times of one name do not overlap,
+-- and those of different tables do not either. Former names that are declared come first: of the table that had them up to when
+-- this one took over.
+create function table_names(
+  table_schema text, table_name text,
+  out former_schema text, out former_name text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  declared jsonb := '[]';
+begin
+  select o.policy_schema, o.policy_name, p.former_names into policy
+  from policy_of(table_schema, table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
+  if not found then
+    return query select table_names.table_schema, table_names.table_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  if policy.former_names @> '[{"declared": true}]' then
+    declared := declared_names(policy.policy_schema, policy.policy_name);
+  end if;
+  return query
+    select d.schema, d.name, d.since, d.until
+    from jsonb_to_recordset(declared) d (schema text, name text, since timestamptz, until timestamptz)
+    union all
+    select o.table_schema, o.table_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
+    from own_names(policy.policy_schema, policy.policy_name) o
+    cross join lateral unnest(
+      tstzmultirange(tstzrange(nullif(o.since, '-infinity'), nullif(o.until, 'infinity'))) - coalesce((
+        select range_agg(tstzrange(e.since, e.until))
+        from jsonb_to_recordset(policy.former_names) e (since timestamptz, until timestamptz, declared boolean)
+        where e.declared
+      ), '{}')
+    ) r (span)
+    order by 3, 4;
+end
+$$;
+
+comment on function table_names(text, text) is
+  'The names under which the changes of a table are recorded, each with its time: captured_at >= since and captured_at < until.';
+
+-- What the declared former names of a table stand for: the names of those tables, up to when this one took over.
+create function declared_names(policy_schema text, policy_name text, seen text[] default '{}') returns jsonb
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  entry record;
+  source record;
+  spans jsonb;
+  names jsonb := '[]';
+begin
+  for entry in
+    select e.schema, e.name, tstzrange(e.since, e.until) as span
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.table_schema = policy_schema and p.table_name = policy_name and e.declared
+  loop
+    select o.policy_schema as schema, o.policy_name as name into source from policy_of(entry.schema, entry.name) o;
+    if not found then
+      spans := jsonb_build_array(jsonb_build_object('schema', entry.schema, 'name', entry.name));
+    elsif format('%I.%I', source.schema, source.name) = any (seen || format('%I.%I', policy_schema, policy_name)) then
+      continue;
+    else
+      select declared_names(source.schema, source.name, seen || format('%I.%I', policy_schema, policy_name))
+        || coalesce(jsonb_agg(jsonb_build_object('schema', o.table_schema, 'name', o.table_name,
+          'since', lower(r.span), 'until', upper(r.span))), '[]')
+      into spans
+      from own_names(source.schema, source.name) o
+      cross join lateral unnest(
+        tstzmultirange(tstzrange(nullif(o.since, '-infinity'), nullif(o.until, 'infinity'))) - coalesce((
+          select range_agg(tstzrange(e.since, e.until))
+          from capture_policies p
+          cross join lateral jsonb_to_recordset(p.former_names) e (since timestamptz, until timestamptz, declared boolean)
+          where p.table_schema = source.schema and p.table_name = source.name and e.declared
+        ), '{}')
+      ) r (span);
+    end if;
+    names := names || coalesce((
+      select jsonb_agg(jsonb_build_object('schema', s.schema, 'name', s.name,
+        'since', coalesce(lower(s.span), '-infinity'), 'until', coalesce(upper(s.span), 'infinity')))
+      from (
+        select s.schema, s.name,
+          tstzrange(nullif(s.since, '-infinity'), nullif(s.until, 'infinity')) * entry.span as span
+        from jsonb_to_recordset(spans) s (schema text, name text, since timestamptz, until timestamptz)
+      ) s
+      where not isempty(s.span)
+    ), '[]');
+  end loop;
+  return names;
+end
+$$;
+
+-- The names that the columns of a table had before, each with its time; also those of the tables that it declares as its own past.
+create function column_names(
+  table_schema text, table_name text,
+  out column_name text, out formerly text, out since timestamptz, out until timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with tables as (
+    select p.former_columns, tstzrange(null, null) as span, p.former_names
+    from policy_of(column_names.table_schema, column_names.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  )
+  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
+  from (
+    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+    from (
+      select t.former_columns, t.span
+      from tables t
+      union all
+      select p.former_columns, tstzrange(e.since, e.until)
+      from tables t
+      cross join lateral jsonb_to_recordset(t.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) o
+      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+      where e.declared and p.former_names is distinct from t.former_names
+    ) t
+    cross join lateral jsonb_array_elements(t.former_columns) e (value)
+  ) c
+  where not isempty(c.span);
+end;
+
+comment on function column_names(text, text) is
+  'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
 -- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
@@ -2360,11 +2671,14 @@ begin
   return (
     with recent as (
       select c.captured_at, c.op
-      from (
+      from own_names(known_until.table_schema, known_until.table_name) n
+      cross join lateral (
         select *
         from audit_changes c
-        where c.table_schema = known_until.table_schema
-          and c.table_name = known_until.table_name
+        where c.table_schema = n.table_schema
+          and c.table_name = n.table_name
+          and c.captured_at >= n.since
+          and c.captured_at < n.until
           and (unless_since is null or c.captured_at < unless_since)
         order by c.transaction_id desc, c.id desc
         limit 1000
@@ -2627,7 +2941,8 @@ begin
   from capture_sightings s
   where s.table_schema = capture_gap.table_schema
     and s.table_name = capture_gap.table_name
-    and s.seen_at > policy.applied_at;
+    and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name))
+    and not (s.relation = policy.relation and s.database is not distinct from policy.database);
   if sighted is not null then
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
@@ -2805,7 +3120,19 @@ set search_path from current
 begin atomic
   select c.captured_at
   from audit_changes c
-  where c.table_schema = first_change.table_schema and c.table_name = first_change.table_name
+  where c.table_schema = first_change.table_schema
+    and c.table_name = first_change.table_name
+    -- What was recorded before is of a table that has another name by now.
+    and c.captured_at >= (
+      select coalesce(max(e.until), '-infinity')
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and e.schema = first_change.table_schema
+        and e.name = first_change.table_name
+        and e.declared is not true
+    )
   order by c.transaction_id, c.id
   limit 1;
 end;
@@ -2817,17 +3144,41 @@ language plpgsql stable
 set search_path from current
 as $$
 declare
+  policy record;
   since timestamptz;
+  entry record;
+  unknown tstzmultirange;
+  theirs tstzmultirange;
 begin
-  select p.captured_since
-  into since
-  from capture_policies p
-  where p.table_schema = unknown_times.table_schema and p.table_name = unknown_times.table_name;
+  select p.table_schema, p.table_name, p.captured_since, p.former_names, p.relation, p.database into policy
+  from policy_of(unknown_times.table_schema, unknown_times.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if not found then
     since := first_change(table_schema, table_name);
+    return case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
   end if;
-  return capture_lapses(table_schema, table_name)
-    + case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
+  unknown := capture_lapses(policy.table_schema, policy.table_name) + tstzmultirange(tstzrange(null, policy.captured_since));
+  if policy.former_names @> '[{"declared": true}]' then
+    for entry in
+      select e.schema, e.name, tstzrange(e.since, e.until) as span, coalesce(e.other, false) as other
+      from jsonb_to_recordset(policy.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean, other boolean)
+      where e.declared
+    loop
+      select case when o.policy_name is null or (o.policy_schema = policy.table_schema and o.policy_name = policy.table_name)
+        then (select tstzmultirange(tstzrange(null, first_change(entry.schema, entry.name))))
+        else unknown_times(o.policy_schema, o.policy_name) end
+      into theirs
+      from (select 1) one
+      left join policy_of(entry.schema, entry.name) o on true;
+      unknown := unknown - tstzmultirange(entry.span) + theirs * tstzmultirange(entry.span);
+      -- Rows of another table: what was known of them tells nothing of those of this one.
+      if entry.other and upper(entry.span) is not null then
+        unknown := unknown + tstzmultirange(tstzrange(upper(entry.span) - interval '1 microsecond', upper(entry.span)));
+      end if;
+    end loop;
+  end if;
+  return unknown;
 end
 $$;
 
@@ -2842,9 +3193,15 @@ set search_path from current
 as $$
 begin
   return greatest(oldest_kept(), (
-    select p.kept_since
-    from capture_policies p
-    where p.table_schema = kept_since.table_schema and p.table_name = kept_since.table_name
+    select greatest(p.kept_since, (
+      select max(least(d.kept_since, e.until))
+      from jsonb_to_recordset(p.former_names) e (schema text, name text, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) f
+      join capture_policies d on d.table_schema = f.policy_schema and d.table_name = f.policy_name
+      where e.declared
+    ))
+    from policy_of(kept_since.table_schema, kept_since.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
   ));
 end
 $$;
@@ -2878,6 +3235,437 @@ create trigger note_removal_by_delete after delete on audit_changes
   for each statement execute function note_removal();
 create trigger note_removal_by_truncate after truncate on audit_changes
   for each statement execute function note_removal();
+
+-- Keys of another policy, behind those that a table had itself.
+create function keys_joined(key_columns jsonb, former_keys jsonb, other_columns jsonb, other_keys jsonb) returns jsonb
+language sql immutable
+set search_path from current
+return former_keys || case
+  when other_columns = '[]' or other_columns = key_columns then '[]'
+  else jsonb_build_array(other_columns)
+end || other_keys;
+
+-- A table that is gone leaves the names that it had before to those which have them by now, as if it had never got another one: this
+-- is how a table is rebuilt that is put aside, replaced and dropped. What the heir had under its former names stays under them.
+create function names_released(gone_schema text, gone_name text) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  gone capture_policies;
+  heir capture_policies;
+  entry record;
+  taken timestamptz;
+  last record;
+begin
+  for entry in
+    select e.*
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where p.table_schema = gone_schema and p.table_name = gone_name and e.declared is not true
+    order by e.until desc
+  loop
+    select p.* into gone from capture_policies p where p.table_schema = gone_schema and p.table_name = gone_name;
+    select p.* into heir
+    from capture_policies p
+    where p.table_schema = entry.schema
+      and p.table_name = entry.name
+      and p.removed_at is null
+      and p.relation <> gone.relation;
+    continue when not found;
+    taken := greatest(
+      nullif(named_since(heir.table_schema, heir.table_name), '-infinity'),
+      case when named_since(heir.table_schema, heir.table_name) = '-infinity' then heir.captured_since end,
+      entry.until + interval '1 microsecond');
+    -- What the heir had before stays under the name that it had last.
+    select e.* into last
+    from jsonb_to_recordset(heir.former_names)
+      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+    where e.declared is not true
+    order by e.until desc
+    limit 1;
+    if found then
+      insert into capture_policies
+      select r.*
+      from jsonb_populate_record(heir, jsonb_build_object(
+        'table_schema', last.schema,
+        'table_name', last.name,
+        'removed_at', last.until,
+        'lapses', heir.lapses * tstzmultirange(tstzrange(null, last.until)),
+        'former_names', (
+          select coalesce(jsonb_agg(e.value), '[]')
+          from jsonb_array_elements(heir.former_names) e (value)
+          where e.value ->> 'declared' is null and (e.value ->> 'until')::timestamptz < last.until
+        )
+      )) r
+      on conflict do nothing;
+    end if;
+    update capture_policies p
+    set former_names = (
+        select coalesce(jsonb_agg(e.value), '[]')
+        from (
+          select f.value from jsonb_array_elements(gone.former_names) f (value)
+          where f.value ->> 'declared' is null and (f.value ->> 'until')::timestamptz < entry.until
+          union all
+          select f.value from jsonb_array_elements(heir.former_names) f (value)
+          where f.value ->> 'declared' is not null
+        ) e
+      ),
+      lapses = gone.lapses * tstzmultirange(tstzrange(null, entry.until))
+        + tstzmultirange(tstzrange(entry.until, taken))
+        + heir.lapses * tstzmultirange(tstzrange(taken, null)),
+      captured_since = least(heir.captured_since, gone.captured_since),
+      kept_since = greatest(heir.kept_since, gone.kept_since),
+      former_keys = keys_joined(heir.key_columns, heir.former_keys, gone.key_columns, gone.former_keys)
+    where p.table_schema = heir.table_schema and p.table_name = heir.table_name;
+    update capture_policies p
+    set former_names = (
+        select coalesce(jsonb_agg(e.value), '[]')
+        from jsonb_array_elements(gone.former_names) e (value)
+        where e.value ->> 'declared' is not null or (e.value ->> 'until')::timestamptz > entry.until
+      ),
+      captured_since = greatest(gone.captured_since, entry.until)
+    where p.table_schema = gone_schema and p.table_name = gone_name;
+    return;
+  end loop;
+end
+$$;
+
+-- A captured table got another name: its policy and all that is known of its times go with it, and up to "at" its changes are those
+-- under the name that it had. If another table of the record had the name, and goes on under a third one, that one is
+-- followed first. If it is gone, the table goes on with what is recorded under the name, after a lapse; what it had itself
+-- stays under the name that it had.
+create function table_renamed(
+  former_schema text, former_name text, table_schema text, table_name text, at timestamptz
+) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  moving capture_policies;
+  bearer capture_policies;
+  present record;
+  parked_name text;
+  unknown_since timestamptz;
+begin
+  select p.* into moving from capture_policies p
+  where p.table_schema = former_schema and p.table_name = former_name;
+  if not found or (former_schema = table_renamed.table_schema and former_name = table_renamed.table_name) then
+    return;
+  end if;
+  select p.* into bearer from capture_policies p
+  where p.table_schema = table_renamed.table_schema and p.table_name = table_renamed.table_name;
+  if found then
+    select n.nspname as schema, c.relname as name into present
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = bearer.relation
+      and bearer.database = this_database()
+      and bearer.relation <> moving.relation
+      and c.relkind in ('r', 'p', 'f')
+      and (n.nspname <> bearer.table_schema or c.relname <> bearer.table_name)
+      and (bearer.removed_at is null or not exists (
+        select from capture_policies p where p.relation = bearer.relation and p.removed_at is null));
+    if found then
+      parked_name := 'renamed ' || moving.relation;
+      update capture_policies p
+      set table_schema = '', table_name = parked_name
+      where p.table_schema = former_schema and p.table_name = former_name;
+      perform table_renamed(bearer.table_schema, bearer.table_name, present.schema, present.name, at);
+    else
+      perform names_released(bearer.table_schema, bearer.table_name);
+      select p.* into moving from capture_policies p
+      where p.table_schema = former_schema and p.table_name = former_name;
+      select p.* into bearer from capture_policies p
+      where p.table_schema = table_renamed.table_schema and p.table_name = table_renamed.table_name;
+      unknown_since := least(coalesce(bearer.removed_at, known_until(table_schema, table_name, null, at)), at);
+      delete from capture_policies p
+      where p.table_schema = bearer.table_schema and p.table_name = bearer.table_name;
+      insert into capture_policies
+      select r.*
+      from jsonb_populate_record(moving, jsonb_build_object(
+        'table_schema', bearer.table_schema,
+        'table_name', bearer.table_name,
+        'captured_since', bearer.captured_since,
+        'kept_since', greatest(bearer.kept_since, moving.kept_since),
+        'lapses', bearer.lapses * tstzmultirange(tstzrange(null, at))
+          + tstzmultirange(tstzrange(unknown_since, greatest(at, unknown_since + interval '1 microsecond')))
+          + moving.lapses * tstzmultirange(tstzrange(at, null)),
+        'former_keys', keys_joined(moving.key_columns, moving.former_keys, bearer.key_columns, bearer.former_keys),
+        'former_names', bearer.former_names
+      )) r;
+      update capture_policies p
+      set removed_at = coalesce(p.removed_at, at)
+      where p.table_schema = former_schema and p.table_name = former_name;
+      return;
+    end if;
+  end if;
+  update capture_policies p
+  set table_schema = table_renamed.table_schema,
+    table_name = table_renamed.table_name,
+    former_names = p.former_names || jsonb_build_array(jsonb_build_object(
+      'schema', former_schema,
+      'name', former_name,
+      'since', nullif(greatest(named_since(p.table_schema, p.table_name), '-infinity'), '-infinity'),
+      'until', at
+    ))
+  where (p.table_schema = former_schema and p.table_name = former_name and parked_name is null)
+    or (p.table_schema = '' and p.table_name = parked_name);
+end
+$$;
+
+comment on function table_renamed(text, text, text, text, timestamptz) is
+  'Moves the policy of a captured table, and all that is known of its times, to the name that the table got.';
+
+-- A column got another name. If another column has the former one by now, "at" tells them apart.
+create function column_renamed(
+  table_schema text, table_name text, former text, present text, at timestamptz
+) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+begin
+  if former = present then
+    return;
+  end if;
+  update capture_policies p
+  set former_columns = (
+    select coalesce(jsonb_agg(case
+        when e.value ->> 'column' = former then e.value || jsonb_build_object('column', present)
+        else e.value
+      end), '[]')
+    from jsonb_array_elements(p.former_columns) e (value)
+  ) || jsonb_build_array(jsonb_build_object(
+    'column', present,
+    'formerly', former,
+    'since', (
+      select max((e.value ->> 'until')::timestamptz)
+      from jsonb_array_elements(p.former_columns) e (value)
+      where e.value ->> 'column' = former
+    ),
+    'until', at
+  ))
+  where p.table_schema = column_renamed.table_schema
+    and p.table_name = column_renamed.table_name;
+end
+$$;
+
+comment on function column_renamed(text, text, text, text, timestamptz) is
+  'Notes that a column of a captured table got another name: up to then its former one is that of the same column.';
+
+-- Policies of tables that have, or had for a while, another name than their policy says, by their identity in this database.
+-- "names" are those under which the table wrote since then or has now; "sighted" when it first did so under another one; "taken" when
+-- another table first wrote under the name of the policy.
+create function strayed_names(
+  out table_schema text, out table_name text, out relation oid, out present_schema text, out present_name text,
+  out names text[], out sighted timestamptz, out sightings bigint, out taken timestamptz, out plain boolean, out contested boolean
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  with here as (
+    select this_database() as database
+  ),
+  known as (
+    select p.table_schema, p.table_name, p.relation, n.nspname::text as present_schema, c.relname::text as present_name,
+      format('%I.%I', p.table_schema, p.table_name) as policy, format('%I.%I', n.nspname, c.relname) as present,
+      c.xmin as touched, greatest(p.applied_at, named_since(p.table_schema, p.table_name)) as named_at
+    from here h
+    join capture_policies p on p.database = h.database
+    join pg_class c on c.oid = p.relation
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'f')
+      and not c.relispartition
+      -- A policy that ended may be that of a name whose table has another one by now.
+      and (p.removed_at is null or not exists (
+        select from capture_policies o where o.relation = p.relation and o.removed_at is null))
+  ),
+  seen as (
+    select k.relation, format('%I.%I', s.table_schema, s.table_name) as name, s.seen_at,
+      s.named_by is not distinct from k.touched and format('%I.%I', s.table_schema, s.table_name) = k.present as still
+    from known k
+    join here h on true
+    join capture_sightings s on s.relation = k.relation and s.database = h.database and s.seen_at > k.named_at
+  ),
+  named as (
+    select k.*, s.sighted, coalesce(s.sightings, 0) as sightings,
+      -- It wrote under its present name, and has not been touched since; or never under another one.
+      coalesce(s.sightings = 1 and s.still, k.policy <> k.present) and k.policy <> k.present as plain,
+      array(select distinct u.name from unnest(array[k.policy, k.present] || s.names) u (name)) as names
+    from known k
+    left join lateral (
+      select min(s.seen_at) as sighted, count(*) as sightings, bool_and(s.still) as still, array_agg(distinct s.name) as names
+      from seen s
+      where s.relation = k.relation
+      having count(*) > 0
+    ) s on true
+  )
+  select n.table_schema, n.table_name, n.relation, n.present_schema, n.present_name, n.names, n.sighted, n.sightings,
+    (
+      select min(s.seen_at)
+      from capture_sightings s
+      where s.table_schema = n.table_schema
+        and s.table_name = n.table_name
+        and s.relation <> n.relation
+        and s.seen_at > n.named_at
+    ),
+    n.plain,
+    exists (select from named o where o.relation <> n.relation and o.names && n.names)
+  from named n
+  where n.policy <> n.present
+    or n.sightings > 0
+    or exists (select from seen s where s.relation <> n.relation and s.name = n.policy);
+end;
+
+-- The times at which a table changed its name, as what is recorded of it tells: if no other captured table had one of its names
+-- meanwhile, whatever was recorded under them is of this one.
+create function names_written(
+  names text[], since timestamptz, out table_schema text, out table_name text, out at timestamptz
+)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select w.table_schema, w.table_name, w.captured_at
+  from (
+    select c.table_schema, c.table_name, c.captured_at,
+      (c.table_schema, c.table_name) is distinct from
+        (lag(c.table_schema) over written, lag(c.table_name) over written) as other
+    from unnest(names) u (name)
+    cross join lateral (select parse_ident(u.name) as parts) i
+    join audit_changes c on c.table_schema = i.parts[1] and c.table_name = i.parts[2]
+    where c.captured_at >= since
+    window written as (order by c.captured_at, c.id)
+  ) w
+  where w.other
+  order by w.captured_at;
+end;
+
+-- Follows every captured table of this database to the name that it has now. What was written under the names tells until when
+-- each was whose; where it does not, because captured tables exchanged their names more than once, it is a lapse of each.
+create function follow_names() returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  until_now timestamptz := clock_timestamp();
+  strayed jsonb;
+  place int;
+  changed boolean := true;
+  one jsonb;
+  each record;
+  entries jsonb;
+  former jsonb;
+  since timestamptz;
+begin
+  select jsonb_agg(to_jsonb(s) || jsonb_build_object(
+    'unclear', s.contested and not s.plain,
+    'at', least(case when s.plain then s.sighted end, s.taken, until_now)))
+  into strayed
+  from strayed_names() s;
+  if strayed is null then
+    return;
+  end if;
+
+  -- What is unclear of one table is unclear of those that it shares a name with. And a name is one's only until another's.
+  while changed loop
+    changed := false;
+    for place in 0 .. jsonb_array_length(strayed) - 1 loop
+      for another in 0 .. jsonb_array_length(strayed) - 1 loop
+        continue when place = another;
+        if (strayed -> place ->> 'unclear')::boolean
+          and (strayed -> another ->> 'contested')::boolean
+          and not (strayed -> another ->> 'unclear')::boolean
+          and strayed -> place -> 'names' ?| array(select jsonb_array_elements_text(strayed -> another -> 'names'))
+        then
+          strayed := jsonb_set(strayed, array[another::text, 'unclear'], 'true');
+          changed := true;
+        end if;
+        if strayed -> another ->> 'present_schema' = strayed -> place ->> 'table_schema'
+          and strayed -> another ->> 'present_name' = strayed -> place ->> 'table_name'
+          and (strayed -> another ->> 'at')::timestamptz < (strayed -> place ->> 'at')::timestamptz
+        then
+          strayed := jsonb_set(strayed, array[place::text, 'at'], strayed -> another -> 'at');
+          changed := true;
+        end if;
+      end loop;
+    end loop;
+  end loop;
+
+  select min((s.value ->> 'sighted')::timestamptz) into since
+  from jsonb_array_elements(strayed) s (value)
+  where (s.value ->> 'unclear')::boolean;
+  for one in select s.value from jsonb_array_elements(strayed) s (value) where (s.value ->> 'unclear')::boolean loop
+    update capture_policies p
+    set lapses = p.lapses + tstzmultirange(tstzrange(
+      least(known_until(p.table_schema, p.table_name, null, since), until_now), clock_timestamp()))
+    where p.table_schema = one ->> 'table_schema'
+      and p.table_name = one ->> 'table_name'
+      and p.removed_at is null;
+  end loop;
+
+  -- Those first whose new name is free; what is left have exchanged theirs.
+  while jsonb_array_length(strayed) > 0 loop
+    select s.ordinality - 1 into place
+    from jsonb_array_elements(strayed) with ordinality s (value, ordinality)
+    order by exists (
+      select
+      from jsonb_array_elements(strayed) o (value)
+      where o.value <> s.value
+        and o.value ->> 'table_schema' = s.value ->> 'present_schema'
+        and o.value ->> 'table_name' = s.value ->> 'present_name'
+    ), s.ordinality
+    limit 1;
+    one := strayed -> place;
+    strayed := strayed - place;
+    delete from capture_sightings s where s.relation = (one ->> 'relation')::oid and s.database = this_database();
+    entries := null;
+    if not (one ->> 'contested')::boolean and (one ->> 'sightings')::bigint > 0 and not (one ->> 'plain')::boolean then
+      entries := '[]';
+      former := jsonb_build_object('schema', one -> 'table_schema', 'name', one -> 'table_name', 'since',
+        nullif(named_since(one ->> 'table_schema', one ->> 'table_name'), '-infinity'));
+      for each in
+        select w.*
+        from names_written(
+          array(select jsonb_array_elements_text(one -> 'names')), (one ->> 'sighted')::timestamptz) w
+      loop
+        if each.table_schema <> former ->> 'schema' or each.table_name <> former ->> 'name' then
+          entries := entries || jsonb_build_array(former || jsonb_build_object('until', each.at));
+          former := jsonb_build_object('schema', each.table_schema, 'name', each.table_name, 'since', each.at);
+        end if;
+      end loop;
+      if former ->> 'schema' <> one ->> 'present_schema' or former ->> 'name' <> one ->> 'present_name' then
+        entries := entries || jsonb_build_array(former || jsonb_build_object('until', until_now));
+      end if;
+    end if;
+    select p.former_names into former
+    from capture_policies p
+    where p.table_schema = one ->> 'table_schema'
+      and p.table_name = one ->> 'table_name'
+      and p.relation = (one ->> 'relation')::oid;
+    -- It may have been followed already, out of the way of another one.
+    continue when not found;
+    perform table_renamed(one ->> 'table_schema', one ->> 'table_name', one ->> 'present_schema', one ->> 'present_name',
+      (one ->> 'at')::timestamptz);
+    if entries is not null then
+      update capture_policies p
+      set former_names = former || entries
+      where p.table_schema = one ->> 'present_schema'
+        and p.table_name = one ->> 'present_name'
+        and p.relation = (one ->> 'relation')::oid;
+    end if;
+  end loop;
+end
+$$;
+
+comment on function follow_names() is
+  'Moves the policies of tables that were renamed since capture was applied to the names that they have now.';
 
 -- Called before triggers are made or dropped and before a policy is written. If nothing is known of an active policy's table, the
 -- policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
@@ -2915,7 +3703,7 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
   virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
@@ -2926,7 +3714,10 @@ revoke all on function
   partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
   partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
-  key_in_columns(text, text, jsonb, jsonb)
+  key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
+  table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
+  names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
+  column_renamed(text, text, text, text, timestamptz)
 from public;
 `
   },

@@ -46,11 +46,7 @@ const promisingWay = Effect.fnUntraced(function* (
   }
   const { result } = yield* furthest(plan, (attempt) =>
     Effect.map(
-      rows(
-        CountRow,
-        countStatement(plan, search(plan, attempt, enough), enough),
-        onConditionError(plan.storage)
-      ),
+      rows(CountRow, countStatement(plan, search(plan, attempt, enough), enough), onConditionError(plan.storage)),
       ([row]) => ({ result: attempt.way, stop: stopOf(row) })
     )
   )

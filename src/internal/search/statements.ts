@@ -382,12 +382,7 @@ export const everyChange = (plan: Plan, way: Attempt["way"], count: number | und
   const ofTransaction = transactionTests(plan, driving)
   const tested = conditions.length > 0
   if (way === "transactions") {
-    const found = changesOf(
-      plan,
-      transactionsOf(plan, driving, undefined),
-      ofTransaction,
-      tested ? undefined : count
-    )
+    const found = changesOf(plan, transactionsOf(plan, driving, undefined), ofTransaction, tested ? undefined : count)
     return tested
       ? sql`
     select c.*
