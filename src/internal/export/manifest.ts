@@ -6,8 +6,8 @@ import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import { InstantText } from "../core/instant.js"
-import { JsonObjectSchema } from "../core/jsonSchema.js"
-import { unsafeParse, type JsonObject } from "../core/json.js"
+import { JsonObject } from "../core/jsonValue.js"
+import { unsafeParse } from "../core/json.js"
 import { format as formatTable } from "../core/tableName.js"
 import { instantColumn } from "../record/change.js"
 import { tableOf } from "../record/key.js"
@@ -38,7 +38,7 @@ export const Manifest = Schema.Struct({
   /** Of a CSV: whether cells are as they are, without a mark before what a spreadsheet takes for a formula. */
   raw: Schema.NullOr(Schema.Boolean),
   /** The filter as its one document, which `Query.timeline` reads. */
-  filter: JsonObjectSchema,
+  filter: JsonObject,
   order: Schema.Literal("newest", "oldest"),
   /** Changes at most; null if there was no limit. */
   limit: Schema.NullOr(Schema.Number),
