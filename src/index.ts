@@ -66,6 +66,11 @@ export * as Query from "./Query.js"
 /**
  * @since 0.1.0
  */
+export * as RequestContext from "./RequestContext.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Semantics from "./Semantics.js"
 
 /**

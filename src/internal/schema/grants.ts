@@ -46,6 +46,7 @@ const reading = [
   "column_names(text, text)",
   "strayed_names()",
   "capture_gap(text, text)",
+  "watch_failed_since(text, text)",
   "this_database()",
   "written_since(xid)",
   "broken_triggers(text, text)",
