@@ -26,7 +26,7 @@ return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
 -- Whether only the owner of the record can have put the triggers of Threadline on a table: making one takes the right to
--- execute its function, and nobody else has it.
+-- execute its function, and nobody else has it. That of the row triggers for moves everybody has: they prove nothing.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
@@ -36,6 +36,7 @@ return coalesce((
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
+    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
 ), false);
 

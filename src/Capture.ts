@@ -53,7 +53,7 @@ export { ColumnDifferences, Difference } from "./internal/capture/difference.js"
 /**
  * @since 0.1.0
  */
-export { Step, type StepKind } from "./internal/capture/step.js"
+export { RelationRepair, Step, type StepKind } from "./internal/capture/step.js"
 
 /**
  * @since 0.1.0
@@ -191,7 +191,9 @@ const make = Effect.gen(function* () {
       options: PlanOptions = {}
     ) {
       yield* checkOptions(options)
-      const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
+      const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
+        sayingWhatItRequires(sql, storage, "record")
+      )
       return units.flatMap(({ plan }) => plan.steps)
     }),
 
@@ -202,7 +204,7 @@ const make = Effect.gen(function* () {
       yield* refuseInside("apply")
       yield* checkOptions(options)
       const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
-        sayingWhatItRequires(sql, storage)
+        sayingWhatItRequires(sql, storage, "membership")
       )
       return yield* execute(sql, storage, units, catalog, options)
     }),
@@ -213,7 +215,9 @@ const make = Effect.gen(function* () {
     ) {
       yield* refuseInside("remove")
       yield* checkOptions(options)
-      const { catalog, units } = yield* planRemoval(sql, storage, tables).pipe(sayingWhatItRequires(sql, storage))
+      const { catalog, units } = yield* planRemoval(sql, storage, tables).pipe(
+        sayingWhatItRequires(sql, storage, "membership")
+      )
       return yield* execute(sql, storage, units, catalog, options)
     }),
 
@@ -222,7 +226,10 @@ const make = Effect.gen(function* () {
       const [catalog, standing] = yield* reading(
         sql,
         Effect.all([readCatalog(sql, storage, configured ?? [], "everything"), readStanding(sql, storage)])
-      ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+      ).pipe(
+        Effect.mapError((error) => fromFailure<never>(error)),
+        sayingWhatItRequires(sql, storage, "record")
+      )
       if (standing.hidden.length > 0) {
         return yield* new ThreadlineError({
           reason: "RecordHidden",
@@ -252,7 +259,10 @@ const make = Effect.gen(function* () {
             })
           )
         })
-      ).pipe(Effect.mapError((error) => fromFailure(error)))
+      ).pipe(
+        Effect.mapError((error) => fromFailure(error)),
+        sayingWhatItRequires(sql, storage, "record")
+      )
     })
   })
 })

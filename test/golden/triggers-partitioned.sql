@@ -700,6 +700,9 @@ declare
   wrong text;
   was jsonb;
 begin
+  if tg_name <> '0_threadline_leave' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
@@ -818,7 +821,7 @@ begin
 end
 $threadline$;
 
-select "threadline"."guard_function"('"threadline"."capture_leave_jobs_562f12dff4"()');
+grant execute on function "threadline"."capture_leave_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_enter_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -837,6 +840,9 @@ declare
   wrong text;
   now jsonb;
 begin
+  if tg_name <> '0_threadline_enter' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
@@ -955,7 +961,7 @@ begin
 end
 $threadline$;
 
-select "threadline"."guard_function"('"threadline"."capture_enter_jobs_562f12dff4"()');
+grant execute on function "threadline"."capture_enter_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer

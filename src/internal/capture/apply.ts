@@ -16,7 +16,7 @@ import { planDetach } from "./detach.js"
 import { activePolicies, policyName } from "./diff.js"
 import { followed, followSteps, formerNameOf } from "./follow.js"
 import { functionNames } from "./generate/names.js"
-import { hostMend, type Mend, sqlMend } from "./mend.js"
+import { commandMend, hostMend, type Mend, readerCommand, sqlMend } from "./mend.js"
 import { TableConfig } from "./model.js"
 import { nameCollision, planTable } from "./plan.js"
 import type { Refusal } from "./refusal.js"
@@ -251,9 +251,12 @@ const missing = (
 
 const ActingRow = Schema.Tuple(Schema.Struct({ role: Schema.String, owner: Schema.String }))
 
-/** A role that may not even read the record is told what capture requires: no grant of Threadline's gives it. */
+/**
+ * Tells a role that may not even read the record what would help: the grant of a reader if it only looks (`record`), membership in the
+ * owner if it captures (`membership`), which no grant of Threadline's gives.
+ */
 export const sayingWhatItRequires =
-  (sql: SqlClient, storage: string) =>
+  (sql: SqlClient, storage: string, lacks: "membership" | "record") =>
   <A>(planning: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
     Effect.catchTag(planning, "ThreadlineError", (error) =>
       error.reason !== "InsufficientPrivilege"
@@ -271,13 +274,16 @@ export const sayingWhatItRequires =
                   table: "*",
                   refusal: {
                     reason: "InsufficientPrivilege",
-                    lacks: "membership",
+                    lacks,
                     role,
                     relation: null,
                     owner,
                     serverMessage: null
                   },
-                  mend: sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
+                  mend:
+                    lacks === "record"
+                      ? commandMend(readerCommand(role))
+                      : sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
                   ...(error.sqlState === undefined ? {} : { sqlState: error.sqlState })
                 })
             )

@@ -35,7 +35,7 @@ const columnDifferences = (
 /** What of the configuration is different from the deployed policy. */
 export const policyDifferences = (
   policy: Policy,
-  { acknowledgeCasts, shape }: Pick<Resolved, "acknowledgeCasts" | "shape">
+  { acknowledgeCasts, dropGuard, shape }: Pick<Resolved, "acknowledgeCasts" | "dropGuard" | "shape">
 ): ReadonlyArray<Difference> => {
   const redaction = (_tag: "exclude" | "mask", before: ReadonlyArray<string>, after: ReadonlyArray<string>) => {
     const added = after.filter((name) => !before.includes(name))
@@ -57,6 +57,7 @@ export const policyDifferences = (
     ...redaction("mask", policy.mask, shape.masked),
     ...(policy.acknowledgeCasts === acknowledgeCasts
       ? []
-      : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }])
+      : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }]),
+    ...(policy.dropGuard === dropGuard ? [] : [{ _tag: "dropGuard" as const, to: dropGuard }])
   ]
 }

@@ -42,6 +42,7 @@ export const Difference = Schema.Union(
   Schema.TaggedStruct("exclude", { added: Names, removed: Names }),
   Schema.TaggedStruct("mask", { added: Names, removed: Names }),
   Schema.TaggedStruct("acknowledgeCasts", { to: Schema.Boolean }),
+  Schema.TaggedStruct("dropGuard", { to: Schema.Boolean }),
   Schema.TaggedStruct("columns", { columns: ColumnDifferences }),
   Schema.TaggedStruct("columnDetails", {})
 ).annotations({ identifier: "threadline.Capture.Difference" })

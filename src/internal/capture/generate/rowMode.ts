@@ -23,6 +23,8 @@ import {
 
 /** What is special about a row trigger that fires for some rows only. */
 interface Special {
+  /** The condition of a firing that is not what the function is for. */
+  readonly refuse: string
   /** The condition for a row to be recorded. */
   readonly onlyIf: string
   /** What the change has in `details`, as SQL. */
@@ -61,7 +63,14 @@ ${targetVariables}
 ${openingVariables}${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }${op === "update" && parts.hides ? "  details jsonb;\n" : ""}${policyVariable(parts)}begin
-${settleTarget(parts)}
+${
+  special === undefined
+    ? ""
+    : `  if ${special.refuse} then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
+`
+}${settleTarget(parts)}
 ${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    return null;\n  end if;\n`}${
     parts.general
       ? ""
