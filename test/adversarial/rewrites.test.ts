@@ -108,7 +108,12 @@ attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
 attacks("a key that nothing keeps unique (A33)", (attack) => {
   for (const [how, table, key, drop] of [
     ["the primary key is dropped", "id int primary key, v text", undefined, "alter table t drop constraint t_pkey"],
-    ["the index of a declared key is dropped", "id int not null unique, v text", "id", "alter table t drop constraint t_id_key"]
+    [
+      "the index of a declared key is dropped",
+      "id int not null unique, v text",
+      "id",
+      "alter table t drop constraint t_id_key"
+    ]
   ] as const) {
     attack(`${how}: no row is mistaken for another`, (host) =>
       Effect.gen(function* () {
