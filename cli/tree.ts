@@ -2,6 +2,7 @@
 import * as Command from "@effect/cli/Command"
 import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
+import * as exporting from "./commands/export.js"
 import { feed } from "./commands/feed.js"
 import { grant } from "./commands/grant.js"
 import { init } from "./commands/init.js"
@@ -55,6 +56,7 @@ export const root = Command.make("threadline").pipe(
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
+    exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
     ...ungrouped
   ])
 )
@@ -65,5 +67,7 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...capturing,
   ...consuming,
   ...inSchema,
+  exporting.exported,
+  exporting.verify,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)

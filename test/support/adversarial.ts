@@ -107,7 +107,7 @@ const makeHost = Effect.gen(function* () {
 
 // Everything of the host's, every generated function, everything captured: as if the schema had just been installed. Policies first: one may
 // guard its table.
-const reset = `
+export const reset = `
   set lock_timeout = '5s';
   truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies,
     threadline.schema_events;

@@ -18,7 +18,8 @@ import {
   relationState,
   type RelationState,
   supersededPolicies,
-  truncateUnseen
+  truncateUnseen,
+  unloggedRelations
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
@@ -128,6 +129,7 @@ export const planTable = (
             mask: shape.masked,
             truncate: shape.onTruncate,
             truncateUnseen: truncateUnseen(table, catalog.serverVersion),
+            unlogged: unloggedRelations(table),
             lapsedSince: deployed?.policy.removedAt ?? null
           }
         : {

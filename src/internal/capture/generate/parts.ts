@@ -3,6 +3,7 @@
  *
  * The code names no host column outside of string literals, so that altering the table never breaks the host's writes.
  */
+import { longestKey } from "../../core/limits.js"
 import { literal, textArray } from "../../sql/sqlText.js"
 import type { ColumnShape, KeyColumn, Op, TableShape } from "./model.js"
 
@@ -117,7 +118,7 @@ export const rowKey = (parts: Parts, image: string): string => {
   const [first, ...otherColumns] = parts.shape.key
   if (first === undefined) return "null::text"
   return otherColumns.length === 0
-    ? `case when octet_length(${keyText(image, first)}) <= 512 then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
+    ? `case when octet_length(${keyText(image, first)}) <= ${longestKey} then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
     : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
 }
 
