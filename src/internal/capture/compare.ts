@@ -3,6 +3,7 @@
  */
 import { columnChanges } from "./diff.js"
 import type { ColumnDifferences, Difference } from "./difference.js"
+import { formerDifferences } from "./formerly.js"
 import type { Policy } from "./model.js"
 import type { Resolved } from "./resolve.js"
 
@@ -35,7 +36,7 @@ const columnDifferences = (
 /** What of the configuration is different from the deployed policy. */
 export const policyDifferences = (
   policy: Policy,
-  { acknowledgeCasts, shape }: Pick<Resolved, "acknowledgeCasts" | "shape">
+  { acknowledgeCasts, config, shape }: Pick<Resolved, "acknowledgeCasts" | "config" | "shape">
 ): ReadonlyArray<Difference> => {
   const redaction = (_tag: "exclude" | "mask", before: ReadonlyArray<string>, after: ReadonlyArray<string>) => {
     const added = after.filter((name) => !before.includes(name))
@@ -57,6 +58,7 @@ export const policyDifferences = (
     ...redaction("mask", policy.mask, shape.masked),
     ...(policy.acknowledgeCasts === acknowledgeCasts
       ? []
-      : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }])
+      : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }]),
+    ...formerDifferences(policy, config)
   ]
 }
