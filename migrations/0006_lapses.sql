@@ -1186,7 +1186,7 @@ begin
           ), clock_timestamp())
         end
       )), '[]')
-      from jsonb_to_recordset(columns) w ("column" text, formerly text)
+      from jsonb_to_recordset(names_declared.columns) w ("column" text, formerly text)
       where not exists (
         select
         from jsonb_to_recordset(policy.former_columns) e ("column" text, formerly text, declared boolean)

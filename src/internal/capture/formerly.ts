@@ -26,9 +26,7 @@ export interface FormerColumn {
 }
 
 export const formerColumnsOf = ({ columns = {} }: TableConfig): ReadonlyArray<FormerColumn> =>
-  Object.entries(columns).flatMap(([column, { formerly = [] }]) =>
-    formerly.map((name) => ({ column, formerly: name }))
-  )
+  Object.entries(columns).flatMap(([column, { formerly = [] }]) => formerly.map((name) => ({ column, formerly: name })))
 
 const refuse = (table: Name, name: string, why: FormerNameProblem, of: string | null = null, meant?: string) =>
   new CaptureError({
@@ -111,8 +109,9 @@ export const checkSeen = Effect.fnUntraced(function* (
     }
     const other = catalog.deployed.find(
       ({ policy }) =>
-        !configuredTables.some((configured) => sameName(configured, { schema: policy.tableSchema, name: policy.tableName })) &&
-        policy.formerNames.some((former) => former.declared && sameName(former, name))
+        !configuredTables.some((configured) =>
+          sameName(configured, { schema: policy.tableSchema, name: policy.tableName })
+        ) && policy.formerNames.some((former) => former.declared && sameName(former, name))
     )
     if (other !== undefined) {
       yield* refuse(

@@ -72,7 +72,9 @@ export const TableConfig = Schema.Struct({
   always: Schema.optional(Schema.Boolean.annotations(flagRule)),
   truncate: Schema.optional(choice(...Truncate.literals)),
   acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule)),
-  formerly: Schema.optional(Schema.Array(named("must be the name of a table")).annotations(rule("must be a list of names of tables"))),
+  formerly: Schema.optional(
+    Schema.Array(named("must be the name of a table")).annotations(rule("must be a list of names of tables"))
+  ),
   columns: Schema.optional(
     Schema.Record({
       key: Schema.String,

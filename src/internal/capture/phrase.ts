@@ -184,6 +184,8 @@ export const describeFinding = (finding: Finding): string => {
       return `it is now ${finding.now}`
     case "IdentityChanged":
       return "it was restored or made anew since its policy was applied"
+    case "NameFollowed":
+      return `it is captured by the triggers of a name that it had before, ${subjects}: each write looks up the one that it has now`
     case "TableReplaced":
       return "another table has its name, or had it for a while: nothing is known of its rows since then"
     case "TableUnlogged":

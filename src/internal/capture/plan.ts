@@ -13,10 +13,10 @@ import {
   columnChanges,
   type Expected,
   functionState,
+  installedShape,
   lessRedaction,
   partitionLabels,
   policyName,
-  policyShape,
   relationState,
   type RelationState,
   supersededPolicies,
@@ -94,9 +94,7 @@ export const planTable = (
 
   // Before the policy is written, which says what the columns were called.
   const renamedColumns =
-    policy === undefined || deployed?.relation !== table.oid
-      ? []
-      : columnChanges(policy, shape.columns, true).renamed
+    policy === undefined || deployed?.relation !== table.oid ? [] : columnChanges(policy, shape.columns, true).renamed
   const formerNames = formerNamesOf(resolved.config)
   const formerColumns = formerColumnsOf(resolved.config)
   const isDeclared = (policy?.formerNames ?? []).some(({ declared }) => declared)
@@ -233,15 +231,13 @@ export const planTable = (
   const stale = rebuild ? staleFunctions(catalog, resolved, superseded) : []
   const cleanup = statements.asOwner(owner, [
     ...stale.map((functionName) => statements.dropFunction(storage, functionName)),
-    ...superseded
-      .map(policyName)
-      .flatMap((formerName) => [
-        // If it is declared to be this table, its triggers tell that nothing was missed.
-        ...(formerNames.some((declared) => sameName(declared, formerName))
-          ? []
-          : [statements.noteLapse(storage, formerName)]),
-        statements.retirePolicy(storage, formerName)
-      ])
+    ...superseded.map(policyName).flatMap((formerName) => [
+      // If it is declared to be this table, its triggers tell that nothing was missed.
+      ...(formerNames.some((declared) => sameName(declared, formerName))
+        ? []
+        : [statements.noteLapse(storage, formerName)]),
+      statements.retirePolicy(storage, formerName)
+    ])
   ])
   const last = steps.pop()
   if (last !== undefined) {
@@ -288,7 +284,7 @@ const installedOtherwise = (
   { table }: Resolved,
   states: ReadonlyArray<RelationState>
 ) => {
-  const shape = policyShape(policy, table)
+  const shape = installedShape(storage, policy, table)
   const source = generate(storage, shape)
   return states
     .map(({ relation }) => relationState(storage, source, relation, shape, catalog.serverVersion))

@@ -263,11 +263,11 @@ export const typed = <A, I, R, Q>(
         image === null || image === undefined
           ? image
           : presentImage(image, recordedColumns(image, columns, change.capturedAt))
-      return Effect.zipWith(
-        maybe(present(beforeOf(change))),
-        maybe(present(change.dataAfter)),
-        (before, after) => ({ change, before, after })
-      )
+      return Effect.zipWith(maybe(present(beforeOf(change))), maybe(present(change.dataAfter)), (before, after) => ({
+        change,
+        before,
+        after
+      }))
     }
 
   const names = Effect.flatMap(query, (service) => service.names(table))

@@ -43,7 +43,12 @@ export const namings = (table: Table, columns: ReadonlyArray<string>): ReadonlyA
 }
 
 /** The condition that an image contains a document whose fields had these names. */
-export const contains = (sql: SqlClient, image: Fragment, document: JsonObject, { names }: Pick<Naming, "names">): Fragment => {
+export const contains = (
+  sql: SqlClient,
+  image: Fragment,
+  document: JsonObject,
+  { names }: Pick<Naming, "names">
+): Fragment => {
   const holdsAll = (fields: JsonObject): Fragment => sql`${image} @> ${stringify(fields)}::jsonb`
   const renamed = Object.entries(document).filter(([field]) => {
     const [first, ...others] = names.get(field) ?? [field]
@@ -52,7 +57,9 @@ export const contains = (sql: SqlClient, image: Fragment, document: JsonObject, 
   if (renamed.length === 0) {
     return holdsAll(document)
   }
-  const rest = Object.fromEntries(Object.entries(document).filter(([field]) => !renamed.some(([other]) => other === field)))
+  const rest = Object.fromEntries(
+    Object.entries(document).filter(([field]) => !renamed.some(([other]) => other === field))
+  )
   return sql.and([
     ...(Object.keys(rest).length === 0 ? [] : [holdsAll(rest)]),
     ...renamed.map(([field, value]) => {
@@ -69,7 +76,11 @@ export interface RecordedAs {
 }
 
 /** The names that the columns of an image have now, of those that have others: recorded name to present name. */
-const renamedColumns = (image: RowImage, columns: ReadonlyArray<ColumnSpan>, at: string): ReadonlyMap<string, string> => {
+const renamedColumns = (
+  image: RowImage,
+  columns: ReadonlyArray<ColumnSpan>,
+  at: string
+): ReadonlyMap<string, string> => {
   const valid = columns.filter((span) => holds(span, at) && Object.hasOwn(image, span.formerly))
   return new Map(
     valid

@@ -48,7 +48,10 @@ export interface Table extends TableName {
   readonly present: ReadonlyArray<string>
 }
 
-export const tableFrom = ({ name, schema }: TableName, { columns, policy, present, spans }: typeof TableNames.Type): Table => ({
+export const tableFrom = (
+  { name, schema }: TableName,
+  { columns, policy, present, spans }: typeof TableNames.Type
+): Table => ({
   schema,
   name,
   policy: policy ?? { schema, name },
@@ -114,7 +117,12 @@ export const resolveTables = (
         tables.map((table, place) =>
           tableFrom(
             table,
-            namesRows[place]?.names ?? { policy: null, spans: [{ ...table, since: null, until: null }], columns: [], present: [] }
+            namesRows[place]?.names ?? {
+              policy: null,
+              spans: [{ ...table, since: null, until: null }],
+              columns: [],
+              present: []
+            }
           )
         )
       )

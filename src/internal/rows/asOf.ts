@@ -108,7 +108,17 @@ const countsOfShared = { before: 60, after: 30 }
 const images = ["row_pk", "changed_from", "data_after"]
 
 const standingColumns = [
-  ...["id", "transaction_id", "captured_at", "table_schema", "table_name", "op", "row_key", "previous_row_key", "changed_fields"],
+  ...[
+    "id",
+    "transaction_id",
+    "captured_at",
+    "table_schema",
+    "table_name",
+    "op",
+    "row_key",
+    "previous_row_key",
+    "changed_fields"
+  ],
   ...images
 ]
 
@@ -128,9 +138,7 @@ const conditionOf = (
       ? []
       : [
           sql`coalesce(${sql.or(
-            times.map((naming) =>
-              all([contains(sql, image, document, naming), ...withinSpan(storage, naming, "c")])
-            )
+            times.map((naming) => all([contains(sql, image, document, naming), ...withinSpan(storage, naming, "c")]))
           )}, false)`
         ]),
     ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image })])
