@@ -77,7 +77,7 @@ create index on generic.changes (table_name);
 create index on generic.changes (captured_at);
 create index on generic.changes (table_schema, table_name, table_pk, captured_at desc, id desc);
 
-create function generic.capture() returns trigger language plpgsql as $$
+create function generic.capture() returns trigger language plpgsql security definer set search_path = generic, pg_temp as $$
 declare
   current_txid bigint := txid_current();
   of_transaction uuid;
@@ -122,7 +122,10 @@ begin
   return null;
 end
 $$;
-create trigger generic_capture after insert or update or delete on accounts
+`
+
+export const genericOn = (table: string): string => `
+create trigger generic_capture after insert or update or delete on ${table}
 for each row execute function generic.capture('id');
 `
 

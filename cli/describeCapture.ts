@@ -26,10 +26,11 @@ export const stepJson = (step: Capture.Step): JsonValue => ({
 })
 
 /** A status whose findings have their sentences as `detail` and `fix`. */
-export const statusJson = ({ captured, findings, policy, table }: Capture.TableStatus): JsonValue => ({
+export const statusJson = ({ captured, findings, policy, table, watch }: Capture.TableStatus): JsonValue => ({
   table,
   captured,
   policy,
+  watch,
   findings: findings.map((finding) => ({
     ...finding,
     detail: Capture.describeFinding(finding),
@@ -70,6 +71,7 @@ export const statusText = (statuses: ReadonlyArray<Capture.TableStatus>, width: 
       ]),
       width
     ),
+    ...[...new Set(statuses.map(({ watch }) => watch))].flatMap((watch) => ["", `The schema watch is ${watch}.`]),
     ...(findings.length === 0 ? [] : ["", ...findings.flatMap((finding) => findingLines(finding, width))])
   ].join("\n")
 }

@@ -153,6 +153,14 @@ create table capture_policies (
   lapses tstzmultirange not null default '{}',
   -- Changes before it were removed, all or some of them; see note_removal.
   kept_since timestamptz,
+  -- The triggers of a partition, by its kind (table, partitioned, foreign), for the schema watch to make.
+  partition_triggers jsonb not null default '{}',
+  -- Whether the schema watch refuses to let the table or its triggers be dropped.
+  drop_guard boolean not null default false,
+  -- Since when nothing is known of the table, if the schema watch saw that begin and has not seen it end.
+  gap_since timestamptz,
+  -- When the schema watch last looked at the table and finished.
+  watched_at timestamptz,
   -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
   former_names jsonb not null default '[]',
   -- Names that its columns had before: { column, formerly, since, until }.
@@ -250,6 +258,13 @@ begin
 end
 $$;
 
+-- Trigger functions that every role may execute: PostgreSQL clones row triggers of a partitioned table for whoever makes a partition
+-- of it, and asks for that right. They prove nothing of who made a trigger, and refuse any other trigger than their own.
+create function is_everybodys(function_name text) returns boolean
+language sql immutable
+set search_path from current
+return function_name ~ '^capture_(leave|enter)_';
+
 -- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
 create function guard_record() returns void
 language plpgsql
@@ -267,7 +282,8 @@ begin
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = current_schema()
-    and p.prorettype = 'trigger'::regtype;
+    and p.prorettype = 'trigger'::regtype
+    and not is_everybodys(p.proname);
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -359,7 +375,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_function(regprocedure), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), is_everybodys(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();

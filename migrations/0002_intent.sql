@@ -2,7 +2,8 @@
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
 --   threadline.context      the stamped context document, "<transaction timestamp> <json>"
---   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"
+--   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"; empty until something is
+--                           captured or recorded, "none" where it was and captures go to a row to come
 --   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
 --
@@ -188,20 +189,32 @@ as $$
   where p.database = current_database()
 $$;
 
+-- The epoch that the latest install has, and the start of the server that this was seen for, in one number: microseconds since
+-- 1970, then ten bits of the epoch. A write reads it without a query, and only the owner can set it. Any other server, any
+-- other start and a restore find another start in it, and ask "installs".
+create sequence known_epoch;
+
 -- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
 -- start the cluster's identity decides. A server is promoted at most once between two starts, and writes
 -- nothing before. Concurrent first writers compute the same number; one stores it.
-create function current_epoch() returns int
+create function current_epoch() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  latest installs;
+  latest record;
   here record;
-  result int;
+  result bigint;
 begin
-  select * into latest from installs order by epoch desc limit 1;
+  select i.epoch, i.system_identifier, i.timeline, i.postmaster_started_at, age(i.xmin) as age into latest
+  from installs i
+  order by i.epoch desc
+  limit 1;
   if latest.postmaster_started_at = pg_postmaster_start_time() then
+    -- Older than this transaction: what is not its own, and seen, is committed.
+    if latest.age > age(pg_current_xact_id()::xid) and latest.epoch < 1024 then
+      perform setval('known_epoch', (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint * 1024 + latest.epoch);
+    end if;
     return latest.epoch;
   end if;
 
@@ -232,21 +245,71 @@ begin
 end
 $$;
 
--- The audit_transactions row that captures go to; what every capture calls once it knows that something
--- changed. This is the hot path of a single-row transaction: few statements, few expressions, because
--- PL/pgSQL initialises each of them anew in every transaction.
+-- Whoever writes "installs", a restore of data included, makes the next writes ask it.
+create function forget_epoch() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  perform setval('known_epoch', 1);
+  return null;
+end
+$$;
+
+create trigger forget_epoch after insert or update or delete or truncate on installs
+for each statement execute function forget_epoch();
+
+-- Whether each id of a context is within its limit.
+create function has_short_ids(doc jsonb) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return coalesce(greatest(
+    octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
+    octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
+    octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
+  ) <= 256, true);
+end
+$$;
+
+-- Whether a context is an ordinary one, which is taken as it is: known fields, strings where strings belong, none of them empty
+-- or over its limit, an actor of a common type. Few operators: each is prepared anew in every transaction. Raises for what is no
+-- address. Its body is parsed here and now, so it needs no search path; without one it is compiled into its caller.
+create function is_plain_context(doc jsonb, raw text) returns boolean
+language sql stable
+begin atomic
+  select doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
+    -- "strict" takes no array for what is in it.
+    and not doc - '{actor,meta}'::text[] @? 'strict $.* ? (@.type() != "string" || @ == "")'
+    and doc @@ '
+      (!exists($.actor)
+        || $.actor.type() == "object"
+        && $.actor.type.type() == "string"
+        && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
+          || $.actor.type == "job" || $.actor.type == "system")
+        && $.actor.id.type() == "string" && $.actor.id != ""
+        && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
+      && (!exists($.meta) || $.meta.type() == "object")'
+    and coalesce((doc -> 'actor') - '{type,id,label}'::text[] = '{}', true)
+    and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
+    and (octet_length(raw) <= 270 or has_short_ids(doc));
+end;
+
+-- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single
+-- row have the same written out, see "openTransaction": they spare the call, and what it prepares anew in every transaction.
 create function current_transaction() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  raw text := current_setting('threadline.transaction', true);
+  raw text;
   doc jsonb;
   wrong text;
   opened bigint;
-  place tid;
+  place text;
 begin
-  if raw <> '' then
+  if current_setting('threadline.transaction', true) <> '' then
     opened := cached_transaction();
     if opened is not null then
       return opened;
@@ -255,72 +318,33 @@ begin
 
   raw := current_setting('threadline.context', true);
   if raw <> '' then
-    -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit.
-    -- Whatever is not as plain as that is read part by part, which takes ten times as long. One jsonpath
-    -- costs less than several operators. The cast to inet may raise.
     begin
-      if starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
-        doc := substr(raw, 19)::jsonb;
-        if (
-          doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
-          and coalesce((doc -> 'actor') - '{type,id,label}'::text[], '{}') = '{}'
-          and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
-          and doc @@ 'lax
-            (!exists($.actor)
-              || $.actor.type() == "object"
-              && $.actor.type.type() == "string"
-              && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
-                || $.actor.type == "job" || $.actor.type == "system")
-              && $.actor.id.type() == "string" && $.actor.id != ""
-              && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
-            && (!exists($.correlationId) || $.correlationId.type() == "string" && $.correlationId != "")
-            && (!exists($.requestId) || $.requestId.type() == "string" && $.requestId != "")
-            && (!exists($.jobId) || $.jobId.type() == "string" && $.jobId != "")
-            && (!exists($.traceId) || $.traceId.type() == "string" && $.traceId != "")
-            && (!exists($.source) || $.source.type() == "string" && $.source != "")
-            && (!exists($.remoteIp) || $.remoteIp.type() == "string")
-            && (!exists($.meta) || $.meta.type() == "object")'
-        ) is not true then
-          doc := null;
-        elsif octet_length(raw) > 270 then
-          -- Long as a whole: then each id is measured.
-          if greatest(
-            octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
-            octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
-            octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
-          ) > 256 then
-            doc := null;
-          end if;
-        end if;
+      doc := case
+        when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+      end;
+      if is_plain_context(doc, raw) is not true then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
       end if;
     exception when others then
-      doc := null;
-    end;
-    if doc is null then
       select c.doc, c.error into doc, wrong from read_context(raw) c;
-    end if;
+    end;
   end if;
-  opened := nextval('audit_transactions_id_seq');
   insert into audit_transactions (
-    id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
     source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
   ) values (
-    opened, pg_current_xact_id(),
-    coalesce(
-      (
-        select i.epoch
-        from (select epoch, postmaster_started_at from installs order by epoch desc limit 1) i
-        where i.postmaster_started_at = pg_postmaster_start_time()
-      ),
-      current_epoch()
-    ),
+    pg_current_xact_id(),
+    case pg_sequence_last_value('known_epoch') / 1024
+      when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+        then pg_sequence_last_value('known_epoch') % 1024
+      else current_epoch()
+    end,
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
-  returning ctid into place;
-  raw := set_config('threadline.transaction', opened || ' ' || place, true);
+  returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, place;
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -437,6 +461,40 @@ begin
 end
 $$;
 
+-- What a context does that is not the first thing of its transaction, is none, or comes in strict mode.
+create function context_changes(raw text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  cached bigint;
+  place tid;
+begin
+  if raw is null then
+    raise exception 'threadline: the context is null; pass a JSON object'
+      using errcode = 'null_value_not_allowed';
+  end if;
+  if current_setting('threadline.strict', true) <> '' then
+    perform read_context(raw);
+  end if;
+  if current_setting('threadline.transaction', true) <> '' and raw is distinct from current_setting('threadline.context', true) then
+    cached := cached_transaction();
+    if cached is not null then
+      place := complete_transaction(cached, raw);
+    end if;
+    if place is not null then
+      perform set_config('threadline.transaction', cached || ' ' || place, true);
+    else
+      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      perform set_config('threadline.transaction', 'none', true);
+    end if;
+    if cached is not null and place is null then
+      perform set_config('threadline.actions', '', true);
+    end if;
+  end if;
+end
+$$;
+
 -- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
 -- A recorded actor is never replaced: a context that comes after captured writes completes a row that
 -- has none, and a different one makes the next write open a further row. Returns true, because some clients cannot read void.
@@ -446,29 +504,12 @@ set search_path from current
 as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
-  cached bigint;
-  place tid;
 begin
-  if context is null or current_setting('threadline.strict', true) <> '' then
-    if context is null then
-      raise exception 'threadline: the context is null; pass a JSON object'
-        using errcode = 'null_value_not_allowed';
-    end if;
-    perform read_context(raw);
-  end if;
-  if current_setting('threadline.transaction', true) <> ''
-    and raw is distinct from current_setting('threadline.context', true)
+  if raw is null
+    or current_setting('threadline.transaction', true) <> ''
+    or current_setting('threadline.strict', true) <> ''
   then
-    cached := cached_transaction();
-    if cached is not null then
-      place := complete_transaction(cached, raw);
-      if place is not null then
-        perform set_config('threadline.transaction', cached || ' ' || place, true);
-      else
-        perform set_config('threadline.transaction', '', true);
-        perform set_config('threadline.actions', '', true);
-      end if;
-    end if;
+    perform context_changes(raw);
   end if;
   return set_config('threadline.context', raw, true) is not null;
 end
@@ -494,7 +535,7 @@ begin
     )) || coalesce(nullif(current_setting('threadline.parts', true), ''), '[]')::jsonb)::text,
     true
   );
-  perform set_config('threadline.transaction', '', true);
+  perform set_config('threadline.transaction', 'none', true);
   perform set_config('threadline.actions', '', true);
   return set_context(context);
 end
@@ -542,6 +583,7 @@ begin
   returning id, ctid into recorded, place;
 
   if linked is null then
+    perform set_config('threadline.transaction', 'none', true);
     perform set_config('threadline.actions',
       concat_ws(';', nullif(current_setting('threadline.actions', true), ''), recorded || ' ' || place), true);
   else
@@ -553,6 +595,24 @@ $$;
 
 comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
+
+-- Records that changes were exported, or an attempt: record_action for these names alone, so that readers can be allowed it who may record
+-- nothing else.
+create function record_export(action jsonb, context jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+    raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return record_action(action, coalesce(context, '{}'));
+end
+$$;
+
+comment on function record_export(jsonb, jsonb) is
+  'Records an export as an action: who, which filter, how many records.';
 
 -- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
 -- { transactionId, actionId }, both texts or null. Raises TL001 if changes are required and none came, and TL004 if it is
@@ -586,7 +646,7 @@ begin
   end if;
   if (outcome ->> 'part')::boolean then
     perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
-    perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
+    perform set_config('threadline.transaction', coalesce(nullif(enclosing #>> '{0,1}', ''), 'none'), true);
     perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);
     perform set_config('threadline.parts', coalesce((enclosing - 0)::text, ''), true);
   end if;
@@ -598,8 +658,9 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
-  record_action(jsonb, jsonb), finish(jsonb)
+  record_action(jsonb, jsonb), record_export(jsonb, jsonb), finish(jsonb)
 from public;

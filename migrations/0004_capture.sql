@@ -26,7 +26,7 @@ return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
 -- Whether only the owner of the record can have put the triggers of Threadline on a table: making one takes the right to
--- execute its function, and nobody else has it.
+-- execute its function, and nobody else has it. That of the row triggers for moves everybody has: they prove nothing.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
@@ -36,6 +36,7 @@ return coalesce((
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
+    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
 ), false);
 
@@ -122,37 +123,29 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
-create function update_begins(relation oid) returns void
+-- Takes the statement of a relation off those under way; true if rows have moved. Of several at one depth the last is meant: the
+-- others never came to their end.
+create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
 as $$
 declare
   under_way text := coalesce(current_setting('threadline.updating', true), '');
-begin
-  if under_way = '' and current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', '', true);
-  end if;
-  perform set_config('threadline.updating',
-    concat(under_way, ' ', pg_trigger_depth(), ':', relation, ':', nextval('audit_changes_id_seq'), ','), true);
-end
-$$;
-
-create function update_ends(relation oid) returns void
-language plpgsql
-set search_path from current
-as $$
-declare
-  parts text[] := regexp_match(current_setting('threadline.updating', true),
-    format('^(.*) %s:%s:(\d{1,18}),(.*)$', pg_trigger_depth(), relation));
+  word text := concat(' ', pg_trigger_depth(), ':', relation, ':');
+  rest text := split_part(under_way, word, -1);
+  id text;
+  moved boolean := coalesce(current_setting('threadline.moved', true), '') <> '';
 begin
   -- A partition without partitions has none under way.
-  if parts is null then
-    return;
+  if rest <> under_way then
+    id := split_part(rest, ',', 1);
+    rest := set_config('threadline.updating',
+      left(under_way, length(under_way) - length(word) - length(rest)) || substr(rest, length(id) + 2), true);
+    if moved then
+      perform set_config('threadline.moved', id, true);
+    end if;
   end if;
-  perform set_config('threadline.updating', parts[1] || parts[3], true);
-  if current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', parts[2], true);
-  end if;
+  return moved;
 end
 $$;
 

@@ -459,9 +459,31 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
+-- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
+-- for that.
+create function watch_failed_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select min(e.occurred_at)
+    from capture_policies p
+    join schema_events e
+      on e.table_schema = p.table_schema
+      and e.table_name = p.table_name
+      and e.effect = 'failed'
+      and e.occurred_at > greatest(p.applied_at, p.watched_at)
+    where p.table_schema = watch_failed_since.table_schema and p.table_name = watch_failed_since.table_name
+  );
+end
+$$;
+
 -- Why and since when nothing is known of a table whose policy is active; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may have been emptied.
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may
+-- have been emptied. "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw
+-- begin has its true instant.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language plpgsql stable
@@ -494,7 +516,7 @@ begin
     and not c.relispartition;
   if not found then
     gap := 'gone';
-    since := known_until(table_schema, table_name);
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
     return next;
     return;
   end if;
@@ -516,14 +538,15 @@ begin
     -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
     -- was made.
     gap := 'replaced';
-    since := known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else written_since(now_named.made) end);
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
     return next;
     return;
   end if;
   if broken is not null then
     gap := 'triggers';
-    since := known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end);
+    since := coalesce(
+      policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
     return;
   end if;
@@ -546,20 +569,26 @@ begin
     and partitions_moved(now_named.oid, policy.partition_marks) <> '{}'
   then
     gap := 'partitions';
-    since := greatest(policy.applied_at, upper(policy.lapses));
+    since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
     return;
   end if;
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
-    since := known_until(table_schema, table_name, null, written_since(rekeyed));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
     return next;
     return;
   end if;
   if now_named.relpersistence = 'u' and pg_postmaster_start_time() > greatest(policy.applied_at, upper(policy.lapses)) then
     gap := 'restarted';
     since := known_until(table_schema, table_name, null, pg_postmaster_start_time());
+    return next;
+    return;
+  end if;
+  since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
+  if since is not null then
+    gap := 'unwatched';
     return next;
   end if;
 end
@@ -587,9 +616,11 @@ begin
 end
 $$;
 
--- A partition that joined a captured table: rows that the record does not tell of, as they are, came with it or were written to
--- it directly. Of the time in which that may have happened nothing is known.
-create function partition_joined(relation regclass, root_schema text, root_name text) returns void
+-- Whether a relation that joined a captured table holds rows of which the record does not tell, as they are. What is larger than
+-- so many bytes is not looked through.
+create function unexplained_rows(
+  relation regclass, root_schema text, root_name text, largest bigint default null
+) returns boolean
 language plpgsql
 set search_path from current
 set timezone = 'UTC'
@@ -604,13 +635,11 @@ declare
   policy jsonb;
   unexplained boolean := true;
 begin
-  if (select c.relkind from pg_class c where c.oid = relation) = 'p' then
-    return;
-  end if;
   -- A foreign table may not be readable, and is written to elsewhere.
   if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
     and has_table_privilege(relation, 'select')
     and not row_security_active(relation)
+    and not coalesce(pg_relation_size(relation) > largest, false)
   then
     select jsonb_build_object(
         'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
@@ -640,7 +669,20 @@ begin
     using policy, relation::oid, root_schema, root_name,
       array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
   end if;
-  if unexplained then
+  return unexplained;
+end
+$$;
+
+-- A partition that joined a captured table: rows that the record does not tell of, as they are, came with it or were written to
+-- it directly. Of the time in which that may have happened nothing is known.
+create function partition_joined(relation regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'p'
+    and unexplained_rows(relation, root_schema, root_name)
+  then
     update capture_policies p
     set lapses = p.lapses + tstzmultirange(tstzrange(
       known_until(root_schema, root_name, null,
@@ -1414,7 +1456,7 @@ language sql
 set search_path from current
 begin atomic
   update capture_policies p
-  set removed_at = g.since
+  set removed_at = g.since, gap_since = null
   from capture_gap(note_lapse.table_schema, note_lapse.table_name) g
   where p.table_schema = note_lapse.table_schema
     and p.table_name = note_lapse.table_name
@@ -1443,7 +1485,7 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
   virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
@@ -1452,7 +1494,8 @@ from public;
 revoke all on function
   this_database(), function_suffix(text, text), made_by_owner(oid), written_since(xid), broken_triggers(text, text),
   partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
-  partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
+  partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint), watch_failed_since(text, text),
+  key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
   table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),

@@ -7,6 +7,7 @@
 import * as Schema from "effect/Schema"
 import { idRule, idText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
+import { deepestImpersonator } from "./internal/core/limits.js"
 
 /**
  * The kinds of actor that have an id.
@@ -185,10 +186,23 @@ export const system = (id: Id = "system", options?: Options): Identified => iden
  */
 export const anonymous: Anonymous = { type: "anonymous" }
 
-const types: ReadonlySet<unknown> = new Set<Type>(["user", "admin", "service_account", "job", "system", "anonymous"])
+/**
+ * An actor as the record has it: ids as strings. It is meant for what `invalid` finds nothing wrong with.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromGiven = (given: Given): Actor => {
+  const rest = parts({
+    label: given.label,
+    impersonator: given.impersonator === undefined ? undefined : fromGiven(given.impersonator)
+  })
+  return given.type === "anonymous"
+    ? { type: given.type, ...rest }
+    : { type: given.type, id: idText(given.id), ...rest }
+}
 
-// An impersonator of an impersonator is rare; a chain without end is a cycle.
-const maxImpersonators = 8
+const types: ReadonlySet<unknown> = new Set<Type>(["user", "admin", "service_account", "job", "system", "anonymous"])
 
 /**
  * What makes an actor unusable, or undefined. Says which rule is broken and never what the value was.
@@ -199,7 +213,8 @@ const maxImpersonators = 8
 export const invalid = (actor: Given, field: string = "actor"): InvalidRequest | undefined => {
   let path = field
   let current: unknown = actor
-  for (let depth = 0; depth <= maxImpersonators; depth++) {
+  // An impersonator of an impersonator is rare; a chain without end is a cycle.
+  for (let depth = 0; depth <= deepestImpersonator; depth++) {
     if (typeof current !== "object" || current === null || !("type" in current) || !types.has(current.type)) {
       return new InvalidRequest({
         field: `${path}.type`,
@@ -231,6 +246,6 @@ export const invalid = (actor: Given, field: string = "actor"): InvalidRequest |
   }
   return new InvalidRequest({
     field: `${field}.impersonator`,
-    rule: `must not nest more than ${maxImpersonators} deep`
+    rule: `must not nest more than ${deepestImpersonator} deep`
   })
 }

@@ -53,7 +53,7 @@ export { ColumnDifferences, Difference } from "./internal/capture/difference.js"
 /**
  * @since 0.1.0
  */
-export { Step, type StepKind } from "./internal/capture/step.js"
+export { RelationRepair, Step, type StepKind } from "./internal/capture/step.js"
 
 /**
  * @since 0.1.0
@@ -105,9 +105,12 @@ export interface PlanOptions {
 export interface ApplyOptions extends PlanOptions {
   /** Accepts that a column shows more than when the table was last captured. */
   readonly allowLessRedaction?: boolean | undefined
-  /** How long a transaction waits for a lock before it gives up and is tried again: 3 seconds unless given. */
+  /**
+   * How long to try for the locks of a table before a longer pause: 3 seconds unless given. One transaction waits for at most 0.8 of
+   * the server's `deadlock_timeout`, so that it always gives way to a writer.
+   */
   readonly lockTimeout?: DurationInput | undefined
-  /** How often it is tried again, after growing pauses: 5 times unless given. */
+  /** How often that is done again, after growing pauses: 5 times unless given. */
   readonly retries?: number | undefined
 }
 
@@ -188,7 +191,9 @@ const make = Effect.gen(function* () {
       options: PlanOptions = {}
     ) {
       yield* checkOptions(options)
-      const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options)
+      const { units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
+        sayingWhatItRequires(sql, storage, "record")
+      )
       return units.flatMap(({ plan }) => plan.steps)
     }),
 
@@ -199,7 +204,7 @@ const make = Effect.gen(function* () {
       yield* refuseInside("apply")
       yield* checkOptions(options)
       const { catalog, units } = yield* planAll(sql, storage, yield* readConfigs(tables), options).pipe(
-        sayingWhatItRequires(sql, storage)
+        sayingWhatItRequires(sql, storage, "membership")
       )
       return yield* execute(sql, storage, units, catalog, options)
     }),
@@ -210,7 +215,9 @@ const make = Effect.gen(function* () {
     ) {
       yield* refuseInside("remove")
       yield* checkOptions(options)
-      const { catalog, units } = yield* planRemoval(sql, storage, tables).pipe(sayingWhatItRequires(sql, storage))
+      const { catalog, units } = yield* planRemoval(sql, storage, tables).pipe(
+        sayingWhatItRequires(sql, storage, "membership")
+      )
       return yield* execute(sql, storage, units, catalog, options)
     }),
 
@@ -219,7 +226,10 @@ const make = Effect.gen(function* () {
       const [catalog, standing] = yield* reading(
         sql,
         Effect.all([readCatalog(sql, storage, configured ?? [], "everything"), readStanding(sql, storage)])
-      ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+      ).pipe(
+        Effect.mapError((error) => fromFailure<never>(error)),
+        sayingWhatItRequires(sql, storage, "record")
+      )
       if (standing.hidden.length > 0) {
         return yield* new ThreadlineError({
           reason: "RecordHidden",
@@ -249,7 +259,10 @@ const make = Effect.gen(function* () {
             })
           )
         })
-      ).pipe(Effect.mapError((error) => fromFailure(error)))
+      ).pipe(
+        Effect.mapError((error) => fromFailure(error)),
+        sayingWhatItRequires(sql, storage, "record")
+      )
     })
   })
 })

@@ -18,7 +18,7 @@ import type {
   RunResult,
   Status
 } from "./internal/schema/model.js"
-import { checkId, inspect, migrate, rendered, settingsOf } from "./internal/schema/run.js"
+import { checkId, inspect, migrate, rendered, renderedWatch, settingsOf } from "./internal/schema/run.js"
 import { InvalidRequest, type ThreadlineError } from "./ThreadlineError.js"
 
 /**
@@ -30,6 +30,11 @@ export { MigrationError, Reason, TypeId } from "./internal/schema/model.js"
  * @since 0.1.0
  */
 export { Concern, describeConcern } from "./internal/schema/concern.js"
+
+/**
+ * @since 0.1.0
+ */
+export { WatchProblem, WatchState } from "./internal/sql/watch.js"
 
 /**
  * @since 0.1.0
@@ -150,7 +155,9 @@ export const render: (options?: RenderOptions) => Effect.Effect<string, InvalidR
 })
 
 /**
- * One SQL file for each migration, for a migration tool that runs each file in a transaction.
+ * One SQL file for each migration, for a migration tool that runs each file in a transaction. With `watchSchema` there is one
+ * more, `threadline_schema_watch.sql`: to be run after the others, and again after each upgrade, as a role that may make event
+ * triggers.
  *
  * @since 0.1.0
  * @category rendering
@@ -164,8 +171,13 @@ export const generate: (
       .filter((migration) => migration.id <= settings.to)
       .map((migration) => ({
         file: `${String(migration.id).padStart(4, "0")}_threadline_${migration.name}.sql`,
-        sql: rendered({ ...settings, to: migration.id }, migration.id, false)
+        sql: rendered({ ...settings, to: migration.id, watchSchema: undefined }, migration.id, false)
       }))
+      .concat(
+        settings.watchSchema === undefined
+          ? []
+          : [{ file: "threadline_schema_watch.sql", sql: renderedWatch(settings) }]
+      )
   }
 )
 
@@ -189,6 +201,12 @@ export const loader = (
       .map((migration): Migrator.ResolvedMigration => [
         migration.id + (options.idOffset ?? 0),
         `threadline_${migration.name}`,
-        Effect.succeed(run({ ...options, to: migration.id }))
+        Effect.succeed(
+          run({
+            ...options,
+            to: migration.id,
+            ...(migration.id < all.length ? { watchSchema: undefined } : {})
+          })
+        )
       ])
   )

@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Export } from "./Export.js"
 import { Feed } from "./Feed.js"
 import type { InstantInput } from "./internal/core/instant.js"
 import type { ReadError } from "./internal/core/request.js"
@@ -207,8 +208,8 @@ export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.S
 )
 
 /**
- * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context has one,
- * with `Feed`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
+ * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context
+ * has them, with `Feed` and `Export`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
  * took before, is not restricted. For a stream use `withScopeStream`: a stream reads when it is run, and a part of the result that is
  * run outside is not restricted. (A stream that is itself the result is.)
  *
@@ -259,10 +260,13 @@ export const withScopeStream: {
 const scopedServices = (scope: ReadScope): Effect.Effect<Context.Context<Query>, never, Query> =>
   Effect.gen(function* () {
     const query = Context.make(Query, (yield* Query).scoped(scope))
-    const feed = yield* Effect.serviceOption(Feed)
-    return Option.match(feed, {
+    const withFeed = Option.match(yield* Effect.serviceOption(Feed), {
       onNone: () => query,
-      onSome: (feedService): Context.Context<Query> => Context.add(query, Feed, feedService.scoped(scope))
+      onSome: (feed): Context.Context<Query> => Context.add(query, Feed, feed.scoped(scope))
+    })
+    return Option.match(yield* Effect.serviceOption(Export), {
+      onNone: () => withFeed,
+      onSome: (exports): Context.Context<Query> => Context.add(withFeed, Export, exports.scoped(scope))
     })
   })
 

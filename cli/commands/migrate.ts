@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as Migrations from "../../src/Migrations.js"
 import { client, configuration, withSchema } from "../database.js"
-import { AnsweredNo, Refused } from "../exit.js"
+import { AnsweredNo, Refused, UsageError } from "../exit.js"
 import { common, flag, value } from "../options.js"
 import { answer, printJson, printSource, visible } from "../output.js"
 import { leaf } from "../parser/declare.js"
@@ -14,6 +14,14 @@ import { wholeNumber } from "../values.js"
 
 const ownerRole = value("owner-role", "ROLE", "Role that owns the schema, made where it may be; else threadline_owner.")
 const to = value("to", "NUMBER", "The last migration; else the newest.")
+
+const watchSchema = flag("watch-schema", "Turn the schema watch on; takes a role that may make event triggers.")
+const noWatchSchema = flag("no-watch-schema", "Turn the schema watch off.")
+
+const watchOption = (options: { readonly watchSchema: boolean; readonly noWatchSchema: boolean }) =>
+  options.watchSchema && options.noWatchSchema
+    ? new UsageError({ message: "--watch-schema and --no-watch-schema exclude each other" })
+    : Effect.succeed(options.watchSchema ? true : options.noWatchSchema ? false : undefined)
 
 /** A migration of this version; checked before anything connects. */
 const migrationId = (option: string, text: Option.Option<string>) => wholeNumber(option, text, 1, Migrations.all.length)
@@ -29,23 +37,24 @@ const nameOf = ({ id, name }: { readonly id: number; readonly name: string }): s
 const ownerOf = (option: Option.Option<string>, configured: string | undefined) =>
   Option.getOrUndefined(Option.orElse(option, () => Option.fromNullable(configured)))
 
-export const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
+export const up = leaf("migrate up", { ...common, ownerRole, to, watchSchema, noWatchSchema }, (options) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const settings = {
       ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
-      to: yield* migrationId("--to", options.to)
+      to: yield* migrationId("--to", options.to),
+      watchSchema: yield* watchOption(options)
     }
     yield* checkNames(settings).pipe(withSchema(options, configured))
     const result = yield* Migrations.run(settings).pipe(
       Effect.provide(client(options)),
       withSchema(options, configured)
     )
-    const { notices, owner, partitions, schema, version } = result
+    const { notices, owner, partitions, schema, version, watch } = result
     const applied = ids(result.applied)
     yield* answer(
       options,
-      () => ({ schema, owner, version, applied, partitions, notices }),
+      () => ({ schema, owner, version, applied, partitions, watch, notices }),
       (width) =>
         [
           ...applied.map((migration) => `applied ${nameOf(migration)}`),
@@ -53,6 +62,7 @@ export const up = leaf("migrate up", { ...common, ownerRole, to }, (options) =>
             ? `The schema ${visible(schema)} is at ${version}; there was nothing to apply.`
             : `The schema ${visible(schema)} is at ${version} and belongs to ${visible(owner)}.`,
           ...partitions.map((partition) => `made partition ${visible(partition)}`),
+          ...(settings.watchSchema === undefined ? [] : [`The schema watch is ${watch}.`]),
           ...notices.flatMap((notice) => paragraph(`Note: ${notice}.`, width))
         ].join("\n")
     )
@@ -89,6 +99,7 @@ export const status = leaf("migrate status", common, (options) =>
         owner: Option.getOrNull(schemaStatus.owner),
         version: schemaStatus.version,
         latest: schemaStatus.latest,
+        watch: schemaStatus.watch,
         concerns: schemaStatus.concerns.map((concern) => ({
           kind: concern._tag,
           detail: Migrations.describeConcern(concern)
@@ -118,6 +129,7 @@ export const status = leaf("migrate status", common, (options) =>
           layout(columns, rows, width),
           "",
           `The schema ${visible(schemaStatus.schema)} ${states[schemaStatus.state]}${owner}.`,
+          ...(schemaStatus.state === "absent" ? [] : [`The schema watch is ${schemaStatus.watch}.`]),
           ...schemaStatus.concerns.flatMap((concern) =>
             paragraph(`Note: ${visible(Migrations.describeConcern(concern))}.`, width)
           )
@@ -143,7 +155,9 @@ export const printing = leaf(
     ownerRole,
     to,
     from: value("from", "NUMBER", "The first migration; else 1."),
-    pending: flag("pending", "Ask the database, and print only what it lacks.")
+    pending: flag("pending", "Ask the database, and print only what it lacks."),
+    watchSchema,
+    noWatchSchema
   },
   (options) =>
     Effect.gen(function* () {
@@ -151,7 +165,8 @@ export const printing = leaf(
       const settings = {
         ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
         to: yield* migrationId("--to", options.to),
-        from: yield* migrationId("--from", options.from)
+        from: yield* migrationId("--from", options.from),
+        watchSchema: yield* watchOption(options)
       }
       if (!options.pending) {
         const sql = yield* withSchema(options, configured)(Migrations.render(settings))
@@ -179,7 +194,9 @@ export const generate = leaf(
     ownerRole,
     to,
     output: value("output", "DIRECTORY", "Where the files go; else ./migrations."),
-    force: flag("force", "Replace files that have another text.")
+    force: flag("force", "Replace files that have another text."),
+    watchSchema,
+    noWatchSchema
   },
   (options) =>
     Effect.gen(function* () {
@@ -188,7 +205,8 @@ export const generate = leaf(
       const target = yield* pathOf(directory)
       const files = yield* Migrations.generate({
         ownerRole: ownerOf(options.ownerRole, configured.ownerRole),
-        to: yield* migrationId("--to", options.to)
+        to: yield* migrationId("--to", options.to),
+        watchSchema: yield* watchOption(options)
       }).pipe(withSchema(options, configured))
       const inspected = yield* Effect.forEach(files, ({ file, sql }) =>
         Effect.map(existing(join(target, file)), (text) => ({ file, sql, text }))

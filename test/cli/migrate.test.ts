@@ -23,6 +23,7 @@ describe("migrate up and status", () => {
         owner: null,
         version: 0,
         latest,
+        watch: "off",
         concerns: [],
         applied: [],
         pending: ids,
@@ -36,6 +37,7 @@ describe("migrate up and status", () => {
         version: 1,
         applied: ids.slice(0, 1),
         partitions: [],
+        watch: "off",
         notices: []
       })
       const behind = yield* Cli.text(["migrate", "status"], { url })

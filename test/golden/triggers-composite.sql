@@ -9,6 +9,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -54,6 +58,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -124,6 +132,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;

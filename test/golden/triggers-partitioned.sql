@@ -9,6 +9,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -39,27 +43,93 @@ begin
     when others then
       now := null;
   end;
-  if several then
-    select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
-  elsif now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'insert',
-        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
-        null, null, null, now
+  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'insert',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+        key_of_texts(array[now ->> 'id', now ->> 'state']),
+        now
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
+  end if;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
   if not guard and not stale then
     first_id := nextval('audit_changes_id_seq');
@@ -114,6 +184,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -127,7 +201,7 @@ declare
   step bigint;
   place bigint;
   arrived bigint;
-  moved boolean := current_setting('threadline.moved', true) <> '';
+  moved boolean;
   several boolean;
   guard boolean;
   stale boolean;
@@ -136,18 +210,17 @@ begin
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
   end if;
-  if current_setting('threadline.updating', true) <> '' then
-    perform update_ends(tg_relid);
-  end if;
-  if current_setting('threadline.moved', true) <> '' then
+  if current_setting('threadline.updating', true) <> '' or current_setting('threadline.moved', true) <> '' then
+    moved := update_ends(tg_relid);
+    if moved then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
       select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_old x
     ));
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
       select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
     ));
+    end if;
   end if;
-  if moved is not true then
 
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
@@ -164,10 +237,7 @@ begin
     when others then
       was := null;
   end;
-  if several then
-    select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
-  elsif now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if moved is not true and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       foreach field in array array['id', 'payload', 'state']::text[] loop
         if was ->> field is distinct from now ->> field then
           fields := fields || field;
@@ -177,23 +247,95 @@ begin
       if fields is null then
         return null;
       end if;
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'update',
-        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
-        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end, fields, old_values, now
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'update',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+        key_of_texts(array[now ->> 'id', now ->> 'state']),
+        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end,
+        fields,
+        old_values,
+        now
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
+  end if;
+  if several and moved is not true then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
   if not guard and not stale then
     first_id := nextval('audit_changes_id_seq');
@@ -272,7 +414,6 @@ begin
       return null;
     end if;
   end if;
-  end if;
 
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
@@ -350,6 +491,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -380,27 +525,93 @@ begin
     when others then
       was := null;
   end;
-  if several then
-    select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
-  elsif was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'delete',
-        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'), key_of_texts(array[was ->> 'id', was ->> 'state']),
-        null, null, was, null
+  if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'delete',
+        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'),
+        key_of_texts(array[was ->> 'id', was ->> 'state']),
+        was
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
+  end if;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
   if not guard and not stale then
     first_id := nextval('audit_changes_id_seq');
@@ -449,24 +660,23 @@ language plpgsql security definer
 set search_path = "threadline", pg_temp
 as $threadline$
 declare
-  of_schema text;
-  of_table text;
-  of_partition text;
   context text;
-  query text := current_query();
 begin
-  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
-    select * into of_schema, of_table, of_partition
-    from capture_relation(tg_relid, 'public', 'jobs');
+  get diagnostics context = pg_context;
+  context := case
+    when strpos(context, chr(10)) = 0 then current_query()
+    when split_part(context, chr(10), 2) like 'SQL statement "%' then context
+  end;
+  -- Nothing that it may be part of is a MERGE, or has a name for one.
+  if octet_length(context) < 10000 and context !~* 'merge|execute' then
+    return null;
   end if;
-  -- Sent by the client itself, with nothing around it, and without the word: no MERGE.
-  if octet_length(query) < 10000 and query !~* 'merge|execute' then
-    get diagnostics context = pg_context;
-    if strpos(context, chr(10)) = 0 then
-      return null;
-    end if;
+  if current_setting('threadline.moved', true) <> '' and coalesce(current_setting('threadline.updating', true), '') = '' then
+    context := set_config('threadline.moved', '', true);
   end if;
-  perform update_begins(tg_relid);
+  context := set_config('threadline.updating', concat(
+    current_setting('threadline.updating', true), ' ', pg_trigger_depth(), ':', tg_relid, ':', nextval('audit_changes_id_seq'), ','
+  ), true);
   return null;
 end
 $threadline$;
@@ -484,13 +694,21 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   was jsonb;
 begin
+  if tg_name <> '0_threadline_leave' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
   end if;
-  if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0) is not true then
+  if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
+    and set_config('threadline.moved', 'yes', true) <> '') is not true then
     return null;
   end if;
   begin
@@ -499,22 +717,88 @@ begin
     was := null;
   end;
   if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after, details
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'delete',
-        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'), key_of_texts(array[was ->> 'id', was ->> 'state']),
-        null, null, was, null, '{"moved": true}'
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from, details)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'delete',
+        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'),
+        key_of_texts(array[was ->> 'id', was ->> 'state']),
+        was,
+        '{"moved": true}'
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
@@ -537,7 +821,7 @@ begin
 end
 $threadline$;
 
-select "threadline"."guard_function"('"threadline"."capture_leave_jobs_562f12dff4"()');
+grant execute on function "threadline"."capture_leave_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_enter_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -550,13 +834,21 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   now jsonb;
 begin
+  if tg_name <> '0_threadline_enter' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
   end if;
-  if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0) is not true then
+  if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
+    and current_setting('threadline.moved', true) <> '') is not true then
     return null;
   end if;
   begin
@@ -565,22 +857,88 @@ begin
     now := null;
   end;
   if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after, details
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'insert',
-        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
-        null, null, null, now, '{"moved": true}'
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after, details)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'insert',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+        key_of_texts(array[now ->> 'id', now ->> 'state']),
+        now,
+        '{"moved": true}'
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
   end if;
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
@@ -603,7 +961,7 @@ begin
 end
 $threadline$;
 
-select "threadline"."guard_function"('"threadline"."capture_enter_jobs_562f12dff4"()');
+grant execute on function "threadline"."capture_enter_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -640,12 +998,12 @@ execute function "threadline"."capture_begin_jobs_562f12dff4"();
 
 create or replace trigger "0_threadline_leave" after delete on "public"."jobs"
 for each row
-when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '' and pg_catalog.set_config('threadline.moved', 'yes', true) operator(pg_catalog.<>) '')
+when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
 execute function "threadline"."capture_leave_jobs_562f12dff4"();
 
 create or replace trigger "0_threadline_enter" after insert on "public"."jobs"
 for each row
-when (pg_catalog.current_setting('threadline.moved', true) operator(pg_catalog.<>) '')
+when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
 execute function "threadline"."capture_enter_jobs_562f12dff4"();
 
 create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"

@@ -10,6 +10,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   now jsonb;
@@ -34,27 +38,93 @@ begin
     when others then
       now := null;
   end;
-  if several then
-    select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
-  elsif now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and now ?& array['id']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition, 'insert',
-        jsonb_build_object('id', now ->> 'id'), case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end,
-        null, null, null, now
+  if now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and now ?& array['id']::text[] then
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'posts'),
+        of_partition,
+        'insert',
+        jsonb_build_object('id', now ->> 'id'),
+        case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end,
+        now
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
+  end if;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
   end if;
   if not guard and not stale then
     first_id := nextval('audit_changes_id_seq');
@@ -110,6 +180,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -145,10 +219,7 @@ begin
     when others then
       was := null;
   end;
-  if several then
-    select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
-  elsif now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and now ?& array['id']::text[] then
+  if now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and now ?& array['id']::text[] then
       foreach field in array array['id', 'published_at', 'title']::text[] loop
         if was ->> field is distinct from now ->> field then
           fields := fields || field;
@@ -169,23 +240,96 @@ begin
         details := jsonb_build_object('alike', fields);
         select coalesce(jsonb_object_agg(f, was -> f), '{}') into old_values from unnest(fields) f;
       end if;
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after, details
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition, 'update',
-        jsonb_build_object('id', now ->> 'id'), case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end,
-        case when fields && array['id']::text[] then nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end) end, fields, old_values, now, details
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'posts'),
+        of_partition,
+        'update',
+        jsonb_build_object('id', now ->> 'id'),
+        case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end,
+        case when fields && array['id']::text[] then nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end) end,
+        fields,
+        old_values,
+        now,
+        details
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
+  end if;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
   end if;
   if not guard and not stale then
     first_id := nextval('audit_changes_id_seq');
@@ -335,6 +479,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
   was jsonb;
@@ -359,27 +507,93 @@ begin
     when others then
       was := null;
   end;
-  if several then
-    select h.guard, h.stale into guard, stale
-    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
-  elsif was - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and was ?& array['id']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'posts'), of_partition, 'delete',
-        jsonb_build_object('id', was ->> 'id'), case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end,
-        null, null, was, null
+  if was - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and was ?& array['id']::text[] then
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'posts'),
+        of_partition,
+        'delete',
+        jsonb_build_object('id', was ->> 'id'),
+        case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end,
+        was
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
+  end if;
+  if several then
+    select h.guard, h.stale into guard, stale
+    from capture_hints(tg_relid, array['id', 'title', 'tags', 'published_at']::text[]) h;
   end if;
   if not guard and not stale then
     first_id := nextval('audit_changes_id_seq');

@@ -9,6 +9,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   now jsonb;
 begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
@@ -21,22 +25,87 @@ begin
     now := null;
   end;
   if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'insert',
-        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
-        null, null, null, now
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'insert',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+        key_of_texts(array[now ->> 'id', now ->> 'state']),
+        now
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
   end if;
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
@@ -72,6 +141,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   was jsonb;
   now jsonb;
   field text;
@@ -98,22 +171,90 @@ begin
       if fields is null then
         return null;
       end if;
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'update',
-        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'), key_of_texts(array[now ->> 'id', now ->> 'state']),
-        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end, fields, old_values, now
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'update',
+        jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
+        key_of_texts(array[now ->> 'id', now ->> 'state']),
+        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end,
+        fields,
+        old_values,
+        now
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
@@ -151,6 +292,10 @@ declare
   of_partition text;
   first_id bigint;
   last_before bigint;
+  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
   was jsonb;
 begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
@@ -163,22 +308,87 @@ begin
     was := null;
   end;
   if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
-      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after
-      ) values (
-        current_transaction(), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition, 'delete',
-        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'), key_of_texts(array[was ->> 'id', was ->> 'state']),
-        null, null, was, null
+      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid(),
+          doc #>> '{actor,type}',
+          doc #>> '{actor,id}',
+          doc -> 'actor',
+          doc ->> 'correlationId',
+          doc ->> 'requestId',
+          doc ->> 'jobId',
+          doc ->> 'traceId',
+          doc ->> 'source',
+          (doc ->> 'remoteIp')::inet,
+          coalesce(doc -> 'meta', '{}'),
+          wrong
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      else
+        insert into audit_transactions (
+          xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
+        ) values (
+          pg_current_xact_id(),
+          case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end,
+          clock_timestamp(),
+          session_user,
+          current_setting('application_name'),
+          inet_client_addr(),
+          pg_backend_pid()
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+      end if;
+      insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
+      values (
+        opened,
+        clock_timestamp(),
+        coalesce(of_schema, 'public'),
+        coalesce(of_table, 'jobs'),
+        of_partition,
+        'delete',
+        jsonb_build_object('id', was ->> 'id', 'state', was ->> 'state'),
+        key_of_texts(array[was ->> 'id', was ->> 'state']),
+        was
       );
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
       if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-      first_id := currval('audit_changes_id_seq');
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);
       end if;
     end if;
+      end if;
       return null;
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);

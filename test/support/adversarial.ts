@@ -111,7 +111,8 @@ const reset = `
   drop schema public cascade;
   create schema public;
   grant usage on schema public to public;
-  truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies;
+  truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies,
+    threadline.schema_events;
   do $$
   declare
     name text;
@@ -120,6 +121,7 @@ const reset = `
       select p.oid::regprocedure
       from pg_proc p
       where p.pronamespace = 'threadline'::regnamespace and p.prorettype = 'trigger'::regtype
+        and p.proname <> 'forget_epoch'
     loop
       execute 'drop function ' || name || ' cascade';
     end loop;

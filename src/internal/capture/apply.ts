@@ -17,7 +17,7 @@ import { activePolicies, policyName } from "./diff.js"
 import { followed, followSteps, formerNameOf } from "./follow.js"
 import { checkFormerNames, checkSeen } from "./formerly.js"
 import { functionNames } from "./generate/names.js"
-import { hostMend, type Mend, sqlMend } from "./mend.js"
+import { commandMend, hostMend, type Mend, readerCommand, sqlMend } from "./mend.js"
 import { TableConfig } from "./model.js"
 import { nameCollision, planTable } from "./plan.js"
 import type { Refusal } from "./refusal.js"
@@ -26,6 +26,7 @@ import type { Step } from "./step.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { millis, mustBeObject } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
+import { patience, persisting } from "./patience.js"
 import { reading, settings } from "./settings.js"
 import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { hostFunctionOf, reasonWithCause, sqlState } from "../sql/sqlState.js"
@@ -256,9 +257,12 @@ const missing = (
 
 const ActingRow = Schema.Tuple(Schema.Struct({ role: Schema.String, owner: Schema.String }))
 
-/** A role that may not even read the record is told what capture requires: no grant of Threadline's gives it. */
+/**
+ * Tells a role that may not even read the record what would help: the grant of a reader if it only looks (`record`), membership in the
+ * owner if it captures (`membership`), which no grant of Threadline's gives.
+ */
 export const sayingWhatItRequires =
-  (sql: SqlClient, storage: string) =>
+  (sql: SqlClient, storage: string, lacks: "membership" | "record") =>
   <A>(planning: Effect.Effect<A, Failure>): Effect.Effect<A, Failure> =>
     Effect.catchTag(planning, "ThreadlineError", (error) =>
       error.reason !== "InsufficientPrivilege"
@@ -276,13 +280,16 @@ export const sayingWhatItRequires =
                   table: "*",
                   refusal: {
                     reason: "InsufficientPrivilege",
-                    lacks: "membership",
+                    lacks,
                     role,
                     relation: null,
                     owner,
                     serverMessage: null
                   },
-                  mend: sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
+                  mend:
+                    lacks === "record"
+                      ? commandMend(readerCommand(role))
+                      : sqlMend([`grant ${TableName.quote(owner)} to ${TableName.quote(role)}`]),
                   ...(error.sqlState === undefined ? {} : { sqlState: error.sqlState })
                 })
             )
@@ -318,8 +325,10 @@ const executeUnit = (
 ): Effect.Effect<ReadonlyArray<Step>, Failure> => {
   const { names } = unit.plan
   const functions = names.flatMap((name) => functionNames(name))
+  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
   const body = Effect.gen(function* () {
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
+    const withPatience = yield* patience(sql, lockTimeout)
     const done: Array<Step> = []
     // The second look is at a catalog that the locks taken by the first steps keep still: a partition that was attached
     // in between is found.
@@ -328,7 +337,7 @@ const executeUnit = (
       const plan = yield* unit.replan(catalog)
       yield* check(catalog, unit, plan, options)
       // A step is one message: a table may have hundreds of partitions.
-      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.join(";\n")), { discard: true })
+      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.map(withPatience).join(";\n")), { discard: true })
       done.push(...plan.steps)
     }
     return done
@@ -338,14 +347,16 @@ const executeUnit = (
     Schedule.union(Schedule.spaced("2 seconds")),
     Schedule.intersect(Schedule.recurs(options.retries ?? 5))
   )
-  const lockTimeout = Math.max(1, Math.round(Duration.toMillis(options.lockTimeout ?? "3 seconds")))
-  return transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body).pipe(
-    Effect.retry({ schedule: backoff, while: (error) => error instanceof SqlError && isContention(error) }),
+  const attempt = transaction(sql, beginWriting({ lock_timeout: String(lockTimeout), ...settings }), body)
+  return persisting(attempt, lockTimeout, isContended).pipe(
+    Effect.retry({ schedule: backoff, while: isContended }),
     Effect.mapError((error) =>
       error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)
     )
   )
 }
+
+const isContended = (error: unknown): boolean => error instanceof SqlError && isContention(error)
 
 /** Somebody else holds a lock, or has just changed the same row of the catalog. */
 const isContention = (error: SqlError): boolean => {

@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import { Policy } from "./model.js"
 import { literal, qualified } from "../sql/sqlText.js"
 import { Standing, standingOf } from "../sql/standing.js"
+import { watchOf, WatchRow, watchStatement } from "../sql/watch.js"
 
 const TypeRow = Schema.Struct({
   oid: Schema.String,
@@ -117,7 +118,7 @@ export type FunctionRow = typeof FunctionRow.Type
 const Gap = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
-  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "restarted")),
+  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "restarted", "unwatched")),
   /** Partitions of the policy that left since, also if they came back. */
   moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Enums in the key of which a value has another name. */
@@ -165,6 +166,7 @@ const Catalog = Schema.Struct({
 })
 export interface Catalog extends Schema.Schema.Type<typeof Catalog> {
   readonly gaps: ReadonlyArray<Gap>
+  readonly watch: ReturnType<typeof watchOf>
   /** Tables that have another name than their policy, or had one for a while: for `follow_names`. */
   readonly strayed: ReadonlyArray<Strayed>
 }
@@ -202,8 +204,10 @@ export const readCatalog = (
       everything ? [] : extent.functions
     ])
     const [{ catalog }] = yield* decode(rows)
+    const [{ watch }] = yield* Effect.flatMap(sql.unsafe(watchStatement(storage)), decodeWatch)
     return {
       ...catalog,
+      watch: watchOf(storage, watch),
       // A role without the right to ask is told what it lacks before anything depends on it.
       gaps: catalog.storage.knowsGaps
         ? yield* Effect.flatMap(sql.unsafe(gapsStatement(storage), [JSON.stringify(names), everything]), decodeGaps)
@@ -224,6 +228,7 @@ const decodeGaps = Schema.decodeUnknown(
   )
 )
 
+const decodeWatch = Schema.decodeUnknown(Schema.Tuple(WatchRow))
 const decodeStrayed = Schema.decodeUnknown(Schema.Array(Strayed))
 
 const strayedStatement = (storage: string): string => `
@@ -586,6 +591,7 @@ select jsonb_build_object(
         'columns', p.columns,
         'partitions', p.partitions,
         'acknowledgeCasts', p.acknowledged_casts,
+        'dropGuard', p.drop_guard,
         'sourceHash', p.source_hash,
         'generator', p.generator,
         'appliedAt', to_char(p.applied_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),

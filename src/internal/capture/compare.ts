@@ -36,7 +36,7 @@ const columnDifferences = (
 /** What of the configuration is different from the deployed policy. */
 export const policyDifferences = (
   policy: Policy,
-  { acknowledgeCasts, config, shape }: Pick<Resolved, "acknowledgeCasts" | "config" | "shape">
+  { acknowledgeCasts, config, dropGuard, shape }: Pick<Resolved, "acknowledgeCasts" | "config" | "dropGuard" | "shape">
 ): ReadonlyArray<Difference> => {
   const redaction = (_tag: "exclude" | "mask", before: ReadonlyArray<string>, after: ReadonlyArray<string>) => {
     const added = after.filter((name) => !before.includes(name))
@@ -59,6 +59,7 @@ export const policyDifferences = (
     ...(policy.acknowledgeCasts === acknowledgeCasts
       ? []
       : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }]),
+    ...(policy.dropGuard === dropGuard ? [] : [{ _tag: "dropGuard" as const, to: dropGuard }]),
     ...formerDifferences(policy, config)
   ]
 }

@@ -138,14 +138,18 @@ export const planDetach = (
         reason,
         capturedAs: null,
         sql: [
-          ...statements.asOwner(catalog.storage.owner, [statements.noteLapse(storage, name)]),
+          ...statements.asOwner(catalog.storage.owner, [
+            statements.workBegins(storage, name),
+            statements.noteLapse(storage, name)
+          ]),
           ...new Set(triggers),
           ...statements.asOwner(catalog.storage.owner, [
             ...[...ownFunctions]
               .filter((functionName) => installed.has(functionName))
               .sort()
               .map((functionName) => statements.dropFunction(storage, functionName)),
-            statements.retirePolicy(storage, name)
+            statements.retirePolicy(storage, name),
+            statements.workEnds(storage, name, "removed")
           ])
         ],
         lessRedaction: []

@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import { ColumnDifferences, Difference } from "./difference.js"
 import { Mend } from "./mend.js"
 import { Policy } from "./model.js"
+import { WatchProblem, WatchState } from "../sql/watch.js"
 import { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
 
 const Names = Schema.Array(Schema.String)
@@ -99,6 +100,12 @@ export const Finding = Schema.Union(
   kind("RecordRowSecurity", {}),
   /** An update or a delete fails in tables of the record once a publication covers them; subjects are these. */
   kind("RecordUnidentified", {}),
+  /** The schema watch is on and does not see everything; subjects are its event triggers. */
+  kind("WatchBroken", { problems: Schema.Array(WatchProblem) }),
+  /** The table is guarded against being dropped, and the schema watch, which is what refuses, is not on. */
+  kind("GuardOff", { watch: WatchState }),
+  /** The schema watch could not do its work, or saw something begin that it did not see end. */
+  kind("WatchFailed", {}),
   /** Roles other than the owner may write the record; subjects are these. `everything`: as they may write every table. */
   kind("RecordWritable", { everything: Schema.Boolean })
 ).annotations({ identifier: "threadline.Capture.Finding" })
@@ -127,6 +134,8 @@ export const TableStatus = Schema.Struct({
   table: Schema.String,
   captured: Schema.Boolean,
   policy: Schema.NullOr(Policy),
+  /** Whether the schema watch sees what is done to the schema: the same for all tables. */
+  watch: WatchState,
   findings: Schema.Array(Finding)
 }).annotations({ identifier: "threadline.Capture.TableStatus" })
 

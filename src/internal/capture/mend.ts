@@ -138,4 +138,8 @@ export const applyCommand: Argv = ["threadline", "capture", "apply"]
 
 export const migrateCommand: Argv = ["threadline", "migrate", "up"]
 
+export const watchCommand: Argv = [...migrateCommand, "--watch-schema"]
+
+export const readerCommand = (role: string): Argv => ["threadline", "grant", "--reader", role]
+
 export const removeCommand = (table: string): Argv => ["threadline", "capture", "remove", "--table", table]

@@ -59,6 +59,8 @@ const flagRule = rule("must be true or false")
  * - `columns`: by column, `{ formerly: [...] }`: names that the column had before.
  * - `acknowledgeCasts`: accept columns whose type has a cast to json defined in this database. Such a cast runs with the
  *   privileges of the role that owns Threadline's schema.
+ * - `dropGuard`: refuse to let the table, its triggers or its schema be dropped, or its triggers be disabled, until its capture
+ *   is removed. Needs the schema watch (`threadline migrate up --watch-schema`).
  *
  * @since 0.1.0
  * @category models
@@ -80,7 +82,8 @@ export const TableConfig = Schema.Struct({
       key: Schema.String,
       value: Schema.Struct({ formerly: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)) })
     }).annotations(rule(`must be an object such as { email: { formerly: ["mail"] } }`))
-  )
+  ),
+  dropGuard: Schema.optional(Schema.Boolean.annotations(flagRule))
 }).annotations({
   identifier: "threadline.Capture.TableConfig",
   ...rule(`must be an object such as { table: "public.posts" }`)
@@ -169,6 +172,7 @@ export const Policy = Schema.Struct({
   columns: Schema.Array(PolicyColumn),
   partitions: Schema.Array(Schema.String),
   acknowledgeCasts: Schema.Boolean,
+  dropGuard: Schema.Boolean,
   sourceHash: Schema.String,
   generator: Schema.Int,
   appliedAt: Schema.String,

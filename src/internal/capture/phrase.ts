@@ -6,6 +6,7 @@ import type { Finding } from "./finding.js"
 import type { Argv, HostAction, Mend } from "./mend.js"
 import type { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
 import type { RelationRepair, Step } from "./step.js"
+import { describeWatch } from "../sql/watch.js"
 
 const list = (names: ReadonlyArray<string>): string => names.join(", ")
 
@@ -33,6 +34,8 @@ const differenceWords = (difference: Difference): ReadonlyArray<string> => {
       ]
     case "acknowledgeCasts":
       return [difference.to ? "casts acknowledged" : "casts no longer acknowledged"]
+    case "dropGuard":
+      return [difference.to ? "guarded against being dropped" : "no longer guarded against being dropped"]
     case "columns": {
       const { added, dropped, renamed, retyped } = difference.columns
       return [
@@ -278,6 +281,12 @@ export const describeFinding = (finding: Finding): string => {
       return `row-level security may hide rows of the record from readers: ${subjects}`
     case "RecordUnidentified":
       return `writes fail once a publication covers these tables of the record: ${subjects}`
+    case "WatchBroken":
+      return `the schema watch does not see everything: ${describeWatch(finding.problems)}`
+    case "GuardOff":
+      return `its drop guard refuses nothing: the schema watch is ${finding.watch}`
+    case "WatchFailed":
+      return "the schema watch could not do its work, or saw something begin and not end: nothing is known of its rows since then"
     case "RecordWritable":
       return finding.everything
         ? `roles that may write every table may write the record too: ${subjects}`
@@ -310,6 +319,8 @@ const privilegeText = ({
       )
     case "inheritance":
       return `role ${role} does not inherit the privileges of ${owner}, which owns Threadline's schema`
+    case "record":
+      return `role ${role} may not read the record, which belongs to ${owner}`
     case "trigger":
       return `role ${role} may not create triggers on ${relation}`
     case "ownership":
@@ -378,6 +389,8 @@ export const describeRefusal = (refusal: Refusal): string => {
         : `its function ${list(refusal.names)} belongs to ${refusal.of ?? "somebody else"} already`
     case "LessRedaction":
       return `${list(refusal.columns)} would be more visible than when the table was last captured`
+    case "WatchMissing":
+      return `a drop guard needs the schema watch, which is ${refusal.watch}`
     case "NotCaptured":
       return "it is not captured"
     case "InsufficientPrivilege":

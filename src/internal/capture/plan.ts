@@ -27,7 +27,7 @@ import { hostMend } from "./mend.js"
 import type { Policy } from "./model.js"
 import type { Step } from "./step.js"
 import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve.js"
-import { generate } from "./generate/generate.js"
+import { generate, partitionTriggers } from "./generate/generate.js"
 import { generatorVersion } from "./generate/model.js"
 import { functionStatements } from "./generate/print.js"
 import * as statements from "./statements.js"
@@ -81,7 +81,9 @@ export const planTable = (
   const upsert = statements.upsertPolicy(storage, shape, {
     partitions: partitionLabels(table),
     acknowledgeCasts: resolved.acknowledgeCasts,
-    sourceHash: source.sourceHash
+    sourceHash: source.sourceHash,
+    dropGuard: resolved.dropGuard,
+    partitionTriggers: partitionTriggers(source)
   })
 
   const reasons = policy === undefined ? [] : differences(policy, resolved, deployed?.relation === table.oid)
@@ -261,6 +263,16 @@ export const planTable = (
   const formerly = formerNameOf(present, name)
   steps.unshift(...followSteps(storage, present, name))
 
+  // What is forced may be kept, and run if the table is captured.
+  const captured = policy === undefined && options.force !== true ? [] : [name]
+  announceWork(
+    storage,
+    owner,
+    steps,
+    [...captured, ...(formerly === undefined ? [] : [formerly]), ...superseded.map(policyName)],
+    name
+  )
+
   const changedStates = steps.some(({ kind }) => kind === "attach" || kind === "regenerate" || kind === "repair")
     ? states
     : joined
@@ -274,6 +286,30 @@ export const planTable = (
         : [])
     ]
   })
+}
+
+/** The schema watch is told what Threadline itself works on, and what came of it. */
+const announceWork = (
+  storage: string,
+  owner: string,
+  steps: Array<Step>,
+  captured: ReadonlyArray<Name>,
+  name: Name
+): void => {
+  const first = steps.shift()
+  if (first !== undefined && captured.length > 0) {
+    const begins = captured.map((each) => statements.workBegins(storage, each))
+    steps.unshift({ ...first, sql: [...statements.asOwner(owner, begins), ...first.sql] })
+  } else if (first !== undefined) {
+    steps.unshift(first)
+  }
+  const last = steps.pop()
+  if (last !== undefined) {
+    steps.push({
+      ...last,
+      sql: [...last.sql, ...statements.asOwner(owner, [statements.workEnds(storage, name, "applied")])]
+    })
+  }
 }
 
 /** Relations whose triggers are not those of the policy that is to be regenerated: somebody changed them, or exchanged names. */

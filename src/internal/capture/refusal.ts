@@ -2,6 +2,7 @@
  * Why a table cannot be captured as asked, as data; `phrase.ts` says it in words.
  */
 import * as Schema from "effect/Schema"
+import { WatchState } from "../sql/watch.js"
 
 const Names = Schema.Array(Schema.String)
 const MaybeName = Schema.NullOr(Schema.String)
@@ -53,7 +54,7 @@ export const FormerNameProblem = Schema.Literal("present name", "twice", "circle
 export type FormerNameProblem = typeof FormerNameProblem.Type
 
 /** What a role lacks. */
-const Lacking = Schema.Literal("membership", "inheritance", "trigger", "ownership", "read", "unknown")
+const Lacking = Schema.Literal("membership", "inheritance", "record", "trigger", "ownership", "read", "unknown")
 
 /**
  * Why a table cannot be captured as asked, with what the sentence of it speaks of.
@@ -119,6 +120,8 @@ export const Refusal = Schema.Union(
     of: MaybeName
   }),
   Schema.Struct({ reason: Schema.Literal("LessRedaction"), columns: Names }),
+  /** A drop guard is asked for, and the schema watch, which is what refuses, is off or does not see everything. */
+  Schema.Struct({ reason: Schema.Literal("WatchMissing"), watch: WatchState }),
   Schema.Struct({ reason: Schema.Literal("NotCaptured") }),
   Schema.Struct({
     reason: Schema.Literal("InsufficientPrivilege"),

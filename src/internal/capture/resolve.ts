@@ -5,7 +5,7 @@
 import * as Either from "effect/Either"
 import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalog.js"
 import { CaptureError } from "./captureError.js"
-import { hostMend, type HostAction, type Mend } from "./mend.js"
+import { commandMend, hostMend, type HostAction, type Mend, watchCommand } from "./mend.js"
 import type { Mode, TableConfig } from "./model.js"
 import type { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
 import type { ColumnShape, KeyColumn, RelationShape, TableShape } from "./generate/model.js"
@@ -26,6 +26,7 @@ export interface Resolved {
   readonly shape: TableShape
   readonly relations: ReadonlyArray<{ readonly row: Relation; readonly shape: RelationShape }>
   readonly acknowledgeCasts: boolean
+  readonly dropGuard: boolean
 }
 
 export const label = (name: Name): string => TableName.format(name)
@@ -137,6 +138,10 @@ export const resolve = (
       )
     }
 
+    if (config.dropGuard === true && catalog.watch.state !== "on") {
+      yield* refused(configured, { reason: "WatchMissing", watch: catalog.watch.state }, commandMend(watchCommand))
+    }
+
     const mode = yield* modeOf(table, configured)
     const onTruncate = config.truncate ?? "event"
     if (onTruncate === "rows") {
@@ -174,7 +179,8 @@ export const resolve = (
         masked
       },
       relations: table.relations.map((row) => ({ row, shape: relationShape(row) })),
-      acknowledgeCasts: config.acknowledgeCasts ?? false
+      acknowledgeCasts: config.acknowledgeCasts ?? false,
+      dropGuard: config.dropGuard ?? false
     }
   })
 }

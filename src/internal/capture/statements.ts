@@ -4,7 +4,7 @@
  */
 import type { Name } from "./catalog.js"
 import type { FormerColumn } from "./formerly.js"
-import { generatorVersion, type TableShape } from "./generate/model.js"
+import { generatorVersion, type PartitionTriggers, type TableShape } from "./generate/model.js"
 import { identifier, literal, qualified, textArray } from "../sql/sqlText.js"
 
 const table = (name: Name): string => qualified(name.schema, name.name)
@@ -61,10 +61,13 @@ export const upsertPolicy = (
     readonly partitions: ReadonlyArray<string>
     readonly acknowledgeCasts: boolean
     readonly sourceHash: string
+    readonly dropGuard: boolean
+    readonly partitionTriggers: PartitionTriggers
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values, captured_since
+  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values, captured_since,
+  partition_triggers, drop_guard
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
@@ -74,7 +77,8 @@ export const upsertPolicy = (
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
   ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
   ${qualified(storage, "key_values")}(${regclass(shape)}, ${json(shape.key)}),
-  least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)}))
+  least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)})),
+  ${json(options.partitionTriggers)}, ${options.dropGuard}
 )
 on conflict (table_schema, table_name) do update
 set relation = excluded.relation,
@@ -98,6 +102,9 @@ set relation = excluded.relation,
   generator = excluded.generator,
   database = excluded.database,
   partition_marks = excluded.partition_marks,
+  partition_triggers = excluded.partition_triggers,
+  drop_guard = excluded.drop_guard,
+  gap_since = null,
   applied_at = pg_catalog.clock_timestamp(),
   applied_by = session_user,
   -- Rows that are told apart otherwise from now on are not those of before, though nothing was missed.
@@ -134,6 +141,13 @@ const closed = (storage: string): string => `${qualified(storage, "lapses_closed
 /** If the table's triggers are not all there, the policy is removed since nothing is known: before any of them is made. */
 export const noteLapse = (storage: string, name: Name): string =>
   `select ${qualified(storage, "note_lapse")}(${literal(name.schema)}, ${literal(name.name)})`
+
+/** From here to the end of this transaction or of the work, what is done to the table's triggers is no event for the schema watch. */
+export const workBegins = (storage: string, name: Name): string =>
+  `select ${qualified(storage, "work_begins")}(${literal(name.schema)}, ${literal(name.name)})`
+
+export const workEnds = (storage: string, name: Name, effect: "applied" | "removed"): string =>
+  `select ${qualified(storage, "work_ends")}(${literal(name.schema)}, ${literal(name.name)}, ${literal(effect)})`
 
 /** Ends the lapse that was noted, after the triggers are made. */
 export const closeLapse = (storage: string, name: Name): string =>

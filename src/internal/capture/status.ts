@@ -26,7 +26,8 @@ import {
   type Mend,
   migrateCommand,
   removeCommand,
-  sqlMend
+  sqlMend,
+  watchCommand
 } from "./mend.js"
 import type { Policy, TableConfig } from "./model.js"
 import { planTable } from "./plan.js"
@@ -53,8 +54,8 @@ import type { Standing } from "../sql/standing.js"
  * now, or a copy of the command would ask for less redaction. What options cannot say takes a configuration.
  */
 const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table): TableConfig | undefined => {
-  const { always, acknowledgeCasts, exclude, key, mask, mode, truncate } = policy
-  if (mode === "row" || always || acknowledgeCasts || truncate !== "event") {
+  const { acknowledgeCasts, always, dropGuard, exclude, key, mask, mode, truncate } = policy
+  if (mode === "row" || always || acknowledgeCasts || dropGuard || truncate !== "event") {
     return undefined
   }
   const shapes = columnShapes(catalog, table).map(({ shape }) => shape)
@@ -163,12 +164,12 @@ export const statusOf = (
     ...extra.map((name) => tableStatus(storage, catalog, findDeployed(catalog, name), configured && "not configured"))
   ]
   return statuses
-    .map((status) => (status.policy === null ? status : withStanding(status, standing)))
+    .map((status) => (status.policy === null ? status : withStanding(status, standing, catalog.watch)))
     .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : 0))
 }
 
 /** What is wrong with the record itself concerns every table that is captured into it. */
-const withStanding = (status: TableStatus, standing: Standing): TableStatus => {
+const withStanding = (status: TableStatus, standing: Standing, { problems }: Catalog["watch"]): TableStatus => {
   const findings: Array<Finding> = []
   const report: Report = (finding) => {
     findings.push({ subjects: [], ...finding, table: status.table })
@@ -201,6 +202,10 @@ const withStanding = (status: TableStatus, standing: Standing): TableStatus => {
   if (standing.writersOfAll.length > 0) {
     const mend = sqlMend([`revoke pg_write_all_data from ${standing.writersOfAll.join(", ")}`])
     report({ kind: "RecordWritable", severity: "warning", mend, everything: true, subjects: standing.writersOfAll })
+  }
+  if (problems.length > 0) {
+    const subjects = problems.flatMap(({ trigger }) => (trigger === null ? [] : [trigger]))
+    report({ kind: "WatchBroken", severity: "warning", mend: commandMend(watchCommand), problems, subjects })
   }
   return { ...status, findings: [...status.findings, ...findings] }
 }
@@ -237,7 +242,10 @@ const tableStatus = (
       captured = reportInstalled(storage, catalog, policy, catalogTable, apply, report)
     }
   }
-  return { table, captured, policy: policy ?? null, findings }
+  if (policy?.dropGuard === true && catalog.watch.state !== "on") {
+    report({ kind: "GuardOff", severity: "error", mend: commandMend(watchCommand), watch: catalog.watch.state })
+  }
+  return { table, captured, policy: policy ?? null, watch: catalog.watch.state, findings }
 }
 
 const compareConfiguration = (
@@ -314,6 +322,9 @@ const reportTable = (
   const renumbered = policy.columns.some((policyColumn) =>
     described.some(({ shape }) => shape.name === policyColumn.name && shape.attnum !== policyColumn.attnum)
   )
+  if (gap === "unwatched") {
+    report({ kind: "WatchFailed", severity: "error", mend: apply.mend })
+  }
   if (gap === "replaced") {
     report({ kind: "TableReplaced", severity: "error", mend: apply.mend })
   } else if (!sameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {

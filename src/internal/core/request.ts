@@ -11,6 +11,7 @@ import { InvalidRequest, type NotFound, type ThreadlineError } from "../../Threa
 import { canonical } from "./json.js"
 import { shortTextRule } from "./text.js"
 import type { JsonValue } from "./jsonValue.js"
+import { largestPage, usualPage } from "./limits.js"
 
 /**
  * Why a read failed.
@@ -140,10 +141,6 @@ export const wholeNumber = (description: string, least: number, most: number, ot
     { default: () => otherwise }
   )
 }
-
-/** Items that a page has at most, rows that one call names at most, and items that a page has unless more or fewer are asked for. */
-export const largestPage = 1000
-export const usualPage = 50
 
 /** What every paged read takes besides its filters. */
 export interface Paging {

@@ -2,9 +2,7 @@
  * What PostgreSQL can hold as text and as jsonb, checked before it travels.
  */
 import * as Either from "effect/Either"
-
-/** Bytes of UTF-8 an id, a name or a label may have. */
-const maxBytes = 256
+import { longestName } from "./limits.js"
 
 // In unicode mode a pair is one character, so this finds lone surrogates only.
 const loneSurrogate = /[\ud800-\udfff]/u
@@ -31,8 +29,8 @@ export const shortTextRule = (value: unknown): string | undefined => {
   if (value === "") {
     return "must not be empty"
   }
-  return value.length * 3 > maxBytes && encoder.encode(value).length > maxBytes
-    ? `must not exceed ${maxBytes} bytes`
+  return value.length * 3 > longestName && encoder.encode(value).length > longestName
+    ? `must not exceed ${longestName} bytes`
     : undefined
 }
 

@@ -19,6 +19,7 @@ import { tableOf } from "../record/key.js"
 import { checkTables } from "../record/tables.js"
 import { endsWithin } from "../sql/leaving.js"
 import { withoutConnection } from "../sql/owned.js"
+import { longestLease } from "../core/limits.js"
 
 export interface Polling {
   /** Goes on when it is caught up; else it ends there. */
@@ -59,7 +60,7 @@ const leaseSeconds = (input: Duration.DurationInput): Effect.Effect<number, Inva
     typeof input === "object" && !Duration.isDuration(input) ? Option.none() : Duration.decodeUnknown(input),
     { onNone: () => Number.NaN, onSome: Duration.toSeconds }
   )
-  return seconds >= 1 && seconds <= 86_400
+  return seconds >= 1 && seconds <= longestLease
     ? Effect.succeed(seconds)
     : Effect.fail(new InvalidRequest({ field: "lease", rule: "must be a duration from 1 second to a day" }))
 }

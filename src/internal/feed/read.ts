@@ -13,6 +13,7 @@ import { page } from "./page.js"
 import { decode, type PageRows } from "./row.js"
 import * as snapshots from "./snapshot.js"
 import { tableOf, TableSchema } from "../record/key.js"
+import { largestBatch, usualBatch } from "../core/limits.js"
 import { type ReadError, request, wholeNumber } from "../core/request.js"
 import { snapshot } from "../sql/owned.js"
 import type { Storage } from "../record/storage.js"
@@ -30,7 +31,7 @@ const Request = Schema.Struct({
         })
       )
   ),
-  limit: wholeNumber("changes in a batch", 1, 10_000, 1000),
+  limit: wholeNumber("changes in a batch", 1, largestBatch, usualBatch),
   from: Schema.optionalWith(
     Schema.Literal("beginning", "now").annotations({ message: () => "must be beginning or now" }),
     { default: () => "beginning" as const }

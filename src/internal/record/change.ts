@@ -13,6 +13,7 @@ import { JsonFromText, JsonObjectFromText } from "../core/jsonSchema.js"
 import { recordOfTexts } from "../core/jsonRecord.js"
 import { Id } from "../core/request.js"
 import { JsonObject, JsonValue, marked } from "../core/jsonValue.js"
+import { captureMayPrecede } from "../core/limits.js"
 
 const Text = Schema.String
 const MaybeText = Schema.NullOr(Schema.String)
@@ -348,11 +349,9 @@ export const actionColumns = (sql: SqlClient): Fragment => sql`
   a.status::text as a_status,
   a.correlation_id::text as a_correlation_id`
 
-/**
- * The first instant at which a transaction can have captured a change, from the instant of its first one. Nothing is captured before
- * its transaction began; a day allows for a clock that was set back meanwhile.
- */
-export const earliestCapture = (sql: SqlClient, occurredAt: Fragment): Fragment => sql`${occurredAt} - interval '1 day'`
+/** The first instant at which a transaction can have captured a change, from the instant of its first one. */
+export const earliestCapture = (sql: SqlClient, occurredAt: Fragment): Fragment =>
+  sql`${occurredAt} - ${sql.literal(`interval '${captureMayPrecede}'`)}`
 
 /** Where a change stands in the life of its row. */
 export const rowPosition = (change: Change): { readonly major: bigint; readonly id: bigint } => ({

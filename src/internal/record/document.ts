@@ -4,14 +4,14 @@
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import { largestDocument } from "../core/limits.js"
 import { normal, stringify } from "../core/json.js"
 import { isObject, JsonObject } from "../core/jsonValue.js"
 
-const maxDocument = 16_384
 const documentRule = [
   "must be an object of at least one field",
   "without NULs, halves of surrogate pairs and numbers beyond numeric",
-  `at most ${maxDocument} bytes as JSON`
+  `at most ${largestDocument} bytes as JSON`
 ].join(", ")
 
 const isJsonObject = Schema.is(JsonObject)
@@ -22,7 +22,7 @@ const documentOf = (u: unknown): JsonObject | undefined => {
     return undefined
   }
   const document = normal(u)
-  return isObject(document) && Buffer.byteLength(stringify(document)) <= maxDocument ? document : undefined
+  return isObject(document) && Buffer.byteLength(stringify(document)) <= largestDocument ? document : undefined
 }
 
 const isCyclic = (u: unknown): boolean => {

@@ -18,18 +18,11 @@ import { Document } from "../record/document.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyColumn, type KeyInput, KeySchema, rowKeys, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { capturedAround } from "../record/lapses.js"
-import {
-  largestPage,
-  type Paging,
-  canonicalRequest,
-  mustBeObject,
-  paging,
-  type ReadError,
-  request
-} from "../core/request.js"
+import { type Paging, canonicalRequest, mustBeObject, paging, type ReadError, request } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 import { checkColumns } from "../record/unknownColumn.js"
 import type { JsonObject, JsonValue } from "../core/jsonValue.js"
+import { largestPage } from "../core/limits.js"
 
 const Condition: Schema.Schema<ImageCondition> = Schema.declare(
   (u: unknown): u is ImageCondition => typeof u === "function",

@@ -61,6 +61,10 @@ $threadline$;`
 export const epilogue = `select pg_catalog.set_config(key, value, true)
 from pg_catalog.json_each_text(pg_catalog.current_setting('threadline.before_migration')::json);`
 
+/** Goes on as the role that is connected, with all other settings as they are. */
+export const asConnected = `select pg_catalog.set_config(
+  'role', pg_catalog.current_setting('threadline.before_migration')::pg_catalog.json ->> 'role', true);`
+
 /**
  * Waits for other runners, makes the schema and its owner if they are missing, and continues as that owner with the
  * schema first on the search path. All of it is local to the transaction, as a pooler demands.

@@ -3,6 +3,7 @@
  */
 import * as Schema from "effect/Schema"
 import type { Standing } from "../sql/standing.js"
+import { describeWatch, WatchProblem } from "../sql/watch.js"
 
 const Names = Schema.Array(Schema.String)
 
@@ -15,6 +16,7 @@ const Names = Schema.Array(Schema.String)
  * - `Unidentified`: tables in which an update or a delete fails as soon as a publication covers them.
  * - `Writable`: roles other than the owner may write tables of the record, create objects in its schema, or use its trigger functions.
  * - `WritableByRole`: roles may write every table, by membership in `pg_write_all_data`.
+ * - `WatchBroken`: the schema watch is on, and does not see everything.
  *
  * @since 0.1.0
  * @category models
@@ -25,7 +27,8 @@ export const Concern = Schema.Union(
   Schema.TaggedStruct("RowSecurity", { tables: Names }),
   Schema.TaggedStruct("Unidentified", { tables: Names }),
   Schema.TaggedStruct("Writable", { roles: Names }),
-  Schema.TaggedStruct("WritableByRole", { roles: Names })
+  Schema.TaggedStruct("WritableByRole", { roles: Names }),
+  Schema.TaggedStruct("WatchBroken", { problems: Schema.Array(WatchProblem) })
 ).annotations({ identifier: "threadline.Migrations.Concern" })
 
 /**
@@ -34,7 +37,10 @@ export const Concern = Schema.Union(
  */
 export type Concern = typeof Concern.Type
 
-export const concernsOf = (standing: Standing): ReadonlyArray<Concern> => [
+export const concernsOf = (
+  standing: Standing,
+  { problems }: { readonly problems: ReadonlyArray<WatchProblem> }
+): ReadonlyArray<Concern> => [
   ...(standing.ownerSuperuser
     ? [{ _tag: "OwnerIsSuperuser" as const, owner: standing.owner }]
     : standing.ownerCanLogin
@@ -43,7 +49,8 @@ export const concernsOf = (standing: Standing): ReadonlyArray<Concern> => [
   ...(standing.rowSecurity.length > 0 ? [{ _tag: "RowSecurity" as const, tables: standing.rowSecurity }] : []),
   ...(standing.unidentified.length > 0 ? [{ _tag: "Unidentified" as const, tables: standing.unidentified }] : []),
   ...(standing.writers.length > 0 ? [{ _tag: "Writable" as const, roles: standing.writers }] : []),
-  ...(standing.writersOfAll.length > 0 ? [{ _tag: "WritableByRole" as const, roles: standing.writersOfAll }] : [])
+  ...(standing.writersOfAll.length > 0 ? [{ _tag: "WritableByRole" as const, roles: standing.writersOfAll }] : []),
+  ...(problems.length > 0 ? [{ _tag: "WatchBroken" as const, problems }] : [])
 ]
 
 /**
@@ -84,5 +91,7 @@ export const describeConcern = (concern: Concern): string => {
         `these roles may write every table, the record too: ${concern.roles.join(", ")}; ` +
         `revoke pg_write_all_data from ${concern.roles.join(", ")}`
       )
+    case "WatchBroken":
+      return `the schema watch does not see everything: ${describeWatch(concern.problems)}; threadline migrate up --watch-schema mends it`
   }
 }

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "b7e720da59a7a425db6ddf67103349d3425423bf71300b36ce79283d6ed1518a",
+    checksum: "29dc2d9f017e5a9064a511afe20c4479ed706e52d3d64eb4e59fafcecea2ea8c",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -161,6 +161,14 @@ create table capture_policies (
   lapses tstzmultirange not null default '{}',
   -- Changes before it were removed, all or some of them; see note_removal.
   kept_since timestamptz,
+  -- The triggers of a partition, by its kind (table, partitioned, foreign), for the schema watch to make.
+  partition_triggers jsonb not null default '{}',
+  -- Whether the schema watch refuses to let the table or its triggers be dropped.
+  drop_guard boolean not null default false,
+  -- Since when nothing is known of the table, if the schema watch saw that begin and has not seen it end.
+  gap_since timestamptz,
+  -- When the schema watch last looked at the table and finished.
+  watched_at timestamptz,
   -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
   former_names jsonb not null default '[]',
   -- Names that its columns had before: { column, formerly, since, until }.
@@ -258,6 +266,13 @@ begin
 end
 $$;
 
+-- Trigger functions that every role may execute: PostgreSQL clones row triggers of a partitioned table for whoever makes a partition
+-- of it, and asks for that right. They prove nothing of who made a trigger, and refuse any other trigger than their own.
+create function is_everybodys(function_name text) returns boolean
+language sql immutable
+set search_path from current
+return function_name ~ '^capture_(leave|enter)_';
+
 -- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
 create function guard_record() returns void
 language plpgsql
@@ -275,7 +290,8 @@ begin
   from pg_proc p
   join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = current_schema()
-    and p.prorettype = 'trigger'::regtype;
+    and p.prorettype = 'trigger'::regtype
+    and not is_everybodys(p.proname);
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -367,7 +383,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_function(regprocedure), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), is_everybodys(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();
@@ -376,12 +392,13 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "a92fc5ce17317a0d5f691707312e10854a7197c61dab76370825def5f54cf22d",
+    checksum: "461e89ac495621c43f306c17ebf3b96422049e84856bcc6fab780e568a91f143",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
 --   threadline.context      the stamped context document, "<transaction timestamp> <json>"
---   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"
+--   threadline.transaction  the audit_transactions row that captures currently go to, "<id> <ctid>"; empty until something is
+--                           captured or recorded, "none" where it was and captures go to a row to come
 --   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
 --
@@ -567,20 +584,32 @@ as $$
   where p.database = current_database()
 $$;
 
+-- The epoch that the latest install has, and the start of the server that this was seen for, in one number: microseconds since
+-- 1970, then ten bits of the epoch. A write reads it without a query, and only the owner can set it. Any other server, any
+-- other start and a restore find another start in it, and ask "installs".
+create sequence known_epoch;
+
 -- The epoch of this cluster. The latest one holds while the server has not been started anew; after a
 -- start the cluster's identity decides. A server is promoted at most once between two starts, and writes
 -- nothing before. Concurrent first writers compute the same number; one stores it.
-create function current_epoch() returns int
+create function current_epoch() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  latest installs;
+  latest record;
   here record;
-  result int;
+  result bigint;
 begin
-  select * into latest from installs order by epoch desc limit 1;
+  select i.epoch, i.system_identifier, i.timeline, i.postmaster_started_at, age(i.xmin) as age into latest
+  from installs i
+  order by i.epoch desc
+  limit 1;
   if latest.postmaster_started_at = pg_postmaster_start_time() then
+    -- Older than this transaction: what is not its own, and seen, is committed.
+    if latest.age > age(pg_current_xact_id()::xid) and latest.epoch < 1024 then
+      perform setval('known_epoch', (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint * 1024 + latest.epoch);
+    end if;
     return latest.epoch;
   end if;
 
@@ -611,21 +640,71 @@ begin
 end
 $$;
 
--- The audit_transactions row that captures go to; what every capture calls once it knows that something
--- changed. This is the hot path of a single-row transaction: few statements, few expressions, because
--- PL/pgSQL initialises each of them anew in every transaction.
+-- Whoever writes "installs", a restore of data included, makes the next writes ask it.
+create function forget_epoch() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  perform setval('known_epoch', 1);
+  return null;
+end
+$$;
+
+create trigger forget_epoch after insert or update or delete or truncate on installs
+for each statement execute function forget_epoch();
+
+-- Whether each id of a context is within its limit.
+create function has_short_ids(doc jsonb) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return coalesce(greatest(
+    octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
+    octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
+    octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
+  ) <= 256, true);
+end
+$$;
+
+-- Whether a context is an ordinary one, which is taken as it is: known fields, strings where strings belong, none of them empty
+-- or over its limit, an actor of a common type. Few operators: each is prepared anew in every transaction. Raises for what is no
+-- address. Its body is parsed here and now, so it needs no search path; without one it is compiled into its caller.
+create function is_plain_context(doc jsonb, raw text) returns boolean
+language sql stable
+begin atomic
+  select doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
+    -- "strict" takes no array for what is in it.
+    and not doc - '{actor,meta}'::text[] @? 'strict $.* ? (@.type() != "string" || @ == "")'
+    and doc @@ '
+      (!exists($.actor)
+        || $.actor.type() == "object"
+        && $.actor.type.type() == "string"
+        && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
+          || $.actor.type == "job" || $.actor.type == "system")
+        && $.actor.id.type() == "string" && $.actor.id != ""
+        && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
+      && (!exists($.meta) || $.meta.type() == "object")'
+    and coalesce((doc -> 'actor') - '{type,id,label}'::text[] = '{}', true)
+    and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
+    and (octet_length(raw) <= 270 or has_short_ids(doc));
+end;
+
+-- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single
+-- row have the same written out, see "openTransaction": they spare the call, and what it prepares anew in every transaction.
 create function current_transaction() returns bigint
 language plpgsql
 set search_path from current
 as $$
 declare
-  raw text := current_setting('threadline.transaction', true);
+  raw text;
   doc jsonb;
   wrong text;
   opened bigint;
-  place tid;
+  place text;
 begin
-  if raw <> '' then
+  if current_setting('threadline.transaction', true) <> '' then
     opened := cached_transaction();
     if opened is not null then
       return opened;
@@ -634,72 +713,33 @@ begin
 
   raw := current_setting('threadline.context', true);
   if raw <> '' then
-    -- An ordinary document is taken as it is: known fields, texts where texts belong, no id over its limit.
-    -- Whatever is not as plain as that is read part by part, which takes ten times as long. One jsonpath
-    -- costs less than several operators. The cast to inet may raise.
     begin
-      if starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then
-        doc := substr(raw, 19)::jsonb;
-        if (
-          doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
-          and coalesce((doc -> 'actor') - '{type,id,label}'::text[], '{}') = '{}'
-          and ((doc ->> 'remoteIp')::inet <<= '::ffff:0:0/96') is not true
-          and doc @@ 'lax
-            (!exists($.actor)
-              || $.actor.type() == "object"
-              && $.actor.type.type() == "string"
-              && ($.actor.type == "user" || $.actor.type == "admin" || $.actor.type == "service_account"
-                || $.actor.type == "job" || $.actor.type == "system")
-              && $.actor.id.type() == "string" && $.actor.id != ""
-              && (!exists($.actor.label) || $.actor.label.type() == "string" && $.actor.label != ""))
-            && (!exists($.correlationId) || $.correlationId.type() == "string" && $.correlationId != "")
-            && (!exists($.requestId) || $.requestId.type() == "string" && $.requestId != "")
-            && (!exists($.jobId) || $.jobId.type() == "string" && $.jobId != "")
-            && (!exists($.traceId) || $.traceId.type() == "string" && $.traceId != "")
-            && (!exists($.source) || $.source.type() == "string" && $.source != "")
-            && (!exists($.remoteIp) || $.remoteIp.type() == "string")
-            && (!exists($.meta) || $.meta.type() == "object")'
-        ) is not true then
-          doc := null;
-        elsif octet_length(raw) > 270 then
-          -- Long as a whole: then each id is measured.
-          if greatest(
-            octet_length(doc #>> '{actor,id}'), octet_length(doc #>> '{actor,label}'),
-            octet_length(doc ->> 'correlationId'), octet_length(doc ->> 'requestId'), octet_length(doc ->> 'jobId'),
-            octet_length(doc ->> 'traceId'), octet_length(doc ->> 'source')
-          ) > 256 then
-            doc := null;
-          end if;
-        end if;
+      doc := case
+        when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+      end;
+      if is_plain_context(doc, raw) is not true then
+        select c.doc, c.error into doc, wrong from read_context(raw) c;
       end if;
     exception when others then
-      doc := null;
-    end;
-    if doc is null then
       select c.doc, c.error into doc, wrong from read_context(raw) c;
-    end if;
+    end;
   end if;
-  opened := nextval('audit_transactions_id_seq');
   insert into audit_transactions (
-    id, xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
+    xid, epoch, occurred_at, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id,
     source, remote_ip, meta, context_error, db_user, application_name, client_addr, backend_pid
   ) values (
-    opened, pg_current_xact_id(),
-    coalesce(
-      (
-        select i.epoch
-        from (select epoch, postmaster_started_at from installs order by epoch desc limit 1) i
-        where i.postmaster_started_at = pg_postmaster_start_time()
-      ),
-      current_epoch()
-    ),
+    pg_current_xact_id(),
+    case pg_sequence_last_value('known_epoch') / 1024
+      when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+        then pg_sequence_last_value('known_epoch') % 1024
+      else current_epoch()
+    end,
     clock_timestamp(), doc #>> '{actor,type}', doc #>> '{actor,id}', doc -> 'actor',
     doc ->> 'correlationId', doc ->> 'requestId', doc ->> 'jobId', doc ->> 'traceId', doc ->> 'source',
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
-  returning ctid into place;
-  raw := set_config('threadline.transaction', opened || ' ' || place, true);
+  returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, place;
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -816,6 +856,40 @@ begin
 end
 $$;
 
+-- What a context does that is not the first thing of its transaction, is none, or comes in strict mode.
+create function context_changes(raw text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  cached bigint;
+  place tid;
+begin
+  if raw is null then
+    raise exception 'threadline: the context is null; pass a JSON object'
+      using errcode = 'null_value_not_allowed';
+  end if;
+  if current_setting('threadline.strict', true) <> '' then
+    perform read_context(raw);
+  end if;
+  if current_setting('threadline.transaction', true) <> '' and raw is distinct from current_setting('threadline.context', true) then
+    cached := cached_transaction();
+    if cached is not null then
+      place := complete_transaction(cached, raw);
+    end if;
+    if place is not null then
+      perform set_config('threadline.transaction', cached || ' ' || place, true);
+    else
+      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      perform set_config('threadline.transaction', 'none', true);
+    end if;
+    if cached is not null and place is null then
+      perform set_config('threadline.actions', '', true);
+    end if;
+  end if;
+end
+$$;
+
 -- Sets who and why for the rest of the transaction; any client may call it, at any point of it.
 -- A recorded actor is never replaced: a context that comes after captured writes completes a row that
 -- has none, and a different one makes the next write open a further row. Returns true, because some clients cannot read void.
@@ -825,29 +899,12 @@ set search_path from current
 as $$
 declare
   raw text := extract(epoch from transaction_timestamp())::text || ' ' || context::text;
-  cached bigint;
-  place tid;
 begin
-  if context is null or current_setting('threadline.strict', true) <> '' then
-    if context is null then
-      raise exception 'threadline: the context is null; pass a JSON object'
-        using errcode = 'null_value_not_allowed';
-    end if;
-    perform read_context(raw);
-  end if;
-  if current_setting('threadline.transaction', true) <> ''
-    and raw is distinct from current_setting('threadline.context', true)
+  if raw is null
+    or current_setting('threadline.transaction', true) <> ''
+    or current_setting('threadline.strict', true) <> ''
   then
-    cached := cached_transaction();
-    if cached is not null then
-      place := complete_transaction(cached, raw);
-      if place is not null then
-        perform set_config('threadline.transaction', cached || ' ' || place, true);
-      else
-        perform set_config('threadline.transaction', '', true);
-        perform set_config('threadline.actions', '', true);
-      end if;
-    end if;
+    perform context_changes(raw);
   end if;
   return set_config('threadline.context', raw, true) is not null;
 end
@@ -873,7 +930,7 @@ begin
     )) || coalesce(nullif(current_setting('threadline.parts', true), ''), '[]')::jsonb)::text,
     true
   );
-  perform set_config('threadline.transaction', '', true);
+  perform set_config('threadline.transaction', 'none', true);
   perform set_config('threadline.actions', '', true);
   return set_context(context);
 end
@@ -921,6 +978,7 @@ begin
   returning id, ctid into recorded, place;
 
   if linked is null then
+    perform set_config('threadline.transaction', 'none', true);
     perform set_config('threadline.actions',
       concat_ws(';', nullif(current_setting('threadline.actions', true), ''), recorded || ' ' || place), true);
   else
@@ -932,6 +990,24 @@ $$;
 
 comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
+
+-- Records that changes were exported, or an attempt: record_action for these names alone, so that readers can be allowed it who may record
+-- nothing else.
+create function record_export(action jsonb, context jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+    raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return record_action(action, coalesce(context, '{}'));
+end
+$$;
+
+comment on function record_export(jsonb, jsonb) is
+  'Records an export as an action: who, which filter, how many records.';
 
 -- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
 -- { transactionId, actionId }, both texts or null. Raises TL001 if changes are required and none came, and TL004 if it is
@@ -965,7 +1041,7 @@ begin
   end if;
   if (outcome ->> 'part')::boolean then
     perform set_config('threadline.context', coalesce(enclosing #>> '{0,0}', ''), true);
-    perform set_config('threadline.transaction', coalesce(enclosing #>> '{0,1}', ''), true);
+    perform set_config('threadline.transaction', coalesce(nullif(enclosing #>> '{0,1}', ''), 'none'), true);
     perform set_config('threadline.actions', coalesce(enclosing #>> '{0,2}', ''), true);
     perform set_config('threadline.parts', coalesce((enclosing - 0)::text, ''), true);
   end if;
@@ -977,10 +1053,11 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), link_actions(bigint),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
-  record_action(jsonb, jsonb), finish(jsonb)
+  record_action(jsonb, jsonb), record_export(jsonb, jsonb), finish(jsonb)
 from public;
 `
   },
@@ -1636,7 +1713,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "e3c8e18634010353f47c67fe561f4198bbd2f49719c2ea0cd380bc847b23e6cc",
+    checksum: "a28983c030abf1958b762b1da10bbf2f180caf9f12efbeabb3f1f7abc4325438",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -1665,7 +1742,7 @@ return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
 -- Whether only the owner of the record can have put the triggers of Threadline on a table: making one takes the right to
--- execute its function, and nobody else has it.
+-- execute its function, and nobody else has it. That of the row triggers for moves everybody has: they prove nothing.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
@@ -1675,6 +1752,7 @@ return coalesce((
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
+    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
 ), false);
 
@@ -1761,37 +1839,29 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
-create function update_begins(relation oid) returns void
+-- Takes the statement of a relation off those under way; true if rows have moved. Of several at one depth the last is meant: the
+-- others never came to their end.
+create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
 as $$
 declare
   under_way text := coalesce(current_setting('threadline.updating', true), '');
-begin
-  if under_way = '' and current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', '', true);
-  end if;
-  perform set_config('threadline.updating',
-    concat(under_way, ' ', pg_trigger_depth(), ':', relation, ':', nextval('audit_changes_id_seq'), ','), true);
-end
-$$;
-
-create function update_ends(relation oid) returns void
-language plpgsql
-set search_path from current
-as $$
-declare
-  parts text[] := regexp_match(current_setting('threadline.updating', true),
-    format('^(.*) %s:%s:(\\d{1,18}),(.*)$', pg_trigger_depth(), relation));
+  word text := concat(' ', pg_trigger_depth(), ':', relation, ':');
+  rest text := split_part(under_way, word, -1);
+  id text;
+  moved boolean := coalesce(current_setting('threadline.moved', true), '') <> '';
 begin
   -- A partition without partitions has none under way.
-  if parts is null then
-    return;
+  if rest <> under_way then
+    id := split_part(rest, ',', 1);
+    rest := set_config('threadline.updating',
+      left(under_way, length(under_way) - length(word) - length(rest)) || substr(rest, length(id) + 2), true);
+    if moved then
+      perform set_config('threadline.moved', id, true);
+    end if;
   end if;
-  perform set_config('threadline.updating', parts[1] || parts[3], true);
-  if current_setting('threadline.moved', true) <> '' then
-    perform set_config('threadline.moved', parts[2], true);
-  end if;
+  return moved;
 end
 $$;
 
@@ -2385,7 +2455,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "18cf2330d4bc23a77544ac043ded6df66a5a1ccc14fa705b0fa58d12a6c48259",
+    checksum: "9285ec00b1a1e901ea4ca432fb85315ac217a0619912c170eecd6f93b0549b6b",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
@@ -2847,9 +2917,31 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
+-- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
+-- for that.
+create function watch_failed_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select min(e.occurred_at)
+    from capture_policies p
+    join schema_events e
+      on e.table_schema = p.table_schema
+      and e.table_name = p.table_name
+      and e.effect = 'failed'
+      and e.occurred_at > greatest(p.applied_at, p.watched_at)
+    where p.table_schema = watch_failed_since.table_schema and p.table_name = watch_failed_since.table_name
+  );
+end
+$$;
+
 -- Why and since when nothing is known of a table whose policy is active; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may have been emptied.
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may
+-- have been emptied. "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw
+-- begin has its true instant.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language plpgsql stable
@@ -2882,7 +2974,7 @@ begin
     and not c.relispartition;
   if not found then
     gap := 'gone';
-    since := known_until(table_schema, table_name);
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
     return next;
     return;
   end if;
@@ -2904,14 +2996,15 @@ begin
     -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
     -- was made.
     gap := 'replaced';
-    since := known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else written_since(now_named.made) end);
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
     return next;
     return;
   end if;
   if broken is not null then
     gap := 'triggers';
-    since := known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end);
+    since := coalesce(
+      policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
     return;
   end if;
@@ -2934,20 +3027,26 @@ begin
     and partitions_moved(now_named.oid, policy.partition_marks) <> '{}'
   then
     gap := 'partitions';
-    since := greatest(policy.applied_at, upper(policy.lapses));
+    since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
     return;
   end if;
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
-    since := known_until(table_schema, table_name, null, written_since(rekeyed));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
     return next;
     return;
   end if;
   if now_named.relpersistence = 'u' and pg_postmaster_start_time() > greatest(policy.applied_at, upper(policy.lapses)) then
     gap := 'restarted';
     since := known_until(table_schema, table_name, null, pg_postmaster_start_time());
+    return next;
+    return;
+  end if;
+  since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
+  if since is not null then
+    gap := 'unwatched';
     return next;
   end if;
 end
@@ -2975,9 +3074,11 @@ begin
 end
 $$;
 
--- A partition that joined a captured table: rows that the record does not tell of, as they are, came with it or were written to
--- it directly. Of the time in which that may have happened nothing is known.
-create function partition_joined(relation regclass, root_schema text, root_name text) returns void
+-- Whether a relation that joined a captured table holds rows of which the record does not tell, as they are. What is larger than
+-- so many bytes is not looked through.
+create function unexplained_rows(
+  relation regclass, root_schema text, root_name text, largest bigint default null
+) returns boolean
 language plpgsql
 set search_path from current
 set timezone = 'UTC'
@@ -2992,13 +3093,11 @@ declare
   policy jsonb;
   unexplained boolean := true;
 begin
-  if (select c.relkind from pg_class c where c.oid = relation) = 'p' then
-    return;
-  end if;
   -- A foreign table may not be readable, and is written to elsewhere.
   if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
     and has_table_privilege(relation, 'select')
     and not row_security_active(relation)
+    and not coalesce(pg_relation_size(relation) > largest, false)
   then
     select jsonb_build_object(
         'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
@@ -3028,7 +3127,20 @@ begin
     using policy, relation::oid, root_schema, root_name,
       array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
   end if;
-  if unexplained then
+  return unexplained;
+end
+$$;
+
+-- A partition that joined a captured table: rows that the record does not tell of, as they are, came with it or were written to
+-- it directly. Of the time in which that may have happened nothing is known.
+create function partition_joined(relation regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'p'
+    and unexplained_rows(relation, root_schema, root_name)
+  then
     update capture_policies p
     set lapses = p.lapses + tstzmultirange(tstzrange(
       known_until(root_schema, root_name, null,
@@ -3802,7 +3914,7 @@ language sql
 set search_path from current
 begin atomic
   update capture_policies p
-  set removed_at = g.since
+  set removed_at = g.since, gap_since = null
   from capture_gap(note_lapse.table_schema, note_lapse.table_name) g
   where p.table_schema = note_lapse.table_schema
     and p.table_name = note_lapse.table_name
@@ -3831,7 +3943,7 @@ revoke all on function
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
   virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
   row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_begins(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
   capture_relation(oid, text, text), note_nested(oid),
   last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
   mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
@@ -3840,7 +3952,8 @@ from public;
 revoke all on function
   this_database(), function_suffix(text, text), made_by_owner(oid), written_since(xid), broken_triggers(text, text),
   partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
-  partition_joined(regclass, text, text), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
+  partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint), watch_failed_since(text, text),
+  key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
   table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
@@ -4157,6 +4270,740 @@ revoke all on function
   feed_store(text, text, text, text, int, pg_snapshot, bigint, timestamptz, double precision),
   feed_release(text, text), feed_forget(text), feed_pending(), feed_horizon()
 from public;
+`
+  },
+  {
+    id: 9,
+    name: "watch",
+    checksum: "d1fcb23ea315ee736eb6c433ed9606c1f0801b667ed904e4b20c7991d7ab967c",
+    sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. Without it this file does nothing:
+-- event triggers, which only a superuser can make, call these functions.
+
+create table schema_events (
+  id bigint generated always as identity primary key,
+  occurred_at timestamptz not null default clock_timestamp(),
+  xid xid8 not null default pg_current_xact_id(),
+  -- The captured table that it concerns, under the name it has after it; null if it could not be told.
+  table_schema text collate "C",
+  table_name text collate "C",
+  command text collate "C" not null,
+  object_type text collate "C" not null,
+  object_identity text not null,
+  old_name text,
+  new_name text,
+  -- What capture did about it.
+  effect text collate "C" not null check (effect in (
+    'none', 'partition attached', 'partition not attached', 'partition left', 'renamed', 'lapse', 'lapse begins', 'lapse ends',
+    'applied', 'removed', 'failed'
+  )),
+  details jsonb,
+  db_user text collate "C" not null default session_user,
+  role_name text collate "C" not null,
+  application_name text default nullif(current_setting('application_name'), ''),
+  client_addr inet default inet_client_addr()
+);
+
+comment on table schema_events is
+  'What was done to the schema around captured tables: by whom, when, and what capture did about it. No text of statements.';
+
+create index schema_events_table_idx on schema_events (table_schema, table_name, id);
+create index schema_events_failed_idx on schema_events (table_schema, table_name, occurred_at) where effect = 'failed';
+
+-- Tables that Threadline itself works on, for as long as that takes: rows never outlive their transaction. What is done to their
+-- triggers meanwhile is no event. Only the owner of the record can write here.
+create table capture_work (
+  xid xid8 not null,
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  primary key (xid, table_schema, table_name)
+);
+
+create function work_begins(table_schema text, table_name text) returns void
+language sql
+set search_path from current
+begin atomic
+  insert into capture_work values (pg_current_xact_id(), work_begins.table_schema, work_begins.table_name)
+  on conflict do nothing;
+end;
+
+-- Ends all work of this transaction.
+create function work_ends() returns void
+language sql
+set search_path from current
+begin atomic
+  delete from capture_work w where w.xid = pg_current_xact_id();
+end;
+
+-- The same, and notes what came of it.
+create function work_ends(table_schema text, table_name text, effect text) returns void
+language sql
+set search_path from current
+begin atomic
+  select work_ends();
+  insert into schema_events (table_schema, table_name, command, object_type, object_identity, effect, role_name)
+  values (
+    work_ends.table_schema, work_ends.table_name, 'capture', 'table',
+    quote_ident(work_ends.table_schema) || '.' || quote_ident(work_ends.table_name), work_ends.effect,
+    coalesce(nullif(nullif(current_setting('threadline.role', true), ''), 'none'), session_user)
+  );
+end;
+
+create function is_working(table_schema text, table_name text) returns boolean
+language sql stable
+set search_path from current
+begin atomic
+  select exists (
+    select
+    from capture_work w
+    where w.xid = pg_current_xact_id_if_assigned()
+      and w.table_schema = is_working.table_schema
+      and w.table_name = is_working.table_name
+  );
+end;
+
+-- The role that runs the command: a function that runs with the rights of its caller has left its name, right before.
+create function watched_role() returns text
+language sql stable
+set search_path from current
+return coalesce(nullif(current_setting('threadline.watched_role', true), ''), session_user);
+
+create function note_event(
+  table_schema text, table_name text, command text, object_type text, object_identity text, role_name text,
+  effect text, details jsonb default null, old_name text default null, new_name text default null,
+  at timestamptz default clock_timestamp()
+) returns void
+language sql
+set search_path from current
+begin atomic
+  insert into schema_events (
+    occurred_at, table_schema, table_name, command, object_type, object_identity, role_name, effect, details, old_name, new_name
+  ) values (
+    at, note_event.table_schema, note_event.table_name, note_event.command, note_event.object_type, note_event.object_identity,
+    note_event.role_name, note_event.effect, jsonb_strip_nulls(note_event.details), note_event.old_name, note_event.new_name
+  );
+end;
+
+-- Triggers of a policy that a partition lacks, or that do not fire as they should.
+create function partition_triggers_lacking(relation oid, partition_triggers jsonb) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_agg(t.value), '[]')
+  from pg_class c
+  cross join lateral jsonb_array_elements(
+    partition_triggers -> case c.relkind when 'p' then 'partitioned' when 'f' then 'foreign' else 'table' end) t
+  where c.oid = relation
+    -- Foreign tables have triggers for it since PostgreSQL 16.
+    and not (c.relkind = 'f' and t.value ->> 'event' = 'truncate' and current_setting('server_version_num')::int < 160000)
+    and not exists (
+      select
+      from pg_trigger g
+      join pg_proc f on f.oid = g.tgfoid
+      join pg_namespace n on n.oid = f.pronamespace
+      where g.tgrelid = c.oid
+        and g.tgname = t.value ->> 'name'
+        and f.proname = t.value ->> 'calls'
+        and n.nspname = current_schema()
+        and (g.tgenabled = 'A' or (g.tgenabled = 'O' and not (t.value ->> 'always')::boolean))
+    )
+);
+
+-- Partitions whose own triggers do not all fire. Of them only those count that capture knew.
+create function broken_partitions(relation oid, partition_triggers jsonb, marks jsonb) returns text[]
+language sql stable
+set search_path from current
+return (
+  select coalesce(array_agg(m.key order by m.key), '{}')
+  from jsonb_each_text(partition_marks(relation)) m
+  where marks ? m.key
+    and exists (
+      select
+      from jsonb_array_elements(partition_triggers_lacking(split_part(m.value, '/', 1)::oid, partition_triggers)) t
+      -- Those that the owner of the record cannot enable for replication fire all the same.
+      where not (t.value ->> 'always')::boolean
+    )
+);
+
+-- Makes a trigger from its description in a policy.
+create function make_trigger(relation regclass, trigger jsonb) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  execute format(
+    'create or replace trigger %I %s %s on %s %s for each %s %s execute function %I.%I()',
+    trigger ->> 'name',
+    trigger ->> 'timing',
+    trigger ->> 'event',
+    relation,
+    case when (trigger ->> 'transition')::boolean then concat_ws(' ', 'referencing',
+      case when trigger ->> 'event' <> 'insert' then 'old table as threadline_old' end,
+      case when trigger ->> 'event' <> 'delete' then 'new table as threadline_new' end) end,
+    trigger ->> 'level',
+    'when (' || (trigger ->> 'condition') || ')',
+    current_schema(),
+    trigger ->> 'calls'
+  );
+end
+$$;
+
+-- Looks at one captured table after something was done to it or around it, does what is to be done about it, and notes both.
+-- Takes no lock that the command does not hold: if the policy is locked by another session, it fails, and that is noted.
+create function watch_table(
+  of_schema text, of_name text, command text, object_type text, object_identity text, column_number int, role_name text
+) returns void
+language plpgsql
+set search_path from current
+set quote_all_identifiers = off
+as $$
+declare
+  policy capture_policies;
+  here text := this_database();
+  instant timestamptz := clock_timestamp();
+  was_named text := quote_ident(of_schema) || '.' || quote_ident(of_name);
+  named record;
+  sane boolean;
+  present jsonb := '{}';
+  partition record;
+  lacking jsonb;
+  failure record;
+  joined boolean;
+  lapsed boolean := false;
+  gone boolean;
+  found_gap record;
+  unfinished timestamptz;
+  former text;
+  noted boolean := false;
+begin
+  select * into policy
+  from capture_policies p
+  where p.table_schema = of_schema and p.table_name = of_name and p.removed_at is null
+  for update skip locked;
+  if not found then
+    if exists (
+      select from capture_policies p
+      where p.table_schema = of_schema and p.table_name = of_name and p.removed_at is null
+    ) then
+      raise exception 'the policy of %.% is locked by another session', of_schema, of_name using errcode = 'lock_not_available';
+    end if;
+    return;
+  end if;
+
+  -- The table by its identity, which a restore takes away, else by its name.
+  select c.oid, n.nspname, c.relname, c.relkind into named
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where case when policy.database = here then c.oid = policy.relation else n.nspname = of_schema and c.relname = of_name end;
+  sane := policy.database is not distinct from here;
+
+  -- Another name.
+  if named.oid is not null and (named.nspname <> of_schema or named.relname <> of_name) then
+    if to_regprocedure('table_renamed(text, text, text, text, timestamptz)') is not null then
+      execute 'select table_renamed($1, $2, $3, $4, $5)' using of_schema, of_name, named.nspname, named.relname, instant;
+      of_schema := named.nspname;
+      of_name := named.relname;
+    end if;
+    perform note_event(of_schema, of_name, command, object_type, object_identity, role_name,
+      case when of_schema = named.nspname and of_name = named.relname then 'renamed' else 'none' end, null, was_named,
+      quote_ident(named.nspname) || '.' || quote_ident(named.relname), instant);
+    noted := true;
+  end if;
+  if named.oid is not null and column_number > 0 then
+    select coalesce(
+      (select e.new_name
+       from schema_events e
+       where e.table_schema = of_schema
+         and e.table_name = of_name
+         and e.object_type = 'table column'
+         and e.details ->> 'column' = column_number::text
+         and e.occurred_at > policy.applied_at
+       order by e.id desc
+       limit 1),
+      (select c ->> 'name' from jsonb_array_elements(policy.columns) c where (c ->> 'attnum')::int = column_number))
+    into former;
+    select a.attname as name into partition from pg_attribute a where a.attrelid = named.oid and a.attnum = column_number;
+    if former <> partition.name then
+      if to_regprocedure('column_renamed(text, text, text, text, timestamptz)') is not null then
+        execute 'select column_renamed($1, $2, $3, $4, $5)' using of_schema, of_name, former, partition.name, instant;
+      end if;
+      perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'renamed',
+        jsonb_build_object('column', column_number), former, partition.name, instant);
+      noted := true;
+    end if;
+  end if;
+
+  -- Partitions that are there by now.
+  if named.relkind = 'p' then
+    present := partition_marks(named.oid);
+  end if;
+  for partition in
+    select m.key as label, m.value as mark, split_part(m.value, '/', 1)::oid as oid, k.key as former
+    from jsonb_each_text(present) m
+    left join jsonb_each_text(policy.partition_marks) k
+      on sane and split_part(k.value, ' ', 1) = split_part(m.value, ' ', 1) and k.key <> m.key
+    where not sane
+      or split_part(policy.partition_marks ->> m.key, ' ', 1) is distinct from split_part(m.value, ' ', 1)
+    order by m.key
+  loop
+    if partition.former is not null then
+      -- The same one, under another name.
+      policy.partitions := array_replace(policy.partitions, partition.former, partition.label);
+      policy.partition_marks :=
+        policy.partition_marks - partition.former || jsonb_build_object(partition.label, partition.mark);
+      perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'renamed', null,
+        partition.former, partition.label, instant);
+      noted := true;
+      continue;
+    end if;
+    failure := null;
+    lacking := partition_triggers_lacking(partition.oid, policy.partition_triggers);
+    continue when not sane and lacking = '[]';
+    begin
+      perform make_trigger(partition.oid, t.value)
+      from jsonb_array_elements(lacking) t;
+    exception when others then
+      select sqlstate as state, sqlerrm as message into failure;
+    end;
+    if failure is not null then
+      -- As without the watch: apply attaches it.
+      perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'partition not attached',
+        jsonb_build_object('sqlState', failure.state, 'reason', failure.message), at => instant);
+      noted := true;
+      continue;
+    end if;
+    joined := sane
+      and (select c.relkind <> 'p' from pg_class c where c.oid = partition.oid)
+      and case when (select c.relkind = 'f' from pg_class c where c.oid = partition.oid) then true
+        else pg_relation_size(partition.oid) > 0 end;
+    if joined then
+      joined := unexplained_rows(partition.oid, of_schema, of_name, 8388608);
+    end if;
+    lapsed := lapsed or joined;
+    if partition.label <> all (policy.partitions) then
+      policy.partitions := policy.partitions || partition.label;
+    end if;
+    if sane then
+      policy.partition_marks := policy.partition_marks || jsonb_build_object(partition.label, partition.mark);
+    end if;
+    perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'partition attached',
+      jsonb_build_object('lapse', joined, 'always', nullif(lacking @> '[{"always": true}]', false)), at => instant);
+    noted := true;
+  end loop;
+
+  -- Partitions that left, with their rows or empty. What went with the table itself is said of the table.
+  if sane and named.oid is not null then
+    for partition in
+      select m.key as label, c.oid, c.relkind,
+        c.oid is not null and c.relkind <> 'p' and c.relfilenode = split_part(m.value, ' ', 2)::oid
+          and pg_relation_size(c.oid) = 0 as empty
+      from jsonb_each_text(policy.partition_marks) m
+      left join pg_class c on c.oid = split_part(m.value, '/', 1)::oid
+      where not present ? m.key
+        or split_part(present ->> m.key, '/', 1) is distinct from split_part(m.value, '/', 1)
+      order by m.key
+    loop
+      gone := partition.oid is null;
+      -- One that is detached keeps its triggers until apply takes them.
+      if gone then
+        policy.partitions := array_remove(policy.partitions, partition.label);
+      end if;
+      policy.partition_marks := policy.partition_marks - partition.label;
+      -- The rows of one that is partitioned itself are those of its partitions.
+      joined := partition.relkind is distinct from 'p' and not coalesce(partition.empty, false);
+      lapsed := lapsed or joined;
+      perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'partition left',
+        jsonb_build_object('gone', gone, 'lapse', joined), at => instant);
+      noted := true;
+    end loop;
+  end if;
+
+  -- What an earlier failure left open ends here, and a moment in which rows came or went is a lapse of its own.
+  unfinished := watch_failed_since(of_schema, of_name);
+  update capture_policies p
+  set partitions = policy.partitions,
+    partition_marks = policy.partition_marks,
+    watched_at = instant,
+    lapses = p.lapses
+      + case when lapsed then tstzmultirange(tstzrange(instant, instant + interval '1 microsecond')) else '{}' end
+      + case when unfinished is null then '{}' else tstzmultirange(tstzrange(unfinished, instant)) end
+  where p.table_schema = of_schema and p.table_name = of_name;
+  if unfinished is not null then
+    perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'lapse ends',
+      jsonb_build_object('since', unfinished), at => instant);
+    noted := true;
+  end if;
+
+  -- What is not as it should be, and goes on.
+  select g.* into found_gap from capture_gap(of_schema, of_name) g;
+  if found_gap.gap is not distinct from 'unwatched' and named.oid is not null
+    and broken_partitions(named.oid, policy.partition_triggers, policy.partition_marks) <> '{}'
+    or found_gap.gap is null and named.oid is not null
+    and broken_partitions(named.oid, policy.partition_triggers, policy.partition_marks) <> '{}'
+  then
+    found_gap.gap := 'triggers';
+  end if;
+  if found_gap.gap in ('gone', 'replaced', 'triggers', 'key', 'partitions') and policy.gap_since is null and not exists (
+    select
+    from capture_sightings s
+    where s.table_schema = of_schema and s.table_name = of_name and s.seen_at > policy.applied_at
+  ) then
+    update capture_policies p
+    set gap_since = instant
+    where p.table_schema = of_schema and p.table_name = of_name;
+    perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'lapse begins',
+      jsonb_build_object('gap', found_gap.gap), at => instant);
+    noted := true;
+  elsif policy.gap_since is not null and (found_gap.gap is null or found_gap.gap = 'unwatched') then
+    update capture_policies p
+    set gap_since = null,
+      lapses = p.lapses + tstzmultirange(tstzrange(policy.gap_since, greatest(policy.gap_since, instant)))
+    where p.table_schema = of_schema and p.table_name = of_name;
+    perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'lapse ends',
+      jsonb_build_object('since', policy.gap_since), at => instant);
+    noted := true;
+  end if;
+  if not noted then
+    perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'none', at => instant);
+  end if;
+
+  if policy.drop_guard and found_gap.gap = 'triggers' and policy.gap_since is null then
+    perform refuse_by_guard(of_schema, of_name, command);
+  end if;
+end
+$$;
+
+-- Refuses what is done to a table that is guarded.
+create function refuse_by_guard(of_schema text, of_name text, command text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  raise exception 'threadline: % is refused: %.% is captured, and its policy guards it',
+    command, quote_ident(of_schema), quote_ident(of_name)
+    using errcode = 'TL020',
+      hint = format('To do it on purpose, run "threadline capture remove --table %s" first; what is recorded stays.',
+        quote_literal(quote_ident(of_schema) || '.' || quote_ident(of_name)));
+end
+$$;
+
+-- The work of "watch_table" without a failure: what goes wrong is noted instead. Only a guard speaks.
+create function watch_safely(
+  of_schema text, of_name text, command text, object_type text, object_identity text, column_number int, role_name text
+) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  state text;
+  message text;
+begin
+  if is_working(of_schema, of_name) then
+    return;
+  end if;
+  -- The triggers that are made meanwhile are our own work.
+  perform work_begins(of_schema, of_name);
+  perform watch_table(of_schema, of_name, command, object_type, object_identity, column_number, role_name);
+  delete from capture_work w
+  where w.xid = pg_current_xact_id() and w.table_schema = of_schema and w.table_name = of_name;
+exception
+  when sqlstate 'TL020' then
+    raise;
+  when others then
+    get stacked diagnostics state = returned_sqlstate, message = message_text;
+    begin
+      perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'failed',
+        jsonb_build_object('sqlState', state, 'reason', message));
+    exception when others then
+      raise warning 'threadline: the schema watch could not note what was done to %.%: %', of_schema, of_name, sqlerrm;
+    end;
+end
+$$;
+
+-- After a command: the captured tables that it concerns.
+create function watch_command() returns event_trigger
+language plpgsql security definer
+set search_path from current
+set lock_timeout = '100ms'
+as $$
+declare
+  role_name text := watched_role();
+  concerned record;
+begin
+  for concerned in
+    with commands as materialized (
+      select c.classid, c.objid, c.objsubid, c.command_tag, c.object_type, c.object_identity
+      from pg_event_trigger_ddl_commands() c
+      where c.classid in ('pg_class'::regclass, 'pg_trigger'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass)
+        and c.schema_name is distinct from 'pg_temp'
+        and not (c.schema_name is not distinct from current_schema() and c.object_type <> 'trigger')
+    ),
+    relations as materialized (
+      select c.*, coalesce(pg_partition_root(r.oid), r.oid) as root
+      from commands c
+      cross join lateral (
+        select c.objid as oid where c.classid = 'pg_class'::regclass
+        union all
+        select t.tgrelid from pg_trigger t where c.classid = 'pg_trigger'::regclass and t.oid = c.objid
+      ) r
+    )
+    select distinct on (p.table_schema, p.table_name)
+      p.table_schema, p.table_name, x.command_tag, x.object_type, x.object_identity, x.objsubid
+    from (
+      select c.oid as relation, n.nspname, c.relname, r.command_tag, r.object_type, r.object_identity,
+        case when r.objid = c.oid then r.objsubid else 0 end as objsubid
+      from relations r
+      join pg_class c on c.oid = r.root
+      join pg_namespace n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'p', 'f', 'v', 'm')
+      union all
+      -- A captured table that became a partition.
+      select k.relation, null, null, r.command_tag, r.object_type, r.object_identity, 0
+      from relations r
+      join capture_policies k on k.removed_at is null and pg_partition_root(k.relation) = r.root
+      union all
+      select a.attrelid, null, null, t.command_tag, t.object_type, t.object_identity, 0
+      from commands t
+      join pg_type y on y.oid = t.objid or (y.typtype = 'd' and y.typbasetype = t.objid)
+      join capture_policies k on k.removed_at is null
+      join pg_attribute a on a.attrelid = k.relation and a.atttypid = y.oid
+      where t.classid = 'pg_type'::regclass
+        and exists (select from jsonb_array_elements(k.key_columns) e where (e ->> 'attnum')::int = a.attnum)
+      union all
+      select c.oid, n.nspname, c.relname, s.command_tag, s.object_type, s.object_identity, 0
+      from commands s
+      join pg_namespace n on n.oid = s.objid
+      join pg_class c on c.relnamespace = n.oid
+      where s.classid = 'pg_namespace'::regclass
+        and s.command_tag = 'ALTER SCHEMA'
+        and c.relkind in ('r', 'p', 'f')
+    ) x
+    join capture_policies p
+      on p.removed_at is null
+      and (
+        (p.table_schema = x.nspname and p.table_name = x.relname)
+        or (p.relation = x.relation and p.database is not distinct from this_database())
+      )
+    order by p.table_schema, p.table_name, x.objsubid desc
+  loop
+    perform watch_safely(concerned.table_schema, concerned.table_name, concerned.command_tag, concerned.object_type,
+      concerned.object_identity, concerned.objsubid, role_name);
+  end loop;
+exception
+  when sqlstate 'TL020' then
+    raise;
+  when others then
+    perform watch_failed(role_name, tg_tag, sqlstate, sqlerrm);
+end
+$$;
+
+-- The watch cannot tell which tables a command concerns. Those that the catalog alone shows to be captured count.
+create function watch_failed(role_name text, command text, state text, message text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  perform note_event(f.table_schema, f.table_name, command, 'table', coalesce(f.label, 'unknown'), role_name, 'failed',
+    jsonb_build_object('sqlState', state, 'reason', message))
+  from (select) one
+  left join (
+    select distinct n.nspname as table_schema, c.relname as table_name, quote_ident(n.nspname) || '.' || quote_ident(c.relname) as label
+    from pg_event_trigger_ddl_commands() d
+    join pg_class c on c.oid = coalesce(pg_partition_root(d.objid), d.objid)
+    join pg_namespace n on n.oid = c.relnamespace
+    where d.classid = 'pg_class'::regclass
+      and exists (
+        select
+        from pg_trigger t
+        join pg_proc f on f.oid = t.tgfoid
+        where t.tgrelid = c.oid
+          and f.pronamespace = (select s.oid from pg_namespace s where s.nspname = current_schema())
+      )
+  ) f on true;
+exception when others then
+  raise warning 'threadline: the schema watch failed: %', message;
+end
+$$;
+
+-- After objects were dropped, in the same command.
+create function watch_drop() returns event_trigger
+language plpgsql security definer
+set search_path from current
+set lock_timeout = '100ms'
+as $$
+declare
+  role_name text := watched_role();
+  concerned record;
+begin
+  for concerned in
+    with objects as materialized (
+      select d.objid, d.object_type, d.schema_name, d.object_name, d.object_identity, d.address_names
+      from pg_event_trigger_dropped_objects() d
+      where not d.is_temporary
+        and d.object_type in ('table', 'foreign table', 'table column', 'table constraint', 'trigger')
+        -- Of those the command itself is noted.
+        and not (d.object_type = 'table constraint' and tg_tag in ('ALTER TABLE', 'ALTER FOREIGN TABLE'))
+    ),
+    -- What goes with its table is not said again.
+    alone as (
+      select o.*
+      from objects o
+      where o.object_type in ('table', 'foreign table')
+        or not exists (
+          select
+          from objects t
+          where t.object_type in ('table', 'foreign table')
+            and t.schema_name = o.address_names[1]
+            and t.object_name = o.address_names[2]
+        )
+    ),
+    named as (
+      select a.*, a.object_type in ('table', 'foreign table') as of_table,
+        quote_ident(coalesce(a.schema_name, a.address_names[1])) || '.' || quote_ident(
+          case when a.object_type in ('table', 'foreign table') then a.object_name else a.address_names[2] end) as label,
+        case when a.object_type in ('table', 'foreign table') then a.schema_name else a.address_names[1] end as of_schema,
+        case when a.object_type in ('table', 'foreign table') then a.object_name else a.address_names[2] end as of_name
+      from alone a
+    )
+    select x.*
+    from (
+      select distinct on (p.table_schema, p.table_name, m.as_partition, m.said)
+        p.table_schema, p.table_name, o.object_type, o.object_identity,
+        p.drop_guard and ((o.of_table and not m.as_partition)
+          or (o.object_type = 'trigger' and o.address_names[3] like '0\\_threadline\\_%')) as guarded
+      from named o
+      join capture_policies p on p.removed_at is null
+      cross join lateral (
+        select not (p.table_schema = o.of_schema and p.table_name = o.of_name)
+          and not (o.of_table and p.relation = o.objid) as as_partition
+      ) w
+      -- All partitions that go are found by one look.
+      cross join lateral (
+        select w.as_partition, case when w.as_partition and o.of_table then '' else o.object_identity end as said
+      ) m
+      where not w.as_partition
+        or o.label = any (p.partitions) and o.object_type in ('table', 'foreign table', 'trigger') and not exists (
+          select from named t where t.of_table and t.of_schema = p.table_schema and t.of_name = p.table_name
+        )
+      order by p.table_schema, p.table_name, m.as_partition, m.said, o.object_identity
+    ) x
+    order by x.table_schema, x.table_name,
+      array_position(array['table', 'foreign table', 'table column', 'table constraint', 'trigger'], x.object_type), x.object_identity
+  loop
+    if concerned.guarded and not is_working(concerned.table_schema, concerned.table_name) then
+      perform refuse_by_guard(concerned.table_schema, concerned.table_name, tg_tag);
+    end if;
+    perform watch_safely(concerned.table_schema, concerned.table_name, tg_tag, concerned.object_type,
+      concerned.object_identity, 0, role_name);
+  end loop;
+exception
+  when sqlstate 'TL020' then
+    raise;
+  when others then
+    perform watch_failed_drop(role_name, tg_tag, sqlstate, sqlerrm);
+end
+$$;
+
+create function watch_failed_drop(role_name text, command text, state text, message text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  perform note_event(f.table_schema, f.table_name, command, 'table', coalesce(f.label, 'unknown'), role_name, 'failed',
+    jsonb_build_object('sqlState', state, 'reason', message))
+  from (select) one
+  left join (
+    select distinct d.address_names[1] as table_schema, d.address_names[2] as table_name,
+      quote_ident(d.address_names[1]) || '.' || quote_ident(d.address_names[2]) as label
+    from pg_event_trigger_dropped_objects() d
+    where d.object_type = 'trigger' and d.address_names[3] like '0\\_threadline\\_%'
+  ) f on true;
+exception when others then
+  raise warning 'threadline: the schema watch failed: %', message;
+end
+$$;
+
+-- Before a table is written anew because a column gets another type: its rows have other values then, of which no change tells.
+create function watch_rewrite() returns event_trigger
+language plpgsql security definer
+set search_path from current
+set lock_timeout = '100ms'
+as $$
+declare
+  role_name text := watched_role();
+  instant timestamptz := clock_timestamp();
+  root oid := coalesce(pg_partition_root(pg_event_trigger_table_rewrite_oid()), pg_event_trigger_table_rewrite_oid());
+  concerned record;
+  label text;
+begin
+  -- The bit of a type that changes; the others change no value.
+  if pg_event_trigger_table_rewrite_reason() & 4 = 0 then
+    return;
+  end if;
+  for concerned in
+    select p.table_schema, p.table_name
+    from capture_policies p
+    where p.removed_at is null and p.relation = root and p.database is not distinct from this_database()
+  loop
+    continue when is_working(concerned.table_schema, concerned.table_name);
+    label := quote_ident(concerned.table_schema) || '.' || quote_ident(concerned.table_name);
+    begin
+      perform from capture_policies p
+      where p.table_schema = concerned.table_schema and p.table_name = concerned.table_name
+      for update nowait;
+      update capture_policies p
+      set lapses = p.lapses + tstzmultirange(tstzrange(instant, instant + interval '1 microsecond'))
+      where p.table_schema = concerned.table_schema and p.table_name = concerned.table_name;
+      -- Each partition is written anew.
+      if not exists (
+        select
+        from schema_events e
+        where e.table_schema = concerned.table_schema
+          and e.table_name = concerned.table_name
+          and e.xid = pg_current_xact_id()
+          and e.occurred_at >= statement_timestamp()
+          and e.details ? 'rewritten'
+      ) then
+        perform note_event(concerned.table_schema, concerned.table_name, tg_tag, 'table', label, role_name, 'lapse',
+          '{"rewritten": true}', at => instant);
+      end if;
+    exception when others then
+      perform note_event(concerned.table_schema, concerned.table_name, tg_tag, 'table', label, role_name, 'failed',
+        jsonb_build_object('sqlState', sqlstate, 'reason', sqlerrm), at => instant);
+    end;
+  end loop;
+exception when others then
+  raise warning 'threadline: the schema watch failed: %', sqlerrm;
+end
+$$;
+
+-- Called when the watch is turned on: what nobody saw until now begins when it is known to have begun.
+create function watch_begins() returns void
+language sql
+set search_path from current
+begin atomic
+  update capture_policies p
+  set gap_since = (select g.since from capture_gap(p.table_schema, p.table_name) g), watched_at = clock_timestamp()
+  where p.removed_at is null;
+  select note_event(null, null, 'watch', 'schema watch', quote_ident(current_schema()), session_user, 'applied');
+end;
+
+create function watch_ends() returns void
+language sql
+set search_path from current
+begin atomic
+  select note_event(null, null, 'watch', 'schema watch', quote_ident(current_schema()), session_user, 'removed');
+end;
+
+revoke all on function
+  work_begins(text, text), work_ends(), work_ends(text, text, text), is_working(text, text), watched_role(),
+  note_event(text, text, text, text, text, text, text, jsonb, text, text, timestamptz),
+  partition_triggers_lacking(oid, jsonb), broken_partitions(oid, jsonb, jsonb), make_trigger(regclass, jsonb),
+  watch_table(text, text, text, text, text, int, text), refuse_by_guard(text, text, text),
+  watch_safely(text, text, text, text, text, int, text), watch_command(), watch_failed(text, text, text, text), watch_drop(),
+  watch_failed_drop(text, text, text, text), watch_rewrite(), watch_begins(), watch_ends()
+from public;
+
+select guard_record();
 `
   }
 ] as const

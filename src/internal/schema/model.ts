@@ -5,6 +5,7 @@ import type * as Duration from "effect/Duration"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import type { WatchState } from "../sql/watch.js"
 import type { Concern } from "./concern.js"
 
 /**
@@ -105,6 +106,11 @@ export interface Options {
   readonly ownerRole?: string | undefined
   /** Id of the last migration to apply; default the newest. */
   readonly to?: number | undefined
+  /**
+   * True turns the schema watch on, false turns it off; otherwise it stays as it is. Its event triggers take a superuser, or what a
+   * managed service gives in its place (`InsufficientPrivilege` otherwise, and then nothing is done).
+   */
+  readonly watchSchema?: boolean | undefined
 }
 
 /**
@@ -134,6 +140,8 @@ export interface RunResult {
   readonly partitions: ReadonlyArray<string>
   /** What is wrong with how the record stands in its database after this run; `describeConcern` says it in words. */
   readonly concerns: ReadonlyArray<Concern>
+  /** The schema watch after this run. */
+  readonly watch: WatchState
   /** Sentences for people on what should be better, such as an owner that can log in: the concerns, and whatever else there is. */
   readonly notices: ReadonlyArray<string>
 }
@@ -165,6 +173,8 @@ export interface Status {
   readonly owner: Option.Option<string>
   /** What is wrong with how the record stands in its database; `describeConcern` says it in words. */
   readonly concerns: ReadonlyArray<Concern>
+  /** The schema watch: whether it sees everything, something, or is off. */
+  readonly watch: WatchState
   /** Number of the last applied migration; 0 if there is none. */
   readonly version: number
   /** Number of the newest migration of this library. */

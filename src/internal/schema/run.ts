@@ -14,9 +14,12 @@ import { millis, mustBeObject } from "../core/request.js"
 import { reasonWithCause, sqlState } from "../sql/sqlState.js"
 import { Standing, standingOf } from "../sql/standing.js"
 import { StorageSchema } from "../sql/storageSchema.js"
+import { watchOf, watchOff, watchOn, WatchRow, watchStatement } from "../sql/watch.js"
 
 export interface Settings extends bookkeeping.PrologueSettings {
   readonly to: number
+  /** Whether the schema watch is turned on or off; undefined if it stays as it is. */
+  readonly watchSchema: boolean | undefined
 }
 
 const reserved = /^(pg_.*|public|information_schema|none)$/
@@ -41,7 +44,17 @@ export const settingsOf = Effect.fnUntraced(function* (options: RunOptions) {
     schema: yield* checkName("schema", options.schema ?? (yield* StorageSchema)),
     ownerRole: yield* checkName("ownerRole", options.ownerRole ?? "threadline_owner"),
     to: yield* checkId("to", options.to ?? migrationFiles.length),
-    lockTimeoutMillis: yield* millis("lockTimeout", options.lockTimeout ?? "10 seconds")
+    lockTimeoutMillis: yield* millis("lockTimeout", options.lockTimeout ?? "10 seconds"),
+    watchSchema: options.watchSchema
+  }
+  if (settings.watchSchema !== undefined && typeof settings.watchSchema !== "boolean") {
+    return yield* new InvalidRequest({ field: "watchSchema", rule: "must be true or false" })
+  }
+  if (settings.watchSchema === true && settings.to < migrationFiles.length) {
+    return yield* new InvalidRequest({
+      field: "watchSchema",
+      rule: "needs every migration: leave the last one (to) out"
+    })
   }
   return settings
 })
@@ -55,21 +68,33 @@ export const rendered = (settings: Settings, from: number, transaction: boolean)
     bookkeeping.record(file)
   ])
   const work = [bookkeeping.preamble, bookkeeping.prologue(settings)]
+  const watch = watchSteps(settings)
   return (
     transaction
-      ? ["begin;", ...work, ...steps, bookkeeping.seeds, `${bookkeeping.partitions};`, "commit;"]
+      ? ["begin;", ...work, ...steps, bookkeeping.seeds, `${bookkeeping.partitions};`, ...watch, "commit;"]
       : [
           ...work,
           bookkeeping.transactionCheck(settings.schema),
           ...steps,
           bookkeeping.seeds,
           `${bookkeeping.partitions};`,
+          ...watch,
           bookkeeping.epilogue
         ]
   )
     .join("\n\n")
     .concat("\n")
 }
+
+/** Turns the schema watch on or off, as the role that runs it: the owner of the record makes no event triggers. */
+const watchSteps = ({ schema, watchSchema }: Settings): ReadonlyArray<string> =>
+  watchSchema === undefined
+    ? []
+    : [bookkeeping.asConnected, watchSchema ? `-- The schema watch\n${watchOn(schema)}` : watchOff(schema)]
+
+/** The schema watch alone, for a tool that runs each file in a transaction. */
+export const renderedWatch = (settings: Settings): string =>
+  [bookkeeping.preamble, ...watchSteps(settings), bookkeeping.epilogue].join("\n\n").concat("\n")
 
 const query = <A, I>(
   sql: SqlClient.SqlClient,
@@ -82,10 +107,13 @@ const InstallationRow = Schema.Struct({ owner: Schema.String, installed: Schema.
 
 const StandingRow = Schema.Struct({ standing: Standing })
 
-/** What is wrong with how the record stands; none if there is no such schema. */
-const concernsIn = (sql: SqlClient.SqlClient, schema: string) =>
-  Effect.map(query(sql, standingOf(schema), StandingRow), (rows) =>
-    rows.flatMap(({ standing }) => concernsOf(standing))
+/** How the record stands; none if there is no such schema. */
+const standingIn = (sql: SqlClient.SqlClient, schema: string) =>
+  Effect.map(query(sql, standingOf(schema), StandingRow), (rows) => rows.map(({ standing }) => standing))
+
+const watchIn = (sql: SqlClient.SqlClient, schema: string) =>
+  Effect.map(query(sql, watchStatement(schema), WatchRow), ([row]) =>
+    row === undefined ? ({ state: "off", problems: [] } as const) : watchOf(schema, row.watch)
   )
 
 const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
@@ -109,11 +137,13 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
       installation?.installed === true
         ? yield* query(sql, bookkeeping.appliedMigrations(schema), compare.AppliedRow)
         : []
-    const concerns = installation?.installed === true ? yield* concernsIn(sql, schema) : []
+    const watch = yield* watchIn(sql, schema)
+    const standings = installation?.installed === true ? yield* standingIn(sql, schema) : []
     yield* sql.unsafe(bookkeeping.epilogue)
     const result: Status = {
       schema,
-      concerns,
+      concerns: standings.flatMap((standing) => concernsOf(standing, watch)),
+      watch: watch.state,
       owner: Option.map(Option.fromNullable(installation), (row) => row.owner),
       latest: migrationFiles.length,
       ...compare.compare(migrationFiles, rows)
@@ -162,11 +192,16 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
   yield* sql.unsafe(bookkeeping.seeds)
   const partitions = yield* query(sql, bookkeeping.partitions, Schema.Struct({ name: Schema.String }))
   const owner = yield* installationOf(sql, settings.schema)
-  const concerns = yield* concernsIn(sql, settings.schema)
   const otherRecords =
     comparison.state === "absent"
       ? yield* query(sql, bookkeeping.otherInstallations(settings.schema), Schema.Struct({ name: Schema.String }))
       : []
+  const standings = yield* standingIn(sql, settings.schema)
+  for (const statements of watchSteps(settings)) {
+    yield* sql.unsafe(statements).pipe(Effect.mapError(watchRefused))
+  }
+  const watch = yield* watchIn(sql, settings.schema)
+  const concerns = standings.flatMap((standing) => concernsOf(standing, watch))
   yield* sql.unsafe(bookkeeping.epilogue)
   const result: RunResult = {
     schema: settings.schema,
@@ -175,6 +210,7 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
     version: Math.max(comparison.version, ...pending.map((migration) => migration.id)),
     partitions: partitions.map((row) => row.name),
     concerns,
+    watch: watch.state,
     notices: [
       ...concerns.map(describeConcern),
       // An upgrade that forgets the schema's name installs anew, and upgrades nothing.
@@ -186,6 +222,24 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
   }
   return result
 })
+
+/** Who may make event triggers, where a superuser is not given. */
+const mayWatch =
+  "on a managed service, the role that it gives for that: rds_superuser on Amazon RDS and Aurora, cloudsqlsuperuser on " +
+  "Google Cloud SQL, azure_pg_admin on Azure, postgres on Supabase, neon_superuser on Neon"
+
+/** One error for all that the right to make event triggers is lacking for. */
+const watchRefused = (error: SqlError): MigrationError | SqlError =>
+  sqlState(error) === "42501"
+    ? new MigrationError({
+        reason: "InsufficientPrivilege",
+        detail:
+          `the schema watch is made of event triggers, which this role may not make or drop (${reasonWithCause(error)}): ` +
+          `run it as a superuser, or ${mayWatch}. Without --watch-schema everything else works as before`,
+        cause: error,
+        sqlState: "42501"
+      })
+    : error
 
 const refuse = (settings: Settings, comparison: compare.Comparison): Effect.Effect<void, MigrationError> => {
   const list = (rows: ReadonlyArray<compare.Applied>) => rows.map((row) => `${row.id} (${row.name})`).join(", ")

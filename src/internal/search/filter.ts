@@ -20,17 +20,18 @@ import type { TableName } from "../core/tableName.js"
 import { shortTextRule } from "../core/text.js"
 import type { JsonObject } from "../core/jsonValue.js"
 
-/** Which ids a page needs. */
+/** Which ids a page, or a whole listing, needs. */
 export interface Ids {
   /** Limits a column to what the page can show. */
   readonly within: (column: string) => Fragment
   readonly direction: Fragment
-  readonly count: number
+  /** `limit` and how many, or nothing if all of them are wanted. */
+  readonly limit: Fragment
 }
 
 /** Transactions found through another table than their own. */
 export interface TransactionSource {
-  /** A query of the first of their ids, in a column `id`, without duplicates. */
+  /** A query of the first of their ids, or of all, in a column `id`, without duplicates. */
   readonly ids: (page: Ids) => Fragment
   /** Whether the transaction whose id is in `column` is one of them. */
   readonly holds: (column: string) => Fragment
@@ -272,11 +273,11 @@ const acted = (storage: Storage, condition: Fragment): TransactionSource => {
     from ${name("audit_actions")} acted
     where ${all([condition, sql`acted.transaction_id is not null`, visibleAction(storage, "acted")])}`
   return {
-    ids: ({ count, direction, within }) => sql`
+    ids: ({ direction, limit, within }) => sql`
     select distinct s.id
     from (${actions} and ${within("acted.transaction_id")}) s
     order by s.id ${direction}
-    limit ${count}`,
+    ${limit}`,
     holds: (column) => sql`exists (${actions} and acted.transaction_id = ${sql.literal(column)})`
   }
 }
@@ -310,7 +311,7 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
     ids: (page) => sql`
     (${strict.ids(page)})
     union all
-    (${captureOnly} and ${page.within("wide.id")} order by wide.id ${page.direction} limit ${page.count})`,
+    (${captureOnly} and ${page.within("wide.id")} order by wide.id ${page.direction} ${page.limit})`,
     holds: (column) => sql`(${strict.holds(column)} or exists (${captureOnly} and wide.id = ${sql.literal(column)}))`
   }
 }

@@ -69,12 +69,12 @@ const lookedUp = Effect.fnUntraced(function* (
 const sourceOfIds = (sql: SqlClient, ids: ReadonlyArray<string>): TransactionSource => {
   const array = sql`${`{${ids.join(",")}}`}::bigint[]`
   return {
-    ids: ({ count, direction, within }) => sql`
+    ids: ({ direction, limit, within }) => sql`
     select s.id
     from unnest(${array}) s(id)
     where ${within("s.id")}
     order by s.id ${direction}
-    limit ${count}`,
+    ${limit}`,
     holds: (column) => sql`${sql.literal(column)} = any (${array})`
   }
 }

@@ -67,6 +67,8 @@ granted as (
   join pg_proc p on p.pronamespace = s.oid and p.prorettype = 'trigger'::regtype
   cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
   where a.grantee <> p.proowner
+    -- Those that everybody may execute refuse to serve any other trigger than their own.
+    and p.proname !~ '^capture_(leave|enter)_'
 ),
 others as (
   select r.oid, r.rolname, pg_has_role(r.oid, s.nspowner, 'member') as member

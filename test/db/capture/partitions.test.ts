@@ -118,6 +118,42 @@ describe("partitions", () => {
     )
   )
 
+  it.effect(
+    "that joined have their rows seen in row mode, where PostgreSQL clones the triggers, and not in statement mode",
+    () =>
+      fresh(
+        Effect.gen(function* () {
+          for (const mode of ["row", "statement"] as const) {
+            yield* run(
+              `create table by_${mode} (id int primary key) partition by range (id)`,
+              `create table by_${mode}_1 partition of by_${mode} for values from (0) to (10)`
+            )
+          }
+          const configs = [
+            { table: "by_row", mode: "row" },
+            { table: "by_statement", mode: "statement" }
+          ] as const
+          yield* apply(configs)
+          for (const { mode } of configs) {
+            yield* run(`create table by_${mode}_2 partition of by_${mode} for values from (10) to (20)`)
+          }
+          const statuses = yield* status(configs)
+          expect(finding(statuses.slice(0, 1), "PartitionAttached")).toMatchObject({
+            severity: "warning",
+            rowsSeen: true,
+            detail: "partition public.by_row_2 was attached; its rows are captured, and a TRUNCATE of it alone is not"
+          })
+          expect(finding(statuses.slice(1), "PartitionAttached")).toMatchObject({
+            severity: "error",
+            rowsSeen: false,
+            detail: "partition public.by_statement_2 was attached and is not captured when it is written to directly"
+          })
+          yield* run("insert into by_row_2 values (11)", "insert into by_statement_2 values (11)")
+          expect(yield* changes).toEqual(["by_row insert 11"])
+        })
+      )
+  )
+
   it.effect("that joined are written as baseline where that is asked for, once", () =>
     fresh(
       Effect.gen(function* () {

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Capture from "../../../src/Capture.js"
 import { InvalidRequest } from "../../../src/ThreadlineError.js"
 import { apply, as, layer, plan, refusal, remove, rows, run, schemaOwner, value } from "../../support/capture.js"
+import * as Grants from "../../../src/Grants.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
 it.layer(layer)("Capture refuses", (it) => {
@@ -489,14 +490,27 @@ it.layer(layer)("privileges that capture needs", (it) => {
     })
   )
 
-  it.scoped("are asked for by the database where it knows better", () =>
+  it.scoped("of a reader are enough to plan, to print and for the status; who has none is told how to get them", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.TestDatabase
+      const owner = yield* schemaOwner
       const stranger = yield* database.role("stranger")
       const { capture } = yield* as("stranger")
-      const failed = yield* Effect.flip(capture.plan([{ table: "aloof" }]))
-      expect(failed).toMatchObject({ _tag: "ThreadlineError", reason: "InsufficientPrivilege" })
-      expect(stranger.name).not.toBe("")
+      const looks = [capture.plan([{ table: "aloof" }]), capture.print([{ table: "aloof" }]), capture.status()]
+      for (const look of looks) {
+        expect(yield* refusal<unknown, Capture.Failure, never>(look)).toEqual({
+          reason: "InsufficientPrivilege",
+          detail: `role ${stranger.name} may not read the record, which belongs to ${owner}`,
+          hint: `threadline grant --reader ${stranger.name}`,
+          table: "*"
+        })
+      }
+      // A reader can see what to do, and still may not do it.
+      yield* Grants.apply({ readers: [stranger.name] })
+      for (const look of looks) {
+        yield* look
+      }
+      expect((yield* refusal(capture.apply([{ table: "aloof" }]))).detail).toContain("may not act as")
     })
   )
 })

@@ -8,7 +8,7 @@ import { changeColumns, generalImage, generalPolicy, type Parts, settleOrder, ta
 export const generalRows = (parts: Parts, op: Op): string => `    first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
 ${op === "update" ? updates(parts) : insertsOrDeletes(parts, op)}
-    ${settleOrder("first_id")}`
+    ${settleOrder}`
 
 const insertChanges = (parts: Parts, more = ""): string => `    insert into audit_changes (${changeColumns}${more})
     select nextval('audit_changes_id_seq'), (select current_transaction()), instant, ${target(parts)},

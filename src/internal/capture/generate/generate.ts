@@ -6,6 +6,7 @@ import {
   type Generated,
   generatorVersion,
   type Op,
+  type PartitionTriggers,
   type Pin,
   type Purpose,
   type RelationShape,
@@ -16,7 +17,7 @@ import {
 import { beginBody, moveBody, movingCondition } from "./moves.js"
 import { functionName, triggerName } from "./names.js"
 import { type Parts, partsOf } from "./parts.js"
-import { createFunction } from "./print.js"
+import { functionStatements } from "./print.js"
 import { rowBody } from "./rowMode.js"
 import { statementBody } from "./statementMode.js"
 import { truncateBody } from "./truncate.js"
@@ -39,7 +40,7 @@ const pinsOf = ({ shape }: Parts): ReadonlyArray<Pin> => {
   return everyPin.filter((pin) => needed.has(pin))
 }
 
-const triggersOf = (shape: TableShape, relation: RelationShape): ReadonlyArray<Trigger> => {
+const triggersOf = (shape: TableShape, relation: Pick<RelationShape, "kind" | "position">): ReadonlyArray<Trigger> => {
   const rowMode = shape.mode === "row" || relation.kind === "foreign"
   // A row trigger on a partitioned table is cloned to its partitions by PostgreSQL itself.
   const cloned = rowMode && relation.position === "partition"
@@ -69,7 +70,10 @@ const triggersOf = (shape: TableShape, relation: RelationShape): ReadonlyArray<T
   ]
 }
 
-const moveTriggers = (shape: TableShape, relation: RelationShape): ReadonlyArray<Trigger> => {
+const moveTriggers = (
+  shape: TableShape,
+  relation: Pick<RelationShape, "kind" | "position">
+): ReadonlyArray<Trigger> => {
   const common = { transition: false, always: shape.always } as const
   const begin: Trigger = {
     name: triggerName("begin"),
@@ -84,7 +88,7 @@ const moveTriggers = (shape: TableShape, relation: RelationShape): ReadonlyArray
     event,
     timing: "after",
     level: "row",
-    condition: movingCondition[purpose],
+    condition: movingCondition,
     calls: functionName(shape, purpose),
     ...common
   })
@@ -95,6 +99,12 @@ const moveTriggers = (shape: TableShape, relation: RelationShape): ReadonlyArray
   ]
 }
 
+/** The triggers of a partition of each kind. */
+export const partitionTriggers = ({ triggers }: Generated): PartitionTriggers => {
+  const ofKind = (kind: RelationShape["kind"]) => triggers({ kind, position: "partition" })
+  return { table: ofKind("table"), partitioned: ofKind("partitioned"), foreign: ofKind("foreign") }
+}
+
 export const generate = (storageSchema: string, shape: TableShape): Generated => {
   const parts = partsOf(shape)
   const body = shape.mode === "row" ? rowBody : statementBody
@@ -102,13 +112,14 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
   const triggerFunction = (purpose: Purpose, text: string): TriggerFunction => ({
     name: functionName(shape, purpose),
     pins: purpose === "begin" ? [] : pins,
-    body: text
+    body: text,
+    everybody: purpose === "leave" || purpose === "enter"
   })
   const functions = [
     ...ops.map((op) => triggerFunction(op, body(parts, op))),
     ...(shape.partitioned && shape.mode === "statement"
       ? [
-          triggerFunction("begin", beginBody(parts)),
+          triggerFunction("begin", beginBody),
           triggerFunction("leave", moveBody(parts, "leave")),
           triggerFunction("enter", moveBody(parts, "enter"))
         ]
@@ -120,9 +131,7 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
     functions,
     triggers: (relation) => triggersOf(shape, relation),
     sourceHash: createHash("sha256")
-      .update(
-        [settings, ...functions.map((triggerFunction) => createFunction(storageSchema, triggerFunction))].join("\0")
-      )
+      .update([settings, ...functions.flatMap((made) => functionStatements(storageSchema, made))].join("\0"))
       .digest("hex")
   }
 }

@@ -33,16 +33,15 @@ export const manyRows = (parts: Parts, op: Op): string => {
   const head = `    first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
 `
-  const settleOrderSql = settleOrder("first_id")
   // As many old rows as new ones, or they are no pairs: then the general way goes on.
   return op === "update"
     ? `${head}${updates(parts)}
     if arrived = total then
-    ${settleOrderSql}
+    ${settleOrder}
       return null;
     end if;`
     : `${head}${insertsOrDeletes(parts, op)}
-    ${settleOrderSql}
+    ${settleOrder}
     return null;`
 }
 

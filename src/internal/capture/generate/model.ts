@@ -89,6 +89,11 @@ export interface TriggerFunction {
   readonly pins: ReadonlyArray<Pin>
   /** Lines of PL/pgSQL, without the quotes around them. */
   readonly body: string
+  /**
+   * Whether every role may execute it. PostgreSQL clones row triggers of a table for a new partition, and asks the role that makes
+   * the partition for the right: without it, capture would keep a table's owner from making partitions.
+   */
+  readonly everybody: boolean
 }
 
 export interface Trigger {
@@ -109,9 +114,12 @@ export interface Trigger {
 export interface Generated {
   readonly functions: ReadonlyArray<TriggerFunction>
   /** The triggers of one relation. */
-  readonly triggers: (relation: RelationShape) => ReadonlyArray<Trigger>
+  readonly triggers: (relation: Pick<RelationShape, "kind" | "position">) => ReadonlyArray<Trigger>
   /** SHA-256 of everything above, in hexadecimal: the deployed policy keeps it. */
   readonly sourceHash: string
 }
+
+/** The triggers of a partition, by its kind: what the policy keeps, for the schema watch to make from. */
+export type PartitionTriggers = Readonly<Record<RelationShape["kind"], ReadonlyArray<Trigger>>>
 
 export const generatorVersion = 1

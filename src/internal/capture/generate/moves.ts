@@ -6,42 +6,52 @@
  */
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
-import { storedImage, hasNew, hasOld, type Parts, settlePolicy, settleTarget, targetVariables } from "./parts.js"
+import { storedImage, hasNew, hasOld, type Parts, settlePolicy } from "./parts.js"
+import { triggerName } from "./names.js"
 import { rowBody } from "./rowMode.js"
 
-/** True for the statement of which rows leave and enter partitions: no other one runs this function. */
-export const movingCondition = {
-  leave:
-    "pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '' " +
-    "and pg_catalog.set_config('threadline.moved', 'yes', true) operator(pg_catalog.<>) ''",
-  enter: "pg_catalog.current_setting('threadline.moved', true) operator(pg_catalog.<>) ''"
-} as const
+/**
+ * True while a statement is open that may be such a MERGE: no other one runs these functions. PostgreSQL reads a condition anew in
+ * every statement, at a price for each of its operators, so that it has but one.
+ */
+export const movingCondition = "pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) ''"
 
-/** Before an UPDATE or MERGE: PostgreSQL calls both of them UPDATE, and tells triggers nothing more. */
-export const beginBody = (parts: Parts): string => `declare
-${targetVariables}
+/**
+ * Before an UPDATE or MERGE: PostgreSQL calls both of them UPDATE, and tells triggers nothing more. Of a statement that the client
+ * sent it has the text; of one inside a function, the context does, if it is that of SPI. It leaves word of the statement in a
+ * setting that anybody can make, so there is nothing to forge.
+ */
+export const beginBody = `declare
   context text;
-  query text := current_query();
 begin
-${settleTarget(parts)}
-  -- Sent by the client itself, with nothing around it, and without the word: no MERGE.
-  if octet_length(query) < 10000 and query !~* 'merge|execute' then
-    get diagnostics context = pg_context;
-    if strpos(context, chr(10)) = 0 then
-      return null;
-    end if;
+  get diagnostics context = pg_context;
+  context := case
+    when strpos(context, chr(10)) = 0 then current_query()
+    when split_part(context, chr(10), 2) like 'SQL statement "%' then context
+  end;
+  -- Nothing that it may be part of is a MERGE, or has a name for one.
+  if octet_length(context) < 10000 and context !~* 'merge|execute' then
+    return null;
   end if;
-  perform update_begins(tg_relid);
+  if current_setting('threadline.moved', true) <> '' and coalesce(current_setting('threadline.updating', true), '') = '' then
+    context := set_config('threadline.moved', '', true);
+  end if;
+  context := set_config('threadline.updating', concat(
+    current_setting('threadline.updating', true), ' ', pg_trigger_depth(), ':', tg_relid, ':', nextval('audit_changes_id_seq'), ','
+  ), true);
   return null;
 end`
 
 const table = ({ shape }: Parts): string =>
   `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)})`
 
-/** A row that leaves its partition, or enters one. */
+/** A row that leaves its partition, or enters one: one that enters is of interest if one has left before it. Every role may
+ * execute these functions, so each serves the one trigger that it was made for. */
 export const moveBody = (parts: Parts, purpose: "leave" | "enter"): string =>
   rowBody(parts, purpose === "leave" ? "delete" : "insert", {
-    onlyIf: "strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0",
+    refuse: `tg_name <> ${literal(triggerName(purpose))} or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> ${literal(purpose === "leave" ? "DELETE" : "INSERT")}`,
+    onlyIf: `strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
+    and ${purpose === "leave" ? "set_config('threadline.moved', 'yes', true)" : "current_setting('threadline.moved', true)"} <> ''`,
     details: `'{"moved": true}'`
   })
 
@@ -54,17 +64,17 @@ export const forgetMoved = (parts: Parts, op: Op): string => {
       select jsonb_hash_extended(${storedImage(parts, "x.*")}, 0) from ${rows} x
     ));
 `
-  return `${
-    op === "update"
-      ? `  if current_setting('threadline.updating', true) <> '' then
-    perform update_ends(tg_relid);
+  const forgets = `${settlePolicy(parts)}${hasOld(op) ? forget("delete", "threadline_old") : ""}${hasNew(op) ? forget("insert", "threadline_new") : ""}`
+  return op === "update"
+    ? `  if current_setting('threadline.updating', true) <> '' or current_setting('threadline.moved', true) <> '' then
+    moved := update_ends(tg_relid);
+    if moved then
+${forgets}    end if;
   end if;
 `
-      : ""
-  }  if current_setting('threadline.moved', true) <> '' then
-${settlePolicy(parts)}${hasOld(op) ? forget("delete", "threadline_old") : ""}${hasNew(op) ? forget("insert", "threadline_new") : ""}${
-    op === "update" ? "" : "    perform moves_end();\n"
-  }  end if;
+    : `  if current_setting('threadline.moved', true) <> '' then
+${forgets}    perform moves_end();
+  end if;
 `
 }
 

@@ -3,7 +3,18 @@
  */
 import { literal, textArray } from "../../sql/sqlText.js"
 import type { ColumnShape, Op } from "./model.js"
-import { comparedColumns, hasNew, masking, type Parts, redacted, rowKey, rowPk, settleOrder, target } from "./parts.js"
+import { openTransaction } from "./openTransaction.js"
+import {
+  comparedColumns,
+  hasNew,
+  masking,
+  type Parts,
+  redacted,
+  rowKey,
+  rowPk,
+  settleOrder,
+  targetColumns
+} from "./parts.js"
 
 /** True while the images hold what the code was generated for: else the change falls through to the general way. */
 const isCurrent = (parts: Parts, image: string): string => {
@@ -15,29 +26,33 @@ const isCurrent = (parts: Parts, image: string): string => {
   ].join(" and ")
 }
 
-interface Values {
-  readonly fields: string
-  readonly from: string
-  readonly after: string
-  readonly previous: string
-}
-
+/** Inserts the change: columns that would be null cost as much as others, and are left out. */
 const insertChange = (
   parts: Parts,
   op: Op,
   image: string,
-  values: Values,
-  details: string | undefined
-): string => `      insert into audit_changes (
-        transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key,
-        previous_row_key, changed_fields, changed_from, data_after${details === undefined ? "" : ", details"}
-      ) values (
-        current_transaction(), clock_timestamp(), ${target(parts)}, ${literal(op)},
-        ${rowPk(parts, image)}, ${rowKey(parts, image)},
-        ${values.previous}, ${values.fields}, ${values.from}, ${values.after}${details === undefined ? "" : `, ${details}`}
+  values: ReadonlyArray<readonly [column: string, value: string]>
+): string => {
+  const all: typeof values = [
+    ["transaction_id", "opened"],
+    ["captured_at", "clock_timestamp()"],
+    ...targetColumns(parts),
+    ["op", literal(op)],
+    ["row_pk", rowPk(parts, image)],
+    ["row_key", rowKey(parts, image)],
+    ...values
+  ]
+  return `${openTransaction}
+      insert into audit_changes (${all.map(([column]) => column).join(", ")})
+      values (
+        ${all.map(([, value]) => value).join(",\n        ")}
       );
-    ${settleOrder("currval('audit_changes_id_seq')")}
+      if raw is null or pg_trigger_depth() > 1 then
+        first_id := currval('audit_changes_id_seq');
+    ${settleOrder}
+      end if;
       return null;`
+}
 
 /** Collects the changed names in `fields` and their old values in `old_values`. */
 const collectFields = (columns: ReadonlyArray<ColumnShape>, different: string): string =>
@@ -52,31 +67,23 @@ const collectFields = (columns: ReadonlyArray<ColumnShape>, different: string): 
 `
 
 /**
- * `begin` is the `if` or `elsif` that the condition is of, `alike` a statement that sets `fields` to the fields that differ
- * although their images do not, `details` what the change has there.
+ * `alike` is a statement that sets `fields` to the fields that differ although their images do not, `details` what the change has
+ * there.
  */
 export const oneRow = (
   parts: Parts,
   op: Op,
-  begin: string,
-  { alike, details }: { readonly alike: string; readonly details?: string }
+  { alike, details, onlyIf }: { readonly alike: string; readonly details?: string; readonly onlyIf?: string }
 ): string => {
   const image = hasNew(op) ? "now" : "was"
-  const head = `${begin} ${isCurrent(parts, image)} then
+  const head = `  if ${onlyIf === undefined ? "" : `${onlyIf} and `}${isCurrent(parts, image)} then
 `
+  const detailed: ReadonlyArray<readonly [string, string]> = details === undefined ? [] : [["details", details]]
   if (op !== "update") {
-    return `${head}${insertChange(
-      parts,
-      op,
-      image,
-      {
-        fields: "null",
-        from: op === "delete" ? redacted(parts, "was") : "null",
-        after: op === "insert" ? redacted(parts, "now") : "null",
-        previous: "null"
-      },
-      details
-    )}
+    return `${head}${insertChange(parts, op, image, [
+      op === "insert" ? ["data_after", redacted(parts, "now")] : ["changed_from", redacted(parts, "was")],
+      ...detailed
+    ])}
   end if;`
   }
   const columns = comparedColumns(parts)
@@ -102,17 +109,12 @@ export const oneRow = (
             : "return null;"
         }
       end if;
-${insertChange(
-  parts,
-  op,
-  image,
-  {
-    fields: "fields",
-    from: masking(parts, "old_values", "fields"),
-    after: redacted(parts, "now"),
-    previous: moved
-  },
-  parts.hides ? "details" : details
-)}
+${insertChange(parts, op, image, [
+  ["previous_row_key", moved],
+  ["changed_fields", "fields"],
+  ["changed_from", masking(parts, "old_values", "fields")],
+  ["data_after", redacted(parts, "now")],
+  ...(parts.hides ? ([["details", "details"]] as const) : detailed)
+])}
   end if;`
 }

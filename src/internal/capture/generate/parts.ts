@@ -3,6 +3,7 @@
  *
  * The code names no host column outside of string literals, so that altering the table never breaks the host's writes.
  */
+import { longestKey } from "../../core/limits.js"
 import { literal, textArray } from "../../sql/sqlText.js"
 import type { ColumnShape, KeyColumn, Op, TableShape } from "./model.js"
 
@@ -117,7 +118,7 @@ export const rowKey = (parts: Parts, image: string): string => {
   const [first, ...otherColumns] = parts.shape.key
   if (first === undefined) return "null::text"
   return otherColumns.length === 0
-    ? `case when octet_length(${keyText(image, first)}) <= 512 then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
+    ? `case when octet_length(${keyText(image, first)}) <= ${longestKey} then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
     : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
 }
 
@@ -155,14 +156,20 @@ export const targetVariables = `  of_schema text;
   of_partition text;`
 
 /** Schema, table and partition of a change; the variables are set only if the names differ from the generated ones. */
-export const target = ({ shape }: Parts): string =>
-  `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)}), of_partition`
+export const targetColumns = ({ shape }: Parts): ReadonlyArray<readonly [column: string, value: string]> => [
+  ["table_schema", `coalesce(of_schema, ${literal(shape.schema)})`],
+  ["table_name", `coalesce(of_table, ${literal(shape.name)})`],
+  ["partition_name", "of_partition"]
+]
+
+export const target = (parts: Parts): string =>
+  targetColumns(parts)
+    .map(([, value]) => value)
+    .join(", ")
 
 /** Puts the order right if host triggers wrote the same table; the migration that defines these functions says how. */
-export const settleOrder = (
-  first: string
-): string => `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
-${first === "first_id" ? "" : `      first_id := ${first};\n`}      if note_nested(tg_relid) then
+export const settleOrder = `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
+      if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.
         last_before := last_change_before(first_id);
         perform restore_order(tg_relid, last_before, first_id);

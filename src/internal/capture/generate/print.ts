@@ -25,7 +25,7 @@ const quoteFor = (source: string): string => {
 }
 
 /** The definition of a function. */
-export const createFunction = (storageSchema: string, triggerFunction: TriggerFunction): string => {
+const createFunction = (storageSchema: string, triggerFunction: TriggerFunction): string => {
   const source = functionSource(triggerFunction)
   const quote = quoteFor(source)
   return `create or replace function ${qualified(storageSchema, triggerFunction.name)}() returns trigger
@@ -34,10 +34,12 @@ set search_path = ${identifier(storageSchema)}, pg_temp
 ${triggerFunction.pins.map((pin) => `${settings[pin]}\n`).join("")}as ${quote}${source}${quote}`
 }
 
-/** The statements that make a function: its definition, and the end of every other role's right to call it. */
+/** The statements that make a function: its definition, and who may execute it. */
 export const functionStatements = (storageSchema: string, triggerFunction: TriggerFunction): ReadonlyArray<string> => [
   createFunction(storageSchema, triggerFunction),
-  `select ${qualified(storageSchema, "guard_function")}(${literal(`${qualified(storageSchema, triggerFunction.name)}()`)})`
+  triggerFunction.everybody
+    ? `grant execute on function ${qualified(storageSchema, triggerFunction.name)}() to public`
+    : `select ${qualified(storageSchema, "guard_function")}(${literal(`${qualified(storageSchema, triggerFunction.name)}()`)})`
 ]
 
 const transitionTables = (event: Trigger["event"]): string =>

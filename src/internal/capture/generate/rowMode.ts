@@ -4,6 +4,7 @@
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
 import { oneRow } from "./oneRow.js"
+import { openingVariables } from "./openTransaction.js"
 import {
   changeColumns,
   generalImage,
@@ -22,6 +23,8 @@ import {
 
 /** What is special about a row trigger that fires for some rows only. */
 interface Special {
+  /** The condition of a firing that is not what the function is for. */
+  readonly refuse: string
   /** The condition for a row to be recorded. */
   readonly onlyIf: string
   /** What the change has in `details`, as SQL. */
@@ -57,10 +60,17 @@ declare
 ${targetVariables}
   first_id bigint;
   last_before bigint;
-${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
+${openingVariables}${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }${op === "update" && parts.hides ? "  details jsonb;\n" : ""}${policyVariable(parts)}begin
-${settleTarget(parts)}
+${
+  special === undefined
+    ? ""
+    : `  if ${special.refuse} then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
+  end if;
+`
+}${settleTarget(parts)}
 ${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    return null;\n  end if;\n`}${
     parts.general
       ? ""
@@ -68,7 +78,7 @@ ${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    r
 ${lines("    ", (row) => imageOf(parts, row))}  exception when others then
     ${hasNew(op) ? "now" : "was"} := null;
   end;
-${oneRow(parts, op, "  if", {
+${oneRow(parts, op, {
   alike: `fields := alike_fields(old, new, tg_relid, ${parts.excluded});`,
   ...(special === undefined ? {} : { details: special.details })
 })}
@@ -77,7 +87,7 @@ ${oneRow(parts, op, "  if", {
   if first_id is null then
     return null;
   end if;
-${settleOrder("first_id")}
+${settleOrder}
   return null;
 end`
 }

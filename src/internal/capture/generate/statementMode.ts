@@ -6,6 +6,7 @@ import { generalRows } from "./generalRows.js"
 import { manyRows } from "./manyRows.js"
 import type { Op } from "./model.js"
 import { oneRow } from "./oneRow.js"
+import { openingVariables } from "./openTransaction.js"
 import { enteredLast, forgetMoved } from "./moves.js"
 import {
   hasNew,
@@ -23,7 +24,7 @@ declare
 ${targetVariables}
   first_id bigint;
   last_before bigint;
-  -- One for all rows: what shares it was done by one statement.
+${openingVariables}  -- One for all rows: what shares it was done by one statement.
   instant timestamptz;
 ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
   op === "update"
@@ -36,7 +37,7 @@ ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
   step bigint;
   place bigint;
   arrived bigint;
-${parts.hides ? "  details jsonb;\n" : ""}${parts.shape.partitioned ? "  moved boolean := current_setting('threadline.moved', true) <> '';\n" : ""}`
+${parts.hides ? "  details jsonb;\n" : ""}${parts.shape.partitioned ? "  moved boolean;\n" : ""}`
     : ""
 }${policyVariable(parts)}  several boolean;
   guard boolean;
@@ -52,6 +53,7 @@ const sources = (
 
 const fastWay = (parts: Parts, op: Op): string => {
   const read = sources(op)
+  const follows = parts.shape.partitioned && op === "update"
   const list = (text: (source: (typeof read)[number]) => string) => read.map(text).join(", ")
   return `
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
@@ -61,7 +63,7 @@ const fastWay = (parts: Parts, op: Op): string => {
   exception
     when no_data_found then
       ${
-        parts.shape.partitioned && op === "update"
+        follows
           ? `-- An old row alone: a trigger of the partition that it moves to has skipped it.
       if not exists (select from threadline_old x) then
         return null;
@@ -73,12 +75,14 @@ const fastWay = (parts: Parts, op: Op): string => {
     when others then
       ${hasOld(op) ? "was" : "now"} := null;
   end;
-  if several then
-    select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
-    from capture_hints(tg_relid, ${parts.columnNames}) h;
-${oneRow(parts, op, "  elsif", {
+${oneRow(parts, op, {
+  ...(follows ? { onlyIf: "moved is not true" } : {}),
   alike: `select alike_fields(o.*, n.*, tg_relid, ${parts.excluded}) into fields from threadline_old o, threadline_new n;`
 })}
+  if several${follows ? " and moved is not true" : ""} then
+    select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
+    from capture_hints(tg_relid, ${parts.columnNames}) h;
+  end if;
   if not guard and not stale then
 ${manyRows(parts, op)}
   end if;
@@ -91,7 +95,7 @@ export const statementBody = (parts: Parts, op: Op): string => {
   return `${variables(parts, op)}
 begin
 ${settleTarget(parts)}
-${moves ? forgetMoved(parts, op) : ""}${moves && op === "update" && fast !== "" ? `  if moved is not true then\n${fast}  end if;\n` : fast}
+${moves ? forgetMoved(parts, op) : ""}${fast}
 ${settlePolicy(parts)}${generalRows(parts, op)}
 ${moves && op === "update" ? enteredLast(parts) : ""}    return null;
 end`

@@ -1,0 +1,71 @@
+/**
+ * The row of the transaction, opened inside the trigger of a single row: what `current_transaction` does, without the call. A
+ * transaction of one row pays for every function, statement and expression anew, so the first write of one that has no context runs
+ * two expressions and one statement here. Whatever is not as plain as that is left to functions.
+ */
+
+export const openingVariables = `  opened bigint;
+  raw text;
+  doc jsonb;
+  wrong text;
+`
+
+/** What is known of every transaction; the row's id is drawn by its default. */
+const provenance = [
+  ["xid", "pg_current_xact_id()"],
+  [
+    "epoch",
+    `case pg_sequence_last_value('known_epoch') / 1024
+            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+              then pg_sequence_last_value('known_epoch') % 1024
+            else current_epoch()
+          end`
+  ],
+  ["occurred_at", "clock_timestamp()"],
+  ["db_user", "session_user"],
+  ["application_name", "current_setting('application_name')"],
+  ["client_addr", "inet_client_addr()"],
+  ["backend_pid", "pg_backend_pid()"]
+] as const
+
+const ofContext = [
+  ["actor_type", "doc #>> '{actor,type}'"],
+  ["actor_id", "doc #>> '{actor,id}'"],
+  ["actor", "doc -> 'actor'"],
+  ["correlation_id", "doc ->> 'correlationId'"],
+  ["request_id", "doc ->> 'requestId'"],
+  ["job_id", "doc ->> 'jobId'"],
+  ["trace_id", "doc ->> 'traceId'"],
+  ["source", "doc ->> 'source'"],
+  ["remote_ip", "(doc ->> 'remoteIp')::inet"],
+  ["meta", "coalesce(doc -> 'meta', '{}')"],
+  ["context_error", "wrong"]
+] as const
+
+const insertTransaction = (values: ReadonlyArray<readonly [column: string, value: string]>): string =>
+  `        insert into audit_transactions (
+          ${values.map(([column]) => column).join(", ")}
+        ) values (
+          ${values.map(([, value]) => value).join(",\n          ")}
+        )
+        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;`
+
+/** Sets `opened`, and `raw` if it is the first that Threadline hears of this transaction but for its context. */
+export const openTransaction = `      if current_setting('threadline.transaction', true) <> '' then
+        opened := current_transaction();
+      elsif current_setting('threadline.context', true) <> '' then
+        raw := current_setting('threadline.context', true);
+        begin
+          doc := case
+            when starts_with(raw, extract(epoch from transaction_timestamp())::text || ' ') then substr(raw, 19)::jsonb
+          end;
+          if is_plain_context(doc, raw) is not true then
+            select c.doc, c.error into doc, wrong from read_context(raw) c;
+          end if;
+        exception when others then
+          select c.doc, c.error into doc, wrong from read_context(raw) c;
+        end;
+${insertTransaction([...provenance, ...ofContext])}
+      else
+${insertTransaction(provenance)}
+      end if;`

@@ -1,0 +1,125 @@
+/** DDL of capture against writers that hold a partition and want its root: a write is never what a deadlock costs. */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type pg from "pg"
+import * as Capture from "../../../src/Capture.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+import { changes, fresh, run, value } from "../../support/capture.js"
+
+const deadlockTimeout = 400
+
+const outcome = (session: pg.Client, statement: string) =>
+  Effect.promise(() =>
+    session.query(statement).then(
+      () => "done",
+      (error: unknown) => String(error)
+    )
+  )
+
+/** A partitioned table of four rows, and sessions that look for deadlocks after a shorter time than usual. */
+const prepared = Effect.gen(function* () {
+  const database = yield* TestDatabase.TestDatabase
+  yield* run(
+    "create table busy (id int primary key, n int not null default 0) partition by list (id)",
+    ...[1, 2, 3].map((id) => `create table busy_${id} partition of busy for values in (${id})`),
+    "insert into busy select g from generate_series(1, 3) g",
+    `do $$ begin execute format('alter database %I set deadlock_timeout = ${deadlockTimeout}', current_database()); end $$`
+  )
+  const client = PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
+  const capture = yield* Effect.provide(Capture.Capture, yield* Layer.build(Layer.provide(Capture.layer, client)))
+  return { capture, session: database.rawClient() }
+})
+
+const isWaiting = Effect.repeat(
+  value(
+    "select count(*)::int from pg_locks where not granted and locktype = 'relation' and mode <> 'RowExclusiveLock'"
+  ),
+  { until: (waiting) => waiting === 1 }
+)
+
+const ddl = {
+  apply: {
+    held: "busy_1",
+    before: () => Effect.void,
+    change: (capture: Capture.Capture["Type"]) => capture.apply([{ table: "busy" }]),
+    steps: ["attach public.busy"]
+  },
+  remove: {
+    held: "busy_1",
+    before: (capture: Capture.Capture["Type"]) => capture.apply([{ table: "busy" }]),
+    change: (capture: Capture.Capture["Type"]) => capture.remove(["busy"]),
+    steps: ["detach public.busy"]
+  },
+  prune: {
+    held: "busy_1",
+    before: (capture: Capture.Capture["Type"]) => capture.apply([{ table: "busy" }]),
+    change: (capture: Capture.Capture["Type"]) => capture.apply([], { prune: true }),
+    steps: ["detach public.busy"]
+  },
+  "apply to a new partition": {
+    held: "busy_4",
+    before: (capture: Capture.Capture["Type"]) =>
+      Effect.zipRight(
+        capture.apply([{ table: "busy" }]),
+        run("create table busy_4 partition of busy for values in (4)")
+      ),
+    change: (capture: Capture.Capture["Type"]) => capture.apply([{ table: "busy" }]),
+    steps: ["attach partition public.busy"]
+  }
+} as const
+
+describe("deadlocks with writers", () => {
+  for (const [kind, { before, change, held, steps }] of Object.entries(ddl)) {
+    it.live(`cost no write if ${kind} waits for a partition that the writer holds, and the writer for the root`, () =>
+      fresh(
+        Effect.gen(function* () {
+          const { capture, session } = yield* prepared
+          yield* before(capture)
+          const writer = yield* session
+          yield* Effect.promise(() => writer.query(`begin; lock table ${held} in row exclusive mode`))
+          const changing = yield* Effect.fork(change(capture))
+          yield* isWaiting
+          // Later than when the one that waits first has looked, and found nothing.
+          yield* Effect.sleep(deadlockTimeout * 1.3)
+          expect(yield* outcome(writer, "update busy set n = n + 1 where id = 2")).toBe("done")
+          expect(yield* outcome(writer, "commit")).toBe("done")
+          expect((yield* Fiber.join(changing)).map((step) => `${step.kind} ${step.table}`)).toEqual([...steps])
+        })
+      )
+    )
+  }
+
+  it.live("cost no write if one attempt waits for several partitions, one after the other", () =>
+    fresh(
+      Effect.gen(function* () {
+        const { capture, session } = yield* prepared
+        const holders = [yield* session, yield* session, yield* session]
+        for (const [index, holder] of holders.entries()) {
+          yield* Effect.promise(() => holder.query(`begin; update busy_${index + 1} set n = 1`))
+        }
+        const applying = yield* Effect.fork(capture.apply([{ table: "busy" }]))
+        yield* isWaiting
+        // The last partition's writer waits for the root; the others end while it does, so that each wait is a short one.
+        const last = yield* Effect.fork(
+          Effect.forEach(["insert into busy values (2, 0) on conflict do nothing", "commit"], (statement) =>
+            Effect.flatMap(Effect.succeed(holders[2]), (holder) =>
+              holder === undefined ? Effect.succeed("gone") : outcome(holder, statement)
+            )
+          )
+        )
+        for (const holder of holders.slice(0, 2)) {
+          yield* Effect.sleep(deadlockTimeout * 0.4)
+          yield* Effect.promise(() => holder.query("commit"))
+        }
+        expect(yield* Fiber.join(last)).toEqual(["done", "done"])
+        yield* Fiber.join(applying)
+        yield* run("update busy set n = 2 where id = 3")
+        expect(yield* changes).toEqual(["busy update 3"])
+      })
+    )
+  )
+})
