@@ -67,6 +67,10 @@ const seesTruncate = (relation: Relation, serverVersion: number): boolean =>
 export const truncateUnseen = ({ relations }: Table, serverVersion: number): ReadonlyArray<string> =>
   relations.filter((relation) => !seesTruncate(relation, serverVersion)).map(label)
 
+/** Relations that a crash empties. */
+export const unloggedRelations = ({ relations }: Table): ReadonlyArray<string> =>
+  relations.filter(({ unlogged }) => unlogged).map(label)
+
 export const relationState = (
   storage: string,
   generated: Generated,

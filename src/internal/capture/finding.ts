@@ -48,6 +48,8 @@ export const Finding = Schema.Union(
   kind("TriggersElsewhere", {}),
   /** Partitions left and came back, or others have their names. */
   kind("PartitionReplaced", {}),
+  /** ALTER TABLE wrote the rows anew, and may have given these columns other values. */
+  kind("RowsRewritten", {}),
   kind("ColumnsChanged", { columns: ColumnDifferences }),
   kind("KeyChanged", {
     /** Columns of the key, in its order. */

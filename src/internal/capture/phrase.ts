@@ -86,7 +86,8 @@ export const describeStep = (step: Step): string => {
         ...(step.truncate === "event" ? [] : [`truncate: ${step.truncate}`]),
         ...(step.truncateUnseen.length === 0
           ? []
-          : [`TRUNCATE of ${list(step.truncateUnseen)} is not seen before PostgreSQL 16`])
+          : [`TRUNCATE of ${list(step.truncateUnseen)} is not seen before PostgreSQL 16`]),
+        ...(step.unlogged.length === 0 ? [] : [`unlogged, so that a crash empties it: ${list(step.unlogged)}`])
       ].join("; ")
     case "regenerate":
       return [
@@ -193,12 +194,14 @@ export const describeFinding = (finding: Finding): string => {
       return "another table has its name, or had it for a while: nothing is known of its rows since then"
     case "TableUnlogged":
       return finding.restarted
-        ? "it is unlogged, and the server was started anew: a crash may have emptied it, and nothing is known of its rows since then"
-        : "it is unlogged: a crash empties it without a trace"
+        ? "it is unlogged, and the server was started anew or has recovered from a crash: that may have emptied it, and nothing is known of its rows since then"
+        : "it is unlogged: a crash empties it, and its rows are not known from then on"
     case "TriggersElsewhere":
       return `tables that are not captured have its triggers: ${subjects}; they are recorded under their own names`
     case "PartitionReplaced":
       return `partitions left and came back, or others have their names: ${subjects}; nothing is known of its rows since then`
+    case "RowsRewritten":
+      return `ALTER TABLE has written its rows anew, and may have changed ${subjects}: nothing is known of its rows since then`
     case "ColumnsChanged":
       return `columns changed since its triggers were generated: ${columnsText(finding.columns)}`
     case "KeyChanged":

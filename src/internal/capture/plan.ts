@@ -20,7 +20,8 @@ import {
   relationState,
   type RelationState,
   supersededPolicies,
-  truncateUnseen
+  truncateUnseen,
+  unloggedRelations
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
@@ -145,6 +146,7 @@ export const planTable = (
             mask: shape.masked,
             truncate: shape.onTruncate,
             truncateUnseen: truncateUnseen(table, catalog.serverVersion),
+            unlogged: unloggedRelations(table),
             lapsedSince: deployed?.policy.removedAt ?? null
           }
         : {

@@ -39,9 +39,11 @@ export const findTable = (catalog: Catalog, name: Name): Table | undefined =>
 export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined =>
   catalog.deployed.find(({ policy }) => policy.tableSchema === name.schema && policy.tableName === name.name)
 
+const noGap = { gap: null, moved: [], renamedEnums: [], rewritten: [], restarted: false } as const
+
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */
-export const findGap = (catalog: Catalog, name: Name): Pick<Gap, "gap" | "moved" | "renamedEnums"> =>
-  catalog.gaps.find((candidate) => sameName(candidate, name)) ?? { gap: null, moved: [], renamedEnums: [] }
+export const findGap = (catalog: Catalog, name: Name): Omit<Gap, "name" | "schema"> =>
+  catalog.gaps.find((candidate) => sameName(candidate, name)) ?? noGap
 
 /** The kinds of relation that triggers can capture: tables, partitioned tables, foreign tables. */
 const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([

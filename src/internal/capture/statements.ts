@@ -66,8 +66,8 @@ export const upsertPolicy = (
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values, captured_since,
-  partition_triggers, drop_guard
+  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, row_marks, key_values,
+  captured_since, partition_triggers, drop_guard
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
@@ -76,6 +76,7 @@ export const upsertPolicy = (
   ${json(shape.columns)},
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
   ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
+  ${qualified(storage, "row_marks")}(${regclass(shape)}, ${textArray([...shape.excluded, ...shape.masked])}),
   ${qualified(storage, "key_values")}(${regclass(shape)}, ${json(shape.key)}),
   least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)})),
   ${json(options.partitionTriggers)}, ${options.dropGuard}
@@ -102,6 +103,7 @@ set relation = excluded.relation,
   generator = excluded.generator,
   database = excluded.database,
   partition_marks = excluded.partition_marks,
+  row_marks = excluded.row_marks,
   partition_triggers = excluded.partition_triggers,
   drop_guard = excluded.drop_guard,
   gap_since = null,
@@ -164,6 +166,8 @@ const databaseLabel = ({ name, schema }: Name): string =>
 export const addPartition = (storage: string, root: Name, partition: Name, label: string): string =>
   `update ${policies(storage)}
 set partitions = pg_catalog.array_append(partitions, ${literal(label)}),
+  row_marks = row_marks || pg_catalog.jsonb_build_object(
+    'files', row_marks -> 'files' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'files')),
   partition_marks = partition_marks || pg_catalog.jsonb_build_object(
     ${databaseLabel(partition)}, ${qualified(storage, "partition_marks")}(${regclass(root)}) ->> (${databaseLabel(partition)}))
 ${where(root)}

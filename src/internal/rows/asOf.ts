@@ -17,7 +17,16 @@ import { instant, instantRule } from "../core/instant.js"
 import { type CapturedRow, capturedRowOf, type KeyInput, KeySchema, TableSchema, tableOf } from "../record/key.js"
 import { type Captured, capturedAround } from "../record/lapses.js"
 import { request } from "../core/request.js"
-import { type Event, nearest, type RowChange, type Sharing, stateBefore, states, truncatesOf } from "./life.js"
+import {
+  type Event,
+  mayHaveRemoved,
+  nearest,
+  type RowChange,
+  type Sharing,
+  stateBefore,
+  states,
+  truncatesOf
+} from "./life.js"
 import type { HostCondition } from "../record/scope.js"
 import { all, rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
@@ -218,12 +227,12 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
       select r.*, o.own_key, o.id as follows
       from threadline_own o
       cross join lateral (
-        select r.*${truncatesOf(storage, table)}
+        select r.*${truncatesOf(storage, table, mayHaveRemoved(storage, sql`o.transaction_id`))}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)
           and (r.captured_at, r.id) < (o.next_at, o.next_id)
-        order by r.captured_at, r.id
+        order by r.partition_name nulls first, r.captured_at, r.id
         limit 1
       ) r
       where o.selected
@@ -267,7 +276,9 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
         side === "after"
           ? sql``
           : sql`union all
-      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
+      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows,
+        -- What one of a partition has done to the row is known to nobody.
+        ${noTruncates} and partition_name is null, true, true, true
       from threadline_truncates`
       }
     ) c
