@@ -665,7 +665,7 @@ begin
   get diagnostics context = pg_context;
   context := case
     when context not like E'%\n%' then current_query()
-    when context ~ E'^[^\n]*\nSQL statement "' then context
+    when split_part(context, E'\n', 2) like 'SQL statement "%' then context
   end;
   -- Nothing that it may be part of is a MERGE, or has a name for one.
   if octet_length(context) < 10000 and context !~* 'merge|execute' then
