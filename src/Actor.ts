@@ -186,6 +186,22 @@ export const system = (id: Id = "system", options?: Options): Identified => iden
  */
 export const anonymous: Anonymous = { type: "anonymous" }
 
+/**
+ * An actor as the record has it: ids as strings. It is meant for what `invalid` finds nothing wrong with.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const fromGiven = (given: Given): Actor => {
+  const rest = parts({
+    label: given.label,
+    impersonator: given.impersonator === undefined ? undefined : fromGiven(given.impersonator)
+  })
+  return given.type === "anonymous"
+    ? { type: given.type, ...rest }
+    : { type: given.type, id: idText(given.id), ...rest }
+}
+
 const types: ReadonlySet<unknown> = new Set<Type>(["user", "admin", "service_account", "job", "system", "anonymous"])
 
 /**

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
 import { isIP } from "node:net"
 import * as Actor from "./Actor.js"
 import { type SqlStatement, storageSchemaName } from "./internal/sql/statement.js"
@@ -87,7 +88,19 @@ export interface Defaults {
   readonly meta?: Meta | undefined
   /** Makes the correlation id of an audited transaction that has none. Without it such a transaction stays without one. */
   readonly makeCorrelationId?: Effect.Effect<string> | undefined
+  /**
+   * Finds who acts, at each audited call that has no actor, with the services that are in its context: take those with
+   * `Effect.serviceOption`. If it fails, gives no valid actor, or takes longer than five seconds, the write goes on: it is
+   * unattributed, and `context_error` says why. If it gives none, there is no actor, and the call fails with `MissingActor`.
+   */
+  readonly actor?: LazyActor | undefined
 }
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type LazyActor = Effect.Effect<Actor.Given | Option.Option<Actor.Given> | undefined, unknown>
 
 /**
  * The defaults of the running fiber.

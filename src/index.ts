@@ -31,6 +31,11 @@ export * as Configuration from "./Configuration.js"
 /**
  * @since 0.1.0
  */
+export * as Export from "./Export.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Feed from "./Feed.js"
 
 /**
@@ -57,6 +62,11 @@ export * as Page from "./Page.js"
  * @since 0.1.0
  */
 export * as Query from "./Query.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as RequestContext from "./RequestContext.js"
 
 /**
  * @since 0.1.0

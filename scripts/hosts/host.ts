@@ -14,9 +14,9 @@ export const manifest = Schema.decodeSync(
 )(readFileSync(join(root, "package.json"), "utf8"))
 
 /** The public modules, `Query` for `threadline/Query`. */
-export const modules: ReadonlyArray<string> = readdirSync(join(root, "src"))
-  .filter((name) => name.endsWith(".ts") && name !== "index.ts")
-  .map((name) => basename(name, ".ts"))
+export const modules: ReadonlyArray<string> = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts") && name !== "index.ts" && !name.startsWith("internal/"))
+  .map((name) => name.slice(0, -".ts".length))
 
 export const expect = (condition: boolean, complaint: string): void => {
   if (!condition) {

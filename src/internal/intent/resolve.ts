@@ -3,6 +3,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Actor from "../../Actor.js"
 import * as AuditContext from "../../AuditContext.js"
@@ -30,7 +31,43 @@ export const resolve = (
   if (refusal !== undefined) {
     return Effect.fail(refusal)
   }
-  const fields = AuditContext.merge(AuditContext.fromContext(context), explicit)
+  const given = AuditContext.merge(AuditContext.fromContext(context), explicit)
+  const { actor: ask } = Context.get(context, AuditContext.AuditDefaults)
+  return given.actor === undefined && given.actorError === undefined && ask !== undefined
+    ? Effect.flatMap(asked(ask), (answer) => complete(context, explicit, AuditContext.merge(given, answer), options))
+    : complete(context, explicit, given, options)
+}
+
+const actorPatience = "5 seconds"
+
+/** Asks who acts. Never fails: the host's write must not depend on the answer. */
+const asked = (ask: AuditContext.LazyActor): Effect.Effect<AuditContext.Fields> =>
+  Effect.suspend(() => ask).pipe(
+    Effect.disconnect,
+    Effect.map((answer): AuditContext.Fields => {
+      const actor = Option.isOption(answer) ? Option.getOrUndefined(answer) : answer
+      const wrong = actor === undefined ? undefined : Actor.invalid(actor)
+      return actor === undefined
+        ? {}
+        : wrong === undefined
+          ? { actor: Actor.fromGiven(actor) }
+          : { actorError: `the actor effect gave no actor: ${wrong.message}` }
+    }),
+    Effect.timeoutTo({
+      duration: actorPatience,
+      onSuccess: (answer: AuditContext.Fields) => answer,
+      onTimeout: (): AuditContext.Fields => ({ actorError: `the actor effect took longer than ${actorPatience}` })
+    }),
+    // Also if it interrupts itself. An interruption of the call is not caught here.
+    Effect.catchAllCause(() => Effect.succeed({ actorError: "the actor effect failed" }))
+  )
+
+const complete = (
+  context: Context.Context<never>,
+  explicit: AuditContext.Fields,
+  fields: AuditContext.Fields,
+  options: { readonly allowMissingActor: boolean; readonly inside: boolean }
+): Effect.Effect<Resolved, AuditError | InvalidRequest> => {
   if (fields.actor === undefined) {
     if (!options.allowMissingActor && fields.actorError === undefined) {
       return Effect.fail(
