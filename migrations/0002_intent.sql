@@ -481,12 +481,15 @@ begin
     cached := cached_transaction();
     if cached is not null then
       place := complete_transaction(cached, raw);
-      if place is not null then
-        perform set_config('threadline.transaction', cached || ' ' || place, true);
-      else
-        perform set_config('threadline.transaction', 'none', true);
-        perform set_config('threadline.actions', '', true);
-      end if;
+    end if;
+    if place is not null then
+      perform set_config('threadline.transaction', cached || ' ' || place, true);
+    else
+      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      perform set_config('threadline.transaction', 'none', true);
+    end if;
+    if cached is not null and place is null then
+      perform set_config('threadline.actions', '', true);
     end if;
   end if;
 end
