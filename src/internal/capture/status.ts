@@ -9,7 +9,7 @@ import {
   functionState,
   partitionLabels,
   policyName,
-  policyShape,
+  installedShape,
   relationState,
   type RelationState,
   truncateUnseen,
@@ -474,10 +474,13 @@ const reportInstalled = (
   apply: Apply,
   report: Report
 ): boolean => {
-  const shape = policyShape(policy, table)
+  const shape = installedShape(storage, policy, table)
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
-  const names = functionNames(policyName(policy))
+  const names = functionNames(shape)
+  if (!sameName(shape, policyName(policy))) {
+    report({ kind: "NameFollowed", severity: "info", mend: apply.mend, subjects: [label(shape)] })
+  }
   const outdated = source.sourceHash !== policy.sourceHash
   if (outdated) {
     report({ kind: "SourceOutdated", severity: "warning", mend: apply.mend })
