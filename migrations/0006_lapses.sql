@@ -1192,6 +1192,184 @@ $$;
 comment on function column_renamed(text, text, text, text, timestamptz) is
   'Notes that a column of a captured table got another name: up to then its former one is that of the same column.';
 
+-- Columns of a table that got other names since its policy was applied: [{ column, formerly }]. Up to when the former one was theirs
+-- is told by what is recorded, or by when the catalog was last touched there. It matters only if another column has the name now.
+create function columns_renamed(table_schema text, table_name text, renames jsonb) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  policy capture_policies;
+begin
+  select p.* into policy from capture_policies p
+  where p.table_schema = columns_renamed.table_schema and p.table_name = columns_renamed.table_name;
+  -- What was told of when it happened is known already.
+  renames := (
+    select coalesce(jsonb_agg(r.value), '[]')
+    from jsonb_array_elements(renames) r (value)
+    where not exists (
+      select
+      from jsonb_array_elements(policy.former_columns) e (value)
+      where e.value ->> 'column' = r.value ->> 'column'
+        and e.value ->> 'formerly' = r.value ->> 'formerly'
+        and (e.value ->> 'until')::timestamptz >= policy.applied_at
+    )
+  );
+  update capture_policies p
+  set former_columns = (
+    select coalesce(jsonb_agg(case
+        when r.column is null then e.value
+        else e.value || jsonb_build_object('column', r.column)
+      end order by e.place), '[]')
+    from jsonb_array_elements(policy.former_columns) with ordinality e (value, place)
+    left join jsonb_to_recordset(renames) r ("column" text, formerly text) on r.formerly = e.value ->> 'column'
+  ) || (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'column', r.column,
+      'formerly', r.formerly,
+      'since', (
+        select max((e.value ->> 'until')::timestamptz)
+        from jsonb_array_elements(policy.former_columns) e (value)
+        where e.value ->> 'column' = r.formerly
+      ),
+      'until', greatest(policy.applied_at, least(
+        clock_timestamp(),
+        (
+          select written_since(a.xmin)
+          from pg_attribute a
+          where a.attrelid = policy.relation and a.attname = r.column and not a.attisdropped
+        ),
+        -- The first of the last changes whose row has the present name, if no column had it before.
+        (
+          select min(c.captured_at)
+          from own_names(policy.table_schema, policy.table_name) n
+          cross join lateral (
+            select h.captured_at, h.data_after
+            from audit_changes h
+            where h.table_schema = n.table_schema
+              and h.table_name = n.table_name
+              and h.captured_at >= greatest(n.since, policy.applied_at)
+              and h.captured_at < n.until
+            order by h.transaction_id desc, h.id desc
+            limit 10000
+          ) c
+          where c.data_after ? r.column
+            and not exists (
+              select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = r.column)
+        )
+      ))
+    )), '[]')
+    from jsonb_to_recordset(renames) r ("column" text, formerly text)
+  )
+  where p.table_schema = policy.table_schema and p.table_name = policy.table_name;
+end
+$$;
+
+-- The former names that a configuration declares for a table, [{ schema, name }], and for its columns, [{ column, formerly }]. Those
+-- that are known anyway are left as they are. Each name counts up to the next one, and the last up to when this table took over; it
+-- is "other" if another table of this very database had it, whose rows are not those of this one.
+create function names_declared(table_schema text, table_name text, names jsonb, columns jsonb) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  policy capture_policies;
+  taken timestamptz;
+begin
+  select p.* into policy from capture_policies p
+  where p.table_schema = names_declared.table_schema and p.table_name = names_declared.table_name;
+  taken := coalesce(nullif(named_since(policy.table_schema, policy.table_name), '-infinity'), policy.captured_since);
+  update capture_policies p
+  set former_names = (
+      select coalesce(jsonb_agg(e.value), '[]')
+      from jsonb_array_elements(policy.former_names) e (value)
+      where e.value ->> 'declared' is null
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'schema', d.schema,
+        'name', d.name,
+        'since', d.since,
+        'until', least(coalesce(d.until, taken), taken),
+        'declared', true,
+        'other', d.other
+      ) order by d.began), '[]')
+      from (
+        select w.*,
+          case when lag(w.began) over ordered is not null then w.began end as since,
+          lead(w.began) over ordered as until
+        from (
+          select w.schema, w.name,
+            coalesce((
+              select min(c.captured_at)
+              from table_names(w.schema, w.name) n
+              cross join lateral (
+                select h.captured_at
+                from audit_changes h
+                where h.table_schema = n.former_schema
+                  and h.table_name = n.former_name
+                  and h.captured_at >= n.since
+                  and h.captured_at < n.until
+                order by h.transaction_id, h.id
+                limit 1
+              ) c
+            ), taken) as began,
+            coalesce((
+              select q.database = policy.database and q.relation <> policy.relation and q.relation <> 0
+              from policy_of(w.schema, w.name) o
+              join capture_policies q on q.table_schema = o.policy_schema and q.table_name = o.policy_name
+            ), false) as other
+          from jsonb_to_recordset(names) w (schema text, name text)
+          where not exists (
+            select
+            from jsonb_to_recordset(policy.former_names) e (schema text, name text, declared boolean)
+            where e.declared is not true and e.schema = w.schema and e.name = w.name
+          )
+        ) w
+        window ordered as (order by w.began, w.schema, w.name)
+      ) d
+    ),
+    former_columns = (
+      select coalesce(jsonb_agg(e.value), '[]')
+      from jsonb_array_elements(policy.former_columns) e (value)
+      where e.value ->> 'declared' is null
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'column', w.column,
+        'formerly', w.formerly,
+        'declared', true,
+        -- If another column has the name by now, it is that one's from the first row on that has the present name.
+        'until', case
+          when exists (select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = w.formerly)
+          then coalesce((
+            select min(c.captured_at)
+            from own_names(policy.table_schema, policy.table_name) n
+            cross join lateral (
+              select h.captured_at
+              from audit_changes h
+              where h.table_schema = n.table_schema
+                and h.table_name = n.table_name
+                and h.captured_at >= n.since
+                and h.captured_at < n.until
+                and h.data_after ? w.column
+              order by h.transaction_id, h.id
+              limit 1
+            ) c
+          ), clock_timestamp())
+        end
+      )), '[]')
+      from jsonb_to_recordset(names_declared.columns) w ("column" text, formerly text)
+      where not exists (
+        select
+        from jsonb_to_recordset(policy.former_columns) e ("column" text, formerly text, declared boolean)
+        where e.declared is not true and e.column = w.column and e.formerly = w.formerly
+      )
+    )
+  where p.table_schema = policy.table_schema and p.table_name = policy.table_name;
+end
+$$;
+
 -- Policies of tables that have, or had for a while, another name than their policy says, by their identity in this database.
 -- "names" are those under which the table wrote since then or has now; "sighted" when it first did so under another one; "taken" when
 -- another table first wrote under the name of the policy.
@@ -1454,5 +1632,6 @@ revoke all on function
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
   table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
   names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
-  column_renamed(text, text, text, text, timestamptz)
+  column_renamed(text, text, text, text, timestamptz), columns_renamed(text, text, jsonb),
+  names_declared(text, text, jsonb, jsonb)
 from public;

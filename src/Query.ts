@@ -28,6 +28,7 @@ import type { ReadScope } from "./internal/record/scope.js"
 import { wholeStorage } from "./internal/record/whole.js"
 import type { AsOf, KeyAsOf, RowAsOf } from "./internal/rows/answer.js"
 import type { AsOfRowsOptions } from "./internal/rows/asOfRows.js"
+import type { TableNames } from "./internal/record/names.js"
 import type { ChangeDiff, RowDiff } from "./internal/rows/diff.js"
 import type { HistoryOptions } from "./internal/rows/history.js"
 import type { AsOfWith, Relation } from "./internal/rows/relations.js"
@@ -59,6 +60,18 @@ export { Instant, type InstantInput } from "./internal/core/instant.js"
  * @since 0.1.0
  */
 export { type Key, type KeyInput, type KeyPart } from "./internal/record/key.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export { type RecordedAs } from "./internal/record/columns.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export { TableNames } from "./internal/record/names.js"
 
 /**
  * @since 0.1.0
@@ -431,6 +444,16 @@ export const asOfWith = <Name extends string>(
   relations: { readonly [K in Name]: Relation }
 ): Effect.Effect<AsOfWith<Name>, ReadError, Query> =>
   Effect.flatMap(Query, (query) => query.asOfWith(table, key, instant, relations))
+
+/**
+ * The names that a table and its columns had, each with its time: its changes are recorded under the name of theirs. `NotFound` if the
+ * record does not know the table. A scope hides nothing of them.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const names = (table: string): Effect.Effect<TableNames, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.names(table))
 
 /**
  * One change, field by field. `NotFound` if there is no such change, or none that the reader may see.

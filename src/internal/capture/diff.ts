@@ -6,6 +6,7 @@ import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./cat
 import type { Policy } from "./model.js"
 import { findDeployed, findTable, label, relationShape, sameName } from "./resolve.js"
 import type { ColumnShape, Generated, TableShape, Trigger } from "./generate/model.js"
+import { generate } from "./generate/generate.js"
 import { functionNames } from "./generate/names.js"
 import { functionSource, triggerStatements } from "./generate/print.js"
 
@@ -135,6 +136,19 @@ export const policyShape = (policy: Policy, table: Table): TableShape => ({
   excluded: policy.exclude,
   masked: policy.mask
 })
+
+/**
+ * The shape that the installed code was generated from: a table that was renamed goes on with the code of the name that it had, until
+ * capture is applied.
+ */
+export const installedShape = (storage: string, policy: Policy, table: Table): TableShape => {
+  const shape = policyShape(policy, table)
+  const former = policy.formerNames
+    .filter(({ declared }) => !declared)
+    .map(({ name, schema }) => ({ ...shape, schema, name }))
+    .reverse()
+  return [shape, ...former].find((each) => generate(storage, each).sourceHash === policy.sourceHash) ?? shape
+}
 
 export const policyName = (policy: Policy): Name => ({ schema: policy.tableSchema, name: policy.tableName })
 

@@ -35,9 +35,9 @@ export const Finding = Schema.Union(
   kind("ConfigurationDiffers", { differences: Schema.Array(Difference) }),
   kind("TableGone", {}),
   kind("TableRenamed", { now: Schema.String }),
-  /** The record followed the table to its present name; its triggers are those that it had, and serve it. */
-  kind("RenameFollowed", { formerly: Schema.String }),
   kind("IdentityChanged", {}),
+  /** Its policy has followed it to its name, and its triggers are still those of a former one. */
+  kind("NameFollowed", {}),
   /** Another table has the name, or had it for a while. */
   kind("TableReplaced", {}),
   kind("TableUnlogged", {

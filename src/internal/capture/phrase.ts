@@ -45,6 +45,11 @@ const differenceWords = (difference: Difference): ReadonlyArray<string> => {
         ...(retyped.length > 0 ? [`other types of ${list(retyped)}`] : [])
       ]
     }
+    case "formerly":
+      return [
+        ...(difference.added.length > 0 ? [`formerly ${list(difference.added)}`] : []),
+        ...(difference.removed.length > 0 ? [`no longer formerly ${list(difference.removed)}`] : [])
+      ]
     case "columnDetails":
       return ["details of its columns"]
   }
@@ -181,10 +186,10 @@ export const describeFinding = (finding: Finding): string => {
       return "it no longer exists; its history does"
     case "TableRenamed":
       return `it is now ${finding.now}`
-    case "RenameFollowed":
-      return `it was ${finding.formerly}: its triggers go on under that name until they are generated anew`
     case "IdentityChanged":
       return "it was restored or made anew since its policy was applied"
+    case "NameFollowed":
+      return `it is captured by the triggers of a name that it had before, ${subjects}: each write looks up the one that it has now`
     case "TableReplaced":
       return "another table has its name, or had it for a while: nothing is known of its rows since then"
     case "TableUnlogged":
@@ -341,6 +346,17 @@ export const describeRefusal = (refusal: Refusal): string => {
         : `${refusal.option} names column ${refusal.column}, which the table does not have`
     case "DuplicateTable":
       return "the configuration names it twice"
+    case "FormerNameUnusable":
+      switch (refusal.why) {
+        case "present name":
+          return `formerly names ${refusal.name}, which is its present name`
+        case "twice":
+          return `formerly names ${refusal.name}, and so does ${refusal.of}: it was only one of them`
+        case "circle":
+          return `formerly names ${refusal.name}, which declares this one as its own former name`
+        case "never seen":
+          return `formerly names ${refusal.name}, of which nothing is recorded`
+      }
     case "OwnTable":
       return "it belongs to Threadline"
     case "SystemTable":

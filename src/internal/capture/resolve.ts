@@ -115,6 +115,7 @@ export const resolve = (
     const columns = columnShapes(catalog, table)
     const excluded = yield* columnNames(table, configured, catalog, "exclude", config.exclude ?? [])
     const masked = yield* columnNames(table, configured, catalog, "mask", config.mask ?? [])
+    yield* columnNames(table, configured, catalog, "columns", Object.keys(config.columns ?? {}))
     const excludedAndMasked = excluded.filter((name) => masked.includes(name))
     if (excludedAndMasked[0] !== undefined) {
       yield* refuse({ reason: "ExcludedAndMasked", column: excludedAndMasked[0] }, "keepOne")
@@ -220,7 +221,7 @@ const columnNames = (
   table: Table,
   configured: ConfiguredTable,
   catalog: Catalog,
-  option: "exclude" | "mask" | "key",
+  option: "exclude" | "mask" | "key" | "columns",
   names: ReadonlyArray<string>
 ): Either.Either<ReadonlyArray<string>, CaptureError> => {
   const virtualColumn = names.find((name) => table.columns.some((column) => column.name === name && column.virtual))

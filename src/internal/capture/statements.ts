@@ -3,6 +3,7 @@
  * elsewhere.
  */
 import type { Name } from "./catalog.js"
+import type { FormerColumn } from "./formerly.js"
 import { generatorVersion, type PartitionTriggers, type TableShape } from "./generate/model.js"
 import { identifier, literal, qualified, textArray } from "../sql/sqlText.js"
 
@@ -114,6 +115,25 @@ set relation = excluded.relation,
     then pg_catalog.clock_timestamp() - interval '1 microsecond'
   end)),
   removed_at = null`
+
+/** Columns that got other names since the policy was applied, all at once: two may have exchanged theirs. */
+export const renameColumns = (
+  storage: string,
+  name: Name,
+  renames: ReadonlyArray<readonly [from: string, to: string]>
+): string =>
+  `select ${qualified(storage, "columns_renamed")}(${literal(name.schema)}, ${literal(name.name)}, ${json(
+    renames.map(([formerly, column]) => ({ formerly, column }))
+  )})`
+
+/** The former names that are declared, and no others. */
+export const declareNames = (
+  storage: string,
+  name: Name,
+  names: ReadonlyArray<Name>,
+  columns: ReadonlyArray<FormerColumn>
+): string =>
+  `select ${qualified(storage, "names_declared")}(${literal(name.schema)}, ${literal(name.name)}, ${json(names)}, ${json(columns)})`
 
 /** Lets the policies of tables that were renamed go with them. */
 export const followNames = (storage: string): string => `select ${qualified(storage, "follow_names")}()`

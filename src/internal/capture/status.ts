@@ -9,7 +9,7 @@ import {
   functionState,
   partitionLabels,
   policyName,
-  policyShape,
+  installedShape,
   relationState,
   type RelationState,
   truncateUnseen,
@@ -471,20 +471,6 @@ const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): 
   }
 }
 
-/**
- * The name that the triggers of a table were generated under: a table that the record followed to another name goes on with those
- * that it has.
- */
-const generatedName = (storage: string, policy: Policy, table: Table): Name => {
-  const shape = policyShape(policy, table)
-  const formerNames = policy.formerNames.map(({ name, schema }) => ({ schema, name })).reverse()
-  const names = [policyName(policy), ...formerNames]
-  return (
-    names.find(({ name, schema }) => generate(storage, { ...shape, schema, name }).sourceHash === policy.sourceHash) ??
-    policyName(policy)
-  )
-}
-
 /** Compares what is installed with what the policy says; true when nothing that captures is missing. */
 const reportInstalled = (
   storage: string,
@@ -494,14 +480,12 @@ const reportInstalled = (
   apply: Apply,
   report: Report
 ): boolean => {
-  const generatedAs = generatedName(storage, policy, table)
-  const shape = { ...policyShape(policy, table), ...generatedAs }
+  const shape = installedShape(storage, policy, table)
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
-  const names = functionNames(generatedAs)
-  if (!sameName(generatedAs, policyName(policy))) {
-    const formerly = label(generatedAs)
-    report({ kind: "RenameFollowed", severity: "info", mend: apply.mend, formerly, subjects: [formerly] })
+  const names = functionNames(shape)
+  if (!sameName(shape, policyName(policy))) {
+    report({ kind: "NameFollowed", severity: "info", mend: apply.mend, subjects: [label(shape)] })
   }
   const outdated = source.sourceHash !== policy.sourceHash
   if (outdated) {

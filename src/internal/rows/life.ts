@@ -51,6 +51,8 @@ export type RowChange = Pick<
   | "id"
   | "transactionId"
   | "capturedAt"
+  | "tableSchema"
+  | "tableName"
   | "op"
   | "rowPk"
   | "rowKey"

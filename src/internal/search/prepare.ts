@@ -30,7 +30,7 @@ export const prepare = Effect.fnUntraced(function* (
       : row === undefined
         ? yield* resolveTables(storage, [tableName, ...otherTables].map(tableOf))
         : [row.table]
-  const parts = yield* lookedUp(storage, partsOf(filter, storage))
+  const parts = yield* lookedUp(storage, partsOf(filter, storage, tables ?? []))
   const key = row?.key
   const range: IdRange = key === undefined ? yield* rangeOf(storage, filter) : allIds
   const exhaustive = storage.restriction !== undefined && namesOne(filter)
