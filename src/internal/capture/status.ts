@@ -2,7 +2,7 @@
  * What is worth knowing about every captured table, from one snapshot of the catalog.
  */
 import * as Either from "effect/Either"
-import type { Catalog, Deployed, Name, Table } from "./catalog.js"
+import type { Catalog, Deployed, Table } from "./catalog.js"
 import {
   columnChanges,
   exchanged,
