@@ -44,8 +44,8 @@ export interface Request {
   readonly schema: string
   /** Document of the context. */
   readonly context: string
-  /** Document of the action. */
-  readonly action: string | undefined
+  /** The action, if there is one; its document is known at the latest when the transaction is completed. */
+  readonly action: { document: string | undefined } | undefined
   readonly requireChanges: boolean
   readonly allowMissingActor: boolean
   readonly isolation: Isolation | undefined
@@ -176,7 +176,7 @@ const call = (schema: string, name: string, document: string): string =>
 
 const finishDocument = (request: Request, part: boolean): string => {
   const fields = [
-    ...(request.action === undefined ? [] : [`"action":${request.action}`]),
+    ...(request.action?.document === undefined ? [] : [`"action":${request.action.document}`]),
     ...(request.requireChanges ? [`"requireChanges":true`] : []),
     ...(part ? [`"part":true`] : [])
   ]
@@ -193,13 +193,14 @@ const commit = (
   request: Request,
   began: string
 ): Effect.Effect<Ids, AuditError> => {
-  const finish = `${identifier(request.schema)}.finish(${literal(finishDocument(request, false))}::pg_catalog.jsonb)`
   const isOwnTransaction = `${startOfTransaction} = ${literal(began)}`
+  const finish = () =>
+    `${identifier(request.schema)}.finish(${literal(finishDocument(request, false))}::pg_catalog.jsonb)::pg_catalog.text`
   return Effect.suspend(() =>
     level.observed.lost === undefined
       ? connection
           .executeRaw(
-            `${undoOpen(level)}select case when ${isOwnTransaction} then ${finish}::pg_catalog.text end as outcome; commit`,
+            `${undoOpen(level)}select case when ${isOwnTransaction} then ${finish()} end as outcome; commit`,
             []
           )
           .pipe(
@@ -338,9 +339,9 @@ export const beginInside = (
       allowMissingActor: request.allowMissingActor,
       failures
     })
-    const finish = call(request.schema, "finish", finishDocument(request, isPart))
+    const finish = () => call(request.schema, "finish", finishDocument(request, isPart))
     const end = Effect.suspend(() =>
-      parent.control(`${undoOpen(level)}${finish}::pg_catalog.text as outcome; release savepoint ${name}`, leave)
+      parent.control(`${undoOpen(level)}${finish()}::pg_catalog.text as outcome; release savepoint ${name}`, leave)
     ).pipe(
       Effect.mapError((error) => finishError(level, request, error)),
       Effect.flatMap((raw) =>
