@@ -76,7 +76,7 @@ const cases: ReadonlyArray<Case> = [
 ].filter(({ name }) => only.test(name))
 
 /** The messages of some transactions; every call takes rows of its own. */
-const messages = (each: Case, op: Op, context: string | undefined, first: number, count: number): Array<string> => {
+const messages = (each: Case, op: Op, { context, end }: Contestant, first: number, count: number): Array<string> => {
   if (each.inside) return [`call ${each.table.name}_${op}(${first}, ${count})`]
   return Array.from({ length: count }, (_, transaction) => [
     "begin",
@@ -84,19 +84,20 @@ const messages = (each: Case, op: Op, context: string | undefined, first: number
     ...Array.from({ length: each.statements }, (_, statement) =>
       write(each.table, op, String(first + (transaction * each.statements + statement) * each.rows), each.rows)
     ),
+    ...(end === undefined ? [] : [end]),
     "commit"
   ]).flat()
 }
 
 /** Inserts before deletes: these take away what those brought. */
-const phasesOf = ({ context }: Contestant): ReadonlyArray<Phase> => {
+const phasesOf = (contestant: Contestant): ReadonlyArray<Phase> => {
   const warm = 8
   return cases.flatMap((each) => {
-    const setUp = each.inside ? procedures(each.table, context).split(/(?<=\$\$;)\s*/) : []
+    const setUp = each.inside ? procedures(each.table, contestant.context).split(/(?<=\$\$;)\s*/) : []
     const span = each.rows * each.statements
     return ops.map((op, index) => ({
-      warm: [...(index === 0 ? setUp.filter((text) => text !== "") : []), ...messages(each, op, context, 1, warm)],
-      counted: messages(each, op, context, 1 + warm * span, each.transactions)
+      warm: [...(index === 0 ? setUp.filter((text) => text !== "") : []), ...messages(each, op, contestant, 1, warm)],
+      counted: messages(each, op, contestant, 1 + warm * span, each.transactions)
     }))
   })
 }

@@ -8,6 +8,8 @@ export interface Contestant {
   readonly database: string
   /** What a transaction sends before its first write. */
   readonly context?: string
+  /** What it sends before COMMIT. */
+  readonly end?: string
 }
 
 const document = `{"actor": {"type": "user", "id": "42"}, "correlationId": "req-1"}`
@@ -29,7 +31,16 @@ export const contestantsOf = (before: boolean): ReadonlyArray<Contestant> => [
   ...(before ? ["before", "ours"] : ["ours"]).flatMap((database) => [
     { name: database, database },
     { name: `${database}, context`, database, context: `select threadline.set_context('${document}')` }
-  ])
+  ]),
+  // As `Audit.transaction` ends if there is no action: with the id of the transaction's row.
+  {
+    name: "ours, whole",
+    database: "ours",
+    context: `select threadline.set_context('${document}')`,
+    end:
+      "select case when extract(epoch from pg_catalog.transaction_timestamp())::pg_catalog.text <> '' " +
+      "then coalesce(pg_catalog.current_setting('threadline.transaction', true), '') end as outcome"
+  }
 ]
 
 /**

@@ -22,6 +22,8 @@ export const commands = {
   actions: "List recorded actions, failed ones included, newest first.",
   unattributed: "List transactions without an actor.",
   feed: "Print changes in the order of their commit, resumable by a checkpoint.",
+  export: "Write changes as CSV, NDJSON or JSON, oldest first, to a file or to standard output.",
+  "export verify": "Check a file against its manifest; needs no database.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
   completions: "Print completions for a shell: bash, zsh or fish."
@@ -33,6 +35,7 @@ export type CommandName = keyof typeof commands
 export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",
+  export: "Write changes as CSV, NDJSON or JSON, and check such files.",
   consumers: "List and forget the consumers of the feed."
 }
 

@@ -28,7 +28,12 @@ const tablesRule = { message: () => "must be an object of tables, or a list of t
 const Document = Schema.Struct({
   schema: Schema.optional(Name),
   ownerRole: Schema.optional(Name),
-  tables: Schema.optional(Schema.Unknown)
+  tables: Schema.optional(Schema.Unknown),
+  exports: Schema.optional(
+    Schema.Struct({
+      record: Schema.optional(Schema.Boolean.annotations({ message: () => "must be true or false" }))
+    }).annotations({ message: () => "must be an object such as { record: false }" })
+  )
 })
 
 export interface Configuration {
@@ -38,9 +43,17 @@ export interface Configuration {
   readonly ownerRole: string | undefined
   /** Undefined if the configuration does not name tables. */
   readonly tables: ReadonlyArray<TableConfig> | undefined
+  /** Whether exports are recorded as actions. */
+  readonly recordExports: boolean
 }
 
-const none: Configuration = { file: undefined, schema: undefined, ownerRole: undefined, tables: undefined }
+const none: Configuration = {
+  file: undefined,
+  schema: undefined,
+  ownerRole: undefined,
+  tables: undefined,
+  recordExports: true
+}
 
 /** The configuration at or above a directory. */
 const find = (directory: string): string | undefined => {
@@ -99,7 +112,13 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
     const fields = yield* decode(Document, document, [])
     const tables = fields.tables === undefined ? undefined : yield* tablesOf(fields.tables)
     yield* Either.all((tables ?? []).map((table, index) => consistent(table, (tables ?? []).slice(0, index))))
-    return { file: undefined, schema: fields.schema, ownerRole: fields.ownerRole, tables }
+    return {
+      file: undefined,
+      schema: fields.schema,
+      ownerRole: fields.ownerRole,
+      tables,
+      recordExports: fields.exports?.record ?? true
+    }
   })
 
 /** Whether a text names this table, which is written as `TableName.format` does. */

@@ -5,6 +5,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
 import type { CaptureError } from "../src/Capture.js"
+import type { ExportError } from "../src/Export.js"
 import type { MigrationError } from "../src/Migrations.js"
 import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError } from "../src/ThreadlineError.js"
 
@@ -22,6 +23,7 @@ export class AnsweredNo extends Data.TaggedError("AnsweredNo") {}
 export type CliError =
   | AnsweredNo
   | CaptureError
+  | ExportError
   | InvalidRequest
   | MigrationError
   | NotFound
@@ -61,6 +63,11 @@ export const failure = (error: CliError): Failure => {
       return {
         code: ofReason(error.reason),
         sentence: error.reason === "LessRedaction" ? `${error.message} (--allow-less-redaction)` : error.message
+      }
+    case "ExportError":
+      return {
+        code: error.reason === "Unsupported" ? 2 : 1,
+        sentence: error.reason === "OutputExists" ? `${error.message} (--force replaces a file)` : error.message
       }
     case "MigrationError":
     case "ThreadlineError":

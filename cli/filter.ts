@@ -57,7 +57,7 @@ const list = <A>(texts: ReadonlyArray<A>): readonly [A, ...Array<A>] | undefined
 }
 
 /** Reads `user`, `user:42`, `anonymous`. */
-const actorOf = Effect.fnUntraced(function* (option: string, text: Option.Option<string>) {
+export const actorOf = Effect.fnUntraced(function* (option: string, text: Option.Option<string>) {
   if (Option.isNone(text)) {
     return undefined
   }

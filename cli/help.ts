@@ -34,7 +34,7 @@ export const help = (
 ): string => {
   const width = Math.min(widest, available)
   const leaf = leaves.find((candidate) => candidate.path.join(" ") === path.join(" "))
-  return leaf === undefined ? overview(path, leaves, version, width) : detail(leaf, width)
+  return leaf === undefined ? overview(path, leaves, version, width) : detail(leaf, leaves, width)
 }
 
 const overview = (
@@ -79,15 +79,20 @@ const ofOption = ({ description, name, placeholder }: OptionFacts): Entry => ({
 
 const isCommon = ({ name }: OptionFacts): boolean => name in common
 
-const detail = (leaf: CommandFacts, width: number): string => {
+const detail = (leaf: CommandFacts, leaves: ReadonlyArray<CommandFacts>, width: number): string => {
   const section = (title: string, list: ReadonlyArray<Entry>): ReadonlyArray<string> =>
     list.length === 0 ? [] : ["", bold(title), ...entries(list, width)]
   const args = leaf.arguments.map(ofArgument)
+  const commands = below(leaf.path).map((name) => ({
+    name,
+    description: leaves.find(({ path }) => path.join(" ") === [...leaf.path, name].join(" "))?.summary ?? ""
+  }))
   return [
     leaf.summary,
     "",
     bold("Usage"),
     `  ${[program(leaf.path), ...args.map(({ name }) => name), "[OPTIONS]"].join(" ")}`,
+    ...section("Commands", commands),
     ...section("Arguments", args),
     ...section("Options", leaf.options.filter((option) => !isCommon(option)).map(ofOption)),
     ...section("Options of every command", leaf.options.filter(isCommon).map(ofOption))

@@ -3,17 +3,27 @@ import packageJson from "../package.json" with { type: "json" }
 
 const argv = process.argv.slice(2)
 
-// A reader that has seen enough, such as "head", is no failure.
+let hasLeft = false
+
+// A reader that has seen enough, such as "head", is no failure. What is under way ends as it would on Ctrl+C, so that nothing is left of it
+// in the database.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") {
     process.stderr.write(`threadline: the output cannot be written: ${error.message}\n`)
+    process.exit(1)
   }
-  process.exit(error.code === "EPIPE" ? 0 : 1)
+  if (!hasLeft) {
+    hasLeft = true
+    if (!process.emit("SIGINT")) {
+      process.exit(0)
+    }
+    setTimeout(() => process.exit(0), 5000).unref()
+  }
 })
 
 if (argv.length === 1 && argv[0] === "--version") {
   process.stdout.write(`${packageJson.version}\n`)
 } else {
   const { start } = await import("./start.js")
-  start(argv, packageJson.version)
+  start(argv, packageJson.version, () => hasLeft)
 }

@@ -46,7 +46,7 @@ const optionOf = (property: string): string =>
   `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
 /** What a command calls a field of a request: an argument, an option of its own, else the field itself. */
-const nameOf = (options: object, args: Readonly<Record<string, string>>, field: string): string => {
+export const nameOf = (options: object, args: Readonly<Record<string, string>>, field: string): string => {
   const argument = args[field]
   const property = field === "schema" ? "tableSchema" : field
   return argument ?? (property in options ? optionOf(property) : field)

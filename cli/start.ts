@@ -16,13 +16,17 @@ const processConsole = Effect.consoleWith((console) =>
   Effect.succeed<Console.Console>({ ...console, log: writeTo(process.stdout), error: writeTo(process.stderr) })
 )
 
-/** Runs the program, and ends the process with its exit code. */
-export const start = (argv: ReadonlyArray<string>, version: string): void => {
+/**
+ * Runs the program, and ends the process with its exit code. If whoever read its output had seen enough (`hasLeft`), being interrupted is
+ * no failure.
+ */
+export const start = (argv: ReadonlyArray<string>, version: string, hasLeft: () => boolean): void => {
   const program = Effect.flatMap(processConsole, (console) => Effect.withConsole(run(argv, version), console))
   NodeRuntime.runMain(program, {
     disableErrorReporting: true,
     disablePrettyLogger: true,
     // Interrupted by a signal: as shells report it.
-    teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : 130)
+    teardown: (exit, onExit) =>
+      onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : hasLeft() ? 0 : 130)
   })
 }

@@ -5,14 +5,25 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { resolve } from "node:path"
 
+const writeTo = (stream: NodeJS.WriteStream, text: string | Uint8Array): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    stream.write(text, () => resume(Effect.void))
+  })
+
 export class Surroundings extends Context.Reference<Surroundings>()("threadline/cli/Surroundings", {
   defaultValue: (): {
     readonly directory: string
     /** The terminal that standard output is, with its columns. */
     readonly terminal: Option.Option<{ readonly columns: number }>
+    /** Writes bytes to standard output as they are; done when they have left the process. */
+    readonly write: (bytes: Uint8Array) => Effect.Effect<void>
+    /** Replaces the line that says how far something is, with nothing at its end; none if nobody would see it. */
+    readonly status: Option.Option<(line: string) => Effect.Effect<void>>
   } => ({
     directory: process.cwd(),
-    terminal: process.stdout.isTTY ? Option.some({ columns: process.stdout.columns || 80 }) : Option.none()
+    terminal: process.stdout.isTTY ? Option.some({ columns: process.stdout.columns || 80 }) : Option.none(),
+    write: (bytes) => writeTo(process.stdout, bytes),
+    status: process.stderr.isTTY ? Option.some((line) => writeTo(process.stderr, `\r\u001b[2K${line}`)) : Option.none()
   })
 }) {}
 

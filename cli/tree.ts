@@ -2,6 +2,7 @@
 import * as Command from "@effect/cli/Command"
 import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
+import * as exporting from "./commands/export.js"
 import { feed } from "./commands/feed.js"
 import { grant } from "./commands/grant.js"
 import { init } from "./commands/init.js"
@@ -51,11 +52,17 @@ export const root = Command.make("threadline").pipe(
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
+    exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
     ...ungrouped
   ])
 )
 
 /** What every command is, whichever group holds it. */
-export const leaves: ReadonlyArray<CommandFacts> = [...migrating, ...capturing, ...consuming, ...ungrouped].map(
-  (command: With<CommandFacts>) => command.facts
-)
+export const leaves: ReadonlyArray<CommandFacts> = [
+  ...migrating,
+  ...capturing,
+  ...consuming,
+  exporting.exported,
+  exporting.verify,
+  ...ungrouped
+].map((command: With<CommandFacts>) => command.facts)

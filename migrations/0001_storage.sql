@@ -125,10 +125,12 @@ create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
-  -- The database in which "relation" and "partition_marks" were seen: in another one they say nothing.
+  -- The database in which "relation" and the marks were seen: in another one they say nothing.
   database text collate "C",
   -- What tells that a partition is still the one it was, by its qualified name.
   partition_marks jsonb not null default '{}',
+  -- What tells that ALTER TABLE has not written the rows anew: see row_marks.
+  row_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),

@@ -481,12 +481,15 @@ begin
     cached := cached_transaction();
     if cached is not null then
       place := complete_transaction(cached, raw);
-      if place is not null then
-        perform set_config('threadline.transaction', cached || ' ' || place, true);
-      else
-        perform set_config('threadline.transaction', 'none', true);
-        perform set_config('threadline.actions', '', true);
-      end if;
+    end if;
+    if place is not null then
+      perform set_config('threadline.transaction', cached || ' ' || place, true);
+    else
+      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      perform set_config('threadline.transaction', 'none', true);
+    end if;
+    if cached is not null and place is null then
+      perform set_config('threadline.actions', '', true);
     end if;
   end if;
 end
@@ -593,6 +596,24 @@ $$;
 comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
 
+-- Records that changes were exported, or an attempt: record_action for these names alone, so that readers can be allowed it who may record
+-- nothing else.
+create function record_export(action jsonb, context jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+    raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return record_action(action, coalesce(context, '{}'));
+end
+$$;
+
+comment on function record_export(jsonb, jsonb) is
+  'Records an export as an action: who, which filter, how many records.';
+
 -- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
 -- { transactionId, actionId }, both texts or null. Raises TL001 if changes are required and none came, and TL004 if it is
 -- to end a part and none is open: the context of what encloses it would be lost.
@@ -641,5 +662,5 @@ revoke all on function
   has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
-  record_action(jsonb, jsonb), finish(jsonb)
+  record_action(jsonb, jsonb), record_export(jsonb, jsonb), finish(jsonb)
 from public;

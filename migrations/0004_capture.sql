@@ -357,6 +357,9 @@ begin
   ) values (
     current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
     jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
+      -- By it reads tell which rows of the table may have been there, unseen.
+      || case when old_snapshot and target.partition_name is not null
+        then jsonb_build_object('snapshot', pg_current_snapshot()) else '{}' end
   );
 end
 $$;

@@ -359,6 +359,72 @@ return (
     )
 );
 
+-- The relations that hold a table's rows: itself, or its partitions.
+create function row_holders(relation oid) returns setof oid
+language sql stable
+set search_path from current
+begin atomic
+  select c.oid
+  from (
+    select row_holders.relation as oid
+    union
+    select t.relid from pg_partition_tree(row_holders.relation) t
+  ) r
+  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
+end;
+
+-- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
+-- images show its type and the transaction that last touched it.
+create function row_marks(relation oid, hidden text[]) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select jsonb_build_object(
+    'files', (
+      select coalesce(jsonb_object_agg(c.oid, c.relfilenode), '{}')
+      from row_holders(row_marks.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+    ),
+    'columns', (
+      select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
+        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+      from pg_attribute a
+      where a.attrelid = row_marks.relation
+        and a.attnum > 0
+        and not a.attisdropped
+        and a.attgenerated <> 'v'
+        and a.attname <> all (row_marks.hidden)
+    )
+  );
+end;
+
+-- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
+-- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
+-- one to which values need no conversion, the transaction must be that of the file.
+create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select a.attname, a.xmin
+  from pg_attribute a
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
+  where a.attrelid = columns_rewritten.relation
+    and a.attnum > 0
+    and not a.attisdropped
+    and m.by <> a.xmin::text
+    and exists (
+      select
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+          select
+          from pg_cast k
+          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+        )))
+    );
+end;
+
 -- The values of the enums in a key, by type; the columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
 language sql stable
@@ -409,6 +475,23 @@ begin
   select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
   from pg_index i
   where i.indrelid = relation and i.indisprimary;
+  -- Without a unique index over its columns several rows may have one key. An index that was dropped leaves no trace of when.
+  if primary_key.attnums is null and not exists (
+    select
+    from pg_index i
+    where i.indrelid = relation
+      and i.indisunique
+      and i.indisvalid
+      and i.indpred is null
+      and i.indnkeyatts = jsonb_array_length(key_columns)
+      and not exists (
+        select
+        from jsonb_array_elements(key_columns) k
+        where (k ->> 'attnum')::int <> all ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+      )
+  ) then
+    return '2';
+  end if;
   if primary_key.attnums is not null
     and primary_key.attnums::int[] is distinct from array(
       select (k.value ->> 'attnum')::int from jsonb_array_elements(key_columns) with ordinality k order by k.ordinality)
@@ -459,6 +542,18 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
+-- When the server last may have emptied unlogged tables: it was started, or has recovered from a crash that it survived. Then
+-- statistics of every kind begin anew at once, which nobody else brings about but who resets them all.
+create function last_recovery() returns timestamptz
+language sql volatile
+set search_path from current
+begin atomic
+  select greatest(pg_postmaster_start_time(), least(w.stats_reset, a.stats_reset, b.stats_reset))
+  from pg_stat_wal w
+  cross join pg_stat_archiver a
+  cross join pg_stat_bgwriter b;
+end;
+
 -- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
 -- for that.
 create function watch_failed_since(table_schema text, table_name text) returns timestamptz
@@ -479,12 +574,13 @@ begin
 end
 $$;
 
--- Why and since when nothing is known of a table whose policy is active; no row if all is known.
+-- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may
--- have been emptied. "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw
--- begin has its true instant.
-create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
+-- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
+-- instant.
+create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language plpgsql stable
 set search_path from current
@@ -496,22 +592,23 @@ declare
   sighted timestamptz;
   broken text[];
   rekeyed xid;
+  rewritten xid;
 begin
   select p.* into policy
   from capture_policies p
-  where p.table_schema = capture_gap.table_schema
-    and p.table_name = capture_gap.table_name
+  where p.table_schema = capture_gaps.table_schema
+    and p.table_name = capture_gaps.table_name
     and p.removed_at is null;
   if not found then
     return;
   end if;
-  select c.oid, c.relpersistence, i.xmin as made into now_named
+  select c.oid, i.xmin as made into now_named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   -- A row that nothing ever changes: its transaction is the one that made the table.
   left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
-  where n.nspname = capture_gap.table_schema
-    and c.relname = capture_gap.table_name
+  where n.nspname = capture_gaps.table_schema
+    and c.relname = capture_gaps.table_name
     and c.relkind in ('r', 'p', 'f')
     and not c.relispartition;
   if not found then
@@ -523,15 +620,18 @@ begin
 
   select min(s.seen_at) into sighted
   from capture_sightings s
-  where s.table_schema = capture_gap.table_schema
-    and s.table_name = capture_gap.table_name
+  where s.table_schema = capture_gaps.table_schema
+    and s.table_name = capture_gaps.table_name
     and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name))
     and not (s.relation = policy.relation and s.database is not distinct from policy.database);
   if sighted is not null then
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
     return next;
-    return;
+    -- Its policy tells of another table.
+    if policy.relation <> now_named.oid then
+      return;
+    end if;
   end if;
   broken := broken_triggers(table_schema, table_name);
   if policy.database = here and policy.relation <> now_named.oid then
@@ -548,7 +648,6 @@ begin
     since := coalesce(
       policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
-    return;
   end if;
   -- After a restore into another database no OID says anything, but each function still belongs to a name.
   if policy.database is distinct from here and exists (
@@ -571,20 +670,30 @@ begin
     gap := 'partitions';
     since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
-    return;
   end if;
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
     return next;
-    return;
   end if;
-  if now_named.relpersistence = 'u' and pg_postmaster_start_time() > greatest(policy.applied_at, upper(policy.lapses)) then
-    gap := 'restarted';
-    since := known_until(table_schema, table_name, null, pg_postmaster_start_time());
+  if policy.database = here then
+    select w.by into rewritten
+    from columns_rewritten(now_named.oid, policy.row_marks) w
+    order by age(w.by) desc
+    limit 1;
+  end if;
+  if rewritten is not null then
+    gap := 'rewritten';
+    since := known_until(table_schema, table_name, null, written_since(rewritten));
     return next;
-    return;
+  end if;
+  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  then
+    gap := 'restarted';
+    since := known_until(table_schema, table_name, null, last_recovery());
+    return next;
   end if;
   since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
   if since is not null then
@@ -593,6 +702,18 @@ begin
   end if;
 end
 $$;
+
+-- The first reason of them, and since when nothing is known for any of them.
+create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select g.gap, min(g.since) over ()
+  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+  order by g.place
+  limit 1;
+end;
 
 -- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
 -- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
@@ -604,13 +725,23 @@ declare
   policy record;
   unknown_since timestamptz;
 begin
-  select p.lapses, p.removed_at into policy
+  select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
   from capture_policies p
   where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
   if policy.lapses is null then
     return '{}';
   end if;
-  unknown_since := coalesce(policy.removed_at, (select g.since from capture_gap(table_schema, table_name) g));
+  unknown_since := coalesce(policy.removed_at, least(
+    (select g.since from capture_gap(table_schema, table_name) g),
+    -- What it wrote under another name is read with the rest once capture has been applied, which settles its names.
+    (
+      select min(s.seen_at)
+      from capture_sightings s
+      where s.relation = policy.relation
+        and s.database is not distinct from policy.database
+        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
+        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
+    )));
   return case when unknown_since is null then policy.lapses
     else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
 end
@@ -1061,6 +1192,184 @@ $$;
 comment on function column_renamed(text, text, text, text, timestamptz) is
   'Notes that a column of a captured table got another name: up to then its former one is that of the same column.';
 
+-- Columns of a table that got other names since its policy was applied: [{ column, formerly }]. Up to when the former one was theirs
+-- is told by what is recorded, or by when the catalog was last touched there. It matters only if another column has the name now.
+create function columns_renamed(table_schema text, table_name text, renames jsonb) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  policy capture_policies;
+begin
+  select p.* into policy from capture_policies p
+  where p.table_schema = columns_renamed.table_schema and p.table_name = columns_renamed.table_name;
+  -- What was told of when it happened is known already.
+  renames := (
+    select coalesce(jsonb_agg(r.value), '[]')
+    from jsonb_array_elements(renames) r (value)
+    where not exists (
+      select
+      from jsonb_array_elements(policy.former_columns) e (value)
+      where e.value ->> 'column' = r.value ->> 'column'
+        and e.value ->> 'formerly' = r.value ->> 'formerly'
+        and (e.value ->> 'until')::timestamptz >= policy.applied_at
+    )
+  );
+  update capture_policies p
+  set former_columns = (
+    select coalesce(jsonb_agg(case
+        when r.column is null then e.value
+        else e.value || jsonb_build_object('column', r.column)
+      end order by e.place), '[]')
+    from jsonb_array_elements(policy.former_columns) with ordinality e (value, place)
+    left join jsonb_to_recordset(renames) r ("column" text, formerly text) on r.formerly = e.value ->> 'column'
+  ) || (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'column', r.column,
+      'formerly', r.formerly,
+      'since', (
+        select max((e.value ->> 'until')::timestamptz)
+        from jsonb_array_elements(policy.former_columns) e (value)
+        where e.value ->> 'column' = r.formerly
+      ),
+      'until', greatest(policy.applied_at, least(
+        clock_timestamp(),
+        (
+          select written_since(a.xmin)
+          from pg_attribute a
+          where a.attrelid = policy.relation and a.attname = r.column and not a.attisdropped
+        ),
+        -- The first of the last changes whose row has the present name, if no column had it before.
+        (
+          select min(c.captured_at)
+          from own_names(policy.table_schema, policy.table_name) n
+          cross join lateral (
+            select h.captured_at, h.data_after
+            from audit_changes h
+            where h.table_schema = n.table_schema
+              and h.table_name = n.table_name
+              and h.captured_at >= greatest(n.since, policy.applied_at)
+              and h.captured_at < n.until
+            order by h.transaction_id desc, h.id desc
+            limit 10000
+          ) c
+          where c.data_after ? r.column
+            and not exists (
+              select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = r.column)
+        )
+      ))
+    )), '[]')
+    from jsonb_to_recordset(renames) r ("column" text, formerly text)
+  )
+  where p.table_schema = policy.table_schema and p.table_name = policy.table_name;
+end
+$$;
+
+-- The former names that a configuration declares for a table, [{ schema, name }], and for its columns, [{ column, formerly }]. Those
+-- that are known anyway are left as they are. Each name counts up to the next one, and the last up to when this table took over; it
+-- is "other" if another table of this very database had it, whose rows are not those of this one.
+create function names_declared(table_schema text, table_name text, names jsonb, columns jsonb) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  policy capture_policies;
+  taken timestamptz;
+begin
+  select p.* into policy from capture_policies p
+  where p.table_schema = names_declared.table_schema and p.table_name = names_declared.table_name;
+  taken := coalesce(nullif(named_since(policy.table_schema, policy.table_name), '-infinity'), policy.captured_since);
+  update capture_policies p
+  set former_names = (
+      select coalesce(jsonb_agg(e.value), '[]')
+      from jsonb_array_elements(policy.former_names) e (value)
+      where e.value ->> 'declared' is null
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'schema', d.schema,
+        'name', d.name,
+        'since', d.since,
+        'until', least(coalesce(d.until, taken), taken),
+        'declared', true,
+        'other', d.other
+      ) order by d.began), '[]')
+      from (
+        select w.*,
+          case when lag(w.began) over ordered is not null then w.began end as since,
+          lead(w.began) over ordered as until
+        from (
+          select w.schema, w.name,
+            coalesce((
+              select min(c.captured_at)
+              from table_names(w.schema, w.name) n
+              cross join lateral (
+                select h.captured_at
+                from audit_changes h
+                where h.table_schema = n.former_schema
+                  and h.table_name = n.former_name
+                  and h.captured_at >= n.since
+                  and h.captured_at < n.until
+                order by h.transaction_id, h.id
+                limit 1
+              ) c
+            ), taken) as began,
+            coalesce((
+              select q.database = policy.database and q.relation <> policy.relation and q.relation <> 0
+              from policy_of(w.schema, w.name) o
+              join capture_policies q on q.table_schema = o.policy_schema and q.table_name = o.policy_name
+            ), false) as other
+          from jsonb_to_recordset(names) w (schema text, name text)
+          where not exists (
+            select
+            from jsonb_to_recordset(policy.former_names) e (schema text, name text, declared boolean)
+            where e.declared is not true and e.schema = w.schema and e.name = w.name
+          )
+        ) w
+        window ordered as (order by w.began, w.schema, w.name)
+      ) d
+    ),
+    former_columns = (
+      select coalesce(jsonb_agg(e.value), '[]')
+      from jsonb_array_elements(policy.former_columns) e (value)
+      where e.value ->> 'declared' is null
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'column', w.column,
+        'formerly', w.formerly,
+        'declared', true,
+        -- If another column has the name by now, it is that one's from the first row on that has the present name.
+        'until', case
+          when exists (select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = w.formerly)
+          then coalesce((
+            select min(c.captured_at)
+            from own_names(policy.table_schema, policy.table_name) n
+            cross join lateral (
+              select h.captured_at
+              from audit_changes h
+              where h.table_schema = n.table_schema
+                and h.table_name = n.table_name
+                and h.captured_at >= n.since
+                and h.captured_at < n.until
+                and h.data_after ? w.column
+              order by h.transaction_id, h.id
+              limit 1
+            ) c
+          ), clock_timestamp())
+        end
+      )), '[]')
+      from jsonb_to_recordset(names_declared.columns) w ("column" text, formerly text)
+      where not exists (
+        select
+        from jsonb_to_recordset(policy.former_columns) e ("column" text, formerly text, declared boolean)
+        where e.declared is not true and e.column = w.column and e.formerly = w.formerly
+      )
+    )
+  where p.table_schema = policy.table_schema and p.table_name = policy.table_name;
+end
+$$;
+
 -- Policies of tables that have, or had for a while, another name than their policy says, by their identity in this database.
 -- "names" are those under which the table wrote since then or has now; "sighted" when it first did so under another one; "taken" when
 -- another table first wrote under the name of the policy.
@@ -1315,12 +1624,14 @@ from public;
 
 revoke all on function
   this_database(), function_suffix(text, text), made_by_owner(oid), written_since(xid), broken_triggers(text, text),
-  partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  last_recovery(), capture_gaps(text, text), capture_gap(text, text),
   partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint), watch_failed_since(text, text),
   key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
   table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
   names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
-  column_renamed(text, text, text, text, timestamptz)
+  column_renamed(text, text, text, text, timestamptz), columns_renamed(text, text, jsonb),
+  names_declared(text, text, jsonb, jsonb)
 from public;

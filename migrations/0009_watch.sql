@@ -344,6 +344,20 @@ begin
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
+    row_marks = case
+      when named.oid is null or not sane then p.row_marks
+      -- The rewrite is noted: what is written anew later is another one.
+      when exists (
+        select
+        from schema_events e
+        where e.table_schema = of_schema
+          and e.table_name = of_name
+          and e.xid = pg_current_xact_id()
+          and e.details ? 'rewritten'
+      ) then row_marks(named.oid, p.excluded || p.masked)
+      else p.row_marks || jsonb_build_object(
+        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'))
+    end,
     watched_at = instant,
     lapses = p.lapses
       + case when lapsed then tstzmultirange(tstzrange(instant, instant + interval '1 microsecond')) else '{}' end

@@ -20,6 +20,7 @@ export type TableOptions = Omit<Capture.TableConfig, "table">
  * - `ownerRole`: the role that owns it, `threadline_owner` unless given.
  * - `tables`: a list of tables, or an object of tables by name. Names are written as in SQL: `posts`, `billing.invoices`,
  *   `"Odd.Schema"."T"`.
+ * - `exports`: with `record: false`, `threadline export` does not record exports as actions.
  *
  * @since 0.1.0
  * @category models
@@ -28,6 +29,7 @@ export interface Configuration {
   readonly schema?: string
   readonly ownerRole?: string
   readonly tables?: ReadonlyArray<Capture.TableConfig> | { readonly [table: string]: TableOptions }
+  readonly exports?: { readonly record?: boolean }
 }
 
 /**

@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Export } from "./Export.js"
 import { Feed } from "./Feed.js"
 import type { InstantInput } from "./internal/core/instant.js"
 import type { ReadError } from "./internal/core/request.js"
@@ -27,6 +28,7 @@ import type { ReadScope } from "./internal/record/scope.js"
 import { wholeStorage } from "./internal/record/whole.js"
 import type { AsOf, KeyAsOf, RowAsOf } from "./internal/rows/answer.js"
 import type { AsOfRowsOptions } from "./internal/rows/asOfRows.js"
+import type { TableNames } from "./internal/record/names.js"
 import type { ChangeDiff, RowDiff } from "./internal/rows/diff.js"
 import type { HistoryOptions } from "./internal/rows/history.js"
 import type { AsOfWith, Relation } from "./internal/rows/relations.js"
@@ -57,6 +59,18 @@ export { Instant, type InstantInput } from "./internal/core/instant.js"
  * @since 0.1.0
  */
 export { type Key, type KeyInput, type KeyPart } from "./internal/record/key.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export { type RecordedAs } from "./internal/record/columns.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export { TableNames } from "./internal/record/names.js"
 
 /**
  * @since 0.1.0
@@ -194,8 +208,8 @@ export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.S
 )
 
 /**
- * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context has one,
- * with `Feed`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
+ * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context
+ * has them, with `Feed` and `Export`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
  * took before, is not restricted. For a stream use `withScopeStream`: a stream reads when it is run, and a part of the result that is
  * run outside is not restricted. (A stream that is itself the result is.)
  *
@@ -246,10 +260,13 @@ export const withScopeStream: {
 const scopedServices = (scope: ReadScope): Effect.Effect<Context.Context<Query>, never, Query> =>
   Effect.gen(function* () {
     const query = Context.make(Query, (yield* Query).scoped(scope))
-    const feed = yield* Effect.serviceOption(Feed)
-    return Option.match(feed, {
+    const withFeed = Option.match(yield* Effect.serviceOption(Feed), {
       onNone: () => query,
-      onSome: (feedService): Context.Context<Query> => Context.add(query, Feed, feedService.scoped(scope))
+      onSome: (feed): Context.Context<Query> => Context.add(query, Feed, feed.scoped(scope))
+    })
+    return Option.match(yield* Effect.serviceOption(Export), {
+      onNone: () => withFeed,
+      onSome: (exports): Context.Context<Query> => Context.add(withFeed, Export, exports.scoped(scope))
     })
   })
 
@@ -416,6 +433,16 @@ export const asOfWith = <Name extends string>(
   relations: { readonly [K in Name]: Relation }
 ): Effect.Effect<AsOfWith<Name>, ReadError, Query> =>
   Effect.flatMap(Query, (query) => query.asOfWith(table, key, instant, relations))
+
+/**
+ * The names that a table and its columns had, each with its time: its changes are recorded under the name of theirs. `NotFound` if the
+ * record does not know the table. A scope hides nothing of them.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const names = (table: string): Effect.Effect<TableNames, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.names(table))
 
 /**
  * One change, field by field. `NotFound` if there is no such change, or none that the reader may see.

@@ -3,13 +3,14 @@
  *
  * @since 0.1.0
  */
-import type * as SqlClient from "@effect/sql/SqlClient"
+import * as SqlClient from "@effect/sql/SqlClient"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Layer from "effect/Layer"
 import * as Audit from "./Audit.js"
 import * as Capture from "./Capture.js"
 import * as configuration from "./Configuration.js"
+import * as Export from "./Export.js"
 import * as Feed from "./Feed.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
@@ -39,7 +40,7 @@ export const define = configuration.define
  * @since 0.1.0
  * @category models
  */
-export type Services = Audit.Audit | Capture.Capture | Feed.Feed | Query.Query | Semantics.Semantics
+export type Services = Audit.Audit | Capture.Capture | Export.Export | Feed.Feed | Query.Query | Semantics.Semantics
 
 type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
 
@@ -47,7 +48,7 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  * Clients for the roles of a deployment; each can be a layer of its own, `PgClient.layer({ ... })` for example.
  *
  * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
- * - `reader`: answers reads, a replica for example; `writer` unless given.
+ * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
  * - `owner`: attaches capture to tables; `writer` unless given.
  * - `operator`: reads the feed and stores the checkpoints of its consumers, on a primary; `reader` unless given, with which a feed
  *   can be read and no checkpoint stored.
@@ -71,10 +72,12 @@ export interface Options<
   readonly owner?: Client<E3, R3>
   readonly operator?: Client<E4, R4>
   /**
-   * Every read of `Query` and every member of `Feed` fails until `Query.withScope`, or `scoped` of the service, has said what the
-   * reader may see.
+   * Every read of `Query`, every member of `Feed` and every export fails until `Query.withScope`, or `scoped` of the service, has said
+   * what the reader may see.
    */
   readonly scopeRequired?: boolean
+  /** False if exports are not to be recorded as actions. */
+  readonly recordExports?: boolean
 }
 
 const writing = Layer.mergeAll(Audit.layer, Semantics.layer)
@@ -102,10 +105,13 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
   const operator: Client<E1 | E2 | E4, R1 | R2 | R4> = options.operator ?? reader
   const query = options.scopeRequired === true ? Query.layerScopeRequired : Query.layer
   const feed = options.scopeRequired === true ? Feed.layerScopeRequired : Feed.layer
+  const exports = Export.layerWith({ scopeRequired: options.scopeRequired, record: options.recordExports })
+  const recording = Layer.provide(Layer.effect(Export.RecordingClient, SqlClient.SqlClient), options.writer)
   // Layers are built once for each reference: without `fresh` two deployments in one program would share their clients.
   return Layer.mergeAll(
     Layer.provide(Layer.fresh(Layer.merge(checked, writing)), options.writer),
     Layer.provide(Layer.fresh(query), reader),
+    Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), operator),
     Layer.provide(Layer.fresh(Capture.layer), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
@@ -121,6 +127,6 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
 export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError, SqlClient.SqlClient> =
   Layer.unwrapEffect(
     Config.map(Config.withDefault(Config.nonEmptyString("THREADLINE_SCHEMA"), "threadline"), (schema) =>
-      Layer.mergeAll(checked, writing, Query.layer, Feed.layer, Capture.layer).pipe(inSchema(schema))
+      Layer.mergeAll(checked, writing, Query.layer, Export.layer, Feed.layer, Capture.layer).pipe(inSchema(schema))
     )
   )

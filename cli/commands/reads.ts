@@ -61,10 +61,16 @@ export const asOf = leaf(
         answer._tag === "Present" && answer.rebuilt === true
           ? ["  rebuilt from the first change after that instant"]
           : []
+      const { columns = {}, table: recordedTable } = (answer._tag === "Present" ? answer.recordedAs : undefined) ?? {}
+      const former = [
+        ...(recordedTable === undefined ? [] : [`the table was ${recordedTable}`]),
+        ...Object.entries(columns).map(([column, name]) => `${column} was ${name}`)
+      ]
+      const names = former.length === 0 ? [] : [visible(`  recorded when ${former.join(", ")}`)]
       yield* answerExact(
         options,
         () => Json.stringify(answer),
-        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...lines(width)].join("\n")
+        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...names, ...lines(width)].join("\n")
       )
     })
 )

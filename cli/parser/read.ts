@@ -151,6 +151,8 @@ export const read = (
     if (version) {
       return { _tag: "Version" }
     }
+    const isLeaf = (candidate: ReadonlyArray<string>): boolean =>
+      leaves.some((leaf) => leaf.path.join(" ") === candidate.join(" "))
     const depth = groups[words[0] ?? ""] === undefined ? 1 : 2
     const path = words.slice(0, depth)
     const noOption = (option: string, names: Iterable<string>): string => {
@@ -165,7 +167,8 @@ export const read = (
           : yield* Either.left(`name a command: ${list(below([]))}`)
     }
     const group = depth === 2 ? path.slice(0, 1) : []
-    if (depth === 2 && path.length === 1) {
+    // A group may be a command as well.
+    if (depth === 2 && path.length === 1 && !isLeaf(path)) {
       return help
         ? { _tag: "Help", path }
         : yield* Either.left(`${path.join(" ")} needs a command; there is ${list(below(group))}`)

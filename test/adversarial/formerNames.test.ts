@@ -2,13 +2,16 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import * as Feed from "../../src/Feed.js"
 import { stringify } from "../../src/internal/core/json.js"
 import type { Page } from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
 import { attacks, type Host } from "../support/adversarial.js"
+import { runs } from "../support/runs.js"
 
 /** Runs a read against the database of a host. */
 const reading = <A, E>(host: Host, read: Effect.Effect<A, E, Query.Query | Feed.Feed>) =>
@@ -71,6 +74,13 @@ attacks("a policy follows its table", (attack) => {
       yield* db.run("insert into a values (1)", renamed("a", "b"), "insert into b values (2), (3)")
       expect(yield* namesOf(host, "b")).toEqual(["public.a 1", "public.b 2"])
       expect(yield* namesOf(host, "a")).toEqual(["public.a 1", "public.b 2"])
+      expect(
+        (yield* host.capture.status()).map(({ captured, findings, table }) => [
+          table,
+          captured,
+          findings.map(({ kind }) => kind)
+        ])
+      ).toEqual([["public.b", true, ["NameFollowed"]]])
       yield* db.run(renamed("b", "c"), "insert into c values (4)", renamed("c", "a"), "delete from a")
       expect(yield* namesOf(host, "a")).toEqual(["public.a 1", "public.b 2", "public.c 1", "public.a 4"])
       expect(
@@ -308,4 +318,310 @@ attacks("a table that was renamed is read as one", (attack) => {
       expect(yield* timeline(host, { table: "b" })).toEqual(["b update 1"])
     })
   )
+})
+
+attacks("former names that are declared", (attack) => {
+  const two = ["create table users (id int primary key, v text)", "create table users_new (id int primary key, v text)"]
+
+  attack("join a table that was put aside to the one that took its name", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run(...two)
+      yield* apply("users", "users_new")
+      yield* db.run("insert into users values (1, 'a'), (2, 'a')", "insert into users_new values (1, 'b')")
+      const then = yield* now(host)
+      yield* db.run(
+        "begin; alter table users rename to users_old; alter table users_new rename to users; commit",
+        "update users set v = 'c'",
+        "update users_old set v = 'z' where id = 2"
+      )
+      const config = { table: "users", formerly: ["users_old"] }
+      yield* apply(config, "users_old")
+      expect(yield* capture.plan([config, { table: "users_old" }])).toEqual([])
+      expect((yield* capture.status([config, { table: "users_old" }])).flatMap(({ findings }) => findings)).toEqual([])
+      expect(yield* timeline(host, { table: "users" })).toEqual(["users insert 1", "users insert 2", "users update 1"])
+      expect(yield* timeline(host, { table: "users_old" })).toEqual([
+        "users insert 1",
+        "users insert 2",
+        "users_old update 2"
+      ])
+      expect(yield* asOf(host, "users", "2", then)).toBe(`Present "a"`)
+      expect(yield* asOf(host, "users", "1")).toBe(`Present "c"`)
+      // Rows of another table tell nothing of those of this one.
+      expect(yield* asOf(host, "users", "2")).toBe("BeforeCapture")
+      // What is no longer declared is no longer joined.
+      expect((yield* apply("users")).map(({ kind }) => kind)).toEqual(["refresh"])
+      expect(yield* timeline(host, { table: "users" })).toEqual(["users_new insert 1", "users update 1"])
+    })
+  )
+
+  attack("join what a restore has taken apart, without a lapse", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run("create table a (id int primary key, v text)")
+      yield* apply("a")
+      yield* db.run(
+        "insert into a values (1, 'old'), (2, 'old')",
+        "update threadline.capture_policies set relation = 0, database = 'elsewhere', partition_marks = '{}'",
+        "alter table a rename to b",
+        "update b set v = 'older' where id = 1"
+      )
+      const config = { table: "b", formerly: ["a"] }
+      yield* apply(config)
+      expect(yield* capture.plan([config])).toEqual([])
+      expect(yield* timeline(host, { table: "b" })).toEqual(["a insert 1", "a insert 2", "b update 1"])
+      expect(yield* asOf(host, "b", "2")).toBe(`Present "old"`)
+      expect(yield* asOf(host, "b", "1")).toBe(`Present "older"`)
+    })
+  )
+
+  attack("that cannot be are refused", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run(...two)
+      yield* apply("users", "users_new")
+      const why = (...tables: ReadonlyArray<Parameters<typeof capture.plan>[0][number]>) =>
+        Effect.map(Effect.orDie(Effect.flip(capture.plan(tables))), (error) => [
+          error._tag === "CaptureError" && error.refusal.reason === "FormerNameUnusable" ? error.refusal.why : "none",
+          error.message
+        ])
+      expect((yield* why({ table: "users", formerly: ["public.users"] }))[0]).toBe("present name")
+      expect((yield* why({ table: "users", formerly: ["usres_new"] }))[0]).toBe("never seen")
+      expect((yield* why({ table: "users", formerly: ["usres_new"] }))[1]).toContain("public.users_new")
+      expect(
+        (yield* why({ table: "users", formerly: ["users_new"] }, { table: "users_new", formerly: ["users"] }))[0]
+      ).toBe("circle")
+      expect(
+        (yield* why({ table: "users", formerly: ["people"] }, { table: "users_new", formerly: ["people"] }))[0]
+      ).toBe("twice")
+      expect((yield* why({ table: "users", columns: { v: { formerly: ["v"] } } }))[0]).toBe("present name")
+      expect((yield* why({ table: "users", columns: { v: { formerly: ["w"] }, id: { formerly: ["w"] } } }))[0]).toBe(
+        "twice"
+      )
+      expect((yield* why({ table: "users", columns: { w: { formerly: ["v"] } } }))[1]).toContain(
+        "columns names column w"
+      )
+      expect((yield* why({ table: "users", formerly: [""] }))[1]).toContain("formerly")
+    })
+  )
+})
+
+attacks("a column that was renamed is read as one", (attack) => {
+  attack("by filters, as-of, diffs and typed reads, and told apart from one that has its name by now", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run("create table t (id int primary key, mail text, v text)")
+      yield* apply("t")
+      yield* db.run("insert into t values (1, 'x', 'a')", "update t set mail = 'y'")
+      const then = yield* now(host)
+      yield* db.run("alter table t rename column mail to email", "alter table t add mail text")
+      yield* db.run("update t set email = 'z'", "update t set mail = 'y'")
+      yield* apply("t")
+      expect(yield* capture.plan([{ table: "t" }])).toEqual([])
+      expect((yield* capture.status()).map(({ policy }) => policy?.formerColumns)).toMatchObject([
+        [{ column: "email", formerly: "mail", since: null, declared: false }]
+      ])
+      const fields = (filter: Query.FilterInput) =>
+        Effect.map(reading(host, Query.timeline({ table: "t", order: "oldest", ...filter })), ({ items }) =>
+          items.map(({ changedFields, op }) => `${op} ${(changedFields ?? []).join()}`)
+        )
+      expect(yield* fields({ changedField: "email" })).toEqual(["update mail", "update email"])
+      expect(yield* fields({ changedField: "mail" })).toEqual(["update mail"])
+      expect(yield* fields({ contains: { email: "y" } })).toEqual(["update mail", "update email"])
+      expect(yield* fields({ contains: { email: "x", v: "a" } })).toEqual(["insert ", "update mail"])
+      expect(yield* fields({ contains: { mail: "y" } })).toEqual(["update mail"])
+      const answer = yield* reading(host, Query.asOf("t", "1", then))
+      expect(answer).toMatchObject({ row: { mail: "y" }, recordedAs: { columns: { email: "mail" } } })
+      const rows = yield* reading(host, Query.asOfRows("t", then, { contains: { email: "y" } }))
+      expect(rows.items).toMatchObject([{ rowKey: "1", recordedAs: { columns: { email: "mail" } } }])
+      const diff = yield* reading(host, Query.diffBetween("t", "1", then, yield* now(host)))
+      expect(diff.fields).toMatchObject([
+        { field: "email", formerly: "mail", before: "y", after: "z" },
+        { field: "mail", after: "y" }
+      ])
+      const typed = Query.typed("t", Schema.Struct({ id: Schema.Int, email: Schema.NullOr(Schema.String) }))
+      const lives = yield* reading(host, typed.history("1", { order: "oldest" }))
+      expect(lives.items.map(({ after }) => (after?._tag === "Right" ? after.right.email : after))).toEqual([
+        "x",
+        "y",
+        "z",
+        "z"
+      ])
+      const before = yield* reading(host, typed.asOf("1", then))
+      expect(before).toMatchObject({ row: { _tag: "Right", right: { email: "y" } } })
+      expect(yield* reading(host, Query.names("t"))).toMatchObject({
+        table: "public.t",
+        names: [{ table: "public.t", since: null, until: null }],
+        columns: [{ column: "email", formerly: "mail", since: null }]
+      })
+    })
+  )
+
+  attack("two that exchanged their names, and one that is declared", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run("create table t (id int primary key, a text, b text)")
+      yield* apply("t")
+      yield* db.run("insert into t values (1, 'a', 'b')", "update t set a = 'a2'")
+      yield* db.run(
+        "alter table t rename column a to x; alter table t rename column b to a; alter table t rename column x to b"
+      )
+      yield* db.run("update t set a = 'b2'")
+      yield* apply("t")
+      const fields = (filter: Query.FilterInput) =>
+        Effect.map(reading(host, Query.timeline({ table: "t", order: "oldest", ...filter })), ({ items }) =>
+          items.map(({ changedFields, op }) => `${op} ${(changedFields ?? []).join()}`)
+        )
+      expect(yield* fields({ changedField: "b" })).toEqual(["update a"])
+      expect(yield* fields({ changedField: "a" })).toEqual(["update a"])
+      expect(yield* fields({ contains: { b: "a2" } })).toEqual(["update a", "update a"])
+      expect(yield* fields({ contains: { a: "a2" } })).toEqual([])
+      const config = { table: "t", columns: { a: { formerly: ["gone"] } } }
+      expect((yield* apply(config)).map(({ kind }) => kind)).toEqual(["refresh"])
+      expect(yield* capture.plan([config])).toEqual([])
+      expect((yield* reading(host, Query.names("t"))).columns).toContainEqual({
+        column: "a",
+        formerly: "gone",
+        since: null,
+        until: null
+      })
+    })
+  )
+})
+
+/** What happens to two tables: writes, renames to a free name, exchanges, and a look of `capture apply`. */
+const events = FastCheck.array(
+  FastCheck.oneof(
+    {
+      weight: 6,
+      arbitrary: FastCheck.tuple(
+        FastCheck.constant("write" as const),
+        FastCheck.nat(1),
+        FastCheck.integer({ min: 1, max: 3 })
+      )
+    },
+    {
+      weight: 2,
+      arbitrary: FastCheck.tuple(FastCheck.constant("rename" as const), FastCheck.nat(1), FastCheck.nat(2))
+    },
+    {
+      weight: 2,
+      arbitrary: FastCheck.tuple(FastCheck.constant("exchange" as const), FastCheck.nat(1), FastCheck.nat(0))
+    },
+    { weight: 1, arbitrary: FastCheck.tuple(FastCheck.constant("apply" as const), FastCheck.nat(0), FastCheck.nat(0)) }
+  ),
+  { minLength: 6, maxLength: 16 }
+)
+
+interface Modelled {
+  name: string
+  readonly rows: Map<string, string>
+  readonly changes: Array<string>
+}
+
+attacks("random renames and exchanges", (attack) => {
+  for (const how of ["told of", "found later"] as const) {
+    attack(
+      `that are ${how}: reads by the present name follow the table`,
+      (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          for (const story of FastCheck.sample(events, { numRuns: runs(4), seed: 20_261_129 })) {
+            yield* db.run(
+              "drop schema public cascade; create schema public",
+              "truncate threadline.audit_changes, threadline.audit_transactions, threadline.capture_policies, threadline.capture_sightings",
+              "create table a (id int primary key, v text); create table b (id int primary key, v text)"
+            )
+            yield* apply("a", "b")
+            const tables: ReadonlyArray<Modelled> = [
+              { name: "a", rows: new Map(), changes: [] },
+              { name: "b", rows: new Map(), changes: [] }
+            ]
+            const [first, second] = tables as readonly [Modelled, Modelled]
+            const snapshots: Array<readonly [at: string, rows: ReadonlyArray<ReadonlyMap<string, string>>]> = []
+            const rename = (from: string, to: string) =>
+              how === "told of" ? renamed(from, to) : `alter table ${from} rename to ${to}`
+            let value = 0
+            for (const [kind, which, number] of story) {
+              const table = which === 0 ? first : second
+              switch (kind) {
+                case "write": {
+                  const key = String(number)
+                  value++
+                  const op = !table.rows.has(key) ? "insert" : value % 3 === 0 ? "delete" : "update"
+                  yield* db.run(
+                    op === "insert"
+                      ? `insert into ${table.name} values (${key}, 'v${value}')`
+                      : op === "update"
+                        ? `update ${table.name} set v = 'v${value}' where id = ${key}`
+                        : `delete from ${table.name} where id = ${key}`
+                  )
+                  table.changes.push(`${table.name} ${op} ${key}`)
+                  if (op === "delete") {
+                    table.rows.delete(key)
+                  } else {
+                    table.rows.set(key, `v${value}`)
+                  }
+                  break
+                }
+                case "rename": {
+                  const to = ["c", "d", "e"][number] ?? "c"
+                  if (tables.every(({ name }) => name !== to)) {
+                    yield* db.run(rename(table.name, to))
+                    table.name = to
+                  }
+                  break
+                }
+                case "exchange": {
+                  yield* db.run(
+                    `begin; ${rename(first.name, "z")}; ${rename(second.name, first.name)}; ${rename("z", second.name)}; commit`
+                  )
+                  const { name } = first
+                  first.name = second.name
+                  second.name = name
+                  break
+                }
+                case "apply":
+                  yield* apply(first.name, second.name)
+              }
+              snapshots.push([yield* now(host), tables.map(({ rows }) => new Map(rows))])
+            }
+            yield* apply(first.name, second.name)
+            const instants = [
+              ...snapshots.filter((_, place) => place % 2 === 0),
+              [yield* now(host), [first.rows, second.rows]] as const
+            ]
+            const answers = yield* reading(
+              host,
+              Effect.forEach(tables, ({ name }) =>
+                Effect.all({
+                  changes: Effect.map(Query.timeline({ table: name, order: "oldest" }), ({ items }) => told(items)),
+                  known: Effect.forEach(instants, ([at]) => Query.asOfKeys(name, ["1", "2", "3"], at))
+                })
+              )
+            )
+            for (const [place, { changes }] of tables.entries()) {
+              if (how === "told of") {
+                expect(answers[place]?.changes).toEqual(changes)
+              }
+              for (const [instant, known] of (answers[place]?.known ?? []).entries()) {
+                const rows = instants[instant]?.[1][place]
+                for (const { answer, rowKey } of known) {
+                  const there = rows?.get(rowKey)
+                  // What nobody told of may not be known; what is claimed is right.
+                  if (answer._tag !== "BeforeCapture" || how === "told of") {
+                    expect([
+                      rowKey,
+                      instants[instant]?.[0],
+                      answer._tag === "Present" ? answer.row["v"] : "gone"
+                    ]).toEqual([rowKey, instants[instant]?.[0], there ?? "gone"])
+                  }
+                }
+              }
+            }
+          }
+        }),
+      120_000
+    )
+  }
 })

@@ -359,7 +359,7 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
       yield* db.run("create unlogged table u (id int primary key)")
       yield* apply("u")
       expect(said(yield* capture.status(), "public.u")).toEqual([
-        "TableUnlogged: it is unlogged: a crash empties it without a trace"
+        "TableUnlogged: it is unlogged: a crash empties it, and its rows are not known from then on"
       ])
     })
   )

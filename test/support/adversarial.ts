@@ -106,7 +106,7 @@ const makeHost = Effect.gen(function* () {
 })
 
 // Everything of the host's, every generated function, everything captured: as if the schema had just been installed.
-const reset = `
+export const reset = `
   set lock_timeout = '5s';
   drop schema public cascade;
   create schema public;

@@ -28,6 +28,8 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** Columns of the terminal that standard output is; else it is a pipe. */
   readonly terminal?: number | undefined
+  /** Takes what is said while something is under way, if standard error is a terminal. */
+  readonly status?: Array<string> | undefined
 }
 
 let empty = tmpdir()
@@ -71,7 +73,12 @@ export const within = <A>(options: RunOptions, effect: Effect.Effect<A>): Effect
       Effect.withClock(Clock.make()),
       Effect.provideService(Surroundings, {
         directory: options.cwd ?? empty,
-        terminal: Option.map(Option.fromNullable(options.terminal), (columns) => ({ columns }))
+        terminal: Option.map(Option.fromNullable(options.terminal), (columns) => ({ columns })),
+        write: (bytes) => Effect.sync(() => void stdout.push(Buffer.from(bytes).toString())),
+        status: Option.map(
+          Option.fromNullable(options.status),
+          (lines) => (line: string) => Effect.sync(() => void lines.push(line))
+        )
       })
     )
     return { code: typeof value === "number" ? value : null, stdout: stdout.join(""), stderr: stderr.join("") }

@@ -15,6 +15,7 @@ import { type Catalog, type Name, readCatalog } from "./catalog.js"
 import { planDetach } from "./detach.js"
 import { activePolicies, policyName } from "./diff.js"
 import { followed, followSteps, formerNameOf } from "./follow.js"
+import { checkFormerNames, checkSeen } from "./formerly.js"
 import { functionNames } from "./generate/names.js"
 import { commandMend, hostMend, type Mend, readerCommand, sqlMend } from "./mend.js"
 import { TableConfig } from "./model.js"
@@ -61,6 +62,9 @@ export const readConfigs: (
   const configuredTables: Array<ConfiguredTable> = []
   for (const [index, config] of configs.entries()) {
     const name = yield* TableName.parse(config.table, `tables[${index}].table`)
+    for (const [place, formerName] of (config.formerly ?? []).entries()) {
+      yield* TableName.parse(formerName, `tables[${index}].formerly[${place}]`)
+    }
     if (configuredTables.some((other) => sameName(other, name))) {
       yield* new CaptureError({
         table: label(name),
@@ -70,6 +74,7 @@ export const readConfigs: (
     }
     configuredTables.push({ ...name, config })
   }
+  yield* checkFormerNames(configuredTables)
   return configuredTables
 })
 
@@ -113,6 +118,7 @@ export const planAll = (
         const planFrom = replan(storage, configured, candidates, options)
         units.push({ label: label(configured), plan: yield* planFrom(catalog), replan: planFrom })
       }
+      yield* checkSeen(sql, storage, catalog, configuredTables)
       const collision = nameCollision(configuredTables, followed(catalog))
       if (collision !== undefined) {
         yield* collision

@@ -118,11 +118,17 @@ export type FunctionRow = typeof FunctionRow.Type
 const Gap = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
-  gap: Schema.NullOr(Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "restarted", "unwatched")),
+  gap: Schema.NullOr(
+    Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "rewritten", "restarted", "unwatched")
+  ),
   /** Partitions of the policy that left since, also if they came back. */
   moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Enums in the key of which a value has another name. */
-  renamedEnums: Schema.Array(Schema.String)
+  renamedEnums: Schema.Array(Schema.String),
+  /** Columns whose values ALTER TABLE may have written anew. */
+  rewritten: Schema.Array(Schema.String),
+  /** The server has lost what unlogged tables held, or may have. */
+  restarted: Schema.Boolean
 })
 export type Gap = typeof Gap.Type
 
@@ -223,7 +229,8 @@ const decodeGaps = Schema.decodeUnknown(
     Schema.Struct({
       ...Gap.fields,
       moved: Schema.parseJson(Gap.fields.moved),
-      renamedEnums: Schema.parseJson(Gap.fields.renamedEnums)
+      renamedEnums: Schema.parseJson(Gap.fields.renamedEnums),
+      rewritten: Schema.parseJson(Gap.fields.rewritten)
     })
   )
 )
@@ -272,7 +279,17 @@ select
   coalesce((
     select to_jsonb(${qualified(storage, "key_values_renamed")}(p.relation, p.key_columns, p.key_values))
     where p.database = ${qualified(storage, "this_database")}()
-  ), '[]')::text as "renamedEnums"
+  ), '[]')::text as "renamedEnums",
+  coalesce((
+    select jsonb_agg(w.name order by w.name)
+    from pg_class c
+    cross join lateral ${qualified(storage, "columns_rewritten")}(c.oid, p.row_marks) w
+    where c.oid = p.relation
+      and p.database = ${qualified(storage, "this_database")}()
+  ), '[]')::text as rewritten,
+  exists (
+    select from ${qualified(storage, "capture_gaps")}(p.table_schema, p.table_name) r where r.gap = 'restarted'
+  ) as restarted
 from ${qualified(storage, "capture_policies")} p
 left join lateral ${qualified(storage, "capture_gap")}(p.table_schema, p.table_name) g on true
 where p.removed_at is null

@@ -3,6 +3,7 @@
  */
 import { columnChanges } from "./diff.js"
 import type { ColumnDifferences, Difference } from "./difference.js"
+import { formerDifferences } from "./formerly.js"
 import type { Policy } from "./model.js"
 import type { Resolved } from "./resolve.js"
 
@@ -35,7 +36,7 @@ const columnDifferences = (
 /** What of the configuration is different from the deployed policy. */
 export const policyDifferences = (
   policy: Policy,
-  { acknowledgeCasts, dropGuard, shape }: Pick<Resolved, "acknowledgeCasts" | "dropGuard" | "shape">
+  { acknowledgeCasts, config, dropGuard, shape }: Pick<Resolved, "acknowledgeCasts" | "config" | "dropGuard" | "shape">
 ): ReadonlyArray<Difference> => {
   const redaction = (_tag: "exclude" | "mask", before: ReadonlyArray<string>, after: ReadonlyArray<string>) => {
     const added = after.filter((name) => !before.includes(name))
@@ -58,6 +59,7 @@ export const policyDifferences = (
     ...(policy.acknowledgeCasts === acknowledgeCasts
       ? []
       : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }]),
-    ...(policy.dropGuard === dropGuard ? [] : [{ _tag: "dropGuard" as const, to: dropGuard }])
+    ...(policy.dropGuard === dropGuard ? [] : [{ _tag: "dropGuard" as const, to: dropGuard }]),
+    ...formerDifferences(policy, config)
   ]
 }

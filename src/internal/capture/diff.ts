@@ -6,6 +6,7 @@ import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./cat
 import type { Policy } from "./model.js"
 import { findDeployed, findTable, label, relationShape, sameName } from "./resolve.js"
 import type { ColumnShape, Generated, TableShape, Trigger } from "./generate/model.js"
+import { generate } from "./generate/generate.js"
 import { functionNames } from "./generate/names.js"
 import { functionSource, triggerStatements } from "./generate/print.js"
 
@@ -65,6 +66,10 @@ const seesTruncate = (relation: Relation, serverVersion: number): boolean =>
 /** Relations whose TRUNCATE fires no trigger. */
 export const truncateUnseen = ({ relations }: Table, serverVersion: number): ReadonlyArray<string> =>
   relations.filter((relation) => !seesTruncate(relation, serverVersion)).map(label)
+
+/** Relations that a crash empties. */
+export const unloggedRelations = ({ relations }: Table): ReadonlyArray<string> =>
+  relations.filter(({ unlogged }) => unlogged).map(label)
 
 export const relationState = (
   storage: string,
@@ -131,6 +136,19 @@ export const policyShape = (policy: Policy, table: Table): TableShape => ({
   excluded: policy.exclude,
   masked: policy.mask
 })
+
+/**
+ * The shape that the installed code was generated from: a table that was renamed goes on with the code of the name that it had, until
+ * capture is applied.
+ */
+export const installedShape = (storage: string, policy: Policy, table: Table): TableShape => {
+  const shape = policyShape(policy, table)
+  const former = policy.formerNames
+    .filter(({ declared }) => !declared)
+    .map(({ name, schema }) => ({ ...shape, schema, name }))
+    .reverse()
+  return [shape, ...former].find((each) => generate(storage, each).sourceHash === policy.sourceHash) ?? shape
+}
 
 export const policyName = (policy: Policy): Name => ({ schema: policy.tableSchema, name: policy.tableName })
 

@@ -42,6 +42,8 @@ export const Difference = Schema.Union(
   Schema.TaggedStruct("exclude", { added: Names, removed: Names }),
   Schema.TaggedStruct("mask", { added: Names, removed: Names }),
   Schema.TaggedStruct("acknowledgeCasts", { to: Schema.Boolean }),
+  /** Declared former names: of the table as in SQL, of a column as `email (mail)`. */
+  Schema.TaggedStruct("formerly", { added: Names, removed: Names }),
   Schema.TaggedStruct("dropGuard", { to: Schema.Boolean }),
   Schema.TaggedStruct("columns", { columns: ColumnDifferences }),
   Schema.TaggedStruct("columnDetails", {})

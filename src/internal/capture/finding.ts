@@ -36,6 +36,8 @@ export const Finding = Schema.Union(
   kind("TableGone", {}),
   kind("TableRenamed", { now: Schema.String }),
   kind("IdentityChanged", {}),
+  /** Its policy has followed it to its name, and its triggers are still those of a former one. */
+  kind("NameFollowed", {}),
   /** Another table has the name, or had it for a while. */
   kind("TableReplaced", {}),
   kind("TableUnlogged", {
@@ -46,6 +48,8 @@ export const Finding = Schema.Union(
   kind("TriggersElsewhere", {}),
   /** Partitions left and came back, or others have their names. */
   kind("PartitionReplaced", {}),
+  /** ALTER TABLE wrote the rows anew, and may have given these columns other values. */
+  kind("RowsRewritten", {}),
   kind("ColumnsChanged", { columns: ColumnDifferences }),
   kind("KeyChanged", {
     /** Columns of the key, in its order. */

@@ -54,6 +54,9 @@ const flagRule = rule("must be true or false")
  * - `mode`: `statement` if the table allows it, `row` otherwise, unless given.
  * - `always`: capture under `session_replication_role = replica` and logical replication too; uses row mode.
  * - `truncate`: `event` unless given.
+ * - `formerly`: names that the table had before, where the record does not know by itself: after a restore, or if the table was built
+ *   anew beside another one. Reads of the table find what is recorded under them, up to when it took over.
+ * - `columns`: by column, `{ formerly: [...] }`: names that the column had before.
  * - `acknowledgeCasts`: accept columns whose type has a cast to json defined in this database. Such a cast runs with the
  *   privileges of the role that owns Threadline's schema.
  * - `dropGuard`: refuse to let the table, its triggers or its schema be dropped, or its triggers be disabled, until its capture
@@ -71,6 +74,15 @@ export const TableConfig = Schema.Struct({
   always: Schema.optional(Schema.Boolean.annotations(flagRule)),
   truncate: Schema.optional(choice(...Truncate.literals)),
   acknowledgeCasts: Schema.optional(Schema.Boolean.annotations(flagRule)),
+  formerly: Schema.optional(
+    Schema.Array(named("must be the name of a table")).annotations(rule("must be a list of names of tables"))
+  ),
+  columns: Schema.optional(
+    Schema.Record({
+      key: Schema.String,
+      value: Schema.Struct({ formerly: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)) })
+    }).annotations(rule(`must be an object such as { email: { formerly: ["mail"] } }`))
+  ),
   dropGuard: Schema.optional(Schema.Boolean.annotations(flagRule))
 }).annotations({
   identifier: "threadline.Capture.TableConfig",

@@ -45,6 +45,11 @@ const differenceWords = (difference: Difference): ReadonlyArray<string> => {
         ...(retyped.length > 0 ? [`other types of ${list(retyped)}`] : [])
       ]
     }
+    case "formerly":
+      return [
+        ...(difference.added.length > 0 ? [`formerly ${list(difference.added)}`] : []),
+        ...(difference.removed.length > 0 ? [`no longer formerly ${list(difference.removed)}`] : [])
+      ]
     case "columnDetails":
       return ["details of its columns"]
   }
@@ -81,7 +86,8 @@ export const describeStep = (step: Step): string => {
         ...(step.truncate === "event" ? [] : [`truncate: ${step.truncate}`]),
         ...(step.truncateUnseen.length === 0
           ? []
-          : [`TRUNCATE of ${list(step.truncateUnseen)} is not seen before PostgreSQL 16`])
+          : [`TRUNCATE of ${list(step.truncateUnseen)} is not seen before PostgreSQL 16`]),
+        ...(step.unlogged.length === 0 ? [] : [`unlogged, so that a crash empties it: ${list(step.unlogged)}`])
       ].join("; ")
     case "regenerate":
       return [
@@ -182,16 +188,20 @@ export const describeFinding = (finding: Finding): string => {
       return `it is now ${finding.now}`
     case "IdentityChanged":
       return "it was restored or made anew since its policy was applied"
+    case "NameFollowed":
+      return `it is captured by the triggers of a name that it had before, ${subjects}: each write looks up the one that it has now`
     case "TableReplaced":
       return "another table has its name, or had it for a while: nothing is known of its rows since then"
     case "TableUnlogged":
       return finding.restarted
-        ? "it is unlogged, and the server was started anew: a crash may have emptied it, and nothing is known of its rows since then"
-        : "it is unlogged: a crash empties it without a trace"
+        ? "it is unlogged, and the server was started anew or has recovered from a crash: that may have emptied it, and nothing is known of its rows since then"
+        : "it is unlogged: a crash empties it, and its rows are not known from then on"
     case "TriggersElsewhere":
       return `tables that are not captured have its triggers: ${subjects}; they are recorded under their own names`
     case "PartitionReplaced":
       return `partitions left and came back, or others have their names: ${subjects}; nothing is known of its rows since then`
+    case "RowsRewritten":
+      return `ALTER TABLE has written its rows anew, and may have changed ${subjects}: nothing is known of its rows since then`
     case "ColumnsChanged":
       return `columns changed since its triggers were generated: ${columnsText(finding.columns)}`
     case "KeyChanged":
@@ -336,6 +346,17 @@ export const describeRefusal = (refusal: Refusal): string => {
         : `${refusal.option} names column ${refusal.column}, which the table does not have`
     case "DuplicateTable":
       return "the configuration names it twice"
+    case "FormerNameUnusable":
+      switch (refusal.why) {
+        case "present name":
+          return `formerly names ${refusal.name}, which is its present name`
+        case "twice":
+          return `formerly names ${refusal.name}, and so does ${refusal.of}: it was only one of them`
+        case "circle":
+          return `formerly names ${refusal.name}, which declares this one as its own former name`
+        case "never seen":
+          return `formerly names ${refusal.name}, of which nothing is recorded`
+      }
     case "OwnTable":
       return "it belongs to Threadline"
     case "SystemTable":

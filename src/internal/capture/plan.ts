@@ -8,17 +8,20 @@ import { CaptureError } from "./captureError.js"
 import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"
 import { followed, followSteps, formerNameOf } from "./follow.js"
+import { formerColumnsOf, formerNamesOf } from "./formerly.js"
 import {
+  columnChanges,
   type Expected,
   functionState,
+  installedShape,
   lessRedaction,
   partitionLabels,
   policyName,
-  policyShape,
   relationState,
   type RelationState,
   supersededPolicies,
-  truncateUnseen
+  truncateUnseen,
+  unloggedRelations
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
@@ -92,6 +95,21 @@ export const planTable = (
     policy.generator !== generatorVersion ||
     superseded.length > 0
 
+  // Before the policy is written, which says what the columns were called.
+  const renamedColumns =
+    policy === undefined || deployed?.relation !== table.oid ? [] : columnChanges(policy, shape.columns, true).renamed
+  const formerNames = formerNamesOf(resolved.config)
+  const formerColumns = formerColumnsOf(resolved.config)
+  const isDeclared = (policy?.formerNames ?? []).some(({ declared }) => declared)
+  const isColumnDeclared = (policy?.formerColumns ?? []).some(({ declared }) => declared)
+  const written = statements.asOwner(owner, [
+    ...(renamedColumns.length === 0 ? [] : [statements.renameColumns(storage, name, renamedColumns)]),
+    upsert,
+    ...(formerNames.length + formerColumns.length > 0 || isDeclared || isColumnDeclared
+      ? [statements.declareNames(storage, name, formerNames, formerColumns)]
+      : [])
+  ])
+
   const steps: Array<Step> = partitionsThatLeft(storage, catalog, resolved, policy, superseded, options)
 
   if (rebuild) {
@@ -112,7 +130,7 @@ export const planTable = (
           (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
         ),
         ...enables(knownStates),
-        ...statements.asOwner(owner, [upsert])
+        ...written
       ],
       lessRedacted
     )
@@ -128,6 +146,7 @@ export const planTable = (
             mask: shape.masked,
             truncate: shape.onTruncate,
             truncateUnseen: truncateUnseen(table, catalog.serverVersion),
+            unlogged: unloggedRelations(table),
             lapsedSince: deployed?.policy.removedAt ?? null
           }
         : {
@@ -173,7 +192,7 @@ export const planTable = (
     }
     if (reasons.length > 0 || deployed?.relation !== table.oid || (gap !== null && !lapsed)) {
       steps.push({
-        ...step(statements.asOwner(owner, [upsert]), lessRedacted),
+        ...step(written, lessRedacted),
         kind: "refresh",
         differences: reasons,
         lapse: gap !== null && !lapsed
@@ -216,12 +235,13 @@ export const planTable = (
   const stale = rebuild ? staleFunctions(catalog, resolved, superseded) : []
   const cleanup = statements.asOwner(owner, [
     ...stale.map((functionName) => statements.dropFunction(storage, functionName)),
-    ...superseded
-      .map(policyName)
-      .flatMap((formerName) => [
-        statements.noteLapse(storage, formerName),
-        statements.retirePolicy(storage, formerName)
-      ])
+    ...superseded.map(policyName).flatMap((formerName) => [
+      // If it is declared to be this table, its triggers tell that nothing was missed.
+      ...(formerNames.some((declared) => sameName(declared, formerName))
+        ? []
+        : [statements.noteLapse(storage, formerName)]),
+      statements.retirePolicy(storage, formerName)
+    ])
   ])
   const last = steps.pop()
   if (last !== undefined) {
@@ -302,7 +322,7 @@ const installedOtherwise = (
   { table }: Resolved,
   states: ReadonlyArray<RelationState>
 ) => {
-  const shape = policyShape(policy, table)
+  const shape = installedShape(storage, policy, table)
   const source = generate(storage, shape)
   return states
     .map(({ relation }) => relationState(storage, source, relation, shape, catalog.serverVersion))

@@ -38,6 +38,21 @@ export const KeyProblem = Schema.Struct({ key: Names, nullable: Names, index: Ma
  */
 export type KeyProblem = typeof KeyProblem.Type
 
+/**
+ * What is wrong with a declared former name: it is the present one; something else declares it too; tables declare each other in
+ * a circle; the record has never seen it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const FormerNameProblem = Schema.Literal("present name", "twice", "circle", "never seen")
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type FormerNameProblem = typeof FormerNameProblem.Type
+
 /** What a role lacks. */
 const Lacking = Schema.Literal("membership", "inheritance", "record", "trigger", "ownership", "read", "unknown")
 
@@ -51,12 +66,19 @@ export const Refusal = Schema.Union(
   Schema.Struct({ reason: Schema.Literal("UnknownTable") }),
   Schema.Struct({
     reason: Schema.Literal("UnknownColumn"),
-    option: Schema.Literal("exclude", "mask", "key"),
+    option: Schema.Literal("exclude", "mask", "key", "columns"),
     column: Schema.String,
     /** It exists, but no change holds it. */
     virtual: Schema.Boolean
   }),
   Schema.Struct({ reason: Schema.Literal("DuplicateTable") }),
+  Schema.Struct({
+    reason: Schema.Literal("FormerNameUnusable"),
+    name: Schema.String,
+    why: FormerNameProblem,
+    /** The table or column that declares it too. */
+    of: MaybeName
+  }),
   Schema.Struct({ reason: Schema.Literal("OwnTable") }),
   Schema.Struct({ reason: Schema.Literal("SystemTable") }),
   Schema.Struct({

@@ -39,9 +39,11 @@ export const findTable = (catalog: Catalog, name: Name): Table | undefined =>
 export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined =>
   catalog.deployed.find(({ policy }) => policy.tableSchema === name.schema && policy.tableName === name.name)
 
+const noGap = { gap: null, moved: [], renamedEnums: [], rewritten: [], restarted: false } as const
+
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */
-export const findGap = (catalog: Catalog, name: Name): Pick<Gap, "gap" | "moved" | "renamedEnums"> =>
-  catalog.gaps.find((candidate) => sameName(candidate, name)) ?? { gap: null, moved: [], renamedEnums: [] }
+export const findGap = (catalog: Catalog, name: Name): Omit<Gap, "name" | "schema"> =>
+  catalog.gaps.find((candidate) => sameName(candidate, name)) ?? noGap
 
 /** The kinds of relation that triggers can capture: tables, partitioned tables, foreign tables. */
 const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([
@@ -113,6 +115,7 @@ export const resolve = (
     const columns = columnShapes(catalog, table)
     const excluded = yield* columnNames(table, configured, catalog, "exclude", config.exclude ?? [])
     const masked = yield* columnNames(table, configured, catalog, "mask", config.mask ?? [])
+    yield* columnNames(table, configured, catalog, "columns", Object.keys(config.columns ?? {}))
     const excludedAndMasked = excluded.filter((name) => masked.includes(name))
     if (excludedAndMasked[0] !== undefined) {
       yield* refuse({ reason: "ExcludedAndMasked", column: excludedAndMasked[0] }, "keepOne")
@@ -218,7 +221,7 @@ const columnNames = (
   table: Table,
   configured: ConfiguredTable,
   catalog: Catalog,
-  option: "exclude" | "mask" | "key",
+  option: "exclude" | "mask" | "key" | "columns",
   names: ReadonlyArray<string>
 ): Either.Either<ReadonlyArray<string>, CaptureError> => {
   const virtualColumn = names.find((name) => table.columns.some((column) => column.name === name && column.virtual))

@@ -3,6 +3,7 @@
  * elsewhere.
  */
 import type { Name } from "./catalog.js"
+import type { FormerColumn } from "./formerly.js"
 import { generatorVersion, type PartitionTriggers, type TableShape } from "./generate/model.js"
 import { identifier, literal, qualified, textArray } from "../sql/sqlText.js"
 
@@ -65,8 +66,8 @@ export const upsertPolicy = (
   }
 ): string => `insert into ${policies(storage)} as p (
   table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
-  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, key_values, captured_since,
-  partition_triggers, drop_guard
+  columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, row_marks, key_values,
+  captured_since, partition_triggers, drop_guard
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
@@ -75,6 +76,7 @@ export const upsertPolicy = (
   ${json(shape.columns)},
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
   ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
+  ${qualified(storage, "row_marks")}(${regclass(shape)}, ${textArray([...shape.excluded, ...shape.masked])}),
   ${qualified(storage, "key_values")}(${regclass(shape)}, ${json(shape.key)}),
   least(pg_catalog.clock_timestamp(), ${qualified(storage, "first_change")}(${literal(shape.schema)}, ${literal(shape.name)})),
   ${json(options.partitionTriggers)}, ${options.dropGuard}
@@ -101,6 +103,7 @@ set relation = excluded.relation,
   generator = excluded.generator,
   database = excluded.database,
   partition_marks = excluded.partition_marks,
+  row_marks = excluded.row_marks,
   partition_triggers = excluded.partition_triggers,
   drop_guard = excluded.drop_guard,
   gap_since = null,
@@ -112,6 +115,25 @@ set relation = excluded.relation,
     then pg_catalog.clock_timestamp() - interval '1 microsecond'
   end)),
   removed_at = null`
+
+/** Columns that got other names since the policy was applied, all at once: two may have exchanged theirs. */
+export const renameColumns = (
+  storage: string,
+  name: Name,
+  renames: ReadonlyArray<readonly [from: string, to: string]>
+): string =>
+  `select ${qualified(storage, "columns_renamed")}(${literal(name.schema)}, ${literal(name.name)}, ${json(
+    renames.map(([formerly, column]) => ({ formerly, column }))
+  )})`
+
+/** The former names that are declared, and no others. */
+export const declareNames = (
+  storage: string,
+  name: Name,
+  names: ReadonlyArray<Name>,
+  columns: ReadonlyArray<FormerColumn>
+): string =>
+  `select ${qualified(storage, "names_declared")}(${literal(name.schema)}, ${literal(name.name)}, ${json(names)}, ${json(columns)})`
 
 /** Lets the policies of tables that were renamed go with them. */
 export const followNames = (storage: string): string => `select ${qualified(storage, "follow_names")}()`
@@ -144,6 +166,8 @@ const databaseLabel = ({ name, schema }: Name): string =>
 export const addPartition = (storage: string, root: Name, partition: Name, label: string): string =>
   `update ${policies(storage)}
 set partitions = pg_catalog.array_append(partitions, ${literal(label)}),
+  row_marks = row_marks || pg_catalog.jsonb_build_object(
+    'files', row_marks -> 'files' || (${qualified(storage, "row_marks")}(${regclass(partition)}, '{}') -> 'files')),
   partition_marks = partition_marks || pg_catalog.jsonb_build_object(
     ${databaseLabel(partition)}, ${qualified(storage, "partition_marks")}(${regclass(root)}) ->> (${databaseLabel(partition)}))
 ${where(root)}

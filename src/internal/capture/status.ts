@@ -9,10 +9,11 @@ import {
   functionState,
   partitionLabels,
   policyName,
-  policyShape,
+  installedShape,
   relationState,
   type RelationState,
-  truncateUnseen
+  truncateUnseen,
+  unloggedRelations
 } from "./diff.js"
 import { functionNames } from "./generate/names.js"
 import { policyDifferences } from "./compare.js"
@@ -316,7 +317,7 @@ const reportTable = (
   report: Report
 ): void => {
   const root = table.relations[0]
-  const { gap, moved, renamedEnums } = findGap(catalog, policyName(policy))
+  const { gap, moved, renamedEnums, restarted, rewritten } = findGap(catalog, policyName(policy))
   const described = columnShapes(catalog, table)
   const sameTable = relation === table.oid
   const renumbered = policy.columns.some((policyColumn) =>
@@ -336,13 +337,13 @@ const reportTable = (
     described.map(({ shape }) => shape),
     sameTable
   )
-  const unlogged = table.relations.filter((candidate) => candidate.unlogged).map(label)
+  const unlogged = unloggedRelations(table)
   if (unlogged.length > 0) {
     report({
       kind: "TableUnlogged",
-      severity: gap === "restarted" ? "error" : "warning",
-      mend: gap === "restarted" ? apply.mend : hostMend("changePersistence", unlogged),
-      restarted: gap === "restarted",
+      severity: restarted ? "error" : "warning",
+      mend: restarted ? apply.mend : hostMend("changePersistence", unlogged),
+      restarted,
       subjects: unlogged
     })
   }
@@ -356,6 +357,9 @@ const reportTable = (
   const subjects = [...changes.added, ...changes.dropped, ...changes.renamed.map(([, to]) => to), ...changes.retyped]
   if (subjects.length > 0) {
     report({ kind: "ColumnsChanged", severity: "warning", mend: apply.mend, columns, subjects })
+  }
+  if (rewritten.length > 0) {
+    report({ kind: "RowsRewritten", severity: "error", mend: apply.mend, subjects: rewritten })
   }
   const lostColumns = [...policy.exclude, ...policy.mask].filter(
     (name) => !table.columns.some((column) => column.name === name)
@@ -470,10 +474,13 @@ const reportInstalled = (
   apply: Apply,
   report: Report
 ): boolean => {
-  const shape = policyShape(policy, table)
+  const shape = installedShape(storage, policy, table)
   const source = generate(storage, shape)
   const functions = functionState(catalog, source)
-  const names = functionNames(policyName(policy))
+  const names = functionNames(shape)
+  if (!sameName(shape, policyName(policy))) {
+    report({ kind: "NameFollowed", severity: "info", mend: apply.mend, subjects: [label(shape)] })
+  }
   const outdated = source.sourceHash !== policy.sourceHash
   if (outdated) {
     report({ kind: "SourceOutdated", severity: "warning", mend: apply.mend })

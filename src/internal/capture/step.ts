@@ -68,6 +68,8 @@ export const Step = Schema.Union(
     truncate: Truncate,
     /** Foreign tables whose TRUNCATE fires no trigger in this version of PostgreSQL. */
     truncateUnseen: Names,
+    /** Unlogged tables: a crash empties them. */
+    unlogged: Names,
     /** Since when a table that was captured before is not. */
     lapsedSince: Schema.NullOr(Schema.String)
   }),

@@ -205,5 +205,17 @@ export const decodeIds = (text: unknown): Option.Option<Ids> => {
   })
 }
 
+/** Reads the setting that names the row which captures go to: "<id> <ctid>", or something without an id if there is none. */
+export const decodeSetting = (text: unknown): Option.Option<Ids> => {
+  if (typeof text !== "string") {
+    return Option.none()
+  }
+  const id = /^([0-9]{1,18}) /.exec(text)?.[1]
+  return Option.some({
+    transactionId: id === undefined ? Option.none() : Option.some(id as TransactionId),
+    actionId: Option.none()
+  })
+}
+
 /** Reads what `record_action` returned, as text. */
 export const decodeActionId: (text: unknown) => Option.Option<ActionId> = Schema.decodeUnknownOption(ActionId)

@@ -20,6 +20,7 @@ import {
   closed,
   connectionLost,
   decodeIds,
+  decodeSetting,
   fromStatement,
   type Ids,
   isSerializationFailure,
@@ -183,6 +184,26 @@ const finishDocument = (request: Request, part: boolean): string => {
   return `{${fields.join(",")}}`
 }
 
+/** The end of an audited call: an expression, which goes into a message of its own level, and how to read its value. */
+interface Ending {
+  readonly sql: string
+  readonly read: (outcome: unknown) => Option.Option<Ids>
+}
+
+/**
+ * Calls `finish` if there is something to record, to check or to end. Else the setting of the transaction says what `finish` would:
+ * `set_context` has left nothing of other transactions in it.
+ */
+const ending = (request: Request, part: boolean): Ending => {
+  const document = finishDocument(request, part)
+  return document === "{}"
+    ? { sql: "coalesce(pg_catalog.current_setting('threadline.transaction', true), '')", read: decodeSetting }
+    : {
+        sql: `${identifier(request.schema)}.finish(${literal(document)}::pg_catalog.jsonb)::pg_catalog.text`,
+        read: decodeIds
+      }
+}
+
 // Tells one transaction of a session from the next. A body that ended ours with a COMMIT or ROLLBACK of its own must not have
 // an action recorded for it, in a transaction that the last message itself would open.
 const startOfTransaction = "extract(epoch from pg_catalog.transaction_timestamp())::pg_catalog.text"
@@ -194,40 +215,40 @@ const commit = (
   began: string
 ): Effect.Effect<Ids, AuditError> => {
   const isOwnTransaction = `${startOfTransaction} = ${literal(began)}`
-  const finish = () =>
-    `${identifier(request.schema)}.finish(${literal(finishDocument(request, false))}::pg_catalog.jsonb)::pg_catalog.text`
-  return Effect.suspend(() =>
-    level.observed.lost === undefined
+  return Effect.suspend(() => {
+    // Only now: the action may come from the result of the body.
+    const end = ending(request, false)
+    return level.observed.lost === undefined
       ? connection
           .executeRaw(
-            `${undoOpen(level)}select case when ${isOwnTransaction} then ${finish()} end as outcome; commit`,
+            `${undoOpen(level)}select case when ${isOwnTransaction} then ${end.sql} end as outcome; commit`,
             []
           )
           .pipe(
             Effect.matchEffect({
               onFailure: (error) => Effect.flip(commitError(connection, level, request, error)),
-              onSuccess: committed
+              onSuccess: (raw) => committed(raw, end)
             })
           )
       : Effect.fail(connectionLost(level.observed.lost))
-  ).pipe(Effect.onError(() => rollback))
+  }).pipe(Effect.onError(() => rollback))
 }
 
-/** The ids in the answer to a message whose last statement but one calls `finish`. */
-const idsOf = (raw: unknown): Option.Option<Ids> => decodeIds(outcomeOf(results(raw).at(-2)))
+/** The ids in the answer to a message whose last statement but one is an ending. */
+const idsOf = (raw: unknown, { read }: Ending): Option.Option<Ids> => read(outcomeOf(results(raw).at(-2)))
 
 // An audited call in a fiber of its own may still be open when what encloses it ends. It has not succeeded, so it is undone.
 const undoOpen = (level: Level): string =>
   level.inner === undefined ? "" : `rollback to savepoint ${level.inner}; release savepoint ${level.inner}; `
 
 /** Reads the answer of the last message. COMMIT of an aborted transaction answers ROLLBACK and is no error to the driver. */
-const committed = (raw: unknown): Effect.Effect<Ids, AuditError> => {
+const committed = (raw: unknown, end: Ending): Effect.Effect<Ids, AuditError> => {
   if (!hasCommitted(raw)) {
     return Effect.fail(
       makeAuditError("TransactionAborted", "COMMIT did not commit: the transaction was aborted before")
     )
   }
-  return Option.match(idsOf(raw), {
+  return Option.match(idsOf(raw, end), {
     onNone: () =>
       Effect.fail(
         makeAuditError("EndedByBody", "the body ended the audited transaction with a COMMIT or ROLLBACK of its own")
@@ -339,16 +360,15 @@ export const beginInside = (
       allowMissingActor: request.allowMissingActor,
       failures
     })
-    const finish = () => call(request.schema, "finish", finishDocument(request, isPart))
-    const end = Effect.suspend(() =>
-      parent.control(`${undoOpen(level)}${finish()}::pg_catalog.text as outcome; release savepoint ${name}`, leave)
-    ).pipe(
-      Effect.mapError((error) => finishError(level, request, error)),
-      Effect.flatMap((raw) =>
-        Option.match(idsOf(raw), { onNone: () => Effect.fail(closed()), onSome: Effect.succeed })
-      ),
-      Effect.onError(() => undo)
-    )
+    const end = Effect.suspend(() => {
+      const lastly = ending(request, isPart)
+      return parent.control(`${undoOpen(level)}select ${lastly.sql} as outcome; release savepoint ${name}`, leave).pipe(
+        Effect.mapError((error) => finishError(level, request, error)),
+        Effect.flatMap((raw) =>
+          Option.match(idsOf(raw, lastly), { onNone: () => Effect.fail(closed()), onSome: Effect.succeed })
+        )
+      )
+    }).pipe(Effect.onError(() => undo))
     return {
       level,
       depth: depth + 1,

@@ -18,6 +18,7 @@ import {
   windowFilter
 } from "../search/bundle.js"
 import type { Change } from "../record/change.js"
+import { names, type TableNames } from "../record/names.js"
 import { type ChangeDiff, diff, diffBetween, type RowDiff } from "../rows/diff.js"
 import type { ActorInput, FilterInput } from "../search/filter.js"
 import { history, type HistoryOptions } from "../rows/history.js"
@@ -132,6 +133,11 @@ export interface Service {
    * A small timeline at once. `InvalidRequest` of the field `max` if more changes match: 1000 unless given, at most 10,000.
    */
   readonly collect: (filter?: FilterInput, options?: CollectOptions) => Effect.Effect<ReadonlyArray<Change>, ReadError>
+  /**
+   * The names that a table and its columns had, each with its time. `NotFound` if the record does not know the table. A scope hides
+   * nothing of them.
+   */
+  readonly names: (table: string) => Effect.Effect<TableNames, ReadError>
   /** One change, field by field. */
   readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
   /**
@@ -228,6 +234,7 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
       ),
     count: (filter = {}, options = {}) => read("count", (reader) => count(reader, filter, options)),
     collect: (filter = {}, options = {}) => read("collect", (reader) => collect(reader, filter, options)),
+    names: (table) => read("names", (reader) => names(reader, table)),
     diff: (changeId) => read("diff", (reader) => diff(reader, changeId)),
     diffBetween: (table, key, from, to) => read("diffBetween", (reader) => diffBetween(reader, table, key, from, to)),
     incident: (transactionId, options = {}) => read("incident", (reader) => incident(reader, transactionId, options)),

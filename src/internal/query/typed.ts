@@ -14,6 +14,8 @@ import type { Page } from "../../Page.js"
 import { withFields } from "../core/jsonForm.js"
 import type { AsOf, KeyAsOf, RowAsOf } from "../rows/answer.js"
 import type { Change, RowImage } from "../record/change.js"
+import { presentImage, type RecordedAs, recordedColumns } from "../record/columns.js"
+import type { TableNames } from "../record/names.js"
 import { coercion } from "./coerce.js"
 import type { HistoryOptions } from "../rows/history.js"
 import type { InstantInput } from "../core/instant.js"
@@ -75,7 +77,13 @@ export interface TypedChange<A> {
  * @category models
  */
 export type TypedAsOf<A> =
-  | { readonly _tag: "Present"; readonly row: Decoded<A>; readonly rebuilt?: true; readonly at: string }
+  | {
+      readonly _tag: "Present"
+      readonly row: Decoded<A>
+      readonly rebuilt?: true
+      readonly recordedAs?: RecordedAs
+      readonly at: string
+    }
   | Exclude<AsOf, { readonly _tag: "Present" }>
 
 /**
@@ -221,7 +229,7 @@ const decoder = <A, I, R>(
 const rowBy =
   <A, R>(decode: (image: RowImage) => Effect.Effect<Decoded<A>, never, R>) =>
   (row: RowAsOf): Effect.Effect<TypedRow<A>, never, R> =>
-    Effect.map(decode(row.row), (decoded) => ({ ...row, row: decoded }))
+    Effect.map(decode(presentImage(row.row, row.recordedAs?.columns)), (decoded) => ({ ...row, row: decoded }))
 
 /** The rows of a relation by its schema. */
 const relatedBy = (
@@ -247,13 +255,29 @@ export const typed = <A, I, R, Q>(
   const maybe = (image: RowImage | null | undefined): Effect.Effect<Decoded<A> | null, never, R> =>
     image === null || image === undefined ? Effect.succeed(null) : decode(image)
 
-  const typedChange = (change: Change): Effect.Effect<TypedChange<A>, never, R> =>
-    Effect.zipWith(maybe(beforeOf(change)), maybe(change.dataAfter), (before, after) => ({ change, before, after }))
+  const typedChange =
+    ({ columns }: TableNames) =>
+    (change: Change): Effect.Effect<TypedChange<A>, never, R> => {
+      // A schema has the columns as they are called now.
+      const present = (image: RowImage | null | undefined) =>
+        image === null || image === undefined
+          ? image
+          : presentImage(image, recordedColumns(image, columns, change.capturedAt))
+      return Effect.zipWith(maybe(present(beforeOf(change))), maybe(present(change.dataAfter)), (before, after) => ({
+        change,
+        before,
+        after
+      }))
+    }
+
+  const names = Effect.flatMap(query, (service) => service.names(table))
 
   const typedRow = rowBy(decode)
 
   const typedAnswer = (answer: AsOf): Effect.Effect<TypedAsOf<A>, never, R> =>
-    answer._tag === "Present" ? Effect.map(decode(answer.row), (row) => ({ ...answer, row })) : Effect.succeed(answer)
+    answer._tag === "Present"
+      ? Effect.map(decode(presentImage(answer.row, answer.recordedAs?.columns)), (row) => ({ ...answer, row }))
+      : Effect.succeed(answer)
 
   const page = <X, Y>(
     read: (service: Service) => Effect.Effect<Page<X>, ReadError>,
@@ -272,8 +296,16 @@ export const typed = <A, I, R, Q>(
 
   return {
     decode,
-    history: (key, options) => page((service) => service.history(table, key, options), typedChange),
-    historyStream: (key, options) => stream((service) => service.historyStream(table, key, options), typedChange),
+    history: (key, options) =>
+      Effect.flatMap(names, (tableNames) =>
+        page((service) => service.history(table, key, options), typedChange(tableNames))
+      ),
+    historyStream: (key, options) =>
+      Stream.unwrap(
+        Effect.map(names, (tableNames) =>
+          stream((service) => service.historyStream(table, key, options), typedChange(tableNames))
+        )
+      ),
     asOf: (key, instant) =>
       Effect.flatMap(query, (service) => Effect.flatMap(service.asOf(table, key, instant), typedAnswer)),
     asOfKeys: (keys, instant) =>

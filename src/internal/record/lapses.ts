@@ -22,8 +22,11 @@ export type Lapses = typeof Lapses.Type
 
 export const noLapses: Lapses = { times: [], keptSince: null }
 
-/** These times of a table as an expression that `Lapses` decodes. */
-export const lapsesOf = ({ name, sql }: Storage, table: TableName): Fragment => sql`(
+/** These times of a table, or of the one that expressions name, as an expression that `Lapses` decodes. */
+export const lapsesOf = (
+  { name, sql }: Storage,
+  table: TableName | { readonly schema: Fragment; readonly name: Fragment }
+): Fragment => sql`(
             select json_build_object(
               'times', coalesce(json_agg(json_build_array(${instantColumn(sql, "lower(l.lapse)")}, ${instantColumn(sql, "upper(l.lapse)")}) order by l.lapse), '[]'),
               'keptSince', (select ${instantColumn(sql, "k.since")} from ${name("kept_since")}(${table.schema}, ${table.name}) k (since))

@@ -82,5 +82,5 @@ export const legibleStorage = (storage: Storage): Effect.Effect<Storage> =>
     (answer) =>
       answer._tag === "Some" && answer.value[0]?.encoding !== "SQL_ASCII"
         ? storage
-        : { ...storage, sql: legibleClient(storage.sql) }
+        : { ...storage, sql: legibleClient(storage.sql), anyBytes: true }
   )

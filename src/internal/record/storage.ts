@@ -24,6 +24,8 @@ export interface Storage {
   readonly schema: string
   /** The qualified name of a table or function of Threadline's own. */
   readonly name: (object: string) => Fragment
+  /** Whether strings may be no UTF-8, because the database has no encoding (SQL_ASCII). */
+  readonly anyBytes: boolean
   /** What a reader may see; undefined if it is everything. */
   readonly restriction: Restriction | undefined
   /** What cursors are sealed with under a scope. */
@@ -105,5 +107,12 @@ export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.g
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const schema = yield* StorageSchema
   const name: Storage["name"] = (object) => sql.literal(qualified(schema, object))
-  return { sql, schema, name, restriction: undefined, cursorKey: yield* succeededOnce(cursorKey(sql, name)) }
+  return {
+    sql,
+    schema,
+    name,
+    anyBytes: false,
+    restriction: undefined,
+    cursorKey: yield* succeededOnce(cursorKey(sql, name))
+  }
 })

@@ -34,7 +34,9 @@ export const TableNames = Schema.parseJson(
     /** The policy that tells of it; null if it has none. */
     policy: Schema.NullOr(Name),
     spans: Schema.Array(TableSpan),
-    columns: Schema.Array(ColumnSpan)
+    columns: Schema.Array(ColumnSpan),
+    /** The columns that its policy knows. */
+    present: Schema.Array(Schema.String)
   })
 )
 
@@ -43,14 +45,19 @@ export interface Table extends TableName {
   readonly policy: TableName
   readonly spans: ReadonlyArray<TableSpan>
   readonly columns: ReadonlyArray<ColumnSpan>
+  readonly present: ReadonlyArray<string>
 }
 
-export const tableFrom = ({ name, schema }: TableName, { columns, policy, spans }: typeof TableNames.Type): Table => ({
+export const tableFrom = (
+  { name, schema }: TableName,
+  { columns, policy, present, spans }: typeof TableNames.Type
+): Table => ({
   schema,
   name,
   policy: policy ?? { schema, name },
   spans,
-  columns
+  columns,
+  present
 })
 
 /** The names of a table as an expression that `TableNames` decodes. */
@@ -77,6 +84,11 @@ export const tableNamesOf = ({ name, sql }: Storage, table: TableName): Fragment
             'until', ${instantColumn(sql, "nullif(e.until, 'infinity')")}
           ))
           from ${name("column_names")}(${table.schema}, ${table.name}) e
+        ), '[]'),
+        'present', coalesce((
+          select jsonb_path_query_array(p.columns, '$[*].name')
+          from ${name("policy_of")}(${table.schema}, ${table.name}) o
+            join ${name("capture_policies")} p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
         ), '[]')
       )
     )::text`
@@ -105,7 +117,12 @@ export const resolveTables = (
         tables.map((table, place) =>
           tableFrom(
             table,
-            namesRows[place]?.names ?? { policy: null, spans: [{ ...table, since: null, until: null }], columns: [] }
+            namesRows[place]?.names ?? {
+              policy: null,
+              spans: [{ ...table, since: null, until: null }],
+              columns: [],
+              present: []
+            }
           )
         )
       )

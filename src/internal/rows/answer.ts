@@ -6,6 +6,7 @@ import * as Schema from "effect/Schema"
 import { InstantText } from "../core/instant.js"
 import { formed, formedSchema } from "../core/jsonForm.js"
 import { RowImage, RowPk } from "../record/change.js"
+import type { RecordedAs } from "../record/columns.js"
 
 const answer = <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
   Schema.Struct({
@@ -36,13 +37,30 @@ const MovedTo = Schema.transform(
 /** The row is rebuilt: no change before the instant is kept, and this is what the first one after it replaced. */
 const Rebuilt = Schema.optionalWith(Schema.Literal(true), { exact: true })
 
-/** The mark of a row that is rebuilt, to be spread into what shows it. */
-export const ifRebuilt = ({ rebuilt }: { readonly rebuilt?: true }): { readonly rebuilt?: true } =>
-  rebuilt === true ? { rebuilt } : {}
+const RecordedAsSchema = Schema.optionalWith(
+  Schema.Struct({
+    /** The name of the table then, as in SQL. */
+    table: Schema.optionalWith(Schema.String, { exact: true }),
+    /** Present name to the name that the row has it under. */
+    columns: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { exact: true })
+  }),
+  { exact: true }
+)
+
+interface Marks {
+  readonly rebuilt?: true
+  readonly recordedAs?: RecordedAs
+}
+
+/** The marks of a row that is rebuilt, or that was recorded under other names, to be spread into what shows it. */
+export const marksOf = ({ rebuilt, recordedAs }: Marks): Marks => ({
+  ...(rebuilt === true ? { rebuilt } : {}),
+  ...(recordedAs === undefined ? {} : { recordedAs })
+})
 
 /** Without the prototype of the answers that reads give. */
 export const Answer = Schema.Union(
-  answer("Present", { row: RowImage, rebuilt: Rebuilt }),
+  answer("Present", { row: RowImage, rebuilt: Rebuilt, recordedAs: RecordedAsSchema }),
   answer("Deleted", {}),
   MovedTo,
   answer("NotYetCreated", {}),
@@ -54,7 +72,8 @@ export const Answer = Schema.Union(
  *
  * - `Present`: it was there, as `row`. If no change before the instant is kept, and the first one after it is an update or a
  *   delete, the row is rebuilt from what that change replaced, and `rebuilt` is true. Nothing is rebuilt beyond the time in which
- *   every change of the table was captured and kept, so a rebuilt row is certain.
+ *   every change of the table was captured and kept, so a rebuilt row is certain. `recordedAs` is there if the table or columns
+ *   have other names now: `row` shows the names that they had.
  * - `Deleted`: it had been deleted, or its table truncated.
  * - `MovedTo`: an update had given it another key. `key` is the row key, `rowPk` the same by column.
  * - `NotYetCreated`: the first known change is the insert (or the move to this key) that came later.
@@ -66,11 +85,11 @@ export const Answer = Schema.Union(
  */
 export type AsOf = typeof Answer.Type
 
-/** The JSON of an answer, `{ answer, row?, rebuilt?, key?, at }`. */
+/** The JSON of an answer, `{ answer, row?, rebuilt?, recordedAs?, key?, at }`. */
 export const asOfForm = (answer: AsOf) => ({
   answer: answer._tag,
   ...(answer._tag === "Present"
-    ? { row: answer.row, ...ifRebuilt(answer) }
+    ? { row: answer.row, ...marksOf(answer) }
     : answer._tag === "MovedTo"
       ? { key: answer.key }
       : {}),
@@ -80,7 +99,7 @@ export const asOfForm = (answer: AsOf) => ({
 export const makeAsOf: (answer: AsOf) => AsOf = formed(asOfForm)
 
 /**
- * The JSON is `{ answer, row?, rebuilt?, key?, at }`.
+ * The JSON is `{ answer, row?, rebuilt?, recordedAs?, key?, at }`.
  *
  * @since 0.1.0
  * @category schemas
@@ -104,7 +123,8 @@ export const RowAsOf = Schema.Struct({
   ...rowFields,
   /** The row as it stood. */
   row: RowImage,
-  rebuilt: Rebuilt
+  rebuilt: Rebuilt,
+  recordedAs: RecordedAsSchema
 }).annotations({ identifier: "threadline.RowAsOf" })
 
 /**
@@ -133,7 +153,7 @@ export const makeKeyAsOf: (keyAsOf: KeyAsOf) => KeyAsOf = formed(({ answer, rowK
 
 /**
  * How the row under one of several keys stood at an instant. In JSON the answer is not nested:
- * `{ rowKey, rowPk, answer, row?, rebuilt?, key?, at }`.
+ * `{ rowKey, rowPk, answer, row?, rebuilt?, recordedAs?, key?, at }`.
  *
  * @since 0.1.0
  * @category schemas

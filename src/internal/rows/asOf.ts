@@ -8,21 +8,31 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { type AsOf, makeAsOf } from "./answer.js"
-import { stringify } from "../core/json.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
-import { Operation, type RowPk, rowPkOf } from "../record/change.js"
+import { instantColumn, Operation, type RowImage, type RowPk, rowPkOf } from "../record/change.js"
+import { contains, namings, type RecordedAs, recordedColumns } from "../record/columns.js"
 import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
 import { type CapturedRow, capturedRowOf, type KeyInput, KeySchema, TableSchema, tableOf } from "../record/key.js"
 import { type Captured, capturedAround } from "../record/lapses.js"
 import { request } from "../core/request.js"
-import { type Event, nearest, type RowChange, type Sharing, stateBefore, states, truncatesOf } from "./life.js"
+import {
+  type Event,
+  mayHaveRemoved,
+  nearest,
+  type RowChange,
+  type Sharing,
+  stateBefore,
+  states,
+  truncatesOf
+} from "./life.js"
 import type { HostCondition } from "../record/scope.js"
-import { rows, type Storage } from "../record/storage.js"
+import { all, rows, type Storage } from "../record/storage.js"
 import { beforeImage, visibleChange } from "../record/visible.js"
 import { positionOf } from "../sql/sqlState.js"
-import type { Table } from "../record/tables.js"
+import { type Table, withinSpan } from "../record/tables.js"
+import { format } from "../core/tableName.js"
 import type { JsonObject } from "../core/jsonValue.js"
 
 /**
@@ -70,6 +80,8 @@ const StandingRow = Schema.Struct({
   id: Schema.String,
   transaction_id: Schema.String,
   captured_at: Schema.String,
+  table_schema: Schema.String,
+  table_name: Schema.String,
   op: Operation,
   row_pk: Schema.NullOr(JsonObjectFromText),
   row_key: Schema.NullOr(Schema.String),
@@ -105,7 +117,17 @@ const countsOfShared = { before: 60, after: 30 }
 const images = ["row_pk", "changed_from", "data_after"]
 
 const standingColumns = [
-  ...["id", "transaction_id", "captured_at", "op", "row_key", "previous_row_key", "changed_fields"],
+  ...[
+    "id",
+    "transaction_id",
+    "captured_at",
+    "table_schema",
+    "table_name",
+    "op",
+    "row_key",
+    "previous_row_key",
+    "changed_fields"
+  ],
   ...images
 ]
 
@@ -113,9 +135,21 @@ const standingColumns = [
 const asksForScope = "/* what the reader may see */"
 
 /** What the caller asks of an image; undefined where it is nothing. */
-const conditionOf = ({ sql }: Storage, { contains, where }: StandingRequest, image: Fragment): Fragment | undefined => {
+const conditionOf = (
+  storage: Storage,
+  { contains: document, table, where }: StandingRequest,
+  image: Fragment
+): Fragment | undefined => {
+  const { sql } = storage
+  const times = document === undefined ? [] : namings(table, Object.keys(document))
   const conditions = [
-    ...(contains === undefined ? [] : [sql`coalesce(${image} @> ${stringify(contains)}::jsonb, false)`]),
+    ...(document === undefined
+      ? []
+      : [
+          sql`coalesce(${sql.or(
+            times.map((naming) => all([contains(sql, image, document, naming), ...withinSpan(storage, naming, "c")]))
+          )}, false)`
+        ]),
     ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image })])
   ]
   return conditions.length === 0 ? undefined : sql.and(conditions)
@@ -193,12 +227,12 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
       select r.*, o.own_key, o.id as follows
       from threadline_own o
       cross join lateral (
-        select r.*${truncatesOf(storage, table)}
+        select r.*${truncatesOf(storage, table, mayHaveRemoved(storage, sql`o.transaction_id`))}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)
           and (r.captured_at, r.id) < (o.next_at, o.next_id)
-        order by r.captured_at, r.id
+        order by r.partition_name nulls first, r.captured_at, r.id
         limit 1
       ) r
       where o.selected
@@ -207,7 +241,9 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
     select
       c.id::text as id,
       c.transaction_id::text as transaction_id,
-      c.captured_at::text as captured_at,
+      ${instantColumn(sql, "c.captured_at")} as captured_at,
+      c.table_schema::text as table_schema,
+      c.table_name::text as table_name,
       c.op::text as op,
       c.row_pk::text as row_pk,
       c.row_key::text as row_key,
@@ -240,7 +276,9 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
         side === "after"
           ? sql``
           : sql`union all
-      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows, ${noTruncates}, true, true, true
+      select ${sql.literal(standingColumns.join(", "))}, own_key, true, follows,
+        -- What one of a partition has done to the row is known to nobody.
+        ${noTruncates} and partition_name is null, true, true, true
       from threadline_truncates`
       }
     ) c
@@ -251,6 +289,8 @@ const changeOf = (row: StandingRow): RowChange => ({
   id: row.id,
   transactionId: row.transaction_id,
   capturedAt: row.captured_at,
+  tableSchema: row.table_schema,
+  tableName: row.table_name,
   op: row.op,
   rowPk: rowPkOf(row.row_pk),
   rowKey: row.row_key,
@@ -279,6 +319,24 @@ const eventsOf = (standingRows: ReadonlyArray<StandingRow>): ReadonlyArray<Event
     }))
 }
 
+/** Under which names a row was recorded, if they are not those of today. */
+const recordedAs = (
+  table: Table,
+  row: RowImage,
+  { capturedAt, tableName, tableSchema }: RowChange
+): { readonly recordedAs?: RecordedAs } => {
+  const columns = recordedColumns(row, table.columns, capturedAt)
+  const isFormer = tableName !== table.policy.name || tableSchema !== table.policy.schema
+  return columns === undefined && !isFormer
+    ? {}
+    : {
+        recordedAs: {
+          ...(isFormer ? { table: format({ schema: tableSchema, name: tableName }) } : {}),
+          ...(columns === undefined ? {} : { columns })
+        }
+      }
+}
+
 interface Verdict extends Standing {
   readonly matches: boolean
   /** The change that says so. */
@@ -292,7 +350,12 @@ const nothing = (at: string): Verdict => ({
   saidBy: undefined
 })
 
-const verdict = (at: string, side: Side, standingRows: ReadonlyArray<StandingRow>, sharing: Sharing): Verdict => {
+const verdict = (
+  { at, table }: StandingRequest,
+  side: Side,
+  standingRows: ReadonlyArray<StandingRow>,
+  sharing: Sharing
+): Verdict => {
   const beforeCapture = nothing(at)
   const events = eventsOf(standingRows)
   if (side === "before") {
@@ -304,7 +367,12 @@ const verdict = (at: string, side: Side, standingRows: ReadonlyArray<StandingRow
     const { change, matches, visible, visibleBefore } = state.event
     if (state._tag === "Alive" && last.truncate === undefined) {
       return visible
-        ? { answer: { _tag: "Present", row: state.row, at }, rowPk: change.rowPk, matches, saidBy: change.id }
+        ? {
+            answer: { _tag: "Present", row: state.row, ...recordedAs(table, state.row, change), at },
+            rowPk: change.rowPk,
+            matches,
+            saidBy: change.id
+          }
         : beforeCapture
     }
     if (state._tag === "Gone" ? !visible : last.truncate?.visible !== true) {
@@ -338,7 +406,7 @@ const verdict = (at: string, side: Side, standingRows: ReadonlyArray<StandingRow
   }
   return visibleBefore
     ? {
-        answer: { _tag: "Present", row: earlier.row, rebuilt: true, at },
+        answer: { _tag: "Present", row: earlier.row, rebuilt: true, ...recordedAs(table, earlier.row, change), at },
         rowPk,
         matches: matchesBefore,
         saidBy: change.id
@@ -412,7 +480,7 @@ const answersOf = Effect.fnUntraced(function* (
   }
   const verdictOf = (standingRows: ReadonlyArray<StandingRow>, sharing: Sharing): Verdict =>
     standingRows[0]?.selected === "true"
-      ? verdict(standingRequest.at, side, standingRows, sharing)
+      ? verdict(standingRequest, side, standingRows, sharing)
       : nothing(standingRequest.at)
 
   const byKey = yield* rowsByKey(standingRequest.keys, counts[side])

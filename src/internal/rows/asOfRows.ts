@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Pages from "../../Page.js"
-import { ifRebuilt, type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
+import { marksOf, type KeyAsOf, makeAsOf, makeKeyAsOf, type RowAsOf } from "./answer.js"
 import * as cursors from "../record/cursor.js"
 import { parse } from "../core/json.js"
 import type { ImageCondition, Standing } from "./asOf.js"
@@ -204,7 +204,7 @@ export const asOfRows = Effect.fnUntraced(function* (
             rowKey: key,
             rowPk: rowPk ?? rowPkOf(key, columns),
             row: answer.row,
-            ...ifRebuilt(answer)
+            ...marksOf(answer)
           })
         }
       }

@@ -9,6 +9,7 @@ import { formedSchema } from "../core/jsonForm.js"
 import { AsOf } from "./answer.js"
 import { instantOf, resolveRow, rowAsOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
+import { presentImage } from "../record/columns.js"
 import { actionColumns, Change, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
@@ -20,6 +21,8 @@ import { JsonValue, marked } from "../core/jsonValue.js"
 
 const Field = Schema.Struct({
   field: Schema.String,
+  /** The name that the column had at the first instant, if it was another one. */
+  formerly: Schema.optionalWith(Schema.String, { exact: true }),
   /** Missing if there was no row before, or no such column. */
   before: Schema.optionalWith(JsonValue, { exact: true }),
   /** Missing if there is no row after, or no such column. */
@@ -137,7 +140,12 @@ const imageDiffs = (from: RowImage | null, to: RowImage | null): ReadonlyArray<F
     return before !== undefined && after !== undefined && same(before, after) ? [] : [fieldDiff(field, before, after)]
   })
 
-const imageAt = (answer: AsOf): RowImage | null => (answer._tag === "Present" ? answer.row : null)
+/** The row by the names that its columns have now. */
+const imageAt = (answer: AsOf): RowImage | null =>
+  answer._tag === "Present" ? presentImage(answer.row, answer.recordedAs?.columns) : null
+
+const recordedColumnsOf = (answer: AsOf): { readonly [column: string]: string } =>
+  (answer._tag === "Present" ? answer.recordedAs?.columns : undefined) ?? {}
 
 export const diffBetween = Effect.fnUntraced(function* (
   storage: Storage,
@@ -153,5 +161,9 @@ export const diffBetween = Effect.fnUntraced(function* (
   const row = yield* resolveRow(storage, table, key)
   const before = yield* rowAsOf(storage, row, fromInstant)
   const after = yield* rowAsOf(storage, row, toInstant)
-  return { from: before, to: after, fields: imageDiffs(imageAt(before), imageAt(after)) }
+  const formerly = recordedColumnsOf(before)
+  const fields = imageDiffs(imageAt(before), imageAt(after)).map((diff) =>
+    Object.hasOwn(formerly, diff.field) ? marked({ ...diff, formerly: formerly[diff.field] ?? diff.field }) : diff
+  )
+  return { from: before, to: after, fields }
 })

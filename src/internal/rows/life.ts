@@ -51,6 +51,8 @@ export type RowChange = Pick<
   | "id"
   | "transactionId"
   | "capturedAt"
+  | "tableSchema"
+  | "tableName"
   | "op"
   | "rowPk"
   | "rowKey"
@@ -86,13 +88,33 @@ const changeNames =
   "id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, " +
   "changed_fields, changed_from, data_after, details"
 
-/** TRUNCATEs of a whole table, not of a partition alone, as what follows a select list; under the alias `r`. */
-export const truncatesOf = (storage: Storage, table: Table): Fragment => storage.sql`
+/**
+ * TRUNCATEs of a whole table as what follows a select list, under the alias `r`; and those of a partition alone that `orPartition`
+ * lets through.
+ */
+export const truncatesOf = (storage: Storage, table: Table, orPartition?: Fragment): Fragment => storage.sql`
         from ${storage.name("audit_changes")} r
         where ${ofTable(storage, table, "r")}
           and r.op = 'truncate'
           and r.row_key is null
-          and r.partition_name is null`
+          and ${orPartition === undefined ? storage.sql`r.partition_name is null` : storage.sql`(r.partition_name is null or ${orPartition})`}`
+
+/**
+ * Whether a TRUNCATE `r` of a partition alone may have removed the row that a change left, without a trace: it did not see it.
+ * A TRUNCATE removes all there is; what its own snapshot sees is recorded row by row.
+ */
+export const mayHaveRemoved = ({ name, sql }: Storage, change: Fragment): Fragment => sql`(
+            r.details ? 'snapshot'
+            and exists (
+              select
+              from ${name("audit_transactions")} tr
+              join ${name("audit_transactions")} tc on tc.id = ${change}
+              where tr.id = r.transaction_id
+                and tr.epoch = tc.epoch
+                and tr.xid <> tc.xid
+                and not pg_visible_in_snapshot(tc.xid, (r.details ->> 'snapshot')::pg_snapshot)
+            )
+          )`
 
 /**
  * So many changes at a key that are nearest to an instant, on one side of it: under the key, and those that moved a row from it.

@@ -14,6 +14,7 @@ import { pageFields, pageForm, pageOfForm } from "../core/pageForm.js"
 import { Answer, AsOf, asOfForm, RowAsOf } from "./answer.js"
 import { asOf, instantOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
+import { presentImage } from "../record/columns.js"
 import type { InstantInput } from "../core/instant.js"
 import { type KeyInput, KeyJson, type KeyPart, tableKey, TableSchema, tableOf } from "../record/key.js"
 import { mustBeObject, paging, type ReadError, request } from "../core/request.js"
@@ -216,7 +217,8 @@ export const asOfWith = Effect.fnUntraced(function* <Name extends string>(
     return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${maxRelations}` })
   }
   const answer = yield* asOf(storage, table, key, at)
-  const row = answer._tag === "Present" ? answer.row : undefined
+  // Relations name columns as they are called now.
+  const row = answer._tag === "Present" ? presentImage(answer.row, answer.recordedAs?.columns) : undefined
   const pages = yield* Effect.forEach(declared, ([name, relation]) =>
     Effect.map(related(storage, at, row, relation), (page) => [name, page] as const)
   )

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "29dc2d9f017e5a9064a511afe20c4479ed706e52d3d64eb4e59fafcecea2ea8c",
+    checksum: "ee515008784fc918055829c4a6e5b52f3ee6cb582f4ee3f9cdc9b6b52952ab70",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -133,10 +133,12 @@ create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
-  -- The database in which "relation" and "partition_marks" were seen: in another one they say nothing.
+  -- The database in which "relation" and the marks were seen: in another one they say nothing.
   database text collate "C",
   -- What tells that a partition is still the one it was, by its qualified name.
   partition_marks jsonb not null default '{}',
+  -- What tells that ALTER TABLE has not written the rows anew: see row_marks.
+  row_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
@@ -392,7 +394,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "f1dcac2959e1d4283477776a34f305b29cf9f0cdfdd4cff3e4257048f946b99b",
+    checksum: "461e89ac495621c43f306c17ebf3b96422049e84856bcc6fab780e568a91f143",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -876,12 +878,15 @@ begin
     cached := cached_transaction();
     if cached is not null then
       place := complete_transaction(cached, raw);
-      if place is not null then
-        perform set_config('threadline.transaction', cached || ' ' || place, true);
-      else
-        perform set_config('threadline.transaction', 'none', true);
-        perform set_config('threadline.actions', '', true);
-      end if;
+    end if;
+    if place is not null then
+      perform set_config('threadline.transaction', cached || ' ' || place, true);
+    else
+      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      perform set_config('threadline.transaction', 'none', true);
+    end if;
+    if cached is not null and place is null then
+      perform set_config('threadline.actions', '', true);
     end if;
   end if;
 end
@@ -988,6 +993,24 @@ $$;
 comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
 
+-- Records that changes were exported, or an attempt: record_action for these names alone, so that readers can be allowed it who may record
+-- nothing else.
+create function record_export(action jsonb, context jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+    raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return record_action(action, coalesce(context, '{}'));
+end
+$$;
+
+comment on function record_export(jsonb, jsonb) is
+  'Records an export as an action: who, which filter, how many records.';
+
 -- Ends an audited transaction or part: { action?, requireChanges?, part? }. Returns
 -- { transactionId, actionId }, both texts or null. Raises TL001 if changes are required and none came, and TL004 if it is
 -- to end a part and none is open: the context of what encloses it would be lost.
@@ -1036,7 +1059,7 @@ revoke all on function
   has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
-  record_action(jsonb, jsonb), finish(jsonb)
+  record_action(jsonb, jsonb), record_export(jsonb, jsonb), finish(jsonb)
 from public;
 `
   },
@@ -1692,7 +1715,7 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "a28983c030abf1958b762b1da10bbf2f180caf9f12efbeabb3f1f7abc4325438",
+    checksum: "b4cc3bec7d33e9653917c420e927e4f893005a0c1ec987edfe45fe74439bfcc6",
     sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
@@ -2052,6 +2075,9 @@ begin
   ) values (
     current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
     jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
+      -- By it reads tell which rows of the table may have been there, unseen.
+      || case when old_snapshot and target.partition_name is not null
+        then jsonb_build_object('snapshot', pg_current_snapshot()) else '{}' end
   );
 end
 $$;
@@ -2434,7 +2460,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "1cf45ec05dfc7702d203cacf3fbe47d43b29c78a10c8b389c0163943d2c2d561",
+    checksum: "5c9e6c4e1cdf875e3a852eb59556abd0dcf61b7ad9b047e44b488044fb987f38",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
@@ -2796,6 +2822,72 @@ return (
     )
 );
 
+-- The relations that hold a table's rows: itself, or its partitions.
+create function row_holders(relation oid) returns setof oid
+language sql stable
+set search_path from current
+begin atomic
+  select c.oid
+  from (
+    select row_holders.relation as oid
+    union
+    select t.relid from pg_partition_tree(row_holders.relation) t
+  ) r
+  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
+end;
+
+-- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
+-- images show its type and the transaction that last touched it.
+create function row_marks(relation oid, hidden text[]) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select jsonb_build_object(
+    'files', (
+      select coalesce(jsonb_object_agg(c.oid, c.relfilenode), '{}')
+      from row_holders(row_marks.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+    ),
+    'columns', (
+      select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
+        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+      from pg_attribute a
+      where a.attrelid = row_marks.relation
+        and a.attnum > 0
+        and not a.attisdropped
+        and a.attgenerated <> 'v'
+        and a.attname <> all (row_marks.hidden)
+    )
+  );
+end;
+
+-- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
+-- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
+-- one to which values need no conversion, the transaction must be that of the file.
+create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select a.attname, a.xmin
+  from pg_attribute a
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
+  where a.attrelid = columns_rewritten.relation
+    and a.attnum > 0
+    and not a.attisdropped
+    and m.by <> a.xmin::text
+    and exists (
+      select
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+          select
+          from pg_cast k
+          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+        )))
+    );
+end;
+
 -- The values of the enums in a key, by type; the columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
 language sql stable
@@ -2846,6 +2938,23 @@ begin
   select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
   from pg_index i
   where i.indrelid = relation and i.indisprimary;
+  -- Without a unique index over its columns several rows may have one key. An index that was dropped leaves no trace of when.
+  if primary_key.attnums is null and not exists (
+    select
+    from pg_index i
+    where i.indrelid = relation
+      and i.indisunique
+      and i.indisvalid
+      and i.indpred is null
+      and i.indnkeyatts = jsonb_array_length(key_columns)
+      and not exists (
+        select
+        from jsonb_array_elements(key_columns) k
+        where (k ->> 'attnum')::int <> all ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+      )
+  ) then
+    return '2';
+  end if;
   if primary_key.attnums is not null
     and primary_key.attnums::int[] is distinct from array(
       select (k.value ->> 'attnum')::int from jsonb_array_elements(key_columns) with ordinality k order by k.ordinality)
@@ -2896,6 +3005,18 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
+-- When the server last may have emptied unlogged tables: it was started, or has recovered from a crash that it survived. Then
+-- statistics of every kind begin anew at once, which nobody else brings about but who resets them all.
+create function last_recovery() returns timestamptz
+language sql volatile
+set search_path from current
+begin atomic
+  select greatest(pg_postmaster_start_time(), least(w.stats_reset, a.stats_reset, b.stats_reset))
+  from pg_stat_wal w
+  cross join pg_stat_archiver a
+  cross join pg_stat_bgwriter b;
+end;
+
 -- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
 -- for that.
 create function watch_failed_since(table_schema text, table_name text) returns timestamptz
@@ -2916,12 +3037,13 @@ begin
 end
 $$;
 
--- Why and since when nothing is known of a table whose policy is active; no row if all is known.
+-- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "key": rows are told apart by something else. "restarted": an unlogged table may
--- have been emptied. "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw
--- begin has its true instant.
-create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
+-- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
+-- instant.
+create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language plpgsql stable
 set search_path from current
@@ -2933,22 +3055,23 @@ declare
   sighted timestamptz;
   broken text[];
   rekeyed xid;
+  rewritten xid;
 begin
   select p.* into policy
   from capture_policies p
-  where p.table_schema = capture_gap.table_schema
-    and p.table_name = capture_gap.table_name
+  where p.table_schema = capture_gaps.table_schema
+    and p.table_name = capture_gaps.table_name
     and p.removed_at is null;
   if not found then
     return;
   end if;
-  select c.oid, c.relpersistence, i.xmin as made into now_named
+  select c.oid, i.xmin as made into now_named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   -- A row that nothing ever changes: its transaction is the one that made the table.
   left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
-  where n.nspname = capture_gap.table_schema
-    and c.relname = capture_gap.table_name
+  where n.nspname = capture_gaps.table_schema
+    and c.relname = capture_gaps.table_name
     and c.relkind in ('r', 'p', 'f')
     and not c.relispartition;
   if not found then
@@ -2960,15 +3083,18 @@ begin
 
   select min(s.seen_at) into sighted
   from capture_sightings s
-  where s.table_schema = capture_gap.table_schema
-    and s.table_name = capture_gap.table_name
+  where s.table_schema = capture_gaps.table_schema
+    and s.table_name = capture_gaps.table_name
     and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name))
     and not (s.relation = policy.relation and s.database is not distinct from policy.database);
   if sighted is not null then
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
     return next;
-    return;
+    -- Its policy tells of another table.
+    if policy.relation <> now_named.oid then
+      return;
+    end if;
   end if;
   broken := broken_triggers(table_schema, table_name);
   if policy.database = here and policy.relation <> now_named.oid then
@@ -2985,7 +3111,6 @@ begin
     since := coalesce(
       policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
-    return;
   end if;
   -- After a restore into another database no OID says anything, but each function still belongs to a name.
   if policy.database is distinct from here and exists (
@@ -3008,20 +3133,30 @@ begin
     gap := 'partitions';
     since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
-    return;
   end if;
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
     return next;
-    return;
   end if;
-  if now_named.relpersistence = 'u' and pg_postmaster_start_time() > greatest(policy.applied_at, upper(policy.lapses)) then
-    gap := 'restarted';
-    since := known_until(table_schema, table_name, null, pg_postmaster_start_time());
+  if policy.database = here then
+    select w.by into rewritten
+    from columns_rewritten(now_named.oid, policy.row_marks) w
+    order by age(w.by) desc
+    limit 1;
+  end if;
+  if rewritten is not null then
+    gap := 'rewritten';
+    since := known_until(table_schema, table_name, null, written_since(rewritten));
     return next;
-    return;
+  end if;
+  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  then
+    gap := 'restarted';
+    since := known_until(table_schema, table_name, null, last_recovery());
+    return next;
   end if;
   since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
   if since is not null then
@@ -3030,6 +3165,18 @@ begin
   end if;
 end
 $$;
+
+-- The first reason of them, and since when nothing is known for any of them.
+create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select g.gap, min(g.since) over ()
+  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+  order by g.place
+  limit 1;
+end;
 
 -- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
 -- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
@@ -3041,13 +3188,23 @@ declare
   policy record;
   unknown_since timestamptz;
 begin
-  select p.lapses, p.removed_at into policy
+  select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
   from capture_policies p
   where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
   if policy.lapses is null then
     return '{}';
   end if;
-  unknown_since := coalesce(policy.removed_at, (select g.since from capture_gap(table_schema, table_name) g));
+  unknown_since := coalesce(policy.removed_at, least(
+    (select g.since from capture_gap(table_schema, table_name) g),
+    -- What it wrote under another name is read with the rest once capture has been applied, which settles its names.
+    (
+      select min(s.seen_at)
+      from capture_sightings s
+      where s.relation = policy.relation
+        and s.database is not distinct from policy.database
+        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
+        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
+    )));
   return case when unknown_since is null then policy.lapses
     else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
 end
@@ -3498,6 +3655,184 @@ $$;
 comment on function column_renamed(text, text, text, text, timestamptz) is
   'Notes that a column of a captured table got another name: up to then its former one is that of the same column.';
 
+-- Columns of a table that got other names since its policy was applied: [{ column, formerly }]. Up to when the former one was theirs
+-- is told by what is recorded, or by when the catalog was last touched there. It matters only if another column has the name now.
+create function columns_renamed(table_schema text, table_name text, renames jsonb) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  policy capture_policies;
+begin
+  select p.* into policy from capture_policies p
+  where p.table_schema = columns_renamed.table_schema and p.table_name = columns_renamed.table_name;
+  -- What was told of when it happened is known already.
+  renames := (
+    select coalesce(jsonb_agg(r.value), '[]')
+    from jsonb_array_elements(renames) r (value)
+    where not exists (
+      select
+      from jsonb_array_elements(policy.former_columns) e (value)
+      where e.value ->> 'column' = r.value ->> 'column'
+        and e.value ->> 'formerly' = r.value ->> 'formerly'
+        and (e.value ->> 'until')::timestamptz >= policy.applied_at
+    )
+  );
+  update capture_policies p
+  set former_columns = (
+    select coalesce(jsonb_agg(case
+        when r.column is null then e.value
+        else e.value || jsonb_build_object('column', r.column)
+      end order by e.place), '[]')
+    from jsonb_array_elements(policy.former_columns) with ordinality e (value, place)
+    left join jsonb_to_recordset(renames) r ("column" text, formerly text) on r.formerly = e.value ->> 'column'
+  ) || (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'column', r.column,
+      'formerly', r.formerly,
+      'since', (
+        select max((e.value ->> 'until')::timestamptz)
+        from jsonb_array_elements(policy.former_columns) e (value)
+        where e.value ->> 'column' = r.formerly
+      ),
+      'until', greatest(policy.applied_at, least(
+        clock_timestamp(),
+        (
+          select written_since(a.xmin)
+          from pg_attribute a
+          where a.attrelid = policy.relation and a.attname = r.column and not a.attisdropped
+        ),
+        -- The first of the last changes whose row has the present name, if no column had it before.
+        (
+          select min(c.captured_at)
+          from own_names(policy.table_schema, policy.table_name) n
+          cross join lateral (
+            select h.captured_at, h.data_after
+            from audit_changes h
+            where h.table_schema = n.table_schema
+              and h.table_name = n.table_name
+              and h.captured_at >= greatest(n.since, policy.applied_at)
+              and h.captured_at < n.until
+            order by h.transaction_id desc, h.id desc
+            limit 10000
+          ) c
+          where c.data_after ? r.column
+            and not exists (
+              select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = r.column)
+        )
+      ))
+    )), '[]')
+    from jsonb_to_recordset(renames) r ("column" text, formerly text)
+  )
+  where p.table_schema = policy.table_schema and p.table_name = policy.table_name;
+end
+$$;
+
+-- The former names that a configuration declares for a table, [{ schema, name }], and for its columns, [{ column, formerly }]. Those
+-- that are known anyway are left as they are. Each name counts up to the next one, and the last up to when this table took over; it
+-- is "other" if another table of this very database had it, whose rows are not those of this one.
+create function names_declared(table_schema text, table_name text, names jsonb, columns jsonb) returns void
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+as $$
+declare
+  policy capture_policies;
+  taken timestamptz;
+begin
+  select p.* into policy from capture_policies p
+  where p.table_schema = names_declared.table_schema and p.table_name = names_declared.table_name;
+  taken := coalesce(nullif(named_since(policy.table_schema, policy.table_name), '-infinity'), policy.captured_since);
+  update capture_policies p
+  set former_names = (
+      select coalesce(jsonb_agg(e.value), '[]')
+      from jsonb_array_elements(policy.former_names) e (value)
+      where e.value ->> 'declared' is null
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'schema', d.schema,
+        'name', d.name,
+        'since', d.since,
+        'until', least(coalesce(d.until, taken), taken),
+        'declared', true,
+        'other', d.other
+      ) order by d.began), '[]')
+      from (
+        select w.*,
+          case when lag(w.began) over ordered is not null then w.began end as since,
+          lead(w.began) over ordered as until
+        from (
+          select w.schema, w.name,
+            coalesce((
+              select min(c.captured_at)
+              from table_names(w.schema, w.name) n
+              cross join lateral (
+                select h.captured_at
+                from audit_changes h
+                where h.table_schema = n.former_schema
+                  and h.table_name = n.former_name
+                  and h.captured_at >= n.since
+                  and h.captured_at < n.until
+                order by h.transaction_id, h.id
+                limit 1
+              ) c
+            ), taken) as began,
+            coalesce((
+              select q.database = policy.database and q.relation <> policy.relation and q.relation <> 0
+              from policy_of(w.schema, w.name) o
+              join capture_policies q on q.table_schema = o.policy_schema and q.table_name = o.policy_name
+            ), false) as other
+          from jsonb_to_recordset(names) w (schema text, name text)
+          where not exists (
+            select
+            from jsonb_to_recordset(policy.former_names) e (schema text, name text, declared boolean)
+            where e.declared is not true and e.schema = w.schema and e.name = w.name
+          )
+        ) w
+        window ordered as (order by w.began, w.schema, w.name)
+      ) d
+    ),
+    former_columns = (
+      select coalesce(jsonb_agg(e.value), '[]')
+      from jsonb_array_elements(policy.former_columns) e (value)
+      where e.value ->> 'declared' is null
+    ) || (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'column', w.column,
+        'formerly', w.formerly,
+        'declared', true,
+        -- If another column has the name by now, it is that one's from the first row on that has the present name.
+        'until', case
+          when exists (select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = w.formerly)
+          then coalesce((
+            select min(c.captured_at)
+            from own_names(policy.table_schema, policy.table_name) n
+            cross join lateral (
+              select h.captured_at
+              from audit_changes h
+              where h.table_schema = n.table_schema
+                and h.table_name = n.table_name
+                and h.captured_at >= n.since
+                and h.captured_at < n.until
+                and h.data_after ? w.column
+              order by h.transaction_id, h.id
+              limit 1
+            ) c
+          ), clock_timestamp())
+        end
+      )), '[]')
+      from jsonb_to_recordset(names_declared.columns) w ("column" text, formerly text)
+      where not exists (
+        select
+        from jsonb_to_recordset(policy.former_columns) e ("column" text, formerly text, declared boolean)
+        where e.declared is not true and e.column = w.column and e.formerly = w.formerly
+      )
+    )
+  where p.table_schema = policy.table_schema and p.table_name = policy.table_name;
+end
+$$;
+
 -- Policies of tables that have, or had for a while, another name than their policy says, by their identity in this database.
 -- "names" are those under which the table wrote since then or has now; "sighted" when it first did so under another one; "taken" when
 -- another table first wrote under the name of the policy.
@@ -3752,14 +4087,16 @@ from public;
 
 revoke all on function
   this_database(), function_suffix(text, text), made_by_owner(oid), written_since(xid), broken_triggers(text, text),
-  partition_marks(oid), partitions_moved(oid, jsonb), capture_gap(text, text),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  last_recovery(), capture_gaps(text, text), capture_gap(text, text),
   partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint), watch_failed_since(text, text),
   key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
   plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
   key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
   table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
   names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
-  column_renamed(text, text, text, text, timestamptz)
+  column_renamed(text, text, text, text, timestamptz), columns_renamed(text, text, jsonb),
+  names_declared(text, text, jsonb, jsonb)
 from public;
 `
   },
@@ -4075,7 +4412,7 @@ from public;
   {
     id: 9,
     name: "watch",
-    checksum: "d1fcb23ea315ee736eb6c433ed9606c1f0801b667ed904e4b20c7991d7ab967c",
+    checksum: "18b84b386037b7665eecce3d7b814d080b3ac13e9a0e6c6316ed40e4f7a8e950",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. Without it this file does nothing:
 -- event triggers, which only a superuser can make, call these functions.
 
@@ -4422,6 +4759,20 @@ begin
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
+    row_marks = case
+      when named.oid is null or not sane then p.row_marks
+      -- The rewrite is noted: what is written anew later is another one.
+      when exists (
+        select
+        from schema_events e
+        where e.table_schema = of_schema
+          and e.table_name = of_name
+          and e.xid = pg_current_xact_id()
+          and e.details ? 'rewritten'
+      ) then row_marks(named.oid, p.excluded || p.masked)
+      else p.row_marks || jsonb_build_object(
+        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'))
+    end,
     watched_at = instant,
     lapses = p.lapses
       + case when lapsed then tstzmultirange(tstzrange(instant, instant + interval '1 microsecond')) else '{}' end

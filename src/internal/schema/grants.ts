@@ -18,7 +18,13 @@ export interface Grants {
   readonly operators?: ReadonlyArray<string> | undefined
 }
 
-const writing = ["set_context(jsonb)", "begin_part(jsonb)", "record_action(jsonb, jsonb)", "finish(jsonb)"]
+const writing = [
+  "set_context(jsonb)",
+  "begin_part(jsonb)",
+  "record_action(jsonb, jsonb)",
+  "finish(jsonb)",
+  "record_export(jsonb, jsonb)"
+]
 // row_key casts to types of the host, so it runs with the reader's rights, and so does what it calls.
 const reading = [
   "row_key(text, text, jsonb)",
@@ -40,6 +46,10 @@ const reading = [
   "column_names(text, text)",
   "strayed_names()",
   "capture_gap(text, text)",
+  "capture_gaps(text, text)",
+  "row_holders(oid)",
+  "columns_rewritten(oid, jsonb)",
+  "last_recovery()",
   "watch_failed_since(text, text)",
   "this_database()",
   "written_since(xid)",
@@ -55,7 +65,8 @@ const reading = [
   "current_cluster()",
   "prepared_transactions()",
   "feed_pending()",
-  "feed_horizon()"
+  "feed_horizon()",
+  "record_export(jsonb, jsonb)"
 ]
 const operating = [
   "feed_claim(text, text, double precision)",

@@ -10,7 +10,7 @@ import { isOfSeen, isTransactional, type Plan } from "./plan.js"
 import { type Attempt, tests } from "./statements.js"
 
 /** The ways to try, the most promising first. */
-const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Attempt>] => {
+export const attempts = (plan: Plan, budget: Budgets): readonly [Attempt, ...Array<Attempt>] => {
   const { changes, probe, transactions, visits } = budget
   const byChanges = { way: "changes", changes, transactions, visits } as const
   const { tables } = plan
@@ -42,7 +42,7 @@ export interface SearchResult<out A> {
 }
 
 /** The first of the ways that finds enough or all there is, else the one that got furthest. */
-const furthest = Effect.fnUntraced(function* <A, E>(
+export const furthest = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
   run: (attempt: Attempt) => Effect.Effect<SearchResult<A>, E>
 ): Effect.fn.Return<SearchResult<A>, E> {

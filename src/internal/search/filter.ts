@@ -12,23 +12,26 @@ import { Document } from "../record/document.js"
 import { Instant, type InstantInput } from "../core/instant.js"
 import { type Key, type KeyInput, KeySchema, TableSchema, tableOf } from "../record/key.js"
 import { choice, Id, order, paging, request, ShortText } from "../core/request.js"
+import { contains, type Naming, namings } from "../record/columns.js"
 import { all, type Storage } from "../record/storage.js"
+import { ofTable, type Table, withinSpan } from "../record/tables.js"
 import { visibleAction, visibleBefore } from "../record/visible.js"
 import type { TableName } from "../core/tableName.js"
 import { shortTextRule } from "../core/text.js"
 import type { JsonObject } from "../core/jsonValue.js"
 
-/** Which ids a page needs. */
+/** Which ids a page, or a whole listing, needs. */
 export interface Ids {
   /** Limits a column to what the page can show. */
   readonly within: (column: string) => Fragment
   readonly direction: Fragment
-  readonly count: number
+  /** `limit` and how many, or nothing if all of them are wanted. */
+  readonly limit: Fragment
 }
 
 /** Transactions found through another table than their own. */
 export interface TransactionSource {
-  /** A query of the first of their ids, in a column `id`, without duplicates. */
+  /** A query of the first of their ids, or of all, in a column `id`, without duplicates. */
   readonly ids: (page: Ids) => Fragment
   /** Whether the transaction whose id is in `column` is one of them. */
   readonly holds: (column: string) => Fragment
@@ -66,7 +69,7 @@ interface Others {
 
 interface Definition<A, I> {
   readonly schema: Schema.Schema<A, I>
-  readonly part: (value: A, storage: Storage, otherFields: Others) => Part
+  readonly part: (value: A, storage: Storage, otherFields: Others, tables: ReadonlyArray<Table>) => Part
 }
 
 const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"]): Definition<A, I> => ({
@@ -126,24 +129,28 @@ const filters = {
       ? { seek: sql`c.op in ('delete', 'truncate') and ${condition}` }
       : { change: condition }
   }),
-  contains: filter(Document, (fields, storage) => {
+  contains: filter(Document, (fields, storage, _, tables) => {
     const { sql } = storage
-    const document = sql`${stringify(fields)}::jsonb`
-    // What an update left alone is only in the image after it.
     return {
-      change: sql`(
-        c.data_after @> ${document}
-        or ${all([
-          sql`coalesce(c.data_after, '{}') || coalesce(c.changed_from, '{}') @> ${document}`,
-          visibleBefore(storage)
-        ])}
+      change: byNaming(storage, tables, Object.keys(fields), (naming) => {
+        // What an update left alone is only in the image after it.
+        const before = sql`coalesce(c.data_after, '{}') || coalesce(c.changed_from, '{}')`
+        return sql`(
+        ${contains(sql, sql`c.data_after`, fields, naming)}
+        or ${all([contains(sql, before, fields, naming), visibleBefore(storage)])}
       )`
+      })
     }
   }),
-  changedField: filter(several(ShortText), (fields, storage) => {
+  changedField: filter(several(ShortText), (fields, storage, _, tables) => {
     const { sql } = storage
-    const changed = sql`
-      c.changed_fields && ${sql.literal("array")}[${sql.csv(fields.map((field) => sql`${field}`))}]::text[]`
+    const changed = byNaming(storage, tables, fields, ({ names }) => {
+      const recorded = [...new Set(fields.flatMap((field) => names.get(field) ?? [field]))]
+      return recorded.length === 0
+        ? sql`false`
+        : sql`
+      c.changed_fields && ${sql.literal("array")}[${sql.csv(recorded.map((field) => sql`${field}`))}]::text[]`
+    })
     return { change: all([changed, visibleBefore(storage)]) }
   }),
   actor: filter(ActorFilter, ({ id, type }, { sql }) => {
@@ -226,6 +233,32 @@ const filters = {
   }))
 }
 
+/** A condition on the change `c` that depends on what columns were called when it was made. */
+const byNaming = (
+  storage: Storage,
+  tables: ReadonlyArray<Table>,
+  columns: ReadonlyArray<string>,
+  condition: (naming: Pick<Naming, "names">) => Fragment
+): Fragment => {
+  const { sql } = storage
+  const asAsked = condition({ names: new Map(columns.map((column) => [column, [column]])) })
+  const ofTables = tables.map((table) => ({ table, times: namings(table, columns) }))
+  if (ofTables.every(({ times }) => times.length === 1 && times.every(({ names }) => [...names].every(isAsAsked)))) {
+    return asAsked
+  }
+  return sql.or(
+    ofTables.map(({ table, times }) =>
+      sql.and([
+        ...(tables.length === 1 ? [] : [ofTable(storage, table, "c")]),
+        sql.or(times.map((naming) => sql.and([...withinSpan(storage, naming, "c"), condition(naming)])))
+      ])
+    )
+  )
+}
+
+const isAsAsked = ([column, [name, ...others]]: readonly [string, ReadonlyArray<string>]): boolean =>
+  name === column && others.length === 0
+
 /** Found by the Bloom index, whose cost is estimated by the order of its ids: see `migrations/0004_reads.sql`. */
 const inBloom = (sql: SqlClient, condition: Fragment): NonNullable<Part["transaction"]> => ({
   condition: sql`${condition} and t.id >= 0`,
@@ -240,11 +273,11 @@ const acted = (storage: Storage, condition: Fragment): TransactionSource => {
     from ${name("audit_actions")} acted
     where ${all([condition, sql`acted.transaction_id is not null`, visibleAction(storage, "acted")])}`
   return {
-    ids: ({ count, direction, within }) => sql`
+    ids: ({ direction, limit, within }) => sql`
     select distinct s.id
     from (${actions} and ${within("acted.transaction_id")}) s
     order by s.id ${direction}
-    limit ${count}`,
+    ${limit}`,
     holds: (column) => sql`exists (${actions} and acted.transaction_id = ${sql.literal(column)})`
   }
 }
@@ -278,7 +311,7 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
     ids: (page) => sql`
     (${strict.ids(page)})
     union all
-    (${captureOnly} and ${page.within("wide.id")} order by wide.id ${page.direction} limit ${page.count})`,
+    (${captureOnly} and ${page.within("wide.id")} order by wide.id ${page.direction} ${page.limit})`,
     holds: (column) => sql`(${strict.holds(column)} or exists (${captureOnly} and wide.id = ${sql.literal(column)}))`
   }
 }
@@ -449,16 +482,26 @@ export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidR
   })
 
 /** What the filters of a request add to its statement. */
-export const partsOf = (filter: Filter, storage: Storage): ReadonlyArray<Part> =>
-  filterNames.flatMap((field) => partOf(field, filter, storage) ?? [])
+export const partsOf = (filter: Filter, storage: Storage, tables: ReadonlyArray<Table>): ReadonlyArray<Part> =>
+  filterNames.flatMap((field) => partOf(field, filter, storage, tables) ?? [])
 
 /** The names of the filters, in the order of their text. */
 const filterNames = Object.keys(filters) as ReadonlyArray<keyof Filters>
 
-const partOf = (field: keyof Filters, filter: Filter, storage: Storage): Part | undefined => {
+const partOf = (
+  field: keyof Filters,
+  filter: Filter,
+  storage: Storage,
+  tables: ReadonlyArray<Table>
+): Part | undefined => {
   const value = filter[field]
-  const part = filters[field].part as (value: unknown, storage: Storage, otherFields: Others) => Part
-  return value === undefined ? undefined : part(value, storage, filter)
+  const part = filters[field].part as (
+    value: unknown,
+    storage: Storage,
+    otherFields: Others,
+    tables: ReadonlyArray<Table>
+  ) => Part
+  return value === undefined ? undefined : part(value, storage, filter, tables)
 }
 
 /** Conditions on the action `a`: those that an index finds, and those that each action has to be looked at for. */
@@ -481,7 +524,7 @@ export const actionConditions = (filter: Filter, storage: Storage): Either.Eithe
   const indexed: Array<Fragment> = []
   const tested: Array<Fragment> = []
   for (const field of filterNames) {
-    const part = partOf(field, filter, storage)
+    const part = partOf(field, filter, storage, [])
     if (part === undefined) {
       continue
     }

@@ -30,7 +30,7 @@ export const prepare = Effect.fnUntraced(function* (
       : row === undefined
         ? yield* resolveTables(storage, [tableName, ...otherTables].map(tableOf))
         : [row.table]
-  const parts = yield* lookedUp(storage, partsOf(filter, storage))
+  const parts = yield* lookedUp(storage, partsOf(filter, storage, tables ?? []))
   const key = row?.key
   const range: IdRange = key === undefined ? yield* rangeOf(storage, filter) : allIds
   const exhaustive = storage.restriction !== undefined && namesOne(filter)
@@ -69,12 +69,12 @@ const lookedUp = Effect.fnUntraced(function* (
 const sourceOfIds = (sql: SqlClient, ids: ReadonlyArray<string>): TransactionSource => {
   const array = sql`${`{${ids.join(",")}}`}::bigint[]`
   return {
-    ids: ({ count, direction, within }) => sql`
+    ids: ({ direction, limit, within }) => sql`
     select s.id
     from unnest(${array}) s(id)
     where ${within("s.id")}
     order by s.id ${direction}
-    limit ${count}`,
+    ${limit}`,
     holds: (column) => sql`${sql.literal(column)} = any (${array})`
   }
 }

@@ -75,22 +75,26 @@ const afterCursor = (plan: Plan): Fragment | undefined =>
     : plan.storage
         .sql`(c.transaction_id, c.id) ${beyond(plan)} (${plan.after.major.toString()}::bigint, ${plan.after.id.toString()}::bigint)`
 
-/** The first changes of some tables, or of all; several tables are read side by side, each in its order. */
-const fromLog = (plan: Plan, count: number): Fragment => {
+/** `limit` and how many, or nothing if all of them are wanted. */
+const limited = ({ storage: { sql } }: Plan, count: number | undefined): Fragment =>
+  count === undefined ? sql`` : sql`limit ${count}`
+
+/** The first changes of some tables, or of all tables, or all of these; several tables are read side by side, each in its order. */
+const fromLog = (plan: Plan, count: number | undefined): Fragment => {
   const { name, sql } = plan.storage
   const select = (ofName: Fragment | undefined): Fragment => sql`(
         select c.*
         from ${name("audit_changes")} c
         where ${all([ofName, ...seeks(plan), within(plan)("c.transaction_id"), afterCursor(plan)])}
         order by ${byTransaction(plan)}
-        limit ${count}
+        ${limited(plan, count)}
       )`
   const names = plan.tables?.flatMap((table) => byName(plan.storage, table, "c"))
   return join("\n      union all\n      ", false)((names ?? [undefined]).map(select))
 }
 
 /** Changes of one row: under its key, and the one that moved the row away from it. */
-const fromRow = (plan: Plan, key: string, count: number): Fragment => {
+const fromRow = (plan: Plan, key: string, count: number | undefined): Fragment => {
   const { name, sql } = plan.storage
   const after = isOfRow(plan) ? plan.after : undefined
   const at = after === undefined ? undefined : sql`${formatMicros(after.major)}::timestamptz`
@@ -111,7 +115,7 @@ const fromRow = (plan: Plan, key: string, count: number): Fragment => {
               ])
         ])}
         order by ${ordering(plan)}
-        limit ${count}
+        ${limited(plan, count)}
       )`
   return join(
     "\n      union all\n      ",
@@ -138,8 +142,9 @@ const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<
  * drives. What another table finds is put in order first, and fetched one by one: joined, it could be merged with every
  * transaction there is.
  */
-const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): Fragment => {
+const transactionsOf = (plan: Plan, driving: Part | undefined, count: number | undefined): Fragment => {
   const { name, sql } = plan.storage
+  const limit = limited(plan, count)
   // Without the fence the planner would walk all transactions in their order, hoping to come upon the few early.
   const fence = driving?.transaction?.index === "few" ? sql`offset 0` : sql``
   return driving?.source === undefined
@@ -152,14 +157,14 @@ const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): F
           ${fence}
         ) t
         order by t.id ${direction(plan)}
-        limit ${count}`
+        ${limit}`
     : sql`
         select s.id as place, t.*
         from (
           select s.id
-          from (${driving.source.ids({ within: within(plan), direction: direction(plan), count })}) s
+          from (${driving.source.ids({ within: within(plan), direction: direction(plan), limit })}) s
           order by s.id ${direction(plan)}
-          limit ${count}
+          ${limit}
         ) s
         cross join lateral (
           select t.*
@@ -168,7 +173,7 @@ const transactionsOf = (plan: Plan, driving: Part | undefined, count: number): F
           offset 0
         ) t
         order by s.id ${direction(plan)}
-        limit ${count}`
+        ${limit}`
 }
 
 const drivingPart = ({ parts }: Plan): Part | undefined =>
@@ -199,28 +204,36 @@ const lastTransaction = (plan: Plan, transactions: Fragment, count: number): Fra
       limit 1`
 }
 
-/** Changes in their order, and of each its transaction. */
-const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number): Search => {
-  const { name, sql } = plan.storage
-  const ofTransaction = transactionTests(plan, undefined)
-  const conditions = tests(plan)
-  const complete = plan.of === "changes" && ofTransaction.length === 0 && conditions.length === 0
-  const count = complete ? limit : Math.max(budget, limit)
-  const candidates = sql`
+/** The first changes that an index finds, or all of them, in their order. */
+const candidatesOf = (plan: Plan, count: number | undefined): Fragment => plan.storage.sql`
       select c.*
       from (${plan.row === undefined ? fromLog(plan, count) : fromRow(plan, plan.row, count)}) c
       order by ${ordering(plan)}
-      limit ${count}`
-  const joined =
-    ofTransaction.length === 0
-      ? sql``
-      : sql`
+      ${limited(plan, count)}`
+
+/** The transaction of the change `c`, if something is asked of it. */
+const joinedTo = (plan: Plan, ofTransaction: ReadonlyArray<Fragment>): Fragment => {
+  const { name, sql } = plan.storage
+  return ofTransaction.length === 0
+    ? sql``
+    : sql`
     cross join lateral (
       select t.id
       from ${name("audit_transactions")} t
       where ${all([sql`t.id = c.transaction_id`, ...ofTransaction])}
       offset 0
     ) t`
+}
+
+/** Changes in their order, and of each its transaction. */
+const searchChanges = (plan: Plan, { changes: budget }: Attempt, limit: number): Search => {
+  const { sql } = plan.storage
+  const ofTransaction = transactionTests(plan, undefined)
+  const conditions = tests(plan)
+  const complete = plan.of === "changes" && ofTransaction.length === 0 && conditions.length === 0
+  const count = complete ? limit : Math.max(budget, limit)
+  const candidates = candidatesOf(plan, count)
+  const joined = joinedTo(plan, ofTransaction)
   const matches =
     plan.of === "changes"
       ? sql`
@@ -265,9 +278,31 @@ const seenByAction = ({ parts, storage }: Plan): Fragment => {
 }
 
 /**
- * Transactions in the order of their ids, and of each its changes. The order inside the lateral query keeps it one: as a plain join
- * it could become a merge with the whole log.
+ * The first changes of some transactions, or all of them. The order inside the lateral query keeps it one: as a plain join it could
+ * become a merge with the whole log.
  */
+const changesOf = (
+  plan: Plan,
+  transactions: Fragment,
+  ofTransaction: ReadonlyArray<Fragment>,
+  count: number | undefined
+): Fragment => {
+  const { name, sql } = plan.storage
+  return sql`
+      select c.*
+      from (${transactions}) t
+      cross join lateral (
+        select c.*
+        from ${name("audit_changes")} c
+        where ${all([belongs(plan), ...changesOfTransaction(plan)])}
+        order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
+      ) c
+      where ${all(ofTransaction)}
+      order by t.place ${direction(plan)}, c.id ${direction(plan)}
+      ${limited(plan, count)}`
+}
+
+/** Transactions in the order of their ids, and of each its changes. */
 const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search => {
   const { name, sql } = plan.storage
   const driving = drivingPart(plan)
@@ -296,18 +331,7 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
     return { matches, stop: last }
   }
   const count = conditions.length === 0 ? limit : Math.max(attempt.changes, limit)
-  const candidates = sql`
-      select c.*
-      from (${transactions}) t
-      cross join lateral (
-        select c.*
-        from ${name("audit_changes")} c
-        where ${all([belongs(plan), ...changesOfTransaction(plan)])}
-        order by c.transaction_id ${direction(plan)}, c.id ${direction(plan)}
-      ) c
-      where ${all(ofTransaction)}
-      order by t.place ${direction(plan)}, c.id ${direction(plan)}
-      limit ${count}`
+  const candidates = changesOf(plan, transactions, ofTransaction, count)
   const matches = sql`
     select c.*
     from (${candidates}) c
@@ -346,3 +370,36 @@ export const stopStatement = ({ storage: { sql } }: Plan, { stop }: Search, limi
 
 export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)
+
+/**
+ * Every change that a plan finds, in its order and under no budget, or the first `count` of them: one statement that is read to its end. It
+ * goes one of the ways; where one way and the other are open, they find the same.
+ */
+export const everyChange = (plan: Plan, way: Attempt["way"], count: number | undefined): Fragment => {
+  const { sql } = plan.storage
+  const conditions = tests(plan)
+  const driving = way === "transactions" ? drivingPart(plan) : undefined
+  const ofTransaction = transactionTests(plan, driving)
+  const tested = conditions.length > 0
+  if (way === "transactions") {
+    const found = changesOf(plan, transactionsOf(plan, driving, undefined), ofTransaction, tested ? undefined : count)
+    return tested
+      ? sql`
+    select c.*
+    from (${found}) c
+    where ${all(conditions)}
+    order by ${byTransaction(plan)}
+    ${limited(plan, count)}`
+      : found
+  }
+  const complete = !tested && ofTransaction.length === 0
+  const candidates = candidatesOf(plan, complete ? count : undefined)
+  return complete
+    ? candidates
+    : sql`
+    select c.*
+    from (${candidates}) c${joinedTo(plan, ofTransaction)}
+    where ${all(conditions)}
+    order by ${ordering(plan)}
+    ${limited(plan, count)}`
+}

@@ -118,9 +118,9 @@ export interface CountOptions {
   readonly cap?: number | undefined
 }
 
-const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
+export const CountRow = Schema.Struct({ count: Schema.NumberFromString, ...Stop })
 
-const countStatement = (plan: Plan, search: Search, limit: number) => {
+export const countStatement = (plan: Plan, search: Search, limit: number) => {
   const { sql } = plan.storage
   return sql`
     with threadline_matches as materialized (select c.id from (${search.matches}) c)

@@ -26,6 +26,8 @@ export interface Reserved {
   readonly rollback: Effect.Effect<void>
   /** To be run once, after the end of the transaction. */
   readonly release: Effect.Effect<void>
+  /** Says that something was left that has not ended: nobody else will ever be given the connection. */
+  readonly abandon: () => void
 }
 
 /** Waits for a connection; `restore` says whether the wait can be interrupted. For a region that itself cannot be. */
@@ -43,7 +45,10 @@ export const reserve = (sql: SqlClient.SqlClient, restore: Restore): Effect.Effe
       connection,
       rollback: Effect.suspend(() => (connection.hasLeft ? discard(connection) : rollback(connection))),
       // A cancellation that comes too late would hit a statement of whoever has the connection next.
-      release: Effect.suspend(() => (connection.hasLeft ? Effect.ensuring(discard(connection), giveBack) : giveBack))
+      release: Effect.suspend(() => (connection.hasLeft ? Effect.ensuring(discard(connection), giveBack) : giveBack)),
+      abandon: () => {
+        connection.hasLeft = true
+      }
     }
   })
 
@@ -202,6 +207,22 @@ export const snapshot = <A, E, R>(
     Option.isSome(outer)
       ? withSettings(outer.value[0], settings, body)
       : transaction(sql, `begin isolation level repeatable read read only${setLocal(settings)}`, body)
+  )
+
+/** A snapshot that lasts as long as the scope, on a connection of its own, whatever transaction the fiber is in. */
+export const scopedSnapshot = (
+  sql: SqlClient.SqlClient,
+  settings: Settings
+): Effect.Effect<Reserved, SqlError, Scope.Scope> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const reserved = yield* reserve(sql, restore)
+      yield* Effect.addFinalizer(() => Effect.ensuring(reserved.rollback, reserved.release))
+      yield* restore(
+        reserved.connection.executeRaw(`begin isolation level repeatable read read only${setLocal(settings)}`, [])
+      )
+      return reserved
+    })
   )
 
 const withSettings = <A, E, R>(

@@ -9,6 +9,7 @@ import * as fc from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as Actor from "../../../src/Actor.js"
@@ -644,6 +645,18 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
       expect(messages.length).toBe(3)
       expect(messages[0]).toMatch(/^begin; select "threadline"\.set_context\(/)
       expect(messages[2]).toMatch(/finish.*; commit$/)
+      messages.length = 0
+      const unnamed = yield* Audit.transaction(Host.insertPost(3), { actor: alice })
+      const empty = yield* Audit.transaction(Effect.void, { actor: alice })
+      expect(messages.length).toBe(3 + 2)
+      expect(messages.join("\n")).not.toMatch(/finish/)
+      const last = (yield* Host.transactions).at(-1)
+      expect(Option.getOrUndefined(unnamed.transactionId)).toBe(String(last?.["id"]))
+      expect([unnamed.actionId, empty.transactionId, empty.actionId]).toEqual([
+        Option.none(),
+        Option.none(),
+        Option.none()
+      ])
       messages.length = 0
       yield* Audit.transaction(Audit.transaction(Host.insertPost(2), { action: "inner" }), options)
       expect(messages.length).toBe(5)

@@ -76,6 +76,8 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
           yield* sql`select set_config('threadline.context', ${context}, false)`
           yield* sql`select set_config('threadline.transaction', ${real?.transaction ?? ""}, false)`
           yield* Host.insertPost(10 + index)
+          const nothing = yield* Audit.transaction(Effect.void, { actor: Actor.user("bob") })
+          expect(nothing.transactionId).toEqual(Option.none())
           yield* Audit.transaction(Host.insertPost(20 + index), { action: "a", actor: Actor.user("bob") })
         }
         yield* sql`reset all`

@@ -23,13 +23,15 @@ describe("a step of a plan is said in full", () => {
     mask: ["secret"],
     truncate: "rows",
     truncateUnseen: ["public.far"],
+    unlogged: ["public.quick"],
     lapsedSince: "2026-11-22T10:00:00.000000Z"
   }
   const cases: ReadonlyArray<readonly [Capture.Step, string]> = [
     [
       attach,
       "capture by row triggers; again, after a lapse since 2026-11-22T10:00:00.000000Z; key (tenant, id); 2 partitions; " +
-        "without body; masking secret; truncate: rows; TRUNCATE of public.far is not seen before PostgreSQL 16"
+        "without body; masking secret; truncate: rows; TRUNCATE of public.far is not seen before PostgreSQL 16; " +
+        "unlogged, so that a crash empties it: public.quick"
     ],
     [
       {
@@ -41,6 +43,7 @@ describe("a step of a plan is said in full", () => {
         mask: [],
         truncate: "event",
         truncateUnseen: [],
+        unlogged: [],
         lapsedSince: null
       },
       "capture by statement triggers; no key; 1 partition"

@@ -1,0 +1,333 @@
+/**
+ * Exports: every change that a filter lets through, as a file or a stream, exact and in constant memory.
+ *
+ * The filter is that of `Query.timeline`, under the same scopes. An export reads one consistent snapshot, on a connection of its own: inside
+ * a transaction of the host's it does not see what that has written. PostgreSQL formats the rows and copies them out. What comes out is
+ * described by a manifest, and recorded as an action.
+ *
+ * @since 0.1.0
+ */
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as columns from "./internal/export/columns.js"
+import * as errors from "./internal/export/exportError.js"
+import * as manifests from "./internal/export/manifest.js"
+import { makeRecorder } from "./internal/export/recorder.js"
+import type * as requests from "./internal/export/request.js"
+import * as service from "./internal/export/service.js"
+import * as streams from "./internal/export/stream.js"
+import * as verifying from "./internal/export/verify.js"
+import { wholeStorage } from "./internal/record/whole.js"
+import { StorageSchema } from "./internal/sql/storageSchema.js"
+import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
+
+/**
+ * - `csv`: RFC 4180 in UTF-8, a line of names first
+ * - `ndjson`: the JSON of a change on each line
+ * - `json`: one document `{ items, manifest }`
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Format = requests.Format
+
+/**
+ * What is exported, and how.
+ *
+ * - `format`: see `Format`
+ * - `filter`: as of a timeline, without `order`, `limit` and `cursor`; all changes unless given. A table or column that the record does
+ *   not know is `NotFound`.
+ * - `order`: `oldest` first unless given. A row has the order of its own life, everything else that of transactions.
+ * - `limit`: changes at most, from 1
+ * - `columns`: of a CSV, names of `columns` or `personColumns`; all of `columns` unless given
+ * - `raw`: of a CSV, leaves out the `'` in front of cells that a spreadsheet would take for a formula
+ * - `compression`: `gzip`, or `zstd` where Node.js has it
+ * - `requestedBy`: the actor who asked; that of `AuditContext` unless given
+ * - `scopeName`: what you call the scope, for the manifest
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends requests.Options {}
+
+/**
+ * The same, with `onManifest`, told once after the last byte, and `onProgress`, told for each piece of about 128 KiB.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface StreamOptions extends service.StreamOptions {}
+
+/**
+ * The same, with `force`: replaces a file of that name.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface FileOptions extends service.FileOptions {}
+
+/**
+ * The same, with the `fileName` that a browser saves it under, and `manifestUrl`, a link to where the manifest will be.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ResponseOptions extends service.ResponseOptions {}
+
+/**
+ * How far an export has come. `estimate` is what the planner of the database expects, not a promise.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Progress extends streams.Progress {}
+
+/**
+ * What an export says of itself. `FILE.manifest.json` holds it, and the end of a JSON document.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Manifest = manifests.Manifest
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Manifest extends manifests.Manifest {}
+
+/**
+ * What verifying a file found: its manifest, and what differs from it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Verification extends verifying.Verification {}
+
+/**
+ * The columns of a CSV, in their order.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const contractColumns: ReadonlyArray<string> = columns.contractColumns
+
+/**
+ * Columns for people: with `field`, `before` or `after` there is one line for each field that a change touched.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const personColumns: ReadonlyArray<string> = columns.personColumns
+
+/**
+ * The value of a CSV cell: without the one `'` that stands in front of what a spreadsheet takes for a formula. Not for a file that was
+ * written `raw`.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const cellValue: (cell: string) => string = columns.cellValue
+
+/**
+ * Why an export cannot be written, or a file not be verified.
+ *
+ * - `OutputExists`: a file of that name, or of its manifest, is there already, or something that is no file
+ * - `NoDirectory`: the directory of the file is not there
+ * - `DiskFull`: the disk, or the quota, has no room
+ * - `NotWritable`: the file cannot be written for another reason
+ * - `NotReadable`: the file to verify is not there, or cannot be read
+ * - `Unsupported`: this version of Node.js has no such compression
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const ExportError = errors.ExportError
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type ExportError = errors.ExportError
+
+/**
+ * @since 0.1.0
+ * @category errors
+ */
+export type Failure = ExportError | InvalidRequest | NotFound | ThreadlineError
+
+/**
+ * Checks options without a database: a left is what every export with these options fails with.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const validate = (options: Options): Either.Either<void, InvalidRequest | ExportError> =>
+  Either.map(streams.decoded(options), () => undefined)
+
+/**
+ * Whether a file is what its manifest says: size, SHA-256, count, and that it can be read as its format. Needs no database. A file without a
+ * manifest has a difference of the field `manifest`.
+ *
+ * @since 0.1.0
+ * @category verification
+ * @example
+ * ```ts
+ * import { Export } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const isFine = Effect.map(Export.verify("changes.csv"), ({ differences }) => differences.length === 0)
+ * ```
+ */
+export const verify = (path: string): Effect.Effect<Verification, ExportError | InvalidRequest> =>
+  verifying.verify(path)
+
+/**
+ * @since 0.1.0
+ * @category services
+ */
+export interface Service extends service.Service {}
+
+/**
+ * Exports. They need what reads need, and `record_export`, which a grant gives to readers and writers alike.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Export extends Context.Tag("threadline/Export")<Export, Service>() {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface LayerOptions {
+  /** Every export fails until `Query.withScope`, or `scoped` of the service, has said what the reader may see. */
+  readonly scopeRequired?: boolean | undefined
+  /** False if exports are not to be recorded as actions. */
+  readonly record?: boolean | undefined
+}
+
+/**
+ * The client that exports are recorded through, if it is not the one that they are read with: that may be a replica's.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class RecordingClient extends Context.Tag("threadline/Export/RecordingClient")<
+  RecordingClient,
+  SqlClient.SqlClient
+>() {}
+
+/**
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWith = (options: LayerOptions): Layer.Layer<Export, ThreadlineError, SqlClient.SqlClient> =>
+  Layer.effect(
+    Export,
+    Effect.gen(function* () {
+      const storage = yield* wholeStorage
+      const recording = yield* Effect.serviceOption(RecordingClient)
+      const schema = yield* StorageSchema
+      const client = recording._tag === "Some" ? recording.value : yield* SqlClient.SqlClient
+      return service.make({
+        storage,
+        scopes: [],
+        scopeRequired: options.scopeRequired ?? false,
+        recorder: options.record === false ? undefined : makeRecorder(client, schema)
+      })
+    })
+  )
+
+/**
+ * Exports from the client's database, each of them recorded as an action.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Export, ThreadlineError, SqlClient.SqlClient> = layerWith({})
+
+/**
+ * The same, but every export fails with `InvalidRequest` of the field `scope` until a scope was given.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerScopeRequired: Layer.Layer<Export, ThreadlineError, SqlClient.SqlClient> = layerWith({
+  scopeRequired: true
+})
+
+/**
+ * The bytes of an export. Each run of the stream is an export of its own; a reader that leaves cancels its statement.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Export } from "threadline"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ *
+ * declare const send: (bytes: Uint8Array) => Effect.Effect<void>
+ *
+ * export const program = Export.stream({ format: "ndjson", filter: { table: "posts" }, compression: "gzip" }).pipe(
+ *   Stream.runForEach(send)
+ * )
+ * ```
+ */
+export const stream = (options: StreamOptions): Stream.Stream<Uint8Array, Failure, Export> =>
+  Stream.unwrap(Effect.map(Export, (exports) => exports.stream(options)))
+
+/**
+ * Writes a file and its manifest; see `Service`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Export } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const permissions = Export.toFile("permissions.csv", {
+ *   format: "csv",
+ *   filter: { table: "permissions", contains: { workspace: "acme" }, from: "2026-11-01" },
+ *   columns: ["at", "who", "what", "row", "field", "before", "after"]
+ * }).pipe(Effect.map(({ count, sha256 }) => `${count} lines, ${sha256}`))
+ * ```
+ */
+export const toFile = (path: string, options: FileOptions): Effect.Effect<Manifest, Failure, Export> =>
+  Effect.flatMap(Export, (exports) => exports.toFile(path, options))
+
+/**
+ * A response of `@effect/platform` whose body is an export.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { HttpRouter } from "@effect/platform"
+ * import { Export } from "threadline"
+ *
+ * export const router = HttpRouter.empty.pipe(
+ *   HttpRouter.get("/audit/export", Export.toResponse({ format: "csv", filter: { table: "posts" } }))
+ * )
+ * ```
+ */
+export const toResponse = (
+  options: ResponseOptions
+): Effect.Effect<HttpServerResponse.HttpServerResponse, Failure, Export> =>
+  Effect.flatMap(Export, (exports) => exports.toResponse(options))
+
+/**
+ * The same as a `Response` of the web.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const toWebResponse = (options: ResponseOptions): Effect.Effect<Response, Failure, Export> =>
+  Effect.flatMap(Export, (exports) => exports.toWebResponse(options))

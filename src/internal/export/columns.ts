@@ -1,0 +1,144 @@
+/**
+ * The columns of an export: their names, and what each of them is made of. Those of the contract stand in its order; those for people come
+ * beside them, and with `field`, `before` or `after` a change has one line for each field that it touched.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import type { Storage } from "../record/storage.js"
+
+/** The columns of the contract: `a_`, `t_` and the others are those that every read of changes selects. */
+const contract = {
+  id: "id",
+  transaction_id: "transaction_id",
+  captured_at: "captured_at",
+  table_schema: "table_schema",
+  table_name: "table_name",
+  partition_name: "partition_name",
+  op: "op",
+  row_key: "row_key",
+  row_pk: "row_pk",
+  previous_row_key: "previous_row_key",
+  changed_fields: "changed_fields",
+  changed_from: "changed_from",
+  data_after: "data_after",
+  details: "details",
+  occurred_at: "t_occurred_at",
+  actor_type: "t_actor_type",
+  actor_id: "t_actor_id",
+  actor: "t_actor",
+  correlation_id: "t_correlation_id",
+  request_id: "t_request_id",
+  job_id: "t_job_id",
+  trace_id: "t_trace_id",
+  source: "t_source",
+  remote_ip: "t_remote_ip",
+  meta: "t_meta",
+  context_error: "t_context_error",
+  db_user: "t_db_user",
+  application_name: "t_application_name",
+  client_addr: "t_client_addr",
+  action_id: "a_id",
+  action_name: "a_name",
+  action_status: "a_status",
+  action_correlation_id: "a_correlation_id"
+} as const
+
+export const contractColumns = Object.keys(contract) as ReadonlyArray<keyof typeof contract>
+
+export const personColumns = ["at", "who", "what", "row", "field", "before", "after"] as const
+
+export type Column = (typeof contractColumns)[number] | (typeof personColumns)[number]
+
+export const isColumn = (name: string): name is Column =>
+  Object.hasOwn(contract, name) || personColumns.some((column) => column === name)
+
+/** Columns whose text never begins with a character that a spreadsheet takes for a formula: digits, words of ours, objects. */
+const harmless: ReadonlySet<Column> = new Set([
+  "id",
+  "transaction_id",
+  "captured_at",
+  "op",
+  "changed_fields",
+  "occurred_at",
+  "remote_ip",
+  "client_addr",
+  "action_id",
+  "action_status",
+  "at",
+  "who",
+  "what"
+] as const)
+
+/** The characters that a cell must not begin with, by their codes: TAB, CR, ', +, -, =, @. */
+const formulaCodes = "9, 13, 39, 43, 45, 61, 64"
+
+/** What a reader makes of a cell: one `'` in front of these is not part of the value. */
+export const cellValue = (cell: string): string => (/^'[\t\r'+\-=@]/.test(cell) ? cell.slice(1) : cell)
+
+const maxImpersonators = 8
+
+/** Who acted, as people say it: `user 42 (billing desk) by admin 7`. */
+const who = (): string => {
+  const actor = (depth: number): string =>
+    depth === 0 ? "s.person" : `s.person #> '{${Array.from({ length: depth }, () => "impersonator").join(",")}}'`
+  const named = (depth: number): string => `
+      case when ${actor(depth)} is not null then concat(
+        ${actor(depth)} ->> 'type',
+        ' ' || (${actor(depth)} ->> 'id'),
+        ' (' || (${actor(depth)} ->> 'label') || ')'
+      ) end`
+  const names = Array.from({ length: maxImpersonators + 1 }, (_, depth) => named(depth)).join(",")
+  return `case when s.person is null then 'unattributed' else concat_ws(' by ', ${names}) end`
+}
+
+const person: Readonly<Record<(typeof personColumns)[number], string>> = {
+  at: "s.captured_at",
+  who: who(),
+  what: `concat(
+      s.op, ' ', case when s.table_schema <> 'public' then quote_ident(s.table_schema) || '.' end, quote_ident(s.table_name), ': ' || s.a_name
+    )`,
+  row: "concat(s.previous_row_key || ' -> ', s.row_key)",
+  field: "f.field",
+  before: "f.before",
+  after: "f.after"
+}
+
+const ofFields: ReadonlySet<string> = new Set(["field", "before", "after"])
+
+export const areOfFields = (columns: ReadonlyArray<Column>): boolean => columns.some((column) => ofFields.has(column))
+
+const isOfPerson = (column: Column): column is (typeof personColumns)[number] => column in person
+
+const expressionOf = (column: Column): string => (isOfPerson(column) ? person[column] : `s.${contract[column]}`)
+
+/** The columns of a CSV, from the row `s` of a change and, if one is of fields, from the row `f` of a field. */
+export const selected = ({ sql }: Storage, columns: ReadonlyArray<Column>, guarded: boolean): Fragment =>
+  sql.csv(
+    columns.map((column) => {
+      const expression = sql.literal(expressionOf(column))
+      const cell =
+        guarded && !harmless.has(column)
+          ? sql`case when ascii(${expression}) in (${sql.literal(formulaCodes)}) then '''' || ${expression} else ${expression} end`
+          : expression
+      return sql`${cell} as ${sql.literal(column)}`
+    })
+  )
+
+/** The fields that the change `s` touched, as `f`; one without a field if it has none. */
+export const fieldsOf = ({ sql }: Storage): Fragment => sql`
+  left join lateral (
+    select k.field, i.before ->> k.field as before, i.after ->> k.field as after
+    from (
+      select
+        case when jsonb_typeof(s.changed_from::jsonb) = 'object' then s.changed_from::jsonb end as before,
+        case when jsonb_typeof(s.data_after::jsonb) = 'object' then s.data_after::jsonb end as after
+      offset 0
+    ) i
+    cross join lateral (
+      select jsonb_object_keys(i.before) collate "C" as field
+      union
+      select jsonb_array_elements_text(s.changed_fields::jsonb) collate "C" where s.op = 'update'
+      union
+      select jsonb_object_keys(i.after) collate "C" where s.op <> 'update'
+    ) k
+    order by k.field
+  ) f on true`

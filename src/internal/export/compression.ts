@@ -1,0 +1,55 @@
+/**
+ * Compression by what Node.js has.
+ */
+import * as Either from "effect/Either"
+import type { Transform } from "node:stream"
+import * as zlib from "node:zlib"
+import { ExportError } from "./exportError.js"
+
+export type Compression = "gzip" | "zstd"
+
+interface Codec {
+  readonly compress: () => Transform
+  readonly decompress: () => Transform
+}
+
+const zstdOf = (name: string): (() => Transform) | undefined => {
+  const make = (zlib as unknown as Readonly<Record<string, unknown>>)[name]
+  return typeof make === "function" ? () => (make as () => Transform)() : undefined
+}
+
+/** An export is as fast as what compresses it: this level takes a third of the time of the usual one, for a tenth more bytes. */
+const gzipLevel = 3
+
+const codecs: Readonly<Record<Compression, () => Codec | undefined>> = {
+  gzip: () => ({
+    compress: () => zlib.createGzip({ level: gzipLevel, chunkSize: 65_536 }),
+    decompress: () => zlib.createGunzip()
+  }),
+  zstd: () => {
+    const [compress, decompress] = [zstdOf("createZstdCompress"), zstdOf("createZstdDecompress")]
+    return compress === undefined || decompress === undefined ? undefined : { compress, decompress }
+  }
+}
+
+/** The codec, if this version of Node.js has it. */
+export const availability = (compression: Compression): Either.Either<Codec, ExportError> =>
+  Either.fromNullable(
+    codecs[compression](),
+    () =>
+      new ExportError({
+        reason: "Unsupported",
+        detail: `Node.js ${process.versions.node} cannot write ${compression}: versions from 22.15 can; gzip is there in every one`
+      })
+  )
+
+/** The compression of a file, by its first bytes. */
+export const compressionOf = (head: Uint8Array): Compression | undefined =>
+  head[0] === 0x1f && head[1] === 0x8b
+    ? "gzip"
+    : head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd
+      ? "zstd"
+      : undefined
+
+/** How HTTP calls it. */
+export const contentEncodings: Readonly<Record<Compression, string>> = { gzip: "gzip", zstd: "zstd" }

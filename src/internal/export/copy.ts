@@ -1,0 +1,151 @@
+/**
+ * The rows of a query as PostgreSQL formats them, one record a line. They are copied out through the driver's connection; a connection
+ * without one gives them through a cursor, and here they are written as COPY would.
+ */
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Runtime from "effect/Runtime"
+import { to as copyTo } from "pg-copy-streams"
+import { Readable } from "node:stream"
+import { cancelRunning } from "../sql/cancelling.js"
+import { literal } from "../sql/sqlText.js"
+
+/** A query whose columns are all texts. */
+export interface Rows {
+  readonly query: string
+  /** Names for a first line; undefined if there is none, and one column that is the line. */
+  readonly header: ReadonlyArray<string> | undefined
+  /** Bytes are sent as they are stored, whatever they are. */
+  readonly anyBytes: boolean
+}
+
+export interface Source {
+  readonly bytes: Readable
+  /** Rows that the server says it has sent; known once `bytes` has ended and the connection has answered a further statement. */
+  readonly sent: () => number
+  /** Ends it early: the server is told, and the connection can be used for nothing more. */
+  readonly stop: Effect.Effect<void>
+}
+
+// No JSON holds a control character, so that a line of it comes out as it is.
+const unquoted = ["quote E'\\x01'", "delimiter E'\\x02'"]
+
+const copyStatement = ({ anyBytes, header, query }: Rows): string => {
+  const options = [
+    "format csv",
+    ...(header === undefined ? unquoted : ["header true"]),
+    ...(anyBytes ? [`encoding ${literal("SQL_ASCII")}`] : [])
+  ]
+  return `copy (${query}\n) to stdout (${options.join(", ")})`
+}
+
+interface Driver {
+  readonly query: (query: unknown) => unknown
+}
+
+/** The driver's client behind a connection, if it is one that COPY works with. */
+const driverOf = (connection: Connection): Driver | undefined => {
+  const client: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
+  return Predicate.hasProperty(client, "query") &&
+    typeof client.query === "function" &&
+    Predicate.hasProperty(client, "connection")
+    ? (client as unknown as Driver)
+    : undefined
+}
+
+/** Bytes in flight: enough that neither side waits for the other. */
+const highWaterMark = 262_144
+
+const copied = (driver: Driver, rows: Rows): Source => {
+  const bytes = copyTo(copyStatement(rows), { highWaterMark })
+  // Whoever reads the bytes is told of an error; here it must only not be nobody.
+  bytes.on("error", () => undefined)
+  driver.query(bytes)
+  return {
+    bytes,
+    sent: () => bytes.rowCount,
+    stop: Effect.zipRight(
+      Effect.sync(() => bytes.destroy()),
+      cancelRunning(driver)
+    )
+  }
+}
+
+/** A cell as COPY writes it: nothing for a null, quotes where they are needed, and around an empty text. */
+const cell = (value: string | null): string =>
+  value === null
+    ? ""
+    : value === "" || /[",\r\n]/.test(value) || value === "\\."
+      ? `"${value.replaceAll('"', '""')}"`
+      : value
+
+const fetched = 500
+
+async function* fetchedLines(
+  fetch: () => Promise<ReadonlyArray<ReadonlyArray<string | null>>>,
+  { header }: Rows,
+  onRows: (count: number) => void
+): AsyncGenerator<Buffer> {
+  if (header !== undefined) {
+    yield Buffer.from(`${header.join(",")}\n`)
+  }
+  for (;;) {
+    const rows = await fetch()
+    if (rows.length === 0) {
+      return
+    }
+    onRows(rows.length)
+    const lines = rows.map((row) => (header === undefined ? (row[0] ?? "") : row.map(cell).join(",")))
+    yield Buffer.from(`${lines.join("\n")}\n`)
+  }
+}
+
+const cursorName = "threadline_export"
+
+const throughCursor = Effect.fnUntraced(function* (
+  connection: Connection,
+  rows: Rows
+): Effect.fn.Return<Source, SqlError> {
+  const runtime = yield* Effect.runtime<never>()
+  yield* connection.executeRaw(`declare ${cursorName} no scroll cursor for ${rows.query}`, [])
+  const stopping = new AbortController()
+  let sent = 0
+  const fetch = () =>
+    Runtime.runPromise(runtime)(
+      connection.executeValues(`fetch ${fetched} from ${cursorName}`, []).pipe(
+        Effect.map((values) => values as ReadonlyArray<ReadonlyArray<string | null>>),
+        Effect.catchAllCause((cause) => Effect.die(Cause.squash(cause)))
+      ),
+      { signal: stopping.signal }
+    ).catch((error: unknown) => {
+      throw Runtime.isFiberFailure(error) ? Cause.squash(error[Runtime.FiberFailureCauseId]) : error
+    })
+  const bytes = Readable.from(
+    fetchedLines(fetch, rows, (count) => {
+      sent += count
+    }),
+    { objectMode: false, highWaterMark }
+  )
+  bytes.on("error", () => undefined)
+  return {
+    bytes,
+    sent: () => sent,
+    stop: Effect.sync(() => {
+      stopping.abort()
+      bytes.destroy()
+    })
+  }
+})
+
+/** Begins to send the rows of a query, in the transaction that is open on the connection. */
+export const begin = (connection: Connection, rows: Rows): Effect.Effect<Source, SqlError> => {
+  const driver = driverOf(connection)
+  return driver === undefined ? throughCursor(connection, rows) : Effect.sync(() => copied(driver, rows))
+}
+
+/** What made a source fail, as other statements have it. */
+export const sqlErrorOf = (cause: unknown): SqlError =>
+  cause instanceof SqlError ? cause : new SqlError({ cause, message: "Failed to copy rows" })

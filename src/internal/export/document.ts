@@ -1,0 +1,113 @@
+/**
+ * A change as PostgreSQL writes its JSON: the same document that `Change` has, every number with its digits. `stringify` in SQL.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import type { Storage } from "../record/storage.js"
+
+/** How a column of the row `s` becomes JSON. */
+type Kind =
+  /** It needs no escapes and is never null. */
+  | "plain"
+  | "text"
+  /** It is JSON already. */
+  | "json"
+
+type Field = readonly [key: string, column: string, kind: Kind]
+
+const ofChange: ReadonlyArray<Field> = [
+  ["id", "id", "plain"],
+  ["transactionId", "transaction_id", "plain"],
+  ["capturedAt", "captured_at", "plain"],
+  ["tableSchema", "table_schema", "text"],
+  ["tableName", "table_name", "text"],
+  ["partitionName", "partition_name", "text"],
+  ["op", "op", "text"],
+  ["rowPk", "texts", "json"],
+  ["rowKey", "row_key", "text"],
+  ["previousRowKey", "previous_row_key", "text"],
+  ["changedFields", "changed_fields", "json"],
+  ["changedFrom", "changed_from", "json"],
+  ["dataAfter", "data_after", "json"],
+  ["details", "details", "json"]
+]
+
+const ofTransaction: ReadonlyArray<Field> = [
+  ["id", "transaction_id", "plain"],
+  ["occurredAt", "t_occurred_at", "plain"],
+  ["actor", "person", "json"],
+  ["correlationId", "t_correlation_id", "text"],
+  ["requestId", "t_request_id", "text"],
+  ["jobId", "t_job_id", "text"],
+  ["traceId", "t_trace_id", "text"],
+  ["source", "t_source", "text"],
+  ["remoteIp", "t_remote_ip", "text"],
+  ["meta", "t_meta", "json"],
+  ["contextError", "t_context_error", "text"],
+  ["dbUser", "t_db_user", "text"],
+  ["applicationName", "t_application_name", "text"],
+  ["clientAddr", "t_client_addr", "text"]
+]
+
+const ofAction: ReadonlyArray<Field> = [
+  ["id", "a_id", "plain"],
+  ["name", "a_name", "text"],
+  ["status", "a_status", "text"],
+  ["correlationId", "a_correlation_id", "text"]
+]
+
+/** Arguments of `concat`, which gives nothing for a null. */
+const argumentsOf = (fields: ReadonlyArray<Field>): string =>
+  fields
+    .map(([key, column, kind], index) => {
+      const before = `${index === 0 ? "{" : ","}"${key}":`
+      switch (kind) {
+        case "plain":
+          return `'${before}"', s.${column}, '"'`
+        case "text":
+          return `'${before}', coalesce(to_json(s.${column}), 'null'::json)`
+        case "json":
+          return `'${before}', coalesce(s.${column}::text, 'null')`
+      }
+    })
+    .join(",\n    ")
+
+/** The JSON of the change `s`, behind `before`. */
+export const changeDocument = ({ sql }: Storage, before: string): Fragment =>
+  sql`concat(
+    ${sql.literal(before === "" ? "" : `'${before}',\n    `)}${sql.literal(argumentsOf(ofChange))},
+    ',"transaction":', ${sql.literal(argumentsOf(ofTransaction))}, '},"action":',
+    case when s.a_id is null then 'null' else concat(${sql.literal(argumentsOf(ofAction))}, '}') end, '}'
+  )`
+
+const types = `'user', 'admin', 'service_account', 'job', 'system'`
+
+/** Whether a document is one of an actor, as the schema of actors has it. */
+const isActor = (document: string, depth = 0): string => `(
+      case ${document} ->> 'type'
+        when 'anonymous' then not ${document} ? 'id'
+        else ${document} ->> 'type' in (${types}) and jsonb_typeof(${document} -> 'id') = 'string'
+      end
+      and coalesce(jsonb_typeof(${document} -> 'label'), 'string') = 'string'
+      and (not ${document} ? 'impersonator'${depth < 2 ? ` or ${isActor(`(${document} -> 'impersonator')`, depth + 1)}` : ""})
+    )`
+
+/**
+ * Who acted, of the transaction `t`: its document, or what the columns say if it was written by hand and is none.
+ */
+export const actorColumn = ({ sql }: Storage): Fragment => sql`
+  case
+    when ${sql.literal(isActor("t.actor"))} then t.actor
+    when t.actor_type = 'anonymous' and t.actor_id is null then '{"type": "anonymous"}'
+    when t.actor_type in (${sql.literal(types)}) and t.actor_id is not null
+      then jsonb_build_object('type', t.actor_type, 'id', t.actor_id)
+  end as person`
+
+/** The key of the change `c` by column: texts, also if one was written by hand as something else. */
+export const keyColumn = ({ sql }: Storage): Fragment => sql`
+  case
+    when c.row_pk @? 'strict $.* ? (@.type() != "string")' then (
+      select jsonb_object_agg(k.key, case when jsonb_typeof(k.value) = 'string' then k.value #>> '{}' else k.value::text end)
+      from jsonb_each(c.row_pk) k
+    )
+    else c.row_pk
+  end as texts`

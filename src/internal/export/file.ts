@@ -1,0 +1,182 @@
+/**
+ * An export into a file: written beside its place and renamed when it is whole, with its manifest. A file of that name is either the one
+ * that was there before, or a whole one.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
+import { randomBytes } from "node:crypto"
+import { constants } from "node:fs"
+import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from "node:fs/promises"
+import { basename, dirname, join, resolve } from "node:path"
+import { stringify } from "../core/json.js"
+import { ExportError } from "./exportError.js"
+import type { Manifest } from "./manifest.js"
+
+export const manifestPath = (path: string): string => `${path}.manifest.json`
+
+const codeOf = (cause: unknown): string | undefined =>
+  Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : undefined
+
+const isFull = (code: string | undefined): boolean => code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG"
+
+const notWritable = (path: string, cause: unknown): ExportError => {
+  const code = codeOf(cause)
+  return isFull(code)
+    ? new ExportError({ reason: "DiskFull", detail: `there is no room for ${path} (${code})`, cause })
+    : code === "EEXIST"
+      ? exists(path)
+      : new ExportError({
+          reason: "NotWritable",
+          detail: `${path} cannot be written (${code ?? String(cause)})`,
+          cause
+        })
+}
+
+const exists = (path: string): ExportError =>
+  new ExportError({ reason: "OutputExists", detail: `${path} is there already` })
+
+const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, ExportError> =>
+  Effect.tryPromise({ try: run, catch: (cause) => notWritable(path, cause) })
+
+/** What is at a path; undefined if nothing is. */
+const found = (path: string) =>
+  attempt(path, () =>
+    lstat(path).catch((error: unknown) => {
+      if (codeOf(error) === "ENOENT") {
+        return undefined
+      }
+      throw error
+    })
+  )
+
+/** The files that are to be written: if they are there, and may be replaced, those that links lead to. */
+const targetOf = Effect.fnUntraced(function* (path: string, force: boolean): Effect.fn.Return<string, ExportError> {
+  const there = yield* found(path)
+  if (there === undefined) {
+    return path
+  }
+  if (!force) {
+    return yield* exists(path)
+  }
+  const target = there.isSymbolicLink() ? yield* attempt(path, () => realpath(path)) : path
+  const file = yield* attempt(path, () => stat(target))
+  return file.isFile()
+    ? target
+    : yield* new ExportError({ reason: "OutputExists", detail: `${path} is no file, and is left alone` })
+})
+
+const checkDirectory = (path: string): Effect.Effect<void, ExportError> => {
+  const directory = dirname(path)
+  const missing = new ExportError({ reason: "NoDirectory", detail: `there is no directory ${directory}` })
+  return Effect.tryPromise({ try: () => stat(directory), catch: () => missing }).pipe(
+    Effect.filterOrFail(
+      (there) => there.isDirectory(),
+      () => missing
+    ),
+    Effect.asVoid
+  )
+}
+
+/** A file beside the one that it becomes; what is left of it goes with the scope. */
+interface Draft {
+  readonly target: string
+  readonly handle: FileHandle
+  readonly place: Effect.Effect<void, ExportError>
+}
+
+const draft = (target: string, force: boolean) =>
+  Effect.gen(function* () {
+    const path = join(dirname(target), `.${basename(target).slice(0, 200)}.${randomBytes(6).toString("hex")}.partial`)
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
+    const handle = yield* Effect.acquireRelease(
+      attempt(target, () => open(path, flags)),
+      (opened) =>
+        Effect.promise(() =>
+          opened
+            .close()
+            .catch(() => undefined)
+            .then(() => rm(path, { force: true }).catch(() => undefined))
+        )
+    )
+    const place = attempt(target, async () => {
+      await handle.sync()
+      await handle.close()
+      if (force) {
+        return rename(path, target)
+      }
+      // A rename would replace a file that came in the meantime.
+      await link(path, target).catch((error: unknown) => {
+        const code = codeOf(error)
+        if (code === "EPERM" || code === "ENOTSUP" || code === "ENOSYS" || code === "EOPNOTSUPP") {
+          return rename(path, target)
+        }
+        throw error
+      })
+    })
+    return { target, handle, place } satisfies Draft
+  })
+
+const write = ({ handle, target }: Draft, bytes: Uint8Array): Effect.Effect<void, ExportError> =>
+  attempt(target, async () => {
+    for (let at = 0; at < bytes.length;) {
+      at += (await handle.write(bytes, at)).bytesWritten
+    }
+  })
+
+/** Makes the names in a directory last, as far as the file system knows that. */
+const syncDirectory = (path: string): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    const handle = await open(dirname(path), constants.O_RDONLY).catch(() => undefined)
+    await handle?.sync().catch(() => undefined)
+    await handle?.close().catch(() => undefined)
+  })
+
+/** Whether a file can be written there: asked before the database is. */
+export const checkTarget = Effect.fnUntraced(function* (
+  given: string,
+  force: boolean
+): Effect.fn.Return<{ readonly data: string; readonly manifest: string }, ExportError> {
+  const path = resolve(given)
+  yield* checkDirectory(path)
+  return { data: yield* targetOf(path, force), manifest: yield* targetOf(manifestPath(path), force) }
+})
+
+/** Writes what `bytes` gives, and then the manifest that it has told by its end. */
+export const toFile = <E>(
+  path: string,
+  force: boolean,
+  bytes: (onManifest: (manifest: Manifest) => Effect.Effect<void>) => Stream.Stream<Uint8Array, E>
+): Effect.Effect<Manifest, E | ExportError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const targets = yield* checkTarget(path, force)
+      const data = yield* draft(targets.data, force)
+      const beside = yield* draft(targets.manifest, force)
+      const told = yield* Ref.make<Manifest | undefined>(undefined)
+      yield* Stream.runForEach(
+        bytes((manifest) => Ref.set(told, manifest)),
+        (piece) => write(data, piece)
+      )
+      const manifest = yield* Ref.get(told)
+      if (manifest === undefined) {
+        return yield* Effect.dieMessage("an export ended without a manifest")
+      }
+      yield* write(beside, Buffer.from(`${stringify(manifest)}\n`))
+      // The manifest first: where there is a file, there is one. If the file cannot follow, its manifest goes again.
+      yield* Effect.uninterruptible(
+        Effect.zipRight(
+          beside.place,
+          Effect.onExit(data.place, (exit) =>
+            Exit.isSuccess(exit) || force
+              ? Effect.void
+              : Effect.promise(() => rm(targets.manifest, { force: true }).catch(() => undefined))
+          )
+        )
+      )
+      yield* syncDirectory(targets.data)
+      return manifest
+    })
+  )

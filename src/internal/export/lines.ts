@@ -1,0 +1,101 @@
+/**
+ * What PostgreSQL copies out, one record a line, becomes the lines of a format: the line ends of RFC 4180, counted, in pieces of a size
+ * that is worth handing on.
+ */
+import { Transform, type TransformCallback } from "node:stream"
+
+const pieceSize = 131_072
+
+const newline = 0x0a
+const carriageReturn = 0x0d
+const quote = 0x22
+
+/** Collects bytes into pieces. */
+abstract class Lines extends Transform {
+  /** Records that have ended. */
+  records = 0
+
+  private piece = Buffer.allocUnsafe(pieceSize)
+  private used = 0
+
+  constructor() {
+    super({ readableHighWaterMark: 2 * pieceSize, writableHighWaterMark: pieceSize })
+  }
+
+  protected abstract convert(bytes: Buffer): void
+
+  protected append(bytes: Buffer, from: number, to: number): void {
+    for (let at = from; at < to;) {
+      const size = Math.min(to - at, pieceSize - this.used)
+      bytes.copy(this.piece, this.used, at, at + size)
+      this.used += size
+      at += size
+      if (this.used === pieceSize) {
+        this.emitPiece()
+      }
+    }
+  }
+
+  protected appendByte(byte: number): void {
+    this.piece[this.used++] = byte
+    if (this.used === pieceSize) {
+      this.emitPiece()
+    }
+  }
+
+  private emitPiece(): void {
+    this.push(this.piece.subarray(0, this.used))
+    // A piece is somebody else's now.
+    this.piece = Buffer.allocUnsafe(pieceSize)
+    this.used = 0
+  }
+
+  override _transform(bytes: Buffer, _: BufferEncoding, done: TransformCallback): void {
+    this.convert(bytes)
+    done()
+  }
+
+  override _flush(done: TransformCallback): void {
+    if (this.used > 0) {
+      this.emitPiece()
+    }
+    done()
+  }
+}
+
+/** Records of CSV: a line feed ends one, unless it stands in quotes. */
+class CsvLines extends Lines {
+  private quoted = false
+
+  protected convert(bytes: Buffer): void {
+    let start = 0
+    let quoted = this.quoted
+    for (let at = 0; at < bytes.length; at++) {
+      const byte = bytes[at]
+      if (byte === quote) {
+        quoted = !quoted
+      } else if (byte === newline && !quoted) {
+        this.append(bytes, start, at)
+        this.appendByte(carriageReturn)
+        start = at
+        this.records++
+      }
+    }
+    this.append(bytes, start, bytes.length)
+    this.quoted = quoted
+  }
+}
+
+/** Records of JSON: a line feed ends one. Nothing is done to the bytes. */
+class JsonLines extends Lines {
+  protected convert(bytes: Buffer): void {
+    for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, at + 1)) {
+      this.records++
+    }
+    this.append(bytes, 0, bytes.length)
+  }
+}
+
+export const linesOf = (isCsv: boolean): Lines => (isCsv ? new CsvLines() : new JsonLines())
+
+export type { Lines }

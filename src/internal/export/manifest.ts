@@ -1,0 +1,163 @@
+/**
+ * What an export says of itself: what was asked, when and by whom, what the record could know, and what came out.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
+import type { ThreadlineError } from "../../ThreadlineError.js"
+import { InstantText } from "../core/instant.js"
+import { JsonObject } from "../core/jsonValue.js"
+import { unsafeParse } from "../core/json.js"
+import { format as formatTable } from "../core/tableName.js"
+import { instantColumn } from "../record/change.js"
+import { tableOf } from "../record/key.js"
+import { Lapses, lapsesOf } from "../record/lapses.js"
+import { rows, type Storage } from "../record/storage.js"
+import { canonicalFilter } from "../search/everything.js"
+import { formatVersions, type Request } from "./request.js"
+
+const MaybeInstant = Schema.NullOr(InstantText)
+
+const Knowledge = Schema.Struct({
+  /** As SQL writes it: `public.posts`. */
+  table: Schema.String,
+  /** Since when every change of the table is kept; null if nothing was removed. */
+  keptSince: MaybeInstant,
+  /** When the table was not captured, each from and up to an instant; null on a side without an end. */
+  unknown: Schema.Array(Schema.Tuple(MaybeInstant, MaybeInstant))
+})
+
+export interface Knowledge extends Schema.Schema.Type<typeof Knowledge> {}
+
+export const Manifest = Schema.Struct({
+  format: Schema.Literal("csv", "ndjson", "json"),
+  formatVersion: Schema.Int,
+  compression: Schema.NullOr(Schema.Literal("gzip", "zstd")),
+  /** Of a CSV: its columns; null for a format that has every field. */
+  columns: Schema.NullOr(Schema.Array(Schema.String)),
+  /** Of a CSV: whether cells are as they are, without a mark before what a spreadsheet takes for a formula. */
+  raw: Schema.NullOr(Schema.Boolean),
+  /** The filter as its one document, which `Query.timeline` reads. */
+  filter: JsonObject,
+  order: Schema.Literal("newest", "oldest"),
+  /** Changes at most; null if there was no limit. */
+  limit: Schema.NullOr(Schema.Number),
+  /** What the host calls the scope that it was read under: null if there was none, `unnamed` if it has no name. */
+  scope: Schema.NullOr(Schema.String),
+  requestedBy: Schema.NullOr(Actor.Actor),
+  /** By the clock of the database. */
+  createdAt: InstantText,
+  /** The time that the filter covers; null on a side without an end. */
+  from: MaybeInstant,
+  to: MaybeInstant,
+  /** Which transactions were committed: everything of them is in it, and nothing of others (`pg_snapshot`). */
+  snapshot: Schema.String,
+  /** What is not known of this time: tables that were not captured in some of it, or of which changes were removed. */
+  knowledge: Schema.Array(Knowledge),
+  /** Records: changes, or the lines of a CSV with one line for each field. */
+  count: Schema.NonNegativeInt,
+  bytes: Schema.NonNegativeInt,
+  /** Of these bytes, 64 hexadecimal digits. */
+  sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
+}).annotations({ identifier: "threadline.ExportManifest" })
+
+export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}
+
+/** What is known before the first byte. */
+export interface Facts {
+  readonly createdAt: string
+  readonly snapshot: string
+  readonly knowledge: ReadonlyArray<Knowledge>
+  readonly requestedBy: Actor.Actor | undefined
+  readonly restricted: boolean
+}
+
+const SnapshotRow = Schema.Struct({ snapshot: Schema.String, created_at: Schema.String })
+
+const TableRow = Schema.Struct({ table_schema: Schema.String, table_name: Schema.String, knowledge: Lapses })
+
+/**
+ * What is not known of the tables of the filter, of all captured ones if it names none. Under a scope those that it does not name are
+ * not told.
+ */
+const knowledgeOf = Effect.fnUntraced(function* (
+  storage: Storage,
+  { filter: { from, table, to } }: Request
+): Effect.fn.Return<ReadonlyArray<Knowledge>, ThreadlineError> {
+  const { name, sql } = storage
+  if (table === undefined && storage.restriction !== undefined) {
+    return []
+  }
+  const tables =
+    table === undefined
+      ? sql`select p.table_schema, p.table_name from ${name("capture_policies")} p`
+      : sql`select p.value ->> 'schema' as table_schema, p.value ->> 'name' as table_name
+        from jsonb_array_elements(${JSON.stringify(table.map(tableOf))}::jsonb) p`
+  const known = yield* rows(
+    TableRow,
+    sql`
+      select p.table_schema, p.table_name, ${lapsesOf(storage, {
+        schema: sql`p.table_schema`,
+        name: sql`p.table_name`
+      })} as knowledge
+      from (${tables}) p
+      order by p.table_schema, p.table_name`
+  )
+  return known.flatMap(({ knowledge: { keptSince, times }, table_name, table_schema }) => {
+    const unknown = times.filter(
+      ([since, until]) =>
+        (to === undefined || since === null || since <= to) && (from === undefined || until === null || until > from)
+    )
+    const removed = keptSince !== null && (from === undefined || from < keptSince) ? keptSince : null
+    return unknown.length === 0 && removed === null
+      ? []
+      : [{ table: formatTable({ schema: table_schema, name: table_name }), keptSince: removed, unknown }]
+  })
+})
+
+export const factsOf = Effect.fnUntraced(function* (
+  storage: Storage,
+  request: Request,
+  requestedBy: Actor.Actor | undefined
+): Effect.fn.Return<Facts, ThreadlineError> {
+  const { sql } = storage
+  const [row] = yield* rows(
+    SnapshotRow,
+    sql`select pg_current_snapshot()::text as snapshot, ${instantColumn(sql, "transaction_timestamp()")} as created_at`
+  )
+  return {
+    createdAt: row?.created_at ?? "",
+    snapshot: row?.snapshot ?? "",
+    knowledge: yield* knowledgeOf(storage, request),
+    requestedBy,
+    restricted: storage.restriction !== undefined
+  }
+})
+
+/** What came out. */
+export interface Totals {
+  readonly count: number
+  readonly bytes: number
+  readonly sha256: string
+}
+
+export const manifestOf = (request: Request, facts: Facts, { bytes, count, sha256 }: Totals): Manifest => ({
+  format: request.format,
+  formatVersion: formatVersions[request.format],
+  compression: request.compression ?? null,
+  columns: request.format === "csv" ? request.columns : null,
+  raw: request.format === "csv" ? request.raw : null,
+  filter: unsafeParse(canonicalFilter(request.filter)) as JsonObject,
+  order: request.order,
+  limit: request.limit ?? null,
+  scope: facts.restricted ? (request.scopeName ?? "unnamed") : null,
+  requestedBy: facts.requestedBy ?? null,
+  createdAt: facts.createdAt,
+  from: request.filter.from ?? null,
+  to: request.filter.to ?? null,
+  snapshot: facts.snapshot,
+  knowledge: facts.knowledge,
+  count,
+  bytes,
+  sha256
+})

@@ -1,0 +1,151 @@
+/**
+ * What callers ask of an export, decoded: anything wrong is an `InvalidRequest` before the database is asked.
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { choice, notAnObject, Order, request, ShortText } from "../core/request.js"
+import { nearest } from "../core/suggest.js"
+import { decodeEverything, type Everything, type EverythingFilter } from "../search/everything.js"
+import { type Column, contractColumns, isColumn, personColumns } from "./columns.js"
+import { availability } from "./compression.js"
+import type { ExportError } from "./exportError.js"
+
+export const Format = choice("csv", "ndjson", "json")
+
+export type Format = "csv" | "ndjson" | "json"
+
+/** The version of each format: it rises if a reader of it would have to change. */
+export const formatVersions: Readonly<Record<Format, number>> = { csv: 1, ndjson: 1, json: 1 }
+
+export const Compression = choice("gzip", "zstd")
+
+export type Compression = "gzip" | "zstd"
+
+export interface Options {
+  readonly format: Format
+  /** Which changes, as a timeline has it; all of them unless given. Where a decoded filter says how pages are made, it is not looked at. */
+  readonly filter?: EverythingFilter | undefined
+  /** `oldest` first unless given. */
+  readonly order?: "newest" | "oldest" | undefined
+  /** Changes at most, from 1; all of them unless given. */
+  readonly limit?: number | undefined
+  /** Of a CSV: which columns, in which order. */
+  readonly columns?: ReadonlyArray<string> | undefined
+  /** Of a CSV: cells as they are, also those that a spreadsheet takes for formulas. */
+  readonly raw?: boolean | undefined
+  readonly compression?: Compression | undefined
+  /** Who asked for it: the actor of the context unless given. */
+  readonly requestedBy?: Actor.Actor | undefined
+  /** What the host calls the scope it is read under, for the manifest. */
+  readonly scopeName?: string | undefined
+}
+
+const flagRule = { message: () => "must be true or false" }
+
+const countRule = "must be a whole number, at least 1"
+
+const ExportRequest = Schema.Struct({
+  format: Format,
+  filter: Schema.optional(Schema.Unknown),
+  order: Schema.optionalWith(Order, { default: () => "oldest" as const }),
+  limit: Schema.optional(
+    Schema.Number.annotations({ message: () => countRule }).pipe(
+      Schema.filter((value) => Number.isSafeInteger(value) && value >= 1, { message: () => countRule })
+    )
+  ),
+  columns: Schema.optional(
+    Schema.Array(Schema.String).annotations({
+      message: () => ({ message: "must be a list of columns", override: true })
+    })
+  ),
+  raw: Schema.optionalWith(Schema.Boolean.annotations(flagRule), { default: () => false }),
+  compression: Schema.optional(Compression),
+  requestedBy: Schema.optional(Schema.Unknown),
+  scopeName: Schema.optional(ShortText)
+})
+
+/** An export that is understood. */
+export interface Request {
+  readonly format: Format
+  readonly filter: Everything
+  readonly order: "newest" | "oldest"
+  readonly limit: number | undefined
+  readonly columns: ReadonlyArray<Column>
+  readonly raw: boolean
+  readonly compression: Compression | undefined
+  readonly requestedBy: Actor.Actor | undefined
+  readonly scopeName: string | undefined
+}
+
+const refused = (field: string, rule: string, suggestion?: string) =>
+  Either.left(new InvalidRequest(suggestion === undefined ? { field, rule } : { field, rule, suggestion }))
+
+const columnsOf = (
+  format: Format,
+  given: ReadonlyArray<string> | undefined
+): Either.Either<ReadonlyArray<Column>, InvalidRequest> => {
+  if (given === undefined) {
+    return Either.right(contractColumns)
+  }
+  if (format !== "csv") {
+    return refused("columns", `are those of a CSV: ${format} has every field`)
+  }
+  if (given.length === 0) {
+    return refused("columns", "must name at least one column")
+  }
+  const known: Array<Column> = []
+  for (const name of given) {
+    if (!isColumn(name)) {
+      return refused(
+        "columns",
+        `hold ${JSON.stringify(name)}, which is no column of an export`,
+        nearest(name, [...contractColumns, ...personColumns])
+      )
+    }
+    if (known.includes(name)) {
+      return refused("columns", `name ${name} twice`)
+    }
+    known.push(name)
+  }
+  return Either.right(known)
+}
+
+const actorOf = (given: unknown): Either.Either<Actor.Actor | undefined, InvalidRequest> => {
+  if (given === undefined) {
+    return Either.right(undefined)
+  }
+  const wrong = Actor.invalid(given as Actor.Actor, "requestedBy")
+  return wrong === undefined ? Either.right(given as Actor.Actor) : Either.left(wrong)
+}
+
+export const decodeOptions = (options: Options): Either.Either<Request, InvalidRequest | ExportError> =>
+  Either.gen(function* () {
+    const decoded = yield* request(ExportRequest)(options)
+    const wrong = decoded.filter === undefined ? undefined : notAnObject(decoded.filter, "filter")
+    if (wrong !== undefined) {
+      return yield* Either.left(wrong)
+    }
+    const filter = yield* decodeEverything(decoded.filter ?? {})
+    const { compression, format, limit, order, raw, scopeName } = decoded
+    if (raw && format !== "csv") {
+      return yield* refused("raw", `is about the cells of a CSV: ${format} has none`)
+    }
+    const columns = yield* columnsOf(format, decoded.columns)
+    const requestedBy = yield* actorOf(decoded.requestedBy)
+    if (compression !== undefined) {
+      yield* availability(compression)
+    }
+    return {
+      format: format,
+      filter,
+      order,
+      limit,
+      columns,
+      raw,
+      compression: compression,
+      requestedBy,
+      scopeName
+    }
+  })

@@ -1,0 +1,77 @@
+/**
+ * The query of an export: the changes that `search` finds, each with its transaction and its first action, as texts of a format.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Either from "effect/Either"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { bytesOfMarked } from "../core/notUtf8.js"
+import { actionColumns, transactionColumns } from "../record/change.js"
+import type { Storage } from "../record/storage.js"
+import { shownChangeColumns } from "../record/visible.js"
+import type { EveryChange } from "../search/everything.js"
+import { literal } from "../sql/sqlText.js"
+import { Unwritable, type Write, written } from "../sql/written.js"
+import { areOfFields, fieldsOf, selected } from "./columns.js"
+import type { Rows } from "./copy.js"
+import { actorColumn, changeDocument, keyColumn } from "./document.js"
+import type { Request } from "./request.js"
+
+/** The changes as `s`, a row each, in their order. The order also keeps what is made of a column from being made for each of its uses. */
+const described = (storage: Storage, { changes, order }: EveryChange): Fragment => {
+  const { name, sql } = storage
+  return sql`
+  select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
+    ${actorColumn(storage)}, ${keyColumn(storage)}
+  from (${changes}) c
+  left join ${name("audit_transactions")} t on t.id = c.transaction_id
+  left join ${name("audit_actions")} a on a.id = t.action_id
+  order by ${order}`
+}
+
+const query = (storage: Storage, { columns, format, raw }: Request, found: EveryChange): Fragment => {
+  const { sql } = storage
+  const rows = described(storage, found)
+  switch (format) {
+    case "csv":
+      return sql`
+select ${selected(storage, columns, !raw)}
+from (${rows}
+) s${areOfFields(columns) ? fieldsOf(storage) : sql``}`
+    case "ndjson":
+    case "json":
+      return sql`
+select ${changeDocument(storage, format === "json" ? "," : "")} as line
+from (${rows}
+) s`
+  }
+}
+
+/** In a database without an encoding a text may stand for bytes that cannot be sent as one. */
+const writeBytes: Write = (text) => {
+  const bytes = bytesOfMarked(text)
+  return bytes === undefined
+    ? literal(text)
+    : `pg_catalog.convert_from(pg_catalog.decode('${bytes.toString("hex")}', 'hex'), 'SQL_ASCII')`
+}
+
+const unwritable = () =>
+  new InvalidRequest({
+    field: "scope",
+    rule: "binds values that an export cannot write into its statement: let the template of the condition hold them"
+  })
+
+/** What is to be copied out. */
+export const rowsOf = (storage: Storage, request: Request, found: EveryChange): Either.Either<Rows, InvalidRequest> =>
+  Either.try({
+    try: () => ({
+      query: written(storage.sql, query(storage, request, found), storage.anyBytes ? writeBytes : literal),
+      header: request.format === "csv" ? request.columns : undefined,
+      anyBytes: storage.anyBytes
+    }),
+    catch: (error) => {
+      if (error instanceof Unwritable) {
+        return unwritable()
+      }
+      throw error
+    }
+  })

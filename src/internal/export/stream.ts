@@ -1,0 +1,336 @@
+/**
+ * An export as a stream of bytes: one snapshot on a connection of its own, the rows as PostgreSQL formats them, a manifest at the end. The
+ * statement waits while nobody takes its bytes, and is cancelled when its reader leaves.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { createHash, type Hash } from "node:crypto"
+import { pipeline, Readable } from "node:stream"
+import * as AuditContext from "../../AuditContext.js"
+import { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { notAnObject, type ReadError } from "../core/request.js"
+import { stringify } from "../core/json.js"
+import { onConditionError } from "../record/condition.js"
+import { restricted } from "../record/restriction.js"
+import type { ReadScope } from "../record/scope.js"
+import type { Storage } from "../record/storage.js"
+import { everything } from "../search/everything.js"
+import { type Reserved, scopedSnapshot, withoutConnection } from "../sql/owned.js"
+import { availability } from "./compression.js"
+import { begin, type Rows, type Source, sqlErrorOf } from "./copy.js"
+import type { ExportError } from "./exportError.js"
+import { type Lines, linesOf } from "./lines.js"
+import { type Facts, factsOf, type Manifest, manifestOf } from "./manifest.js"
+import { decodeOptions, type Options, type Request } from "./request.js"
+import { rowsOf } from "./statement.js"
+
+export type Failure = ExportError | ReadError
+
+/** How far an export has come. */
+export interface Progress {
+  /** Records written: changes, or the lines of a CSV with one line for each field. */
+  readonly records: number
+  /** Bytes handed on, after compression. */
+  readonly bytes: number
+  /** How many records the planner of the database expects in all; undefined if it was not asked. */
+  readonly estimate: number | undefined
+}
+
+/** What is told while an export runs. */
+export interface Hooks {
+  /** Told once, when the last byte has been handed on. */
+  readonly onManifest?: ((manifest: Manifest) => Effect.Effect<void>) | undefined
+  /** Told again and again. */
+  readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
+}
+
+/** How an export ended, to be recorded. */
+export type Outcome =
+  | { readonly _tag: "Completed"; readonly manifest: Manifest }
+  | {
+      readonly _tag: "Ended"
+      readonly request: Request
+      readonly facts: Facts
+      readonly records: number
+      readonly bytes: number
+      /** Why: the tag or the reason of an error, or that nobody read on. */
+      readonly why: string
+    }
+
+/** Keeps what became of an export. */
+export interface Recorder {
+  /** Fails if nothing could be kept: asked before anything is read. */
+  readonly check: Effect.Effect<void, ThreadlineError>
+  readonly record: (outcome: Outcome, context: AuditContext.Fields) => Effect.Effect<void, ThreadlineError>
+}
+
+/** What exports are read from, by whom, and who keeps what became of them. */
+export interface Exporting {
+  readonly storage: Storage
+  readonly scopes: ReadonlyArray<ReadScope>
+  readonly scopeRequired: boolean
+  readonly recorder: Recorder | undefined
+}
+
+/** Compiling a statement that is mostly output takes longer than it saves. */
+const settings = { jit: "off" }
+
+const planRows = /rows=(\d+) width=/
+
+/** What the planner expects, and whether the role may read what the statement names: an EXPLAIN checks both. */
+const estimated = (connection: Connection, { anyBytes, query }: Rows): Effect.Effect<number | undefined, SqlError> =>
+  anyBytes
+    ? Effect.succeed(undefined)
+    : Effect.map(connection.executeValues(`explain ${query}`, []), ([first]) => {
+        const rows = planRows.exec((first as ReadonlyArray<string> | undefined)?.[0] ?? "")?.[1]
+        return rows === undefined ? undefined : Number(rows)
+      })
+
+interface Prepared {
+  readonly storage: Storage
+  readonly request: Request
+  readonly rows: Rows
+  readonly facts: Facts
+  readonly estimate: number | undefined
+  readonly context: AuditContext.Fields
+}
+
+const inSnapshot =
+  ({ connection }: Reserved) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, SqlClient.TransactionConnection>> =>
+    Effect.provideService(effect, SqlClient.TransactionConnection, [connection, 0])
+
+/** Understands what is asked, and asks the database what the statement has to know. */
+const prepare = Effect.fnUntraced(function* (
+  storage: Storage,
+  request: Request,
+  reserved: Reserved
+): Effect.fn.Return<Prepared, ReadError> {
+  const context = AuditContext.merge(yield* AuditContext.current, {
+    ...(request.requestedBy === undefined ? {} : { actor: request.requestedBy })
+  })
+  return yield* Effect.gen(function* () {
+    const found = yield* everything(storage, request.filter, request.order, request.limit)
+    const rows = yield* rowsOf(storage, request, found)
+    const estimate = yield* Effect.mapError(estimated(reserved.connection, rows), onConditionError(storage))
+    const facts = yield* factsOf(storage, request, context.actor)
+    return { storage, request, rows, facts, estimate, context }
+  }).pipe(inSnapshot(reserved))
+})
+
+const jsonHead = Buffer.from('{"items":[\n')
+const comma = 0x2c
+
+/** The pieces of a document around its records; a JSON document ends with a manifest of what stands before that. */
+async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGenerator<Buffer> {
+  if (request.format !== "json") {
+    yield* lines as AsyncIterable<Buffer>
+    return
+  }
+  const hash = createHash("sha256")
+  let bytes = 0
+  const counted = (piece: Buffer): Buffer => {
+    hash.update(piece)
+    bytes += piece.length
+    return piece
+  }
+  yield counted(jsonHead)
+  let isFirst = true
+  for await (const piece of lines as AsyncIterable<Buffer>) {
+    // Each record begins with a comma.
+    yield counted(isFirst && piece[0] === comma ? piece.subarray(1) : piece)
+    isFirst = false
+  }
+  yield counted(Buffer.from("]"))
+  const manifest = manifestOf(request, facts, { count: lines.records, bytes, sha256: hash.digest("hex") })
+  yield Buffer.from(`,"manifest":${stringify(manifest)}}\n`)
+}
+
+/** A snapshot, and what is to be read in it. */
+const ready = Effect.fnUntraced(function* (
+  { recorder, scopeRequired, scopes, storage: from }: Exporting,
+  request: Request
+): Effect.fn.Return<{ readonly reserved: Reserved; readonly prepared: Prepared }, ReadError, Scope.Scope> {
+  const storage = yield* restricted(from, scopes, scopeRequired)
+  yield* recorder?.check ?? Effect.void
+  const reserved = yield* Effect.mapError(scopedSnapshot(storage.sql, settings), onConditionError(storage))
+  return { reserved, prepared: yield* prepare(storage, request, reserved) }
+})
+
+/** An export on its way. */
+class Running {
+  readonly hash: Hash = createHash("sha256")
+  bytes = 0
+  ended = false
+  private readonly iterator: AsyncIterator<Buffer>
+
+  constructor(
+    readonly prepared: Prepared,
+    readonly source: Source,
+    readonly lines: Lines
+  ) {
+    // An error of one is an error of what reads it.
+    pipeline(source.bytes, lines, () => undefined)
+    const document = documentOf(lines, prepared)
+    const { compression } = prepared.request
+    if (compression === undefined) {
+      this.iterator = document
+    } else {
+      const compressed = Either.getOrThrow(availability(compression)).compress()
+      pipeline(Readable.from(document, { objectMode: false }), compressed, () => undefined)
+      this.iterator = (compressed as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
+    }
+  }
+
+  /** Records so far, without the line of names. */
+  get records(): number {
+    return Math.max(0, this.lines.records - (this.prepared.rows.header === undefined ? 0 : 1))
+  }
+
+  readonly next: Effect.Effect<Option.Option<Buffer>, SqlError> = Effect.suspend(() =>
+    // The promise is not waited for if the fiber is interrupted: it ends with the source.
+    Effect.map(
+      Effect.tryPromise({ try: () => this.iterator.next(), catch: sqlErrorOf }),
+      (result): Option.Option<Buffer> => (result.done === true ? Option.none() : Option.some(result.value))
+    )
+  )
+
+  handOn(piece: Buffer): Chunk.Chunk<Uint8Array> {
+    this.hash.update(piece)
+    this.bytes += piece.length
+    return Chunk.of(piece)
+  }
+
+  get progress(): Progress {
+    return { records: this.records, bytes: this.bytes, estimate: this.prepared.estimate }
+  }
+}
+
+const incomplete = (records: number, sent: number) =>
+  new ThreadlineError({
+    reason: "Failed",
+    detail: `the database sent ${sent} rows, and ${records} arrived: the export is not whole`
+  })
+
+/** What is left to do when the last row has come: the server says how many they were. */
+const finish = Effect.fnUntraced(function* (
+  running: Running,
+  { connection }: Reserved,
+  { recorder }: Exporting,
+  { onManifest, onProgress }: Hooks
+): Effect.fn.Return<void, ReadError> {
+  const { context, facts, request, storage } = running.prepared
+  yield* Effect.mapError(connection.executeRaw("commit", []), onConditionError(storage))
+  if (running.source.sent() !== running.records) {
+    return yield* incomplete(running.records, running.source.sent())
+  }
+  const totals = { count: running.records, bytes: running.bytes, sha256: running.hash.digest("hex") }
+  const manifest = manifestOf(request, facts, totals)
+  yield* onProgress?.(running.progress) ?? Effect.void
+  running.ended = true
+  yield* recorder?.record({ _tag: "Completed", manifest }, context) ?? Effect.void
+  yield* onManifest?.(manifest) ?? Effect.void
+})
+
+const reasonOf = (error: Failure | undefined): string =>
+  error === undefined
+    ? "nobody read on"
+    : error._tag === "ThreadlineError" || error._tag === "ExportError"
+      ? `${error._tag} ${error.reason}`
+      : error._tag
+
+/** Leaves what has not ended. What was handed on until then is recorded as well. */
+const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, error: Failure | undefined) =>
+  Effect.suspend(() => {
+    if (running.ended) {
+      return Effect.void
+    }
+    running.ended = true
+    reserved.abandon()
+    const { bytes, prepared, records } = running
+    const { context, facts, request } = prepared
+    const outcome: Outcome = { _tag: "Ended", request, facts, records, bytes, why: reasonOf(error) }
+    return running.source.stop.pipe(
+      Effect.zipRight(recorder?.record(outcome, context) ?? Effect.void),
+      // There is a failure to tell already, or nobody left to tell it.
+      Effect.catchAll((failure) => Effect.logWarning(`threadline: an export was not recorded: ${failure.detail}`))
+    )
+  })
+
+const opened = Effect.fnUntraced(function* (
+  exporting: Exporting,
+  request: Request,
+  hooks: Hooks
+): Effect.fn.Return<Stream.Stream<Uint8Array, Failure>, Failure, Scope.Scope> {
+  const { prepared, reserved } = yield* ready(exporting, request)
+  const sqlFailure = onConditionError(prepared.storage)
+  let failure: Failure | undefined
+  const running = yield* Effect.acquireRelease(
+    Effect.map(
+      Effect.mapError(begin(reserved.connection, prepared.rows), sqlFailure),
+      (source) => new Running(prepared, source, linesOf(request.format === "csv"))
+    ),
+    (started) => leave(started, reserved, exporting, failure)
+  )
+  const pull = Effect.flatMap(
+    Effect.mapError(running.next, sqlFailure),
+    Option.match({
+      onNone: () =>
+        Effect.zipRight(
+          Effect.mapError(finish(running, reserved, exporting, hooks), Option.some),
+          Effect.fail(Option.none())
+        ),
+      onSome: (piece) => {
+        const chunk = running.handOn(piece)
+        return Effect.as(hooks.onProgress?.(running.progress) ?? Effect.void, chunk)
+      }
+    })
+  )
+  return Stream.repeatEffectChunkOption(
+    Effect.mapError(pull, (error) => {
+      const option = Option.isOption(error) ? error : Option.some(error)
+      failure = Option.getOrElse(option, () => failure)
+      return option
+    })
+  )
+})
+
+const notHooks = (hooks: Hooks): InvalidRequest | undefined => {
+  for (const field of ["onManifest", "onProgress"] as const) {
+    if (hooks[field] !== undefined && typeof hooks[field] !== "function") {
+      return new InvalidRequest({ field, rule: "must be a function that gives an effect" })
+    }
+  }
+  return undefined
+}
+
+/** Options without what is told. */
+export const decoded = (
+  given: Options & Hooks
+): Either.Either<{ readonly request: Request; readonly hooks: Hooks }, InvalidRequest | ExportError> => {
+  const notObject = notAnObject(given)
+  if (notObject !== undefined) {
+    return Either.left(notObject)
+  }
+  const { onManifest, onProgress, ...options } = given
+  const hooks: Hooks = { onManifest, onProgress }
+  const wrong = notHooks(hooks)
+  return wrong === undefined
+    ? Either.map(decodeOptions(options), (request) => ({ request, hooks }))
+    : Either.left(wrong)
+}
+
+/** The bytes of an export. Each run of the stream is an export of its own. */
+export const bytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
+  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks)))
+
+/** What an export would fail with before its first byte. */
+export const check = (exporting: Exporting, request: Request): Effect.Effect<void, Failure> =>
+  Effect.asVoid(Effect.scoped(withoutConnection(ready(exporting, request))))

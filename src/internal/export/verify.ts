@@ -1,0 +1,211 @@
+/**
+ * Whether a file is what its manifest says: the one beside it and, in a JSON document, the one at its end.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { createHash } from "node:crypto"
+import { once } from "node:events"
+import { createReadStream } from "node:fs"
+import { open, readFile, stat } from "node:fs/promises"
+import { pipeline } from "node:stream"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { unsafeParse } from "../core/json.js"
+import { availability, type Compression, compressionOf } from "./compression.js"
+import { ExportError } from "./exportError.js"
+import { manifestPath } from "./file.js"
+import { linesOf } from "./lines.js"
+import { Manifest } from "./manifest.js"
+
+/** Something that a file and its manifest do not have in common. */
+export interface Difference {
+  /** A field of the manifest, `content` if the file cannot be read as what it is, `manifest` if that is what is wrong. */
+  readonly field: string
+  /** What the manifest says. */
+  readonly expected: string
+  /** How the file is. */
+  readonly found: string
+}
+
+export interface Verification {
+  /** None if there is no manifest that can be read. */
+  readonly manifest: Option.Option<Manifest>
+  /** Empty if all is well. */
+  readonly differences: ReadonlyArray<Difference>
+}
+
+const notReadable = (path: string, cause: unknown) =>
+  new ExportError({
+    reason: "NotReadable",
+    detail: `${path} cannot be read (${(cause as { readonly code?: string } | undefined)?.code ?? String(cause)})`,
+    cause
+  })
+
+const attempt = <A>(path: string, run: (signal: AbortSignal) => Promise<A>): Effect.Effect<A, ExportError> =>
+  Effect.tryPromise({ try: run, catch: (cause) => notReadable(path, cause) })
+
+const decodeManifest = Schema.decodeUnknownEither(Manifest)
+
+/** A manifest may say more than this version knows. */
+const manifestOf = (text: string): Option.Option<Manifest> =>
+  Option.flatMap(Either.getRight(Either.try(() => unsafeParse(text))), (document) =>
+    Either.getRight(decodeManifest(document))
+  )
+
+const headOf = async (path: string): Promise<Uint8Array> => {
+  const handle = await open(path, "r")
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0).finally(() => handle.close())
+  return buffer.subarray(0, bytesRead)
+}
+
+/** The size and the hash of the bytes of a file. */
+const sealOf = async (path: string, signal: AbortSignal) => {
+  const hash = createHash("sha256")
+  let bytes = 0
+  for await (const piece of createReadStream(path, { signal, highWaterMark: 1_048_576 }) as AsyncIterable<Buffer>) {
+    hash.update(piece)
+    bytes += piece.length
+  }
+  return { bytes, sha256: hash.digest("hex") }
+}
+
+/** What a document says at its end is looked for in as much of it. */
+const tailSize = 4_194_304
+
+const marker = Buffer.from(',"manifest":')
+
+interface Content {
+  /** Line ends outside of quotes. */
+  readonly lines: number
+  /** Of a JSON document: its manifest, and the seal of what stands before it. */
+  readonly embedded: { readonly text: string; readonly bytes: number; readonly sha256: string } | undefined
+}
+
+/** Reads a file through, decompressed. Rejects with an error of the codec if it is broken. */
+const contentOf = async (
+  path: string,
+  format: Manifest["format"],
+  compression: Compression | undefined,
+  signal: AbortSignal
+): Promise<Content> => {
+  const file = createReadStream(path, { signal, highWaterMark: 1_048_576 })
+  const codec = compression === undefined ? undefined : Either.getOrThrow(availability(compression))
+  const plain =
+    codec === undefined ? file : pipeline(file, codec.decompress() as NodeJS.ReadWriteStream, () => undefined)
+  const lines = linesOf(format === "csv")
+  const hash = createHash("sha256")
+  let [bytes, tail] = [0, Buffer.alloc(0)]
+  lines.resume()
+  for await (const piece of plain as AsyncIterable<Buffer>) {
+    // They are counted as they are written, and go nowhere.
+    if (!lines.write(piece)) {
+      await once(lines, "drain")
+    }
+    if (format === "json") {
+      tail = Buffer.concat([tail, piece])
+      if (tail.length > 2 * tailSize) {
+        const over = tail.length - tailSize
+        hash.update(tail.subarray(0, over))
+        bytes += over
+        tail = tail.subarray(over)
+      }
+    }
+  }
+  await new Promise<void>((done) => lines.end(done))
+  const at = tail.lastIndexOf(marker)
+  if (format !== "json" || at === -1) {
+    return { lines: lines.records, embedded: undefined }
+  }
+  hash.update(tail.subarray(0, at))
+  // What follows the manifest is the end of the document.
+  const text = tail
+    .subarray(at + marker.length)
+    .toString()
+    .trimEnd()
+    .slice(0, -1)
+  return { lines: lines.records, embedded: { text, bytes: bytes + at, sha256: hash.digest("hex") } }
+}
+
+/** How many records so many lines are. */
+const recordsOf = (format: Manifest["format"], lines: number): number =>
+  // A CSV begins with names. A document has a line at its beginning and one at its end.
+  format === "csv" ? lines - 1 : format === "json" ? lines - 2 : lines
+
+const compared = (
+  expected: Readonly<Record<string, string | number>>,
+  actual: Readonly<Record<string, string | number>>,
+  prefix = ""
+): ReadonlyArray<Difference> =>
+  Object.entries(expected).flatMap(([field, value]) =>
+    actual[field] === value
+      ? []
+      : [{ field: `${prefix}${field}`, expected: String(value), found: String(actual[field]) }]
+  )
+
+const withoutManifest: Verification = {
+  manifest: Option.none(),
+  differences: [{ field: "manifest", expected: "the manifest of an export", found: "none, or one that cannot be read" }]
+}
+
+/** The format of a file without a manifest beside it: only a JSON document has one of its own. */
+const guessed = "json" as const
+
+export const verify = Effect.fnUntraced(function* (
+  path: string
+): Effect.fn.Return<Verification, ExportError | InvalidRequest> {
+  if (typeof path !== "string" || path === "") {
+    return yield* new InvalidRequest({ field: "path", rule: "must be a string that is not empty" })
+  }
+  yield* Effect.filterOrFail(
+    attempt(path, () => stat(path)),
+    (there) => there.isFile(),
+    () => notReadable(path, "it is no file")
+  )
+  const besidePath = manifestPath(path)
+  const beside = yield* attempt(besidePath, () =>
+    readFile(besidePath, "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") {
+        return undefined
+      }
+      throw error
+    })
+  )
+  const manifest = beside === undefined ? Option.none() : manifestOf(beside)
+  if (beside !== undefined && Option.isNone(manifest)) {
+    return withoutManifest
+  }
+  const seal = yield* attempt(path, (signal) => sealOf(path, signal))
+  const compression = compressionOf(yield* attempt(path, () => headOf(path)))
+  if (compression !== undefined) {
+    yield* availability(compression)
+  }
+  const format = Option.match(manifest, { onNone: () => guessed, onSome: (known) => known.format })
+  const content = yield* Effect.either(attempt(path, (signal) => contentOf(path, format, compression, signal)))
+  const embedded = Either.isRight(content) ? content.right.embedded : undefined
+  const inside = embedded === undefined ? Option.none<Manifest>() : manifestOf(embedded.text)
+  if (Option.isNone(manifest) && Option.isNone(inside)) {
+    return withoutManifest
+  }
+  const differences: Array<Difference> = []
+  if (Option.isSome(manifest)) {
+    const { bytes, compression: given, sha256 } = manifest.value
+    differences.push(
+      ...compared({ bytes, sha256, compression: given ?? "none" }, { ...seal, compression: compression ?? "none" })
+    )
+  }
+  if (Either.isLeft(content)) {
+    differences.push({ field: "content", expected: `readable ${format}`, found: content.left.detail })
+  } else {
+    const count = Option.getOrThrow(Option.orElse(manifest, () => inside)).count
+    differences.push(...compared({ count }, { count: recordsOf(format, content.right.lines) }))
+    if (format === "json" && embedded !== undefined && Option.isSome(inside)) {
+      const { bytes, sha256 } = inside.value
+      differences.push(...compared({ bytes, sha256 }, { bytes: embedded.bytes, sha256: embedded.sha256 }, "manifest."))
+    }
+    if (format === "json" && Option.isNone(inside)) {
+      differences.push({ field: "manifest", expected: "a manifest at the end of the document", found: "none" })
+    }
+  }
+  return { manifest: Option.orElse(manifest, () => inside), differences }
+})

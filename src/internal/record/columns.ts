@@ -1,0 +1,112 @@
+/**
+ * What the columns of a table were called: an image shows the names of its time, and people ask by those of today.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { Fragment } from "@effect/sql/Statement"
+import type { RowImage } from "./change.js"
+import { stringify } from "../core/json.js"
+import type { JsonObject, JsonValue } from "../core/jsonValue.js"
+import type { ColumnSpan, Table, TableSpan } from "./tables.js"
+
+type Time = Pick<TableSpan, "since" | "until">
+
+/** A time, and the names of columns in it. */
+export interface Naming extends Time {
+  readonly names: ReadonlyMap<string, ReadonlyArray<string>>
+}
+
+const holds = ({ since, until }: Time, at: string): boolean =>
+  (since === null || since <= at) && (until === null || at < until)
+
+/** Instants are texts that sort as they do; this one is before all of them. */
+const beginning = ""
+
+/** The names that a column was recorded under at an instant; its present name too, unless it was another column's. */
+const namesAt = ({ columns, present }: Table, column: string, at: string): ReadonlyArray<string> => {
+  const valid = columns.filter((span) => holds(span, at))
+  const former = valid.filter((span) => span.column === column).map(({ formerly }) => formerly)
+  const isAnothers =
+    (former.length > 0 || present.includes(column)) &&
+    valid.some((span) => span.formerly === column && span.column !== column)
+  return [...new Set(isAnothers ? former : [...former, column])]
+}
+
+/** The times in which some columns had other names than in the one before; one without ends if they never had. */
+export const namings = (table: Table, columns: ReadonlyArray<string>): ReadonlyArray<Naming> => {
+  const spans = table.columns.filter(({ column, formerly }) => columns.includes(column) || columns.includes(formerly))
+  const ends = [...new Set(spans.flatMap(({ since, until }) => [since ?? [], until ?? []].flat()))].sort()
+  return [null, ...ends].map((since, place) => ({
+    since,
+    until: ends[place] ?? null,
+    names: new Map(columns.map((column) => [column, namesAt(table, column, since ?? beginning)]))
+  }))
+}
+
+/** The condition that an image contains a document whose fields had these names. */
+export const contains = (
+  sql: SqlClient,
+  image: Fragment,
+  document: JsonObject,
+  { names }: Pick<Naming, "names">
+): Fragment => {
+  const holdsAll = (fields: JsonObject): Fragment => sql`${image} @> ${stringify(fields)}::jsonb`
+  const renamed = Object.entries(document).filter(([field]) => {
+    const [first, ...others] = names.get(field) ?? [field]
+    return first !== field || others.length > 0
+  })
+  if (renamed.length === 0) {
+    return holdsAll(document)
+  }
+  const rest = Object.fromEntries(
+    Object.entries(document).filter(([field]) => !renamed.some(([other]) => other === field))
+  )
+  return sql.and([
+    ...(Object.keys(rest).length === 0 ? [] : [holdsAll(rest)]),
+    ...renamed.map(([field, value]) => {
+      const alternatives = (names.get(field) ?? []).map((name) => holdsAll({ [name]: value }))
+      return alternatives.length === 0 ? sql`false` : sql.or(alternatives)
+    })
+  ])
+}
+
+/** Under which names something was recorded, if they are not those of today. */
+export interface RecordedAs {
+  readonly table?: string
+  readonly columns?: { readonly [column: string]: string }
+}
+
+/** The names that the columns of an image have now, of those that have others: recorded name to present name. */
+const renamedColumns = (
+  image: RowImage,
+  columns: ReadonlyArray<ColumnSpan>,
+  at: string
+): ReadonlyMap<string, string> => {
+  const valid = columns.filter((span) => holds(span, at) && Object.hasOwn(image, span.formerly))
+  return new Map(
+    valid
+      // An image of today's names has the column under them.
+      .filter(({ column }) => !Object.hasOwn(image, column) || valid.some(({ formerly }) => formerly === column))
+      .map(({ column, formerly }) => [formerly, column])
+  )
+}
+
+/** The names that the columns of an image had, present name to recorded one; undefined if all have them still. */
+export const recordedColumns = (
+  image: RowImage,
+  columns: ReadonlyArray<ColumnSpan>,
+  at: string
+): RecordedAs["columns"] => {
+  const renamed = [...renamedColumns(image, columns, at)].map(([formerly, column]) => [column, formerly] as const)
+  return renamed.length === 0 ? undefined : Object.fromEntries(renamed)
+}
+
+/** An image by the names that its columns have now. */
+export const presentImage = (image: RowImage, recorded: RecordedAs["columns"]): RowImage => {
+  if (recorded === undefined) {
+    return image
+  }
+  const present = new Map(Object.entries(recorded).map(([column, formerly]) => [formerly, column]))
+  return Object.fromEntries(
+    Object.entries(image).map(([name, value]): [string, JsonValue] => [present.get(name) ?? name, value])
+  )
+}
