@@ -210,7 +210,7 @@ begin
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
   end if;
-  if current_setting('threadline.updating', true) <> '' or current_setting('threadline.moved', true) <> '' then
+  if current_setting('threadline.updating', true) <> '' then
     moved := update_ends(tg_relid);
     if moved then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
@@ -664,8 +664,8 @@ declare
 begin
   get diagnostics context = pg_context;
   context := case
-    when strpos(context, chr(10)) = 0 then current_query()
-    when split_part(context, chr(10), 2) like 'SQL statement "%' then context
+    when context not like E'%\n%' then current_query()
+    when split_part(context, E'\n', 2) like 'SQL statement "%' then context
   end;
   -- Nothing that it may be part of is a MERGE, or has a name for one.
   if octet_length(context) < 10000 and context !~* 'merge|execute' then

@@ -26,8 +26,8 @@ export const beginBody = `declare
 begin
   get diagnostics context = pg_context;
   context := case
-    when strpos(context, chr(10)) = 0 then current_query()
-    when split_part(context, chr(10), 2) like 'SQL statement "%' then context
+    when context not like E'%\\n%' then current_query()
+    when split_part(context, E'\\n', 2) like 'SQL statement "%' then context
   end;
   -- Nothing that it may be part of is a MERGE, or has a name for one.
   if octet_length(context) < 10000 and context !~* 'merge|execute' then
@@ -66,7 +66,7 @@ export const forgetMoved = (parts: Parts, op: Op): string => {
 `
   const forgets = `${settlePolicy(parts)}${hasOld(op) ? forget("delete", "threadline_old") : ""}${hasNew(op) ? forget("insert", "threadline_new") : ""}`
   return op === "update"
-    ? `  if current_setting('threadline.updating', true) <> '' or current_setting('threadline.moved', true) <> '' then
+    ? `  if current_setting('threadline.updating', true) <> '' then
     moved := update_ends(tg_relid);
     if moved then
 ${forgets}    end if;
