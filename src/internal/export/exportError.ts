@@ -15,7 +15,7 @@ export type TypeId = typeof TypeId
  * - `NotReadable`: a file that is to be verified is not there, or cannot be read.
  * - `Unsupported`: this version of Node.js has no such compression, or an optional package is not installed.
  */
-export const Reason = Schema.Literal(
+const Reason = Schema.Literal(
   "OutputExists",
   "NoDirectory",
   "DiskFull",
@@ -23,8 +23,6 @@ export const Reason = Schema.Literal(
   "NotReadable",
   "Unsupported"
 )
-
-export type Reason = typeof Reason.Type
 
 export class ExportError extends Schema.TaggedError<ExportError>("threadline.ExportError")("ExportError", {
   reason: Reason,
