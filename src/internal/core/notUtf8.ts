@@ -66,6 +66,10 @@ const legibleString = (string: string): string => {
   return isUtf8(bytes) ? bytes.toString() : JSON.stringify(legible(parsed(string)))
 }
 
+/** A text, or a JSON text, from its bytes. */
+export const legibleText = (bytes: Buffer): string =>
+  isUtf8(bytes) ? bytes.toString() : legible(bytes.toString("latin1"))
+
 /** A row from the bytes of its JSON object. */
 export const legibleRow = (json: Buffer): unknown =>
   isUtf8(json)

@@ -11,7 +11,7 @@ const carriageReturn = 0x0d
 const quote = 0x22
 
 /** Collects bytes into pieces. */
-abstract class Lines extends Transform {
+export abstract class Lines extends Transform {
   /** Records that have ended. */
   records = 0
 
@@ -97,5 +97,3 @@ class JsonLines extends Lines {
 }
 
 export const linesOf = (isCsv: boolean): Lines => (isCsv ? new CsvLines() : new JsonLines())
-
-export type { Lines }

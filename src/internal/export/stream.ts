@@ -26,6 +26,7 @@ import { type Reserved, scopedSnapshot, withoutConnection } from "../sql/owned.j
 import { availability } from "./compression.js"
 import { begin, type Rows, type Source, sqlErrorOf } from "./copy.js"
 import type { ExportError } from "./exportError.js"
+import { LegibleLines } from "./legibleLines.js"
 import { type Lines, linesOf } from "./lines.js"
 import { type Facts, factsOf, type Manifest, manifestOf } from "./manifest.js"
 import { decodeOptions, type Options, type Request } from "./request.js"
@@ -264,6 +265,9 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
     )
   })
 
+const linesFor = ({ request: { format, raw }, storage }: Prepared): Lines =>
+  storage.anyBytes ? new LegibleLines(format === "csv", !raw) : linesOf(format === "csv")
+
 const opened = Effect.fnUntraced(function* (
   exporting: Exporting,
   request: Request,
@@ -275,7 +279,7 @@ const opened = Effect.fnUntraced(function* (
   const running = yield* Effect.acquireRelease(
     Effect.map(
       Effect.mapError(begin(reserved.connection, prepared.rows), sqlFailure),
-      (source) => new Running(prepared, source, linesOf(request.format === "csv"))
+      (source) => new Running(prepared, source, linesFor(prepared))
     ),
     (started) => leave(started, reserved, exporting, failure)
   )

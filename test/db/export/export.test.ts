@@ -1,4 +1,5 @@
 import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
 import { describe, expect, it } from "@effect/vitest"
 import { parse as parseCsv } from "csv-parse/sync"
 import * as Chunk from "effect/Chunk"
@@ -387,6 +388,52 @@ it.layer(layer)("Export", (it) => {
           })
         )
         expect(yield* inside).toBe("id\r\n1\r\n2\r\n3\r\n4\r\n")
+      })
+    )
+
+    /** A client whose reserved connections have no client of the driver. */
+    const withoutDriver = Layer.effect(
+      SqlClient.SqlClient,
+      Effect.map(SqlClient.SqlClient, (sql) => {
+        const reserve = Effect.map(sql.reserve, (connection): Connection => ({
+          execute: (...args) => connection.execute(...args),
+          executeRaw: (...args) => connection.executeRaw(...args),
+          executeValues: (...args) => connection.executeValues(...args),
+          executeUnprepared: (...args) => connection.executeUnprepared(...args),
+          executeStream: (...args) => connection.executeStream(...args)
+        }))
+        const client: SqlClient.SqlClient = new Proxy(sql, {
+          get: (target, key): unknown =>
+            key === "reserve" ? reserve : key === "withoutTransforms" ? () => client : Reflect.get(target, key)
+        })
+        return client
+      })
+    )
+
+    it.effect("go through a cursor where there is no driver to copy with", () =>
+      Effect.gen(function* () {
+        const both = Effect.forEach(
+          [
+            { format: "csv" },
+            { format: "json", limit: 2 },
+            { format: "ndjson", filter: { op: "delete" } },
+            { format: "csv", columns: Export.personColumns, filter: { table: "posts" } }
+          ] satisfies ReadonlyArray<Export.StreamOptions>,
+          textOf
+        )
+        const stamped = (text: string) => text.replace(/"manifest":.*/, "")
+        yield* log
+        const through = Export.layerWith({ record: false }).pipe(Layer.provide(withoutDriver))
+        expect((yield* Effect.provide(both, through)).map(stamped)).toEqual((yield* both).map(stamped))
+        yield* many
+        const ids = textOf({ format: "csv", columns: ["id"] }).pipe(Effect.provide(through))
+        expect((yield* ids).split("\r\n")).toHaveLength(20_002)
+        yield* Stream.runDrain(Stream.take(Export.stream({ format: "ndjson" }), 1)).pipe(Effect.provide(through))
+        const wrong: Query.ReadScope = (_, { sql }) => sql`1 / (${1}::int - 1) = 1`
+        const failure = yield* Effect.flip(
+          textOf({ format: "csv" }).pipe(Query.withScope(wrong), Effect.provide(through))
+        )
+        expect(failure).toMatchObject({ field: "scope" })
       })
     )
 

@@ -1,0 +1,64 @@
+/** Exports of a database without an encoding: what is not UTF-8 is shown by its bytes, as reads show it. */
+import { expect, layer } from "@effect/vitest"
+import { parse as parseCsv } from "csv-parse/sync"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Capture from "../../../src/Capture.js"
+import * as Export from "../../../src/Export.js"
+import * as Json from "../../../src/Json.js"
+import * as Query from "../../../src/Query.js"
+import { install } from "../../harness/schema.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+
+const installed = Layer.effectDiscard(
+  Effect.flatMap(TestDatabase.TestDatabase, ({ ownerRole, url }) => Effect.promise(() => install(url, { ownerRole })))
+)
+
+const database = Layer.mergeAll(Query.layer, Export.layer, Capture.layer).pipe(
+  Layer.provide(installed),
+  Layer.provideMerge(TestDatabase.layerWith({ schema: false, encoding: "SQL_ASCII" }))
+)
+
+const textOf = (options: Export.StreamOptions) =>
+  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) =>
+    Buffer.concat(Chunk.toReadonlyArray(pieces)).toString()
+  )
+
+layer(database, { excludeTestServices: true, timeout: 120_000 })("exports of what is not UTF-8", (it) => {
+  it.scoped("say the same as the timeline, and keep every number", () =>
+    Effect.gen(function* () {
+      const { rawClient } = yield* TestDatabase.TestDatabase
+      const raw = yield* rawClient()
+      const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
+      yield* query("create table names (name text primary key, note text, price numeric)")
+      yield* Effect.flatMap(Capture.Capture, (capture) => capture.apply([{ table: "names" }]))
+      yield* query(
+        String.raw`insert into names values ('ü', 'fine, "so"', 1.10), (E'caf\xe9', E'a\nb\xff,"', 9007199254740993), (E'=\xe9', null, 2)`
+      )
+      yield* query(String.raw`delete from names where name = E'caf\xe9'`)
+      const filter = { table: "names" }
+      const page = yield* Query.timeline({ ...filter, order: "oldest" })
+      const expected = page.items.map((change) => Json.unsafeParse(Json.stringify(change)))
+      expect(expected).toHaveLength(4)
+      const ndjson = yield* textOf({ format: "ndjson", filter })
+      expect(ndjson.split("\n").slice(0, -1).map(Json.unsafeParse)).toEqual(expected)
+      expect(ndjson).toContain("[not UTF-8: 636166e9]")
+      expect(Json.unsafeParse(yield* textOf({ format: "json", filter }))).toMatchObject({ items: expected })
+      for (const isRaw of [false, true]) {
+        const csv = yield* textOf({ format: "csv", filter, raw: isRaw })
+        const records: ReadonlyArray<Record<string, string>> = parseCsv(csv, {
+          columns: true,
+          record_delimiter: "\r\n"
+        })
+        expect(records.map((cells) => cells["row_key"])).toEqual(page.items.map(({ rowKey }) => rowKey))
+        expect(records.map((cells) => Json.unsafeParse(cells["data_after"] || "null"))).toEqual(
+          page.items.map(({ dataAfter }) => Json.unsafeParse(Json.stringify(dataAfter ?? null)))
+        )
+      }
+      const one = yield* textOf({ format: "csv", columns: ["op"], filter: { ...filter, key: "[not UTF-8: 636166e9]" } })
+      expect(one).toBe("op\r\ninsert\r\ndelete\r\n")
+    })
+  )
+})
