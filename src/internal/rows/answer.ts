@@ -42,7 +42,7 @@ const RecordedAsSchema = Schema.optionalWith(
     /** The name of the table then, as in SQL. */
     table: Schema.optionalWith(Schema.String, { exact: true }),
     /** Present name to the name that the row has it under. */
-    columns: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { exact: true })
+    columns: Schema.optionalWith(RowPk, { exact: true })
   }),
   { exact: true }
 )

@@ -1,0 +1,66 @@
+/** A crash that the server itself survives empties unlogged tables: nothing is known of their rows since then (A33). */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Capture from "../../src/Capture.js"
+import * as Migrations from "../../src/Migrations.js"
+import * as Query from "../../src/Query.js"
+import * as TestCluster from "../harness/TestCluster.js"
+import { apply, finding, plan, run, status } from "../support/capture.js"
+
+const tables = ["quick", "kept", "parts"].map((table) => ({ table }))
+
+const answers = Effect.forEach(["quick", "kept", "parts"], (table) =>
+  Effect.map(Query.asOf(table, 1, new Date(Date.now() + 60_000)), ({ _tag }) => `${table} ${_tag}`)
+)
+
+it.live("an unlogged table is a lapse since the server has recovered from a crash", () =>
+  Effect.gen(function* () {
+    const cluster = yield* TestCluster.make()
+    const inDatabase = Layer.merge(Capture.layer, Query.layer).pipe(
+      Layer.provideMerge(PgClient.layer({ url: Redacted.make(cluster.url), maxConnections: 2 }))
+    )
+    yield* Effect.gen(function* () {
+      yield* Migrations.run()
+      yield* run(
+        "create unlogged table quick (id int primary key)",
+        "create table kept (id int primary key)",
+        "create table parts (id int primary key) partition by list (id)",
+        "create unlogged table parts_1 partition of parts for values in (1)"
+      )
+      const steps = yield* apply(tables)
+      expect(steps.map(({ summary }) => summary).filter((summary) => summary.includes("unlogged"))).toEqual([
+        expect.stringContaining("unlogged, so that a crash empties it: public.quick"),
+        expect.stringContaining("unlogged, so that a crash empties it: public.parts_1")
+      ])
+      yield* run("insert into quick values (1)", "insert into kept values (1)", "insert into parts values (1)")
+      expect(yield* answers).toEqual(["quick Present", "kept Present", "parts Present"])
+      expect(finding(yield* status(tables), "TableUnlogged")?.severity).toBe("warning")
+    }).pipe(Effect.provide(inDatabase))
+
+    // A backend dies, the server ends all others and recovers, and never was away.
+    const victim = yield* cluster.rawClient()
+    victim.on("error", () => undefined)
+    const { rows } = yield* Effect.promise(() => victim.query<{ pid: number }>("select pg_backend_pid() as pid"))
+    process.kill(rows[0]?.pid ?? 0, "SIGKILL")
+    yield* Effect.retry(Effect.scoped(cluster.rawClient()), Schedule.spaced("50 millis"))
+
+    yield* Effect.gen(function* () {
+      expect(yield* answers).toEqual(["quick BeforeCapture", "kept Present", "parts BeforeCapture"])
+      expect(finding(yield* status(tables), "TableUnlogged")).toMatchObject({ severity: "error", restarted: true })
+      expect((yield* plan(tables)).map((step) => `${step.table} ${"lapse" in step && step.lapse}`).sort()).toEqual([
+        "public.parts true",
+        "public.quick true"
+      ])
+      yield* apply(tables)
+      yield* run("insert into quick values (2)")
+      expect(yield* answers).toEqual(["quick BeforeCapture", "kept Present", "parts BeforeCapture"])
+      expect((yield* Query.asOf("quick", 2, new Date(Date.now() + 60_000)))._tag).toBe("Present")
+      expect(finding(yield* status(tables), "TableUnlogged")?.severity).toBe("warning")
+      expect(yield* plan(tables)).toEqual([])
+    }).pipe(Effect.provide(inDatabase))
+  }).pipe(Effect.scoped)
+)
