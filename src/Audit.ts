@@ -20,6 +20,7 @@ import {
   type ActionId,
   AuditError,
   type Audited,
+  type AuditReason,
   closed,
   isSerializationFailure,
   makeAuditError
@@ -76,7 +77,17 @@ export interface ScopedOptions extends AuditContext.Fields {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends ScopedOptions {
+export interface Options<in A = unknown> extends Omit<ScopedOptions, "action"> {
+  /**
+   * What is meant to happen, kept even if no row changes; or a function that says so from what the body returned, for ids and amounts
+   * that are known only afterwards. What is wrong with its answer is an `InvalidRequest`, and rolls back.
+   */
+  readonly action?: Action | ((value: A) => Action) | undefined
+  /**
+   * The action of a transaction that failed or died, or a function that says so from the failure; recorded with status `error`, as
+   * `onFailure: "record"` does with `action`. If it cannot be recorded that is logged; the caller always gets the original failure.
+   */
+  readonly onError?: Action | ((failure: unknown) => Action) | undefined
   /**
    * Runs the whole body again after a serialization failure or a deadlock (SQLSTATE 40001, 40P01), whether a statement or COMMIT
    * met it. Of the outermost call only.
@@ -109,7 +120,7 @@ export class Audit extends Context.Tag("threadline/Audit")<
     /** Runs an effect in an audited transaction. */
     readonly transaction: <A, E, R>(
       effect: Effect.Effect<A, E, R>,
-      options?: Options
+      options?: Options<A>
     ) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R>
     /** Opens an audited transaction for the length of a scope. */
     readonly scoped: (options?: ScopedOptions) => Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope>
@@ -151,18 +162,89 @@ export const transaction: {
   (
     options?: Options
   ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit>
+  <A>(
+    options: Options<A>
+  ): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit>
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
-    options?: Options
+    options?: Options<A>
   ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   <A, E, R>(
     effect: Effect.Effect<A, E, R>,
-    options?: Options
+    options?: Options<A>
   ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R | Audit> =>
     Effect.flatMap(Audit, (audit) => audit.transaction(effect, options))
 )
+
+/**
+ * Like `transaction`, and returns the value alone: for code that does not ask for the ids. It takes the place of
+ * `sql.withTransaction`.
+ *
+ * @since 0.1.0
+ * @category transactions
+ * @example
+ * ```ts
+ * import { Actor, Audit } from "threadline"
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect } from "effect"
+ *
+ * export const createPost = (title: string) =>
+ *   Effect.flatMap(SqlClient.SqlClient, (sql) => sql<{ id: string }>`insert into posts ${sql.insert({ title })} returning id`).pipe(
+ *     Audit.withTransaction({
+ *       actor: Actor.user("42"),
+ *       action: (rows: ReadonlyArray<{ id: string }>) => ({
+ *         name: "post.created",
+ *         subject: { type: "post", id: rows[0]?.id ?? "none" }
+ *       })
+ *     })
+ *   )
+ * ```
+ */
+export const withTransaction: {
+  (
+    options?: Options
+  ): <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AuditError | InvalidRequest, R | Audit>
+  <A>(
+    options: Options<A>
+  ): <E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | AuditError | InvalidRequest, R | Audit>
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: Options<A>
+  ): Effect.Effect<A, E | AuditError | InvalidRequest, R | Audit>
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  <A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: Options<A>
+  ): Effect.Effect<A, E | AuditError | InvalidRequest, R | Audit> =>
+    Effect.map(transaction(effect, options), ({ value }) => value)
+)
+
+/**
+ * Whether an error is an `AuditError` with one of some reasons: to tell what a host answers with 404 from what it answers with 503.
+ *
+ * @since 0.1.0
+ * @category errors
+ * @example
+ * ```ts
+ * import { Audit } from "threadline"
+ * import { Effect } from "effect"
+ *
+ * declare const archive: Effect.Effect<void, Audit.AuditError>
+ *
+ * export const status = archive.pipe(
+ *   Effect.as(204),
+ *   Effect.catchIf(Audit.hasReason("NoChanges"), () => Effect.succeed(404)),
+ *   Effect.catchIf(Audit.hasReason("Unreachable", "ConnectionLost", "OutcomeUnknown"), () => Effect.succeed(503))
+ * )
+ * ```
+ */
+export const hasReason =
+  <const Reasons extends ReadonlyArray<AuditReason>>(...reasons: Reasons) =>
+  (error: unknown): error is AuditError & { readonly reason: Reasons[number] } =>
+    AuditError.is(error) && reasons.includes(error.reason)
 
 /**
  * Opens an audited transaction for the length of a scope, for code that cannot be one effect. It holds a connection (or, inside
@@ -214,7 +296,7 @@ class Attempt<E> {
 
 const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<Audit> => {
   /** Checks everything that can be checked before anything runs. */
-  const prepare = (context: Context.Context<never>, options: Options, span: Tracer.Span) => {
+  const prepare = <A>(context: Context.Context<never>, options: Options<A>, span: Tracer.Span) => {
     const refusal = contradiction(options)
     if (refusal !== undefined) {
       return Effect.fail(refusal)
@@ -232,10 +314,15 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
       )
     }
     const allowMissingActor = options.allowMissingActor ?? owner?.allowMissingActor ?? false
+    const { action: given, onError } = options
     return Effect.zipWith(
       resolve(context, options, { allowMissingActor, inside: owner !== undefined }),
-      options.action === undefined ? Effect.succeed(undefined) : encodeAction(options.action, options),
-      ({ document, fields }, action) => {
+      Effect.all([
+        given === undefined || typeof given === "function" ? Effect.succeed(undefined) : encodeAction(given, options),
+        onError === undefined || typeof onError === "function" ? Effect.succeed(undefined) : encodeAction(onError, {})
+      ]),
+      ({ document, fields }, [known, failed]) => {
+        const action = given === undefined ? undefined : { document: known }
         const request: transactions.Request = {
           schema,
           context: document,
@@ -245,8 +332,29 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
           isolation: options.isolation
         }
         let failures: Array<FailedAction> = []
+        /** The action that is kept of a failure, if any is. */
+        const failedAction = (cause: Cause.Cause<unknown>): Effect.Effect<string | undefined> =>
+          typeof onError === "function"
+            ? Effect.catchAllCause(
+                Effect.suspend(() => encodeAction(onError(Cause.squash(cause)), {})),
+                (wrong) =>
+                  Effect.as(Effect.logWarning("threadline: onError gave no action", reasonOf(wrong)), undefined)
+              )
+            : Effect.succeed(failed ?? (options.onFailure === "record" ? known : undefined))
         return {
           fields,
+          /** The effect, and then the action that only its value tells. */
+          naming: <E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | InvalidRequest, R> =>
+            action === undefined || typeof given !== "function"
+              ? effect
+              : Effect.tap(effect, (value) =>
+                  Effect.map(
+                    Effect.suspend(() => encodeAction(given(value), options)),
+                    (document) => {
+                      action.document = document
+                    }
+                  )
+                ),
           begin: (restore: Restore) => {
             failures = owner === undefined ? [] : owner.failures
             return place._tag === "Outside"
@@ -254,17 +362,18 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
               : transactions.beginInside(place.level, place.depth, request, failures, restore)
           },
           /** Runs once, after the last attempt; failures inside another audited call wait for its end. */
-          settle: (exit: Exit.Exit<unknown, unknown>) => {
-            if (
-              Exit.isFailure(exit) &&
-              options.onFailure === "record" &&
-              action !== undefined &&
-              hasFailed(exit.cause)
-            ) {
-              failures.push({ action, context: document })
-            }
-            return owner === undefined && failures.length > 0 ? recordFailures(client, schema, failures) : Effect.void
-          }
+          settle: (exit: Exit.Exit<unknown, unknown>) =>
+            Effect.flatMap(
+              Exit.isFailure(exit) && hasFailed(exit.cause) ? failedAction(exit.cause) : Effect.succeed(undefined),
+              (kept) => {
+                if (kept !== undefined) {
+                  failures.push({ action: kept, context: document })
+                }
+                return owner === undefined && failures.length > 0
+                  ? recordFailures(client, schema, failures)
+                  : Effect.void
+              }
+            )
         }
       }
     )
@@ -272,17 +381,17 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
 
   const transaction = <A, E, R>(
     effect: Effect.Effect<A, E, R>,
-    options: Options = {}
+    options: Options<A> = {}
   ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
     Effect.useSpan("threadline.transaction", { captureStackTrace: false }, (span) =>
       Effect.contextWithEffect(
         (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
-          Effect.flatMap(prepare(context, options, span), ({ begin, fields, settle }) => {
+          Effect.flatMap(prepare(context, options, span), ({ begin, fields, naming, settle }) => {
             let running: transactions.Running | undefined
             const attempt = transactions.run(
               (begun) => {
                 running = begun
-                return Effect.mapInputContext(effect, (_: Context.Context<R>) =>
+                return Effect.mapInputContext(naming(effect), (_: Context.Context<R>) =>
                   transactions.inside(context, begun, fields, span)
                 )
               },
@@ -359,6 +468,10 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
 
   return { transaction, scoped, record: makeRecorder(client, schema) }
 }
+
+/** What is wrong with an action, without its values; a defect of the host's may hold anything. */
+const reasonOf = (cause: Cause.Cause<InvalidRequest>): string =>
+  Option.match(Cause.failureOption(cause), { onNone: () => "it threw", onSome: ({ message }) => message })
 
 const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
 

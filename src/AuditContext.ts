@@ -4,17 +4,21 @@
  *
  * @since 0.1.0
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import type * as Duration from "effect/Duration"
 import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import { isIP } from "node:net"
 import * as Actor from "./Actor.js"
 import { type SqlStatement, storageSchemaName } from "./internal/sql/statement.js"
 import { identifier } from "./internal/sql/sqlText.js"
-import { notAnObject } from "./internal/core/request.js"
+import { millis, notAnObject, unknownField } from "./internal/core/request.js"
+import * as envelopes from "./internal/core/envelope.js"
 import { idText, isStorable, jsonText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 import { deepestImpersonator } from "./internal/core/limits.js"
@@ -395,3 +399,120 @@ export const toSql = (fields: Given, options: { readonly schema?: string | undef
   const call = `${identifier(storageSchemaName(options.schema))}.set_context`
   return { text: `select ${call}($1::text::jsonb)`, values: [encode(fields)] }
 }
+
+/**
+ * What a context says of a job, in the words of the job.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface EnvelopeOptions {
+  /** Who runs the job. Then the actor who caused it is kept in `meta.onBehalfOf`. Without it the job acts as the actor who caused it. */
+  readonly actor?: Actor.Given | undefined
+  readonly jobId?: string | undefined
+  readonly source?: string | undefined
+  /** How old an envelope may be; as old as it likes if not given. */
+  readonly maxAge?: Duration.DurationInput | undefined
+  /** The key that `toEnvelope` had. With it an envelope without its signature is refused. */
+  readonly key?: string | undefined
+}
+
+const keyRule = (key: unknown): InvalidRequest | undefined =>
+  key === undefined || (typeof key === "string" && key !== "")
+    ? undefined
+    : new InvalidRequest({ field: "key", rule: "must be a string that is not empty" })
+
+/**
+ * The context of the running fiber as a string that travels with a job: version, context, and the instant. Give it a `key` if others
+ * can write into the queue: whoever can change an envelope without a key can choose the actor.
+ *
+ * @since 0.1.0
+ * @category jobs
+ */
+export const toEnvelope = (
+  options: { readonly key?: string | undefined } = {}
+): Effect.Effect<string, InvalidRequest> =>
+  Effect.gen(function* () {
+    const wrong = notAnObject(options) ?? unknownField(options, { key: true }) ?? keyRule(options.key)
+    if (wrong !== undefined) {
+      return yield* wrong
+    }
+    const { source: _, ...fields } = yield* current
+    const refusal = invalid(fields)
+    if (refusal !== undefined) {
+      return yield* refusal
+    }
+    const sealed = envelopes.seal(encode(fields), yield* Clock.currentTimeMillis, options.key)
+    return yield* Either.mapLeft(sealed, (rule) => new InvalidRequest({ field: "envelope", rule }))
+  })
+
+/**
+ * The context of a job, from the envelope that came with it: correlation, causing request and trace go on, `jobId` and `source` are the
+ * job's. What is expired, changed, of another version, or no envelope at all, fails with `InvalidRequest` and gives no actor. A job that
+ * must be done all the same goes on with its own actor.
+ *
+ * @since 0.1.0
+ * @category jobs
+ * @example
+ * ```ts
+ * import { Actor, Audit, AuditContext } from "threadline"
+ * import { Effect } from "effect"
+ *
+ * const actor = Actor.job("send-invoice")
+ *
+ * export const handle = (job: { readonly id: string; readonly envelope: string }, send: Effect.Effect<void>) =>
+ *   AuditContext.fromEnvelope(job.envelope, { actor, jobId: job.id, maxAge: "1 day" }).pipe(
+ *     Effect.catchTag("threadline/InvalidRequest", () => Effect.succeed({ actor, jobId: job.id })),
+ *     Effect.flatMap((context) =>
+ *       Audit.transaction(send, { action: "invoice.sent" }).pipe(AuditContext.withContext(context))
+ *     )
+ *   )
+ * ```
+ */
+export const fromEnvelope = (envelope: unknown, options: EnvelopeOptions = {}): Effect.Effect<Fields, InvalidRequest> =>
+  Effect.gen(function* () {
+    const notObject = notAnObject(options)
+    if (notObject !== undefined) {
+      return yield* notObject
+    }
+    const { actor, jobId, key, maxAge, source } = options
+    const wrong =
+      unknownField(options, { actor: true, jobId: true, source: true, maxAge: true, key: true }) ??
+      keyRule(key) ??
+      invalid({ actor, jobId, source })
+    if (wrong !== undefined) {
+      return yield* wrong
+    }
+    const age = maxAge === undefined ? undefined : yield* millis("maxAge", maxAge)
+    const opened = envelopes.open(envelope, yield* Clock.currentTimeMillis, { key, maxAge: age })
+    const refused = (rule: string) => new InvalidRequest({ field: "envelope", rule })
+    const document = yield* Either.mapLeft(opened, refused)
+    const cause = yield* Effect.mapError(Schema.decodeUnknown(Carried)(document), () =>
+      refused("holds what is no context")
+    )
+    const refusal = invalid(cause)
+    if (refusal !== undefined) {
+      return yield* refused(`holds what is no context: ${refusal.message}`)
+    }
+    const meta =
+      actor === undefined || cause.actor === undefined ? cause.meta : { ...cause.meta, onBehalfOf: cause.actor }
+    return {
+      ...cause,
+      ...(actor === undefined ? {} : { actor: Actor.fromGiven(actor), actorError: undefined }),
+      ...(meta === undefined ? {} : { meta }),
+      jobId: jobId ?? cause.jobId,
+      source
+    }
+  })
+
+/** What an envelope may hold; `invalid` knows the bounds. */
+const Carried = Schema.Struct({
+  actor: Schema.optional(Actor.Actor),
+  actorError: Schema.optional(Schema.String),
+  correlationId: Schema.optional(Schema.String),
+  requestId: Schema.optional(Schema.String),
+  jobId: Schema.optional(Schema.String),
+  traceId: Schema.optional(Schema.String),
+  remoteIp: Schema.optional(Schema.String),
+  meta: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Unknown }))
+}).annotations({ parseOptions: { onExcessProperty: "error" } })

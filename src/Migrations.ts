@@ -198,24 +198,38 @@ export const generate: (
 )
 
 /**
- * The migrations for the `Migrator` of `@effect/sql` and its `PgMigrator`. It keeps one number for all it has run and
- * skips whatever is lower, so give Threadline a bookkeeping table of its own (`table: "threadline_migrations"`), or an
- * `idOffset` above every migration that the host has so far. What `run` or the command line applied before is left alone.
+ * The migrations for the `Migrator` of `@effect/sql` and its `PgMigrator`, with a bookkeeping table of their own. The Migrator keeps one
+ * number for all it has run and skips whatever is lower, so a table that is shared would make it skip migrations of yours. What `run` or
+ * the command line applied before is left alone.
+ *
+ * In a table that has your migrations, install Threadline in one of them: a step may run `Migrations.run()`. Another step does so after
+ * an upgrade of Threadline.
  *
  * @since 0.1.0
  * @category loaders
+ * @example
+ * ```ts
+ * import { PgMigrator } from "@effect/sql-pg"
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect } from "effect"
+ * import { Migrations } from "threadline"
+ *
+ * // Beside the host's migrations, in a table of its own.
+ * export const Threadline = PgMigrator.layer({ loader: Migrations.loader(), table: "threadline_migrations" })
+ *
+ * // Among the host's migrations, as one of them.
+ * export const loader = PgMigrator.fromRecord({
+ *   "0001_posts": Effect.flatMap(SqlClient.SqlClient, (sql) => sql`create table posts (id bigint primary key)`),
+ *   "0002_threadline": Migrations.run()
+ * })
+ * ```
  */
-export const loader = (
-  options: RunOptions & {
-    /** Added to each id; default 0. */
-    readonly idOffset?: number | undefined
-  } = {}
-): Migrator.Loader =>
+export const loader = (options: RunOptions = {}): Migrator.Loader =>
   Effect.succeed(
     all
       .filter((migration) => migration.id <= (options.to ?? all.length))
       .map((migration): Migrator.ResolvedMigration => [
-        migration.id + (options.idOffset ?? 0),
+        migration.id,
         `threadline_${migration.name}`,
         Effect.succeed(
           run({

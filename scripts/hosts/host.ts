@@ -128,6 +128,9 @@ export const writeModules = (directory: string): void =>
       .join("")
   )
 
+/** A file of the library for a module, `http-express` for `threadline/http/express`. */
+const fileOf = (name: string): string => name.replaceAll("/", "-")
+
 /**
  * Compiles a library of a host's, whose types are those of the package: of everything that a module exports. A declaration that names
  * an internal module would be of no use to those who install that library.
@@ -141,12 +144,16 @@ export const checkDeclarations = (directory: string): void => {
       run(directory, ["node", "--input-type=module", "-e", script])
     )
     const exported = names.map((member) => `export const ${member}_ = module.${member}\n`)
-    writeFileSync(join(library, `${name}.ts`), `import * as module from "threadline/${name}"\n${exported.join("")}`)
+    writeFileSync(
+      join(library, `${fileOf(name)}.ts`),
+      `import * as module from "threadline/${name}"\n${exported.join("")}`
+    )
   }
   const options = ["--declaration", "--emitDeclarationOnly", "--skipLibCheck", "--strict", "--target", "es2022"]
-  run(library, [tool("tsc"), ...options, "--module", "nodenext", ...modules.map((name) => `${name}.ts`)])
+  run(library, [tool("tsc"), ...options, "--module", "nodenext", ...modules.map((name) => `${fileOf(name)}.ts`)])
   for (const name of modules) {
-    const named = /import\("threadline\/internal[^)]*"\)\.\w+/.exec(readFileSync(join(library, `${name}.d.ts`), "utf8"))
+    const declarations = readFileSync(join(library, `${fileOf(name)}.d.ts`), "utf8")
+    const named = /import\("threadline\/internal[^)]*"\)\.\w+/.exec(declarations)
     expect(named === null, `declarations made of ${name} name what is internal: ${named?.[0] ?? ""}`)
   }
 }

@@ -4,7 +4,6 @@
 import { SqlError } from "@effect/sql/SqlError"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as AuditContext from "../../AuditContext.js"
-import { InvalidRequest } from "../../ThreadlineError.js"
 import { notAnObject, unknownField } from "../core/request.js"
 import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
@@ -155,11 +154,7 @@ const prepare = async <A, Settings>(given: Options<A, Settings>, parent: Level |
   }
   const { action, allowMissingActor, comment, onFailure, reason, requireChanges, schema, transaction, ...explicit } =
     given
-  const refusal =
-    contradiction({ action, allowMissingActor, comment, onFailure, reason, requireChanges }) ??
-    (typeof action === "function" && onFailure === "record"
-      ? new InvalidRequest({ field: "onFailure", rule: "needs an action that is known before the transaction" })
-      : undefined)
+  const refusal = contradiction({ action, allowMissingActor, comment, onFailure, reason, requireChanges })
   if (refusal !== undefined) {
     throw refusal
   }

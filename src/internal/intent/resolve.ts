@@ -114,6 +114,7 @@ const optionNames = {
   isolation: true,
   requireChanges: true,
   onFailure: true,
+  onError: true,
   retry: true
 } as const
 
@@ -127,6 +128,7 @@ export const contradiction = (options: {
   readonly reason?: string | undefined
   readonly comment?: string | undefined
   readonly onFailure?: string | undefined
+  readonly onError?: unknown
   readonly isolation?: string | undefined
 }): InvalidRequest | undefined => {
   const refusal = notAnObject(options) ?? unknownField(options, optionNames)
@@ -147,6 +149,12 @@ export const contradiction = (options: {
   }
   if (onFailure !== undefined && onFailure !== "discard" && onFailure !== "record") {
     return new InvalidRequest({ field: "onFailure", rule: "must be discard or record" })
+  }
+  if (options.onError !== undefined && onFailure !== undefined) {
+    return new InvalidRequest({ field: "onError", rule: "must not be given together with onFailure" })
+  }
+  if (typeof options.action === "function" && onFailure === "record") {
+    return new InvalidRequest({ field: "onFailure", rule: "needs an action that is known before the transaction" })
   }
   if (options.action !== undefined) {
     return options.captureOnly === true

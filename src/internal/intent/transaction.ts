@@ -45,8 +45,8 @@ export interface Request {
   readonly schema: string
   /** Document of the context. */
   readonly context: string
-  /** Document of the action. */
-  readonly action: string | undefined
+  /** The action, if there is one; its document is known at the latest when the transaction is completed. */
+  readonly action: { document: string | undefined } | undefined
   readonly requireChanges: boolean
   readonly allowMissingActor: boolean
   readonly isolation: Isolation | undefined
@@ -177,7 +177,7 @@ const call = (schema: string, name: string, document: string): string =>
 
 const finishDocument = (request: Request, part: boolean): string => {
   const fields = [
-    ...(request.action === undefined ? [] : [`"action":${request.action}`]),
+    ...(request.action?.document === undefined ? [] : [`"action":${request.action.document}`]),
     ...(request.requireChanges ? [`"requireChanges":true`] : []),
     ...(part ? [`"part":true`] : [])
   ]
@@ -214,10 +214,11 @@ const commit = (
   request: Request,
   began: string
 ): Effect.Effect<Ids, AuditError> => {
-  const end = ending(request, false)
   const isOwnTransaction = `${startOfTransaction} = ${literal(began)}`
-  return Effect.suspend(() =>
-    level.observed.lost === undefined
+  return Effect.suspend(() => {
+    // Only now: the action may come from the result of the body.
+    const end = ending(request, false)
+    return level.observed.lost === undefined
       ? connection
           .executeRaw(
             `${undoOpen(level)}select case when ${isOwnTransaction} then ${end.sql} end as outcome; commit`,
@@ -230,7 +231,7 @@ const commit = (
             })
           )
       : Effect.fail(connectionLost(level.observed.lost))
-  ).pipe(Effect.onError(() => rollback))
+  }).pipe(Effect.onError(() => rollback))
 }
 
 /** The ids in the answer to a message whose last statement but one is an ending. */
@@ -359,16 +360,15 @@ export const beginInside = (
       allowMissingActor: request.allowMissingActor,
       failures
     })
-    const lastly = ending(request, isPart)
-    const end = Effect.suspend(() =>
-      parent.control(`${undoOpen(level)}select ${lastly.sql} as outcome; release savepoint ${name}`, leave)
-    ).pipe(
-      Effect.mapError((error) => finishError(level, request, error)),
-      Effect.flatMap((raw) =>
-        Option.match(idsOf(raw, lastly), { onNone: () => Effect.fail(closed()), onSome: Effect.succeed })
-      ),
-      Effect.onError(() => undo)
-    )
+    const end = Effect.suspend(() => {
+      const lastly = ending(request, isPart)
+      return parent.control(`${undoOpen(level)}select ${lastly.sql} as outcome; release savepoint ${name}`, leave).pipe(
+        Effect.mapError((error) => finishError(level, request, error)),
+        Effect.flatMap((raw) =>
+          Option.match(idsOf(raw, lastly), { onNone: () => Effect.fail(closed()), onSome: Effect.succeed })
+        )
+      )
+    }).pipe(Effect.onError(() => undo))
     return {
       level,
       depth: depth + 1,

@@ -8,6 +8,7 @@ import * as Stream from "effect/Stream"
 import * as Str from "effect/String"
 import * as Tracer from "effect/Tracer"
 import * as Grants from "../../../src/internal/schema/grants.js"
+import { literal } from "../../../src/internal/sql/sqlText.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
@@ -145,7 +146,19 @@ describe("Query in a host", () => {
         yield* reset
         yield* write(log)
         const renamed = Query.layer.pipe(Layer.provide(Layer.succeed(StorageSchema, `Odd."Schema"`)))
-        yield* sql`alter schema threadline rename to "Odd.""Schema"""`
+        // As if it had been installed there: functions find each other by their search path.
+        const move = (from: string, to: string) =>
+          Effect.gen(function* () {
+            yield* sql.unsafe(`alter schema ${from} rename to ${to}`)
+            yield* sql.unsafe(`do $do$
+              declare function regprocedure;
+              begin
+                for function in select p.oid from pg_proc p where p.pronamespace = ${literal(to)}::regnamespace loop
+                  execute format('alter function %s set search_path = %s, pg_temp', function, ${literal(to)});
+                end loop;
+              end $do$`)
+          })
+        yield* move("threadline", `"Odd.""Schema"""`)
         const reads = Effect.gen(function* () {
           expect((yield* Query.timeline({ from: at(0), table: "posts", unattributed: false })).items.length).toBe(1)
           expect((yield* Query.incident("1")).changes.items.length).toBe(1)
@@ -153,7 +166,7 @@ describe("Query in a host", () => {
         yield* Effect.provide(reads, renamed)
         const missing = yield* Effect.flip(Query.timeline())
         expect(missing).toMatchObject({ _tag: "ThreadlineError", reason: "NotMigrated" })
-        yield* sql`alter schema "Odd.""Schema""" rename to threadline`
+        yield* move(`"Odd.""Schema"""`, "threadline")
       })
     )
 

@@ -722,20 +722,39 @@ describe("Migrations.loader", () => {
     })
   )
 
-  it.scopedLive("goes on from what run applied, and shares a table with the host", () =>
+  it.scopedLive("goes on from what run applied", () =>
     Effect.gen(function* () {
       const { admin, ownerRole, query } = yield* emptyDatabase
       yield* Migrations.run({ ownerRole, to: 1 }).pipe(Effect.provide(admin))
-      const host = PgMigrator.fromRecord({
-        "0001_posts": Effect.flatMap(SqlClient.SqlClient, (sql) => Effect.asVoid(sql`create table posts (id int)`))
-      })
-      const ours = Migrations.loader({ ownerRole, idOffset: 100 })
-      const loader = Effect.zipWith(host, ours, (first, second) => [...first, ...second])
-      const done = yield* PgMigrator.make({})({ loader }).pipe(Effect.provide(admin))
-      expect(done).toEqual([[1, "posts"], ...names.map(({ id, name }) => [id + 100, name])])
+      const loader = Migrations.loader({ ownerRole })
+      yield* PgMigrator.make({})({ loader, table: "threadline_migrations" }).pipe(Effect.provide(admin))
       expect(yield* query("select id from threadline.migrations order by id")).toEqual(
         Migrations.all.map(({ id }) => ({ id }))
       )
+    })
+  )
+})
+
+describe("a migration of the host", () => {
+  it.scopedLive("installs Threadline, and the host's next one is run", () =>
+    Effect.gen(function* () {
+      const { admin, ownerRole, query } = yield* emptyDatabase
+      const create = (table: string) =>
+        Effect.flatMap(SqlClient.SqlClient, (sql) => sql`create table ${sql(table)} (id int primary key)`)
+      const first = {
+        "0001_posts": create("posts"),
+        "0002_threadline": Migrations.run({ ownerRole })
+      }
+      const next = { ...first, "0003_users": create("users") }
+      for (const steps of [first, next, next]) {
+        yield* PgMigrator.make({})({ loader: PgMigrator.fromRecord(steps) }).pipe(Effect.provide(admin))
+      }
+      expect(yield* query("select migration_id as id, name from effect_sql_migrations order by 1")).toEqual([
+        { id: 1, name: "posts" },
+        { id: 2, name: "threadline" },
+        { id: 3, name: "users" }
+      ])
+      expect((yield* Migrations.status().pipe(Effect.provide(admin))).state).toBe("current")
     })
   )
 })
