@@ -72,7 +72,7 @@ if (Installation.withTools() !== undefined) {
             yield* source.run(host)
             yield* prepare(first.urlOf("app"), true)
             // So many that the other cluster's transaction ids come by here again: to restore takes one for each object.
-            const writes = 700
+            const writes = 900
             yield* write(source, 1, writes, "before")
             yield* source.run('select threadline.record_action(\'{"name":"waiting"}\')')
             const lowest = Number(

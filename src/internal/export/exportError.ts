@@ -15,16 +15,7 @@ export type TypeId = typeof TypeId
  * - `NotReadable`: a file that is to be verified is not there, or cannot be read.
  * - `Unsupported`: this version of Node.js has no such compression, or an optional package is not installed.
  */
-export const Reason = Schema.Literal(
-  "OutputExists",
-  "NoDirectory",
-  "DiskFull",
-  "NotWritable",
-  "NotReadable",
-  "Unsupported"
-)
-
-export type Reason = typeof Reason.Type
+const Reason = Schema.Literal("OutputExists", "NoDirectory", "DiskFull", "NotWritable", "NotReadable", "Unsupported")
 
 export class ExportError extends Schema.TaggedError<ExportError>("threadline.ExportError")("ExportError", {
   reason: Reason,

@@ -135,7 +135,7 @@ const syncDirectory = (path: string): Effect.Effect<void> =>
   })
 
 /** Whether a file can be written there: asked before the database is. */
-export const checkTarget = Effect.fnUntraced(function* (
+const checkTarget = Effect.fnUntraced(function* (
   given: string,
   force: boolean
 ): Effect.fn.Return<{ readonly data: string; readonly manifest: string }, ExportError> {
