@@ -21,6 +21,7 @@ export const commands = {
   request: "Show everything of one request: actions, transactions, changes.",
   actions: "List recorded actions, failed ones included, newest first.",
   unattributed: "List transactions without an actor.",
+  "schema events": "List what was done to the schema around captured tables, and what capture did about it.",
   feed: "Print changes in the order of their commit, resumable by a checkpoint.",
   export: "Write changes as CSV, NDJSON or JSON, oldest first, to a file or to standard output.",
   "export verify": "Check a file against its manifest; needs no database.",
@@ -36,7 +37,8 @@ export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",
   export: "Write changes as CSV, NDJSON or JSON, and check such files.",
-  consumers: "List and forget the consumers of the feed."
+  consumers: "List and forget the consumers of the feed.",
+  schema: "See what was done to the schema around captured tables."
 }
 
 const names: ReadonlyArray<string> = Object.keys(commands)

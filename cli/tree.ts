@@ -9,6 +9,7 @@ import { init } from "./commands/init.js"
 import { actions, actor, correlation, request, timeline, transactions, unattributed } from "./commands/listings.js"
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
+import * as schema from "./commands/schema.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
 import { printJson, printSource } from "./output.js"
@@ -19,6 +20,8 @@ const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generat
 const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
 
 const consuming = [consumers.list, consumers.forget] as const
+
+const inSchema = [schema.events] as const
 
 /** Here, as it is about the whole tree. */
 const completing = leaf(
@@ -52,6 +55,7 @@ export const root = Command.make("threadline").pipe(
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
+    Command.make("schema").pipe(Command.withSubcommands(inSchema)),
     exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
     ...ungrouped
   ])
@@ -62,6 +66,7 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
   ...consuming,
+  ...inSchema,
   exporting.exported,
   exporting.verify,
   ...ungrouped

@@ -155,6 +155,22 @@ export const render: (options?: RenderOptions) => Effect.Effect<string, InvalidR
 })
 
 /**
+ * The schema watch alone as plain SQL, turned on or off in a transaction of its own, for a database that lacks no migration. It is to be
+ * run as a role that may make event triggers.
+ *
+ * @since 0.1.0
+ * @category rendering
+ */
+export const renderWatch = (
+  on: boolean,
+  options: { readonly schema?: string | undefined } = {}
+): Effect.Effect<string, InvalidRequest> =>
+  Effect.map(
+    settingsOf({ ...options, watchSchema: on }),
+    (settings) => `begin;\n\n${renderedWatch(settings)}\ncommit;\n`
+  )
+
+/**
  * One SQL file for each migration, for a migration tool that runs each file in a transaction. With `watchSchema` there is one
  * more, `threadline_schema_watch.sql`: to be run after the others, and again after each upgrade, as a role that may make event
  * triggers.

@@ -36,6 +36,7 @@ import type { ActorWindowOptions, Bundle, BundleOptions } from "./internal/searc
 import type { ActorInput, FilterInput } from "./internal/search/filter.js"
 import type { Incident, IncidentOptions } from "./internal/search/incident.js"
 import type { CollectOptions, Count, CountOptions } from "./internal/search/timeline.js"
+import type { HistoryWithEvents, SchemaEvent, SchemaEventFilter } from "./internal/search/schemaEvents.js"
 import type { TransactionSummary } from "./internal/search/transactions.js"
 import type { Page } from "./Page.js"
 import type { ThreadlineError } from "./ThreadlineError.js"
@@ -136,6 +137,16 @@ export { type CollectOptions, Count, type CountOptions } from "./internal/search
  * @since 0.1.0
  */
 export { TransactionSummary } from "./internal/search/transactions.js"
+
+/**
+ * @since 0.1.0
+ */
+export {
+  type HistoryWithEvents,
+  SchemaEffect,
+  SchemaEvent,
+  type SchemaEventFilter
+} from "./internal/search/schemaEvents.js"
 
 /**
  * @since 0.1.0
@@ -521,6 +532,45 @@ export const actions = (filter?: FilterInput): Effect.Effect<Page<Action>, ReadE
  */
 export const actionsStream = (filter?: FilterInput): Stream.Stream<Action, ReadError, Query> =>
   streamed((query) => query.actionsStream(filter))
+
+/**
+ * What was done to the schema around captured tables, newest first, and what capture did about it. Nothing is recorded of it without
+ * the schema watch (`threadline migrate up --watch-schema`) but what Threadline itself did.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Query } from "threadline"
+ *
+ * export const lapsesBegun = Query.schemaEvents({ table: "posts", effect: "lapse begins" })
+ * ```
+ */
+export const schemaEvents = (filter?: SchemaEventFilter): Effect.Effect<Page<SchemaEvent>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.schemaEvents(filter))
+
+/**
+ * The same, whole and in constant memory.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const schemaEventsStream = (filter?: SchemaEventFilter): Stream.Stream<SchemaEvent, ReadError, Query> =>
+  streamed((query) => query.schemaEventsStream(filter))
+
+/**
+ * A page of `history`, with the events of the schema that belong between its changes. They are a list of their own: a page of changes
+ * holds changes alone, and its cursor and its limit count them alone.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const historyWithEvents = (
+  table: string,
+  key: KeyInput,
+  options?: HistoryOptions
+): Effect.Effect<HistoryWithEvents, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.historyWithEvents(table, key, options))
 
 /**
  * Transactions without an actor, with the database user and the application behind them.

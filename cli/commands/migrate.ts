@@ -177,12 +177,19 @@ export const printing = leaf(
         withSchema(options, configured)
       )
       const firstPending = schemaStatus.pending[0]
-      if (firstPending === undefined) {
+      if (firstPending === undefined && settings.watchSchema === undefined) {
         return yield* options.json
           ? printJson({ sql: "" })
           : printSource(`-- The schema ${schemaStatus.schema} lacks nothing.`)
       }
-      const sql = yield* withSchema(options, configured)(Migrations.render({ ...settings, from: firstPending.id }))
+      const sql = yield* withSchema(
+        options,
+        configured
+      )(
+        firstPending === undefined
+          ? Migrations.renderWatch(settings.watchSchema === true)
+          : Migrations.render({ ...settings, from: firstPending.id })
+      )
       yield* options.json ? printJson({ sql }) : printSource(sql)
     })
 )

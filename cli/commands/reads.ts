@@ -1,9 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
+import * as Option from "effect/Option"
 import { changeLines, fieldLines, properties, when, who } from "../describe.js"
 import { common } from "../options.js"
-import { answerExact, bold, visible } from "../output.js"
+import { eventLine } from "../describeEvents.js"
+import { answerExact, bold, dim, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
 import { paragraph } from "../table.js"
 import { listed, more, paging, pagingOf, reading } from "../reading.js"
@@ -20,14 +22,43 @@ const blocks = (changes: ReadonlyArray<Query.Change>, context: boolean, width: n
 export const history = leaf("history", { ...common, ...paging, table: tableArgument, key: keyArgument }, (options) =>
   Effect.gen(function* () {
     const pageOptions = yield* pagingOf(options)
-    const page = yield* reading(options, Query.history(options.table, options.key, pageOptions), ofRow)
+    const { page, schemaEvents } = yield* reading(
+      options,
+      Query.historyWithEvents(options.table, options.key, pageOptions),
+      ofRow
+    )
+    const { hasMore, items, nextCursor, partial } = page
     yield* answerExact(
       options,
-      () => Json.stringify(page),
-      (width) => listed(page, "Nothing is recorded of this row.", () => blocks(page.items, true, width))
+      () =>
+        Json.stringify({
+          items,
+          nextCursor: Option.getOrNull(nextCursor),
+          hasMore,
+          ...(partial ? { partial } : {}),
+          schemaEvents
+        }),
+      (width) =>
+        items.length + schemaEvents.length === 0
+          ? listed(page, "Nothing is recorded of this row.", () => [])
+          : [...marked(items, schemaEvents, pageOptions.order !== "oldest", width), ...more(page)].join("\n")
     )
   })
 )
+
+/** Changes with the events of the schema between them, where they belong in time. */
+const marked = (
+  changes: ReadonlyArray<Query.Change>,
+  events: ReadonlyArray<Query.SchemaEvent>,
+  newest: boolean,
+  width: number
+): ReadonlyArray<string> =>
+  [
+    ...changes.map((change) => ({ at: change.capturedAt, lines: changeLines(change, width, true) })),
+    ...events.map((event) => ({ at: event.occurredAt, lines: [dim(eventLine(event))] }))
+  ]
+    .sort((a, b) => (a.at === b.at ? 0 : a.at < b.at === newest ? 1 : -1))
+    .flatMap(({ lines }, index) => [...(index === 0 ? [] : [""]), ...lines])
 
 const answers: Readonly<Record<Query.AsOf["_tag"], string>> = {
   Present: "The row was there.",

@@ -3,7 +3,9 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Capture from "../../src/Capture.js"
@@ -14,7 +16,7 @@ import { attacks, type Host, type Session } from "../support/adversarial.js"
 
 const client = (host: Host) => PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })
 
-const watch = (host: Host, watchSchema: boolean | undefined = true) =>
+const watch = (host: Host, watchSchema: boolean | undefined) =>
   Migrations.run({ watchSchema }).pipe(Effect.provide(client(host)), Effect.orDie)
 
 /** What as-of answers for a row, as `Present v`, now or at an instant. */
@@ -54,7 +56,7 @@ const watched =
   (body: Body<Scope.Scope>) =>
   (host: Host): ReturnType<Body<Scope.Scope>> =>
     Effect.gen(function* () {
-      yield* watch(host)
+      yield* watch(host, true)
       yield* body(host, yield* owner(host))
     })
 
@@ -415,6 +417,12 @@ attacks("the schema watch", (attack) => {
           )
         ).toEqual(["public.articles {}", "public.carts {}", "public.g {}", "public.g_old {}"])
         yield* app.run("update articles set words = 'b'", "update carts set v = 'c'", "update g set v = 'n'")
+        const errors = Effect.map(host.capture.status(), (statuses) =>
+          statuses.flatMap(({ findings, table }) =>
+            findings.filter(({ severity }) => severity === "error").map(({ kind }) => `${table} ${kind}`)
+          )
+        )
+        expect(yield* errors).toEqual([])
         yield* host.apply("carts", "g", "g_old", "articles")
         expect(yield* host.findings()).toEqual([])
         expect(
@@ -422,6 +430,214 @@ attacks("the schema watch", (attack) => {
             "select table_schema || '.' || table_name || ' ' || lapses::text from threadline.capture_policies where removed_at is null order by 1"
           )
         ).toEqual(["public.articles {}", "public.carts {}", "public.g {}", "public.g_old {}"])
+      })
+    )
+  )
+
+  attack(
+    "captures what partition managers do: rows moved to a new table that is attached then",
+    watched((host, app) =>
+      Effect.gen(function* () {
+        yield* app.run(
+          "create table events (id int primary key, v text) partition by range (id)",
+          "create table events_default partition of events default"
+        )
+        yield* host.apply("events")
+        yield* app.run("insert into events values (1, 'a'), (20, 'b')")
+        yield* app.run(
+          `begin;
+          create table events_p1 (like events including all);
+          with moved as (delete from events_default where id < 10 returning *) insert into events_p1 select * from moved;
+          alter table events attach partition events_p1 for values from (0) to (10);
+          commit`
+        )
+        expect(yield* asOf(host, "events", "1")).toBe("BeforeCapture")
+        yield* app.run(
+          "update events set v = 'c' where id = 1",
+          "merge into events e using (values (1)) s (id) on e.id = s.id when matched then update set id = 30"
+        )
+        expect(yield* asOf(host, "events", "1")).toBe("Deleted")
+        expect(yield* asOf(host, "events", "30")).toBe('Present "c"')
+        expect(yield* host.findings()).toEqual([])
+      })
+    )
+  )
+
+  attack(
+    "refuses to let a guarded table, its triggers or its schema be dropped or disabled, until its capture is removed",
+    watched((host, app) =>
+      Effect.gen(function* () {
+        yield* host.db.run(`grant create on database ${host.database.name} to ${yield* host.role("app")}`)
+        yield* app.run(
+          "create schema shop",
+          "create table shop.posts (id int primary key, v text) partition by list (id)",
+          "create table shop.posts_1 partition of shop.posts for values in (1)",
+          "create table free (id int primary key)"
+        )
+        yield* host.apply({ table: "shop.posts", dropGuard: true }, "free")
+        const guarded = [
+          "drop table shop.posts",
+          "drop table free, shop.posts cascade",
+          "drop schema shop cascade",
+          "drop owned by current_role",
+          'drop trigger "0_threadline_insert" on shop.posts',
+          'drop trigger "0_threadline_insert" on shop.posts_1',
+          "alter table shop.posts disable trigger all",
+          'alter table shop.posts_1 disable trigger "0_threadline_update"',
+          `create or replace trigger "0_threadline_insert" after insert on shop.posts for each statement execute function nothing()`
+        ]
+        yield* app.run("create function nothing() returns trigger language plpgsql as $$ begin return null; end $$")
+        for (const statement of guarded) {
+          expect([statement, yield* app.outcome(statement)]).toEqual([statement, "TL020"])
+          if (!statement.includes("current_role")) {
+            expect([statement, yield* host.db.outcome(`begin; ${statement}`)]).toEqual([statement, "TL020"])
+          }
+          yield* host.db.run("rollback")
+        }
+        yield* app.run(
+          "insert into shop.posts values (1, 'a')",
+          "alter table shop.posts add c int",
+          "drop table shop.posts_1"
+        )
+        expect(yield* host.findings()).toEqual(["ColumnsChanged"])
+        expect((yield* host.apply({ table: "shop.posts", dropGuard: false })).map(({ kind }) => kind)).toEqual([
+          "regenerate"
+        ])
+        expect((yield* host.apply({ table: "shop.posts", dropGuard: true })).map(({ kind }) => kind)).toEqual([
+          "refresh"
+        ])
+        expect(yield* app.outcome("drop table shop.posts")).toBe("TL020")
+        yield* host.capture.remove(["shop.posts"])
+        yield* app.run("drop table shop.posts", "drop table free")
+      })
+    )
+  )
+
+  attack("is turned on and off, says when it is broken, and a guard needs it", (host) =>
+    Effect.gen(function* () {
+      expect((yield* watch(host, false)).watch).toBe("off")
+      yield* host.db.run("create table posts (id int primary key, v text)")
+      const refused = yield* Effect.orDie(Effect.flip(host.apply({ table: "posts", dropGuard: true })))
+      expect(refused.message).toContain("a drop guard needs the schema watch, which is off")
+      expect(yield* host.findings()).toEqual([])
+      yield* host.apply("posts")
+      const state = Effect.map(host.capture.status(), ([status]) => [
+        status?.watch,
+        status?.findings.map(({ kind }) => kind)
+      ])
+      expect(yield* state).toEqual(["off", []])
+
+      // What is so when it is turned on began before, and what ends is noted.
+      yield* host.db.run("insert into posts values (1, 'a')", "alter table posts disable trigger all")
+      expect((yield* watch(host, true)).watch).toBe("on")
+      expect((yield* watch(host, undefined)).watch).toBe("on")
+      yield* host.db.run("update posts set v = 'b'", "alter table posts enable trigger all")
+      expect(yield* state).toEqual(["on", []])
+      expect(yield* asOf(host, "posts", "1")).toBe("BeforeCapture")
+      yield* host.apply({ table: "posts", dropGuard: true })
+
+      yield* host.db.run("alter event trigger threadline_watch_drop_2 disable")
+      expect(yield* state).toEqual(["broken", ["GuardOff", "WatchBroken"]])
+      expect((yield* watch(host, undefined)).notices.join()).toContain(
+        "the event trigger threadline_watch_drop_2 is not enabled always"
+      )
+      expect((yield* watch(host, true)).watch).toBe("on")
+      yield* host.db.run("drop event trigger threadline_watch_command_1")
+      expect(yield* state).toEqual(["broken", ["GuardOff", "WatchBroken"]])
+      expect((yield* watch(host, false)).watch).toBe("off")
+      expect(yield* state).toEqual(["off", ["GuardOff"]])
+
+      // What it saw begin, and not end, is unknown until capture is applied.
+      yield* watch(host, true)
+      yield* host.apply({ table: "posts", dropGuard: false })
+      yield* host.db.run("insert into posts values (2, 'a')", "alter table posts disable trigger all")
+      yield* watch(host, false)
+      yield* host.db.run("alter table posts enable trigger all")
+      expect(yield* state).toEqual(["off", ["WatchFailed"]])
+      expect(yield* asOf(host, "posts", "2")).toBe("BeforeCapture")
+      yield* host.apply("posts")
+      expect(yield* state).toEqual(["off", []])
+    })
+  )
+
+  attack("asks for the right to make event triggers, and does nothing without", (host) =>
+    Effect.gen(function* () {
+      yield* watch(host, false)
+      const { name, url } = yield* host.database.role("deploy")
+      yield* host.db.run(`grant ${host.database.ownerRole} to ${name}`)
+      const deploy = PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })
+      const error = yield* Effect.flip(Migrations.run({ watchSchema: true }).pipe(Effect.provide(deploy))).pipe(
+        Effect.orDie
+      )
+      expect(error).toMatchObject({ reason: "InsufficientPrivilege" })
+      expect(error.message).toContain("run it as a superuser, or on a managed service")
+      expect((yield* Migrations.run().pipe(Effect.provide(deploy), Effect.orDie)).watch).toBe("off")
+      yield* host.db.run(
+        yield* Effect.orDie(Migrations.render({ from: Migrations.all.length, watchSchema: true })).pipe(
+          Effect.map((sql) => sql.slice(sql.lastIndexOf("-- The schema watch\n"), sql.lastIndexOf("commit;")))
+        )
+      )
+      expect((yield* watch(host, undefined)).watch).toBe("on")
+      yield* host.db.run("begin; drop schema threadline cascade; rollback")
+    })
+  )
+
+  attack(
+    "is read by table, by pages, and under a scope that knows the table",
+    watched((host, app) =>
+      Effect.gen(function* () {
+        yield* app.run("create table posts (id int primary key, v text)", "create table other (id int primary key)")
+        yield* host.apply("posts", "other")
+        yield* app.run(
+          "insert into posts values (1, 'a')",
+          "alter table posts add c int",
+          "update posts set v = 'b'",
+          "alter table other add c int",
+          "alter table posts rename to articles",
+          "update articles set v = 'c'",
+          "alter table articles drop c"
+        )
+        const read = <A>(body: Effect.Effect<A, Query.ReadError, Query.Query>) =>
+          body.pipe(Effect.provide(Query.layer.pipe(Layer.provide(client(host)))), Effect.orDie)
+        const said = (events: ReadonlyArray<Query.SchemaEvent>) =>
+          events.map(({ command, effect, object }) => `${command} ${object} ${effect}`)
+        const first = yield* read(Query.schemaEvents({ table: "articles", limit: 3 }))
+        expect(said(first.items)).toEqual([
+          "ALTER TABLE public.articles none",
+          "ALTER TABLE public.articles.c none",
+          "ALTER TABLE public.articles renamed"
+        ])
+        const rest = yield* read(
+          Query.schemaEvents({ table: "articles", limit: 3, cursor: Option.getOrUndefined(first.nextCursor) })
+        )
+        expect(said(rest.items)).toEqual(["ALTER TABLE public.posts none", "capture public.posts applied"])
+        expect(rest.hasMore).toBe(false)
+
+        const marks: Array<string> = []
+        let cursor: string | undefined
+        do {
+          const { page, schemaEvents } = yield* read(Query.historyWithEvents("articles", "1", { limit: 1, cursor }))
+          marks.push(...page.items.map(({ op }) => op), ...said(schemaEvents))
+          cursor = Option.getOrUndefined(page.nextCursor)
+        } while (cursor !== undefined)
+        expect(marks).toEqual([
+          "update",
+          "ALTER TABLE public.articles none",
+          "ALTER TABLE public.articles.c none",
+          "update",
+          "ALTER TABLE public.articles renamed",
+          "insert",
+          "ALTER TABLE public.posts none"
+        ])
+
+        const scoped = (scope: Query.ReadScope) =>
+          read(Effect.map(Query.schemaEvents(), ({ items }) => items.length).pipe(Query.withScope(scope)))
+        expect(yield* scoped(() => true)).toBe(7)
+        expect(yield* scoped((surface, c) => (surface === "changes" ? c.sql`${c.tableName} = 'other'` : false))).toBe(2)
+        expect(yield* scoped((surface, c) => (surface === "changes" ? c.sql`${c.image} ->> 'v' = 'a'` : false))).toBe(0)
+        expect(yield* scoped((surface, c) => (surface === "changes" ? c.sql`${c.actorId} = '1'` : false))).toBe(0)
+        const unknown = yield* read(Effect.either(Query.schemaEvents({ table: "postz" })))
+        expect(Either.isLeft(unknown) && unknown.left._tag).toBe("threadline/NotFound")
       })
     )
   )

@@ -359,7 +359,7 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
         })
         expect(yield* Cli.text(["history", "invoices", "-5"], { url })).toBe("Nothing is recorded of this row.\n")
         expect(yield* Cli.text(["history", "invoices", "--json", "--", "5"], { url })).toBe(
-          '{"items":[],"nextCursor":null,"hasMore":false}\n'
+          '{"items":[],"nextCursor":null,"hasMore":false,"schemaEvents":[]}\n'
         )
       })
     )

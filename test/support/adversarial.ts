@@ -105,14 +105,15 @@ const makeHost = Effect.gen(function* () {
   return host
 })
 
-// Everything of the host's, every generated function, everything captured: as if the schema had just been installed.
+// Everything of the host's, every generated function, everything captured: as if the schema had just been installed. Policies first: one may
+// guard its table.
 export const reset = `
   set lock_timeout = '5s';
+  truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies,
+    threadline.schema_events;
   drop schema public cascade;
   create schema public;
   grant usage on schema public to public;
-  truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies,
-    threadline.schema_events;
   do $$
   declare
     name text;

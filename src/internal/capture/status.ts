@@ -441,7 +441,13 @@ const reportComputed = (policy: Policy, table: Table, report: Report): void => {
 }
 
 const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): void => {
-  const key = policy.key.map(({ name }) => name)
+  // A column whose rename the record followed is the same one.
+  const key = policy.key.map(
+    ({ name }) =>
+      policy.formerColumns.find(
+        ({ column, formerly }) => formerly === name && table.columns.some((present) => present.name === column)
+      )?.column ?? name
+  )
   const missing = key.filter((name) => !table.columns.some((column) => column.name === name))
   const primary = primaryKey(table)
   const primaryKeyNow =
@@ -507,7 +513,7 @@ const reportInstalled = (
     relationState(storage, source, relation, shape, catalog.serverVersion)
   )
   states.forEach((state) => reportTriggers(state, policy, apply, report))
-  reportPartitionsThatLeft(catalog, policy, table, apply, report)
+  reportPartitionsThatLeft(catalog, policy, names, table, apply, report)
   reportHostTriggers(table, report)
   reportOthersTriggers(table, report)
 
@@ -594,11 +600,11 @@ const reportTriggers = (state: RelationState, policy: Policy, apply: Apply, repo
 const reportPartitionsThatLeft = (
   catalog: Catalog,
   policy: Policy,
+  functions: ReadonlyArray<string>,
   table: Table,
   apply: Apply,
   report: Report
 ): void => {
-  const functions = functionNames(policyName(policy))
   const withTriggers = catalog.strays.filter(({ triggers }) =>
     triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )

@@ -60,7 +60,7 @@ export const withContext = <A>(fields: Ambient, body: () => A): A => {
 }
 
 /** How long an audited call waits for a lazy actor, in milliseconds. */
-export const actorPatience = 5_000
+const actorPatience = 5_000
 
 /** What a context says of its actor once the question is answered. */
 export type Answered = Pick<AuditContext.Given, "actor" | "actorError">

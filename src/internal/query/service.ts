@@ -32,6 +32,13 @@ import { asOfKeys, asOfRows, type AsOfRowsOptions } from "../rows/asOfRows.js"
 import { restricted } from "../record/restriction.js"
 import type { ReadScope } from "../record/scope.js"
 import type { Storage } from "../record/storage.js"
+import {
+  historyWithEvents,
+  type HistoryWithEvents,
+  type SchemaEvent,
+  type SchemaEventFilter,
+  schemaEvents
+} from "../search/schemaEvents.js"
 import { collect, type CollectOptions, count, type Count, type CountOptions, timeline } from "../search/timeline.js"
 import { transactions, type TransactionSummary } from "../search/transactions.js"
 
@@ -158,6 +165,19 @@ export interface Service {
     options?: Omit<IncidentOptions, "limit">
   ) => Stream.Stream<ChangeDiff, ReadError>
   /**
+   * What was done to the schema around captured tables, newest first, as the schema watch saw it, and what capture did about it. Under
+   * a scope, an event is visible if the scope lets through a change of which only the table is known.
+   */
+  readonly schemaEvents: (filter?: SchemaEventFilter) => Effect.Effect<Page<SchemaEvent>, ReadError>
+  /** The same, whole and in constant memory. */
+  readonly schemaEventsStream: (filter?: SchemaEventFilter) => Stream.Stream<SchemaEvent, ReadError>
+  /** A page of `history`, with the events of the schema that belong between its changes. */
+  readonly historyWithEvents: (
+    table: string,
+    key: KeyInput,
+    options?: HistoryOptions
+  ) => Effect.Effect<HistoryWithEvents, ReadError>
+  /**
    * The same reads for a reader who may see only what the scope lets through, in every read, count and stream. A scope on a
    * scope narrows it further.
    */
@@ -242,6 +262,11 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
       stream("incidentStream", options, (reader, paging) =>
         Effect.map(incident(reader, transactionId, { ...options, ...paging }), ({ changes }) => changes)
       ),
+    schemaEvents: (filter = {}) => read("schemaEvents", (reader) => schemaEvents(reader, filter)),
+    schemaEventsStream: (filter = {}) =>
+      stream("schemaEventsStream", filter, (reader, paging) => schemaEvents(reader, { ...filter, ...paging })),
+    historyWithEvents: (table, key, options = {}) =>
+      read("historyWithEvents", (reader) => historyWithEvents(reader, table, key, options)),
     scoped: (scope) => make(from, scopeRequired, [...scopes, scope])
   }
 }

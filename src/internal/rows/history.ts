@@ -12,6 +12,7 @@ import { onConditionError } from "../record/condition.js"
 import { type KeyInput, KeySchema, type Row, rowOf, TableSchema, tableOf } from "../record/key.js"
 import { pageOf } from "../record/page.js"
 import { type OrderedPaging, canonicalRequest, mustBeObject, order, paging, request } from "../core/request.js"
+import { formatMicros } from "../core/instant.js"
 import { beyond, isBefore, life, lifeOf, nearest } from "./life.js"
 import { rows, type Storage } from "../record/storage.js"
 import { visibleBefore, visibleChange } from "../record/visible.js"
@@ -113,6 +114,21 @@ const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cu
   return visibleChanges
 })
 
+const queryOf = (decoded: Asked): cursors.Query => ({ kind: "history", order: "time", text: canonicalRequest(decoded) })
+
+/** Where a history goes on: when the last change of the page before was captured. */
+export const beginning = Effect.fnUntraced(function* (
+  storage: Storage,
+  table: string,
+  key: KeyInput,
+  options: HistoryOptions
+) {
+  const decoded = yield* request(HistoryRequest)({ ...options, table, key })
+  return decoded.cursor === undefined
+    ? undefined
+    : formatMicros((yield* cursors.decode(storage, queryOf(decoded), decoded.cursor)).major)
+})
+
 export const history = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,
@@ -121,7 +137,7 @@ export const history = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Page<Change>, InvalidRequest | NotFound | ThreadlineError> {
   yield* mustBeObject(options)
   const decoded = yield* request(HistoryRequest)({ ...options, table, key })
-  const query: cursors.Query = { kind: "history", order: "time", text: canonicalRequest(decoded) }
+  const query = queryOf(decoded)
   const cursor = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
   const row = yield* rowOf(storage, tableOf(decoded.table), decoded.key)
   const read = storage.restriction === undefined ? readAll : readVisible
