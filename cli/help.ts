@@ -14,13 +14,20 @@ interface Entry {
 
 const indent = 2
 
+/** A name that is longer stands on lines of its own, above what is said of it. */
+const longestName = 40
+
 const entries = (list: ReadonlyArray<Entry>, width: number): ReadonlyArray<string> => {
-  const column = Math.max(...list.map(({ name }) => name.length))
-  return list.flatMap(({ description, name }) =>
-    wrap(description, width - column - 2 * indent).map(
-      (line, index) => `  ${(index === 0 ? name : "").padEnd(column)}  ${line}`
-    )
-  )
+  const column = Math.max(0, ...list.map(({ name }) => name.length).filter((length) => length <= longestName))
+  return list.flatMap(({ description, name }) => {
+    const above = name.length > column ? wrap(name.replaceAll("|", " | "), width - indent) : []
+    return [
+      ...above.map((line) => `  ${line}`),
+      ...wrap(description, width - column - 2 * indent).map(
+        (line, index) => `  ${(index === 0 && above.length === 0 ? name : "").padEnd(column)}  ${line}`
+      )
+    ]
+  })
 }
 
 const widest = 80
@@ -92,6 +99,7 @@ const detail = (leaf: CommandFacts, leaves: ReadonlyArray<CommandFacts>, width: 
     "",
     bold("Usage"),
     `  ${[program(leaf.path), ...args.map(({ name }) => name), "[OPTIONS]"].join(" ")}`,
+    ...(commands.length === 0 ? [] : [`  ${program(leaf.path)} COMMAND [OPTIONS]`]),
     ...section("Commands", commands),
     ...section("Arguments", args),
     ...section("Options", leaf.options.filter((option) => !isCommon(option)).map(ofOption)),

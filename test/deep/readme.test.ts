@@ -177,6 +177,8 @@ it.scopedLive(
         { op: "update", title: "Ship audit logs now", actor: "42", correlation_id: "req-9f4", action: "post.corrected" }
       ])
 
+      yield* follow(sectionOf("Exports"))
+
       const [granted = ""] = yield* follow(sectionOf("Roles"))
       expect(granted).toContain("may set context and record actions in threadline")
       const [rights] = yield* ask(`
