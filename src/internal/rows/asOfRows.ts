@@ -97,7 +97,7 @@ const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): RowPk | n
     : null
 }
 
-/** Whether the key has a type whose canonical text is always the text of the value. */
+/** Whether the text of this value, in a key column of this type, is certainly the text of the key. */
 const isPlain = (type: string, value: JsonValue | undefined): value is string | number | bigint =>
   /^(smallint|integer|bigint)$/.test(type)
     ? typeof value === "bigint" || Number.isInteger(value)
