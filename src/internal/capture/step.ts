@@ -106,7 +106,7 @@ export const Step = Schema.Union(
     relations: Schema.Array(RelationRepair),
     missingFunctions: Names,
     alteredFunctions: Names,
-    /** Functions that belong to somebody else than the owner of the record. */
+    /** Functions that belong to a role other than the owner of the record. */
     foreignFunctions: Schema.Array(ForeignFunction),
     /** The role that is let read the rows that TRUNCATE removes. */
     granted: Schema.NullOr(Schema.String),
