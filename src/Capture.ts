@@ -37,6 +37,8 @@ import { type InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
  */
 export {
   Mode,
+  FormerColumn,
+  FormerName,
   Policy,
   PolicyColumn,
   PolicyKeyColumn,

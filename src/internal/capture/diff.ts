@@ -124,7 +124,7 @@ export const functionState = (catalog: Catalog, { functions }: Generated) => {
 }
 
 /** The shape a deployed policy was generated from. */
-export const policyShape = (policy: Policy, table: Table): TableShape => ({
+const policyShape = (policy: Policy, table: Table): TableShape => ({
   schema: policy.tableSchema,
   name: policy.tableName,
   columns: policy.columns,

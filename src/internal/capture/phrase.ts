@@ -335,6 +335,19 @@ const privilegeText = ({
   }
 }
 
+const formerNameRule = ({ name, of, why }: Extract<Refusal, { readonly reason: "FormerNameUnusable" }>): string => {
+  switch (why) {
+    case "present name":
+      return `formerly names ${name}, which is its present name`
+    case "twice":
+      return `formerly names ${name}, and so does ${of}: it was only one of them`
+    case "circle":
+      return `formerly names ${name}, which declares this one as its own former name`
+    case "never seen":
+      return `formerly names ${name}, of which nothing is recorded`
+  }
+}
+
 /** A refusal in a sentence without its table. */
 export const describeRefusal = (refusal: Refusal): string => {
   switch (refusal.reason) {
@@ -347,16 +360,7 @@ export const describeRefusal = (refusal: Refusal): string => {
     case "DuplicateTable":
       return "the configuration names it twice"
     case "FormerNameUnusable":
-      switch (refusal.why) {
-        case "present name":
-          return `formerly names ${refusal.name}, which is its present name`
-        case "twice":
-          return `formerly names ${refusal.name}, and so does ${refusal.of}: it was only one of them`
-        case "circle":
-          return `formerly names ${refusal.name}, which declares this one as its own former name`
-        case "never seen":
-          return `formerly names ${refusal.name}, of which nothing is recorded`
-      }
+      return formerNameRule(refusal)
     case "OwnTable":
       return "it belongs to Threadline"
     case "SystemTable":
