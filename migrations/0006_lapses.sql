@@ -747,8 +747,8 @@ begin
 end
 $$;
 
--- Whether a relation that joined a captured table holds rows that the record does not know as they are. A relation beyond a
--- number of bytes is not looked through.
+-- Whether a relation that joined a captured table holds rows of which the record does not tell, as they are. What is larger than
+-- so many bytes is not looked through.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
 ) returns boolean

@@ -2466,7 +2466,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "d8c53e2effe26804111c09cb50344ffcef42d789ac73e942202f4aa2e6321315",
+    checksum: "f2432a8f4c322a86ef158a8e5a2c6c69da294072a8f5ef5c035bc54ccf255141",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
@@ -3216,8 +3216,8 @@ begin
 end
 $$;
 
--- Whether a relation that joined a captured table holds rows that the record does not know as they are. A relation beyond a
--- number of bytes is not looked through.
+-- Whether a relation that joined a captured table holds rows of which the record does not tell, as they are. What is larger than
+-- so many bytes is not looked through.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
 ) returns boolean
