@@ -12,8 +12,8 @@ import { read } from "./parser/read.js"
 import { leaves, root } from "./tree.js"
 
 /**
- * Runs one invocation; gives the exit code. Everything it has to say is said: through `Console`, by an environment that comes
- * through `Config`, in `Surroundings`.
+ * Runs one invocation and gives the exit code. It writes through `Console` and reads the environment through `Config`.
+ * `Surroundings` has the rest of the process.
  */
 export const run = (argv: ReadonlyArray<string>, version: string): Effect.Effect<ExitCode> =>
   Either.match(read(argv, leaves), {
@@ -36,7 +36,7 @@ export const run = (argv: ReadonlyArray<string>, version: string): Effect.Effect
     }
   })
 
-/** Says what went wrong in one sentence. What the library would log is for programs that run on, and would come before it. */
+/** Says in one sentence what went wrong. The library's log is for programs that continue to run. It would come before the sentence. */
 const reported = Effect.fnUntraced(function* (command: Effect.Effect<void, CliError>) {
   const exit = yield* command.pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.exit)
   if (Exit.isSuccess(exit)) {

@@ -50,7 +50,7 @@ const columnName = (text: string, field: string): Either.Either<ColumnName, Inva
   )
 }
 
-/** Tables that options name, with what the options say of their columns. */
+/** Tables that options name, with what the options say about their columns. */
 const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configured: ReadonlyArray<TableConfig>) {
   const columnNames = (texts: ReadonlyArray<string>, field: string) =>
     Effect.forEach(texts, (text) => columnName(text, field))
@@ -88,7 +88,7 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
       columns.filter((column) => column.table === table).map(({ column }) => column)
     const [firstKey, ...restOfKey] = of(key)
     if (of(exclude).length === 0 && of(mask).length === 0 && firstKey === undefined) {
-      // Named alone, a configured table is as configured: the option selects it.
+      // If only the table is named, it is captured as configured: the option selects it.
       const configuredTable = configured.find((candidate) => sameTable(candidate.table, table))
       if (configuredTable !== undefined) {
         return configuredTable
@@ -112,7 +112,7 @@ export const namedTables = (
     ? fromOptions(options, configured.tables ?? [])
     : Effect.succeed(configured.tables)
 
-/** The same, for commands that cannot do without. */
+/** The same, for commands that need at least one table. */
 export const requiredTables = (
   options: TableOptions,
   configured: Configuration

@@ -32,7 +32,7 @@ export const commands = {
 
 export type CommandName = keyof typeof commands
 
-/** Commands that only hold others, and what these have in common. */
+/** Groups of commands, and what each group is about. */
 export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",

@@ -1,4 +1,4 @@
-/** Completions for shells, made from what the commands declare of themselves. */
+/** Completions for shells, made from the declarations of the commands. */
 import { below, groups } from "./commands.js"
 import type { CommandFacts, OptionFacts } from "./parser/declare.js"
 
@@ -6,7 +6,7 @@ export const shells = ["bash", "zsh", "fish"] as const
 
 export type Shell = (typeof shells)[number]
 
-/** The script that a shell reads; it asks the program nothing. */
+/** The script that a shell reads. It never runs the program. */
 export const completions = (shell: Shell, leaves: ReadonlyArray<CommandFacts>): string => scripts[shell](leaves)
 
 /** A string as POSIX shells read it. */
@@ -20,7 +20,7 @@ const dashed = ({ name }: OptionFacts): string => `--${name}`
 
 const unique = (words: ReadonlyArray<string>): ReadonlyArray<string> => [...new Set(words)].sort()
 
-/** Options that have a value: the word behind them is neither a command nor an argument. */
+/** Options that have a value. The word behind such an option is neither a command nor an argument. */
 const withValue = (leaves: ReadonlyArray<CommandFacts>): ReadonlyArray<string> =>
   unique(leaves.flatMap(({ options }) => options.filter(({ placeholder }) => placeholder !== undefined).map(dashed)))
 
@@ -116,7 +116,7 @@ complete -F _threadline threadline
 `
 }
 
-/** Words that _arguments reads of a description: brackets and colons stand for themselves. */
+/** A description as `_arguments` of zsh reads it. Brackets and colons are escaped. */
 const inBrackets = (text: string): string => text.replaceAll(/[[\]:\\]/g, "\\$&")
 
 const zsh = (leaves: ReadonlyArray<CommandFacts>): string => {

@@ -96,7 +96,7 @@ const read = async (file: string): Promise<unknown> => {
     moduleCache: false,
     tryNative: true,
     fsCache: false,
-    // This copy of Threadline, also if none is installed beside the configuration.
+    // This copy of Threadline, even if none is installed beside the configuration.
     alias: { threadline: join(cliDirectory, import.meta.url.endsWith(".ts") ? "../src" : "..") }
   })
   return jiti.import(file, { default: true })
@@ -105,7 +105,7 @@ const read = async (file: string): Promise<unknown> => {
 /** Checks a document. A left names the field that is wrong. */
 export const check = (document: unknown): Either.Either<Configuration, string> =>
   Either.gen(function* () {
-    // A module without a default export stands for itself.
+    // If a module has no default export, the module itself is the document.
     if (typeof document !== "object" || document === null || Array.isArray(document) || "__esModule" in document) {
       return yield* Either.left(`holds no configuration, such as { tables: { "public.posts": {} } }, as its default`)
     }
@@ -125,7 +125,7 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
 export const sameTable = (text: string, table: string): boolean =>
   Either.match(TableName.parse(text), { onLeft: () => false, onRight: (name) => TableName.format(name) === table })
 
-/** What is wrong with a table whatever the database holds: its name, a second entry, a column under both redactions. */
+/** Mistakes of a table that need no database to be seen: its name, a second entry, a column that is both excluded and masked. */
 const consistent = (
   { exclude, mask, table }: TableConfig,
   earlierTables: ReadonlyArray<TableConfig>

@@ -1,4 +1,4 @@
-/** Which database a command talks to, and as what. */
+/** The database of a command, and the role that it connects as. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import { variable } from "./surroundings.js"
 
 const urlVariables = ["THREADLINE_DATABASE_URL", "DATABASE_URL"] as const
 
-/** Those of libpq that say which database it is; the driver reads PGSSLMODE, PGOPTIONS and the password file by itself. */
+/** The variables of libpq that say which database it is. The driver itself reads PGSSLMODE, PGOPTIONS and the password file. */
 const partVariables = ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE"] as const
 
 /** Loads the configuration that the options name or the working directory has. */
@@ -62,7 +62,7 @@ export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageE
 export const migratedClient = (options: Common) =>
   Layer.tap(client(options), (context) => Effect.provide(Migrations.check, context))
 
-/** The same for capture, which says itself what its role lacks. */
+/** The same for capture. Capture itself says what its role lacks. */
 export const captureClient = (options: Common) =>
   Layer.tap(client(options), (context) =>
     Migrations.check.pipe(
@@ -85,7 +85,7 @@ const target = Effect.fnUntraced(function* (options: Common): Effect.fn.Return<T
     return yield* targetOfParts
   }
   const text = Option.getOrElse(urlSource.text, () => "")
-  // What is wrong with it may be its password: the text is not repeated.
+  // The mistake may be in the password, so the URL is not repeated.
   if (!/^postgres(ql)?:\/\//i.test(text) || !URL.canParse(text)) {
     return yield* new UsageError({
       message: `${urlSource.name} is not the URL of a PostgreSQL database, such as postgres://user@host:5432/name`
@@ -94,7 +94,7 @@ const target = Effect.fnUntraced(function* (options: Common): Effect.fn.Return<T
   return { url: Redacted.make(text) }
 })
 
-/** The last resort: the variables that psql reads. What they leave out is as there: this host, this user, a database of its name. */
+/** The last resort: the variables that psql reads. The defaults are those of psql: this host, this user, a database of the user's name. */
 const targetOfParts = Effect.gen(function* (): Effect.fn.Return<Target, UsageError> {
   const [host, port, username, database] = yield* Effect.all([
     variable("PGHOST"),

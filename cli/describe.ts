@@ -18,7 +18,10 @@ export const who = (actor: Actor | null): string => {
   return actor.impersonator === undefined ? `${name}${label}` : `${name}${label} by ${who(actor.impersonator)}`
 }
 
-/** For a column, which is cut if it is too long: without labels if somebody acted for another, so that both are seen. */
+/**
+ * The actor for a column, which is cut if it is too long. If someone acted for someone else, labels are left out, so that both
+ * are visible.
+ */
 export const whoShort = (actor: Actor | null): string => {
   if (actor?.impersonator === undefined) {
     return who(actor)
@@ -28,7 +31,7 @@ export const whoShort = (actor: Actor | null): string => {
   return who({ ...unlabelled, impersonator })
 }
 
-/** The column of those who acted. It is never cut if somebody acted for another. */
+/** The column of actors. It is never cut if someone acted for someone else. */
 export const whoColumn = (actors: ReadonlyArray<Actor | null>): Column => ({
   header: "who",
   rigid: actors.some((actor) => actor?.impersonator !== undefined)
@@ -39,15 +42,18 @@ const tableOf = ({ tableName, tableSchema }: Query.Change): string => {
   return name.startsWith("public.") ? name.slice("public.".length) : name
 }
 
-/** The key of the row, and the one it had before. */
+/** The key of the row, and the key that it had before. */
 const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
   previousRowKey === null ? (rowKey ?? "") : `${previousRowKey} -> ${rowKey ?? ""}`
 
-/** The action, else the columns that were set. */
+/** The action. If there is none, the columns that were set. */
 const what = (change: Query.Change): string =>
   change.action?.name ?? (change.changedFields === null ? "" : `set ${change.changedFields.join(", ")}`)
 
-/** The code units of a value that can matter for a line of this width: more are cut off before they are made visible and measured. */
+/**
+ * The most code units of a value that can matter for a line of this width. The rest is cut off before the value is made visible
+ * and measured.
+ */
 const unitsFor = (width: number): number => 8 * width + 1024
 
 const folded = (text: string, width: number, start = 0): string =>
@@ -57,7 +63,7 @@ const folded = (text: string, width: number, start = 0): string =>
       : text.slice(start)
     : `${text.slice(start, start + unitsFor(width))}…`
 
-/** If two texts begin that are cut so that their first difference and what stands before it on a line is left. */
+/** Where two texts are cut at their beginning, so that their first difference, and what stands before it on a line, is left. */
 const startOf = (before: string, after: string, width: number): number => {
   const least = Math.min(before.length, after.length)
   let first = 0
@@ -72,7 +78,7 @@ const valueText = (value: Json.JsonValue | undefined, width: number): string =>
     ? ""
     : visible(typeof value === "string" ? Json.stringify(folded(value, width)) : folded(Json.stringify(value), width))
 
-/** Both as texts. Long ones are folded first: in what is made of a text every character takes many times its room. */
+/** Both as texts. Long texts are folded first, because making a text visible takes many times its memory. */
 const valueTexts = (
   before: Json.JsonValue | undefined,
   after: Json.JsonValue | undefined,
@@ -128,7 +134,7 @@ export const changeLines = (change: Query.Change, width: number, context: boolea
   ]
 }
 
-/** Names and values below one another, those without a value left out. */
+/** Names and values, one below the other. Names without a value are left out. */
 export const properties = (
   list: ReadonlyArray<readonly [name: string, value: string | null]>,
   width: number
@@ -144,7 +150,7 @@ export const properties = (
   )
 }
 
-/** Changes as a table; `last` is the column that tells them apart when they are listed. */
+/** Changes as a table. `last` is the column that tells listed changes apart. */
 export const changeTable = (
   changes: ReadonlyArray<Query.Change>,
   last: { readonly header: string; readonly of: (change: Query.Change) => string },

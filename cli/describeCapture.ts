@@ -4,7 +4,7 @@ import type { JsonValue } from "../src/Json.js"
 import { visible } from "./output.js"
 import { layout, paragraph } from "./table.js"
 
-/** Steps in full: what a column loses of its redaction is never cut off. */
+/** Steps in full. It is never cut off that a column loses its redaction. */
 export const stepLines = (steps: ReadonlyArray<Capture.Step>, width: number): string =>
   [
     layout(
@@ -25,7 +25,7 @@ export const stepJson = (step: Capture.Step): JsonValue => ({
   summary: Capture.describeStep(step)
 })
 
-/** A status whose findings have their sentences as `detail` and `fix`. */
+/** A status. Its findings have their sentences as `detail` and `fix`. */
 export const statusJson = ({ captured, findings, policy, table, watch }: Capture.TableStatus): JsonValue => ({
   table,
   captured,

@@ -11,13 +11,13 @@ import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError 
 
 export type ExitCode = 0 | 1 | 2 | 3
 
-/** Wrong whatever the database holds. */
+/** Wrong, no matter what the database holds. */
 export class UsageError extends Data.TaggedError("UsageError")<{ readonly message: string }> {}
 
 /** Well-formed, and refused. */
 export class Refused extends Data.TaggedError("Refused")<{ readonly message: string }> {}
 
-/** Printed what was asked for, and the answer is no: exit code 1 without a sentence. */
+/** The command printed its answer, and the answer is no: exit code 1 without a sentence. */
 export class AnsweredNo extends Data.TaggedError("AnsweredNo") {}
 
 export type CliError =
@@ -48,7 +48,7 @@ const database: ReadonlySet<string> = new Set([
 
 const ofReason = (reason: string): ExitCode => (database.has(reason) ? 3 : 1)
 
-/** What a failed command exits with, and says. */
+/** The exit code and the sentence of a failed command. */
 export const failure = (error: CliError): Failure => {
   switch (error._tag) {
     case "AnsweredNo":

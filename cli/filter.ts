@@ -1,4 +1,4 @@
-/** The filters of listings as options: the same for all of them, in the words of `Query.Filter`. */
+/** The filters of listings as options. They are the same for all listings, with the names of `Query.Filter`. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Json from "../src/Json.js"

@@ -1,4 +1,4 @@
-/** Help texts, in our own layout: that of @effect/cli says "a user-defined piece of text" below every option. */
+/** Help texts, in a layout of our own. The one of @effect/cli says "a user-defined piece of text" below every option. */
 import { below, groups } from "./commands.js"
 import { bold } from "./output.js"
 import type { ArgumentFacts, CommandFacts, OptionFacts } from "./parser/declare.js"

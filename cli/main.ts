@@ -5,8 +5,8 @@ const argv = process.argv.slice(2)
 
 let hasLeft = false
 
-// A reader that has seen enough, such as "head", is no failure. What is under way ends as it would on Ctrl+C, so that nothing is left of it
-// in the database.
+// It is no failure if a reader such as "head" closes the output early. Running work then ends as on Ctrl+C, so that nothing of it
+// is left in the database.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") {
     process.stderr.write(`threadline: the output cannot be written: ${error.message}\n`)

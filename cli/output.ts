@@ -1,18 +1,18 @@
-/** What goes to standard output and standard error, and what a terminal must not get to see. */
+/** Writes to standard output and standard error, and keeps dangerous characters from the terminal. */
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { type JsonValue, stringify } from "../src/Json.js"
 import { screen } from "./surroundings.js"
 
-/** The console ends what it prints with a line break. */
+/** The console adds a line break to what it prints. */
 const withoutLast = (text: string): string => (text.endsWith("\n") ? text.slice(0, -1) : text)
 
-/** How much room text for people has: `--wide` asks for all of it. */
+/** The width of text for people. `--wide` sets no limit. */
 export interface Room {
   readonly wide: boolean
 }
 
-/** Prints a text for people, made for the width that there is. Whatever its parts forgot to make visible, only our own styles get through. */
+/** Prints a text for people, made for the given width. Even if a part of it was not made safe, only our own styles reach the terminal. */
 export const print = (room: Room, text: (width: number) => string): Effect.Effect<void> =>
   Effect.flatMap(screen(room.wide), ({ colour, width }) =>
     Console.log(
@@ -22,7 +22,7 @@ export const print = (room: Room, text: (width: number) => string): Effect.Effec
     )
   )
 
-/** Prints SQL or a script, which has to stay what it is; only on a terminal, for the eye, it is made visible. */
+/** Prints SQL or a script unchanged. Only on a terminal, control characters are made visible. */
 export const printSource = (sql: string): Effect.Effect<void> =>
   Effect.flatMap(screen(true), ({ terminal }) =>
     terminal ? print({ wide: true }, () => sql) : Console.log(withoutLast(sql))
@@ -30,7 +30,7 @@ export const printSource = (sql: string): Effect.Effect<void> =>
 
 export const printError = (sentence: string): Effect.Effect<void> => Console.error(`threadline: ${oneLine(sentence)}`)
 
-/** Prints JSON of one or several lines: what a terminal must not see is escaped as JSON has it. */
+/** Prints JSON of one or several lines. Characters that are dangerous for a terminal are escaped as in JSON. */
 export const printDocument = (json: string): Effect.Effect<void> =>
   Console.log(
     withoutLast(json).replaceAll(unsafe, (character) =>
@@ -46,7 +46,7 @@ export const printDocument = (json: string): Effect.Effect<void> =>
 /** Prints one document. */
 export const printJson = (document: JsonValue): Effect.Effect<void> => printDocument(stringify(document))
 
-// Styles are marked by characters that Unicode keeps for a program's own use; what is printed never holds them.
+// Styles are marked by characters that Unicode reserves for a program's own use. Printed values never hold them.
 const styles = { "\ufdd0": "\u001b[1m", "\ufdd1": "\u001b[2m", "\ufdd2": "\u001b[22m" } as const
 
 const isStyle = (character: string): character is keyof typeof styles => character in styles
@@ -66,7 +66,7 @@ export const visible = (text: string): string =>
 
 const oneLine = (text: string): string => visible(text.trim().replaceAll(/\s*[\r\n]+\s*/g, " "))
 
-/** What a command answers in: one JSON document, or text for people. */
+/** The form of an answer: one JSON document, or text for people. */
 export interface Form extends Room {
   readonly json: boolean
 }

@@ -1,4 +1,4 @@
-/** What commands that read have in common: paging, the database, and that wrong input is refused before it is asked. */
+/** What commands that read have in common: paging, the database, and the refusal of wrong input before the database is asked. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
@@ -32,7 +32,7 @@ export const pagingOf = Effect.fnUntraced(function* (options: Paging) {
   }
 })
 
-/** A database that answers nothing: what a read refuses without it is wrong whatever the database holds. */
+/** A database that answers nothing. If a read refuses its input even so, the input is wrong, no matter what the database holds. */
 const nowhere = Layer.effect(
   SqlClient.SqlClient,
   SqlClient.make({
@@ -45,7 +45,7 @@ const nowhere = Layer.effect(
 const optionOf = (property: string): string =>
   `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
-/** What a command calls a field of a request: an argument, an option of its own, else the field itself. */
+/** The name of a request's field in a command: an argument, an option, or the field itself. */
 export const nameOf = (options: object, args: Readonly<Record<string, string>>, field: string): string => {
   const argument = args[field]
   const property = field === "schema" ? "tableSchema" : field

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { run } from "./app.js"
 
-/** A line has left the process when its effect is done, so that an exit cuts nothing off. */
+/** When the effect of a line ends, the line has left the process. So an exit cuts nothing off. */
 const writeTo =
   (stream: NodeJS.WriteStream) =>
   (...parts: ReadonlyArray<unknown>): Effect.Effect<void> =>
@@ -17,7 +17,7 @@ const processConsole = Effect.consoleWith((console) =>
 )
 
 /**
- * Runs the program, and ends the process with its exit code. If whoever read its output had seen enough (`hasLeft`), being interrupted is
+ * Runs the program, and ends the process with its exit code. If the reader of its output has left (`hasLeft`), an interruption is
  * no failure.
  */
 export const start = (argv: ReadonlyArray<string>, version: string, hasLeft: () => boolean): void => {
@@ -25,7 +25,7 @@ export const start = (argv: ReadonlyArray<string>, version: string, hasLeft: () 
   NodeRuntime.runMain(program, {
     disableErrorReporting: true,
     disablePrettyLogger: true,
-    // Interrupted by a signal: as shells report it.
+    // Interrupted by a signal: the exit code is the one that shells report.
     teardown: (exit, onExit) =>
       onExit(Exit.isSuccess(exit) && typeof exit.value === "number" ? exit.value : hasLeft() ? 0 : 130)
   })

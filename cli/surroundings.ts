@@ -1,4 +1,4 @@
-/** What a command takes from the process that it runs in; tests give it another. The environment comes by `Config`. */
+/** What a command takes from its process. Tests replace it. The environment comes through `Config`. */
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -15,9 +15,9 @@ export class Surroundings extends Context.Reference<Surroundings>()("threadline/
     readonly directory: string
     /** The terminal that standard output is, with its columns. */
     readonly terminal: Option.Option<{ readonly columns: number }>
-    /** Writes bytes to standard output as they are; done when they have left the process. */
+    /** Writes bytes to standard output as they are. Ends when they have left the process. */
     readonly write: (bytes: Uint8Array) => Effect.Effect<void>
-    /** Replaces the line that says how far something is, with nothing at its end; none if nobody would see it. */
+    /** Replaces the progress line; an empty one removes it at the end. None if no terminal would show it. */
     readonly status: Option.Option<(line: string) => Effect.Effect<void>>
   } => ({
     directory: process.cwd(),
@@ -31,7 +31,7 @@ export class Surroundings extends Context.Reference<Surroundings>()("threadline/
 export const variable = (name: string): Effect.Effect<Option.Option<string>> =>
   Effect.option(Config.nonEmptyString(name))
 
-/** A path that was given, from the working directory on. */
+/** A given path, resolved from the working directory. */
 export const pathOf = (path: string): Effect.Effect<string> =>
   Effect.map(Surroundings, ({ directory }) => resolve(directory, path))
 
@@ -44,7 +44,7 @@ export interface Screen {
 
 const fewest = 40
 
-/** How text for people is laid out: `COLUMNS`, else the terminal; uncut for a pipe, a file, or if `wide`. */
+/** The width of text for people: `COLUMNS`, else the terminal's. Without a limit for a pipe, a file, or if `wide`. */
 export const screen = (wide: boolean): Effect.Effect<Screen> =>
   Effect.gen(function* () {
     const { terminal } = yield* Surroundings

@@ -8,7 +8,7 @@ const combining = /\p{Mark}/u
 
 const characterWidth = (character: string): number => (wide.test(character) ? 2 : combining.test(character) ? 0 : 1)
 
-/** How many columns a text takes. */
+/** How many columns of a terminal a text takes. */
 export const textWidth = (text: string): number => {
   let width = 0
   for (const character of text) {
@@ -17,7 +17,7 @@ export const textWidth = (text: string): number => {
   return width
 }
 
-/** The beginning of a text that fits, with an ellipsis if something is missing. */
+/** The beginning of a text, as far as it fits, with an ellipsis if something is missing. */
 export const clip = (text: string, width: number): string => {
   if (textWidth(text) <= width) {
     return text
@@ -34,7 +34,7 @@ export const clip = (text: string, width: number): string => {
   return `${clipped}…`
 }
 
-/** Two texts that differ, cut so that the first difference is seen: from shortly before it if it lies further on. */
+/** Two texts that differ, cut so that the first difference is visible. If it lies far inside, both begin shortly before it. */
 export const clipPair = (before: string, after: string, width: number): readonly [before: string, after: string] => {
   const old = [...before]
   const changed = [...after]
@@ -58,16 +58,16 @@ const pad = (text: string, width: number): string => text + " ".repeat(Math.max(
 
 export interface Column {
   readonly header: string
-  /** Keeps its whole text; without it the column gives way when the table is too wide. */
+  /** The column keeps its whole text. Without this, it becomes narrower if the table is too wide. */
   readonly rigid?: boolean
-  /** Of the last column: goes on below instead of being cut, so that all of it is read. */
+  /** For the last column: its text continues below and is not cut. */
   readonly whole?: boolean
 }
 
 const gap = 2
 const least = 8
 
-/** Lays out rows; values are made safe for the terminal here. */
+/** Lays out rows, and makes values safe for the terminal. */
 export const layout = (
   columns: ReadonlyArray<Column>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
@@ -79,7 +79,7 @@ export const layout = (
   )
   const total = () => widths.reduce((sum, width) => sum + width, gap * (columns.length - 1))
   while (total() > available) {
-    // The widest of those that give way, one column at a time.
+    // Takes one column of the terminal at a time from the widest column that may become narrower.
     let widest = -1
     columns.forEach((column, index) => {
       const width = widths[index] ?? 0
@@ -115,7 +115,7 @@ export const layout = (
   ].join("\n")
 }
 
-/** Lines of at most this width: at spaces, and within what is longer than a line. */
+/** Lines of at most this width. A text is broken at spaces, and inside words that are longer than a line. */
 const broken = (text: string, width: number): ReadonlyArray<string> =>
   wrap(text, width).flatMap((line) => {
     const parts: Array<string> = [""]

@@ -23,7 +23,7 @@ const consuming = [consumers.list, consumers.forget] as const
 
 const inSchema = [schema.events] as const
 
-/** Here, as it is about the whole tree. */
+/** It is here because it is about the whole tree. */
 const completing = leaf(
   "completions",
   { ...common, shell: wordArgument("SHELL", shells, `One of ${shells.join(", ")}.`) },
@@ -61,7 +61,7 @@ export const root = Command.make("threadline").pipe(
   ])
 )
 
-/** What every command is, whichever group holds it. */
+/** Every command, inside or outside of a group. */
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,

@@ -1,4 +1,4 @@
-/** Option values that are not any text. */
+/** Option values that are not arbitrary strings. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Suggestion from "../src/Suggestion.js"

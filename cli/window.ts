@@ -40,7 +40,7 @@ const zoneOf = (text: Option.Option<string>): Effect.Effect<DateTime.TimeZone, U
       })
   })
 
-/** The first milliseconds of a date and of the one after it; none for a text that is no date. */
+/** The first milliseconds of a date and of the next date. None if the text is no date. */
 const dayOf = (
   text: string,
   timeZone: DateTime.TimeZone
@@ -65,7 +65,7 @@ const instant = (milliseconds: number): string => new Date(milliseconds).toISOSt
 /** The last microsecond before. */
 const before = (milliseconds: number): string => instant(milliseconds - 1).replace(/Z$/, "999Z")
 
-/** The bounds as instants. What is neither date nor instant is left to the read, which refuses it. */
+/** The bounds as instants. If a value is neither a date nor an instant, the read refuses it. */
 export const windowOf = Effect.fnUntraced(function* (options: Window): Effect.fn.Return<Bounds, UsageError> {
   const zone = yield* zoneOf(options.tz)
   const { from, on, since, to } = options

@@ -1,8 +1,8 @@
 -- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
--- One row per cluster this database has lived in. Empty until the first captured write, so that a
--- data-only restore into a migrated schema meets no conflict.
+-- One row for each cluster that this database has lived in. Empty until the first captured write, so that a data-only restore
+-- into a migrated schema meets no conflict.
 create table installs (
   epoch int primary key,
   system_identifier bigint not null,
@@ -81,7 +81,7 @@ comment on table audit_changes is
 
 create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
 create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
--- Led by the column that tells rows apart: the write finds its place by one comparison instead of three.
+-- It begins with the column that tells rows apart, so a write finds its place by one comparison instead of three.
 create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id);
 create index audit_changes_previous_key_idx
   on audit_changes (previous_row_key, table_name, table_schema, captured_at, id)
@@ -120,7 +120,7 @@ create index audit_actions_transaction_idx on audit_actions (transaction_id)
 create index audit_actions_correlation_idx on audit_actions (correlation_id, id)
   where correlation_id is not null;
 
--- What is deployed, one row per audited root table; see the capture functions.
+-- What is deployed, one row for each captured root table. See the capture functions.
 create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
@@ -170,8 +170,9 @@ create table capture_policies (
   primary key (table_schema, table_name)
 );
 
--- Written by triggers that fire under another name than the policy of their table has, or under the name of another captured
--- table: once for each time that the table may have got a name. What was renamed is told from it when capture is applied.
+-- Written by triggers that fire under a name that is not the one in their table's policy, or under the name of another captured
+-- table. There is one row for each time that the table may have got a name. When capture is applied, these rows tell what was
+-- renamed.
 create table capture_sightings (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
@@ -191,8 +192,9 @@ create index capture_sightings_relation_idx on capture_sightings (relation, seen
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
 
--- What holds for a table or sequence of the record, whatever this database does to new ones by itself: under any publication its rows can
--- be updated and deleted, and nobody but its owner may write it. Default privileges of the owner give more than that.
+-- Ensures two things for a table or sequence of the record, whatever the defaults of this database are. Its rows can be updated
+-- and deleted under any publication. No role but its owner may write it; default privileges of the owner may have given others
+-- that right.
 create function guard_relation(relation regclass) returns void
 language plpgsql
 set search_path from current
@@ -239,8 +241,8 @@ begin
 end
 $$;
 
--- Nobody but its owner may execute a trigger function of the record: whoever may can put it on a table of his own. Default privileges
--- of the owner give that to others than PUBLIC.
+-- No role but its owner may execute a trigger function of the record. A role that may execute it could put it on a table of its
+-- own. Default privileges of the owner may give the right to roles other than PUBLIC.
 create function guard_function(guarded regprocedure) returns void
 language plpgsql
 set search_path from current
@@ -260,14 +262,16 @@ begin
 end
 $$;
 
--- Trigger functions that every role may execute: PostgreSQL clones row triggers of a partitioned table for whoever makes a partition
--- of it, and asks for that right. They prove nothing of who made a trigger, and refuse any other trigger than their own.
+-- Trigger functions that every role may execute. When a role makes a partition, PostgreSQL clones the row triggers of the table
+-- for it, and checks the role's right to the function. These functions do not prove which role made a trigger. They refuse any
+-- trigger but their own.
 create function is_everybodys(function_name text) returns boolean
 language sql immutable
 set search_path from current
 return function_name ~ '^capture_(leave|enter)_';
 
--- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
+-- The same for everything that the record has by now, and for its schema: a role that may create objects in it could shadow what
+-- capture calls.
 create function guard_record() returns void
 language plpgsql
 set search_path from current

@@ -7,11 +7,11 @@
 --   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
 --
--- Rows are found by their place, never by an index or a scan: under SERIALIZABLE these count as having read what strangers
--- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
--- the setting with it.
+-- Rows are found by their place, never by an index or a scan. Under SERIALIZABLE, an index or a scan counts as having read what
+-- other transactions write nearby, and one of the two fails. Reading a row of one's own by its place counts as nothing. Each
+-- update moves the row, and changes the setting with it.
 
--- Reads a stamped context: "doc" holds what is right, "error" names what was left out. Raises only in strict mode, which a
+-- Reads a stamped context. "doc" holds the valid parts, "error" names what was left out. Raises only in strict mode, which a
 -- database for development or tests may be in ("alter database shop_test set threadline.strict = on").
 create function read_context(raw text, out doc jsonb, out error text)
 language plpgsql stable
@@ -93,8 +93,7 @@ end
 $$;
 
 -- The well-formed part of an actor document, null if type or id are not usable, and what is wrong with the rest. Integers are
--- taken as ids. Impersonators nest up to eight deep, as in the library: a chain without end must not exhaust the stack of
--- somebody's write.
+-- taken as ids. Impersonators nest up to eight deep, as in the library: an endless chain must not exhaust the stack of a write.
 create function check_actor(doc jsonb, path text, depth int, out clean jsonb, out wrong text[])
 language plpgsql immutable
 set search_path from current
@@ -156,9 +155,9 @@ begin
 end
 $$;
 
--- Which cluster this is, and on which timeline. The timeline is that of the log which is written now: after a promotion
--- the control file names the one before, until the first checkpoint has ended. A replica writes no log, and some services
--- keep theirs to themselves.
+-- Which cluster this is, and on which timeline. The timeline is that of the log that is written now. After a promotion, the
+-- control file names the previous one until the first checkpoint has ended. A replica writes no log, and some services do not
+-- show theirs.
 create function current_cluster(out system_identifier bigint, out timeline int)
 language plpgsql stable
 set search_path from current
@@ -245,7 +244,7 @@ begin
 end
 $$;
 
--- Whoever writes "installs", a restore of data included, makes the next writes ask it.
+-- After any write of "installs", also by a restore of data, the next captured writes read it.
 create function forget_epoch() returns trigger
 language plpgsql
 set search_path from current
@@ -274,8 +273,9 @@ end
 $$;
 
 -- Whether a context is an ordinary one, which is taken as it is: known fields, strings where strings belong, none of them empty
--- or over its limit, an actor of a common type. Few operators: each is prepared anew in every transaction. Raises for what is no
--- address. Its body is parsed here and now, so it needs no search path; without one it is compiled into its caller.
+-- or over its limit, an actor of a common type. It has few operators, because each is prepared anew in every transaction. Raises
+-- an error if an address is none. Its body is parsed here and now, so it needs no search path; without one it is compiled into
+-- its caller.
 create function is_plain_context(doc jsonb, raw text) returns boolean
 language sql stable
 begin atomic
@@ -296,8 +296,9 @@ begin atomic
     and (octet_length(raw) <= 270 or has_short_ids(doc));
 end;
 
--- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single
--- row have the same written out, see "openTransaction": they spare the call, and what it prepares anew in every transaction.
+-- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single row
+-- have the same code written out (see "openTransaction"). They save the call, and everything that it would prepare anew in every
+-- transaction.
 create function current_transaction() returns bigint
 language plpgsql
 set search_path from current
@@ -426,7 +427,7 @@ begin
 end
 $$;
 
--- Gives a context to the transaction row that captures currently go to, if it has none; the place where the row is then.
+-- Gives a context to the transaction row that captures currently go to, if it has none. Returns the place of the row afterwards.
 create function complete_transaction(cached bigint, raw text) returns tid
 language plpgsql
 set search_path from current
@@ -461,7 +462,7 @@ begin
 end
 $$;
 
--- What a context does that is not the first thing of its transaction, is none, or comes in strict mode.
+-- What happens with a context that is not the first thing of its transaction, that is malformed, or that comes in strict mode.
 create function context_changes(raw text) returns void
 language plpgsql
 set search_path from current
@@ -596,8 +597,8 @@ $$;
 comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
 
--- Records that changes were exported, or an attempt: record_action for these names alone, so that readers can be allowed it who may record
--- nothing else.
+-- Records that changes were exported, or an attempt. It is record_action for these names alone. So readers can be allowed to call
+-- it, and can record nothing else.
 create function record_export(action jsonb, context jsonb) returns bigint
 language plpgsql security definer
 set search_path from current

@@ -1,5 +1,5 @@
--- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
--- its redaction, the columns it had when they were generated. Nothing here names a host column.
+-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
+-- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
 -- Equal keys have equal texts: "value" is the text of the image, "kind" says what equality ignores.
 create function key_text(value text, kind text) returns text
@@ -23,7 +23,7 @@ exception when others then
 end
 $$;
 
--- jsonb whose numbers have no more digits than they need: they are equal, whatever their scale.
+-- jsonb with numbers that have no more digits than they need. Equal numbers become equal, whatever their scale.
 create function numbers_trimmed(document jsonb) returns jsonb
 language plpgsql immutable strict
 set search_path from current
@@ -108,9 +108,9 @@ begin
 end
 $$;
 
--- Functions on json resolve its escapes and fail at \u0000 and at lone surrogates. Shielded, these are plain
--- text: an escaped backslash becomes two of them, \u becomes an escaped backslash and a u. Nothing that was
--- different becomes equal, and shield_removed gives the very text back. chr(1) never occurs in json.
+-- Functions on json resolve its escapes and fail at \u0000 and at lone surrogates. Shielded, these are plain text: an escaped
+-- backslash becomes two of them, \u becomes an escaped backslash and a u. Different texts stay different, and shield_removed
+-- gives the original text back. chr(1) never occurs in json.
 create function shielded(document text) returns text
 language sql immutable strict
 set search_path from current
@@ -182,7 +182,7 @@ begin atomic
   where a.attrelid = relation and a.attgenerated = 'v' and not a.attisdropped;
 end;
 
--- "names" were virtual when the triggers were generated. One that holds something is so no more.
+-- "names" were virtual when the triggers were generated. If such a column holds a value, it is no longer virtual.
 create function without_virtual(image jsonb, names text[], relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -214,7 +214,8 @@ begin
 end
 $$;
 
--- An image column by column: one whose cast to json fails is kept as its text, and costs no other column anything.
+-- An image, made column by column. If the cast of a value to json fails, the value is kept as its text, and no other column is
+-- affected.
 create function image_by_column(source text, relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -246,9 +247,9 @@ begin
 end
 $$;
 
--- The image of a row whatever it holds and whatever has become of its table. "names" are the columns with values that were
--- known when the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are those that hold the
--- text of their value.
+-- The image of a row, for any values, and even if its table was altered. "names" are the columns with values that were known when
+-- the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are
+-- those that hold the text of their value.
 create function image_of(source record, relation oid, names text[], texts text[]) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -292,7 +293,7 @@ end
 $$;
 
 -- The fields in which two rows differ that have the same image: json null and SQL's null, the bounds of an array, a negative
--- zero. Null if they do not differ, or in excluded columns alone; empty if nobody can tell which they are.
+-- zero. Null if they do not differ, or only in excluded columns. Empty if it cannot be told which fields differ.
 create function alike_fields(old_row record, new_row record, relation oid, excluded text[]) returns text[]
 language plpgsql stable
 set search_path from current
@@ -333,8 +334,8 @@ exception when others then
 end
 $$;
 
--- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
--- refuse; "stale": columns with values other than those the triggers were generated for.
+-- What a statement on many rows must know of its table now. "guard": a column has a type with values that jsonb may refuse.
+-- "stale": the columns with values are not those that the triggers were generated for.
 create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
 language sql stable
 set search_path from current
@@ -354,10 +355,10 @@ begin atomic
     and a.attgenerated <> 'v';
 end;
 
--- The policy as it concerns the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of
--- the same names, with other values under them: whatever name a redacted column has is masked as well, and a key is read
--- from where it is. Only columns of the very table tell, and only where their order is another: a restored table
--- numbers them anew and keeps the order.
+-- The policy, rewritten for the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of the
+-- same names, with other values under them: whatever name a redacted column has is masked as well, and a key is read from where
+-- it is. Only columns of the very table tell, and only where their order is another: a restored table numbers them anew and keeps
+-- the order.
 create function current_policy(policy jsonb, relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -600,8 +601,8 @@ begin
 end
 $$;
 
--- The canonical text of a key of a table. One that is none by the columns of the present key may be one by those of a key that
--- the table had before: the changes of then are still found by it.
+-- The canonical text of a key of a table. If it does not fit the columns of the present key, it may fit a key that the table had
+-- before. Changes of that time are still found by it.
 create function row_key(table_schema text, table_name text, key jsonb) returns text
 language plpgsql stable
 set search_path from current

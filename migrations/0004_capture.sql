@@ -1,7 +1,7 @@
--- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
+-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
--- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
--- Null if the cluster keeps its identifier to itself: then only names and triggers tell.
+-- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
+-- anew. Null if the cluster does not show its identifier. Then only names and triggers tell.
 create function this_database() returns text
 language plpgsql stable
 set search_path from current
@@ -18,15 +18,16 @@ exception when insufficient_privilege then
 end
 $$;
 
--- What the names of the functions generated for a table end with.
+-- The ending of the names of a table's generated functions.
 create function function_suffix(table_schema text, table_name text) returns text
 language sql immutable
 set search_path from current
 return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
--- Whether only the owner of the record can have put the triggers of Threadline on a table: making one takes the right to
--- execute its function, and nobody else has it. That of the row triggers for moves everybody has: they prove nothing.
+-- Whether only the owner of the record can have put the triggers of Threadline on a table. Making a trigger requires the right to
+-- execute its function, and no other role has that right. Every role has it for the row triggers for moves, so these prove
+-- nothing.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
@@ -123,8 +124,8 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
--- Takes the statement of a relation off those under way; true if rows have moved. Of several at one depth the last is meant: the
--- others never came to their end.
+-- Removes the statement of a relation from the running ones. True if rows have moved. If there are several at one depth, the last
+-- is meant: the others never ended.
 create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
@@ -160,7 +161,7 @@ begin
 end
 $$;
 
--- Takes back what row triggers recorded of a statement's rows, given by the hashes of their images.
+-- Removes what row triggers recorded of a statement's rows. The rows are given by the hashes of their images.
 create function forget_moved(table_schema text, table_name text, op text, hashes bigint[]) returns void
 language plpgsql
 set search_path from current

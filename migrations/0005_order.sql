@@ -1,13 +1,12 @@
--- The order of a row's changes where triggers of the host write it again.
+-- The order of a row's changes if triggers of the host write it again.
 
--- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
--- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
--- another one leaves word in threadline.nested ("<table>:<deepest level> ...", tables by OID). The capture of an outer
--- statement on such a table then looks for changes that start where its own end, and gives them new ids. Only changes
--- since the outer statement began come into question: what ran before it, in the same function, DO block or message, is
--- no work of its triggers.
+-- Keeps every row's changes in the order in which they happened, if a trigger of the host wrote the same row again. Its statement
+-- ends, and is captured, inside the outer statement: before it. A capture below another one leaves word in threadline.nested
+-- ("<table>:<deepest level> ...", tables by OID). The capture of an outer statement on such a table then looks for changes that
+-- start where its own end, and gives them new ids. Only changes since the outer statement began come into question: what ran
+-- before it, in the same function, DO block or message, is no work of its triggers.
 
--- Leaves word of a capture that is not at the outermost level. True if the same table was captured below this level.
+-- Notes a capture that is not at the outermost level. True if the same table was captured below this level.
 create function note_nested(relation oid) returns boolean
 language plpgsql
 set search_path from current

@@ -42,8 +42,8 @@ begin atomic
   ) r (span);
 end;
 
--- The policy that tells of a name: its own, or that of the table which had the name last and has another one by now. No row if
--- there is none.
+-- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and has another one
+-- by now. No row if there is none.
 create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
 returns setof record
 language sql stable
@@ -68,7 +68,7 @@ begin atomic
   limit 1;
 end;
 
--- When a table got the name that its policy has: with it no other name of the table counts any more.
+-- When a table got the name that its policy has. From then on no other name of the table counts.
 create function named_since(table_schema text, table_name text) returns timestamptz
 language sql stable
 set search_path from current
@@ -289,7 +289,7 @@ begin
 end
 $$;
 
--- The operations of an existing table whose trigger is missing, disabled or not ours.
+-- The operations of an existing table with a trigger that is missing, disabled or not ours.
 create function broken_triggers(table_schema text, table_name text) returns text[]
 language sql stable
 set search_path from current
@@ -542,8 +542,8 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
--- When the server last may have emptied unlogged tables: it was started, or has recovered from a crash that it survived. Then
--- statistics of every kind begin anew at once, which nobody else brings about but who resets them all.
+-- When the server last may have emptied unlogged tables: it was started, or it recovered from a crash of a backend. Then
+-- statistics of every kind begin anew at the same time. Apart from that, only a reset of all statistics does so.
 create function last_recovery() returns timestamptz
 language sql volatile
 set search_path from current
@@ -920,8 +920,8 @@ $$;
 comment on function unknown_times(text, text) is
   'The times of which nothing is known of a table: before its capture began, and its lapses.';
 
--- Since when every change of a table is kept. One that is kept from before that is a fact, but what lies between it and another
--- may be gone: nothing is rebuilt from a change that came later.
+-- Since when every change of a table is kept. An older change that is still kept is a fact. But changes between it and the next
+-- one may be gone, so nothing is rebuilt from a later change.
 create function kept_since(table_schema text, table_name text) returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -943,7 +943,7 @@ $$;
 
 comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
 
--- Whoever removes changes, by whatever statement: of their tables every change is kept from after them on.
+-- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -971,7 +971,7 @@ create trigger note_removal_by_delete after delete on audit_changes
 create trigger note_removal_by_truncate after truncate on audit_changes
   for each statement execute function note_removal();
 
--- Keys of another policy, behind those that a table had itself.
+-- The former keys of a table, and after them the keys of another policy.
 create function keys_joined(key_columns jsonb, former_keys jsonb, other_columns jsonb, other_keys jsonb) returns jsonb
 language sql immutable
 set search_path from current
@@ -1460,7 +1460,8 @@ begin atomic
 end;
 
 -- Follows every captured table of this database to the name that it has now. What was written under the names tells until when
--- each was whose; where it does not, because captured tables exchanged their names more than once, it is a lapse of each.
+-- each table had each name. If it does not, because captured tables exchanged their names more than once, the time is a lapse of
+-- each of them.
 create function follow_names() returns void
 language plpgsql
 set search_path from current
@@ -1595,8 +1596,8 @@ begin atomic
   returning p.removed_at;
 end;
 
--- The lapses of a table that is captured again. The triggers must have been made before, in the same transaction: then no write
--- goes on that they do not see, and none begins until it has committed.
+-- The lapses of a table that is captured again. The triggers must have been made before, in the same transaction. Then the
+-- triggers see every running write, and no other write begins before the commit.
 create function lapses_closed(lapses tstzmultirange, removed_at timestamptz) returns tstzmultirange
 language sql volatile
 set search_path from current

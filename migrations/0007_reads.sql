@@ -7,7 +7,7 @@ create index audit_changes_time_idx
   on audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
   with (autosummarize = on, pages_per_range = 32);
 
--- What took rows away, by table. Inserts and updates do not pay for it.
+-- Deletes and truncates, by table. Inserts and updates do not pay for it.
 create index audit_changes_removed_idx
   on audit_changes (table_schema, table_name, transaction_id, id)
   where op in ('delete', 'truncate');
@@ -39,8 +39,8 @@ create index audit_actions_failed_idx on audit_actions (occurred_at, id) where s
 create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
   where status = 'error' and transaction_id is not null;
 
--- What cursors are sealed with under a scope: readers have it, whoever only holds a cursor has not. The oldest key counts, so
--- that cursors outlive a restore of data alone into a schema that has made a key of its own.
+-- The key that seals cursors under a scope. Roles that read can read it. The holder of a cursor alone cannot. The oldest key
+-- counts, so that cursors outlive a restore of data alone into a schema that has made a key of its own.
 create table cursor_keys (
   key bytea primary key check (octet_length(key) = 32),
   created_at timestamptz not null default clock_timestamp()
@@ -49,7 +49,7 @@ create table cursor_keys (
 comment on table cursor_keys is
   'The key of cursors under a scope. With another one, all cursors made so far are refused.';
 
--- Made here, and by every later run where it is missing: a restore of the structure alone brings none.
+-- Made here, and by every later run if it is missing: a restore of the structure alone brings no key.
 create function ensure_cursor_key() returns void
 language sql
 set search_path from current

@@ -1,4 +1,4 @@
--- Where consumers of the change feed are, who of their runners is at work, and what retention must leave to them.
+-- The checkpoints of the consumers of the change feed, the leases of their runners, and what retention must keep for them.
 
 create table feed_checkpoints (
   name text collate "C" primary key check (octet_length(name) between 1 and 256),
@@ -17,8 +17,8 @@ create table feed_checkpoints (
 comment on table feed_checkpoints is
   'How far each consumer of the change feed has come. Moved by the feed functions only; retention asks feed_horizon().';
 
--- The lease of a consumer, and where it goes on; no row while another runner holds it. A lease is a token and a time, not a
--- lock: it outlives transactions, and needs no session.
+-- The lease of a consumer, and where it continues. No row while another runner holds the lease. A lease is a token and a time,
+-- not a lock: it outlives transactions, and needs no session.
 create function feed_claim(consumer text, token text, seconds double precision)
 returns table (claimed_checkpoint text)
 language plpgsql security definer
@@ -42,7 +42,7 @@ begin
 end
 $$;
 
--- Holds a lease for longer; false where another runner has it by now.
+-- Renews a lease. False if another runner has it by now.
 create function feed_renew(consumer text, token text, seconds double precision) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -56,8 +56,8 @@ begin
 end
 $$;
 
--- Moves a checkpoint from where its runner found it, and holds the lease for longer. False where the lease or the checkpoint is
--- another one by now: a runner that lost its lease moves nothing.
+-- Moves a checkpoint from where its runner found it, and renews the lease. False if the lease or the checkpoint has changed
+-- meanwhile: a runner that lost its lease moves nothing.
 create function feed_store(
   consumer text,
   token text,
@@ -93,7 +93,7 @@ begin
 end
 $$;
 
--- Gives a lease back, so that the next runner need not wait for its end.
+-- Releases a lease, so that the next runner need not wait for its end.
 create function feed_release(consumer text, token text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -108,7 +108,7 @@ begin
 end
 $$;
 
--- Forgets a consumer: retention waits for it no longer, and the next one of this name starts anew.
+-- Forgets a consumer. Retention no longer waits for it, and the next consumer of this name starts anew.
 create function feed_forget(consumer text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -119,9 +119,9 @@ begin
 end
 $$;
 
--- The oldest change that each consumer may still need, null where it has everything. Of the transactions that a checkpoint does
--- not know, those with the smallest ids are looked at, in each epoch more of them than run at once: while a change is captured,
--- every transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
+-- The oldest change that each consumer may still need. Null if it has everything. Of the transactions that a checkpoint does not
+-- know, those with the smallest ids are looked at, in each epoch more of them than run at once: while a change is captured, every
+-- transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
 create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
@@ -212,8 +212,8 @@ $$;
 comment on function feed_pending() is
   'The oldest change that each consumer of the feed may still need, and when it was captured; nulls where it has everything.';
 
--- What retention may not pass unless it is told to: every committed change with a smaller id is delivered to every consumer. One
--- that is not committed yet may have a smaller id: ask in the statement that deletes, or once what is to be dropped is locked.
+-- The limit for retention: every committed change with a smaller id is delivered to every consumer. A change that is not
+-- committed yet may have a smaller id. So ask in the statement that deletes, or after locking what is to be dropped.
 create function feed_horizon() returns bigint
 language sql stable
 set search_path from current

@@ -1,5 +1,5 @@
--- The schema watch: what is done to the schema around captured tables, recorded when it happens. Without it this file does nothing:
--- event triggers, which only a superuser can make, call these functions.
+-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
+-- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
 create table schema_events (
   id bigint generated always as identity primary key,
@@ -31,8 +31,8 @@ comment on table schema_events is
 create index schema_events_table_idx on schema_events (table_schema, table_name, id);
 create index schema_events_failed_idx on schema_events (table_schema, table_name, occurred_at) where effect = 'failed';
 
--- Tables that Threadline itself works on, for as long as that takes: rows never outlive their transaction. What is done to their
--- triggers meanwhile is no event. Only the owner of the record can write here.
+-- Tables that Threadline itself is working on. Rows never outlive their transaction. Meanwhile, what is done to the triggers of
+-- these tables is no event. Only the owner of the record can write here.
 create table capture_work (
   xid xid8 not null,
   table_schema text collate "C" not null,
@@ -83,7 +83,7 @@ begin atomic
   );
 end;
 
--- The role that runs the command: a function that runs with the rights of its caller has left its name, right before.
+-- The role that runs the command. A function that runs with the rights of its caller has noted the role's name right before.
 create function watched_role() returns text
 language sql stable
 set search_path from current
@@ -130,7 +130,7 @@ return (
     )
 );
 
--- Partitions whose own triggers do not all fire. Of them only those count that capture knew.
+-- Partitions with triggers of their own that do not all fire. Only partitions that capture knew count.
 create function broken_partitions(relation oid, partition_triggers jsonb, marks jsonb) returns text[]
 language sql stable
 set search_path from current
@@ -169,8 +169,8 @@ begin
 end
 $$;
 
--- Looks at one captured table after something was done to it or around it, does what is to be done about it, and notes both.
--- Takes no lock that the command does not hold: if the policy is locked by another session, it fails, and that is noted.
+-- Looks at one captured table after something was done to it or around it. It acts on that, and notes both. Takes no lock that
+-- the command does not hold: if the policy is locked by another session, it fails, and that is noted.
 create function watch_table(
   of_schema text, of_name text, command text, object_type text, object_identity text, column_number int, role_name text
 ) returns void
@@ -408,7 +408,7 @@ begin
 end
 $$;
 
--- Refuses what is done to a table that is guarded.
+-- Refuses a command on a guarded table.
 create function refuse_by_guard(of_schema text, of_name text, command text) returns void
 language plpgsql
 set search_path from current
@@ -422,7 +422,7 @@ begin
 end
 $$;
 
--- The work of "watch_table" without a failure: what goes wrong is noted instead. Only a guard speaks.
+-- The work of "watch_table", but an error is noted instead of raised. Only a guard raises an error.
 create function watch_safely(
   of_schema text, of_name text, command text, object_type text, object_identity text, column_number int, role_name text
 ) returns void
@@ -658,7 +658,7 @@ exception when others then
 end
 $$;
 
--- Before a table is written anew because a column gets another type: its rows have other values then, of which no change tells.
+-- Before a table is written anew because a column gets another type. Its rows then have other values, and no change records them.
 create function watch_rewrite() returns event_trigger
 language plpgsql security definer
 set search_path from current
@@ -712,7 +712,7 @@ exception when others then
 end
 $$;
 
--- Called when the watch is turned on: what nobody saw until now begins when it is known to have begun.
+-- Called when the watch is turned on. Lapses that were not seen until now begin when they are known to have begun.
 create function watch_begins() returns void
 language sql
 set search_path from current

@@ -35,12 +35,12 @@ export interface Identified {
   readonly id: string
   /** What people call the actor, as it was at the time; 1 to 256 bytes, never used to find anything. */
   readonly label?: string
-  /** Who really acts, if somebody acts as this actor. */
+  /** Who really acts, if someone acts as this actor. */
   readonly impersonator?: Actor
 }
 
 /**
- * Somebody who is known not to have signed in. Not the same as no actor at all.
+ * A person who is known not to have signed in. That is not the same as no actor at all.
  *
  * @since 0.1.0
  * @category models
@@ -179,7 +179,7 @@ export const job: (id: Id, options?: Options) => Identified = identified("job")
 export const system = (id: Id = "system", options?: Options): Identified => identified("system")(id, options)
 
 /**
- * Somebody who has not signed in.
+ * A person who has not signed in.
  *
  * @since 0.1.0
  * @category constructors

@@ -354,7 +354,7 @@ const metaDocument = (meta: Meta | undefined): unknown => {
  * @category conversions
  */
 export const encode = (given: Given): string => {
-  // Nobody's type checker need have seen it.
+  // It may not have been type-checked.
   const fields = isObject(given) ? given : {}
   const actor = fields.actor === undefined ? undefined : actorDocument(fields.actor)
   const plain = jsonText({ actor, ...pick(fields) })
@@ -423,8 +423,8 @@ const keyRule = (key: unknown): InvalidRequest | undefined =>
     : new InvalidRequest({ field: "key", rule: "must be a string that is not empty" })
 
 /**
- * The context of the running fiber as a string that travels with a job: version, context, and the instant. Give it a `key` if others
- * can write into the queue: whoever can change an envelope without a key can choose the actor.
+ * The context of the running fiber as a string that travels with a job: version, context, and the instant. Give it a `key` if
+ * others can write into the queue. Without a key, anyone who can change an envelope can choose the actor.
  *
  * @since 0.1.0
  * @category jobs

@@ -163,8 +163,8 @@ export const layer: Layer.Layer<Feed, ThreadlineError, SqlClient.SqlClient> = La
 )
 
 /**
- * The same, but nobody gets at the feed without a scope: everything, what is known of consumers and what forgets one included,
- * fails with `InvalidRequest` of the field `scope` until `scoped` has given one.
+ * The same, but the feed requires a scope. Until `scoped` has given one, everything fails with `InvalidRequest` of the field
+ * `scope`, also `checkpoints` and `forget`.
  *
  * @since 0.1.0
  * @category layers

@@ -29,7 +29,7 @@ export const Cursor = Schema.String.pipe(Schema.brand("threadline/Cursor"))
 export type Cursor = typeof Cursor.Type
 
 /**
- * Some items in a total order. Rows written while somebody pages neither repeat nor hide an item.
+ * Some items in a total order. Rows that are written between two pages neither repeat nor hide an item.
  *
  * Its JSON is `{ items, nextCursor: string | null, hasMore }`, with `"partial": true` if it is partial: `JSON.stringify` writes that,
  * and so does whatever calls it. `Json.stringify` writes the numbers in images exactly on every platform.

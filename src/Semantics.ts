@@ -1,5 +1,5 @@
 /**
- * Actions: what somebody meant to do, by name. A catalogue gives the names of an application types and schemas for their data.
+ * Actions: what someone meant to do, by name. A catalogue gives the names of an application types and schemas for their data.
  *
  * @since 0.1.0
  */

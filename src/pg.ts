@@ -147,7 +147,7 @@ const transact = async <Client extends Queryable>(
   }
 }
 
-/** Audited calls that wait for a client: it has one transaction at a time, and whoever else asks for one must not be part of it. */
+/** Audited calls that wait for a client. It has one transaction at a time, and another audited call must not become part of it. */
 const queues = new WeakMap<object, Promise<unknown>>()
 
 const alone = <A>(client: object, task: () => Promise<A>): Promise<A> => {

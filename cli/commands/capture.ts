@@ -35,7 +35,7 @@ const lockTimeout = value(
   "How long to wait for a table before trying again; else 3000."
 )
 
-/** PostgreSQL would take 0 for no limit, and wait for ever. */
+/** PostgreSQL would take 0 as no limit, and wait forever. */
 const milliseconds = (text: Option.Option<string>) => wholeNumber("--lock-timeout", text, 1)
 
 /** Runs a call of the service in the database that the options name. */
@@ -45,7 +45,7 @@ const inDatabase = <A, E, R>(
   call: Effect.Effect<A, E, R | Capture.Capture>
 ) => call.pipe(Effect.provide(Layer.provide(Capture.layer, captureClient(options))), withSchema(options, configured))
 
-/** Options that say if a command works, to be repeated in one that follows it. The URL holds secrets and is not repeated. */
+/** Options that a following command must repeat to work. The URL holds secrets and is not repeated. */
 const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
   (
     [
@@ -54,7 +54,7 @@ const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
     ] as const
   ).flatMap(([option, optionText]) => Option.match(optionText, { onNone: () => [], onSome: (text) => [option, text] }))
 
-/** What carries out a plan that was made with these options. */
+/** The command that carries out a plan that was made with these options. */
 const applyCommand = (
   options: Common & TableOptions & { readonly prune: boolean; readonly markPartitions: boolean }
 ): string =>
@@ -144,7 +144,7 @@ export const removing = leaf("capture remove", { ...common, table: tables.table,
     const configured = yield* configuration(options)
     const wait = yield* milliseconds(options.lockTimeout)
     if (options.table.length === 0) {
-      // Not from the configuration: whoever wants to stop capturing says which table.
+      // Not from the configuration: the end of a capture must name its table.
       return yield* new UsageError({ message: "no table is named: give --table" })
     }
     yield* Effect.forEach(options.table, (text) => TableName.parse(text, "--table"))
@@ -197,8 +197,8 @@ export const status = leaf("capture status", { ...common, ...tables }, (options)
 )
 
 /**
- * Status of the tables that options name, and of no others. Named alone, a table is compared with the configuration, or
- * with nothing: its name says nothing of its redaction.
+ * Status of the tables that options name, and of no others. If only its name is given, a table is compared with the
+ * configuration, or with nothing: its name says nothing about its redaction.
  */
 const statusOf = Effect.fnUntraced(function* (
   capture: Context.Tag.Service<Capture.Capture>,

@@ -117,7 +117,7 @@ const durationText = (seconds: number): string =>
       ? `${Math.ceil(seconds / 60)} min`
       : `${(seconds / 3600).toFixed(1)} h`
 
-/** How far an export is: the planner's estimate says how much there may be, and is left out once it is passed. */
+/** The progress of an export. The planner estimates how many records there are. The estimate is left out after it is passed. */
 const progressText = ({ bytes, estimate, records }: Export.Progress, seconds: number): string => {
   const rate = records / Math.max(seconds, 0.001)
   const left =
@@ -129,7 +129,7 @@ const progressText = ({ bytes, estimate, records }: Export.Progress, seconds: nu
 
 const shownEvery = 200
 
-/** Says on a terminal how far an export is; the line is gone at its end. */
+/** Shows the progress of an export on a terminal. The line disappears at the end. */
 const withProgress = <A, E, R>(
   run: (onProgress: ((progress: Export.Progress) => Effect.Effect<void>) | undefined) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
@@ -157,7 +157,7 @@ const withProgress = <A, E, R>(
     })
   )
 
-/** Whole lines for a terminal, which must not get to see what moves its cursor. */
+/** Whole lines for a terminal, without characters that move its cursor. */
 const printed = (bytes: Stream.Stream<Uint8Array, Export.Failure, Export.Export>, format: Export.Format) =>
   bytes.pipe(
     Stream.decodeText(),
@@ -193,7 +193,7 @@ const toFile = Effect.fnUntraced(function* (options: Options, file: string, requ
 export const exported = leaf("export", exportOptions, (options) =>
   Effect.gen(function* () {
     const request = yield* requestOf(options)
-    // Wrong whatever the database holds, so it is not asked.
+    // This is wrong no matter what the database holds, so the database is not asked.
     yield* Effect.suspend(() => Export.validate(request)).pipe(inOptions(options))
     const configured = yield* configuration(options)
     const layer = Layer.provide(Export.layerWith({ record: configured.recordExports }), migratedClient(options))

@@ -31,7 +31,7 @@ const text = (batch: Feed.Batch, width: number): string =>
     `Go on: --checkpoint ${batch.checkpoint}`
   ].join("\n")
 
-/** Batches until the limit is reached or there is nothing further: a batch of a filtered feed may hold little. */
+/** Reads batches until the limit is reached or the feed has caught up: a batch of a filtered feed may hold few changes. */
 const gather = Effect.fnUntraced(function* (
   options: Feed.Options,
   limit: number
@@ -77,7 +77,7 @@ export const feed = leaf(
         from: Option.getOrUndefined(options.from),
         limit
       }
-      // Wrong whatever the database holds, so it is not asked.
+      // This is wrong no matter what the database holds, so the database is not asked.
       yield* Effect.mapError(
         Feed.validate(request),
         ({ field, rule }) => new UsageError({ message: `--${field === "tables" ? "table" : field}: ${rule}` })

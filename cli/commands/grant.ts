@@ -8,10 +8,10 @@ import { common, flag, values } from "../options.js"
 import { answer, printJson, printSource, visible } from "../output.js"
 import { leaf } from "../parser/declare.js"
 
-/** PostgreSQL reads this as everybody, in quotes as well. */
+/** PostgreSQL reads this name as everybody, even in quotes. */
 const isEverybody = (role: string): boolean => role === "public" || role === "none"
 
-/** Only who may act as the owner of the record gives rights on it: "threadline grant" is no answer to that. */
+/** Only a role that may act as the owner of the record can give rights on it. So the hint must not be "threadline grant". */
 const refusedGrant = (schema: string, error: ThreadlineError): ThreadlineError =>
   error.sqlState === "42501"
     ? new ThreadlineError({

@@ -20,7 +20,7 @@ export default define({${schema === undefined ? "" : `\n  schema: ${JSON.stringi
 })
 `
 
-/** A file of another name is found only by who is told of it. */
+/** A file of another name is found only with `--config`. */
 const nextSteps = (config: string) => [
   "name the tables to capture in it",
   `threadline migrate up${config}`,

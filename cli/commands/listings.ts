@@ -31,7 +31,7 @@ const transactionTable = (
   provenance: boolean,
   width: number
 ): string => {
-  // What was said of a context, and could not be recorded as one.
+  // Parts of a context that could not be recorded.
   const failures = provenance && summaries.some(({ transaction }) => transaction.contextError !== null)
   return layout(
     [
@@ -77,7 +77,7 @@ const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): strin
     width
   )
 
-/** What a listing makes of its items, and says where there is none. */
+/** How a listing shows its items, and what it says if there are none. */
 interface Rendering<in A> {
   readonly table: (items: ReadonlyArray<A>, width: number) => string
   readonly none: string
@@ -121,7 +121,7 @@ export const actions = leaf("actions", { ...common, ...actionFilters, ...paging 
   })
 )
 
-// Who acted is what it is about: nobody.
+// The listing is about transactions without an actor.
 const unattributedFilters = Struct.omit(changeFilters, "actor", "impersonator", "unattributed")
 
 const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "unattributed"> = {
@@ -186,10 +186,10 @@ export const actor = leaf(
     })
 )
 
-/** As of a correlation, whatever it is that carries the id. */
+/** The same bundle as for a correlation, for everything that carries the id of a request. */
 const ofRequest = (requestId: string, { cursor, ...paged }: Effect.Effect.Success<ReturnType<typeof pagingOf>>) =>
   Effect.all({
-    // The changes first: it is their cursor that may be refused.
+    // The changes first, because their cursor may be refused.
     changes: Query.timeline({ requestId, cursor, ...paged }),
     actions: Query.actions({ requestId, ...paged }),
     transactions: Query.transactions({ requestId, ...paged })

@@ -23,7 +23,7 @@ const watchOption = (options: { readonly watchSchema: boolean; readonly noWatchS
     ? new UsageError({ message: "--watch-schema and --no-watch-schema exclude each other" })
     : Effect.succeed(options.watchSchema ? true : options.noWatchSchema ? false : undefined)
 
-/** A migration of this version; checked before anything connects. */
+/** A migration of this version. It is checked before anything connects. */
 const migrationId = (option: string, text: Option.Option<string>) => wholeNumber(option, text, 1, Migrations.all.length)
 
 /** Refuses names that no database takes, before anything connects: to generate checks them, too. */
@@ -77,7 +77,7 @@ const states: Readonly<Record<Migrations.Status["state"], string>> = {
   newer: "was migrated by a newer version"
 }
 
-/** Concerns for which the answer is no: readers may miss changes, writes may fail, or others than the owner may write. */
+/** Concerns that make the answer no: readers may miss changes, writes may fail, or roles other than the owner may write. */
 const serious: ReadonlySet<Migrations.Concern["_tag"]> = new Set(["RowSecurity", "Unidentified", "Writable"])
 
 export const status = leaf("migrate status", common, (options) =>

@@ -1,6 +1,6 @@
 /**
- * Options, arguments and commands of @effect/cli that also say what they are. The package tells it only in the sentences of
- * its own help; reading arguments, our help and completions need it as data.
+ * Options, arguments and commands of @effect/cli that also describe themselves as data. The package describes them only in the
+ * sentences of its own help. Reading of arguments, our help and completions need data.
  */
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
@@ -12,11 +12,11 @@ import { type CommandName, commands } from "../commands.js"
 export interface OptionFacts {
   readonly kind: "option"
   readonly name: string
-  /** What its value is called, such as `TABLE`; undefined for a flag, which has none. */
+  /** The name of its value, such as `TABLE`. Undefined for a flag, which has no value. */
   readonly placeholder: string | undefined
   readonly repeated: boolean
   readonly description: string
-  /** The only values there are; empty if any string may be one. */
+  /** The only allowed values. Empty if any string is allowed. */
   readonly words: ReadonlyArray<string>
 }
 

@@ -1,4 +1,4 @@
-/** Runs a command through the parser of @effect/cli, without the part of it that prints: that part says errors twice, and in colours. */
+/** Runs a command through the parser of @effect/cli, without the part that prints: that part prints errors twice, and in colours. */
 import * as CliConfig from "@effect/cli/CliConfig"
 import type * as Command from "@effect/cli/Command"
 import * as CommandDescriptor from "@effect/cli/CommandDescriptor"
@@ -6,7 +6,7 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Effect from "effect/Effect"
 import { UsageError } from "../exit.js"
 
-/** Whatever a person may get wrong, `read` has refused in a sentence of its own. */
+/** `read` has already refused every mistake of a person, in a sentence of its own. */
 const notUnderstood = () =>
   new UsageError({ message: "these arguments are not understood; --help shows which there are" })
 

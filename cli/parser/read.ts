@@ -1,6 +1,6 @@
 /**
- * Reads the arguments of the program against the commands there are, and puts them into the one order that the parser of
- * @effect/cli reads without surprises: command, options, flags, `--`, arguments. Its own reading
+ * Reads the arguments of the program and compares them with the commands. It puts them into the one order that the parser of
+ * `@effect/cli` reads without surprises: command, options, flags, `--`, arguments. On its own, that parser
  *
  * - takes options of a command only behind the name of the command,
  * - drops all but one of an option that is repeated as `--table=x`,
@@ -22,7 +22,7 @@ export type Invocation =
 /** Options of every command, that no command declares. */
 const builtIn: ReadonlySet<string> = new Set(["help", "version"])
 
-/** What the arguments are before anything is known of their command. */
+/** The arguments before their command is known. */
 interface Scanned {
   readonly words: ReadonlyArray<string>
   readonly options: ReadonlyArray<{ readonly name: string; readonly text: string | undefined }>
@@ -102,7 +102,7 @@ const meantBy = (
   return inGroup?.path.join(" ") ?? (similar === undefined ? undefined : [...group, similar].join(" "))
 }
 
-/** Checks what a command is given, but for what only its handler can tell. */
+/** Checks the arguments of a command, except what only its handler can check. */
 const check = (leaf: CommandFacts, options: Scanned["options"], words: ReadonlyArray<string>): string | undefined => {
   const names = leaf.options.map(({ name }) => name)
   const seenOptions = new Set<string>()
@@ -176,7 +176,7 @@ export const read = (
     const leaf = leaves.find((candidate) => candidate.path.join(" ") === path.join(" "))
     const suggestion = leaf === undefined ? meantBy(path, group, leaves) : undefined
     if (unknownOption !== undefined && suggestion === undefined) {
-      // Without a command, its value may have been taken for one.
+      // If there is no command, the value may have been mistaken for one.
       return yield* Either.left(noOption(unknownOption, leaf?.options.map(({ name }) => name) ?? optionsByName.keys()))
     }
     if (leaf === undefined) {

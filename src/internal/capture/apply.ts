@@ -41,7 +41,7 @@ export interface ApplyOptions extends PlanOptions {
   readonly retries?: number | undefined
 }
 
-/** What is to be done for one table, to be computed once more under the lock. */
+/** What is to be done for one table. It is computed once more under the lock. */
 export interface Unit {
   readonly label: string
   readonly plan: TablePlan
@@ -52,7 +52,7 @@ const TableConfigs = Schema.Array(TableConfig).annotations({ message: () => "mus
 
 const decodeConfigs = Schema.decodeUnknown(TableConfigs, { onExcessProperty: "error" })
 
-/** Checks configuration, which may come from a file that no compiler has seen: a misspelt `mask` must not go unnoticed. */
+/** Checks configuration. It may come from a file that was not type-checked, and a misspelt `mask` must not go unnoticed. */
 export const readConfigs: (
   tables: ReadonlyArray<TableConfig>
 ) => Effect.Effect<ReadonlyArray<ConfiguredTable>, CaptureError | InvalidRequest> = Effect.fnUntraced(function* (
@@ -157,7 +157,7 @@ const detachUnit = (
   reason: "requested" | "not configured"
 ): ReadonlyArray<Unit> => {
   const planFrom = (current: Catalog): TablePlan => {
-    // A table that was renamed may be named as its policy still is.
+    // A renamed table may be given by the name that its policy still has.
     const isPolicyName = activePolicies(current).some((policy) => sameName(policyName(policy), name))
     const followedCatalog = isPolicyName ? current : followed(current)
     const policy = activePolicies(followedCatalog).find((candidate) => sameName(policyName(candidate), name))
@@ -175,7 +175,7 @@ const detachUnit = (
 
 const decodeNames = Schema.decodeUnknown(Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })))
 
-/** Tables that a misspelt name may have meant; asked for only when there is one. */
+/** Tables that a misspelt name may have meant. Read only if there is such a name. */
 export const knownNames = (sql: SqlClient, catalog: Catalog, names: ReadonlyArray<Name>) =>
   names.every((name) => findTable(catalog, name) !== undefined)
     ? Effect.succeed([])
@@ -258,8 +258,8 @@ const missing = (
 const ActingRow = Schema.Tuple(Schema.Struct({ role: Schema.String, owner: Schema.String }))
 
 /**
- * Tells a role that may not even read the record what would help: the grant of a reader if it only looks (`record`), membership in the
- * owner if it captures (`membership`), which no grant of Threadline's gives.
+ * Tells a role that may not even read the record what it needs. If it only looks, it needs the grant of a reader (`record`). If
+ * it captures, it needs membership in the owner (`membership`), which no grant of Threadline's gives.
  */
 export const sayingWhatItRequires =
   (sql: SqlClient, storage: string, lacks: "membership" | "record") =>
@@ -296,7 +296,7 @@ export const sayingWhatItRequires =
           )
     )
 
-/** Does what is to be done, one short transaction for each table, and tells what was done. */
+/** Runs the steps, in one short transaction for each table, and tells what was done. */
 export const execute = (
   sql: SqlClient,
   storage: string,
@@ -330,8 +330,8 @@ const executeUnit = (
     yield* sql`select pg_advisory_xact_lock(hashtextextended('threadline.capture', 0))`
     const withPatience = yield* patience(sql, lockTimeout)
     const done: Array<Step> = []
-    // The second look is at a catalog that the locks taken by the first steps keep still: a partition that was attached
-    // in between is found.
+    // The catalog is read a second time. The locks of the first steps now keep it unchanged. So a partition that was attached in
+    // between is found.
     for (let round = 0; round < 2; round++) {
       const catalog = yield* readCatalog(sql, storage, names, { functions })
       const plan = yield* unit.replan(catalog)
@@ -358,7 +358,7 @@ const executeUnit = (
 
 const isContended = (error: unknown): boolean => error instanceof SqlError && isContention(error)
 
-/** Somebody else holds a lock, or has just changed the same row of the catalog. */
+/** Another session holds a lock, or has just changed the same row of the catalog. */
 const isContention = (error: SqlError): boolean => {
   const state = sqlState(error)
   return (
@@ -400,7 +400,7 @@ const fromStatement = (table: string, error: SqlError): CaptureError | Threadlin
     : new ThreadlineError({ ...failure, detail: `the database refused a statement: ${sentence}` })
 }
 
-/** Capture is applied in transactions of its own: in one of the host's it would hold its locks for as long as that lasts. */
+/** Capture is applied in transactions of its own. Inside a transaction of the host's it would hold its locks until that ends. */
 export const refuseInside = (operation: "apply" | "remove"): Effect.Effect<void, CaptureError> =>
   Effect.flatMap(isInside, (inside) =>
     inside
@@ -414,7 +414,7 @@ export const refuseInside = (operation: "apply" | "remove"): Effect.Effect<void,
       : Effect.void
   )
 
-/** Checks what no type checker need have seen. */
+/** Checks options that may not have been type-checked. */
 export const checkOptions = Effect.fnUntraced(function* (options: ApplyOptions) {
   yield* mustBeObject(options)
   yield* millis("lockTimeout", options.lockTimeout ?? "3 seconds")
@@ -455,7 +455,7 @@ export const planRemoval = (
     return { units: names.flatMap((name) => detachUnit(storage, catalog, name, "requested")), catalog }
   }).pipe(Effect.mapError((error) => fromFailure(error)))
 
-/** The name under which a table is captured that was renamed since. */
+/** The name under which a table is captured, if the table was renamed since. */
 const renamedFrom = (catalog: Catalog, name: Name): string | undefined => {
   const deployed = catalog.deployed.find(
     ({ policy, relationNow }) => policy.removedAt === null && relationNow !== null && sameName(relationNow, name)

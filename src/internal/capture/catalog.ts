@@ -1,6 +1,6 @@
 /**
- * What the catalog says of the tables to be captured, of what is installed on them, and of the deployed policies: one
- * statement, one snapshot, whatever the number of tables.
+ * What the catalog says of the tables to capture, of what is installed on them, and of the deployed policies. It is one statement
+ * and one snapshot, for any number of tables.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -25,7 +25,7 @@ const TypeRow = Schema.Struct({
   base: Schema.NullOr(Schema.String),
   subtype: Schema.NullOr(Schema.String),
   attributes: Schema.Array(Schema.String),
-  /** `to_jsonb` goes through a cast to json of this type: `host` when anybody but a superuser can have written it. */
+  /** `to_jsonb` uses a cast to json of this type. `host` if a role other than a superuser can have written the cast. */
   jsonCast: Schema.NullOr(Schema.Literal("host", "trusted"))
 })
 export type TypeRow = typeof TypeRow.Type
@@ -89,7 +89,10 @@ const Relation = Schema.Struct({
   /** What the role that owns Threadline's schema may do. */
   ownerReads: Schema.Boolean,
   ownerUsesSchema: Schema.Boolean,
-  /** Who else may make triggers, and so replace ours: names for SQL, without those who rule over table or record anyway. */
+  /**
+   * Other roles that may make triggers, and so replace ours. Names as in SQL, without the roles that control the table or the
+   * record anyway.
+   */
   othersTrigger: Schema.Array(Schema.String),
   triggers: Schema.Array(TriggerRow)
 })
@@ -135,7 +138,7 @@ export type Gap = typeof Gap.Type
 const Deployed = Schema.Struct({
   policy: Policy,
   relation: Schema.String,
-  /** What the recorded OID is today. OIDs change with a restore: a hint, never a proof. */
+  /** The table that has the recorded OID now. OIDs change with a restore, so this is a hint and never a proof. */
   relationNow: Schema.NullOr(Schema.Struct({ schema: Schema.String, name: Schema.String }))
 })
 export type Deployed = typeof Deployed.Type
@@ -191,7 +194,7 @@ export type Strayed = typeof Strayed.Type
 
 const decode = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ catalog: Schema.parseJson(Catalog) })))
 
-/** Everything that is captured, and the named tables; or the named tables alone, with the functions of these names. */
+/** Everything that is captured, and the named tables. Or only the named tables, with the functions of these names. */
 export type Extent = "everything" | { readonly functions: ReadonlyArray<string> }
 
 /** Reads the catalog. To be run in a transaction whose search path is `pg_catalog, pg_temp`. */
@@ -214,7 +217,7 @@ export const readCatalog = (
     return {
       ...catalog,
       watch: watchOf(storage, watch),
-      // A role without the right to ask is told what it lacks before anything depends on it.
+      // A role without the right to ask is told what it lacks, before anything depends on the answer.
       gaps: catalog.storage.knowsGaps
         ? yield* Effect.flatMap(sql.unsafe(gapsStatement(storage), [JSON.stringify(names), everything]), decodeGaps)
         : [],
@@ -246,7 +249,7 @@ from ${qualified(storage, "strayed_names")}() s
 order by s.table_schema, s.table_name
 `
 
-/** The times of former names, which come and go as text. */
+/** The times of former names. They are read and written as text. */
 const formerOf = (column: string, names: string): string => `(
           select coalesce(jsonb_agg(jsonb_build_object(
             ${names},

@@ -21,7 +21,7 @@ export const differences = (policy: Policy, resolved: Resolved, sameTable: boole
     : [{ _tag: "columnDetails" }]
 }
 
-/** What became of the columns; undefined if nothing did. */
+/** What became of the columns. Undefined if nothing changed. */
 const columnDifferences = (
   policy: Policy,
   { shape }: Pick<Resolved, "shape">,

@@ -10,7 +10,7 @@ import * as statements from "./statements.js"
 import type { Step } from "./step.js"
 import type { PlanOptions, TablePlan } from "./tablePlan.js"
 
-/** Functions that belong to this table and to nobody else, and that nothing calls once its steps are done. */
+/** Functions that belong to this table alone, and that nothing calls after its steps are done. */
 export const staleFunctions = (
   catalog: Catalog,
   resolved: Resolved,
@@ -22,7 +22,7 @@ export const staleFunctions = (
     const owner = functionOwners(catalog).get(functionName)
     return owner !== undefined && ![...supersededNames, resolved.name].some((name) => sameName(name, owner))
   }
-  // A clone, or a table that was renamed, goes on calling them.
+  // A clone, or a renamed table, still calls them.
   const leaving = knownPartitions(catalog, resolved, superseded)
   const elsewhere = new Set(
     catalog.strays
@@ -53,7 +53,10 @@ const knownPartitions = (
     )
   )
 
-/** Partitions that the policy knows and the table no longer has; if they have triggers, they are recorded under their own names. */
+/**
+ * Partitions that the policy knows and the table no longer has. If they have triggers, their changes are recorded under their own
+ * names.
+ */
 export const partitionsThatLeft = (
   storage: string,
   catalog: Catalog,
@@ -75,7 +78,7 @@ export const partitionsThatLeft = (
   ])
   return [...leftPartitions].sort().map((partition) => {
     const stray = strays.find((candidate) => label(candidate) === partition)
-    // The rows of a table that is partitioned itself are those of its partitions, which left with it.
+    // The rows of a partitioned table are those of its partitions, and these left with it.
     const mark =
       options.markPartitions === true &&
       stray !== undefined &&
@@ -94,7 +97,7 @@ export const partitionsThatLeft = (
           .map(({ name }) => statements.dropTrigger(stray ?? resolved.name, name)),
         ...statements.asOwner(catalog.storage.owner, [
           statements.forgetPartition(storage, resolved.name, partition),
-          // Marks are knowledge again: a lapse that was noted ends before them.
+          // Marked rows are known again, so a noted lapse ends before them.
           ...(mark
             ? [
                 statements.closeLapse(storage, resolved.name),

@@ -1,5 +1,5 @@
 /**
- * What differs between a table as it should be captured and what is installed: plans and findings both come from here.
+ * What differs between a table as it should be captured and what is installed. Plans and findings both use it.
  */
 import { createHash } from "node:crypto"
 import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./catalog.js"
@@ -18,7 +18,7 @@ export interface Expected extends Pick<Trigger, "always" | "calls" | "name"> {
   readonly type: number
 }
 
-/** The triggers of one relation, against those it should have. */
+/** The triggers of one relation, compared with those that it should have. */
 export interface RelationState {
   readonly relation: Relation
   readonly expected: ReadonlyArray<Expected>
@@ -27,7 +27,7 @@ export interface RelationState {
   readonly altered: ReadonlyArray<Expected>
   /** Disabled, or enabled otherwise than they should be; also those that PostgreSQL cloned from the parent. */
   readonly disabled: ReadonlyArray<TriggerRow>
-  /** Threadline's, but not to be here, or of another level or event than they should be: dropped before others are made. */
+  /** Threadline's triggers that should not be here, or that have the wrong level or event. They are dropped before others are made. */
   readonly surplus: ReadonlyArray<TriggerRow>
   /** The host's, under a name that Threadline needs. */
   readonly colliding: ReadonlyArray<string>
@@ -116,7 +116,7 @@ export const functionState = (catalog: Catalog, { functions }: Generated) => {
         (generated) => installed.has(generated.name) && installed.get(generated.name)?.bodyHash !== hashOf(generated)
       )
       .map(({ name }) => name),
-    /** Owned by somebody else than the schema: they would run with other privileges than they should. */
+    /** Owned by a role other than the owner of the schema. They would run with the wrong privileges. */
     foreign: functions
       .flatMap(({ name }) => installed.get(name) ?? [])
       .filter(({ owner }) => owner !== catalog.storage.owner)
@@ -138,8 +138,8 @@ const policyShape = (policy: Policy, table: Table): TableShape => ({
 })
 
 /**
- * The shape that the installed code was generated from: a table that was renamed goes on with the code of the name that it had, until
- * capture is applied.
+ * The shape that the installed code was generated from. A renamed table keeps the code of its former name until capture is
+ * applied.
  */
 export const installedShape = (storage: string, policy: Policy, table: Table): TableShape => {
   const shape = policyShape(policy, table)
@@ -196,7 +196,7 @@ export const supersededPolicies = (catalog: Catalog, name: Name, table: Table): 
       })
 }
 
-/** A type is more than its name: what it is made of may have changed. */
+/** A type may keep its name and be made of something else by now. */
 const typeText = ({ comparison, pins, type, virtual }: ColumnShape): string =>
   JSON.stringify([type, comparison, pins, virtual])
 
@@ -208,8 +208,8 @@ export interface ColumnChanges {
 }
 
 /**
- * Columns that go on under another name while theirs is still that of a column: names were exchanged, or one was taken by a
- * new column. A restored table numbers its columns anew, but in the same order: then nothing was exchanged.
+ * Columns that have another name now, while a column still has their former name: names were exchanged, or a new column took one.
+ * A restored table numbers its columns anew, but in the same order. Then nothing was exchanged.
  */
 export const exchanged = (
   policy: Policy,
@@ -227,7 +227,7 @@ export const exchanged = (
       )
 }
 
-/** What became of the columns since the policy was applied. Only the very same table tells a rename from a drop and an add. */
+/** What became of the columns since the policy was applied. A rename differs from a drop and an add only if it is the very same table. */
 export const columnChanges = (
   policy: Policy,
   columns: ReadonlyArray<ColumnShape>,
@@ -267,8 +267,8 @@ const level = (
 ): number => (excluded.includes(name) ? 2 : masked.includes(name) ? 1 : 0)
 
 /**
- * Columns that would show more than they did when the table was last captured. A redacted column that is gone was dropped,
- * or goes on under another name: if the catalog cannot tell which, any new column could be it.
+ * Columns that would show more than they did when the table was last captured. A redacted column that is gone was either dropped
+ * or renamed. If the catalog cannot tell which, any new column could be the renamed one.
  */
 export const lessRedaction = (
   catalog: Catalog,

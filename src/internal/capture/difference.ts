@@ -1,5 +1,5 @@
 /**
- * In what a configured or present table differs from its deployed policy, as data.
+ * The differences between a configured or present table and its deployed policy, as data.
  */
 import * as Schema from "effect/Schema"
 import { Mode, Truncate } from "./model.js"

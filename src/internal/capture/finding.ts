@@ -1,5 +1,5 @@
 /**
- * What can be wrong with, or worth knowing about, a captured table, as data; `phrase.ts` says it in words.
+ * What can be wrong with a captured table, or worth knowing about it, as data. `phrase.ts` has the sentences.
  */
 import * as Schema from "effect/Schema"
 import { ColumnDifferences, Difference } from "./difference.js"
@@ -41,7 +41,7 @@ export const Finding = Schema.Union(
   /** Another table has the name, or had it for a while. */
   kind("TableReplaced", {}),
   kind("TableUnlogged", {
-    /** The server was started anew since: a crash may have emptied it. */
+    /** The server was restarted since. A crash may have emptied the table. */
     restarted: Schema.Boolean
   }),
   /** Tables that are not captured have its triggers: it was cloned, or renamed. */
@@ -58,7 +58,7 @@ export const Finding = Schema.Union(
     primaryKey: Schema.NullOr(Names),
     problem: Schema.NullOr(KeyProblem)
   }),
-  /** Values of enums in the key have other names, and the texts of keys with them. */
+  /** Values of enums in the key were renamed, and so the texts of keys changed. */
   kind("KeyValuesRenamed", {}),
   kind("NoKey", {}),
   kind("RedactedColumnMissing", {
@@ -79,11 +79,11 @@ export const Finding = Schema.Union(
   kind("TriggerReplaceable", { relations: Names }),
   kind("PartitionAttached", {
     partition: Schema.String,
-    /** PostgreSQL cloned the row triggers for it: of what is done to it directly, TRUNCATE alone is not seen. */
+    /** PostgreSQL cloned the row triggers for it. If a statement names the partition itself, only its TRUNCATE is not seen. */
     rowsSeen: Schema.Boolean
   }),
   kind("PartitionDetached", {
-    /** They exist no more. */
+    /** They no longer exist. */
     gone: Schema.Boolean
   }),
   kind("ChildNotCaptured", {}),
@@ -104,7 +104,7 @@ export const Finding = Schema.Union(
   kind("RecordUnidentified", {}),
   /** The schema watch is on and does not see everything; subjects are its event triggers. */
   kind("WatchBroken", { problems: Schema.Array(WatchProblem) }),
-  /** The table is guarded against being dropped, and the schema watch, which is what refuses, is not on. */
+  /** The table has a drop guard, and the schema watch, which enforces it, is not on. */
   kind("GuardOff", { watch: WatchState }),
   /** The schema watch could not do its work, or saw something begin that it did not see end. */
   kind("WatchFailed", {}),
@@ -127,7 +127,8 @@ export type Finding = typeof Finding.Type
 export type FindingKind = Finding["kind"]
 
 /**
- * One table: `captured` when every trigger that should be there is there and enabled, on the table and all its partitions.
+ * One table. `captured` is true if every trigger that should exist exists and is enabled, on the table and on all of its
+ * partitions.
  *
  * @since 0.1.0
  * @category models

@@ -1,6 +1,6 @@
 /**
- * Tables that have another name than when capture was applied to them. Their policies follow them, so everything is planned as if they
- * had done so already.
+ * Tables that were renamed since capture was applied to them. Their policies follow them. Everything is planned as if they had
+ * followed already.
  */
 import type { Catalog, Name, Strayed } from "./catalog.js"
 import type { Policy } from "./model.js"
@@ -12,7 +12,7 @@ const moves = ({ strayed }: Catalog): ReadonlyArray<Strayed> => strayed.filter((
 
 const nameOf = ({ tableName, tableSchema }: Policy): Name => ({ schema: tableSchema, name: tableName })
 
-/** The catalog as it is once the policies have followed. A policy of a table that is gone gives its name up to another one. */
+/** The catalog as it will be after the policies have followed. A policy of a table that is gone gives up its name to another one. */
 export const followed = (catalog: Catalog): Catalog => {
   const renames = moves(catalog)
   if (renames.length === 0) {
@@ -38,7 +38,7 @@ export const followed = (catalog: Catalog): Catalog => {
 export const formerNameOf = (catalog: Catalog, name: Name): Name | undefined =>
   moves(catalog).find(({ to }) => sameName(to, name))?.from
 
-/** The steps that let policies follow, if that of this table, or of one that had its name, does. */
+/** The steps by which policies follow, if the policy of this table follows, or that of a table that had its name. */
 export const followSteps = (storage: string, catalog: Catalog, name: Name): ReadonlyArray<Step> => {
   const sql = statements.asOwner(catalog.storage.owner, [statements.followNames(storage)])
   const away = moves(catalog).find(({ from }) => sameName(from, name))

@@ -35,7 +35,7 @@ const refuse = (table: Name, name: string, why: FormerNameProblem, of: string | 
     mend: meant === undefined ? hostMend("leaveOut", ["formerly"]) : hostMend("nameMeant", [meant])
   })
 
-/** What the configuration alone tells: a name of its own, of two tables or columns, or in a circle. */
+/** Mistakes that the configuration alone shows: a name of the table itself, a name declared by two tables or columns, or a circle. */
 export const checkFormerNames = (
   configuredTables: ReadonlyArray<ConfiguredTable>
 ): Effect.Effect<void, CaptureError> => {
@@ -87,7 +87,10 @@ const seenStatement = (storage: string): string => `
   )::text as seen
   from jsonb_to_recordset($1::jsonb) as w (schema text, name text)`
 
-/** What the record tells: a declared name that it has never seen is misspelt; one that another table has declared is that one's. */
+/**
+ * Mistakes that the record shows. A declared name that it has never seen is misspelt. A name that another table has declared
+ * belongs to that table.
+ */
 export const checkSeen = Effect.fnUntraced(function* (
   sql: SqlClient,
   storage: string,

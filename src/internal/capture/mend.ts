@@ -18,8 +18,8 @@ export const Argv = Schema.NonEmptyArray(Schema.String)
 export type Argv = typeof Argv.Type
 
 /**
- * What the host does, in code, configuration, or the database. `phrase.ts` has the sentence of each; `names` of the mend are
- * what the sentence speaks of.
+ * What the host does, in code, configuration, or the database. `phrase.ts` has the sentence of each. `names` of the mend are what
+ * the sentence is about.
  *
  * @since 0.1.0
  * @category models
@@ -94,7 +94,7 @@ export const SqlMend = Schema.TaggedStruct("sql", {
 })
 
 /**
- * Something the host does. `then` is the command to run after it, `or` a command that may be run in its place.
+ * Something that the host does. `then` is the command to run after it, `or` a command that may be run instead.
  *
  * @since 0.1.0
  * @category models

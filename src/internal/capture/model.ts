@@ -1,5 +1,6 @@
 /**
- * What is configured and what is deployed: schemas of `Capture`, apart from it because the parts it is made of need them too.
+ * What is configured and what is deployed: schemas of `Capture`. They are in a file of their own because the parts of `Capture`
+ * need them too.
  */
 import * as Schema from "effect/Schema"
 import { choice } from "../core/request.js"
@@ -54,8 +55,9 @@ const flagRule = rule("must be true or false")
  * - `mode`: `statement` if the table allows it, `row` otherwise, unless given.
  * - `always`: capture under `session_replication_role = replica` and logical replication too; uses row mode.
  * - `truncate`: `event` unless given.
- * - `formerly`: names that the table had before, where the record does not know by itself: after a restore, or if the table was built
- *   anew beside another one. Reads of the table find what is recorded under them, up to when it took over.
+ * - `formerly`: names that the table had before, if the record does not know them by itself: after a restore, or if the table was
+ *   built anew beside another one. Reads of the table find what is recorded under these names, up to when the table took its
+ *   present name.
  * - `columns`: by column, `{ formerly: [...] }`: names that the column had before.
  * - `acknowledgeCasts`: accept columns whose type has a cast to json defined in this database. Such a cast runs with the
  *   privileges of the role that owns Threadline's schema.

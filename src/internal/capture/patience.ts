@@ -1,7 +1,8 @@
 /**
- * How long DDL waits for locks. It holds the lock of a table while it waits for that of a partition, and a writer may hold and want
- * the same two the other way round. PostgreSQL then ends the one that looks first: whoever has waited for `deadlock_timeout`. It must
- * never be the writer, so an attempt waits for less than that in all and gives its locks back before anybody looks.
+ * How long DDL waits for locks. It holds the lock of a table while it waits for the lock of a partition. A writer may hold the
+ * partition and wait for the table. PostgreSQL then ends the first session that has waited for `deadlock_timeout`. That must
+ * never be the writer. So all waits of an attempt together take less than that, and it gives its locks back before any session
+ * looks for deadlocks.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -11,14 +12,14 @@ import type * as ParseResult from "effect/ParseResult"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 
-/** Of the server's `deadlock_timeout`, in milliseconds: what an attempt may take. */
+/** The share of the server's `deadlock_timeout` that an attempt may take. */
 const share = 0.8
 
 const Begun = Schema.Tuple(Schema.Struct({ began: Schema.String, budget: Schema.NumberFromString }))
 
 /**
- * Begins an attempt. A statement that is given to the answer waits for a lock no longer than what is left of the attempt's time:
- * whoever waits for a lock of this attempt began to after the attempt did.
+ * Begins an attempt. It gives a function that prepares a statement: the statement waits for a lock no longer than the rest of the
+ * attempt's time. A session that waits for a lock of this attempt began to wait after the attempt began.
  */
 export const patience = (
   sql: SqlClient,

@@ -1,5 +1,5 @@
 /**
- * Steps, findings, refusals and mends in words. Nothing else of capture writes sentences, and nothing reads them.
+ * Steps, findings, refusals and mends in words. No other file of capture writes sentences, and no program reads them.
  */
 import type { ColumnDifferences, Difference } from "./difference.js"
 import type { Finding } from "./finding.js"

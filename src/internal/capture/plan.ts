@@ -1,6 +1,6 @@
 /**
- * The steps from what is installed to what is configured, for one table. Everything here is computed from one snapshot of
- * the catalog: the same plan is shown, printed, and, computed again under a lock, applied.
+ * The steps from what is installed to what is configured, for one table. Everything is computed from one snapshot of the catalog.
+ * The same plan is shown and printed. It is computed again under a lock, and applied.
  */
 import * as Either from "effect/Either"
 import type { Catalog, Name, Relation } from "./catalog.js"
@@ -95,7 +95,7 @@ export const planTable = (
     policy.generator !== generatorVersion ||
     superseded.length > 0
 
-  // Before the policy is written, which says what the columns were called.
+  // Before the policy is written, because the policy has the former names of the columns.
   const renamedColumns =
     policy === undefined || deployed?.relation !== table.oid ? [] : columnChanges(policy, shape.columns, true).renamed
   const formerNames = formerNamesOf(resolved.config)
@@ -223,7 +223,7 @@ export const planTable = (
     })
   }
 
-  // Before anything of the policy changes, which would hide what is to be noted.
+  // Before the policy changes: a changed policy would hide the lapse.
   const first = steps.shift()
   if (first !== undefined) {
     steps.unshift(
@@ -236,7 +236,7 @@ export const planTable = (
   const cleanup = statements.asOwner(owner, [
     ...stale.map((functionName) => statements.dropFunction(storage, functionName)),
     ...superseded.map(policyName).flatMap((formerName) => [
-      // If it is declared to be this table, its triggers tell that nothing was missed.
+      // If it is declared to be this table, its triggers prove that nothing was missed.
       ...(formerNames.some((declared) => sameName(declared, formerName))
         ? []
         : [statements.noteLapse(storage, formerName)]),
@@ -314,7 +314,7 @@ const announceWork = (
   }
 }
 
-/** Relations whose triggers are not those of the policy that is to be regenerated: somebody changed them, or exchanged names. */
+/** Relations whose triggers are not those of the policy to regenerate: they were changed, or names were exchanged. */
 const installedOtherwise = (
   storage: string,
   catalog: Catalog,
@@ -330,10 +330,10 @@ const installedOtherwise = (
     .map(relationRepair)
 }
 
-/** The step with a lapse noted before what it does. */
+/** The step. It notes a lapse before its work. */
 const noting = (step: Step, statements: ReadonlyArray<string>, otherSteps: ReadonlyArray<Step>): Step => {
   const sql = [...statements, ...step.sql]
-  // One step says it. A table that is attached was not captured: its lapse has its own words.
+  // One step says it. An attached table was not captured before: its lapse has its own words.
   return step.kind === "attach" || step.kind === "detach" || step.kind === "follow"
     ? { ...step, sql }
     : { ...step, sql, lapse: step.lapse || !otherSteps.some((other) => "lapse" in other && other.lapse) }
@@ -398,11 +398,11 @@ const needsOf = (state: RelationState): ReadonlyArray<Need> => {
   ]
 }
 
-/** Neither can the owner of Threadline's schema read it, nor can the connected role let it. */
+/** The owner of Threadline's schema cannot read it, and the connected role cannot grant it that. */
 const isUnreadable = (relation: Relation): boolean =>
   (!relation.ownerReads && !relation.mayGrantSelect) || (!relation.ownerUsesSchema && !relation.mayGrantUsage)
 
-/** What the owner of the schema must be able to read: rows that are truncated, to count or to keep them. */
+/** The relations that the owner of the schema must be able to read, to count or keep rows that are truncated. */
 const grantsFor = (
   catalog: Catalog,
   { shape }: Resolved,

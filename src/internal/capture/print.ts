@@ -22,7 +22,7 @@ export const printFile = ({ label, name }: Resolved, steps: ReadonlyArray<Step>)
   }
 }
 
-/** Names that differ only in what a file name cannot hold get different files. */
+/** Two names may differ only in characters that a file name cannot hold. They still get different files. */
 const fileName = ({ name, schema }: { readonly schema: string; readonly name: string }): string => {
   const fileStem = `${schema}_${name}`.replaceAll(/[^A-Za-z0-9_]+/g, "_").toLowerCase()
   const exact = fileStem === `${schema}_${name}`

@@ -1,5 +1,5 @@
 /**
- * Why a table cannot be captured as asked, as data; `phrase.ts` says it in words.
+ * Why a table cannot be captured as asked, as data. `phrase.ts` has the sentences.
  */
 import * as Schema from "effect/Schema"
 import { WatchState } from "../sql/watch.js"
@@ -8,7 +8,7 @@ const Names = Schema.Array(Schema.String)
 const MaybeName = Schema.NullOr(Schema.String)
 
 /**
- * Why statement triggers do not do for a table. `relation` is the foreign partition.
+ * Why statement triggers cannot capture a table. `relation` is the foreign partition.
  *
  * @since 0.1.0
  * @category models
@@ -39,8 +39,8 @@ export const KeyProblem = Schema.Struct({ key: Names, nullable: Names, index: Ma
 export type KeyProblem = typeof KeyProblem.Type
 
 /**
- * What is wrong with a declared former name: it is the present one; something else declares it too; tables declare each other in
- * a circle; the record has never seen it.
+ * What is wrong with a declared former name: it is the present name, it is declared twice, tables declare each other in a circle,
+ * or the record has never seen it.
  *
  * @since 0.1.0
  * @category models
@@ -57,7 +57,7 @@ export type FormerNameProblem = typeof FormerNameProblem.Type
 const Lacking = Schema.Literal("membership", "inheritance", "record", "trigger", "ownership", "read", "unknown")
 
 /**
- * Why a table cannot be captured as asked, with what the sentence of it speaks of.
+ * Why a table cannot be captured as asked, with the fields that its sentence needs.
  *
  * @since 0.1.0
  * @category errors
@@ -68,7 +68,7 @@ export const Refusal = Schema.Union(
     reason: Schema.Literal("UnknownColumn"),
     option: Schema.Literal("exclude", "mask", "key", "columns"),
     column: Schema.String,
-    /** It exists, but no change holds it. */
+    /** It exists, but it is in no change. */
     virtual: Schema.Boolean
   }),
   Schema.Struct({ reason: Schema.Literal("DuplicateTable") }),
@@ -116,11 +116,14 @@ export const Refusal = Schema.Union(
     reason: Schema.Literal("NameCollision"),
     object: Schema.Literal("trigger", "function"),
     names: Names,
-    /** The relation that has the trigger; the captured table that has the function, null if it is somebody else's. */
+    /**
+     * The relation that has the trigger, and the captured table that has the function. The table is null if the function belongs
+     * to none.
+     */
     of: MaybeName
   }),
   Schema.Struct({ reason: Schema.Literal("LessRedaction"), columns: Names }),
-  /** A drop guard is asked for, and the schema watch, which is what refuses, is off or does not see everything. */
+  /** A drop guard is asked for, and the schema watch, which enforces it, is off or does not see everything. */
   Schema.Struct({ reason: Schema.Literal("WatchMissing"), watch: WatchState }),
   Schema.Struct({ reason: Schema.Literal("NotCaptured") }),
   Schema.Struct({

@@ -19,7 +19,7 @@ export interface ConfiguredTable extends Name {
 
 export interface Resolved {
   readonly name: Name
-  /** As people write it. */
+  /** Written as in SQL. */
   readonly label: string
   readonly config: TableConfig
   readonly table: Table
@@ -190,7 +190,7 @@ export const resolve = (
 const refused = (table: Name, refusal: Refusal, mend: Mend) =>
   Either.left(new CaptureError({ table: label(table), refusal, mend }))
 
-/** The name that was probably meant, else what else to do. */
+/** The name that was probably meant. Otherwise another thing to do. */
 const mendOf = (name: string | undefined, otherwise: HostAction): Mend =>
   name === undefined ? hostMend(otherwise) : hostMend("nameMeant", [name])
 
@@ -247,7 +247,7 @@ const columnNames = (
   )
 }
 
-/** What a column known to the deployed policy is called today, if the table is the very one it was applied to. */
+/** The present name of a column that the deployed policy knows, if this is the very table that the policy was applied to. */
 const renamedTo = (catalog: Catalog, name: Name, table: Table, column: string): ColumnRow | undefined => {
   const deployed = findDeployed(catalog, name)
   if (deployed === undefined || deployed.relation !== table.oid) {
@@ -260,7 +260,7 @@ const renamedTo = (catalog: Catalog, name: Name, table: Table, column: string): 
 export const primaryKey = (table: Table): ReadonlyArray<string> | undefined =>
   table.indexes.find(({ primary }) => primary)?.columns.filter((name) => name !== null)
 
-/** The key the catalog gives, whatever is configured: the primary key, or none. */
+/** The key of the catalog, without regard to configuration: the primary key, or none. */
 const keyOf = (
   catalog: Catalog,
   table: Table,
@@ -315,7 +315,7 @@ export const keyProblem = (table: Table, key: ReadonlyArray<string>): KeyProblem
 const keyMend = ({ index, nullable }: KeyProblem): HostAction =>
   nullable.length > 0 ? "setNotNull" : index === null ? "createUniqueIndex" : "changeIndex"
 
-/** Why statement triggers with transition tables would not do, if they would not. */
+/** Why statement triggers with transition tables cannot be used. Undefined if they can. */
 export const whyRowMode = (table: Table): RowModeReason | undefined => {
   const [root] = table.relations
   const foreignTable = table.relations.find(({ kind }) => kind === "f")

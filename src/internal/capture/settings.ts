@@ -7,7 +7,7 @@ import type * as Effect from "effect/Effect"
 import { snapshot } from "../sql/owned.js"
 
 export const settings = {
-  // Nothing of the host's may stand in for what the catalog is read with, and types are printed with their schema.
+  // Objects of the host must not replace those that the catalog is read with. And types must be printed with their schema.
   search_path: "pg_catalog, pg_temp",
   // Compiling the query of the catalog takes a hundred times as long as running it.
   jit: "off"

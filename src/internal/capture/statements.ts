@@ -1,5 +1,5 @@
 /**
- * The statements steps are made of. They name everything by name, never by OID, so that they can be printed, kept, and run
+ * The SQL statements of steps. They refer to everything by name, never by OID, so that they can be printed, kept, and run
  * elsewhere.
  */
 import type { Name } from "./catalog.js"
@@ -10,8 +10,8 @@ import { identifier, literal, qualified, textArray } from "../sql/sqlText.js"
 const table = (name: Name): string => qualified(name.schema, name.name)
 
 /**
- * Runs statements as the owner of Threadline's schema and gives the former role back, whatever it was: `reset role` would
- * forget a role that the session had set. Everything is local to the transaction.
+ * Runs statements as the owner of Threadline's schema and then restores the former role. `reset role` would forget a role that
+ * the session had set. Everything is local to the transaction.
  */
 export const asOwner = (owner: string, statements: ReadonlyArray<string>): ReadonlyArray<string> =>
   statements.length === 0
@@ -51,8 +51,8 @@ const where = (name: Name): string => `where table_schema = ${literal(name.schem
 const json = (value: unknown): string => `${literal(JSON.stringify(value))}::pg_catalog.jsonb`
 
 /**
- * Writes the whole policy of a table, and ends the lapse of one that was not captured: after its triggers are made, whose locks
- * keep writes off from then on.
+ * Writes the whole policy of a table, and ends its lapse if it was not captured. It runs after the triggers are made, because
+ * their locks keep writes off from then on.
  */
 export const upsertPolicy = (
   storage: string,
@@ -116,7 +116,7 @@ set relation = excluded.relation,
   end)),
   removed_at = null`
 
-/** Columns that got other names since the policy was applied, all at once: two may have exchanged theirs. */
+/** Columns that were renamed since the policy was applied. All are renamed at once, because two may have exchanged their names. */
 export const renameColumns = (
   storage: string,
   name: Name,
@@ -135,16 +135,19 @@ export const declareNames = (
 ): string =>
   `select ${qualified(storage, "names_declared")}(${literal(name.schema)}, ${literal(name.name)}, ${json(names)}, ${json(columns)})`
 
-/** Lets the policies of tables that were renamed go with them. */
+/** Lets the policies of renamed tables follow them. */
 export const followNames = (storage: string): string => `select ${qualified(storage, "follow_names")}()`
 
 const closed = (storage: string): string => `${qualified(storage, "lapses_closed")}(p.lapses, p.removed_at)`
 
-/** If the table's triggers are not all there, the policy is removed since nothing is known: before any of them is made. */
+/**
+ * If some of the table's triggers are missing, the policy is marked as removed, as of the instant since which nothing is known.
+ * It runs before any trigger is made.
+ */
 export const noteLapse = (storage: string, name: Name): string =>
   `select ${qualified(storage, "note_lapse")}(${literal(name.schema)}, ${literal(name.name)})`
 
-/** From here to the end of this transaction or of the work, what is done to the table's triggers is no event for the schema watch. */
+/** From here to the end of the work, or of the transaction, the schema watch ignores what is done to the table's triggers. */
 export const workBegins = (storage: string, name: Name): string =>
   `select ${qualified(storage, "work_begins")}(${literal(name.schema)}, ${literal(name.name)})`
 
@@ -173,7 +176,7 @@ set partitions = pg_catalog.array_append(partitions, ${literal(label)}),
 ${where(root)}
   and ${literal(label)} <> all (partitions)`
 
-/** Rows that came with a partition, and are not in the record, are a lapse. */
+/** Notes a lapse if a partition brought rows that are not in the record. */
 export const partitionJoined = (storage: string, root: Name, partition: Name): string =>
   `select ${qualified(storage, "partition_joined")}(${regclass(partition)}, ${literal(root.schema)}, ${literal(root.name)})`
 
@@ -190,7 +193,7 @@ ${where(name)}
   and removed_at is null`
 
 /**
- * Marks every row that a relation holds: `baseline` if it joined a captured table, `delete` if it left one. The
+ * Writes a change for every row of a relation: `baseline` if the relation joined a captured table, `delete` if it left one. The
  * owner of Threadline's schema must be able to read the relation.
  */
 export const markRows = (storage: string, relation: Name, root: Name, op: "baseline" | "delete"): string =>

@@ -51,8 +51,9 @@ import { identifier } from "../sql/sqlText.js"
 import type { Standing } from "../sql/standing.js"
 
 /**
- * What applies a table that no configuration names: with the options of its policy under the names that its columns have
- * now, or a copy of the command would ask for less redaction. What options cannot say takes a configuration.
+ * The command that applies a table which no configuration names. It has the options of its policy, under the present names of
+ * columns. Otherwise a copy of the command would ask for less redaction. If options cannot express the policy, a configuration is
+ * needed.
  */
 const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table): TableConfig | undefined => {
   const { acknowledgeCasts, always, dropGuard, exclude, key, mask, mode, truncate } = policy
@@ -87,7 +88,7 @@ const commandOf = ({ exclude = [], key, mask = [], table }: TableConfig): Argv =
   ]
 }
 
-/** Why apply refuses a table as it would be asked for, and what to do first; undefined if it does not. */
+/** Why apply would refuse a table, and what to do first. Undefined if it would not. */
 const obstacle = (storage: string, catalog: Catalog, configuredTable: ConfiguredTable): Mend | undefined => {
   const planned = Either.flatMap(resolve(catalog, storage, configuredTable, []), (resolved) =>
     planTable(storage, catalog, resolved, {})
@@ -99,7 +100,7 @@ const obstacle = (storage: string, catalog: Catalog, configuredTable: Configured
   })
 }
 
-/** A finding without what all findings of a table share. */
+/** A finding, without the fields that all findings of a table share. */
 type Report = (finding: Reported) => void
 
 type Reported = Finding extends infer F
@@ -108,12 +109,12 @@ type Reported = Finding extends infer F
     : never
   : never
 
-/** What apply is for this table: a command if it would do, else what is to be done first. */
+/** How to apply this table: a command if that is enough, otherwise what to do first. */
 interface Apply {
   readonly mend: Mend
   /** Apply, after something that only the host can do. */
   readonly after: (action: HostAction, names?: ReadonlyArray<string>) => Mend
-  /** Apply alone if it would do, else after the host has corrected its configuration. */
+  /** Apply alone if that is enough, otherwise apply after the host has corrected its configuration. */
   readonly corrected: (action: HostAction) => Mend
   readonly afterSql: (statements: readonly [string, ...ReadonlyArray<string>]) => Mend
 }
@@ -288,7 +289,7 @@ const reportMissingTable = (
   const elsewhere = [...catalog.strays, ...catalog.tables.flatMap(({ relations }) => relations)].filter(
     ({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls))
   )
-  // Its triggers go with a renamed table, and its partitions with it; the OID alone may be another's after a restore.
+  // A renamed table keeps its triggers and partitions. The OID alone may be that of another table after a restore.
   const presentRelation =
     elsewhere.find((relation) => relationNow !== null && sameName(relation, relationNow)) ??
     elsewhere.find(({ partitionOf }) => partitionOf === null) ??
@@ -300,7 +301,7 @@ const reportMissingTable = (
     report({
       kind: "TableRenamed",
       severity: "error",
-      // It is applied under a name that its policy does not have.
+      // It is captured, but under a name that its policy does not have.
       mend: hostMend("configureInstead", [present], { then: applyCommand }),
       now: present,
       subjects: [present]
@@ -471,7 +472,7 @@ const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): 
   }
 }
 
-/** Compares what is installed with what the policy says; true when nothing that captures is missing. */
+/** Compares what is installed with the policy. True if no part of capture is missing. */
 const reportInstalled = (
   storage: string,
   catalog: Catalog,
@@ -543,7 +544,7 @@ const reportInstalled = (
   )
 }
 
-/** Row triggers are there, as PostgreSQL cloned them from the table: what lacks is the statement trigger of TRUNCATE. */
+/** PostgreSQL cloned the row triggers from the table. Only the statement trigger of TRUNCATE is missing. */
 const onlyTruncateMissing = ({ missing, relation }: RelationState): boolean =>
   relation.triggers.some(({ calls, cloned }) => cloned && calls !== null) &&
   missing.every(({ type }) => (type & 32) !== 0)
@@ -633,7 +634,7 @@ const reportPartitionsThatLeft = (
   }
 }
 
-// Row level, and neither before nor instead.
+// Row level, and neither BEFORE nor INSTEAD OF.
 const isAfterRow = (type: number): boolean => (type & 67) === 1
 
 const reportHostTriggers = (table: Table, report: Report): void => {

@@ -1,5 +1,5 @@
 /**
- * The steps of a plan, as data; `phrase.ts` says them in words.
+ * The steps of a plan, as data. `phrase.ts` has their sentences.
  */
 import * as Schema from "effect/Schema"
 import { Difference } from "./difference.js"
@@ -36,7 +36,7 @@ export const RelationRepair = Schema.Struct({
  */
 export type RelationRepair = typeof RelationRepair.Type
 
-/** A lapse is noted: nobody knows what became of the rows since the table was last known. */
+/** A lapse is noted: what became of the rows since the table was last known is not known. */
 const Lapse = Schema.Boolean
 
 const ForeignFunction = Schema.Struct({ name: Schema.String, owner: Schema.String })
@@ -70,7 +70,7 @@ export const Step = Schema.Union(
     truncateUnseen: Names,
     /** Unlogged tables: a crash empties them. */
     unlogged: Names,
-    /** Since when a table that was captured before is not. */
+    /** Since when a table that was captured before is no longer captured. */
     lapsedSince: Schema.NullOr(Schema.String)
   }),
   Schema.Struct({
@@ -78,7 +78,7 @@ export const Step = Schema.Union(
     ...base,
     /** None if only the installed code differs. */
     differences: Schema.Array(Difference),
-    /** Triggers that do not call what they should, as after names were exchanged, and others that are mended with it. */
+    /** Triggers that call the wrong function, for example after names were exchanged, and others that are mended with them. */
     relations: Schema.Array(RelationRepair),
     lapse: Lapse
   }),
@@ -94,7 +94,7 @@ export const Step = Schema.Union(
     kind: Schema.Literal("detach partition"),
     ...base,
     partition: Schema.String,
-    /** It exists no more, or is no more found. */
+    /** It no longer exists, or it is no longer found. */
     gone: Schema.Boolean,
     /** Its rows are written as `delete` changes. */
     marked: Schema.Boolean,
@@ -106,7 +106,7 @@ export const Step = Schema.Union(
     relations: Schema.Array(RelationRepair),
     missingFunctions: Names,
     alteredFunctions: Names,
-    /** Functions that belong to somebody else than the owner of the record. */
+    /** Functions that belong to a role other than the owner of the record. */
     foreignFunctions: Schema.Array(ForeignFunction),
     /** The role that is let read the rows that TRUNCATE removes. */
     granted: Schema.NullOr(Schema.String),
@@ -115,14 +115,14 @@ export const Step = Schema.Union(
   Schema.Struct({
     kind: Schema.Literal("refresh"),
     ...base,
-    /** None if only which table has the name is recorded: it is another one since a restore, or since names were exchanged. */
+    /** None if the step only records which table has the name. After a restore, or after names were exchanged, that is another table. */
     differences: Schema.Array(Difference),
     lapse: Lapse
   }),
   Schema.Struct({
     kind: Schema.Literal("follow"),
     ...base,
-    /** The name that the policy has. It is that of the table if it had another one for a while. */
+    /** The name that the policy has. It is the table's present name if the table had another one for a while. */
     formerly: Schema.String
   }),
   Schema.Struct({

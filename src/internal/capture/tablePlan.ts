@@ -3,7 +3,7 @@ import type { Name, Relation } from "./catalog.js"
 import type { Step } from "./step.js"
 
 export interface PlanOptions {
-  /** Everything is made anew, whatever is installed. */
+  /** Everything is made anew, no matter what is installed. */
   readonly force?: boolean | undefined
   /** Baseline changes for the rows of partitions that joined, delete changes for those of partitions that left. */
   readonly markPartitions?: boolean | undefined

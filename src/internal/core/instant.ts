@@ -114,7 +114,7 @@ export const InstantText: Schema.Schema<string> = Schema.String.pipe(
   })
 )
 
-/** The instant in its one text, or undefined if it is none. */
+/** The instant in its one text, or undefined if the input is not an instant. */
 export const instant = (input: unknown): string | undefined => {
   const usable = typeof input === "string" || input instanceof Date || DateTime.isDateTime(input)
   const micros = usable ? microsOf(input) : undefined

@@ -1,7 +1,8 @@
 /**
- * The text of JSON without loss: what jsonb holds, as JavaScript values, and back to the very same numbers.
+ * Reads and writes JSON without loss: what jsonb holds becomes JavaScript values, and these are written with the very same
+ * numbers.
  *
- * PostgreSQL nests jsonb deeper than a recursive parser can follow, so nothing here recurses, but what `JSON.stringify` calls.
+ * PostgreSQL nests jsonb deeper than a recursive parser can follow. So nothing here recurses, except what `JSON.stringify` calls.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import { formatNumber, normalNumber, parseNumber } from "./jsonNumber.js"
@@ -19,10 +20,10 @@ import {
 } from "./jsonValue.js"
 import { isStorable } from "./text.js"
 
-/** Only with one of these in it can a text hold a number that `JSON.parse` changes. */
+/** A text can hold a number that `JSON.parse` changes only if one of these is in it. */
 const inexact = /[0-9]{16}|[0-9][.eE]|-0/
 
-/** The same for a text that PostgreSQL wrote out of `jsonb`, which has its spaces in known places: most dates and times are none. */
+/** The same for a text that PostgreSQL wrote out of `jsonb`. Its spaces are in known places, so most dates and times do not match. */
 const inexactOfJsonb = /(?:^|[:,] |\[)(?:-?[0-9]+[.eE]|-?[0-9]{16}|-0)/
 
 /** Whether a unit can be part of a number. */
@@ -46,7 +47,7 @@ const closingQuote = (text: string, start: number): number => {
 
 /** Reads a text that `JSON.parse` has accepted. */
 const scan = (text: string): JsonValue => {
-  // What is open: arrays and objects, and of each object the key whose value comes.
+  // The open arrays and objects. For each object, also the key whose value comes next.
   const open: Array<Array<JsonValue> | Record<string, JsonValue>> = []
   const keys: Array<string | undefined> = []
   let at = 0
@@ -134,17 +135,17 @@ const scan = (text: string): JsonValue => {
   }
 }
 
-/** Parses JSON; throws a `SyntaxError` if the text is none. */
+/** Parses JSON. Throws a `SyntaxError` if the text is not JSON. */
 export const unsafeParse = (text: string): JsonValue => {
   const value = JSON.parse(text) as JsonValue
   return inexact.test(text) ? scan(text) : value
 }
 
-/** The same for a text that PostgreSQL wrote out of `jsonb`, which is JSON: it is read once. */
+/** The same for a text that PostgreSQL wrote out of `jsonb`. It is known to be JSON, so it is read only once. */
 export const unsafeParseJsonb = (text: string): JsonValue =>
   inexactOfJsonb.test(text) ? scan(text) : (JSON.parse(text) as JsonValue)
 
-/** Parses JSON; undefined if the text is none. */
+/** Parses JSON. Undefined if the text is not JSON. */
 export const parse = (text: string): JsonValue | undefined => {
   try {
     return unsafeParse(text)
@@ -153,7 +154,7 @@ export const parse = (text: string): JsonValue | undefined => {
   }
 }
 
-/** What an object that is more than its fields looks like in JSON. `stringify` and, through `toJSON`, `JSON.stringify` ask for it. */
+/** The JSON form of an object whose JSON is not just its fields. `stringify` asks for it, and through `toJSON` also `JSON.stringify`. */
 export const jsonForm: unique symbol = Symbol.for("threadline/jsonForm")
 
 /** A value as JSON sees it. */
@@ -191,7 +192,7 @@ interface Pending {
 }
 
 /**
- * Writes a value as JSON without spaces: as `JSON.stringify` does, and every number with its digits. What `parse` gave for a text of
+ * Writes a value as JSON without spaces, as `JSON.stringify` does, but every number with all its digits. What `parse` read from
  * jsonb is written with the same numbers.
  */
 export const stringify = (root: unknown): string => {
@@ -267,8 +268,8 @@ export const same = (a: JsonValue, b: JsonValue): boolean => a === b || canonica
 export const canonical = (value: JsonValue): string => stringify(sorted(value, (scalar) => scalar))
 
 /**
- * The one value of all that jsonb takes for the same, however its numbers are written and its members ordered; undefined where
- * jsonb cannot hold it.
+ * The one value for all values that jsonb treats as equal, however their numbers are written and their members are ordered.
+ * Undefined if jsonb cannot hold it.
  */
 export const normal = (value: JsonValue): JsonValue | undefined => {
   let storable = true

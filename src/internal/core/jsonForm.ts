@@ -1,5 +1,6 @@
 /**
- * Values whose JSON is not just their fields. What they inherit tells `stringify`, and through `toJSON` also `JSON.stringify`.
+ * Values whose JSON is not just their fields. They inherit a method that gives their JSON form. `stringify` uses it, and through
+ * `toJSON` also `JSON.stringify`.
  */
 import type { LazyArbitrary } from "effect/Arbitrary"
 import * as Arbitrary from "effect/Arbitrary"
@@ -7,7 +8,7 @@ import * as Schema from "effect/Schema"
 import { jsonForm } from "./json.js"
 import { printable } from "./jsonValue.js"
 
-/** Makes values of a kind; their JSON is that of what `form` gives. */
+/** Makes values of one kind. Their JSON is the JSON of what `form` returns. */
 export const formed = <A extends object>(form: (value: A) => unknown): (<B extends A>(fields: B) => B) => {
   const prototype = Object.create(Object.prototype, {
     [jsonForm]: {
@@ -28,7 +29,7 @@ export const formed = <A extends object>(form: (value: A) => unknown): (<B exten
 export const withFields = <A extends object, B extends object>(value: A, fields: B): Omit<A, keyof B> & B =>
   Object.assign(Object.create(Object.getPrototypeOf(value) as object) as Omit<A, keyof B> & B, value, fields)
 
-/** A schema for values that are made by `make`. Schemas of structs would make plain ones. */
+/** A schema for values that `make` makes. A schema of a struct would make plain objects. */
 export const formedSchema = <A extends object, I, R>(
   schema: Schema.Schema<A, I, R>,
   make: (fields: A) => A

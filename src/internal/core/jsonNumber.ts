@@ -10,8 +10,8 @@ export type JsonNumber = number | bigint | BigDecimal.BigDecimal
 const maxWrittenScale = 16_383
 
 /**
- * What `JSON.stringify` has to find to write this number: the digits themselves if the platform knows raw JSON, as Node.js does
- * from version 21. Elsewhere a number with these digits cannot be written, and they are a string.
+ * What `JSON.stringify` must be given to write this number. If the platform has raw JSON (Node.js from version 21), it is the
+ * digits themselves. Elsewhere a number with these digits cannot be written, so it is a string of them.
  */
 const printedAs: (digits: string) => unknown = Predicate.hasProperty(JSON, "rawJSON")
   ? (JSON.rawJSON as (digits: string) => unknown)
@@ -34,7 +34,7 @@ const exactInteger = Object.create(exactDecimal) as object
 
 const isInteger = (number: BigDecimal.BigDecimal): boolean => Object.getPrototypeOf(number) === exactInteger
 
-/** A number that stands where nothing else prints it: as `JSON.stringify` writes it with its digits. */
+/** A number outside of any object or array that would print it, in a form that `JSON.stringify` writes with its digits. */
 export const alone = (number: bigint): BigDecimal.BigDecimal =>
   Object.assign(Object.create(exactInteger) as BigDecimal.BigDecimal, { value: number, scale: 0 })
 
@@ -42,7 +42,7 @@ export const alone = (number: bigint): BigDecimal.BigDecimal =>
 export const unwrapped = (number: BigDecimal.BigDecimal): bigint | BigDecimal.BigDecimal =>
   isInteger(number) ? number.value : number
 
-/** The same number, as `JSON.stringify` writes it with its digits. */
+/** The same number, in a form that `JSON.stringify` writes with its digits. */
 export const withDigits = (number: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
   Object.getPrototypeOf(number) === exactDecimal || isInteger(number) ? number : decimal(number.value, number.scale)
 
@@ -81,7 +81,7 @@ const formatDecimal = (number: BigDecimal.BigDecimal): string => {
   return `${negative ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`
 }
 
-/** The digits that `parseNumber` reads back. JSON has no number that is not finite: `null`, as for `JSON.stringify`. */
+/** The digits that `parseNumber` reads back. A number that is not finite is `null`, as for `JSON.stringify`: JSON has no such number. */
 export const formatNumber = (number: JsonNumber): string => {
   switch (typeof number) {
     case "bigint":
@@ -100,7 +100,7 @@ export const printed = (number: bigint | BigDecimal.BigDecimal): unknown => prin
 const maxWhole = 131_072
 const maxFraction = maxWrittenScale
 
-/** Up to here a whole number is written out; a longer one that ends in zeros has an exponent. */
+/** Up to this many digits a whole number is written out. A longer one that ends in zeros has an exponent. */
 const maxWritten = 100
 
 /** The one value of equal numbers; undefined if `numeric` cannot hold them. */

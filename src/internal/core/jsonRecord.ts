@@ -1,5 +1,6 @@
 /**
- * Schemas of records whose fields have any name. `Schema.Record` assigns to its fields, and so loses one that is named `__proto__`.
+ * Schemas of records whose fields may have any name. `Schema.Record` assigns to its fields, and so it loses a field named
+ * `__proto__`.
  */
 import type { LazyArbitrary } from "effect/Arbitrary"
 import * as Effect from "effect/Effect"
@@ -34,7 +35,7 @@ const everyField =
         )
       : ParseResult.fail(new ParseResult.Type(ast, input, "must be an object"))
 
-/** A record of what a schema has, in both directions. */
+/** A record whose values a schema decodes and encodes. */
 export const record = <A, I, R>(
   value: Schema.Schema<A, I, R>
 ): Schema.Schema<{ readonly [field: string]: A }, { readonly [field: string]: I }, R> =>

@@ -1,5 +1,5 @@
 /**
- * Schemas of exact JSON. Encoded, a value is one that `JSON.stringify` writes without loss, whatever made it.
+ * Schemas of exact JSON. `JSON.stringify` writes an encoded value without loss, no matter what made the value.
  */
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
@@ -9,7 +9,7 @@ import { decodedBy } from "./rowDecoder.js"
 
 const expected = "must be JSON"
 
-/** What a schema has in a JSON text. */
+/** What a schema decodes, read from a JSON text. */
 export const fromText = <A, I, R>(
   schema: Schema.Schema<A, I, R>,
   text: Schema.Schema<string> = Schema.String

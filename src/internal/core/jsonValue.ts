@@ -48,7 +48,10 @@ export const isArray = (value: JsonArray | JsonObject): value is JsonArray => Ar
 export const isObjectLike = (value: unknown): value is { readonly [key: PropertyKey]: unknown } =>
   typeof value === "object" && value !== null
 
-/** Assigning to `__proto__` would set the prototype and lose the value; to `toJSON` it fails if that is inherited. */
+/**
+ * Sets a field without assigning to it. An assignment to `__proto__` would set the prototype and lose the value. An assignment to
+ * `toJSON` fails if `toJSON` is inherited.
+ */
 export const setOwn = (object: Record<string, JsonValue>, key: string, value: JsonValue): void => {
   if (key === "__proto__" || key === "toJSON") {
     Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true })
@@ -58,8 +61,8 @@ export const setOwn = (object: Record<string, JsonValue>, key: string, value: Js
 }
 
 /**
- * What a list or an object with a `bigint` in it inherits, so that `JSON.stringify` does not throw. It is inherited and not a
- * property of its own: the properties are those that were stored.
+ * What a list or an object with a `bigint` in it inherits, so that `JSON.stringify` does not throw. It is inherited, because own
+ * properties are only those that were stored.
  */
 const printing = {
   toJSON: {
@@ -80,7 +83,7 @@ export const makePrint = (value: object): void => {
   Object.setPrototypeOf(value, Array.isArray(value) ? printingArray : printingObject)
 }
 
-/** An object that was stored with a field of this name cannot inherit one: its numbers print themselves. */
+/** An object that was stored with a field of this name cannot inherit the method. Its numbers then print themselves. */
 export const hides = (value: object): boolean => Object.hasOwn(value, "toJSON")
 
 export const makeNumbersPrint = (object: Record<string, JsonValue>): void => {
@@ -91,7 +94,7 @@ export const makeNumbersPrint = (object: Record<string, JsonValue>): void => {
   }
 }
 
-/** Not an instance of a class, which knows how it is printed. */
+/** Not an instance of a class: such an instance knows how it is printed. */
 const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   return Array.isArray(value) || prototype === Object.prototype || prototype === null || prototype === printingObject
@@ -116,8 +119,8 @@ const mapped = (
 }
 
 /**
- * A value that `JSON.stringify` writes with exact numbers: see `printed`. What it writes right already is left as it is. It calls
- * itself as `JSON.stringify` does, and follows no deeper.
+ * A value that `JSON.stringify` writes with exact numbers: see `printed`. A value that is written exactly anyway is returned as
+ * it is. The function recurses as deep as `JSON.stringify` does, and no deeper.
  */
 export const printable = (value: unknown): unknown => {
   if (typeof value === "bigint") {
@@ -141,7 +144,7 @@ const isScalar = (value: unknown): boolean =>
   (typeof value === "number" && Number.isFinite(value)) ||
   BigDecimal.isBigDecimal(value)
 
-/** Whether every part of a value, itself included, is so. */
+/** Whether a test holds for every part of a value, and for the value itself. */
 const every = (value: unknown, isSo: (part: unknown) => boolean): boolean => {
   const work: Array<unknown> = [value]
   while (work.length > 0) {
@@ -195,11 +198,14 @@ const copied = (value: JsonValue): JsonValue => {
   return members
 }
 
-/** An equal value that `JSON.stringify` writes without loss, as those that were read are; itself if it is one. */
+/**
+ * An equal value that `JSON.stringify` writes without loss, like the values that were read. It is the value itself if that is
+ * such a value.
+ */
 const exact = (value: JsonValue): JsonValue =>
   typeof value === "bigint" ? alone(value) : isExact(value) ? value : copied(value)
 
-/** What `exact` was given, as far as it tells. */
+/** The value that `exact` was given, as far as it can be known. */
 const asGiven = (value: JsonValue): JsonValue => (BigDecimal.isBigDecimal(value) ? unwrapped(value) : value)
 
 /** Lets `JSON.stringify` write a new object that has values of JSON as fields. */

@@ -2,29 +2,32 @@
  * Limits of the record. The migrations hold some of them too; `test/unit/core/limits.test.ts` compares.
  */
 
-/** Bytes of UTF-8 that an id, a name or a label has at most. */
+/** The most bytes of UTF-8 that an id, a name or a label may have. */
 export const longestName = 256
 
-/** Bytes of the text of a key that is kept whole. Of a longer one `row_key` has the beginning and a hash, as `bounded_key` writes them. */
+/**
+ * The most bytes of a key's text that are kept whole. For a longer text, `row_key` holds its beginning and a hash, as
+ * `bounded_key` writes them.
+ */
 export const longestKey = 512
 
-/** How deep impersonators nest at most. */
+/** How deep impersonators may nest. */
 export const deepestImpersonator = 8
 
-/** Bytes of JSON that a document of a filter has at most. */
+/** The most bytes of JSON that a document in a filter may have. */
 export const largestDocument = 16_384
 
-/** Items that a page has at most, and rows that one call names at most. */
+/** The most items of a page, and the most rows that one call may name. */
 export const largestPage = 1000
 
-/** Items that a page has unless more or fewer are asked for. */
+/** The items of a page, unless a caller gives another limit. */
 export const usualPage = 50
 
-/** Changes that a batch of the feed has at most, and that it has unless more or fewer are asked for. */
+/** The most changes of a batch of the feed, and its changes unless a caller gives another limit. */
 export const largestBatch = 10_000
 export const usualBatch = 1000
 
-/** Seconds for which a consumer's name is held at most. */
+/** The longest lease on a consumer's name, in seconds. */
 export const longestLease = 86_400
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Strings that are not UTF-8, as a database without an encoding (SQL_ASCII) may hold: they are shown by their bytes, so that nothing of
- * them is lost, different ones differ, and a key can be asked for as it is shown.
+ * Strings that are not UTF-8. A database without an encoding (SQL_ASCII) may hold them. They are shown by their bytes: nothing of
+ * them is lost, different strings stay different, and a key can be asked for as it is shown.
  */
 import { isUtf8 } from "node:buffer"
 
@@ -10,7 +10,7 @@ const mark = (bytes: Buffer): string => `${prefix}${bytes.toString("hex")}]`
 
 const latin1Of = (text: string): string => Buffer.from(text).toString("latin1")
 
-/** Bytes that are each written as one character; what a JSON escape made of more is itself. */
+/** Bytes, each written as one character. A character from a JSON escape that needs more than one byte stays as it is. */
 const bytesOf = (latin1: string): Buffer => Buffer.from(latin1.replaceAll(/[^\0-\xff]+/g, latin1Of), "latin1")
 
 /** Whether a text is JSON with strings in it. */
@@ -26,7 +26,7 @@ const isJson = (text: string): boolean => {
   }
 }
 
-/** Where the string of a JSON text ends that begins at this quote. */
+/** Where the string ends that begins at this quote of a JSON text. */
 const endOfString = (json: string, start: number): number => {
   for (let at = json.indexOf('"', start + 1); ; at = json.indexOf('"', at + 1)) {
     let escapes = 0
@@ -39,7 +39,7 @@ const endOfString = (json: string, start: number): number => {
   }
 }
 
-/** JSON with other strings, which are given with their quotes; it is known to be well-formed. */
+/** JSON with its strings replaced. The strings are given with their quotes. The JSON is known to be well-formed. */
 const withStrings = (json: string, other: (string: string) => string): string => {
   const parts: Array<string> = []
   for (let at = 0; ;) {
@@ -55,7 +55,7 @@ const withStrings = (json: string, other: (string: string) => string): string =>
 
 const parsed = (string: string): string => JSON.parse(string) as string
 
-/** A string of bytes, each written as one character; if it is JSON, only those of its strings are marked that are not UTF-8. */
+/** A string of bytes, each written as one character. If it is JSON, only those of its strings that are not UTF-8 are marked. */
 const legible = (latin1: string): string => {
   const bytes = bytesOf(latin1)
   return isUtf8(bytes) ? bytes.toString() : isJson(latin1) ? withStrings(latin1, legibleString) : mark(bytes)

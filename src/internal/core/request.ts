@@ -1,5 +1,5 @@
 /**
- * Requests: what callers may write, and the `InvalidRequest` that names what they may not.
+ * Requests: what callers may write, and the `InvalidRequest` that names what is wrong.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -22,15 +22,15 @@ import { largestPage, usualPage } from "./limits.js"
 export type ReadError = InvalidRequest | NotFound | ThreadlineError
 
 /**
- * Refuses what is no object if an object is expected, and undefined too: what may be left out has a default. A caller in
- * JavaScript may give anything.
+ * Refuses a value that must be an object and is not. Undefined is refused too, because optional arguments have a default. A
+ * caller in JavaScript may give anything.
  */
 export const notAnObject = (value: unknown, field: string = "options"): InvalidRequest | undefined =>
   typeof value === "object" && value !== null && !Array.isArray(value)
     ? undefined
     : new InvalidRequest({ field, rule: "must be an object" })
 
-/** The first field that is not one of `known`, as a misspelt option is: it would be ignored without a word. */
+/** The first field that is not one of `known`. It may be a misspelt option, which would be ignored silently. */
 export const unknownField = (
   value: object,
   knownFields: { readonly [field: string]: true },
@@ -56,7 +56,7 @@ export const millis = (field: string, input: unknown): Effect.Effect<number, Inv
     : Effect.fail(new InvalidRequest({ field, rule: 'must be a duration, such as "3 seconds", of less than 24 days' }))
 }
 
-/** Decodes a request; the first thing that is wrong becomes an `InvalidRequest` of its field. */
+/** Decodes a request. The first mistake becomes an `InvalidRequest` that names its field. */
 export const request =
   <A, I>(schema: Schema.Schema<A, I>) =>
   (input: unknown): Either.Either<A, InvalidRequest> => {
@@ -76,7 +76,7 @@ export const request =
   }
 
 const refusal = (error: ParseResult.ParseError): InvalidRequest => {
-  // Of the alternatives of a union, the one that got furthest into the value says what is wrong with it.
+  // A union has several alternatives. The one that got furthest into the value says what is wrong with it.
   const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
   const issue = otherIssues.reduce(
     (furthest, issue) => (issue.path.length > (furthest?.path.length ?? 0) ? issue : furthest),
@@ -91,7 +91,7 @@ const refusal = (error: ParseResult.ParseError): InvalidRequest => {
 const decodeEither = <A, I>(schema: Schema.Schema<A, I>, input: unknown) =>
   Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error", errors: "first" })
 
-/** The text that makes two equal requests equal, without the size of the page and the place in it. */
+/** A text that is equal for equal requests. The size of the page and the place in the list are left out. */
 export const canonicalRequest = (request: { readonly [field: string]: unknown }): string =>
   canonical(
     Object.fromEntries(
@@ -161,7 +161,7 @@ export const paging = {
   cursor: Schema.optional(Schema.String.annotations({ message: () => "must be a string" }))
 }
 
-/** One of some texts. A union of literals would dissolve in that of an optional field, and its message with it. */
+/** One of several strings. A union of literals would merge into the union of an optional field and lose its message. */
 export const choice = <A extends string>(...values: readonly [A, ...Array<A>]): Schema.Schema<A> => {
   const rule = `must be ${values.slice(0, -1).join(", ")} or ${values.at(-1) ?? ""}`
   const isOne = (text: string): text is A => values.some((value) => value === text)

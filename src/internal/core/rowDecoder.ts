@@ -1,7 +1,7 @@
 /**
- * Decodes rows by their schemas, column by column. Nearly all columns are read as texts, and a page of changes has two thousand of
- * them: a text, one of some texts, null, and the JSON of `jsonb` are checked without the machinery of a schema, which takes five
- * times as long.
+ * Decodes rows by their schemas, column by column. Nearly all columns are read as strings, and a page of changes has two thousand
+ * of them. A string, one of several strings, null, and the JSON of `jsonb` are checked without the machinery of a schema, which
+ * takes five times as long.
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -14,7 +14,7 @@ export class Unreadable extends Error {}
 
 const byHand: unique symbol = Symbol("threadline/rowDecoder")
 
-/** A schema of texts whose decoding is known to be `decode`, which may throw. */
+/** A schema of strings that is decoded by `decode`. `decode` may throw. */
 export const decodedBy = <A>(schema: Schema.Schema<A, string>, decode: (text: string) => A): Schema.Schema<A, string> =>
   schema.annotations({ [byHand]: (value: unknown) => decode(text(value)) })
 
@@ -98,7 +98,10 @@ const rowOf = (ast: SchemaAST.AST): Column => {
 
 const decoders = new WeakMap<SchemaAST.AST, Column>()
 
-/** Decodes a row by a struct, or the first of several that fits; throws if none does. Columns that are not named are left out. */
+/**
+ * Decodes a row by a struct, or by the first of several structs that fits. Throws if none fits. Columns that the struct does not
+ * name are left out.
+ */
 export const decoder = <A, I>(schema: Schema.Schema<A, I>): ((row: unknown) => A) => {
   const decodeRow = decoders.get(schema.ast) ?? rowOf(schema.ast)
   decoders.set(schema.ast, decodeRow)

@@ -1,6 +1,6 @@
 /** "Did you mean": the name or word that was probably meant. */
 
-/** How many letters are wrong, missing or too many; two neighbours that changed places are one mistake. */
+/** How many letters are wrong, missing or too many. Two neighbours that changed places count as one mistake. */
 const mistakes = (a: string, b: string): number => {
   let beforePrevious: ReadonlyArray<number> = []
   let previous: ReadonlyArray<number> = Array.from({ length: b.length + 1 }, (_, index) => index)
@@ -23,7 +23,10 @@ const mistakes = (a: string, b: string): number => {
   return previous[b.length] ?? 0
 }
 
-/** The candidate nearest to `word`, if one is near: other capitals, or a third of its letters wrong, and always one. */
+/**
+ * The candidate nearest to `word`, if one is near. Near means other capitals, or at most a third of its letters wrong; one wrong
+ * letter is always near.
+ */
 export const nearest = (word: string, candidates: ReadonlyArray<string>): string | undefined => {
   // A schema in front makes a name longer, not likelier.
   const ownLength = word.length - (word.lastIndexOf(".") + 1)

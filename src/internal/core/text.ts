@@ -35,8 +35,8 @@ export const shortTextRule = (value: unknown): string | undefined => {
 }
 
 /**
- * The id of an actor as text: an integer that JavaScript holds exactly is taken for its digits. What is no id stays as it is, for
- * `idRule` to refuse.
+ * The id of an actor as a string. An integer that JavaScript holds exactly becomes its digits. Anything that is no id stays as it
+ * is, and `idRule` refuses it.
  */
 export const idText = (id: string | number | bigint): string =>
   typeof id === "bigint" || Number.isSafeInteger(id) ? String(id) : (id as string)
@@ -64,7 +64,7 @@ const strict = (key: string, value: unknown): unknown => {
   return value
 }
 
-/** JSON that jsonb accepts and that says what the value says; or the rule that the value breaks. */
+/** The value as JSON that jsonb accepts, or the rule that the value breaks. */
 export const jsonText = (value: unknown): Either.Either<string, string> => {
   try {
     const text: unknown = JSON.stringify(value, strict)

@@ -61,7 +61,7 @@ const highWaterMark = 262_144
 
 const copied = (driver: Driver, rows: Rows): Source => {
   const bytes = copyTo(copyStatement(rows), { highWaterMark })
-  // Whoever reads the bytes is told of an error; here it must only not be nobody.
+  // The reader of the bytes is told of an error. A handler is needed here, because an unhandled error would end the process.
   bytes.on("error", () => undefined)
   driver.query(bytes)
   return {

@@ -45,7 +45,7 @@ export abstract class Lines extends Transform {
 
   private emitPiece(): void {
     this.push(this.piece.subarray(0, this.used))
-    // A piece is somebody else's now.
+    // The piece now belongs to the reader.
     this.piece = Buffer.allocUnsafe(pieceSize)
     this.used = 0
   }

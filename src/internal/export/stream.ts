@@ -1,6 +1,6 @@
 /**
- * An export as a stream of bytes: one snapshot on a connection of its own, the rows as PostgreSQL formats them, a manifest at the end. The
- * statement waits while nobody takes its bytes, and is cancelled when its reader leaves.
+ * An export as a stream of bytes: one snapshot on a connection of its own, the rows as PostgreSQL formats them, a manifest at the
+ * end. The statement waits while its bytes are not read, and is cancelled when its reader leaves.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -61,7 +61,7 @@ export type Outcome =
       readonly facts: Facts
       readonly records: number
       readonly bytes: number
-      /** Why: the tag or the reason of an error, or that nobody read on. */
+      /** Why: the tag or the reason of an error, or that the reader left. */
       readonly why: string
     }
 
@@ -260,7 +260,7 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
     const outcome: Outcome = { _tag: "Ended", request, facts, records, bytes, why: reasonOf(error) }
     return running.source.stop.pipe(
       Effect.zipRight(recorder?.record(outcome, context) ?? Effect.void),
-      // There is a failure to tell already, or nobody left to tell it.
+      // A failure is already being reported, or the reader has left.
       Effect.catchAll((failure) => Effect.logWarning(`threadline: an export was not recorded: ${failure.detail}`))
     )
   })

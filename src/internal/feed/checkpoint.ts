@@ -1,5 +1,5 @@
 /**
- * How far a feed has come, as a small opaque text that is bound to the tables it is about.
+ * The place that a feed has reached, as a small opaque string. It is bound to the tables of the feed.
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
@@ -8,7 +8,7 @@ import { InvalidRequest } from "../../ThreadlineError.js"
 import { everything, type Snapshot } from "./snapshot.js"
 
 /**
- * Where a feed goes on, as an opaque string. It belongs to the tables that the feed was read with: with others it is refused as an
+ * Where a feed continues, as an opaque string. It belongs to the tables that the feed was read with. With other tables it is an
  * `InvalidRequest` of the field `checkpoint`. The size of the batches may change.
  *
  * @since 0.1.0
@@ -29,8 +29,9 @@ export interface Open {
 }
 
 /**
- * A window that is being delivered: the transactions visible in `to` that were not visible before, in the order of their changes'
- * ids. They are taken up in the order of their own ids; `open` are those taken up and not delivered to their end.
+ * A window that is being delivered: the transactions that are visible in `to` and were not visible before. Their changes are
+ * delivered in the order of their ids. Transactions are taken up in the order of their own ids. `open` are the transactions that
+ * are taken up and not delivered to their end.
  */
 export interface Window {
   readonly to: Snapshot
@@ -46,7 +47,7 @@ export interface Position {
   readonly epoch: number
   /** The cluster in which the epoch is, see `clusterOf`. */
   readonly cluster: string
-  /** Of the epoch, what is visible here is delivered. */
+  /** In the current epoch, everything that is visible in this snapshot is delivered. */
   readonly from: Snapshot
   readonly window: Window | undefined
 }
@@ -55,14 +56,14 @@ const version = "1"
 
 const maxXid = everything.end
 
-/** A bound on what a forged checkpoint makes of a few characters. */
+/** A limit on what a few characters of a forged checkpoint can expand to. */
 const maxRunning = 200_000
 
 const makeCheckpoint = Schema.decodeSync(Checkpoint)
 
 const digest = (text: string): string => createHash("sha256").update(text).digest("base64url").slice(0, 12)
 
-/** What tells one cluster and timeline from others. */
+/** Identifies a cluster and its timeline. */
 export const clusterOf = (systemIdentifier: string, timeline: string): string =>
   digest(`${systemIdentifier}/${timeline}`)
 

@@ -22,9 +22,9 @@ import { withoutConnection } from "../sql/owned.js"
 import { longestLease } from "../core/limits.js"
 
 export interface Polling {
-  /** Goes on when it is caught up; else it ends there. */
+  /** Whether it continues after it has caught up. Otherwise it ends there. */
   readonly live?: boolean | undefined
-  /** When a live feed looks again; every second unless given. It starts anew after each batch, and its end ends the feed. */
+  /** When a live feed looks again: every second unless given. The schedule starts anew after each batch. If it ends, the feed ends. */
   readonly poll?: Schedule.Schedule<unknown> | undefined
 }
 
@@ -35,7 +35,7 @@ export interface Polling {
  * @category models
  */
 export interface ConsumeOptions extends Omit<Options, "checkpoint">, Polling {
-  /** How long a runner that died holds the consumer's name: 30 seconds unless given, at least 1 second, at most a day. */
+  /** How long a dead runner holds the consumer's name: 30 seconds unless given, at least 1 second, at most a day. */
   readonly lease?: Duration.DurationInput | undefined
 }
 
@@ -103,7 +103,7 @@ const storeOrFail = Effect.fnUntraced(function* (
   }
 })
 
-/** Handles batch after batch under the lease, from where the name stands. */
+/** Handles batch after batch under the lease, from the checkpoint of the name. */
 const session = Effect.fnUntraced(function* <E, R>(
   run: Run<E, R>,
   stored: string | null
@@ -113,7 +113,7 @@ const session = Effect.fnUntraced(function* <E, R>(
   let expected: string
   let position: checkpoints.Position
   if (stored === null) {
-    // Stored before anything is handled: a feed that began "now" goes on from there, whatever happens next.
+    // Stored before anything is handled. So a feed that began "now" continues from there, whatever happens next.
     position = yield* withoutConnection(origin(storage, decoded.from))
     expected = checkpoints.encode(tables, position)
     yield* storeOrFail(run, null, checkpoints.encode(tables, position), position, null)
@@ -133,7 +133,7 @@ const session = Effect.fnUntraced(function* <E, R>(
       tally.changes += changes.length
     }
     const now = yield* Clock.currentTimeMillis
-    // An idle feed moves on as well, so that retention can; but not at every look.
+    // An idle feed moves its checkpoint too, so that retention can remove changes. But it does not do so at every look.
     if (
       checkpoint !== expected &&
       (last !== undefined || !caughtUp || !live || now - storedAt >= (lease.seconds * 1000) / 3)

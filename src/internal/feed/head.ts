@@ -1,5 +1,5 @@
 /**
- * Where the database is that a feed reads from: its epochs, and what is visible now.
+ * The state of the database that a feed reads from: its epochs, and what is visible now.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -13,7 +13,7 @@ export interface Epoch {
   readonly cluster: string
 }
 
-/** A transaction of an epoch before `epoch`, prepared and not ended. */
+/** A transaction of an epoch before `epoch`. It was prepared and has not ended. */
 export interface Prepared {
   readonly epoch: number
   readonly xid: bigint
@@ -24,13 +24,13 @@ export interface Head {
   readonly epochs: readonly [Epoch, ...ReadonlyArray<Epoch>]
   readonly current: Epoch
   readonly isReplica: boolean
-  /** Undefined on a replica that is too far behind a long transaction to say. */
+  /** Undefined on a replica that cannot tell, because it is too far behind a long transaction. */
   readonly visible: Snapshot | undefined
-  /** What epochs that are over may yet add. */
+  /** What past epochs may still add. */
   readonly prepared: ReadonlyArray<Prepared>
 }
 
-/** On a replica, transactions between the oldest one that runs and the newest that are looked at one by one. */
+/** On a replica: how many transactions, between the oldest running one and the newest, are looked at one by one. */
 const maxReplicaSpan = 10_000
 
 const Install = Schema.Struct({ epoch: Schema.Number, system: Schema.String, timeline: Schema.String })
@@ -49,14 +49,14 @@ const Row = Schema.Struct({
 })
 
 /**
- * The epoch as `current_epoch()` finds it, without its write. A replica runs under the epoch of its primary, whose start it cannot
- * know; its control file may name an older timeline for a while.
+ * The epoch as `current_epoch()` finds it, without its write. A replica runs under the epoch of its primary. It cannot know when
+ * that began, and for a while its control file may name an older timeline.
  *
- * A replica knows which transactions run, but leaves them out of `pg_current_snapshot()`: they are those between its bounds of which
- * nothing is visible. That counts transactions in which changed nothing audited as running, which does no harm.
+ * A replica knows which transactions run, but `pg_current_snapshot()` leaves them out. They are the transactions between its
+ * bounds of which nothing is visible. Transactions that captured nothing then count as running, too. That does no harm.
  *
- * A promotion ends every transaction but those that were prepared. They are of the epoch before and commit in this one: the first
- * write in an epoch notes them, and until there was one, all that are prepared may be meant.
+ * A promotion ends every transaction except prepared ones. Those belong to the epoch before and commit in this one. The first
+ * write in an epoch notes them. Until then, every prepared transaction may be one of them.
  */
 const statement = ({ name, sql }: Storage) => sql`
   select
@@ -168,7 +168,7 @@ export const head = Effect.fnUntraced(function* (storage: Storage): Effect.fn.Re
     current,
     isReplica,
     prepared: row.prepared.filter(({ epoch }) => epoch <= current.epoch),
-    // A transaction counts itself as visible; what it wrote may yet be rolled back.
+    // A transaction counts itself as visible, although its writes may still be rolled back.
     visible: snapshot === undefined || row.own === null ? snapshot : without(snapshot, [BigInt(row.own)])
   }
 })

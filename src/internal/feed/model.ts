@@ -1,5 +1,5 @@
 /**
- * What a feed gives, as data: batches, how a consumer stands in the database, what a run of it did.
+ * What a feed gives, as data: batches, the state of a consumer in the database, and the result of a run.
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
@@ -46,8 +46,8 @@ export const makeBatch: (batch: Batch) => Batch = formed(({ caughtUp, changes, c
 }))
 
 /**
- * Some changes in order, and where to go on. A batch may hold fewer changes than its limit, or none, while there are more: only
- * `caughtUp` says that there was nothing further when it was read.
+ * Some changes in order, and where to continue. A batch may hold fewer changes than its limit, or none, while there are more:
+ * only `caughtUp` says that there was nothing further when it was read.
  *
  * Its JSON is what `threadline feed --json` prints: `{ items, checkpoint, caughtUp }`.
  *
@@ -75,9 +75,9 @@ const ConsumerFields = Schema.Struct({
   checkpoint: Schema.OptionFromSelf(Schema.typeSchema(Checkpoint)),
   /** When the checkpoint was last stored, in UTC with microseconds. */
   updatedAt: InstantText,
-  /** How long ago the oldest change was captured that it has not handled yet; none if it has handled everything. */
+  /** The age of the oldest change that it has not handled yet. None if it has handled everything. */
   lag: Schema.OptionFromSelf(Lag),
-  /** Until when a runner holds it; none if it is free. */
+  /** Until when a runner holds the name. None if the name is free. */
   leasedUntil: Schema.OptionFromSelf(InstantText)
 })
 
@@ -111,8 +111,8 @@ const Stored = Schema.transform(ConsumerJson, ConsumerFields, {
 export const makeConsumer: (consumer: Consumer) => Consumer = formed(consumerForm)
 
 /**
- * A consumer as it stands in the database. Its JSON is `{ name, checkpoint, updatedAt, lagMillis, leasedUntil }`: the lag in whole
- * milliseconds, null for what is none.
+ * A consumer as it stands in the database. Its JSON is `{ name, checkpoint, updatedAt, lagMillis, leasedUntil }`. The lag is in
+ * whole milliseconds. A missing value is null.
  *
  * @since 0.1.0
  * @category schemas

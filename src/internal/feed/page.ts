@@ -1,10 +1,11 @@
 /**
  * One page of a window.
  *
- * A window's changes are delivered in the order of their ids, and there is no index on them: it would cost every write. Instead
- * transactions are taken up in the order of their ids, and their changes merged. While a change was captured, every transaction
- * with a smaller id than its own had begun; one that had not captured anything by then was running, and only so many run at once.
- * So if the first changes of that many transactions in a row come after a change, nothing that is not taken up comes before it.
+ * A window's changes are delivered in the order of their ids. There is no index on these ids, because every write would pay for
+ * it. Instead, transactions are taken up in the order of their ids, and their changes are merged. When a change was captured,
+ * every transaction with a smaller id had begun. Those that had captured nothing by then were still running, and only a limited
+ * number runs at once. So suppose that many transactions in a row have their first changes after a given change. Then no
+ * transaction that is not taken up yet has a change before it.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
@@ -39,7 +40,7 @@ export interface Page {
 
 const array = (values: ReadonlyArray<bigint>): string => `{${values.join(",")}}`
 
-/** With a filter most of what is looked at may not be delivered: then a page looks at more than it holds. */
+/** With a filter, most changes that are looked at may not be delivered. So a page then looks at more changes than it holds. */
 const minScanned = 5_000
 
 /** Undefined if nothing is filtered. */
@@ -60,7 +61,7 @@ const pageStatement = (request: PageRequest) => {
   const scanned = filter === undefined ? limit : Math.max(limit, minScanned)
   const late = from.running.filter((xid) => isVisible(window.to, xid) && xid > window.entered)
 
-  // Transactions of the window after one of them; nothing that was delivered before is looked at.
+  // Transactions of the window after a given one. Nothing that was delivered before is looked at.
   const branch = (condition: Fragment, after: Fragment) => sql`
       select t.xid, t.id, t.occurred_at
       from ${transactions} t
@@ -95,7 +96,7 @@ const pageStatement = (request: PageRequest) => {
       order by t.id
       limit 1`
 
-  // Planning costs for every mention of the partitions.
+  // Each mention of the partitions makes planning slower.
   const aheadLate =
     late.length === 0
       ? sql``

@@ -1,5 +1,5 @@
 /**
- * Batches of the feed: windows between what was visible and what is, epoch by epoch.
+ * Batches of the feed. A window lies between what was visible and what is visible now, epoch by epoch.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -54,15 +54,15 @@ export interface Options {
   /** Changes in a batch, 1 to 10,000: 1000 unless given. */
   readonly limit?: number | undefined
   /**
-   * Where a feed without a checkpoint begins: at the `beginning` of what is recorded (default), or `now`, with what is not committed yet.
-   * With a checkpoint, or for a consumer that has one, it says nothing.
+   * Where a feed without a checkpoint begins: at the `beginning` of the record (default), or `now`, with what is not committed
+   * yet. With a checkpoint, or for a consumer that has one, it has no effect.
    */
   readonly from?: "beginning" | "now" | undefined
   /** The checkpoint of the batch before. */
   readonly checkpoint?: string | undefined
 }
 
-/** A request that is understood, and where it goes on. */
+/** A decoded request, and where it continues. */
 export interface Decoded {
   /** Empty for all. */
   readonly tables: ReadonlyArray<string>
@@ -79,7 +79,7 @@ export const decodeRequest = (input: Options): Either.Either<Decoded, InvalidReq
     )
   )
 
-/** A batch as it came, and where the feed stands after it. */
+/** A batch before it is decoded, and where the feed stands after it. */
 export interface Step {
   readonly pageRows: PageRows
   readonly position: Position
@@ -101,7 +101,7 @@ const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, Threa
       : Effect.succeed({ ...head.current, from: head.visible, window: undefined })
 }
 
-/** A checkpoint of a cluster that this database was never on says nothing about it. */
+/** A checkpoint of a cluster that never held this database says nothing about it. */
 const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
   const ownEpoch = head.epochs.find(({ epoch }) => epoch === position.epoch)
   if (ownEpoch?.cluster !== position.cluster) {
@@ -122,7 +122,7 @@ const nextEpoch = (head: Head, { epoch, from, window }: Position): Position | un
   return next === undefined ? undefined : { ...next, from: snapshots.nothing, window: undefined }
 }
 
-/** What is visible of the position's epoch. One that is over has no running transactions, but it may have prepared ones. */
+/** What is visible of the position's epoch. A past epoch has no running transactions, but it may have prepared ones. */
 const visibleOf = (head: Head, { epoch }: Position): snapshots.Snapshot | undefined =>
   epoch < head.current.epoch
     ? snapshots.without(
@@ -131,11 +131,11 @@ const visibleOf = (head: Head, { epoch }: Position): snapshots.Snapshot | undefi
       )
     : head.visible
 
-/** The window that is to be read, or undefined if there is nothing that was not delivered. */
+/** The window to read. Undefined if everything was delivered. */
 const windowOf = (head: Head, position: Position): checkpoints.Window | undefined => {
   const to = visibleOf(head, position)
   if (position.window !== undefined) {
-    // Another server wrote the window; what it saw must be here before its transactions are taken as missing.
+    // Another server wrote the window. What it saw must have arrived here before a transaction counts as missing.
     return to !== undefined && snapshots.includes(to, position.window.to) ? position.window : undefined
   }
   return to === undefined || snapshots.includes(position.from, to) ? undefined : { to, entered: 0n, open: [], last: 0n }
@@ -146,8 +146,8 @@ const isDelivered = (head: Head, position: Position): boolean =>
   position.window === undefined &&
   (head.visible === undefined || snapshots.includes(position.from, head.visible))
 
-// Compiling a statement takes longer than running it, and a batch is sorted in memory. What is read of a transaction is a part of it,
-// in the order of an index: a planner that takes all transactions for small ones would read the rest of it for every batch.
+// Compiling a statement takes longer than running it, and a batch is sorted in memory. A batch reads only a part of a
+// transaction, in the order of an index. A planner that expects small transactions would read the rest of it for every batch.
 const settings = {
   jit: "off",
   work_mem: "32MB",
@@ -156,7 +156,10 @@ const settings = {
   enable_seqscan: "off"
 }
 
-/** Reads one batch after a position, or the first one: then a table that the record does not know is `NotFound`. Every call does a bounded amount of work. */
+/**
+ * Reads one batch after a position, or the first batch. For the first batch, a table that the record does not know is `NotFound`.
+ * Every call does a bounded amount of work.
+ */
 export const step = (storage: Storage, decoded: Decoded): Effect.Effect<Step, ReadError> =>
   snapshot(
     storage.sql,
@@ -189,7 +192,7 @@ const advance = Effect.fnUntraced(function* (
     if (window === undefined) {
       const next = nextEpoch(currentHead, position)
       if (next === undefined) {
-        // What the reader does not have yet cannot be had here now.
+        // The reader is ahead of this server: what it waits for is not here yet.
         return { pageRows: { changes: [], transactions: [] }, position, caughtUp: true }
       }
       position = next

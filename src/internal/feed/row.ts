@@ -1,5 +1,6 @@
 /**
- * Rows of a feed as changes. A feed reads many: what belongs to a transaction is read once for all its changes.
+ * Makes changes of the rows of a feed. A feed reads many rows, so the columns of a transaction are read once for all of its
+ * changes.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -23,7 +24,7 @@ interface Row {
   readonly [column: string]: unknown
 }
 
-/** The state of a page, which one of its rows carries. */
+/** The state of a page. One of its rows carries it. */
 export const stateOf = (pageRows: ReadonlyArray<unknown>): Option.Option<unknown> =>
   Option.fromNullable((pageRows as ReadonlyArray<Row>).find((row) => row["state"] !== null)?.["state"])
 
@@ -50,7 +51,7 @@ export interface PageRows {
   readonly transactions: ReadonlyArray<unknown>
 }
 
-/** Rows with `changeColumns`, those without an id left out, and their transactions. */
+/** Rows with `changeColumns`, without the rows that have no id, and their transactions. */
 export const fetchPage = Effect.fnUntraced(function* (
   { name, sql }: Storage,
   pageRows: ReadonlyArray<unknown>
@@ -71,11 +72,11 @@ export const fetchPage = Effect.fnUntraced(function* (
   return { changes, transactions }
 })
 
-/** Decimal digits, as the numbers that they are. */
+/** Compares decimal digits as numbers. */
 const byId = (left: Change, right: Change): number =>
   left.id.length - right.id.length || (left.id < right.id ? -1 : left.id > right.id ? 1 : 0)
 
-/** Lets whatever waits for the network have its turn. */
+/** Lets other work of this process that waits for the network have its turn. */
 const breathe = Effect.async<void>((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
@@ -83,7 +84,7 @@ const breathe = Effect.async<void>((resume) => {
 
 const portionSize = 500
 
-/** The changes by id. A large batch takes its time, and others of this process are not kept waiting for it. */
+/** The changes by id. Decoding a large batch takes a while, and it does not block the process for so long. */
 export const decode = Effect.fnUntraced(function* ({
   changes,
   transactions

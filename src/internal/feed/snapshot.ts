@@ -1,9 +1,9 @@
 /**
- * Which transactions a reader sees, as `pg_snapshot` says it: those below `end` but for the ones that were running.
+ * The transactions that a reader sees, as in `pg_snapshot`: those below `end`, except those that were running.
  */
 
 export interface Snapshot {
-  /** The first transaction id that was not given out yet. */
+  /** The first transaction id that was not assigned yet. */
   readonly end: bigint
   /** Those below `end` that had not ended, ascending. */
   readonly running: ReadonlyArray<bigint>
@@ -12,7 +12,7 @@ export interface Snapshot {
 /** Nothing is visible in it. */
 export const nothing: Snapshot = { end: 0n, running: [] }
 
-/** Everything is visible in it: an epoch that is over has no running transactions. */
+/** Everything is visible in it. A past epoch has no running transactions. */
 export const everything: Snapshot = { end: 2n ** 63n - 1n, running: [] }
 
 const ascending = (values: Iterable<bigint>): ReadonlyArray<bigint> =>
@@ -26,7 +26,7 @@ export const parse = (text: string): Snapshot | undefined => {
     : { end: BigInt(match[1]), running: ascending((match[2] ?? "").split(",").filter(Boolean).map(BigInt)) }
 }
 
-/** Writes PostgreSQL's own text. It knows no snapshot that ends at 0. */
+/** Writes PostgreSQL's own text. PostgreSQL has no snapshot that ends at 0. */
 export const format = ({ end, running }: Snapshot): string => {
   const last = end === 0n ? 1n : end
   return `${running[0] ?? last}:${last}:${running.join(",")}`

@@ -24,7 +24,7 @@ export interface Lease {
 
 const Claimed = Schema.Struct({ checkpoint: Schema.NullOr(Schema.String) })
 
-/** Where the name stands, or none while another runner holds it. */
+/** The checkpoint of the name, or none while another runner holds the name. */
 export const claim = ({ name, sql }: Storage, lease: Lease) =>
   Effect.map(
     withoutConnection(
@@ -43,7 +43,7 @@ const YesRow = Schema.Struct({ yes: Schema.Literal("true", "false") })
 const isYes = (statement: Statement<unknown>): Effect.Effect<boolean, ThreadlineError> =>
   Effect.map(withoutConnection(rows(YesRow, statement)), ([row]) => row?.yes === "true")
 
-/** Whether something was stored under the name: it goes on from there. */
+/** Whether a checkpoint was stored under the name. The feed then continues from it. */
 export const hasBegun = ({ name: object, sql }: Storage, name: string) =>
   isYes(sql`
     select exists (
@@ -58,7 +58,7 @@ export const renew = ({ name, sql }: Storage, lease: Lease) =>
 export const release = ({ name, sql }: Storage, lease: Lease) =>
   isYes(sql`select ${name("feed_release")}(${lease.name}, ${lease.token})::text as yes`)
 
-/** Moves the checkpoint from where it was found; false where that is not where it stands, or the lease is lost. */
+/** Moves the checkpoint from where it was found. False if it stands elsewhere by now, or if the lease is lost. */
 export const store = (
   { name, sql }: Storage,
   lease: Lease,

@@ -1,5 +1,6 @@
 /**
- * A feed as a stream of batches. While one is decoded and handled, the next one is fetched; there are never more of them in memory.
+ * A feed as a stream of batches. While one batch is decoded and handled, the next one is fetched. There are never more than these
+ * two in memory.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -12,7 +13,8 @@ import { mustBeObject, type ReadError } from "../core/request.js"
 import type { Storage } from "../record/storage.js"
 
 /**
- * Options of `stream`. With `live` it goes on once it is caught up, and looks again as `poll` says, every second unless given.
+ * Options of `stream`. With `live` it continues after it has caught up, and looks again as `poll` says: every second unless
+ * given.
  *
  * @since 0.1.0
  * @category models
@@ -21,7 +23,7 @@ export interface StreamOptions extends Options, Polling {}
 
 interface State {
   readonly position: Decoded["position"]
-  /** Whether the batch before was the last one for then. */
+  /** Whether the previous batch had caught up. */
   readonly ended: boolean
   readonly ahead: Fiber.Fiber<Step, ReadError> | undefined
 }
@@ -48,7 +50,7 @@ export const stream = (storage: Storage, options: StreamOptions): Stream.Stream<
       if (nextBatch.changes.length > 0) {
         yield* pause.reset
       }
-      // A live feed that finds nothing has nothing to say.
+      // A live feed that finds nothing emits nothing.
       const silent = live === true && ended && nextBatch.caughtUp && nextBatch.changes.length === 0
       return Option.some([
         silent ? Option.none() : Option.some(nextBatch),

@@ -158,7 +158,7 @@ export const encodeAction = (
     })
   })
 
-/** The same for callers that are not Effect. Throws `InvalidRequest`; so does data whose schema cannot be encoded at once. */
+/** The same for callers that are not Effect. Throws `InvalidRequest`, also if the schema of the data cannot be encoded synchronously. */
 export const encodeActionSync = (input: Action, words: Words, status?: "ok" | "error"): string => {
   const exit = Effect.runSyncExit(encodeAction(input, words, status))
   if (Exit.isSuccess(exit)) {
@@ -169,10 +169,10 @@ export const encodeActionSync = (input: Action, words: Words, status?: "ok" | "e
   )
 }
 
-/** The same action, said to have failed. */
+/** The same action, with status `error`. */
 export const failedAction = (document: string): string => `${document.slice(0, -1)},"status":"error"}`
 
-/** Encodes data by its schema. The error names where, never what. */
+/** Encodes data by its schema. The error names the place, never the value. */
 export const encodeData = (
   schema: Schema.Schema<unknown, unknown>,
   data: unknown

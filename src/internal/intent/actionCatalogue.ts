@@ -1,6 +1,5 @@
 /**
- * The typed catalogue of actions. The casts are those that the types of `Arguments` need: what a spec says decides what its
- * function takes.
+ * The typed catalogue of actions. The types of `Arguments` need the casts: the spec of an action decides what its function takes.
  */
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"

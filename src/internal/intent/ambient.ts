@@ -34,7 +34,7 @@ const remembered = (ask: LazyActor): LazyActor => {
   return () => (asked ??= Promise.resolve().then(ask))
 }
 
-/** Like `AuditContext.merge`, whatever kind of actor the two have. */
+/** Like `AuditContext.merge`, for any kind of actor. */
 const mergeAny = <Who>(
   below: Omit<AuditContext.Given, "actor"> & { readonly actor?: Who | undefined },
   above: Omit<AuditContext.Given, "actor"> & { readonly actor?: Who | undefined }
@@ -62,10 +62,10 @@ export const withContext = <A>(fields: Ambient, body: () => A): A => {
 /** How long an audited call waits for a lazy actor, in milliseconds. */
 const actorPatience = 5_000
 
-/** What a context says of its actor once the question is answered. */
+/** The actor of a context, or why it is not known, after the question was answered. */
 export type Answered = Pick<AuditContext.Given, "actor" | "actorError">
 
-/** Asks for an actor. Never fails, and never waits longer than `patience`: the host's write must not depend on it. */
+/** Asks for an actor. Never fails, and never waits longer than `patience`, because the host's write must not depend on the answer. */
 export const askActor = async (ask: LazyActor, patience: number = actorPatience): Promise<Answered> => {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<Answered>((resolve) => {
@@ -80,7 +80,7 @@ export const askActor = async (ask: LazyActor, patience: number = actorPatience)
   }
 }
 
-// A wrong answer is no mistake of the call that needs it: it is recorded as what it is.
+// The audited call is not to blame for a wrong answer. The answer is recorded as wrong.
 const toAnswer = (actor: Actor.Given | undefined): Answered => {
   const wrong = actor === undefined ? undefined : Actor.invalid(actor)
   return wrong === undefined ? { actor } : { actorError: `the actor function gave no actor: ${wrong.message}` }

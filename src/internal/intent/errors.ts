@@ -56,7 +56,8 @@ export type ActionId = typeof ActionId.Type
  * - `NoChanges`: `requireChanges` was asked and no row was captured. Rolled back.
  * - `TransactionAborted`: the body succeeded although one of its statements had failed and aborted the transaction. Rolled
  *   back; `sqlState` and `cause` are those of the statement, if they are known.
- * - `EndedByBody`: the body ended the transaction with a COMMIT or ROLLBACK of its own; what it wrote before that is as it left it.
+ * - `EndedByBody`: the body ended the transaction with a COMMIT or ROLLBACK of its own. That statement decided what became of the
+ *   writes before it.
  * - `CommitFailed`: COMMIT was refused, by a deferred constraint for example. Rolled back.
  * - `ConnectionLost`: the connection was lost before COMMIT was sent. The server rolled back.
  * - `OutcomeUnknown`: the connection was lost while COMMIT was under way: it may or may not have happened. Never retried.
@@ -92,8 +93,8 @@ export const AuditReason = Schema.Literal(
 export type AuditReason = typeof AuditReason.Type
 
 /**
- * An audited call failed, and it was not the host's own effect that failed it. `detail` is a sentence for people that holds
- * no identity and no value; `cause` may hold both.
+ * An audited call failed, and not because the host's own effect failed. `detail` is a sentence for people that holds no identity
+ * and no value; `cause` may hold both.
  *
  * @since 0.1.0
  * @category errors

@@ -1,7 +1,7 @@
 /**
- * The connection that the body of an audited transaction writes through. It counts what is under way, so that the
- * transaction ends after its last statement, and refuses everything after that: a fiber that outlives the transaction must
- * never write into whatever the connection is used for next.
+ * The connection that the body of an audited transaction writes through. It counts the running statements, so that the
+ * transaction ends after its last statement. After that it refuses every statement: a fiber that outlives the transaction must
+ * never write into the next use of the connection.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
@@ -71,8 +71,8 @@ export class Level implements Connection {
   ) {}
 
   /**
-   * Takes the turn of the audited calls directly inside this level; only the wait can be interrupted. Other than with a
-   * semaphore of the library, there is no instant at which an interruption loses the turn.
+   * Takes the turn of the audited calls directly inside this level. Only the wait can be interrupted. With a semaphore of the
+   * library, an interruption at the wrong instant would lose the turn; here there is no such instant.
    */
   takeTurn(restore: <A>(effect: Effect.Effect<A>) => Effect.Effect<A>): Effect.Effect<void> {
     return Effect.suspend(() => {
@@ -136,7 +136,7 @@ export class Level implements Connection {
           this.streams.add(scope)
           yield* Effect.addFinalizer(() => this.closeStream(scope))
           const pull = yield* Scope.extend(Stream.toPull(this.target.executeStream(...args)), scope)
-          // The cursor of an ended transaction reads as if it were exhausted, hence the second look.
+          // The cursor of an ended transaction looks exhausted. So it is checked a second time.
           const next = Effect.exit(Effect.suspend(() => (this.isOpen ? pull : refusedPull))).pipe(
             Effect.flatMap((exit) => {
               if (Exit.isFailure(exit)) {
@@ -221,7 +221,7 @@ export class Level implements Connection {
     }
   }
 
-  // Closing the cursor of a dead connection never ends, so it must not be waited for without limit.
+  // Closing the cursor of a dead connection never ends, so the wait has a limit.
   private closeStream(scope: Scope.CloseableScope): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.streams?.delete(scope)

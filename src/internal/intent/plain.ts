@@ -52,7 +52,7 @@ export interface Options<A, Settings> extends AuditContext.Given {
 }
 
 /**
- * Runs a body in a savepoint. If it fails, what it did is undone, and the failure is that of the body.
+ * Runs a body in a savepoint. If the body fails, its writes are undone, and this fails with the same error.
  *
  * @since 0.1.0
  * @category models
@@ -322,7 +322,7 @@ export const savepointOf =
       await body(tx)
       await own(run("release savepoint threadline"))
     } catch (error) {
-      // If this fails the transaction stays aborted, which its owner finds out. The failure that counts is the first.
+      // If this fails, the transaction stays aborted, and its owner notices. The first failure is the one to report.
       await run("rollback to savepoint threadline").then(
         () => run("release savepoint threadline"),
         () => undefined
@@ -331,7 +331,7 @@ export const savepointOf =
     }
   }
 
-/** Keeps a failed action, and never the caller waiting for it. */
+/** Keeps a failed action. The caller does not wait for it. */
 const recordFailure = async <Tx extends object>(
   connection: Connection<Tx>,
   { document, schema }: Request,
@@ -433,8 +433,8 @@ export const fromDriver = (error: unknown): AuditError => {
 }
 
 /**
- * The SQLSTATE that a client hides somewhere in its error. Clients wrap that of the driver, and some have codes of their own that
- * look like one (`P2010` of Prisma); the innermost is the server's.
+ * The SQLSTATE somewhere inside a client's error. Clients wrap the driver's error, and some have codes of their own that look
+ * like a SQLSTATE (`P2010` of Prisma). The innermost one is the server's.
  */
 const stateOf = (error: unknown): { readonly code: string; readonly message: string | undefined } | undefined => {
   let found: { readonly code: string; readonly message: string | undefined } | undefined

@@ -105,7 +105,7 @@ export const recordFailures = (
             (error._tag === "SqlError" ? fromStatement(error) : error).message
           )
         ),
-        // In a fiber of its own, because the one that asks may be under interruption already.
+        // In a fiber of its own, because the calling fiber may be interrupted already.
         Effect.interruptible,
         Effect.forkDaemon,
         Effect.flatMap(Fiber.await)

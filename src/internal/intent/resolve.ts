@@ -1,5 +1,6 @@
 /**
- * Who and why of one audited call: what the call says, over what the fiber says, over what the host said once.
+ * The context and action of one audited call. The options of the call win over the context of the fiber, and that wins over the
+ * host's defaults.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,8 +20,8 @@ export interface Resolved {
 }
 
 /**
- * What the call itself says must be right. Of what the fiber says only the actor must be: ids that came from outside and
- * cannot be recorded are recorded as such, they do not break the host's write.
+ * The options of the call must be valid. In the context of the fiber, only the actor must be valid. Ids may come from outside: if
+ * they cannot be recorded, that is noted, and the host's write does not fail.
  */
 export const resolve = (
   context: Context.Context<never>,
@@ -58,7 +59,7 @@ const asked = (ask: AuditContext.LazyActor): Effect.Effect<AuditContext.Fields> 
       onSuccess: (answer: AuditContext.Fields) => answer,
       onTimeout: (): AuditContext.Fields => ({ actorError: `the actor effect took longer than ${actorPatience}` })
     }),
-    // Also if it interrupts itself. An interruption of the call is not caught here.
+    // Also if the effect interrupts itself. An interruption of the audited call is not caught here.
     Effect.catchAllCause(() => Effect.succeed({ actorError: "the actor effect failed" }))
   )
 
@@ -118,7 +119,7 @@ const optionNames = {
   retry: true
 } as const
 
-/** Options that contradict each other, or that no type checker has seen. */
+/** Options that contradict each other, or that were not type-checked. */
 export const contradiction = (options: {
   readonly action?: unknown
   readonly captureOnly?: boolean | undefined

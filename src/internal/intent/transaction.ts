@@ -52,7 +52,7 @@ export interface Request {
   readonly isolation: Isolation | undefined
 }
 
-/** Where an audited call finds itself. */
+/** Where an audited call runs: outside of any transaction, or inside one. */
 export type Place =
   { readonly _tag: "Outside" } | { readonly _tag: "Inside"; readonly level: Level; readonly depth: number }
 
@@ -60,10 +60,10 @@ export type Place =
 export interface Running {
   readonly level: Level
   readonly depth: number
-  /** Makes it last. If that fails, everything is rolled back. */
+  /** Commits it, or releases it as a savepoint. If that fails, everything is rolled back. */
   readonly complete: Effect.Effect<Ids, AuditError>
   readonly abandon: Effect.Effect<void>
-  /** Gives back what it holds; to be run once, after one of the two above. */
+  /** Releases what it holds. Run it once, after one of the two above. */
   readonly release: Effect.Effect<void>
 }
 
@@ -79,8 +79,8 @@ export const placeIn = (context: Context.Context<never>): Place =>
   })
 
 /**
- * A context with the connection of a running transaction, which statements and `sql.withTransaction` then use, and with all
- * that one level of audited calls adds to it.
+ * A context with the connection of a running transaction, and with everything that one level of audited calls adds. Statements
+ * and `sql.withTransaction` then use that connection.
  */
 export const inside = <R>(
   context: Context.Context<R>,
@@ -97,7 +97,7 @@ export const inside = <R>(
   )
 
 /**
- * Runs the body of an audited call that `begin` opens. All or nothing: the body alone can be interrupted, what ends the
+ * Runs the body of an audited call that `begin` opens. It is all or nothing: only the body can be interrupted, the end of the
  * transaction cannot.
  */
 export const run = <A, E, R>(
@@ -117,7 +117,7 @@ export const run = <A, E, R>(
     )
   )
 
-// The host's own errors pass as they are. That a statement of the body found the connection gone is no error of the host's.
+// The host's own errors pass unchanged. A lost connection, found by a statement of the body, is not the host's error.
 export const whereLost =
   ({ level: { observed } }: Running) =>
   <E>(error: E): E | AuditError =>
@@ -125,7 +125,7 @@ export const whereLost =
       ? connectionLost(observed.lost)
       : error
 
-// The host's own `sql.withTransaction` inside the body dies if it cannot roll back; on a connection that is gone it cannot.
+// The host's own `sql.withTransaction` inside the body dies if it cannot roll back. On a lost connection it cannot.
 const causeOf = <E>(cause: Cause.Cause<E>, running: Running): Cause.Cause<E | AuditError> => {
   const connectionError = running.level.observed.lost
   const defects = connectionError === undefined ? Chunk.empty<unknown>() : Cause.defects(cause)
@@ -184,15 +184,15 @@ const finishDocument = (request: Request, part: boolean): string => {
   return `{${fields.join(",")}}`
 }
 
-/** The end of an audited call: an expression, which goes into a message of its own level, and how to read its value. */
+/** The end of an audited call: an expression for the last message of its level, and how to read its value. */
 interface Ending {
   readonly sql: string
   readonly read: (outcome: unknown) => Option.Option<Ids>
 }
 
 /**
- * Calls `finish` if there is something to record, to check or to end. Else the setting of the transaction says what `finish` would:
- * `set_context` has left nothing of other transactions in it.
+ * Calls `finish` if there is something to record, to check or to end. Otherwise the transaction's setting holds what `finish`
+ * would return. `set_context` has removed anything that another transaction left in it.
  */
 const ending = (request: Request, part: boolean): Ending => {
   const document = finishDocument(request, part)
@@ -204,8 +204,8 @@ const ending = (request: Request, part: boolean): Ending => {
       }
 }
 
-// Tells one transaction of a session from the next. A body that ended ours with a COMMIT or ROLLBACK of its own must not have
-// an action recorded for it, in a transaction that the last message itself would open.
+// Tells one transaction of a session from the next. If the body ended our transaction with a COMMIT or ROLLBACK of its own, no
+// action must be recorded: the last message would open a transaction for it.
 const startOfTransaction = "extract(epoch from pg_catalog.transaction_timestamp())::pg_catalog.text"
 
 const commit = (
@@ -234,14 +234,14 @@ const commit = (
   }).pipe(Effect.onError(() => rollback))
 }
 
-/** The ids in the answer to a message whose last statement but one is an ending. */
+/** The ids in the answer to a message. The ending is its last statement but one. */
 const idsOf = (raw: unknown, { read }: Ending): Option.Option<Ids> => read(outcomeOf(results(raw).at(-2)))
 
-// An audited call in a fiber of its own may still be open when what encloses it ends. It has not succeeded, so it is undone.
+// An audited call in a fiber of its own may still be open when the enclosing call ends. It has not succeeded, so it is undone.
 const undoOpen = (level: Level): string =>
   level.inner === undefined ? "" : `rollback to savepoint ${level.inner}; release savepoint ${level.inner}; `
 
-/** Reads the answer of the last message. COMMIT of an aborted transaction answers ROLLBACK and is no error to the driver. */
+/** Reads the answer of the last message. If the transaction was aborted, COMMIT answers ROLLBACK, and the driver reports no error. */
 const committed = (raw: unknown, end: Ending): Effect.Effect<Ids, AuditError> => {
   if (!hasCommitted(raw)) {
     return Effect.fail(
@@ -277,7 +277,7 @@ const commitError = (
   }
   const refused = () =>
     makeAuditError("CommitFailed", `COMMIT was refused and everything was rolled back${details(error)}`, error)
-  // PostgreSQL may tell of a serialization failure one statement earlier: to the caller that is the same.
+  // PostgreSQL may report a serialization failure one statement earlier. For the caller that is the same.
   if (isSerializationFailure(error)) {
     return Effect.succeed(refused())
   }
@@ -313,7 +313,7 @@ const aborted = (level: Level, error: SqlError): AuditError => {
   )
 }
 
-/** SQLSTATE and constraint: what names no value. */
+/** SQLSTATE and constraint: neither names a value. */
 const details = (error: SqlError): string => {
   const cause = error.cause
   const constraint =
@@ -322,8 +322,8 @@ const details = (error: SqlError): string => {
 }
 
 /**
- * Opens a savepoint inside a transaction. It is an audited part of its own if it has an action, must have changes, or has
- * another context than what encloses it; otherwise it shares the audit transaction that encloses it.
+ * Opens a savepoint inside a transaction. It is an audited part of its own if it has an action, if it requires changes, or if its
+ * context differs from the enclosing one. Otherwise it shares the enclosing audit transaction.
  */
 export const beginInside = (
   parent: Level,

@@ -1,6 +1,7 @@
 /**
- * Images as a host's schema expects rows of its own client: exact JSON values become what the encoded side of the schema takes, and
- * nothing is rounded on the way. What cannot be converted stays as it is, and the schema says what is wrong with it.
+ * Makes images into what a host's schema expects of its own client's rows. Exact JSON values become what the encoded side of the
+ * schema takes, and nothing is rounded. A value that cannot be converted stays as it is, and the schema says what is wrong with
+ * it.
  */
 import * as BigDecimal from "effect/BigDecimal"
 import * as DateTime from "effect/DateTime"
@@ -44,7 +45,7 @@ const toDecimal = (value: JsonValue | undefined): BigDecimal.BigDecimal | undefi
 
 const unwritten = new Set(["NaN", "Infinity", "-Infinity"])
 
-/** Only if the number says the same: `0.1`, of which a `number` is the nearest, and not `0.1000000000000000001`. */
+/** Only if the number is the same. `0.1` is: the `number` nearest to it is written `0.1`. `0.1000000000000000001` is not. */
 const toNumber = (value: JsonValue): JsonValue => {
   if (typeof value === "string") {
     // JSON has no number for these.
@@ -67,7 +68,7 @@ const toBigInt = (value: JsonValue): JsonValue => {
 
 const local = /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?)?$/
 
-/** A `timestamp` and a `date` have no zone: they are read in that of the process, as the driver reads them. */
+/** A `timestamp` and a `date` have no zone. They are read in the zone of the process, as the driver reads them. */
 const toDate = (text: string): Date | undefined => {
   const [, year, month, day, hour = "0", minute = "0", second = "0", fraction = ""] = local.exec(text) ?? []
   if (year !== undefined && month !== undefined && day !== undefined) {
@@ -82,7 +83,7 @@ const toDate = (text: string): Date | undefined => {
 
 const bytes = /^\\x((?:[0-9a-f]{2})*)$/
 
-/** What a value may be to a type that a schema declares by a test of its own, the likeliest first. */
+/** The forms in which a value may satisfy a declared type with its own test, the likeliest first. */
 const candidates = function* (ast: AST.Declaration, value: JsonValue): Generator<unknown> {
   yield value
   const decimal = toDecimal(value)

@@ -1,5 +1,5 @@
 /**
- * The service of all reads: each one under a span, and none of them without a scope if one is required.
+ * The service of all reads. Each read has a span. If a scope is required, no read runs without one.
  */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
@@ -50,7 +50,7 @@ export interface Service {
    * that its one table never had.
    */
   readonly timeline: (filter?: FilterInput) => Effect.Effect<Page<Change>, ReadError>
-  /** The same, whole and in constant memory. `limit` is about pages and is not looked at. */
+  /** The same, whole and in constant memory. `limit` is about pages and has no effect. */
   readonly timelineStream: (filter?: FilterInput) => Stream.Stream<Change, ReadError>
   /**
    * All changes of one row, newest first by capture time: under its key, those that moved it to another key or from one, and
@@ -64,8 +64,8 @@ export interface Service {
     options?: Omit<HistoryOptions, "limit">
   ) => Stream.Stream<Change, ReadError>
   /**
-   * How a row stood at an instant; a change captured at that very instant counts, once its transaction has committed. An instant
-   * that is yet to come is answered as of now.
+   * How a row stood at an instant. A change captured at that very instant counts, after its transaction has committed. A future
+   * instant is answered as of now.
    */
   readonly asOf: (table: string, key: KeyInput, instant: InstantInput) => Effect.Effect<AsOf, ReadError>
   /** The same of up to 1000 rows of one table, in the order of the keys given. */
@@ -78,7 +78,7 @@ export interface Service {
    * The rows of a table that were present at an instant, in the order of their keys as text (by bytes). Keys are looked at one
    * after another, so a condition that few rows meet gives partial pages.
    *
-   * `NotFound` if the table is neither audited nor has changes, `InvalidRequest` if its rows have no key.
+   * `NotFound` if the table is neither captured nor has changes, `InvalidRequest` if its rows have no key.
    */
   readonly asOfRows: (
     table: string,
@@ -92,8 +92,8 @@ export interface Service {
     options?: Omit<AsOfRowsOptions, "limit">
   ) => Stream.Stream<RowAsOf, ReadError>
   /**
-   * One row at an instant with the rows that it refers to and those that refer to it, as the caller declares them: of each
-   * relation a first page. At most 20 relations; `InvalidRequest` of the field `relations` if one is not well formed.
+   * One row at an instant, with the rows that it refers to and the rows that refer to it. The caller declares these relations.
+   * Each has a first page. At most 20 relations; `InvalidRequest` of the field `relations` if one is not well formed.
    */
   readonly asOfWith: <Name extends string>(
     table: string,
@@ -102,9 +102,9 @@ export interface Service {
     relations: { readonly [K in Name]: Relation }
   ) => Effect.Effect<AsOfWith<Name>, ReadError>
   /**
-   * Transactions newest first: those with a change that the filter lets through, each with its first action and how much it
-   * changed where. Under a scope a transaction of which only an action is visible is listed too, with a count of 0, unless the
-   * filter asks for something of its changes.
+   * Transactions newest first: those with a change that the filter lets through. Each has its first action, the number of its
+   * changes, and their tables. Under a scope a transaction of which only an action is visible is listed too, with a count of 0,
+   * unless the filter asks for something of its changes.
    */
   readonly transactions: (filter?: FilterInput) => Effect.Effect<Page<TransactionSummary>, ReadError>
   /** The same, whole and in constant memory. */
@@ -148,8 +148,8 @@ export interface Service {
   /** One change, field by field. */
   readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
   /**
-   * A row at two instants, field by field: what differs if it was present both times, all of its fields if it was once.
-   * It stays with the key: a row that moved away is `MovedTo` in `to`.
+   * A row at two instants, field by field. If it was present both times, the fields that differ. If it was present once, all of
+   * its fields. The read stays with the key: a row that moved away is `MovedTo` in `to`.
    */
   readonly diffBetween: (
     table: string,
@@ -184,15 +184,15 @@ export interface Service {
   readonly scoped: (scope: ReadScope) => Service
 }
 
-/** A filter with the order and the cursor of options; options that are none are refused by the read. */
+/** A filter with the order and the cursor of options. The read refuses options that are not an object. */
 const withPaging = (options: Pick<FilterInput, "order" | "cursor">, filter: () => FilterInput): FilterInput =>
   notAnObject(options) === undefined ? { ...filter(), order: options.order, cursor: options.cursor } : options
 
-/** A filter of what has no actor; one that is none is refused by the read. */
+/** A filter for transactions without an actor. The read refuses a filter that is not an object. */
 const withoutActor = (filter: FilterInput): FilterInput =>
   notAnObject(filter) === undefined ? { ...filter, unattributed: true } : filter
 
-/** The reads of a storage under scopes. If one is required every one of them fails until `scoped` has given one. */
+/** The reads of a storage under scopes. If a scope is required, every read fails until `scoped` has given one. */
 export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
 

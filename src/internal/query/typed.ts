@@ -1,5 +1,5 @@
 /**
- * Reads of a table as a host's schema has its rows.
+ * Reads of a table, with rows decoded by a host's schema.
  */
 import type { YieldableError } from "effect/Cause"
 import * as Data from "effect/Data"
@@ -29,11 +29,11 @@ import type { Service } from "./service.js"
 interface Misfit {
   /** The row as it was stored. */
   readonly image: RowImage
-  /** Says what does not fit. It shows captured values: nothing for a log. */
+  /** Says what does not fit. It shows captured values, so do not log it. */
   readonly error: ParseResult.ParseError
 }
 
-// Its type stands here, because the one that would be inferred names a type that older versions of Effect do not have.
+// The type is written out. The inferred one would name a type that older versions of Effect do not have.
 const UndecodableError: new (fields: Misfit) => YieldableError & { readonly _tag: "Undecodable" } & Readonly<Misfit> =
   Data.TaggedError("Undecodable")<Misfit>
 
@@ -51,7 +51,7 @@ export class Undecodable extends UndecodableError {
 }
 
 /**
- * A row as the schema has it, or the stored image that does not fit.
+ * A row decoded by the schema, or the stored image that does not fit it.
  *
  * @since 0.1.0
  * @category models
@@ -59,7 +59,7 @@ export class Undecodable extends UndecodableError {
 export type Decoded<A> = Either.Either<A, Undecodable>
 
 /**
- * A change with the rows before and after it, decoded; null if there is none, or none that the reader may see.
+ * A change with the rows before and after it, decoded. A row is null if there is none, or if the reader may not see it.
  *
  * @since 0.1.0
  * @category models
@@ -122,7 +122,7 @@ export interface TypedRelations {
 
 type SchemaOf<R> = "schema" extends keyof R ? R["schema"] : undefined
 
-/** A row of a relation: as its schema has it, the image if it has none. */
+/** A row of a relation: decoded by its schema, or the image if the relation has no schema. */
 export type TypedRelated<R> = RelatedAs<SchemaOf<R>>
 
 type RelatedAs<S> = S extends Schema.Schema.All ? TypedRow<Schema.Schema.Type<S>> : RowAsOf
@@ -135,7 +135,7 @@ export type RelationsContext<Relations> = {
 type ContextOf<S> = S extends Schema.Schema.All ? Schema.Schema.Context<S> : never
 
 /**
- * The first page of a relation, and the options with which `asOfRows` goes on with it.
+ * The first page of a relation, and the options with which `asOfRows` continues it.
  *
  * @since 0.1.0
  * @category models
@@ -143,8 +143,8 @@ type ContextOf<S> = S extends Schema.Schema.All ? Schema.Schema.Context<S> : nev
 export interface TypedRelatedRows<Row> extends Page<Row>, Pick<RelatedRows, "table" | "options"> {}
 
 /**
- * How a row stood at an instant, decoded, and a page of each of its relations. The rows of a relation with a schema are decoded, those
- * of one without are images.
+ * How a row stood at an instant, decoded, and a page of each of its relations. Rows of a relation with a schema are decoded. Rows
+ * of a relation without one are images.
  *
  * @since 0.1.0
  * @category models
@@ -196,8 +196,8 @@ export interface Typed<A, R> {
     options?: Omit<AsOfRowsOptions, "limit">
   ) => Stream.Stream<TypedRow<A>, ReadError, R>
   /**
-   * A row and its relations: `columns` are those of the tables, whatever `fieldOf` makes of them. The rows of a relation with a
-   * `schema` are decoded by it, under the same `fieldOf`; those of one without stay images.
+   * A row and its relations. `columns` names columns of the tables, not the names that `fieldOf` makes. Rows of a relation with a
+   * `schema` are decoded by it, with the same `fieldOf`. Rows of a relation without one stay images.
    */
   readonly asOfWith: <Relations extends TypedRelations>(
     key: KeyInput,
@@ -258,7 +258,7 @@ export const typed = <A, I, R, Q>(
   const typedChange =
     ({ columns }: TableNames) =>
     (change: Change): Effect.Effect<TypedChange<A>, never, R> => {
-      // A schema has the columns as they are called now.
+      // The schema uses the present names of the columns.
       const present = (image: RowImage | null | undefined) =>
         image === null || image === undefined
           ? image

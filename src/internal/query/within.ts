@@ -1,5 +1,5 @@
 /**
- * What runs under services of its own, also if it is run later than the effect that made it.
+ * Runs something under services of its own, even if it runs later than the effect that made it.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -9,11 +9,11 @@ import * as Stream from "effect/Stream"
 const isStream = (u: unknown): u is Stream.Stream<unknown, unknown, unknown> =>
   Predicate.hasProperty(u, Stream.StreamTypeId)
 
-/** A stream reads when it is run, which is after the effect that results in it: it takes the services along. */
+/** A stream reads when it is run, and that is after the effect that returned it. So it carries the services along. */
 const carried = <A, I>(value: A, services: Context.Context<I>): A =>
   isStream(value) ? (Stream.provideSomeContext(value, services) as A) : value
 
-/** The effect with services instead of those of its context. */
+/** The effect, with these services in place of those of its context. */
 export const within = <A, E, R, I>(
   self: Effect.Effect<A, E, R>,
   services: Context.Context<I>

@@ -23,7 +23,7 @@ const MaybeJson = Schema.NullOr(JsonFromText)
 export const Action = Schema.Struct({
   /** Decimal digits. */
   id: Id,
-  /** Null if it captured no row, or was recorded after a rollback. */
+  /** Null if its transaction captured no row, or if it was recorded after a rollback. */
   transactionId: Schema.NullOr(Id),
   /** In UTC with microseconds: `2026-11-22T10:00:00.000000Z`. */
   occurredAt: InstantText,

@@ -74,7 +74,7 @@ export const AuditTransaction = Schema.Struct({
   remoteIp: MaybeText,
   /** What else the host said. */
   meta: JsonObject,
-  /** What was wrong with the context it was given, and left out for it. */
+  /** What was wrong with its context. The wrong parts are left out. */
   contextError: MaybeText,
   /** The role of the database session. */
   dbUser: Text,
@@ -139,7 +139,7 @@ export const Change = Schema.Struct({
   changedFields: Schema.NullOr(Schema.Array(Text)),
   /** The old values of the changed fields of an update; the whole row of a delete. */
   changedFrom: Schema.NullOr(RowImage),
-  /** The whole row after an insert, an update, or as a baseline found it. */
+  /** The whole row after an insert or an update, or as a baseline found it. */
   dataAfter: Schema.NullOr(RowImage),
   /** What else is known of the change, such as the number of rows that a TRUNCATE removed. */
   details: JsonValue,
@@ -208,7 +208,7 @@ export const ChangeRow = Schema.Struct({ ...changeFields, ...transactionFields, 
 
 const isActor = Schema.is(Actor.Actor)
 
-/** The document with its parts in one order, which jsonb does not keep. */
+/** The document with its parts in one order. jsonb does not keep an order. */
 const inOrder = (actor: Actor.Actor): Actor.Actor =>
   ({
     type: actor.type,
@@ -221,12 +221,12 @@ export const actorOf = (document: JsonValue, type: string | null, id: string | n
   if (isActor(document)) {
     return inOrder(document)
   }
-  // A document written by hand may be missing or odd; the columns that are searched still say who it was.
+  // A row written by hand may have no document, or an odd one. The columns that are searched still name the actor.
   const fromColumns = id === null ? { type } : { type, id }
   return isActor(fromColumns) ? fromColumns : null
 }
 
-/** Texts by contract; a row written by hand may hold a number. */
+/** Strings by contract. A row written by hand may hold a number. */
 export const rowPkOf = (rowPk: JsonObject | null): RowPk | null =>
   rowPk === null || isOfTexts(rowPk)
     ? rowPk
@@ -297,7 +297,7 @@ export const changeOf = (row: typeof ChangeRow.Type): Change => changeWith(row, 
 export const instantColumn = (sql: SqlClient, column: string): Fragment =>
   sql`to_char(${sql.literal(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
-/** The columns of a change under the alias `c`; if `hidden` holds, without what it says of the row before it. */
+/** The columns of a change under the alias `c`. If `hidden` is true, what they say of the row before the change is left out. */
 export const changeColumns = (sql: SqlClient, hidden?: Fragment): Fragment => {
   const before = (expression: string): Fragment =>
     hidden === undefined

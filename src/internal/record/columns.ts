@@ -1,5 +1,5 @@
 /**
- * What the columns of a table were called: an image shows the names of its time, and people ask by those of today.
+ * The names that the columns of a table had. An image shows the names of its time. Callers use the present names.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
@@ -18,10 +18,10 @@ export interface Naming extends Time {
 const holds = ({ since, until }: Time, at: string): boolean =>
   (since === null || since <= at) && (until === null || at < until)
 
-/** Instants are texts that sort as they do; this one is before all of them. */
+/** Instants are strings that sort in the order of time. This one is before all of them. */
 const beginning = ""
 
-/** The names that a column was recorded under at an instant; its present name too, unless it was another column's. */
+/** The names that a column was recorded under at an instant. The present name is one of them, unless another column had it then. */
 const namesAt = ({ columns, present }: Table, column: string, at: string): ReadonlyArray<string> => {
   const valid = columns.filter((span) => holds(span, at))
   const former = valid.filter((span) => span.column === column).map(({ formerly }) => formerly)
@@ -31,7 +31,10 @@ const namesAt = ({ columns, present }: Table, column: string, at: string): Reado
   return [...new Set(isAnothers ? former : [...former, column])]
 }
 
-/** The times in which some columns had other names than in the one before; one without ends if they never had. */
+/**
+ * Times, each with the names of some columns. A new time begins when one of the names changed. If none ever changed, there is one
+ * time without ends.
+ */
 export const namings = (table: Table, columns: ReadonlyArray<string>): ReadonlyArray<Naming> => {
   const spans = table.columns.filter(({ column, formerly }) => columns.includes(column) || columns.includes(formerly))
   const ends = [...new Set(spans.flatMap(({ since, until }) => [since ?? [], until ?? []].flat()))].sort()
@@ -69,13 +72,13 @@ export const contains = (
   ])
 }
 
-/** Under which names something was recorded, if they are not those of today. */
+/** The names that something was recorded under, if they are not the present ones. */
 export interface RecordedAs {
   readonly table?: string
   readonly columns?: { readonly [column: string]: string }
 }
 
-/** The names that the columns of an image have now, of those that have others: recorded name to present name. */
+/** For the columns of an image that have other names now: recorded name to present name. */
 const renamedColumns = (
   image: RowImage,
   columns: ReadonlyArray<ColumnSpan>,
@@ -84,13 +87,13 @@ const renamedColumns = (
   const valid = columns.filter((span) => holds(span, at) && Object.hasOwn(image, span.formerly))
   return new Map(
     valid
-      // An image of today's names has the column under them.
+      // An image with the present names has the column under its present name.
       .filter(({ column }) => !Object.hasOwn(image, column) || valid.some(({ formerly }) => formerly === column))
       .map(({ column, formerly }) => [formerly, column])
   )
 }
 
-/** The names that the columns of an image had, present name to recorded one; undefined if all have them still. */
+/** For the columns of an image: present name to recorded name. Undefined if no name differs. */
 export const recordedColumns = (
   image: RowImage,
   columns: ReadonlyArray<ColumnSpan>,
@@ -100,7 +103,7 @@ export const recordedColumns = (
   return renamed.length === 0 ? undefined : Object.fromEntries(renamed)
 }
 
-/** An image by the names that its columns have now. */
+/** An image under the names that its columns have now. */
 export const presentImage = (image: RowImage, recorded: RecordedAs["columns"]): RowImage => {
   if (recorded === undefined) {
     return image

@@ -1,6 +1,6 @@
 /**
- * Conditions of the host's, scopes and the `where` of a caller: how they become part of a statement, and what it means that a
- * statement which holds them failed.
+ * Conditions of the host's: scopes, and the `where` of a caller. How they become part of a statement, and what it means if a
+ * statement with such a condition fails.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -16,8 +16,8 @@ import type { HostCondition } from "./scope.js"
 import { type Storage, withoutValue } from "./storage.js"
 
 /**
- * An empty list is no SQL (`in ()`), and the client makes of `or` and `and` over one what is always true. Whoever makes a condition of
- * a list of tenants means none of them: what is null hides.
+ * An empty list gives no valid SQL (`in ()`), and the client turns `or` and `and` over an empty list into something that is
+ * always true. A condition over an empty list of tenants is meant to match none of them. So it becomes null, which hides.
  */
 const withoutEmptyList = (segment: Segment): Segment => {
   const isEmpty =
@@ -26,7 +26,7 @@ const withoutEmptyList = (segment: Segment): Segment => {
   return isEmpty ? { _tag: "Literal", value: segment._tag === "Literal" ? "null::boolean" : "(null)" } : segment
 }
 
-/** What a function of the host's answers. */
+/** The answer of a function of the host's. */
 export const hostCondition = Effect.fnUntraced(function* (
   field: "scope" | "where",
   ask: () => unknown
@@ -45,7 +45,7 @@ export const hostCondition = Effect.fnUntraced(function* (
     : yield* new InvalidRequest({ field, rule: "must answer with an SQL condition, or with true or false" })
 })
 
-/** A condition as a text that tells it from others. */
+/** A condition as a string that differs from that of every other condition. */
 export const textOf = (sql: SqlClient, condition: HostCondition): string | readonly [text: string, values: string] => {
   if (typeof condition === "boolean") {
     return String(condition)
@@ -55,9 +55,9 @@ export const textOf = (sql: SqlClient, condition: HostCondition): string | reado
 }
 
 /**
- * Whether a row fulfils conditions of the host's; what is null does not. They stand in a subquery of their own over that one row,
- * `judged`, which gives them the columns that they mention and nothing that lies beside it: a window function or an aggregate is
- * one of this row.
+ * Whether a row fulfils conditions of the host's. A condition that is null is not fulfilled. The conditions stand in a subquery
+ * of their own over that one row, `judged`. It gives them the columns that they mention, and no other row: a window function or
+ * an aggregate sees only this row.
  */
 export const fulfils = (
   sql: SqlClient,
@@ -72,7 +72,7 @@ export const fulfils = (
   if (fragments.length === 0) {
     return sql`true`
   }
-  // A line of its own: what a condition says behind "--" ends with it.
+  // A line of its own: it ends a comment that the condition may have begun with "--".
   const conjunction = sql.and(
     fragments.map(
       (condition) => sql`coalesce((
@@ -89,10 +89,10 @@ export const fulfils = (
     )`
 }
 
-/** Threadline's own tables in such statements, which call none of its functions. */
+/** Threadline's own tables in such statements. The statements call none of its functions. */
 const tables = ["audit_changes", "audit_transactions", "audit_actions"]
 
-/** Whether it is Threadline's own tables that are not there, or not to be read. */
+/** Whether Threadline's own tables are missing, or may not be read. */
 const isOwn = ({ schema }: Storage, state: string, reason: string): boolean =>
   new RegExp(`(?<!\\w)(${[schema, ...tables].map(escape).join("|")})(?!\\w)`).test(reason) &&
   (state === "42501" || (state === "42P01" && tables.some((table) => reason.includes(`"${schema}.${table}"`))))
@@ -110,10 +110,10 @@ const ofOwn = (state: string): ThreadlineError =>
         sqlState: state
       })
 
-/** Connections, transactions, resources, the server: nothing that a condition says or meets. */
+/** Errors of connections, transactions, resources and the server. No condition and no stored value causes them. */
 const isOfServer = (state: string): boolean => /^(08|25|28|3D|40|53|54|55|57|58|XX)/.test(state)
 
-/** Those in which the server speaks of itself alone, and never of something that a function was given. */
+/** Errors in which the server speaks only of itself, never of a value that a function was given. */
 const isOfItself = (state: string): boolean => /^(08|25|28|40|53|57|55P03)/.test(state)
 
 const ofServer = (error: SqlError, state: string): ThreadlineError =>
@@ -126,8 +126,8 @@ const ofServer = (error: SqlError, state: string): ThreadlineError =>
       })
 
 /**
- * Whether the database refuses what the scopes name themselves. It checks privileges on tables as a statement begins and gives them no
- * place in its text; what a function was given as it ran may be refused in the same words.
+ * Whether the database refuses a table that the scopes name themselves. It checks privileges on tables when a statement begins,
+ * and gives no place in the text. A function that runs may be refused something in the same words.
  */
 const isNamed = ({ restriction }: Storage, reason: string): boolean => {
   const [, object] = /^permission denied for (?:table|view|schema) (\w+)$/.exec(reason) ?? []
@@ -135,9 +135,9 @@ const isNamed = ({ restriction }: Storage, reason: string): boolean => {
 }
 
 /**
- * The error of a statement with conditions of the host's; `field` names those that are to blame. What the database says of the
- * text of a condition, it says with its place in the statement, and that is told. Whatever else it says may repeat a stored value,
- * under any SQLSTATE, and is not.
+ * The error of a statement with conditions of the host's. `field` names the conditions that are to blame. If the database
+ * complains about the text of a condition, it gives the place in the statement, and its message is shown. Any other message may
+ * repeat a stored value, under any SQLSTATE, and is not shown.
  */
 export const onConditionError =
   (storage: Storage, field: "scope" | "where" = "scope") =>

@@ -1,9 +1,9 @@
 /**
  * Cursors: where the next page begins, bound to its query.
  *
- * Without a scope a cursor is a readable text and needs nothing of the database. Under a scope the place may be one that the
- * reader may not see, and one that they chose themselves would tell what lies behind it: there it is encrypted and authenticated,
- * bound to the scope as well.
+ * Without a scope, a cursor is a readable string and needs nothing from the database. Under a scope, the place may be a row that
+ * the reader may not see. A place that readers chose themselves would also tell them what lies behind it. So under a scope a
+ * cursor is encrypted, authenticated, and bound to the scope as well.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -23,7 +23,7 @@ export interface Position {
   readonly id: bigint
 }
 
-/** What identifies a query: the kind of read, and everything of its request but the size of the page. */
+/** What identifies a query: the kind of read, and its whole request except the size of the page. */
 export interface Bound {
   readonly kind: string
   /** Canonical: equal queries have equal texts. */
@@ -70,13 +70,13 @@ const algorithm = "aes-256-gcm"
 const nonceBytes = 12
 const tag = { authTagLength: 16 }
 
-/** The first byte of a sealed cursor, and no digit: neither form is taken for the other. */
+/** The first byte of a sealed cursor. It is no digit, so neither form is mistaken for the other. */
 const sealedVersion = 1
 
-/** Bytes of a place before it is sealed, where it is two numbers, and where it is a key, which has at most 512 bytes. */
+/** Bytes of a place before it is sealed: of a place that is two numbers, and of a place that is a key. A key has at most 512 bytes. */
 const sizes = { numbers: 64, key: 576 }
 
-/** All places of a size have cursors of one length, which tells nothing of a hidden key. No place has a NUL. */
+/** All places of one size have cursors of one length, so the length tells nothing of a hidden key. No place has a NUL. */
 const padded = (place: string, size: number): Buffer => {
   const bytes = Buffer.alloc((Math.floor(Buffer.byteLength(place) / size) + 1) * size)
   bytes.write(place)
@@ -93,7 +93,7 @@ const seal = (key: KeyObject, authenticated: Buffer, place: string, size: number
   return makeCursor(Buffer.concat([Buffer.of(sealedVersion), nonce, cipher.getAuthTag(), sealed]).toString("base64url"))
 }
 
-/** One rule for whatever is wrong: different rules would tell a forger how far they got. */
+/** One rule for every mistake. Different rules would tell a forger how far they got. */
 const notOfQuery = () => refused("is not a cursor of this query")
 
 const unseal = (key: KeyObject, authenticated: Buffer, cursor: string): Either.Either<string, InvalidRequest> => {

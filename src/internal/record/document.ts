@@ -16,7 +16,7 @@ const documentRule = [
 
 const isJsonObject = Schema.is(JsonObject)
 
-/** What jsonb makes of an object; undefined if it is none that it can hold, or too large. */
+/** The object as jsonb holds it. Undefined if jsonb cannot hold it, or if it is too large. */
 const documentOf = (u: unknown): JsonObject | undefined => {
   if (isCyclic(u) || !isJsonObject(u) || Object.keys(u).length === 0) {
     return undefined
@@ -38,7 +38,7 @@ const ofDocument = { identifier: "Document", message: () => documentRule }
 
 const isDocument = (u: unknown): u is JsonObject => documentOf(u) !== undefined
 
-/** An object that images or meta have to contain; those that jsonb takes for the same are one. */
+/** An object that images or meta must contain. Objects that jsonb treats as equal become one. */
 export const Document: Schema.Schema<JsonObject> = Schema.transformOrFail(
   Schema.declare(isDocument, ofDocument),
   Schema.declare(isDocument, ofDocument),

@@ -105,7 +105,7 @@ const KeyInputSchema: Schema.Schema<KeyInput> = Schema.declare(
   }
 )
 
-/** A key as callers write it, in JSON: a large number has its digits. */
+/** A key as callers write it, in JSON. A large number keeps all its digits. */
 export const KeyJson: Schema.Schema<KeyInput, JsonValue> = Schema.compose(JsonValue, KeyInputSchema, { strict: false })
 
 export const KeySchema: Schema.Schema<Key, KeyInput> = Schema.transformOrFail(
@@ -164,7 +164,7 @@ const resolved = (
     return [key, ...(composite === undefined ? [] : [composite])]
   })
   const row = (key: Fragment): Fragment => sql`${name("row_key")}(${table.schema}, ${table.name}, ${key})::text as key`
-  // Such a text may be the value of one column, or a composite key written as JSON: the table knows.
+  // Such a string may be the value of one column, or a key of several columns written as JSON. The table decides.
   const spelling = sql`case
       when k.key -> 1 is null then k.key -> 0
       when exists (
@@ -186,8 +186,8 @@ const resolved = (
 }
 
 /**
- * The canonical `row_key` of each key, as the database's triggers write it. A statement of its own: with the key as a constant
- * the planner knows how many changes a row has, and reads those of a busy row in order instead of sorting them all. `field` is
+ * The canonical `row_key` of each key, as the triggers write it. It takes a statement of its own: if the key is a constant, the
+ * planner knows how many changes a row has, and reads the changes of a busy row in order instead of sorting them all. `field` is
  * the input that an `InvalidRequest` names.
  */
 export const rowKeys = (
@@ -323,7 +323,7 @@ const structure = (text: string): unknown => {
   return Array.isArray(value) || isObject(value) ? value : undefined
 }
 
-/** What a failed statement that computes row keys means: the table, or a key, or the database. */
+/** What it means if a statement that computes row keys fails: the table is wrong, or a key, or the database failed. */
 const keyFailure = (
   storage: Storage,
   table: TableName,

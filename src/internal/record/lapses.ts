@@ -1,6 +1,6 @@
 /**
- * The times of which nothing is known of a table: before its capture began, and when it was not captured. Nothing that was
- * recorded on one side of such a time tells of the other. If changes were removed, nothing is rebuilt from a later one.
+ * The times in which nothing is known of a table: before its capture began, and while it was not captured. A change on one side
+ * of such a time says nothing about the other side. If changes were removed, nothing is rebuilt from a later change.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
@@ -11,7 +11,7 @@ import type { TableName } from "../core/tableName.js"
 /** Instants as `Instant` writes them. */
 export const Lapses = Schema.parseJson(
   Schema.Struct({
-    /** Each pair in order and the later ones last; null if it has no end. */
+    /** Pairs of instants, the earlier pairs first. The second instant is null if the time has no end. */
     times: Schema.Array(Schema.Tuple(Schema.NullOr(Schema.String), Schema.NullOr(Schema.String))),
     /** Since when every change is kept; null for all. */
     keptSince: Schema.NullOr(Schema.String)
@@ -22,7 +22,7 @@ export type Lapses = typeof Lapses.Type
 
 export const noLapses: Lapses = { times: [], keptSince: null }
 
-/** These times of a table, or of the one that expressions name, as an expression that `Lapses` decodes. */
+/** These times of a table, or of the table that expressions name, as an expression that `Lapses` decodes. */
 export const lapsesOf = (
   { name, sql }: Storage,
   table: TableName | { readonly schema: Fragment; readonly name: Fragment }
@@ -34,11 +34,11 @@ export const lapsesOf = (
             from unnest(${name("unknown_times")}(${table.schema}, ${table.name})) l (lapse)
           )::text`
 
-/** A time in which everything was captured, from one instant up to another, which is not part of it. */
+/** A time in which everything was captured: from one instant up to another. The second instant is not part of it. */
 export interface Captured {
   readonly since: string | undefined
   readonly until: string | undefined
-  /** Whether every change since the instant is kept, so that a later one tells how the row was. */
+  /** Whether every change since the instant is kept. Then a later change tells how the row was. */
   readonly rebuilds: boolean
 }
 

@@ -1,6 +1,6 @@
 /**
- * Reads of a database without an encoding (SQL_ASCII). Its server takes any bytes for text, and refuses to send a result in which one
- * is not UTF-8. So a row comes as the bytes of its JSON, and only what is not UTF-8 is marked.
+ * Reads of a database without an encoding (SQL_ASCII). Its server stores any bytes as text, and refuses to send a result with a
+ * string that is not UTF-8. So a row is sent as the bytes of its JSON, and only strings that are not UTF-8 are marked.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -10,7 +10,7 @@ import * as Predicate from "effect/Predicate"
 import { bytesOfMarked, legibleRow } from "../core/notUtf8.js"
 import type { Storage } from "./storage.js"
 
-/** The statement with bytes in place of the parameters that have marks: such a text cannot be sent. */
+/** The statement with bytes in place of the parameters that have marks. A client cannot send such a string as text. */
 const withBytes = (
   text: string,
   parameters: ReadonlyArray<unknown>

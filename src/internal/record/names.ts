@@ -14,15 +14,15 @@ import { checkTables, resolveTables } from "./tables.js"
 const time = { since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String) }
 
 /**
- * The names under which a table is recorded, and those that its columns had before: each from `since` up to `until`, which is not part of
- * it.
+ * The names under which a table is recorded, and the former names of its columns. Each name is valid from `since` up to `until`;
+ * `until` is not part of the time.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const TableNames = Schema.Struct({
   table: Schema.String,
-  /** As in SQL, the earlier ones first. */
+  /** Written as in SQL, the earlier names first. */
   names: Schema.Array(Schema.Struct({ table: Schema.String, ...time })),
   columns: Schema.Array(Schema.Struct({ column: Schema.String, formerly: Schema.String, ...time }))
 }).annotations({ identifier: "threadline.TableNames" })

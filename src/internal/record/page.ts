@@ -1,5 +1,5 @@
 /**
- * Pages out of statements that ask for one row more than the page holds, and streams out of pages.
+ * Makes pages, from statements that ask for one row more than the page holds. Makes streams from pages.
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,7 @@ export const pageOf = <A>(
   limit: number,
   query: cursors.Query,
   position: (item: A) => cursors.Position,
-  /** Where the search ended for want of budget. */
+  /** Where the search ended because its budget was used up. */
   stop?: cursors.Position
 ): Effect.Effect<Pages.Page<A>, ThreadlineError> => {
   const items = candidates.slice(0, limit)

@@ -1,5 +1,5 @@
 /**
- * What the scopes of a reader answer, before anything is read: one place calls the functions of the host.
+ * Asks the scopes of a reader before anything is read. This is the one place that calls them.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
@@ -28,7 +28,10 @@ const columnsOf = <Name extends string>(
 
 const missing = new InvalidRequest({ field: "scope", rule: "is required here: scoped(...) gives one" })
 
-/** The storage as the scopes restrict it: what they answer now. Without one if one is required, everything is refused. */
+/**
+ * The storage as the scopes restrict it, by the answers that they give now. If a scope is required and there is none, every read
+ * is refused.
+ */
 export const restricted = (
   storage: Storage,
   scopes: ReadonlyArray<ReadScope>,

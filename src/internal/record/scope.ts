@@ -5,7 +5,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
 
 /**
- * Who acted and from where: of the transaction of a change, or of an action. Each is an SQL expression, null if unknown.
+ * Actor and origin of the transaction of a change, or of an action. Each is an SQL expression, null if unknown.
  */
 export interface ContextColumns {
   /** The client the read uses, to build conditions with. */
@@ -28,9 +28,9 @@ export interface ChangeColumns extends ContextColumns {
   readonly tableName: Fragment
   readonly op: Fragment
   readonly rowKey: Fragment
-  /** `jsonb`: the row after the change, or what a delete removed. */
+  /** `jsonb`: the row after the change, or the row that a delete removed. */
   readonly image: Fragment
-  /** `jsonb`: the row before the change; null of an insert and a baseline. */
+  /** `jsonb`: the row before the change. Null for an insert and a baseline. */
   readonly before: Fragment
   readonly source: Fragment
   /** `jsonb` */
@@ -76,13 +76,13 @@ export type ReadScope = (
 ) => HostCondition
 
 /**
- * The one row that scopes of a surface judge, under a name that no host has, so that no alias of a host's subquery takes its place.
- * A scope is asked once for a read, and its answer is part of every statement as it is.
+ * The one row that scopes of a surface judge. No host uses this name, so no alias in a host's subquery hides it. A scope is asked
+ * once for a read, and its answer becomes part of every statement unchanged.
  */
 export const judgedChange = "threadline_change"
 export const judgedAction = "threadline_action"
 
-/** The names of a surface's columns, for SQL, by those that a scope knows them by. */
+/** The names of a surface's columns: the name that a scope uses to the name in SQL. */
 export const changeColumnNames = {
   tableSchema: "table_schema",
   tableName: "table_name",

@@ -1,6 +1,6 @@
 /**
- * What every read needs of the database: a client without the host's transforms, names of the storage schema, and one way to
- * run a statement and to understand what comes back.
+ * What every read needs from the database: a client without the host's transforms, the names in Threadline's schema, and one way
+ * to run a statement and decode its rows.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -34,11 +34,11 @@ export interface Storage {
 
 const conjunction = join("\n      and ", false, "true")
 
-/** Conditions that all hold; each must be safe between two `and`. */
+/** All of these conditions. Each must be safe between two `and`. */
 export const all = (conditions: ReadonlyArray<Fragment | undefined>): Fragment =>
   conjunction(conditions.filter((condition) => condition !== undefined))
 
-/** What the server says of a value that it could not read repeats the value, which may be one that the reader may not see. */
+/** If the server could not read a value, its message repeats the value. The reader may not be allowed to see it. */
 export const withoutValue = (error: SqlError): ThreadlineError => {
   const state = sqlState(error)
   return state?.startsWith("22") === true
@@ -91,7 +91,7 @@ const cursorKey = (sql: SqlClient.SqlClient, name: Storage["name"]): Effect.Effe
     )
   )
 
-/** The effect until it has succeeded, and then what it gave. */
+/** Runs the effect until it has succeeded once, and then gives that result. */
 const succeededOnce = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Effect.Effect<A, E>> =>
   Effect.map(Ref.make(Option.none<A>()), (cache) =>
     Effect.flatMap(

@@ -1,7 +1,7 @@
 /**
- * Which tables the record knows, and under which names. A table is found under the name that it has now: its changes are recorded
- * under that which it had when each was made, so each of its names has a time. This is the one place where a table becomes a
- * condition on changes.
+ * The tables that the record knows, and their names. A table is found under the name that it has now. Each change is recorded
+ * under the name that the table had then. So each name has a time. This is the one place where a table becomes a condition on
+ * changes.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
@@ -15,7 +15,7 @@ import { unknownTable } from "./unknownTable.js"
 
 const Name = Schema.Struct({ schema: Schema.String, name: Schema.String })
 
-/** From an instant up to another one, which is not part of it; null if the time has no such end. */
+/** From an instant up to another one, which is not part of the time. An end is null if the time has no such end. */
 const time = { since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String) }
 
 const TableSpan = Schema.Struct({ ...Name.fields, ...time })
@@ -31,7 +31,7 @@ export type ColumnSpan = typeof ColumnSpan.Type
 /** What `tableColumns` reads of a table. */
 export const TableNames = Schema.parseJson(
   Schema.Struct({
-    /** The policy that tells of it; null if it has none. */
+    /** The policy of the table. Null if it has none. */
     policy: Schema.NullOr(Name),
     spans: Schema.Array(TableSpan),
     columns: Schema.Array(ColumnSpan),
@@ -95,7 +95,7 @@ export const tableNamesOf = ({ name, sql }: Storage, table: TableName): Fragment
 
 const NamesRow = Schema.Struct({ names: TableNames })
 
-/** Tables with all of their names, in one statement. One that the record does not know has its own. */
+/** Tables with all of their names, in one statement. A table that the record does not know has only its own name. */
 export const resolveTables = (
   storage: Storage,
   tables: ReadonlyArray<TableName>
@@ -128,7 +128,7 @@ export const resolveTables = (
       )
 }
 
-/** The condition that something under an alias with `captured_at` is of a time. */
+/** The condition that `captured_at` under an alias lies in a time. */
 export const withinSpan = (
   { sql }: Pick<Storage, "sql">,
   { since, until }: Pick<TableSpan, "since" | "until">,
@@ -139,8 +139,8 @@ export const withinSpan = (
 ]
 
 /**
- * For each name of a table, the condition that a change under an alias of `audit_changes` is of it. What is read in the order of an
- * index is read for each of them by itself.
+ * For each name of a table, the condition that a change under an alias of `audit_changes` has this name. A statement that reads
+ * in the order of an index reads each name by itself.
  */
 export const byName = (storage: Storage, table: Table, alias: string): ReadonlyArray<Fragment> => {
   const { sql } = storage
@@ -158,13 +158,13 @@ export const ofTable = (storage: Storage, table: Table, alias: string): Fragment
   return first === undefined ? storage.sql`false` : others.length === 0 ? first : storage.sql.or([first, ...others])
 }
 
-/** Whether all changes of a table have its name, so that nothing depends on when they were made. */
+/** Whether all changes of a table have its present name. Then it does not matter when they were made. */
 export const hasOneName = ({ spans }: Table): boolean =>
   spans.length === 1 && spans.every(({ since, until }) => since === null && until === null)
 
 const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
 
-/** A table without changes is either one that never changed or one that is not audited. */
+/** A table without changes may be captured and never have changed, or it may not be captured. */
 export const checkTables = (
   storage: Storage,
   tables: ReadonlyArray<TableName>

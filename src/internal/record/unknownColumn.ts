@@ -1,4 +1,4 @@
-/** What can be told of a column that a table does not have: the name that was probably meant. */
+/** For a column that a table does not have: the name that was probably meant. */
 import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -55,14 +55,14 @@ const columnsOf = ({ name, sql }: Storage, table: TableName) => sql`
     join ${name("capture_policies")} p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
   where p.columns <> '[]'`
 
-/** Undefined if it cannot be told: in a transaction that the first statement has failed, nothing more can be asked. */
+/** Undefined if this is not known: after a failed statement, its transaction accepts no further one. */
 const knownColumns = (storage: Storage, table: TableName): Effect.Effect<typeof Columns.Type | undefined> =>
   rows(Columns, columnsOf(storage, table)).pipe(
     Effect.map(([row]) => row),
     Effect.orElseSucceed(() => undefined)
   )
 
-/** A table with more changes than these may have had a column that is found in none of those that are looked at. */
+/** The most changes that are looked at. A table with more changes may have had a column that none of these shows. */
 const mostChanges = 10_000
 
 /** More names than these are not looked for. */
@@ -73,7 +73,7 @@ const Occurrences = Schema.Struct({
   occurs: Schema.parseJson(Schema.Array(Schema.NullOr(Schema.Boolean)))
 })
 
-/** How many changes a table has, and which columns are in one of them: it may have had a column that it has no more. */
+/** How many changes a table has, and which columns occur in them. The table may have had a column that was dropped. */
 const occurrences = (storage: Storage, table: Table, columns: ReadonlyArray<string>) => {
   const { name, sql } = storage
   const occurs = columns.map(
@@ -105,8 +105,8 @@ const occurrences = (storage: Storage, table: Table, columns: ReadonlyArray<stri
 }
 
 /**
- * For a read that found nothing: fails with `NotFound` if one of the columns was certainly never one of this captured table. A
- * reader under a scope is told nothing of columns.
+ * For a read that found nothing. Fails with `NotFound` if one of the columns was certainly never a column of this captured table.
+ * A reader under a scope is told nothing of columns.
  */
 export const checkColumns = Effect.fnUntraced(function* (
   storage: Storage,

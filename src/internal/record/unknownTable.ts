@@ -1,4 +1,4 @@
-/** What can be told of a table that the record does not know: it is there and not captured, or its name is nearly that of another. */
+/** For a table that the record does not know: it exists and is not captured, or its name is similar to that of another table. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { NotFound, type ThreadlineError } from "../../ThreadlineError.js"
@@ -59,7 +59,7 @@ export const unknownTable = (storage: Storage, table: TableName): Effect.Effect<
     return notFound
   }
   return rows(TableFacts, tableFacts(storage, table)).pipe(
-    // In a transaction that the first statement has failed, nothing more can be asked.
+    // After a failed statement, its transaction accepts no further one.
     Effect.orElseSucceed((): ReadonlyArray<typeof TableFacts.Type> => []),
     Effect.flatMap(([facts]) => {
       if (facts === undefined) {

@@ -1,8 +1,8 @@
 /**
- * What a reader may see: the host's own conditions, as parts of every statement that reads.
+ * What a reader may see: the host's conditions become part of every statement that reads.
  *
- * A scope can only take away. What has no image (a TRUNCATE of a whole table) is never visible under one, and neither is
- * anything for which its condition is null.
+ * A scope can only hide. Under a scope, a change without an image (a TRUNCATE of a whole table) is never visible, and neither is
+ * a row for which the condition is null.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Fragment } from "@effect/sql/Statement"
@@ -35,8 +35,8 @@ const rowOf = (sql: SqlClient, alias: string, side: Side): { readonly image: Fra
 }
 
 /**
- * Whether the row on one side of the change under `alias` (of `audit_changes`) is visible; undefined if no scope is set and all
- * of them are.
+ * Whether the row on one side of the change under `alias` (of `audit_changes`) is visible. Undefined if there is no scope: then
+ * every row is visible.
  */
 export const visibleChange = (storage: Storage, alias: string, side: Side = "after"): Fragment | undefined => {
   const { name, restriction, sql } = storage
@@ -61,14 +61,14 @@ export const visibleChange = (storage: Storage, alias: string, side: Side = "aft
   ])
 }
 
-/** Whether the row before the change `c` is visible, for a change that is; undefined if no scope is set. */
+/** For a visible change `c`: whether the row before it is visible, too. Undefined if there is no scope. */
 export const visibleBefore = (storage: Storage): Fragment | undefined => {
   const { sql } = storage
   const visible = visibleChange(storage, "c", "before")
   return visible === undefined ? undefined : sql`(c.op <> 'update' or ${visible})`
 }
 
-/** The columns of the change `c` as a reader may see them: an update may have made a row visible that was not. */
+/** The columns of the change `c` as a reader may see them. An update may have made visible a row that was hidden before. */
 export const shownChangeColumns = (storage: Storage): Fragment => {
   const { sql } = storage
   const visible = visibleBefore(storage)

@@ -1,4 +1,4 @@
-/** Whether a reader sees the whole record: row-level security hides rows without a word. */
+/** Whether a reader sees the whole record. Row-level security hides rows silently. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { ThreadlineError } from "../../ThreadlineError.js"
@@ -8,8 +8,8 @@ import * as storage from "./storage.js"
 const Hidden = Schema.Struct({ name: Schema.String })
 
 /**
- * Fails if row-level security is active for the client's role on a table of the record. A database that does not answer is no reason to fail
- * here: the first read says so.
+ * Fails if row-level security is active for the client's role on a table of the record. If the database does not answer, this
+ * does not fail: the first read will.
  */
 const checkWhole = (from: storage.Storage): Effect.Effect<void, ThreadlineError> =>
   storage

@@ -20,7 +20,7 @@ const MovedTo = Schema.transform(
   answer("MovedTo", { key: Schema.String }),
   Schema.Struct({
     _tag: Schema.Literal("MovedTo"),
-    /** The row key that it had got. */
+    /** The row key that the row had got. */
     key: Schema.String,
     /** The same by column. JSON has only `key`. */
     rowPk: Schema.NullOr(RowPk),
@@ -34,14 +34,14 @@ const MovedTo = Schema.transform(
   }
 )
 
-/** The row is rebuilt: no change before the instant is kept, and this is what the first one after it replaced. */
+/** The row is rebuilt: no change before the instant is kept, and the row is what the first change after it replaced. */
 const Rebuilt = Schema.optionalWith(Schema.Literal(true), { exact: true })
 
 const RecordedAsSchema = Schema.optionalWith(
   Schema.Struct({
     /** The name of the table then, as in SQL. */
     table: Schema.optionalWith(Schema.String, { exact: true }),
-    /** Present name to the name that the row has it under. */
+    /** Present name of a column to the name that `row` shows. */
     columns: Schema.optionalWith(RowPk, { exact: true })
   }),
   { exact: true }
@@ -52,13 +52,13 @@ interface Marks {
   readonly recordedAs?: RecordedAs
 }
 
-/** The marks of a row that is rebuilt, or that was recorded under other names, to be spread into what shows it. */
+/** The marks of a row that is rebuilt or was recorded under other names. They are spread into the object that shows the row. */
 export const marksOf = ({ rebuilt, recordedAs }: Marks): Marks => ({
   ...(rebuilt === true ? { rebuilt } : {}),
   ...(recordedAs === undefined ? {} : { recordedAs })
 })
 
-/** Without the prototype of the answers that reads give. */
+/** A plain answer, without the prototype of the answers that reads give. */
 export const Answer = Schema.Union(
   answer("Present", { row: RowImage, rebuilt: Rebuilt, recordedAs: RecordedAsSchema }),
   answer("Deleted", {}),
@@ -109,7 +109,7 @@ export const AsOf: Schema.Schema<AsOf, typeof Answer.Encoded> = formedSchema(Ans
 const rowFields = {
   /** The key as one text. */
   rowKey: Schema.String,
-  /** Key column to canonical text; null if no change that is left tells it. */
+  /** Key column to canonical text. Null if no change that is still kept has it. */
   rowPk: Schema.NullOr(RowPk)
 }
 

@@ -36,19 +36,19 @@ import { format } from "../core/tableName.js"
 import type { JsonObject } from "../core/jsonValue.js"
 
 /**
- * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' = 'open'\``.
- * It must be the same each time it is called, because a cursor belongs to its text and values. The host writes it, never a reader. It
- * judges one row: a window function or an aggregate sees only that row.
+ * A condition over the image of a row, `jsonb`, built with the client of the read: `(image, sql) => sql\`${image} ->> 'state' =
+ * 'open'\``. It must answer the same each time it is called, because a cursor belongs to its text and values. The host writes it,
+ * never a reader. It judges one row: a window function or an aggregate sees only that row.
  *
  * @since 0.1.0
  * @category models
  */
 export type ImageCondition = (image: Fragment, sql: SqlClient) => Fragment
 
-/** The one row that such a condition judges, under a name that no host has. */
+/** The one row that such a condition judges. No host uses this name. */
 const judgedRow = "threadline_row"
 
-/** What the caller's condition answers, over the columns of `judgedRow`. */
+/** The answer of the caller's condition, over the columns of `judgedRow`. */
 export const imageCondition = ({ sql }: Storage, where: ImageCondition): Effect.Effect<HostCondition, InvalidRequest> =>
   hostCondition("where", () => where(sql.literal(`${judgedRow}.image`), sql))
 
@@ -58,21 +58,21 @@ export interface StandingRequest {
   readonly keys: ReadonlyArray<string>
   /** As `Instant` writes it. */
   readonly at: string
-  /** The time around it whose changes tell of it; undefined if none do. */
+  /** The captured time around the instant. Undefined if the instant is not in one. */
   readonly captured: Captured | undefined
   /** What the image contains. */
   readonly contains: JsonObject | undefined
   readonly where: HostCondition | undefined
-  /** Only keys at which a row was present that is visible and as `where` says. */
+  /** Only keys with a row that was present, is visible, and fulfils `where`. */
   readonly presentOnly: boolean
 }
 
-/** Nothing is asked of a row but how it stood. */
+/** No condition on the row: only how it stood. */
 export const anyRow = { contains: undefined, where: undefined, presentOnly: false } as const
 
 export interface Standing {
   readonly answer: AsOf
-  /** Of the change that says so; the key by column, if that change has it. */
+  /** The key by column, from the change that gives the answer, if that change has it. */
   readonly rowPk: RowPk | null
 }
 
@@ -90,7 +90,7 @@ const StandingRow = Schema.Struct({
   changed_from: Schema.NullOr(JsonObjectFromText),
   data_after: Schema.NullOr(JsonObjectFromText),
   own_key: Schema.String,
-  /** False of the one change that stands for a key which is not wanted; it comes without its images. */
+  /** False for the one change of a key that is not asked for. It comes without its images. */
   selected: Schema.String,
   /** The change of the row that this TRUNCATE follows; null for a change of the row itself. */
   follows: Schema.NullOr(Schema.String),
@@ -106,8 +106,8 @@ type StandingRow = typeof StandingRow.Type
 type Side = "before" | "after"
 
 /**
- * How many changes are looked at on each side. The nearest one mostly decides; if rows share a key for a while, those of the transaction
- * do, and the one before it.
+ * How many changes are looked at on each side. Mostly the nearest one decides. If rows share a key for a while, the changes of
+ * the transaction decide, and the change before it.
  */
 const counts = { before: 9, after: 4 }
 
@@ -131,10 +131,10 @@ const standingColumns = [
   ...images
 ]
 
-/** That of the caller stands before this in a statement, conditions of scopes behind it. */
+/** In a statement, the caller's condition stands before this mark, and conditions of scopes stand behind it. */
 const asksForScope = "/* what the reader may see */"
 
-/** What the caller asks of an image; undefined where it is nothing. */
+/** The caller's condition on an image. Undefined if there is none. */
 const conditionOf = (
   storage: Storage,
   { contains: document, table, where }: StandingRequest,
@@ -155,19 +155,20 @@ const conditionOf = (
   return conditions.length === 0 ? undefined : sql.and(conditions)
 }
 
-/** Every part of it that reads the log is planned for each partition: one side at a time is half the planning. */
+/** Every part that reads the log is planned for each partition. One side at a time needs half the planning. */
 const statement = (storage: Storage, side: Side, standingRequest: StandingRequest, count: number) => {
   const { at, captured, keys, presentOnly, table } = standingRequest
   const { sql } = storage
   const instantSql = sql`${at}::timestamptz`
   const [firstKey, ...otherKeys] = keys
-  // With one key as a constant the planner knows how many changes it has.
+  // If the one key is a constant, the planner knows how many changes it has.
   const isSingleKey = firstKey !== undefined && otherKeys.length === 0
   const keyed = isSingleKey ? sql`(select 1) k` : sql`jsonb_array_elements_text(${JSON.stringify(keys)}::jsonb) k (key)`
   const key = isSingleKey ? sql`${firstKey}` : sql`k.key`
   const ownKey = isSingleKey ? sql`${firstKey}::text` : sql`k.key`
   const visible = (side?: "before"): Fragment => visibleChange(storage, "c", side) ?? sql`true`
-  // What a reader asks is not tried on what they may not see: a condition that fails says of what.
+  // The caller's condition is not tried on rows that the reader may not see. A condition that fails would reveal something of
+  // them.
   const matching = (isVisible: Fragment, image: Fragment): Fragment => {
     const condition = conditionOf(storage, standingRequest, image)
     return condition === undefined ? sql`true` : sql`case when ${isVisible} then ${condition} else false end`
@@ -319,7 +320,7 @@ const eventsOf = (standingRows: ReadonlyArray<StandingRow>): ReadonlyArray<Event
     }))
 }
 
-/** Under which names a row was recorded, if they are not those of today. */
+/** The names that a row was recorded under, if they are not the present ones. */
 const recordedAs = (
   table: Table,
   row: RowImage,
@@ -339,7 +340,7 @@ const recordedAs = (
 
 interface Verdict extends Standing {
   readonly matches: boolean
-  /** The change that says so. */
+  /** The change that gives this answer. */
   readonly saidBy: string | undefined
 }
 
@@ -379,7 +380,7 @@ const verdict = (
       return beforeCapture
     }
     if (state._tag === "Gone" && change.op === "update" && change.rowKey !== null) {
-      // Where it went is told to those who may see that it was here.
+      // The new key is shown only to readers who may see that the row was here.
       return visibleBefore
         ? {
             answer: { _tag: "MovedTo", key: change.rowKey, rowPk: change.rowPk, at },
@@ -395,7 +396,7 @@ const verdict = (
   if (earlier === undefined) {
     return beforeCapture
   }
-  // What happened after a TRUNCATE says nothing of the time before it.
+  // Changes after a TRUNCATE say nothing of the time before it.
   if (standingRows[0]?.cut !== "false") {
     return beforeCapture
   }
@@ -414,7 +415,10 @@ const verdict = (
     : beforeCapture
 }
 
-/** Where a condition stands that is not understood, the server says. On a value either may fail: then it is the caller's. */
+/**
+ * If a condition is not understood, the server gives its place. If it fails on a value, it may be either condition. The caller's
+ * is then taken.
+ */
 const onStandingError =
   (storage: Storage, { where }: StandingRequest, statement: Statement<unknown>) =>
   (error: SqlError): InvalidRequest | ThreadlineError => {
@@ -423,7 +427,7 @@ const onStandingError =
     return onConditionError(storage, where === undefined || isOfScope ? "scope" : "where")(error)
   }
 
-/** Whether the table's key is checked when transactions end, so that several rows may share it until then. */
+/** Whether the table's key is checked only when transactions end. Until then several rows may share it. */
 const sharingOf = ({ name, sql }: Storage, { policy }: Table): Effect.Effect<Sharing, ThreadlineError> =>
   Effect.map(
     rows(
@@ -454,7 +458,7 @@ const sharingOf = ({ name, sql }: Storage, { policy }: Table): Effect.Effect<Sha
 const isSame = (left: Verdict, right: Verdict): boolean =>
   left.answer._tag === right.answer._tag && left.saidBy === right.saidBy
 
-/** The answers that one side of the instant tells, by key: a key with changes before it is told by them alone. */
+/** The answers from one side of the instant, by key. If a key has changes before the instant, they alone decide. */
 const answersOf = Effect.fnUntraced(function* (
   storage: Storage,
   side: Side,
@@ -485,7 +489,7 @@ const answersOf = Effect.fnUntraced(function* (
 
   const byKey = yield* rowsByKey(standingRequest.keys, counts[side])
   const answers = new Map([...byKey].map(([key, standingRows]) => [key, verdictOf(standingRows, "one")]))
-  // Only if it makes a difference is it worth asking whether rows may share a key.
+  // Whether rows may share a key is asked only if it makes a difference.
   const unclear = [...byKey].flatMap(([key, standingRows]) => {
     const answer = answers.get(key)
     return answer === undefined || isSame(answer, verdictOf(standingRows, "several")) ? [] : [key]
@@ -538,7 +542,7 @@ export const resolveRow = Effect.fnUntraced(function* (
   return yield* capturedRowOf(storage, tableOf(decoded.table), decoded.key)
 })
 
-/** How a row stood at an instant that is decoded. */
+/** How a row stood at a decoded instant. */
 export const rowAsOf = (
   storage: Storage,
   { key, lapses, table }: CapturedRow,

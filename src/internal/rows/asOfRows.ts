@@ -1,5 +1,5 @@
 /**
- * The rows of a table at an instant: keys in their order, and of each how it stood, until a page is full.
+ * The rows of a table at an instant. It reads keys in their order, and for each how it stood, until a page is full.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -69,7 +69,7 @@ export interface RowsBudget {
   readonly stretch: number
   /** Keys whose rows are looked at. */
   readonly keys: number
-  /** Changes up to which a table is one of few. */
+  /** A table with at most this many changes counts as a table of few changes. */
   readonly few: number
 }
 
@@ -81,7 +81,7 @@ const byBytes = (left: string, right: string): number => Buffer.compare(Buffer.f
 
 const hashed = /:sha256:[0-9a-f]{64}$/
 
-/** A key by column, out of its text. */
+/** A key by column, from its text. */
 const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): RowPk | null => {
   const [firstColumn, ...otherColumns] = columns
   if (firstColumn === undefined || hashed.test(key)) {
@@ -97,13 +97,13 @@ const rowPkOf = (key: string, columns: ReadonlyArray<KeyColumn> = []): RowPk | n
     : null
 }
 
-/** Whether a value is of a type of key whose text is that of the value, whatever it is. */
+/** Whether the text of this value, in a key column of this type, is certainly the text of the key. */
 const isPlain = (type: string, value: JsonValue | undefined): value is string | number | bigint =>
   /^(smallint|integer|bigint)$/.test(type)
     ? typeof value === "bigint" || Number.isInteger(value)
     : /^(text|uuid|character varying)/.test(type) && typeof value === "string" && /^[\w .:@+-]+$/.test(value)
 
-/** The keys of several columns whose first ones are as wanted: their texts begin with the same. */
+/** The keys of several columns that begin with given values. Their texts begin with the same string. */
 const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = {}): Range => {
   const texts: Array<string> = []
   for (const { name, type } of columns.slice(0, -1)) {
@@ -114,7 +114,7 @@ const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = 
     texts.push(JSON.stringify(String(value)))
   }
   const start = `[${texts.join(",")}`
-  // A long key is cut, and its beginning is left.
+  // A long key is cut. Its beginning is kept.
   return texts.length === 0 || start.length > 90
     ? { after: undefined, before: undefined }
     : { after: start, before: `${start}-` }
@@ -141,14 +141,15 @@ export const asOfRows = Effect.fnUntraced(function* (
   const presentRows: Array<RowAsOf> = []
   const range = rangeOf(columns, contains)
   let after = position ?? range.after
-  // Keys that begin with what the reader names are looked at to the end: to give up among hidden ones would tell that there are some.
+  // Keys that begin with given values are read to the end. If the search ended among hidden keys, its end would show that there
+  // are some.
   const exhaustive = storage.restriction !== undefined && range.before !== undefined
   let entries = 0
   let offered = 0
   let keysLookedAt = 0
   let slice = limit + 1
 
-  /** The keys to look at next; a stretch of the index, or all that there are of a table of few changes. */
+  /** The keys to look at next: a stretch of the index, or all keys of a table of few changes. */
   const next = Effect.fnUntraced(function* (): Effect.fn.Return<Candidates, ReadError> {
     if (decoded.keys !== undefined) {
       const keys = yield* rowKeys(storage, name, decoded.keys)
@@ -159,7 +160,7 @@ export const asOfRows = Effect.fnUntraced(function* (
     entries += reach
     const stretch = yield* stretchOf(storage, namedTable, { after, before: range.before }, reach)
     offered += stretch.keys.length
-    // Two stretches tell whether the table is rare among the others.
+    // After two stretches it is known whether the table is rare among the others.
     if (!isSecondStretch || stretch.upTo === undefined || offered > limit) {
       return stretch
     }
@@ -176,7 +177,7 @@ export const asOfRows = Effect.fnUntraced(function* (
   const partialPage = (key: string) => upToKey(key, true)
 
   if (captured === undefined) {
-    // A key that is none is refused all the same.
+    // A malformed key is refused even then.
     yield* decoded.keys === undefined ? Effect.void : rowKeys(storage, name, decoded.keys)
     return lastPage()
   }
@@ -214,7 +215,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       from += keySlice.length
       keysLookedAt += keySlice.length
       after = keySlice.at(-1)
-      // If few rows are as wanted, more of them are looked at together.
+      // If few rows match, more rows are looked at together.
       slice = Math.min(500, slice * 2)
     }
     if (upTo === undefined) {

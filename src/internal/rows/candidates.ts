@@ -1,9 +1,9 @@
 /**
- * The keys that a table ever had, in their order and a bounded number at a time.
+ * The keys that a table ever had, in their order, a bounded number at a time.
  *
- * The index that tells rows apart is led by the key and holds the changes of all tables. It is read a stretch at a time, each
- * key once: a stretch that ends within a busy row is followed by one that begins behind it. A table with few changes in a large
- * log is read by its own index instead, or most of a stretch would be keys of others.
+ * The index of row histories begins with the key and holds the changes of all tables. It is read in stretches, and each key is
+ * read once. If a stretch ends within a busy row, the next one begins behind that row. A table with few changes in a large log is
+ * read by its own index instead. Otherwise most keys of a stretch would be those of other tables.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
@@ -15,7 +15,7 @@ import { byName, hasOneName, ofTable, type Table } from "../record/tables.js"
 
 export interface Candidates {
   readonly keys: ReadonlyArray<string>
-  /** All keys up to this one were looked at; undefined if there are no others. */
+  /** All keys up to this one were looked at. Undefined if there are no further keys. */
   readonly upTo: string | undefined
 }
 
@@ -44,7 +44,7 @@ export const stretchOf = (
   entries: number
 ): Effect.Effect<Candidates, ThreadlineError> => {
   const { name, sql } = storage
-  // What is read for every key is no more than the index holds.
+  // For each key, only columns of the index are read.
   const further = hasOneName(table) ? sql`` : sql`, c.captured_at`
   const source = (column: string): Fragment => sql`
       select c.${sql.literal(column)} as key, c.table_schema, c.table_name${further}
@@ -58,7 +58,7 @@ export const stretchOf = (
         select c.key
         from ${sql.literal(from)} c
         where ${all([ofTable(storage, table, "c"), sql`(u.key is null or c.key <= u.key)`])}`
-  // The last key of a stretch may go on behind it, and its changes in this table with it.
+  // The last key of a stretch may continue behind it, and so may its changes in this table.
   const last = (column: string): Fragment => sql`exists (
             select from ${name("audit_changes")} c
             where ${all([ofTable(storage, table, "c"), sql`c.${sql.literal(column)} = u.key`])}

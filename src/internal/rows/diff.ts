@@ -78,7 +78,7 @@ const fieldDiff = (field: string, before: JsonValue | undefined, after: JsonValu
  * @category conversions
  */
 export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
-  // The image after an update is whole; only what changed is in its diff.
+  // The image after an update is whole. Its diff has only the fields that changed.
   const names =
     change.op === "update"
       ? [...(change.changedFields ?? []), ...Object.keys(change.changedFrom ?? {})]
@@ -92,7 +92,7 @@ export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
 
 export const changeDiff = (change: Change): ChangeDiff => ({ change, fields: fieldDiffs(change) })
 
-/** Change ids rise with time, but no btree is led by them: the BRIN index on (id + 0) narrows the search to a few pages. */
+/** Change ids rise with time, but no btree begins with them. The BRIN index on (id + 0) narrows the search to a few pages. */
 const statement = (storage: Storage, changeId: string) => {
   const { name, sql } = storage
   return sql`
@@ -119,11 +119,11 @@ export const diff = Effect.fnUntraced(function* (
  * @category schemas
  */
 export const RowDiff = Schema.Struct({
-  /** How it stood first. */
+  /** How it stood at the first instant. */
   from: AsOf,
-  /** How it stood then. */
+  /** How it stood at the second instant. */
   to: AsOf,
-  /** Sorted by name: those that differ if the row was present both times, all of them if it was present once, else none. */
+  /** Sorted by name. If the row was present both times, the fields that differ. If it was present once, all fields. Otherwise none. */
   fields: Schema.Array(FieldDiff)
 }).annotations({ identifier: "threadline.RowDiff" })
 

@@ -1,5 +1,5 @@
 /**
- * Row history: what `queryRow` reads, as pages.
+ * Row history, in pages.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -29,7 +29,7 @@ export interface HistoryOptions extends OrderedPaging {}
 
 type Asked = typeof HistoryRequest.Type
 
-/** The next items of a history after a position, one more than its page holds if there are more. */
+/** The next items of a history after a position. If there are more than a page holds, one item more. */
 type Read = (
   storage: Storage,
   row: Row,
@@ -39,7 +39,7 @@ type Read = (
 
 const readAll: Read = Effect.fnUntraced(function* (storage, row, decoded, cursor) {
   const newest = decoded.order === "newest"
-  // One more than the page holds, and before them two that their states depend on.
+  // One change more than the page holds, and two changes before them that their states depend on.
   const [before, after] = newest ? [decoded.limit + 3, 0] : [cursor === undefined ? 0 : 3, decoded.limit + 2]
   const lifeAround = yield* life(storage, row, { position: cursor, inclusive: !newest, before, after })
   const changes = lifeOf([...lifeAround.before, ...lifeAround.after])
@@ -48,7 +48,7 @@ const readAll: Read = Effect.fnUntraced(function* (storage, row, decoded, cursor
     : changes.filter((change) => cursor === undefined || isBefore(cursor, rowPosition(change)))
 })
 
-/** Changes that one statement looks at, at most. */
+/** The most changes that one statement looks at. */
 const stretch = 1000
 
 const SeenRow = Schema.Struct({
@@ -59,9 +59,9 @@ const SeenRow = Schema.Struct({
 })
 
 /**
- * A TRUNCATE of the whole table has no image and nobody under a scope sees it; the rest is the changes of the row, each judged
- * for itself. If a reader may see the row after a change and not the row before it, what was replaced is left out, and so is
- * a change that took the row away from this key.
+ * A TRUNCATE of the whole table has no image, so it is hidden under every scope. Each change of the row is judged for itself. If
+ * a reader may see the row after a change and not the row before it, the replaced values are left out. A change that took the row
+ * away from this key is then left out, too.
  */
 const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cursor) {
   const { name, sql } = storage
@@ -72,7 +72,7 @@ const readVisible: Read = Effect.fnUntraced(function* (storage, row, decoded, cu
   let count = Math.min(stretch, decoded.limit * 2 + 10)
   while (visibleChanges.length <= decoded.limit) {
     const bounds = position === undefined ? [] : beyond(storage, side, position, false)
-    // The last one that was looked at comes along, visible or not: the search goes on behind it.
+    // The last change that was looked at is included, visible or not, because the search continues behind it.
     const seenRows = yield* rows(
       SeenRow,
       sql`

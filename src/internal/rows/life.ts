@@ -1,9 +1,9 @@
 /**
- * The life of one row: what was done to it, and what a change leaves behind at its key.
+ * The life of one row: its changes, and what each change leaves at its key.
  *
- * One statement may move a row away from a key and another row to it (a swap, `set id = id + 1`). Its changes then stand in the
- * order of their ids, which is right for each row and not for each key: at some keys the arrival stands before the departure. And
- * if constraints are deferred, statements may do so one after another.
+ * One statement may move a row away from a key and another row to it (a swap, `set id = id + 1`). The order of change ids is then
+ * right for each row, but not for each key: at some keys the arrival stands before the departure. If constraints are deferred,
+ * several statements may do this one after another.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import { join } from "@effect/sql/Statement"
@@ -22,8 +22,8 @@ import { byName, ofTable, type Table } from "../record/tables.js"
 import type { JsonObject, JsonValue } from "../core/jsonValue.js"
 
 /**
- * Which changes to read: those nearest to a position, so many on each side of it. Without a position it lies behind everything
- * if only changes before it are wanted, and in front of everything if only changes after it are.
+ * Which changes to read: the nearest to a position, a number on each side. If there is no position and only changes before it are
+ * asked for, it lies behind everything. If only changes after it are asked for, it lies in front of everything.
  */
 export interface Span {
   readonly position: Position | undefined
@@ -33,19 +33,19 @@ export interface Span {
   readonly after: number
 }
 
-/** Whether the row after a change and the row before it are wanted: both always are if nothing is asked of them. */
+/** Whether the row after a change, and the row before it, fulfil the conditions. Without conditions both always do. */
 interface Selection {
   /** The reader may see it. */
   readonly visible: boolean
   readonly visibleBefore: boolean
-  /** It is as the caller wants it. */
+  /** It fulfils the caller's condition. */
   readonly matches: boolean
   readonly matchesBefore: boolean
 }
 
 const selected: Selection = { visible: true, visibleBefore: true, matches: true, matchesBefore: true }
 
-/** What the life of a row needs to know of a change. */
+/** The fields of a change that the life of a row needs. */
 export type RowChange = Pick<
   Change,
   | "id"
@@ -89,8 +89,8 @@ const changeNames =
   "changed_fields, changed_from, data_after, details"
 
 /**
- * TRUNCATEs of a whole table as what follows a select list, under the alias `r`; and those of a partition alone that `orPartition`
- * lets through.
+ * TRUNCATEs of a whole table, and those of a partition alone that `orPartition` lets through. It is the SQL after a select list,
+ * with the alias `r`.
  */
 export const truncatesOf = (storage: Storage, table: Table, orPartition?: Fragment): Fragment => storage.sql`
         from ${storage.name("audit_changes")} r
@@ -100,8 +100,8 @@ export const truncatesOf = (storage: Storage, table: Table, orPartition?: Fragme
           and ${orPartition === undefined ? storage.sql`r.partition_name is null` : storage.sql`(r.partition_name is null or ${orPartition})`}`
 
 /**
- * Whether a TRUNCATE `r` of a partition alone may have removed the row that a change left, without a trace: it did not see it.
- * A TRUNCATE removes all there is; what its own snapshot sees is recorded row by row.
+ * Whether a TRUNCATE `r` of a partition alone may have removed, without a trace, the row that a change left. A TRUNCATE removes
+ * all rows, but it records only those that its own snapshot sees.
  */
 export const mayHaveRemoved = ({ name, sql }: Storage, change: Fragment): Fragment => sql`(
             r.details ? 'snapshot'
@@ -117,8 +117,8 @@ export const mayHaveRemoved = ({ name, sql }: Storage, change: Fragment): Fragme
           )`
 
 /**
- * So many changes at a key that are nearest to an instant, on one side of it: under the key, and those that moved a row from it.
- * `bounds` are conditions on `c`; the key may be an expression.
+ * The changes at a key that are nearest to an instant, a number of them on one side: changes under the key, and changes that
+ * moved a row away from it. `bounds` are conditions on `c`. The key may be an expression.
  */
 export const nearest = (
   storage: Storage,
@@ -188,7 +188,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       )} c`
         ]
 
-  // A change's TRUNCATE comes before the next change; for the last one, before the end of what is read.
+  // The TRUNCATE of a change comes before the next change. After the last change, it comes before the end of what is read.
   const ends = span.after === 0 && position !== undefined
   const [endAt, endId] = ends
     ? [sql`${formatMicros(position.major)}::timestamptz`, sql`${position.id.toString()}::bigint`]
@@ -229,7 +229,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
     order by c.captured_at, c.id`
 }
 
-/** The changes of a row around a position of its life, in their order, whoever may see them. */
+/** The changes of a row around a position of its life, in their order, visible or not. */
 export const life = (storage: Storage, row: Row, span: Span): Effect.Effect<Life, ThreadlineError> =>
   Effect.map(rows(LifeRow, statement(storage, row, span)), (lifeRows) => {
     const truncates = new Map(
@@ -259,7 +259,7 @@ const departs = (change: RowChange, key: string): boolean =>
 const arrives = (change: RowChange, key: string): boolean =>
   change.rowKey === key && (change.op === "insert" || (change.previousRowKey !== null && change.previousRowKey !== key))
 
-/** The row before an update, a delete or a truncate that kept it. */
+/** The row before an update, before a delete, or before a truncate that recorded it. */
 export const imageBefore = (change: RowChange): RowImage | undefined => {
   if (change.op === "delete" || change.op === "truncate") {
     return change.changedFrom ?? undefined
@@ -277,7 +277,7 @@ export const imageBefore = (change: RowChange): RowImage | undefined => {
   return Object.fromEntries(before)
 }
 
-/** Whether two images agree in the fields that both have; a column may have come or gone between them. */
+/** Whether two images agree in the fields that both have. A column may have been added or dropped between them. */
 const agree = (a: JsonObject, b: JsonObject): boolean =>
   Object.entries(a).every(([field, value]) => {
     const otherValue = Object.hasOwn(b, field) ? b[field] : undefined
@@ -293,13 +293,13 @@ interface Occupant {
 const isOfTransaction = ({ event }: Occupant, change: RowChange): boolean =>
   event.change.transactionId === change.transactionId
 
-/** The rows at the key without the one that is as the change found it; undefined if none is. */
+/** The rows at the key, without the one that the change found. Undefined if there is no such row. */
 const withoutFound = (
   present: ReadonlyArray<Occupant>,
   { change, key }: Event
 ): ReadonlyArray<Occupant> | undefined => {
   const image = imageBefore(change)
-  // One statement that brings a row and takes one away does so with two: it touches each once.
+  // If one statement brings a row to the key and takes one away, these are two rows, because it touches each row once.
   const passes = (occupant: Occupant) =>
     departs(change, key) && isOfTransaction(occupant, change) && occupant.event.change.capturedAt === change.capturedAt
   const occupantFound = present.find(
@@ -309,19 +309,22 @@ const withoutFound = (
 }
 
 /**
- * How many rows a key may have when a transaction ends: one, or several if the constraint is deferred. Then what one
- * audited part, one context or one session leaves is put right by another, and only their images tell the rows apart.
+ * How many rows a key may have when a part of a transaction ends: one, or several if the constraint is deferred. In that case one
+ * audited part, context or session may leave two rows, and another one puts that right. Only their images tell the rows apart.
  */
 export type Sharing = "one" | "several"
 
 const isNumber = (value: unknown): boolean =>
   typeof value === "number" || typeof value === "bigint" || BigDecimal.isBigDecimal(value)
 
-/** Whether two values may be of one type: then they differ because the rows do, not because the column does. */
+/** Whether two values may be of one type. If so, they differ because the rows differ, and not because the type of the column changed. */
 const areAlike = (a: JsonValue | undefined, b: JsonValue | undefined): boolean =>
   a === null || b === null || (isNumber(a) ? isNumber(b) : typeof a === typeof b && !isNumber(b))
 
-/** Whether a change found another row than those at the key: one of the same fields and types that differs from each. */
+/**
+ * Whether a change found a row that is not one of those at the key: a row with the same fields and types that differs from each
+ * of them.
+ */
 const isOfAnother = (present: ReadonlyArray<Occupant>, { change }: Event): boolean => {
   const image = imageBefore(change)
   return (
@@ -334,12 +337,12 @@ const isOfAnother = (present: ReadonlyArray<Occupant>, { change }: Event): boole
   )
 }
 
-/** The rows at the key after an event. A change of a row that is nowhere to be seen is of one that has another form by now. */
+/** The rows at the key after an event. If a change is of a row that is not among them, that row has another form by now. */
 const next = (present: ReadonlyArray<Occupant>, event: Event, sharing: Sharing): ReadonlyArray<Occupant> => {
   const { change, key } = event
   const isStrange = () => sharing === "several" && isOfAnother(present, event)
   if (departs(change, key)) {
-    // A row that its own transaction brought has the form that it brought.
+    // A row that this transaction brought still has the form in which it came.
     const stale = present.find(
       (occupant) => !isOfTransaction(occupant, change) || !arrives(occupant.event.change, occupant.event.key)
     )
@@ -355,8 +358,8 @@ const next = (present: ReadonlyArray<Occupant>, event: Event, sharing: Sharing):
 }
 
 /**
- * What is at the key after each of the events. Inside a statement, and inside a transaction whose constraints are deferred, several rows
- * may be at one key; when it ends there is one. The first states may be misjudged if more events came before them.
+ * What is at the key after each of the events. Inside a statement, and inside a transaction with deferred constraints, several
+ * rows may be at one key. At the end there is one. The first states may be wrong if there were events before them.
  */
 export const states = (life: ReadonlyArray<Event>, sharing: Sharing = "one"): ReadonlyArray<State> => {
   let present: ReadonlyArray<Occupant> = []
@@ -378,8 +381,8 @@ export const states = (life: ReadonlyArray<Event>, sharing: Sharing = "one"): Re
 }
 
 /**
- * What was at the key before the first of the events, or undefined if they do not tell; and the event that tells: the first one in its
- * transaction that found a row which none of them had brought.
+ * What was at the key before the first of the events, and the event that tells it. That is the first event in its transaction
+ * that found a row which none of the events had brought. Undefined if no event tells.
  */
 export const stateBefore = (
   life: ReadonlyArray<Event>,

@@ -23,9 +23,9 @@ import type { Storage } from "../record/storage.js"
 import { isObject, JsonObject, type JsonValue } from "../core/jsonValue.js"
 
 /**
- * Rows of `table` that belong to a row: each named column of theirs holds what the named column of the row holds. It works in both
- * directions: `{ table: "customers", columns: { id: "customer_id" } }` for a row that is referred to, and
- * `{ table: "invoice_lines", columns: { invoice_id: "id" } }` for rows that refer.
+ * Rows of `table` that belong to a row: each named column of theirs holds the same value as the named column of the row. It works
+ * in both directions: `{ table: "customers", columns: { id: "customer_id" } }` for a row that is referred to, and `{ table:
+ * "invoice_lines", columns: { invoice_id: "id" } }` for rows that refer.
  *
  * @since 0.1.0
  * @category models
@@ -64,8 +64,8 @@ const Related = Schema.transform(
 ).annotations({ identifier: "threadline.RelatedRows" })
 
 /**
- * The first page of a relation. `options` are those of the read: `asOfRows(table, instant, { ...options, cursor })` goes on, with the
- * `nextCursor` of this page.
+ * The first page of a relation. `options` are those of the read: `asOfRows(table, instant, { ...options, cursor })` continues,
+ * with the `nextCursor` of this page.
  *
  * @since 0.1.0
  * @category models
@@ -144,7 +144,7 @@ const maxRelations = 20
 
 const masked = "[masked]"
 
-/** What the row's columns hold, by their columns; undefined if one of them is null, masked or not known. */
+/** The values of the row's columns, by the columns of the related table. Undefined if one of them is null, masked or not known. */
 const valuesOf = (
   row: RowImage,
   columns: { readonly [theirs: string]: string }
@@ -157,7 +157,7 @@ const valuesOf = (
 
 const isKeyPart = (value: JsonValue): value is KeyPart => value !== null && !Array.isArray(value) && !isObject(value)
 
-/** By their key if the columns are just that, else by what their images contain. */
+/** If the columns are the key, the rows are found by their key. Otherwise they are found by what their images contain. */
 const optionsOf = (
   values: { readonly [theirs: string]: JsonValue },
   key: ReadonlyArray<string>
@@ -195,7 +195,7 @@ const related = Effect.fnUntraced(function* (
       (key ?? []).map(({ name }) => name)
     )
   ).pipe(
-    // What the row holds need not be a key of the type that the table has now.
+    // The value in the row may not fit the present type of the related table's key.
     Effect.catchIf(
       (error) => error._tag === "threadline/InvalidRequest" && error.field === "keys",
       () => read({ contains: values })
@@ -217,7 +217,7 @@ export const asOfWith = Effect.fnUntraced(function* <Name extends string>(
     return yield* new InvalidRequest({ field: "relations", rule: `must be at most ${maxRelations}` })
   }
   const answer = yield* asOf(storage, table, key, at)
-  // Relations name columns as they are called now.
+  // Relations use the present names of columns.
   const row = answer._tag === "Present" ? presentImage(answer.row, answer.recordedAs?.columns) : undefined
   const pages = yield* Effect.forEach(declared, ([name, relation]) =>
     Effect.map(related(storage, at, row, relation), (page) => [name, page] as const)

@@ -33,7 +33,7 @@ const dollarQuoted = (body: string): string => {
 }
 
 /**
- * Remembers the settings that will change, for the epilogue, and shuts out whatever else the search path held. Apart from
+ * Remembers the settings that will change, for the epilogue, and removes everything else from the search path. It is apart from
  * the rest, because an old server may not even parse what follows.
  */
 export const preamble = `select pg_catalog.set_config('threadline.before_migration', pg_catalog.json_build_object(
@@ -55,19 +55,19 @@ end
 $threadline$;`
 
 /**
- * Gives the settings back within the same transaction, for whoever goes on in it: the bookkeeping of another migration
- * tool would otherwise run as the owner of the schema.
+ * Restores the settings within the same transaction, for what follows in it. Otherwise the bookkeeping of another migration tool
+ * would run as the owner of the schema.
  */
 export const epilogue = `select pg_catalog.set_config(key, value, true)
 from pg_catalog.json_each_text(pg_catalog.current_setting('threadline.before_migration')::json);`
 
-/** Goes on as the role that is connected, with all other settings as they are. */
+/** Continues as the connected role. All other settings stay as they are. */
 export const asConnected = `select pg_catalog.set_config(
   'role', pg_catalog.current_setting('threadline.before_migration')::pg_catalog.json ->> 'role', true);`
 
 /**
- * Waits for other runners, makes the schema and its owner if they are missing, and continues as that owner with the
- * schema first on the search path. All of it is local to the transaction, as a pooler demands.
+ * Waits for other runners, makes the schema and its owner if they are missing, and continues as that owner with the schema first
+ * on the search path. All of it is local to the transaction, because a pooler requires that.
  */
 export const prologue = (settings: PrologueSettings): string =>
   `do ${dollarQuoted(`declare
@@ -190,7 +190,7 @@ begin
   end if;
 end`)};`
 
-/** Refuses a printed migration that is applied already, or whose predecessor is not. */
+/** Refuses a printed migration that is already applied, or whose predecessor is not applied. */
 export const orderCheck = (file: MigrationFile, previous: number): string => `do $threadline$
 begin
   if exists (select from migrations where id = ${file.id}) then
@@ -205,7 +205,7 @@ $threadline$;`
 
 const migrationsComment = "Applied migrations. Repeated rows of one id are harmless."
 
-/** Notes a migration, in a row and in the comment of the table: a restore of the structure alone brings only that. */
+/** Notes a migration, in a row and in the comment of the table. A restore of the structure alone brings only the comment. */
 export const record = (file: MigrationFile): string => `insert into migrations (id, name, checksum)
 values (${file.id}, ${literal(file.name)}, ${literal(file.checksum)});
 do $threadline$
@@ -217,7 +217,7 @@ begin
 end
 $threadline$;`
 
-/** Settings of the prologue are local: outside a transaction they would be gone by now. */
+/** The settings of the prologue are local. Outside a transaction they would no longer be set. */
 export const transactionCheck = (schema: string): string =>
   `do ${dollarQuoted(`begin
   if current_schema() is distinct from ${literal(schema)} then
@@ -255,7 +255,7 @@ where n.nspname <> ${literal(schema)}
   ) = 4
 order by n.nspname`
 
-/** Everything that each run makes sure of; it gives the partitions that it made. */
+/** Everything that each run ensures. It gives the partitions that it made. */
 export const partitions = "select unnest(ensure_partitions()) as name"
 
 /** What a restore of the structure alone lacks. */

@@ -28,8 +28,8 @@ export interface Comparison {
 }
 
 /**
- * Compares what was applied with what there is, id by id: a lower id that is missing is pending all the same. A restore
- * may repeat rows; every row of an id has to agree.
+ * Compares the applied migrations with those of this library, id by id. A missing id is pending, even if higher ids are applied.
+ * A restore may repeat rows; all rows of an id must agree.
  */
 export const compare = (
   files: ReadonlyArray<MigrationFile>,

@@ -11,7 +11,7 @@ const Names = Schema.Array(Schema.String)
  * One thing that is wrong with how the record stands in its database. Roles and tables are written as in SQL.
  *
  * - `OwnerIsSuperuser`: functions of the record run with all rights.
- * - `OwnerCanLogin`: whoever logs in as the owner can change the record.
+ * - `OwnerCanLogin`: a session that logs in as the owner can change the record.
  * - `RowSecurity`: row-level security is on for tables of the record and may hide rows from readers.
  * - `Unidentified`: tables in which an update or a delete fails as soon as a publication covers them.
  * - `Writable`: roles other than the owner may write tables of the record, create objects in its schema, or use its trigger functions.

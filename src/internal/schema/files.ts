@@ -5,12 +5,12 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "ee515008784fc918055829c4a6e5b52f3ee6cb582f4ee3f9cdc9b6b52952ab70",
+    checksum: "d9d647f8ee9fac0bbc052649f33e2bac67524bd0d5905a02e9a5b299a0300d78",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
--- One row per cluster this database has lived in. Empty until the first captured write, so that a
--- data-only restore into a migrated schema meets no conflict.
+-- One row for each cluster that this database has lived in. Empty until the first captured write, so that a data-only restore
+-- into a migrated schema meets no conflict.
 create table installs (
   epoch int primary key,
   system_identifier bigint not null,
@@ -89,7 +89,7 @@ comment on table audit_changes is
 
 create index audit_changes_transaction_idx on audit_changes (transaction_id, id);
 create index audit_changes_table_idx on audit_changes (table_schema, table_name, transaction_id, id);
--- Led by the column that tells rows apart: the write finds its place by one comparison instead of three.
+-- It begins with the column that tells rows apart, so a write finds its place by one comparison instead of three.
 create index audit_changes_row_idx on audit_changes (row_key, table_name, table_schema, captured_at, id);
 create index audit_changes_previous_key_idx
   on audit_changes (previous_row_key, table_name, table_schema, captured_at, id)
@@ -128,7 +128,7 @@ create index audit_actions_transaction_idx on audit_actions (transaction_id)
 create index audit_actions_correlation_idx on audit_actions (correlation_id, id)
   where correlation_id is not null;
 
--- What is deployed, one row per audited root table; see the capture functions.
+-- What is deployed, one row for each captured root table. See the capture functions.
 create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
@@ -178,8 +178,9 @@ create table capture_policies (
   primary key (table_schema, table_name)
 );
 
--- Written by triggers that fire under another name than the policy of their table has, or under the name of another captured
--- table: once for each time that the table may have got a name. What was renamed is told from it when capture is applied.
+-- Written by triggers that fire under a name that is not the one in their table's policy, or under the name of another captured
+-- table. There is one row for each time that the table may have got a name. When capture is applied, these rows tell what was
+-- renamed.
 create table capture_sightings (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
@@ -199,8 +200,9 @@ create index capture_sightings_relation_idx on capture_sightings (relation, seen
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
 
--- What holds for a table or sequence of the record, whatever this database does to new ones by itself: under any publication its rows can
--- be updated and deleted, and nobody but its owner may write it. Default privileges of the owner give more than that.
+-- Ensures two things for a table or sequence of the record, whatever the defaults of this database are. Its rows can be updated
+-- and deleted under any publication. No role but its owner may write it; default privileges of the owner may have given others
+-- that right.
 create function guard_relation(relation regclass) returns void
 language plpgsql
 set search_path from current
@@ -247,8 +249,8 @@ begin
 end
 $$;
 
--- Nobody but its owner may execute a trigger function of the record: whoever may can put it on a table of his own. Default privileges
--- of the owner give that to others than PUBLIC.
+-- No role but its owner may execute a trigger function of the record. A role that may execute it could put it on a table of its
+-- own. Default privileges of the owner may give the right to roles other than PUBLIC.
 create function guard_function(guarded regprocedure) returns void
 language plpgsql
 set search_path from current
@@ -268,14 +270,16 @@ begin
 end
 $$;
 
--- Trigger functions that every role may execute: PostgreSQL clones row triggers of a partitioned table for whoever makes a partition
--- of it, and asks for that right. They prove nothing of who made a trigger, and refuse any other trigger than their own.
+-- Trigger functions that every role may execute. When a role makes a partition, PostgreSQL clones the row triggers of the table
+-- for it, and checks the role's right to the function. These functions do not prove which role made a trigger. They refuse any
+-- trigger but their own.
 create function is_everybodys(function_name text) returns boolean
 language sql immutable
 set search_path from current
 return function_name ~ '^capture_(leave|enter)_';
 
--- The same for all that the record has by now, and for its schema: who may create objects in it may shadow what capture calls.
+-- The same for everything that the record has by now, and for its schema: a role that may create objects in it could shadow what
+-- capture calls.
 create function guard_record() returns void
 language plpgsql
 set search_path from current
@@ -394,7 +398,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "461e89ac495621c43f306c17ebf3b96422049e84856bcc6fab780e568a91f143",
+    checksum: "cf7553a52c1b23bcfbd3b270ecf0fed9f02e26ce9317c09f04ca1f908f9c3997",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -404,11 +408,11 @@ select ensure_partitions();
 --   threadline.actions      actions recorded before there was such a row, "<id> <ctid>;..."
 --   threadline.parts        enclosing audited parts, newest first, as JSON
 --
--- Rows are found by their place, never by an index or a scan: under SERIALIZABLE these count as having read what strangers
--- write next to it, and one of the two fails. A look at an own row by its place counts as nothing. Each update moves the row, and
--- the setting with it.
+-- Rows are found by their place, never by an index or a scan. Under SERIALIZABLE, an index or a scan counts as having read what
+-- other transactions write nearby, and one of the two fails. Reading a row of one's own by its place counts as nothing. Each
+-- update moves the row, and changes the setting with it.
 
--- Reads a stamped context: "doc" holds what is right, "error" names what was left out. Raises only in strict mode, which a
+-- Reads a stamped context. "doc" holds the valid parts, "error" names what was left out. Raises only in strict mode, which a
 -- database for development or tests may be in ("alter database shop_test set threadline.strict = on").
 create function read_context(raw text, out doc jsonb, out error text)
 language plpgsql stable
@@ -490,8 +494,7 @@ end
 $$;
 
 -- The well-formed part of an actor document, null if type or id are not usable, and what is wrong with the rest. Integers are
--- taken as ids. Impersonators nest up to eight deep, as in the library: a chain without end must not exhaust the stack of
--- somebody's write.
+-- taken as ids. Impersonators nest up to eight deep, as in the library: an endless chain must not exhaust the stack of a write.
 create function check_actor(doc jsonb, path text, depth int, out clean jsonb, out wrong text[])
 language plpgsql immutable
 set search_path from current
@@ -553,9 +556,9 @@ begin
 end
 $$;
 
--- Which cluster this is, and on which timeline. The timeline is that of the log which is written now: after a promotion
--- the control file names the one before, until the first checkpoint has ended. A replica writes no log, and some services
--- keep theirs to themselves.
+-- Which cluster this is, and on which timeline. The timeline is that of the log that is written now. After a promotion, the
+-- control file names the previous one until the first checkpoint has ended. A replica writes no log, and some services do not
+-- show theirs.
 create function current_cluster(out system_identifier bigint, out timeline int)
 language plpgsql stable
 set search_path from current
@@ -642,7 +645,7 @@ begin
 end
 $$;
 
--- Whoever writes "installs", a restore of data included, makes the next writes ask it.
+-- After any write of "installs", also by a restore of data, the next captured writes read it.
 create function forget_epoch() returns trigger
 language plpgsql
 set search_path from current
@@ -671,8 +674,9 @@ end
 $$;
 
 -- Whether a context is an ordinary one, which is taken as it is: known fields, strings where strings belong, none of them empty
--- or over its limit, an actor of a common type. Few operators: each is prepared anew in every transaction. Raises for what is no
--- address. Its body is parsed here and now, so it needs no search path; without one it is compiled into its caller.
+-- or over its limit, an actor of a common type. It has few operators, because each is prepared anew in every transaction. Raises
+-- an error if an address is none. Its body is parsed here and now, so it needs no search path; without one it is compiled into
+-- its caller.
 create function is_plain_context(doc jsonb, raw text) returns boolean
 language sql stable
 begin atomic
@@ -693,8 +697,9 @@ begin atomic
     and (octet_length(raw) <= 270 or has_short_ids(doc));
 end;
 
--- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single
--- row have the same written out, see "openTransaction": they spare the call, and what it prepares anew in every transaction.
+-- The audit_transactions row that captures go to, once it is known that something changed. The generated triggers of a single row
+-- have the same code written out (see "openTransaction"). They save the call, and everything that it would prepare anew in every
+-- transaction.
 create function current_transaction() returns bigint
 language plpgsql
 set search_path from current
@@ -823,7 +828,7 @@ begin
 end
 $$;
 
--- Gives a context to the transaction row that captures currently go to, if it has none; the place where the row is then.
+-- Gives a context to the transaction row that captures currently go to, if it has none. Returns the place of the row afterwards.
 create function complete_transaction(cached bigint, raw text) returns tid
 language plpgsql
 set search_path from current
@@ -858,7 +863,7 @@ begin
 end
 $$;
 
--- What a context does that is not the first thing of its transaction, is none, or comes in strict mode.
+-- What happens with a context that is not the first thing of its transaction, that is malformed, or that comes in strict mode.
 create function context_changes(raw text) returns void
 language plpgsql
 set search_path from current
@@ -993,8 +998,8 @@ $$;
 comment on function record_action(jsonb, jsonb) is
   'Records one intent, linked to what the transaction captured or will capture.';
 
--- Records that changes were exported, or an attempt: record_action for these names alone, so that readers can be allowed it who may record
--- nothing else.
+-- Records that changes were exported, or an attempt. It is record_action for these names alone. So readers can be allowed to call
+-- it, and can record nothing else.
 create function record_export(action jsonb, context jsonb) returns bigint
 language plpgsql security definer
 set search_path from current
@@ -1066,9 +1071,9 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "31327bf30a8019ede57f9f95fb3a54d6accd65ba1b83d960ac19e6cf76705202",
-    sql: `-- What the generated trigger functions share of keys and images. They themselves hold what is known of one table: its key,
--- its redaction, the columns it had when they were generated. Nothing here names a host column.
+    checksum: "f20a05c91c61e8e7d64e2f3462d58ebda288acb4d5e704e586f0c775edae271b",
+    sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
+-- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
 -- Equal keys have equal texts: "value" is the text of the image, "kind" says what equality ignores.
 create function key_text(value text, kind text) returns text
@@ -1092,7 +1097,7 @@ exception when others then
 end
 $$;
 
--- jsonb whose numbers have no more digits than they need: they are equal, whatever their scale.
+-- jsonb with numbers that have no more digits than they need. Equal numbers become equal, whatever their scale.
 create function numbers_trimmed(document jsonb) returns jsonb
 language plpgsql immutable strict
 set search_path from current
@@ -1177,9 +1182,9 @@ begin
 end
 $$;
 
--- Functions on json resolve its escapes and fail at \\u0000 and at lone surrogates. Shielded, these are plain
--- text: an escaped backslash becomes two of them, \\u becomes an escaped backslash and a u. Nothing that was
--- different becomes equal, and shield_removed gives the very text back. chr(1) never occurs in json.
+-- Functions on json resolve its escapes and fail at \\u0000 and at lone surrogates. Shielded, these are plain text: an escaped
+-- backslash becomes two of them, \\u becomes an escaped backslash and a u. Different texts stay different, and shield_removed
+-- gives the original text back. chr(1) never occurs in json.
 create function shielded(document text) returns text
 language sql immutable strict
 set search_path from current
@@ -1251,7 +1256,7 @@ begin atomic
   where a.attrelid = relation and a.attgenerated = 'v' and not a.attisdropped;
 end;
 
--- "names" were virtual when the triggers were generated. One that holds something is so no more.
+-- "names" were virtual when the triggers were generated. If such a column holds a value, it is no longer virtual.
 create function without_virtual(image jsonb, names text[], relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -1283,7 +1288,8 @@ begin
 end
 $$;
 
--- An image column by column: one whose cast to json fails is kept as its text, and costs no other column anything.
+-- An image, made column by column. If the cast of a value to json fails, the value is kept as its text, and no other column is
+-- affected.
 create function image_by_column(source text, relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -1315,9 +1321,9 @@ begin
 end
 $$;
 
--- The image of a row whatever it holds and whatever has become of its table. "names" are the columns with values that were
--- known when the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are those that hold the
--- text of their value.
+-- The image of a row, for any values, and even if its table was altered. "names" are the columns with values that were known when
+-- the triggers were generated: any other may be virtual, or of a type that needs settings which they do not make. "texts" are
+-- those that hold the text of their value.
 create function image_of(source record, relation oid, names text[], texts text[]) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -1361,7 +1367,7 @@ end
 $$;
 
 -- The fields in which two rows differ that have the same image: json null and SQL's null, the bounds of an array, a negative
--- zero. Null if they do not differ, or in excluded columns alone; empty if nobody can tell which they are.
+-- zero. Null if they do not differ, or only in excluded columns. Empty if it cannot be told which fields differ.
 create function alike_fields(old_row record, new_row record, relation oid, excluded text[]) returns text[]
 language plpgsql stable
 set search_path from current
@@ -1402,8 +1408,8 @@ exception when others then
 end
 $$;
 
--- What a statement on many rows has to know of its table now. "guard": a type whose values jsonb may
--- refuse; "stale": columns with values other than those the triggers were generated for.
+-- What a statement on many rows must know of its table now. "guard": a column has a type with values that jsonb may refuse.
+-- "stale": the columns with values are not those that the triggers were generated for.
 create function capture_hints(relation oid, columns text[], out guard boolean, out stale boolean)
 language sql stable
 set search_path from current
@@ -1423,10 +1429,10 @@ begin atomic
     and a.attgenerated <> 'v';
 end;
 
--- The policy as it concerns the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of
--- the same names, with other values under them: whatever name a redacted column has is masked as well, and a key is read
--- from where it is. Only columns of the very table tell, and only where their order is another: a restored table
--- numbers them anew and keeps the order.
+-- The policy, rewritten for the names that columns have now. Names that were exchanged since (a to b, b to a) leave images of the
+-- same names, with other values under them: whatever name a redacted column has is masked as well, and a key is read from where
+-- it is. Only columns of the very table tell, and only where their order is another: a restored table numbers them anew and keeps
+-- the order.
 create function current_policy(policy jsonb, relation oid) returns jsonb
 language plpgsql stable
 set search_path from current
@@ -1669,8 +1675,8 @@ begin
 end
 $$;
 
--- The canonical text of a key of a table. One that is none by the columns of the present key may be one by those of a key that
--- the table had before: the changes of then are still found by it.
+-- The canonical text of a key of a table. If it does not fit the columns of the present key, it may fit a key that the table had
+-- before. Changes of that time are still found by it.
 create function row_key(table_schema text, table_name text, key jsonb) returns text
 language plpgsql stable
 set search_path from current
@@ -1715,11 +1721,11 @@ comment on function row_key(text, text, jsonb) is
   {
     id: 4,
     name: "capture",
-    checksum: "b4cc3bec7d33e9653917c420e927e4f893005a0c1ec987edfe45fe74439bfcc6",
-    sql: `-- Captures that no image of a statement's rows explains: which table a firing belongs to, TRUNCATE, and marks on request.
+    checksum: "6dc7f082aab1f8c628a7cc07976cb0e15249853693056893dff8646c16930adb",
+    sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
--- Which database this is. Inside of it an OID names one table for good; a restore into another one numbers everything anew.
--- Null if the cluster keeps its identifier to itself: then only names and triggers tell.
+-- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
+-- anew. Null if the cluster does not show its identifier. Then only names and triggers tell.
 create function this_database() returns text
 language plpgsql stable
 set search_path from current
@@ -1736,15 +1742,16 @@ exception when insufficient_privilege then
 end
 $$;
 
--- What the names of the functions generated for a table end with.
+-- The ending of the names of a table's generated functions.
 create function function_suffix(table_schema text, table_name text) returns text
 language sql immutable
 set search_path from current
 return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
--- Whether only the owner of the record can have put the triggers of Threadline on a table: making one takes the right to
--- execute its function, and nobody else has it. That of the row triggers for moves everybody has: they prove nothing.
+-- Whether only the owner of the record can have put the triggers of Threadline on a table. Making a trigger requires the right to
+-- execute its function, and no other role has that right. Every role has it for the row triggers for moves, so these prove
+-- nothing.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
@@ -1841,8 +1848,8 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
--- Takes the statement of a relation off those under way; true if rows have moved. Of several at one depth the last is meant: the
--- others never came to their end.
+-- Removes the statement of a relation from the running ones. True if rows have moved. If there are several at one depth, the last
+-- is meant: the others never ended.
 create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
@@ -1878,7 +1885,7 @@ begin
 end
 $$;
 
--- Takes back what row triggers recorded of a statement's rows, given by the hashes of their images.
+-- Removes what row triggers recorded of a statement's rows. The rows are given by the hashes of their images.
 create function forget_moved(table_schema text, table_name text, op text, hashes bigint[]) returns void
 language plpgsql
 set search_path from current
@@ -2142,17 +2149,16 @@ $$;
   {
     id: 5,
     name: "order",
-    checksum: "ea244ff55fd4b3d3f4314f62ea2fbbcf622e37af71a81deb3b11f70a78b73375",
-    sql: `-- The order of a row's changes where triggers of the host write it again.
+    checksum: "5e8e04f7df38087ce71c2fb62a78c3dcd0285b527e1ed1b0dfc66947393187d4",
+    sql: `-- The order of a row's changes if triggers of the host write it again.
 
--- Keeps every row's changes in the order in which they happened, where a host trigger wrote the same row
--- again. Its statement ends, and is captured, inside the outer statement: before it. A capture below
--- another one leaves word in threadline.nested ("<table>:<deepest level> ...", tables by OID). The capture of an outer
--- statement on such a table then looks for changes that start where its own end, and gives them new ids. Only changes
--- since the outer statement began come into question: what ran before it, in the same function, DO block or message, is
--- no work of its triggers.
+-- Keeps every row's changes in the order in which they happened, if a trigger of the host wrote the same row again. Its statement
+-- ends, and is captured, inside the outer statement: before it. A capture below another one leaves word in threadline.nested
+-- ("<table>:<deepest level> ...", tables by OID). The capture of an outer statement on such a table then looks for changes that
+-- start where its own end, and gives them new ids. Only changes since the outer statement began come into question: what ran
+-- before it, in the same function, DO block or message, is no work of its triggers.
 
--- Leaves word of a capture that is not at the outermost level. True if the same table was captured below this level.
+-- Notes a capture that is not at the outermost level. True if the same table was captured below this level.
 create function note_nested(relation oid) returns boolean
 language plpgsql
 set search_path from current
@@ -2460,7 +2466,7 @@ $$;
   {
     id: 6,
     name: "lapses",
-    checksum: "5c9e6c4e1cdf875e3a852eb59556abd0dcf61b7ad9b047e44b488044fb987f38",
+    checksum: "f2432a8f4c322a86ef158a8e5a2c6c69da294072a8f5ef5c035bc54ccf255141",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
@@ -2505,8 +2511,8 @@ begin atomic
   ) r (span);
 end;
 
--- The policy that tells of a name: its own, or that of the table which had the name last and has another one by now. No row if
--- there is none.
+-- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and has another one
+-- by now. No row if there is none.
 create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
 returns setof record
 language sql stable
@@ -2531,7 +2537,7 @@ begin atomic
   limit 1;
 end;
 
--- When a table got the name that its policy has: with it no other name of the table counts any more.
+-- When a table got the name that its policy has. From then on no other name of the table counts.
 create function named_since(table_schema text, table_name text) returns timestamptz
 language sql stable
 set search_path from current
@@ -2752,7 +2758,7 @@ begin
 end
 $$;
 
--- The operations of an existing table whose trigger is missing, disabled or not ours.
+-- The operations of an existing table with a trigger that is missing, disabled or not ours.
 create function broken_triggers(table_schema text, table_name text) returns text[]
 language sql stable
 set search_path from current
@@ -3005,8 +3011,8 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
--- When the server last may have emptied unlogged tables: it was started, or has recovered from a crash that it survived. Then
--- statistics of every kind begin anew at once, which nobody else brings about but who resets them all.
+-- When the server last may have emptied unlogged tables: it was started, or it recovered from a crash of a backend. Then
+-- statistics of every kind begin anew at the same time. Apart from that, only a reset of all statistics does so.
 create function last_recovery() returns timestamptz
 language sql volatile
 set search_path from current
@@ -3383,8 +3389,8 @@ $$;
 comment on function unknown_times(text, text) is
   'The times of which nothing is known of a table: before its capture began, and its lapses.';
 
--- Since when every change of a table is kept. One that is kept from before that is a fact, but what lies between it and another
--- may be gone: nothing is rebuilt from a change that came later.
+-- Since when every change of a table is kept. An older change that is still kept is a fact. But changes between it and the next
+-- one may be gone, so nothing is rebuilt from a later change.
 create function kept_since(table_schema text, table_name text) returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -3406,7 +3412,7 @@ $$;
 
 comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
 
--- Whoever removes changes, by whatever statement: of their tables every change is kept from after them on.
+-- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -3434,7 +3440,7 @@ create trigger note_removal_by_delete after delete on audit_changes
 create trigger note_removal_by_truncate after truncate on audit_changes
   for each statement execute function note_removal();
 
--- Keys of another policy, behind those that a table had itself.
+-- The former keys of a table, and after them the keys of another policy.
 create function keys_joined(key_columns jsonb, former_keys jsonb, other_columns jsonb, other_keys jsonb) returns jsonb
 language sql immutable
 set search_path from current
@@ -3923,7 +3929,8 @@ begin atomic
 end;
 
 -- Follows every captured table of this database to the name that it has now. What was written under the names tells until when
--- each was whose; where it does not, because captured tables exchanged their names more than once, it is a lapse of each.
+-- each table had each name. If it does not, because captured tables exchanged their names more than once, the time is a lapse of
+-- each of them.
 create function follow_names() returns void
 language plpgsql
 set search_path from current
@@ -4058,8 +4065,8 @@ begin atomic
   returning p.removed_at;
 end;
 
--- The lapses of a table that is captured again. The triggers must have been made before, in the same transaction: then no write
--- goes on that they do not see, and none begins until it has committed.
+-- The lapses of a table that is captured again. The triggers must have been made before, in the same transaction. Then the
+-- triggers see every running write, and no other write begins before the commit.
 create function lapses_closed(lapses tstzmultirange, removed_at timestamptz) returns tstzmultirange
 language sql volatile
 set search_path from current
@@ -4103,7 +4110,7 @@ from public;
   {
     id: 7,
     name: "reads",
-    checksum: "cba457d3e6237cf3247114487f1a2f3fc9bf08752f62ec5663e15525ddecb5db",
+    checksum: "7e533f53db642dc8857fdd82e59acf68c22e96edf2892b89de73bf6c4747a7a3",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -4113,7 +4120,7 @@ create index audit_changes_time_idx
   on audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
   with (autosummarize = on, pages_per_range = 32);
 
--- What took rows away, by table. Inserts and updates do not pay for it.
+-- Deletes and truncates, by table. Inserts and updates do not pay for it.
 create index audit_changes_removed_idx
   on audit_changes (table_schema, table_name, transaction_id, id)
   where op in ('delete', 'truncate');
@@ -4145,8 +4152,8 @@ create index audit_actions_failed_idx on audit_actions (occurred_at, id) where s
 create index audit_actions_failed_transaction_idx on audit_actions (transaction_id)
   where status = 'error' and transaction_id is not null;
 
--- What cursors are sealed with under a scope: readers have it, whoever only holds a cursor has not. The oldest key counts, so
--- that cursors outlive a restore of data alone into a schema that has made a key of its own.
+-- The key that seals cursors under a scope. Roles that read can read it. The holder of a cursor alone cannot. The oldest key
+-- counts, so that cursors outlive a restore of data alone into a schema that has made a key of its own.
 create table cursor_keys (
   key bytea primary key check (octet_length(key) = 32),
   created_at timestamptz not null default clock_timestamp()
@@ -4155,7 +4162,7 @@ create table cursor_keys (
 comment on table cursor_keys is
   'The key of cursors under a scope. With another one, all cursors made so far are refused.';
 
--- Made here, and by every later run where it is missing: a restore of the structure alone brings none.
+-- Made here, and by every later run if it is missing: a restore of the structure alone brings no key.
 create function ensure_cursor_key() returns void
 language sql
 set search_path from current
@@ -4175,8 +4182,8 @@ select ensure_cursor_key();
   {
     id: 8,
     name: "feed",
-    checksum: "67aed3fff4d36d8c798d7c3f86df6e9a8fa331c4d88752f96b518e142342c318",
-    sql: `-- Where consumers of the change feed are, who of their runners is at work, and what retention must leave to them.
+    checksum: "0476ddd1391830342afefbcc1962bce4025d4a6d229d1e87e19a0ab90353e313",
+    sql: `-- The checkpoints of the consumers of the change feed, the leases of their runners, and what retention must keep for them.
 
 create table feed_checkpoints (
   name text collate "C" primary key check (octet_length(name) between 1 and 256),
@@ -4195,8 +4202,8 @@ create table feed_checkpoints (
 comment on table feed_checkpoints is
   'How far each consumer of the change feed has come. Moved by the feed functions only; retention asks feed_horizon().';
 
--- The lease of a consumer, and where it goes on; no row while another runner holds it. A lease is a token and a time, not a
--- lock: it outlives transactions, and needs no session.
+-- The lease of a consumer, and where it continues. No row while another runner holds the lease. A lease is a token and a time,
+-- not a lock: it outlives transactions, and needs no session.
 create function feed_claim(consumer text, token text, seconds double precision)
 returns table (claimed_checkpoint text)
 language plpgsql security definer
@@ -4220,7 +4227,7 @@ begin
 end
 $$;
 
--- Holds a lease for longer; false where another runner has it by now.
+-- Renews a lease. False if another runner has it by now.
 create function feed_renew(consumer text, token text, seconds double precision) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -4234,8 +4241,8 @@ begin
 end
 $$;
 
--- Moves a checkpoint from where its runner found it, and holds the lease for longer. False where the lease or the checkpoint is
--- another one by now: a runner that lost its lease moves nothing.
+-- Moves a checkpoint from where its runner found it, and renews the lease. False if the lease or the checkpoint has changed
+-- meanwhile: a runner that lost its lease moves nothing.
 create function feed_store(
   consumer text,
   token text,
@@ -4271,7 +4278,7 @@ begin
 end
 $$;
 
--- Gives a lease back, so that the next runner need not wait for its end.
+-- Releases a lease, so that the next runner need not wait for its end.
 create function feed_release(consumer text, token text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -4286,7 +4293,7 @@ begin
 end
 $$;
 
--- Forgets a consumer: retention waits for it no longer, and the next one of this name starts anew.
+-- Forgets a consumer. Retention no longer waits for it, and the next consumer of this name starts anew.
 create function feed_forget(consumer text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -4297,9 +4304,9 @@ begin
 end
 $$;
 
--- The oldest change that each consumer may still need, null where it has everything. Of the transactions that a checkpoint does
--- not know, those with the smallest ids are looked at, in each epoch more of them than run at once: while a change is captured,
--- every transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
+-- The oldest change that each consumer may still need. Null if it has everything. Of the transactions that a checkpoint does not
+-- know, those with the smallest ids are looked at, in each epoch more of them than run at once: while a change is captured, every
+-- transaction with a smaller id than its own has begun, so that one whose changes are all later is running.
 create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
@@ -4390,8 +4397,8 @@ $$;
 comment on function feed_pending() is
   'The oldest change that each consumer of the feed may still need, and when it was captured; nulls where it has everything.';
 
--- What retention may not pass unless it is told to: every committed change with a smaller id is delivered to every consumer. One
--- that is not committed yet may have a smaller id: ask in the statement that deletes, or once what is to be dropped is locked.
+-- The limit for retention: every committed change with a smaller id is delivered to every consumer. A change that is not
+-- committed yet may have a smaller id. So ask in the statement that deletes, or after locking what is to be dropped.
 create function feed_horizon() returns bigint
 language sql stable
 set search_path from current
@@ -4412,9 +4419,9 @@ from public;
   {
     id: 9,
     name: "watch",
-    checksum: "18b84b386037b7665eecce3d7b814d080b3ac13e9a0e6c6316ed40e4f7a8e950",
-    sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. Without it this file does nothing:
--- event triggers, which only a superuser can make, call these functions.
+    checksum: "34f2ebc9d3f767c68cb74db8a898afa4ffd0992c5dd43ad5562f4eb0a282fe7a",
+    sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
+-- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
 create table schema_events (
   id bigint generated always as identity primary key,
@@ -4446,8 +4453,8 @@ comment on table schema_events is
 create index schema_events_table_idx on schema_events (table_schema, table_name, id);
 create index schema_events_failed_idx on schema_events (table_schema, table_name, occurred_at) where effect = 'failed';
 
--- Tables that Threadline itself works on, for as long as that takes: rows never outlive their transaction. What is done to their
--- triggers meanwhile is no event. Only the owner of the record can write here.
+-- Tables that Threadline itself is working on. Rows never outlive their transaction. Meanwhile, what is done to the triggers of
+-- these tables is no event. Only the owner of the record can write here.
 create table capture_work (
   xid xid8 not null,
   table_schema text collate "C" not null,
@@ -4498,7 +4505,7 @@ begin atomic
   );
 end;
 
--- The role that runs the command: a function that runs with the rights of its caller has left its name, right before.
+-- The role that runs the command. A function that runs with the rights of its caller has noted the role's name right before.
 create function watched_role() returns text
 language sql stable
 set search_path from current
@@ -4545,7 +4552,7 @@ return (
     )
 );
 
--- Partitions whose own triggers do not all fire. Of them only those count that capture knew.
+-- Partitions with triggers of their own that do not all fire. Only partitions that capture knew count.
 create function broken_partitions(relation oid, partition_triggers jsonb, marks jsonb) returns text[]
 language sql stable
 set search_path from current
@@ -4584,8 +4591,8 @@ begin
 end
 $$;
 
--- Looks at one captured table after something was done to it or around it, does what is to be done about it, and notes both.
--- Takes no lock that the command does not hold: if the policy is locked by another session, it fails, and that is noted.
+-- Looks at one captured table after something was done to it or around it. It acts on that, and notes both. Takes no lock that
+-- the command does not hold: if the policy is locked by another session, it fails, and that is noted.
 create function watch_table(
   of_schema text, of_name text, command text, object_type text, object_identity text, column_number int, role_name text
 ) returns void
@@ -4823,7 +4830,7 @@ begin
 end
 $$;
 
--- Refuses what is done to a table that is guarded.
+-- Refuses a command on a guarded table.
 create function refuse_by_guard(of_schema text, of_name text, command text) returns void
 language plpgsql
 set search_path from current
@@ -4837,7 +4844,7 @@ begin
 end
 $$;
 
--- The work of "watch_table" without a failure: what goes wrong is noted instead. Only a guard speaks.
+-- The work of "watch_table", but an error is noted instead of raised. Only a guard raises an error.
 create function watch_safely(
   of_schema text, of_name text, command text, object_type text, object_identity text, column_number int, role_name text
 ) returns void
@@ -5073,7 +5080,7 @@ exception when others then
 end
 $$;
 
--- Before a table is written anew because a column gets another type: its rows have other values then, of which no change tells.
+-- Before a table is written anew because a column gets another type. Its rows then have other values, and no change records them.
 create function watch_rewrite() returns event_trigger
 language plpgsql security definer
 set search_path from current
@@ -5127,7 +5134,7 @@ exception when others then
 end
 $$;
 
--- Called when the watch is turned on: what nobody saw until now begins when it is known to have begun.
+-- Called when the watch is turned on. Lapses that were not seen until now begin when they are known to have begun.
 create function watch_begins() returns void
 language sql
 set search_path from current

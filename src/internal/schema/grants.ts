@@ -25,7 +25,7 @@ const writing = [
   "finish(jsonb)",
   "record_export(jsonb, jsonb)"
 ]
-// row_key casts to types of the host, so it runs with the reader's rights, and so does what it calls.
+// row_key casts to types of the host. So it, and what it calls, runs with the reader's rights.
 const reading = [
   "row_key(text, text, jsonb)",
   "key_in_columns(text, text, jsonb, jsonb)",
@@ -115,7 +115,7 @@ where nspname = ${literal(schema)};`,
   ...operators.flatMap((role) => [...reader(schema, role, "Operator"), execute(schema, role, operating)])
 ]
 
-/** PostgreSQL reads these as everybody, in quotes as well. */
+/** PostgreSQL reads these names as everybody, even in quotes. */
 const everyone: ReadonlySet<string> = new Set(["public", "none"])
 
 const roleRule = (role: string): string | undefined => {

@@ -1,5 +1,5 @@
 /**
- * The types and errors of `Migrations`, apart from it because the parts it is made of need them too.
+ * The types and errors of `Migrations`. They are in a file of their own because the parts of `Migrations` need them too.
  */
 import type * as Duration from "effect/Duration"
 import type * as Option from "effect/Option"
@@ -36,7 +36,7 @@ export interface Migration {
 /**
  * Why migrating failed.
  *
- * - `Unreachable`: nothing answers, or the connection was lost; nothing is half done, run again.
+ * - `Unreachable`: nothing answers, or the connection was lost. Nothing is half done; run it again.
  * - `TooOld`: the server is older than PostgreSQL 15.
  * - `NewerSchema`: the schema was migrated by a newer Threadline.
  * - `InsufficientPrivilege`: the role may not create the schema, or not act as its owner.
@@ -91,7 +91,7 @@ export class MigrationError extends Schema.TaggedError<MigrationError>("threadli
 }
 
 /**
- * Where the schema goes and whom it belongs to.
+ * The name of the schema and its owner.
  *
  * @since 0.1.0
  * @category options
@@ -100,15 +100,15 @@ export interface Options {
   /** Name of the schema; `threadline` unless configured otherwise. Fixed at install. */
   readonly schema?: string | undefined
   /**
-   * The role that owns everything Threadline stores, made on the first run if the connecting role may; default
-   * `threadline_owner`. If it may not, the connecting role becomes the owner and the result says so.
+   * The role that owns everything that Threadline stores; `threadline_owner` unless given. The first run creates it if the
+   * connected role may. Otherwise the connected role becomes the owner, and the result says so.
    */
   readonly ownerRole?: string | undefined
   /** Id of the last migration to apply; default the newest. */
   readonly to?: number | undefined
   /**
-   * True turns the schema watch on, false turns it off; otherwise it stays as it is. Its event triggers take a superuser, or what a
-   * managed service gives in its place (`InsufficientPrivilege` otherwise, and then nothing is done).
+   * True turns the schema watch on, false turns it off. Otherwise it stays as it is. Its event triggers require a superuser, or
+   * the role that a managed service gives in its place. Without one, the run fails with `InsufficientPrivilege` and does nothing.
    */
   readonly watchSchema?: boolean | undefined
 }
@@ -195,8 +195,8 @@ export interface RenderOptions extends Options {
   /** Id of the first migration of the text; default 1, a whole installation. */
   readonly from?: number | undefined
   /**
-   * Whether the text begins and commits its own transaction; default true. A tool that wraps each file in a transaction
-   * wants false; the text then refuses to run outside of one and gives back the settings that it changed.
+   * Whether the text begins and commits its own transaction; default true. Give false for a tool that wraps each file in a
+   * transaction. The text then refuses to run outside of one, and restores the settings that it changed.
    */
   readonly transaction?: boolean | undefined
 }

@@ -86,7 +86,7 @@ export const rendered = (settings: Settings, from: number, transaction: boolean)
     .concat("\n")
 }
 
-/** Turns the schema watch on or off, as the role that runs it: the owner of the record makes no event triggers. */
+/** Turns the schema watch on or off, as the connected role: the owner of the record may make no event triggers. */
 const watchSteps = ({ schema, watchSchema }: Settings): ReadonlyArray<string> =>
   watchSchema === undefined
     ? []
@@ -121,7 +121,7 @@ const installationOf = (sql: SqlClient.SqlClient, schema: string) =>
 
 /**
  * The isolation does not depend on the role's defaults: a snapshot taken before the wait for the lock would be stale. Inside a
- * transaction of the caller's own it is a savepoint of that.
+ * transaction of the caller's it is a savepoint.
  */
 const inTransaction = <A, E, R>(sql: SqlClient.SqlClient, body: Effect.Effect<A, E, R>) =>
   transactionOrSavepoint(sql, beginWriting(), body)
@@ -157,7 +157,7 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
   )
 }
 
-/** What the role lacks that may not read the migrations, and who can give it. */
+/** If the role may not read the migrations: what it lacks, and how to get it. */
 const lacking = (sql: SqlClient.SqlClient, schema: string, error: SqlError): Effect.Effect<MigrationError> =>
   query(sql, bookkeeping.acting(schema), Schema.Struct({ role: Schema.String, owner: Schema.String })).pipe(
     Effect.map(([acting]) =>
@@ -213,7 +213,7 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
     watch: watch.state,
     notices: [
       ...concerns.map(describeConcern),
-      // An upgrade that forgets the schema's name installs anew, and upgrades nothing.
+      // An upgrade without the schema's name would install a second record, and upgrade nothing.
       ...otherRecords.map(
         ({ name }) =>
           `this database had a record already, in the schema ${name}; if that was meant, name it, and drop ${settings.schema}`
@@ -223,12 +223,12 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
   return result
 })
 
-/** Who may make event triggers, where a superuser is not given. */
+/** The roles that may make event triggers on services that give no superuser. */
 const mayWatch =
   "on a managed service, the role that it gives for that: rds_superuser on Amazon RDS and Aurora, cloudsqlsuperuser on " +
   "Google Cloud SQL, azure_pg_admin on Azure, postgres on Supabase, neon_superuser on Neon"
 
-/** One error for all that the right to make event triggers is lacking for. */
+/** One error for everything that fails because the right to make event triggers is missing. */
 const watchRefused = (error: SqlError): MigrationError | SqlError =>
   sqlState(error) === "42501"
     ? new MigrationError({

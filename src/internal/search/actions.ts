@@ -42,7 +42,8 @@ export const actions = Effect.fnUntraced(function* (
   const direction = sql.literal(newest ? "desc" : "asc")
   const visible = visibleAction(storage, "a")
   const tests = [...tested, ...(visible === undefined ? [] : [visible])]
-  // Actions of one correlation or transaction are few: put in order once they are found, not met by walking all actions.
+  // Actions of one correlation or transaction are few. They are found first and then sorted, because walking all actions in order
+  // would take long.
   const isFew = filter.correlationId !== undefined || filter.transactionId !== undefined
   const statement = (after: cursors.Position | undefined, limit: number) => {
     const candidates = sql`
@@ -96,7 +97,7 @@ export const actions = Effect.fnUntraced(function* (
     )
     matches.push(...matchRows.flatMap((row) => (row.id === null ? [] : [actionOfRow(row)])))
     stop = stopOf(matchRows[0])
-    // What names one thing is searched for to the end: see `namesOne`.
+    // A filter that names one thing is searched to the end: see `namesOne`.
   } while (stop !== undefined && visible !== undefined && namesOne(filter) && matches.length <= filter.limit)
   return yield* pageOf(storage, matches, filter.limit, query, position, stop)
 })

@@ -1,7 +1,7 @@
 /**
- * Which way through the log to take. Which is shorter cannot be known before: a busy actor has too many transactions to look for
- * those in a quiet table, a busy table too many changes to look for those of a quiet actor. So both ways are tried if both
- * are open, each under its budget, and what got further is the answer.
+ * Decides which way through the log to take. The shorter way cannot be known before. A busy actor has too many transactions to
+ * find the few in a quiet table. A busy table has too many changes to find the few of a quiet actor. So if both ways are open,
+ * both are tried, each under its budget. The answer comes from the one that got further.
  */
 import * as Effect from "effect/Effect"
 import type { Position } from "../record/cursor.js"
@@ -35,13 +35,13 @@ const isFurther = ({ order }: Plan, left: Position, right: Position): boolean =>
   return order === "oldest" ? ahead : !ahead
 }
 
-/** What a try found, and where it ended for want of budget. */
+/** What an attempt found, and where it ended if its budget was used up. */
 export interface SearchResult<out A> {
   readonly result: A
   readonly stop: Position | undefined
 }
 
-/** The first of the ways that finds enough or all there is, else the one that got furthest. */
+/** The first of the ways that finds enough, or everything. Otherwise the one that got furthest. */
 export const furthest = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
   run: (attempt: Attempt) => Effect.Effect<SearchResult<A>, E>
@@ -58,7 +58,7 @@ export const furthest = Effect.fnUntraced(function* <A, E>(
   return best
 })
 
-/** What a search finds, up to `limit`, in parts: one that is exhaustive goes on where it ended for want of budget. */
+/** What a search finds, up to `limit`, in parts. If the search is exhaustive, it continues each time its budget is used up. */
 export const searched = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
   limit: number,

@@ -1,7 +1,7 @@
 import * as Context from "effect/Context"
 
 export interface Budgets {
-  /** Changes of a table that are looked at first, in the hope that a busy actor is behind many of them. */
+  /** Changes of a table that are looked at first. If the actor is busy, many of them match. */
   readonly probe: number
   /** Changes that one statement looks at. */
   readonly changes: number
@@ -12,8 +12,8 @@ export interface Budgets {
 }
 
 /**
- * How many rows a statement looks at before it gives up and answers with a partial page, if no index ends the search. About
- * ten to thirty milliseconds each.
+ * How many rows a statement looks at before it ends with a partial page, if no index ends the search earlier. Each budget takes
+ * about ten to thirty milliseconds.
  */
 export class Budget extends Context.Reference<Budget>()("threadline/Query/Budget", {
   defaultValue: (): Budgets => ({ probe: 500, changes: 10_000, transactions: 10_000, visits: 2_000 })

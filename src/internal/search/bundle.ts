@@ -15,7 +15,7 @@ import { timeline } from "./timeline.js"
 import { transactions, TransactionSummary } from "./transactions.js"
 
 /**
- * The first pages of what belongs together: actions, transactions, changes. Each goes on with its own cursor and the read of
+ * The first pages of what belongs together: actions, transactions, changes. To continue one, use its own cursor and the read of
  * its name (`timeline` for the changes). The filter of an actor window is `{ actor, from, to }`. The filter of a correlation is
  * `{ correlationId, includeCaptureOnly: true }`, and `{ correlationId }` for its actions. `order` and `limit` apply to all three,
  * `cursor` to the changes.
@@ -24,11 +24,11 @@ import { transactions, TransactionSummary } from "./transactions.js"
  * @category schemas
  */
 export const Bundle = Schema.Struct({
-  /** Goes on with `actions`. */
+  /** Continue with `actions`. */
   actions: Pages.schema(Action),
-  /** Goes on with `transactions`. */
+  /** Continue with `transactions`. */
   transactions: Pages.schema(TransactionSummary),
-  /** Goes on with `timeline`. */
+  /** Continue with `timeline`. */
   changes: Pages.schema(Change)
 }).annotations({ identifier: "threadline.Bundle" })
 
@@ -56,7 +56,7 @@ export interface BundleOptions {
 }
 
 /**
- * Options of `actorWindow`: the window, and those of its pages.
+ * Options of `actorWindow`: the window, and the options of its pages.
  *
  * @since 0.1.0
  * @category models
@@ -75,7 +75,7 @@ const bundle = Effect.fnUntraced(function* (
   options: BundleOptions
 ): Effect.fn.Return<Bundle, ReadError> {
   const { cursor, limit, order } = yield* request(BundleRequest)(options)
-  // The changes first: it is their cursor that may be refused.
+  // The changes first, because their cursor may be refused.
   const changes = yield* timeline(storage, { ...ofChanges, limit, order, cursor })
   return {
     actions: yield* actions(storage, { ...ofActions, limit, order }),

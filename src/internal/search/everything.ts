@@ -1,5 +1,5 @@
 /**
- * Everything that a filter lets through, as one statement without a budget: what an export is made of. The filters, the scopes, the order
+ * Everything that a filter lets through, as one statement without a budget. Exports use it. The filters, the scopes, the order
  * and the ways through the log are those of a timeline.
  */
 import * as Effect from "effect/Effect"
@@ -22,7 +22,7 @@ export type EverythingFilter = Omit<FilterInput, "order" | "limit" | "cursor">
 
 export type Everything = Omit<Filter, "order" | "limit" | "cursor">
 
-/** Decodes a filter; the page that a decoded filter asks for says nothing here, but a place in it is refused. */
+/** Decodes a filter. The page size in it has no effect here. A cursor in it is refused. */
 export const decodeEverything = (input: EverythingFilter): Either.Either<Everything, InvalidRequest> =>
   Either.flatMap(decodeFilter(input), ({ cursor, limit: _, order: __, ...filter }) =>
     cursor === undefined
@@ -33,10 +33,10 @@ export const decodeEverything = (input: EverythingFilter): Either.Either<Everyth
 /** The one document of a filter, as JSON: equal filters have equal documents, and it decodes to the filter that it was made of. */
 export const canonicalFilter = (filter: Everything): string => canonicalRequest(filter)
 
-/** That many matches show that a way leads there. */
+/** If this many matches are found, the way is good enough. */
 const enough = 1000
 
-/** Where both ways are open, the one that gets further under the budgets of a timeline, or that finds enough at once. */
+/** If both ways are open: the one that gets further under the budgets of a timeline, or that finds enough at once. */
 const promisingWay = Effect.fnUntraced(function* (
   plan: Plan
 ): Effect.fn.Return<Attempt["way"], InvalidRequest | ThreadlineError> {

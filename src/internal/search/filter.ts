@@ -39,21 +39,21 @@ export interface TransactionSource {
 
 /** What a filter adds to a statement. */
 export interface Part {
-  /** The tables whose changes are wanted; an index has them in the order of a timeline. */
+  /** The tables whose changes are listed. An index has their changes in the order of a timeline. */
   readonly tables?: ReadonlyArray<TableName>
-  /** A condition on the change `c` that an index finds, or that nearly every change in the window fulfils. */
+  /** A condition on the change `c` that uses an index, or that nearly every change in the window fulfils. */
   readonly seek?: Fragment
-  /** A condition on the change `c` that each change has to be looked at for. */
+  /** A condition on the change `c` for which each change must be looked at. */
   readonly change?: Fragment
   /**
-   * A condition on the transaction `t`. Those that fulfil it are found by an index in the order of their ids, or by one that
-   * has no order but finds few, or by looking at each.
+   * A condition on the transaction `t`. Matching transactions are found by an index in the order of their ids, by an index
+   * without an order that finds few, or by looking at each.
    */
   readonly transaction?: { readonly condition: Fragment; readonly index: "ordered" | "few" | "none" }
   readonly source?: TransactionSource
   /** A condition on the action `a`; a filter without one does not apply to actions. */
   readonly action?: Fragment
-  /** The row whose changes are wanted. */
+  /** The row whose changes are listed. */
   readonly row?: { readonly table: TableName; readonly key: Key }
   readonly from?: string
   readonly to?: string
@@ -124,7 +124,7 @@ const filters = {
   key: filter(KeySchema, (key, _, { table: [table = ""] = [] }) => ({ row: { table: tableOf(table), key } })),
   op: filter(several(Operation, operationRule), (ops, { sql }, { table }) => {
     const condition = ops.length === 1 ? sql`c.op = ${ops[0]}` : sql`c.op in ${sql.in(ops)}`
-    // An index of its own has what took rows away, by table.
+    // Deletes and truncates have an index of their own, by table.
     return table?.length === 1 && ops.every((op) => op === "delete" || op === "truncate")
       ? { seek: sql`c.op in ('delete', 'truncate') and ${condition}` }
       : { change: condition }
@@ -133,7 +133,7 @@ const filters = {
     const { sql } = storage
     return {
       change: byNaming(storage, tables, Object.keys(fields), (naming) => {
-        // What an update left alone is only in the image after it.
+        // Values that an update did not change are only in the image after it.
         const before = sql`coalesce(c.data_after, '{}') || coalesce(c.changed_from, '{}')`
         return sql`(
         ${contains(sql, sql`c.data_after`, fields, naming)}
@@ -188,7 +188,7 @@ const filters = {
     }
   }),
   actionStatus: filter(Status, (status, storage, { action }) => ({
-    // Together with a name it is about the same action.
+    // Together with a name, both are about the same action.
     ...(action === undefined ? ofStatus(storage, status) : {}),
     action: storage.sql`a.status = ${status}`
   })),
@@ -259,7 +259,7 @@ const byNaming = (
 const isAsAsked = ([column, [name, ...others]]: readonly [string, ReadonlyArray<string>]): boolean =>
   name === column && others.length === 0
 
-/** Found by the Bloom index, whose cost is estimated by the order of its ids: see `migrations/0004_reads.sql`. */
+/** Found by the Bloom index. The planner estimates its cost by the order of its ids: see `migrations/0007_reads.sql`. */
 const inBloom = (sql: SqlClient, condition: Fragment): NonNullable<Part["transaction"]> => ({
   condition: sql`${condition} and t.id >= 0`,
   index: "few"
@@ -282,15 +282,15 @@ const acted = (storage: Storage, condition: Fragment): TransactionSource => {
   }
 }
 
-/** Failures are few and have an index; what succeeded is nearly everything. */
+/** Failures are few and have an index. Nearly all actions succeeded. */
 const ofStatus = (storage: Storage, status: "ok" | "error"): Part => {
   const source = acted(storage, storage.sql`acted.status = ${status}`)
   return status === "error" ? { source } : { transaction: { condition: source.holds("t.id"), index: "none" } }
 }
 
 /**
- * Strictly: those with an action that carries the id. Widened: also those that carry it themselves and have no action, or none that
- * the reader may see: whether there is a hidden one is not told.
+ * Strictly: transactions with an action that carries the id. Widened: also transactions that carry the id themselves and have no
+ * action, or no action that the reader may see. So the answer does not tell whether there is a hidden one.
  */
 const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): TransactionSource => {
   const { name, sql } = storage
@@ -298,7 +298,7 @@ const correlated = (id: string, storage: Storage, includeCaptureOnly: boolean): 
   if (!includeCaptureOnly) {
     return strict
   }
-  // An alias of its own: the column that `holds` is asked about belongs to the statement around.
+  // An alias of its own, because the column that `holds` is given belongs to the enclosing statement.
   const captureOnly = sql`
     select wide.id
     from ${name("audit_transactions")} wide
@@ -330,7 +330,7 @@ const fields = Object.fromEntries(
  * Which changes (or transactions, or actions) a read shows. Every field is optional, and all that are given must hold. If a field takes
  * several values, one of them must hold. The fields are those of `FilterInput`, which says what each of them is.
  *
- * A filter that was decoded is valid input again. It has one value for what is the same: tables are sorted, and `1.0` is `1`. What
+ * A decoded filter is valid input again. Equal filters decode to one value: tables are sorted, and `1.0` is `1`. A value that
  * PostgreSQL cannot hold is an `InvalidRequest`: a NUL, half of a surrogate pair, a number beyond `numeric`.
  *
  * @since 0.1.0
@@ -389,7 +389,7 @@ export interface FilterInput {
   readonly changedField?: OneOrMore<string> | undefined
   /** The transaction has this actor. */
   readonly actor?: ActorInput | undefined
-  /** The transaction has this impersonator: who really acted, as another actor. */
+  /** The transaction has this impersonator: the one that really acted, in the name of its actor. */
   readonly impersonator?: ActorInput | undefined
   /** `true`: no actor is recorded. */
   readonly unattributed?: boolean | undefined
@@ -428,8 +428,8 @@ export interface FilterInput {
 }
 
 /**
- * Whether a filter names one thing: a transaction, a row, an actor, a correlation or an id of another system. A search for it that gave
- * up among what is hidden would tell that there is such a thing.
+ * Whether a filter names one thing: a transaction, a row, an actor, a correlation or an id of another system. If a search for it
+ * ended among hidden rows, its end would show that the thing exists.
  */
 export const namesOne = ({ actor, correlationId, jobId, key, requestId, traceId, transactionId }: Filter): boolean =>
   [actor?.id, correlationId, jobId, key, requestId, traceId, transactionId].some((name) => name !== undefined)
@@ -437,7 +437,7 @@ export const namesOne = ({ actor, correlationId, jobId, key, requestId, traceId,
 const invalid = (field: string, ...rule: ReadonlyArray<string | { readonly field: string }>) =>
   Either.left(InvalidRequest.of(field, ...rule))
 
-/** Decodes a filter and checks what one field alone cannot tell. */
+/** Decodes a filter, and checks the rules between its fields. */
 export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidRequest> =>
   Either.flatMap(request(Filter)(input satisfies typeof Filter.Encoded), (decoded) => {
     const { action, actor, from, impersonator, key, op, schema, table, to } = decoded
@@ -504,7 +504,7 @@ const partOf = (
   return value === undefined ? undefined : part(value, storage, filter, tables)
 }
 
-/** Conditions on the action `a`: those that an index finds, and those that each action has to be looked at for. */
+/** Conditions on the action `a`: those that use an index, and those for which each action must be looked at. */
 export interface ActionConditions {
   readonly indexed: ReadonlyArray<Fragment>
   readonly tested: ReadonlyArray<Fragment>
@@ -519,7 +519,7 @@ const indexedOfActions: ReadonlySet<keyof Filters> = new Set([
   "to"
 ] as const)
 
-/** What the filters add to a read of actions; one that says nothing about actions is refused. */
+/** What the filters add to a read of actions. A filter that does not apply to actions is refused. */
 export const actionConditions = (filter: Filter, storage: Storage): Either.Either<ActionConditions, InvalidRequest> => {
   const indexed: Array<Fragment> = []
   const tested: Array<Fragment> = []

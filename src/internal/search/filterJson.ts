@@ -23,7 +23,7 @@ const ActorJson = Schema.Struct({
 const FilterJson = Schema.Struct({
   table: field(oneOrMore(Text)),
   schema: field(Text),
-  /** Of one column its value; of several a list in key order, or an object by column name. */
+  /** The value of a key of one column. For several columns, a list in key order or an object by column name. */
   key: field(JsonValue),
   op: field(oneOrMore(Operation)),
   contains: field(JsonObject),
@@ -54,9 +54,9 @@ const FilterJson = Schema.Struct({
 })
 
 /**
- * The schema of a filter as a JSON document, for the body of an endpoint of an `HttpApi`, or to be stored. The fields are those of
- * `FilterInput`, with instants as strings. An encoded filter leaves out what is not given or the default, and equal filters have equal
- * documents. `Json.fromText(Query.FilterFromJson)` keeps every digit of the numbers in it.
+ * The schema of a filter as a JSON document, for the body of an endpoint of an `HttpApi`, or to be stored. The fields are those
+ * of `FilterInput`, with instants as strings. An encoded filter leaves out fields that are not given or have their default. Equal
+ * filters have equal documents. `Json.fromText(Query.FilterFromJson)` keeps every digit of the numbers in it.
  *
  * @since 0.1.0
  * @category schemas

@@ -13,7 +13,7 @@ import { format as formatTable } from "../core/tableName.js"
 import { tableOf } from "../record/key.js"
 import { isObject, type JsonValue } from "../core/jsonValue.js"
 
-/** How the value of a field is written, and read again; a text that cannot be read is left to the schema to refuse. */
+/** How the value of a field is written and read again. If a text cannot be read, the schema refuses it. */
 interface Form {
   readonly write: (value: unknown) => ReadonlyArray<string>
   readonly read: (texts: ReadonlyArray<string>) => unknown
@@ -44,7 +44,7 @@ const document: Form = {
   read: ([text = ""]) => parse(text) ?? text
 }
 
-/** `user:42`, `anonymous`: what follows the first colon is the id, whatever it holds. */
+/** `user:42`, `anonymous`. Everything after the first colon is the id. */
 const actor: Form = {
   write: (value) => {
     const { id, type } = value as { readonly type: string; readonly id?: string }
@@ -90,7 +90,7 @@ const forms = {
 
 type Field = keyof typeof forms
 
-/** A key of several columns has a name of its own: its text could be the key of one column as well. */
+/** A key of several columns has a field of its own, because its text could also be the key of one column. */
 const compositeKey = "keyJson"
 
 const repeatable: ReadonlySet<string> = new Set<Field>(["table", "op", "changedField", "action"])
@@ -107,7 +107,7 @@ const isField = (name: string): name is Field => Object.hasOwn(forms, name)
 const canonicalValue = (field: Field, value: unknown): unknown =>
   field === "table" ? forms.table.write(value) : field === "key" ? normal(value as JsonValue) : value
 
-/** The fields of a filter in one order, without those that say nothing; tables have their schemas. */
+/** The fields of a filter in one order, without fields that have no effect. Tables are written with their schemas. */
 export const canonicalFields = (filter: Filter): ReadonlyArray<readonly [field: Field, value: unknown]> =>
   (Object.keys(forms) as ReadonlyArray<Field>).flatMap((field) => {
     const value = filter[field]

@@ -54,13 +54,13 @@ export interface Sibling extends Schema.Schema.Type<typeof Sibling> {}
  */
 export const Incident = Schema.Struct({
   transaction: AuditTransaction,
-  /** In the order they were recorded; at most 100, `hasMoreActions` tells whether there are others. */
+  /** In the order in which they were recorded. At most 100; `hasMoreActions` tells whether there are others. */
   actions: Schema.Array(Action),
   hasMoreActions: Schema.Boolean,
-  /** What else the database transaction captured, in its order; at most 100, `hasMoreSiblings` tells of others. */
+  /** The other parts of the database transaction, in their order. At most 100; `hasMoreSiblings` tells whether there are others. */
   siblings: Schema.Array(Sibling),
   hasMoreSiblings: Schema.Boolean,
-  /** Other transactions of the same correlation, newest first; at most 100, `hasMoreRelated` tells of others. */
+  /** Other transactions of the same correlation, newest first. At most 100; `hasMoreRelated` tells whether there are others. */
   related: Schema.Array(Sibling),
   hasMoreRelated: Schema.Boolean,
   /** In the order they happened, unless `order` says otherwise. */
@@ -122,7 +122,7 @@ const actionsStatement = (storage: Storage, id: string) => {
   limit ${bound + 1}`
 }
 
-/** Of the transaction's own correlation, and those of its actions. Its siblings are not listed twice. */
+/** Transactions of the same correlation as this one or as one of its actions. Siblings are not listed twice. */
 const relatedStatement = (
   storage: Storage,
   correlationIds: ReadonlyArray<string>,
@@ -201,7 +201,7 @@ export const incident = Effect.fnUntraced(function* (
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
   const onError = onConditionError(storage)
   const [ownRow, ...siblingRows] = yield* rows(TransactionRow, partsStatement(storage, decoded.transactionId), onError)
-  // If the transaction is hidden the first part is one of its siblings.
+  // If the transaction is hidden, the first part is one of its siblings.
   if (ownRow?.t_id !== decoded.transactionId) {
     return yield* new NotFound({ subject: "transaction", id: decoded.transactionId })
   }

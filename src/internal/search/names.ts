@@ -1,4 +1,4 @@
-/** What the filter of a read that found nothing names, and the record does not know. */
+/** For a read that found nothing: whether its filter names a table or column that the record does not know. */
 import * as Effect from "effect/Effect"
 import type { NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import { checkTables } from "../record/tables.js"
@@ -14,7 +14,7 @@ export const checkNames = Effect.fnUntraced(function* (
     yield* checkTables(storage, tables)
   }
   const [table, ...others] = tables
-  // The changes of the pages before may have left the record since.
+  // Retention may have removed the changes of earlier pages.
   if (table !== undefined && others.length === 0 && cursor === undefined) {
     yield* checkColumns(storage, table, [...(changedField ?? []), ...Object.keys(contains ?? {})])
   }

@@ -1,5 +1,5 @@
 /**
- * A filter that is understood: what its statements are made of.
+ * A filter after the database was asked about it. Statements are made from it.
  */
 import type { Position } from "../record/cursor.js"
 import type { Filter, Part } from "./filter.js"
@@ -16,10 +16,10 @@ export interface Plan {
   /** The tables of the filter with all of their names, if it names some. */
   readonly tables: ReadonlyArray<Table> | undefined
   readonly after: Position | undefined
-  /** The row whose changes are wanted, by its canonical key. */
+  /** The canonical key of the row whose changes are listed. */
   readonly row: string | undefined
   readonly range: IdRange
-  /** Whether the search goes on behind its budget until it has found enough or all there is. */
+  /** Whether the search continues beyond its budget, until it has found enough or everything. */
   readonly exhaustive: boolean
 }
 
@@ -27,7 +27,7 @@ export const isTransactional = ({ parts }: Plan): boolean =>
   parts.some((part) => part.transaction !== undefined || part.source !== undefined)
 
 /**
- * Whether transactions are listed of which nothing is asked but that they are seen. A transaction is seen by those who see one of its
+ * Whether transactions are listed without any condition but visibility. A transaction is visible to a reader who sees one of its
  * actions, even if all of its changes are hidden.
  */
 export const isOfSeen = ({ of, parts, row, storage }: Plan): boolean =>

@@ -1,6 +1,6 @@
 /**
- * Makes the plan of a filter. The database is asked what its statements have to know: the canonical key of a row, the ids that
- * another system's id stands for, and the range of ids in a window.
+ * Makes the plan of a filter. It asks the database for what the statements need: the names of the tables, the canonical key of a
+ * row, the transactions of another system's id, and the range of ids in a window.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -37,14 +37,15 @@ export const prepare = Effect.fnUntraced(function* (
   return { storage, of, order: filter.order, parts, tables, after, row: key, range, exhaustive }
 })
 
-/** An id of another system stands for few transactions. If it stands for more than these, they are searched for like any other. */
+/** An id of another system belongs to few transactions. If it belongs to more than this, it is searched for like any other condition. */
 const maxLookedUp = 10_000
 
 const IdRow = Schema.Struct({ id: Schema.String })
 
 /**
- * The parts of a plan with what the one unordered index finds as a list of ids. It is read whole, so it is read once, and what
- * is built on few known ids costs little and is known to: an estimate of this index alone makes the server compile the statement.
+ * The parts of a plan, with the result of the one unordered index as a list of ids. This index is always read whole, so it is
+ * read once. A statement over few known ids is cheap, and the planner knows it: the estimate of this index alone would make the
+ * server compile the statement.
  */
 const lookedUp = Effect.fnUntraced(function* (
   { name, sql }: Storage,

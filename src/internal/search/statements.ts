@@ -1,9 +1,9 @@
 /**
  * The statements that look for what a plan lists.
  *
- * There are two ways through the log: changes in their order (of a table, if one is given), and of each its transaction; or
- * transactions in their order (of an actor, an action, a correlation), and of each its changes. No statement looks at more rows
- * than its budget.
+ * There are two ways through the log. One reads changes in order (of a table, if one is given), each with its transaction. The
+ * other reads transactions in order (of an actor, an action, a correlation), each with its changes. No statement looks at more
+ * rows than its budget.
  */
 import { earliestCapture } from "../record/change.js"
 import type { Fragment } from "@effect/sql/Statement"
@@ -17,7 +17,7 @@ import { all } from "../record/storage.js"
 import { byName } from "../record/tables.js"
 import { visibleAction, visibleBefore, visibleChange } from "../record/visible.js"
 
-/** What is found, `limit` rows at most, and where the search ended for want of budget: a row `major, id`, or none. */
+/** What is found, at most `limit` rows. If the budget was used up, also where the search ended: a row `major, id`, otherwise none. */
 export interface Search {
   readonly matches: Fragment
   readonly stop: Fragment | undefined
@@ -28,17 +28,17 @@ export interface Attempt {
   readonly way: "changes" | "transactions"
   readonly changes: number
   readonly transactions: number
-  /** Transactions whose changes are looked at, if nothing else tells them apart. */
+  /** Transactions whose changes are looked at, if no other condition selects them. */
   readonly visits: number
 }
 
 const seeks = ({ parts }: Plan): ReadonlyArray<Fragment> => parts.flatMap((part) => part.seek ?? [])
 
-/** Conditions that a change has to be looked at for. */
+/** Conditions for which a change must be looked at. */
 export const tests = ({ parts, row, storage }: Plan): ReadonlyArray<Fragment> => {
   const visible = visibleChange(storage, "c")
   const before = visibleBefore(storage)
-  // That a row came from this key is known to those who may see it there.
+  // Only a reader who may see the row under this key learns that it came from there.
   const arrival = row === undefined || before === undefined ? [] : [storage.sql`(c.row_key = ${row} or ${before})`]
   return [...parts.flatMap((part) => part.change ?? []), ...(visible === undefined ? [] : [visible]), ...arrival]
 }
@@ -79,7 +79,7 @@ const afterCursor = (plan: Plan): Fragment | undefined =>
 const limited = ({ storage: { sql } }: Plan, count: number | undefined): Fragment =>
   count === undefined ? sql`` : sql`limit ${count}`
 
-/** The first changes of some tables, or of all tables, or all of these; several tables are read side by side, each in its order. */
+/** The first changes of some tables or of all tables, or all of them. Several tables are read side by side, each in its order. */
 const fromLog = (plan: Plan, count: number | undefined): Fragment => {
   const { name, sql } = plan.storage
   const select = (ofName: Fragment | undefined): Fragment => sql`(
@@ -138,14 +138,14 @@ const transactionTests = (plan: Plan, driving: Part | undefined): ReadonlyArray<
   ])
 
 /**
- * Transactions in the order of their ids (`place`), as many as the budget allows; of two filters with an index the first one
- * drives. What another table finds is put in order first, and fetched one by one: joined, it could be merged with every
- * transaction there is.
+ * Transactions in the order of their ids (`place`), as many as the budget allows. If two filters have an index, the first one is
+ * used. Ids from another table are sorted first and fetched one by one. In a join, the planner could merge them with all
+ * transactions.
  */
 const transactionsOf = (plan: Plan, driving: Part | undefined, count: number | undefined): Fragment => {
   const { name, sql } = plan.storage
   const limit = limited(plan, count)
-  // Without the fence the planner would walk all transactions in their order, hoping to come upon the few early.
+  // Without the fence, the planner would walk all transactions in their order and hope to meet the few early.
   const fence = driving?.transaction?.index === "few" ? sql`offset 0` : sql``
   return driving?.source === undefined
     ? sql`
@@ -181,7 +181,7 @@ const drivingPart = ({ parts }: Plan): Part | undefined =>
   parts.find((part) => part.source !== undefined) ??
   parts.find((part) => part.transaction?.index === "ordered")
 
-/** The change at which a search ends: the last of its candidates, if there are as many as the budget allows. */
+/** The change at which a search ends: the last candidate, if the budget was used up. */
 const lastChange = (plan: Plan, candidates: Fragment, count: number): Fragment => {
   const { sql } = plan.storage
   const major = isOfRow(plan) ? sql`(extract(epoch from c.captured_at) * 1000000)` : sql`c.transaction_id`
@@ -211,7 +211,7 @@ const candidatesOf = (plan: Plan, count: number | undefined): Fragment => plan.s
       order by ${ordering(plan)}
       ${limited(plan, count)}`
 
-/** The transaction of the change `c`, if something is asked of it. */
+/** The transaction of the change `c`, if there is a condition on it. */
 const joinedTo = (plan: Plan, ofTransaction: ReadonlyArray<Fragment>): Fragment => {
   const { name, sql } = plan.storage
   return ofTransaction.length === 0
@@ -261,8 +261,8 @@ const changesOfTransaction = (plan: Plan): ReadonlyArray<Fragment | undefined> =
 const belongs = (plan: Plan): Fragment => plan.storage.sql`c.transaction_id = t.place and ${prune(plan)}`
 
 /**
- * Whether the transaction `t` has an action that the reader may see; its changes may be hidden, so that its own time counts. Without the
- * fence the planner could judge all actions there are, to look the few transactions up among them.
+ * Whether the transaction `t` has an action that the reader may see. Its changes may be hidden, so its own time counts. Without
+ * the fence, the planner could test all actions and look for the few transactions among them.
  */
 const seenByAction = ({ parts, storage }: Plan): Fragment => {
   const { name, sql } = storage
@@ -278,8 +278,8 @@ const seenByAction = ({ parts, storage }: Plan): Fragment => {
 }
 
 /**
- * The first changes of some transactions, or all of them. The order inside the lateral query keeps it one: as a plain join it could
- * become a merge with the whole log.
+ * The first changes of some transactions, or all of them. The order inside the lateral query keeps it a lateral query. As a plain
+ * join it could become a merge with the whole log.
  */
 const changesOf = (
   plan: Plan,
@@ -338,7 +338,7 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
     where ${all(conditions)}
     order by ${byTransaction(plan)}
     limit ${limit}`
-  // Whichever budget was used up first; changes are those of the transactions.
+  // Where the first budget was used up. The changes belong to the transactions.
   const stop =
     conditions.length === 0
       ? last
@@ -362,7 +362,10 @@ export const stopOf = (row: Schema.Struct.Type<typeof Stop> | undefined): Positi
     ? undefined
     : { major: BigInt(row.stop_major), id: BigInt(row.stop_id) }
 
-/** Where a search ended, as `s.major, s.id`; asked for only if what it found (in a table `threadline_matches`) is not all it was to find. */
+/**
+ * Where a search ended, as `s.major, s.id`. It is computed only if the search found less than its limit (in a table
+ * `threadline_matches`).
+ */
 export const stopStatement = ({ storage: { sql } }: Plan, { stop }: Search, limit: number): Fragment =>
   stop === undefined
     ? sql`select null::bigint as major, null::bigint as id where false`
@@ -372,8 +375,8 @@ export const search = (plan: Plan, attempt: Attempt, limit: number): Search =>
   attempt.way === "changes" ? searchChanges(plan, attempt, limit) : searchTransactions(plan, attempt, limit)
 
 /**
- * Every change that a plan finds, in its order and under no budget, or the first `count` of them: one statement that is read to its end. It
- * goes one of the ways; where one way and the other are open, they find the same.
+ * Every change that a plan finds, in its order and without a budget, or the first `count` of them. It is one statement, read to
+ * its end. It takes one of the ways. If both are open, both find the same.
  */
 export const everyChange = (plan: Plan, way: Attempt["way"], count: number | undefined): Fragment => {
   const { sql } = plan.storage

@@ -88,7 +88,7 @@ export const timeline = Effect.fnUntraced(function* (
 })
 
 /**
- * How many there are, as far as they were counted. `exact` is false if there may be more.
+ * How many changes were counted. `exact` is false if there may be more.
  *
  * @since 0.1.0
  * @category schemas
@@ -114,7 +114,7 @@ const CountRequest = Schema.Struct({ cap: wholeNumber("cap", 1, 100_000, 1000) }
  * @category models
  */
 export interface CountOptions {
-  /** Up to how many are counted, 1 to 100,000: 1000 unless given. */
+  /** Counting ends at this number, 1 to 100,000: 1000 unless given. */
   readonly cap?: number | undefined
 }
 

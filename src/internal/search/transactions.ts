@@ -64,7 +64,7 @@ const SummaryRow = Schema.Struct({
 /** One row for each transaction found; one row without a transaction if there is none. */
 const MatchRow = Schema.Union(SummaryRow, Schema.Struct({ t_id: Schema.Null, ...Stop }))
 
-/** The first changes of the transaction `t`, those that a scope lets see. */
+/** The first changes of the transaction `t` that a scope lets through. */
 const changesOf = (plan: Plan): Fragment => {
   const { name, sql } = plan.storage
   return sql`
@@ -130,7 +130,7 @@ export const transactions = Effect.fnUntraced(function* (
       (rows) => {
         const summaries = rows.flatMap((row) => (row.t_id === null ? [] : [summaryOf(row)]))
         const stop = stopOf(rows[0])
-        // A search may end in the midst of a transaction that it has found.
+        // A search may end in the middle of a transaction that it has found.
         const ended = stop !== undefined && summaries.at(-1)?.transaction.id === stop.major.toString()
         return { result: summaries, stop: ended ? behind(next, stop.major) : stop }
       }

@@ -94,15 +94,16 @@ const statement = ({ name, sql }: Storage, { from, to }: Window) => {
 }
 
 /**
- * The range of ids that holds every transaction with a change in the window: those that began nearest to its ends, and those that
- * captured something inside although they began before it, or whose id is out of order.
+ * The range of ids that holds every transaction with a change in the window. Its ends are the transactions that began nearest to
+ * the ends of the window. It also covers those that captured something inside although they began before, and those whose id is
+ * out of order.
  *
- * A transaction may have begun long before the window, so the whole of it is searched for older ones. Later ones are out of order by
- * no more than the time between drawing an id and looking at the clock, for which a day is allowed as elsewhere.
+ * A transaction may have begun long before the window, so the whole window is searched for older ids. Newer ids are out of order
+ * by no more than the time between drawing an id and reading the clock. A day is allowed for that, as elsewhere.
  *
- * Stragglers are found through the BRIN index on captured_at, (id + 0) and (transaction_id + 0), in the few pages that straddle an
- * end of the window. The sums keep the planner from the btree on transaction_id, where it would walk everything before the window;
- * the ranges of unknown ends make it expect few rows.
+ * Stragglers are found through the BRIN index on captured_at, (id + 0) and (transaction_id + 0), in the few pages that straddle
+ * an end of the window. The sums keep the planner from the btree on transaction_id: there it would walk everything before the
+ * window. The ranges with unknown ends make it expect few rows.
  */
 export const idRange = Effect.fnUntraced(function* (
   storage: Storage,

@@ -1,6 +1,6 @@
 /**
- * Asks the server to cancel what a connection runs, as the protocol has it: over a connection of its own, which takes none from the pool,
- * and with the key of the session, which a pooler between here and the server passes on.
+ * Asks the server to cancel what a connection runs, with a cancel request of the protocol. The request has a connection of its
+ * own, so it takes none from the pool. It carries the key of the session; a pooler between here and the server passes it on.
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -8,7 +8,7 @@ import { connect, type Socket } from "node:net"
 
 const cancelCode = 80877102
 
-/** How long this may take: nobody waits for it any more. */
+/** How long this may take. By then no fiber waits for it. */
 const patience = 500
 
 interface Session {
@@ -40,7 +40,7 @@ const message = ({ processID, secretKey }: Session): Buffer => {
 const socketOf = ({ host, port }: Session): Socket =>
   host.startsWith("/") ? connect({ path: `${host}/.s.PGSQL.${port}` }) : connect({ host, port })
 
-/** Done once the server has taken the request, or it is clear that it does not. Never fails. */
+/** Ends when the server has taken the request, or when it is clear that it will not. Never fails. */
 export const cancelRunning = (client: unknown): Effect.Effect<void> =>
   isSession(client)
     ? Effect.async((resume) => {

@@ -1,6 +1,6 @@
 /**
- * How a fiber leaves what it no longer waits for. Interrupting a statement asks another connection of the pool to cancel it,
- * and in a pool that has no other the driver waits for seconds.
+ * How a fiber leaves a statement that it no longer waits for. An interruption asks another connection of the pool to cancel the
+ * statement. If the pool has no other connection, the driver waits for seconds.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -13,8 +13,8 @@ import * as Option from "effect/Option"
 const patience: DurationInput = "500 millis"
 
 /**
- * Waits for an effect, but not for longer than that: false if it had not ended by then. The effect goes on; the one that
- * waits cannot be interrupted, and may have been already.
+ * Waits for an effect, but not longer than the duration. The answer is false if the effect has not ended by then; the effect
+ * continues. The waiting fiber cannot be interrupted, and may have been interrupted already.
  */
 export const endsWithin = (effect: Effect.Effect<unknown>, duration: DurationInput): Effect.Effect<boolean> =>
   Effect.forkDaemon(effect).pipe(
@@ -25,7 +25,10 @@ export const endsWithin = (effect: Effect.Effect<unknown>, duration: DurationInp
     Effect.map(Option.isSome)
   )
 
-/** A statement whose fiber, when interrupted, does not wait long for its end. `onLeft` runs if it had not ended by then. */
+/**
+ * A statement. If its fiber is interrupted, the fiber does not wait long for the statement to end. `onLeft` runs if it has not
+ * ended by then.
+ */
 export const leavable = <A, E, R>(
   statement: Effect.Effect<A, E, R>,
   onLeft: () => void = () => undefined
@@ -42,7 +45,7 @@ export const leavable = <A, E, R>(
     )
   )
 
-/** A reserved connection whose statements can be left. Once one was, nobody else may ever be given the connection. */
+/** A reserved connection whose statements can be left. After a statement was left, the connection must never be given to anything else. */
 export class LeavableConnection implements Connection {
   /** Whether a statement was left that had not ended. */
   hasLeft = false

@@ -1,6 +1,6 @@
 /**
- * The one way to own a transaction: a connection that is ours alone, its BEGIN and its end. All or nothing: what waits for
- * the connection and what runs between BEGIN and COMMIT can be interrupted, the end cannot. The client's own
+ * The one way to own a transaction: a connection that is ours alone, its BEGIN and its end. It is all or nothing. The wait for
+ * the connection, and what runs between BEGIN and COMMIT, can be interrupted. The end cannot. The client's own
  * `sql.withTransaction` dies if COMMIT or ROLLBACK fails, and takes a COMMIT that answers ROLLBACK for success.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -26,11 +26,11 @@ export interface Reserved {
   readonly rollback: Effect.Effect<void>
   /** To be run once, after the end of the transaction. */
   readonly release: Effect.Effect<void>
-  /** Says that something was left that has not ended: nobody else will ever be given the connection. */
+  /** Says that a statement was left that has not ended. The connection is then never given to anything else. */
   readonly abandon: () => void
 }
 
-/** Waits for a connection; `restore` says whether the wait can be interrupted. For a region that itself cannot be. */
+/** Waits for a connection. `restore` says whether the wait can be interrupted. Call it in an uninterruptible region. */
 export const reserve = (sql: SqlClient.SqlClient, restore: Restore): Effect.Effect<Reserved, SqlError> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
@@ -44,7 +44,7 @@ export const reserve = (sql: SqlClient.SqlClient, restore: Restore): Effect.Effe
     return {
       connection,
       rollback: Effect.suspend(() => (connection.hasLeft ? discard(connection) : rollback(connection))),
-      // A cancellation that comes too late would hit a statement of whoever has the connection next.
+      // A cancellation that comes too late would hit a statement of the next user of the connection.
       release: Effect.suspend(() => (connection.hasLeft ? Effect.ensuring(discard(connection), giveBack) : giveBack)),
       abandon: () => {
         connection.hasLeft = true
@@ -74,7 +74,8 @@ const rollback = (connection: Connection): Effect.Effect<void> =>
     )
   })
 
-// The pool drops a connection whose client was ended. A transaction that would not roll back must never reach somebody else.
+// The pool drops a connection whose client was ended. A transaction that did not roll back must never reach another user of the
+// pool.
 const discard = (connection: Connection): Effect.Effect<void> =>
   Effect.suspend(() => {
     const client = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
@@ -89,7 +90,7 @@ const discard = (connection: Connection): Effect.Effect<void> =>
 /** Results of a message of several statements, as the driver gives them. */
 export const results = (raw: unknown): ReadonlyArray<unknown> => (Array.isArray(raw) ? raw : [raw])
 
-/** Whether the last statement of a message was a COMMIT that committed: that of an aborted transaction answers ROLLBACK. */
+/** Whether the last statement of a message was a COMMIT that committed. In an aborted transaction COMMIT answers ROLLBACK. */
 export const hasCommitted = (raw: unknown): boolean => {
   const last = results(raw).at(-1)
   return Predicate.hasProperty(last, "command") && last.command === "COMMIT"
@@ -145,7 +146,7 @@ const enclosing = Effect.serviceOption(SqlClient.TransactionConnection)
 /** Whether the fiber is in a transaction already. */
 export const isInside: Effect.Effect<boolean> = Effect.map(enclosing, Option.isSome)
 
-/** A statement of Threadline's own that may be left if it is interrupted; inside a transaction its connection sees to that. */
+/** A statement of Threadline's own that may be left if it is interrupted. Inside a transaction, the connection already does that. */
 export const single = <A, E, R>(statement: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.flatMap(isInside, (inside) => (inside ? statement : leavable(statement)))
 
@@ -156,7 +157,7 @@ export const withoutConnection = <A, E, R>(effect: Effect.Effect<A, E, R>): Effe
     (context: Context.Context<R>) => Context.omit(SqlClient.TransactionConnection)(context) as Context.Context<R>
   )
 
-/** Runs a body in a transaction of its own; inside one of the caller's it is a savepoint of that. */
+/** Runs a body in a transaction of its own. Inside a transaction of the caller's it is a savepoint. */
 export const transactionOrSavepoint = <A, E, R>(
   sql: SqlClient.SqlClient,
   begin: string,
@@ -182,7 +183,7 @@ const savepoint = <A, E, R>(
   )
 }
 
-/** Settings of a transaction; a value is a list of words, as PostgreSQL writes it. */
+/** Settings of a transaction. A value is a list of words, as PostgreSQL writes it. */
 export type Settings = { readonly [name: string]: string }
 
 const setLocal = (settings: Settings): string =>
@@ -195,8 +196,8 @@ export const beginWriting = (settings: Settings = {}): string =>
   `begin isolation level read committed read write${setLocal(settings)}`
 
 /**
- * Runs reads under one snapshot, with settings of their own. Inside a transaction of the caller's they run in that one, under
- * its snapshots, and its settings are given back.
+ * Runs reads under one snapshot, with settings of their own. Inside a transaction of the caller's, they run in that transaction,
+ * under its snapshots. Its settings are restored afterwards.
  */
 export const snapshot = <A, E, R>(
   sql: SqlClient.SqlClient,
@@ -209,7 +210,7 @@ export const snapshot = <A, E, R>(
       : transaction(sql, `begin isolation level repeatable read read only${setLocal(settings)}`, body)
   )
 
-/** A snapshot that lasts as long as the scope, on a connection of its own, whatever transaction the fiber is in. */
+/** A snapshot that lasts as long as the scope. It has a connection of its own, even if the fiber is in a transaction. */
 export const scopedSnapshot = (
   sql: SqlClient.SqlClient,
   settings: Settings
@@ -248,7 +249,7 @@ const withSettings = <A, E, R>(
   return Effect.acquireUseRelease(
     set(JSON.stringify(settings)),
     () => body,
-    // In a transaction that failed it cannot be done, and need not be.
+    // In a failed transaction this is impossible, and not needed.
     (before) => (typeof before === "string" ? Effect.either(set(before)) : Effect.void)
   )
 }

@@ -18,7 +18,7 @@ export const sqlState = (error: SqlError): string | undefined => {
   return code !== undefined && /^(?=.*[0-9])[0-9A-Z]{5}$/.test(code) ? code : undefined
 }
 
-/** What our own SQL raises begins with this, so that the log of the server tells whose words they are. */
+/** Messages that our own SQL raises begin with this. So the log of the server shows where they come from. */
 const signature = "threadline: "
 
 /** What is wrong, in the words of the server or the driver. */
@@ -27,32 +27,32 @@ export const reasonOf = (error: SqlError): string => {
   return reason.startsWith(signature) ? reason.slice(signature.length) : reason
 }
 
-/** Where in the text of the statement, counted from 0; undefined if it was not the text that failed. */
+/** The place in the text of the statement, counted from 0. Undefined if the error is not about the text. */
 export const positionOf = (error: SqlError): number | undefined => {
   const position = textOf(error, "position")
   return position === undefined ? undefined : Number(position) - 1
 }
 
-/** Whether something that the statement calls said so, and not the statement itself. */
+/** Whether the error comes from something that the statement calls, and not from the statement itself. */
 export const isFromWithin = (error: SqlError): boolean => textOf(error, "where") !== undefined
 
 /** Functions of the record that run while its objects are made. */
 const own =
   /^("?[^".]+"?\.)?(guard|ensure|mark|note|lapses|known|capture|current|image|exact|redact|describe|key|bounded)_?[a-z_]*$/
 
-/** The innermost function in what the server says of where an error came from. */
+/** The innermost function in the server's report of where an error came from. */
 const functionLine = /^PL\/pgSQL\S* +(?:\S+ +)?((?:"[^"]+"|[^\s".(]+)(?:\.(?:"[^"]+"|[^\s".(]+))?)\(/m
 
 /**
- * The function of the host's in which a statement of ours failed, written as in SQL: what creates or alters an object fires the event
- * triggers of the database, and they run as the role that owns the record.
+ * The function of the host's in which a statement of ours failed, written as in SQL. Creating or altering an object fires the
+ * event triggers of the database, and they run as the role that owns the record.
  */
 export const hostFunctionOf = (error: SqlError): string | undefined => {
   const name = functionLine.exec(textOf(error, "where") ?? "")?.[1]
   return name === undefined || own.test(name) ? undefined : name
 }
 
-/** What is wrong in the words of the server, and whose words they are. */
+/** What is wrong, in the words of the server, and which function said it. */
 export const reasonWithCause = (error: SqlError): string => {
   const host = hostFunctionOf(error)
   return host === undefined
@@ -60,7 +60,7 @@ export const reasonWithCause = (error: SqlError): string => {
     : `${reasonOf(error)}; this is what ${host}() of this database says, which its event triggers run, here as the owner of the record`
 }
 
-/** Whether a connection is gone, by what the server said last or by what the driver says when it says nothing more. */
+/** Whether a connection is gone. The last words of the server tell it, or the driver's error if the server says nothing more. */
 export const isConnectionLost = (error: SqlError): boolean => {
   const cause = error.cause
   const state = sqlState(error)

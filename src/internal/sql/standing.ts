@@ -1,24 +1,24 @@
 /**
- * How the record stands in its database: who owns it, who else may write it, and what hides or blocks its rows. One statement of the
- * catalog, for every status that asks.
+ * How the record stands in its database: its owner, the other roles that may write it, and what hides or blocks its rows. One
+ * statement reads the catalog for every status.
  */
 import * as Schema from "effect/Schema"
 import { literal } from "./sqlText.js"
 
 const Names = Schema.Array(Schema.String)
 
-/** What the catalog says; names are as SQL writes them. */
+/** What the catalog says. Names are written as in SQL. */
 export const Standing = Schema.Struct({
   owner: Schema.String,
   ownerSuperuser: Schema.Boolean,
   ownerCanLogin: Schema.Boolean,
-  /** Roles that may act as the owner, without superusers and whoever asks. */
+  /** Roles that may act as the owner, without superusers and without the role that asks. */
   ownerMembers: Names,
   /** Tables whose rows row-level security may hide. */
   rowSecurity: Names,
-  /** Tables whose rows it may hide from whoever asks. */
+  /** Tables whose rows it may hide from the role that asks. */
   hidden: Names,
-  /** Tables whose rows no publication could identify: with one, an update or a delete fails. */
+  /** Tables whose rows a publication could not identify. If a publication covers such a table, an update or a delete fails. */
   unidentified: Names,
   /** Roles with a grant to write tables of the record, to create objects in its schema, or to make triggers of its functions. */
   writers: Names,

@@ -6,8 +6,8 @@ import { shortTextRule } from "../core/text.js"
 import { literal } from "./sqlText.js"
 
 /**
- * A statement with its parameters, as clients take it: `pg` takes the object as it is, others take `text` and `values`. Each
- * parameter is text, and the statement casts it; a client that guesses types from the server would encode it twice otherwise.
+ * A statement with its parameters, as clients take it. `pg` takes the object as it is, other clients take `text` and `values`.
+ * Each parameter is text, and the statement casts it. Otherwise a client that asks the server for types would encode it twice.
  *
  * @since 0.1.0
  * @category models
@@ -18,7 +18,7 @@ export interface SqlStatement {
   readonly values: Array<string>
 }
 
-/** The schema of the record as a caller named it; throws `InvalidRequest`. */
+/** The schema of the record as a caller named it. Throws `InvalidRequest` if the name is wrong. */
 export const storageSchemaName = (given: string | undefined): string => {
   const schema = given ?? "threadline"
   const rule = shortTextRule(schema)

@@ -1,6 +1,7 @@
 /**
- * The event triggers of the schema watch: how they are made and taken away, and what the catalog says of them. Making one takes
- * a superuser, or what a managed service gives in its place; the functions that do the work belong to the owner of the record.
+ * The event triggers of the schema watch: how they are made and removed, and what the catalog says of them. Making one requires a
+ * superuser, or the role that a managed service gives in its place. The functions that do the work belong to the owner of the
+ * record.
  */
 import { createHash } from "node:crypto"
 import * as Schema from "effect/Schema"
@@ -18,7 +19,7 @@ interface EventTrigger {
   readonly calls: string
 }
 
-/** Commands that may concern a captured table and are no drops. */
+/** Commands other than drops that may concern a captured table. */
 const commands: ReadonlyArray<string> = [
   "ALTER DOMAIN",
   "ALTER FOREIGN TABLE",
@@ -47,7 +48,7 @@ const attaching: ReadonlyArray<string> = [
   "IMPORT FOREIGN SCHEMA"
 ]
 
-/** Event triggers have no schema, and those of one event fire in the order of their names. */
+/** Event triggers have no schema. Event triggers of one event fire in the order of their names. */
 const eventTriggers = (schema: string): ReadonlyArray<EventTrigger> => {
   const suffix = schema === "threadline" ? "" : `_${createHash("sha256").update(schema).digest("hex").slice(0, 8)}`
   const made = (place: string, event: EventTrigger["event"], calls: string, tags: ReadonlyArray<string> = []) => ({
@@ -90,9 +91,9 @@ interface WatchFunction {
 }
 
 /**
- * Functions that run with the rights of the role whose command it is. They belong to the role that turns the watch on: whoever
- * can change them acts as each role that runs a command, and the owner of the record shall not. They do what takes the rights of
- * a table's owner, and tell the others which role it is.
+ * Functions that run with the rights of the role that runs the command. They belong to the role that turns the watch on. A role
+ * that can change them could act as each role that runs a command, and the owner of the record must not be able to. They do what
+ * requires the rights of a table's owner, and tell the other functions which role it is.
  */
 const invokerFunctions = (schema: string): ReadonlyArray<WatchFunction> => [
   {
@@ -194,7 +195,7 @@ where nspname = ${literal(schema)};
 ${statement};
 select pg_catalog.set_config('role', pg_catalog.current_setting('threadline.role'), true);`
 
-/** Turns the watch on, or makes it anew. For a transaction, as a role that may make event triggers. */
+/** Turns the watch on, or makes it anew. Run it in a transaction, as a role that may make event triggers. */
 export const watchOn = (schema: string): string =>
   [
     dropEventTriggers(schema),

@@ -1,18 +1,21 @@
 /**
- * Statements with their values written into them, for what PostgreSQL runs without parameters: COPY of a query. A value becomes a literal
- * of no type yet, as the driver's text of it has none, so that the statement means what it meant.
+ * Statements with their values written into them. PostgreSQL runs COPY of a query without parameters. A value becomes a literal
+ * without a type, like the text that the driver would send. So the statement keeps its meaning.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { type Fragment, FragmentId, type Segment } from "@effect/sql/Statement"
 import * as Predicate from "effect/Predicate"
 import { literal } from "./sqlText.js"
 
-/** Something in the statement has values that are not at its own places. */
+/** A part of the statement has values that are not at its own places. */
 export class Unwritable extends Error {}
 
 const pad = (value: number, width = 2): string => String(value).padStart(width, "0")
 
-/** As the driver sends it: the time of this process with its offset. A `timestamp` takes the one, a `timestamptz` both. */
+/**
+ * A date as the driver sends it: the time of this process with its offset. A `timestamp` takes the time alone, a `timestamptz`
+ * takes both.
+ */
 const dateText = (date: Date): string => {
   const offset = -date.getTimezoneOffset()
   const year = date.getFullYear()
@@ -92,7 +95,7 @@ export const written = (sql: SqlClient, statement: Fragment, write: Write = lite
       case "ArrayHelper":
         return { _tag: "Literal", value: `(${segment.value.map((value) => valueOf(write, value)).join(", ")})` }
       default: {
-        // What the client knows how to send, such as a value as JSON: one parameter and nothing beside it.
+        // A value that the client knows how to send, such as JSON: one parameter, and nothing beside it.
         const [text, values] = compiled([segment])
         if (text !== "$1" || values.length !== 1) {
           throw new Unwritable()

@@ -1,5 +1,5 @@
 /**
- * Any number of rows, whatever has become of the table: images that cannot fail, compared name by name.
+ * Code for any number of rows, even if the table was altered: images that cannot fail, compared name by name.
  */
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
@@ -47,8 +47,9 @@ const paired = (
     ) p;`
 
 /**
- * A trigger of the partition that a row moves to may skip it: then the new rows lack it, and places tell nothing any more. Old
- * and new row belong together by their key, without a key if they are equal; what is left was deleted or inserted.
+ * A trigger of the partition that a row moves to may skip the row. Then it is missing from the new rows, and places no longer
+ * match old and new rows. Old and new rows are matched by their key, or if they are equal in a table without a key. The rest was
+ * deleted or inserted.
  */
 const unpaired = (parts: Parts): string => {
   const policy = generalPolicy(parts)

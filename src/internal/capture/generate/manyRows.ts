@@ -1,5 +1,5 @@
 /**
- * A statement on several rows of a table that is as it was when this was generated, set by set.
+ * Code for a statement on several rows, set by set. It requires that the table was not altered since the code was generated.
  */
 import { literal, textArray } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
@@ -23,17 +23,17 @@ import {
  */
 const directSize = 150_000
 
-/** Old and new rows together that an update reads in step: bytes at a time, and how many times at most. */
+/** An update reads old and new rows in step: the bytes of both together at a time, and the most times. */
 const stepBytes = 32 * 1024 * 1024
 const mostSteps = 32
-/** What one step could hold if all its rows were as wide as the widest; an array takes four times this. */
+/** The bytes of one step, if all its rows were as wide as the widest. An array takes four times as much. */
 const largestStep = 256 * 1024 * 1024
 
 export const manyRows = (parts: Parts, op: Op): string => {
   const head = `    first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
 `
-  // As many old rows as new ones, or they are no pairs: then the general way goes on.
+  // There must be as many old rows as new ones, or they form no pairs. Then the general way takes over.
   return op === "update"
     ? `${head}${updates(parts)}
     if arrived = total then
@@ -62,7 +62,7 @@ const insertsOrDeletes = (
       offset 0
     ) r;`
 
-/** The changes of paired images: `pairs` is a source of them, `place` what they are ordered by. */
+/** The changes of paired images. `pairs` is the source of the pairs, `place` is their order. */
 const insertUpdates = (
   parts: Parts,
   {
@@ -75,7 +75,7 @@ const insertUpdates = (
     readonly pairs: string
     readonly was: string
     readonly now: string
-    /** Old and new row, for tables whose images may hide a difference. */
+    /** Old and new row, for tables with images that may hide a difference. */
     readonly rows: string
     readonly place?: string
   }

@@ -1,6 +1,6 @@
 /**
- * What the generator is given and what it makes: the shape of a captured table, and the functions and triggers of one as
- * values. Only the printer turns these into SQL statements, and nobody reads SQL to learn what they are.
+ * What the generator is given and what it makes: the shape of a captured table, and its functions and triggers as values. Only
+ * the printer turns these into SQL statements. No code reads SQL to learn what they are.
  */
 
 /** A session setting that changes the text of some types; pinned only if a table has such a type. */
@@ -17,7 +17,7 @@ export type Pin =
  * How old and new value of a column are compared:
  *
  * - `text`: as the text of the image, which differs if the values do.
- * - `image`: the same, but different values may have one image: `-0`, bounds of arrays, null inside of composites.
+ * - `image`: the same, but different values may have one image: `-0`, bounds of arrays, null inside composites.
  * - `jsonb`: as jsonb text, because the image may hold values of several JSON types: `1` and `"1"`, null and SQL's null.
  * - `json`: as the exact text, of which the image loses some.
  * - `cast`: an extension casts the type to json and may lose some of it, or raise. The image holds the text.
@@ -78,8 +78,8 @@ export type Op = "insert" | "update" | "delete"
 export type Event = Op | "truncate"
 
 /**
- * What a trigger function is for: the changes of an event, or, of a partitioned table, the begin of an UPDATE or MERGE and
- * the rows that leave a partition or enter one.
+ * What a trigger function is for. It records the changes of an event. For a partitioned table, it may also note the beginning of
+ * an UPDATE or MERGE, or the rows that leave or enter a partition.
  */
 export type Purpose = Event | "begin" | "leave" | "enter"
 
@@ -90,8 +90,8 @@ export interface TriggerFunction {
   /** Lines of PL/pgSQL, without the quotes around them. */
   readonly body: string
   /**
-   * Whether every role may execute it. PostgreSQL clones row triggers of a table for a new partition, and asks the role that makes
-   * the partition for the right: without it, capture would keep a table's owner from making partitions.
+   * Whether every role may execute it. PostgreSQL clones row triggers of a table for a new partition, and checks the right of the
+   * role that makes the partition. Without it, capture would keep a table's owner from making partitions.
    */
   readonly everybody: boolean
 }
@@ -119,7 +119,7 @@ export interface Generated {
   readonly sourceHash: string
 }
 
-/** The triggers of a partition, by its kind: what the policy keeps, for the schema watch to make from. */
+/** The triggers of a partition, by its kind. The policy keeps them, and the schema watch makes triggers from them. */
 export type PartitionTriggers = Readonly<Record<RelationShape["kind"], ReadonlyArray<Trigger>>>
 
 export const generatorVersion = 1

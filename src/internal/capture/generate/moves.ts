@@ -1,8 +1,8 @@
 /**
- * Rows that move from one partition to another. An UPDATE has them in its transition tables, a MERGE does not: PostgreSQL
- * deletes and inserts them behind its back. Row triggers of the partitions see both, and record them as what they are while a
- * statement is open that may be such a MERGE. What the transition tables of a statement turn out to hold is then recorded
- * from these, and what the row triggers recorded of it is forgotten.
+ * Rows that move from one partition to another. An UPDATE has them in its transition tables. A MERGE does not: PostgreSQL deletes
+ * and inserts them separately. Row triggers of the partitions see both. While a statement is open that may be such a MERGE, they
+ * record a delete and an insert. At the end of the statement, rows in its transition tables are recorded from these, and what the
+ * row triggers recorded of them is removed.
  */
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
@@ -11,15 +11,15 @@ import { triggerName } from "./names.js"
 import { rowBody } from "./rowMode.js"
 
 /**
- * True while a statement is open that may be such a MERGE: no other one runs these functions. PostgreSQL reads a condition anew in
- * every statement, at a price for each of its operators, so that it has but one.
+ * True while a statement is open that may be such a MERGE. No other statement runs these functions. PostgreSQL reads a condition
+ * anew in every statement, and each operator costs time. So the condition has only one.
  */
 export const movingCondition = "pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) ''"
 
 /**
- * Before an UPDATE or MERGE: PostgreSQL calls both of them UPDATE, and tells triggers nothing more. Of a statement that the client
- * sent it has the text; of one inside a function, the context does, if it is that of SPI. It leaves word of the statement in a
- * setting that anybody can make, so there is nothing to forge.
+ * Runs before an UPDATE or MERGE. PostgreSQL calls both of them UPDATE, and tells triggers nothing more. If the client sent the
+ * statement, its text is known. If it runs inside a function, the context has its text, if it is a context of SPI. The function
+ * notes the statement in a setting. Every role can make such a setting, so there is nothing to forge.
  */
 export const beginBody = `declare
   context text;
@@ -45,8 +45,8 @@ end`
 const table = ({ shape }: Parts): string =>
   `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)})`
 
-/** A row that leaves its partition, or enters one: one that enters is of interest if one has left before it. Every role may
- * execute these functions, so each serves the one trigger that it was made for. */
+/** A row that leaves its partition or enters one. A row that enters matters only if a row has left before it. Every role may
+ * execute these functions, so each serves only the one trigger that it was made for. */
 export const moveBody = (parts: Parts, purpose: "leave" | "enter"): string =>
   rowBody(parts, purpose === "leave" ? "delete" : "insert", {
     refuse: `tg_name <> ${literal(triggerName(purpose))} or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> ${literal(purpose === "leave" ? "DELETE" : "INSERT")}`,
@@ -55,7 +55,7 @@ export const moveBody = (parts: Parts, purpose: "leave" | "enter"): string =>
     details: `'{"moved": true}'`
   })
 
-/** Before a statement's own changes are recorded: its rows that the row triggers have recorded. */
+/** Runs before a statement's own changes are recorded: it removes what the row triggers recorded of them. */
 export const forgetMoved = (parts: Parts, op: Op): string => {
   const forget = (
     of: "delete" | "insert",
@@ -78,7 +78,7 @@ ${forgets}    perform moves_end();
 `
 }
 
-/** Rows that entered a partition may have the keys that rows had until this statement changed them. */
+/** Rows that entered a partition may have keys that other rows had until this statement changed them. */
 export const enteredLast = (parts: Parts): string => `    if moved then
       perform entered_last(${table(parts)});
     end if;

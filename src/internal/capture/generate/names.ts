@@ -1,5 +1,5 @@
 /**
- * Names of generated functions and triggers. They derive from the table's name alone: a restore changes every OID.
+ * Names of generated functions and triggers. They derive from the table's name alone, because a restore changes every OID.
  */
 import { createHash } from "node:crypto"
 import type { Purpose } from "./model.js"
@@ -12,7 +12,7 @@ interface TableName {
 const purposes: ReadonlyArray<Purpose> = ["insert", "update", "delete", "truncate", "begin", "leave", "enter"]
 
 /**
- * A name that is readable and yet never collides: the table's name as far as it fits, and a hash of schema and name.
+ * A name that is readable and never collides: the table's name as far as it fits, and a hash of schema and name.
  */
 const suffixOf = (table: TableName): string => {
   const hash = createHash("sha256").update(`${table.schema}\0${table.name}`).digest("hex").slice(0, 10)

@@ -1,5 +1,5 @@
 /**
- * The change of one row from the images in `was` and `now`: what a single-row statement and a row trigger come to.
+ * The change of one row, from the images in `was` and `now`. Statements on a single row and row triggers use it.
  */
 import { literal, textArray } from "../../sql/sqlText.js"
 import type { ColumnShape, Op } from "./model.js"
@@ -16,9 +16,9 @@ import {
   targetColumns
 } from "./parts.js"
 
-/** True while the images hold what the code was generated for: else the change falls through to the general way. */
+/** True while the images have the columns that the code was generated for. Otherwise the change takes the general way. */
 const isCurrent = (parts: Parts, image: string): string => {
-  // A name that is new may be of a type whose text follows the session, or the new name of what is redacted.
+  // A new name may have a type whose text follows the session's settings. Or it may be the new name of a redacted column.
   return [
     `${image} - ${parts.columnNames} = '{}'`,
     `${image} ?& ${parts.needed}`,
@@ -26,7 +26,7 @@ const isCurrent = (parts: Parts, image: string): string => {
   ].join(" and ")
 }
 
-/** Inserts the change: columns that would be null cost as much as others, and are left out. */
+/** Inserts the change. Columns that would be null are left out, because they cost as much as others. */
 const insertChange = (
   parts: Parts,
   op: Op,
@@ -67,8 +67,8 @@ const collectFields = (columns: ReadonlyArray<ColumnShape>, different: string): 
 `
 
 /**
- * `alike` is a statement that sets `fields` to the fields that differ although their images do not, `details` what the change has
- * there.
+ * `alike` is a statement that sets `fields` to the fields that differ although their images are equal. `details` is the value of
+ * that column of the change.
  */
 export const oneRow = (
   parts: Parts,

@@ -1,7 +1,7 @@
 /**
- * The row of the transaction, opened inside the trigger of a single row: what `current_transaction` does, without the call. A
- * transaction of one row pays for every function, statement and expression anew, so the first write of one that has no context runs
- * two expressions and one statement here. Whatever is not as plain as that is left to functions.
+ * Opens the row of the transaction inside the trigger of a single row. It does what `current_transaction` does, without the call.
+ * A transaction of one row pays for every function, statement and expression anew. So here the first write of a transaction
+ * without a context runs only two expressions and one statement. Less plain cases are left to functions.
  */
 
 export const openingVariables = `  opened bigint;
@@ -10,7 +10,7 @@ export const openingVariables = `  opened bigint;
   wrong text;
 `
 
-/** What is known of every transaction; the row's id is drawn by its default. */
+/** The columns that are known for every transaction. The id comes from its default. */
 const provenance = [
   ["xid", "pg_current_xact_id()"],
   [
@@ -50,7 +50,7 @@ const insertTransaction = (values: ReadonlyArray<readonly [column: string, value
         )
         returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;`
 
-/** Sets `opened`, and `raw` if it is the first that Threadline hears of this transaction but for its context. */
+/** Sets `opened`. Also sets `raw` if, apart from its context, Threadline has seen nothing of this transaction yet. */
 export const openTransaction = `      if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then

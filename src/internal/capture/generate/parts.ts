@@ -1,7 +1,7 @@
 /**
  * What every piece of generated code shares: the constants of one table, and expressions over its images, as SQL text.
  *
- * The code names no host column outside of string literals, so that altering the table never breaks the host's writes.
+ * The code names columns of the host only in string literals, so that altering the table never breaks the host's writes.
  */
 import { longestKey } from "../../core/limits.js"
 import { literal, textArray } from "../../sql/sqlText.js"
@@ -18,7 +18,7 @@ export interface Parts {
   readonly texts: string
   /** Names without which an image cannot be keyed or redacted as configured. */
   readonly needed: string
-  /** If a json column loses some of its text, or a cast of an extension may, the table always takes the general way. */
+  /** The general way is always taken if a json column loses some of its text, or if a cast of an extension may lose some. */
   readonly general: boolean
   /** Whether rows that differ may have one image. */
   readonly hides: boolean
@@ -56,8 +56,8 @@ export const partsOf = (shape: TableShape): Parts => {
 }
 
 /**
- * Whether a column still has its name. Names that were exchanged leave images of the same names: only the catalog tells,
- * and this is its quickest answer, from a cache and without a query.
+ * Whether a column still has its name. After two columns exchanged their names, images have the same names as before. Only the
+ * catalog shows it. This is its quickest answer: from a cache, without a query.
  */
 const nameHolds = ({ attnum, name }: ColumnShape): string =>
   "(pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), " +
@@ -78,8 +78,8 @@ export const settlePolicy = ({ inPlace, policy }: Parts): string =>
     : `  policy := case when ${inPlace} then ${policy} else current_policy(${policy}, tg_relid) end;\n`
 
 /**
- * Leaves virtual generated columns out of an image: they are never computed in triggers, and null. A column that took the
- * name of one since may hold something.
+ * Leaves virtual generated columns out of an image. They are never computed in triggers, so they are null. A column that took
+ * such a name later may hold a value.
  */
 const withoutVirtual = ({ virtual }: Parts, image: string): string =>
   virtual.length === 0 ? image : `without_virtual(${image}, ${textArray(virtual)}, tg_relid)`
@@ -122,7 +122,7 @@ export const rowKey = (parts: Parts, image: string): string => {
     : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
 }
 
-/** The image of a row whatever it holds and whatever has become of the table. */
+/** The image of a row, for any values, and even if the table was altered. */
 export const generalImage = ({ columnNames, texts }: Parts, row: string): string =>
   `image_of(${row}, tg_relid, ${columnNames}, ${texts})`
 
@@ -143,7 +143,7 @@ export const comparedColumns = (parts: Parts): ReadonlyArray<ColumnShape> =>
     .filter((column) => !parts.shape.excluded.includes(column.name))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 
-/** Settles what table a firing is of; names other than the generated ones are rare and looked up. */
+/** Settles which table a firing belongs to. Names other than the generated ones are rare, and are looked up. */
 export const settleTarget = ({
   shape
 }: Parts): string => `  if tg_table_name <> ${literal(shape.name)} or tg_table_schema <> ${literal(shape.schema)} then
@@ -167,7 +167,7 @@ export const target = (parts: Parts): string =>
     .map(([, value]) => value)
     .join(", ")
 
-/** Puts the order right if host triggers wrote the same table; the migration that defines these functions says how. */
+/** Corrects the order if triggers of the host wrote the same table. The migration that defines these functions says how. */
 export const settleOrder = `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then
       if note_nested(tg_relid) then
         -- An assignment of its own: only so does it see what the statement saw when it began.

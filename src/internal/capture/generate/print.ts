@@ -17,7 +17,7 @@ const settings: Record<Pin, string> = {
 /** What the catalog keeps of a function's body (`pg_proc.prosrc`). */
 export const functionSource = ({ body }: TriggerFunction): string => `\n${body}\n`
 
-/** A column may be named like the quotes around the body, which would end it there. */
+/** A column may be named like the quotes around the body. That would end the body. */
 const quoteFor = (source: string): string => {
   let quote = "$threadline$"
   for (let n = 1; source.includes(quote); n++) quote = `$threadline${n}$`

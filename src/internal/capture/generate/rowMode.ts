@@ -23,7 +23,7 @@ import {
 
 /** What is special about a row trigger that fires for some rows only. */
 interface Special {
-  /** The condition of a firing that is not what the function is for. */
+  /** The condition of a firing that the function does not handle. */
   readonly refuse: string
   /** The condition for a row to be recorded. */
   readonly onlyIf: string

@@ -1,6 +1,6 @@
 /**
- * The function of a statement trigger with transition tables: one row, the common case, then many rows of a table that
- * is as it was, then the general way.
+ * The function of a statement trigger with transition tables. First the code for one row, which is the common case. Then the code
+ * for many rows of a table that was not altered. Then the general way.
  */
 import { generalRows } from "./generalRows.js"
 import { manyRows } from "./manyRows.js"
