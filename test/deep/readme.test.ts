@@ -102,6 +102,8 @@ const host = Effect.gen(function* () {
   return {
     url,
     home,
+    /** Event triggers are for superusers. */
+    becomeSuperuser: Effect.promise(() => admin.query(`alter role ${name} superuser`)),
     ask: (statement: string) =>
       Effect.map(
         Effect.promise(() => client.query(statement)),
@@ -148,7 +150,7 @@ it.scopedLive(
   "the programs, statements and commands of README.md and docs do what they say",
   () =>
     Effect.gen(function* () {
-      const { ask, follow, home, url } = yield* host
+      const { ask, becomeSuperuser, follow, home, url } = yield* host
 
       const quickstart = (yield* follow(sectionOf("Quickstart"))).join("")
       expect(quickstart).toContain("capture by statement triggers")
@@ -218,6 +220,9 @@ it.scopedLive(
         ["cli", "sh"],
         ["capture", "sh"]
       ] as const) {
+        if (file === "capture") {
+          yield* becomeSuperuser
+        }
         yield* follow(readFileSync(join(root, "docs", `${file}.md`), "utf8"), language)
       }
       const parts = yield* ask(`
