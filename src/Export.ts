@@ -15,8 +15,8 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as columns from "./internal/export/columns.js"
-import * as errors from "./internal/export/exportError.js"
-import * as manifests from "./internal/export/manifest.js"
+import type { ExportError } from "./internal/export/exportError.js"
+import type { Manifest } from "./internal/export/manifest.js"
 import { makeRecorder } from "./internal/export/recorder.js"
 import type * as requests from "./internal/export/request.js"
 import * as service from "./internal/export/service.js"
@@ -88,18 +88,9 @@ export interface ResponseOptions extends service.ResponseOptions {}
 export interface Progress extends streams.Progress {}
 
 /**
- * What an export says of itself. `FILE.manifest.json` holds it, and the end of a JSON document.
- *
  * @since 0.1.0
- * @category schemas
  */
-export const Manifest = manifests.Manifest
-
-/**
- * @since 0.1.0
- * @category models
- */
-export interface Manifest extends manifests.Manifest {}
+export { Manifest } from "./internal/export/manifest.js"
 
 /**
  * What verifying a file found: its manifest, and what differs from it.
@@ -135,25 +126,9 @@ export const personColumns: ReadonlyArray<string> = columns.personColumns
 export const cellValue: (cell: string) => string = columns.cellValue
 
 /**
- * Why an export cannot be written, or a file not be verified.
- *
- * - `OutputExists`: a file of that name, or of its manifest, is there already, or something that is no file
- * - `NoDirectory`: the directory of the file is not there
- * - `DiskFull`: the disk, or the quota, has no room
- * - `NotWritable`: the file cannot be written for another reason
- * - `NotReadable`: the file to verify is not there, or cannot be read
- * - `Unsupported`: this version of Node.js has no such compression
- *
  * @since 0.1.0
- * @category errors
  */
-export const ExportError = errors.ExportError
-
-/**
- * @since 0.1.0
- * @category errors
- */
-export type ExportError = errors.ExportError
+export { ExportError } from "./internal/export/exportError.js"
 
 /**
  * @since 0.1.0

@@ -29,6 +29,12 @@ const Knowledge = Schema.Struct({
 
 export interface Knowledge extends Schema.Schema.Type<typeof Knowledge> {}
 
+/**
+ * What an export says of itself. `FILE.manifest.json` holds it, and the end of a JSON document.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Manifest = Schema.Struct({
   format: Schema.Literal("csv", "ndjson", "json"),
   formatVersion: Schema.Int,
@@ -61,6 +67,10 @@ export const Manifest = Schema.Struct({
   sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
 }).annotations({ identifier: "threadline.ExportManifest" })
 
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}
 
 /** What is known before the first byte. */
