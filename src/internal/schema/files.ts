@@ -4599,7 +4599,7 @@ from public;
   {
     id: 9,
     name: "watch",
-    checksum: "18b84b386037b7665eecce3d7b814d080b3ac13e9a0e6c6316ed40e4f7a8e950",
+    checksum: "a5b034b041dcb853a314892a965aae514587527750d9bff3b53ac04ce36cb8ba",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. Without it this file does nothing:
 -- event triggers, which only a superuser can make, call these functions.
 
@@ -5002,6 +5002,11 @@ begin
   end if;
   if not noted then
     perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'none', at => instant);
+  end if;
+
+  -- One that took the name of a table which is dropped now goes on with what is recorded under it.
+  if sane and named.oid is null then
+    perform names_released(of_schema, of_name);
   end if;
 
   if policy.drop_guard and found_gap.gap = 'triggers' and policy.gap_since is null then
