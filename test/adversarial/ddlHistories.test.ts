@@ -3,6 +3,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Migrations from "../../src/Migrations.js"
 import { attacks, type Host } from "../support/adversarial.js"
@@ -17,7 +18,7 @@ const seed = Number(process.env["THREADLINE_TEST_SEED"] ?? 20_261_129)
 /** What is wrong, without what is of this run alone. */
 const kindOf = (line: string): string => line.replaceAll(/\{.*?\}|[0-9]+/g, "").slice(0, 40)
 
-const told = (history: History, { log, wrong }: Report): string =>
+const told = (history: History, { log, wrong }: Pick<Report, "log" | "wrong">): string =>
   [`seed ${seed}`, JSON.stringify(history.tables), ...log, ...wrong.slice(0, 12)].join("\n")
 
 /** How long a failure is made smaller. `THREADLINE_TEST_SHRINK` gives another number of seconds. */
@@ -32,7 +33,12 @@ const tryAll = Effect.fnUntraced(function* (
   const stage = yield* makeStage(host, yield* Effect.orDie(readers(host.database.url)))
   let [asked, answered] = [0, 0]
   for (const [place, history] of sample.entries()) {
-    const report = yield* runHistory(stage, history)
+    const log: Array<string> = []
+    const report = yield* runHistory(stage, history, log).pipe(
+      Effect.timeoutOption("1 minute"),
+      // Somebody waits for a lock that this history holds.
+      Effect.map(Option.getOrElse(() => expect.fail(`a history does not end:\n${told(history, { log, wrong: [] })}`)))
+    )
     asked += report.asked
     answered += report.answered
     const wrong = wrongOf(report)

@@ -130,11 +130,12 @@ const explains = (
 
 export const runHistory = Effect.fnUntraced(function* (
   { host, readers, sessions, twin }: Stage,
-  history: History
+  history: History,
+  /** What was done, line by line, while it is done. */
+  log: Array<string> = []
 ): Effect.fn.Return<Report, SqlError | Capture.Failure | FeedError> {
   const { capture, db } = host
   const wrong: Array<string> = []
-  const log: Array<string> = []
   const ran = new Map<string, number>()
   const notes: Array<Note> = []
   const layouts = new Map<string, Array<Layout>>()
