@@ -402,6 +402,11 @@ begin
     perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'none', at => instant);
   end if;
 
+  -- One that took the name of a table which is dropped now goes on with what is recorded under it.
+  if sane and named.oid is null then
+    perform names_released(of_schema, of_name);
+  end if;
+
   if policy.drop_guard and found_gap.gap = 'triggers' and policy.gap_since is null then
     perform refuse_by_guard(of_schema, of_name, command);
   end if;

@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Feed from "../../src/Feed.js"
+import * as Migrations from "../../src/Migrations.js"
 import { stringify } from "../../src/internal/core/json.js"
 import type { Page } from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
@@ -193,6 +194,93 @@ attacks("a policy follows its table", (attack) => {
     })
   )
 })
+
+for (const watched of [false, true]) {
+  attacks(`a feed that is filtered by the name of a table${watched ? ", under the schema watch" : ""}`, (attack) => {
+    attack("skips nothing and delivers nothing twice if the table is renamed", (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* watched
+          ? Migrations.run({ watchSchema: true }).pipe(
+              Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
+              Effect.orDie
+            )
+          : Effect.void
+        yield* db.run("create table a (id int primary key)", "create table other (id int primary key)")
+        yield* apply("a", "other")
+        const next = (tables: ReadonlyArray<string>, checkpoint?: string) =>
+          reading(host, Feed.read({ tables, ...(checkpoint === undefined ? {} : { checkpoint }) }))
+        yield* db.run("insert into a values (1)")
+        const [one, all] = [yield* next(["a"]), yield* reading(host, Feed.read({}))]
+        expect(told(one.changes)).toEqual(["a insert 1"])
+        yield* db.run("alter table a rename to b", "insert into b values (2)", "insert into other values (1)")
+        const two = yield* next(["a"], one.checkpoint)
+        yield* db.run("insert into b values (3)")
+        yield* apply("b")
+        yield* db.run("insert into b values (4)")
+        const three = yield* next(["a"], two.checkpoint)
+        expect(told([...two.changes, ...three.changes])).toEqual(["b insert 2", "b insert 3", "b insert 4"])
+        expect(told((yield* reading(host, Feed.read({ checkpoint: all.checkpoint }))).changes)).toEqual([
+          "b insert 2",
+          "other insert 1",
+          "b insert 3",
+          "b insert 4"
+        ])
+        expect(told((yield* next(["b"])).changes)).toEqual(["a insert 1", "b insert 2", "b insert 3", "b insert 4"])
+      })
+    )
+  })
+}
+
+for (const how of ["apply of the table", "apply that prunes", "remove", "the schema watch"] as const) {
+  attacks(`a table that took the name of one which is gone by now, after ${how},`, (attack) => {
+    attack("goes on with what is recorded under the name", (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        if (how === "the schema watch") {
+          yield* Migrations.run({ watchSchema: true }).pipe(
+            Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
+            Effect.orDie
+          )
+        }
+        yield* db.run("create table users (id int primary key)", "create table users_new (id int primary key)")
+        yield* apply("users", "users_new")
+        yield* db.run("insert into users values (1)")
+        const then = yield* now(host)
+        yield* db.run(
+          "insert into users_new values (1), (2)",
+          "alter table users rename to users_old",
+          "alter table users_new rename to users",
+          "delete from users where id = 2"
+        )
+        yield* apply("users", "users_old")
+        // The table that was put aside keeps its own past while it lives.
+        expect(yield* timeline(host, { table: "users_old" })).toEqual(["users insert 1"])
+        expect((yield* reading(host, Query.asOf("users", "1", then)))._tag).toBe("NotYetCreated")
+        // A drop that is taken back changes nothing.
+        yield* db.run("begin; drop table users_old; rollback", "drop table users_old")
+        const settle = {
+          "the schema watch": Effect.void,
+          "apply of the table": Effect.flatMap(capture.apply([{ table: "users" }]), (steps) =>
+            Effect.sync(() =>
+              expect(steps.map((step) => (step.kind === "follow" ? [step.table, step.formerly] : [step.kind]))).toEqual(
+                [["public.users", "public.users_old"]]
+              )
+            )
+          ),
+          "apply that prunes": capture.apply([{ table: "users" }], { prune: true }),
+          remove: capture.remove(["users_old"])
+        }
+        yield* settle[how]
+        expect(yield* timeline(host, { table: "users" })).toEqual(["users insert 1", "users delete 2"])
+        expect((yield* reading(host, Query.asOf("users", "1", then)))._tag).toBe("Present")
+        // At the exchange nothing is known: its rows are not those of the table that is gone.
+        expect((yield* reading(host, Query.asOf("users", "1", yield* now(host))))._tag).toBe("BeforeCapture")
+        expect(yield* capture.plan([{ table: "users" }])).toEqual([])
+      })
+    )
+  })
+}
 
 attacks("a table that was renamed is read as one", (attack) => {
   for (const mode of ["statement", "row"] as const) {

@@ -661,20 +661,22 @@ const smaller = (history: History): ReadonlyArray<History> => {
   ]
 }
 
-/** A history with as little in it as possible that still fails, found by so many attempts. */
+/** A history with as little in it as possible that still fails, found by so many attempts, or until it takes too long. */
 export const shrunken = Effect.fnUntraced(function* <E>(
   history: History,
   fails: (history: History) => Effect.Effect<boolean, E>,
-  attempts: number
+  attempts: number,
+  milliseconds: number
 ): Effect.fn.Return<History, E> {
   let smallest = history
   let left = attempts
+  const until = Date.now() + milliseconds
   for (let found = true; found && left > 0;) {
     found = false
     for (const candidate of smaller(smallest)) {
       left -= 1
-      if (left < 0) {
-        break
+      if (left < 0 || Date.now() > until) {
+        return smallest
       }
       if (yield* fails(candidate)) {
         smallest = candidate

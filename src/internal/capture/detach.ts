@@ -152,6 +152,8 @@ export const planDetach = (
               .sort()
               .map((functionName) => statements.dropFunction(storage, functionName)),
             statements.retirePolicy(storage, name),
+            // One that took its name goes on with what is recorded under it.
+            ...(table === undefined ? [statements.releaseNames(storage, name)] : []),
             statements.workEnds(storage, name, "removed")
           ])
         ],

@@ -55,3 +55,29 @@ export const followSteps = (storage: string, catalog: Catalog, name: Name): Read
     ...(here === undefined ? [] : [step(here.from, here.to)])
   ]
 }
+
+/** Tables that are gone and had this name before another table took it, which has it still. */
+export const goneBearers = (catalog: Catalog, name: Name): ReadonlyArray<Name> =>
+  catalog.deployed
+    .filter(
+      ({ policy }) =>
+        policy.removedAt === null &&
+        catalog.gaps.some((gap) => gap.gap === "gone" && sameName(gap, nameOf(policy))) &&
+        policy.formerNames.some((former) => !former.declared && sameName(former, name))
+    )
+    .map(({ policy }) => nameOf(policy))
+
+/** The steps by which a captured table takes over what such tables recorded under its name. */
+export const heirSteps = (
+  storage: string,
+  owner: string,
+  bearers: ReadonlyArray<Name>,
+  name: Name
+): ReadonlyArray<Step> =>
+  bearers.map((bearer) => ({
+    kind: "follow",
+    table: label(name),
+    formerly: label(bearer),
+    sql: statements.asOwner(owner, [statements.releaseNames(storage, bearer)]),
+    lessRedaction: []
+  }))

@@ -128,7 +128,7 @@ export const describeStep = (step: Step): string => {
     case "follow":
       return step.formerly === step.table
         ? "note the names that it had for a while"
-        : `it was renamed: the history of ${step.formerly} goes on here`
+        : `the history of ${step.formerly} goes on here`
     case "detach":
       return `end its capture: ${
         step.reason === "requested"

@@ -7,7 +7,7 @@ import type { Catalog, Name, Relation } from "./catalog.js"
 import { CaptureError } from "./captureError.js"
 import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"
-import { followed, followSteps, formerNameOf } from "./follow.js"
+import { followed, followSteps, formerNameOf, goneBearers, heirSteps } from "./follow.js"
 import { formerColumnsOf, formerNamesOf } from "./formerly.js"
 import {
   columnChanges,
@@ -263,7 +263,8 @@ export const planTable = (
   }
 
   const formerly = formerNameOf(present, name)
-  steps.unshift(...followSteps(storage, present, name))
+  const bearers = policy === undefined ? [] : goneBearers(catalog, name)
+  steps.unshift(...followSteps(storage, present, name), ...heirSteps(storage, owner, bearers, name))
 
   // What is forced may be kept, and run if the table is captured.
   const captured = policy === undefined && options.force !== true ? [] : [name]
@@ -280,7 +281,7 @@ export const planTable = (
     : joined
   return Either.right({
     steps,
-    names: [name, ...(formerly === undefined ? [] : [formerly]), ...superseded.map(policyName)],
+    names: [name, ...(formerly === undefined ? [] : [formerly]), ...superseded.map(policyName), ...bearers],
     needs: [
       ...changedStates.flatMap(needsOf),
       ...(shape.onTruncate === "rows" && steps.length > 0

@@ -138,6 +138,10 @@ export const declareNames = (
 /** Lets the policies of renamed tables follow them. */
 export const followNames = (storage: string): string => `select ${qualified(storage, "follow_names")}()`
 
+/** Lets the tables that have the names of a table which is gone go on with what it recorded under them. */
+export const releaseNames = (storage: string, gone: Name): string =>
+  `select ${qualified(storage, "names_released")}(${literal(gone.schema)}, ${literal(gone.name)})`
+
 const closed = (storage: string): string => `${qualified(storage, "lapses_closed")}(p.lapses, p.removed_at)`
 
 /**

@@ -50,7 +50,8 @@ const ForeignFunction = Schema.Struct({ name: Schema.String, owner: Schema.Strin
  * - `attach partition`, `detach partition`: triggers of one relation that joined or left a captured table.
  * - `repair`: triggers or functions that are missing, disabled, or altered.
  * - `refresh`: bookkeeping only, as after a restore.
- * - `follow`: the policy of a table that was renamed, and its history with it, goes to the name that the table has now.
+ * - `follow`: the policy of a table that was renamed, and its history with it, goes to the name that the table has now. Or a table
+ *   takes over what one that is gone recorded under its name.
  * - `detach`: everything of a table that is no longer to be captured; its history stays.
  *
  * @since 0.1.0
@@ -122,7 +123,10 @@ export const Step = Schema.Union(
   Schema.Struct({
     kind: Schema.Literal("follow"),
     ...base,
-    /** The name that the policy has. It is the table's present name if the table had another one for a while. */
+    /**
+     * The name that the policy has. It is the table's present name if the table had another one for a while, and the name of the other
+     * table if that is gone.
+     */
     formerly: Schema.String
   }),
   Schema.Struct({

@@ -17,7 +17,7 @@ import { largestBatch, usualBatch } from "../core/limits.js"
 import { type ReadError, request, wholeNumber } from "../core/request.js"
 import { snapshot } from "../sql/owned.js"
 import type { Storage } from "../record/storage.js"
-import { checkTables, resolveTables } from "../record/tables.js"
+import { checkTables, resolveTables, withStrayedNames } from "../record/tables.js"
 
 const tablesRule = "must be a list of tables, each written as in SQL"
 
@@ -185,7 +185,7 @@ const advance = Effect.fnUntraced(function* (
   currentHead: Head,
   start: Position
 ): Effect.fn.Return<Step, InvalidRequest | ThreadlineError> {
-  const tablesWithNames = yield* resolveTables(storage, tables.map(tableOf))
+  const tablesWithNames = yield* withStrayedNames(storage, yield* resolveTables(storage, tables.map(tableOf)))
   let position = start
   for (;;) {
     const window = windowOf(currentHead, position)

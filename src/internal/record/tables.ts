@@ -128,6 +128,41 @@ export const resolveTables = (
       )
 }
 
+const StrayedRow = Schema.Struct({ policy: Schema.parseJson(Name), ...Name.fields, since: Schema.String })
+
+/**
+ * Tables with the names too under which they wrote since they were renamed, though no policy has followed them yet. A name that
+ * another captured table had meanwhile is left out: nothing tells whose its changes are.
+ */
+export const withStrayedNames = (
+  storage: Storage,
+  tables: ReadonlyArray<Table>
+): Effect.Effect<ReadonlyArray<Table>, ThreadlineError> => {
+  const { name, sql } = storage
+  const statement = sql`
+    select json_build_object('schema', s.table_schema, 'name', s.table_name)::text as policy, i.parts[1] as schema,
+      i.parts[2] as name, ${instantColumn(sql, "s.sighted")} as since
+    from ${name("strayed_names")}() s
+    cross join lateral unnest(s.names) u (name)
+    cross join lateral (select parse_ident(u.name) as parts) i
+    where s.sighted is not null
+      and not s.contested
+      and (i.parts[1] <> s.table_schema or i.parts[2] <> s.table_name)`
+  return tables.length === 0
+    ? Effect.succeed(tables)
+    : Effect.map(rows(StrayedRow, statement), (strayed) =>
+        tables.map((table) => ({
+          ...table,
+          spans: [
+            ...table.spans,
+            ...strayed
+              .filter(({ policy }) => policy.schema === table.policy.schema && policy.name === table.policy.name)
+              .map((span) => ({ schema: span.schema, name: span.name, since: span.since, until: null }))
+          ]
+        }))
+      )
+}
+
 /** The condition that `captured_at` under an alias lies in a time. */
 export const withinSpan = (
   { sql }: Pick<Storage, "sql">,

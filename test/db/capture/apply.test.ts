@@ -519,7 +519,7 @@ describe("Capture.apply", () => {
 
         const steps = yield* apply([{ table: "articles", mask: ["secret"] }])
         expect(kinds(steps)).toEqual(["follow public.articles", "regenerate public.articles"])
-        expect(steps[0]?.summary).toBe("it was renamed: the history of public.posts goes on here")
+        expect(steps[0]?.summary).toBe("the history of public.posts goes on here")
         expect(yield* rows("select table_name from threadline.capture_policies where removed_at is null")).toEqual([
           { table_name: "articles" }
         ])

@@ -1,0 +1,179 @@
+/** Rows that join a captured table with a partition, and are written through the table before anyone applies (A31). */
+import { expect } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Migrations from "../../src/Migrations.js"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Redacted from "effect/Redacted"
+import { stringify } from "../../src/internal/core/json.js"
+import { attacks, type Host } from "../support/adversarial.js"
+import { readers } from "../support/replay.js"
+
+const instantNow = ({ db }: Host) =>
+  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
+
+/** What as-of answers for a row, now or at an instant: the value of `v` if it is there. */
+const asOf = Effect.fnUntraced(function* (host: Host, key: readonly [string, string], at?: string) {
+  const { query } = yield* Effect.orDie(readers(host.database.url))
+  const answer = yield* Effect.orDie(query.asOf("p", key, at ?? (yield* instantNow(host))))
+  return answer._tag === "Present" ? stringify(answer.row["v"] ?? null) : answer._tag
+})
+
+const lapses = ({ db }: Host) =>
+  db.value("select lapses::text from threadline.capture_policies where removed_at is null")
+
+const watch = ({ database }: Host) =>
+  Migrations.run({ watchSchema: true }).pipe(
+    Effect.provide(PgClient.layer({ url: Redacted.make(database.url), maxConnections: 1 })),
+    Effect.orDie
+  )
+
+const table = [
+  "create table p (id int not null, k int not null, v text, primary key (id, k)) partition by list (k)",
+  "create table p_1 partition of p for values in (1)",
+  "create table p_rest partition of p default"
+]
+
+const filled = (rows: string) => [
+  "create table p_5 (like p including all)",
+  `insert into p_5 values ${rows}`,
+  "alter table p attach partition p_5 for values in (5)"
+]
+
+for (const watched of [false, true]) {
+  const when = watched ? " under the schema watch" : ""
+  attacks(`rows that came with a partition${when} (A31)`, (attack) => {
+    for (const mode of ["statement", "row"] as const) {
+      for (const [how, write] of [
+        ["updated", "update p set v = 'new' where k = 5"],
+        ["deleted", "delete from p where k = 5"],
+        ["deleted and inserted again", "delete from p where k = 5; insert into p values (7, 5, 'new')"],
+        [
+          "updated twice and deleted",
+          "update p set v = 'b' where k = 5; update p set v = 'c' where k = 5; delete from p where k = 5"
+        ],
+        ["moved to another key", "update p set id = id + 100 where k = 5"],
+        ["moved to another partition", "update p set k = 1 where k = 5"],
+        ["moved away and back", "update p set k = 1 where k = 5; update p set k = 5 where k = 1 and id = 7"]
+      ] as const) {
+        attack(`and are ${how} before apply were not there before it, in ${mode} mode`, (host) =>
+          Effect.gen(function* () {
+            const { apply, capture, db } = host
+            yield* watched ? watch(host) : Effect.void
+            yield* db.run(...table)
+            yield* apply({ table: "p", mode })
+            yield* db.run("insert into p values (1, 1, 'a'), (2, 6, 'a')")
+            const before = yield* instantNow(host)
+            yield* db.run("insert into p values (9, 1, 'a')")
+            yield* db.run(...filled("(7, 5, 'old'), (8, 5, 'old')"), write, "insert into p values (3, 1, 'a')")
+            if (watched) {
+              expect(yield* asOf(host, ["7", "5"], before)).toBe("BeforeCapture")
+            }
+            yield* apply({ table: "p", mode })
+            expect(yield* asOf(host, ["7", "5"], before)).toBe("BeforeCapture")
+            expect(yield* asOf(host, ["8", "5"], before)).toBe("BeforeCapture")
+            expect(yield* asOf(host, ["1", "1"], before)).toBe(`"a"`)
+            expect(yield* lapses(host)).not.toBe("{}")
+            expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+          })
+        )
+      }
+
+      attack(
+        `with the image that a row had which was moved away or truncated since are not that row, in ${mode} mode`,
+        (host) =>
+          Effect.gen(function* () {
+            const { apply, db } = host
+            yield* watched ? watch(host) : Effect.void
+            yield* db.run(...table)
+            yield* apply({ table: "p", mode })
+            for (const leave of ["update p set k = 6 where k = 5", "truncate p"]) {
+              yield* db.run("insert into p values (7, 5, 'same')", leave, ...filled("(7, 5, 'same')"))
+              yield* apply({ table: "p", mode })
+              expect(yield* asOf(host, ["7", "5"])).toBe("BeforeCapture")
+              yield* db.run("alter table p detach partition p_5", "drop table p_5", "delete from p")
+              yield* apply({ table: "p", mode })
+            }
+          })
+      )
+
+      attack(`that the record has told of are known, in ${mode} mode`, (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* watched ? watch(host) : Effect.void
+          yield* db.run(...table, "insert into p values (1, 1, 'unseen'), (2, 6, 'unseen')")
+          yield* apply({ table: "p", mode })
+          yield* db.run(
+            "insert into p values (3, 5, 'a'), (4, 5, 'a'), (5, 5, 'a'), (6, 1, 'a')",
+            // All through the root, in one transaction and in several.
+            "begin; delete from p where k = 5; create table p_5 partition of p for values in (5); insert into p values (3, 5, 'b'), (4, 5, 'b'), (9, 5, 'b'); commit",
+            "update p set v = 'c'",
+            "update p set id = id + 1 where k = 5 and id = 4",
+            "update p set k = 5 where id in (1, 2)",
+            "update p set id = 109 - id where k = 5 and id in (9, 100)",
+            "delete from p where k = 5 and id = 3",
+            "truncate p",
+            "insert into p values (3, 5, 'd'), (9, 5, 'd')",
+            "delete from p where id = 9"
+          )
+          yield* apply({ table: "p", mode })
+          expect(yield* lapses(host)).toBe("{}")
+          expect(yield* asOf(host, ["3", "5"])).toBe(`"d"`)
+          expect(yield* asOf(host, ["4", "5"])).toBe("MovedTo")
+        })
+      )
+    }
+  })
+}
+
+attacks("rows that came with a partition, and other things with them (A31)", (attack) => {
+  attack("count from when they came, whatever else is applied at once", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...table)
+      yield* apply("p")
+      yield* db.run("insert into p values (1, 1, 'a'), (7, 5, 'a')", "delete from p where k = 5")
+      yield* db.run(...filled("(7, 5, 'old')"))
+      const attached = yield* instantNow(host)
+      yield* db.run(
+        "insert into p values (2, 1, 'a')",
+        "alter table p add column extra int",
+        "create table p_4 (like p including all)",
+        "insert into p_4 values (8, 4, 'old')",
+        "alter table p attach partition p_4 for values in (4)",
+        "insert into p values (3, 1, 'a')"
+      )
+      yield* apply({ table: "p", mask: ["extra"] })
+      expect(yield* asOf(host, ["7", "5"], attached)).toBe("BeforeCapture")
+    })
+  )
+
+  attack("with keys of many types, and with columns renamed before apply", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(
+        "create domain code as text check (value <> '') not null",
+        `create table p ("Odd Id" uuid not null, day date not null, word text collate "C" not null, n numeric not null, c code default 'x', v text,
+           primary key ("Odd Id", day, word, n)) partition by range (day, word, n)`,
+        "create table p_1 partition of p for values from ('2024-01-01', 'a', 0) to ('2024-06-01', 'a', 0)"
+      )
+      yield* apply("p")
+      yield* db.run(
+        "create table p_2 partition of p for values from ('2024-06-01', 'a', 0) to ('2025-01-01', 'a', 0)",
+        "insert into p values ('00000000-0000-0000-0000-000000000001', '2024-07-01', 'b', 1.50), ('00000000-0000-0000-0000-000000000001', '2024-02-01', 'b', 1.5)",
+        "update p set n = 2.0",
+        "delete from p where day > '2024-06-01'"
+      )
+      yield* apply("p")
+      expect(yield* lapses(host)).toBe("{}")
+      yield* db.run(
+        "create table p_3 (like p including all)",
+        "insert into p_3 values ('00000000-0000-0000-0000-000000000002', '2025-07-01', 'b', 1.50)",
+        "alter table p attach partition p_3 for values from ('2025-01-01', 'a', 0) to ('2026-01-01', 'a', 0)",
+        "alter table p rename column day to on_day",
+        "delete from p where on_day > '2025-01-01'"
+      )
+      yield* apply("p")
+      expect(yield* lapses(host)).not.toBe("{}")
+    })
+  )
+})
