@@ -352,6 +352,39 @@ begin atomic
   ) o;
 end;
 
+-- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
+-- or an ALTER TABLE of the host has committed.
+create function partitions_below(relation oid) returns setof oid
+language sql stable
+set search_path from current
+begin atomic
+  with recursive below (oid) as (
+    select i.inhrelid
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhparent
+    where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
+    union all
+    select i.inhrelid
+    from below b
+    join pg_inherits i on i.inhparent = b.oid
+    where not i.inhdetachpending
+  )
+  select b.oid from below b;
+end;
+
+-- Whether the file of a relation is empty. False if somebody has locked it: then nobody can tell.
+create function has_empty_file(relation oid) returns boolean
+language plpgsql stable
+set search_path from current
+set lock_timeout = '100ms'
+as $$
+begin
+  return pg_relation_size(relation) = 0;
+exception when lock_not_available then
+  return false;
+end
+$$;
+
 -- What tells of each partition of a table that it is still the one it was: its OID and the transaction that attached it; and
 -- the file of its rows.
 create function partition_marks(relation oid) returns jsonb
@@ -360,11 +393,10 @@ set search_path from current
 return (
   select coalesce(jsonb_object_agg(
     quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
-  from pg_partition_tree(partition_marks.relation) t
-  join pg_class c on c.oid = t.relid
+  from partitions_below(partition_marks.relation) t (oid)
+  join pg_class c on c.oid = t.oid
   join pg_namespace n on n.oid = c.relnamespace
   join pg_inherits i on i.inhrelid = c.oid
-  where t.level > 0
 );
 
 -- Partitions that a policy knows and that left since, whether they came back or others have their names. One that never had a
@@ -382,7 +414,7 @@ return (
       where c.oid = split_part(m.value, '/', 1)::oid
         and c.relkind <> 'p'
         and c.relfilenode = split_part(m.value, ' ', 2)::oid
-        and pg_relation_size(c.oid) = 0
+        and has_empty_file(c.oid)
     )
 );
 
@@ -395,7 +427,7 @@ begin atomic
   from (
     select row_holders.relation as oid
     union
-    select t.relid from pg_partition_tree(row_holders.relation) t
+    select t.oid from partitions_below(row_holders.relation) t (oid)
   ) r
   join pg_class c on c.oid = r.oid and c.relkind <> 'p';
 end;
@@ -1810,7 +1842,7 @@ from public;
 
 revoke all on function
   this_database(), function_suffix(text, text), made_by_owner(oid), full_xid(xid), written_since(xid), joined_with(oid), broken_triggers(text, text),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  partitions_below(oid), has_empty_file(oid), partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
   last_recovery(), capture_gaps(text, text), capture_gap(text, text),
   partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb),

@@ -338,10 +338,12 @@ roots as (
 tree (root, relid, level) as (
   select oid, oid, 0 from roots
   union all
-  select r.oid, p.relid::oid, p.level
-  from roots r
-  cross join lateral pg_partition_tree(r.oid) p
-  where r.relkind = 'p' and p.level > 0
+  -- Not pg_partition_tree, which locks every partition and so waits for whoever changes one.
+  select t.root, i.inhrelid, t.level + 1
+  from tree t
+  join pg_class c on c.oid = t.relid and c.relkind = 'p'
+  join pg_inherits i on i.inhparent = t.relid
+  where not i.inhdetachpending
 ),
 captured_roots as (
   select c.oid

@@ -54,6 +54,8 @@ const reading = [
   "this_database()",
   "written_since(xid)",
   "broken_triggers(text, text)",
+  "partitions_below(oid)",
+  "has_empty_file(oid)",
   "partition_marks(oid)",
   "partitions_moved(oid, jsonb)",
   "function_suffix(text, text)",

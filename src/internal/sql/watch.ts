@@ -73,7 +73,17 @@ const partitionsOf = (schema: string, more: { readonly join?: string; readonly w
       from pg_event_trigger_ddl_commands() d
       join pg_class o on o.oid = d.objid and d.classid = 'pg_class'::regclass and (o.relkind = 'p' or o.relispartition)
       cross join lateral (select coalesce(pg_partition_root(o.oid), o.oid) as oid) root
-      cross join lateral pg_partition_tree(root.oid) tree
+      cross join lateral (
+        with recursive below (relid, level) as (
+          select root.oid, 0
+          union all
+          select i.inhrelid, b.level + 1
+          from below b
+          join pg_inherits i on i.inhparent = b.relid
+          where not i.inhdetachpending
+        )
+        select * from below
+      ) tree
       join pg_class c on c.oid = tree.relid and tree.level > 0
       join pg_namespace n on n.oid = c.relnamespace
       join pg_namespace storage on storage.nspname = ${literal(schema)}${more.join ?? ""}
