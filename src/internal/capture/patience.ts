@@ -12,8 +12,8 @@ import type * as ParseResult from "effect/ParseResult"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 
-/** The share of the server's `deadlock_timeout` that an attempt may take. */
-const share = 0.8
+/** The share of the server's `deadlock_timeout` that an attempt may wait. The rest is for a busy machine, on which giving back takes time. */
+const share = 0.5
 
 const Begun = Schema.Tuple(Schema.Struct({ began: Schema.String, budget: Schema.NumberFromString }))
 
