@@ -34,6 +34,9 @@ export interface Storage {
 
 const conjunction = join("\n      and ", false, "true")
 
+/** The rows of all branches, each of which is a select in parentheses. */
+export const unionAll: (branches: ReadonlyArray<Fragment>) => Fragment = join("\n      union all\n      ", false)
+
 /** All of these conditions. Each must be safe between two `and`. */
 export const all = (conditions: ReadonlyArray<Fragment | undefined>): Fragment =>
   conjunction(conditions.filter((condition) => condition !== undefined))

@@ -4,12 +4,11 @@
  * changes.
  */
 import type { Fragment } from "@effect/sql/Statement"
-import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import { instantColumn } from "./change.js"
-import { all, rows, type Storage } from "./storage.js"
+import { all, rows, type Storage, unionAll } from "./storage.js"
 import type { TableName } from "../core/tableName.js"
 import { unknownTable } from "./unknownTable.js"
 
@@ -101,10 +100,7 @@ export const resolveTables = (
   tables: ReadonlyArray<TableName>
 ): Effect.Effect<ReadonlyArray<Table>, ThreadlineError> => {
   const { sql } = storage
-  const statement = sql`${join(
-    "\n    union all",
-    false
-  )(
+  const statement = sql`${unionAll(
     tables.map(
       (table, place) => sql`
     select ${tableNamesOf(storage, table)} as names, ${sql.literal(String(place))} as place`

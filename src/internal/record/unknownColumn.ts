@@ -1,11 +1,10 @@
 /** For a column that a table does not have: the name that was probably meant. */
-import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { NotFound } from "../../ThreadlineError.js"
 import { nearest } from "../core/suggest.js"
 import { format, type TableName } from "../core/tableName.js"
-import { rows, type Storage } from "./storage.js"
+import { rows, type Storage, unionAll } from "./storage.js"
 import { byName, type Table } from "./tables.js"
 
 const Names = Schema.parseJson(Schema.Array(Schema.String))
@@ -87,10 +86,7 @@ const occurrences = (storage: Storage, table: Table, columns: ReadonlyArray<stri
   return sql`
     select count(*)::text as changes, jsonb_build_array(${sql.csv(occurs)})::text as occurs
     from (
-      ${join(
-        "\n      union all\n      ",
-        false
-      )(
+      ${unionAll(
         byName(storage, table, "c").map(
           (ofName) => sql`(
         select c.data_after, c.changed_from, c.changed_fields

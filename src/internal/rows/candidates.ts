@@ -6,11 +6,10 @@
  * read by its own index instead. Otherwise most keys of a stretch would be those of other tables.
  */
 import type { Fragment } from "@effect/sql/Statement"
-import { join } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
-import { all, rows, type Storage } from "../record/storage.js"
+import { all, rows, type Storage, unionAll } from "../record/storage.js"
 import { byName, hasOneName, ofTable, type Table } from "../record/tables.js"
 
 export interface Candidates {
@@ -116,10 +115,7 @@ export const keysOfFew = Effect.fnUntraced(function* (
     sql`
     select count(*)::text as changes
     from (
-      ${join(
-        "\n      union all\n      ",
-        false
-      )(
+      ${unionAll(
         byName(storage, table, "c").map(
           (ofName) => sql`(
       select from ${name("audit_changes")} c

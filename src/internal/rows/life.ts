@@ -6,7 +6,6 @@
  * several statements may do this one after another.
  */
 import type { Fragment } from "@effect/sql/Statement"
-import { join } from "@effect/sql/Statement"
 import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -17,7 +16,7 @@ import type { Change, RowImage } from "../record/change.js"
 import { actionColumns, changeColumns, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
 import { formatMicros } from "../core/instant.js"
 import type { Row } from "../record/key.js"
-import { all, rows, type Storage } from "../record/storage.js"
+import { all, rows, type Storage, unionAll } from "../record/storage.js"
 import { byName, ofTable, type Table } from "../record/tables.js"
 import type { JsonObject, JsonValue } from "../core/jsonValue.js"
 
@@ -141,10 +140,7 @@ export const nearest = (
         order by ${order}
         limit ${count})`
     )
-  return sql`(${join(
-    "\n        union all",
-    false
-  )([
+  return sql`(${unionAll([
     ...branches(sql`c.row_key = ${key}`),
     ...branches(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`)
   ])}
@@ -198,7 +194,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       select o.*,
         lead(o.captured_at, 1, ${endAt}) over life as next_at,
         lead(o.id, 1, ${endId}) over life as next_id
-      from (${join(" union all ", false)([...side("before", span.before), ...side("after", span.after)])}) o
+      from (${unionAll([...side("before", span.before), ...side("after", span.after)])}) o
       window life as (order by o.captured_at, o.id)
     ),
     truncates as materialized (

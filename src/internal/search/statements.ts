@@ -7,13 +7,12 @@
  */
 import { earliestCapture } from "../record/change.js"
 import type { Fragment } from "@effect/sql/Statement"
-import { join } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import type { Position } from "../record/cursor.js"
 import type { Part } from "./filter.js"
 import { formatMicros } from "../core/instant.js"
 import { behind, isOfRow, isOfSeen, type Plan } from "./plan.js"
-import { all } from "../record/storage.js"
+import { all, unionAll } from "../record/storage.js"
 import { byName } from "../record/tables.js"
 import { visibleAction, visibleBefore, visibleChange } from "../record/visible.js"
 
@@ -90,7 +89,7 @@ const fromLog = (plan: Plan, count: number | undefined): Fragment => {
         ${limited(plan, count)}
       )`
   const names = plan.tables?.flatMap((table) => byName(plan.storage, table, "c"))
-  return join("\n      union all\n      ", false)((names ?? [undefined]).map(select))
+  return unionAll((names ?? [undefined]).map(select))
 }
 
 /** Changes of one row: under its key, and the one that moved the row away from it. */
@@ -117,10 +116,7 @@ const fromRow = (plan: Plan, key: string, count: number | undefined): Fragment =
         order by ${ordering(plan)}
         ${limited(plan, count)}
       )`
-  return join(
-    "\n      union all\n      ",
-    false
-  )([
+  return unionAll([
     ...names.map(branch(sql`c.row_key = ${key}`)),
     ...names.map(branch(sql`c.previous_row_key = ${key} and c.row_key is distinct from ${key}`))
   ])
