@@ -100,12 +100,12 @@ const columnsOf = (
     if (!isColumn(name)) {
       return refused(
         "columns",
-        `hold ${JSON.stringify(name)}, which is no column of an export`,
+        `must name columns of an export, and ${JSON.stringify(name)} is none`,
         nearest(name, [...contractColumns, ...personColumns])
       )
     }
     if (known.includes(name)) {
-      return refused("columns", `name ${name} twice`)
+      return refused("columns", `must name each column once, and ${name} stands there twice`)
     }
     known.push(name)
   }
