@@ -137,7 +137,10 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
         [[], /--format is missing/],
         [["--output", "x.txt"], /--format is missing/],
         [["--format", "xml"], /--format is one of csv, ndjson, json/],
-        [["--format", "csv", "--columns", "id,captured"], /--columns: must name columns of an export, and "captured" is none/],
+        [
+          ["--format", "csv", "--columns", "id,captured"],
+          /--columns: must name columns of an export, and "captured" is none/
+        ],
         [["--format", "csv", "--columns", "id,befor"], /did you mean before\?/],
         [["--format", "json", "--columns", "id"], /--columns: are those of a CSV/],
         [["--format", "ndjson", "--raw"], /--raw: is about the cells of a CSV/],
