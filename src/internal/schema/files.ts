@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "6a048c80a61fd9f3c08086bf2262b208da3b300180d222b191a65d4a3adbfa7a",
+    checksum: "b5f5f8a21d581b80439e54fe072c861103692a890e23fc4fb3305e9bfea37b0f",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -273,10 +273,10 @@ $$;
 -- Trigger functions that every role may execute. When a role makes a partition, PostgreSQL clones the row triggers of the table
 -- for it, and checks the role's right to the function. These functions do not prove which role made a trigger. They refuse any
 -- trigger but their own.
-create function is_everybodys(function_name text) returns boolean
+create function is_open_function(function_name text) returns boolean
 language sql immutable
 set search_path from current
-return function_name ~ '^capture_(leave|enter)_';
+return function_name like 'open\\_%';
 
 -- The same for everything that the record has by now, and for its schema: a role that may create objects in it could shadow what
 -- capture calls.
@@ -297,7 +297,7 @@ begin
   join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = current_schema()
     and p.prorettype = 'trigger'::regtype
-    and not is_everybodys(p.proname);
+    and not is_open_function(p.proname);
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -354,7 +354,7 @@ begin
       from pg_inherits i
       cross join lateral (
         select regexp_match(
-          pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
+          pg_get_expr(c.relpartbound, 0), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
         from pg_class c
         where c.oid = i.inhrelid
       ) bounds
@@ -389,7 +389,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_function(regprocedure), is_everybodys(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), is_open_function(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();
@@ -1731,7 +1731,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "9d04f810ef669112f332ae43e36653e7a1bf2cb6af8d16c767436a8c82716317",
+    checksum: "8cecf6eb681499e713594e954b44b4118ec42a44486aad94ee480274c4b71f62",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -1759,28 +1759,30 @@ set search_path from current
 return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
--- Whether only the owner of the record can have put the triggers of Threadline on a table. Making a trigger requires the right to
--- execute its function, and no other role has that right. Every role has it for the row triggers for moves, so these prove
--- nothing.
+-- Whether the owner of the record has put a trigger of Threadline on a table. Making a trigger requires the right to execute its
+-- function. Of functions that another role may execute, a trigger proves nothing. Each captured table has one that does: the
+-- trigger of TRUNCATE.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
-return coalesce((
-  select bool_and(f.proacl is not null and not exists (
-    select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE'))
+return exists (
+  select
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
-    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
-), false);
+    and f.proacl is not null
+    and not exists (
+      select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE')
+);
 
 -- Which table a firing belongs to, if it is not the one the function was generated for: a partition of it (recorded under the
 -- root's name), or a table under another name than it had, because it was renamed, exchanged, restored, cloned or detached
 -- since. It is recorded under the name it has now: a write never fails because the schema around it has changed. Refused is
--- only what a role may have put together to forge a record: temporary tables, and triggers that others could make.
+-- only what a role may have put together to forge a record: temporary tables, and triggers that others could make. If the
+-- function is "open" to every role, the name of the table is no proof: the trigger may be on another table that got it.
 create function capture_relation(
-  relation oid, root_schema text, root_name text,
+  relation oid, root_schema text, root_name text, open boolean default false,
   out table_schema text, out table_name text, out partition_name text
 )
 language plpgsql volatile
@@ -1792,28 +1794,36 @@ declare
   touched xid;
   latest record;
   known_since timestamptz;
+  named boolean;
 begin
   select n.nspname, c.relname, c.relpersistence = 't', c.xmin into table_schema, table_name, temporary, touched
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.oid = root;
-  if not (table_schema = root_schema and table_name = root_name) then
-    if not exists (
-      select from capture_policies p
-      where p.removed_at is null
-        and (
-          (p.relation = root and p.database = this_database())
-          or (p.table_schema = root_schema and p.table_name = root_name and (
-            p.relation = root
-            or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
-              = any (p.partitions)
-          ))
-        )
-    ) and (temporary or not made_by_owner(relation)) then
-      raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
-        using errcode = 'insufficient_privilege',
-          hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+  named := table_schema = root_schema and table_name = root_name;
+  if open or not named then
+    -- A partition that was made since "apply" has only what was cloned from its root.
+    if temporary or not (made_by_owner(root) or (relation <> root and made_by_owner(relation))) then
+      if not exists (
+        select from capture_policies p
+        where p.removed_at is null
+          and (
+            (p.relation = root and p.database = this_database())
+            or (p.table_schema = root_schema and p.table_name = root_name and (
+              p.relation = root
+              -- After a restore no OID says anything.
+              or (named and p.database is distinct from this_database())
+              or (not open and quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+                = any (p.partitions))
+            ))
+          )
+      ) then
+        raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+          using errcode = 'insufficient_privilege',
+            hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+      end if;
     end if;
-
+  end if;
+  if not named then
     -- The table has another name than its policy, or that of another captured table: what is recorded under it from now on is of
     -- this one.
     select max(p.applied_at) into known_since
@@ -2157,7 +2167,7 @@ $$;
 
 revoke all on function
   row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;
 `
@@ -3695,7 +3705,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "1361f6bbed694f3f751653367b432d45d5edeeaad4e2afb3317ec48f53177d1c",
+    checksum: "c95da0de4b2487c5ff9ea8b3cbd02ef77377ec0822fe7bd077afa355045e65da",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -3958,7 +3968,7 @@ as $$
 declare
   oldest timestamptz;
 begin
-  select min((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(.*?)''\\)'))[1]::timestamptz)
+  select min((regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \\(''(.*?)''\\)'))[1]::timestamptz)
   into oldest
   from pg_inherits i
   join pg_class c on c.oid = i.inhrelid
