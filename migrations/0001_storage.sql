@@ -163,7 +163,7 @@ create table capture_policies (
   gap_since timestamptz,
   -- When the schema watch last looked at the table and finished.
   watched_at timestamptz,
-  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
+  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_names.sql.
   former_names jsonb not null default '[]',
   -- Names that its columns had before: { column, formerly, since, until }.
   former_columns jsonb not null default '[]',

@@ -421,3 +421,8 @@ begin
 end
 $$;
 
+revoke all on function
+  row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  this_database(), function_suffix(text, text), made_by_owner(oid)
+from public;

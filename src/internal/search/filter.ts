@@ -267,7 +267,7 @@ const byNaming = (
 const isAsAsked = ([column, [name, ...others]]: readonly [string, ReadonlyArray<string>]): boolean =>
   name === column && others.length === 0
 
-/** Found by the Bloom index. The planner estimates its cost by the order of its ids: see `migrations/0007_reads.sql`. */
+/** Found by the Bloom index. The planner estimates its cost by the order of its ids: see `migrations/0011_reads.sql`. */
 const inBloom = (sql: SqlClient, condition: Fragment): NonNullable<Part["transaction"]> => ({
   condition: sql`${condition} and t.id >= 0`,
   index: "few"
