@@ -347,7 +347,9 @@ it.layer(host, { timeout: 240_000 })("reads", (it) => {
         const { url } = yield* Host
         const human = yield* Cli.text(["history", "invoices", "9007199254740993"], { url })
         short(human)
-        expect(human).toMatch(/update invoices 9007199254740993\n {2}unattributed, transaction \d+\n {2}total: 1\.10 -> 1\.1\n {2}note:\n/)
+        expect(human).toMatch(
+          /update invoices 9007199254740993\n {2}unattributed, transaction \d+\n {2}total: 1\.10 -> 1\.1\n {2}note:\n/
+        )
         expect(human).toContain("  total: 1.10 -> 1.1\n")
         expect(human).toContain(String.raw`- "\u001b[31mred\u0007"`)
         expect(human).toContain("  user 42 (billing desk), invoice.created, transaction ")
