@@ -171,6 +171,14 @@ const filters = {
     }
     return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
   }),
+  actorLabel: filter(ShortText, (label, { sql }) => {
+    const condition = (alias: string) => {
+      const contained = (column: string) =>
+        sql`strpos(lower(${sql.literal(`${alias}.${column}`)}), lower(${label})) > 0`
+      return sql`(${contained("actor ->> 'label'")} or ${contained("actor #>> '{impersonator,label}'")})`
+    }
+    return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
+  }),
   unattributed: filter(Flag, (isUnattributed, { sql }) =>
     isUnattributed
       ? {
@@ -391,6 +399,8 @@ export interface FilterInput {
   readonly actor?: ActorInput | undefined
   /** The transaction has this impersonator: the one that really acted, in the name of its actor. */
   readonly impersonator?: ActorInput | undefined
+  /** The label of the actor or of its impersonator contains this; capital letters do not matter. */
+  readonly actorLabel?: string | undefined
   /** `true`: no actor is recorded. */
   readonly unattributed?: boolean | undefined
   /** The transaction has an action of this name, or of one of several. */
@@ -449,6 +459,9 @@ export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidR
     }
     if (decoded.changedField !== undefined && op !== undefined && !op.includes("update")) {
       return invalid("changedField", "is about updates, which ", { field: "op" }, " leaves out")
+    }
+    if (decoded.unattributed === true && decoded.actorLabel !== undefined) {
+      return invalid("unattributed", "excludes every ", { field: "actorLabel" }, "; leave one of the two out")
     }
     for (const [field, filteredActor] of [
       ["actor", actor],
