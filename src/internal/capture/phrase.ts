@@ -146,6 +146,8 @@ const rowModeText = ({ cause, relation }: RowModeReason): string => {
       return "it is a foreign table"
     case "foreign partition":
       return `its partition ${relation} is a foreign table`
+    case "foreign server":
+      return "a foreign table may become its partition, and then PostgreSQL refuses writes that reach it"
     case "inherits":
       return "it inherits from another table"
     case "inherited":
@@ -258,7 +260,9 @@ export const describeFinding = (finding: Finding): string => {
     case "ChildNotCaptured":
       return `tables that inherit from it are not captured: ${subjects}`
     case "ModeUnsuitable":
-      return `statement mode does not work here: ${rowModeText(finding.why)}`
+      return finding.why.cause === "foreign server"
+        ? `statement mode may stop working here: ${rowModeText(finding.why)}`
+        : `statement mode does not work here: ${rowModeText(finding.why)}`
     case "HostCast":
       return `types have a cast to json that capture runs as ${finding.owner}: ${subjects}`
     case "ComputedFromRedacted":

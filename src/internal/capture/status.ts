@@ -33,6 +33,7 @@ import {
 import type { Policy, TableConfig } from "./model.js"
 import { planTable } from "./plan.js"
 import {
+  awaitsForeign,
   columnShapes,
   findDeployed,
   findGap,
@@ -256,7 +257,7 @@ const tableStatus = (
     if (catalogTable === undefined) {
       reportMissingTable(catalog, deployed, table, report)
     } else {
-      reportTable(catalog, deployed, catalogTable, apply, report)
+      reportTable(catalog, deployed, catalogTable, configuredTable?.config.mode === "statement", apply, report)
       captured = reportInstalled(storage, catalog, policy, catalogTable, apply, report)
     }
   }
@@ -330,6 +331,7 @@ const reportTable = (
   catalog: Catalog,
   { policy, relation }: Deployed,
   table: Table,
+  isStatementChosen: boolean,
   apply: Apply,
   report: Report
 ): void => {
@@ -423,6 +425,15 @@ const reportTable = (
   const rowMode = whyRowMode(table)
   if (policy.mode === "statement" && rowMode !== undefined) {
     report({ kind: "ModeUnsuitable", severity: "error", mend: apply.mend, why: rowMode })
+  } else if (policy.mode === "statement" && awaitsForeign(catalog, table)) {
+    // The schema watch lets writes through when it happens.
+    const severity = isStatementChosen || catalog.watch.state === "on" ? "info" : "warning"
+    report({
+      kind: "ModeUnsuitable",
+      severity,
+      mend: isStatementChosen ? hostMend("leaveModeOut", [], { then: applyCommand }) : apply.mend,
+      why: { cause: "foreign server", relation: null }
+    })
   }
   const children = root.children.filter((child) => !catalog.active.some((other) => sameName(other, child))).map(label)
   if (children.length > 0) {
