@@ -142,7 +142,7 @@ const execute = (
 const watchdogScript = `read -r word
 [ "$word" = done ] && exit 0
 "$0" -D "$1/data" -m immediate -w stop
-rm -rf "$1"`
+rm -rf "$@"`
 
 /** Makes and starts a server; the scope stops it and removes its files. */
 export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterError, Scope.Scope> =>
@@ -158,18 +158,25 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterE
       catch: (cause) => new ClusterError({ message: cause instanceof Error ? cause.message : String(cause), cause })
     })
     const user = Installation.serverUser()
-    const directory = yield* Effect.acquireRelease(
-      promise("making a directory", async () => {
-        const made = await mkdtemp(join(place(), "threadline-test-"))
-        if (user !== undefined) {
-          await chown(made, user.uid, user.gid)
-        }
-        return made
-      }),
-      (made) => Effect.promise(() => rm(made, { recursive: true, force: true }))
-    )
+    const makeDirectory = (parent: string) =>
+      Effect.acquireRelease(
+        promise("making a directory", async () => {
+          const made = await mkdtemp(join(parent, "threadline-test-"))
+          if (user !== undefined) {
+            await chown(made, user.uid, user.gid)
+          }
+          return made
+        }),
+        (made) => Effect.promise(() => rm(made, { recursive: true, force: true }))
+      )
+    const directory = yield* makeDirectory(place())
     const as = { cwd: directory, ...user }
-    const binDirectory = yield* promise("reaching the binaries", () => reachable(chosen, directory, as))
+    // Programs may not be run from /dev/shm everywhere.
+    const programs = (yield* isReachable(chosen, as)) ? undefined : yield* makeDirectory(tmpdir())
+    const binDirectory =
+      programs === undefined
+        ? chosen.binDirectory
+        : yield* promise("copying the binaries", () => copyOf(chosen.binDirectory, programs))
     const dataDirectory = join(directory, "data")
     const logFile = join(directory, "log")
     const pgCtl = join(binDirectory, "pg_ctl")
@@ -217,11 +224,15 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterE
 
     yield* Effect.acquireRelease(
       Effect.sync(() => {
-        const watchdog = spawn("/bin/sh", ["-c", watchdogScript, pgCtl, directory], {
-          ...as,
-          detached: true,
-          stdio: ["pipe", "ignore", "ignore"]
-        })
+        const watchdog = spawn(
+          "/bin/sh",
+          ["-c", watchdogScript, pgCtl, directory, ...(programs === undefined ? [] : [programs])],
+          {
+            ...as,
+            detached: true,
+            stdio: ["pipe", "ignore", "ignore"]
+          }
+        )
         watchdog.unref()
         return watchdog
       }),
@@ -254,21 +265,18 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterE
     }
   })
 
-// A checkout below a private home directory hides node_modules from the server's user: give it a copy.
-const reachable = async (
-  installation: Installation.Installation,
-  directory: string,
+/** Whether the server's user can run the binaries. A private home directory hides the node_modules below it. */
+const isReachable = (
+  { binDirectory, kind }: Installation.Installation,
   as: { readonly cwd: string; readonly uid?: number; readonly gid?: number }
-): Promise<string> => {
-  try {
-    await execute(join(installation.binDirectory, "postgres"), ["--version"], as)
-    return installation.binDirectory
-  } catch (error) {
-    if (installation.kind === "system" || as.uid === undefined) {
-      throw error
-    }
-    const copy = join(directory, "postgresql")
-    await cp(dirname(installation.binDirectory), copy, { recursive: true, verbatimSymlinks: true })
-    return join(copy, "bin")
-  }
+): Effect.Effect<boolean, ClusterError> =>
+  promise("reaching the binaries", () => execute(join(binDirectory, "postgres"), ["--version"], as)).pipe(
+    Effect.as(true),
+    Effect.catchAll((error) => (kind === "system" || as.uid === undefined ? Effect.fail(error) : Effect.succeed(false)))
+  )
+
+const copyOf = async (binDirectory: string, directory: string): Promise<string> => {
+  const copy = join(directory, "postgresql")
+  await cp(dirname(binDirectory), copy, { recursive: true, verbatimSymlinks: true })
+  return join(copy, "bin")
 }
