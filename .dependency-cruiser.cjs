@@ -13,7 +13,8 @@ const rooms = {
   export: ["core", "sql", "record", "search", "feed"],
   capture: ["core", "sql"],
   intent: ["core", "sql"],
-  schema: ["core", "sql"]
+  schema: ["core", "sql"],
+  health: ["core", "sql", "capture", "schema"]
 }
 
 /** The only public modules that internal files may import: models and errors that every room shares. */

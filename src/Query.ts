@@ -462,6 +462,16 @@ export const names = (table: string): Effect.Effect<TableNames, ReadError, Query
   Effect.flatMap(Query, (query) => query.names(table))
 
 /**
+ * The columns of a table in its order, for `fieldDiffs`: each is followed by the names that it had, and columns that capture knew and
+ * that are gone come last. `NotFound` if the record does not know the table. A scope hides nothing of them.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const columns = (table: string): Effect.Effect<ReadonlyArray<string>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.columns(table))
+
+/**
  * One change, field by field. `NotFound` if there is no such change, or none that the reader may see.
  *
  * @since 0.1.0

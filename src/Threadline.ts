@@ -14,6 +14,7 @@ import * as Export from "./Export.js"
 import * as ExportJobs from "./ExportJobs.js"
 import type { ExportStore } from "./ExportStore.js"
 import * as Feed from "./Feed.js"
+import * as Health from "./Health.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as Query from "./Query.js"
@@ -43,7 +44,14 @@ export const define = configuration.define
  * @category models
  */
 export type Services =
-  Audit.Audit | Capture.Capture | Export.Export | ExportJobs.ExportJobs | Feed.Feed | Query.Query | Semantics.Semantics
+  | Audit.Audit
+  | Capture.Capture
+  | Export.Export
+  | ExportJobs.ExportJobs
+  | Feed.Feed
+  | Health.Health
+  | Query.Query
+  | Semantics.Semantics
 
 type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
 
@@ -52,7 +60,7 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  *
  * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
  * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
- * - `owner`: attaches capture to tables; `writer` unless given.
+ * - `owner`: attaches capture to tables and looks after it; `writer` unless given.
  * - `operator`: reads the feed, stores the checkpoints of its consumers, and keeps and runs the jobs of exports, on a primary; `reader`
  *   unless given, with which a feed can be read and no checkpoint stored, and jobs be queued but not run.
  *
@@ -128,7 +136,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), operator),
     Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
-    Layer.provide(Layer.fresh(Capture.layer), owner)
+    Layer.provide(Layer.fresh(Layer.merge(Capture.layer, Health.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
 }
 
@@ -142,8 +150,15 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
 export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError, SqlClient.SqlClient> =
   Layer.unwrapEffect(
     Config.map(Config.withDefault(Config.nonEmptyString("THREADLINE_SCHEMA"), "threadline"), (schema) =>
-      Layer.mergeAll(checked, writing, Query.layer, Export.layer, ExportJobs.layer, Feed.layer, Capture.layer).pipe(
-        inSchema(schema)
-      )
+      Layer.mergeAll(
+        checked,
+        writing,
+        Query.layer,
+        Export.layer,
+        ExportJobs.layer,
+        Feed.layer,
+        Capture.layer,
+        Health.layer
+      ).pipe(inSchema(schema))
     )
   )

@@ -56,6 +56,11 @@ export * as Grants from "./Grants.js"
 /**
  * @since 0.1.0
  */
+export * as Health from "./Health.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Json from "./Json.js"
 
 /**
