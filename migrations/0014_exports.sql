@@ -1,7 +1,7 @@
 -- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
 
 create table export_schedules (
-  name text collate "C" primary key check (octet_length(name) between 1 and 200),
+  name text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'),
   cron text not null,
   time_zone text not null,
   time_window text not null check (time_window in ('previous-day', 'previous-week', 'previous-month', 'since-last')),
