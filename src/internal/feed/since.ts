@@ -92,7 +92,10 @@ export const since = Effect.fnUntraced(function* (
   const before = yield* checkpoints.decode([], stored)
   yield* check(currentHead, before)
   if (before.window !== undefined) {
-    return yield* new InvalidRequest({ field: "checkpoint", rule: "was stored by a consumer of the feed in the middle" })
+    return yield* new InvalidRequest({
+      field: "checkpoint",
+      rule: "was stored by a consumer of the feed in the middle"
+    })
   }
   const [row] = yield* earliestOf(storage, before)
   return {

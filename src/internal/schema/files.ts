@@ -5448,11 +5448,11 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "c0c51c18844a80b977b0a443806cdc8b5ddc3a2c93e908e2f665ad6c4b53d7f6",
+    checksum: "7c4357b6b1c4327cb9d0535d2f66ea6d997adb8a7ef21f64e947bf0ebba9a3ea",
     sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
 
 create table export_schedules (
-  name text collate "C" primary key check (octet_length(name) between 1 and 200),
+  name text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'),
   cron text not null,
   time_zone text not null,
   time_window text not null check (time_window in ('previous-day', 'previous-week', 'previous-month', 'since-last')),
