@@ -262,7 +262,8 @@ export const runHistory = Effect.fnUntraced(function* (
       }
     }
     say(`  capture apply${failed.length === 0 ? "" : ` -- ${failed.join("; ")}`}`)
-    if (failed.length === 0 && configs.length > 0) {
+    // Beside an open transaction it may find nothing to do.
+    if (quiet && failed.length === 0) {
       appliedAt.push(notes.length)
     }
     if (!quiet) {

@@ -1734,7 +1734,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "8cecf6eb681499e713594e954b44b4118ec42a44486aad94ee480274c4b71f62",
+    checksum: "8545ec2d21eeb234fbb12db8d0cd5b9ab795a8656c5c73f275f4dc95c16c0bcd",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -1865,6 +1865,20 @@ begin
   end if;
 end
 $$;
+
+-- Whether a row trigger of a partition's root sees the rows of the partition for the same purpose as a function that was generated
+-- for another table: one that the partition was, or was in, before it was attached.
+create function seen_by_root(relation oid, table_schema text, table_name text, purpose text) returns boolean
+language sql stable
+set search_path from current
+return (
+  select coalesce(bool_and(right(f.proname, 11) <> function_suffix(seen_by_root.table_schema, seen_by_root.table_name)), false)
+  from pg_trigger t
+  join pg_proc f on f.oid = t.tgfoid
+  where t.tgrelid = pg_partition_root(seen_by_root.relation)
+    and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+    and starts_with(f.proname, 'open_' || purpose || '_')
+);
 
 -- Rows that move between partitions. "threadline.updating" holds the statements under way that may be a MERGE, each as
 -- " <depth>:<relation>:<id>,": what is recorded of it has greater ids. "threadline.moved" is not empty if rows moved in one;
@@ -2170,7 +2184,7 @@ $$;
 
 revoke all on function
   row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;
 `
@@ -3352,7 +3366,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "95bef4ae12cb14740902af1755f2b72e410fcbc96c762c95513db9f27f601586",
+    checksum: "4761c59d96701dcff2ef887cabdd26dbbe8bf110c23e77e91f599534f8816c6a",
     sql: `-- What the catalog still tells of what was done to a captured table, and since when.
 
 -- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
@@ -3529,6 +3543,18 @@ return (
   where i.indrelid = label_marks.relation and i.indisunique
 );
 
+-- What ALTER TABLE may have changed of a column, apart from its type and its values.
+create function column_state(relation oid, attnum int2) returns text
+language sql stable
+set search_path from current
+return (
+  select md5(row(
+    a.attname, a.attnotnull, a.atthasdef, a.attidentity, a.attstattarget, a.attstorage, a.attcompression, a.attacl, a.attoptions
+  )::text)
+  from pg_attribute a
+  where a.attrelid = column_state.relation and a.attnum = column_state.attnum
+);
+
 -- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
 -- images show its type and the transaction that last touched it. And what tells that values of an enum did not have other names
 -- meanwhile.
@@ -3544,7 +3570,8 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
+        'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
@@ -3583,7 +3610,7 @@ set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -3593,7 +3620,14 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and (case
+          when m.is <> column_state(a.attrelid, a.attnum)
+          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+          when m.missing and not a.atthasmissing
+          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+          else true
+        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
@@ -3738,7 +3772,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
