@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "6a048c80a61fd9f3c08086bf2262b208da3b300180d222b191a65d4a3adbfa7a",
+    checksum: "8ae492d151c6f1ddf1e4ea228f03eb574f09d9e9ae76d485000fafa15c01dad6",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -117,6 +117,7 @@ create table audit_actions (
   subject_type text collate "C",
   subject_id text collate "C",
   data jsonb,
+  context_error text,
   occurred_at timestamptz not null
 );
 
@@ -398,7 +399,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "cf7553a52c1b23bcfbd3b270ecf0fed9f02e26ce9317c09f04ca1f908f9c3997",
+    checksum: "d25ce98722ea380e7b6e27055d9617b685ca21a003ab0bfd6752572094a04f20",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -951,6 +952,7 @@ set search_path from current
 as $$
 declare
   given jsonb;
+  wrong text;
   linked bigint := cached_transaction();
   recorded bigint;
   place tid;
@@ -967,20 +969,20 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  select c.doc into given
+  select c.doc, c.error into given, wrong
   from read_context(coalesce(
     extract(epoch from transaction_timestamp())::text || ' ' || context::text,
     nullif(current_setting('threadline.context', true), '')
   )) c;
   insert into audit_actions (
     transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
-    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
+    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, context_error, occurred_at
   ) values (
     linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
     given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
     action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
-    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
+    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', wrong, clock_timestamp()
   )
   returning id, ctid into recorded, place;
 
