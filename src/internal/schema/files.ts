@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "b5f5f8a21d581b80439e54fe072c861103692a890e23fc4fb3305e9bfea37b0f",
+    checksum: "87f330aabf5217f7b06c0e432b3dba7749f16f035c80c33b7cf025604cb1df95",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -117,6 +117,7 @@ create table audit_actions (
   subject_type text collate "C",
   subject_id text collate "C",
   data jsonb,
+  context_error text,
   occurred_at timestamptz not null
 );
 
@@ -398,7 +399,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "4067ae009b3d9facde85452eb476300194c244cc2ae93fceecd9fa7e6893d9ba",
+    checksum: "78606e9d92774a2a5b353700cb2175820831ebf48ff4f69f9251f5ff04842509",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -951,6 +952,7 @@ set search_path from current
 as $$
 declare
   given jsonb;
+  wrong text;
   linked bigint := cached_transaction();
   recorded bigint;
   place tid;
@@ -967,20 +969,20 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  select c.doc into given
+  select c.doc, c.error into given, wrong
   from read_context(coalesce(
     extract(epoch from transaction_timestamp())::text || ' ' || context::text,
     nullif(current_setting('threadline.context', true), '')
   )) c;
   insert into audit_actions (
     transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
-    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
+    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, context_error, occurred_at
   ) values (
     linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
     given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
     action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
-    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
+    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', wrong, clock_timestamp()
   )
   returning id, ctid into recorded, place;
 
@@ -3352,7 +3354,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "5b0add2ddedce6ba1a9ecb51587952381b9915449048f85e955d96db22177cd3",
+    checksum: "95bef4ae12cb14740902af1755f2b72e410fcbc96c762c95513db9f27f601586",
     sql: `-- What the catalog still tells of what was done to a captured table, and since when.
 
 -- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
@@ -3516,8 +3518,22 @@ begin atomic
   join pg_class c on c.oid = r.oid and c.relkind <> 'p';
 end;
 
+-- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
+create function label_marks(relation oid) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(e.oid, e.xmin::text), '{}')
+  from pg_index i
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
+  join pg_type d on d.oid = a.atttypid
+  join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+  where i.indrelid = label_marks.relation and i.indisunique
+);
+
 -- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
--- images show its type and the transaction that last touched it.
+-- images show its type and the transaction that last touched it. And what tells that values of an enum did not have other names
+-- meanwhile.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -3530,27 +3546,46 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
-    )
+    ),
+    'labels', label_marks(row_marks.relation)
   );
 end;
 
+-- Whether a transaction, as a row of the catalog tells of it, truncated rows of a captured table.
+create function truncated_in(relation oid, id xid) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from capture_policies p
+  join audit_transactions t on t.xid = full_xid(truncated_in.id) and t.epoch = (select max(i.epoch) from installs i)
+  join audit_changes c
+    on c.transaction_id = t.id
+    and c.captured_at >= t.occurred_at - interval '1 day'
+    and c.op = 'truncate'
+    and c.table_schema = p.table_schema
+    and c.table_name = p.table_name
+  where p.relation = truncated_in.relation
+);
+
 -- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
--- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
--- one to which values need no conversion, the transaction must be that of the file.
+-- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So where the new type is the same, or
+-- one to which values need no conversion, the transaction must be that of the file (which another alteration and a TRUNCATE may share), or nothing else can be what
+-- it did to the column. All partitions are written anew, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language sql stable
 set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -3560,11 +3595,17 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
         )))
+    )
+    and not exists (
+      select
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
     );
 end;
 
@@ -3699,7 +3740,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -3708,7 +3749,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "c95da0de4b2487c5ff9ea8b3cbd02ef77377ec0822fe7bd077afa355045e65da",
+    checksum: "2e6f9edf499bc0adbb2dca6ccd1e5fb244b167b0fa697097d7b5e0bd56150214",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -3885,6 +3926,15 @@ begin
   if rekeyed is not null then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    return next;
+  -- A value of an enum in the key had another name for a while. Nothing tells since when.
+  elsif policy.database = here and policy.key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(now_named.oid)) l
+    where policy.row_marks -> 'labels' -> l.key <> l.value
+  ) then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
     return next;
   end if;
   if policy.database = here then
@@ -4695,7 +4745,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "b31247b247777d105340c262c51c5e70b5ca73747fe46de73f8d78bfa9fea69e",
+    checksum: "fbe163653f70818ed5bb33e4fef2c238dd6ffa12af6d264467ae1e61df3ce31c",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5054,7 +5104,10 @@ begin
           and e.details ? 'rewritten'
       ) then row_marks(named.oid, p.excluded || p.masked)
       else p.row_marks || jsonb_build_object(
-        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'))
+        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        -- Values of an enum that have their names again: when they had not is a lapse of its own.
+        'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
+          else label_marks(named.oid) end)
     end,
     watched_at = instant,
     lapses = p.lapses
