@@ -48,17 +48,27 @@ export const scopeOf = Effect.fnUntraced(function* ({
     : yield* new UsageError({ message: "--scope-parameters is a JSON object" })
 })
 
+type Options = Common & Partial<Given<typeof storeOptions>>
+
 /** The directory that the option, else the configuration names. */
 const directoryOf = Effect.fnUntraced(function* (
-  options: object,
+  { directory }: Options,
   configured: Configuration
 ): Effect.fn.Return<string | undefined, UsageError> {
-  const given = "directory" in options ? (options as Given<typeof storeOptions>).directory : Option.none<string>()
-  const path = Option.isSome(given) ? yield* pathOf(given.value) : configured.exports.directory
-  if (path !== undefined && Option.isSome(given) && statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    return yield* new UsageError({ message: `--directory: there is no directory ${given.value}` })
+  if (directory === undefined) {
+    return configured.exports.directory
   }
-  return path
+  if (Option.isNone(directory)) {
+    return configured.exports.directory === undefined
+      ? yield* new UsageError({
+          message: "no store is named: give --directory, or exports.directory in the configuration"
+        })
+      : configured.exports.directory
+  }
+  const path = yield* pathOf(directory.value)
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+    ? path
+    : yield* new UsageError({ message: `--directory: there is no directory ${directory.value}` })
 })
 
 /** Runs an effect with the jobs of the database that the options name, in the name of an actor if there is one. */
@@ -67,11 +77,6 @@ export const inJobs = <A, E>(options: Common, call: Effect.Effect<A, E, ExportJo
     const configured = yield* configuration(options)
     const { directory: _, scope, ...decided } = configured.exports
     const directory = yield* directoryOf(options, configured)
-    if (directory === undefined && "directory" in options) {
-      return yield* new UsageError({
-        message: "no store is named: give --directory, or exports.directory in the configuration"
-      })
-    }
     const jobs = ExportJobs.layerWith({
       ...decided,
       scope:
