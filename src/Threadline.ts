@@ -16,6 +16,7 @@ import * as Health from "./Health.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as Query from "./Query.js"
+import * as Retention from "./Retention.js"
 import * as Semantics from "./Semantics.js"
 import type { ThreadlineError } from "./ThreadlineError.js"
 
@@ -42,7 +43,14 @@ export const define = configuration.define
  * @category models
  */
 export type Services =
-  Audit.Audit | Capture.Capture | Export.Export | Feed.Feed | Health.Health | Query.Query | Semantics.Semantics
+  | Audit.Audit
+  | Capture.Capture
+  | Export.Export
+  | Feed.Feed
+  | Health.Health
+  | Query.Query
+  | Retention.Retention
+  | Semantics.Semantics
 
 type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
 
@@ -51,7 +59,7 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  *
  * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
  * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
- * - `owner`: attaches capture to tables and looks after it; `writer` unless given.
+ * - `owner`: attaches capture to tables, looks after it, and purges; `writer` unless given.
  * - `operator`: reads the feed and stores the checkpoints of its consumers, on a primary; `reader` unless given, with which a feed
  *   can be read and no checkpoint stored.
  *
@@ -115,7 +123,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(query), reader),
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), operator),
-    Layer.provide(Layer.fresh(Layer.merge(Capture.layer, Health.layer)), owner)
+    Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Health.layer, Retention.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
 }
 
@@ -129,8 +137,15 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
 export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError, SqlClient.SqlClient> =
   Layer.unwrapEffect(
     Config.map(Config.withDefault(Config.nonEmptyString("THREADLINE_SCHEMA"), "threadline"), (schema) =>
-      Layer.mergeAll(checked, writing, Query.layer, Export.layer, Feed.layer, Capture.layer, Health.layer).pipe(
-        inSchema(schema)
-      )
+      Layer.mergeAll(
+        checked,
+        writing,
+        Query.layer,
+        Export.layer,
+        Feed.layer,
+        Capture.layer,
+        Health.layer,
+        Retention.layer
+      ).pipe(inSchema(schema))
     )
   )

@@ -75,7 +75,8 @@ const operating = [
   "feed_renew(text, text, double precision)",
   "feed_store(text, text, text, text, integer, pg_snapshot, bigint, timestamptz, double precision)",
   "feed_release(text, text)",
-  "feed_forget(text)"
+  "feed_forget(text)",
+  "record_evidence(jsonb)"
 ]
 const everybody = ["schema_version()"]
 
