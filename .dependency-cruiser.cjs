@@ -10,7 +10,7 @@ const rooms = {
   search: ["core", "sql", "record", "rows"],
   query: ["core", "sql", "record", "rows", "search"],
   feed: ["core", "sql", "record"],
-  export: ["core", "sql", "record", "search"],
+  export: ["core", "sql", "record", "search", "feed"],
   retention: ["core", "sql", "record"],
   evidence: ["core", "sql", "record"],
   capture: ["core", "sql"],

@@ -55,7 +55,19 @@ export { ColumnDifferences, Difference } from "./internal/capture/difference.js"
 /**
  * @since 0.1.0
  */
-export { RelationRepair, Step, type StepKind } from "./internal/capture/step.js"
+export {
+  RelationRepair,
+  Step,
+  type StepKind,
+  type AttachStep,
+  type RegenerateStep,
+  type AttachPartitionStep,
+  type DetachPartitionStep,
+  type RepairStep,
+  type RefreshStep,
+  type FollowStep,
+  type DetachStep
+} from "./internal/capture/step.js"
 
 /**
  * @since 0.1.0

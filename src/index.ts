@@ -36,6 +36,16 @@ export * as Export from "./Export.js"
 /**
  * @since 0.1.0
  */
+export * as ExportJobs from "./ExportJobs.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as ExportStore from "./ExportStore.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Feed from "./Feed.js"
 
 /**

@@ -398,7 +398,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "cf7553a52c1b23bcfbd3b270ecf0fed9f02e26ce9317c09f04ca1f908f9c3997",
+    checksum: "4067ae009b3d9facde85452eb476300194c244cc2ae93fceecd9fa7e6893d9ba",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -1005,7 +1005,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 begin
-  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+  if coalesce(action ->> 'name', '') not in (
+    'export.completed', 'export.ended', 'export.queued', 'export.failed', 'export.cancelled', 'export.retried',
+    'export.downloaded', 'export.expired'
+  ) then
     raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
       using errcode = 'invalid_parameter_value';
   end if;
@@ -3349,7 +3352,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "5b0add2ddedce6ba1a9ecb51587952381b9915449048f85e955d96db22177cd3",
+    checksum: "95bef4ae12cb14740902af1755f2b72e410fcbc96c762c95513db9f27f601586",
     sql: `-- What the catalog still tells of what was done to a captured table, and since when.
 
 -- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
@@ -3513,8 +3516,22 @@ begin atomic
   join pg_class c on c.oid = r.oid and c.relkind <> 'p';
 end;
 
+-- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
+create function label_marks(relation oid) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(e.oid, e.xmin::text), '{}')
+  from pg_index i
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
+  join pg_type d on d.oid = a.atttypid
+  join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+  where i.indrelid = label_marks.relation and i.indisunique
+);
+
 -- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
--- images show its type and the transaction that last touched it.
+-- images show its type and the transaction that last touched it. And what tells that values of an enum did not have other names
+-- meanwhile.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -3527,27 +3544,46 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
-    )
+    ),
+    'labels', label_marks(row_marks.relation)
   );
 end;
 
+-- Whether a transaction, as a row of the catalog tells of it, truncated rows of a captured table.
+create function truncated_in(relation oid, id xid) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from capture_policies p
+  join audit_transactions t on t.xid = full_xid(truncated_in.id) and t.epoch = (select max(i.epoch) from installs i)
+  join audit_changes c
+    on c.transaction_id = t.id
+    and c.captured_at >= t.occurred_at - interval '1 day'
+    and c.op = 'truncate'
+    and c.table_schema = p.table_schema
+    and c.table_name = p.table_name
+  where p.relation = truncated_in.relation
+);
+
 -- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
--- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
--- one to which values need no conversion, the transaction must be that of the file.
+-- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So where the new type is the same, or
+-- one to which values need no conversion, the transaction must be that of the file (which another alteration and a TRUNCATE may share), or nothing else can be what
+-- it did to the column. All partitions are written anew, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language sql stable
 set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -3557,11 +3593,17 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
         )))
+    )
+    and not exists (
+      select
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
     );
 end;
 
@@ -3696,7 +3738,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -3705,7 +3747,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "f9ac3f0790f6eacf3879f156779edd01917334500435499f1e3700843a71ff6a",
+    checksum: "d49877195c1b29f0a7e4ec7e12c398a366d36e6b4c18c330a83d7e4492d5825c",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -3882,6 +3924,15 @@ begin
   if rekeyed is not null then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    return next;
+  -- A value of an enum in the key had another name for a while. Nothing tells since when.
+  elsif policy.database = here and policy.key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(now_named.oid)) l
+    where policy.row_marks -> 'labels' -> l.key <> l.value
+  ) then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
     return next;
   end if;
   if policy.database = here then
@@ -4722,7 +4773,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "b31247b247777d105340c262c51c5e70b5ca73747fe46de73f8d78bfa9fea69e",
+    checksum: "fbe163653f70818ed5bb33e4fef2c238dd6ffa12af6d264467ae1e61df3ce31c",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5081,7 +5132,10 @@ begin
           and e.details ? 'rewritten'
       ) then row_marks(named.oid, p.excluded || p.masked)
       else p.row_marks || jsonb_build_object(
-        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'))
+        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        -- Values of an enum that have their names again: when they had not is a lapse of its own.
+        'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
+          else label_marks(named.oid) end)
     end,
     watched_at = instant,
     lapses = p.lapses
@@ -5474,6 +5528,540 @@ select guard_record();
   },
   {
     id: 14,
+    name: "exports",
+    checksum: "7c4357b6b1c4327cb9d0535d2f66ea6d997adb8a7ef21f64e947bf0ebba9a3ea",
+    sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
+
+create table export_schedules (
+  name text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'),
+  cron text not null,
+  time_zone text not null,
+  time_window text not null check (time_window in ('previous-day', 'previous-week', 'previous-month', 'since-last')),
+  -- What is done about ticks that passed while no worker ran.
+  missed text not null check (missed in ('once', 'each', 'skip')),
+  -- As of a job.
+  request jsonb not null,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb not null default '{}',
+  next_tick timestamptz not null,
+  last_tick timestamptz,
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table export_schedules is
+  'When exports are made, and of which window. Changed by the export functions only.';
+
+create table export_jobs (
+  id bigint generated always as identity primary key,
+  state text not null default 'queued'
+    check (state in ('queued', 'running', 'completed', 'failed', 'cancelled', 'expired')),
+  -- What is exported: the options of an export, with the filter as its canonical document.
+  request jsonb not null,
+  -- The scope by name and parameters. The worker asks the host for it again.
+  scope jsonb,
+  requested_by jsonb,
+  -- The context that asked, for the actions of the job.
+  context jsonb not null default '{}',
+  schedule text collate "C",
+  tick timestamptz,
+  -- Whether it goes on where the last job of its schedule ended.
+  since_last boolean not null default false,
+  requested_at timestamptz not null default clock_timestamp(),
+  available_at timestamptz not null default clock_timestamp(),
+  attempt int not null default 0,
+  attempts int not null check (attempts between 1 and 100),
+  -- A lease is a token and a time, not a lock: it outlives transactions, and needs no session.
+  lease_token text collate "C",
+  lease_until timestamptz,
+  started_at timestamptz,
+  progress_at timestamptz,
+  finished_at timestamptz,
+  records bigint not null default 0,
+  bytes bigint not null default 0,
+  estimate bigint,
+  -- Why the last attempt failed: a reason and a sentence, without captured values.
+  error jsonb,
+  -- What the store calls the file. It is there until the store has removed it.
+  location text,
+  manifest jsonb,
+  expires_at timestamptz
+);
+
+create index export_jobs_waiting_idx on export_jobs (available_at, id) where state in ('queued', 'running');
+create index export_jobs_stored_idx on export_jobs (id) where location is not null and state <> 'running';
+-- Several workers make one job a tick.
+create unique index export_jobs_tick_idx on export_jobs (schedule, tick);
+
+comment on table export_jobs is
+  'Exports that a worker makes, and what became of them. Changed by the export functions only.';
+
+create function export_insert(
+  request jsonb,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb,
+  attempts int
+) returns bigint
+language sql
+set search_path from current
+as $$
+  insert into export_jobs (request, scope, requested_by, context, attempts)
+  values (request, scope, requested_by, coalesce(context, '{}'), attempts)
+  returning id
+$$;
+
+-- Queues a job, and records that. Null if the actor has as many jobs waiting as the host allows.
+create function export_queue(
+  request jsonb,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb,
+  attempts int,
+  most_waiting int,
+  action jsonb
+) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  asker text := concat(requested_by ->> 'type', ':', requested_by ->> 'id');
+  job bigint;
+begin
+  if jsonb_typeof(request) is distinct from 'object' or pg_column_size(request) > 100000 then
+    raise exception 'threadline: the request of an export is an object of at most 100 kB'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if most_waiting is not null then
+    -- Those who ask for the same actor at once are counted one after the other.
+    perform pg_advisory_xact_lock(hashtextextended('threadline export ' || asker, 0));
+    if most_waiting <= (
+      select count(*)
+      from export_jobs j
+      where j.state in ('queued', 'running')
+        and concat(j.requested_by ->> 'type', ':', j.requested_by ->> 'id') = asker
+    ) then
+      return null;
+    end if;
+  end if;
+  job := export_insert(request, scope, requested_by, context, attempts);
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), context);
+  end if;
+  return job;
+end
+$$;
+
+create function export_subject(job bigint) returns jsonb
+language sql immutable
+set search_path from current
+as $$
+  select jsonb_build_object('type', 'export', 'id', job::text)
+$$;
+
+-- Cancels a job that waits or runs; its worker notices within its next beat. Returns the state that was found, null if there is no
+-- such job.
+create function export_cancel(job bigint, action jsonb, asking jsonb) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  standing text;
+begin
+  select j.state into standing from export_jobs j where j.id = job for update;
+  if standing in ('queued', 'running') then
+    update export_jobs j
+    set state = 'cancelled',
+      finished_at = clock_timestamp(),
+      lease_token = null,
+      lease_until = null
+    where j.id = job;
+    if action is not null then
+      perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+    end if;
+  end if;
+  return standing;
+end
+$$;
+
+-- Queues a job again that failed or was cancelled. Returns the state that was found, null if there is no such job.
+create function export_retry(job bigint, action jsonb, asking jsonb) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  standing text;
+begin
+  select j.state into standing from export_jobs j where j.id = job for update;
+  if standing in ('failed', 'cancelled') then
+    update export_jobs j
+    set state = 'queued',
+      attempt = 0,
+      available_at = clock_timestamp(),
+      started_at = null,
+      progress_at = null,
+      finished_at = null,
+      records = 0,
+      bytes = 0,
+      estimate = null,
+      error = null
+    where j.id = job;
+    if action is not null then
+      perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+    end if;
+  end if;
+  return standing;
+end
+$$;
+
+-- Takes up the next job: one that waits, or one whose worker has not been heard of. Jobs of a schedule that go on where the last one
+-- ended run one after the other. An attempt beyond the allowed ones is not made: the worker only says that the job failed.
+create function export_claim(token text, seconds double precision)
+returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if octet_length(token) not between 16 and 256 or seconds not between 0 and 86400 then
+    raise exception 'threadline: a lease has a token of 16 to 256 bytes, and lasts at most a day'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return query
+    with taken as materialized (
+      select j.id, j.location
+      from export_jobs j
+      where (
+          (j.state = 'queued' and j.available_at <= clock_timestamp())
+          or (j.state = 'running' and j.lease_until < clock_timestamp())
+        )
+        and not (
+          j.since_last
+          and exists (
+            select
+            from export_jobs o
+            where o.schedule = j.schedule
+              and o.since_last
+              and o.id <> j.id
+              and (o.state = 'running' or (o.state = 'queued' and o.id < j.id))
+          )
+        )
+      order by j.available_at, j.id
+      limit 1
+      for update skip locked
+    ),
+    claimed as (
+      update export_jobs j
+      set state = 'running',
+        attempt = j.attempt + 1,
+        lease_token = token,
+        lease_until = clock_timestamp() + make_interval(secs => seconds),
+        started_at = clock_timestamp(),
+        progress_at = clock_timestamp(),
+        records = 0,
+        bytes = 0,
+        estimate = null,
+        location = concat(
+          j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
+          case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+        )
+      from taken
+      where j.id = taken.id
+      returning j.id, taken.location, j.schedule, j.since_last
+    )
+    select c.id, c.location, c.since_last, case when c.since_last then p.checkpoint end
+    from claimed c
+    left join feed_checkpoints p on p.name = 'export:' || c.schedule;
+end
+$$;
+
+-- Renews a lease, and says how far the job is. False if the job was cancelled, or taken up by another worker.
+create function export_renew(
+  job bigint,
+  token text,
+  seconds double precision,
+  so_far bigint,
+  bytes_so_far bigint,
+  expected bigint
+) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update export_jobs j
+  set lease_until = clock_timestamp() + make_interval(secs => least(greatest(seconds, 0), 86400)),
+    progress_at = clock_timestamp(),
+    records = so_far,
+    bytes = bytes_so_far,
+    estimate = expected
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token;
+  return found;
+end
+$$;
+
+-- Ends a job whose file is whole, with the action, and moves the checkpoint of its schedule with it: nothing is sent twice.
+-- Returns completed; lost if the lease is; moved if the checkpoint stands elsewhere by now.
+create function export_complete(
+  job bigint,
+  token text,
+  described jsonb,
+  keep_seconds double precision,
+  expected text,
+  reached text,
+  reached_epoch int,
+  reached_snapshot pg_snapshot,
+  action jsonb
+) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.state = 'running' and j.lease_token = token
+  for update;
+  if not found then
+    return 'lost';
+  end if;
+  if this.since_last then
+    perform current_epoch();
+    insert into feed_checkpoints (name) values ('export:' || this.schedule) on conflict do nothing;
+    update feed_checkpoints p
+    set checkpoint = reached,
+      epoch = reached_epoch,
+      snapshot = reached_snapshot,
+      last_id = null,
+      last_captured_at = null,
+      updated_at = clock_timestamp()
+    where p.name = 'export:' || this.schedule
+      and p.checkpoint is not distinct from expected;
+    if not found then
+      return 'moved';
+    end if;
+  end if;
+  update export_jobs j
+  set state = 'completed',
+    finished_at = clock_timestamp(),
+    progress_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null,
+    records = (described ->> 'count')::bigint,
+    bytes = (described ->> 'bytes')::bigint,
+    error = null,
+    manifest = described,
+    expires_at = clock_timestamp() + make_interval(secs => keep_seconds)
+  where j.id = job;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return 'completed';
+end
+$$;
+
+-- Ends an attempt that failed. If \`delay_seconds\` is given and attempts are left, the job waits for that long and is tried again;
+-- else it has failed, and that is recorded. Returns the state of the job; null if the lease is lost.
+create function export_fail(
+  job bigint,
+  token text,
+  why jsonb,
+  delay_seconds double precision,
+  action jsonb
+) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+  again boolean;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.state = 'running' and j.lease_token = token
+  for update;
+  if not found then
+    return null;
+  end if;
+  again := delay_seconds is not null and this.attempt < this.attempts;
+  update export_jobs j
+  set state = case when again then 'queued' else 'failed' end,
+    available_at = case when again then clock_timestamp() + make_interval(secs => delay_seconds) else j.available_at end,
+    finished_at = case when not again then clock_timestamp() end,
+    lease_token = null,
+    lease_until = null,
+    error = why
+  where j.id = job;
+  if again then
+    return 'queued';
+  end if;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return 'failed';
+end
+$$;
+
+-- Gives a job back whose worker stops: it waits again, and the attempt does not count.
+create function export_release(job bigint, token text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update export_jobs j
+  set state = 'queued',
+    attempt = j.attempt - 1,
+    available_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token;
+  return found;
+end
+$$;
+
+-- Says that the store has removed a file. A completed job is then expired.
+create function export_removed(job bigint, removed text, action jsonb, asking jsonb) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.location = removed and j.state <> 'running'
+  for update;
+  if not found then
+    return false;
+  end if;
+  update export_jobs j
+  set location = null,
+    state = case j.state when 'completed' then 'expired' else j.state end
+  where j.id = job;
+  if this.state = 'completed' and action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+  end if;
+  return this.state = 'completed';
+end
+$$;
+
+-- Adds a schedule; false if there is one of that name. A window since the last run has a consumer of the feed: retention waits for
+-- it.
+create function export_schedule_add(
+  schedule text,
+  cron_text text,
+  zone text,
+  window_kind text,
+  on_missed text,
+  asked jsonb,
+  under jsonb,
+  asked_by jsonb,
+  asked_context jsonb,
+  first_tick timestamptz
+) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  insert into export_schedules (
+    name, cron, time_zone, time_window, missed, request, scope, requested_by, context, next_tick
+  )
+  values (
+    schedule, cron_text, zone, window_kind, on_missed, asked, under, asked_by, coalesce(asked_context, '{}'), first_tick
+  )
+  on conflict do nothing;
+  if not found then
+    return false;
+  end if;
+  if window_kind = 'since-last' then
+    insert into feed_checkpoints (name) values ('export:' || schedule) on conflict do nothing;
+  end if;
+  return true;
+end
+$$;
+
+-- Removes a schedule, and its consumer of the feed. Its jobs stay.
+create function export_schedule_remove(schedule text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  delete from export_schedules s where s.name = schedule;
+  if not found then
+    return false;
+  end if;
+  delete from feed_checkpoints p where p.name = 'export:' || schedule;
+  -- Without the checkpoint it would begin anew.
+  update export_jobs j
+  set state = 'cancelled',
+    finished_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null
+  where j.schedule = export_schedule_remove.schedule
+    and j.since_last
+    and j.state in ('queued', 'running');
+  return true;
+end
+$$;
+
+-- Makes the job of a tick, and moves the schedule on. Of several workers one succeeds; null for the others. Without a request the
+-- tick passes.
+create function export_tick(
+  schedule text,
+  due timestamptz,
+  following timestamptz,
+  asked jsonb,
+  attempts int,
+  action jsonb
+) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_schedules;
+  job bigint;
+begin
+  update export_schedules s
+  set next_tick = following,
+    last_tick = case when asked is null then s.last_tick else due end
+  where s.name = schedule
+    and s.next_tick = due
+    and following > due
+  returning s.* into this;
+  if not found or asked is null then
+    return null;
+  end if;
+  job := export_insert(asked, this.scope, this.requested_by, this.context, attempts);
+  update export_jobs j
+  set schedule = this.name,
+    tick = due,
+    since_last = this.time_window = 'since-last'
+  where j.id = job;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return job;
+end
+$$;
+
+revoke all on function
+  export_insert(jsonb, jsonb, jsonb, jsonb, int), export_subject(bigint),
+  export_queue(jsonb, jsonb, jsonb, jsonb, int, int, jsonb), export_cancel(bigint, jsonb, jsonb),
+  export_retry(bigint, jsonb, jsonb), export_claim(text, double precision),
+  export_renew(bigint, text, double precision, bigint, bigint, bigint),
+  export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
+  export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),
+  export_removed(bigint, text, jsonb, jsonb),
+  export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
+  export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
+from public;
+`
+  },
+  {
+    id: 15,
     name: "retention",
     checksum: "3f53a7f1f5f4cd1a0b194bc6c655948804568d782129b11512f65de843e9023b",
     sql: `-- What retention did: one row for each run, and the lease that keeps two runners from the same work.
@@ -5517,7 +6105,7 @@ create unique index retention_runs_running_idx on retention_runs (kind) where st
 `
   },
   {
-    id: 15,
+    id: 16,
     name: "evidence",
     checksum: "15bf0de0d10cb15c2bf9059b157bdddccc2dccc33a7b35b6cc357726661811b5",
     sql: `-- Evidence: what a host or Threadline itself wrote down about how the record is governed. Rows are only added.
