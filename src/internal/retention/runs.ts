@@ -50,11 +50,7 @@ export const asOwner = <A, E, R>(
       ),
       body
     )
-  ).pipe(
-    Effect.mapError((error): E | ThreadlineError =>
-      error instanceof SqlError ? fromSqlError(error) : (error)
-    )
-  )
+  ).pipe(Effect.mapError((error): E | ThreadlineError => (error instanceof SqlError ? fromSqlError(error) : error)))
 
 const IdRow = Schema.Struct({ id: Schema.String })
 const RunningRow = Schema.Struct({ id: Schema.String, until: Schema.String, db_user: Schema.String })

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "b5f5f8a21d581b80439e54fe072c861103692a890e23fc4fb3305e9bfea37b0f",
+    checksum: "87f330aabf5217f7b06c0e432b3dba7749f16f035c80c33b7cf025604cb1df95",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -117,6 +117,7 @@ create table audit_actions (
   subject_type text collate "C",
   subject_id text collate "C",
   data jsonb,
+  context_error text,
   occurred_at timestamptz not null
 );
 
@@ -398,7 +399,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "4067ae009b3d9facde85452eb476300194c244cc2ae93fceecd9fa7e6893d9ba",
+    checksum: "78606e9d92774a2a5b353700cb2175820831ebf48ff4f69f9251f5ff04842509",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -951,6 +952,7 @@ set search_path from current
 as $$
 declare
   given jsonb;
+  wrong text;
   linked bigint := cached_transaction();
   recorded bigint;
   place tid;
@@ -967,20 +969,20 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  select c.doc into given
+  select c.doc, c.error into given, wrong
   from read_context(coalesce(
     extract(epoch from transaction_timestamp())::text || ' ' || context::text,
     nullif(current_setting('threadline.context', true), '')
   )) c;
   insert into audit_actions (
     transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
-    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
+    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, context_error, occurred_at
   ) values (
     linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
     given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
     action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
-    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
+    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', wrong, clock_timestamp()
   )
   returning id, ctid into recorded, place;
 
