@@ -109,6 +109,7 @@ create table audit_actions (
   subject_type text collate "C",
   subject_id text collate "C",
   data jsonb,
+  context_error text,
   occurred_at timestamptz not null
 );
 

@@ -89,7 +89,8 @@ const operating = [
   "export_removed(bigint, text, jsonb, jsonb)",
   "export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz)",
   "export_schedule_remove(text)",
-  "export_tick(text, timestamptz, timestamptz, jsonb, integer, jsonb)"
+  "export_tick(text, timestamptz, timestamptz, jsonb, integer, jsonb)",
+  "record_evidence(jsonb)"
 ]
 const everybody = ["schema_version()"]
 
