@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "aebddf1f62aaa42dfe609c40c92ce2740b1b6e55cadf5204e53b68ae786b61ad",
+    checksum: "fb60997d034e31254f2cf75f2ce8be1c7fe678ffbb6e807aa40bbedaadc0eadf",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -117,6 +117,7 @@ create table audit_actions (
   subject_type text collate "C",
   subject_id text collate "C",
   data jsonb,
+  context_error text,
   occurred_at timestamptz not null
 );
 
@@ -404,7 +405,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "4067ae009b3d9facde85452eb476300194c244cc2ae93fceecd9fa7e6893d9ba",
+    checksum: "78606e9d92774a2a5b353700cb2175820831ebf48ff4f69f9251f5ff04842509",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -957,6 +958,7 @@ set search_path from current
 as $$
 declare
   given jsonb;
+  wrong text;
   linked bigint := cached_transaction();
   recorded bigint;
   place tid;
@@ -973,20 +975,20 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  select c.doc into given
+  select c.doc, c.error into given, wrong
   from read_context(coalesce(
     extract(epoch from transaction_timestamp())::text || ' ' || context::text,
     nullif(current_setting('threadline.context', true), '')
   )) c;
   insert into audit_actions (
     transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
-    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
+    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, context_error, occurred_at
   ) values (
     linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
     given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
     action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
-    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
+    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', wrong, clock_timestamp()
   )
   returning id, ctid into recorded, place;
 
@@ -3922,7 +3924,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "2e6f9edf499bc0adbb2dca6ccd1e5fb244b167b0fa697097d7b5e0bd56150214",
+    checksum: "d49877195c1b29f0a7e4ec7e12c398a366d36e6b4c18c330a83d7e4492d5825c",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -4299,7 +4301,39 @@ $$;
 
 comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
 
--- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
+-- Notes that changes under a name were removed, captured from "first" up to "up_to", which is not part of it: every change of the table
+-- is kept only from then on. It may have another name by now.
+create function note_removed(gone_schema text, gone_name text, first timestamptz, up_to timestamptz) returns void
+language sql
+set search_path from current
+set datestyle = 'ISO'
+set timezone = 'UTC'
+begin atomic
+  update capture_policies p
+  set kept_since = r.until
+  from (
+    select q.table_schema, q.table_name, max(n.until) as until
+    from capture_policies q
+    cross join lateral (
+      select note_removed.up_to as until
+      where q.table_schema = note_removed.gone_schema and q.table_name = note_removed.gone_name
+      union all
+      select least(note_removed.up_to, e.until)
+      from jsonb_to_recordset(q.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where e.declared is not true
+        and e.schema = note_removed.gone_schema
+        and e.name = note_removed.gone_name
+        and e.until > note_removed.first
+    ) n
+    group by q.table_schema, q.table_name
+  ) r
+  where p.table_schema = r.table_schema
+    and p.table_name = r.table_name
+    and (p.kept_since is null or p.kept_since < r.until);
+end;
+
+-- Runs after any statement that removes changes.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -4308,14 +4342,12 @@ begin
   if tg_op = 'TRUNCATE' then
     update capture_policies set kept_since = clock_timestamp();
   else
-    update capture_policies p
-    set kept_since = greatest(p.kept_since, r.up_to)
+    perform note_removed(r.table_schema, r.table_name, r.first, r.up_to)
     from (
-      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
+      select c.table_schema, c.table_name, min(c.captured_at) as first, max(c.captured_at) + interval '1 microsecond' as up_to
       from removed c
       group by c.table_schema, c.table_name
-    ) r
-    where p.table_schema = r.table_schema and p.table_name = r.table_name;
+    ) r;
   end if;
   return null;
 end
@@ -4354,7 +4386,7 @@ end;
 
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
-  unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
+  unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
 from public;
 `
@@ -6201,6 +6233,130 @@ revoke all on function
   export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
   export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
 from public;
+`
+  },
+  {
+    id: 15,
+    name: "retention",
+    checksum: "3f53a7f1f5f4cd1a0b194bc6c655948804568d782129b11512f65de843e9023b",
+    sql: `-- What retention did: one row for each run, and the lease that keeps two runners from the same work.
+
+create table retention_runs (
+  id bigint generated always as identity primary key,
+  kind text collate "C" not null check (kind in ('purge', 'maintain')),
+  state text collate "C" not null default 'running'
+    check (state in ('running', 'completed', 'stopped', 'cancelled', 'failed')),
+  started_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz,
+  -- The policy as it was configured, and the plan: what was to go. Null for maintenance.
+  policy jsonb,
+  plan jsonb,
+  -- The latest instant before which anything may go.
+  cutoff timestamptz,
+  -- What is gone by now. Each batch adds to it in its own transaction, so it is exact if the run dies as well.
+  changes bigint not null default 0,
+  transactions bigint not null default 0,
+  actions bigint not null default 0,
+  batches bigint not null default 0,
+  -- Whole partitions that were emptied or dropped, or made by maintenance.
+  partitions text[] not null default '{}',
+  -- What else there is to say: the files of an archive, the indexes that were rebuilt.
+  details jsonb not null default '{}',
+  -- Why it failed or stopped.
+  problem text,
+  actor jsonb,
+  db_user text collate "C" not null default session_user,
+  application_name text default nullif(current_setting('application_name'), ''),
+  client_addr inet default inet_client_addr(),
+  lease_token text collate "C" not null,
+  lease_until timestamptz not null
+);
+
+comment on table retention_runs is
+  'Runs of retention: by whom, with which policy, what went. A run that is "running" holds a lease; the next one finishes it as failed after that.';
+
+-- One runner of a kind at a time.
+create unique index retention_runs_running_idx on retention_runs (kind) where state = 'running';
+`
+  },
+  {
+    id: 16,
+    name: "evidence",
+    checksum: "15bf0de0d10cb15c2bf9059b157bdddccc2dccc33a7b35b6cc357726661811b5",
+    sql: `-- Evidence: what a host or Threadline itself wrote down about how the record is governed. Rows are only added.
+
+create table evidence_records (
+  id bigint generated always as identity primary key,
+  subject text collate "C" not null check (subject in (
+    'redaction_policy', 'trigger_coverage', 'retention_run', 'retention_policy', 'export_delivery', 'support_scope_posture'
+  )),
+  -- What it is about: the id of a run, the name of an export, an environment.
+  reference text collate "C" not null check (octet_length(reference) between 1 and 256),
+  status text collate "C" not null check (status in ('ok', 'attention', 'failed')),
+  detail jsonb not null check (jsonb_typeof(detail) = 'object'),
+  detail_version int not null check (detail_version > 0),
+  -- "derived" from the services of Threadline, or as the "host" said.
+  origin text collate "C" not null check (origin in ('derived', 'host')),
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  recorded_at timestamptz not null,
+  db_user text collate "C" not null,
+  role_name text collate "C" not null,
+  application_name text,
+  client_addr inet
+);
+
+comment on table evidence_records is
+  'Evidence of how the record is governed. Rows are only added, by record_evidence; who recorded them and when is what the server saw.';
+
+create index evidence_records_reference_idx on evidence_records (subject, reference, id);
+create index evidence_records_time_idx on evidence_records (recorded_at, id);
+
+-- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. Everything about who and when comes from the
+-- server: an argument cannot replace it.
+create function record_evidence(evidence jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  checked record;
+  recorded bigint;
+begin
+  if jsonb_typeof(evidence) is distinct from 'object'
+    or jsonb_typeof(evidence -> 'reference') is distinct from 'string'
+    or jsonb_typeof(evidence -> 'detail') is distinct from 'object'
+    or octet_length(evidence ->> 'detail') > 1048576
+  then
+    raise exception 'threadline: evidence has a reference, and a detail that is an object of at most a megabyte'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(evidence -> 'actor') = 'object' then
+    checked := check_actor(evidence -> 'actor', 'actor', 0);
+    if checked.wrong <> '{}' then
+      raise exception 'threadline: %', array_to_string(checked.wrong, '; ') using errcode = 'invalid_parameter_value';
+    end if;
+  elsif coalesce(jsonb_typeof(evidence -> 'actor'), 'null') <> 'null' then
+    raise exception 'threadline: the actor of evidence is an object' using errcode = 'invalid_parameter_value';
+  end if;
+  insert into evidence_records (
+    subject, reference, status, detail, detail_version, origin, actor_type, actor_id, actor, recorded_at, db_user, role_name,
+    application_name, client_addr
+  ) values (
+    evidence ->> 'subject', evidence ->> 'reference', evidence ->> 'status', evidence -> 'detail',
+    (evidence ->> 'detailVersion')::int, evidence ->> 'origin', evidence #>> '{actor,type}', evidence #>> '{actor,id}',
+    nullif(evidence -> 'actor', 'null'), clock_timestamp(), session_user,
+    coalesce(nullif(nullif(current_setting('role', true), ''), 'none'), session_user),
+    nullif(current_setting('application_name'), ''), inet_client_addr()
+  )
+  returning id into recorded;
+  return recorded;
+end
+$$;
+
+comment on function record_evidence(jsonb) is 'Adds a record of evidence; who and when is what the server saw.';
+
+revoke all on function record_evidence(jsonb) from public;
 `
   }
 ] as const
