@@ -23,6 +23,8 @@ const capturing = [capture.plan, capture.applying, capture.removing, capture.sta
 
 const consuming = [consumers.list, consumers.forget] as const
 
+const policies = [health.policyShow] as const
+
 const inSchema = [schema.events] as const
 
 const belowExport = [
@@ -70,6 +72,7 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
     exporting.exported.pipe(Command.withSubcommands(belowExport)),
@@ -81,6 +84,7 @@ export const root = Command.make("threadline").pipe(
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
+  ...policies,
   ...consuming,
   ...inSchema,
   exporting.exported,
