@@ -175,6 +175,15 @@ begin
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
     return next;
+  -- A value of an enum in the key had another name for a while. Nothing tells since when.
+  elsif policy.database = here and policy.key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(now_named.oid)) l
+    where policy.row_marks -> 'labels' -> l.key <> l.value
+  ) then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
+    return next;
   end if;
   if policy.database = here then
     select w.by into rewritten

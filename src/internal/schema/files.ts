@@ -3352,7 +3352,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "5b0add2ddedce6ba1a9ecb51587952381b9915449048f85e955d96db22177cd3",
+    checksum: "95bef4ae12cb14740902af1755f2b72e410fcbc96c762c95513db9f27f601586",
     sql: `-- What the catalog still tells of what was done to a captured table, and since when.
 
 -- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
@@ -3516,8 +3516,22 @@ begin atomic
   join pg_class c on c.oid = r.oid and c.relkind <> 'p';
 end;
 
+-- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
+create function label_marks(relation oid) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(e.oid, e.xmin::text), '{}')
+  from pg_index i
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
+  join pg_type d on d.oid = a.atttypid
+  join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+  where i.indrelid = label_marks.relation and i.indisunique
+);
+
 -- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
--- images show its type and the transaction that last touched it.
+-- images show its type and the transaction that last touched it. And what tells that values of an enum did not have other names
+-- meanwhile.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -3530,27 +3544,46 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
-    )
+    ),
+    'labels', label_marks(row_marks.relation)
   );
 end;
 
+-- Whether a transaction, as a row of the catalog tells of it, truncated rows of a captured table.
+create function truncated_in(relation oid, id xid) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from capture_policies p
+  join audit_transactions t on t.xid = full_xid(truncated_in.id) and t.epoch = (select max(i.epoch) from installs i)
+  join audit_changes c
+    on c.transaction_id = t.id
+    and c.captured_at >= t.occurred_at - interval '1 day'
+    and c.op = 'truncate'
+    and c.table_schema = p.table_schema
+    and c.table_name = p.table_name
+  where p.relation = truncated_in.relation
+);
+
 -- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
--- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
--- one to which values need no conversion, the transaction must be that of the file.
+-- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So where the new type is the same, or
+-- one to which values need no conversion, the transaction must be that of the file (which another alteration and a TRUNCATE may share), or nothing else can be what
+-- it did to the column. All partitions are written anew, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language sql stable
 set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -3560,11 +3593,17 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
         )))
+    )
+    and not exists (
+      select
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
     );
 end;
 
@@ -3699,7 +3738,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -3708,7 +3747,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "c95da0de4b2487c5ff9ea8b3cbd02ef77377ec0822fe7bd077afa355045e65da",
+    checksum: "2e6f9edf499bc0adbb2dca6ccd1e5fb244b167b0fa697097d7b5e0bd56150214",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -3885,6 +3924,15 @@ begin
   if rekeyed is not null then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    return next;
+  -- A value of an enum in the key had another name for a while. Nothing tells since when.
+  elsif policy.database = here and policy.key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(now_named.oid)) l
+    where policy.row_marks -> 'labels' -> l.key <> l.value
+  ) then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
     return next;
   end if;
   if policy.database = here then
@@ -4695,7 +4743,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "b31247b247777d105340c262c51c5e70b5ca73747fe46de73f8d78bfa9fea69e",
+    checksum: "fbe163653f70818ed5bb33e4fef2c238dd6ffa12af6d264467ae1e61df3ce31c",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5054,7 +5102,10 @@ begin
           and e.details ? 'rewritten'
       ) then row_marks(named.oid, p.excluded || p.masked)
       else p.row_marks || jsonb_build_object(
-        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'))
+        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        -- Values of an enum that have their names again: when they had not is a lapse of its own.
+        'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
+          else label_marks(named.oid) end)
     end,
     watched_at = instant,
     lapses = p.lapses

@@ -49,6 +49,8 @@ const reading = [
   "capture_gaps(text, text)",
   "row_holders(oid)",
   "columns_rewritten(oid, jsonb)",
+  "label_marks(oid)",
+  "truncated_in(oid, xid)",
   "last_recovery()",
   "watch_failed_since(text, text)",
   "this_database()",
