@@ -48,7 +48,6 @@ export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",
   export: "Write changes as CSV, NDJSON or JSON, now or by a worker, and check such files.",
-  export: "Write changes as CSV, NDJSON or JSON, and check such files.",
   policy: "See how captured tables are redacted.",
   consumers: "List and forget the consumers of the feed.",
   schema: "See what was done to the schema around captured tables."
