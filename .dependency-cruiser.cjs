@@ -10,10 +10,11 @@ const rooms = {
   search: ["core", "sql", "record", "rows"],
   query: ["core", "sql", "record", "rows", "search"],
   feed: ["core", "sql", "record"],
-  export: ["core", "sql", "record", "search"],
+  export: ["core", "sql", "record", "search", "feed"],
   capture: ["core", "sql"],
   intent: ["core", "sql"],
-  schema: ["core", "sql"]
+  schema: ["core", "sql"],
+  health: ["core", "sql", "capture", "schema"]
 }
 
 /** The only public modules that internal files may import: models and errors that every room shares. */

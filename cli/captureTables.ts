@@ -21,34 +21,8 @@ interface ColumnName {
 }
 
 /** Reads a column with its table: `users.password`, `public.users.password`, `"Odd"."T"."c d"`. */
-const columnName = (text: string, field: string): Either.Either<ColumnName, InvalidRequest> => {
-  let quoted = false
-  let dot = -1
-  for (let at = 0; at < text.length; at++) {
-    if (text[at] === `"`) {
-      quoted = !quoted
-    } else if (text[at] === "." && !quoted) {
-      dot = at
-    }
-  }
-  const refusal = new InvalidRequest({ field, rule: "must be a column with its table, such as public.users.password" })
-  if (dot === -1) {
-    return Either.left(refusal)
-  }
-  return Either.mapLeft(
-    Either.zipWith(
-      TableName.parse(text.slice(0, dot), field),
-      // A column follows the rules of an unqualified table name.
-      Either.filterOrLeft(
-        TableName.parse(text.slice(dot + 1), field),
-        ({ schema }) => schema === "public",
-        () => refusal
-      ),
-      (table, { name }) => ({ table: TableName.format(table), column: name })
-    ),
-    () => refusal
-  )
-}
+const columnName = (text: string, field: string): Either.Either<ColumnName, InvalidRequest> =>
+  Either.map(TableName.parseColumn(text, field), ({ column, ...table }) => ({ table: TableName.format(table), column }))
 
 /** Tables that options name, with what the options say about their columns. */
 const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configured: ReadonlyArray<TableConfig>) {

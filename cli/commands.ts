@@ -11,6 +11,8 @@ export const commands = {
   "capture remove": "Stop capturing tables; what is recorded stays.",
   "capture status": "Show which tables are captured, and what is wrong with them.",
   "capture print": "Print the SQL that captures the tables, for another migration tool.",
+  health: "Show what is wrong with capture and the record, and what mends it.",
+  coverage: "Show which tables are captured; fails if an expected one is not.",
   timeline: "List changes, newest first.",
   transactions: "List transactions with their changes counted, newest first.",
   history: "List the changes of one row, newest first.",

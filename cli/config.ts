@@ -9,6 +9,7 @@ import { readFile } from "node:fs/promises"
 import { basename, dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { TableConfig } from "../src/Capture.js"
+import * as Health from "../src/Health.js"
 import * as TableName from "../src/TableName.js"
 import { UsageError } from "./exit.js"
 import { pathOf, Surroundings } from "./surroundings.js"
@@ -29,6 +30,9 @@ const Document = Schema.Struct({
   schema: Schema.optional(Name),
   ownerRole: Schema.optional(Name),
   tables: Schema.optional(Schema.Unknown),
+  expected: Schema.optional(Health.Expected),
+  expectedGaps: Schema.optional(Health.ExpectedGaps),
+  sensitive: Schema.optional(Health.Sensitive),
   exports: Schema.optional(
     Schema.Struct({
       record: Schema.optional(Schema.Boolean.annotations({ message: () => "must be true or false" }))
@@ -43,6 +47,8 @@ export interface Configuration {
   readonly ownerRole: string | undefined
   /** Undefined if the configuration does not name tables. */
   readonly tables: ReadonlyArray<TableConfig> | undefined
+  /** What health compares with, beside the tables. */
+  readonly health: Pick<Health.Options, "expected" | "expectedGaps" | "sensitive">
   /** Whether exports are recorded as actions. */
   readonly recordExports: boolean
 }
@@ -52,6 +58,7 @@ const none: Configuration = {
   schema: undefined,
   ownerRole: undefined,
   tables: undefined,
+  health: {},
   recordExports: true
 }
 
@@ -117,6 +124,7 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
       schema: fields.schema,
       ownerRole: fields.ownerRole,
       tables,
+      health: { expected: fields.expected, expectedGaps: fields.expectedGaps, sensitive: fields.sensitive },
       recordExports: fields.exports?.record ?? true
     }
   })
@@ -157,7 +165,12 @@ const decode = <A, I>(
 ): Either.Either<A, string> =>
   // A misspelt "exclude" must not go unnoticed.
   Either.mapLeft(Schema.decodeUnknownEither(schema, { onExcessProperty: "error" })(input), (error) => {
-    const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+    // Of alternatives, the one that got furthest into the value says what is wrong with it.
+    const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
+    const issue = otherIssues.reduce(
+      (furthest, each) => (each.path.length > (furthest?.path.length ?? 0) ? each : furthest),
+      firstIssue
+    )
     const fieldPath = [...path, ...(issue?.path ?? [])].map(String)
     const rule = issue === undefined || issue._tag === "Unexpected" ? "is not known here" : issue.message
     return Arr.isNonEmptyArray(fieldPath) ? `${pathText(fieldPath)}: ${rule}` : rule

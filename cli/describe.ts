@@ -2,7 +2,8 @@
 import type { Actor } from "../src/Actor.js"
 import * as TableName from "../src/TableName.js"
 import * as Json from "../src/Json.js"
-import * as Query from "../src/Query.js"
+import type * as Query from "../src/Query.js"
+import { type ColumnsOf, inOrder } from "./columns.js"
 import { bold, dim, visible } from "./output.js"
 import { type Column, clip, clipPair, layout, paragraph, textWidth } from "./table.js"
 
@@ -47,8 +48,9 @@ const keyOf = ({ previousRowKey, rowKey }: Query.Change): string =>
   previousRowKey === null ? (rowKey ?? "") : `${previousRowKey} -> ${rowKey ?? ""}`
 
 /** The action. If there is none, the columns that were set. */
-const what = (change: Query.Change): string =>
-  change.action?.name ?? (change.changedFields === null ? "" : `set ${change.changedFields.join(", ")}`)
+const what = (change: Query.Change, columns: ReadonlyArray<string>): string =>
+  change.action?.name ??
+  (change.changedFields === null ? "" : `set ${inOrder(change.changedFields, columns).join(", ")}`)
 
 /**
  * The most code units of a value that can matter for a line of this width. The rest is cut off before the value is made visible
@@ -114,7 +116,12 @@ export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number
   })
 
 /** One change with its diff. `context` adds who, why and which transaction. */
-export const changeLines = (change: Query.Change, width: number, context: boolean): ReadonlyArray<string> => {
+export const changeLines = (
+  change: Query.Change,
+  fields: ReadonlyArray<Query.FieldDiff>,
+  width: number,
+  context: boolean
+): ReadonlyArray<string> => {
   const row = [tableOf(change), keyOf(change)].filter((part) => part !== "").join(" ")
   const details = change.details === null ? [] : [clip(`  ${valueText(change.details, width)}`, width)]
   return [
@@ -129,7 +136,7 @@ export const changeLines = (change: Query.Change, width: number, context: boolea
           width - 2
         ).map((line) => dim(`  ${line}`))
       : []),
-    ...fieldLines(Query.fieldDiffs(change), width),
+    ...fieldLines(fields, width),
     ...details
   ]
 }
@@ -154,6 +161,7 @@ export const properties = (
 export const changeTable = (
   changes: ReadonlyArray<Query.Change>,
   last: { readonly header: string; readonly of: (change: Query.Change) => string },
+  columnsOf: ColumnsOf,
   width: number
 ): string => {
   const columns: ReadonlyArray<Column> = [
@@ -169,7 +177,7 @@ export const changeTable = (
     change.op,
     `${tableOf(change)} ${keyOf(change)}`.trim(),
     whoShort(change.transaction.actor),
-    what(change),
+    what(change, columnsOf(change)),
     last.of(change)
   ])
   return layout(columns, cells, width)

@@ -1,6 +1,8 @@
 /** Steps and findings of capture as people and programs read them. The sentences are the library's. */
+import * as Option from "effect/Option"
 import * as Capture from "../src/Capture.js"
 import type { JsonValue } from "../src/Json.js"
+import type { Common } from "./options.js"
 import { visible } from "./output.js"
 import { layout, paragraph } from "./table.js"
 
@@ -103,6 +105,15 @@ export const withOptions = (mend: Capture.Mend, options: ReadonlyArray<string>):
       return { ...mend, then: mend.then === null ? null : named(mend.then) }
   }
 }
+
+/** Options that a following command must repeat to work. The URL holds secrets and is not repeated. */
+export const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
+  (
+    [
+      ["--config", config],
+      ["--schema", schema]
+    ] as const
+  ).flatMap(([option, optionText]) => Option.match(optionText, { onNone: () => [], onSome: (text) => [option, text] }))
 
 /** The mend whose commands repeat if they work, such as which configuration they read. */
 export const withPlace = (mend: Capture.Mend, words: ReadonlyArray<string>): Capture.Mend => {

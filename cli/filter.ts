@@ -24,6 +24,7 @@ const ids = {
 export const actionFilters = {
   actor: value("actor", "TYPE[:ID]", "Only by this actor, such as user:42."),
   impersonator: value("impersonator", "TYPE[:ID]", "Only by actors in whose name this one acted."),
+  actorLabel: value("actor-label", "TEXT", "Only by actors whose label, or their impersonator's, contains this."),
   unattributed: flag("unattributed", "Only changes without an actor."),
   action: values("action", "NAME", "Only of actions of this name, such as post.created; may be repeated."),
   actionStatus: choice("action-status", ["ok", "error"], "Only of actions that succeeded or failed."),
@@ -90,6 +91,7 @@ export const actionFilterOf = Effect.fnUntraced(function* (
   return {
     actor: yield* actorOf("--actor", options.actor),
     impersonator: yield* actorOf("--impersonator", options.impersonator),
+    actorLabel: text(options.actorLabel),
     unattributed: options.unattributed ? true : undefined,
     action: list(options.action),
     actionStatus: text(options.actionStatus),

@@ -1,7 +1,7 @@
 import type * as Option from "effect/Option"
 import { flag, value } from "./parser/declare.js"
 
-export { choice, choices, flag, value, values } from "./parser/declare.js"
+export { choice, choices, flag, value, values, valuesOr } from "./parser/declare.js"
 
 /** What every command takes. */
 export const common = {

@@ -4,6 +4,7 @@ import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
 import { feed } from "./commands/feed.js"
+import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
 import { init } from "./commands/init.js"
 import { actions, actor, correlation, request, timeline, transactions, unattributed } from "./commands/listings.js"
@@ -36,6 +37,8 @@ const completing = leaf(
 const ungrouped = [
   init,
   grant,
+  health.health,
+  health.coverage,
   timeline,
   transactions,
   history,

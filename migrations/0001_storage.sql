@@ -163,7 +163,7 @@ create table capture_policies (
   gap_since timestamptz,
   -- When the schema watch last looked at the table and finished.
   watched_at timestamptz,
-  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
+  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_names.sql.
   former_names jsonb not null default '[]',
   -- Names that its columns had before: { column, formerly, since, until }.
   former_columns jsonb not null default '[]',
@@ -265,10 +265,10 @@ $$;
 -- Trigger functions that every role may execute. When a role makes a partition, PostgreSQL clones the row triggers of the table
 -- for it, and checks the role's right to the function. These functions do not prove which role made a trigger. They refuse any
 -- trigger but their own.
-create function is_everybodys(function_name text) returns boolean
+create function is_open_function(function_name text) returns boolean
 language sql immutable
 set search_path from current
-return function_name ~ '^capture_(leave|enter)_';
+return function_name like 'open\_%';
 
 -- The same for everything that the record has by now, and for its schema: a role that may create objects in it could shadow what
 -- capture calls.
@@ -289,7 +289,7 @@ begin
   join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = current_schema()
     and p.prorettype = 'trigger'::regtype
-    and not is_everybodys(p.proname);
+    and not is_open_function(p.proname);
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -346,7 +346,7 @@ begin
       from pg_inherits i
       cross join lateral (
         select regexp_match(
-          pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
+          pg_get_expr(c.relpartbound, 0), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
         from pg_class c
         where c.oid = i.inhrelid
       ) bounds
@@ -381,7 +381,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_function(regprocedure), is_everybodys(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), is_open_function(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();

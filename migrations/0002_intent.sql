@@ -604,7 +604,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 begin
-  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+  if coalesce(action ->> 'name', '') not in (
+    'export.completed', 'export.ended', 'export.queued', 'export.failed', 'export.cancelled', 'export.retried',
+    'export.downloaded', 'export.expired'
+  ) then
     raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
       using errcode = 'invalid_parameter_value';
   end if;

@@ -643,3 +643,12 @@ $$;
 comment on function row_key(text, text, jsonb) is
   'The canonical row_key of a key given as text, array or object.';
 
+revoke all on function
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
+  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
+  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
+  without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
+  image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
+  row_key(text, text, jsonb), key_in_columns(text, text, jsonb, jsonb)
+from public;

@@ -25,28 +25,30 @@ set search_path from current
 return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
--- Whether only the owner of the record can have put the triggers of Threadline on a table. Making a trigger requires the right to
--- execute its function, and no other role has that right. Every role has it for the row triggers for moves, so these prove
--- nothing.
+-- Whether the owner of the record has put a trigger of Threadline on a table. Making a trigger requires the right to execute its
+-- function. Of functions that another role may execute, a trigger proves nothing. Each captured table has one that does: the
+-- trigger of TRUNCATE.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
-return coalesce((
-  select bool_and(f.proacl is not null and not exists (
-    select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE'))
+return exists (
+  select
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
-    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
-), false);
+    and f.proacl is not null
+    and not exists (
+      select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE')
+);
 
 -- Which table a firing belongs to, if it is not the one the function was generated for: a partition of it (recorded under the
 -- root's name), or a table under another name than it had, because it was renamed, exchanged, restored, cloned or detached
 -- since. It is recorded under the name it has now: a write never fails because the schema around it has changed. Refused is
--- only what a role may have put together to forge a record: temporary tables, and triggers that others could make.
+-- only what a role may have put together to forge a record: temporary tables, and triggers that others could make. If the
+-- function is "open" to every role, the name of the table is no proof: the trigger may be on another table that got it.
 create function capture_relation(
-  relation oid, root_schema text, root_name text,
+  relation oid, root_schema text, root_name text, open boolean default false,
   out table_schema text, out table_name text, out partition_name text
 )
 language plpgsql volatile
@@ -58,28 +60,36 @@ declare
   touched xid;
   latest record;
   known_since timestamptz;
+  named boolean;
 begin
   select n.nspname, c.relname, c.relpersistence = 't', c.xmin into table_schema, table_name, temporary, touched
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.oid = root;
-  if not (table_schema = root_schema and table_name = root_name) then
-    if not exists (
-      select from capture_policies p
-      where p.removed_at is null
-        and (
-          (p.relation = root and p.database = this_database())
-          or (p.table_schema = root_schema and p.table_name = root_name and (
-            p.relation = root
-            or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
-              = any (p.partitions)
-          ))
-        )
-    ) and (temporary or not made_by_owner(relation)) then
-      raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
-        using errcode = 'insufficient_privilege',
-          hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+  named := table_schema = root_schema and table_name = root_name;
+  if open or not named then
+    -- A partition that was made since "apply" has only what was cloned from its root.
+    if temporary or not (made_by_owner(root) or (relation <> root and made_by_owner(relation))) then
+      if not exists (
+        select from capture_policies p
+        where p.removed_at is null
+          and (
+            (p.relation = root and p.database = this_database())
+            or (p.table_schema = root_schema and p.table_name = root_name and (
+              p.relation = root
+              -- After a restore no OID says anything.
+              or (named and p.database is distinct from this_database())
+              or (not open and quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+                = any (p.partitions))
+            ))
+          )
+      ) then
+        raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+          using errcode = 'insufficient_privilege',
+            hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+      end if;
     end if;
-
+  end if;
+  if not named then
     -- The table has another name than its policy, or that of another captured table: what is recorded under it from now on is of
     -- this one.
     select max(p.applied_at) into known_since
@@ -421,3 +431,8 @@ begin
 end
 $$;
 
+revoke all on function
+  row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  this_database(), function_suffix(text, text), made_by_owner(oid)
+from public;

@@ -310,3 +310,6 @@ begin
 end
 $$;
 
+revoke all on function
+  note_nested(oid), last_change_before(bigint), restore_order(oid, bigint, bigint)
+from public;

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type * as Capture from "./Capture.js"
+import type * as Health from "./Health.js"
 
 /**
  * How one table is captured, in a configuration that names its tables by key.
@@ -20,6 +21,10 @@ export type TableOptions = Omit<Capture.TableConfig, "table">
  * - `ownerRole`: the role that owns it, `threadline_owner` unless given.
  * - `tables`: a list of tables, or an object of tables by name. Names are written as in SQL: `posts`, `billing.invoices`,
  *   `"Odd.Schema"."T"`.
+ * - `expected`: tables that must be captured; those of `tables` unless given. `threadline coverage` fails if one is not.
+ * - `expectedGaps`: tables that are not captured on purpose, each with the reason.
+ * - `sensitive`: `names` are words that make the name of a column sensitive, beside the known ones; `acknowledged` are columns
+ *   that are recorded as they are on purpose.
  * - `exports`: with `record: false`, `threadline export` does not record exports as actions.
  *
  * @since 0.1.0
@@ -29,6 +34,9 @@ export interface Configuration {
   readonly schema?: string
   readonly ownerRole?: string
   readonly tables?: ReadonlyArray<Capture.TableConfig> | { readonly [table: string]: TableOptions }
+  readonly expected?: ReadonlyArray<string>
+  readonly expectedGaps?: NonNullable<Health.Options["expectedGaps"]>
+  readonly sensitive?: NonNullable<Health.Options["sensitive"]>
   readonly exports?: { readonly record?: boolean }
 }
 

@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Export } from "./Export.js"
+import { ExportJobs } from "./ExportJobs.js"
 import { Feed } from "./Feed.js"
 import type { InstantInput } from "./internal/core/instant.js"
 import type { ReadError } from "./internal/core/request.js"
@@ -225,7 +226,7 @@ export const layerScopeRequired: Layer.Layer<Query, ThreadlineError, SqlClient.S
 
 /**
  * Reads under a scope: what the effect reads is only what the scope lets through, with `Query` and, if the context
- * has them, with `Feed` and `Export`. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
+ * has them, with `Feed` and `Export`; jobs of `ExportJobs` must name a scope of their own. A scope within a scope narrows it. It is about the services in context: one that the effect provides itself, or
  * took before, is not restricted. For a stream use `withScopeStream`: a stream reads when it is run, and a part of the result that is
  * run outside is not restricted. (A stream that is itself the result is.)
  *
@@ -280,9 +281,14 @@ const scopedServices = (scope: ReadScope): Effect.Effect<Context.Context<Query>,
       onNone: () => query,
       onSome: (feed): Context.Context<Query> => Context.add(query, Feed, feed.scoped(scope))
     })
-    return Option.match(yield* Effect.serviceOption(Export), {
+    const withExports = Option.match(yield* Effect.serviceOption(Export), {
       onNone: () => withFeed,
       onSome: (exports): Context.Context<Query> => Context.add(withFeed, Export, exports.scoped(scope))
+    })
+    // A job cannot take this scope along: a function is not stored. So it must name one.
+    return Option.match(yield* Effect.serviceOption(ExportJobs), {
+      onNone: () => withExports,
+      onSome: (jobs): Context.Context<Query> => Context.add(withExports, ExportJobs, jobs.withScopeRequired())
     })
   })
 
@@ -459,6 +465,16 @@ export const asOfWith = <Name extends string>(
  */
 export const names = (table: string): Effect.Effect<TableNames, ReadError, Query> =>
   Effect.flatMap(Query, (query) => query.names(table))
+
+/**
+ * The columns of a table in its order, for `fieldDiffs`: each is followed by the names that it had, and columns that capture knew and
+ * that are gone come last. `NotFound` if the record does not know the table. A scope hides nothing of them.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const columns = (table: string): Effect.Effect<ReadonlyArray<string>, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.columns(table))
 
 /**
  * One change, field by field. `NotFound` if there is no such change, or none that the reader may see.

@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
+import * as columnNames from "./internal/core/columnName.js"
 import * as tableNames from "./internal/core/tableName.js"
 import type { InvalidRequest } from "./ThreadlineError.js"
 
@@ -31,6 +32,24 @@ export interface TableName extends tableNames.TableName {}
  * ```
  */
 export const parse: (text: string, field?: string) => Either.Either<TableName, InvalidRequest> = tableNames.parse
+
+/**
+ * A column with its table and schema, by their exact names.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ColumnName extends columnNames.ColumnName {}
+
+/**
+ * Reads `users.password`, `public.users.password` or `"Odd.Schema"."T"."c d"`. A left names `field` as the input that is wrong,
+ * `column` unless given.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const parseColumn: (text: string, field?: string) => Either.Either<ColumnName, InvalidRequest> =
+  columnNames.parse
 
 /**
  * Writes a name with its schema, in quotes if SQL needs them. `parse` reads it back.

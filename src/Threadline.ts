@@ -11,7 +11,10 @@ import * as Audit from "./Audit.js"
 import * as Capture from "./Capture.js"
 import * as configuration from "./Configuration.js"
 import * as Export from "./Export.js"
+import * as ExportJobs from "./ExportJobs.js"
+import type { ExportStore } from "./ExportStore.js"
 import * as Feed from "./Feed.js"
+import * as Health from "./Health.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as Query from "./Query.js"
@@ -40,7 +43,15 @@ export const define = configuration.define
  * @since 0.1.0
  * @category models
  */
-export type Services = Audit.Audit | Capture.Capture | Export.Export | Feed.Feed | Query.Query | Semantics.Semantics
+export type Services =
+  | Audit.Audit
+  | Capture.Capture
+  | Export.Export
+  | ExportJobs.ExportJobs
+  | Feed.Feed
+  | Health.Health
+  | Query.Query
+  | Semantics.Semantics
 
 type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
 
@@ -49,9 +60,9 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  *
  * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
  * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
- * - `owner`: attaches capture to tables; `writer` unless given.
- * - `operator`: reads the feed and stores the checkpoints of its consumers, on a primary; `reader` unless given, with which a feed
- *   can be read and no checkpoint stored.
+ * - `owner`: attaches capture to tables and looks after it; `writer` unless given.
+ * - `operator`: reads the feed, stores the checkpoints of its consumers, and keeps and runs the jobs of exports, on a primary; `reader`
+ *   unless given, with which a feed can be read and no checkpoint stored, and jobs be queued but not run.
  *
  * @since 0.1.0
  * @category models
@@ -73,11 +84,15 @@ export interface Options<
   readonly operator?: Client<E4, R4>
   /**
    * Every read of `Query`, every member of `Feed` and every export fails until `Query.withScope`, or `scoped` of the service, has said
-   * what the reader may see.
+   * what the reader may see. Every job of an export must name its scope.
    */
   readonly scopeRequired?: boolean
   /** False if exports are not to be recorded as actions. */
   readonly recordExports?: boolean
+  /** What is decided about jobs of exports, and the store of their files. */
+  readonly exports?: Omit<ExportJobs.Options, "record" | "scopeRequired"> & {
+    readonly store?: Layer.Layer<ExportStore> | undefined
+  }
 }
 
 const writing = Layer.mergeAll(Audit.layer, Semantics.layer)
@@ -106,6 +121,13 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
   const query = options.scopeRequired === true ? Query.layerScopeRequired : Query.layer
   const feed = options.scopeRequired === true ? Feed.layerScopeRequired : Feed.layer
   const exports = Export.layerWith({ scopeRequired: options.scopeRequired, record: options.recordExports })
+  const { store = Layer.empty, ...decided } = options.exports ?? {}
+  const jobs = ExportJobs.layerWith({
+    ...decided,
+    scopeRequired: options.scopeRequired,
+    record: options.recordExports
+  })
+  const reading = Layer.provide(Layer.effect(ExportJobs.ReadingClient, SqlClient.SqlClient), reader)
   const recording = Layer.provide(Layer.effect(Export.RecordingClient, SqlClient.SqlClient), options.writer)
   // Layers are built once for each reference: without `fresh` two deployments in one program would share their clients.
   return Layer.mergeAll(
@@ -113,12 +135,13 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(query), reader),
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), operator),
-    Layer.provide(Layer.fresh(Capture.layer), owner)
+    Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
+    Layer.provide(Layer.fresh(Layer.merge(Capture.layer, Health.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
 }
 
 /**
- * Every service on one client. The schema's name is read from `THREADLINE_SCHEMA`, `threadline` unless set. Building it asks
+ * Every service on one client. Jobs of exports have the `ExportStore` of the context, if there is one. The schema's name is read from `THREADLINE_SCHEMA`, `threadline` unless set. Building it asks
  * the database for the version of that schema, whether row-level security hides any of the record, and nothing else.
  *
  * @since 0.1.0
@@ -127,6 +150,15 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
 export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError, SqlClient.SqlClient> =
   Layer.unwrapEffect(
     Config.map(Config.withDefault(Config.nonEmptyString("THREADLINE_SCHEMA"), "threadline"), (schema) =>
-      Layer.mergeAll(checked, writing, Query.layer, Export.layer, Feed.layer, Capture.layer).pipe(inSchema(schema))
+      Layer.mergeAll(
+        checked,
+        writing,
+        Query.layer,
+        Export.layer,
+        ExportJobs.layer,
+        Feed.layer,
+        Capture.layer,
+        Health.layer
+      ).pipe(inSchema(schema))
     )
   )

@@ -36,12 +36,27 @@ export * as Export from "./Export.js"
 /**
  * @since 0.1.0
  */
+export * as ExportJobs from "./ExportJobs.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as ExportStore from "./ExportStore.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Feed from "./Feed.js"
 
 /**
  * @since 0.1.0
  */
 export * as Grants from "./Grants.js"
+
+/**
+ * @since 0.1.0
+ */
+export * as Health from "./Health.js"
 
 /**
  * @since 0.1.0

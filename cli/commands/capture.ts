@@ -8,7 +8,16 @@ import * as Capture from "../../src/Capture.js"
 import * as TableName from "../../src/TableName.js"
 import { namedTables, requiredTables, type TableOptions } from "../captureTables.js"
 import { type Configuration, sameTable } from "../config.js"
-import { refusalText, statusJson, statusText, stepJson, stepLines, withOptions, withPlace } from "../describeCapture.js"
+import {
+  placeWords,
+  refusalText,
+  statusJson,
+  statusText,
+  stepJson,
+  stepLines,
+  withOptions,
+  withPlace
+} from "../describeCapture.js"
 import { configuration, captureClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, common, flag, value, values } from "../options.js"
@@ -44,15 +53,6 @@ const inDatabase = <A, E, R>(
   configured: Configuration,
   call: Effect.Effect<A, E, R | Capture.Capture>
 ) => call.pipe(Effect.provide(Layer.provide(Capture.layer, captureClient(options))), withSchema(options, configured))
-
-/** Options that a following command must repeat to work. The URL holds secrets and is not repeated. */
-const placeWords = ({ config, schema }: Common): ReadonlyArray<string> =>
-  (
-    [
-      ["--config", config],
-      ["--schema", schema]
-    ] as const
-  ).flatMap(([option, optionText]) => Option.match(optionText, { onNone: () => [], onSome: (text) => [option, text] }))
 
 /** The command that carries out a plan that was made with these options. */
 const applyCommand = (

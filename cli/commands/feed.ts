@@ -4,7 +4,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
-import type * as Query from "../../src/Query.js"
+import * as Query from "../../src/Query.js"
+import { type ColumnsOf, columnsOf } from "../columns.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { changeTable } from "../describe.js"
 import { UsageError } from "../exit.js"
@@ -22,11 +23,11 @@ const lines = ({ changes, checkpoint }: Feed.Batch): string =>
 const document = ({ caughtUp, changes, checkpoint }: Feed.Batch): string =>
   `{"items":[${changes.map(Json.stringify).join(",")}],"checkpoint":${JSON.stringify(checkpoint)},"caughtUp":${caughtUp}}`
 
-const text = (batch: Feed.Batch, width: number): string =>
+const text = (batch: Feed.Batch, columns: ColumnsOf, width: number): string =>
   [
     ...(batch.changes.length === 0
       ? []
-      : [changeTable(batch.changes, { header: "change", of: ({ id }) => id }, width), ""]),
+      : [changeTable(batch.changes, { header: "change", of: ({ id }) => id }, columns, width), ""]),
     batch.caughtUp ? "That is all for now." : "There is more.",
     `Go on: --checkpoint ${batch.checkpoint}`
   ].join("\n")
@@ -83,7 +84,11 @@ export const feed = leaf(
         ({ field, rule }) => new UsageError({ message: `--${field === "tables" ? "table" : field}: ${rule}` })
       )
       const show = (batch: Feed.Batch) =>
-        options.ndjson ? printDocument(lines(batch)) : print(options, (width) => text(batch, width))
+        options.ndjson
+          ? printDocument(lines(batch))
+          : Effect.flatMap(columnsOf(batch.changes), (columns) =>
+              print(options, (width) => text(batch, columns, width))
+            )
       const configured = yield* configuration(options)
       yield* (
         options.follow
@@ -93,6 +98,9 @@ export const feed = leaf(
           : Effect.flatMap(gather(request, limit), (batch) =>
               options.json ? printDocument(document(batch)) : show(batch)
             )
-      ).pipe(Effect.provide(Layer.provide(Feed.layer, migratedClient(options))), withSchema(options, configured))
+      ).pipe(
+        Effect.provide(Layer.provide(Layer.merge(Feed.layer, Query.layer), migratedClient(options))),
+        withSchema(options, configured)
+      )
     })
 )

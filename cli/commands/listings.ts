@@ -4,6 +4,7 @@ import * as Struct from "effect/Struct"
 import type * as Page from "../../src/Page.js"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
+import { type ColumnsOf, columnsOf, unordered } from "../columns.js"
 import { changeTable, when, whoColumn, whoShort } from "../describe.js"
 import {
   actionFilterOf,
@@ -14,15 +15,15 @@ import {
   type ChangeFilters
 } from "../filter.js"
 import type { UsageError } from "../exit.js"
-import { type Common, common } from "../options.js"
+import { type Common, common, value } from "../options.js"
 import { answerExact, bold } from "../output.js"
 import { argument, leaf, optionalArgument, wordArgument } from "../parser/declare.js"
 import { listed, type Paging, paging, pagingOf, reading } from "../reading.js"
-import { layout } from "../table.js"
+import { layout, paragraph } from "../table.js"
 import { window, windowOf } from "../window.js"
 
-const inTransactions = (changes: ReadonlyArray<Query.Change>, width: number): string =>
-  changeTable(changes, { header: "tx", of: ({ transactionId }) => transactionId }, width)
+const inTransactions = (changes: ReadonlyArray<Query.Change>, width: number, columns: ColumnsOf): string =>
+  changeTable(changes, { header: "tx", of: ({ transactionId }) => transactionId }, columns, width)
 
 const counted = ({ count, exact }: Query.Count): string => (exact ? String(count) : `${count}+`)
 
@@ -79,30 +80,77 @@ const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): strin
 
 /** How a listing shows its items, and what it says if there are none. */
 interface Rendering<in A> {
-  readonly table: (items: ReadonlyArray<A>, width: number) => string
+  readonly table: (items: ReadonlyArray<A>, width: number, columns: ColumnsOf) => string
+  /** The changes among the items, whose fields are shown in the order of their table. */
+  readonly changes?: (items: ReadonlyArray<A>) => ReadonlyArray<Query.Change>
   readonly none: string
 }
+
+/** How many transactions carry the correlation without an action, if it is why a listing is empty. */
+const withoutAction = (
+  { cursor, ...filter }: Query.FilterInput,
+  page: Page.Page<unknown>
+): Effect.Effect<Query.Count, Query.ReadError, Query.Query> =>
+  filter.correlationId === undefined ||
+  filter.includeCaptureOnly === true ||
+  filter.action !== undefined ||
+  filter.actionStatus !== undefined ||
+  cursor !== undefined ||
+  page.items.length > 0 ||
+  page.partial
+    ? Effect.succeed({ count: 0, exact: true })
+    : Effect.map(
+        Query.transactions({ ...filter, includeCaptureOnly: true, limit: 1000 }),
+        ({ hasMore, items }): Query.Count => ({ count: items.length, exact: !hasMore })
+      )
+
+const withoutActionText = ({ count, exact }: Query.Count): string =>
+  count === 1 && exact
+    ? "1 transaction carries this correlation without an action"
+    : `${count}${exact ? "" : " or more"} transactions carry this correlation without an action`
 
 /** Prints the page that the options ask for. */
 const list = <A>(
   options: Common & Paging,
   filtered: Effect.Effect<Query.FilterInput, UsageError>,
   read: (filter: Query.FilterInput) => Effect.Effect<Page.Page<A>, Query.ReadError, Query.Query>,
-  { none, table }: Rendering<A>
+  { changes = () => [], none, table }: Rendering<A>
 ) =>
   Effect.gen(function* () {
     const filter = { ...(yield* filtered), ...(yield* pagingOf(options)) }
-    const page = yield* reading(options, read(filter))
+    const { columns, page, uncorrelated } = yield* reading(
+      options,
+      Effect.gen(function* () {
+        const page = yield* read(filter)
+        return {
+          page,
+          uncorrelated: yield* withoutAction(filter, page),
+          columns: options.json ? unordered : yield* columnsOf(changes(page.items))
+        }
+      })
+    )
+    const sentence =
+      "includeCaptureOnly" in options
+        ? `${withoutActionText(uncorrelated)}: --include-capture-only shows them.`
+        : `${withoutActionText(uncorrelated)}: threadline correlation shows them.`
+    const found = uncorrelated.count === 0
     yield* answerExact(
       options,
-      () => Json.stringify(page),
-      (width) => listed(page, none, () => [table(page.items, width)])
+      () =>
+        found
+          ? Json.stringify(page)
+          : Json.stringify({ items: [], nextCursor: null, hasMore: false, withoutAction: { ...uncorrelated } }),
+      (width) =>
+        found
+          ? listed(page, none, () => [table(page.items, width, columns)])
+          : [none, ...paragraph(sentence, width)].join("\n")
     )
   })
 
 export const timeline = leaf("timeline", { ...common, ...changeFilters, ...paging }, (options) =>
   list(options, changeFilterOf(options), Query.timeline, {
     table: inTransactions,
+    changes: (items) => items,
     none: "No change matches."
   })
 )
@@ -122,10 +170,11 @@ export const actions = leaf("actions", { ...common, ...actionFilters, ...paging 
 )
 
 // The listing is about transactions without an actor.
-const unattributedFilters = Struct.omit(changeFilters, "actor", "impersonator", "unattributed")
+const unattributedFilters = Struct.omit(changeFilters, "actor", "impersonator", "actorLabel", "unattributed")
 
-const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "unattributed"> = {
+const noActor: Pick<ChangeFilters, "actor" | "impersonator" | "actorLabel" | "unattributed"> = {
   actor: Option.none(),
+  actorLabel: Option.none(),
   impersonator: Option.none(),
   unattributed: true
 }
@@ -137,7 +186,7 @@ export const unattributed = leaf("unattributed", { ...common, ...unattributedFil
   })
 )
 
-const bundleText = ({ actions, changes, transactions }: Query.Bundle, width: number): string => {
+const bundleText = ({ actions, changes, transactions }: Query.Bundle, columns: ColumnsOf, width: number): string => {
   const raise = (page: Page.Page<unknown>): ReadonlyArray<string> =>
     page.hasMore ? ["There are more: raise --limit, or ask for less time."] : []
   return [
@@ -150,9 +199,32 @@ const bundleText = ({ actions, changes, transactions }: Query.Bundle, width: num
     ...raise(transactions),
     "",
     bold("changes"),
-    listed(changes, "No change.", () => [inTransactions(changes.items, width)])
+    listed(changes, "No change.", () => [inTransactions(changes.items, width, columns)])
   ].join("\n")
 }
+
+const showBundle = (
+  options: Common,
+  read: Effect.Effect<Query.Bundle, Query.ReadError, Query.Query>,
+  args: Readonly<Record<string, string>>
+) =>
+  Effect.gen(function* () {
+    const { bundle, columns } = yield* reading(
+      options,
+      Effect.flatMap(read, (bundle) =>
+        Effect.map(options.json ? Effect.succeed(unordered) : columnsOf(bundle.changes.items), (columns) => ({
+          bundle,
+          columns
+        }))
+      ),
+      args
+    )
+    yield* answerExact(
+      options,
+      () => Json.stringify(bundle),
+      (width) => bundleText(bundle, columns, width)
+    )
+  })
 
 export const actor = leaf(
   "actor",
@@ -161,7 +233,8 @@ export const actor = leaf(
     ...window,
     ...paging,
     type: wordArgument("TYPE", actorTypes, `One of ${actorTypes.join(", ")}.`),
-    id: optionalArgument("ID", "Id of the actor; else every actor of the type.")
+    id: optionalArgument("ID", "Id of the actor; else every actor of the type."),
+    label: value("label", "TEXT", "Only actors whose label, or their impersonator's, contains this.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -169,20 +242,13 @@ export const actor = leaf(
       const id = Option.getOrUndefined(options.id)
       const bundleOptions = {
         ...(yield* windowOf(options)),
-        ...(yield* pagingOf(options))
+        ...(yield* pagingOf(options)),
+        actorLabel: Option.getOrUndefined(options.label)
       }
-      const bundle = yield* reading(
-        options,
-        Query.actorWindow(id === undefined ? { type } : { type, id }, bundleOptions),
-        {
-          actor: "ID"
-        }
-      )
-      yield* answerExact(
-        options,
-        () => Json.stringify(bundle),
-        (width) => bundleText(bundle, width)
-      )
+      yield* showBundle(options, Query.actorWindow(id === undefined ? { type } : { type, id }, bundleOptions), {
+        actor: "ID",
+        actorLabel: "--label"
+      })
     })
 )
 
@@ -198,12 +264,7 @@ const ofRequest = (requestId: string, { cursor, ...paged }: Effect.Effect.Succes
 export const request = leaf("request", { ...common, ...paging, id: argument("ID", "A request id.") }, (options) =>
   Effect.gen(function* () {
     const pageOptions = yield* pagingOf(options)
-    const bundle = yield* reading(options, ofRequest(options.id, pageOptions), { requestId: "ID" })
-    yield* answerExact(
-      options,
-      () => Json.stringify(bundle),
-      (width) => bundleText(bundle, width)
-    )
+    yield* showBundle(options, ofRequest(options.id, pageOptions), { requestId: "ID" })
   })
 )
 
@@ -213,11 +274,6 @@ export const correlation = leaf(
   (options) =>
     Effect.gen(function* () {
       const pageOptions = yield* pagingOf(options)
-      const bundle = yield* reading(options, Query.correlation(options.id, pageOptions), { correlationId: "ID" })
-      yield* answerExact(
-        options,
-        () => Json.stringify(bundle),
-        (width) => bundleText(bundle, width)
-      )
+      yield* showBundle(options, Query.correlation(options.id, pageOptions), { correlationId: "ID" })
     })
 )

@@ -1,9 +1,11 @@
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Json from "../../src/Json.js"
 import * as Query from "../../src/Query.js"
 import * as Option from "effect/Option"
 import { changeLines, fieldLines, properties, when, who } from "../describe.js"
-import { common } from "../options.js"
+import { inOrder } from "../columns.js"
+import { type Common, common } from "../options.js"
 import { eventLine } from "../describeEvents.js"
 import { answerExact, bold, dim, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
@@ -16,15 +18,21 @@ const ofRow = { table: "TABLE", key: "KEY", instant: "INSTANT" }
 
 const keyArgument = argument("KEY", "Key of the row; of several columns a JSON array or object.")
 
-const blocks = (changes: ReadonlyArray<Query.Change>, context: boolean, width: number): ReadonlyArray<string> =>
-  changes.flatMap((change, index) => [...(index === 0 ? [] : [""]), ...changeLines(change, width, context)])
+const blocks = (diffs: ReadonlyArray<Query.ChangeDiff>, context: boolean, width: number): ReadonlyArray<string> =>
+  diffs.flatMap(({ change, fields }, index) => [
+    ...(index === 0 ? [] : [""]),
+    ...changeLines(change, fields, width, context)
+  ])
 
 export const history = leaf("history", { ...common, ...paging, table: tableArgument, key: keyArgument }, (options) =>
   Effect.gen(function* () {
     const pageOptions = yield* pagingOf(options)
-    const { page, schemaEvents } = yield* reading(
+    const { columns, page, schemaEvents } = yield* reading(
       options,
-      Query.historyWithEvents(options.table, options.key, pageOptions),
+      Effect.all({
+        history: Query.historyWithEvents(options.table, options.key, pageOptions),
+        columns: columnsOfTable(options)
+      }).pipe(Effect.map(({ columns, history }) => ({ ...history, columns }))),
       ofRow
     )
     const { hasMore, items, nextCursor, partial } = page
@@ -41,20 +49,30 @@ export const history = leaf("history", { ...common, ...paging, table: tableArgum
       (width) =>
         items.length + schemaEvents.length === 0
           ? listed(page, "Nothing is recorded of this row.", () => [])
-          : [...marked(items, schemaEvents, pageOptions.order !== "oldest", width), ...more(page)].join("\n")
+          : [...marked(items, columns, schemaEvents, pageOptions.order !== "oldest", width), ...more(page)].join("\n")
     )
   })
 )
 
+/** The columns of the one table of a command, for people. */
+const columnsOfTable = (options: Common & { readonly table: string }) =>
+  options.json
+    ? Effect.succeed([])
+    : Effect.orElseSucceed(Query.columns(options.table), (): ReadonlyArray<string> => [])
+
 /** Changes with the events of the schema between them, where they belong in time. */
 const marked = (
   changes: ReadonlyArray<Query.Change>,
+  columns: ReadonlyArray<string>,
   events: ReadonlyArray<Query.SchemaEvent>,
   newest: boolean,
   width: number
 ): ReadonlyArray<string> =>
   [
-    ...changes.map((change) => ({ at: change.capturedAt, lines: changeLines(change, width, true) })),
+    ...changes.map((change) => ({
+      at: change.capturedAt,
+      lines: changeLines(change, Query.fieldDiffs(change, columns), width, true)
+    })),
     ...events.map((event) => ({ at: event.occurredAt, lines: [dim(eventLine(event))] }))
   ]
     .sort((a, b) => (a.at === b.at ? 0 : a.at < b.at === newest ? 1 : -1))
@@ -68,6 +86,15 @@ const answers: Readonly<Record<Query.AsOf["_tag"], string>> = {
   BeforeCapture: "Nothing is known of the row at that time."
 }
 
+/** The same for an instant that is still to come. */
+const answersNow: Readonly<Record<Query.AsOf["_tag"], string>> = {
+  Present: "The row as it is now:",
+  Deleted: "By now the row is deleted.",
+  MovedTo: "By now the row has moved to another key.",
+  NotYetCreated: "The row is not there yet.",
+  BeforeCapture: "Nothing is known of the row."
+}
+
 export const asOf = leaf(
   "as-of",
   {
@@ -78,11 +105,19 @@ export const asOf = leaf(
   },
   (options) =>
     Effect.gen(function* () {
-      const answer = yield* reading(options, Query.asOf(options.table, options.key, options.instant), ofRow)
+      const { answer, order } = yield* reading(
+        options,
+        Effect.all({
+          answer: Query.asOf(options.table, options.key, options.instant),
+          order: columnsOfTable(options)
+        }),
+        ofRow
+      )
+      const isFuture = Date.parse(answer.at) > (yield* Clock.currentTimeMillis)
       const lines = (width: number): ReadonlyArray<string> =>
         answer._tag === "Present"
           ? fieldLines(
-              Object.entries(answer.row).map(([field, after]) => ({ field, after })),
+              inOrder(Object.keys(answer.row), order).map((field) => ({ field, after: answer.row[field] ?? null })),
               width
             )
           : answer._tag === "MovedTo"
@@ -101,7 +136,15 @@ export const asOf = leaf(
       yield* answerExact(
         options,
         () => Json.stringify(answer),
-        (width) => [`${answer.at}: ${answers[answer._tag]}`, ...rebuilt, ...names, ...lines(width)].join("\n")
+        (width) =>
+          [
+            ...(isFuture
+              ? [`${answer.at}: this instant is still to come.`, answersNow[answer._tag]]
+              : [`${answer.at}: ${answers[answer._tag]}`]),
+            ...rebuilt,
+            ...names,
+            ...lines(width)
+          ].join("\n")
       )
     })
 )
@@ -163,16 +206,7 @@ const incidentText = (incident: Query.Incident, width: number): string => {
       )
     ]),
     ...(hasMoreActions ? ["", "There are more actions."] : []),
-    ...(changes.items.length === 0
-      ? []
-      : [
-          "",
-          ...blocks(
-            changes.items.map(({ change }) => change),
-            false,
-            width
-          )
-        ]),
+    ...(changes.items.length === 0 ? [] : ["", ...blocks(changes.items, false, width)]),
     ...more(changes),
     ...otherTransactions("Parts of the same database transaction", siblings, hasMoreSiblings, width),
     ...otherTransactions("Transactions of the same correlation", related, hasMoreRelated, width)

@@ -16,6 +16,8 @@ export interface OptionFacts {
   readonly placeholder: string | undefined
   readonly repeated: boolean
   readonly description: string
+  /** The value of an option that is given without one. Undefined if it needs a value. */
+  readonly whenBare?: string
   /** The only allowed values. Empty if any string is allowed. */
   readonly words: ReadonlyArray<string>
 }
@@ -62,6 +64,10 @@ export const value = (name: string, placeholder: string, description: string) =>
 /** An option that may be given more than once. */
 export const values = (name: string, placeholder: string, description: string) =>
   option(Options.repeated(Options.text(name)), { name, placeholder, repeated: true, description, words: [] })
+
+/** The same. Given without a value, the option has this one. */
+export const valuesOr = (name: string, whenBare: string, placeholder: string, description: string) =>
+  option(Options.repeated(Options.text(name)), { name, placeholder, repeated: true, whenBare, description, words: [] })
 
 /** An option whose value is one of a few words. */
 export const choice = <const W extends Words>(

@@ -70,7 +70,10 @@ const scan = (
         on.add(name)
       }
     } else {
-      const text = inlineValue ?? argv[++at]
+      const following = argv[at + 1]
+      const isBare =
+        inlineValue === undefined && facts.whenBare !== undefined && (following === undefined || isOption(following))
+      const text = isBare ? facts.whenBare : (inlineValue ?? argv[++at])
       if (text === undefined || text === "" || (inlineValue === undefined && isOption(text))) {
         return Either.left(`the option ${option} needs a value`)
       }

@@ -245,9 +245,10 @@ attacks("forging through generated functions (A27)", (attack) => {
     Effect.gen(function* () {
       yield* db.run(
         "create table posts (id int primary key, title text)",
-        "create table parts (id int, title text) partition by list (id)"
+        "create table parts (id int, title text) partition by list (id)",
+        "create table pieces (id int, title text) partition by list (id)"
       )
-      yield* apply("posts", "parts")
+      yield* apply("posts", "parts", { table: "pieces", mode: "row" })
       const app = yield* role("app")
       yield* db.run(writer(app))
       const attacker = yield* session("app")
@@ -260,7 +261,7 @@ attacks("forging through generated functions (A27)", (attack) => {
       const functions = yield* db.rows(
         "select proname as name from pg_proc where pronamespace = 'threadline'::regnamespace and prorettype = 'trigger'::regtype"
       )
-      const events = (name: string) => /capture_(insert|update|delete|truncate)/.exec(name)?.[1] ?? "insert"
+      const events = (name: string) => /_(insert|update|delete|truncate)_/.exec(name)?.[1] ?? "insert"
       const referencing: Record<string, string> = {
         insert: "referencing new table as threadline_new",
         update: "referencing old table as threadline_old new table as threadline_new",
@@ -270,18 +271,18 @@ attacks("forging through generated functions (A27)", (attack) => {
       for (const { name } of functions) {
         const event = events(name ?? "")
         for (const table of ["pg_temp.posts", "public.mine", "pg_temp.parts", "pg_temp.part1", "public.posts"]) {
-          // PostgreSQL clones the triggers of moves for whoever makes a partition: their functions refuse when they are called.
-          const everybodys = /capture_(leave|enter)/.test(name ?? "") && table !== "public.posts"
+          // PostgreSQL clones the row triggers of partitions for whoever makes one: their functions refuse when they are called.
+          const purpose = /^open_([a-z]+)_/.exec(name ?? "")?.[1]
+          const open = purpose !== undefined && table !== "public.posts"
           expect([
             name,
             table,
             yield* attacker.outcome(
               `create trigger forged after ${event} on ${table} ${referencing[event]} for each statement execute function threadline.${name}()`
             )
-          ]).toEqual([name, table, everybodys ? "ok" : denied])
-          if (everybodys) {
-            const purpose = /leave/.test(name ?? "") ? "leave" : "enter"
-            yield* attacker.run(`drop trigger forged on ${table}`)
+          ]).toEqual([name, table, open ? "ok" : denied])
+          if (open) {
+            yield* attacker.run(`drop trigger forged on ${table}`, `insert into ${table} values (1, 'mine')`)
             for (const [forged, level] of [
               ["forged", "statement"],
               ["forged", "row"],
@@ -289,29 +290,37 @@ attacks("forging through generated functions (A27)", (attack) => {
               [`0_threadline_${purpose}`, "row"]
             ]) {
               yield* attacker.run(
-                `create trigger "${forged}" after insert or delete on ${table} for each ${level} execute function threadline.${name}()`
+                `create trigger "${forged}" after insert or update or delete on ${table} for each ${level} execute function threadline.${name}()`
               )
-              const write = `insert into ${table} values (1, 'forged')`
-              const forging = `begin; set local threadline.updating = ' 0: 1: 2:1:9,'; set local threadline.moved = 'yes'; ${write}`
-              for (const statement of [write, forging]) {
-                expect([name, table, forged, level, yield* attacker.outcome(statement)]).toEqual([
-                  name,
-                  table,
-                  forged,
-                  level,
-                  denied
-                ])
-                yield* attacker.run("rollback")
+              for (const write of [
+                `insert into ${table} values (${/part/.test(table) ? 1 : 2}, 'forged')`,
+                `update ${table} set title = 'forged'`,
+                `delete from ${table}`
+              ]) {
+                const forging = `begin; set local threadline.updating = ' 0: 1: 2:1:9,'; set local threadline.moved = 'yes'; ${write}`
+                for (const statement of [write, forging]) {
+                  expect([forged, level, statement, yield* attacker.outcome(statement)]).toEqual([
+                    forged,
+                    level,
+                    statement,
+                    denied
+                  ])
+                  yield* attacker.run("rollback")
+                }
               }
               yield* attacker.run(`drop trigger "${forged}" on ${table}`)
             }
+            yield* attacker.run(`delete from ${table}`)
           }
         }
       }
+      expect(yield* changes(db)).toEqual([])
       // Even where somebody gave the right to execute them away, they know the tables they are for.
       yield* db.run(`grant execute on all functions in schema threadline to ${app}`)
       // What comes before an update records nothing: it leaves word in a setting, which anybody can make.
-      for (const { name } of functions.filter(({ name: each }) => /_(?!begin)[a-z]+_(posts|parts)/.test(each ?? ""))) {
+      for (const { name } of functions.filter(({ name: each }) =>
+        /_(?!begin)[a-z]+_(posts|parts|pieces)/.test(each ?? "")
+      )) {
         const event = events(name ?? "")
         for (const table of ["pg_temp.posts", "public.mine", "pg_temp.parts", "pg_temp.part1"]) {
           yield* attacker.run(
@@ -333,6 +342,48 @@ attacks("forging through generated functions (A27)", (attack) => {
             expect([name, table, yield* attacker.outcome(write ?? "")]).toEqual([name, table, denied])
             yield* attacker.run(`drop trigger forged on ${table}`)
           }
+        }
+      }
+      expect(yield* changes(db)).toEqual([])
+    })
+  )
+
+  attack("no table that got the name of a captured one calls those that are open", ({ apply, db, role, session }) =>
+    Effect.gen(function* () {
+      yield* db.run(
+        "create table parts (id int, v text) partition by list (id)",
+        "create table pieces (id int, v text) partition by list (id)"
+      )
+      yield* apply({ table: "parts" }, { table: "pieces", mode: "row" })
+      yield* db.run(writer(yield* role("app")), "drop table parts, pieces")
+      const attacker = yield* session("app")
+      const functions = yield* db.rows(
+        "select proname as name from pg_proc where pronamespace = 'threadline'::regnamespace and proname like 'open~_%' escape '~'"
+      )
+      expect(functions.length).toBe(5)
+      for (const { name } of functions) {
+        const [, purpose = "", table = ""] = /^open_([a-z]+)_([a-z]+)_/.exec(name ?? "") ?? []
+        const op = { leave: "delete", enter: "insert" }[purpose] ?? purpose
+        for (const kind of [") partition by list (id)", ")"]) {
+          yield* attacker.run(
+            `create table public.${table} (id int, v text${kind}`,
+            ...(kind === ")" ? [] : [`create table public.leaf partition of public.${table} default`]),
+            `insert into public.${table} values (1, 'mine')`,
+            `create trigger "0_threadline_${purpose}" after ${op} on public.${table} for each row execute function threadline.${name}()`
+          )
+          const write = {
+            insert: `insert into public.${table} values (2, 'forged')`,
+            update: `update public.${table} set v = 'forged'`,
+            delete: `delete from public.${table}`
+          }[op]
+          expect([
+            name,
+            kind,
+            yield* attacker.outcome(
+              `begin; set local threadline.updating = ' 0: 1: 2:1:9,'; set local threadline.moved = 'yes'; ${write}`
+            )
+          ]).toEqual([name, kind, denied])
+          yield* attacker.run("rollback", `drop table public.${table}`)
         }
       }
       expect(yield* changes(db)).toEqual([])

@@ -25,9 +25,19 @@ const host = Layer.scoped(
       create table invoices (id int primary key, paid_by text, total numeric);
       create table visits (id int, day int, primary key (id, day)) partition by list (day);
       create table visits_1 partition of visits for values in (1);
-      create table plain (id int primary key)`)
-    yield* Cli.text(["capture", "apply", "--table", "invoices", "--table", "visits"], { url })
+      create table plain (id int primary key);
+      create table rides (id int primary key, direction text, fare int, note text);
+      create table rides_kept (zone text, id int primary key, start int, note text)`)
+    yield* Cli.text(
+      ["capture", "apply", ...["invoices", "visits", "rides", "rides_kept"].flatMap((table) => ["--table", table])],
+      { url }
+    )
     yield* query(`
+      begin;
+      select threadline.set_context('{ "actor": { "type": "job", "id": "rides" } }');
+      insert into rides_kept values ('a', 2, 3, null);
+      update rides_kept set note = 'late', start = 4, zone = 'b';
+      commit;
       begin;
       select threadline.set_context('{
         "actor": {
@@ -115,6 +125,120 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
       const text = yield* Cli.text(["history", "invoices", "1", "--limit", "1"], { url })
       expect(text).toContain("delete invoices 1")
       expect(text).toContain("\n  paid_by: null\n")
+    })
+  )
+
+  it.effect("is told how many transactions carry a correlation without an action", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* Host
+      const carried = `
+        begin;
+        select threadline.set_context('{ "actor": { "type": "user", "id": "7" }, "correlationId": "c-1" }');
+        insert into rides values (1, 'in', 1, null);
+        delete from rides;
+        commit;`
+      yield* query(carried)
+      for (const [command, sentence] of [
+        [
+          "timeline",
+          "No change matches.\n1 transaction carries this correlation without an action: --include-capture-only"
+        ],
+        [
+          "transactions",
+          "1 transaction carries this correlation without an action: --include-capture-only shows them."
+        ],
+        ["actions", "1 transaction carries this correlation without an action: threadline correlation shows them."]
+      ] as const) {
+        const text = yield* Cli.text([command, "--correlation-id", "c-1"], { url, env: { COLUMNS: "200" } })
+        expect(text).toContain(sentence)
+      }
+      yield* query(carried)
+      expect(yield* Cli.text(["timeline", "--correlation-id", "c-1"], { url })).toContain(
+        "2 transactions carry this correlation"
+      )
+      expect(yield* Cli.json(["timeline", "--correlation-id", "c-1"], { url })).toEqual({
+        items: [],
+        nextCursor: null,
+        hasMore: false,
+        withoutAction: { count: 2, exact: true }
+      })
+      for (const args of [
+        ["--correlation-id", "none"],
+        ["--correlation-id", "c-1", "--action", "invoice.created"],
+        ["--correlation-id", "c-1", "--actor", "user:8"],
+        ["--correlation-id", "c-1", "--table", "invoices"]
+      ]) {
+        expect(yield* Cli.text(["timeline", ...args], { url }), args.join(" ")).toBe("No change matches.\n")
+      }
+      expect(yield* Cli.text(["timeline", "--correlation-id", "c-1", "--include-capture-only"], { url })).toContain(
+        "rides"
+      )
+    })
+  )
+
+  it.effect("finds actors by their labels", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      for (const label of ["rather LONG", "second line"]) {
+        expect(yield* Cli.json(["timeline", "--actor-label", label], { url })).toMatchObject({
+          items: [{ op: "insert", tableName: "invoices" }]
+        })
+        expect(yield* Cli.json(["actions", "--actor-label", label], { url })).toMatchObject({
+          items: [{ name: "invoice.created" }]
+        })
+        expect(yield* Cli.json(["actor", "user", "--label", label], { url })).toMatchObject({
+          actions: { items: [{ name: "invoice.created" }] },
+          changes: { items: [{ op: "insert" }], nextCursor: null }
+        })
+      }
+      expect(yield* Cli.json(["actor", "admin", "--label", "rather long"], { url })).toMatchObject({
+        changes: { items: [] }
+      })
+      expect(yield* Cli.text(["timeline", "--actor-label", "100%_"], { url })).toBe("No change matches.\n")
+      expect(yield* Cli.run(["actor", "user", "--label", "x".repeat(257)], { url })).toEqual(
+        Cli.refusal(2, /--label: must not exceed 256 bytes/)
+      )
+    })
+  )
+
+  it.effect("is told that an instant is still to come", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      for (const [key, sentence] of [
+        ["2", "The row as it is now:"],
+        ["1", "Nothing is known of the row."]
+      ] as const) {
+        const text = yield* Cli.text(["as-of", "rides_kept", key, "2999-01-01T00:00:00Z"], { url })
+        expect(text).toContain(`2999-01-01T00:00:00.000000Z: this instant is still to come.\n${sentence}\n`)
+      }
+      expect(yield* Cli.text(["as-of", "rides_kept", "2", "2020-01-01"], { url })).not.toContain("still to come")
+    })
+  )
+
+  it.effect("sees fields in the order of their table, whatever the table or a column was called", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* Host
+      const inOrder = /zone.*\n *id: 2\n *start.*\n *note/
+      const last = ["rides_kept", "2"]
+      expect(yield* Cli.text(["history", ...last, "--order", "oldest"], { url })).toMatch(inOrder)
+      expect(yield* Cli.text(["as-of", ...last, "2999-01-01"], { url })).toMatch(inOrder)
+      const { items } = yield* Cli.json(["timeline", "--table", "rides_kept", "--order", "oldest"], { url })
+      const [first] = items as ReadonlyArray<{ readonly transactionId: string }>
+      expect(yield* Cli.text(["transaction", String(first?.transactionId)], { url })).toMatch(inOrder)
+      expect(yield* Cli.text(["timeline", "--table", "rides_kept"], { url })).toContain("set zone, start, note")
+      expect(yield* Cli.text(["feed", "--table", "rides_kept"], { url, env: { COLUMNS: "200" } })).toContain(
+        "set zone, start, note"
+      )
+      yield* query("alter table rides_kept rename column start to begun")
+      yield* query(`
+        begin;
+        select threadline.set_context('{ "actor": { "type": "job", "id": "rides" } }');
+        update rides_kept set begun = 9, zone = 'c';
+        commit`)
+      yield* Cli.text(["capture", "apply", "--table", "rides_kept"], { url })
+      const text = yield* Cli.text(["history", ...last], { url })
+      expect(text).toMatch(/zone.*\n *begun/)
+      expect(text).toMatch(inOrder)
     })
   )
 

@@ -683,7 +683,7 @@ $threadline$;
 
 select "threadline"."guard_function"('"threadline"."capture_begin_jobs_562f12dff4"()');
 
-create or replace function "threadline"."capture_leave_jobs_562f12dff4"() returns trigger
+create or replace function "threadline"."open_leave_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
 as $threadline$
@@ -703,10 +703,8 @@ begin
   if tg_name <> '0_threadline_leave' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
-  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
-    select * into of_schema, of_table, of_partition
-    from capture_relation(tg_relid, 'public', 'jobs');
-  end if;
+  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, 'public', 'jobs', true);
   if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
     and set_config('threadline.moved', 'yes', true) <> '') is not true then
     return null;
@@ -821,9 +819,9 @@ begin
 end
 $threadline$;
 
-grant execute on function "threadline"."capture_leave_jobs_562f12dff4"() to public;
+grant execute on function "threadline"."open_leave_jobs_562f12dff4"() to public;
 
-create or replace function "threadline"."capture_enter_jobs_562f12dff4"() returns trigger
+create or replace function "threadline"."open_enter_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
 as $threadline$
@@ -843,10 +841,8 @@ begin
   if tg_name <> '0_threadline_enter' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
-  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
-    select * into of_schema, of_table, of_partition
-    from capture_relation(tg_relid, 'public', 'jobs');
-  end if;
+  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, 'public', 'jobs', true);
   if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
     and current_setting('threadline.moved', true) <> '') is not true then
     return null;
@@ -961,7 +957,7 @@ begin
 end
 $threadline$;
 
-grant execute on function "threadline"."capture_enter_jobs_562f12dff4"() to public;
+grant execute on function "threadline"."open_enter_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -999,12 +995,12 @@ execute function "threadline"."capture_begin_jobs_562f12dff4"();
 create or replace trigger "0_threadline_leave" after delete on "public"."jobs"
 for each row
 when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
-execute function "threadline"."capture_leave_jobs_562f12dff4"();
+execute function "threadline"."open_leave_jobs_562f12dff4"();
 
 create or replace trigger "0_threadline_enter" after insert on "public"."jobs"
 for each row
 when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
-execute function "threadline"."capture_enter_jobs_562f12dff4"();
+execute function "threadline"."open_enter_jobs_562f12dff4"();
 
 create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"
 for each statement

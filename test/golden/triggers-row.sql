@@ -1,4 +1,4 @@
-create or replace function "threadline"."capture_insert_jobs_562f12dff4"() returns trigger
+create or replace function "threadline"."open_insert_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
 as $threadline$
@@ -15,10 +15,11 @@ declare
   wrong text;
   now jsonb;
 begin
-  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
-    select * into of_schema, of_table, of_partition
-    from capture_relation(tg_relid, 'public', 'jobs');
+  if tg_name <> '0_threadline_insert' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
+  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, 'public', 'jobs', true);
   begin
     now := to_jsonb(new);
   exception when others then
@@ -128,9 +129,9 @@ begin
 end
 $threadline$;
 
-select "threadline"."guard_function"('"threadline"."capture_insert_jobs_562f12dff4"()');
+grant execute on function "threadline"."open_insert_jobs_562f12dff4"() to public;
 
-create or replace function "threadline"."capture_update_jobs_562f12dff4"() returns trigger
+create or replace function "threadline"."open_update_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
 as $threadline$
@@ -151,10 +152,11 @@ declare
   fields text[];
   old_values jsonb;
 begin
-  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
-    select * into of_schema, of_table, of_partition
-    from capture_relation(tg_relid, 'public', 'jobs');
+  if tg_name <> '0_threadline_update' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'UPDATE' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
+  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, 'public', 'jobs', true);
   begin
     was := to_jsonb(old);
     now := to_jsonb(new);
@@ -279,9 +281,9 @@ begin
 end
 $threadline$;
 
-select "threadline"."guard_function"('"threadline"."capture_update_jobs_562f12dff4"()');
+grant execute on function "threadline"."open_update_jobs_562f12dff4"() to public;
 
-create or replace function "threadline"."capture_delete_jobs_562f12dff4"() returns trigger
+create or replace function "threadline"."open_delete_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
 set search_path = "threadline", pg_temp
 as $threadline$
@@ -298,10 +300,11 @@ declare
   wrong text;
   was jsonb;
 begin
-  if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
-    select * into of_schema, of_table, of_partition
-    from capture_relation(tg_relid, 'public', 'jobs');
+  if tg_name <> '0_threadline_delete' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
+    raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
+  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, 'public', 'jobs', true);
   begin
     was := to_jsonb(old);
   exception when others then
@@ -411,7 +414,7 @@ begin
 end
 $threadline$;
 
-select "threadline"."guard_function"('"threadline"."capture_delete_jobs_562f12dff4"()');
+grant execute on function "threadline"."open_delete_jobs_562f12dff4"() to public;
 
 create or replace function "threadline"."capture_truncate_jobs_562f12dff4"() returns trigger
 language plpgsql security definer
@@ -429,19 +432,19 @@ select "threadline"."guard_function"('"threadline"."capture_truncate_jobs_562f12
 
 create or replace trigger "0_threadline_insert" after insert on "public"."jobs"
 for each row
-execute function "threadline"."capture_insert_jobs_562f12dff4"();
+execute function "threadline"."open_insert_jobs_562f12dff4"();
 
 alter table "public"."jobs" enable always trigger "0_threadline_insert";
 
 create or replace trigger "0_threadline_update" after update on "public"."jobs"
 for each row
-execute function "threadline"."capture_update_jobs_562f12dff4"();
+execute function "threadline"."open_update_jobs_562f12dff4"();
 
 alter table "public"."jobs" enable always trigger "0_threadline_update";
 
 create or replace trigger "0_threadline_delete" after delete on "public"."jobs"
 for each row
-execute function "threadline"."capture_delete_jobs_562f12dff4"();
+execute function "threadline"."open_delete_jobs_562f12dff4"();
 
 alter table "public"."jobs" enable always trigger "0_threadline_delete";
 

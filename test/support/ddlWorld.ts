@@ -89,7 +89,7 @@ const worldQuery = (captured: boolean) => `
           } as "recordedKey",
           (
             select coalesce(json_agg(json_build_object(
-              'schema', pn.nspname, 'name', p.relname, 'bound', pg_get_expr(p.relpartbound, p.oid)
+              'schema', pn.nspname, 'name', p.relname, 'bound', pg_get_expr(p.relpartbound, 0)
             ) order by pn.nspname, p.relname), '[]')
             from pg_inherits i
             join pg_class p on p.oid = i.inhrelid

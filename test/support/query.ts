@@ -19,7 +19,7 @@ export interface TransactionSeed {
     readonly type: string
     readonly id?: string
     readonly label?: string
-    readonly impersonator?: { readonly type: string; readonly id?: string }
+    readonly impersonator?: { readonly type: string; readonly id?: string; readonly label?: string }
   } | null
   readonly correlationId?: string | null
   readonly requestId?: string

@@ -50,6 +50,7 @@ export const filters = (instants: ReadonlyArray<string>) => {
         { type: "admin", id: "9" }
       )
     ),
+    actorLabel: rarely(FastCheck.constantFrom("LICE", "desk", "none")),
     unattributed: rarely(FastCheck.boolean()),
     action: rarely(FastCheck.constantFrom<NonNullable<Query.FilterInput["action"]>>("did", ["did", "made"], "none")),
     actionStatus: rarely(FastCheck.constantFrom<NonNullable<Query.FilterInput["actionStatus"]>>("ok", "error")),
@@ -74,6 +75,7 @@ export const filters = (instants: ReadonlyArray<string>) => {
 /** Without what contradicts itself. */
 const possible = ({
   actionStatus,
+  actorLabel,
   changedField,
   from,
   impersonator,
@@ -84,12 +86,13 @@ const possible = ({
   unattributed,
   ...rest
 }: Query.FilterInput): Query.FilterInput => {
-  const attributed = rest.actor !== undefined || impersonator !== undefined
+  const attributed = rest.actor !== undefined || impersonator !== undefined || actorLabel !== undefined
   const ofActions = rest.action !== undefined || actionStatus !== undefined
   const backwards = from !== undefined && to !== undefined && to < from
   return {
     ...rest,
     actionStatus,
+    actorLabel,
     impersonator,
     ...(typeof rest.table === "string" ? { key } : {}),
     ...(rest.table === undefined || schema === "public" ? { schema } : {}),

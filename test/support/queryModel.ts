@@ -88,8 +88,8 @@ export const timeOf = (micros: number): string =>
 
 const actors = [
   null,
-  { type: "user", id: "1" },
-  { type: "user", id: "2", impersonator: { type: "admin", id: "9" } },
+  { type: "user", id: "1", label: "Alice" },
+  { type: "user", id: "2", impersonator: { type: "admin", id: "9", label: "service desk" } },
   { type: "job", id: "1" }
 ] as const
 
@@ -437,6 +437,10 @@ const matching = (simulation: Simulation, filter: FilterInput) => {
       (filter.impersonator === undefined ||
         (impersonator?.type === filter.impersonator.type &&
           (filter.impersonator.id === undefined || impersonator.id === filter.impersonator.id))) &&
+      (filter.actorLabel === undefined ||
+        [actor?.label, impersonator?.label].some(
+          (label) => label?.toLowerCase().includes((filter.actorLabel ?? "").toLowerCase()) === true
+        )) &&
       (filter.unattributed !== true || actor === null) &&
       ((names === undefined && filter.actionStatus === undefined) ||
         acts.some(

@@ -45,6 +45,7 @@ export type ColumnRow = typeof ColumnRow.Type
 const IndexRow = Schema.Struct({
   name: Schema.String,
   primary: Schema.Boolean,
+  unique: Schema.Boolean,
   /** Unique, valid, ready, live, checked at once, without predicate and expressions. */
   usable: Schema.Boolean,
   columns: Schema.Array(Schema.NullOr(Schema.String))
@@ -146,6 +147,8 @@ export type Deployed = typeof Deployed.Type
 const Catalog = Schema.Struct({
   serverVersion: Schema.Int,
   role: Schema.String,
+  /** Foreign tables can be made in this database. */
+  foreignServers: Schema.Boolean,
   storage: Schema.Struct({
     owner: Schema.String,
     ownerSuperuser: Schema.Boolean,
@@ -469,6 +472,7 @@ type_graph (oid) as (
 select jsonb_build_object(
   'serverVersion', current_setting('server_version_num')::int,
   'role', current_user,
+  'foreignServers', exists (select from pg_foreign_server),
   'storage', (
     select jsonb_build_object(
       'owner', s.owner,
@@ -514,6 +518,7 @@ select jsonb_build_object(
         select jsonb_agg(jsonb_build_object(
           'name', x.relname,
           'primary', i.indisprimary,
+          'unique', i.indisunique,
           'usable', i.indisunique and i.indisvalid and i.indisready and i.indislive and i.indimmediate
             and i.indpred is null and i.indexprs is null,
           'columns', (

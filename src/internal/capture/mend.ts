@@ -29,6 +29,7 @@ export const HostAction = Schema.Literal(
   "applyLater",
   "callOutsideTransaction",
   "captureApplicationTables",
+  "captureAlways",
   "capturePermanentTables",
   "captureTablesUnder",
   "captureTables",
@@ -41,6 +42,8 @@ export const HostAction = Schema.Literal(
   "configureChildren",
   "configureInstead",
   "correctColumn",
+  "correctContext",
+  "correctExpected",
   "correctKey",
   "correctRedaction",
   "createUniqueIndex",
@@ -48,6 +51,8 @@ export const HostAction = Schema.Literal(
   "dropCast",
   "dropCasts",
   "redactComputed",
+  "redactSensitive",
+  "removeGap",
   "keepOne",
   "leaveKeyOut",
   "mendEventTrigger",
@@ -63,9 +68,14 @@ export const HostAction = Schema.Literal(
   "renameFunction",
   "renameTable",
   "renameTrigger",
+  "resetReplicationRole",
+  "runConsumer",
+  "setContext",
   "setNotNull",
+  "useNewerVersion",
   "useOwners",
-  "useTableOwner"
+  "useTableOwner",
+  "writeAsOther"
 )
 
 /**

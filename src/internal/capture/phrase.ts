@@ -146,6 +146,8 @@ const rowModeText = ({ cause, relation }: RowModeReason): string => {
       return "it is a foreign table"
     case "foreign partition":
       return `its partition ${relation} is a foreign table`
+    case "foreign server":
+      return "a foreign table may become its partition, and then PostgreSQL refuses writes that reach it"
     case "inherits":
       return "it inherits from another table"
     case "inherited":
@@ -258,7 +260,9 @@ export const describeFinding = (finding: Finding): string => {
     case "ChildNotCaptured":
       return `tables that inherit from it are not captured: ${subjects}`
     case "ModeUnsuitable":
-      return `statement mode does not work here: ${rowModeText(finding.why)}`
+      return finding.why.cause === "foreign server"
+        ? `statement mode may stop working here: ${rowModeText(finding.why)}`
+        : `statement mode does not work here: ${rowModeText(finding.why)}`
     case "HostCast":
       return `types have a cast to json that capture runs as ${finding.owner}: ${subjects}`
     case "ComputedFromRedacted":
@@ -414,6 +418,7 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   applyLater: () =>
     "apply again when long transactions on it have ended, or allow a longer lock timeout; tables before it are done",
   callOutsideTransaction: () => "call it outside of a transaction",
+  captureAlways: (names) => `set always: true for ${list(names)}`,
   captureApplicationTables: () => "capture the tables of the application",
   capturePermanentTables: () => "only permanent tables are captured",
   captureTables: () => "only tables are captured",
@@ -427,12 +432,17 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   configureChildren: () => "configure them too",
   configureInstead: (names) => `configure ${list(names)} in its place`,
   correctColumn: (names) => `it was renamed to ${list(names)} since the table was last applied`,
+  correctContext: (names) => `correct what the application gives as ${list(names)}; the write itself succeeded`,
+  correctExpected: () => "correct expected or expectedGaps of the configuration",
   correctKey: () => "correct the key",
   correctRedaction: () => "correct exclude and mask",
   createUniqueIndex: () => "create one, or leave the key out",
   declareKey: () => "give it a primary key, or declare a key",
   dropCast: () => "drop the cast, or set acknowledgeCasts; excluding the column does not keep the cast from running",
   redactComputed: (names) => `exclude or mask ${list(names)} too`,
+  redactSensitive: (names) =>
+    `exclude or mask ${list(names)}, or name it in sensitive.acknowledged of the configuration`,
+  removeGap: (names) => `leave ${list(names)} out of expectedGaps, or end its capture`,
   dropCasts: () => "drop the casts, or set acknowledgeCasts",
   keepOne: () => "keep one of the two",
   mendEventTrigger: () =>
@@ -450,9 +460,15 @@ const actions: Readonly<Record<HostAction, (names: ReadonlyArray<string>) => str
   renameFunction: () => "rename that function",
   renameTable: () => "rename one of the tables",
   renameTrigger: () => "rename that trigger",
+  resetReplicationRole: (names) => `reset session_replication_role for ${list(names)}, or capture the tables always`,
+  runConsumer: (names) => `let ${list(names)} run`,
+  setContext: (names) =>
+    `let ${names.length === 0 ? "whatever has no application_name" : list(names)} write in audited transactions, or set a context`,
   setNotNull: () => "set the columns not null, or leave the key out",
+  useNewerVersion: () => "use that version of Threadline or a later one",
   useOwners: () => "use a role that owns the table and is a member of the owner of Threadline's schema",
-  useTableOwner: () => "use the table's owner"
+  useTableOwner: () => "use the table's owner",
+  writeAsOther: (names) => `let the application write as a role that is no member of the owner: not ${list(names)}`
 }
 
 /** What to do, in a sentence or as a command to copy. */

@@ -8,13 +8,14 @@ const Names = Schema.Array(Schema.String)
 const MaybeName = Schema.NullOr(Schema.String)
 
 /**
- * Why statement triggers cannot capture a table. `relation` is the foreign partition.
+ * Why statement triggers cannot capture a table. `relation` is the foreign partition. `foreign server`: a foreign table may become
+ * a partition at any time, because no unique index keeps it out.
  *
  * @since 0.1.0
  * @category models
  */
 export const RowModeReason = Schema.Struct({
-  cause: Schema.Literal("foreign table", "foreign partition", "inherits", "inherited", "always"),
+  cause: Schema.Literal("foreign table", "foreign partition", "foreign server", "inherits", "inherited", "always"),
   relation: MaybeName
 })
 

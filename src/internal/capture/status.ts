@@ -33,6 +33,7 @@ import {
 import type { Policy, TableConfig } from "./model.js"
 import { planTable } from "./plan.js"
 import {
+  awaitsForeign,
   columnShapes,
   findDeployed,
   findGap,
@@ -151,30 +152,46 @@ const applyFor = (
     : applyOf(commandOf(config), obstacle(storage, catalog, { ...policyName(deployed.policy), config }))
 }
 
-/** Status of every configured and every captured table, by name. */
+/** Status of every configured and every captured table, by name; also of what concerns the record itself. */
 export const statusOf = (
   storage: string,
   catalog: Catalog,
   standing: Standing,
   configured: ReadonlyArray<ConfiguredTable> | undefined
+): ReadonlyArray<TableStatus> =>
+  tableStatuses(storage, catalog, configured).map((status) =>
+    status.policy === null
+      ? status
+      : {
+          ...status,
+          findings: [...status.findings, ...standingFindings(status.table, standing, catalog.watch)]
+        }
+  )
+
+/** The same, without what concerns the record itself. */
+export const tableStatuses = (
+  storage: string,
+  catalog: Catalog,
+  configured: ReadonlyArray<ConfiguredTable> | undefined
 ): ReadonlyArray<TableStatus> => {
   const extra = catalog.active.filter((name) => !(configured ?? []).some((other) => sameName(other, name)))
-  const statuses = [
+  return [
     ...(configured ?? []).map((configuredTable) =>
       tableStatus(storage, catalog, findDeployed(catalog, configuredTable), configuredTable)
     ),
     ...extra.map((name) => tableStatus(storage, catalog, findDeployed(catalog, name), configured && "not configured"))
-  ]
-  return statuses
-    .map((status) => (status.policy === null ? status : withStanding(status, standing, catalog.watch)))
-    .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : 0))
+  ].sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : 0))
 }
 
-/** What is wrong with the record itself concerns every table that is captured into it. */
-const withStanding = (status: TableStatus, standing: Standing, { problems }: Catalog["watch"]): TableStatus => {
+/** What is wrong with the record itself. It concerns every table that is captured into it; `table` is the one to name. */
+export const standingFindings = (
+  table: string,
+  standing: Standing,
+  { problems }: Catalog["watch"]
+): ReadonlyArray<Finding> => {
   const findings: Array<Finding> = []
   const report: Report = (finding) => {
-    findings.push({ subjects: [], ...finding, table: status.table })
+    findings.push({ subjects: [], ...finding, table })
   }
   const { owner, rowSecurity, unidentified, writers } = standing
   if (standing.ownerCanLogin && !standing.ownerSuperuser) {
@@ -209,7 +226,7 @@ const withStanding = (status: TableStatus, standing: Standing, { problems }: Cat
     const subjects = problems.flatMap(({ trigger }) => (trigger === null ? [] : [trigger]))
     report({ kind: "WatchBroken", severity: "warning", mend: commandMend(watchCommand), problems, subjects })
   }
-  return { ...status, findings: [...status.findings, ...findings] }
+  return findings
 }
 
 const tableStatus = (
@@ -240,7 +257,7 @@ const tableStatus = (
     if (catalogTable === undefined) {
       reportMissingTable(catalog, deployed, table, report)
     } else {
-      reportTable(catalog, deployed, catalogTable, apply, report)
+      reportTable(catalog, deployed, catalogTable, configuredTable?.config.mode === "statement", apply, report)
       captured = reportInstalled(storage, catalog, policy, catalogTable, apply, report)
     }
   }
@@ -314,6 +331,7 @@ const reportTable = (
   catalog: Catalog,
   { policy, relation }: Deployed,
   table: Table,
+  isStatementChosen: boolean,
   apply: Apply,
   report: Report
 ): void => {
@@ -407,6 +425,15 @@ const reportTable = (
   const rowMode = whyRowMode(table)
   if (policy.mode === "statement" && rowMode !== undefined) {
     report({ kind: "ModeUnsuitable", severity: "error", mend: apply.mend, why: rowMode })
+  } else if (policy.mode === "statement" && awaitsForeign(catalog, table)) {
+    // The schema watch lets writes through when it happens.
+    const severity = isStatementChosen || catalog.watch.state === "on" ? "info" : "warning"
+    report({
+      kind: "ModeUnsuitable",
+      severity,
+      mend: isStatementChosen ? hostMend("leaveModeOut", [], { then: applyCommand }) : apply.mend,
+      why: { cause: "foreign server", relation: null }
+    })
   }
   const children = root.children.filter((child) => !catalog.active.some((other) => sameName(other, child))).map(label)
   if (children.length > 0) {

@@ -80,6 +80,9 @@ const checkDirectory = (path: string): Effect.Effect<void, ExportError> => {
   )
 }
 
+const draftPath = (target: string, mark: string): string =>
+  join(dirname(target), `.${basename(target).slice(0, 200)}.${mark}.partial`)
+
 /** A file beside the one that it becomes; what is left of it goes with the scope. */
 interface Draft {
   readonly target: string
@@ -87,9 +90,8 @@ interface Draft {
   readonly place: Effect.Effect<void, ExportError>
 }
 
-const draft = (target: string, force: boolean) =>
+const draft = (target: string, force: boolean, path: string = draftPath(target, randomBytes(6).toString("hex"))) =>
   Effect.gen(function* () {
-    const path = join(dirname(target), `.${basename(target).slice(0, 200)}.${randomBytes(6).toString("hex")}.partial`)
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
     const handle = yield* Effect.acquireRelease(
       attempt(target, () => open(path, flags)),
@@ -180,3 +182,25 @@ export const toFile = <E>(
       return manifest
     })
   )
+
+/** Writes a file that nothing else writes, so that its draft has a name that is known. */
+export const writeWhole = <E>(
+  path: string,
+  bytes: Stream.Stream<Uint8Array, E>
+): Effect.Effect<void, E | ExportError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      yield* checkDirectory(path)
+      const data = yield* draft(path, false, draftPath(path, "job"))
+      yield* Stream.runForEach(bytes, (piece) => write(data, piece))
+      yield* Effect.uninterruptible(data.place)
+      yield* syncDirectory(path)
+    })
+  )
+
+/** Removes a file and its draft, if they are there. */
+export const removeWhole = (path: string): Effect.Effect<void, ExportError> =>
+  attempt(path, async () => {
+    await rm(draftPath(path, "job"), { force: true })
+    await rm(path, { force: true })
+  })

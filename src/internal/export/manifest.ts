@@ -58,6 +58,8 @@ export const Manifest = Schema.Struct({
   to: MaybeInstant,
   /** Which transactions were committed: everything of them is in it, and nothing of others (`pg_snapshot`). */
   snapshot: Schema.String,
+  /** Of a file that goes on where another one ended: the snapshot of that one, whose transactions are not in this one. Null of others. */
+  after: Schema.NullOr(Schema.String),
   /** What is not known of this time: tables that were not captured in some of it, or of which changes were removed. */
   knowledge: Schema.Array(Knowledge),
   /** Records: changes, or the lines of a CSV with one line for each field. */
@@ -77,6 +79,7 @@ export interface Manifest extends Schema.Schema.Type<typeof Manifest> {}
 export interface Facts {
   readonly createdAt: string
   readonly snapshot: string
+  readonly after: string | undefined
   readonly knowledge: ReadonlyArray<Knowledge>
   readonly requestedBy: Actor.Actor | undefined
   readonly restricted: boolean
@@ -128,7 +131,8 @@ const knowledgeOf = Effect.fnUntraced(function* (
 export const factsOf = Effect.fnUntraced(function* (
   storage: Storage,
   request: Request,
-  requestedBy: Actor.Actor | undefined
+  requestedBy: Actor.Actor | undefined,
+  after: string | undefined
 ): Effect.fn.Return<Facts, ThreadlineError> {
   const { sql } = storage
   const [row] = yield* rows(
@@ -138,6 +142,7 @@ export const factsOf = Effect.fnUntraced(function* (
   return {
     createdAt: row?.created_at ?? "",
     snapshot: row?.snapshot ?? "",
+    after,
     knowledge: yield* knowledgeOf(storage, request),
     requestedBy,
     restricted: storage.restriction !== undefined
@@ -166,6 +171,7 @@ export const manifestOf = (request: Request, facts: Facts, { bytes, count, sha25
   from: request.filter.from ?? null,
   to: request.filter.to ?? null,
   snapshot: facts.snapshot,
+  after: facts.after ?? null,
   knowledge: facts.knowledge,
   count,
   bytes,

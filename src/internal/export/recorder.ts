@@ -12,7 +12,7 @@ import { single, withoutConnection } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import type { Outcome, Recorder } from "./stream.js"
 
-const actionOf = (outcome: Outcome): { readonly [field: string]: JsonValue } => {
+export const actionOf = (outcome: Outcome): { readonly [field: string]: JsonValue } => {
   switch (outcome._tag) {
     case "Completed": {
       const { bytes, columns, count, filter, format, scope, sha256, snapshot } = outcome.manifest

@@ -49,7 +49,7 @@ export interface Service {
   readonly scoped: (scope: ReadScope) => Service
 }
 
-const contentTypes: Readonly<Record<Format, string>> = {
+export const contentTypes: Readonly<Record<Format, string>> = {
   csv: "text/csv; charset=utf-8; header=present",
   ndjson: "application/x-ndjson",
   json: "application/json"

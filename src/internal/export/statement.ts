@@ -17,20 +17,30 @@ import { actorColumn, changeDocument, keyColumn } from "./document.js"
 import type { Request } from "./request.js"
 
 /** The changes as `s`, a row each, in their order. The order also keeps what is made of a column from being made for each of its uses. */
-const described = (storage: Storage, { changes, order }: EveryChange): Fragment => {
+const described = (storage: Storage, { changes, order }: EveryChange, condition: Fragment | undefined): Fragment => {
   const { name, sql } = storage
   return sql`
   select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
     ${actorColumn(storage)}, ${keyColumn(storage)}
   from (${changes}) c
   left join ${name("audit_transactions")} t on t.id = c.transaction_id
-  left join ${name("audit_actions")} a on a.id = t.action_id
+  left join ${name("audit_actions")} a on a.id = t.action_id${
+    condition === undefined
+      ? sql``
+      : sql`
+  where ${condition}`
+  }
   order by ${order}`
 }
 
-const query = (storage: Storage, { columns, format, raw }: Request, found: EveryChange): Fragment => {
+const query = (
+  storage: Storage,
+  { columns, format, raw }: Request,
+  found: EveryChange,
+  condition: Fragment | undefined
+): Fragment => {
   const { sql } = storage
-  const rows = described(storage, found)
+  const rows = described(storage, found, condition)
   switch (format) {
     case "csv":
       return sql`
@@ -60,11 +70,16 @@ const unwritable = () =>
     rule: "binds values that an export cannot write into its statement: let the template of the condition hold them"
   })
 
-/** What is to be copied out. */
-export const rowsOf = (storage: Storage, request: Request, found: EveryChange): Either.Either<Rows, InvalidRequest> =>
+/** What is to be copied out. The condition is one on the transaction `t`. */
+export const rowsOf = (
+  storage: Storage,
+  request: Request,
+  found: EveryChange,
+  condition: Fragment | undefined
+): Either.Either<Rows, InvalidRequest> =>
   Either.try({
     try: () => ({
-      query: written(storage.sql, query(storage, request, found), storage.anyBytes ? writeBytes : literal),
+      query: written(storage.sql, query(storage, request, found, condition), storage.anyBytes ? writeBytes : literal),
       header: request.format === "csv" ? request.columns : undefined,
       anyBytes: storage.anyBytes
     }),

@@ -21,6 +21,7 @@ import { onConditionError } from "../record/condition.js"
 import { restricted } from "../record/restriction.js"
 import type { ReadScope } from "../record/scope.js"
 import type { Storage } from "../record/storage.js"
+import { type Reached, since, type Since } from "../feed/since.js"
 import { everything } from "../search/everything.js"
 import { type Reserved, scopedSnapshot, withoutConnection } from "../sql/owned.js"
 import { availability } from "./compression.js"
@@ -78,6 +79,14 @@ export interface Exporting {
   readonly scopes: ReadonlyArray<ReadScope>
   readonly scopeRequired: boolean
   readonly recorder: Recorder | undefined
+  readonly continuing?: Continuing | undefined
+}
+
+/** Only what is new since a checkpoint is exported; the first time, everything. */
+export interface Continuing {
+  readonly checkpoint: string | null
+  /** Told before the first byte where the next export goes on. */
+  readonly onReached: (reached: Reached) => Effect.Effect<void>
 }
 
 /** Compiling a statement that is mostly output takes longer than it saves. */
@@ -108,20 +117,35 @@ const inSnapshot =
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, SqlClient.TransactionConnection>> =>
     Effect.provideService(effect, SqlClient.TransactionConnection, [connection, 0])
 
+const never = "9999-12-31T23:59:59.999999Z"
+
+/** The first instant that can have what is asked, so that the index of time leads to what is new. */
+const beginOf = ({ filter: { from } }: Request, news: Since | undefined): string | undefined => {
+  if (news?.isNew === undefined) {
+    return from
+  }
+  const { earliest = never } = news
+  return from === undefined || from < earliest ? earliest : from
+}
+
 /** Understands what is asked, and asks the database what the statement has to know. */
 const prepare = Effect.fnUntraced(function* (
   storage: Storage,
   request: Request,
+  continuing: Continuing | undefined,
   reserved: Reserved
 ): Effect.fn.Return<Prepared, ReadError> {
   const context = AuditContext.merge(yield* AuditContext.current, {
     ...(request.requestedBy === undefined ? {} : { actor: request.requestedBy })
   })
   return yield* Effect.gen(function* () {
-    const found = yield* everything(storage, request.filter, request.order, request.limit)
-    const rows = yield* rowsOf(storage, request, found)
+    const news = continuing === undefined ? undefined : yield* since(storage, continuing.checkpoint)
+    const filter = { ...request.filter, from: beginOf(request, news) }
+    const found = yield* everything(storage, filter, request.order, request.limit)
+    const rows = yield* rowsOf(storage, request, found, news?.isNew)
     const estimate = yield* Effect.mapError(estimated(reserved.connection, rows), onConditionError(storage))
-    const facts = yield* factsOf(storage, request, context.actor)
+    const facts = yield* factsOf(storage, request, context.actor, news?.before)
+    yield* news === undefined || continuing === undefined ? Effect.void : continuing.onReached(news.reached)
     return { storage, request, rows, facts, estimate, context }
   }).pipe(inSnapshot(reserved))
 })
@@ -156,13 +180,13 @@ async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGen
 
 /** A snapshot, and what is to be read in it. */
 const ready = Effect.fnUntraced(function* (
-  { recorder, scopeRequired, scopes, storage: from }: Exporting,
+  { continuing, recorder, scopeRequired, scopes, storage: from }: Exporting,
   request: Request
 ): Effect.fn.Return<{ readonly reserved: Reserved; readonly prepared: Prepared }, ReadError, Scope.Scope> {
   const storage = yield* restricted(from, scopes, scopeRequired)
   yield* recorder?.check ?? Effect.void
   const reserved = yield* Effect.mapError(scopedSnapshot(storage.sql, settings), onConditionError(storage))
-  return { reserved, prepared: yield* prepare(storage, request, reserved) }
+  return { reserved, prepared: yield* prepare(storage, request, continuing, reserved) }
 })
 
 /** An export on its way. */

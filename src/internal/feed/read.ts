@@ -88,7 +88,7 @@ export interface Step {
 
 const invalid = (rule: string) => new InvalidRequest({ field: "checkpoint", rule })
 
-const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> => {
+export const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, ThreadlineError> => {
   const [first] = head.epochs
   if (from === "beginning") {
     return Effect.succeed({ ...first, from: snapshots.nothing, window: undefined })
@@ -102,7 +102,7 @@ const start = (head: Head, from: Decoded["from"]): Effect.Effect<Position, Threa
 }
 
 /** A checkpoint of a cluster that never held this database says nothing about it. */
-const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
+export const check = (head: Head, position: Position): Effect.Effect<void, InvalidRequest> => {
   const ownEpoch = head.epochs.find(({ epoch }) => epoch === position.epoch)
   if (ownEpoch?.cluster !== position.cluster) {
     return Effect.fail(invalid(checkpoints.foreignCluster))

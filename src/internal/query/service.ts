@@ -18,6 +18,7 @@ import {
   windowFilter
 } from "../search/bundle.js"
 import type { Change } from "../record/change.js"
+import { columns } from "../record/columnOrder.js"
 import { names, type TableNames } from "../record/names.js"
 import { type ChangeDiff, diff, diffBetween, type RowDiff } from "../rows/diff.js"
 import type { ActorInput, FilterInput } from "../search/filter.js"
@@ -145,6 +146,11 @@ export interface Service {
    * nothing of them.
    */
   readonly names: (table: string) => Effect.Effect<TableNames, ReadError>
+  /**
+   * The columns of a table in its order, each followed by the names that it had, and then columns that capture knew and that are
+   * gone. `NotFound` if the record does not know the table. A scope hides nothing of them.
+   */
+  readonly columns: (table: string) => Effect.Effect<ReadonlyArray<string>, ReadError>
   /** One change, field by field. */
   readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
   /**
@@ -254,6 +260,7 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
       ),
     count: (filter = {}, options = {}) => read("count", (reader) => count(reader, filter, options)),
     collect: (filter = {}, options = {}) => read("collect", (reader) => collect(reader, filter, options)),
+    columns: (table) => read("columns", (reader) => columns(reader, table)),
     names: (table) => read("names", (reader) => names(reader, table)),
     diff: (changeId) => read("diff", (reader) => diff(reader, changeId)),
     diffBetween: (table, key, from, to) => read("diffBetween", (reader) => diffBetween(reader, table, key, from, to)),

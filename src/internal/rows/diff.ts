@@ -9,10 +9,12 @@ import { formedSchema } from "../core/jsonForm.js"
 import { AsOf } from "./answer.js"
 import { instantOf, resolveRow, rowAsOf } from "./asOf.js"
 import type { RowImage } from "../record/change.js"
+import { columnOrder, inOrder } from "../record/columnOrder.js"
 import { presentImage } from "../record/columns.js"
 import { actionColumns, Change, changeOf, ChangeRow, transactionColumns } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
+import { format } from "../core/tableName.js"
 import type { KeyInput } from "../record/key.js"
 import { id } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
@@ -48,14 +50,14 @@ export const FieldDiff: Schema.Schema<FieldDiff, typeof Field.Encoded> = formedS
 >(Field, (fields) => marked({ ...fields }))
 
 /**
- * A change and what it did, field by field, sorted by name.
+ * A change and what it did, field by field.
  *
  * @since 0.1.0
  * @category schemas
  */
 export const ChangeDiff = Schema.Struct({
   change: Change,
-  /** Sorted by name. */
+  /** In the order of the table's columns. */
   fields: Schema.Array(FieldDiff)
 }).annotations({ identifier: "threadline.ChangeDiff" })
 
@@ -72,25 +74,35 @@ const fieldDiff = (field: string, before: JsonValue | undefined, after: JsonValu
   marked({ field, ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) })
 
 /**
- * The fields that a change touched: all of them for an insert, a delete and a baseline, the changed ones for an update.
+ * The fields that a change touched: all of them for an insert, a delete and a baseline, the changed ones for an update. They are in
+ * the order of `columns`, which `Query.columns` gives; fields that it does not have come last, sorted by name.
  *
  * @since 0.1.0
  * @category conversions
  */
-export const fieldDiffs = (change: Change): ReadonlyArray<FieldDiff> => {
+export const fieldDiffs = (change: Change, columns: ReadonlyArray<string> = []): ReadonlyArray<FieldDiff> => {
   // The image after an update is whole. Its diff has only the fields that changed.
   const names =
     change.op === "update"
       ? [...(change.changedFields ?? []), ...Object.keys(change.changedFrom ?? {})]
       : [...Object.keys(change.changedFrom ?? {}), ...Object.keys(change.dataAfter ?? {})]
-  return [...new Set(names)].sort().map((field) => {
+  return inOrder([...new Set(names)], columns, (field) => field).map((field) => {
     const before = valueOf(change.changedFrom, field)
     const after = valueOf(change.dataAfter, field)
     return fieldDiff(field, before, after)
   })
 }
 
-export const changeDiff = (change: Change): ChangeDiff => ({ change, fields: fieldDiffs(change) })
+/** Changes with what they did. The order of their fields takes one more statement. */
+export const changeDiffs = (
+  storage: Storage,
+  changes: ReadonlyArray<Change>
+): Effect.Effect<ReadonlyArray<ChangeDiff>, ThreadlineError> => {
+  const tableOf = (change: Change) => ({ schema: change.tableSchema, name: change.tableName })
+  return Effect.map(columnOrder(storage, changes.map(tableOf)), (order) =>
+    changes.map((change) => ({ change, fields: fieldDiffs(change, order.get(format(tableOf(change)))) }))
+  )
+}
 
 /** Change ids rise with time, but no btree begins with them. The BRIN index on (id + 0) narrows the search to a few pages. */
 const statement = (storage: Storage, changeId: string) => {
@@ -109,7 +121,8 @@ export const diff = Effect.fnUntraced(function* (
 ): Effect.fn.Return<ChangeDiff, InvalidRequest | NotFound | ThreadlineError> {
   const decodedId = yield* id("changeId", changeId)
   const [row] = yield* rows(ChangeRow, statement(storage, decodedId), onConditionError(storage))
-  return row === undefined ? yield* new NotFound({ subject: "change", id: decodedId }) : changeDiff(changeOf(row))
+  const [found] = row === undefined ? [] : yield* changeDiffs(storage, [changeOf(row)])
+  return found ?? (yield* new NotFound({ subject: "change", id: decodedId }))
 })
 
 /**
@@ -123,7 +136,7 @@ export const RowDiff = Schema.Struct({
   from: AsOf,
   /** How it stood at the second instant. */
   to: AsOf,
-  /** Sorted by name. If the row was present both times, the fields that differ. If it was present once, all fields. Otherwise none. */
+  /** In the order of the table's columns. If the row was present both times, the fields that differ. If it was present once, all fields. Otherwise none. */
   fields: Schema.Array(FieldDiff)
 }).annotations({ identifier: "threadline.RowDiff" })
 
@@ -133,12 +146,18 @@ export const RowDiff = Schema.Struct({
  */
 export interface RowDiff extends Schema.Schema.Type<typeof RowDiff> {}
 
-const imageDiffs = (from: RowImage | null, to: RowImage | null): ReadonlyArray<FieldDiff> =>
-  [...new Set([...Object.keys(from ?? {}), ...Object.keys(to ?? {})])].sort().flatMap((field) => {
-    const before = valueOf(from, field)
-    const after = valueOf(to, field)
-    return before !== undefined && after !== undefined && same(before, after) ? [] : [fieldDiff(field, before, after)]
-  })
+const imageDiffs = (
+  from: RowImage | null,
+  to: RowImage | null,
+  columns: ReadonlyArray<string>
+): ReadonlyArray<FieldDiff> =>
+  inOrder([...new Set([...Object.keys(from ?? {}), ...Object.keys(to ?? {})])], columns, (field) => field).flatMap(
+    (field) => {
+      const before = valueOf(from, field)
+      const after = valueOf(to, field)
+      return before !== undefined && after !== undefined && same(before, after) ? [] : [fieldDiff(field, before, after)]
+    }
+  )
 
 /** The row by the names that its columns have now. */
 const imageAt = (answer: AsOf): RowImage | null =>
@@ -162,7 +181,8 @@ export const diffBetween = Effect.fnUntraced(function* (
   const before = yield* rowAsOf(storage, row, fromInstant)
   const after = yield* rowAsOf(storage, row, toInstant)
   const formerly = recordedColumnsOf(before)
-  const fields = imageDiffs(imageAt(before), imageAt(after)).map((diff) =>
+  const columns = [...(yield* columnOrder(storage, [row.table])).values()].flat()
+  const fields = imageDiffs(imageAt(before), imageAt(after), columns).map((diff) =>
     Object.hasOwn(formerly, diff.field) ? marked({ ...diff, formerly: formerly[diff.field] ?? diff.field }) : diff
   )
   return { from: before, to: after, fields }

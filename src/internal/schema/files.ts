@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "d9d647f8ee9fac0bbc052649f33e2bac67524bd0d5905a02e9a5b299a0300d78",
+    checksum: "b5f5f8a21d581b80439e54fe072c861103692a890e23fc4fb3305e9bfea37b0f",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -171,7 +171,7 @@ create table capture_policies (
   gap_since timestamptz,
   -- When the schema watch last looked at the table and finished.
   watched_at timestamptz,
-  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_lapses.sql.
+  -- Names that the table had before, each [since, until): { schema, name, since, until }, and declared ones; see 0006_names.sql.
   former_names jsonb not null default '[]',
   -- Names that its columns had before: { column, formerly, since, until }.
   former_columns jsonb not null default '[]',
@@ -273,10 +273,10 @@ $$;
 -- Trigger functions that every role may execute. When a role makes a partition, PostgreSQL clones the row triggers of the table
 -- for it, and checks the role's right to the function. These functions do not prove which role made a trigger. They refuse any
 -- trigger but their own.
-create function is_everybodys(function_name text) returns boolean
+create function is_open_function(function_name text) returns boolean
 language sql immutable
 set search_path from current
-return function_name ~ '^capture_(leave|enter)_';
+return function_name like 'open\\_%';
 
 -- The same for everything that the record has by now, and for its schema: a role that may create objects in it could shadow what
 -- capture calls.
@@ -297,7 +297,7 @@ begin
   join pg_namespace n on n.oid = p.pronamespace
   where n.nspname = current_schema()
     and p.prorettype = 'trigger'::regtype
-    and not is_everybodys(p.proname);
+    and not is_open_function(p.proname);
   for guarded in
     select distinct a.grantee, n.nspname
     from pg_namespace n
@@ -354,7 +354,7 @@ begin
       from pg_inherits i
       cross join lateral (
         select regexp_match(
-          pg_get_expr(c.relpartbound, c.oid), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
+          pg_get_expr(c.relpartbound, 0), 'FROM [(]''(.*?)''[)] TO [(]''(.*?)''[)]') as b
         from pg_class c
         where c.oid = i.inhrelid
       ) bounds
@@ -389,7 +389,7 @@ comment on function ensure_partitions(timestamptz, timestamptz, text) is
   'Makes the missing partitions of audit_changes for a span of time; returns their names.';
 
 revoke all on function
-  guard_relation(regclass), guard_function(regprocedure), is_everybodys(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
+  guard_relation(regclass), guard_function(regprocedure), is_open_function(text), guard_record(), ensure_partitions(timestamptz, timestamptz, text)
 from public;
 
 select ensure_partitions();
@@ -398,7 +398,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "cf7553a52c1b23bcfbd3b270ecf0fed9f02e26ce9317c09f04ca1f908f9c3997",
+    checksum: "4067ae009b3d9facde85452eb476300194c244cc2ae93fceecd9fa7e6893d9ba",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -1005,7 +1005,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 begin
-  if coalesce(action ->> 'name', '') not in ('export.completed', 'export.ended') then
+  if coalesce(action ->> 'name', '') not in (
+    'export.completed', 'export.ended', 'export.queued', 'export.failed', 'export.cancelled', 'export.retried',
+    'export.downloaded', 'export.expired'
+  ) then
     raise exception 'threadline: an export is recorded under a name of its own, not %', action -> 'name'
       using errcode = 'invalid_parameter_value';
   end if;
@@ -1071,7 +1074,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "f20a05c91c61e8e7d64e2f3462d58ebda288acb4d5e704e586f0c775edae271b",
+    checksum: "6b8d64a259497d681fa256204fcbd512b8116d52299ad43e3595f3d30116acc0",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1716,12 +1719,22 @@ $$;
 
 comment on function row_key(text, text, jsonb) is
   'The canonical row_key of a key given as text, array or object.';
+
+revoke all on function
+  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
+  shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
+  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
+  without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
+  image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
+  row_key(text, text, jsonb), key_in_columns(text, text, jsonb, jsonb)
+from public;
 `
   },
   {
     id: 4,
     name: "capture",
-    checksum: "6dc7f082aab1f8c628a7cc07976cb0e15249853693056893dff8646c16930adb",
+    checksum: "8cecf6eb681499e713594e954b44b4118ec42a44486aad94ee480274c4b71f62",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -1749,28 +1762,30 @@ set search_path from current
 return '_' || left(
   encode(sha256(convert_to(table_schema, 'UTF8') || '\\x00'::bytea || convert_to(table_name, 'UTF8')), 'hex'), 10);
 
--- Whether only the owner of the record can have put the triggers of Threadline on a table. Making a trigger requires the right to
--- execute its function, and no other role has that right. Every role has it for the row triggers for moves, so these prove
--- nothing.
+-- Whether the owner of the record has put a trigger of Threadline on a table. Making a trigger requires the right to execute its
+-- function. Of functions that another role may execute, a trigger proves nothing. Each captured table has one that does: the
+-- trigger of TRUNCATE.
 create function made_by_owner(relation oid) returns boolean
 language sql stable
 set search_path from current
-return coalesce((
-  select bool_and(f.proacl is not null and not exists (
-    select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE'))
+return exists (
+  select
   from pg_trigger t
   join pg_proc f on f.oid = t.tgfoid
   where t.tgrelid = made_by_owner.relation
-    and not is_everybodys(f.proname)
     and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
-), false);
+    and f.proacl is not null
+    and not exists (
+      select from aclexplode(f.proacl) a where a.grantee <> f.proowner and a.privilege_type = 'EXECUTE')
+);
 
 -- Which table a firing belongs to, if it is not the one the function was generated for: a partition of it (recorded under the
 -- root's name), or a table under another name than it had, because it was renamed, exchanged, restored, cloned or detached
 -- since. It is recorded under the name it has now: a write never fails because the schema around it has changed. Refused is
--- only what a role may have put together to forge a record: temporary tables, and triggers that others could make.
+-- only what a role may have put together to forge a record: temporary tables, and triggers that others could make. If the
+-- function is "open" to every role, the name of the table is no proof: the trigger may be on another table that got it.
 create function capture_relation(
-  relation oid, root_schema text, root_name text,
+  relation oid, root_schema text, root_name text, open boolean default false,
   out table_schema text, out table_name text, out partition_name text
 )
 language plpgsql volatile
@@ -1782,28 +1797,36 @@ declare
   touched xid;
   latest record;
   known_since timestamptz;
+  named boolean;
 begin
   select n.nspname, c.relname, c.relpersistence = 't', c.xmin into table_schema, table_name, temporary, touched
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.oid = root;
-  if not (table_schema = root_schema and table_name = root_name) then
-    if not exists (
-      select from capture_policies p
-      where p.removed_at is null
-        and (
-          (p.relation = root and p.database = this_database())
-          or (p.table_schema = root_schema and p.table_name = root_name and (
-            p.relation = root
-            or quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
-              = any (p.partitions)
-          ))
-        )
-    ) and (temporary or not made_by_owner(relation)) then
-      raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
-        using errcode = 'insufficient_privilege',
-          hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+  named := table_schema = root_schema and table_name = root_name;
+  if open or not named then
+    -- A partition that was made since "apply" has only what was cloned from its root.
+    if temporary or not (made_by_owner(root) or (relation <> root and made_by_owner(relation))) then
+      if not exists (
+        select from capture_policies p
+        where p.removed_at is null
+          and (
+            (p.relation = root and p.database = this_database())
+            or (p.table_schema = root_schema and p.table_name = root_name and (
+              p.relation = root
+              -- After a restore no OID says anything.
+              or (named and p.database is distinct from this_database())
+              or (not open and quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
+                = any (p.partitions))
+            ))
+          )
+      ) then
+        raise exception 'threadline: this capture function was not generated for %.%', table_schema, table_name
+          using errcode = 'insufficient_privilege',
+            hint = format('It was generated for %I.%I. Drop the trigger, or run "threadline capture apply".', root_schema, root_name);
+      end if;
     end if;
-
+  end if;
+  if not named then
     -- The table has another name than its policy, or that of another captured table: what is recorded under it from now on is of
     -- this one.
     select max(p.applied_at) into known_since
@@ -2144,12 +2167,18 @@ begin
   return marked;
 end
 $$;
+
+revoke all on function
+  row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  this_database(), function_suffix(text, text), made_by_owner(oid)
+from public;
 `
   },
   {
     id: 5,
     name: "order",
-    checksum: "5e8e04f7df38087ce71c2fb62a78c3dcd0285b527e1ed1b0dfc66947393187d4",
+    checksum: "f9410c98064bd06caec4229f9ae094d33f19ef0473ce9bca10c3778fc408cd5a",
     sql: `-- The order of a row's changes if triggers of the host write it again.
 
 -- Keeps every row's changes in the order in which they happened, if a trigger of the host wrote the same row again. Its statement
@@ -2461,13 +2490,17 @@ begin
   end if;
 end
 $$;
+
+revoke all on function
+  note_nested(oid), last_change_before(bigint), restore_order(oid, bigint, bigint)
+from public;
 `
   },
   {
     id: 6,
-    name: "lapses",
-    checksum: "b993958c237ed7361dcea81989ba59798e5b6cec67da039de0528f72b1332939",
-    sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
+    name: "names",
+    checksum: "fbcc59916c2cfc48db8ccfdd10e7514d13248c988cd59f8e5be51cef7c77eecd",
+    sql: `-- The names that tables and their columns had: under which of them, and until when, changes are recorded.
 
 -- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
 -- entry of it says otherwise, and while it was not that of a table which has another one by now.
@@ -2687,975 +2720,17 @@ end;
 comment on function column_names(text, text) is
   'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
 
--- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
--- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
--- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
--- missed makes the instant too early, never too late. Marks are no work of a trigger. Changes that another table may have made
--- under the name, at "unless_since" and later, do not count.
-create function known_until(
-  table_schema text, table_name text, broken text[] default null, unless_since timestamptz default null
-) returns timestamptz
-language plpgsql stable
-set search_path from current
-as $$
-begin
-  return (
-    with recent as (
-      select c.captured_at, c.op
-      from own_names(known_until.table_schema, known_until.table_name) n
-      cross join lateral (
-        select *
-        from audit_changes c
-        where c.table_schema = n.table_schema
-          and c.table_name = n.table_name
-          and c.captured_at >= n.since
-          and c.captured_at < n.until
-          and (unless_since is null or c.captured_at < unless_since)
-        order by c.transaction_id desc, c.id desc
-        limit 1000
-      ) c
-      where not coalesce(c.details ? 'marked', false)
-    ),
-    latest as (
-      select max(r.captured_at) filter (where broken is null or r.op = o.op) as captured_at
-      from unnest(coalesce(broken, '{any}')) o (op)
-      cross join recent r
-      group by o.op
-    )
-    select coalesce(
-      greatest(
-        -- What this transaction applied says nothing of the time before it.
-        case when unless_since is null or p.applied_at < transaction_timestamp() then p.applied_at end,
-        upper(case when unless_since is null then p.lapses
-          else p.lapses * tstzmultirange(tstzrange(null, unless_since)) end),
-        (
-          select min(l.captured_at) + interval '1 microsecond'
-          from latest l
-          having count(l.captured_at) = count(*)
-        )),
-      p.captured_since)
-    from capture_policies p
-    where p.table_schema = known_until.table_schema and p.table_name = known_until.table_name
-  );
-end
-$$;
-
--- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
--- older than all that is recorded.
-create function full_xid(id xid) returns xid8
-language sql stable
-set search_path from current
-return (
-  select case when id::text::bigint < 3 or u.behind > u.upcoming then '0' else (u.upcoming - u.behind)::text::xid8 end
-  from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as upcoming) s
-  cross join lateral (select s.upcoming, (s.upcoming - id::text::bigint) & 4294967295 as behind) u
-);
-
--- When the first audited transaction began to write that got its id together with or after one that a row of the catalog
--- tells of: what was recorded before is older than what that one did to the schema. Infinite if there was none. A later id may
--- write first, and its statement begins before its transaction is recorded: so the first ones are looked at, and their changes.
-create function written_since(id xid) returns timestamptz
-language plpgsql stable
-set search_path from current
-as $$
-declare
-  full_id xid8 := full_xid(id);
-begin
-  if full_id = '0' then
-    return '-infinity';
-  end if;
-  return coalesce((
-    select min(least(t.occurred_at, c.captured_at))
-    from (
-      select t.id, t.occurred_at
-      from audit_transactions t
-      where t.xid >= full_id
-        and t.epoch = (select max(i.epoch) from installs i)
-      order by t.xid, t.id
-      limit 100
-    ) t
-    left join lateral (
-      select c.captured_at
-      from audit_changes c
-      where c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'
-      order by c.transaction_id, c.id
-      limit 1
-    ) c on true
-  ), 'infinity');
-end
-$$;
-
--- The operations of an existing table with a trigger that is missing, disabled or not ours.
-create function broken_triggers(table_schema text, table_name text) returns text[]
-language sql stable
-set search_path from current
-begin atomic
-  select array_agg(o.op order by o.op) filter (where o.works is not true)
-  from (
-    select o.op, (
-      select bool_or(t.tgtype & o.bit <> 0)
-      from capture_policies p
-      join pg_namespace n on n.nspname = p.table_schema
-      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-      join pg_trigger t on t.tgrelid = c.oid
-      join pg_proc f on f.oid = t.tgfoid
-      join pg_namespace own on own.oid = f.pronamespace
-      where p.table_schema = broken_triggers.table_schema
-        and p.table_name = broken_triggers.table_name
-        and c.relkind in ('r', 'p', 'f')
-        and not c.relispartition
-        and own.nspname = current_schema()
-        -- What goes before a statement records none of its rows.
-        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-        and t.tgqual is null
-        and cardinality(t.tgattr::int2[]) = 0
-    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-      -- Foreign tables have triggers for it since PostgreSQL 16.
-      select
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
-    )) as works
-    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-  ) o;
-end;
-
--- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
--- or an ALTER TABLE of the host has committed.
-create function partitions_below(relation oid) returns setof oid
-language sql stable
-set search_path from current
-begin atomic
-  with recursive below (oid) as (
-    select i.inhrelid
-    from pg_inherits i
-    join pg_class c on c.oid = i.inhparent
-    where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
-    union all
-    select i.inhrelid
-    from below b
-    join pg_inherits i on i.inhparent = b.oid
-    where not i.inhdetachpending
-  )
-  select b.oid from below b;
-end;
-
--- Whether the file of a relation is empty. False if somebody has locked it: then nobody can tell.
-create function has_empty_file(relation oid) returns boolean
-language plpgsql stable
-set search_path from current
-set lock_timeout = '100ms'
-as $$
-begin
-  return pg_relation_size(relation) = 0;
-exception when lock_not_available then
-  return false;
-end
-$$;
-
--- What tells of each partition of a table that it is still the one it was: its OID and the transaction that attached it; and
--- the file of its rows.
-create function partition_marks(relation oid) returns jsonb
-language sql stable
-set search_path from current
-return (
-  select coalesce(jsonb_object_agg(
-    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
-  from partitions_below(partition_marks.relation) t (oid)
-  join pg_class c on c.oid = t.oid
-  join pg_namespace n on n.oid = c.relnamespace
-  join pg_inherits i on i.inhrelid = c.oid
-);
-
--- Partitions that a policy knows and that left since, whether they came back or others have their names. One that never had a
--- row since its policy was written took nothing along.
-create function partitions_moved(relation oid, marks jsonb) returns text[]
-language sql stable
-set search_path from current
-return (
-  select coalesce(array_agg(m.key order by m.key), '{}')
-  from jsonb_each_text(marks) m
-  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
-    and not exists (
-      select
-      from pg_class c
-      where c.oid = split_part(m.value, '/', 1)::oid
-        and c.relkind <> 'p'
-        and c.relfilenode = split_part(m.value, ' ', 2)::oid
-        and has_empty_file(c.oid)
-    )
-);
-
--- The relations that hold a table's rows: itself, or its partitions.
-create function row_holders(relation oid) returns setof oid
-language sql stable
-set search_path from current
-begin atomic
-  select c.oid
-  from (
-    select row_holders.relation as oid
-    union
-    select t.oid from partitions_below(row_holders.relation) t (oid)
-  ) r
-  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
-end;
-
--- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
--- images show its type and the transaction that last touched it.
-create function row_marks(relation oid, hidden text[]) returns jsonb
-language sql stable
-set search_path from current
-begin atomic
-  select jsonb_build_object(
-    'files', (
-      select coalesce(jsonb_object_agg(c.oid, c.relfilenode), '{}')
-      from row_holders(row_marks.relation) h (oid)
-      join pg_class c on c.oid = h.oid
-    ),
-    'columns', (
-      select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
-      from pg_attribute a
-      where a.attrelid = row_marks.relation
-        and a.attnum > 0
-        and not a.attisdropped
-        and a.attgenerated <> 'v'
-        and a.attname <> all (row_marks.hidden)
-    )
-  );
-end;
-
--- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
--- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
--- one to which values need no conversion, the transaction must be that of the file.
-create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
-language sql stable
-set search_path from current
-begin atomic
-  select a.attname, a.xmin
-  from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
-  where a.attrelid = columns_rewritten.relation
-    and a.attnum > 0
-    and not a.attisdropped
-    and m.by <> a.xmin::text
-    and exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid
-      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-          select
-          from pg_cast k
-          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-        )))
-    );
-end;
-
--- The values of the enums in a key, by type; the columns of the key are found by their numbers.
-create function key_values(relation oid, key_columns jsonb) returns jsonb
-language sql stable
-set search_path from current
-return (
-  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
-  from (
-    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    -- A domain over an enum is as much at risk.
-    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    join pg_enum e on e.enumtypid = y.oid
-    group by y.oid
-  ) v
-);
-
--- Types of which a value that a key may have had is gone, which only a new name makes.
-create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
-language sql stable
-set search_path from current
-return (
-  select coalesce(array_agg(v.key order by v.key), '{}')
-  from jsonb_each(key_values) v
-  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
-);
-
--- A type without its length or precision, which change no text of a value.
-create function plain_type(type text) returns text
-language sql immutable
-set search_path from current
-return regexp_replace(type, '\\(.*?\\)', '');
-
--- Since when a table may have had another key than its policy says: the transaction that last touched what makes the key.
--- Null if it has the same.
-create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
-language plpgsql stable
-set search_path from current
-as $$
-declare
-  primary_key record;
-  changed xid;
-begin
-  if key_columns = '[]' then
-    return null;
-  end if;
-  select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
-  from pg_index i
-  where i.indrelid = relation and i.indisprimary;
-  -- Without a unique index over its columns several rows may have one key. An index that was dropped leaves no trace of when.
-  if primary_key.attnums is null and not exists (
-    select
-    from pg_index i
-    where i.indrelid = relation
-      and i.indisunique
-      and i.indisvalid
-      and i.indpred is null
-      and i.indnkeyatts = jsonb_array_length(key_columns)
-      and not exists (
-        select
-        from jsonb_array_elements(key_columns) k
-        where (k ->> 'attnum')::int <> all ((i.indkey::int2[])[0:i.indnkeyatts - 1])
-      )
-  ) then
-    return '2';
-  end if;
-  if primary_key.attnums is not null
-    and primary_key.attnums::int[] is distinct from array(
-      select (k.value ->> 'attnum')::int from jsonb_array_elements(key_columns) with ordinality k order by k.ordinality)
-  then
-    return primary_key.touched;
-  end if;
-  select a.xmin into changed
-  from jsonb_array_elements(key_columns) k
-  join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
-  where a.attisdropped or plain_type(format_type(a.atttypid, null)) <> plain_type(k ->> 'type')
-  limit 1;
-  if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
-    select e.xmin into changed
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    where not coalesce(key_values -> format_type(e.enumtypid, null) ? e.enumlabel, false)
-    order by age(e.xmin) desc
-    limit 1;
-  end if;
-  return changed;
-end
-$$;
-
--- A key that a table had before, as row_key reads it: of an enum whose values have other names by now, the text is all there is.
-create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
-language sql immutable
-set search_path from current
-return case when present_values @> key_values then key_columns else (
-  select jsonb_agg(k.value || '{"type": "text", "text": "text"}' order by k.ordinality)
-  from jsonb_array_elements(key_columns) with ordinality k
-) end;
-
--- Whether two policies of a table key its rows alike. A restore numbers the columns anew, and a column may be renamed.
-create function same_key(a jsonb, b jsonb) returns boolean
-language sql immutable
-set search_path from current
-return (
-  select count(*) = 0 or bool_and(x.value ->> 'name' is not distinct from y.value ->> 'name')
-    or bool_and(x.value ->> 'attnum' is not distinct from y.value ->> 'attnum')
-  from jsonb_array_elements(a) with ordinality x
-  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
-) and (
-  select coalesce(bool_and(
-    plain_type(x.value ->> 'type') is not distinct from plain_type(y.value ->> 'type')), true)
-  from jsonb_array_elements(a) with ordinality x
-  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
-);
-
--- When the server last may have emptied unlogged tables: it was started, or it recovered from a crash of a backend. Then
--- statistics of every kind begin anew at the same time. Apart from that, only a reset of all statistics does so.
-create function last_recovery() returns timestamptz
-language sql volatile
-set search_path from current
-begin atomic
-  select greatest(pg_postmaster_start_time(), least(w.stats_reset, a.stats_reset, b.stats_reset))
-  from pg_stat_wal w
-  cross join pg_stat_archiver a
-  cross join pg_stat_bgwriter b;
-end;
-
--- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
--- for that.
-create function watch_failed_since(table_schema text, table_name text) returns timestamptz
-language plpgsql stable
-set search_path from current
-as $$
-begin
-  return (
-    select min(e.occurred_at)
-    from capture_policies p
-    join schema_events e
-      on e.table_schema = p.table_schema
-      and e.table_name = p.table_name
-      and e.effect = 'failed'
-      and e.occurred_at > greatest(p.applied_at, p.watched_at)
-    where p.table_schema = watch_failed_since.table_schema and p.table_name = watch_failed_since.table_name
-  );
-end
-$$;
-
--- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
--- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
--- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
--- instant.
-create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
-returns setof record
-language plpgsql stable
-set search_path from current
-as $$
-declare
-  policy record;
-  here text := this_database();
-  now_named record;
-  sighted timestamptz;
-  broken text[];
-  rekeyed xid;
-  rewritten xid;
-begin
-  select p.* into policy
-  from capture_policies p
-  where p.table_schema = capture_gaps.table_schema
-    and p.table_name = capture_gaps.table_name
-    and p.removed_at is null;
-  if not found then
-    return;
-  end if;
-  select c.oid, i.xmin as made into now_named
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
-  -- A row that nothing ever changes: its transaction is the one that made the table.
-  left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
-  where n.nspname = capture_gaps.table_schema
-    and c.relname = capture_gaps.table_name
-    and c.relkind in ('r', 'p', 'f')
-    and not c.relispartition;
-  if not found then
-    gap := 'gone';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
-    return next;
-    return;
-  end if;
-
-  select min(s.seen_at) into sighted
-  from capture_sightings s
-  where s.table_schema = capture_gaps.table_schema
-    and s.table_name = capture_gaps.table_name
-    and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name))
-    and not (s.relation = policy.relation and s.database is not distinct from policy.database);
-  if sighted is not null then
-    gap := 'replaced';
-    since := known_until(table_schema, table_name, null, sighted);
-    return next;
-    -- Its policy tells of another table.
-    if policy.relation <> now_named.oid then
-      return;
-    end if;
-  end if;
-  broken := broken_triggers(table_schema, table_name);
-  if policy.database = here and policy.relation <> now_named.oid then
-    -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
-    -- was made.
-    gap := 'replaced';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
-    return next;
-    return;
-  end if;
-  if broken is not null then
-    gap := 'triggers';
-    since := coalesce(
-      policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
-    return next;
-  end if;
-  -- After a restore into another database no OID says anything, but each function still belongs to a name.
-  if policy.database is distinct from here and exists (
-    select
-    from pg_trigger t
-    join pg_proc f on f.oid = t.tgfoid
-    join pg_namespace own on own.oid = f.pronamespace
-    where t.tgrelid = now_named.oid
-      and own.nspname = current_schema()
-      and right(f.proname, 11) <> function_suffix(table_schema, table_name)
-  ) then
-    gap := 'replaced';
-    since := known_until(table_schema, table_name);
-    return next;
-    return;
-  end if;
-  if policy.database = here and policy.partition_marks <> '{}'
-    and partitions_moved(now_named.oid, policy.partition_marks) <> '{}'
-  then
-    gap := 'partitions';
-    since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
-    return next;
-  end if;
-  rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
-  if rekeyed is not null then
-    gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
-    return next;
-  end if;
-  if policy.database = here then
-    select w.by into rewritten
-    from columns_rewritten(now_named.oid, policy.row_marks) w
-    order by age(w.by) desc
-    limit 1;
-  end if;
-  if rewritten is not null then
-    gap := 'rewritten';
-    since := known_until(table_schema, table_name, null, written_since(rewritten));
-    return next;
-  end if;
-  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
-    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
-  then
-    gap := 'restarted';
-    since := known_until(table_schema, table_name, null, last_recovery());
-    return next;
-  end if;
-  since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
-  if since is not null then
-    gap := 'unwatched';
-    return next;
-  end if;
-end
-$$;
-
--- The first reason of them, and since when nothing is known for any of them.
-create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
-returns setof record
-language sql stable
-set search_path from current
-begin atomic
-  select g.gap, min(g.since) over ()
-  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
-  order by g.place
-  limit 1;
-end;
-
--- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
--- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
-create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
-language plpgsql stable
-set search_path from current
-as $$
-declare
-  policy record;
-  unknown_since timestamptz;
-begin
-  select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
-  from capture_policies p
-  where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
-  if policy.lapses is null then
-    return '{}';
-  end if;
-  unknown_since := coalesce(policy.removed_at, least(
-    (select g.since from capture_gap(table_schema, table_name) g),
-    -- What it wrote under another name is read with the rest once capture has been applied, which settles its names.
-    (
-      select min(s.seen_at)
-      from capture_sightings s
-      where s.relation = policy.relation
-        and s.database is not distinct from policy.database
-        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
-        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
-    )));
-  return case when unknown_since is null then policy.lapses
-    else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
-end
-$$;
-
--- With which transaction a partition became one of its root: it, or the one above it that was attached last.
-create function joined_with(relation oid) returns xid
-language sql stable
-set search_path from current
-return (
-  select i.xmin
-  from pg_partition_ancestors(joined_with.relation) a (oid)
-  join pg_inherits i on i.inhrelid = a.oid
-  order by age(i.xmin)
-  limit 1
-);
-
--- Rows of one partition among the changes that audited transactions wrote since a partition joined: those that a change found,
--- though the record told of none at their key. They came with it, or were written to it directly, and may be gone again.
-create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
-returns boolean
-language plpgsql stable
-set search_path from current
-set timezone = 'UTC'
-set datestyle = 'ISO, YMD'
-set intervalstyle = 'postgres'
-set quote_all_identifiers = off
-as $$
-declare
-  joined xid8 := full_xid(joined_with(relation));
-  key_present text;
-  key_columns text;
-  unexplained boolean;
-begin
-  select string_agg(format('(%s) is not null', k.text), ' and '),
-    string_agg(format('(%s)::%s%s as %I', k.text, k.type, k.collation, k.name), ', ')
-  into key_present, key_columns
-  from (
-    select r.attname as name, format_type(a.atttypid, a.atttypmod) as type,
-      coalesce((select format(' collate %I.%I', n.nspname, l.collname)
-        from pg_collation l join pg_namespace n on n.oid = l.collnamespace where l.oid = a.attcollation), '') as collation,
-      format('coalesce(e.pk ->> %L, e.pk ->> %L)', r.attname, c ->> 'name') as text
-    from capture_policies p
-    cross join lateral jsonb_array_elements(p.key_columns) c
-    join pg_attribute r
-      on r.attrelid = coalesce(pg_partition_root(unexplained_changes.relation), unexplained_changes.relation)
-      and r.attnum = (c ->> 'attnum')::int
-    join pg_attribute a on a.attrelid = unexplained_changes.relation and a.attname = r.attname and not a.attisdropped
-    where p.table_schema = root_schema and p.table_name = root_name
-  ) k;
-  -- Without a key nothing tells which row a change found.
-  if key_columns is null then
-    return false;
-  end if;
-  execute format(
-    'with written as materialized (
-       select c.*
-       from audit_transactions t
-       join audit_changes c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval ''1 day''
-       join own_names($1, $2) n
-         on n.table_schema = c.table_schema
-         and n.table_name = c.table_name
-         and c.captured_at >= n.since
-         and c.captured_at < n.until
-       where t.xid >= $3 and t.epoch = (select max(i.epoch) from installs i)
-     ),
-     truncates as (
-       select array_agg(w.id order by w.id) || 9223372036854775807 as ids
-       from (select 0::bigint as id union all
-         select w.id from written w where w.op = ''truncate'' and w.row_key is null and w.partition_name is null) w
-     ),
-     -- What a change found at a key, and what it left there. The rows of another partition do not count.
-     ends as (
-       select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
-       from written w
-       cross join truncates t
-       cross join lateral (values
-         (
-           case when w.op in (''update'', ''delete'', ''truncate'') then coalesce(w.previous_row_key, w.row_key) end,
-           case when w.previous_row_key is null then w.row_pk
-             else coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}'') end,
-           -1
-         ),
-         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, 1)
-       ) e (key, pk, effect)
-       where e.key is not null
-         and case when %s then (select %s from (select %s) x) else true end
-     ),
-     settled as (
-       select e.*, count(*) filter (where e.anew) over (partition by e.key, e.truncated order by e.id) as anew_count
-       from ends e
-     ),
-     counted as (
-       select s.key, s.id, s.truncated = 1 and s.anew_count = 0 as from_before,
-         sum(s.effect) over (
-           partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
-       from settled s
-     ),
-     short as (
-       select c.key, c.from_before, min(c.standing) as least_standing, min(c.id) as first_id
-       from counted c
-       where c.standing < 0
-       group by c.key, c.from_before
-     )
-     select exists (
-       select
-       from short s
-       where s.least_standing < -1
-         or not s.from_before
-         or not known_standing($1, $2, s.key, (select min(w.id) from written w), $4)
-     )',
-    key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns)
-  into unexplained
-  using root_schema, root_name, joined, known_since;
-  return unexplained;
-exception
-  -- A key that its column does not take any more.
-  when data_exception or undefined_object or undefined_function or undefined_column then
-    return true;
-end
-$$;
-
--- Whether the record tells, by changes from an instant on and before one, that there is a row at a key: with the same image, if one
--- is given.
-create function known_standing(
-  root_schema text, root_name text, key text, before_id bigint, known_since timestamptz, image jsonb default null
-) returns boolean
-language sql stable
-set search_path from current
-begin atomic
-  select coalesce((
-    select l.data_after is not null
-      and (known_standing.image is null or l.data_after = known_standing.image)
-      and not exists (
-        select
-        from own_names(known_standing.root_schema, known_standing.root_name) n
-        join audit_changes m on m.table_name = n.table_name and m.table_schema = n.table_schema
-          and m.captured_at >= n.since and m.captured_at < n.until
-        where m.captured_at >= l.captured_at
-          and (m.captured_at, m.id) > (l.captured_at, l.id)
-          and m.id < coalesce(before_id, 9223372036854775807)
-          and (m.previous_row_key = known_standing.key
-            or (m.row_key is null and m.op = 'truncate' and m.partition_name is null))
-      )
-    from (
-      select c.captured_at, c.id, c.data_after
-      from own_names(known_standing.root_schema, known_standing.root_name) n
-      cross join lateral (
-        select c.captured_at, c.id, c.data_after
-        from audit_changes c
-        where c.row_key = known_standing.key
-          and c.table_name = n.table_name
-          and c.table_schema = n.table_schema
-          and c.captured_at >= greatest(n.since, known_standing.known_since)
-          and c.captured_at < n.until
-          and c.id < coalesce(before_id, 9223372036854775807)
-        order by c.captured_at desc, c.id desc
-        limit 1
-      ) c
-      order by c.captured_at desc, c.id desc
-      limit 1
-    ) l
-  ), false);
-end;
-
--- Whether rows joined a captured table with a relation, or were written to it directly, of which the record does not tell: it holds
--- some, or changes found some. What is larger than so many bytes is not looked through.
-create function unexplained_rows(
-  relation regclass, root_schema text, root_name text, largest bigint default null
-) returns boolean
-language plpgsql
-set search_path from current
-set timezone = 'UTC'
-set datestyle = 'ISO, YMD'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = 1
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-as $$
-declare
-  joined timestamptz := written_since(joined_with(relation));
-  policy jsonb;
-  known_since timestamptz;
-  unexplained boolean := true;
-begin
-  -- A foreign table may not be readable, and is written to elsewhere.
-  if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
-    and has_table_privilege(relation, 'select')
-    and not row_security_active(relation)
-    and not coalesce(pg_relation_size(relation) > largest, false)
-  then
-    select jsonb_build_object(
-        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c)),
-      greatest(p.captured_since, upper(p.lapses * tstzmultirange(tstzrange(null, joined))))
-    into policy, known_since
-    from capture_policies p
-    where p.table_schema = root_schema and p.table_name = root_name;
-    policy := current_policy(policy, relation);
-    execute format(
-      'select exists (
-         select
-         from (select image_of(x.*, $2, $5, $6) as image from %s x) r
-         cross join lateral image_key(r.image, $1 -> ''key'', $2) k
-         where k.row_key is null or not known_standing($3, $4, k.row_key, null, $7, redact(r.image, $1, $2))
-       )', row_source(relation))
-    into unexplained
-    using policy, relation::oid, root_schema, root_name,
-      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
-      known_since;
-    unexplained := unexplained or unexplained_changes(relation, root_schema, root_name, known_since);
-  end if;
-  return unexplained;
-end
-$$;
-
--- A partition that joined a captured table: if rows came with it that the record does not tell of, nothing is known of the time in
--- which that may have happened.
-create function partition_joined(relation regclass, root_schema text, root_name text) returns void
-language plpgsql
-set search_path from current
-as $$
-declare
-  joined timestamptz := written_since(joined_with(relation));
-begin
-  if (select c.relkind from pg_class c where c.oid = relation) <> 'p'
-    and unexplained_rows(relation, root_schema, root_name)
-  then
-    update capture_policies p
-    set lapses = p.lapses + tstzmultirange(tstzrange(
-      least(
-        known_until(root_schema, root_name, null, least(joined, transaction_timestamp())),
-        clock_timestamp()),
-      clock_timestamp()))
-    where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
-  end if;
-end
-$$;
-
-comment on function capture_lapses(text, text) is
-  'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
-
--- Changes before it may be gone with the partition that held them. What was written before the oldest partition is in the
--- default one, or nowhere.
-create function oldest_kept() returns timestamptz
-language plpgsql stable
-set search_path from current
-set datestyle = 'ISO'
-set timezone = 'UTC'
-as $$
-declare
-  oldest timestamptz;
-begin
-  select min((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''(.*?)''\\)'))[1]::timestamptz)
-  into oldest
-  from pg_inherits i
-  join pg_class c on c.oid = i.inhrelid
-  where i.inhparent = 'audit_changes'::regclass;
-  return least(oldest, (select min(d.captured_at) from audit_changes_default d where d.captured_at < oldest));
-end;
-$$;
-
--- When the first change under a name was made. A table that was renamed, or restored without its policy, is captured before its
--- policy is made.
-create function first_change(table_schema text, table_name text) returns timestamptz
-language sql stable
-set search_path from current
-begin atomic
-  select c.captured_at
-  from audit_changes c
-  where c.table_schema = first_change.table_schema
-    and c.table_name = first_change.table_name
-    -- What was recorded before is of a table that has another name by now.
-    and c.captured_at >= (
-      select coalesce(max(e.until), '-infinity')
-      from capture_policies p
-      cross join lateral jsonb_to_recordset(p.former_names)
-        e (schema text, name text, until timestamptz, declared boolean)
-      where p.former_names <> '[]'
-        and e.schema = first_change.table_schema
-        and e.name = first_change.table_name
-        and e.declared is not true
-    )
-  order by c.transaction_id, c.id
-  limit 1;
-end;
-
--- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
--- found it. Without a policy it is the first change that tells.
-create function unknown_times(table_schema text, table_name text) returns tstzmultirange
-language plpgsql stable
-set search_path from current
-as $$
-declare
-  policy record;
-  since timestamptz;
-  entry record;
-  unknown tstzmultirange;
-  theirs tstzmultirange;
-begin
-  select p.table_schema, p.table_name, p.captured_since, p.former_names, p.relation, p.database into policy
-  from policy_of(unknown_times.table_schema, unknown_times.table_name) o
-  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
-  if not found then
-    since := first_change(table_schema, table_name);
-    return case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
-  end if;
-  unknown := capture_lapses(policy.table_schema, policy.table_name) + tstzmultirange(tstzrange(null, policy.captured_since));
-  if policy.former_names @> '[{"declared": true}]' then
-    for entry in
-      select e.schema, e.name, tstzrange(e.since, e.until) as span, coalesce(e.other, false) as other
-      from jsonb_to_recordset(policy.former_names)
-        e (schema text, name text, since timestamptz, until timestamptz, declared boolean, other boolean)
-      where e.declared
-    loop
-      select case when o.policy_name is null or (o.policy_schema = policy.table_schema and o.policy_name = policy.table_name)
-        then (select tstzmultirange(tstzrange(null, first_change(entry.schema, entry.name))))
-        else unknown_times(o.policy_schema, o.policy_name) end
-      into theirs
-      from (select 1) one
-      left join policy_of(entry.schema, entry.name) o on true;
-      unknown := unknown - tstzmultirange(entry.span) + theirs * tstzmultirange(entry.span);
-      -- Rows of another table: what was known of them tells nothing of those of this one.
-      if entry.other and upper(entry.span) is not null then
-        unknown := unknown + tstzmultirange(tstzrange(upper(entry.span) - interval '1 microsecond', upper(entry.span)));
-      end if;
-    end loop;
-  end if;
-  return unknown;
-end
-$$;
-
-comment on function unknown_times(text, text) is
-  'The times of which nothing is known of a table: before its capture began, and its lapses.';
-
--- Since when every change of a table is kept. An older change that is still kept is a fact. But changes between it and the next
--- one may be gone, so nothing is rebuilt from a later change.
-create function kept_since(table_schema text, table_name text) returns timestamptz
-language plpgsql stable
-set search_path from current
-as $$
-begin
-  return greatest(oldest_kept(), (
-    select greatest(p.kept_since, (
-      select max(least(d.kept_since, e.until))
-      from jsonb_to_recordset(p.former_names) e (schema text, name text, until timestamptz, declared boolean)
-      cross join lateral policy_of(e.schema, e.name) f
-      join capture_policies d on d.table_schema = f.policy_schema and d.table_name = f.policy_name
-      where e.declared
-    ))
-    from policy_of(kept_since.table_schema, kept_since.table_name) o
-    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
-  ));
-end
-$$;
-
-comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
-
--- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
-create function note_removal() returns trigger
-language plpgsql
-set search_path from current
-as $$
-begin
-  if tg_op = 'TRUNCATE' then
-    update capture_policies set kept_since = clock_timestamp();
-  else
-    update capture_policies p
-    set kept_since = greatest(p.kept_since, r.up_to)
-    from (
-      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
-      from removed c
-      group by c.table_schema, c.table_name
-    ) r
-    where p.table_schema = r.table_schema and p.table_name = r.table_name;
-  end if;
-  return null;
-end
-$$;
-
-create trigger note_removal_by_delete after delete on audit_changes
-  referencing old table as removed
-  for each statement execute function note_removal();
-create trigger note_removal_by_truncate after truncate on audit_changes
-  for each statement execute function note_removal();
+revoke all on function
+  own_names(text, text), policy_of(text, text), named_since(text, text), table_names(text, text), column_names(text, text),
+  declared_names(text, text, text[])
+from public;
+`
+  },
+  {
+    id: 7,
+    name: "renames",
+    checksum: "e306f9a8d8ef49dcfed24b764bfc9f3c20aa5a7219f32de5895829abf4827201",
+    sql: `-- Policies follow their tables and columns to other names, and what is known goes with them.
 
 -- The former keys of a table, and after them the keys of another policy.
 create function keys_joined(key_columns jsonb, former_keys jsonb, other_columns jsonb, other_keys jsonb) returns jsonb
@@ -4267,6 +3342,768 @@ $$;
 comment on function follow_names() is
   'Moves the policies of tables that were renamed since capture was applied to the names that they have now.';
 
+revoke all on function
+  keys_joined(jsonb, jsonb, jsonb, jsonb), names_released(text, text), strayed_names(), names_written(text[], timestamptz),
+  follow_names(), table_renamed(text, text, text, text, timestamptz), column_renamed(text, text, text, text, timestamptz),
+  columns_renamed(text, text, jsonb), names_declared(text, text, jsonb, jsonb)
+from public;
+`
+  },
+  {
+    id: 8,
+    name: "traces",
+    checksum: "5b0add2ddedce6ba1a9ecb51587952381b9915449048f85e955d96db22177cd3",
+    sql: `-- What the catalog still tells of what was done to a captured table, and since when.
+
+-- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
+-- older than all that is recorded.
+create function full_xid(id xid) returns xid8
+language sql stable
+set search_path from current
+return (
+  select case when id::text::bigint < 3 or u.behind > u.upcoming then '0' else (u.upcoming - u.behind)::text::xid8 end
+  from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as upcoming) s
+  cross join lateral (select s.upcoming, (s.upcoming - id::text::bigint) & 4294967295 as behind) u
+);
+
+-- When the first audited transaction began to write that got its id together with or after one that a row of the catalog
+-- tells of: what was recorded before is older than what that one did to the schema. Infinite if there was none. A later id may
+-- write first, and its statement begins before its transaction is recorded: so the first ones are looked at, and their changes.
+create function written_since(id xid) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  full_id xid8 := full_xid(id);
+begin
+  if full_id = '0' then
+    return '-infinity';
+  end if;
+  return coalesce((
+    select min(least(t.occurred_at, c.captured_at))
+    from (
+      select t.id, t.occurred_at
+      from audit_transactions t
+      where t.xid >= full_id
+        and t.epoch = (select max(i.epoch) from installs i)
+      order by t.xid, t.id
+      limit 100
+    ) t
+    left join lateral (
+      select c.captured_at
+      from audit_changes c
+      where c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'
+      order by c.transaction_id, c.id
+      limit 1
+    ) c on true
+  ), 'infinity');
+end
+$$;
+
+-- The operations of an existing table with a trigger that is missing, disabled or not ours.
+create function broken_triggers(table_schema text, table_name text) returns text[]
+language sql stable
+set search_path from current
+begin atomic
+  select array_agg(o.op order by o.op) filter (where o.works is not true)
+  from (
+    select o.op, (
+      select bool_or(t.tgtype & o.bit <> 0)
+      from capture_policies p
+      join pg_namespace n on n.nspname = p.table_schema
+      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+      join pg_trigger t on t.tgrelid = c.oid
+      join pg_proc f on f.oid = t.tgfoid
+      join pg_namespace own on own.oid = f.pronamespace
+      where p.table_schema = broken_triggers.table_schema
+        and p.table_name = broken_triggers.table_name
+        and c.relkind in ('r', 'p', 'f')
+        and not c.relispartition
+        and own.nspname = current_schema()
+        -- What goes before a statement records none of its rows.
+        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
+        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+        and t.tgqual is null
+        and cardinality(t.tgattr::int2[]) = 0
+    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+      -- Foreign tables have triggers for it since PostgreSQL 16.
+      select
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
+    )) as works
+    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+  ) o;
+end;
+
+-- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
+-- or an ALTER TABLE of the host has committed.
+create function partitions_below(relation oid) returns setof oid
+language sql stable
+set search_path from current
+begin atomic
+  with recursive below (oid) as (
+    select i.inhrelid
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhparent
+    where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
+    union all
+    select i.inhrelid
+    from below b
+    join pg_inherits i on i.inhparent = b.oid
+    where not i.inhdetachpending
+  )
+  select b.oid from below b;
+end;
+
+-- Whether the file of a relation is empty. False if somebody has locked it: then nobody can tell.
+create function has_empty_file(relation oid) returns boolean
+language plpgsql stable
+set search_path from current
+set lock_timeout = '100ms'
+as $$
+begin
+  return pg_relation_size(relation) = 0;
+exception when lock_not_available then
+  return false;
+end
+$$;
+
+-- What tells of each partition of a table that it is still the one it was: its OID and the transaction that attached it; and
+-- the file of its rows.
+create function partition_marks(relation oid) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(
+    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
+  from partitions_below(partition_marks.relation) t (oid)
+  join pg_class c on c.oid = t.oid
+  join pg_namespace n on n.oid = c.relnamespace
+  join pg_inherits i on i.inhrelid = c.oid
+);
+
+-- Partitions that a policy knows and that left since, whether they came back or others have their names. One that never had a
+-- row since its policy was written took nothing along.
+create function partitions_moved(relation oid, marks jsonb) returns text[]
+language sql stable
+set search_path from current
+return (
+  select coalesce(array_agg(m.key order by m.key), '{}')
+  from jsonb_each_text(marks) m
+  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+    and not exists (
+      select
+      from pg_class c
+      where c.oid = split_part(m.value, '/', 1)::oid
+        and c.relkind <> 'p'
+        and c.relfilenode = split_part(m.value, ' ', 2)::oid
+        and has_empty_file(c.oid)
+    )
+);
+
+-- The relations that hold a table's rows: itself, or its partitions.
+create function row_holders(relation oid) returns setof oid
+language sql stable
+set search_path from current
+begin atomic
+  select c.oid
+  from (
+    select row_holders.relation as oid
+    union
+    select t.oid from partitions_below(row_holders.relation) t (oid)
+  ) r
+  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
+end;
+
+-- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
+-- images show its type and the transaction that last touched it.
+create function row_marks(relation oid, hidden text[]) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select jsonb_build_object(
+    'files', (
+      select coalesce(jsonb_object_agg(c.oid, c.relfilenode), '{}')
+      from row_holders(row_marks.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+    ),
+    'columns', (
+      select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
+        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+      from pg_attribute a
+      where a.attrelid = row_marks.relation
+        and a.attnum > 0
+        and not a.attisdropped
+        and a.attgenerated <> 'v'
+        and a.attname <> all (row_marks.hidden)
+    )
+  );
+end;
+
+-- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
+-- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
+-- one to which values need no conversion, the transaction must be that of the file.
+create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select a.attname, a.xmin
+  from pg_attribute a
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
+  where a.attrelid = columns_rewritten.relation
+    and a.attnum > 0
+    and not a.attisdropped
+    and m.by <> a.xmin::text
+    and exists (
+      select
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_class c on c.oid = h.oid
+      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+          select
+          from pg_cast k
+          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+        )))
+    );
+end;
+
+-- The values of the enums in a key, by type; the columns of the key are found by their numbers.
+create function key_values(relation oid, key_columns jsonb) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+  from (
+    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    -- A domain over an enum is as much at risk.
+    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    join pg_enum e on e.enumtypid = y.oid
+    group by y.oid
+  ) v
+);
+
+-- Types of which a value that a key may have had is gone, which only a new name makes.
+create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
+language sql stable
+set search_path from current
+return (
+  select coalesce(array_agg(v.key order by v.key), '{}')
+  from jsonb_each(key_values) v
+  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+);
+
+-- A type without its length or precision, which change no text of a value.
+create function plain_type(type text) returns text
+language sql immutable
+set search_path from current
+return regexp_replace(type, '\\(.*?\\)', '');
+
+-- Since when a table may have had another key than its policy says: the transaction that last touched what makes the key.
+-- Null if it has the same.
+create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  primary_key record;
+  changed xid;
+begin
+  if key_columns = '[]' then
+    return null;
+  end if;
+  select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
+  from pg_index i
+  where i.indrelid = relation and i.indisprimary;
+  -- Without a unique index over its columns several rows may have one key. An index that was dropped leaves no trace of when.
+  if primary_key.attnums is null and not exists (
+    select
+    from pg_index i
+    where i.indrelid = relation
+      and i.indisunique
+      and i.indisvalid
+      and i.indpred is null
+      and i.indnkeyatts = jsonb_array_length(key_columns)
+      and not exists (
+        select
+        from jsonb_array_elements(key_columns) k
+        where (k ->> 'attnum')::int <> all ((i.indkey::int2[])[0:i.indnkeyatts - 1])
+      )
+  ) then
+    return '2';
+  end if;
+  if primary_key.attnums is not null
+    and primary_key.attnums::int[] is distinct from array(
+      select (k.value ->> 'attnum')::int from jsonb_array_elements(key_columns) with ordinality k order by k.ordinality)
+  then
+    return primary_key.touched;
+  end if;
+  select a.xmin into changed
+  from jsonb_array_elements(key_columns) k
+  join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+  where a.attisdropped or plain_type(format_type(a.atttypid, null)) <> plain_type(k ->> 'type')
+  limit 1;
+  if changed is null and key_values_renamed(relation, key_columns, key_values) <> '{}' then
+    select e.xmin into changed
+    from jsonb_array_elements(key_columns) k
+    join pg_attribute a on a.attrelid = relation and a.attnum = (k ->> 'attnum')::int
+    join pg_type d on d.oid = a.atttypid
+    join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+    where not coalesce(key_values -> format_type(e.enumtypid, null) ? e.enumlabel, false)
+    order by age(e.xmin) desc
+    limit 1;
+  end if;
+  return changed;
+end
+$$;
+
+-- A key that a table had before, as row_key reads it: of an enum whose values have other names by now, the text is all there is.
+create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
+language sql immutable
+set search_path from current
+return case when present_values @> key_values then key_columns else (
+  select jsonb_agg(k.value || '{"type": "text", "text": "text"}' order by k.ordinality)
+  from jsonb_array_elements(key_columns) with ordinality k
+) end;
+
+-- Whether two policies of a table key its rows alike. A restore numbers the columns anew, and a column may be renamed.
+create function same_key(a jsonb, b jsonb) returns boolean
+language sql immutable
+set search_path from current
+return (
+  select count(*) = 0 or bool_and(x.value ->> 'name' is not distinct from y.value ->> 'name')
+    or bool_and(x.value ->> 'attnum' is not distinct from y.value ->> 'attnum')
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+) and (
+  select coalesce(bool_and(
+    plain_type(x.value ->> 'type') is not distinct from plain_type(y.value ->> 'type')), true)
+  from jsonb_array_elements(a) with ordinality x
+  full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
+);
+
+-- When the server last may have emptied unlogged tables: it was started, or it recovered from a crash of a backend. Then
+-- statistics of every kind begin anew at the same time. Apart from that, only a reset of all statistics does so.
+create function last_recovery() returns timestamptz
+language sql volatile
+set search_path from current
+begin atomic
+  select greatest(pg_postmaster_start_time(), least(w.stats_reset, a.stats_reset, b.stats_reset))
+  from pg_stat_wal w
+  cross join pg_stat_archiver a
+  cross join pg_stat_bgwriter b;
+end;
+
+revoke all on function
+  full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
+  key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
+from public;
+`
+  },
+  {
+    id: 9,
+    name: "lapses",
+    checksum: "c95da0de4b2487c5ff9ea8b3cbd02ef77377ec0822fe7bd077afa355045e65da",
+    sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
+
+-- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
+-- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
+-- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
+-- missed makes the instant too early, never too late. Marks are no work of a trigger. Changes that another table may have made
+-- under the name, at "unless_since" and later, do not count.
+create function known_until(
+  table_schema text, table_name text, broken text[] default null, unless_since timestamptz default null
+) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    with recent as (
+      select c.captured_at, c.op
+      from own_names(known_until.table_schema, known_until.table_name) n
+      cross join lateral (
+        select *
+        from audit_changes c
+        where c.table_schema = n.table_schema
+          and c.table_name = n.table_name
+          and c.captured_at >= n.since
+          and c.captured_at < n.until
+          and (unless_since is null or c.captured_at < unless_since)
+        order by c.transaction_id desc, c.id desc
+        limit 1000
+      ) c
+      where not coalesce(c.details ? 'marked', false)
+    ),
+    latest as (
+      select max(r.captured_at) filter (where broken is null or r.op = o.op) as captured_at
+      from unnest(coalesce(broken, '{any}')) o (op)
+      cross join recent r
+      group by o.op
+    )
+    select coalesce(
+      greatest(
+        -- What this transaction applied says nothing of the time before it.
+        case when unless_since is null or p.applied_at < transaction_timestamp() then p.applied_at end,
+        upper(case when unless_since is null then p.lapses
+          else p.lapses * tstzmultirange(tstzrange(null, unless_since)) end),
+        (
+          select min(l.captured_at) + interval '1 microsecond'
+          from latest l
+          having count(l.captured_at) = count(*)
+        )),
+      p.captured_since)
+    from capture_policies p
+    where p.table_schema = known_until.table_schema and p.table_name = known_until.table_name
+  );
+end
+$$;
+
+-- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
+-- for that.
+create function watch_failed_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select min(e.occurred_at)
+    from capture_policies p
+    join schema_events e
+      on e.table_schema = p.table_schema
+      and e.table_name = p.table_name
+      and e.effect = 'failed'
+      and e.occurred_at > greatest(p.applied_at, p.watched_at)
+    where p.table_schema = watch_failed_since.table_schema and p.table_name = watch_failed_since.table_name
+  );
+end
+$$;
+
+-- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
+-- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
+-- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
+-- instant.
+create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
+returns setof record
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  here text := this_database();
+  now_named record;
+  sighted timestamptz;
+  broken text[];
+  rekeyed xid;
+  rewritten xid;
+begin
+  select p.* into policy
+  from capture_policies p
+  where p.table_schema = capture_gaps.table_schema
+    and p.table_name = capture_gaps.table_name
+    and p.removed_at is null;
+  if not found then
+    return;
+  end if;
+  select c.oid, i.xmin as made into now_named
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  -- A row that nothing ever changes: its transaction is the one that made the table.
+  left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
+  where n.nspname = capture_gaps.table_schema
+    and c.relname = capture_gaps.table_name
+    and c.relkind in ('r', 'p', 'f')
+    and not c.relispartition;
+  if not found then
+    gap := 'gone';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
+    return next;
+    return;
+  end if;
+
+  select min(s.seen_at) into sighted
+  from capture_sightings s
+  where s.table_schema = capture_gaps.table_schema
+    and s.table_name = capture_gaps.table_name
+    and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name))
+    and not (s.relation = policy.relation and s.database is not distinct from policy.database);
+  if sighted is not null then
+    gap := 'replaced';
+    since := known_until(table_schema, table_name, null, sighted);
+    return next;
+    -- Its policy tells of another table.
+    if policy.relation <> now_named.oid then
+      return;
+    end if;
+  end if;
+  broken := broken_triggers(table_schema, table_name);
+  if policy.database = here and policy.relation <> now_named.oid then
+    -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
+    -- was made.
+    gap := 'replaced';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
+    return next;
+    return;
+  end if;
+  if broken is not null then
+    gap := 'triggers';
+    since := coalesce(
+      policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
+    return next;
+  end if;
+  -- After a restore into another database no OID says anything, but each function still belongs to a name.
+  if policy.database is distinct from here and exists (
+    select
+    from pg_trigger t
+    join pg_proc f on f.oid = t.tgfoid
+    join pg_namespace own on own.oid = f.pronamespace
+    where t.tgrelid = now_named.oid
+      and own.nspname = current_schema()
+      and right(f.proname, 11) <> function_suffix(table_schema, table_name)
+  ) then
+    gap := 'replaced';
+    since := known_until(table_schema, table_name);
+    return next;
+    return;
+  end if;
+  if policy.database = here and policy.partition_marks <> '{}'
+    and partitions_moved(now_named.oid, policy.partition_marks) <> '{}'
+  then
+    gap := 'partitions';
+    since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
+    return next;
+  end if;
+  rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
+  if rekeyed is not null then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    return next;
+  end if;
+  if policy.database = here then
+    select w.by into rewritten
+    from columns_rewritten(now_named.oid, policy.row_marks) w
+    order by age(w.by) desc
+    limit 1;
+  end if;
+  if rewritten is not null then
+    gap := 'rewritten';
+    since := known_until(table_schema, table_name, null, written_since(rewritten));
+    return next;
+  end if;
+  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  then
+    gap := 'restarted';
+    since := known_until(table_schema, table_name, null, last_recovery());
+    return next;
+  end if;
+  since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
+  if since is not null then
+    gap := 'unwatched';
+    return next;
+  end if;
+end
+$$;
+
+-- The first reason of them, and since when nothing is known for any of them.
+create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select g.gap, min(g.since) over ()
+  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+  order by g.place
+  limit 1;
+end;
+
+-- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
+-- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
+create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  unknown_since timestamptz;
+begin
+  select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
+  from capture_policies p
+  where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
+  if policy.lapses is null then
+    return '{}';
+  end if;
+  unknown_since := coalesce(policy.removed_at, least(
+    (select g.since from capture_gap(table_schema, table_name) g),
+    -- What it wrote under another name is read with the rest once capture has been applied, which settles its names.
+    (
+      select min(s.seen_at)
+      from capture_sightings s
+      where s.relation = policy.relation
+        and s.database is not distinct from policy.database
+        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
+        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
+    )));
+  return case when unknown_since is null then policy.lapses
+    else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
+end
+$$;
+
+comment on function capture_lapses(text, text) is
+  'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
+
+-- Changes before it may be gone with the partition that held them. What was written before the oldest partition is in the
+-- default one, or nowhere.
+create function oldest_kept() returns timestamptz
+language plpgsql stable
+set search_path from current
+set datestyle = 'ISO'
+set timezone = 'UTC'
+as $$
+declare
+  oldest timestamptz;
+begin
+  select min((regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \\(''(.*?)''\\)'))[1]::timestamptz)
+  into oldest
+  from pg_inherits i
+  join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = 'audit_changes'::regclass;
+  return least(oldest, (select min(d.captured_at) from audit_changes_default d where d.captured_at < oldest));
+end;
+$$;
+
+-- When the first change under a name was made. A table that was renamed, or restored without its policy, is captured before its
+-- policy is made.
+create function first_change(table_schema text, table_name text) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select c.captured_at
+  from audit_changes c
+  where c.table_schema = first_change.table_schema
+    and c.table_name = first_change.table_name
+    -- What was recorded before is of a table that has another name by now.
+    and c.captured_at >= (
+      select coalesce(max(e.until), '-infinity')
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and e.schema = first_change.table_schema
+        and e.name = first_change.table_name
+        and e.declared is not true
+    )
+  order by c.transaction_id, c.id
+  limit 1;
+end;
+
+-- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
+-- found it. Without a policy it is the first change that tells.
+create function unknown_times(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  since timestamptz;
+  entry record;
+  unknown tstzmultirange;
+  theirs tstzmultirange;
+begin
+  select p.table_schema, p.table_name, p.captured_since, p.former_names, p.relation, p.database into policy
+  from policy_of(unknown_times.table_schema, unknown_times.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
+  if not found then
+    since := first_change(table_schema, table_name);
+    return case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
+  end if;
+  unknown := capture_lapses(policy.table_schema, policy.table_name) + tstzmultirange(tstzrange(null, policy.captured_since));
+  if policy.former_names @> '[{"declared": true}]' then
+    for entry in
+      select e.schema, e.name, tstzrange(e.since, e.until) as span, coalesce(e.other, false) as other
+      from jsonb_to_recordset(policy.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean, other boolean)
+      where e.declared
+    loop
+      select case when o.policy_name is null or (o.policy_schema = policy.table_schema and o.policy_name = policy.table_name)
+        then (select tstzmultirange(tstzrange(null, first_change(entry.schema, entry.name))))
+        else unknown_times(o.policy_schema, o.policy_name) end
+      into theirs
+      from (select 1) one
+      left join policy_of(entry.schema, entry.name) o on true;
+      unknown := unknown - tstzmultirange(entry.span) + theirs * tstzmultirange(entry.span);
+      -- Rows of another table: what was known of them tells nothing of those of this one.
+      if entry.other and upper(entry.span) is not null then
+        unknown := unknown + tstzmultirange(tstzrange(upper(entry.span) - interval '1 microsecond', upper(entry.span)));
+      end if;
+    end loop;
+  end if;
+  return unknown;
+end
+$$;
+
+comment on function unknown_times(text, text) is
+  'The times of which nothing is known of a table: before its capture began, and its lapses.';
+
+-- Since when every change of a table is kept. An older change that is still kept is a fact. But changes between it and the next
+-- one may be gone, so nothing is rebuilt from a later change.
+create function kept_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return greatest(oldest_kept(), (
+    select greatest(p.kept_since, (
+      select max(least(d.kept_since, e.until))
+      from jsonb_to_recordset(p.former_names) e (schema text, name text, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) f
+      join capture_policies d on d.table_schema = f.policy_schema and d.table_name = f.policy_name
+      where e.declared
+    ))
+    from policy_of(kept_since.table_schema, kept_since.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  ));
+end
+$$;
+
+comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
+
+-- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
+create function note_removal() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  if tg_op = 'TRUNCATE' then
+    update capture_policies set kept_since = clock_timestamp();
+  else
+    update capture_policies p
+    set kept_since = greatest(p.kept_since, r.up_to)
+    from (
+      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
+      from removed c
+      group by c.table_schema, c.table_name
+    ) r
+    where p.table_schema = r.table_schema and p.table_name = r.table_name;
+  end if;
+  return null;
+end
+$$;
+
+create trigger note_removal_by_delete after delete on audit_changes
+  referencing old table as removed
+  for each statement execute function note_removal();
+create trigger note_removal_by_truncate after truncate on audit_changes
+  for each statement execute function note_removal();
+
 -- Called before triggers are made or dropped and before a policy is written. If nothing is known of an active policy's table, the
 -- policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
 create function note_lapse(table_schema text, table_name text) returns timestamptz
@@ -4293,41 +4130,261 @@ return case
 end;
 
 revoke all on function
-  known_until(text, text, text[], timestamptz), capture_lapses(text, text),
-  oldest_kept(), first_change(text, text), unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
-  lapses_closed(tstzmultirange, timestamptz),
-  key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]), shielded(text),
-  shield_removed(text), image(record),
-  exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid), redact(jsonb, jsonb, oid),
-  describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
-  describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid),
-  virtual_columns(oid), without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
-  row_source(oid), image_of(record, oid, text[], text[]), settled_image(record, oid, text[]), alike_fields(record, record, oid, text[]),
-  update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text), note_nested(oid),
-  last_change_before(bigint), restore_order(oid, bigint, bigint), capture_truncate(oid, text, text, text, jsonb),
-  mark_rows(regclass, text, text, text), row_key(text, text, jsonb)
-from public;
-
-revoke all on function
-  this_database(), function_suffix(text, text), made_by_owner(oid), full_xid(xid), written_since(xid), joined_with(oid), broken_triggers(text, text),
-  partitions_below(oid), has_empty_file(oid), partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
-  last_recovery(), capture_gaps(text, text), capture_gap(text, text),
-  partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
-  unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb),
-  watch_failed_since(text, text),
-  key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb),
-  plain_type(text), key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb),
-  key_in_columns(text, text, jsonb, jsonb), own_names(text, text), policy_of(text, text), named_since(text, text),
-  table_names(text, text), column_names(text, text), declared_names(text, text, text[]), keys_joined(jsonb, jsonb, jsonb, jsonb),
-  names_released(text, text), strayed_names(), names_written(text[], timestamptz), follow_names(), table_renamed(text, text, text, text, timestamptz),
-  column_renamed(text, text, text, text, timestamptz), columns_renamed(text, text, jsonb),
-  names_declared(text, text, jsonb, jsonb)
+  known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
+  unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
+  lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
 from public;
 `
   },
   {
-    id: 7,
+    id: 10,
+    name: "joined",
+    checksum: "031b07e6fa996a750cd213ed7f38793a18bcdd6ca547e6183c61a64279a992fd",
+    sql: `-- Partitions that join a captured table: whether they bring rows of which the record does not tell.
+
+-- With which transaction a partition became one of its root: it, or the one above it that was attached last.
+create function joined_with(relation oid) returns xid
+language sql stable
+set search_path from current
+return (
+  select i.xmin
+  from pg_partition_ancestors(joined_with.relation) a (oid)
+  join pg_inherits i on i.inhrelid = a.oid
+  order by age(i.xmin)
+  limit 1
+);
+
+-- Rows of one partition among the changes that audited transactions wrote since a partition joined: those that a change found,
+-- though the record told of none at their key. They came with it, or were written to it directly, and may be gone again.
+create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
+returns boolean
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set quote_all_identifiers = off
+as $$
+declare
+  joined xid8 := full_xid(joined_with(relation));
+  key_present text;
+  key_columns text;
+  unexplained boolean;
+begin
+  select string_agg(format('(%s) is not null', k.text), ' and '),
+    string_agg(format('(%s)::%s%s as %I', k.text, k.type, k.collation, k.name), ', ')
+  into key_present, key_columns
+  from (
+    select r.attname as name, format_type(a.atttypid, a.atttypmod) as type,
+      coalesce((select format(' collate %I.%I', n.nspname, l.collname)
+        from pg_collation l join pg_namespace n on n.oid = l.collnamespace where l.oid = a.attcollation), '') as collation,
+      format('coalesce(e.pk ->> %L, e.pk ->> %L)', r.attname, c ->> 'name') as text
+    from capture_policies p
+    cross join lateral jsonb_array_elements(p.key_columns) c
+    join pg_attribute r
+      on r.attrelid = coalesce(pg_partition_root(unexplained_changes.relation), unexplained_changes.relation)
+      and r.attnum = (c ->> 'attnum')::int
+    join pg_attribute a on a.attrelid = unexplained_changes.relation and a.attname = r.attname and not a.attisdropped
+    where p.table_schema = root_schema and p.table_name = root_name
+  ) k;
+  -- Without a key nothing tells which row a change found.
+  if key_columns is null then
+    return false;
+  end if;
+  execute format(
+    'with written as materialized (
+       select c.*
+       from audit_transactions t
+       join audit_changes c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval ''1 day''
+       join own_names($1, $2) n
+         on n.table_schema = c.table_schema
+         and n.table_name = c.table_name
+         and c.captured_at >= n.since
+         and c.captured_at < n.until
+       where t.xid >= $3 and t.epoch = (select max(i.epoch) from installs i)
+     ),
+     truncates as (
+       select array_agg(w.id order by w.id) || 9223372036854775807 as ids
+       from (select 0::bigint as id union all
+         select w.id from written w where w.op = ''truncate'' and w.row_key is null and w.partition_name is null) w
+     ),
+     -- What a change found at a key, and what it left there. The rows of another partition do not count.
+     ends as (
+       select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
+       from written w
+       cross join truncates t
+       cross join lateral (values
+         (
+           case when w.op in (''update'', ''delete'', ''truncate'') then coalesce(w.previous_row_key, w.row_key) end,
+           case when w.previous_row_key is null then w.row_pk
+             else coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}'') end,
+           -1
+         ),
+         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, 1)
+       ) e (key, pk, effect)
+       where e.key is not null
+         and case when %s then (select %s from (select %s) x) else true end
+     ),
+     settled as (
+       select e.*, count(*) filter (where e.anew) over (partition by e.key, e.truncated order by e.id) as anew_count
+       from ends e
+     ),
+     counted as (
+       select s.key, s.id, s.truncated = 1 and s.anew_count = 0 as from_before,
+         sum(s.effect) over (
+           partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
+       from settled s
+     ),
+     short as (
+       select c.key, c.from_before, min(c.standing) as least_standing, min(c.id) as first_id
+       from counted c
+       where c.standing < 0
+       group by c.key, c.from_before
+     )
+     select exists (
+       select
+       from short s
+       where s.least_standing < -1
+         or not s.from_before
+         or not known_standing($1, $2, s.key, (select min(w.id) from written w), $4)
+     )',
+    key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns)
+  into unexplained
+  using root_schema, root_name, joined, known_since;
+  return unexplained;
+exception
+  -- A key that its column does not take any more.
+  when data_exception or undefined_object or undefined_function or undefined_column then
+    return true;
+end
+$$;
+
+-- Whether the record tells, by changes from an instant on and before one, that there is a row at a key: with the same image, if one
+-- is given.
+create function known_standing(
+  root_schema text, root_name text, key text, before_id bigint, known_since timestamptz, image jsonb default null
+) returns boolean
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce((
+    select l.data_after is not null
+      and (known_standing.image is null or l.data_after = known_standing.image)
+      and not exists (
+        select
+        from own_names(known_standing.root_schema, known_standing.root_name) n
+        join audit_changes m on m.table_name = n.table_name and m.table_schema = n.table_schema
+          and m.captured_at >= n.since and m.captured_at < n.until
+        where m.captured_at >= l.captured_at
+          and (m.captured_at, m.id) > (l.captured_at, l.id)
+          and m.id < coalesce(before_id, 9223372036854775807)
+          and (m.previous_row_key = known_standing.key
+            or (m.row_key is null and m.op = 'truncate' and m.partition_name is null))
+      )
+    from (
+      select c.captured_at, c.id, c.data_after
+      from own_names(known_standing.root_schema, known_standing.root_name) n
+      cross join lateral (
+        select c.captured_at, c.id, c.data_after
+        from audit_changes c
+        where c.row_key = known_standing.key
+          and c.table_name = n.table_name
+          and c.table_schema = n.table_schema
+          and c.captured_at >= greatest(n.since, known_standing.known_since)
+          and c.captured_at < n.until
+          and c.id < coalesce(before_id, 9223372036854775807)
+        order by c.captured_at desc, c.id desc
+        limit 1
+      ) c
+      order by c.captured_at desc, c.id desc
+      limit 1
+    ) l
+  ), false);
+end;
+
+-- Whether rows joined a captured table with a relation, or were written to it directly, of which the record does not tell: it holds
+-- some, or changes found some. What is larger than so many bytes is not looked through.
+create function unexplained_rows(
+  relation regclass, root_schema text, root_name text, largest bigint default null
+) returns boolean
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  joined timestamptz := written_since(joined_with(relation));
+  policy jsonb;
+  known_since timestamptz;
+  unexplained boolean := true;
+begin
+  -- A foreign table may not be readable, and is written to elsewhere.
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
+    and has_table_privilege(relation, 'select')
+    and not row_security_active(relation)
+    and not coalesce(pg_relation_size(relation) > largest, false)
+  then
+    select jsonb_build_object(
+        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
+        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c)),
+      greatest(p.captured_since, upper(p.lapses * tstzmultirange(tstzrange(null, joined))))
+    into policy, known_since
+    from capture_policies p
+    where p.table_schema = root_schema and p.table_name = root_name;
+    policy := current_policy(policy, relation);
+    execute format(
+      'select exists (
+         select
+         from (select image_of(x.*, $2, $5, $6) as image from %s x) r
+         cross join lateral image_key(r.image, $1 -> ''key'', $2) k
+         where k.row_key is null or not known_standing($3, $4, k.row_key, null, $7, redact(r.image, $1, $2))
+       )', row_source(relation))
+    into unexplained
+    using policy, relation::oid, root_schema, root_name,
+      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
+      known_since;
+    unexplained := unexplained or unexplained_changes(relation, root_schema, root_name, known_since);
+  end if;
+  return unexplained;
+end
+$$;
+
+-- A partition that joined a captured table: if rows came with it that the record does not tell of, nothing is known of the time in
+-- which that may have happened.
+create function partition_joined(relation regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  joined timestamptz := written_since(joined_with(relation));
+begin
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'p'
+    and unexplained_rows(relation, root_schema, root_name)
+  then
+    update capture_policies p
+    set lapses = p.lapses + tstzmultirange(tstzrange(
+      least(
+        known_until(root_schema, root_name, null, least(joined, transaction_timestamp())),
+        clock_timestamp()),
+      clock_timestamp()))
+    where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
+  end if;
+end
+$$;
+
+revoke all on function
+  joined_with(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
+from public;
+`
+  },
+  {
+    id: 11,
     name: "reads",
     checksum: "7e533f53db642dc8857fdd82e59acf68c22e96edf2892b89de73bf6c4747a7a3",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
@@ -4399,7 +4456,7 @@ select ensure_cursor_key();
 `
   },
   {
-    id: 8,
+    id: 12,
     name: "feed",
     checksum: "0476ddd1391830342afefbcc1962bce4025d4a6d229d1e87e19a0ab90353e313",
     sql: `-- The checkpoints of the consumers of the change feed, the leases of their runners, and what retention must keep for them.
@@ -4636,7 +4693,7 @@ from public;
 `
   },
   {
-    id: 9,
+    id: 13,
     name: "watch",
     checksum: "b31247b247777d105340c262c51c5e70b5ca73747fe46de73f8d78bfa9fea69e",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
@@ -5386,6 +5443,540 @@ revoke all on function
 from public;
 
 select guard_record();
+`
+  },
+  {
+    id: 14,
+    name: "exports",
+    checksum: "7c4357b6b1c4327cb9d0535d2f66ea6d997adb8a7ef21f64e947bf0ebba9a3ea",
+    sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
+
+create table export_schedules (
+  name text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'),
+  cron text not null,
+  time_zone text not null,
+  time_window text not null check (time_window in ('previous-day', 'previous-week', 'previous-month', 'since-last')),
+  -- What is done about ticks that passed while no worker ran.
+  missed text not null check (missed in ('once', 'each', 'skip')),
+  -- As of a job.
+  request jsonb not null,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb not null default '{}',
+  next_tick timestamptz not null,
+  last_tick timestamptz,
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table export_schedules is
+  'When exports are made, and of which window. Changed by the export functions only.';
+
+create table export_jobs (
+  id bigint generated always as identity primary key,
+  state text not null default 'queued'
+    check (state in ('queued', 'running', 'completed', 'failed', 'cancelled', 'expired')),
+  -- What is exported: the options of an export, with the filter as its canonical document.
+  request jsonb not null,
+  -- The scope by name and parameters. The worker asks the host for it again.
+  scope jsonb,
+  requested_by jsonb,
+  -- The context that asked, for the actions of the job.
+  context jsonb not null default '{}',
+  schedule text collate "C",
+  tick timestamptz,
+  -- Whether it goes on where the last job of its schedule ended.
+  since_last boolean not null default false,
+  requested_at timestamptz not null default clock_timestamp(),
+  available_at timestamptz not null default clock_timestamp(),
+  attempt int not null default 0,
+  attempts int not null check (attempts between 1 and 100),
+  -- A lease is a token and a time, not a lock: it outlives transactions, and needs no session.
+  lease_token text collate "C",
+  lease_until timestamptz,
+  started_at timestamptz,
+  progress_at timestamptz,
+  finished_at timestamptz,
+  records bigint not null default 0,
+  bytes bigint not null default 0,
+  estimate bigint,
+  -- Why the last attempt failed: a reason and a sentence, without captured values.
+  error jsonb,
+  -- What the store calls the file. It is there until the store has removed it.
+  location text,
+  manifest jsonb,
+  expires_at timestamptz
+);
+
+create index export_jobs_waiting_idx on export_jobs (available_at, id) where state in ('queued', 'running');
+create index export_jobs_stored_idx on export_jobs (id) where location is not null and state <> 'running';
+-- Several workers make one job a tick.
+create unique index export_jobs_tick_idx on export_jobs (schedule, tick);
+
+comment on table export_jobs is
+  'Exports that a worker makes, and what became of them. Changed by the export functions only.';
+
+create function export_insert(
+  request jsonb,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb,
+  attempts int
+) returns bigint
+language sql
+set search_path from current
+as $$
+  insert into export_jobs (request, scope, requested_by, context, attempts)
+  values (request, scope, requested_by, coalesce(context, '{}'), attempts)
+  returning id
+$$;
+
+-- Queues a job, and records that. Null if the actor has as many jobs waiting as the host allows.
+create function export_queue(
+  request jsonb,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb,
+  attempts int,
+  most_waiting int,
+  action jsonb
+) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  asker text := concat(requested_by ->> 'type', ':', requested_by ->> 'id');
+  job bigint;
+begin
+  if jsonb_typeof(request) is distinct from 'object' or pg_column_size(request) > 100000 then
+    raise exception 'threadline: the request of an export is an object of at most 100 kB'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if most_waiting is not null then
+    -- Those who ask for the same actor at once are counted one after the other.
+    perform pg_advisory_xact_lock(hashtextextended('threadline export ' || asker, 0));
+    if most_waiting <= (
+      select count(*)
+      from export_jobs j
+      where j.state in ('queued', 'running')
+        and concat(j.requested_by ->> 'type', ':', j.requested_by ->> 'id') = asker
+    ) then
+      return null;
+    end if;
+  end if;
+  job := export_insert(request, scope, requested_by, context, attempts);
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), context);
+  end if;
+  return job;
+end
+$$;
+
+create function export_subject(job bigint) returns jsonb
+language sql immutable
+set search_path from current
+as $$
+  select jsonb_build_object('type', 'export', 'id', job::text)
+$$;
+
+-- Cancels a job that waits or runs; its worker notices within its next beat. Returns the state that was found, null if there is no
+-- such job.
+create function export_cancel(job bigint, action jsonb, asking jsonb) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  standing text;
+begin
+  select j.state into standing from export_jobs j where j.id = job for update;
+  if standing in ('queued', 'running') then
+    update export_jobs j
+    set state = 'cancelled',
+      finished_at = clock_timestamp(),
+      lease_token = null,
+      lease_until = null
+    where j.id = job;
+    if action is not null then
+      perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+    end if;
+  end if;
+  return standing;
+end
+$$;
+
+-- Queues a job again that failed or was cancelled. Returns the state that was found, null if there is no such job.
+create function export_retry(job bigint, action jsonb, asking jsonb) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  standing text;
+begin
+  select j.state into standing from export_jobs j where j.id = job for update;
+  if standing in ('failed', 'cancelled') then
+    update export_jobs j
+    set state = 'queued',
+      attempt = 0,
+      available_at = clock_timestamp(),
+      started_at = null,
+      progress_at = null,
+      finished_at = null,
+      records = 0,
+      bytes = 0,
+      estimate = null,
+      error = null
+    where j.id = job;
+    if action is not null then
+      perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+    end if;
+  end if;
+  return standing;
+end
+$$;
+
+-- Takes up the next job: one that waits, or one whose worker has not been heard of. Jobs of a schedule that go on where the last one
+-- ended run one after the other. An attempt beyond the allowed ones is not made: the worker only says that the job failed.
+create function export_claim(token text, seconds double precision)
+returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if octet_length(token) not between 16 and 256 or seconds not between 0 and 86400 then
+    raise exception 'threadline: a lease has a token of 16 to 256 bytes, and lasts at most a day'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return query
+    with taken as materialized (
+      select j.id, j.location
+      from export_jobs j
+      where (
+          (j.state = 'queued' and j.available_at <= clock_timestamp())
+          or (j.state = 'running' and j.lease_until < clock_timestamp())
+        )
+        and not (
+          j.since_last
+          and exists (
+            select
+            from export_jobs o
+            where o.schedule = j.schedule
+              and o.since_last
+              and o.id <> j.id
+              and (o.state = 'running' or (o.state = 'queued' and o.id < j.id))
+          )
+        )
+      order by j.available_at, j.id
+      limit 1
+      for update skip locked
+    ),
+    claimed as (
+      update export_jobs j
+      set state = 'running',
+        attempt = j.attempt + 1,
+        lease_token = token,
+        lease_until = clock_timestamp() + make_interval(secs => seconds),
+        started_at = clock_timestamp(),
+        progress_at = clock_timestamp(),
+        records = 0,
+        bytes = 0,
+        estimate = null,
+        location = concat(
+          j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
+          case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+        )
+      from taken
+      where j.id = taken.id
+      returning j.id, taken.location, j.schedule, j.since_last
+    )
+    select c.id, c.location, c.since_last, case when c.since_last then p.checkpoint end
+    from claimed c
+    left join feed_checkpoints p on p.name = 'export:' || c.schedule;
+end
+$$;
+
+-- Renews a lease, and says how far the job is. False if the job was cancelled, or taken up by another worker.
+create function export_renew(
+  job bigint,
+  token text,
+  seconds double precision,
+  so_far bigint,
+  bytes_so_far bigint,
+  expected bigint
+) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update export_jobs j
+  set lease_until = clock_timestamp() + make_interval(secs => least(greatest(seconds, 0), 86400)),
+    progress_at = clock_timestamp(),
+    records = so_far,
+    bytes = bytes_so_far,
+    estimate = expected
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token;
+  return found;
+end
+$$;
+
+-- Ends a job whose file is whole, with the action, and moves the checkpoint of its schedule with it: nothing is sent twice.
+-- Returns completed; lost if the lease is; moved if the checkpoint stands elsewhere by now.
+create function export_complete(
+  job bigint,
+  token text,
+  described jsonb,
+  keep_seconds double precision,
+  expected text,
+  reached text,
+  reached_epoch int,
+  reached_snapshot pg_snapshot,
+  action jsonb
+) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.state = 'running' and j.lease_token = token
+  for update;
+  if not found then
+    return 'lost';
+  end if;
+  if this.since_last then
+    perform current_epoch();
+    insert into feed_checkpoints (name) values ('export:' || this.schedule) on conflict do nothing;
+    update feed_checkpoints p
+    set checkpoint = reached,
+      epoch = reached_epoch,
+      snapshot = reached_snapshot,
+      last_id = null,
+      last_captured_at = null,
+      updated_at = clock_timestamp()
+    where p.name = 'export:' || this.schedule
+      and p.checkpoint is not distinct from expected;
+    if not found then
+      return 'moved';
+    end if;
+  end if;
+  update export_jobs j
+  set state = 'completed',
+    finished_at = clock_timestamp(),
+    progress_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null,
+    records = (described ->> 'count')::bigint,
+    bytes = (described ->> 'bytes')::bigint,
+    error = null,
+    manifest = described,
+    expires_at = clock_timestamp() + make_interval(secs => keep_seconds)
+  where j.id = job;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return 'completed';
+end
+$$;
+
+-- Ends an attempt that failed. If \`delay_seconds\` is given and attempts are left, the job waits for that long and is tried again;
+-- else it has failed, and that is recorded. Returns the state of the job; null if the lease is lost.
+create function export_fail(
+  job bigint,
+  token text,
+  why jsonb,
+  delay_seconds double precision,
+  action jsonb
+) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+  again boolean;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.state = 'running' and j.lease_token = token
+  for update;
+  if not found then
+    return null;
+  end if;
+  again := delay_seconds is not null and this.attempt < this.attempts;
+  update export_jobs j
+  set state = case when again then 'queued' else 'failed' end,
+    available_at = case when again then clock_timestamp() + make_interval(secs => delay_seconds) else j.available_at end,
+    finished_at = case when not again then clock_timestamp() end,
+    lease_token = null,
+    lease_until = null,
+    error = why
+  where j.id = job;
+  if again then
+    return 'queued';
+  end if;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return 'failed';
+end
+$$;
+
+-- Gives a job back whose worker stops: it waits again, and the attempt does not count.
+create function export_release(job bigint, token text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update export_jobs j
+  set state = 'queued',
+    attempt = j.attempt - 1,
+    available_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token;
+  return found;
+end
+$$;
+
+-- Says that the store has removed a file. A completed job is then expired.
+create function export_removed(job bigint, removed text, action jsonb, asking jsonb) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.location = removed and j.state <> 'running'
+  for update;
+  if not found then
+    return false;
+  end if;
+  update export_jobs j
+  set location = null,
+    state = case j.state when 'completed' then 'expired' else j.state end
+  where j.id = job;
+  if this.state = 'completed' and action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+  end if;
+  return this.state = 'completed';
+end
+$$;
+
+-- Adds a schedule; false if there is one of that name. A window since the last run has a consumer of the feed: retention waits for
+-- it.
+create function export_schedule_add(
+  schedule text,
+  cron_text text,
+  zone text,
+  window_kind text,
+  on_missed text,
+  asked jsonb,
+  under jsonb,
+  asked_by jsonb,
+  asked_context jsonb,
+  first_tick timestamptz
+) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  insert into export_schedules (
+    name, cron, time_zone, time_window, missed, request, scope, requested_by, context, next_tick
+  )
+  values (
+    schedule, cron_text, zone, window_kind, on_missed, asked, under, asked_by, coalesce(asked_context, '{}'), first_tick
+  )
+  on conflict do nothing;
+  if not found then
+    return false;
+  end if;
+  if window_kind = 'since-last' then
+    insert into feed_checkpoints (name) values ('export:' || schedule) on conflict do nothing;
+  end if;
+  return true;
+end
+$$;
+
+-- Removes a schedule, and its consumer of the feed. Its jobs stay.
+create function export_schedule_remove(schedule text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  delete from export_schedules s where s.name = schedule;
+  if not found then
+    return false;
+  end if;
+  delete from feed_checkpoints p where p.name = 'export:' || schedule;
+  -- Without the checkpoint it would begin anew.
+  update export_jobs j
+  set state = 'cancelled',
+    finished_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null
+  where j.schedule = export_schedule_remove.schedule
+    and j.since_last
+    and j.state in ('queued', 'running');
+  return true;
+end
+$$;
+
+-- Makes the job of a tick, and moves the schedule on. Of several workers one succeeds; null for the others. Without a request the
+-- tick passes.
+create function export_tick(
+  schedule text,
+  due timestamptz,
+  following timestamptz,
+  asked jsonb,
+  attempts int,
+  action jsonb
+) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_schedules;
+  job bigint;
+begin
+  update export_schedules s
+  set next_tick = following,
+    last_tick = case when asked is null then s.last_tick else due end
+  where s.name = schedule
+    and s.next_tick = due
+    and following > due
+  returning s.* into this;
+  if not found or asked is null then
+    return null;
+  end if;
+  job := export_insert(asked, this.scope, this.requested_by, this.context, attempts);
+  update export_jobs j
+  set schedule = this.name,
+    tick = due,
+    since_last = this.time_window = 'since-last'
+  where j.id = job;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return job;
+end
+$$;
+
+revoke all on function
+  export_insert(jsonb, jsonb, jsonb, jsonb, int), export_subject(bigint),
+  export_queue(jsonb, jsonb, jsonb, jsonb, int, int, jsonb), export_cancel(bigint, jsonb, jsonb),
+  export_retry(bigint, jsonb, jsonb), export_claim(text, double precision),
+  export_renew(bigint, text, double precision, bigint, bigint, bigint),
+  export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
+  export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),
+  export_removed(bigint, text, jsonb, jsonb),
+  export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
+  export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
+from public;
 `
   }
 ] as const

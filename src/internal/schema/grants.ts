@@ -12,9 +12,9 @@ import { StorageSchema } from "../sql/storageSchema.js"
 export interface Grants {
   /** Roles that set context and record actions. */
   readonly writers?: ReadonlyArray<string> | undefined
-  /** Roles that read everything that is recorded. */
+  /** Roles that read everything that is recorded, and queue exports of it. */
   readonly readers?: ReadonlyArray<string> | undefined
-  /** Roles that read, and store the checkpoints of the feed's consumers. */
+  /** Roles that read, store the checkpoints of the feed's consumers, run jobs of exports, and schedule them. */
   readonly operators?: ReadonlyArray<string> | undefined
 }
 
@@ -68,14 +68,26 @@ const reading = [
   "prepared_transactions()",
   "feed_pending()",
   "feed_horizon()",
-  "record_export(jsonb, jsonb)"
+  "record_export(jsonb, jsonb)",
+  "export_queue(jsonb, jsonb, jsonb, jsonb, integer, integer, jsonb)",
+  "export_cancel(bigint, jsonb, jsonb)",
+  "export_retry(bigint, jsonb, jsonb)"
 ]
 const operating = [
   "feed_claim(text, text, double precision)",
   "feed_renew(text, text, double precision)",
   "feed_store(text, text, text, text, integer, pg_snapshot, bigint, timestamptz, double precision)",
   "feed_release(text, text)",
-  "feed_forget(text)"
+  "feed_forget(text)",
+  "export_claim(text, double precision)",
+  "export_renew(bigint, text, double precision, bigint, bigint, bigint)",
+  "export_complete(bigint, text, jsonb, double precision, text, text, integer, pg_snapshot, jsonb)",
+  "export_fail(bigint, text, jsonb, double precision, jsonb)",
+  "export_release(bigint, text)",
+  "export_removed(bigint, text, jsonb, jsonb)",
+  "export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz)",
+  "export_schedule_remove(text)",
+  "export_tick(text, timestamptz, timestamptz, jsonb, integer, jsonb)"
 ]
 const everybody = ["schema_version()"]
 

@@ -16,7 +16,7 @@ import { transactions, TransactionSummary } from "./transactions.js"
 
 /**
  * The first pages of what belongs together: actions, transactions, changes. To continue one, use its own cursor and the read of
- * its name (`timeline` for the changes). The filter of an actor window is `{ actor, from, to }`. The filter of a correlation is
+ * its name (`timeline` for the changes). The filter of an actor window is `{ actor, actorLabel, from, to }`. The filter of a correlation is
  * `{ correlationId, includeCaptureOnly: true }`, and `{ correlationId }` for its actions. `order` and `limit` apply to all three,
  * `cursor` to the changes.
  *
@@ -66,6 +66,8 @@ export interface ActorWindowOptions extends BundleOptions {
   readonly from?: InstantInput | undefined
   /** Not after this instant. */
   readonly to?: InstantInput | undefined
+  /** Only of actors whose label, or whose impersonator's label, contains this. */
+  readonly actorLabel?: string | undefined
 }
 
 const bundle = Effect.fnUntraced(function* (
@@ -84,7 +86,12 @@ const bundle = Effect.fnUntraced(function* (
   }
 })
 
-export const windowFilter = (actor: ActorInput, { from, to }: ActorWindowOptions): FilterInput => ({ actor, from, to })
+export const windowFilter = (actor: ActorInput, { actorLabel, from, to }: ActorWindowOptions): FilterInput => ({
+  actor,
+  actorLabel,
+  from,
+  to
+})
 
 export const actorWindow = (
   storage: Storage,
@@ -95,8 +102,8 @@ export const actorWindow = (
   if (refusal !== undefined) {
     return Effect.fail(refusal)
   }
-  const { from, to, ...options } = window
-  const filter = windowFilter(actor, { from, to })
+  const { actorLabel, from, to, ...options } = window
+  const filter = windowFilter(actor, { actorLabel, from, to })
   return bundle(storage, filter, filter, options)
 }
 

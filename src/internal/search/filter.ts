@@ -171,6 +171,14 @@ const filters = {
     }
     return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
   }),
+  actorLabel: filter(ShortText, (label, { sql }) => {
+    const condition = (alias: string) => {
+      const contained = (column: string) =>
+        sql`strpos(lower(${sql.literal(`${alias}.${column}`)}), lower(${label})) > 0`
+      return sql`(${contained("actor ->> 'label'")} or ${contained("actor #>> '{impersonator,label}'")})`
+    }
+    return { transaction: { condition: condition("t"), index: "none" }, action: condition("a") }
+  }),
   unattributed: filter(Flag, (isUnattributed, { sql }) =>
     isUnattributed
       ? {
@@ -259,7 +267,7 @@ const byNaming = (
 const isAsAsked = ([column, [name, ...others]]: readonly [string, ReadonlyArray<string>]): boolean =>
   name === column && others.length === 0
 
-/** Found by the Bloom index. The planner estimates its cost by the order of its ids: see `migrations/0007_reads.sql`. */
+/** Found by the Bloom index. The planner estimates its cost by the order of its ids: see `migrations/0011_reads.sql`. */
 const inBloom = (sql: SqlClient, condition: Fragment): NonNullable<Part["transaction"]> => ({
   condition: sql`${condition} and t.id >= 0`,
   index: "few"
@@ -391,6 +399,8 @@ export interface FilterInput {
   readonly actor?: ActorInput | undefined
   /** The transaction has this impersonator: the one that really acted, in the name of its actor. */
   readonly impersonator?: ActorInput | undefined
+  /** The label of the actor or of its impersonator contains this; capital letters do not matter. */
+  readonly actorLabel?: string | undefined
   /** `true`: no actor is recorded. */
   readonly unattributed?: boolean | undefined
   /** The transaction has an action of this name, or of one of several. */
@@ -454,6 +464,9 @@ export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidR
     }
     if (decoded.changedField !== undefined && op !== undefined && !op.includes("update")) {
       return invalid("changedField", "is about updates, which ", { field: "op" }, " leaves out")
+    }
+    if (decoded.unattributed === true && decoded.actorLabel !== undefined) {
+      return invalid("unattributed", "excludes every ", { field: "actorLabel" }, "; leave one of the two out")
     }
     for (const [field, filteredActor] of [
       ["actor", actor],

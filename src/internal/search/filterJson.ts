@@ -30,6 +30,7 @@ const FilterJson = Schema.Struct({
   changedField: field(oneOrMore(Text)),
   actor: field(ActorJson),
   impersonator: field(ActorJson),
+  actorLabel: field(Text),
   unattributed: field(Schema.Boolean),
   action: field(oneOrMore(Text)),
   actionStatus: field(Schema.Literal("ok", "error")),

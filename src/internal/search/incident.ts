@@ -22,7 +22,7 @@ import {
   TransactionRow
 } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
-import { ChangeDiff, changeDiff } from "../rows/diff.js"
+import { ChangeDiff, changeDiffs, fieldDiffs } from "../rows/diff.js"
 import { pageOf } from "../record/page.js"
 import { canonicalRequest, Id, mustBeObject, Order, paging, request } from "../core/request.js"
 import { all, rows, type Storage } from "../record/storage.js"
@@ -218,6 +218,7 @@ export const incident = Effect.fnUntraced(function* (
       : yield* rows(TransactionRow, relatedStatement(storage, [...correlationIds], excludedIds), onError)
   const changeRows = yield* rows(ChangeRow, changesStatement(storage, transaction, decoded, after), onError)
   const page = yield* pageOf(storage, changeRows.map(changeOf), decoded.limit, query, timelinePosition)
+  const diffs = new Map((yield* changeDiffs(storage, page.items)).map((diff) => [diff.change, diff]))
   return {
     transaction,
     actions,
@@ -226,6 +227,6 @@ export const incident = Effect.fnUntraced(function* (
     hasMoreSiblings: siblingRows.length > bound,
     related: siblingsOf(relatedRows),
     hasMoreRelated: relatedRows.length > bound,
-    changes: Pages.map(page, changeDiff)
+    changes: Pages.map(page, (change) => diffs.get(change) ?? { change, fields: fieldDiffs(change) })
   }
 })

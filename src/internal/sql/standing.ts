@@ -68,7 +68,7 @@ granted as (
   cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
   where a.grantee <> p.proowner
     -- Those that everybody may execute refuse to serve any other trigger than their own.
-    and p.proname !~ '^capture_(leave|enter)_'
+    and p.proname not like 'open~_%' escape '~'
 ),
 others as (
   select r.oid, r.rolname, pg_has_role(r.oid, s.nspowner, 'member') as member

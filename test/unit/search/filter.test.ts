@@ -61,7 +61,8 @@ describe("Query.Filter", () => {
         "jobId",
         "traceId",
         "source",
-        "dbUser"
+        "dbUser",
+        "actorLabel"
       ].flatMap((field) =>
         ["a\0", "a\ud800"].map(
           (text) => [{ [field]: text }, `${field}: must not hold a NUL or half of a surrogate pair`] as const
@@ -81,6 +82,7 @@ describe("Query.Filter", () => {
       [{ actor: { type: "anonymous", id: "1" } }, "actor: an anonymous actor has no id"],
       [{ impersonator: { type: "anonymous", id: "1" } }, "impersonator: an anonymous actor has no id"],
       [{ unattributed: true, actor: { type: "user" } }, /^unattributed: excludes every actor/],
+      [{ unattributed: true, actorLabel: "desk" }, /^unattributed: excludes every actorLabel/],
       [{ unattributed: true, impersonator: { type: "user" } }, /^unattributed: excludes every impersonator/],
       [{ includeCaptureOnly: true }, "includeCaptureOnly: widens correlationId, which is not given"],
       [{ includeCaptureOnly: true, correlationId: "c", action: "did" }, /^includeCaptureOnly: asks for transactions/],
@@ -192,6 +194,7 @@ describe("Query.Filter", () => {
           changedField: sometimes(several(text)),
           actor: sometimes(actor),
           impersonator: sometimes(actor),
+          actorLabel: sometimes(text),
           action: sometimes(several(text)),
           actionStatus: sometimes(FastCheck.constantFrom("ok" as const, "error" as const)),
           correlationId: sometimes(text),

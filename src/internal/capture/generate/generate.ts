@@ -15,7 +15,7 @@ import {
   type TriggerFunction
 } from "./model.js"
 import { beginBody, moveBody, movingCondition } from "./moves.js"
-import { functionName, triggerName } from "./names.js"
+import { functionName, openFunctionName, triggerName } from "./names.js"
 import { type Parts, partsOf } from "./parts.js"
 import { functionStatements } from "./print.js"
 import { rowBody } from "./rowMode.js"
@@ -40,6 +40,9 @@ const pinsOf = ({ shape }: Parts): ReadonlyArray<Pin> => {
   return everyPin.filter((pin) => needed.has(pin))
 }
 
+/** Row triggers of a partitioned table are cloned for each partition by the role that makes the partition. */
+const clones = (shape: TableShape): boolean => shape.mode === "row" && shape.partitioned
+
 const triggersOf = (shape: TableShape, relation: Pick<RelationShape, "kind" | "position">): ReadonlyArray<Trigger> => {
   const rowMode = shape.mode === "row" || relation.kind === "foreign"
   // A row trigger on a partitioned table is cloned to its partitions by PostgreSQL itself.
@@ -53,7 +56,7 @@ const triggersOf = (shape: TableShape, relation: Pick<RelationShape, "kind" | "p
         level: rowMode ? "row" : "statement",
         transition: !rowMode,
         always: shape.always,
-        calls: functionName(shape, op)
+        calls: clones(shape) ? openFunctionName(shape, op) : functionName(shape, op)
       }))
   return [
     ...changes,
@@ -89,7 +92,7 @@ const moveTriggers = (
     timing: "after",
     level: "row",
     condition: movingCondition,
-    calls: functionName(shape, purpose),
+    calls: openFunctionName(shape, purpose),
     ...common
   })
   return [
@@ -107,21 +110,30 @@ export const partitionTriggers = ({ triggers }: Generated): PartitionTriggers =>
 
 export const generate = (storageSchema: string, shape: TableShape): Generated => {
   const parts = partsOf(shape)
-  const body = shape.mode === "row" ? rowBody : statementBody
   const pins = pinsOf(parts)
-  const triggerFunction = (purpose: Purpose, text: string): TriggerFunction => ({
+  const triggerFunction = (purpose: Purpose, body: string): TriggerFunction => ({
     name: functionName(shape, purpose),
     pins: purpose === "begin" ? [] : pins,
-    body: text,
-    everybody: purpose === "leave" || purpose === "enter"
+    body,
+    everybody: false
+  })
+  const openFunction = (purpose: Purpose, body: string): TriggerFunction => ({
+    name: openFunctionName(shape, purpose),
+    pins,
+    body,
+    everybody: true
   })
   const functions = [
-    ...ops.map((op) => triggerFunction(op, body(parts, op))),
+    ...ops.map((op) =>
+      clones(shape)
+        ? openFunction(op, rowBody(parts, op, { purpose: op }))
+        : triggerFunction(op, shape.mode === "row" ? rowBody(parts, op) : statementBody(parts, op))
+    ),
     ...(shape.partitioned && shape.mode === "statement"
       ? [
           triggerFunction("begin", beginBody),
-          triggerFunction("leave", moveBody(parts, "leave")),
-          triggerFunction("enter", moveBody(parts, "enter"))
+          openFunction("leave", moveBody(parts, "leave")),
+          openFunction("enter", moveBody(parts, "enter"))
         ]
       : []),
     triggerFunction("truncate", truncateBody(parts))

@@ -7,7 +7,6 @@
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
 import { storedImage, hasNew, hasOld, type Parts, settlePolicy } from "./parts.js"
-import { triggerName } from "./names.js"
 import { rowBody } from "./rowMode.js"
 
 /**
@@ -45,11 +44,10 @@ end`
 const table = ({ shape }: Parts): string =>
   `coalesce(of_schema, ${literal(shape.schema)}), coalesce(of_table, ${literal(shape.name)})`
 
-/** A row that leaves its partition or enters one. A row that enters matters only if a row has left before it. Every role may
- * execute these functions, so each serves only the one trigger that it was made for. */
+/** A row that leaves its partition or enters one. A row that enters matters only if a row has left before it. */
 export const moveBody = (parts: Parts, purpose: "leave" | "enter"): string =>
   rowBody(parts, purpose === "leave" ? "delete" : "insert", {
-    refuse: `tg_name <> ${literal(triggerName(purpose))} or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> ${literal(purpose === "leave" ? "DELETE" : "INSERT")}`,
+    purpose,
     onlyIf: `strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
     and ${purpose === "leave" ? "set_config('threadline.moved', 'yes', true)" : "current_setting('threadline.moved', true)"} <> ''`,
     details: `'{"moved": true}'`

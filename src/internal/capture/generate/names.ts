@@ -9,7 +9,11 @@ interface TableName {
   readonly name: string
 }
 
-const purposes: ReadonlyArray<Purpose> = ["insert", "update", "delete", "truncate", "begin", "leave", "enter"]
+/** Of functions that only Threadline may make triggers of. */
+const guarded: ReadonlyArray<Purpose> = ["insert", "update", "delete", "truncate", "begin"]
+
+/** Of functions that every role may execute. */
+const open: ReadonlyArray<Purpose> = ["insert", "update", "delete", "leave", "enter"]
 
 /**
  * A name that is readable and never collides: the table's name as far as it fits, and a hash of schema and name.
@@ -22,9 +26,14 @@ const suffixOf = (table: TableName): string => {
 
 export const functionName = (table: TableName, purpose: Purpose): string => `capture_${purpose}_${suffixOf(table)}`
 
+/** The name says that every role may execute it: the database goes by that (`is_open_function`). */
+export const openFunctionName = (table: TableName, purpose: Purpose): string => `open_${purpose}_${suffixOf(table)}`
+
 /** Every function that a table of this name can have. */
-export const functionNames = (table: TableName): ReadonlyArray<string> =>
-  purposes.map((purpose) => functionName(table, purpose))
+export const functionNames = (table: TableName): ReadonlyArray<string> => [
+  ...guarded.map((purpose) => functionName(table, purpose)),
+  ...open.map((purpose) => openFunctionName(table, purpose))
+]
 
 /** Names of triggers; the digit sorts before the names of the host's own triggers. */
 export const triggerName = (purpose: Purpose): string => `0_threadline_${purpose}`

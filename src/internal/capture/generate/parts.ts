@@ -151,6 +151,10 @@ export const settleTarget = ({
     from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)});
   end if;`
 
+/** The same for a function that every role may make a trigger of: the table's name proves nothing. */
+export const settleOpenTarget = ({ shape }: Parts): string => `  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)}, true);`
+
 export const targetVariables = `  of_schema text;
   of_table text;
   of_partition text;`

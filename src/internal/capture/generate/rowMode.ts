@@ -2,7 +2,8 @@
  * The function of a row trigger: for foreign tables, members of an inheritance tree, and capture under replication.
  */
 import { literal } from "../../sql/sqlText.js"
-import type { Op } from "./model.js"
+import type { Op, Purpose } from "./model.js"
+import { triggerName } from "./names.js"
 import { oneRow } from "./oneRow.js"
 import { openingVariables } from "./openTransaction.js"
 import {
@@ -14,6 +15,7 @@ import {
   imageOf,
   type Parts,
   policyVariable,
+  settleOpenTarget,
   settleOrder,
   settlePolicy,
   settleTarget,
@@ -21,15 +23,19 @@ import {
   targetVariables
 } from "./parts.js"
 
-/** What is special about a row trigger that fires for some rows only. */
-interface Special {
-  /** The condition of a firing that the function does not handle. */
-  readonly refuse: string
-  /** The condition for a row to be recorded. */
-  readonly onlyIf: string
+/** A row trigger that PostgreSQL clones to partitions. Every role may execute its function. */
+export interface Cloned {
+  /** What it is for: the function serves no other trigger. */
+  readonly purpose: Purpose
+  /** The condition for a row to be recorded, if it fires for some rows only. */
+  readonly onlyIf?: string
   /** What the change has in `details`, as SQL. */
-  readonly details: string
+  readonly details?: string
 }
+
+/** The condition of a firing that the function of a cloned trigger does not handle. */
+const isOther = ({ purpose }: Cloned, op: Op): string =>
+  `tg_name <> ${literal(triggerName(purpose))} or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> ${literal(op.toUpperCase())}`
 
 const generalWay = (parts: Parts, op: Op, details: string | undefined): string => {
   const policy = generalPolicy(parts)
@@ -49,7 +55,7 @@ const generalWay = (parts: Parts, op: Op, details: string | undefined): string =
   returning id into first_id;`
 }
 
-export const rowBody = (parts: Parts, op: Op, special?: Special): string => {
+export const rowBody = (parts: Parts, op: Op, cloned?: Cloned): string => {
   const lines = (indent: string, image: (row: string) => string): string =>
     [
       ...(hasOld(op) ? [`${indent}was := ${image("old")};\n`] : []),
@@ -64,14 +70,14 @@ ${openingVariables}${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now js
     op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
   }${op === "update" && parts.hides ? "  details jsonb;\n" : ""}${policyVariable(parts)}begin
 ${
-  special === undefined
+  cloned === undefined
     ? ""
-    : `  if ${special.refuse} then
+    : `  if ${isOther(cloned, op)} then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
 `
-}${settleTarget(parts)}
-${special === undefined ? "" : `  if (${special.onlyIf}) is not true then\n    return null;\n  end if;\n`}${
+}${cloned === undefined ? settleTarget(parts) : settleOpenTarget(parts)}
+${cloned?.onlyIf === undefined ? "" : `  if (${cloned.onlyIf}) is not true then\n    return null;\n  end if;\n`}${
     parts.general
       ? ""
       : `  begin
@@ -80,10 +86,10 @@ ${lines("    ", (row) => imageOf(parts, row))}  exception when others then
   end;
 ${oneRow(parts, op, {
   alike: `fields := alike_fields(old, new, tg_relid, ${parts.excluded});`,
-  ...(special === undefined ? {} : { details: special.details })
+  ...(cloned?.details === undefined ? {} : { details: cloned.details })
 })}
 `
-  }${lines("  ", (row) => generalImage(parts, row))}${settlePolicy(parts)}${generalWay(parts, op, special?.details)}
+  }${lines("  ", (row) => generalImage(parts, row))}${settlePolicy(parts)}${generalWay(parts, op, cloned?.details)}
   if first_id is null then
     return null;
   end if;

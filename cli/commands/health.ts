@@ -1,0 +1,100 @@
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Capture from "../../src/Capture.js"
+import * as Health from "../../src/Health.js"
+import * as TableName from "../../src/TableName.js"
+import { InvalidRequest } from "../../src/ThreadlineError.js"
+import type { Configuration } from "../config.js"
+import { configuration, captureClient, withSchema } from "../database.js"
+import { placeWords, withPlace } from "../describeCapture.js"
+import { coverageText, reportText } from "../describeHealth.js"
+import { AnsweredNo } from "../exit.js"
+import { type Common, common, flag, valuesOr } from "../options.js"
+import { answer } from "../output.js"
+import { leaf } from "../parser/declare.js"
+
+const inDatabase = <A, E>(options: Common, configured: Configuration, call: Effect.Effect<A, E, Health.Health>) =>
+  call.pipe(Effect.provide(Layer.provide(Health.layer, captureClient(options))), withSchema(options, configured))
+
+/** Findings whose commands repeat which configuration and schema they are about. */
+const placed = (options: Common, finding: Health.Finding): Health.Finding => {
+  if (finding.mend === null) {
+    return finding
+  }
+  const mend = withPlace(finding.mend, placeWords(options))
+  return { ...finding, mend, fix: Capture.describeMend(mend) }
+}
+
+const encodeReport = Schema.encodeSync(Health.Report)
+
+export const health = leaf(
+  "health",
+  { ...common, strict: flag("strict", "Fail (exit code 1) if there is a finding that is an error.") },
+  (options) =>
+    Effect.gen(function* () {
+      const configured = yield* configuration(options)
+      const seen = yield* inDatabase(
+        options,
+        configured,
+        Health.report({ tables: configured.tables, ...configured.health })
+      )
+      const report = { ...seen, findings: seen.findings.map((finding) => placed(options, finding)) }
+      yield* answer(
+        options,
+        () => encodeReport(report),
+        (width) => reportText(report, width)
+      )
+      if (options.strict && report.findings.some(({ severity }) => severity === "error")) {
+        return yield* new AnsweredNo()
+      }
+    })
+)
+
+/** The tables of the configuration, as `--expect` without a table asks for them. */
+const ofConfiguration = "*"
+
+const expectedOf = Effect.fnUntraced(function* (texts: ReadonlyArray<string>, { health: { expected } }: Configuration) {
+  if (texts.length === 0) {
+    return expected
+  }
+  if (texts.includes(ofConfiguration) && (expected ?? []).length === 0) {
+    return yield* new InvalidRequest({ field: "expected", rule: "the configuration expects no table: name one" })
+  }
+  const named = texts.flatMap((text) => (text === ofConfiguration ? (expected ?? []) : [text]))
+  return yield* Effect.forEach(named, (text) => Effect.map(TableName.parse(text, "--expect"), TableName.format))
+})
+
+const encodeCoverage = Schema.encodeSync(Schema.Struct({ tables: Schema.Array(Health.Coverage) }))
+
+export const coverage = leaf(
+  "coverage",
+  {
+    ...common,
+    expect: valuesOr(
+      "expect",
+      ofConfiguration,
+      "TABLE",
+      "A table that must be captured; without a table, those that the configuration expects."
+    ),
+    all: flag("all", "Also fail on tables that nobody configured.")
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const configured = yield* configuration(options)
+      const expected = yield* expectedOf(options.expect, configured)
+      const tables = yield* inDatabase(
+        options,
+        configured,
+        Health.coverage({ tables: configured.tables, ...configured.health, expected, all: options.all })
+      )
+      yield* answer(
+        options,
+        () => encodeCoverage({ tables }),
+        (width) => (tables.length === 0 ? "No table is captured, configured or expected." : coverageText(tables, width))
+      )
+      if (tables.some(({ refused }) => refused !== null)) {
+        return yield* new AnsweredNo()
+      }
+    })
+)

@@ -1,0 +1,84 @@
+/** Coverage and findings as people read them. */
+import type * as Health from "../src/Health.js"
+import { when } from "./describe.js"
+import { visible } from "./output.js"
+import { layout, paragraph } from "./table.js"
+
+const refusals: Readonly<Record<NonNullable<Health.Coverage["refused"]>, string>> = {
+  uncovered: "expected",
+  "gap covered": "declared as a gap",
+  unconfigured: "nobody configured it"
+}
+
+const lapsesText = (lapses: ReadonlyArray<Health.Lapse>): string => {
+  const last = lapses.at(-1)
+  return last === undefined
+    ? ""
+    : last.until === null
+      ? `since ${last.since === null ? "ever" : when(last.since)}`
+      : `${lapses.length}, the last until ${when(last.until)}`
+}
+
+/** Why the table is here, or why it does not pass. */
+const why = ({ exists, reason, refused }: Health.Coverage): string =>
+  [
+    ...(exists ? [] : ["there is no such table"]),
+    ...(reason === null ? [] : [reason]),
+    ...(refused === null ? [] : [refusals[refused]])
+  ].join("; ")
+
+export const coverageText = (tables: ReadonlyArray<Health.Coverage>, width: number): string => {
+  const uncovered = tables.flatMap(({ relations }) =>
+    relations.filter(({ partition, status }) => partition && status !== "covered")
+  )
+  return [
+    layout(
+      [
+        { header: "table" },
+        { header: "status", rigid: true },
+        { header: "since (UTC)", rigid: true },
+        { header: "lapses" },
+        { header: "why", whole: true }
+      ],
+      tables.map((table) => [
+        table.table,
+        table.status,
+        table.since === null ? "" : when(table.since),
+        lapsesText(table.lapses),
+        why(table)
+      ]),
+      width
+    ),
+    ...(uncovered.length === 0
+      ? []
+      : [
+          "",
+          ...uncovered.flatMap(({ relation, triggers }) =>
+            paragraph(`Partition ${relation} is not covered: its triggers are ${triggers}.`, width)
+          )
+        ])
+  ].join("\n")
+}
+
+const findingLines = (finding: Health.Finding, width: number): ReadonlyArray<string> => [
+  ...paragraph(
+    `${finding.severity}: ${[finding.object, finding.message].filter((text) => text !== "").join(": ")}`,
+    width
+  ),
+  // A command to copy stays whole.
+  ...(finding.fix === null ? [] : [`  fix: ${visible(finding.fix)}`])
+]
+
+export const reportText = ({ findings, tables, watch }: Health.Report, width: number): string => {
+  const counted = (["error", "warning", "info"] as const)
+    .map((severity) => [severity, findings.filter((finding) => finding.severity === severity).length] as const)
+    .filter(([, count]) => count > 0)
+    .map(([severity, count]) => `${count} ${severity}${severity !== "info" && count !== 1 ? "s" : ""}`)
+  return [
+    ...(tables.length === 0 ? ["No table is captured, configured or expected."] : [coverageText(tables, width)]),
+    ...(watch === null ? [] : ["", `The schema watch is ${watch}.`]),
+    "",
+    ...findings.flatMap((finding) => findingLines(finding, width)),
+    ...(findings.length === 0 ? ["Nothing is wrong."] : ["", `Findings: ${counted.join(", ")}.`])
+  ].join("\n")
+}

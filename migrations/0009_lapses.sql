@@ -1,0 +1,425 @@
+-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
+
+-- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
+-- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
+-- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
+-- missed makes the instant too early, never too late. Marks are no work of a trigger. Changes that another table may have made
+-- under the name, at "unless_since" and later, do not count.
+create function known_until(
+  table_schema text, table_name text, broken text[] default null, unless_since timestamptz default null
+) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    with recent as (
+      select c.captured_at, c.op
+      from own_names(known_until.table_schema, known_until.table_name) n
+      cross join lateral (
+        select *
+        from audit_changes c
+        where c.table_schema = n.table_schema
+          and c.table_name = n.table_name
+          and c.captured_at >= n.since
+          and c.captured_at < n.until
+          and (unless_since is null or c.captured_at < unless_since)
+        order by c.transaction_id desc, c.id desc
+        limit 1000
+      ) c
+      where not coalesce(c.details ? 'marked', false)
+    ),
+    latest as (
+      select max(r.captured_at) filter (where broken is null or r.op = o.op) as captured_at
+      from unnest(coalesce(broken, '{any}')) o (op)
+      cross join recent r
+      group by o.op
+    )
+    select coalesce(
+      greatest(
+        -- What this transaction applied says nothing of the time before it.
+        case when unless_since is null or p.applied_at < transaction_timestamp() then p.applied_at end,
+        upper(case when unless_since is null then p.lapses
+          else p.lapses * tstzmultirange(tstzrange(null, unless_since)) end),
+        (
+          select min(l.captured_at) + interval '1 microsecond'
+          from latest l
+          having count(l.captured_at) = count(*)
+        )),
+      p.captured_since)
+    from capture_policies p
+    where p.table_schema = known_until.table_schema and p.table_name = known_until.table_name
+  );
+end
+$$;
+
+-- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
+-- for that.
+create function watch_failed_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return (
+    select min(e.occurred_at)
+    from capture_policies p
+    join schema_events e
+      on e.table_schema = p.table_schema
+      and e.table_name = p.table_name
+      and e.effect = 'failed'
+      and e.occurred_at > greatest(p.applied_at, p.watched_at)
+    where p.table_schema = watch_failed_since.table_schema and p.table_name = watch_failed_since.table_name
+  );
+end
+$$;
+
+-- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
+-- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
+-- fire. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
+-- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
+-- instant.
+create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
+returns setof record
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  here text := this_database();
+  now_named record;
+  sighted timestamptz;
+  broken text[];
+  rekeyed xid;
+  rewritten xid;
+begin
+  select p.* into policy
+  from capture_policies p
+  where p.table_schema = capture_gaps.table_schema
+    and p.table_name = capture_gaps.table_name
+    and p.removed_at is null;
+  if not found then
+    return;
+  end if;
+  select c.oid, i.xmin as made into now_named
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  -- A row that nothing ever changes: its transaction is the one that made the table.
+  left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
+  where n.nspname = capture_gaps.table_schema
+    and c.relname = capture_gaps.table_name
+    and c.relkind in ('r', 'p', 'f')
+    and not c.relispartition;
+  if not found then
+    gap := 'gone';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
+    return next;
+    return;
+  end if;
+
+  select min(s.seen_at) into sighted
+  from capture_sightings s
+  where s.table_schema = capture_gaps.table_schema
+    and s.table_name = capture_gaps.table_name
+    and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name))
+    and not (s.relation = policy.relation and s.database is not distinct from policy.database);
+  if sighted is not null then
+    gap := 'replaced';
+    since := known_until(table_schema, table_name, null, sighted);
+    return next;
+    -- Its policy tells of another table.
+    if policy.relation <> now_named.oid then
+      return;
+    end if;
+  end if;
+  broken := broken_triggers(table_schema, table_name);
+  if policy.database = here and policy.relation <> now_named.oid then
+    -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
+    -- was made.
+    gap := 'replaced';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
+    return next;
+    return;
+  end if;
+  if broken is not null then
+    gap := 'triggers';
+    since := coalesce(
+      policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
+    return next;
+  end if;
+  -- After a restore into another database no OID says anything, but each function still belongs to a name.
+  if policy.database is distinct from here and exists (
+    select
+    from pg_trigger t
+    join pg_proc f on f.oid = t.tgfoid
+    join pg_namespace own on own.oid = f.pronamespace
+    where t.tgrelid = now_named.oid
+      and own.nspname = current_schema()
+      and right(f.proname, 11) <> function_suffix(table_schema, table_name)
+  ) then
+    gap := 'replaced';
+    since := known_until(table_schema, table_name);
+    return next;
+    return;
+  end if;
+  if policy.database = here and policy.partition_marks <> '{}'
+    and partitions_moved(now_named.oid, policy.partition_marks) <> '{}'
+  then
+    gap := 'partitions';
+    since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
+    return next;
+  end if;
+  rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
+  if rekeyed is not null then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    return next;
+  end if;
+  if policy.database = here then
+    select w.by into rewritten
+    from columns_rewritten(now_named.oid, policy.row_marks) w
+    order by age(w.by) desc
+    limit 1;
+  end if;
+  if rewritten is not null then
+    gap := 'rewritten';
+    since := known_until(table_schema, table_name, null, written_since(rewritten));
+    return next;
+  end if;
+  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
+    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  then
+    gap := 'restarted';
+    since := known_until(table_schema, table_name, null, last_recovery());
+    return next;
+  end if;
+  since := least(policy.gap_since, watch_failed_since(table_schema, table_name));
+  if since is not null then
+    gap := 'unwatched';
+    return next;
+  end if;
+end
+$$;
+
+-- The first reason of them, and since when nothing is known for any of them.
+create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
+returns setof record
+language sql stable
+set search_path from current
+begin atomic
+  select g.gap, min(g.since) over ()
+  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+  order by g.place
+  limit 1;
+end;
+
+-- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
+-- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
+create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  unknown_since timestamptz;
+begin
+  select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
+  from capture_policies p
+  where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
+  if policy.lapses is null then
+    return '{}';
+  end if;
+  unknown_since := coalesce(policy.removed_at, least(
+    (select g.since from capture_gap(table_schema, table_name) g),
+    -- What it wrote under another name is read with the rest once capture has been applied, which settles its names.
+    (
+      select min(s.seen_at)
+      from capture_sightings s
+      where s.relation = policy.relation
+        and s.database is not distinct from policy.database
+        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
+        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
+    )));
+  return case when unknown_since is null then policy.lapses
+    else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
+end
+$$;
+
+comment on function capture_lapses(text, text) is
+  'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
+
+-- Changes before it may be gone with the partition that held them. What was written before the oldest partition is in the
+-- default one, or nowhere.
+create function oldest_kept() returns timestamptz
+language plpgsql stable
+set search_path from current
+set datestyle = 'ISO'
+set timezone = 'UTC'
+as $$
+declare
+  oldest timestamptz;
+begin
+  select min((regexp_match(pg_get_expr(c.relpartbound, 0), 'FROM \(''(.*?)''\)'))[1]::timestamptz)
+  into oldest
+  from pg_inherits i
+  join pg_class c on c.oid = i.inhrelid
+  where i.inhparent = 'audit_changes'::regclass;
+  return least(oldest, (select min(d.captured_at) from audit_changes_default d where d.captured_at < oldest));
+end;
+$$;
+
+-- When the first change under a name was made. A table that was renamed, or restored without its policy, is captured before its
+-- policy is made.
+create function first_change(table_schema text, table_name text) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select c.captured_at
+  from audit_changes c
+  where c.table_schema = first_change.table_schema
+    and c.table_name = first_change.table_name
+    -- What was recorded before is of a table that has another name by now.
+    and c.captured_at >= (
+      select coalesce(max(e.until), '-infinity')
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and e.schema = first_change.table_schema
+        and e.name = first_change.table_name
+        and e.declared is not true
+    )
+  order by c.transaction_id, c.id
+  limit 1;
+end;
+
+-- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
+-- found it. Without a policy it is the first change that tells.
+create function unknown_times(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+  since timestamptz;
+  entry record;
+  unknown tstzmultirange;
+  theirs tstzmultirange;
+begin
+  select p.table_schema, p.table_name, p.captured_since, p.former_names, p.relation, p.database into policy
+  from policy_of(unknown_times.table_schema, unknown_times.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
+  if not found then
+    since := first_change(table_schema, table_name);
+    return case when since is null then '{}' else tstzmultirange(tstzrange(null, since)) end;
+  end if;
+  unknown := capture_lapses(policy.table_schema, policy.table_name) + tstzmultirange(tstzrange(null, policy.captured_since));
+  if policy.former_names @> '[{"declared": true}]' then
+    for entry in
+      select e.schema, e.name, tstzrange(e.since, e.until) as span, coalesce(e.other, false) as other
+      from jsonb_to_recordset(policy.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean, other boolean)
+      where e.declared
+    loop
+      select case when o.policy_name is null or (o.policy_schema = policy.table_schema and o.policy_name = policy.table_name)
+        then (select tstzmultirange(tstzrange(null, first_change(entry.schema, entry.name))))
+        else unknown_times(o.policy_schema, o.policy_name) end
+      into theirs
+      from (select 1) one
+      left join policy_of(entry.schema, entry.name) o on true;
+      unknown := unknown - tstzmultirange(entry.span) + theirs * tstzmultirange(entry.span);
+      -- Rows of another table: what was known of them tells nothing of those of this one.
+      if entry.other and upper(entry.span) is not null then
+        unknown := unknown + tstzmultirange(tstzrange(upper(entry.span) - interval '1 microsecond', upper(entry.span)));
+      end if;
+    end loop;
+  end if;
+  return unknown;
+end
+$$;
+
+comment on function unknown_times(text, text) is
+  'The times of which nothing is known of a table: before its capture began, and its lapses.';
+
+-- Since when every change of a table is kept. An older change that is still kept is a fact. But changes between it and the next
+-- one may be gone, so nothing is rebuilt from a later change.
+create function kept_since(table_schema text, table_name text) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return greatest(oldest_kept(), (
+    select greatest(p.kept_since, (
+      select max(least(d.kept_since, e.until))
+      from jsonb_to_recordset(p.former_names) e (schema text, name text, until timestamptz, declared boolean)
+      cross join lateral policy_of(e.schema, e.name) f
+      join capture_policies d on d.table_schema = f.policy_schema and d.table_name = f.policy_name
+      where e.declared
+    ))
+    from policy_of(kept_since.table_schema, kept_since.table_name) o
+    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+  ));
+end
+$$;
+
+comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
+
+-- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
+create function note_removal() returns trigger
+language plpgsql
+set search_path from current
+as $$
+begin
+  if tg_op = 'TRUNCATE' then
+    update capture_policies set kept_since = clock_timestamp();
+  else
+    update capture_policies p
+    set kept_since = greatest(p.kept_since, r.up_to)
+    from (
+      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
+      from removed c
+      group by c.table_schema, c.table_name
+    ) r
+    where p.table_schema = r.table_schema and p.table_name = r.table_name;
+  end if;
+  return null;
+end
+$$;
+
+create trigger note_removal_by_delete after delete on audit_changes
+  referencing old table as removed
+  for each statement execute function note_removal();
+create trigger note_removal_by_truncate after truncate on audit_changes
+  for each statement execute function note_removal();
+
+-- Called before triggers are made or dropped and before a policy is written. If nothing is known of an active policy's table, the
+-- policy counts as removed since then, until lapses_closed. A restored or renamed table has its triggers.
+create function note_lapse(table_schema text, table_name text) returns timestamptz
+language sql
+set search_path from current
+begin atomic
+  update capture_policies p
+  set removed_at = g.since, gap_since = null
+  from capture_gap(note_lapse.table_schema, note_lapse.table_name) g
+  where p.table_schema = note_lapse.table_schema
+    and p.table_name = note_lapse.table_name
+    and p.removed_at is null
+  returning p.removed_at;
+end;
+
+-- The lapses of a table that is captured again. The triggers must have been made before, in the same transaction. Then the
+-- triggers see every running write, and no other write begins before the commit.
+create function lapses_closed(lapses tstzmultirange, removed_at timestamptz) returns tstzmultirange
+language sql volatile
+set search_path from current
+return case
+  when removed_at is null then lapses
+  else lapses + tstzmultirange(tstzrange(removed_at, greatest(removed_at, clock_timestamp())))
+end;
+
+revoke all on function
+  known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
+  unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
+  lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
+from public;

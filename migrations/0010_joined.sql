@@ -1,0 +1,241 @@
+-- Partitions that join a captured table: whether they bring rows of which the record does not tell.
+
+-- With which transaction a partition became one of its root: it, or the one above it that was attached last.
+create function joined_with(relation oid) returns xid
+language sql stable
+set search_path from current
+return (
+  select i.xmin
+  from pg_partition_ancestors(joined_with.relation) a (oid)
+  join pg_inherits i on i.inhrelid = a.oid
+  order by age(i.xmin)
+  limit 1
+);
+
+-- Rows of one partition among the changes that audited transactions wrote since a partition joined: those that a change found,
+-- though the record told of none at their key. They came with it, or were written to it directly, and may be gone again.
+create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
+returns boolean
+language plpgsql stable
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set quote_all_identifiers = off
+as $$
+declare
+  joined xid8 := full_xid(joined_with(relation));
+  key_present text;
+  key_columns text;
+  unexplained boolean;
+begin
+  select string_agg(format('(%s) is not null', k.text), ' and '),
+    string_agg(format('(%s)::%s%s as %I', k.text, k.type, k.collation, k.name), ', ')
+  into key_present, key_columns
+  from (
+    select r.attname as name, format_type(a.atttypid, a.atttypmod) as type,
+      coalesce((select format(' collate %I.%I', n.nspname, l.collname)
+        from pg_collation l join pg_namespace n on n.oid = l.collnamespace where l.oid = a.attcollation), '') as collation,
+      format('coalesce(e.pk ->> %L, e.pk ->> %L)', r.attname, c ->> 'name') as text
+    from capture_policies p
+    cross join lateral jsonb_array_elements(p.key_columns) c
+    join pg_attribute r
+      on r.attrelid = coalesce(pg_partition_root(unexplained_changes.relation), unexplained_changes.relation)
+      and r.attnum = (c ->> 'attnum')::int
+    join pg_attribute a on a.attrelid = unexplained_changes.relation and a.attname = r.attname and not a.attisdropped
+    where p.table_schema = root_schema and p.table_name = root_name
+  ) k;
+  -- Without a key nothing tells which row a change found.
+  if key_columns is null then
+    return false;
+  end if;
+  execute format(
+    'with written as materialized (
+       select c.*
+       from audit_transactions t
+       join audit_changes c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval ''1 day''
+       join own_names($1, $2) n
+         on n.table_schema = c.table_schema
+         and n.table_name = c.table_name
+         and c.captured_at >= n.since
+         and c.captured_at < n.until
+       where t.xid >= $3 and t.epoch = (select max(i.epoch) from installs i)
+     ),
+     truncates as (
+       select array_agg(w.id order by w.id) || 9223372036854775807 as ids
+       from (select 0::bigint as id union all
+         select w.id from written w where w.op = ''truncate'' and w.row_key is null and w.partition_name is null) w
+     ),
+     -- What a change found at a key, and what it left there. The rows of another partition do not count.
+     ends as (
+       select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
+       from written w
+       cross join truncates t
+       cross join lateral (values
+         (
+           case when w.op in (''update'', ''delete'', ''truncate'') then coalesce(w.previous_row_key, w.row_key) end,
+           case when w.previous_row_key is null then w.row_pk
+             else coalesce(w.data_after, ''{}'') || coalesce(w.changed_from, ''{}'') end,
+           -1
+         ),
+         (case when w.op in (''insert'', ''update'', ''baseline'') then w.row_key end, w.row_pk, 1)
+       ) e (key, pk, effect)
+       where e.key is not null
+         and case when %s then (select %s from (select %s) x) else true end
+     ),
+     settled as (
+       select e.*, count(*) filter (where e.anew) over (partition by e.key, e.truncated order by e.id) as anew_count
+       from ends e
+     ),
+     counted as (
+       select s.key, s.id, s.truncated = 1 and s.anew_count = 0 as from_before,
+         sum(s.effect) over (
+           partition by s.key, s.truncated, s.anew_count order by s.id, s.effect rows unbounded preceding) as standing
+       from settled s
+     ),
+     short as (
+       select c.key, c.from_before, min(c.standing) as least_standing, min(c.id) as first_id
+       from counted c
+       where c.standing < 0
+       group by c.key, c.from_before
+     )
+     select exists (
+       select
+       from short s
+       where s.least_standing < -1
+         or not s.from_before
+         or not known_standing($1, $2, s.key, (select min(w.id) from written w), $4)
+     )',
+    key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns)
+  into unexplained
+  using root_schema, root_name, joined, known_since;
+  return unexplained;
+exception
+  -- A key that its column does not take any more.
+  when data_exception or undefined_object or undefined_function or undefined_column then
+    return true;
+end
+$$;
+
+-- Whether the record tells, by changes from an instant on and before one, that there is a row at a key: with the same image, if one
+-- is given.
+create function known_standing(
+  root_schema text, root_name text, key text, before_id bigint, known_since timestamptz, image jsonb default null
+) returns boolean
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce((
+    select l.data_after is not null
+      and (known_standing.image is null or l.data_after = known_standing.image)
+      and not exists (
+        select
+        from own_names(known_standing.root_schema, known_standing.root_name) n
+        join audit_changes m on m.table_name = n.table_name and m.table_schema = n.table_schema
+          and m.captured_at >= n.since and m.captured_at < n.until
+        where m.captured_at >= l.captured_at
+          and (m.captured_at, m.id) > (l.captured_at, l.id)
+          and m.id < coalesce(before_id, 9223372036854775807)
+          and (m.previous_row_key = known_standing.key
+            or (m.row_key is null and m.op = 'truncate' and m.partition_name is null))
+      )
+    from (
+      select c.captured_at, c.id, c.data_after
+      from own_names(known_standing.root_schema, known_standing.root_name) n
+      cross join lateral (
+        select c.captured_at, c.id, c.data_after
+        from audit_changes c
+        where c.row_key = known_standing.key
+          and c.table_name = n.table_name
+          and c.table_schema = n.table_schema
+          and c.captured_at >= greatest(n.since, known_standing.known_since)
+          and c.captured_at < n.until
+          and c.id < coalesce(before_id, 9223372036854775807)
+        order by c.captured_at desc, c.id desc
+        limit 1
+      ) c
+      order by c.captured_at desc, c.id desc
+      limit 1
+    ) l
+  ), false);
+end;
+
+-- Whether rows joined a captured table with a relation, or were written to it directly, of which the record does not tell: it holds
+-- some, or changes found some. What is larger than so many bytes is not looked through.
+create function unexplained_rows(
+  relation regclass, root_schema text, root_name text, largest bigint default null
+) returns boolean
+language plpgsql
+set search_path from current
+set timezone = 'UTC'
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set lc_monetary = 'C'
+set quote_all_identifiers = off
+as $$
+declare
+  joined timestamptz := written_since(joined_with(relation));
+  policy jsonb;
+  known_since timestamptz;
+  unexplained boolean := true;
+begin
+  -- A foreign table may not be readable, and is written to elsewhere.
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
+    and has_table_privilege(relation, 'select')
+    and not row_security_active(relation)
+    and not coalesce(pg_relation_size(relation) > largest, false)
+  then
+    select jsonb_build_object(
+        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
+        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c)),
+      greatest(p.captured_since, upper(p.lapses * tstzmultirange(tstzrange(null, joined))))
+    into policy, known_since
+    from capture_policies p
+    where p.table_schema = root_schema and p.table_name = root_name;
+    policy := current_policy(policy, relation);
+    execute format(
+      'select exists (
+         select
+         from (select image_of(x.*, $2, $5, $6) as image from %s x) r
+         cross join lateral image_key(r.image, $1 -> ''key'', $2) k
+         where k.row_key is null or not known_standing($3, $4, k.row_key, null, $7, redact(r.image, $1, $2))
+       )', row_source(relation))
+    into unexplained
+    using policy, relation::oid, root_schema, root_name,
+      array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
+      known_since;
+    unexplained := unexplained or unexplained_changes(relation, root_schema, root_name, known_since);
+  end if;
+  return unexplained;
+end
+$$;
+
+-- A partition that joined a captured table: if rows came with it that the record does not tell of, nothing is known of the time in
+-- which that may have happened.
+create function partition_joined(relation regclass, root_schema text, root_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  joined timestamptz := written_since(joined_with(relation));
+begin
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'p'
+    and unexplained_rows(relation, root_schema, root_name)
+  then
+    update capture_policies p
+    set lapses = p.lapses + tstzmultirange(tstzrange(
+      least(
+        known_until(root_schema, root_name, null, least(joined, transaction_timestamp())),
+        clock_timestamp()),
+      clock_timestamp()))
+    where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
+  end if;
+end
+$$;
+
+revoke all on function
+  joined_with(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
+from public;

@@ -1,0 +1,528 @@
+-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
+
+create table export_schedules (
+  name text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'),
+  cron text not null,
+  time_zone text not null,
+  time_window text not null check (time_window in ('previous-day', 'previous-week', 'previous-month', 'since-last')),
+  -- What is done about ticks that passed while no worker ran.
+  missed text not null check (missed in ('once', 'each', 'skip')),
+  -- As of a job.
+  request jsonb not null,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb not null default '{}',
+  next_tick timestamptz not null,
+  last_tick timestamptz,
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table export_schedules is
+  'When exports are made, and of which window. Changed by the export functions only.';
+
+create table export_jobs (
+  id bigint generated always as identity primary key,
+  state text not null default 'queued'
+    check (state in ('queued', 'running', 'completed', 'failed', 'cancelled', 'expired')),
+  -- What is exported: the options of an export, with the filter as its canonical document.
+  request jsonb not null,
+  -- The scope by name and parameters. The worker asks the host for it again.
+  scope jsonb,
+  requested_by jsonb,
+  -- The context that asked, for the actions of the job.
+  context jsonb not null default '{}',
+  schedule text collate "C",
+  tick timestamptz,
+  -- Whether it goes on where the last job of its schedule ended.
+  since_last boolean not null default false,
+  requested_at timestamptz not null default clock_timestamp(),
+  available_at timestamptz not null default clock_timestamp(),
+  attempt int not null default 0,
+  attempts int not null check (attempts between 1 and 100),
+  -- A lease is a token and a time, not a lock: it outlives transactions, and needs no session.
+  lease_token text collate "C",
+  lease_until timestamptz,
+  started_at timestamptz,
+  progress_at timestamptz,
+  finished_at timestamptz,
+  records bigint not null default 0,
+  bytes bigint not null default 0,
+  estimate bigint,
+  -- Why the last attempt failed: a reason and a sentence, without captured values.
+  error jsonb,
+  -- What the store calls the file. It is there until the store has removed it.
+  location text,
+  manifest jsonb,
+  expires_at timestamptz
+);
+
+create index export_jobs_waiting_idx on export_jobs (available_at, id) where state in ('queued', 'running');
+create index export_jobs_stored_idx on export_jobs (id) where location is not null and state <> 'running';
+-- Several workers make one job a tick.
+create unique index export_jobs_tick_idx on export_jobs (schedule, tick);
+
+comment on table export_jobs is
+  'Exports that a worker makes, and what became of them. Changed by the export functions only.';
+
+create function export_insert(
+  request jsonb,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb,
+  attempts int
+) returns bigint
+language sql
+set search_path from current
+as $$
+  insert into export_jobs (request, scope, requested_by, context, attempts)
+  values (request, scope, requested_by, coalesce(context, '{}'), attempts)
+  returning id
+$$;
+
+-- Queues a job, and records that. Null if the actor has as many jobs waiting as the host allows.
+create function export_queue(
+  request jsonb,
+  scope jsonb,
+  requested_by jsonb,
+  context jsonb,
+  attempts int,
+  most_waiting int,
+  action jsonb
+) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  asker text := concat(requested_by ->> 'type', ':', requested_by ->> 'id');
+  job bigint;
+begin
+  if jsonb_typeof(request) is distinct from 'object' or pg_column_size(request) > 100000 then
+    raise exception 'threadline: the request of an export is an object of at most 100 kB'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if most_waiting is not null then
+    -- Those who ask for the same actor at once are counted one after the other.
+    perform pg_advisory_xact_lock(hashtextextended('threadline export ' || asker, 0));
+    if most_waiting <= (
+      select count(*)
+      from export_jobs j
+      where j.state in ('queued', 'running')
+        and concat(j.requested_by ->> 'type', ':', j.requested_by ->> 'id') = asker
+    ) then
+      return null;
+    end if;
+  end if;
+  job := export_insert(request, scope, requested_by, context, attempts);
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), context);
+  end if;
+  return job;
+end
+$$;
+
+create function export_subject(job bigint) returns jsonb
+language sql immutable
+set search_path from current
+as $$
+  select jsonb_build_object('type', 'export', 'id', job::text)
+$$;
+
+-- Cancels a job that waits or runs; its worker notices within its next beat. Returns the state that was found, null if there is no
+-- such job.
+create function export_cancel(job bigint, action jsonb, asking jsonb) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  standing text;
+begin
+  select j.state into standing from export_jobs j where j.id = job for update;
+  if standing in ('queued', 'running') then
+    update export_jobs j
+    set state = 'cancelled',
+      finished_at = clock_timestamp(),
+      lease_token = null,
+      lease_until = null
+    where j.id = job;
+    if action is not null then
+      perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+    end if;
+  end if;
+  return standing;
+end
+$$;
+
+-- Queues a job again that failed or was cancelled. Returns the state that was found, null if there is no such job.
+create function export_retry(job bigint, action jsonb, asking jsonb) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  standing text;
+begin
+  select j.state into standing from export_jobs j where j.id = job for update;
+  if standing in ('failed', 'cancelled') then
+    update export_jobs j
+    set state = 'queued',
+      attempt = 0,
+      available_at = clock_timestamp(),
+      started_at = null,
+      progress_at = null,
+      finished_at = null,
+      records = 0,
+      bytes = 0,
+      estimate = null,
+      error = null
+    where j.id = job;
+    if action is not null then
+      perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+    end if;
+  end if;
+  return standing;
+end
+$$;
+
+-- Takes up the next job: one that waits, or one whose worker has not been heard of. Jobs of a schedule that go on where the last one
+-- ended run one after the other. An attempt beyond the allowed ones is not made: the worker only says that the job failed.
+create function export_claim(token text, seconds double precision)
+returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  if octet_length(token) not between 16 and 256 or seconds not between 0 and 86400 then
+    raise exception 'threadline: a lease has a token of 16 to 256 bytes, and lasts at most a day'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  return query
+    with taken as materialized (
+      select j.id, j.location
+      from export_jobs j
+      where (
+          (j.state = 'queued' and j.available_at <= clock_timestamp())
+          or (j.state = 'running' and j.lease_until < clock_timestamp())
+        )
+        and not (
+          j.since_last
+          and exists (
+            select
+            from export_jobs o
+            where o.schedule = j.schedule
+              and o.since_last
+              and o.id <> j.id
+              and (o.state = 'running' or (o.state = 'queued' and o.id < j.id))
+          )
+        )
+      order by j.available_at, j.id
+      limit 1
+      for update skip locked
+    ),
+    claimed as (
+      update export_jobs j
+      set state = 'running',
+        attempt = j.attempt + 1,
+        lease_token = token,
+        lease_until = clock_timestamp() + make_interval(secs => seconds),
+        started_at = clock_timestamp(),
+        progress_at = clock_timestamp(),
+        records = 0,
+        bytes = 0,
+        estimate = null,
+        location = concat(
+          j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
+          case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+        )
+      from taken
+      where j.id = taken.id
+      returning j.id, taken.location, j.schedule, j.since_last
+    )
+    select c.id, c.location, c.since_last, case when c.since_last then p.checkpoint end
+    from claimed c
+    left join feed_checkpoints p on p.name = 'export:' || c.schedule;
+end
+$$;
+
+-- Renews a lease, and says how far the job is. False if the job was cancelled, or taken up by another worker.
+create function export_renew(
+  job bigint,
+  token text,
+  seconds double precision,
+  so_far bigint,
+  bytes_so_far bigint,
+  expected bigint
+) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update export_jobs j
+  set lease_until = clock_timestamp() + make_interval(secs => least(greatest(seconds, 0), 86400)),
+    progress_at = clock_timestamp(),
+    records = so_far,
+    bytes = bytes_so_far,
+    estimate = expected
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token;
+  return found;
+end
+$$;
+
+-- Ends a job whose file is whole, with the action, and moves the checkpoint of its schedule with it: nothing is sent twice.
+-- Returns completed; lost if the lease is; moved if the checkpoint stands elsewhere by now.
+create function export_complete(
+  job bigint,
+  token text,
+  described jsonb,
+  keep_seconds double precision,
+  expected text,
+  reached text,
+  reached_epoch int,
+  reached_snapshot pg_snapshot,
+  action jsonb
+) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.state = 'running' and j.lease_token = token
+  for update;
+  if not found then
+    return 'lost';
+  end if;
+  if this.since_last then
+    perform current_epoch();
+    insert into feed_checkpoints (name) values ('export:' || this.schedule) on conflict do nothing;
+    update feed_checkpoints p
+    set checkpoint = reached,
+      epoch = reached_epoch,
+      snapshot = reached_snapshot,
+      last_id = null,
+      last_captured_at = null,
+      updated_at = clock_timestamp()
+    where p.name = 'export:' || this.schedule
+      and p.checkpoint is not distinct from expected;
+    if not found then
+      return 'moved';
+    end if;
+  end if;
+  update export_jobs j
+  set state = 'completed',
+    finished_at = clock_timestamp(),
+    progress_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null,
+    records = (described ->> 'count')::bigint,
+    bytes = (described ->> 'bytes')::bigint,
+    error = null,
+    manifest = described,
+    expires_at = clock_timestamp() + make_interval(secs => keep_seconds)
+  where j.id = job;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return 'completed';
+end
+$$;
+
+-- Ends an attempt that failed. If `delay_seconds` is given and attempts are left, the job waits for that long and is tried again;
+-- else it has failed, and that is recorded. Returns the state of the job; null if the lease is lost.
+create function export_fail(
+  job bigint,
+  token text,
+  why jsonb,
+  delay_seconds double precision,
+  action jsonb
+) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+  again boolean;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.state = 'running' and j.lease_token = token
+  for update;
+  if not found then
+    return null;
+  end if;
+  again := delay_seconds is not null and this.attempt < this.attempts;
+  update export_jobs j
+  set state = case when again then 'queued' else 'failed' end,
+    available_at = case when again then clock_timestamp() + make_interval(secs => delay_seconds) else j.available_at end,
+    finished_at = case when not again then clock_timestamp() end,
+    lease_token = null,
+    lease_until = null,
+    error = why
+  where j.id = job;
+  if again then
+    return 'queued';
+  end if;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return 'failed';
+end
+$$;
+
+-- Gives a job back whose worker stops: it waits again, and the attempt does not count.
+create function export_release(job bigint, token text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  update export_jobs j
+  set state = 'queued',
+    attempt = j.attempt - 1,
+    available_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token;
+  return found;
+end
+$$;
+
+-- Says that the store has removed a file. A completed job is then expired.
+create function export_removed(job bigint, removed text, action jsonb, asking jsonb) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_jobs;
+begin
+  select j.* into this
+  from export_jobs j
+  where j.id = job and j.location = removed and j.state <> 'running'
+  for update;
+  if not found then
+    return false;
+  end if;
+  update export_jobs j
+  set location = null,
+    state = case j.state when 'completed' then 'expired' else j.state end
+  where j.id = job;
+  if this.state = 'completed' and action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), asking);
+  end if;
+  return this.state = 'completed';
+end
+$$;
+
+-- Adds a schedule; false if there is one of that name. A window since the last run has a consumer of the feed: retention waits for
+-- it.
+create function export_schedule_add(
+  schedule text,
+  cron_text text,
+  zone text,
+  window_kind text,
+  on_missed text,
+  asked jsonb,
+  under jsonb,
+  asked_by jsonb,
+  asked_context jsonb,
+  first_tick timestamptz
+) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  insert into export_schedules (
+    name, cron, time_zone, time_window, missed, request, scope, requested_by, context, next_tick
+  )
+  values (
+    schedule, cron_text, zone, window_kind, on_missed, asked, under, asked_by, coalesce(asked_context, '{}'), first_tick
+  )
+  on conflict do nothing;
+  if not found then
+    return false;
+  end if;
+  if window_kind = 'since-last' then
+    insert into feed_checkpoints (name) values ('export:' || schedule) on conflict do nothing;
+  end if;
+  return true;
+end
+$$;
+
+-- Removes a schedule, and its consumer of the feed. Its jobs stay.
+create function export_schedule_remove(schedule text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  delete from export_schedules s where s.name = schedule;
+  if not found then
+    return false;
+  end if;
+  delete from feed_checkpoints p where p.name = 'export:' || schedule;
+  -- Without the checkpoint it would begin anew.
+  update export_jobs j
+  set state = 'cancelled',
+    finished_at = clock_timestamp(),
+    lease_token = null,
+    lease_until = null
+  where j.schedule = export_schedule_remove.schedule
+    and j.since_last
+    and j.state in ('queued', 'running');
+  return true;
+end
+$$;
+
+-- Makes the job of a tick, and moves the schedule on. Of several workers one succeeds; null for the others. Without a request the
+-- tick passes.
+create function export_tick(
+  schedule text,
+  due timestamptz,
+  following timestamptz,
+  asked jsonb,
+  attempts int,
+  action jsonb
+) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  this export_schedules;
+  job bigint;
+begin
+  update export_schedules s
+  set next_tick = following,
+    last_tick = case when asked is null then s.last_tick else due end
+  where s.name = schedule
+    and s.next_tick = due
+    and following > due
+  returning s.* into this;
+  if not found or asked is null then
+    return null;
+  end if;
+  job := export_insert(asked, this.scope, this.requested_by, this.context, attempts);
+  update export_jobs j
+  set schedule = this.name,
+    tick = due,
+    since_last = this.time_window = 'since-last'
+  where j.id = job;
+  if action is not null then
+    perform record_export(action || jsonb_build_object('subject', export_subject(job)), this.context);
+  end if;
+  return job;
+end
+$$;
+
+revoke all on function
+  export_insert(jsonb, jsonb, jsonb, jsonb, int), export_subject(bigint),
+  export_queue(jsonb, jsonb, jsonb, jsonb, int, int, jsonb), export_cancel(bigint, jsonb, jsonb),
+  export_retry(bigint, jsonb, jsonb), export_claim(text, double precision),
+  export_renew(bigint, text, double precision, bigint, bigint, bigint),
+  export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
+  export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),
+  export_removed(bigint, text, jsonb, jsonb),
+  export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
+  export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
+from public;

@@ -1,0 +1,147 @@
+/**
+ * Whether capture does what it should: coverage of every table and partition, and findings with what mends them.
+ *
+ * Health asks the catalog and the record, and reads and locks no table of the host. It works through PgBouncer, and as a role that may
+ * read little: what it may not look at is a finding (`Unknown`), and not an error.
+ *
+ * @since 0.1.0
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Failure } from "./Capture.js"
+import { mustBeObject } from "./internal/core/request.js"
+import type { Coverage, Report } from "./internal/health/model.js"
+import type * as options from "./internal/health/options.js"
+import { readCoverage, readReport } from "./internal/health/report.js"
+import { StorageSchema } from "./internal/sql/storageSchema.js"
+import { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * @since 0.1.0
+ */
+export {
+  Code,
+  Coverage,
+  CoverageStatus,
+  Finding,
+  Lapse,
+  RelationCoverage,
+  Report,
+  Severity,
+  TriggerState
+} from "./internal/health/model.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Fact } from "./internal/health/fact.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Expected, ExpectedGaps, Sensitive } from "./internal/health/options.js"
+
+/**
+ * @since 0.1.0
+ */
+export { looksSensitive, sensitiveWords } from "./internal/health/sensitive.js"
+
+/**
+ * What health compares the database with; `{}` compares with nothing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends options.Options {}
+
+/**
+ * The same, with `all`: also the tables of the host that nobody configured.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CoverageOptions extends Options {
+  readonly all?: boolean | undefined
+}
+
+/**
+ * Coverage and findings.
+ *
+ * @since 0.1.0
+ * @category services
+ */
+export class Health extends Context.Tag("threadline/Health")<
+  Health,
+  {
+    /**
+     * How every table that is captured, configured, expected or declared as a gap is covered, by name. The role must be able to read
+     * the record; otherwise this fails with `InsufficientPrivilege`, because a gate must not pass on what it could not see.
+     */
+    readonly coverage: (options?: CoverageOptions) => Effect.Effect<ReadonlyArray<Coverage>, Failure>
+    /** Coverage and every finding, from one snapshot. What the role may not look at is a finding with the code `Unknown`. */
+    readonly report: (options?: Options) => Effect.Effect<Report, Failure>
+  }
+>() {}
+
+const make = Effect.gen(function* () {
+  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+  const storage = yield* StorageSchema
+  return Health.of({
+    coverage: Effect.fn("threadline.Health.coverage")(function* (options: CoverageOptions = {}) {
+      yield* mustBeObject(options)
+      const { all, ...rest } = options
+      if (all !== undefined && typeof all !== "boolean") {
+        return yield* new InvalidRequest({ field: "all", rule: "must be true or false" })
+      }
+      return yield* readCoverage(sql, storage, rest, all === true)
+    }),
+    report: Effect.fn("threadline.Health.report")((options: Options = {}) => readReport(sql, storage, options))
+  })
+})
+
+/**
+ * Health over the `SqlClient` in context. Building it asks the database nothing.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer: Layer.Layer<Health, never, SqlClient.SqlClient> = Layer.effect(Health, make)
+
+/**
+ * How tables are covered.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Health } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const uncovered = Effect.map(
+ *   Health.coverage({ expected: ["posts", "users"], expectedGaps: { sessions: "holds no data of persons" } }),
+ *   (tables) => tables.filter(({ refused }) => refused !== null)
+ * )
+ * ```
+ */
+export const coverage = (options?: CoverageOptions): Effect.Effect<ReadonlyArray<Coverage>, Failure, Health> =>
+  Effect.flatMap(Health, (health) => health.coverage(options))
+
+/**
+ * Coverage and every finding, the graver ones first.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Health } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const errors = Effect.map(Health.report({ tables: [{ table: "posts" }] }), ({ findings }) =>
+ *   findings.filter(({ severity }) => severity === "error").map(({ message, object }) => `${object}: ${message}`)
+ * )
+ * ```
+ */
+export const report = (options?: Options): Effect.Effect<Report, Failure, Health> =>
+  Effect.flatMap(Health, (health) => health.report(options))

@@ -1,0 +1,41 @@
+/**
+ * Links to files that the host's own process serves: which job, and until when, signed.
+ */
+import * as Either from "effect/Either"
+import { createHmac, timingSafeEqual } from "node:crypto"
+import { isId } from "../../core/request.js"
+import { ExportError } from "../exportError.js"
+
+const version = "1"
+
+const signatureOf = (key: string, text: string): string =>
+  createHmac("sha256", key).update(`threadline export ${text}`).digest("base64url")
+
+/** Milliseconds since 1970. */
+export const tokenOf = (key: string, job: string, until: number): string => {
+  const text = `${version}.${job}.${until.toString(36)}`
+  return `${text}.${signatureOf(key, text)}`
+}
+
+// One sentence for every mistake: different ones would tell a forger how far they got.
+const refused = () =>
+  Either.left(new ExportError({ reason: "LinkRefused", detail: "this link is not valid, or not any more" }))
+
+const same = (a: string, b: string): boolean => {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)]
+  return left.length === right.length && timingSafeEqual(left, right)
+}
+
+/** The job of a token that is valid now. */
+export const jobOfToken = (key: string, token: unknown, now: number): Either.Either<string, ExportError> => {
+  const [writtenVersion, job = "", until = "", signature = "", ...surplus] =
+    typeof token === "string" ? token.split(".") : []
+  return writtenVersion === version &&
+    surplus.length === 0 &&
+    isId(job) &&
+    /^[0-9a-z]{1,11}$/.test(until) &&
+    same(signature, signatureOf(key, `${version}.${job}.${until}`)) &&
+    Number.parseInt(until, 36) > now
+    ? Either.right(job)
+    : refused()
+}

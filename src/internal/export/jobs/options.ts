@@ -1,0 +1,131 @@
+/**
+ * What a host decides about jobs.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { Actor } from "../../../Actor.js"
+import { InvalidRequest } from "../../../ThreadlineError.js"
+import { longestLease } from "../../core/limits.js"
+import { mustBeObject, unknownField } from "../../core/request.js"
+import type { ReadScope } from "../../record/scope.js"
+import type { Job, NamedScope } from "./model.js"
+
+export interface Limits {
+  /** Jobs of one actor that wait or run, at most: 20 unless given. */
+  readonly waitingPerActor?: number | undefined
+  /** Bytes of one file, at most; no limit unless given. */
+  readonly bytes?: number | undefined
+}
+
+export interface Options {
+  /**
+   * Makes a scope of a name and its parameters: asked when a job is queued, and again before it is run. None if the actor may not (or no
+   * longer) read under it. Without this no job has a scope.
+   */
+  readonly scope?:
+    ((scope: NamedScope, requestedBy: Actor | undefined) => Effect.Effect<Option.Option<ReadScope>>) | undefined
+  /** Jobs without a scope are refused, and jobs are seen only by whoever names their scope. */
+  readonly scopeRequired?: boolean | undefined
+  /** False if nothing of it is to be recorded as an action. */
+  readonly record?: boolean | undefined
+  readonly limits?: Limits | undefined
+  /** Attempts of a job: 3 unless given, 1 to 100. */
+  readonly attempts?: number | undefined
+  /** The wait after the first failed attempt, doubled after each further one, an hour at most: 10 seconds unless given. */
+  readonly backoff?: Duration.DurationInput | undefined
+  /** How long a dead worker holds its job: 30 seconds unless given, at least 1 second, at most a day. */
+  readonly lease?: Duration.DurationInput | undefined
+  /** How long a file is kept: 7 days unless given. */
+  readonly expiresAfter?: Duration.DurationInput | undefined
+  /** Links to files that this process serves: see `link`. */
+  readonly links?: { readonly url: string; readonly key: string } | undefined
+  /** Told when a job of this process was completed or has failed. What it fails with is logged. */
+  readonly onSettled?: ((job: Job) => Effect.Effect<void, unknown>) | undefined
+}
+
+/** The same with everything decided. */
+export interface Decided {
+  readonly scope: Options["scope"]
+  readonly scopeRequired: boolean
+  readonly record: boolean
+  readonly waitingPerActor: number
+  readonly bytes: number
+  readonly attempts: number
+  readonly backoffSeconds: number
+  readonly leaseSeconds: number
+  readonly keepSeconds: number
+  readonly links: Options["links"]
+  readonly onSettled: Options["onSettled"]
+}
+
+const secondsOf = (
+  field: string,
+  given: Duration.DurationInput,
+  least: number,
+  most: number
+): Effect.Effect<number, InvalidRequest> => {
+  const seconds = Option.match(Duration.decodeUnknown(given), { onNone: () => Number.NaN, onSome: Duration.toSeconds })
+  return seconds >= least && seconds <= most
+    ? Effect.succeed(seconds)
+    : Effect.fail(new InvalidRequest({ field, rule: `must be a duration from ${least} to ${most} seconds` }))
+}
+
+const countOf = (
+  field: string,
+  given: number,
+  most = Number.MAX_SAFE_INTEGER
+): Effect.Effect<number, InvalidRequest> =>
+  Number.isSafeInteger(given) && given >= 1 && given <= most
+    ? Effect.succeed(given)
+    : Effect.fail(new InvalidRequest({ field, rule: `must be a whole number from 1 to ${most}` }))
+
+const known = {
+  scope: true,
+  scopeRequired: true,
+  record: true,
+  limits: true,
+  attempts: true,
+  backoff: true,
+  lease: true,
+  expiresAfter: true,
+  links: true,
+  onSettled: true
+} as const satisfies { readonly [Field in keyof Required<Options>]: true }
+
+const shortestKey = 16
+
+const checkLinks = (links: Options["links"]): Effect.Effect<void, InvalidRequest> =>
+  links === undefined
+    ? Effect.void
+    : typeof links.url !== "string" || !URL.canParse(links.url)
+      ? Effect.fail(new InvalidRequest({ field: "links.url", rule: "must be an absolute URL" }))
+      : typeof links.key !== "string" || links.key.length < shortestKey
+        ? Effect.fail(
+            new InvalidRequest({ field: "links.key", rule: `must be a secret of at least ${shortestKey} characters` })
+          )
+        : Effect.void
+
+export const decide = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Decided, InvalidRequest> {
+  yield* mustBeObject(options)
+  const unknown = unknownField(options, known)
+  if (unknown !== undefined) {
+    return yield* unknown
+  }
+  const { limits = {}, links } = options
+  yield* mustBeObject(limits, "limits")
+  yield* checkLinks(links)
+  return {
+    scope: options.scope,
+    scopeRequired: options.scopeRequired ?? false,
+    record: options.record ?? true,
+    waitingPerActor: yield* countOf("limits.waitingPerActor", limits.waitingPerActor ?? 20, 2 ** 31 - 1),
+    bytes: limits.bytes === undefined ? Infinity : yield* countOf("limits.bytes", limits.bytes),
+    attempts: yield* countOf("attempts", options.attempts ?? 3, 100),
+    backoffSeconds: yield* secondsOf("backoff", options.backoff ?? "10 seconds", 0, 3600),
+    leaseSeconds: yield* secondsOf("lease", options.lease ?? "30 seconds", 1, longestLease),
+    keepSeconds: yield* secondsOf("expiresAfter", options.expiresAfter ?? "7 days", 0, 3_650 * 86_400),
+    links,
+    onSettled: options.onSettled
+  }
+})

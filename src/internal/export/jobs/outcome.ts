@@ -1,0 +1,102 @@
+/**
+ * What became of a job: why an attempt failed, whether another one could help, and the actions that are recorded.
+ */
+import type { InvalidRequest, NotFound, ThreadlineError } from "../../../ThreadlineError.js"
+import type { JsonObject, JsonValue } from "../../core/jsonValue.js"
+import type { ExportError } from "../exportError.js"
+import type { Manifest } from "../manifest.js"
+import { actionOf } from "../recorder.js"
+import type { Job, JobError } from "./model.js"
+
+export type Failure = ExportError | InvalidRequest | NotFound | ThreadlineError
+
+/** Reasons that stay as they are, however often it is tried. */
+const final: ReadonlySet<string> = new Set([
+  "Unsupported",
+  "TooLarge",
+  "ScopeRefused",
+  "InsufficientPrivilege",
+  "RecordHidden",
+  "NotMigrated",
+  "NewerSchema",
+  "TooOld"
+])
+
+// What a server says may repeat a captured value.
+const sentenceOf = ({ cause, detail, reason, sqlState }: ThreadlineError): string =>
+  cause === undefined && sqlState === undefined
+    ? detail
+    : reason === "Unreachable"
+      ? `the database could not be reached${sqlState === undefined ? "" : ` (${sqlState})`}`
+      : reason === "InsufficientPrivilege"
+        ? 'the role of the worker lacks a privilege; "threadline grant --operator" gives it'
+        : `the database refused a statement (${sqlState ?? reason})`
+
+export interface Attempted {
+  readonly error: JobError
+  /** Whether another attempt may help. */
+  readonly again: boolean
+}
+
+export const attempted = (failure: Failure): Attempted => {
+  switch (failure._tag) {
+    case "ExportError":
+      return { error: { reason: failure.reason, detail: failure.detail }, again: !final.has(failure.reason) }
+    case "ThreadlineError":
+      return { error: { reason: failure.reason, detail: sentenceOf(failure) }, again: !final.has(failure.reason) }
+    case "threadline/InvalidRequest":
+      return { error: { reason: "InvalidRequest", detail: failure.message }, again: false }
+    case "threadline/NotFound":
+      return { error: { reason: "NotFound", detail: failure.message }, again: false }
+  }
+}
+
+export const abandoned: JobError = {
+  reason: "Abandoned",
+  detail: "its last worker ended without a word, and no attempt is left"
+}
+
+type Document = { readonly [field: string]: JsonValue }
+
+const scopeOf = (job: Pick<Job, "scope">): string | null => job.scope?.name ?? null
+
+const dataOf = (job: Pick<Job, "request" | "scope" | "schedule">): JsonObject => ({
+  format: job.request.format,
+  columns: job.request.columns,
+  filter: job.request.filter,
+  scope: scopeOf(job),
+  schedule: job.schedule
+})
+
+const subjectOf = (id: string): JsonObject => ({ type: "export", id })
+
+export const completedAction = (manifest: Manifest): Document => actionOf({ _tag: "Completed", manifest })
+
+export const failedAction = (job: Job, error: JobError): Document => ({
+  name: "export.failed",
+  status: "error",
+  verb: "export",
+  reason: error.reason,
+  data: dataOf(job)
+})
+
+export const queuedAction = (job: Pick<Job, "request" | "scope" | "schedule">): Document => ({
+  name: "export.queued",
+  status: "ok",
+  verb: "export",
+  data: dataOf(job)
+})
+
+/** What was done to a job: who did it is the actor of the action. */
+export const jobAction = (name: "cancelled" | "retried" | "downloaded" | "expired", job: Job): Document => ({
+  name: `export.${name}`,
+  status: "ok",
+  verb: name === "downloaded" ? "download" : "export",
+  subject: subjectOf(job.id),
+  data: {
+    ...dataOf(job),
+    ...(job.manifest === null
+      ? {}
+      : { count: job.manifest.count, bytes: job.manifest.bytes, sha256: job.manifest.sha256 })
+  }
+})

@@ -1,0 +1,134 @@
+/**
+ * What is asked of the queue, decoded.
+ */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Actor from "../../../Actor.js"
+import * as AuditContext from "../../../AuditContext.js"
+import { InvalidRequest } from "../../../ThreadlineError.js"
+import { unsafeParse } from "../../core/json.js"
+import type { JsonObject } from "../../core/jsonValue.js"
+import { choice, mustBeObject, paging, request, ShortText } from "../../core/request.js"
+import { canonicalFilter } from "../../search/everything.js"
+import type { ExportError } from "../exportError.js"
+import type { Options as ExportOptions, Request } from "../request.js"
+import { decoded } from "../stream.js"
+import { NamedScope, type State, type StoredRequest } from "./model.js"
+import type { Asked } from "./table.js"
+
+export interface QueueOptions extends Omit<ExportOptions, "scopeName"> {
+  /** The scope it is read under, by name and parameters. */
+  readonly scope?: NamedScope | undefined
+}
+
+export interface ScopeOption {
+  /** Only jobs of this scope. If scopes are required, it must be given. */
+  readonly scope?: NamedScope | undefined
+}
+
+export interface ListOptions extends ScopeOption {
+  readonly state?: State | ReadonlyArray<State> | undefined
+  readonly schedule?: string | undefined
+  /** Only jobs that this actor asked for; any of the type unless there is an `id`. */
+  readonly requestedBy?: { readonly type: Actor.Type; readonly id?: string | undefined } | undefined
+  /** Jobs in a page, 1 to 1000: 50 unless given. */
+  readonly limit?: number | undefined
+  /** `nextCursor` of the page before, of the same list. */
+  readonly cursor?: string | undefined
+}
+
+const decodeScopeFields = request(NamedScope)
+
+export const decodeScope = (scope: NamedScope | undefined): Effect.Effect<NamedScope | undefined, InvalidRequest> =>
+  scope === undefined
+    ? Effect.succeed(undefined)
+    : mustBeObject(scope, "scope").pipe(
+        Effect.zipRight(Effect.suspend(() => decodeScopeFields(scope))),
+        Effect.mapError(({ field, rule }) =>
+          field === "scope" || field === "request"
+            ? new InvalidRequest({ field: "scope", rule })
+            : new InvalidRequest({ field: `scope.${field}`, rule })
+        )
+      )
+
+export const requiredScope = () =>
+  new InvalidRequest({ field: "scope", rule: "is required here: give the name of a scope and its parameters" })
+
+const stored = ({ columns, compression, filter, format, limit, order, raw }: Request): StoredRequest => ({
+  format,
+  filter: unsafeParse(canonicalFilter(filter)) as JsonObject,
+  order,
+  limit: limit ?? null,
+  columns: format === "csv" ? columns : null,
+  raw,
+  compression: compression ?? null
+})
+
+/** What a job is asked for, by the actor of the options or the context. */
+export const decodeAsked = Effect.fnUntraced(function* (
+  options: QueueOptions
+): Effect.fn.Return<Asked, ExportError | InvalidRequest> {
+  yield* mustBeObject(options)
+  const { scope: given, ...rest } = options
+  if ("scopeName" in rest || "onManifest" in rest || "onProgress" in rest) {
+    return yield* new InvalidRequest({ field: "scopeName", rule: "is the name of the scope, and is not known here" })
+  }
+  const { request } = yield* decoded(rest)
+  const scope = yield* decodeScope(given)
+  const current = yield* AuditContext.current
+  const requestedBy = request.requestedBy ?? current.actor
+  const wrong = requestedBy === undefined ? undefined : Actor.invalid(requestedBy, "requestedBy")
+  return wrong === undefined
+    ? { request: stored(request), scope, requestedBy, context: AuditContext.merge(current, { actor: requestedBy }) }
+    : yield* wrong
+})
+
+const states = [
+  "queued",
+  "running",
+  "completed",
+  "failed",
+  "cancelled",
+  "expired"
+] as const satisfies ReadonlyArray<State>
+
+const OneState = choice(...states)
+
+const ListRequest = Schema.Struct({
+  state: Schema.optional(Schema.Union(OneState, Schema.Array(OneState))),
+  schedule: Schema.optional(ShortText),
+  requestedBy: Schema.optional(
+    Schema.Struct({
+      type: choice("user", "admin", "service_account", "job", "system", "anonymous"),
+      id: Schema.optional(ShortText)
+    })
+  ),
+  ...paging
+})
+
+const decodeListFields = request(ListRequest)
+
+export interface Listing {
+  readonly state: ReadonlyArray<State> | undefined
+  readonly schedule: string | undefined
+  readonly requestedBy: { readonly type: string; readonly id: string | undefined } | undefined
+  readonly scope: NamedScope | undefined
+  readonly limit: number
+  readonly cursor: string | undefined
+}
+
+export const decodeListing = Effect.fnUntraced(function* (
+  options: ListOptions
+): Effect.fn.Return<Listing, InvalidRequest> {
+  yield* mustBeObject(options)
+  const { scope, ...rest } = options
+  const { cursor, limit, requestedBy, schedule, state } = yield* decodeListFields(rest)
+  return {
+    state: state === undefined ? undefined : typeof state === "string" ? [state] : state,
+    schedule,
+    requestedBy: requestedBy === undefined ? undefined : { type: requestedBy.type, id: requestedBy.id },
+    scope: yield* decodeScope(scope),
+    limit,
+    cursor
+  }
+})

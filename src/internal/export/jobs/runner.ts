@@ -1,0 +1,112 @@
+/**
+ * What a worker does again and again: it makes the jobs that are due, runs those that wait, and removes the files whose time is over.
+ */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import * as AuditContext from "../../../AuditContext.js"
+import { InvalidRequest, type ThreadlineError } from "../../../ThreadlineError.js"
+import { mustBeObject } from "../../core/request.js"
+import type { ExportError } from "../exportError.js"
+import { jobAction } from "./outcome.js"
+import * as table from "./table.js"
+import { type Ended, runNext, type Working } from "./worker.js"
+
+export interface RunOptions {
+  /** Jobs that are run at the same time: 1 unless given, at most 16. */
+  readonly concurrency?: number | undefined
+}
+
+export interface WatchOptions extends RunOptions {
+  /** When it looks for work again: every 2 seconds unless given. If the schedule ends, so does the worker. */
+  readonly poll?: Schedule.Schedule<unknown> | undefined
+}
+
+/** What a run did. */
+export interface Ran {
+  readonly completed: number
+  readonly failed: number
+  /** Attempts that failed, and that are made again later. */
+  readonly postponed: number
+  /** Files that were removed because their time was over. */
+  readonly expired: number
+}
+
+const mostAtOnce = 16
+
+const concurrencyOf = (options: RunOptions): Effect.Effect<number, InvalidRequest> =>
+  Effect.flatMap(mustBeObject(options), () => {
+    const { concurrency = 1 } = options
+    return Number.isInteger(concurrency) && concurrency >= 1 && concurrency <= mostAtOnce
+      ? Effect.succeed(concurrency)
+      : Effect.fail(
+          new InvalidRequest({ field: "concurrency", rule: `must be a whole number from 1 to ${mostAtOnce}` })
+        )
+  })
+
+export const checkRun = (options: RunOptions = {}): Effect.Effect<void, InvalidRequest> =>
+  Effect.asVoid(concurrencyOf(options))
+
+/** Removes the files whose time is over: first from the store, then in the database. Says how many completed jobs have expired. */
+export const expire = Effect.fnUntraced(function* ({
+  decided,
+  storage,
+  store
+}: Working): Effect.fn.Return<number, ExportError | ThreadlineError> {
+  const context = yield* AuditContext.current
+  let expired = 0
+  for (;;) {
+    const jobs = yield* table.removable(storage)
+    for (const job of jobs) {
+      if (job.file !== null) {
+        yield* store.remove(job.file)
+        const action = decided.record ? jobAction("expired", job) : null
+        expired += (yield* table.removed(storage, job.id, job.file, action, context)) ? 1 : 0
+      }
+    }
+    if (jobs.length < table.mostRemovable) {
+      return expired
+    }
+  }
+})
+
+/** Runs jobs until none waits. */
+const drain = Effect.fnUntraced(function* (working: Working, concurrency: number) {
+  const counts = yield* Ref.make<Readonly<Record<Ended, number>>>({ completed: 0, failed: 0, queued: 0, lost: 0 })
+  const worker = Effect.gen(function* () {
+    for (;;) {
+      const ended = yield* runNext(working)
+      if (Option.isNone(ended)) {
+        return
+      }
+      yield* Ref.update(counts, (before) => ({ ...before, [ended.value]: before[ended.value] + 1 }))
+    }
+  })
+  yield* Effect.all(
+    Array.from({ length: concurrency }, () => worker),
+    { concurrency, discard: true }
+  )
+  return yield* Ref.get(counts)
+})
+
+const once = Effect.fnUntraced(function* (
+  working: Working,
+  concurrency: number
+): Effect.fn.Return<Ran, ExportError | ThreadlineError> {
+  const { completed, failed, queued } = yield* drain(working, concurrency)
+  return { completed, failed, postponed: queued, expired: yield* expire(working) }
+})
+
+export const run = (working: Working, options: RunOptions = {}) =>
+  Effect.flatMap(concurrencyOf(options), (concurrency) => once(working, concurrency))
+
+export const watch = (working: Working, options: WatchOptions = {}): Effect.Effect<void, InvalidRequest> =>
+  Effect.flatMap(concurrencyOf(options), (concurrency) =>
+    once(working, concurrency).pipe(
+      Effect.withTracerEnabled(false),
+      Effect.catchAll((error) => Effect.logWarning("threadline: exports wait", error)),
+      Effect.repeat(options.poll ?? Schedule.spaced("2 seconds")),
+      Effect.asVoid
+    )
+  )

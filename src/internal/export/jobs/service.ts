@@ -1,0 +1,323 @@
+/**
+ * The service of jobs: the queue for whoever asks, and the worker's side.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
+import * as AuditContext from "../../../AuditContext.js"
+import type * as Page from "../../../Page.js"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../../../ThreadlineError.js"
+import { stringify } from "../../core/json.js"
+import { id as checkId, mustBeObject } from "../../core/request.js"
+import * as cursors from "../../record/cursor.js"
+import { pageOf } from "../../record/page.js"
+import type { Storage } from "../../record/storage.js"
+import { contentEncodings } from "../compression.js"
+import { ExportError } from "../exportError.js"
+import { contentTypes } from "../service.js"
+import type { Service as Store } from "../store/store.js"
+import { jobOfToken, tokenOf } from "./link.js"
+import type { Job, NamedScope } from "./model.js"
+import { decide, type Options } from "./options.js"
+import { type Failure, jobAction, queuedAction } from "./outcome.js"
+import {
+  decodeAsked,
+  decodeListing,
+  decodeScope,
+  type ListOptions,
+  type QueueOptions,
+  requiredScope,
+  type ScopeOption
+} from "./queue.js"
+import * as table from "./table.js"
+import { checkRun, expire, type Ran, run, type RunOptions, watch, type WatchOptions } from "./runner.js"
+import { grantedScopes, type Working } from "./worker.js"
+
+export interface Download {
+  readonly job: Job
+  /** What to save it as: `export-42.csv.gz`. */
+  readonly fileName: string
+  /** Such as `text/csv; charset=utf-8`. */
+  readonly contentType: string
+  /** As HTTP calls it; undefined if the file is not compressed. */
+  readonly contentEncoding: string | undefined
+  readonly bytes: Stream.Stream<Uint8Array, ExportError>
+}
+
+export interface LinkOptions extends ScopeOption {
+  /** How long the link works: an hour unless given, at most seven days, and not longer than the file is kept. */
+  readonly expiresIn?: Duration.DurationInput | undefined
+}
+
+export interface Service {
+  /**
+   * Queues an export. It is not part of a transaction of yours. What is wrong with the options is an `InvalidRequest` now; whether the
+   * filter names a table that is known is said by the job.
+   */
+  readonly queue: (
+    options: QueueOptions
+  ) => Effect.Effect<Job, ExportError | InvalidRequest | NotFound | ThreadlineError>
+  /** Jobs, newest first. */
+  readonly list: (options?: ListOptions) => Effect.Effect<Page.Page<Job>, InvalidRequest | ThreadlineError>
+  readonly get: (id: string, options?: ScopeOption) => Effect.Effect<Job, InvalidRequest | NotFound | ThreadlineError>
+  /** Cancels a job that waits or runs. A worker stops within a second, and its file is removed. */
+  readonly cancel: (id: string, options?: ScopeOption) => Effect.Effect<Job, Failure>
+  /** Queues a job again that failed or was cancelled, with all of its attempts. */
+  readonly retry: (id: string, options?: ScopeOption) => Effect.Effect<Job, Failure>
+  /** The file of a completed job. That it is downloaded is recorded before its first byte. */
+  readonly download: (id: string, options?: ScopeOption) => Effect.Effect<Download, Failure>
+  /**
+   * A link to the file of a completed job that anybody may follow until it expires: one that the store makes, else one to `links.url`
+   * with a signed `token` for `open`. That it was made is recorded as a download.
+   */
+  readonly link: (id: string, options?: LinkOptions) => Effect.Effect<string, Failure>
+  /** The file that the token of a link is for. */
+  readonly open: (token: string) => Effect.Effect<Download, Failure>
+  /** Removes the files whose time is over, and says how many. The store removes a file before its job is marked. */
+  readonly expire: Effect.Effect<number, ExportError | InvalidRequest | ThreadlineError>
+  /** Makes the jobs of schedules that are due, runs every job that waits, and removes what has expired. */
+  readonly run: (options?: RunOptions) => Effect.Effect<Ran, ExportError | InvalidRequest | ThreadlineError>
+  /** Does so again and again. While the database cannot be used it waits; what it cannot do is logged. */
+  readonly watch: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
+  /** Fails if a worker could not run with these options. */
+  readonly check: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
+  /** The same jobs, but each call must name a scope. */
+  readonly withScopeRequired: () => Service
+}
+
+export interface Making {
+  /** Where jobs are kept: on a primary. */
+  readonly storage: Storage
+  /** What exports are read from. */
+  readonly source: Effect.Effect<Storage, ThreadlineError>
+  readonly store: Store | undefined
+  readonly options: Options
+}
+
+const endingOf = ({ compression, format }: Job["request"]): string =>
+  `${format}${compression === "gzip" ? ".gz" : compression === "zstd" ? ".zst" : ""}`
+
+const wrongState = (job: Job, rule: string) =>
+  new ExportError({ reason: "WrongState", detail: `the export ${job.id} is ${job.state}: ${rule}` })
+
+const noStore = () =>
+  new ExportError({ reason: "NoStore", detail: "no store for the files of exports is configured (ExportStore)" })
+
+const longestLink = Duration.days(7)
+
+const linkLife = (given: Duration.DurationInput): Effect.Effect<Duration.Duration, InvalidRequest> =>
+  Option.match(
+    Option.filter(Duration.decodeUnknown(given), (life) =>
+      Duration.between(life, { minimum: Duration.seconds(1), maximum: longestLink })
+    ),
+    {
+      onNone: () => new InvalidRequest({ field: "expiresIn", rule: "must be a duration from 1 second to 7 days" }),
+      onSome: Effect.succeed
+    }
+  )
+
+const linkRefused = () =>
+  Effect.fail(new ExportError({ reason: "LinkRefused", detail: "no links are configured for the files of exports" }))
+
+const withToken = (address: string, token: string): string => {
+  const url = new URL(address)
+  url.searchParams.set("token", token)
+  return url.href
+}
+
+const fileNameOf = ({ id, request }: Job): string => `export-${id}.${endingOf(request)}`
+
+const storedScope = (scope: NamedScope | undefined): Job["scope"] =>
+  scope === undefined ? null : { name: scope.name, parameters: scope.parameters ?? {} }
+
+export const make = (making: Making): Service => {
+  const { options, source, storage, store: given } = making
+  const decided = decide(options)
+
+  const named = <A, E>(name: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.withSpan(effect, `threadline.exportJobs.${name}`, { captureStackTrace: false })
+
+  const storeOf: Effect.Effect<Store, ExportError> = Effect.suspend(() =>
+    given === undefined ? noStore() : Effect.succeed(given)
+  )
+
+  const working: Effect.Effect<Working, ExportError | InvalidRequest> = Effect.gen(function* () {
+    return { storage, source, store: yield* storeOf, decided: yield* decided }
+  })
+
+  const scopeOf = (options: ScopeOption) =>
+    Effect.gen(function* () {
+      yield* mustBeObject(options)
+      const { scopeRequired } = yield* decided
+      const scope = yield* decodeScope(options.scope)
+      return scope === undefined && scopeRequired ? yield* requiredScope() : scope
+    })
+
+  const find = (id: string, options: ScopeOption) =>
+    Effect.gen(function* () {
+      const scope = yield* scopeOf(options)
+      return yield* table.find(storage, yield* checkId("id", id), scope)
+    })
+
+  /** Runs an effect with what its action is recorded as, if it is. */
+  const acting = <A, E>(
+    name: Parameters<typeof jobAction>[0],
+    job: Job,
+    use: (action: table.Action, context: AuditContext.Fields) => Effect.Effect<A, E>
+  ) =>
+    Effect.gen(function* () {
+      const { record } = yield* decided
+      return yield* use(record ? jobAction(name, job) : null, yield* AuditContext.current)
+    })
+
+  const change = (
+    name: "cancelled" | "retried",
+    from: ReadonlyArray<Job["state"]>,
+    rule: string,
+    statement: (
+      id: string,
+      action: table.Action,
+      context: AuditContext.Fields
+    ) => Effect.Effect<Option.Option<string>, ThreadlineError>
+  ) =>
+    Effect.fnUntraced(function* (id: string, options: ScopeOption = {}): Effect.fn.Return<Job, Failure> {
+      const job = yield* find(id, options)
+      const found = yield* acting(name, job, (action, context) => statement(id, action, context))
+      const after = yield* table.find(storage, id)
+      return Option.exists(found, (state) => from.some((allowed) => allowed === state))
+        ? after
+        : yield* wrongState(after, rule)
+    })
+
+  const cancel = change("cancelled", ["queued", "running"], "only one that waits or runs can be cancelled", (...args) =>
+    table.cancel(storage, ...args)
+  )
+
+  const retry = change(
+    "retried",
+    ["failed", "cancelled"],
+    "only one that failed or was cancelled can be retried; queue a new one",
+    (...args) => table.retry(storage, ...args)
+  )
+
+  /** The job if its file can be had now. */
+  const available = (job: Job) =>
+    Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const over = job.expiresAt !== null && Date.parse(job.expiresAt) <= now
+      if (job.state === "expired" || (job.state === "completed" && (over || job.file === null))) {
+        return yield* new ExportError({
+          reason: "Expired",
+          detail: `the file of the export ${job.id} has expired; queue a new one`
+        })
+      }
+      return job.state === "completed" && job.file !== null
+        ? { job, file: job.file, now }
+        : yield* wrongState(job, "it has no file")
+    })
+
+  const downloadOf = (found: Job) =>
+    Effect.gen(function* () {
+      const store = yield* storeOf
+      const { file, job } = yield* available(found)
+      yield* acting("downloaded", job, (action, context) => table.record(storage, action, context))
+      const { compression, format } = job.request
+      return {
+        job,
+        fileName: fileNameOf(job),
+        contentType: contentTypes[format],
+        contentEncoding: compression === null ? undefined : contentEncodings[compression],
+        bytes: store.read(file)
+      } satisfies Download
+    })
+
+  const link = Effect.fnUntraced(function* (
+    id: string,
+    { expiresIn = "1 hour", ...which }: LinkOptions = {}
+  ): Effect.fn.Return<string, Failure> {
+    const life = yield* linkLife(expiresIn)
+    const { links } = yield* decided
+    const store = yield* storeOf
+    const { file, job, now } = yield* available(yield* find(id, which))
+    const end = job.expiresAt === null ? Infinity : Date.parse(job.expiresAt)
+    const until = Math.min(now + Duration.toMillis(life), end)
+    if (store.link === undefined && links === undefined) {
+      return yield* new ExportError({
+        reason: "Unsupported",
+        detail: "this store makes no links: give the jobs `links`, with a URL that you serve and a key"
+      })
+    }
+    yield* acting("downloaded", job, (action, context) => table.record(storage, action, context))
+    return store.link === undefined
+      ? withToken(links?.url ?? "", tokenOf(links?.key ?? "", job.id, until))
+      : yield* store.link(file, {
+          expiresIn: Duration.millis(Math.max(1000, until - now)),
+          fileName: fileNameOf(job)
+        })
+  })
+
+  const open = Effect.fnUntraced(function* (token: string): Effect.fn.Return<Download, Failure> {
+    const { links } = yield* decided
+    const now = yield* Clock.currentTimeMillis
+    const id = yield* links === undefined ? linkRefused() : jobOfToken(links.key, token, now)
+    return yield* downloadOf(yield* table.find(storage, id))
+  })
+
+  const queue = Effect.fnUntraced(function* (
+    asked: QueueOptions
+  ): Effect.fn.Return<Job, ExportError | InvalidRequest | NotFound | ThreadlineError> {
+    const { attempts, record, scopeRequired, waitingPerActor, ...rest } = yield* decided
+    const wanted = yield* decodeAsked(asked)
+    if (wanted.scope === undefined && scopeRequired) {
+      return yield* requiredScope()
+    }
+    const about = { request: wanted.request, scope: storedScope(wanted.scope), schedule: null }
+    yield* grantedScopes({ ...rest, scopeRequired }, { scope: about.scope, requestedBy: wanted.requestedBy ?? null })
+    const id = yield* table.queue(storage, wanted, attempts, waitingPerActor, record ? queuedAction(about) : null)
+    return yield* Option.match(id, {
+      onNone: () =>
+        Effect.fail(
+          new ExportError({
+            reason: "TooManyJobs",
+            detail: `this actor has ${waitingPerActor} exports waiting, and no more are allowed`
+          })
+        ),
+      onSome: (made) => table.find(storage, made)
+    })
+  })
+
+  const list = Effect.fnUntraced(function* (
+    options: ListOptions = {}
+  ): Effect.fn.Return<Page.Page<Job>, InvalidRequest | ThreadlineError> {
+    const { cursor, limit, ...which } = yield* decodeListing(options)
+    if (which.scope === undefined && (yield* decided).scopeRequired) {
+      return yield* requiredScope()
+    }
+    const query: cursors.Query = { kind: "exports", order: "ids", text: stringify(which) }
+    const after = cursor === undefined ? undefined : yield* cursors.decode(storage, query, cursor)
+    const found = yield* table.list(storage, { ...which, before: after?.major }, limit + 1)
+    return yield* pageOf(storage, found, limit, query, (job) => ({ major: BigInt(job.id), id: 0n }))
+  })
+
+  return {
+    queue: (asked) => named("queue", queue(asked)),
+    list: (options) => named("list", list(options)),
+    get: (id, options = {}) => named("get", find(id, options)),
+    cancel: (id, options) => named("cancel", cancel(id, options)),
+    retry: (id, options) => named("retry", retry(id, options)),
+    download: (id, options = {}) => named("download", Effect.flatMap(find(id, options), downloadOf)),
+    link: (id, options) => named("link", link(id, options)),
+    open: (token) => named("open", open(token)),
+    expire: named("expire", Effect.flatMap(working, expire)),
+    run: (options) =>
+      named(
+        "run",
+        Effect.flatMap(working, (worker) => run(worker, options))
+      ),
+    watch: (options) => Effect.flatMap(working, (worker) => watch(worker, options)),
+    check: (options) => Effect.flatMap(working, () => checkRun(options)),
+    withScopeRequired: () => make({ ...making, options: { ...options, scopeRequired: true } })
+  }
+}

@@ -1,0 +1,306 @@
+/**
+ * The statements about jobs. Each stands alone: it needs no session, and no transaction around it.
+ */
+import type { Fragment, Statement } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Actor } from "../../../Actor.js"
+import * as AuditContext from "../../../AuditContext.js"
+import { NotFound, type ThreadlineError } from "../../../ThreadlineError.js"
+import { canonical, stringify } from "../../core/json.js"
+import { JsonFromText } from "../../core/jsonSchema.js"
+import type { JsonValue } from "../../core/jsonValue.js"
+import type { Reached } from "../../feed/since.js"
+import { instantColumn } from "../../record/change.js"
+import { all, rows, type Storage, unreadable } from "../../record/storage.js"
+import { withoutConnection } from "../../sql/owned.js"
+import type { Manifest } from "../manifest.js"
+import { Job, type JobError, type NamedScope, type State, type StoredRequest } from "./model.js"
+
+/** An action to be recorded in the same transaction; null if exports are not recorded. */
+export type Action = { readonly [field: string]: JsonValue } | null
+
+const json = (document: unknown): string | null =>
+  document === null || document === undefined ? null : stringify(document)
+
+const JobRow = Schema.Struct({ job: JsonFromText })
+
+const decodeJob = Schema.decodeUnknown(Job)
+
+const instant = ({ sql }: Storage, column: string): Fragment => instantColumn(sql, `j.${column}`)
+
+/** A job as its JSON, so that its numbers keep their digits. */
+const jobColumn = (storage: Storage): Fragment => storage.sql`
+  jsonb_build_object(
+    'id', j.id::text,
+    'state', j.state,
+    'request', j.request,
+    'scope', j.scope,
+    'requestedBy', j.requested_by,
+    'schedule', j.schedule,
+    'tick', ${instant(storage, "tick")},
+    'requestedAt', ${instant(storage, "requested_at")},
+    'availableAt', ${instant(storage, "available_at")},
+    'startedAt', ${instant(storage, "started_at")},
+    'finishedAt', ${instant(storage, "finished_at")},
+    'expiresAt', ${instant(storage, "expires_at")},
+    'attempt', j.attempt,
+    'attempts', j.attempts,
+    'records', j.records,
+    'bytes', j.bytes,
+    'estimate', j.estimate,
+    'rate', case
+      when j.records > 0 and j.progress_at > j.started_at
+      then floor(j.records / extract(epoch from j.progress_at - j.started_at))::bigint
+    end,
+    'error', j.error,
+    'file', j.location,
+    'manifest', j.manifest
+  )::text as job`
+
+const jobs = (
+  storage: Storage,
+  conditions: ReadonlyArray<Fragment | undefined>,
+  rest: Fragment
+): Effect.Effect<ReadonlyArray<Job>, ThreadlineError> =>
+  withoutConnection(
+    Effect.flatMap(
+      rows(
+        JobRow,
+        storage.sql`
+        select ${jobColumn(storage)}
+        from ${storage.name("export_jobs")} j
+        where ${all(conditions)}
+        ${rest}`
+      ),
+      (found) =>
+        Effect.mapError(
+          Effect.forEach(found, ({ job }) => decodeJob(job)),
+          unreadable
+        )
+    )
+  )
+
+/** Which jobs: also those that callers of a scope may see. */
+export interface Which {
+  readonly state?: ReadonlyArray<State> | undefined
+  readonly schedule?: string | undefined
+  readonly requestedBy?: { readonly type: string; readonly id: string | undefined } | undefined
+  readonly scope?: NamedScope | undefined
+  /** Only jobs before this one. */
+  readonly before?: bigint | undefined
+}
+
+const conditionsOf = (
+  { sql }: Storage,
+  { before, requestedBy, schedule, scope, state }: Which
+): ReadonlyArray<Fragment | undefined> => [
+  state === undefined ? undefined : sql`j.state = any (${`{${state.join(",")}}`}::text[])`,
+  schedule === undefined ? undefined : sql`j.schedule = ${schedule}`,
+  requestedBy === undefined ? undefined : sql`j.requested_by ->> 'type' = ${requestedBy.type}`,
+  requestedBy?.id === undefined ? undefined : sql`j.requested_by ->> 'id' = ${requestedBy.id}`,
+  scope === undefined ? undefined : sql`j.scope = ${scopeDocument(scope)}::jsonb`,
+  before === undefined ? undefined : sql`j.id < ${before.toString()}::bigint`
+]
+
+export const list = (storage: Storage, which: Which, limit: number) =>
+  jobs(storage, conditionsOf(storage, which), storage.sql`order by j.id desc limit ${limit}`)
+
+export const unknownJob = (id: string) => new NotFound({ subject: "export", id })
+
+export const find = (
+  storage: Storage,
+  id: string,
+  scope?: NamedScope
+): Effect.Effect<Job, NotFound | ThreadlineError> =>
+  Effect.flatMap(
+    jobs(storage, [storage.sql`j.id = ${id}::bigint`, ...conditionsOf(storage, { scope })], storage.sql``),
+    ([job]): Effect.Effect<Job, NotFound> => (job === undefined ? unknownJob(id) : Effect.succeed(job))
+  )
+
+export const mostRemovable = 1000
+
+/** Jobs whose files are to go: expired ones, and what failed and cancelled ones may have left. */
+export const removable = (storage: Storage) =>
+  jobs(
+    storage,
+    [
+      storage.sql`j.location is not null`,
+      storage.sql`(j.state in ('failed', 'cancelled') or (j.state = 'completed' and j.expires_at <= clock_timestamp()))`
+    ],
+    storage.sql`order by j.id limit ${mostRemovable}`
+  )
+
+export const scopeDocument = ({ name, parameters = {} }: NamedScope): string =>
+  canonical({ name, parameters: parameters })
+
+const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
+
+const outcomeOf = (statement: Statement<unknown>): Effect.Effect<Option.Option<string>, ThreadlineError> =>
+  Effect.map(withoutConnection(rows(TextRow, statement)), ([row]) => Option.fromNullable(row?.outcome))
+
+/** What is asked for, by whom. */
+export interface Asked {
+  readonly request: StoredRequest
+  readonly scope: NamedScope | undefined
+  readonly requestedBy: Actor | undefined
+  readonly context: AuditContext.Fields
+}
+
+/** The id of the new job; none if the actor has too many waiting. */
+export const queue = (
+  { name, sql }: Storage,
+  { context, request, requestedBy, scope }: Asked,
+  attempts: number,
+  mostWaiting: number | undefined,
+  action: Action
+) =>
+  outcomeOf(sql`
+    select ${name("export_queue")}(
+      ${stringify(request)}::jsonb, ${scope === undefined ? null : scopeDocument(scope)}::jsonb, ${json(requestedBy)}::jsonb,
+      ${AuditContext.encode(context)}::jsonb, ${attempts}, ${mostWaiting ?? null}::int, ${json(action)}::jsonb
+    )::text as outcome`)
+
+/** The state that was found; none if there is no such job. */
+export const cancel = ({ name, sql }: Storage, id: string, action: Action, context: AuditContext.Fields) =>
+  outcomeOf(sql`
+    select ${name("export_cancel")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`)
+
+export const retry = ({ name, sql }: Storage, id: string, action: Action, context: AuditContext.Fields) =>
+  outcomeOf(sql`
+    select ${name("export_retry")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`)
+
+/** The hold of one worker on a job. */
+export interface Lease {
+  readonly token: string
+  readonly seconds: number
+}
+
+const ClaimRow = Schema.Struct({
+  job: Schema.String,
+  former_location: Schema.NullOr(Schema.String),
+  goes_on: Schema.Literal("true", "false"),
+  checkpoint: Schema.NullOr(Schema.String)
+})
+
+export interface Claimed {
+  readonly job: Job
+  /** What an attempt before this one may have left in the store. */
+  readonly formerFile: string | undefined
+  /** Whether the job goes on where the last one of its schedule ended; and where that is, null the first time. */
+  readonly sinceLast: boolean
+  readonly checkpoint: string | null
+}
+
+/** The next job, now under the lease; none if nothing waits. */
+export const claim = (
+  storage: Storage,
+  { seconds, token }: Lease
+): Effect.Effect<Option.Option<Claimed>, ThreadlineError | NotFound> => {
+  const { name, sql } = storage
+  return Effect.flatMap(
+    withoutConnection(
+      rows(
+        ClaimRow,
+        sql`
+        select k.job::text as job, k.former_location, k.goes_on::text as goes_on, k.checkpoint
+        from ${name("export_claim")}(${token}, ${seconds}) k`
+      )
+    ),
+    ([row]) =>
+      row === undefined
+        ? Effect.succeedNone
+        : Effect.map(find(storage, row.job), (job) =>
+            Option.some({
+              job,
+              formerFile: row.former_location ?? undefined,
+              checkpoint: row.checkpoint,
+              sinceLast: row.goes_on === "true"
+            })
+          )
+  )
+}
+
+const isYes = (outcome: Effect.Effect<Option.Option<string>, ThreadlineError>) =>
+  Effect.map(outcome, Option.contains("true"))
+
+/** What a worker has written so far. */
+export interface SoFar {
+  readonly records: number
+  readonly bytes: number
+  readonly estimate: number | undefined
+}
+
+/** False if the job was cancelled, or taken up by another worker. */
+export const renew = ({ name, sql }: Storage, id: string, { seconds, token }: Lease, soFar: SoFar) =>
+  isYes(
+    outcomeOf(sql`
+    select ${name("export_renew")}(
+      ${id}::bigint, ${token}, ${seconds}, ${soFar.records}::bigint, ${soFar.bytes}::bigint, ${soFar.estimate ?? null}::bigint
+    )::text as outcome`)
+  )
+
+/** What is stored of a job whose file is whole. */
+export interface Completion {
+  readonly manifest: Manifest
+  readonly keepSeconds: number
+  /** Where the job began, and where the next one of its schedule goes on. */
+  readonly checkpoint: string | null
+  readonly reached: Reached | undefined
+  readonly action: Action
+}
+
+/** `completed`; `lost` if the lease is; `moved` if another job has moved the checkpoint. */
+export const complete = (
+  { name, sql }: Storage,
+  id: string,
+  { token }: Lease,
+  { action, checkpoint, keepSeconds, manifest, reached }: Completion
+) =>
+  outcomeOf(sql`
+    select ${name("export_complete")}(
+      ${id}::bigint, ${token}, ${stringify(manifest)}::jsonb, ${keepSeconds}, ${checkpoint}, ${reached?.checkpoint ?? null},
+      ${reached?.epoch ?? null}::int, ${reached?.snapshot ?? null}::pg_snapshot, ${json(action)}::jsonb
+    ) as outcome`)
+
+/** The state of the job after it; none if the lease is lost. */
+export const fail = (
+  { name, sql }: Storage,
+  id: string,
+  { token }: Lease,
+  why: JobError,
+  delaySeconds: number | undefined,
+  action: Action
+) =>
+  outcomeOf(sql`
+    select ${name("export_fail")}(
+      ${id}::bigint, ${token}, ${stringify(why)}::jsonb, ${delaySeconds ?? null}::float8, ${json(action)}::jsonb
+    ) as outcome`)
+
+export const release = ({ name, sql }: Storage, id: string, { token }: Lease) =>
+  isYes(outcomeOf(sql`select ${name("export_release")}(${id}::bigint, ${token})::text as outcome`))
+
+/** True if a completed job is expired now. */
+export const removed = (
+  { name, sql }: Storage,
+  id: string,
+  file: string,
+  action: Action,
+  context: AuditContext.Fields
+) =>
+  isYes(
+    outcomeOf(sql`
+    select ${name("export_removed")}(
+      ${id}::bigint, ${file}, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb
+    )::text as outcome`)
+  )
+
+/** Records an action that changes no job. */
+export const record = ({ name, sql }: Storage, action: Action, context: AuditContext.Fields) =>
+  action === null
+    ? Effect.void
+    : Effect.asVoid(
+        outcomeOf(sql`
+          select ${name("record_export")}(${stringify(action)}::jsonb, ${AuditContext.encode(context)}::jsonb)::text as outcome`)
+      )

@@ -1,0 +1,301 @@
+/**
+ * Runs jobs, one at a time: a job under a lease that is renewed while it is written, a file in the store, and how it ended in the
+ * database. A worker that loses its lease stops, and leaves nothing behind.
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { randomUUID } from "node:crypto"
+import { ThreadlineError } from "../../../ThreadlineError.js"
+import type { Reached } from "../../feed/since.js"
+import type { ReadScope } from "../../record/scope.js"
+import type { Storage } from "../../record/storage.js"
+import { endsWithin } from "../../sql/leaving.js"
+import { contentEncodings } from "../compression.js"
+import { ExportError } from "../exportError.js"
+import type { Manifest } from "../manifest.js"
+import type { Request } from "../request.js"
+import type { Service as Store } from "../store/store.js"
+import { bytesOf, decoded } from "../stream.js"
+import type { Job, JobError } from "./model.js"
+import type { Decided } from "./options.js"
+import { abandoned, attempted, completedAction, type Failure, failedAction } from "./outcome.js"
+import { contentTypes } from "../service.js"
+import * as table from "./table.js"
+
+/** What jobs are run with: where jobs and their files are kept, and what exports are read from. */
+export interface Working {
+  readonly storage: Storage
+  readonly source: Effect.Effect<Storage, ThreadlineError>
+  readonly store: Store
+  readonly decided: Decided
+}
+
+/** The lease is lost, or the job was cancelled: nothing that is done for it counts. */
+class LeaseLost extends Data.TaggedError("LeaseLost") {}
+
+/** How often a worker says how far it is, and sees that its job was cancelled. */
+const beat = Duration.seconds(1)
+
+const beatOf = ({ leaseSeconds }: Decided) => Duration.min(beat, Duration.seconds(leaseSeconds / 3))
+
+/** Renews the lease until it is lost. If the database does not answer, it is lost when its time is over. */
+const heartbeat = (
+  { decided, storage }: Working,
+  id: string,
+  lease: table.Lease,
+  soFar: Ref.Ref<table.SoFar>
+): Effect.Effect<never, LeaseLost> =>
+  Effect.gen(function* () {
+    const lifetime = decided.leaseSeconds * 1000
+    let renewedAt = yield* Clock.currentTimeMillis
+    for (;;) {
+      yield* Effect.sleep(beatOf(decided))
+      const askedAt = yield* Clock.currentTimeMillis
+      const remaining = renewedAt + lifetime - askedAt
+      const held = yield* table.renew(storage, id, lease, yield* Ref.get(soFar)).pipe(
+        Effect.timeoutFail({ duration: Math.max(1, remaining), onTimeout: () => new LeaseLost() }),
+        Effect.map(Option.some),
+        Effect.catchTag("ThreadlineError", () => Effect.succeedNone)
+      )
+      if (Option.contains(held, false) || (Option.isNone(held) && remaining <= 0)) {
+        return yield* new LeaseLost()
+      }
+      if (Option.isSome(held)) {
+        renewedAt = askedAt
+      }
+    }
+  })
+
+export const grantedScopes = (
+  { scope, scopeRequired }: Pick<Decided, "scope" | "scopeRequired">,
+  job: Pick<Job, "requestedBy" | "scope">
+): Effect.Effect<ReadonlyArray<ReadScope>, ExportError> => {
+  if (job.scope === null) {
+    return scopeRequired
+      ? Effect.fail(
+          new ExportError({ reason: "ScopeRefused", detail: "a scope is required here, and the job has none" })
+        )
+      : Effect.succeed([])
+  }
+  const named = job.scope
+  const refused = new ExportError({ reason: "ScopeRefused", detail: `the host does not grant the scope ${named.name}` })
+  return scope === undefined
+    ? refused
+    : Effect.flatMap(
+        Effect.catchAllDefect(
+          Effect.suspend(() => scope(named, job.requestedBy ?? undefined)),
+          (defect) =>
+            Effect.as(Effect.logError("threadline: a scope could not be decided", defect), Option.none<ReadScope>())
+        ),
+        Option.match({ onNone: () => refused, onSome: (granted) => Effect.succeed([granted]) })
+      )
+}
+
+/** The options of an export, as the job has them. */
+const requestOf = (job: Job) => {
+  const { columns, compression, filter, format, limit, order, raw } = job.request
+  return Either.map(
+    decoded({
+      format,
+      filter: filter,
+      order,
+      limit: limit ?? undefined,
+      columns: columns ?? undefined,
+      raw,
+      compression: compression ?? undefined,
+      requestedBy: job.requestedBy ?? undefined,
+      scopeName: job.scope?.name
+    }),
+    ({ request }) => request
+  )
+}
+
+/** No more bytes than allowed. */
+const bounded =
+  (most: number) =>
+  <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E | ExportError> =>
+    most === Infinity
+      ? bytes
+      : Stream.mapAccumEffect(bytes, 0, (before, piece) => {
+          const after = before + piece.length
+          return after > most
+            ? Effect.fail(new ExportError({ reason: "TooLarge", detail: `the file would exceed ${most} bytes` }))
+            : Effect.succeed([after, piece] as const)
+        })
+
+interface Written {
+  readonly manifest: Manifest
+  readonly reached: Reached | undefined
+}
+
+/** Writes the file of a job. */
+const write = Effect.fnUntraced(function* (
+  { decided, source, store }: Working,
+  { checkpoint, job, sinceLast }: table.Claimed,
+  file: string,
+  soFar: Ref.Ref<table.SoFar>
+): Effect.fn.Return<Written, Failure> {
+  const request: Request = yield* requestOf(job)
+  const scopes = yield* grantedScopes(decided, job)
+  const manifest = yield* Ref.make<Manifest | undefined>(undefined)
+  const reached = yield* Ref.make<Reached | undefined>(undefined)
+  const exporting = {
+    storage: yield* source,
+    scopes,
+    scopeRequired: decided.scopeRequired,
+    recorder: undefined,
+    continuing: sinceLast ? { checkpoint, onReached: (where: Reached) => Ref.set(reached, where) } : undefined
+  }
+  const bytes = bytesOf(exporting, request, {
+    onManifest: (told) => Ref.set(manifest, told),
+    onProgress: (progress) => Ref.set(soFar, progress)
+  })
+  yield* store.write(file, bounded(decided.bytes)(bytes), {
+    contentType: contentTypes[request.format],
+    contentEncoding: request.compression === undefined ? undefined : contentEncodings[request.compression]
+  })
+  const told = yield* Ref.get(manifest)
+  return told === undefined
+    ? yield* new ThreadlineError({ reason: "Failed", detail: "an export ended without a manifest" })
+    : { manifest: told, reached: yield* Ref.get(reached) }
+})
+
+/** While the database does not answer, its answer is waited for as long as the lease lasts. */
+const persistently = <A>(
+  { leaseSeconds }: Decided,
+  statement: Effect.Effect<A, ThreadlineError>
+): Effect.Effect<A, ThreadlineError> =>
+  Effect.retry(statement, {
+    while: ({ reason }) => reason === "Unreachable",
+    schedule: Schedule.spaced("500 millis").pipe(Schedule.upTo(Duration.seconds(leaseSeconds)))
+  })
+
+const logged = (what: string) => Effect.catchAll((error: unknown) => Effect.logWarning(`threadline: ${what}`, error))
+
+/** Removes a file that does not count. One that does, though the answer was lost, stays. */
+const discard = ({ storage, store }: Working, id: string, file: string): Effect.Effect<void> =>
+  table.find(storage, id).pipe(
+    Effect.flatMap((job) => (job.state === "completed" && job.file === file ? Effect.void : store.remove(file))),
+    logged("what an export left is removed later")
+  )
+
+/** The next wait after a failed attempt. */
+const delayOf = ({ backoffSeconds }: Decided, attempt: number): number =>
+  Math.min(3600, backoffSeconds * 2 ** Math.min(attempt - 1, 20))
+
+const settled = ({ decided, storage }: Working, id: string): Effect.Effect<void> =>
+  decided.onSettled === undefined
+    ? Effect.void
+    : Effect.flatMap(table.find(storage, id), decided.onSettled).pipe(logged("the host was not told of an export"))
+
+export type Ended = "completed" | "failed" | "queued" | "lost"
+
+const fail = (working: Working, job: Job, lease: table.Lease, error: JobError, again: boolean) =>
+  Effect.gen(function* () {
+    const { decided, storage } = working
+    const state = yield* persistently(
+      decided,
+      table.fail(
+        storage,
+        job.id,
+        lease,
+        error,
+        again ? delayOf(decided, job.attempt) : undefined,
+        decided.record ? failedAction(job, error) : null
+      )
+    )
+    return Option.match(state, {
+      onNone: (): Ended => "lost",
+      onSome: (found): Ended => (found === "failed" ? "failed" : "queued")
+    })
+  })
+
+/** Runs a job that was claimed, and says how it ended. */
+const run = Effect.fnUntraced(function* (
+  working: Working,
+  claimed: table.Claimed,
+  lease: table.Lease
+): Effect.fn.Return<Ended, ThreadlineError> {
+  const { decided, storage, store } = working
+  const { checkpoint, formerFile, job } = claimed
+  const { file, id } = job
+  if (formerFile !== undefined) {
+    yield* store.remove(formerFile).pipe(logged("what an earlier attempt left could not be removed"))
+  }
+  if (file === null || job.attempt > job.attempts) {
+    return yield* fail(working, job, lease, abandoned, false)
+  }
+  const soFar = yield* Ref.make<table.SoFar>({ records: 0, bytes: 0, estimate: undefined })
+  const written = yield* write(working, claimed, file, soFar).pipe(
+    Effect.either,
+    Effect.raceFirst(heartbeat(working, id, lease, soFar)),
+    Effect.map(Option.some),
+    Effect.catchTag("LeaseLost", () => Effect.succeedNone)
+  )
+  if (Option.isNone(written)) {
+    yield* discard(working, id, file)
+    return "lost"
+  }
+  if (Either.isLeft(written.value)) {
+    const { again, error } = attempted(written.value.left)
+    return yield* fail(working, job, lease, error, again)
+  }
+  const { manifest, reached } = written.value.right
+  const answer = yield* persistently(
+    decided,
+    table.complete(storage, id, lease, {
+      manifest,
+      keepSeconds: decided.keepSeconds,
+      checkpoint,
+      reached: claimed.sinceLast ? reached : undefined,
+      action: decided.record ? completedAction(manifest) : null
+    })
+  )
+  if (Option.contains(answer, "completed")) {
+    return "completed"
+  }
+  if (Option.contains(answer, "moved")) {
+    yield* store.remove(file).pipe(logged("what an export left is removed later"))
+    const error = { reason: "CheckpointMoved", detail: "another job of the schedule has ended meanwhile" }
+    return yield* fail(working, job, lease, error, true)
+  }
+  const found = yield* Effect.option(table.find(storage, id))
+  if (Option.exists(found, (stored) => stored.state === "completed" && stored.file === file)) {
+    return "completed"
+  }
+  yield* discard(working, id, file)
+  return "lost"
+})
+
+/** Runs the next job that waits; none if there is none. A worker that is interrupted gives its job back. */
+export const runNext = (working: Working): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      const lease: table.Lease = { token: randomUUID(), seconds: working.decided.leaseSeconds }
+      const claimed = yield* table
+        .claim(working.storage, lease)
+        .pipe(Effect.catchTag("threadline/NotFound", () => Effect.succeedNone))
+      if (Option.isNone(claimed)) {
+        return Option.none()
+      }
+      const { id } = claimed.value.job
+      const exit = yield* Effect.exit(restore(run(working, claimed.value, lease)))
+      if (Exit.isFailure(exit) && Exit.isInterrupted(exit)) {
+        yield* endsWithin(
+          table.release(working.storage, id, lease).pipe(logged("a job waits for its lease")),
+          "2 seconds"
+        )
+      }
+      const ended = yield* exit
+      yield* ended === "completed" || ended === "failed" ? settled(working, id) : Effect.void
+      return Option.some(ended)
+    })
+  )

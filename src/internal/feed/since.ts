@@ -1,0 +1,107 @@
+/**
+ * What is new since a checkpoint, as a condition on transactions: for a reader that takes everything at once, in one snapshot, instead of
+ * batch after batch.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
+import { earliestCapture, instantColumn } from "../record/change.js"
+import { rows, type Storage } from "../record/storage.js"
+import * as checkpoints from "./checkpoint.js"
+import { head } from "./head.js"
+import { check, start } from "./read.js"
+import { format } from "./snapshot.js"
+
+/** What a snapshot has that a checkpoint did not. */
+export interface Since {
+  /** Whether the transaction `t` is new; undefined if there was no checkpoint, and everything is. */
+  readonly isNew: Fragment | undefined
+  /** Before this instant no change of a new transaction was captured; undefined if nothing is new, or everything. */
+  readonly earliest: string | undefined
+  /** What the checkpoint had, as PostgreSQL writes a snapshot. */
+  readonly before: string | undefined
+  readonly reached: Reached
+}
+
+/** Where a reader stands that has everything of a snapshot. */
+export interface Reached {
+  readonly checkpoint: checkpoints.Checkpoint
+  readonly epoch: number
+  readonly snapshot: string
+}
+
+const EarliestRow = Schema.Struct({ earliest: Schema.NullOr(Schema.String) })
+
+const newTransactions = ({ sql }: Storage, { epoch, from }: checkpoints.Position): Fragment => sql`(
+    t.epoch > ${epoch}
+    or (
+      t.epoch = ${epoch}
+      and (t.xid >= ${from.end.toString()}::xid8 or t.xid = any (${`{${from.running.join(",")}}`}::xid8[]))
+    )
+  )`
+
+/** The oldest of the new transactions. Each of the branches goes by the index of transaction ids. */
+const earliestOf = (
+  { name, sql }: Storage,
+  { epoch, from }: checkpoints.Position
+): Effect.Effect<ReadonlyArray<typeof EarliestRow.Type>, ThreadlineError> =>
+  rows(
+    EarliestRow,
+    sql`
+      select ${instantColumn(sql, "n.earliest")} as earliest
+      from (
+        select ${earliestCapture(sql, sql`min(t.occurred_at)`)} as earliest
+        from (
+          select min(t.occurred_at) as occurred_at
+          from ${name("audit_transactions")} t
+          where t.xid >= ${from.end.toString()}::xid8
+            and t.epoch = ${epoch}
+          union all
+          select min(t.occurred_at)
+          from ${name("audit_transactions")} t
+          where t.xid = any (${`{${from.running.join(",")}}`}::xid8[])
+            and t.epoch = ${epoch}
+          union all
+          select min(t.occurred_at)
+          from ${name("audit_transactions")} t
+          where t.epoch > ${epoch}
+            and exists (select from ${name("installs")} i where i.epoch > ${epoch})
+        ) t
+      ) n`
+  )
+
+/**
+ * To be asked inside the snapshot that is read. `ThreadlineError` if it cannot be known yet what is visible; `InvalidRequest` of the
+ * field `checkpoint` if the checkpoint is not of this database, or is ahead of it.
+ */
+export const since = Effect.fnUntraced(function* (
+  storage: Storage,
+  stored: string | null
+): Effect.fn.Return<Since, InvalidRequest | ThreadlineError> {
+  const currentHead = yield* head(storage)
+  const position = yield* start(currentHead, "now")
+  const reached: Reached = {
+    checkpoint: checkpoints.encode([], position),
+    epoch: position.epoch,
+    snapshot: format(position.from)
+  }
+  if (stored === null) {
+    return { isNew: undefined, earliest: undefined, before: undefined, reached }
+  }
+  const before = yield* checkpoints.decode([], stored)
+  yield* check(currentHead, before)
+  if (before.window !== undefined) {
+    return yield* new InvalidRequest({
+      field: "checkpoint",
+      rule: "was stored by a consumer of the feed in the middle"
+    })
+  }
+  const [row] = yield* earliestOf(storage, before)
+  return {
+    isNew: newTransactions(storage, before),
+    earliest: row?.earliest ?? undefined,
+    before: format(before.from),
+    reached
+  }
+})

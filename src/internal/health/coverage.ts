@@ -1,0 +1,122 @@
+/**
+ * How each table is covered: computed from the catalog and from the findings of capture, so that coverage and findings never differ.
+ */
+import type { Catalog, Name, Table } from "../capture/catalog.js"
+import type { Finding as CaptureFinding, TableStatus } from "../capture/finding.js"
+import { findTable, label, sameName, type ConfiguredTable } from "../capture/resolve.js"
+import type { Coverage, CoverageStatus, RelationCoverage, TriggerState } from "./model.js"
+import type { Times } from "./record.js"
+
+/** A declared gap, with its name read. */
+export interface Gap extends Name {
+  readonly reason: string
+}
+
+export interface CoverageInput {
+  readonly catalog: Catalog
+  readonly statuses: ReadonlyArray<TableStatus>
+  readonly times: ReadonlyArray<Times>
+  readonly configured: ReadonlyArray<ConfiguredTable>
+  /** Undefined if nothing is expected but what is configured. */
+  readonly expected: ReadonlyArray<Name> | undefined
+  readonly gaps: ReadonlyArray<Gap>
+  /** Further tables of the host, if all are asked for. */
+  readonly hostTables: ReadonlyArray<Name>
+}
+
+const unique = (names: ReadonlyArray<Name>): ReadonlyArray<Name> =>
+  names.filter((name, place) => names.findIndex((other) => sameName(other, name)) === place)
+
+/** The state of a relation's triggers, as the findings of its table tell. The graver ones count. */
+const triggersOf = (relation: string, isRoot: boolean, findings: ReadonlyArray<CaptureFinding>): TriggerState => {
+  const of = (test: (finding: CaptureFinding) => boolean) => findings.some(test)
+  if (
+    of((finding) => finding.kind === "FunctionMissing") ||
+    of((finding) => finding.kind === "TriggerMissing" && finding.relation === relation) ||
+    of((finding) => finding.kind === "PartitionAttached" && finding.partition === relation)
+  ) {
+    return "missing"
+  }
+  if (of((finding) => finding.kind === "TriggerDisabled" && finding.relation === relation)) {
+    return "disabled"
+  }
+  return of(
+    (finding) =>
+      (finding.kind === "TriggerAltered" && finding.relation === relation) ||
+      (finding.kind === "FunctionAltered" && isRoot)
+  )
+    ? "altered"
+    : "enabled"
+}
+
+const relationsOf = (
+  table: Table | undefined,
+  status: TableStatus | undefined,
+  gap: Gap | undefined
+): ReadonlyArray<RelationCoverage> =>
+  (table?.relations ?? []).map((relation) => {
+    const name = label(relation)
+    const triggers: TriggerState =
+      (status?.policy ?? null) === null ? "missing" : triggersOf(name, relation.level === 0, status?.findings ?? [])
+    return {
+      relation: name,
+      partition: relation.level > 0,
+      status: triggers === "enabled" ? "covered" : gap === undefined ? "uncovered" : "gap",
+      triggers
+    }
+  })
+
+/** The coverage of every table that is captured, configured, expected or a declared gap, by name. */
+export const coverageOf = (input: CoverageInput): ReadonlyArray<Coverage> => {
+  const { catalog, configured, expected, gaps, hostTables, statuses, times } = input
+  const expectedTables = expected ?? configured
+  return unique([...configured, ...catalog.active, ...expectedTables, ...gaps, ...hostTables])
+    .map((name): Coverage => {
+      const table = label(name)
+      const status = statuses.find((each) => each.table === table)
+      // An expected name may be that of a partition. Its root has the policy.
+      const catalogTable = findTable(catalog, name)
+      const root = rootOf(catalog, name)
+      const gap = gaps.find((each) => sameName(each, name))
+      const rootStatus = root === undefined ? status : statuses.find((each) => each.table === label(root.relations[0]))
+      const relations = relationsOf(root ?? catalogTable, rootStatus, gap).filter(
+        ({ relation }) => root === undefined || relation === table
+      )
+      const time = times.find((each) => sameName(each, root?.relations[0] ?? name))
+      const captured =
+        root === undefined ? status?.captured === true : relations.some((relation) => relation.status === "covered")
+      const coverage: CoverageStatus = captured ? "covered" : gap === undefined ? "uncovered" : "gap"
+      const isConfigured = configured.some((each) => sameName(each, name))
+      const isExpected = expectedTables.some((each) => sameName(each, name))
+      const known = isConfigured || isExpected || gap !== undefined || root !== undefined
+      return {
+        table,
+        status: coverage,
+        exists: catalogTable !== undefined || hostTables.some((each) => sameName(each, name)),
+        expected: isExpected,
+        configured: isConfigured,
+        reason: gap?.reason ?? null,
+        since: time?.since ?? null,
+        lapses: time?.lapses ?? [],
+        keptSince: time?.keptSince ?? null,
+        relations,
+        refused:
+          gap !== undefined && captured
+            ? "gap covered"
+            : coverage === "uncovered" && isExpected
+              ? "uncovered"
+              : !known && hostTables.some((each) => sameName(each, name))
+                ? "unconfigured"
+                : null
+      }
+    })
+    .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : 0))
+}
+
+/** The captured root of a partition that is named. Undefined if the name is no partition of a captured table. */
+const rootOf = (catalog: Catalog, name: Name): Table | undefined =>
+  catalog.tables.find(
+    ({ relations }) =>
+      relations.some((relation) => relation.level > 0 && sameName(relation, name)) &&
+      catalog.active.some((active) => sameName(active, relations[0]))
+  )

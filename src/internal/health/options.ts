@@ -1,0 +1,155 @@
+/**
+ * What a host says about its tables beyond how they are captured: decoded, with names read.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import type { Name } from "../capture/catalog.js"
+import type { TableConfig } from "../capture/model.js"
+import { readConfigs } from "../capture/apply.js"
+import { label, sameName } from "../capture/resolve.js"
+import type { CaptureError } from "../capture/captureError.js"
+import * as ColumnName from "../core/columnName.js"
+import * as TableName from "../core/tableName.js"
+import type { Gap } from "./coverage.js"
+
+const rule = (sentence: string) => ({ message: () => sentence })
+
+const TableText = Schema.String.annotations(rule("must be the name of a table"))
+
+const reasonRule = rule("must say in a sentence why the table is not captured")
+
+const Reason = Schema.String.annotations(reasonRule).pipe(Schema.filter((text) => text.trim().length > 0, reasonRule))
+
+const gapsRule = rule(`must be an object such as { "public.sessions": "holds no data of persons" }`)
+
+/** Tables that must be captured, as `expected` of the configuration. */
+export const Expected = Schema.Array(TableText).annotations(rule("must be a list of names of tables"))
+
+/** Tables that are not captured on purpose, and why. */
+export const ExpectedGaps = Schema.Union(
+  Schema.Array(Schema.Struct({ table: TableText, reason: Reason }).annotations(gapsRule)),
+  Schema.Record({ key: Schema.String, value: Reason })
+).annotations(gapsRule)
+
+const columnRule = rule(`must be a list of columns such as "public.users.token"`)
+
+/** Names of columns that are sensitive beside the known ones, and columns that are recorded as they are on purpose. */
+export const Sensitive = Schema.Struct({
+  names: Schema.optional(
+    Schema.Array(
+      Schema.String.annotations(rule("must be a word")).pipe(
+        Schema.filter((text) => /[\p{L}\p{N}]/u.test(text), rule("must be a word"))
+      )
+    ).annotations(rule("must be a list of words"))
+  ),
+  acknowledged: Schema.optional(
+    Schema.Union(
+      Schema.Array(Schema.String.annotations(columnRule)).annotations(columnRule),
+      Schema.Record({ key: Schema.String, value: Reason })
+    ).annotations(columnRule)
+  )
+}).annotations(rule(`must be an object such as { acknowledged: ["public.users.token"] }`))
+
+/**
+ * What health compares the database with. Every field is one of the configuration.
+ *
+ * - `tables`: how tables are to be captured
+ * - `expected`: tables that must be captured; those of `tables` unless given
+ * - `expectedGaps`: tables that are not captured on purpose, each with a reason
+ * - `sensitive`: `names`, words that make the name of a column sensitive, beside the known ones; `acknowledged`, columns that are
+ *   recorded as they are on purpose, as a list, or as an object with reasons
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly tables?: ReadonlyArray<TableConfig> | undefined
+  readonly expected?: ReadonlyArray<string> | undefined
+  readonly expectedGaps?: typeof ExpectedGaps.Type | undefined
+  readonly sensitive?: typeof Sensitive.Type | undefined
+}
+
+const known: ReadonlySet<string> = new Set(["tables", "expected", "expectedGaps", "sensitive"])
+
+const decode = <A, I>(schema: Schema.Schema<A, I>, field: string, input: unknown): Either.Either<A, InvalidRequest> =>
+  Either.mapLeft(Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error" }), (error) => {
+    const issue = ParseResult.ArrayFormatter.formatErrorSync(error).reduce((furthest, each) =>
+      each.path.length > furthest.path.length ? each : furthest
+    )
+    const path = issue.path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
+    return new InvalidRequest({
+      field: `${field}${path}`,
+      rule: issue._tag === "Unexpected" ? "is not known here" : issue.message
+    })
+  })
+
+const names = (texts: ReadonlyArray<string>, field: string): Either.Either<ReadonlyArray<Name>, InvalidRequest> =>
+  Either.gen(function* () {
+    const read: Array<Name> = []
+    for (const [place, text] of texts.entries()) {
+      const name = yield* TableName.parse(text, `${field}[${place}]`)
+      if (read.some((other) => sameName(other, name))) {
+        yield* Either.left(new InvalidRequest({ field, rule: `names ${label(name)} twice` }))
+      }
+      read.push(name)
+    }
+    return read
+  })
+
+/** Checks the options, and reads the names in them. The field of an error names what is wrong. */
+export const readOptions = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<
+  {
+    readonly configured: Effect.Effect.Success<ReturnType<typeof readConfigs>> | undefined
+    readonly expected: ReadonlyArray<Name> | undefined
+    readonly gaps: ReadonlyArray<Gap>
+    readonly sensitiveNames: ReadonlyArray<string>
+    readonly acknowledged: ReadonlyArray<ColumnName.ColumnName>
+  },
+  CaptureError | InvalidRequest
+> {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    return yield* new InvalidRequest({ field: "options", rule: "must be an object" })
+  }
+  const unknown = Object.keys(options).find((field) => !known.has(field))
+  if (unknown !== undefined) {
+    return yield* new InvalidRequest({ field: unknown, rule: "is not known here" })
+  }
+  const configured = options.tables === undefined ? undefined : yield* readConfigs(options.tables)
+  const expectedTexts =
+    options.expected === undefined ? undefined : yield* decode(Expected, "expected", options.expected)
+  if (expectedTexts?.length === 0) {
+    return yield* new InvalidRequest({ field: "expected", rule: "must name at least one table" })
+  }
+  const expected = expectedTexts === undefined ? undefined : yield* names(expectedTexts, "expected")
+  const declared = yield* decode(ExpectedGaps, "expectedGaps", options.expectedGaps ?? [])
+  const entries = Array.isArray(declared)
+    ? (declared as ReadonlyArray<{ readonly table: string; readonly reason: string }>)
+    : Object.entries(declared as { readonly [table: string]: string }).map(([table, reason]) => ({ table, reason }))
+  const gapNames = yield* names(
+    entries.map(({ table }) => table),
+    "expectedGaps"
+  )
+  const gaps = gapNames.map((name, place) => ({ ...name, reason: entries[place]?.reason ?? "" }))
+  const contradicted = gaps.find((gap) => expected?.some((name) => sameName(name, gap)))
+  if (contradicted !== undefined) {
+    return yield* new InvalidRequest({
+      field: "expectedGaps",
+      rule: `names ${label(contradicted)}, which is expected to be captured`
+    })
+  }
+  const sensitive = yield* decode(Sensitive, "sensitive", options.sensitive ?? {})
+  const acknowledged = sensitive.acknowledged ?? []
+  const texts: ReadonlyArray<string> = Array.isArray(acknowledged)
+    ? (acknowledged as ReadonlyArray<string>)
+    : Object.keys(acknowledged)
+  return {
+    configured,
+    expected,
+    gaps,
+    sensitiveNames: sensitive.names ?? [],
+    acknowledged: yield* Effect.forEach(texts, (text) => ColumnName.parse(text, "sensitive.acknowledged"))
+  }
+})

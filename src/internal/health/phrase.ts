@@ -1,0 +1,68 @@
+/**
+ * The facts of health in words.
+ */
+import type { Fact } from "./fact.js"
+
+const list = (names: ReadonlyArray<string>): string => names.join(", ")
+
+const many = (count: number, one: string, several: string): string => `${count} ${count === 1 ? one : several}`
+
+const day = (instant: string): string => `${instant.slice(0, 19).replace("T", " ")} UTC`
+
+const newest = (sampled: boolean): string => (sampled ? " of the newest 100000" : "")
+
+/** A fact in a sentence without its object. */
+export const describeFact = (fact: Fact): string => {
+  switch (fact.kind) {
+    case "TableUncovered":
+      return "it is expected to be captured, and is not"
+    case "TableUnknown":
+      return fact.declared === "expected"
+        ? "it is expected to be captured, and there is no such table"
+        : "it is declared as a gap, and there is no such table"
+    case "GapCovered":
+      return `it is declared as a gap (${fact.reason}), and it is captured`
+    case "TableUnconfigured":
+      return "nobody configured it: it is not captured, not expected, and not declared as a gap"
+    case "SensitiveInClear":
+      return `columns that look sensitive are recorded as they are: ${list(fact.columns)}`
+    case "OwnerIsApplication":
+      return `roles that write the application's data may act as its owner ${fact.owner}, and so change the record: ${list(fact.roles)}`
+    case "PartitionsMissing":
+      return fact.until === null
+        ? "it has no partition but the default one, to which all changes go"
+        : fact.now
+          ? `its last partition ended at ${day(fact.until)}: changes go to the default partition`
+          : `its last partition ends at ${day(fact.until)}: changes after it go to the default partition`
+    case "DefaultPartitionUsed":
+      return `${fact.atLeast >= 1000 ? "1000 changes or more are" : many(fact.atLeast, "change is", "changes are")} in its default partition, which reads always look through`
+    case "IndexMissing":
+      return `indexes are missing, and reads are slow without them: ${list(fact.indexes)}`
+    case "IndexInvalid":
+      return `indexes are not valid, and no read uses them: ${list(fact.indexes)}`
+    case "RecordUnlogged":
+      return `tables of it are unlogged, and a crash empties them: ${list(fact.tables)}`
+    case "SchemaVersion":
+      return fact.installed < fact.known
+        ? `it is at ${fact.installed} of ${fact.known} migrations`
+        : `it was migrated by a newer version: ${fact.installed} migrations, of which ${fact.known} are known here`
+    case "ReplicaSessions":
+      return `session_replication_role is replica, so that no trigger fires unless its table is captured always: ${list(fact.settings)}`
+    case "ReplicaAllowed":
+      return `these roles may set session_replication_role, and so write without being captured: ${list(fact.roles)}`
+    case "SubscriptionUnseen":
+      return `${many(fact.subscriptions, "subscription writes", "subscriptions write")} it, and its triggers do not fire for that`
+    case "ConsumerBehind":
+      return fact.since === null
+        ? "this consumer of the feed has stored no checkpoint for a day: retention keeps everything for it"
+        : `this consumer of the feed still needs changes since ${day(fact.since)}: retention keeps them for it`
+    case "UnattributedWrites":
+      return `${fact.unattributed} of ${many(fact.transactions, "transaction", "transactions")} of the last day have no actor${newest(fact.sampled)}`
+    case "ContextRefused":
+      return `a part of the context was refused in ${many(fact.transactions, "transaction", "transactions")} of the last day${newest(fact.sampled)} (${fact.problem})`
+    case "CanaryFailed":
+      return `a write of ${fact.relation} was not recorded`
+    case "Unknown":
+      return `${fact.part}: the role ${fact.role} may not look at it; it lacks ${fact.lacks}`
+  }
+}

@@ -1,0 +1,337 @@
+/**
+ * What the record and its database say of themselves: partitions, indexes, consumers, who wrote. Each question is a statement of its
+ * own, because a role may be allowed to ask some of them only.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import type { ParseError } from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { literal, qualified } from "../sql/sqlText.js"
+import { recordIndexes } from "./indexes.js"
+
+type Asked<A> = Effect.Effect<A, SqlError | ParseError>
+
+const instant = (expression: string): string =>
+  `to_char(${expression} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+
+const Names = Schema.Array(Schema.String)
+const names = Schema.parseJson(Names)
+
+const one = <A, I>(sql: SqlClient, row: Schema.Schema<A, I>, statement: string): Asked<A> =>
+  Effect.map(
+    Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknown(Schema.Tuple(Schema.asSchema(row)))),
+    ([decoded]) => decoded
+  )
+
+/** What the connected role may ask. */
+const Rights = Schema.Struct({
+  at: Schema.String,
+  role: Schema.String,
+  installed: Schema.Boolean,
+  /** It may use the schema. */
+  usage: Schema.Boolean,
+  /** It may read every table of the record that health reads. */
+  policies: Schema.Boolean,
+  changes: Schema.Boolean,
+  transactions: Schema.Boolean,
+  consumers: Schema.Boolean,
+  version: Schema.Boolean
+})
+
+export type Rights = typeof Rights.Type
+
+export const readRights = (sql: SqlClient, storage: string): Asked<Rights> => {
+  const may = (table: string) =>
+    `coalesce(has_table_privilege(to_regclass(${literal(qualified(storage, table))}), 'select'), false)`
+  const mayCall = (signature: string) =>
+    `coalesce(has_function_privilege(to_regprocedure(${literal(`${qualified(storage, signature.split("(")[0] ?? "")}(${signature.split("(")[1] ?? ""}`)}), 'execute'), false)`
+  return one(
+    sql,
+    Rights,
+    `
+with storage as (
+  select coalesce((select has_schema_privilege(n.oid, 'usage') from pg_namespace n where n.nspname = ${literal(storage)}), false) as usage
+)
+select
+  ${instant("clock_timestamp()")} as at,
+  current_user::text as role,
+  exists (select from pg_namespace n where n.nspname = ${literal(storage)}) as installed,
+  s.usage,
+  case when s.usage then ${may("capture_policies")} and ${mayCall("capture_gap(text, text)")} else false end as policies,
+  case when s.usage then ${may("audit_changes_default")} else false end as changes,
+  case when s.usage then ${may("audit_transactions")} else false end as transactions,
+  case when s.usage then ${may("feed_checkpoints")} and ${mayCall("feed_pending()")} else false end as consumers,
+  case when s.usage then ${mayCall("schema_version()")} else false end as version
+from storage s`
+  )
+}
+
+/** When capture of a table began, and the times after that of which nothing is known. */
+const Times = Schema.Struct({
+  schema: Schema.String,
+  name: Schema.String,
+  since: Schema.String,
+  keptSince: Schema.NullOr(Schema.String),
+  lapses: Schema.parseJson(
+    Schema.Array(Schema.Struct({ since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String) }))
+  )
+})
+
+export type Times = typeof Times.Type
+
+export const readTimes = (sql: SqlClient, storage: string): Asked<ReadonlyArray<Times>> =>
+  Effect.flatMap(
+    sql.unsafe(`
+select
+  p.table_schema as schema,
+  p.table_name as name,
+  ${instant("p.captured_since")} as since,
+  ${instant(`nullif(${qualified(storage, "kept_since")}(p.table_schema, p.table_name), '-infinity')`)} as "keptSince",
+  coalesce((
+    select jsonb_agg(jsonb_build_object(
+      'since', ${instant("nullif(lower(l.lapse), '-infinity')")},
+      'until', ${instant("nullif(upper(l.lapse), 'infinity')")}
+    ) order by l.lapse)
+    from unnest(${qualified(storage, "capture_lapses")}(p.table_schema, p.table_name)) l (lapse)
+  ), '[]')::text as lapses
+from ${qualified(storage, "capture_policies")} p
+order by p.table_schema, p.table_name`),
+    Schema.decodeUnknown(Schema.Array(Times))
+  )
+
+const Version = Schema.Struct({ version: Schema.Int })
+
+export const readVersion = (sql: SqlClient, storage: string): Asked<number> =>
+  Effect.map(
+    one(sql, Version, `select ${qualified(storage, "schema_version")}()::int as version`),
+    ({ version }) => version
+  )
+
+/** What the catalog alone says of the record and of its database. Needs no privilege. */
+const Structure = Schema.Struct({
+  /** The last instant for which there is a partition. */
+  partitionsUntil: Schema.NullOr(Schema.String),
+  /** Whether that is in the past, or soon will be. */
+  partitionsMissing: Schema.Literal("now", "soon", "no"),
+  missingIndexes: names,
+  invalidIndexes: names,
+  unlogged: names,
+  replicaSettings: names,
+  replicaAllowed: names,
+  subscribed: Schema.parseJson(
+    Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String, count: Schema.Int }))
+  )
+})
+
+export type Structure = typeof Structure.Type
+
+/** How long before the last partition ends its absence is said: retention and its schedule may run once a month. */
+const partitionsAhead = "14 days"
+
+export const readStructure = (sql: SqlClient, storage: string): Asked<Structure> =>
+  one(
+    sql,
+    Structure,
+    `
+with tables as (
+  select c.oid, c.relname, c.relkind, c.relpersistence, c.relispartition, format('%I.%I', n.nspname, c.relname) as label
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = ${literal(storage)} and c.relkind in ('r', 'p')
+),
+bounds as (
+  select max(b.parts[1]::timestamptz) as until
+  from tables p
+  join pg_inherits i on i.inhparent = p.oid
+  join pg_class c on c.oid = i.inhrelid
+  cross join lateral (
+    select regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO [(]''(.*?)''[)]') as parts
+  ) b
+  where p.relname = 'audit_changes' and b.parts is not null
+)
+select
+  ${instant("b.until")} as "partitionsUntil",
+  case
+    when b.until is null or b.until <= now() then 'now'
+    when b.until < now() + interval '${partitionsAhead}' then 'soon'
+    else 'no'
+  end as "partitionsMissing",
+  coalesce((
+    select jsonb_agg(w.name order by w.name)
+    from unnest(array[${recordIndexes.map(({ name }) => literal(name)).join(", ")}]::text[]) w (name)
+    where not exists (
+      select
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = ${literal(storage)} and c.relname = w.name and c.relkind in ('i', 'I')
+    )
+  ), '[]')::text as "missingIndexes",
+  coalesce((
+    select jsonb_agg(x.oid::regclass::text order by x.relname)
+    from tables t
+    join pg_index k on k.indrelid = t.oid
+    join pg_class x on x.oid = k.indexrelid
+    where not (k.indisvalid and k.indisready and k.indislive)
+  ), '[]')::text as "invalidIndexes",
+  coalesce((
+    select jsonb_agg(t.label order by t.label) from tables t where t.relpersistence = 'u'
+  ), '[]')::text as unlogged,
+  coalesce((
+    select jsonb_agg(e.label order by e.label)
+    from (
+      select concat_ws(' in ', case when s.setrole <> 0 then 'role ' || quote_ident(pg_get_userbyid(s.setrole)) end,
+        case when s.setdatabase <> 0 then 'database ' || quote_ident(current_database()) end) as label
+      from pg_db_role_setting s
+      cross join lateral unnest(s.setconfig) e (entry)
+      where e.entry = 'session_replication_role=replica'
+        and (s.setdatabase = 0 or s.setdatabase = (select d.oid from pg_database d where d.datname = current_database()))
+    ) e
+  ), '[]')::text as "replicaSettings",
+  coalesce((
+    select jsonb_agg(e.label order by e.label)
+    from (
+      select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as label
+      from pg_parameter_acl p
+      cross join lateral aclexplode(p.paracl) a
+      left join pg_roles r on r.oid = a.grantee
+      where p.parname = 'session_replication_role' and a.privilege_type = 'SET' and r.rolsuper is not true
+    ) e
+  ), '[]')::text as "replicaAllowed",
+  coalesce((
+    select jsonb_agg(jsonb_build_object('schema', n.nspname, 'name', c.relname, 'count', s.count) order by n.nspname, c.relname)
+    from (select srrelid, count(*) as count from pg_subscription_rel group by srrelid) s
+    join pg_class c on c.oid = s.srrelid
+    join pg_namespace n on n.oid = c.relnamespace
+  ), '[]')::text as subscribed
+from bounds b`
+  )
+
+/** How many rows of the default partition are counted. */
+const mostRows = 1000
+
+const Counted = Schema.Struct({ rows: Schema.Int })
+
+/** How many changes are in the default partition, up to a bound. */
+export const readDefaultPartition = (sql: SqlClient, storage: string): Asked<number> =>
+  Effect.map(
+    one(
+      sql,
+      Counted,
+      `select count(*)::int as rows from (select from ${qualified(storage, "audit_changes_default")} limit ${mostRows}) x`
+    ),
+    ({ rows }) => rows
+  )
+
+const Consumer = Schema.Struct({ name: Schema.String, since: Schema.NullOr(Schema.String) })
+
+/** Consumers of the feed that still need changes older than a day. One that has never stored anything needs all of them. */
+export const readConsumers = (sql: SqlClient, storage: string): Asked<ReadonlyArray<typeof Consumer.Type>> =>
+  Effect.flatMap(
+    sql.unsafe(`
+select f.name, ${instant("f.captured_at")} as since
+from ${qualified(storage, "feed_pending")}() f
+join ${qualified(storage, "feed_checkpoints")} c on c.name = f.name
+where f.change_id is not null
+  and coalesce(f.captured_at, c.updated_at) < now() - interval '1 day'
+order by f.name`),
+    Schema.decodeUnknown(Schema.Array(Consumer))
+  )
+
+/** The most transactions of the last day that are looked at. */
+const mostTransactions = 100_000
+
+const Writers = Schema.Struct({
+  sampled: Schema.Boolean,
+  applications: Schema.parseJson(
+    Schema.Array(
+      Schema.Struct({
+        application: Schema.NullOr(Schema.String),
+        transactions: Schema.Int,
+        unattributed: Schema.Int
+      })
+    )
+  ),
+  problems: Schema.parseJson(Schema.Array(Schema.Struct({ problem: Schema.String, transactions: Schema.Int }))),
+  /** Roles that wrote, and that own the record or may act as its owner. */
+  ownerWrites: names
+})
+
+export type Writers = typeof Writers.Type
+
+/**
+ * Who wrote in the last day. A part of a context that was refused is told by its field and its rule: what the context held is in no
+ * finding.
+ */
+export const readWriters = (sql: SqlClient, storage: string): Asked<Writers> =>
+  one(
+    sql,
+    Writers,
+    `
+with latest as materialized (
+  select t.actor_type, t.context_error, nullif(t.application_name, '') as application_name, t.db_user
+  from ${qualified(storage, "audit_transactions")} t
+  where t.occurred_at >= now() - interval '1 day'
+  order by t.occurred_at desc, t.id desc
+  limit ${mostTransactions}
+),
+problems as (
+  select split_part(e.entry, ': ', 1) || case
+      when split_part(e.entry, ': ', 2) ~ '^(not |missing$|an anonymous|nests |has )'
+      then ': ' || regexp_replace(split_part(e.entry, ': ', 2), ' ".*$', '') else '' end as problem
+  from latest l
+  cross join lateral regexp_split_to_table(l.context_error, '; ') e (entry)
+  where l.context_error is not null
+)
+select
+  (select count(*) = ${mostTransactions} from latest) as sampled,
+  coalesce((
+    select jsonb_agg(to_jsonb(a) order by a.unattributed desc, a.application)
+    from (
+      select l.application_name as application, count(*)::int as transactions,
+        count(*) filter (where l.actor_type is null)::int as unattributed
+      from latest l
+      group by l.application_name
+      having count(*) filter (where l.actor_type is null) > 0
+      order by 3 desc
+      limit 20
+    ) a
+  ), '[]')::text as applications,
+  coalesce((
+    select jsonb_agg(to_jsonb(p) order by p.transactions desc, p.problem)
+    from (
+      select left(problem, 128) as problem, count(*)::int as transactions from problems group by 1 order by 2 desc limit 20
+    ) p
+  ), '[]')::text as problems,
+  coalesce((
+    select jsonb_agg(quote_ident(r.rolname) order by r.rolname)
+    from (select distinct db_user from latest) l
+    join pg_roles r on r.rolname = l.db_user
+    join pg_namespace n on n.nspname = ${literal(storage)}
+    where not r.rolsuper and pg_has_role(r.oid, n.nspowner, 'member')
+  ), '[]')::text as "ownerWrites"`
+  )
+
+const HostTable = Schema.Struct({ schema: Schema.String, name: Schema.String })
+
+/** Every table of the host that could be captured: no partitions, no tables of PostgreSQL, of extensions, or of the record. */
+export const readHostTables = (sql: SqlClient, storage: string): Asked<ReadonlyArray<typeof HostTable.Type>> =>
+  Effect.flatMap(
+    sql.unsafe(`
+select n.nspname as schema, c.relname as name
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'f')
+  and not c.relispartition
+  and c.relpersistence <> 't'
+  and n.nspname !~ '^(pg_|information_schema$)'
+  and n.nspname <> ${literal(storage)}
+  and not exists (
+    select
+    from pg_depend d
+    where d.classid = 'pg_class'::regclass and d.objid = c.oid
+      and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
+  )
+order by n.nspname, c.relname`),
+    Schema.decodeUnknown(Schema.Array(HostTable))
+  )

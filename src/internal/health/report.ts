@@ -1,0 +1,313 @@
+/**
+ * Everything that health knows, from one snapshot: what capture says of its tables, what the record says of itself, and what could not
+ * be looked at.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import { ThreadlineError } from "../../ThreadlineError.js"
+import { fromFailure, type readConfigs } from "../capture/apply.js"
+import { type Catalog, type Name, readCatalog, readStanding } from "../capture/catalog.js"
+import type { CaptureError } from "../capture/captureError.js"
+import type { TableStatus } from "../capture/finding.js"
+import {
+  type Argv,
+  applyCommand,
+  commandMend,
+  hostMend,
+  migrateCommand,
+  readerCommand,
+  sqlMend
+} from "../capture/mend.js"
+import { label, sameName } from "../capture/resolve.js"
+import { reading } from "../capture/settings.js"
+import { standingFindings, tableStatuses } from "../capture/status.js"
+import { migrationFiles } from "../schema/files.js"
+import { identifier, qualified } from "../sql/sqlText.js"
+import type { Standing } from "../sql/standing.js"
+import { coverageOf } from "./coverage.js"
+import type { Fact, Part } from "./fact.js"
+import { inOrder, ofCapture, ofFact } from "./finding.js"
+import { recordIndexes } from "./indexes.js"
+import type { Coverage, Finding, Report, Severity } from "./model.js"
+import { type Options, readOptions } from "./options.js"
+import * as record from "./record.js"
+import { sensitiveInClear } from "./sensitive.js"
+import * as TableName from "../core/tableName.js"
+
+type Failure = CaptureError | ThreadlineError
+
+/** What capture says, of one snapshot. */
+interface Seen {
+  readonly catalog: Catalog
+  readonly statuses: ReadonlyArray<TableStatus>
+  readonly coverage: ReadonlyArray<Coverage>
+}
+
+type Request = Effect.Effect.Success<ReturnType<typeof readOptions>>
+
+type Configured = Effect.Effect.Success<ReturnType<typeof readConfigs>>
+
+const applyTo = (table: string): Argv => [...applyCommand, "--table", table]
+
+/** Reads the coverage inside of a snapshot. The role must be able to read the policies. */
+const see = Effect.fnUntraced(function* (
+  sql: SqlClient,
+  storage: string,
+  { configured, expected, gaps }: Request,
+  all: boolean
+) {
+  const named: ReadonlyArray<Name> = [...(configured ?? []), ...(expected ?? []), ...gaps]
+  const catalog = yield* readCatalog(sql, storage, named, "everything")
+  const statuses = tableStatuses(storage, catalog, configured)
+  const times = yield* record.readTimes(sql, storage)
+  const hostTables = all ? yield* record.readHostTables(sql, storage) : []
+  const none: Configured = []
+  const coverage = coverageOf({
+    catalog,
+    statuses,
+    times,
+    configured: configured ?? none,
+    expected,
+    gaps,
+    hostTables
+  })
+  return { catalog, statuses, coverage } satisfies Seen
+})
+
+/** The coverage of every table that is captured, configured, expected or declared, and with `all` of every other one. */
+export const readCoverage = (
+  sql: SqlClient,
+  storage: string,
+  options: Options,
+  all: boolean
+): Effect.Effect<ReadonlyArray<Coverage>, Failure | Effect.Effect.Error<ReturnType<typeof readOptions>>> =>
+  Effect.flatMap(readOptions(options), (request) =>
+    reading(
+      sql,
+      Effect.gen(function* () {
+        yield* refuseHidden(storage, yield* readStanding(sql, storage))
+        return (yield* see(sql, storage, request, all)).coverage
+      })
+    ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+  )
+
+/** Nothing can be said of tables if the policies that are seen may not be all. */
+const refuseHidden = (storage: string, { hidden }: Standing): Effect.Effect<void, ThreadlineError> =>
+  hidden.length === 0
+    ? Effect.void
+    : Effect.fail(
+        new ThreadlineError({
+          reason: "RecordHidden",
+          detail:
+            `row-level security may hide rows of ${hidden.join(", ")} from this role, so that nothing can be said of what is ` +
+            `captured: disable it on these tables of ${identifier(storage)}, or let the role bypass it`
+        })
+      )
+
+type Add = (severity: Severity, object: string, fact: Fact, mend?: Parameters<typeof ofFact>[3]) => void
+
+export const readReport = (
+  sql: SqlClient,
+  storage: string,
+  options: Options
+): Effect.Effect<Report, Failure | Effect.Effect.Error<ReturnType<typeof readOptions>>> =>
+  Effect.flatMap(readOptions(options), (request) =>
+    reading(sql, reportWithin(sql, storage, request)).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+  )
+
+const reportWithin = Effect.fnUntraced(function* (sql: SqlClient, storage: string, request: Request) {
+  const rights = yield* record.readRights(sql, storage)
+  if (!rights.installed) {
+    return yield* new ThreadlineError({
+      reason: "NotMigrated",
+      detail: `the Threadline schema ${storage} is not installed here; run "threadline migrate up"`
+    })
+  }
+  const schema = TableName.quote(storage)
+  const findings: Array<Finding> = []
+  const add: Add = (severity, object, fact, mend) => {
+    findings.push(ofFact(severity, object, fact, mend))
+  }
+  const lacking = (part: Part, lacks: string): void =>
+    add("warning", schema, { kind: "Unknown", part, role: rights.role, lacks }, commandMend(readerCommand(rights.role)))
+  const asked = <A, E>(part: Part, allowed: boolean, question: Effect.Effect<A, E>): Effect.Effect<A | undefined, E> =>
+    allowed
+      ? question
+      : Effect.sync(() => {
+          lacking(part, rights.usage ? "the right to read it" : "usage of the schema")
+          return undefined
+        })
+
+  const standing = yield* readStanding(sql, storage)
+  const hidden = standing.hidden.length > 0
+  const readable = rights.policies && !hidden
+  const seen = yield* asked(
+    "capture",
+    rights.policies,
+    readable ? see(sql, storage, request, false) : Effect.succeed(undefined)
+  )
+  if (seen !== undefined) {
+    tableFindings(seen, request, findings, add)
+  }
+  findings.push(
+    ...standingFindings(schema, standing, seen?.catalog.watch ?? { state: "off", problems: [] }).map((finding) =>
+      ofCapture(finding)
+    )
+  )
+  const structure = yield* record.readStructure(sql, storage)
+  structureFindings(storage, structure, seen, add)
+
+  const version = yield* asked("version", rights.version, record.readVersion(sql, storage))
+  if (version !== undefined && version !== migrationFiles.length) {
+    const fact = { kind: "SchemaVersion", installed: version, known: migrationFiles.length } as const
+    add(
+      "error",
+      schema,
+      fact,
+      version < migrationFiles.length ? commandMend(migrateCommand) : hostMend("useNewerVersion")
+    )
+  }
+  const inDefault = yield* asked("default partition", rights.changes, record.readDefaultPartition(sql, storage))
+  if (inDefault !== undefined && inDefault > 0) {
+    add("warning", schema, { kind: "DefaultPartitionUsed", atLeast: inDefault }, ensurePartitions(storage, true))
+  }
+  for (const { name, since } of (yield* asked("consumers", rights.consumers, record.readConsumers(sql, storage))) ??
+    []) {
+    const mend = hostMend("runConsumer", [name], { or: ["threadline", "consumers", "forget", name] })
+    add("warning", name, { kind: "ConsumerBehind", consumer: name, since }, mend)
+  }
+  const writers = yield* asked("transactions", rights.transactions, record.readWriters(sql, storage))
+  if (writers !== undefined) {
+    writerFindings(schema, standing, writers, add)
+  }
+  return {
+    at: rights.at,
+    schema,
+    watch: seen?.catalog.watch.state ?? null,
+    tables: seen?.coverage ?? [],
+    findings: inOrder(findings)
+  } satisfies Report
+})
+
+const tableFindings = (
+  { catalog, coverage, statuses }: Seen,
+  request: Request,
+  findings: Array<Finding>,
+  add: Add
+): void => {
+  findings.push(...statuses.flatMap((status) => status.findings.map((finding) => ofCapture(finding))))
+  for (const each of coverage) {
+    if (!each.exists && !each.configured && each.since === null) {
+      const declared = each.reason === null ? "expected" : "gap"
+      add("error", each.table, { kind: "TableUnknown", declared }, hostMend("correctExpected"))
+    } else if (each.refused === "uncovered" && !each.configured) {
+      add("error", each.table, { kind: "TableUncovered" }, commandMend(applyTo(each.table)))
+    } else if (each.refused === "gap covered") {
+      add("error", each.table, { kind: "GapCovered", reason: each.reason ?? "" }, hostMend("removeGap", [each.table]))
+    }
+  }
+  for (const { policy, table } of statuses) {
+    const columns =
+      policy === null ? [] : sensitiveInClear(catalog, policy, request.sensitiveNames, request.acknowledged)
+    if (columns.length > 0) {
+      add(
+        "warning",
+        table,
+        { kind: "SensitiveInClear", columns },
+        hostMend(
+          "redactSensitive",
+          columns.map((column) => `${table}.${TableName.quote(column)}`),
+          { then: applyCommand }
+        )
+      )
+    }
+  }
+}
+
+/** New partitions, and rows of the default one moved into those that they belong to. */
+const ensurePartitions = (storage: string, ofDefault: boolean) =>
+  sqlMend([
+    ofDefault
+      ? `select ${qualified(storage, "ensure_partitions")}((select min(captured_at) from ${qualified(storage, "audit_changes_default")}))`
+      : `select ${qualified(storage, "ensure_partitions")}()`
+  ])
+
+const structureFindings = (storage: string, structure: record.Structure, seen: Seen | undefined, add: Add): void => {
+  const schema = TableName.quote(storage)
+  if (structure.partitionsMissing !== "no") {
+    const now = structure.partitionsMissing === "now"
+    add(
+      now ? "error" : "warning",
+      schema,
+      { kind: "PartitionsMissing", until: structure.partitionsUntil, now },
+      ensurePartitions(storage, false)
+    )
+  }
+  const missing = recordIndexes.filter(({ name }) => structure.missingIndexes.includes(name))
+  const [create, ...others] = missing.map(
+    ({ name, table, using }) => `create index ${identifier(name)} on ${qualified(storage, table)} using ${using}`
+  )
+  if (create !== undefined) {
+    const indexes = missing.map(({ name }) => name)
+    add("warning", schema, { kind: "IndexMissing", indexes }, sqlMend([create, ...others]))
+  }
+  const [reindex, ...further] = structure.invalidIndexes.map((index) => `reindex index ${index}`)
+  if (reindex !== undefined) {
+    add("warning", schema, { kind: "IndexInvalid", indexes: structure.invalidIndexes }, sqlMend([reindex, ...further]))
+  }
+  const [setLogged, ...rest] = structure.unlogged.map((table) => `alter table ${table} set logged`)
+  if (setLogged !== undefined) {
+    add("error", schema, { kind: "RecordUnlogged", tables: structure.unlogged }, sqlMend([setLogged, ...rest]))
+  }
+  if (structure.replicaSettings.length > 0) {
+    const settings = structure.replicaSettings
+    add("error", schema, { kind: "ReplicaSessions", settings }, hostMend("resetReplicationRole", settings))
+  }
+  const [revoke, ...revokes] = structure.replicaAllowed.map(
+    (role) => `revoke set on parameter session_replication_role from ${role}`
+  )
+  if (revoke !== undefined) {
+    const roles = structure.replicaAllowed
+    add("warning", schema, { kind: "ReplicaAllowed", roles }, sqlMend([revoke, ...revokes]))
+  }
+  for (const { policy, table } of seen?.statuses ?? []) {
+    const relations = seen?.catalog.tables.find(({ relations: [root] }) => label(root) === table)?.relations ?? []
+    const subscriptions = structure.subscribed
+      .filter((subscribed) => relations.some((relation) => sameName(relation, subscribed)))
+      .reduce((sum, { count }) => sum + count, 0)
+    if (policy !== null && !policy.always && subscriptions > 0) {
+      add(
+        "error",
+        table,
+        { kind: "SubscriptionUnseen", subscriptions },
+        hostMend("captureAlways", [table], { then: applyCommand })
+      )
+    }
+  }
+}
+
+/** From this share of unattributed transactions on, an application is a warning. */
+const unattributedShare = 0.5
+
+const writerFindings = (schema: string, { owner }: Standing, writers: record.Writers, add: Add): void => {
+  if (writers.ownerWrites.length > 0) {
+    const roles = writers.ownerWrites
+    add("warning", schema, { kind: "OwnerIsApplication", owner, roles }, hostMend("writeAsOther", roles))
+  }
+  for (const { application, transactions, unattributed } of writers.applications) {
+    add(
+      unattributed / transactions >= unattributedShare ? "warning" : "info",
+      application ?? "",
+      { kind: "UnattributedWrites", application, transactions, unattributed, sampled: writers.sampled },
+      hostMend("setContext", application === null ? [] : [application])
+    )
+  }
+  for (const { problem, transactions } of writers.problems) {
+    add(
+      "warning",
+      problem,
+      { kind: "ContextRefused", problem, transactions, sampled: writers.sampled },
+      hostMend("correctContext", [problem])
+    )
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Foreign tables as partitions. PostgreSQL refuses a write that reaches one through a table with transition tables: capture must not
+ * be why a write of the host fails.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { expect } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Migrations from "../../src/Migrations.js"
+import { attacks, changes, type Host } from "../support/adversarial.js"
+
+const client = (host: Host) => PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })
+
+const watch = (host: Host) => Migrations.run({ watchSchema: true }).pipe(Effect.provide(client(host)), Effect.orDie)
+
+/** A server that is this database itself. */
+const server = ({ database }: Host): ReadonlyArray<string> => {
+  const { hostname, password, pathname, port, username } = new URL(database.url)
+  const quoted = (text: string) => `'${decodeURIComponent(text).replaceAll("'", "''")}'`
+  return [
+    "create extension if not exists postgres_fdw with schema pg_catalog",
+    "drop server if exists here cascade",
+    `create server here foreign data wrapper postgres_fdw
+     options (dbname ${quoted(pathname.slice(1))}, host ${quoted(hostname)}, port ${quoted(port)})`,
+    `create user mapping for current_user server here options (user ${quoted(username)}, password ${quoted(password)})`
+  ]
+}
+
+const partitioned = [
+  "create table events (k int not null, v text) partition by list (k)",
+  "create table events_1 partition of events for values in (1)",
+  "create table events_2 partition of events for values in (2, 3, 4) partition by list (k)",
+  "create table events_21 partition of events_2 for values in (2)"
+]
+
+const far = [
+  "create table events_at_home (k int not null, v text)",
+  "create foreign table events_far (k int not null, v text) server here options (table_name 'events_at_home')"
+]
+
+const writes = (table: string) => [
+  `insert into ${table} values (1, 'a'), (3, 'far')`,
+  `update ${table} set v = v || '!'`,
+  `delete from ${table} where k = 3`,
+  `insert into ${table} values (3, 'again')`
+]
+
+const brief = ({ db }: Host) => Effect.map(changes(db), (found) => found.map(({ op, table }) => `${table} ${op}`))
+
+const cleanUp = ({ db }: Host) => db.run("drop server if exists here cascade")
+
+attacks("foreign partitions (A5, A31)", (attack) => {
+  attack(
+    "come to a table that no unique index closes to them, in a database with a foreign server: it is captured in row mode",
+    (host) =>
+      Effect.gen(function* () {
+        const { apply, db, findings } = host
+        yield* db.run(...server(host), ...partitioned, "create table closed (k int primary key) partition by list (k)")
+        const steps = yield* apply("events", "closed")
+        expect(steps.map((step) => (step.kind === "attach" ? `${step.table} ${step.mode}` : step.kind))).toEqual([
+          "public.events row",
+          "public.closed statement"
+        ])
+        yield* db.run(...far, "alter table events_2 attach partition events_far for values in (3)")
+        yield* db.run(...writes("events"), ...writes("events").slice(1), "update events_2 set v = 'b'")
+        const found = yield* brief(host)
+        expect(found.filter((change) => change === "events insert")).toHaveLength(4)
+        expect(found.filter((change) => change === "events delete")).toHaveLength(2)
+        yield* apply("events")
+        expect(yield* findings({ table: "events" })).toEqual(
+          host.database === undefined ? [] : expect.not.arrayContaining(["ModeUnsuitable"])
+        )
+        yield* cleanUp(host)
+      })
+  )
+
+  attack("are announced where they would break writes: a server that came later, a mode that was chosen", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run(...partitioned)
+      yield* apply("events")
+      expect(yield* host.findings({ table: "events" })).toEqual(["NoKey"])
+      yield* db.run(...server(host))
+      expect(yield* host.findings({ table: "events" })).toEqual(["ConfigurationDiffers", "NoKey", "ModeUnsuitable"])
+      const [status] = yield* capture.status([{ table: "events", mode: "statement" }])
+      expect(status?.findings.find(({ kind }) => kind === "ModeUnsuitable")).toMatchObject({
+        severity: "info",
+        why: { cause: "foreign server", relation: null }
+      })
+      expect((yield* capture.plan([{ table: "events" }])).map(({ kind }) => kind)).toEqual(["regenerate"])
+      yield* apply("events")
+      expect(yield* host.findings({ table: "events" })).toEqual(["NoKey"])
+      yield* cleanUp(host)
+    })
+  )
+
+  attack("under the schema watch let writes through, and begin a lapse that apply ends", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* watch(host)
+      yield* db.run(...partitioned)
+      yield* apply("events")
+      yield* db.run("insert into events values (1, 'before')")
+      const app = yield* host.session()
+      yield* app.run(...server(host), ...far, "alter table events_2 attach partition events_far for values in (3)")
+      yield* app.run(...writes("events"), ...writes("events_2").slice(1, 3))
+      expect(
+        yield* db.value(
+          "select (count(*) > 0)::text from unnest(threadline.capture_lapses('public', 'events')) l where upper_inf(l)"
+        )
+      ).toBe("true")
+      expect(
+        yield* db.column(
+          "select effect || coalesce(' ' || (details ->> 'gap'), '') from threadline.schema_events where table_name = 'events' and effect <> 'none' and command <> 'capture' order by id"
+        )
+      ).toEqual(["partition attached", "lapse begins triggers"])
+      expect(yield* host.findings({ table: "events" })).toContain("ModeUnsuitable")
+      yield* apply("events")
+      yield* app.run(...writes("events"))
+      const found = yield* brief(host)
+      expect(found.slice(-6)).toContain("events insert")
+      expect(
+        yield* db.value(
+          "select (count(*) filter (where upper_inf(l)))::text from unnest(threadline.capture_lapses('public', 'events')) l"
+        )
+      ).toBe("0")
+      yield* cleanUp(host)
+    })
+  )
+
+  attack("of a guarded table are refused by the schema watch, with what to do", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* watch(host)
+      yield* db.run(...partitioned)
+      yield* apply({ table: "events", dropGuard: true })
+      yield* db.run(...server(host), ...far)
+      expect(yield* db.outcome("alter table events_2 attach partition events_far for values in (3)")).toBe("TL020")
+      expect(
+        yield* db.outcome("create foreign table events_4 partition of events_2 for values in (4) server here")
+      ).toBe("TL020")
+      yield* db.run("insert into events values (1, 'a')")
+      expect(yield* brief(host)).toEqual(["events insert"])
+      yield* apply({ table: "events", dropGuard: true, mode: "row" })
+      yield* db.run("alter table events_2 attach partition events_far for values in (3)", ...writes("events"))
+      expect((yield* brief(host)).length).toBeGreaterThan(5)
+      yield* cleanUp(host)
+    })
+  )
+})

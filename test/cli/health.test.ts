@@ -1,0 +1,138 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Cli from "../support/cli.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
+
+Cli.setup()
+
+const host = Effect.gen(function* () {
+  const database = yield* TestDatabase.make()
+  const raw = yield* database.rawClient()
+  const query = (text: string) => Effect.promise(async () => (await raw.query(text)).rows)
+  yield* query(`
+    create table posts (id bigint primary key, title text);
+    create table users (id bigint primary key, token text);
+    create table sessions (id bigint primary key)`)
+  return { query, url: database.url }
+})
+
+const config = (document: object) => Cli.directory({ "threadline.config.json": JSON.stringify(document) })
+
+describe("coverage", () => {
+  it.scoped("is a gate for continuous integration", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* host
+      const cwd = yield* config({
+        tables: { posts: {} },
+        expected: ["posts", "users"],
+        expectedGaps: { sessions: "holds no data of persons" }
+      })
+      const at = { url, cwd }
+      yield* Cli.text(["capture", "apply"], at)
+      const failing = yield* Cli.run(["coverage"], at)
+      expect(failing).toMatchObject({ code: 1, stderr: "" })
+      expect(failing.stdout).toMatch(/^public\.users +uncovered .*expected$/m)
+      expect(failing.stdout).toMatch(/^public\.posts +covered +\d{4}-/m)
+      expect(failing.stdout).toMatch(/^public\.sessions +gap +holds no data/m)
+      expect(yield* Cli.json(["coverage", "--expect", "posts"], at)).toMatchObject({
+        tables: [
+          { table: "public.posts", status: "covered", expected: true, configured: true, refused: null },
+          { table: "public.sessions", status: "gap", reason: "holds no data of persons" }
+        ]
+      })
+      expect(yield* Cli.run(["coverage", "--expect", "posts", "--expect=users"], at)).toMatchObject({ code: 1 })
+      expect(yield* Cli.run(["coverage", "--expect", "--json"], at)).toMatchObject({ code: 1, stderr: "" })
+      expect(yield* Cli.run(["coverage", "--expect", "posts", "--all"], at)).toMatchObject({
+        code: 1,
+        stdout: expect.stringMatching(/^public\.users +uncovered .*nobody configured it$/m)
+      })
+
+      yield* Cli.text(["capture", "apply", "--table", "users"], at)
+      expect(yield* Cli.run(["coverage", "--all"], at)).toMatchObject({ code: 0 })
+      yield* query("create table later (id int)")
+      expect(yield* Cli.run(["coverage"], at)).toMatchObject({ code: 0 })
+      expect(yield* Cli.run(["coverage", "--all"], at)).toMatchObject({ code: 1 })
+      yield* Cli.text(["capture", "apply", "--table", "sessions"], at)
+      expect(yield* Cli.run(["coverage"], at)).toMatchObject({
+        code: 1,
+        stdout: expect.stringMatching(/^public\.sessions +covered .*declared as a gap$/m)
+      })
+    })
+  )
+
+  it.scoped("refuses an empty expectation, wrong names and reasons that are missing", () =>
+    Effect.gen(function* () {
+      const { url } = yield* host
+      const at = (document: object) => Effect.map(config(document), (cwd) => ({ url, cwd }))
+      const empty = yield* at({ expected: [] })
+      expect(yield* Cli.run(["coverage"], empty)).toEqual(Cli.refusal(2, /expected: .*at least one table/))
+      expect(yield* Cli.run(["coverage", "--expect"], empty)).toEqual(
+        Cli.refusal(2, /the configuration expects no table/)
+      )
+      expect(yield* Cli.run(["coverage", "--expect"], yield* at({}))).toEqual(Cli.refusal(2, /expects no table/))
+      expect(yield* Cli.run(["coverage", "--expect", "a..b"], yield* at({}))).toEqual(Cli.refusal(2, /--expect/))
+      expect(yield* Cli.run(["coverage"], yield* at({ expectedGaps: { sessions: "" } }))).toEqual(
+        Cli.refusal(2, /expectedGaps\.sessions: must say in a sentence/)
+      )
+      expect(yield* Cli.run(["coverage"], yield* at({ expectedGaps: ["sessions"] }))).toEqual(
+        Cli.refusal(2, /expectedGaps/)
+      )
+      expect(yield* Cli.run(["coverage"], yield* at({ sensitive: { ignored: [] } }))).toEqual(
+        Cli.refusal(2, /sensitive\.ignored: is not known here/)
+      )
+      expect(yield* Cli.run(["coverage", "--expect", "nowhere"], yield* at({}))).toMatchObject({
+        code: 1,
+        stdout: expect.stringContaining("there is no such table")
+      })
+    })
+  )
+})
+
+describe("health", () => {
+  it.scoped("says what is wrong and what mends it; with --strict it fails on errors", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* host
+      const cwd = yield* config({ tables: { posts: {}, users: {} } })
+      const at = { url, cwd }
+      yield* Cli.text(["capture", "apply"], at)
+      const healthy = yield* Cli.text(["health", "--strict"], at)
+      expect(healthy).toMatch(/warning: public\.users: columns that look sensitive are recorded as they are:\s+token/)
+      expect(healthy).toContain("  fix: exclude or mask public.users.token, or name it in sensitive.acknowledged")
+      yield* query("alter table posts disable trigger all")
+      expect(yield* Cli.json(["health"], at)).toMatchObject({
+        schema: "threadline",
+        watch: "off",
+        tables: [
+          { table: "public.posts", status: "uncovered", relations: [{ triggers: "disabled" }] },
+          { table: "public.users", status: "covered" }
+        ],
+        findings: [
+          {
+            code: "TriggerDisabled",
+            severity: "error",
+            object: "public.posts",
+            fix: "threadline capture apply",
+            mend: { _tag: "command", argv: ["threadline", "capture", "apply"] }
+          },
+          { code: "SensitiveInClear", severity: "warning", object: "public.users" }
+        ]
+      })
+      expect(yield* Cli.run(["health", "--strict"], at)).toMatchObject({ code: 1, stderr: "" })
+      expect(yield* Cli.run(["health"], at)).toMatchObject({ code: 0 })
+    })
+  )
+
+  it.scoped("repeats the configuration in its commands, and needs an installed schema", () =>
+    Effect.gen(function* () {
+      const { query, url } = yield* host
+      const cwd = yield* Cli.directory({ "other.json": JSON.stringify({ tables: { posts: {} } }) })
+      const at = { url, cwd }
+      expect(yield* Cli.json(["health", "--config", "other.json"], at)).toMatchObject({
+        findings: [{ code: "NotCaptured", fix: "threadline capture apply --config other.json" }]
+      })
+      yield* query("drop schema threadline cascade")
+      expect(yield* Cli.run(["health"], at)).toEqual(Cli.refusal(3, /migrate up/))
+      expect(yield* Cli.run(["coverage"], at)).toEqual(Cli.refusal(3, /migrate up/))
+    })
+  )
+})
