@@ -60,6 +60,7 @@ const inputs: fc.Arbitrary<Query.FilterInput> = fc.record({
   changedField: sometimes(list(text)),
   actor: sometimes(actor),
   impersonator: sometimes(actor),
+  actorLabel: sometimes(text),
   unattributed: sometimes(fc.boolean()),
   action: sometimes(list(text)),
   actionStatus: sometimes(fc.constantFrom("ok", "error")),
@@ -82,7 +83,10 @@ const possible = (input: Query.FilterInput): Query.FilterInput => ({
   ...input,
   key: Array.isArray(input.table) && input.table.length === 1 ? input.key : undefined,
   changedField: input.op === undefined ? input.changedField : undefined,
-  unattributed: input.actor === undefined && input.impersonator === undefined ? input.unattributed : undefined,
+  unattributed:
+    input.actor === undefined && input.impersonator === undefined && input.actorLabel === undefined
+      ? input.unattributed
+      : undefined,
   includeCaptureOnly:
     input.correlationId !== undefined && input.action === undefined && input.actionStatus === undefined
       ? input.includeCaptureOnly

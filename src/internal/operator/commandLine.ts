@@ -49,6 +49,7 @@ const optionsOf = (filter: Query.Filter): ReadonlyArray<string> => [
   ...options("changed-field", filter.changedField),
   ...maybe("actor", filter.actor === undefined ? undefined : actorText(filter.actor)),
   ...maybe("impersonator", filter.impersonator === undefined ? undefined : actorText(filter.impersonator)),
+  ...maybe("actor-label", filter.actorLabel),
   ...(filter.unattributed === true ? ["--unattributed"] : []),
   ...options("action", filter.action),
   ...maybe("action-status", filter.actionStatus),

@@ -95,6 +95,7 @@ const names: Readonly<Record<string, string>> = {
   changedField: "changed",
   actor: "by",
   impersonator: "impersonator",
+  actorLabel: "label",
   unattributed: "no actor",
   action: "action",
   actionStatus: "action",

@@ -2,7 +2,6 @@
  * A filter as people type it: `table:invoices op:delete actor:user:42 after:2026-11-01`. It equals the filter of the form and of the address.
  */
 import * as Either from "effect/Either"
-import * as Json from "../../Json.js"
 import * as Query from "../../Query.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { dayOf, durationOf, instantOfLocal } from "./zone.js"
@@ -13,12 +12,14 @@ const parameters: Readonly<Record<string, string>> = {
   schema: "schema",
   key: "key",
   row: "key",
+  "key-json": "keyJson",
   op: "op",
   contains: "contains",
   changed: "changedField",
   actor: "actor",
   by: "actor",
   impersonator: "impersonator",
+  label: "actorLabel",
   action: "action",
   outcome: "actionStatus",
   correlation: "correlationId",
@@ -111,7 +112,72 @@ export const read = (tokens: ReadonlyArray<Token>, zone: string): Either.Either<
     } else if (actorTypes.has(word)) {
       params.append("actor", `${word}:${value}`)
     } else {
-      params.append(word === "key" && isComposite(value) ? "keyJson" : (parameters[word] ?? word), value)
+      params.append(parameters[word] ?? word, value)
+    }
+  }
+  return Either.mapBoth(Query.filterFromUrl(params.toString()), {
+    onLeft: (error) =>
+      new InvalidRequest({
+        field: wordOf.get(error.field) ?? error.field,
+        rule: error.ruleWith((field) => wordOf.get(field) ?? field)
+      }),
+    onRight: (filter) => ({ filter, since })
+  })
+}
+
+const quoted = /^"((?:[^"\\]|\\.)*)"$/s.exec(written)
+    const value = quoted === null ? written : (quoted[1] ?? "").replaceAll(/\\(.)/gsu, "$1")
+    tokens.push({ word: known ? name : undefined, value })
+  }
+  return tokens
+}
+
+export interface Understood {
+  readonly filter: Query.Filter
+  /** `since:7d` */
+  readonly since: string | undefined
+}
+
+const refused = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
+
+/** Reads qualifiers. A left names the word that is wrong. */
+export const read = (tokens: ReadonlyArray<Token>, zone: string): Either.Either<Understood, InvalidRequest> => {
+  const params = new URLSearchParams()
+  let since: string | undefined
+  for (const { value, word } of tokens) {
+    if (word === undefined) {
+      return refused(value, "is no qualifier; beside qualifiers every word is one, such as table:invoices")
+    }
+    if (word === "is") {
+      if (value === "unattributed") {
+        params.set("unattributed", "true")
+      } else if (value === "capture-only") {
+        params.set("includeCaptureOnly", "true")
+      } else if (value === "failed") {
+        params.set("actionStatus", "error")
+      } else {
+        return refused("is", "must be unattributed, capture-only or failed")
+      }
+    } else if (word === "since") {
+      if (durationOf(value) === undefined) {
+        return refused("since", "must be a time such as 90m, 12h, 7d or 2w")
+      }
+      since = value
+    } else if (word === "on") {
+      const day = dayOf(value, zone)
+      if (day === undefined) {
+        return refused("on", "must be a date, such as 2026-11-22")
+      }
+      params.append("from", day.from)
+      params.append("to", day.to)
+    } else if (word === "after" || word === "before") {
+      const day = dayOf(value, zone)
+      const bound = word === "after" ? day?.from : day?.to
+      params.append(word === "after" ? "from" : "to", bound ?? instantOfLocal(value, zone) ?? value)
+    } else if (actorTypes.has(word)) {
+      params.append("actor", `${word}:${value}`)
+    } else {
+      params.append(parameters[word] ?? word, value)
     }
   }
   return Either.mapBoth(Query.filterFromUrl(params.toString()), {
@@ -146,9 +212,6 @@ export const write = (filter: Query.Filter, since?: string): string => {
         break
       case "includeCaptureOnly":
         parts.push("is:capture-only")
-        break
-      case "keyJson":
-        parts.push(`key:${quoted(value)}`)
         break
       case "limit":
       case "cursor":
@@ -187,5 +250,3 @@ export const actorOf = (token: Token): Query.ActorInput | undefined => {
       return undefined
   }
 }
-
-export const compositeKey = (text: string): boolean => isComposite(text) && Json.parse(text)._tag === "Some"

@@ -129,15 +129,12 @@ const day = (text: string, zone: string): ReadonlyArray<Meaning> => {
     : [{ name: `what happened up to ${text}`, address: (to) => to.timeline({ to: instant }), exists: undefined }]
 }
 
-/** How many of the newest transactions are looked at for the label of an actor, which no index has. */
-export const labelsWithin = 1000
-
-/** Actors with a label, among the newest transactions. */
+/** Actors whose label contains a text, as far as a search without an index reaches. */
 export const actorsLabelled = (
   query: Query.Service,
   text: string
 ): Effect.Effect<ReadonlyArray<Meaning>, Query.ReadError> =>
-  Effect.map(query.transactions({ limit: labelsWithin }), ({ items }) => {
+  Effect.map(query.transactions({ actorLabel: text, limit: 200 }), ({ items }) => {
     const wanted = text.toLowerCase()
     const named = new Map<string, Meaning>()
     for (const { transaction } of items) {

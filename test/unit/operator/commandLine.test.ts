@@ -50,6 +50,7 @@ const filterOf = (words: ReadonlyArray<string>): Query.Filter => {
       changedField: all("changed-field"),
       actor: one("actor"),
       impersonator: one("impersonator"),
+      actorLabel: one("actor-label"),
       unattributed: given.has("unattributed"),
       action: all("action"),
       // eslint-disable-next-line @typescript-eslint/no-explicit-any

@@ -98,6 +98,7 @@ export const FilterForm = ({
     filter.jobId,
     filter.traceId,
     filter.impersonator,
+    filter.actorLabel,
     filter.changedField,
     filter.source,
     filter.dbUser,
@@ -168,6 +169,7 @@ export const FilterForm = ({
             value={actorText(filter.impersonator)}
             placeholder="admin:7"
           />
+          <Field label="Label of the actor" name="actorLabel" value={filter.actorLabel ?? ""} />
           <label>
             Outcome
             <select name="actionStatus">

@@ -11,7 +11,7 @@ import { Hint, Search } from "../design/Search.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { type Asked, page, redirect, type Screen, type Screened } from "../screen.js"
-import { actorsLabelled, labelsWithin, type Meaning, meaningsOf } from "../searchBox.js"
+import { actorsLabelled, type Meaning, meaningsOf } from "../searchBox.js"
 import { useSite } from "../site.js"
 
 /** The newest transactions that the start page shows. */
@@ -134,7 +134,7 @@ const Understood = ({ asked, meanings, refusal, several }: Outcome): VNode | nul
             </a>
           </>
         ))}
-        {several ? "." : `, and a label among the newest ${labelsWithin} transactions.`}
+        {several ? "." : ", and the label of an actor among the newest transactions."}
       </span>
     </Notice>
   )
@@ -190,7 +190,12 @@ const lookUp = (asked: Asked, text: string, meanings: ReadonlyArray<Meaning>): S
       certain === undefined
         ? yield* Effect.filter(meanings, ({ exists }) => exists?.(query) ?? Effect.succeed(true), { concurrency: 4 })
         : [certain]
-    const all = existing.length > 0 ? existing : text.length < 3 ? [] : yield* actorsLabelled(query, text)
+    const all =
+      existing.length > 0
+        ? existing
+        : text.length < 3 || Buffer.byteLength(text) > 256
+          ? []
+          : yield* actorsLabelled(query, text)
     const [first, ...others] = all
     if (first !== undefined && (others.length === 0 || existing.length > 0)) {
       const target = new URL(first.address(asked.to), "http://own.invalid")

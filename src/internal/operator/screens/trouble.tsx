@@ -113,7 +113,9 @@ const subjects: Readonly<Record<NotFound["subject"], string>> = {
   row: "row",
   transaction: "transaction",
   change: "change",
-  action: "action"
+  action: "action",
+  export: "export",
+  schedule: "schedule"
 }
 
 export const notFound = (error: NotFound): Page =>
