@@ -11,6 +11,8 @@ const rooms = {
   query: ["core", "sql", "record", "rows", "search"],
   feed: ["core", "sql", "record"],
   export: ["core", "sql", "record", "search", "feed"],
+  retention: ["core", "sql", "record"],
+  evidence: ["core", "sql", "record"],
   capture: ["core", "sql"],
   intent: ["core", "sql"],
   schema: ["core", "sql"],

@@ -109,6 +109,7 @@ create table audit_actions (
   subject_type text collate "C",
   subject_id text collate "C",
   data jsonb,
+  context_error text,
   occurred_at timestamptz not null
 );
 
@@ -141,6 +142,10 @@ create table capture_policies (
   key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
+  -- Of masked columns, how those are masked that do not just become "[masked]": last4, hash, null.
+  masks jsonb not null default '{}',
+  -- Paths inside json columns: { column: [{ path, as }] }, "as" is exclude or a mask.
+  paths jsonb not null default '{}',
   columns jsonb not null,
   partitions text[] not null,
   acknowledged_casts boolean not null default false,
@@ -202,6 +207,8 @@ as $$
 declare
   guarded record;
   granted record;
+  -- The keys of masks are nobody's but the owner's.
+  secret boolean := relation = to_regclass('mask_keys');
 begin
   select c.relkind, c.relreplident, c.relowner, exists (
       select from pg_index i where i.indrelid = c.oid and i.indisprimary
@@ -231,10 +238,10 @@ begin
     ) g
     where g.grantee <> guarded.relowner
     group by g.grantee
-    having bool_or(g.privilege_type <> 'SELECT')
+    having secret or bool_or(g.privilege_type <> 'SELECT')
   loop
     execute format('revoke all on %s from %s cascade', relation, granted.role);
-    if granted.reads then
+    if granted.reads and secret is not true then
       execute format('grant select on %s to %s', relation, granted.role);
     end if;
   end loop;

@@ -396,11 +396,7 @@ begin
     raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
       using errcode = 'invalid_parameter_value';
   end if;
-  select jsonb_build_object(
-      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c where not (c ->> 'virtual')::boolean),
-      'texts', (select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(p.columns) c where c ->> 'comparison' = 'cast'))
-  into policy
+  select policy_document(p) into policy
   from capture_policies p
   where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   if policy is null then

@@ -175,6 +175,15 @@ begin
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
     return next;
+  -- A value of an enum in the key had another name for a while. Nothing tells since when.
+  elsif policy.database = here and policy.key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(now_named.oid)) l
+    where policy.row_marks -> 'labels' -> l.key <> l.value
+  ) then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
+    return next;
   end if;
   if policy.database = here then
     select w.by into rewritten
@@ -365,7 +374,39 @@ $$;
 
 comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
 
--- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
+-- Notes that changes under a name were removed, captured from "first" up to "up_to", which is not part of it: every change of the table
+-- is kept only from then on. It may have another name by now.
+create function note_removed(gone_schema text, gone_name text, first timestamptz, up_to timestamptz) returns void
+language sql
+set search_path from current
+set datestyle = 'ISO'
+set timezone = 'UTC'
+begin atomic
+  update capture_policies p
+  set kept_since = r.until
+  from (
+    select q.table_schema, q.table_name, max(n.until) as until
+    from capture_policies q
+    cross join lateral (
+      select note_removed.up_to as until
+      where q.table_schema = note_removed.gone_schema and q.table_name = note_removed.gone_name
+      union all
+      select least(note_removed.up_to, e.until)
+      from jsonb_to_recordset(q.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where e.declared is not true
+        and e.schema = note_removed.gone_schema
+        and e.name = note_removed.gone_name
+        and e.until > note_removed.first
+    ) n
+    group by q.table_schema, q.table_name
+  ) r
+  where p.table_schema = r.table_schema
+    and p.table_name = r.table_name
+    and (p.kept_since is null or p.kept_since < r.until);
+end;
+
+-- Runs after any statement that removes changes.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -374,14 +415,12 @@ begin
   if tg_op = 'TRUNCATE' then
     update capture_policies set kept_since = clock_timestamp();
   else
-    update capture_policies p
-    set kept_since = greatest(p.kept_since, r.up_to)
+    perform note_removed(r.table_schema, r.table_name, r.first, r.up_to)
     from (
-      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
+      select c.table_schema, c.table_name, min(c.captured_at) as first, max(c.captured_at) + interval '1 microsecond' as up_to
       from removed c
       group by c.table_schema, c.table_name
-    ) r
-    where p.table_schema = r.table_schema and p.table_name = r.table_name;
+    ) r;
   end if;
   return null;
 end
@@ -420,6 +459,6 @@ end;
 
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
-  unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
+  unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
 from public;

@@ -187,9 +187,7 @@ begin
     and not row_security_active(relation)
     and not coalesce(pg_relation_size(relation) > largest, false)
   then
-    select jsonb_build_object(
-        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c)),
+    select policy_document(p),
       greatest(p.captured_since, upper(p.lapses * tstzmultirange(tstzrange(null, joined))))
     into policy, known_since
     from capture_policies p

@@ -53,9 +53,11 @@ export const embedded = (directory: string = Path.join(root, "migrations")): str
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const text = embedded()
-  if (!process.argv.includes("--check")) {
+  const same = Fs.existsSync(target) && Fs.readFileSync(target, "utf8") === text
+  // What is right already is not written: another process may be reading it.
+  if (!same && !process.argv.includes("--check")) {
     Fs.writeFileSync(target, text)
-  } else if (!Fs.existsSync(target) || Fs.readFileSync(target, "utf8") !== text) {
+  } else if (!same) {
     process.stderr.write("src/internal/schema/files.ts is stale: run tsx scripts/embed-migrations.ts\n")
     process.exitCode = 1
   }

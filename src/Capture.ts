@@ -36,12 +36,16 @@ import { type InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
  * @since 0.1.0
  */
 export {
+  Excluded,
+  Mask,
+  Masked,
   Mode,
   FormerColumn,
   FormerName,
   Policy,
   PolicyColumn,
   PolicyKeyColumn,
+  PolicyPath,
   PrintedFile,
   TableConfig,
   Truncate
@@ -55,7 +59,19 @@ export { ColumnDifferences, Difference } from "./internal/capture/difference.js"
 /**
  * @since 0.1.0
  */
-export { RelationRepair, Step, type StepKind } from "./internal/capture/step.js"
+export {
+  RelationRepair,
+  Step,
+  type StepKind,
+  type AttachStep,
+  type RegenerateStep,
+  type AttachPartitionStep,
+  type DetachPartitionStep,
+  type RepairStep,
+  type RefreshStep,
+  type FollowStep,
+  type DetachStep
+} from "./internal/capture/step.js"
 
 /**
  * @since 0.1.0
@@ -76,6 +92,11 @@ export { KeyProblem, type Reason, Refusal, RowModeReason } from "./internal/capt
  * @since 0.1.0
  */
 export { CaptureError, TypeId } from "./internal/capture/captureError.js"
+
+/**
+ * @since 0.1.0
+ */
+export { namesOfPolicy as redactionNames } from "./internal/capture/redaction.js"
 
 /**
  * @since 0.1.0

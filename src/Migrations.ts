@@ -24,7 +24,7 @@ import { InvalidRequest, type ThreadlineError } from "./ThreadlineError.js"
 /**
  * @since 0.1.0
  */
-export { MigrationError, Reason, TypeId } from "./internal/schema/model.js"
+export { Applied, MigrationError, Reason, RunResult, Status, Summary, TypeId } from "./internal/schema/model.js"
 
 /**
  * @since 0.1.0
@@ -39,15 +39,7 @@ export { WatchProblem, WatchState } from "./internal/sql/watch.js"
 /**
  * @since 0.1.0
  */
-export type {
-  Applied,
-  Migration,
-  Options,
-  RenderOptions,
-  RunOptions,
-  RunResult,
-  Status
-} from "./internal/schema/model.js"
+export type { Migration, Options, RenderOptions, RunOptions } from "./internal/schema/model.js"
 
 /**
  * Every migration of this library, in order. Ids are 1, 2, 3 and so on.

@@ -82,7 +82,16 @@ export { type ActionColumns, type ChangeColumns, type ReadScope } from "./intern
 /**
  * @since 0.1.0
  */
-export { AsOf, KeyAsOf, RowAsOf } from "./internal/rows/answer.js"
+export {
+  AsOf,
+  type BeforeCapture,
+  type Deleted,
+  KeyAsOf,
+  type MovedTo,
+  type NotYetCreated,
+  type Present,
+  RowAsOf
+} from "./internal/rows/answer.js"
 
 /**
  * @since 0.1.0

@@ -45,10 +45,15 @@ const lastChange = ({ db }: Pick<Host, "db">) =>
     String
   )
 
+/** Roles belong to the whole server: another test may make members of the owner. */
+const ofThisTable = ({ kind }: Capture.Finding) => kind !== "OwnerHasMembers"
+
 const said = (statuses: ReadonlyArray<Capture.TableStatus>, table: string) =>
   statuses
     .filter((status) => status.table === table)
-    .flatMap(({ findings }) => findings.map((finding) => `${finding.kind}: ${Capture.describeFinding(finding)}`))
+    .flatMap(({ findings }) =>
+      findings.filter(ofThisTable).map((finding) => `${finding.kind}: ${Capture.describeFinding(finding)}`)
+    )
 
 attacks("identity after a restore (A32)", (attack) => {
   for (const mode of ["statement", "row"] as const) {
@@ -417,7 +422,7 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
         const kinds = said(yield* capture.status(), "public.k")
         expect(kinds.some((each) => /Key|Column/.test(each))).toBe(true)
         yield* apply("k")
-        expect((yield* capture.status()).flatMap(({ findings }) => findings)).toEqual([])
+        expect(said(yield* capture.status(), "public.k")).toEqual([])
         expect(yield* capture.plan([{ table: "k" }])).toEqual([])
         expect(yield* asOf(host, "k", key)).toBe("BeforeCapture")
         yield* db.run(rewritten)

@@ -126,11 +126,13 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
           ? "template0"
           : server.template
         : `template0 encoding '${options.encoding}' locale_provider libc locale 'C'`
-    yield* Effect.acquireRelease(administer(`create database ${name} template ${template}`), () =>
-      administer(
-        `drop database if exists ${name} with (force)`,
-        ...[...roles.values()].map((role) => `drop role if exists ${role.name}`)
-      )
+    yield* Effect.acquireRelease(
+      administer(`create database ${name} template ${template} strategy ${server.strategy}`),
+      () =>
+        administer(
+          `drop database if exists ${name} with (force)`,
+          ...[...roles.values()].map((role) => `drop role if exists ${role.name}`)
+        )
     )
     const one = yield* Effect.makeSemaphore(1)
 

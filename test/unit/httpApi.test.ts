@@ -170,6 +170,8 @@ const models = {
   jsonValue: Json.JsonValue,
   jsonObject: Json.JsonObject,
   concern: Migrations.Concern,
+  migrationStatus: Migrations.Status,
+  migrationRun: Migrations.RunResult,
   change: Query.Change,
   auditTransaction: Query.AuditTransaction,
   actionReference: Query.ActionReference,

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Capture from "../../src/Capture.js"
 import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
+import * as Migrations from "../../src/Migrations.js"
 import * as Page from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
 
@@ -179,6 +180,8 @@ const models = {
   "Capture.Policy": Capture.Policy,
   "Capture.Step": Capture.Step,
   "Capture.TableStatus": Capture.TableStatus,
+  "Migrations.Status": Migrations.Status,
+  "Migrations.RunResult": Migrations.RunResult,
   "Page of changes": Page.schema(Query.Change)
 }
 

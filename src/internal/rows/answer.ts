@@ -16,7 +16,7 @@ const answer = <Tag extends string, Fields extends Schema.Struct.Fields>(tag: Ta
     at: InstantText
   })
 
-const MovedTo = Schema.transform(
+const MovedToAnswer = Schema.transform(
   answer("MovedTo", { key: Schema.String }),
   Schema.Struct({
     _tag: Schema.Literal("MovedTo"),
@@ -58,13 +58,61 @@ export const marksOf = ({ rebuilt, recordedAs }: Marks): Marks => ({
   ...(recordedAs === undefined ? {} : { recordedAs })
 })
 
+const PresentAnswer = answer("Present", { row: RowImage, rebuilt: Rebuilt, recordedAs: RecordedAsSchema })
+
+/**
+ * The row was there, as `row`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Present extends Schema.Schema.Type<typeof PresentAnswer> {}
+
+const DeletedAnswer = answer("Deleted", {})
+
+/**
+ * The row had been deleted, or its table truncated.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Deleted extends Schema.Schema.Type<typeof DeletedAnswer> {}
+
+/**
+ * An update had given the row another key.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MovedTo extends Schema.Schema.Type<typeof MovedToAnswer> {}
+
+const NotYetCreatedAnswer = answer("NotYetCreated", {})
+
+/**
+ * The row came later.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface NotYetCreated extends Schema.Schema.Type<typeof NotYetCreatedAnswer> {}
+
+const BeforeCaptureAnswer = answer("BeforeCapture", {})
+
+/**
+ * Nothing is known of the row at that time, or nothing that the reader may see.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface BeforeCapture extends Schema.Schema.Type<typeof BeforeCaptureAnswer> {}
+
 /** A plain answer, without the prototype of the answers that reads give. */
 export const Answer = Schema.Union(
-  answer("Present", { row: RowImage, rebuilt: Rebuilt, recordedAs: RecordedAsSchema }),
-  answer("Deleted", {}),
-  MovedTo,
-  answer("NotYetCreated", {}),
-  answer("BeforeCapture", {})
+  PresentAnswer,
+  DeletedAnswer,
+  MovedToAnswer,
+  NotYetCreatedAnswer,
+  BeforeCaptureAnswer
 ).annotations({ identifier: "threadline.AsOf" })
 
 /**
@@ -83,7 +131,7 @@ export const Answer = Schema.Union(
  * @since 0.1.0
  * @category models
  */
-export type AsOf = typeof Answer.Type
+export type AsOf = Present | Deleted | MovedTo | NotYetCreated | BeforeCapture
 
 /** The JSON of an answer, `{ answer, row?, rebuilt?, recordedAs?, key?, at }`. */
 export const asOfForm = (answer: AsOf) => ({
@@ -133,10 +181,13 @@ export const RowAsOf = Schema.Struct({
  */
 export interface RowAsOf extends Schema.Schema.Type<typeof RowAsOf> {}
 
+/** The union by its name, in what a caller hovers. */
+const PlainAnswer: Schema.Schema<AsOf> = Schema.typeSchema(Answer)
+
 const KeyAnswer = Schema.Struct({
   ...rowFields,
   /** How the row under this key stood. */
-  answer: Schema.typeSchema(Answer)
+  answer: PlainAnswer
 })
 
 /**

@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
 import type { MigrationFile } from "./bookkeeping.js"
+import type { Applied, Status } from "./model.js"
 
 /** A row of the bookkeeping as the database gives it. */
 export const AppliedRow = Schema.Struct({
@@ -10,16 +11,8 @@ export const AppliedRow = Schema.Struct({
   applied_by: Schema.String
 })
 
-export interface Applied {
-  readonly id: number
-  readonly name: string
-  readonly checksum: string
-  readonly appliedAt: string
-  readonly appliedBy: string
-}
-
 export interface Comparison {
-  readonly state: "absent" | "behind" | "current" | "mismatch" | "newer"
+  readonly state: Status["state"]
   readonly version: number
   readonly applied: ReadonlyArray<Applied>
   readonly pending: ReadonlyArray<MigrationFile>

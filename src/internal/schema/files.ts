@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "b5f5f8a21d581b80439e54fe072c861103692a890e23fc4fb3305e9bfea37b0f",
+    checksum: "fb60997d034e31254f2cf75f2ce8be1c7fe678ffbb6e807aa40bbedaadc0eadf",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -117,6 +117,7 @@ create table audit_actions (
   subject_type text collate "C",
   subject_id text collate "C",
   data jsonb,
+  context_error text,
   occurred_at timestamptz not null
 );
 
@@ -149,6 +150,10 @@ create table capture_policies (
   key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
+  -- Of masked columns, how those are masked that do not just become "[masked]": last4, hash, null.
+  masks jsonb not null default '{}',
+  -- Paths inside json columns: { column: [{ path, as }] }, "as" is exclude or a mask.
+  paths jsonb not null default '{}',
   columns jsonb not null,
   partitions text[] not null,
   acknowledged_casts boolean not null default false,
@@ -210,6 +215,8 @@ as $$
 declare
   guarded record;
   granted record;
+  -- The keys of masks are nobody's but the owner's.
+  secret boolean := relation = to_regclass('mask_keys');
 begin
   select c.relkind, c.relreplident, c.relowner, exists (
       select from pg_index i where i.indrelid = c.oid and i.indisprimary
@@ -239,10 +246,10 @@ begin
     ) g
     where g.grantee <> guarded.relowner
     group by g.grantee
-    having bool_or(g.privilege_type <> 'SELECT')
+    having secret or bool_or(g.privilege_type <> 'SELECT')
   loop
     execute format('revoke all on %s from %s cascade', relation, granted.role);
-    if granted.reads then
+    if granted.reads and secret is not true then
       execute format('grant select on %s to %s', relation, granted.role);
     end if;
   end loop;
@@ -398,7 +405,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "4067ae009b3d9facde85452eb476300194c244cc2ae93fceecd9fa7e6893d9ba",
+    checksum: "78606e9d92774a2a5b353700cb2175820831ebf48ff4f69f9251f5ff04842509",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -951,6 +958,7 @@ set search_path from current
 as $$
 declare
   given jsonb;
+  wrong text;
   linked bigint := cached_transaction();
   recorded bigint;
   place tid;
@@ -967,20 +975,20 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
 
-  select c.doc into given
+  select c.doc, c.error into given, wrong
   from read_context(coalesce(
     extract(epoch from transaction_timestamp())::text || ' ' || context::text,
     nullif(current_setting('threadline.context', true), '')
   )) c;
   insert into audit_actions (
     transaction_id, xid, name, status, actor_type, actor_id, actor, verb, category, reason, comment,
-    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, occurred_at
+    correlation_id, request_id, job_id, trace_id, subject_type, subject_id, data, context_error, occurred_at
   ) values (
     linked, pg_current_xact_id(), action ->> 'name', coalesce(action ->> 'status', 'ok'),
     given #>> '{actor,type}', given #>> '{actor,id}', given -> 'actor',
     action ->> 'verb', action ->> 'category', action ->> 'reason', action ->> 'comment',
     given ->> 'correlationId', given ->> 'requestId', given ->> 'jobId', given ->> 'traceId',
-    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', clock_timestamp()
+    action #>> '{subject,type}', action #>> '{subject,id}', action -> 'data', wrong, clock_timestamp()
   )
   returning id, ctid into recorded, place;
 
@@ -1074,7 +1082,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "6b8d64a259497d681fa256204fcbd512b8116d52299ad43e3595f3d30116acc0",
+    checksum: "eee06028c0412dfd386310cbe66889f7ceb07ce237f6562cc917343b9f5416b2",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1469,7 +1477,7 @@ begin
     'masked', policy -> 'masked' || (
       select coalesce(jsonb_agg(n.value), '[]')
       from jsonb_each(names) n
-      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key
+      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key or policy -> 'paths' ? n.key
     ),
     'key', (
       select coalesce(jsonb_agg(k.value || jsonb_build_object('from', coalesce(names -> (k.value ->> 'name'), k.value -> 'name'))
@@ -1480,7 +1488,161 @@ begin
 end
 $$;
 
--- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
+-- The keys of hashed masks; the newest one counts. Only the owner of the record reads this table: who knows a key can try out
+-- values. A key is kept as its two blocks of HMAC (RFC 2104), so that a hash costs two calls of sha256. "id" is a part of every hash,
+-- so that hashes of different keys are never taken for those of one.
+create table mask_keys (
+  id text collate "C" primary key,
+  inner_block bytea not null check (octet_length(inner_block) = 64),
+  outer_block bytea not null check (octet_length(outer_block) = 64),
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table mask_keys is
+  'Keys of the mask "hash". Nobody but the owner reads it. Leave its rows out of dumps that others get: --exclude-table-data.';
+
+-- From now on hashes are made with another key. Those of before stay as they are, and no longer equal new ones.
+create function rotate_mask_key() returns text
+language sql
+set search_path from current
+begin atomic
+  insert into mask_keys (id, inner_block, outer_block)
+  select left(encode(sha256(k.key || 'threadline mask key'::bytea), 'hex'), 8), b.inner_block, b.outer_block
+  from (select sha256(string_agg(uuid_send(gen_random_uuid()), '')) as key from generate_series(1, 4)) k
+  cross join lateral (
+    select
+      decode(string_agg(lpad(to_hex(o.octet # 54), 2, '0'), '' order by o.place), 'hex') as inner_block,
+      decode(string_agg(lpad(to_hex(o.octet # 92), 2, '0'), '' order by o.place), 'hex') as outer_block
+    from (
+      select n as place, case when n < 32 then get_byte(k.key, n) else 0 end as octet from generate_series(0, 63) n
+    ) o
+  ) b
+  returning id;
+end;
+
+comment on function rotate_mask_key() is
+  'Makes a new key for the mask "hash" and gives its id. Only the owner of the record may call it.';
+
+-- Made here, and by every later run if it is missing: a restore without the table's rows brings no key.
+create function ensure_mask_key() returns void
+language sql
+set search_path from current
+begin atomic
+  select rotate_mask_key() where not exists (select from mask_keys);
+end;
+
+select ensure_mask_key();
+
+-- The keyed hash of a text; without a key, or if the text cannot be hashed, nothing of it. It never fails: a write depends on it.
+create function mask_hash(value text) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  made record;
+begin
+  select k.id, k.inner_block, k.outer_block into made from mask_keys k order by k.created_at desc, k.id desc limit 1;
+  return coalesce(
+    'hmac:' || made.id || ':' || encode(
+      sha256(made.outer_block || sha256(made.inner_block || convert_to(coalesce('t' || value, 'n'), 'UTF8'))), 'hex'),
+    '[masked]');
+exception when others then
+  return '[masked]';
+end
+$$;
+
+-- What takes the place of a masked value. "last4" shows four characters if at least as many stay hidden. Whether the value is null
+-- is hidden by each of them: the hash of null is one of many.
+create function mask_value(value jsonb, kind text) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  case kind
+    when 'null' then return 'null';
+    when 'last4' then
+      return to_jsonb(case when length(value #>> '{}') >= 8 then '****' || right(value #>> '{}', 4) else '****' end);
+    when 'hash' then return to_jsonb(mask_hash(value #>> '{}'));
+    else return '"[masked]"';
+  end case;
+end
+$$;
+
+-- Masks those of the named fields that a document has. "masks" is { field: mask }.
+create function mask_fields(document jsonb, masks jsonb) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select document || coalesce(jsonb_object_agg(m.key, mask_value(document -> m.key, m.value)), '{}')
+  from jsonb_each_text(masks) m
+  where document ? m.key;
+end;
+
+-- Redacts what is at a path inside a value, in every element of the arrays on the way.
+create function redact_path(value jsonb, path text[], kind text) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if jsonb_typeof(value) = 'array' then
+    return (
+      select coalesce(jsonb_agg(redact_path(e.value, path, kind) order by e.place), '[]')
+      from jsonb_array_elements(value) with ordinality e (value, place)
+    );
+  end if;
+  if jsonb_typeof(value) is distinct from 'object' or not value ? path[1] then
+    return value;
+  end if;
+  return case
+    when cardinality(path) > 1 then value || jsonb_build_object(path[1], redact_path(value -> path[1], path[2:], kind))
+    when kind = 'exclude' then value - path[1]
+    else value || jsonb_build_object(path[1], mask_value(value -> path[1], kind))
+  end;
+end
+$$;
+
+-- The value of a json column without what its policy redacts; "paths" is [{ path, as }], "only" the ones to look at, else all. A value
+-- that jsonb cannot hold is kept as a string: it may hold anything, and is masked as a whole.
+create function redact_paths(value jsonb, paths jsonb, only_as text default null) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  one jsonb;
+begin
+  if jsonb_typeof(value) = 'string' then
+    return case when only_as is null then '"[masked]"' else value end;
+  end if;
+  for one in select e.value from jsonb_array_elements(paths) e loop
+    if only_as is null or one ->> 'as' = only_as then
+      value := redact_path(value, array(select jsonb_array_elements_text(one -> 'path')), one ->> 'as');
+    end if;
+  end loop;
+  return value;
+end
+$$;
+
+-- What the functions about images need of a policy: { key, excluded, masked, masks, paths, columns, texts }.
+create function policy_document(policy capture_policies) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select jsonb_build_object(
+    'key', policy.key_columns,
+    'excluded', to_jsonb(policy.excluded),
+    'masked', to_jsonb(policy.masked),
+    'masks', policy.masks,
+    'paths', policy.paths,
+    'columns', (
+      select jsonb_agg(c ->> 'name') from jsonb_array_elements(policy.columns) c where not (c ->> 'virtual')::boolean
+    ),
+    'texts', (
+      select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(policy.columns) c where c ->> 'comparison' = 'cast'
+    )
+  );
+end;
+
+-- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }, with masks and paths if there are any. Where an
 -- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
 -- triggers were generated is masked, until they are generated anew. Where a new column took its name, the table
 -- itself tells which of the unknown names is the renamed one; a restored table can not, and all are masked.
@@ -1492,6 +1654,8 @@ declare
   root oid := coalesce(pg_partition_root(relation), relation);
   redacted text[] := array(
     select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
+    union all
+    select jsonb_object_keys(policy -> 'paths')
   );
   field text;
 begin
@@ -1519,7 +1683,9 @@ begin
         )
       )
     then
-      image := jsonb_set(image, array[field], '"[masked]"');
+      image := jsonb_set(image, array[field], mask_value(image -> field, policy -> 'masks' ->> field));
+    elsif policy -> 'paths' ? field then
+      image := jsonb_set(image, array[field], redact_paths(image -> field, policy -> 'paths' -> field));
     end if;
   end loop;
   return image - array(select jsonb_array_elements_text(policy -> 'excluded'));
@@ -1545,13 +1711,26 @@ begin
   from jsonb_object_keys(new_image || old_image) f (field)
   where f.field <> all (hidden)
     and (
-      (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
-      or ((policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
+      case
+        when policy -> 'paths' ? f.field
+        then redact_paths(old_image -> f.field, policy -> 'paths' -> f.field, 'exclude')::text
+          is distinct from redact_paths(new_image -> f.field, policy -> 'paths' -> f.field, 'exclude')::text
+        else (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
+      end
+      -- Of a column with redacted paths, only the text around them may tell that it changed.
+      or (not coalesce(policy -> 'paths' ? f.field
+          and (old_image -> f.field)::text is distinct from (new_image -> f.field)::text, false)
+        and (policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
         and (old_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text
           is distinct from (new_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text)
     );
   if changed_fields is null then
-    changed_fields := alike_fields(old_row, new_row, relation, hidden);
+    -- A column in which only an excluded path changed has not changed.
+    changed_fields := alike_fields(old_row, new_row, relation, hidden || array(
+      select p.key
+      from jsonb_each(policy -> 'paths') p
+      where (old_image -> p.key)::text is distinct from (new_image -> p.key)::text
+    ));
     details := case when changed_fields is not null then jsonb_build_object('alike', changed_fields) end;
   end if;
   -- Of an image that could not be built at all, nobody knows whether it is the same.
@@ -1723,6 +1902,8 @@ comment on function row_key(text, text, jsonb) is
 revoke all on function
   key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
   shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
+  redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
   redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
@@ -1734,7 +1915,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "8cecf6eb681499e713594e954b44b4118ec42a44486aad94ee480274c4b71f62",
+    checksum: "9e13f032cacee2fdbe8d8d91dba5464379b4565fc95c3bc8c72580158db30c66",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2133,11 +2314,7 @@ begin
     raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
       using errcode = 'invalid_parameter_value';
   end if;
-  select jsonb_build_object(
-      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c where not (c ->> 'virtual')::boolean),
-      'texts', (select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(p.columns) c where c ->> 'comparison' = 'cast'))
-  into policy
+  select policy_document(p) into policy
   from capture_policies p
   where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   if policy is null then
@@ -3352,7 +3529,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "5b0add2ddedce6ba1a9ecb51587952381b9915449048f85e955d96db22177cd3",
+    checksum: "95bef4ae12cb14740902af1755f2b72e410fcbc96c762c95513db9f27f601586",
     sql: `-- What the catalog still tells of what was done to a captured table, and since when.
 
 -- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
@@ -3516,8 +3693,22 @@ begin atomic
   join pg_class c on c.oid = r.oid and c.relkind <> 'p';
 end;
 
+-- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
+create function label_marks(relation oid) returns jsonb
+language sql stable
+set search_path from current
+return (
+  select coalesce(jsonb_object_agg(e.oid, e.xmin::text), '{}')
+  from pg_index i
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
+  join pg_type d on d.oid = a.atttypid
+  join pg_enum e on e.enumtypid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+  where i.indrelid = label_marks.relation and i.indisunique
+);
+
 -- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
--- images show its type and the transaction that last touched it.
+-- images show its type and the transaction that last touched it. And what tells that values of an enum did not have other names
+-- meanwhile.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
 set search_path from current
@@ -3530,27 +3721,46 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
         and not a.attisdropped
         and a.attgenerated <> 'v'
         and a.attname <> all (row_marks.hidden)
-    )
+    ),
+    'labels', label_marks(row_marks.relation)
   );
 end;
 
+-- Whether a transaction, as a row of the catalog tells of it, truncated rows of a captured table.
+create function truncated_in(relation oid, id xid) returns boolean
+language sql stable
+set search_path from current
+return exists (
+  select
+  from capture_policies p
+  join audit_transactions t on t.xid = full_xid(truncated_in.id) and t.epoch = (select max(i.epoch) from installs i)
+  join audit_changes c
+    on c.transaction_id = t.id
+    and c.captured_at >= t.occurred_at - interval '1 day'
+    and c.op = 'truncate'
+    and c.table_schema = p.table_schema
+    and c.table_name = p.table_name
+  where p.relation = truncated_in.relation
+);
+
 -- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
--- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE), so where the new type is the same, or
--- one to which values need no conversion, the transaction must be that of the file.
+-- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So where the new type is the same, or
+-- one to which values need no conversion, the transaction must be that of the file (which another alteration and a TRUNCATE may share), or nothing else can be what
+-- it did to the column. All partitions are written anew, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language sql stable
 set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -3560,11 +3770,17 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (c.xmin = a.xmin or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
         )))
+    )
+    and not exists (
+      select
+      from row_holders(columns_rewritten.relation) h (oid)
+      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
     );
 end;
 
@@ -3699,7 +3915,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), row_marks(oid, text[]), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -3708,7 +3924,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "c95da0de4b2487c5ff9ea8b3cbd02ef77377ec0822fe7bd077afa355045e65da",
+    checksum: "d49877195c1b29f0a7e4ec7e12c398a366d36e6b4c18c330a83d7e4492d5825c",
     sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
 
 -- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
@@ -3885,6 +4101,15 @@ begin
   if rekeyed is not null then
     gap := 'key';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    return next;
+  -- A value of an enum in the key had another name for a while. Nothing tells since when.
+  elsif policy.database = here and policy.key_values <> '{}' and exists (
+    select
+    from jsonb_each(label_marks(now_named.oid)) l
+    where policy.row_marks -> 'labels' -> l.key <> l.value
+  ) then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
     return next;
   end if;
   if policy.database = here then
@@ -4076,7 +4301,39 @@ $$;
 
 comment on function kept_since(text, text) is 'Since when every change of a table is kept.';
 
--- Runs after any statement that removes changes. Notes that every change of their tables is kept only after the last removed one.
+-- Notes that changes under a name were removed, captured from "first" up to "up_to", which is not part of it: every change of the table
+-- is kept only from then on. It may have another name by now.
+create function note_removed(gone_schema text, gone_name text, first timestamptz, up_to timestamptz) returns void
+language sql
+set search_path from current
+set datestyle = 'ISO'
+set timezone = 'UTC'
+begin atomic
+  update capture_policies p
+  set kept_since = r.until
+  from (
+    select q.table_schema, q.table_name, max(n.until) as until
+    from capture_policies q
+    cross join lateral (
+      select note_removed.up_to as until
+      where q.table_schema = note_removed.gone_schema and q.table_name = note_removed.gone_name
+      union all
+      select least(note_removed.up_to, e.until)
+      from jsonb_to_recordset(q.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where e.declared is not true
+        and e.schema = note_removed.gone_schema
+        and e.name = note_removed.gone_name
+        and e.until > note_removed.first
+    ) n
+    group by q.table_schema, q.table_name
+  ) r
+  where p.table_schema = r.table_schema
+    and p.table_name = r.table_name
+    and (p.kept_since is null or p.kept_since < r.until);
+end;
+
+-- Runs after any statement that removes changes.
 create function note_removal() returns trigger
 language plpgsql
 set search_path from current
@@ -4085,14 +4342,12 @@ begin
   if tg_op = 'TRUNCATE' then
     update capture_policies set kept_since = clock_timestamp();
   else
-    update capture_policies p
-    set kept_since = greatest(p.kept_since, r.up_to)
+    perform note_removed(r.table_schema, r.table_name, r.first, r.up_to)
     from (
-      select c.table_schema, c.table_name, max(c.captured_at) + interval '1 microsecond' as up_to
+      select c.table_schema, c.table_name, min(c.captured_at) as first, max(c.captured_at) + interval '1 microsecond' as up_to
       from removed c
       group by c.table_schema, c.table_name
-    ) r
-    where p.table_schema = r.table_schema and p.table_name = r.table_name;
+    ) r;
   end if;
   return null;
 end
@@ -4131,7 +4386,7 @@ end;
 
 revoke all on function
   known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
-  unknown_times(text, text), kept_since(text, text), note_removal(), note_lapse(text, text),
+  unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
 from public;
 `
@@ -4139,7 +4394,7 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "031b07e6fa996a750cd213ed7f38793a18bcdd6ca547e6183c61a64279a992fd",
+    checksum: "1f42c4993bcc89d2f3ece58e0d05e5ef7ee3d06c3eb9380d050c7b43a52411b7",
     sql: `-- Partitions that join a captured table: whether they bring rows of which the record does not tell.
 
 -- With which transaction a partition became one of its root: it, or the one above it that was attached last.
@@ -4329,9 +4584,7 @@ begin
     and not row_security_active(relation)
     and not coalesce(pg_relation_size(relation) > largest, false)
   then
-    select jsonb_build_object(
-        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c)),
+    select policy_document(p),
       greatest(p.captured_since, upper(p.lapses * tstzmultirange(tstzrange(null, joined))))
     into policy, known_since
     from capture_policies p
@@ -4695,7 +4948,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "b31247b247777d105340c262c51c5e70b5ca73747fe46de73f8d78bfa9fea69e",
+    checksum: "fbe163653f70818ed5bb33e4fef2c238dd6ffa12af6d264467ae1e61df3ce31c",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5054,7 +5307,10 @@ begin
           and e.details ? 'rewritten'
       ) then row_marks(named.oid, p.excluded || p.masked)
       else p.row_marks || jsonb_build_object(
-        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'))
+        'files', row_marks(named.oid, '{}') -> 'files' || coalesce(p.row_marks -> 'files', '{}'),
+        -- Values of an enum that have their names again: when they had not is a lapse of its own.
+        'labels', case when key_changed(named.oid, p.key_columns, p.key_values) is not null then p.row_marks -> 'labels'
+          else label_marks(named.oid) end)
     end,
     watched_at = instant,
     lapses = p.lapses
@@ -5977,6 +6233,130 @@ revoke all on function
   export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
   export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
 from public;
+`
+  },
+  {
+    id: 15,
+    name: "retention",
+    checksum: "3f53a7f1f5f4cd1a0b194bc6c655948804568d782129b11512f65de843e9023b",
+    sql: `-- What retention did: one row for each run, and the lease that keeps two runners from the same work.
+
+create table retention_runs (
+  id bigint generated always as identity primary key,
+  kind text collate "C" not null check (kind in ('purge', 'maintain')),
+  state text collate "C" not null default 'running'
+    check (state in ('running', 'completed', 'stopped', 'cancelled', 'failed')),
+  started_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz,
+  -- The policy as it was configured, and the plan: what was to go. Null for maintenance.
+  policy jsonb,
+  plan jsonb,
+  -- The latest instant before which anything may go.
+  cutoff timestamptz,
+  -- What is gone by now. Each batch adds to it in its own transaction, so it is exact if the run dies as well.
+  changes bigint not null default 0,
+  transactions bigint not null default 0,
+  actions bigint not null default 0,
+  batches bigint not null default 0,
+  -- Whole partitions that were emptied or dropped, or made by maintenance.
+  partitions text[] not null default '{}',
+  -- What else there is to say: the files of an archive, the indexes that were rebuilt.
+  details jsonb not null default '{}',
+  -- Why it failed or stopped.
+  problem text,
+  actor jsonb,
+  db_user text collate "C" not null default session_user,
+  application_name text default nullif(current_setting('application_name'), ''),
+  client_addr inet default inet_client_addr(),
+  lease_token text collate "C" not null,
+  lease_until timestamptz not null
+);
+
+comment on table retention_runs is
+  'Runs of retention: by whom, with which policy, what went. A run that is "running" holds a lease; the next one finishes it as failed after that.';
+
+-- One runner of a kind at a time.
+create unique index retention_runs_running_idx on retention_runs (kind) where state = 'running';
+`
+  },
+  {
+    id: 16,
+    name: "evidence",
+    checksum: "15bf0de0d10cb15c2bf9059b157bdddccc2dccc33a7b35b6cc357726661811b5",
+    sql: `-- Evidence: what a host or Threadline itself wrote down about how the record is governed. Rows are only added.
+
+create table evidence_records (
+  id bigint generated always as identity primary key,
+  subject text collate "C" not null check (subject in (
+    'redaction_policy', 'trigger_coverage', 'retention_run', 'retention_policy', 'export_delivery', 'support_scope_posture'
+  )),
+  -- What it is about: the id of a run, the name of an export, an environment.
+  reference text collate "C" not null check (octet_length(reference) between 1 and 256),
+  status text collate "C" not null check (status in ('ok', 'attention', 'failed')),
+  detail jsonb not null check (jsonb_typeof(detail) = 'object'),
+  detail_version int not null check (detail_version > 0),
+  -- "derived" from the services of Threadline, or as the "host" said.
+  origin text collate "C" not null check (origin in ('derived', 'host')),
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  recorded_at timestamptz not null,
+  db_user text collate "C" not null,
+  role_name text collate "C" not null,
+  application_name text,
+  client_addr inet
+);
+
+comment on table evidence_records is
+  'Evidence of how the record is governed. Rows are only added, by record_evidence; who recorded them and when is what the server saw.';
+
+create index evidence_records_reference_idx on evidence_records (subject, reference, id);
+create index evidence_records_time_idx on evidence_records (recorded_at, id);
+
+-- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. Everything about who and when comes from the
+-- server: an argument cannot replace it.
+create function record_evidence(evidence jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  checked record;
+  recorded bigint;
+begin
+  if jsonb_typeof(evidence) is distinct from 'object'
+    or jsonb_typeof(evidence -> 'reference') is distinct from 'string'
+    or jsonb_typeof(evidence -> 'detail') is distinct from 'object'
+    or octet_length(evidence ->> 'detail') > 1048576
+  then
+    raise exception 'threadline: evidence has a reference, and a detail that is an object of at most a megabyte'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(evidence -> 'actor') = 'object' then
+    checked := check_actor(evidence -> 'actor', 'actor', 0);
+    if checked.wrong <> '{}' then
+      raise exception 'threadline: %', array_to_string(checked.wrong, '; ') using errcode = 'invalid_parameter_value';
+    end if;
+  elsif coalesce(jsonb_typeof(evidence -> 'actor'), 'null') <> 'null' then
+    raise exception 'threadline: the actor of evidence is an object' using errcode = 'invalid_parameter_value';
+  end if;
+  insert into evidence_records (
+    subject, reference, status, detail, detail_version, origin, actor_type, actor_id, actor, recorded_at, db_user, role_name,
+    application_name, client_addr
+  ) values (
+    evidence ->> 'subject', evidence ->> 'reference', evidence ->> 'status', evidence -> 'detail',
+    (evidence ->> 'detailVersion')::int, evidence ->> 'origin', evidence #>> '{actor,type}', evidence #>> '{actor,id}',
+    nullif(evidence -> 'actor', 'null'), clock_timestamp(), session_user,
+    coalesce(nullif(nullif(current_setting('role', true), ''), 'none'), session_user),
+    nullif(current_setting('application_name'), ''), inet_client_addr()
+  )
+  returning id into recorded;
+  return recorded;
+end
+$$;
+
+comment on function record_evidence(jsonb) is 'Adds a record of evidence; who and when is what the server saw.';
+
+revoke all on function record_evidence(jsonb) from public;
 `
   }
 ] as const

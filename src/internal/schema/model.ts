@@ -2,11 +2,12 @@
  * The types and errors of `Migrations`. They are in a file of their own because the parts of `Migrations` need them too.
  */
 import type * as Duration from "effect/Duration"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import type { WatchState } from "../sql/watch.js"
-import type { Concern } from "./concern.js"
+import { formed, formedSchema } from "../core/jsonForm.js"
+import { WatchState } from "../sql/watch.js"
+import { Concern } from "./concern.js"
 
 /**
  * @since 0.1.0
@@ -123,43 +124,96 @@ export interface RunOptions extends Options {
 }
 
 /**
- * What a run did.
+ * One migration without its text. `all` has the text.
  *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Summary = Schema.Struct({
+  id: Schema.Int,
+  name: Schema.String,
+  /** SHA-256 of the text, in hexadecimal. */
+  checksum: Schema.String
+}).annotations({ identifier: "threadline.Migrations.Summary" })
+
+/**
  * @since 0.1.0
  * @category models
  */
-export interface RunResult {
-  readonly schema: string
+export interface Summary extends Schema.Schema.Type<typeof Summary> {}
+
+/**
+ * What a run did.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const RunResult = Schema.Struct({
+  schema: Schema.String,
   /** The role that owns the schema. */
-  readonly owner: string
+  owner: Schema.String,
   /** Migrations applied by this run, in order; empty if there was nothing to do. */
-  readonly applied: ReadonlyArray<Migration>
+  applied: Schema.Array(Summary),
   /** Number of the last applied migration. */
-  readonly version: number
+  version: Schema.Int,
   /** Partitions of `audit_changes` made by this run. */
-  readonly partitions: ReadonlyArray<string>
+  partitions: Schema.Array(Schema.String),
   /** What is wrong with how the record stands in its database after this run; `describeConcern` says it in words. */
-  readonly concerns: ReadonlyArray<Concern>
+  concerns: Schema.Array(Concern),
   /** The schema watch after this run. */
-  readonly watch: WatchState
+  watch: WatchState,
   /** Sentences for people on what should be better, such as an owner that can log in: the concerns, and whatever else there is. */
-  readonly notices: ReadonlyArray<string>
-}
+  notices: Schema.Array(Schema.String)
+}).annotations({ identifier: "threadline.Migrations.RunResult" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface RunResult extends Schema.Schema.Type<typeof RunResult> {}
 
 /**
  * One row of the bookkeeping.
  *
  * @since 0.1.0
+ * @category schemas
+ */
+export const Applied = Schema.Struct({
+  id: Schema.Int,
+  name: Schema.String,
+  /** SHA-256 of the text that was applied, in hexadecimal. */
+  checksum: Schema.String,
+  /** UTC, with microseconds. */
+  appliedAt: Schema.String,
+  appliedBy: Schema.String
+}).annotations({ identifier: "threadline.Migrations.Applied" })
+
+/**
+ * @since 0.1.0
  * @category models
  */
-export interface Applied {
-  readonly id: number
-  readonly name: string
-  readonly checksum: string
-  /** UTC, with microseconds. */
-  readonly appliedAt: string
-  readonly appliedBy: string
-}
+export interface Applied extends Schema.Schema.Type<typeof Applied> {}
+
+const PlainStatus = Schema.Struct({
+  schema: Schema.String,
+  state: Schema.Literal("absent", "behind", "current", "mismatch", "newer"),
+  /** The role that owns the schema; none if there is no schema of this name. */
+  owner: Schema.OptionFromNullOr(Schema.String),
+  /** What is wrong with how the record stands in its database; `describeConcern` says it in words. */
+  concerns: Schema.Array(Concern),
+  /** The schema watch: whether it sees everything, something, or is off. */
+  watch: WatchState,
+  /** Number of the last applied migration; 0 if there is none. */
+  version: Schema.Int,
+  /** Number of the newest migration of this library. */
+  latest: Schema.Int,
+  applied: Schema.Array(Applied),
+  pending: Schema.Array(Summary),
+  /** Applied with another text than this library has. */
+  mismatched: Schema.Array(Applied),
+  /** Applied, and not known to this library. */
+  unknown: Schema.Array(Applied)
+}).annotations({ identifier: "threadline.Migrations.Status" })
 
 /**
  * How the database compares with this library.
@@ -167,25 +221,20 @@ export interface Applied {
  * @since 0.1.0
  * @category models
  */
-export interface Status {
-  readonly schema: string
-  readonly state: "absent" | "behind" | "current" | "mismatch" | "newer"
-  readonly owner: Option.Option<string>
-  /** What is wrong with how the record stands in its database; `describeConcern` says it in words. */
-  readonly concerns: ReadonlyArray<Concern>
-  /** The schema watch: whether it sees everything, something, or is off. */
-  readonly watch: WatchState
-  /** Number of the last applied migration; 0 if there is none. */
-  readonly version: number
-  /** Number of the newest migration of this library. */
-  readonly latest: number
-  readonly applied: ReadonlyArray<Applied>
-  readonly pending: ReadonlyArray<Migration>
-  /** Applied with another text than this library has. */
-  readonly mismatched: ReadonlyArray<Applied>
-  /** Applied, and not known to this library. */
-  readonly unknown: ReadonlyArray<Applied>
-}
+export interface Status extends Schema.Schema.Type<typeof PlainStatus> {}
+
+export const makeStatus: (status: Status) => Status = formed((status: Status) => ({
+  ...status,
+  owner: Option.getOrNull(status.owner)
+}))
+
+/**
+ * The JSON of a status. `owner` is null if there is none.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Status: Schema.Schema<Status, typeof PlainStatus.Encoded> = formedSchema(PlainStatus, makeStatus)
 
 /**
  * @since 0.1.0

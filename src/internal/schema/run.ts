@@ -5,7 +5,16 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest } from "../../ThreadlineError.js"
 import { migrationFiles } from "./files.js"
-import { MigrationError, type Reason, type RunOptions, type RunResult, type Status } from "./model.js"
+import {
+  type Applied,
+  makeStatus,
+  MigrationError,
+  type Reason,
+  type RunOptions,
+  type RunResult,
+  type Status,
+  type Summary
+} from "./model.js"
 import * as compare from "./compare.js"
 import { concernsOf, describeConcern } from "./concern.js"
 import * as bookkeeping from "./bookkeeping.js"
@@ -129,6 +138,8 @@ const inTransaction = <A, E, R>(sql: SqlClient.SqlClient, body: Effect.Effect<A,
 export const migrate = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effect<RunResult, MigrationError> =>
   inTransaction(sql, apply(sql, settings)).pipe(Effect.catchTag("SqlError", fromDatabase))
 
+const summaryOf = ({ checksum, id, name }: bookkeeping.MigrationFile): Summary => ({ id, name, checksum })
+
 export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect<Status, MigrationError> => {
   const body = Effect.gen(function* () {
     yield* sql.unsafe(bookkeeping.preamble)
@@ -140,15 +151,16 @@ export const inspect = (sql: SqlClient.SqlClient, schema: string): Effect.Effect
     const watch = yield* watchIn(sql, schema)
     const standings = installation?.installed === true ? yield* standingIn(sql, schema) : []
     yield* sql.unsafe(bookkeeping.epilogue)
-    const result: Status = {
+    const comparison = compare.compare(migrationFiles, rows)
+    return makeStatus({
       schema,
       concerns: standings.flatMap((standing) => concernsOf(standing, watch)),
       watch: watch.state,
       owner: Option.map(Option.fromNullable(installation), (row) => row.owner),
       latest: migrationFiles.length,
-      ...compare.compare(migrationFiles, rows)
-    }
-    return result
+      ...comparison,
+      pending: comparison.pending.map(summaryOf)
+    })
   })
   return inTransaction(sql, body).pipe(
     Effect.catchTag("SqlError", (error) =>
@@ -206,7 +218,7 @@ const apply = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, settings: S
   const result: RunResult = {
     schema: settings.schema,
     owner: owner?.owner ?? settings.ownerRole,
-    applied: pending,
+    applied: pending.map(summaryOf),
     version: Math.max(comparison.version, ...pending.map((migration) => migration.id)),
     partitions: partitions.map((row) => row.name),
     concerns,
@@ -242,7 +254,7 @@ const watchRefused = (error: SqlError): MigrationError | SqlError =>
     : error
 
 const refuse = (settings: Settings, comparison: compare.Comparison): Effect.Effect<void, MigrationError> => {
-  const list = (rows: ReadonlyArray<compare.Applied>) => rows.map((row) => `${row.id} (${row.name})`).join(", ")
+  const list = (rows: ReadonlyArray<Applied>) => rows.map((row) => `${row.id} (${row.name})`).join(", ")
   if (comparison.state === "newer") {
     return Effect.fail(
       new MigrationError({

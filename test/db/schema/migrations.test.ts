@@ -26,6 +26,9 @@ import * as EmptyDatabase from "../../support/emptyDatabase.js"
 
 const latest = Migrations.all.length
 
+/** Every migration without its text, as answers have it. */
+const all = Migrations.all.map(({ checksum, id, name }) => ({ id, name, checksum }))
+
 /** An empty database with a client of its superuser's. */
 const emptyDatabase = Effect.gen(function* () {
   const made = yield* EmptyDatabase.emptyDatabase
@@ -433,7 +436,7 @@ describe("Migrations.run", () => {
             const old = yield* Migrations.run({ ownerRole, to: id - 1 }).pipe(Effect.provide(upgraded.admin))
             expect(old.version).toBe(id - 1)
             const status = yield* Migrations.status().pipe(Effect.provide(upgraded.admin))
-            expect(status).toMatchObject({ state: "behind", version: id - 1, pending: Migrations.all.slice(id - 1) })
+            expect(status).toMatchObject({ state: "behind", version: id - 1, pending: all.slice(id - 1) })
           }
           const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(upgraded.admin))
           expect(result.applied.map((migration) => migration.id)).toEqual(
@@ -594,7 +597,7 @@ describe("Migrations.status", () => {
         owner: Option.none(),
         version: 0,
         applied: [],
-        pending: Migrations.all
+        pending: all
       })
       yield* query("create schema threadline")
       expect(yield* Migrations.status().pipe(Effect.provide(admin))).toMatchObject({ state: "absent", version: 0 })
