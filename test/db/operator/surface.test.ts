@@ -92,7 +92,9 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       expect((yield* ask("/audit/?q=op:delete+table:invoices")).headers.get("location")).toContain(
         "/audit/timeline?table=public.invoices&op=delete&since=all"
       )
-      expect((yield* ask("/audit/?q=billing+desk")).headers.get("location")).toBe("/audit/actors/user/42?q=billing+desk")
+      expect((yield* ask("/audit/?q=billing+desk")).headers.get("location")).toBe(
+        "/audit/actors/user/42?q=billing+desk"
+      )
       expect(textOf((yield* ask("/audit/?q=nothing-like-this")).body)).toContain("Nothing is recorded of it")
 
       // What is wrong, unknown or not for reading has its own status.
