@@ -13,6 +13,7 @@ export const commands = {
   "capture print": "Print the SQL that captures the tables, for another migration tool.",
   health: "Show what is wrong with capture and the record, and what mends it.",
   coverage: "Show which tables are captured; fails if an expected one is not.",
+  "policy show": "Compare how tables are redacted with the configuration; fails if it differs.",
   timeline: "List changes, newest first.",
   transactions: "List transactions with their changes counted, newest first.",
   history: "List the changes of one row, newest first.",
@@ -39,6 +40,7 @@ export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",
   export: "Write changes as CSV, NDJSON or JSON, and check such files.",
+  policy: "See how captured tables are redacted.",
   consumers: "List and forget the consumers of the feed.",
   schema: "See what was done to the schema around captured tables."
 }

@@ -8,6 +8,7 @@ import { existsSync, statSync } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { basename, dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import type * as Capture from "../src/Capture.js"
 import { TableConfig } from "../src/Capture.js"
 import * as Health from "../src/Health.js"
 import * as TableName from "../src/TableName.js"
@@ -144,7 +145,9 @@ const consistent = (
     if (earlierTables.some((earlier) => sameTable(earlier.table, formatted))) {
       return yield* Either.left(`tables: names ${formatted} twice`)
     }
-    const repeatedColumn = exclude?.find((column) => mask?.includes(column))
+    const wholeColumns = (entries: ReadonlyArray<Capture.Excluded | Capture.Masked> = []) =>
+      entries.flatMap((entry) => (typeof entry === "string" ? [entry] : entry.path === undefined ? [entry.column] : []))
+    const repeatedColumn = wholeColumns(exclude).find((column) => wholeColumns(mask).includes(column))
     if (repeatedColumn !== undefined) {
       return yield* Either.left(`tables: ${formatted} excludes and masks ${repeatedColumn}; keep one of the two`)
     }

@@ -22,6 +22,8 @@ const capturing = [capture.plan, capture.applying, capture.removing, capture.sta
 
 const consuming = [consumers.list, consumers.forget] as const
 
+const policies = [health.policyShow] as const
+
 const inSchema = [schema.events] as const
 
 /** It is here because it is about the whole tree. */
@@ -57,6 +59,7 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
     exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
@@ -68,6 +71,7 @@ export const root = Command.make("threadline").pipe(
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
+  ...policies,
   ...consuming,
   ...inSchema,
   exporting.exported,
