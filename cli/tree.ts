@@ -3,6 +3,7 @@ import * as Command from "@effect/cli/Command"
 import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
+import * as exportJobs from "./commands/exportJobs.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -22,7 +23,21 @@ const capturing = [capture.plan, capture.applying, capture.removing, capture.sta
 
 const consuming = [consumers.list, consumers.forget] as const
 
+const policies = [health.policyShow] as const
+
 const inSchema = [schema.events] as const
+
+const belowExport = [
+  exporting.verify,
+  exportJobs.queue,
+  exportJobs.list,
+  exportJobs.job,
+  exportJobs.run,
+  exportJobs.cancel,
+  exportJobs.retry,
+  exportJobs.download,
+  exportJobs.expire
+] as const
 
 /** It is here because it is about the whole tree. */
 const completing = leaf(
@@ -57,9 +72,10 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
+    exporting.exported.pipe(Command.withSubcommands(belowExport)),
     ...ungrouped
   ])
 )
@@ -68,9 +84,10 @@ export const root = Command.make("threadline").pipe(
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
+  ...policies,
   ...consuming,
   ...inSchema,
   exporting.exported,
-  exporting.verify,
+  ...belowExport,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)

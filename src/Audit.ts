@@ -14,8 +14,8 @@ import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
-import type * as AuditContext from "./AuditContext.js"
-import { encodeAction } from "./internal/intent/action.js"
+import * as AuditContext from "./AuditContext.js"
+import { encodeAction, encodeActionSync } from "./internal/intent/action.js"
 import {
   type ActionId,
   AuditError,
@@ -28,11 +28,21 @@ import {
 import { contradiction, resolve } from "./internal/intent/resolve.js"
 import { makeRecorder, recordFailures } from "./internal/intent/recorder.js"
 import type { Restore } from "./internal/sql/owned.js"
+import { invalidContext, ofCall } from "./internal/intent/refusals.js"
+import { type NoChanges, tagged, type Unavailable } from "./internal/intent/tagged.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as transactions from "./internal/intent/transaction.js"
 import type { FailedAction } from "./internal/intent/level.js"
 import type { Action, RecordOptions } from "./Semantics.js"
 import type { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * Results, ids and errors.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export { NoChanges, Unavailable } from "./internal/intent/tagged.js"
 
 /**
  * Results, ids and errors.
@@ -247,6 +257,92 @@ export const hasReason =
     AuditError.is(error) && reasons.includes(error.reason)
 
 /**
+ * Gives `NoChanges`, and failures of the connection (`Unavailable`), classes and tags of their own, which an `HttpApi` can declare as
+ * they are: it answers 404 and 503. What is left of `AuditError` is a mistake of the program or of the installation.
+ *
+ * @since 0.1.0
+ * @category errors
+ * @example
+ * ```ts
+ * import { Audit } from "threadline"
+ * import { Effect } from "effect"
+ *
+ * declare const archive: Effect.Effect<void, Audit.AuditError>
+ *
+ * export const status = archive.pipe(
+ *   Effect.as(204),
+ *   Audit.withTags,
+ *   Effect.catchTags({
+ *     "threadline/NoChanges": () => Effect.succeed(404),
+ *     "threadline/Unavailable": () => Effect.succeed(503)
+ *   })
+ * )
+ * ```
+ */
+export const withTags = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | NoChanges | Unavailable, R> =>
+  Effect.mapError(effect, tagged)
+
+/**
+ * Audited transactions of one kind, with the options that `define` checked.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Defined<in A> {
+  /** `Audit.transaction` with these options. */
+  readonly transaction: <B extends A, E, R>(
+    effect: Effect.Effect<B, E, R>
+  ) => Effect.Effect<Audited<B>, E | AuditError, R | Audit>
+  /** `Audit.withTransaction` with these options. */
+  readonly withTransaction: <B extends A, E, R>(
+    effect: Effect.Effect<B, E, R>
+  ) => Effect.Effect<B, E | AuditError, R | Audit>
+}
+
+/**
+ * Audited transactions whose options are literals. They are checked once, here: a mistake in them throws the `InvalidRequest` when the
+ * module loads, and no handler has it among its errors. What only a call can tell, an ambient context or an action made from the result
+ * that is wrong, is an `AuditError` with the reason `InvalidContext`.
+ *
+ * @since 0.1.0
+ * @category transactions
+ * @example
+ * ```ts
+ * import { Audit } from "threadline"
+ * import { SqlClient } from "@effect/sql"
+ * import { Effect } from "effect"
+ *
+ * const archived = Audit.define({ action: "invoice.archived", requireChanges: true })
+ *
+ * export const archive = (id: number) =>
+ *   Effect.flatMap(SqlClient.SqlClient, (sql) => sql`update invoices set archived = true where id = ${id}`).pipe(
+ *     archived.withTransaction,
+ *     Audit.withTags
+ *   )
+ * ```
+ */
+export const define = <A = unknown>(options: Options<A>): Defined<A> => {
+  const wrong = contradiction(options) ?? AuditContext.invalid(options)
+  if (wrong !== undefined) {
+    throw wrong
+  }
+  const { action, onError } = options
+  if (action !== undefined && typeof action !== "function") {
+    encodeActionSync(action, options)
+  }
+  if (onError !== undefined && typeof onError !== "function") {
+    encodeActionSync(onError, {})
+  }
+  // The refusals of a call are known by its options, so each has options of its own.
+  const audited = <B extends A, E, R>(effect: Effect.Effect<B, E, R>) =>
+    Effect.suspend(() => {
+      const own = { ...options }
+      return invalidContext(own, transaction(effect, own))
+    })
+  return { transaction: audited, withTransaction: (effect) => Effect.map(audited(effect), ({ value }) => value) }
+}
+
+/**
  * Opens an audited transaction for the length of a scope, for code that cannot be one effect. It holds a connection (or, inside
  * a transaction, its turn) until it commits or the scope closes.
  *
@@ -349,7 +445,10 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
               ? effect
               : Effect.tap(effect, (value) =>
                   Effect.map(
-                    Effect.suspend(() => encodeAction(given(value), options)),
+                    ofCall(
+                      options,
+                      Effect.suspend(() => encodeAction(given(value), options))
+                    ),
                     (document) => {
                       action.document = document
                     }
@@ -386,7 +485,7 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
     Effect.useSpan("threadline.transaction", { captureStackTrace: false }, (span) =>
       Effect.contextWithEffect(
         (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
-          Effect.flatMap(prepare(context, options, span), ({ begin, fields, naming, settle }) => {
+          Effect.flatMap(ofCall(options, prepare(context, options, span)), ({ begin, fields, naming, settle }) => {
             let running: transactions.Running | undefined
             const attempt = transactions.run(
               (begun) => {

@@ -18,6 +18,7 @@ import * as Health from "./Health.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as Query from "./Query.js"
+import * as Retention from "./Retention.js"
 import * as Semantics from "./Semantics.js"
 import type { ThreadlineError } from "./ThreadlineError.js"
 
@@ -51,6 +52,7 @@ export type Services =
   | Feed.Feed
   | Health.Health
   | Query.Query
+  | Retention.Retention
   | Semantics.Semantics
 
 type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
@@ -60,7 +62,7 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  *
  * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
  * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
- * - `owner`: attaches capture to tables and looks after it; `writer` unless given.
+ * - `owner`: attaches capture to tables, looks after it, and purges; `writer` unless given.
  * - `operator`: reads the feed, stores the checkpoints of its consumers, and keeps and runs the jobs of exports, on a primary; `reader`
  *   unless given, with which a feed can be read and no checkpoint stored, and jobs be queued but not run.
  *
@@ -136,7 +138,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), operator),
     Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
-    Layer.provide(Layer.fresh(Layer.merge(Capture.layer, Health.layer)), owner)
+    Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Health.layer, Retention.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
 }
 
@@ -158,7 +160,8 @@ export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError
         ExportJobs.layer,
         Feed.layer,
         Capture.layer,
-        Health.layer
+        Health.layer,
+        Retention.layer
       ).pipe(inSchema(schema))
     )
   )

@@ -86,6 +86,11 @@ export * as RequestContext from "./RequestContext.js"
 /**
  * @since 0.1.0
  */
+export * as Retention from "./Retention.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Semantics from "./Semantics.js"
 
 /**

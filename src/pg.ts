@@ -122,6 +122,25 @@ const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
   }
 }
 
+interface Emitting {
+  on(event: "error", listener: (error: unknown) => void): unknown
+  off(event: "error", listener: (error: unknown) => void): unknown
+}
+
+const emits = (client: object): client is Emitting =>
+  "on" in client && typeof client.on === "function" && "off" in client && typeof client.off === "function"
+
+/** A client that loses its connection says so twice: to the statement, and as an event that would end the process if nobody listens. */
+const listening = (client: object): (() => void) => {
+  if (!emits(client)) {
+    return () => undefined
+  }
+  const listener = (): void => undefined
+  client.on("error", listener)
+  // The event may come after the statement has failed.
+  return () => void setTimeout(() => client.off("error", listener), 1000).unref()
+}
+
 /** One transaction on a client; whether the client can be used again. */
 const transact = async <Client extends Queryable>(
   client: Client,
@@ -131,6 +150,7 @@ const transact = async <Client extends Queryable>(
   leave: (usable: boolean) => void
 ): Promise<void> => {
   let usable = false
+  const stopListening = listening(client)
   try {
     const begin = isolation === undefined ? "begin" : `begin isolation level ${isolation}`
     await ClientAdapter.own(client.query(`${begin}; ${ClientAdapter.asText(first)}`))
@@ -144,6 +164,7 @@ const transact = async <Client extends Queryable>(
     throw error
   } finally {
     leave(usable)
+    stopListening()
   }
 }
 

@@ -57,15 +57,18 @@ const transactionTable = (
   )
 }
 
-const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): string =>
-  layout(
+const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): string => {
+  // Parts of a context that could not be recorded.
+  const failures = actions.some(({ contextError }) => contextError !== null)
+  return layout(
     [
       { header: "recorded (UTC)", rigid: true },
       { header: "action" },
       { header: "status", rigid: true },
       whoColumn(actions.map(({ actor }) => actor)),
       { header: "correlation" },
-      { header: "tx", rigid: true }
+      { header: "tx", rigid: true },
+      ...(failures ? [{ header: "context error", whole: true }] : [])
     ],
     actions.map((action) => [
       when(action.occurredAt),
@@ -73,10 +76,12 @@ const actionTable = (actions: ReadonlyArray<Query.Action>, width: number): strin
       action.status,
       whoShort(action.actor),
       action.correlationId ?? "",
-      action.transactionId ?? ""
+      action.transactionId ?? "",
+      ...(failures ? [action.contextError ?? ""] : [])
     ]),
     width
   )
+}
 
 /** How a listing shows its items, and what it says if there are none. */
 interface Rendering<in A> {

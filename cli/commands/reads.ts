@@ -200,7 +200,8 @@ const incidentText = (incident: Query.Incident, width: number): string => {
             "subject",
             action.subject === null ? null : `${action.subject.type ?? ""} ${action.subject.id ?? ""}`.trim()
           ],
-          ["data", action.data === null ? null : Json.stringify(action.data)]
+          ["data", action.data === null ? null : Json.stringify(action.data)],
+          ["context error", action.contextError]
         ],
         width
       )

@@ -23,6 +23,8 @@ export interface Writer {
   readonly insert: (id: number) => Promise<unknown>
   /** A statement that fails. */
   readonly fail: () => Promise<unknown>
+  /** Makes COMMIT end the session. */
+  readonly burn: () => Promise<unknown>
   readonly audited: Audited
   readonly record: (action: Action, options?: ClientAdapter.RecordOptions) => Promise<string>
 }
@@ -68,6 +70,7 @@ const plain = <Db, Tx>(db: Db, client: Made<Db, Tx>): Plain => {
     const made: Writer = {
       insert: (id) => client.insert(tx, id),
       fail: () => client.query(tx, "select 1 / 0"),
+      burn: () => client.query(tx, "insert into fuses (id, what) values (1, 'terminate')"),
       audited: (options, body) => client.audited(tx, options, (inner, recorder) => body(writer(inner), recorder)),
       record: (action, options) => client.record(tx, action, options)
     }
@@ -157,6 +160,8 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
     }),
   "Drizzle on pg": (url) => {
     const pool = new pg.Pool({ connectionString: url, max: 3 })
+    // A client that loses its connection says so as an event, too.
+    pool.on("connect", (client) => void client.on("error", () => undefined))
     const database = drizzleNodePg(pool)
     type Db = typeof database
     return plain<Db, Parameters<Parameters<Db["transaction"]>[0]>[0]>(database, {

@@ -26,7 +26,7 @@ import type { Step } from "./step.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { millis, mustBeObject } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
-import { patience, persisting } from "./patience.js"
+import { patience, persisting } from "../sql/patience.js"
 import { reading, settings } from "./settings.js"
 import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { hostFunctionOf, reasonWithCause, sqlState } from "../sql/sqlState.js"
@@ -79,7 +79,12 @@ export const readConfigs: (
 })
 
 const invalidConfig = (error: ParseResult.ParseError): InvalidRequest => {
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
+  // Of alternatives, the one that got furthest into the value says what is wrong with it.
+  const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const issue = otherIssues.reduce(
+    (furthest, each) => (each.path.length > (furthest?.path.length ?? 0) ? each : furthest),
+    firstIssue
+  )
   const path = (issue?.path ?? []).map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
   return new InvalidRequest({
     field: `tables${path}`,

@@ -35,6 +35,12 @@ export interface Polling {
  * @category models
  */
 export interface ConsumeOptions extends Omit<Options, "checkpoint">, Polling {
+  /**
+   * Runs again after a failure, of the handler or of the database, as the schedule says. The schedule starts anew after each batch that
+   * was handled and stored, so that a consumer that runs for months does not wait longer and longer. If it ends, `consume` fails. What
+   * is wrong with the options is not tried again.
+   */
+  readonly retry?: Schedule.Schedule<unknown, unknown> | undefined
   /** How long a dead runner holds the consumer's name: 30 seconds unless given, at least 1 second, at most a day. */
   readonly lease?: Duration.DurationInput | undefined
 }
@@ -72,6 +78,8 @@ interface Run<E, R> {
   readonly handler: (batch: Batch) => Effect.Effect<unknown, E, R>
   readonly pause: Waiting
   readonly live: boolean
+  /** Runs once a batch is handled and its checkpoint stored. */
+  readonly delivered: Effect.Effect<void>
   /** What was handled so far. */
   readonly tally: { batches: number; changes: number }
 }
@@ -108,7 +116,7 @@ const session = Effect.fnUntraced(function* <E, R>(
   run: Run<E, R>,
   stored: string | null
 ): Effect.fn.Return<void, E | LeaseLost | ReadError, R> {
-  const { decoded, handler, lease, live, pause, storage, tally } = run
+  const { decoded, delivered, handler, lease, live, pause, storage, tally } = run
   const { tables } = decoded
   let expected: string
   let position: checkpoints.Position
@@ -142,6 +150,9 @@ const session = Effect.fnUntraced(function* <E, R>(
       expected = checkpoint
       storedAt = now
     }
+    if (last !== undefined) {
+      yield* delivered
+    }
     if (caughtUp) {
       if (last !== undefined) {
         yield* pause.reset
@@ -160,7 +171,11 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   options: ConsumeOptions
 ): Effect.fn.Return<Consumed, E | ReadError, R> {
   yield* mustBeObject(options)
-  const { lease: duration, live, poll, ...request } = options
+  const { lease: duration, live, poll, retry, ...request } = options
+  if (retry !== undefined && !Schedule.isSchedule(retry)) {
+    return yield* new InvalidRequest({ field: "retry", rule: "must be a Schedule" })
+  }
+  const driver = retry === undefined ? undefined : yield* Schedule.driver(retry)
   const run: Run<E, R> = {
     storage,
     lease: {
@@ -172,6 +187,7 @@ export const consume = Effect.fnUntraced(function* <E, R>(
     handler,
     pause: yield* waiting({ live, poll }),
     live: live === true,
+    delivered: driver?.reset ?? Effect.void,
     tally: { batches: 0, changes: 0 }
   }
   const { tables } = run.decoded
@@ -179,6 +195,32 @@ export const consume = Effect.fnUntraced(function* <E, R>(
   if (tables.length > 0 && !(yield* stores.hasBegun(storage, run.lease.name))) {
     yield* withoutConnection(checkTables(storage, tables.map(tableOf)))
   }
+  let isOfHandler = false
+  const attempt = Effect.suspend(() => {
+    isOfHandler = false
+    return taken({
+      ...run,
+      handler: (batch) =>
+        Effect.tapErrorCause(
+          Effect.suspend(() => handler(batch)),
+          () => Effect.sync(() => (isOfHandler = true))
+        )
+    })
+  })
+  if (driver === undefined) {
+    return yield* attempt
+  }
+  const again: Effect.Effect<Consumed, E | ReadError, R> = Effect.catchAll(attempt, (error) =>
+    InvalidRequest.is(error) && !isOfHandler
+      ? Effect.fail(error)
+      : Effect.matchEffect(driver.next(error), { onFailure: () => Effect.fail(error), onSuccess: () => again })
+  )
+  return yield* again
+})
+
+/** Takes the lease, again and again if it is live, and handles what comes. */
+const taken = Effect.fnUntraced(function* <E, R>(run: Run<E, R>): Effect.fn.Return<Consumed, E | ReadError, R> {
+  const { storage } = run
   for (;;) {
     let mayHold = true
     const outcome = yield* Effect.ensuring(

@@ -52,6 +52,8 @@ export type ActionId = typeof ActionId.Type
  * Why an audited call failed.
  *
  * - `MissingActor`: no actor is set, and `allowMissingActor` was not given. Nothing ran.
+ * - `InvalidContext`: of a call of `define`, the ambient context or what `action` returned is wrong. Rolled back; `cause` is the
+ *   `InvalidRequest`.
  * - `NotOutermost`: `isolation` or `retry` was asked of a call inside a transaction. Nothing ran.
  * - `NoChanges`: `requireChanges` was asked and no row was captured. Rolled back.
  * - `TransactionAborted`: the body succeeded although one of its statements had failed and aborted the transaction. Rolled
@@ -72,6 +74,7 @@ export type ActionId = typeof ActionId.Type
  */
 export const AuditReason = Schema.Literal(
   "MissingActor",
+  "InvalidContext",
   "NotOutermost",
   "NoChanges",
   "TransactionAborted",

@@ -271,15 +271,33 @@ export const audited = async <Tx extends object, A, Settings>(
         return call(request.schema, "finish", ran.outcome, "::text as outcome")
       })
     } catch (error) {
-      if (options.onFailure === "record" && known !== undefined && !isOutcomeUnknown(error)) {
+      const failure = ran !== undefined && isLost(error) ? outcomeUnknown(error) : error
+      if (options.onFailure === "record" && known !== undefined && !isOutcomeUnknown(failure)) {
         await recordFailure(connection, request, known)
       }
-      throw error
+      throw failure
     }
     return valueOf(ran)
   }
   return parent.takeTurn(() => inSavepoint(connection, savepoint, parent, request, options, run))
 }
+
+/** Whether a client failed to commit for want of a connection. Its own errors of transactions (`P2034` of Prisma) say more. */
+const isLost = (error: unknown): boolean => {
+  const code = property(error, "code")
+  return (
+    !AuditError.is(error) &&
+    /^(?:08|57P)/.test(stateOf(error)?.code ?? "08") &&
+    !(typeof code === "string" && code.startsWith("P2"))
+  )
+}
+
+const outcomeUnknown = (error: unknown): AuditError =>
+  new AuditError({
+    reason: "OutcomeUnknown",
+    detail: "the connection was lost while COMMIT was under way: the transaction may or may not have been committed",
+    cause: error
+  })
 
 const isOutcomeUnknown = (error: unknown): boolean => AuditError.is(error) && error.reason === "OutcomeUnknown"
 

@@ -44,7 +44,9 @@ export const Action = Schema.Struct({
   /** What the action was about. */
   subject: Schema.NullOr(Schema.Struct({ type: MaybeText, id: MaybeText })),
   /** What the host recorded with it. */
-  data: JsonValue
+  data: JsonValue,
+  /** What was wrong with the context of the action; its wrong parts are left out. */
+  contextError: MaybeText
 }).annotations({ identifier: "threadline.Action" })
 
 /**
@@ -73,7 +75,8 @@ export const ActionRow = Schema.Struct({
   trace_id: MaybeText,
   subject_type: MaybeText,
   subject_id: MaybeText,
-  data: MaybeJson
+  data: MaybeJson,
+  context_error: MaybeText
 })
 
 /** All columns of an action under the alias `a`. */
@@ -96,7 +99,8 @@ export const actionRowColumns = (sql: SqlClient): Fragment => sql`
   a.trace_id::text as trace_id,
   a.subject_type::text as subject_type,
   a.subject_id::text as subject_id,
-  a.data::text as data`
+  a.data::text as data,
+  a.context_error::text as context_error`
 
 export const actionOfRow = (row: typeof ActionRow.Type): Action =>
   marked({
@@ -116,5 +120,6 @@ export const actionOfRow = (row: typeof ActionRow.Type): Action =>
     traceId: row.trace_id,
     subject:
       row.subject_type === null && row.subject_id === null ? null : { type: row.subject_type, id: row.subject_id },
-    data: row.data
+    data: row.data,
+    contextError: row.context_error
   })

@@ -90,7 +90,8 @@ const operating = [
   "export_removed(bigint, text, jsonb, jsonb)",
   "export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz)",
   "export_schedule_remove(text)",
-  "export_tick(text, timestamptz, timestamptz, jsonb, integer, jsonb)"
+  "export_tick(text, timestamptz, timestamptz, jsonb, integer, jsonb)",
+  "record_evidence(jsonb)"
 ]
 const everybody = ["schema_version()"]
 
@@ -115,6 +116,8 @@ const reader = (schema: string, role: string, label: string): ReadonlyArray<stri
   `-- ${label} ${comment(role)}`,
   usage(schema, role),
   `grant select on all tables in schema ${identifier(schema)} to ${identifier(role)};`,
+  // The keys of masks are the owner's alone.
+  `revoke all on table ${qualified(schema, "mask_keys")} from ${identifier(role)};`,
   // Partitions are made month by month, tables by later migrations.
   `alter default privileges in schema ${identifier(schema)} grant select on tables to ${identifier(role)};`,
   execute(schema, role, [...reading, ...everybody])

@@ -18,6 +18,7 @@ import * as Query from "../../../src/Query.js"
 import { apply as grant } from "../../../src/internal/schema/grants.js"
 import * as snapshots from "../../../src/internal/feed/snapshot.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
+import { InvalidRequest } from "../../../src/ThreadlineError.js"
 import { connect, drain } from "../../support/feed.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
@@ -496,6 +497,45 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
         yield* Fiber.interrupt(stuck)
         yield* Feed.consume("c", failing, { limit: 2 })
         expect(handled).toEqual([written.slice(0, 2), written.slice(2, 4), written.slice(2, 4), written.slice(4)])
+      })
+    )
+
+    it.effect("tries again as its schedule says, which starts anew after each batch that was delivered", () =>
+      Effect.gen(function* () {
+        yield* reset
+        const written = yield* posts(6)
+        const handled: Array<string | null> = []
+        const waits: Array<number> = []
+        let attempts = 0
+        // Each batch fails twice: without a new start, the third batch would be its fifth failure.
+        const failing = ({ changes }: Feed.Batch) =>
+          Effect.suspend(() => {
+            attempts++
+            if (attempts % 3 !== 0) {
+              return Effect.fail(new InvalidRequest({ field: "of the handler", rule: "is retried too" }))
+            }
+            handled.push(...keys(changes))
+            return Effect.void
+          })
+        const retry = Schedule.recurs(2).pipe(Schedule.tapOutput((count) => Effect.sync(() => void waits.push(count))))
+        expect(yield* Feed.consume("r", failing, { limit: 2, retry })).toEqual({
+          outcome: "CaughtUp",
+          batches: 3,
+          changes: 6
+        })
+        expect(handled).toEqual(written)
+        expect(waits).toEqual([0, 1, 0, 1, 0, 1])
+        yield* posts(1)
+        let refused = 0
+        const never = () => Effect.suspend(() => Effect.fail(++refused))
+        expect(yield* failureOf(Feed.consume("r", never, { retry: Schedule.recurs(2) }))).toBe(3)
+        // What is wrong with the options is wrong again.
+        expect(
+          yield* failureOf(Feed.consume("r", never, { tables: ["posts"], retry: Schedule.forever }))
+        ).toMatchObject({
+          field: "checkpoint"
+        })
+        expect(yield* failureOf(Feed.consume("r", never, { retry: 3 as never }))).toMatchObject({ field: "retry" })
       })
     )
 

@@ -129,6 +129,35 @@ layer(Host.layer, { excludeTestServices: true })("the document of set_context", 
     }).pipe(Effect.scoped)
   )
 
+  it.effect("leaves its trace on an action that captured nothing", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      const client = yield* (yield* TestDatabase).rawClient("app")
+      const owner = yield* Host.Owner
+      yield* Effect.promise(async () => {
+        await client.query(`select threadline.record_action('{"name":"own"}', '{"actor":7,"requestId":"r"}')`)
+        await client.query("begin")
+        await client.query(`select threadline.set_context('{"actor":{"type":"user","id":"1"},"jobId":5}')`)
+        await client.query(`select threadline.finish('{"action":{"name":"ambient"}}')`)
+        await client.query("commit")
+        await client.query(`select threadline.record_action('{"name":"right"}', '{"actor":{"type":"user","id":"1"}}')`)
+        await client.query(`select threadline.record_action('{"name":"none"}')`)
+      })
+      expect(
+        yield* owner`
+        select name, actor_id, request_id, context_error
+        from threadline.audit_actions
+        order by id
+      `
+      ).toEqual([
+        { name: "own", actor_id: null, request_id: "r", context_error: "actor: not an object" },
+        { name: "ambient", actor_id: "1", request_id: null, context_error: "jobId: not a text of 1 to 256 bytes" },
+        { name: "right", actor_id: "1", request_id: null, context_error: null },
+        { name: "none", actor_id: null, request_id: null, context_error: null }
+      ])
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("is recorded with an IPv4 address as such, if it came as a part of IPv6", () =>
     Effect.gen(function* () {
       const actor = `"actor":{"type":"user","id":"1"}`

@@ -204,7 +204,8 @@ describe("Query.incident", () => {
               jobId: "j",
               traceId: "t",
               subject: { type: "post", id: "1" },
-              data: { price: 1.1 }
+              data: { price: 1.1 },
+              contextError: null
             }
           ],
           hasMoreActions: false,

@@ -1,0 +1,74 @@
+-- Evidence: what a host or Threadline itself wrote down about how the record is governed. Rows are only added.
+
+create table evidence_records (
+  id bigint generated always as identity primary key,
+  subject text collate "C" not null check (subject in (
+    'redaction_policy', 'trigger_coverage', 'retention_run', 'retention_policy', 'export_delivery', 'support_scope_posture'
+  )),
+  -- What it is about: the id of a run, the name of an export, an environment.
+  reference text collate "C" not null check (octet_length(reference) between 1 and 256),
+  status text collate "C" not null check (status in ('ok', 'attention', 'failed')),
+  detail jsonb not null check (jsonb_typeof(detail) = 'object'),
+  detail_version int not null check (detail_version > 0),
+  -- "derived" from the services of Threadline, or as the "host" said.
+  origin text collate "C" not null check (origin in ('derived', 'host')),
+  actor_type text collate "C",
+  actor_id text collate "C",
+  actor jsonb,
+  recorded_at timestamptz not null,
+  db_user text collate "C" not null,
+  role_name text collate "C" not null,
+  application_name text,
+  client_addr inet
+);
+
+comment on table evidence_records is
+  'Evidence of how the record is governed. Rows are only added, by record_evidence; who recorded them and when is what the server saw.';
+
+create index evidence_records_reference_idx on evidence_records (subject, reference, id);
+create index evidence_records_time_idx on evidence_records (recorded_at, id);
+
+-- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. Everything about who and when comes from the
+-- server: an argument cannot replace it.
+create function record_evidence(evidence jsonb) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  checked record;
+  recorded bigint;
+begin
+  if jsonb_typeof(evidence) is distinct from 'object'
+    or jsonb_typeof(evidence -> 'reference') is distinct from 'string'
+    or jsonb_typeof(evidence -> 'detail') is distinct from 'object'
+    or octet_length(evidence ->> 'detail') > 1048576
+  then
+    raise exception 'threadline: evidence has a reference, and a detail that is an object of at most a megabyte'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  if jsonb_typeof(evidence -> 'actor') = 'object' then
+    checked := check_actor(evidence -> 'actor', 'actor', 0);
+    if checked.wrong <> '{}' then
+      raise exception 'threadline: %', array_to_string(checked.wrong, '; ') using errcode = 'invalid_parameter_value';
+    end if;
+  elsif coalesce(jsonb_typeof(evidence -> 'actor'), 'null') <> 'null' then
+    raise exception 'threadline: the actor of evidence is an object' using errcode = 'invalid_parameter_value';
+  end if;
+  insert into evidence_records (
+    subject, reference, status, detail, detail_version, origin, actor_type, actor_id, actor, recorded_at, db_user, role_name,
+    application_name, client_addr
+  ) values (
+    evidence ->> 'subject', evidence ->> 'reference', evidence ->> 'status', evidence -> 'detail',
+    (evidence ->> 'detailVersion')::int, evidence ->> 'origin', evidence #>> '{actor,type}', evidence #>> '{actor,id}',
+    nullif(evidence -> 'actor', 'null'), clock_timestamp(), session_user,
+    coalesce(nullif(nullif(current_setting('role', true), ''), 'none'), session_user),
+    nullif(current_setting('application_name'), ''), inet_client_addr()
+  )
+  returning id into recorded;
+  return recorded;
+end
+$$;
+
+comment on function record_evidence(jsonb) is 'Adds a record of evidence; who and when is what the server saw.';
+
+revoke all on function record_evidence(jsonb) from public;

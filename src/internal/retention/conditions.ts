@@ -1,0 +1,332 @@
+/**
+ * A policy as conditions in SQL. Plans and purges use the same ones, so that what is counted is what goes.
+ */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
+import { captureMayPrecede } from "../core/limits.js"
+import type { TableName } from "../core/tableName.js"
+import { rowOf } from "../record/key.js"
+import { rows, type Storage } from "../record/storage.js"
+import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } from "../record/tables.js"
+import { type CheckedPolicy, type Cutoffs, cutoffsOf } from "./policy.js"
+
+/** What a hold means for each of the three tables. Undefined if it means nothing for one. */
+interface HoldCondition {
+  readonly change: (alias: string) => Fragment
+  readonly transaction: ((alias: string) => Fragment) | undefined
+  readonly action: ((alias: string) => Fragment) | undefined
+  /** Whether a partition holds such a change, found by an index. */
+  readonly within: (leaf: Fragment) => Fragment
+}
+
+/** What a plan saw. Only that goes. */
+export interface Seen {
+  readonly snapshot: string
+  readonly epoch: number
+  /** The smallest id that a consumer of the feed waited for; null if none did. */
+  readonly horizon: string | null
+}
+
+/** A policy at an instant, with its tables resolved. */
+export interface Conditions {
+  readonly storage: Storage
+  readonly cutoffs: Cutoffs
+  readonly tables: ReadonlyArray<{ readonly table: Table; readonly cutoff: string | null }>
+  readonly holds: ReadonlyArray<HoldCondition>
+  readonly seen: Seen
+  readonly ignoreFeed: boolean
+}
+
+const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
+
+/** A table that the record does not know yet is fine if it exists: it may be captured later. One that is misspelt is not. */
+const checkTable = (storage: Storage, table: TableName): Effect.Effect<void, NotFound | ThreadlineError> =>
+  Effect.flatMap(
+    rows(
+      Known,
+      storage.sql`
+        select exists (
+          select from pg_catalog.pg_class c
+            join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+          where n.nspname = ${table.schema}
+            and c.relname = ${table.name}
+            and c.relkind in ('r', 'p', 'f')
+            and not c.relispartition
+        )::text as known`
+    ),
+    ([row]) => (row?.known === "true" ? Effect.void : checkTables(storage, [table]))
+  )
+
+const resolveOne = (storage: Storage, table: TableName): Effect.Effect<Table, NotFound | ThreadlineError> =>
+  Effect.zipRight(
+    checkTable(storage, table),
+    Effect.flatMap(resolveTables(storage, [table]), (resolved) =>
+      Effect.map(
+        withStrayedNames(storage, resolved),
+        ([first]) =>
+          first ?? {
+            ...table,
+            policy: table,
+            spans: [{ ...table, since: null, until: null }],
+            columns: [],
+            present: []
+          }
+      )
+    )
+  )
+
+const holdCondition = (
+  storage: Storage,
+  { target }: CheckedPolicy["holds"][number]
+): Effect.Effect<HoldCondition, InvalidRequest | NotFound | ThreadlineError> => {
+  const { name, sql } = storage
+  const byTransaction = (
+    condition: (alias: string) => Fragment,
+    action: (alias: string) => Fragment
+  ): HoldCondition => ({
+    // Both the context of the transaction and its actions may name what is held.
+    change: (alias) => sql`(
+      exists (
+        select from ${name("audit_transactions")} ht
+        where ht.id = ${sql.literal(alias)}.transaction_id and ${condition("ht")}
+      ) or exists (
+        select from ${name("audit_actions")} ha
+        where ha.transaction_id = ${sql.literal(alias)}.transaction_id and ${action("ha")}
+      )
+    )`,
+    transaction: condition,
+    action,
+    within: (leaf) => sql`exists (
+      select
+      from (
+        select ht.id from ${name("audit_transactions")} ht where ${condition("ht")}
+        union
+        select ha.transaction_id from ${name("audit_actions")} ha
+        where ha.transaction_id is not null and ${action("ha")}
+      ) held (id)
+      cross join lateral (select from ${leaf} hc where hc.transaction_id = held.id limit 1) one
+    )`
+  })
+  switch (target.kind) {
+    case "table":
+      return Effect.map(resolveOne(storage, target.table), (table) => {
+        const change = (alias: string) => ofTable(storage, table, alias)
+        return {
+          change,
+          transaction: undefined,
+          action: undefined,
+          within: (leaf) => sql`exists (select from ${leaf} hc where ${change("hc")})`
+        }
+      })
+    case "row":
+      return Effect.flatMap(resolveOne(storage, target.table), (table) =>
+        Effect.map(rowOf(storage, target.table, target.key), ({ key }) => {
+          const change = (alias: string) => {
+            const as = sql.literal(alias)
+            return sql`((${as}.row_key = ${key} or ${as}.previous_row_key = ${key}) and ${ofTable(storage, table, alias)})`
+          }
+          return {
+            change,
+            transaction: undefined,
+            action: undefined,
+            within: (leaf) => sql`exists (select from ${leaf} hc where ${change("hc")})`
+          }
+        })
+      )
+    case "actor": {
+      const { id, type } = target
+      const path = `$.**.impersonator ? (@.type == $type${id === undefined ? "" : " && @.id == $id"})`
+      const variables = JSON.stringify({ type, ...(id === undefined ? {} : { id }) })
+      const condition = (alias: string) => {
+        const as = sql.literal(alias)
+        return sql`(
+          (${as}.actor_type = ${type}${id === undefined ? sql`` : sql` and ${as}.actor_id = ${id}`})
+          or (
+            ${as}.actor -> 'impersonator' is not null
+            and pg_catalog.jsonb_path_exists(${as}.actor, ${path}::jsonpath, ${variables}::jsonb)
+          )
+        )`
+      }
+      return Effect.succeed(byTransaction(condition, condition))
+    }
+    case "correlation": {
+      const condition = (alias: string) => sql`${sql.literal(alias)}.correlation_id = ${target.id}`
+      return Effect.succeed(byTransaction(condition, condition))
+    }
+  }
+}
+
+/** Resolves the tables and rows of a policy. A name that nothing knows is an error: on a doubtful policy nothing is removed. */
+export const conditionsOf = Effect.fnUntraced(function* (
+  storage: Storage,
+  policy: CheckedPolicy,
+  at: string,
+  before: string | undefined,
+  seen: Seen,
+  ignoreFeed: boolean
+): Effect.fn.Return<Conditions, InvalidRequest | NotFound | ThreadlineError> {
+  const cutoffs = cutoffsOf(policy, at, before)
+  return {
+    storage,
+    cutoffs,
+    tables: yield* Effect.forEach(cutoffs.tables, ({ cutoff, table }) =>
+      Effect.map(resolveOne(storage, table), (resolved) => ({ table: resolved, cutoff }))
+    ),
+    holds: yield* Effect.forEach(policy.holds, (hold) => holdCondition(storage, hold)),
+    seen,
+    ignoreFeed
+  }
+})
+
+const either = (storage: Storage, conditions: ReadonlyArray<Fragment>): Fragment =>
+  conditions.length === 0 ? storage.sql`false` : storage.sql`(${storage.sql.or(conditions)})`
+
+/** The time of a change is up. */
+export const isExpired = ({ cutoffs, storage, tables }: Conditions, alias: string): Fragment => {
+  const { sql } = storage
+  const earlier = (cutoff: string | null): Fragment =>
+    cutoff === null ? sql`false` : sql`${sql.literal(alias)}.captured_at < ${cutoff}::timestamptz`
+  const cases = tables.map(({ cutoff, table }) => sql`when ${ofTable(storage, table, alias)} then ${earlier(cutoff)} `)
+  return cases.length === 0
+    ? earlier(cutoffs.others)
+    : sql`(${sql.literal(alias)}.captured_at < ${cutoffs.latest}::timestamptz and case ${cases.reduce((all, one) => sql`${all}${one}`)}else ${earlier(cutoffs.others)} end)`
+}
+
+export const isHeld = ({ holds, storage }: Conditions, alias: string): Fragment =>
+  storage.sql`(${either(
+    storage,
+    holds.map(({ change }) => change(alias))
+  )}) is true`
+
+/** From this id on, a consumer of the feed may still need changes, or did when the plan was made. It is asked in the statement itself. */
+const horizon = ({ seen, storage: { name, sql } }: Conditions): Fragment =>
+  sql`least(
+    coalesce((select ${name("feed_horizon")}()), 9223372036854775807), ${seen.horizon ?? "9223372036854775807"}::bigint
+  )`
+
+export const isAwaited = (conditions: Conditions, alias: string): Fragment => {
+  const { sql } = conditions.storage
+  return conditions.ignoreFeed ? sql`false` : sql`(${sql.literal(alias)}.id >= ${horizon(conditions)})`
+}
+
+const unseenTransaction = (
+  { epoch, snapshot }: Pick<Seen, "epoch" | "snapshot">,
+  { sql }: Storage,
+  alias: string
+): Fragment => {
+  const as = sql.literal(alias)
+  return sql`(
+    ${as}.epoch > ${epoch}::int
+    or (
+      ${as}.epoch = ${epoch}::int
+      and ${as}.xid >= pg_catalog.pg_snapshot_xmin(${snapshot}::pg_snapshot)
+      and not pg_catalog.pg_visible_in_snapshot(${as}.xid, ${snapshot}::pg_snapshot)
+    )
+  )`
+}
+
+/** The change was not committed when the plan was made. */
+export const isUnseen = ({ seen, storage }: Conditions, alias: string): Fragment => {
+  const { name, sql } = storage
+  return sql`${sql.literal(alias)}.transaction_id in (
+    select ut.id from ${name("audit_transactions")} ut where ${unseenTransaction(seen, storage, "ut")}
+  )`
+}
+
+/** The change goes. */
+export const goes = (conditions: Conditions, alias: string): Fragment => {
+  const { sql } = conditions.storage
+  return sql`(
+    ${isExpired(conditions, alias)}
+    and not ${isHeld(conditions, alias)}
+    and not ${isAwaited(conditions, alias)}
+    and not ${isUnseen(conditions, alias)}
+  )`
+}
+
+/** Whether something in a partition must stay. Each part is found by an index, so the answer takes no longer if there are more rows. */
+export const someStays = (conditions: Conditions, leaf: Fragment, until: string): Fragment => {
+  const { cutoffs, holds, ignoreFeed, seen, storage, tables } = conditions
+  const { name, sql } = storage
+  if (cutoffs.others === null || cutoffs.others < until) {
+    return sql`true`
+  }
+  return either(storage, [
+    ...tables
+      .filter(({ cutoff }) => cutoff === null || cutoff < until)
+      .map(
+        ({ cutoff, table }) => sql`exists (
+          select from ${leaf} sc
+          where ${ofTable(storage, table, "sc")}${cutoff === null ? sql`` : sql` and sc.captured_at >= ${cutoff}::timestamptz`}
+        )`
+      ),
+    ...holds.map(({ within }) => within(leaf)),
+    ...(ignoreFeed
+      ? []
+      : [
+          // The sum is what the small index of ids is on.
+          sql`exists (
+            select from ${leaf} sc
+            where sc.id + 0 >= ${horizon(conditions)}
+          )`
+        ]),
+    sql`exists (
+      select
+      from ${name("audit_transactions")} st
+      cross join lateral (select from ${leaf} sc where sc.transaction_id = st.id limit 1) one
+      where ${unseenTransaction(seen, storage, "st")}
+    )`
+  ])
+}
+
+/** Whether every captured table's time in a partition is up. Then the partition itself may go. */
+export const allExpire = ({ cutoffs, tables }: Conditions, until: string): boolean =>
+  [cutoffs.others, ...tables.map(({ cutoff }) => cutoff)].every((cutoff) => cutoff !== null && cutoff >= until)
+
+/** Conditions on changes of one transaction: they are not captured before it began. */
+export const changesOf = ({ name, sql }: Storage, transaction: string): Fragment => sql`
+  from ${name("audit_changes")} oc
+  where oc.transaction_id = ${sql.literal(transaction)}.id
+    and oc.captured_at >= ${sql.literal(transaction)}.occurred_at - ${captureMayPrecede}::interval`
+
+const actionExpired = ({ cutoffs, storage: { sql } }: Conditions, alias: string): Fragment => {
+  const as = sql.literal(alias)
+  const earlier = (cutoff: string | null): Fragment =>
+    cutoff === null ? sql`false` : sql`${as}.occurred_at < ${cutoff}::timestamptz`
+  const cases = cutoffs.actions.map(({ cutoff, name }) => sql`when ${name} then ${earlier(cutoff)} `)
+  return cases.length === 0
+    ? earlier(cutoffs.otherActions)
+    : sql`case ${as}.name ${cases.reduce((all, one) => sql`${all}${one}`)}else ${earlier(cutoffs.otherActions)} end`
+}
+
+/** The time of an action is up, and nobody holds it. */
+export const actionMayGo = (conditions: Conditions, alias: string): Fragment => {
+  const { holds, storage } = conditions
+  const held = holds.flatMap(({ action }) => (action === undefined ? [] : [action(alias)]))
+  return storage.sql`(${actionExpired(conditions, alias)} and (${either(storage, held)}) is not true)`
+}
+
+/** A transaction may go once it has no changes: it is old, nobody holds it, and none of its actions is kept. */
+export const transactionMayGo = (conditions: Conditions, alias: string): Fragment => {
+  const { cutoffs, holds, seen, storage } = conditions
+  const { name, sql } = storage
+  const held = holds.flatMap(({ transaction }) => (transaction === undefined ? [] : [transaction(alias)]))
+  return sql`(
+    ${sql.literal(alias)}.occurred_at < ${cutoffs.latest}::timestamptz
+    and (${either(storage, held)}) is not true
+    and not ${unseenTransaction(seen, storage, alias)}
+    and not exists (
+      select from ${name("audit_actions")} ka
+      where ka.transaction_id = ${sql.literal(alias)}.id and not ${actionMayGo(conditions, "ka")}
+    )
+  )`
+}
+
+/** The latest instant before which an action may go; null if none does. */
+export const latestOfActions = ({ cutoffs }: Conditions): string | null =>
+  [cutoffs.otherActions, ...cutoffs.actions.map(({ cutoff }) => cutoff)].reduce(
+    (latest, cutoff) => (cutoff !== null && (latest === null || cutoff > latest) ? cutoff : latest),
+    null
+  )

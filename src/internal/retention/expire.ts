@@ -1,0 +1,129 @@
+/** Whole partitions: emptied at once, and dropped. The time that takes, and the locks, do not depend on their rows. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
+import { rows, type Storage } from "../record/storage.js"
+import { patience, persisting } from "../sql/patience.js"
+import { someStays } from "./conditions.js"
+import { leafName, leafOf, type Partition } from "./partitions.js"
+import type { RetentionError } from "./retentionError.js"
+import { asOwner, count } from "./runs.js"
+import { noteRemoved, type Work } from "./work.js"
+
+const Stays = Schema.Struct({ stays: Schema.Literal("true", "false") })
+
+/** Another session holds a lock, or the lock would have held up others. */
+const isContended = (error: unknown): boolean =>
+  ThreadlineError.is(error) && (error.sqlState === "55P03" || error.sqlState === "40P01")
+
+/** A statement that needs the lock of a partition: it waits only for a moment at a time, so that nobody waits long behind it. */
+const patiently = (
+  storage: Storage,
+  lockTimeout: number
+): Effect.Effect<(statement: string) => Effect.Effect<void, ThreadlineError>, ThreadlineError> =>
+  patience(storage.sql, lockTimeout).pipe(
+    Effect.mapError((error) =>
+      error._tag === "SqlError"
+        ? fromSqlError(error)
+        : new ThreadlineError({ reason: "Failed", detail: "the settings of the server cannot be read" })
+    ),
+    Effect.map(
+      (withPatience) => (statement: string) =>
+        Effect.asVoid(Effect.mapError(storage.sql.unsafe(withPatience(statement)), fromSqlError))
+    )
+  )
+
+/** Tries for locks until the time is up; then answers `otherwise`. */
+const orGiveUp = <A, E, R>(
+  attempt: Effect.Effect<A, E, R>,
+  lockTimeout: number,
+  otherwise: A
+): Effect.Effect<A, E, R> =>
+  Effect.catchIf(persisting(attempt, lockTimeout, isContended), isContended, () => Effect.succeed(otherwise))
+
+/**
+ * Locks a partition and empties it, if nothing in it must stay: that is asked again under the lock. False if something must, or if the
+ * lock could not be had.
+ */
+export const emptyPartition = (
+  work: Work,
+  partition: Partition,
+  until: string,
+  planned: number
+): Effect.Effect<boolean, RetentionError | ThreadlineError> => {
+  const { conditions, lease, limits, storage } = work
+  const { sql } = storage
+  const leaf = leafOf(storage, partition)
+  const attempt = asOwner(
+    storage,
+    Effect.gen(function* () {
+      const run = yield* patiently(storage, limits.lockTimeout)
+      yield* run(`lock table only ${leafName(partition)} in access exclusive mode`)
+      const [row] = yield* rows(Stays, sql`select (${someStays(conditions, leaf, until)})::text as stays`)
+      if (row?.stays !== "false") {
+        return false
+      }
+      // The names that have changes here, each found by the index of tables.
+      yield* noteRemoved(
+        storage,
+        sql`
+          with recursive names as (
+            (
+              select c.table_schema, c.table_name
+              from ${leaf} c
+              order by c.table_schema, c.table_name
+              limit 1
+            )
+            union all
+            select n.table_schema, n.table_name
+            from names l
+            cross join lateral (
+              select c.table_schema, c.table_name
+              from ${leaf} c
+              where (c.table_schema, c.table_name) > (l.table_schema, l.table_name)
+              order by c.table_schema, c.table_name
+              limit 1
+            ) n
+          )
+          select n.table_schema, n.table_name, ${partition.bounds?.from ?? until}::timestamptz as first,
+            ${until}::timestamptz as up_to
+          from names n`
+      )
+      yield* run(`truncate table only ${leafName(partition)}`)
+      yield* count(storage, lease, { changes: planned, batches: 1, partitions: [partition.name] })
+      return true
+    })
+  )
+  return orGiveUp(attempt, limits.lockTimeout, false)
+}
+
+const Empty = Schema.Struct({ empty: Schema.Literal("true", "false") })
+
+/**
+ * Drops a partition that is empty. This needs the lock of `audit_changes` itself, for which it never waits longer than a moment. If it
+ * cannot be had, the empty partition stays, and costs nothing but its name; the next run drops it.
+ */
+export const dropPartition = (
+  work: Pick<Work, "limits" | "storage">,
+  partition: Partition
+): Effect.Effect<boolean, ThreadlineError> => {
+  const { limits, storage } = work
+  const { sql } = storage
+  const attempt = asOwner(
+    storage,
+    Effect.gen(function* () {
+      const run = yield* patiently(storage, Math.min(limits.lockTimeout, 200))
+      yield* run(`lock table only ${leafName(partition)} in access exclusive mode`)
+      const [row] = yield* rows(
+        Empty,
+        sql`select (not exists (select from ${leafOf(storage, partition)}))::text as empty`
+      )
+      if (row?.empty !== "true") {
+        return false
+      }
+      yield* run(`drop table ${leafName(partition)}`)
+      return true
+    })
+  )
+  return orGiveUp(attempt, limits.lockTimeout, false)
+}

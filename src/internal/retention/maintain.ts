@@ -1,0 +1,276 @@
+/** What keeps the partitions of the record in order: those that come, the one for what has none, and the indexes of those that are closed. */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { randomUUID } from "node:crypto"
+import type * as Actor from "../../Actor.js"
+import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { millis, mustBeObject, unknownField } from "../core/request.js"
+import type { JsonObject } from "../core/jsonValue.js"
+import { instantColumn } from "../record/change.js"
+import { rows, type Storage } from "../record/storage.js"
+import { persisting } from "../sql/patience.js"
+import { single, withoutConnection } from "../sql/owned.js"
+import { qualified } from "../sql/sqlText.js"
+import type { Run } from "./model.js"
+import { checkActor } from "./options.js"
+import { leafName, leafOf, type Partition, partitions } from "./partitions.js"
+import { refuseInside } from "./plan.js"
+import { underLease } from "./purge.js"
+import type { RetentionError } from "./retentionError.js"
+import { asOwner, begin, count, type Lease } from "./runs.js"
+
+/**
+ * Options of maintenance.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface MaintainOptions {
+  /** Months for which there are partitions beforehand: 3 unless given, at most 120. */
+  readonly months?: number | undefined
+  /** False if no index is to be rebuilt. */
+  readonly reindex?: boolean | undefined
+  /** How long to try for a lock: 3 seconds unless given. What stays locked is left for the next time. */
+  readonly lockTimeout?: Duration.DurationInput | undefined
+  /** Who runs it; the actor of `AuditContext` unless given. */
+  readonly actor?: Actor.Actor | undefined
+  /** Told before each step, in a few words. */
+  readonly onProgress?: ((step: string) => Effect.Effect<void>) | undefined
+}
+
+const known = { months: true, reindex: true, lockTimeout: true, actor: true, onProgress: true } as const
+
+const checkedOptions = Effect.fnUntraced(function* (options: MaintainOptions) {
+  yield* mustBeObject(options)
+  const unknown = unknownField(options, known)
+  if (unknown !== undefined) {
+    return yield* unknown
+  }
+  yield* checkActor(options.actor)
+  const { months = 3, reindex = true } = options
+  if (!(Number.isInteger(months) && months >= 1 && months <= 120)) {
+    return yield* new InvalidRequest({ field: "months", rule: "must be a whole number from 1 to 120" })
+  }
+  if (typeof reindex !== "boolean") {
+    return yield* new InvalidRequest({ field: "reindex", rule: "must be true or false" })
+  }
+  return { months, reindex, lockTimeout: yield* millis("lockTimeout", options.lockTimeout ?? 3000) }
+})
+
+const isContended = (error: unknown): boolean =>
+  ThreadlineError.is(error) && (error.sqlState === "55P03" || error.sqlState === "40P01")
+
+const Made = Schema.Struct({ made: Schema.parseJson(Schema.Array(Schema.String)) })
+
+/** Partitions for a span of time, out of the default partition too. Undefined if the locks could not be had. */
+const makePartitions = (storage: Storage, lease: Lease, lockTimeout: number, from: string, to: string) =>
+  persisting(
+    asOwner(
+      storage,
+      Effect.gen(function* () {
+        const [row] = yield* rows(
+          Made,
+          storage.sql`
+            select to_json(${storage.name("ensure_partitions")}(${from}::timestamptz, ${to}::timestamptz))::text as made`,
+          fromSqlError
+        )
+        const made = row?.made ?? []
+        yield* count(storage, lease, { partitions: made, batches: made.length > 0 ? 1 : 0 })
+        return made
+      }),
+      { lock_timeout: String(Math.min(lockTimeout, 500)) }
+    ),
+    lockTimeout,
+    isContended
+  ).pipe(Effect.catchIf(isContended, () => Effect.succeed(undefined)))
+
+const Months = Schema.Struct({ from: Schema.String, to: Schema.String })
+
+/** The months of which a partition holds changes: their first and their last instant. */
+const monthsIn = (storage: Storage, leaf: Partition) =>
+  rows(
+    Months,
+    storage.sql`
+      select ${instantColumn(storage.sql, "x.month")} as from,
+        ${instantColumn(storage.sql, "((x.month at time zone 'UTC' + interval '1 month') at time zone 'UTC' - interval '1 microsecond')")} as to
+      from (
+        select distinct date_trunc('month', c.captured_at at time zone 'UTC') at time zone 'UTC' as month
+        from ${leafOf(storage, leaf)} c
+      ) x
+      order by x.month`
+  )
+
+const IndexRow = Schema.Struct({
+  name: Schema.String,
+  bytes: Schema.NumberFromString,
+  rows: Schema.NumberFromString,
+  expected: Schema.NumberFromString,
+  /** What the last rebuilding left, if there was one. */
+  rebuilt: Schema.NullOr(Schema.NumberFromString),
+  rebuilt_rows: Schema.NullOr(Schema.NumberFromString)
+})
+
+/** A smaller index is not worth it. */
+const smallestIndex = 262_144
+
+/** How much larger than a fresh index one may be. Random keys leave a page 69 % full; a fresh one has 90 %. */
+const slack = 1.5
+
+/** The btree indexes of a closed partition, with the size that they would have if they were made now. */
+const indexesOf = (storage: Storage, leaf: Partition) =>
+  rows(
+    IndexRow,
+    storage.sql`
+      select x.name, x.bytes::text as bytes, x.rows::text as rows,
+        -- A tuple has a header of 8 bytes and a pointer of 4; pages are 90 % full.
+        round(x.rows * (12 + 8 * ceil(x.width / 8.0)) / 0.9 + 8192)::bigint::text as expected,
+        last.after as rebuilt, last.rows as rebuilt_rows
+      from (
+        select i.relname::text as name, pg_relation_size(i.oid) as bytes, greatest(i.reltuples, 0)::bigint as rows,
+          (
+            select coalesce(sum(coalesce(s.avg_width * (1 - s.null_frac), 8)), 8)
+            from unnest(x.indkey::int2[]) k (attnum)
+            join pg_attribute a on a.attrelid = x.indrelid and a.attnum = k.attnum
+            left join pg_stats s on s.schemaname = ${leaf.schema} and s.tablename = ${leaf.name} and s.attname = a.attname
+          ) as width
+        from pg_index x
+        join pg_class i on i.oid = x.indexrelid
+        join pg_am m on m.oid = i.relam
+        where x.indrelid = ${leafName(leaf)}::regclass and m.amname = 'btree' and x.indisvalid
+      ) x
+      left join lateral (
+        select e ->> 'after' as after, e ->> 'rows' as rows
+        from ${storage.name("retention_runs")} r
+        cross join lateral jsonb_array_elements(r.details -> 'reindexed') e
+        where r.kind = 'maintain' and e ->> 'index' = x.name
+        order by r.id desc
+        limit 1
+      ) last on true
+      order by x.name`
+  )
+
+const isHalfEmpty = (index: typeof IndexRow.Type): boolean =>
+  index.bytes >= smallestIndex &&
+  index.bytes > slack * index.expected &&
+  // What an estimate says is not believed a second time, unless rows went since.
+  (index.rebuilt === null ||
+    index.bytes > slack * index.rebuilt ||
+    (index.rebuilt_rows !== null && index.rows * 2 < index.rebuilt_rows))
+
+const NameRow = Schema.Struct({ name: Schema.String })
+const SizeRow = Schema.Struct({ bytes: Schema.NumberFromString })
+
+/** A statement that can be in no transaction. */
+const alone = (storage: Storage, statement: string) =>
+  withoutConnection(Effect.asVoid(Effect.mapError(single(storage.sql.unsafe(statement)), fromSqlError)))
+
+/** Indexes that a rebuilding left unfinished, of this run or of one that died. */
+const dropUnfinished = (storage: Storage, leaf: Partition) =>
+  Effect.flatMap(
+    rows(
+      NameRow,
+      storage.sql`
+        select i.relname::text as name
+        from pg_index x
+        join pg_class i on i.oid = x.indexrelid
+        where x.indrelid = ${leafName(leaf)}::regclass and not x.indisvalid and i.relname ~ '_cc(new|old)[0-9]*$'`
+    ),
+    (found) =>
+      Effect.forEach(
+        found,
+        ({ name }) => alone(storage, `drop index concurrently if exists ${qualified(leaf.schema, name)}`),
+        { discard: true }
+      )
+  )
+
+const reindex = Effect.fnUntraced(function* (storage: Storage, leaf: Partition, index: typeof IndexRow.Type) {
+  const name = qualified(leaf.schema, index.name)
+  yield* alone(storage, `reindex index concurrently ${name}`).pipe(
+    Effect.onError(() => Effect.ignoreLogged(dropUnfinished(storage, leaf)))
+  )
+  const [size] = yield* rows(SizeRow, storage.sql`select pg_relation_size(${name}::regclass)::text as bytes`)
+  return { index: index.name, before: index.bytes, after: size?.bytes ?? 0, rows: index.rows }
+})
+
+const StaleRow = Schema.Struct({ stale: Schema.Literal("true", "false") })
+
+const analyse = Effect.fnUntraced(function* (storage: Storage, leaf: Partition) {
+  const [row] = yield* rows(
+    StaleRow,
+    storage.sql`
+      select coalesce((
+        select s.n_mod_since_analyze > 0 or coalesce(s.last_analyze, s.last_autoanalyze) is null
+        from pg_stat_all_tables s
+        where s.relid = ${leafName(leaf)}::regclass
+      ), true)::text as stale`
+  )
+  if (row?.stale === "true") {
+    yield* asOwner(storage, Effect.mapError(storage.sql.unsafe(`analyze ${leafName(leaf)}`), fromSqlError))
+    return true
+  }
+  return false
+})
+
+const NowRow = Schema.Struct({ at: Schema.String, ahead: Schema.String })
+
+export const maintain = Effect.fnUntraced(function* (
+  storage: Storage,
+  options: MaintainOptions
+): Effect.fn.Return<Run, InvalidRequest | RetentionError | ThreadlineError> {
+  yield* refuseInside
+  const { lockTimeout, months, reindex: mayReindex } = yield* checkedOptions(options)
+  const tell = (step: string) => options.onProgress?.(step) ?? Effect.void
+  const lease = yield* begin(
+    storage,
+    "maintain",
+    randomUUID(),
+    { policy: null, plan: null, cutoff: null },
+    options.actor,
+    undefined
+  )
+  return yield* underLease<InvalidRequest | RetentionError | ThreadlineError, never>(
+    storage,
+    lease,
+    Effect.gen(function* () {
+      const { sql } = storage
+      const [clock] = yield* rows(
+        NowRow,
+        sql`select ${instantColumn(sql, "now()")} as at,
+          ${instantColumn(sql, "(now() + make_interval(months => " + String(months) + "))")} as ahead`
+      )
+      const at = clock?.at ?? ""
+      const waiting: Array<string> = []
+      yield* tell("partitions ahead")
+      if ((yield* makePartitions(storage, lease, lockTimeout, at, clock?.ahead ?? at)) === undefined) {
+        waiting.push("partitions ahead")
+      }
+      const [strayed] = (yield* partitions(storage)).filter(({ bounds }) => bounds === undefined)
+      if (strayed !== undefined) {
+        for (const month of yield* monthsIn(storage, strayed)) {
+          yield* tell(`changes of ${month.from.slice(0, 7)} out of ${strayed.name}`)
+          if ((yield* makePartitions(storage, lease, lockTimeout, month.from, month.to)) === undefined) {
+            waiting.push(`${month.from.slice(0, 7)} of ${strayed.name}`)
+          }
+        }
+      }
+      const analysed: Array<string> = []
+      const reindexed: Array<JsonObject> = []
+      for (const leaf of (yield* partitions(storage)).filter(
+        ({ bounds }) => bounds !== undefined && bounds.until <= at
+      )) {
+        if (yield* analyse(storage, leaf)) {
+          analysed.push(leaf.name)
+        }
+        yield* dropUnfinished(storage, leaf)
+        for (const index of mayReindex ? (yield* indexesOf(storage, leaf)).filter(isHalfEmpty) : []) {
+          yield* tell(`index ${index.name}`)
+          const rebuilt = yield* reindex(storage, leaf, index)
+          reindexed.push(rebuilt)
+          yield* asOwner(storage, count(storage, lease, { batches: 1, details: { reindexed } }))
+        }
+      }
+      yield* asOwner(storage, count(storage, lease, { details: { analysed, reindexed, waiting } }))
+    })
+  )
+})

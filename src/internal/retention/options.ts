@@ -1,0 +1,113 @@
+/** How a purge is run: what a caller may say, checked. */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { millis, mustBeObject, unknownField } from "../core/request.js"
+import type { Progress } from "./model.js"
+
+/**
+ * Part of what is about to go: all changes that were recorded under a name in a month and whose time is up. An archive may hold more, but
+ * never less.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ArchivePart {
+  readonly table: string
+  /** In UTC: `2026-01`. */
+  readonly month: string
+  /** Instants, both included. */
+  readonly from: string
+  readonly to: string
+  /** How many of them go. */
+  readonly changes: number
+}
+
+/**
+ * Keeps a part elsewhere before it goes, and says in a few words where, for the record of the run. If it fails, nothing is removed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Archive<E, R> = (part: ArchivePart) => Effect.Effect<string, E, R>
+
+/**
+ * Options of a purge.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PurgeOptions<E = never, R = never> {
+  /** Changes, transactions or actions that one transaction removes: 2000 unless given. */
+  readonly batchSize?: number | undefined
+  /** Stops after so many transactions. A whole partition counts as one. No limit unless given. */
+  readonly maxBatches?: number | undefined
+  /** Between two batches: 50 milliseconds unless given. */
+  readonly pause?: Duration.DurationInput | undefined
+  /** How long to try for the locks of a partition: 3 seconds unless given. A partition that stays locked is emptied in batches instead. */
+  readonly lockTimeout?: Duration.DurationInput | undefined
+  /** Who runs it; the actor of `AuditContext` unless given. */
+  readonly actor?: Actor.Actor | undefined
+  /** Told after each batch. */
+  readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
+  /** Asked for each part of the plan before anything is removed. */
+  readonly archive?: Archive<E, R> | undefined
+}
+
+export interface Limits {
+  readonly batchSize: number
+  readonly maxBatches: number
+  readonly pause: number
+  readonly lockTimeout: number
+}
+
+const wholeNumber = (field: string, value: unknown, otherwise: number, most: number) =>
+  value === undefined
+    ? Effect.succeed(otherwise)
+    : typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= most
+      ? Effect.succeed(value)
+      : Effect.fail(new InvalidRequest({ field, rule: `must be a whole number from 1 to ${most}` }))
+
+const known = {
+  batchSize: true,
+  maxBatches: true,
+  pause: true,
+  lockTimeout: true,
+  actor: true,
+  onProgress: true,
+  archive: true
+} as const
+
+const isActor = Schema.is(Actor.Actor)
+
+/** The actor that a caller names. */
+export const checkActor = (actor: unknown): Effect.Effect<void, InvalidRequest> =>
+  actor === undefined || isActor(actor)
+    ? Effect.void
+    : Effect.fail(new InvalidRequest({ field: "actor", rule: 'must be an actor, such as { type: "user", id: "42" }' }))
+
+const checkFunction = (field: string, value: unknown): Effect.Effect<void, InvalidRequest> =>
+  value === undefined || typeof value === "function"
+    ? Effect.void
+    : Effect.fail(new InvalidRequest({ field, rule: "must be a function" }))
+
+export const checkedOptions = Effect.fnUntraced(function* <E, R>(
+  options: PurgeOptions<E, R>
+): Effect.fn.Return<Limits, InvalidRequest> {
+  yield* mustBeObject(options)
+  const unknown = unknownField(options, known)
+  if (unknown !== undefined) {
+    return yield* unknown
+  }
+  yield* checkActor(options.actor)
+  yield* checkFunction("onProgress", options.onProgress)
+  yield* checkFunction("archive", options.archive)
+  return {
+    batchSize: yield* wholeNumber("batchSize", options.batchSize, 2000, 100_000),
+    maxBatches: yield* wholeNumber("maxBatches", options.maxBatches, 1_000_000_000, 1_000_000_000),
+    pause: yield* millis("pause", options.pause ?? 50),
+    lockTimeout: yield* millis("lockTimeout", options.lockTimeout ?? 3000)
+  }
+})

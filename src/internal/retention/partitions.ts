@@ -1,0 +1,59 @@
+/** The partitions of `audit_changes`, oldest first. */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { ThreadlineError } from "../../ThreadlineError.js"
+import { rows, type Storage } from "../record/storage.js"
+import { instantColumn } from "../record/change.js"
+import { qualified } from "../sql/sqlText.js"
+
+const PartitionRow = Schema.Struct({
+  schema: Schema.String,
+  name: Schema.String,
+  since: Schema.NullOr(Schema.String),
+  until: Schema.NullOr(Schema.String),
+  estimate: Schema.String
+})
+
+export interface Partition {
+  readonly schema: string
+  readonly name: string
+  /** Undefined for the default partition, which is the last one. */
+  readonly bounds: { readonly from: string; readonly until: string } | undefined
+  /** Rows, as the planner thinks; -1 if it does not know. */
+  readonly estimate: number
+}
+
+export const leafName = ({ name, schema }: Partition): string => qualified(schema, name)
+
+export const leafOf = ({ sql }: Storage, partition: Partition): Fragment => sql.literal(leafName(partition))
+
+export const partitions = (storage: Storage): Effect.Effect<ReadonlyArray<Partition>, ThreadlineError> => {
+  const { sql } = storage
+  // Bounds are written as the session writes instants, with their zone.
+  const bound = (word: string) =>
+    sql`((regexp_match(pg_get_expr(c.relpartbound, c.oid), ${`${word} [(]'(.*?)'`}))[1])::timestamptz`
+  return Effect.map(
+    rows(
+      PartitionRow,
+      sql`
+      select p.schema, p.name, ${instantColumn(sql, "p.since")} as since, ${instantColumn(sql, "p.until")} as until, p.estimate
+      from (
+        select n.nspname::text as schema, c.relname::text as name, c.reltuples::bigint::text as estimate,
+          ${bound("FROM")} as since, ${bound("TO")} as until
+        from pg_catalog.pg_inherits i
+        join pg_catalog.pg_class c on c.oid = i.inhrelid
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where i.inhparent = to_regclass(${qualified(storage.schema, "audit_changes")})
+      ) p
+      order by p.since nulls last, p.name`
+    ),
+    (found) =>
+      found.map(({ estimate, name, schema, since, until }) => ({
+        schema,
+        name,
+        bounds: since === null || until === null ? undefined : { from: since, until },
+        estimate: Number(estimate)
+      }))
+  )
+}

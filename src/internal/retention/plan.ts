@@ -1,0 +1,272 @@
+/** What would go, counted under one snapshot. */
+import type { Fragment } from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { fromSqlError, InvalidRequest, type NotFound, ThreadlineError } from "../../ThreadlineError.js"
+import { instant, instantRule, type InstantInput } from "../core/instant.js"
+import { mustBeObject, unknownField } from "../core/request.js"
+import { format } from "../core/tableName.js"
+import { instantColumn } from "../record/change.js"
+import { rows, type Storage } from "../record/storage.js"
+import { isInside, snapshot } from "../sql/owned.js"
+import {
+  actionMayGo,
+  allExpire,
+  changesOf,
+  type Conditions,
+  conditionsOf,
+  goes,
+  isAwaited,
+  isExpired,
+  isHeld,
+  isUnseen,
+  latestOfActions,
+  someStays,
+  transactionMayGo
+} from "./conditions.js"
+import type { How, Plan, PlanItem, PlanPartition } from "./model.js"
+import { leafOf, type Partition, partitions } from "./partitions.js"
+import { check, type CheckedPolicy } from "./policy.js"
+import { RetentionError } from "./retentionError.js"
+
+/**
+ * Options of a plan.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface PlanOptions {
+  /** Nothing that was captured at or after this instant goes, even if its time is up. It cannot be in the future. */
+  readonly before?: InstantInput | undefined
+  /** Also removes what a consumer of the feed has not had yet. It will never get it. */
+  readonly ignoreFeed?: boolean | undefined
+}
+
+export type PlanError = InvalidRequest | NotFound | RetentionError | ThreadlineError
+
+/** Statements of retention. What row-level security would hide is an error, not a row less. */
+export const settings = { search_path: "pg_catalog, pg_temp", row_security: "off", jit: "off" }
+
+export const refuseInside: Effect.Effect<void, RetentionError> = Effect.flatMap(isInside, (inside) =>
+  inside
+    ? new RetentionError({
+        reason: "InsideTransaction",
+        detail: "retention works in transactions of its own: call it outside of yours"
+      })
+    : Effect.void
+)
+
+export const notConfigured = () =>
+  new RetentionError({
+    reason: "NotConfigured",
+    detail: 'no retention is configured, so nothing is ever removed: give a policy such as { keep: "365 days" }'
+  })
+
+const checkedOptions = Effect.fnUntraced(function* (options: PlanOptions) {
+  yield* mustBeObject(options)
+  const unknown = unknownField(options, { before: true, ignoreFeed: true })
+  if (unknown !== undefined) {
+    return yield* unknown
+  }
+  if (options.ignoreFeed !== undefined && typeof options.ignoreFeed !== "boolean") {
+    return yield* new InvalidRequest({ field: "ignoreFeed", rule: "must be true or false" })
+  }
+  const before = options.before === undefined ? undefined : instant(options.before)
+  if (options.before !== undefined && before === undefined) {
+    return yield* new InvalidRequest({ field: "before", rule: instantRule })
+  }
+  return { before, ignoreFeed: options.ignoreFeed === true }
+})
+
+export const Now = Schema.Struct({
+  at: Schema.String,
+  snapshot: Schema.String,
+  epoch: Schema.String,
+  horizon: Schema.NullOr(Schema.String),
+  lastRun: Schema.NullOr(Schema.String)
+})
+
+/** Where the database is. */
+export const now = ({ name, sql }: Storage) => sql`
+  select ${instantColumn(sql, "clock_timestamp()")} as at, pg_current_snapshot()::text as snapshot,
+    coalesce((select max(i.epoch) from ${name("installs")} i), 0)::text as epoch,
+    (select ${name("feed_horizon")}())::text as horizon,
+    (select max(r.id)::text from ${name("retention_runs")} r where r.kind = 'purge') as "lastRun"`
+
+/** What does not come: the statement always gives one row. */
+const nothing = () => new ThreadlineError({ reason: "Failed", detail: "the database gave no answer" })
+
+export const one = <A>(found: ReadonlyArray<A>): Effect.Effect<A, ThreadlineError> =>
+  found[0] === undefined ? nothing() : Effect.succeed(found[0])
+
+const Stays = Schema.Struct({ stays: Schema.Literal("true", "false") })
+
+export const staysIn = (conditions: Conditions, partition: Partition): Effect.Effect<boolean, ThreadlineError> =>
+  partition.bounds === undefined
+    ? Effect.succeed(true)
+    : Effect.map(
+        rows(
+          Stays,
+          conditions.storage.sql`
+            select (${someStays(conditions, leafOf(conditions.storage, partition), partition.bounds.until)})::text as stays`
+        ),
+        ([row]) => row?.stays !== "false"
+      )
+
+const howOf = (conditions: Conditions, partition: Partition): Effect.Effect<How, ThreadlineError> =>
+  Effect.map(staysIn(conditions, partition), (stays) =>
+    stays || partition.bounds === undefined
+      ? "batches"
+      : allExpire(conditions, partition.bounds.until)
+        ? "drop"
+        : "empty"
+  )
+
+const ItemRow = Schema.Struct({
+  schema: Schema.String,
+  name: Schema.String,
+  month: Schema.String,
+  going: Schema.NumberFromString,
+  held: Schema.NumberFromString,
+  awaited: Schema.NumberFromString
+})
+
+const items = (conditions: Conditions, leaf: Fragment) => {
+  const { sql } = conditions.storage
+  return rows(
+    ItemRow,
+    sql`
+      select x.table_schema::text as schema, x.table_name::text as name, x.month,
+        (count(*) filter (where not x.held and not x.awaited))::text as going,
+        (count(*) filter (where x.held))::text as held,
+        (count(*) filter (where not x.held and x.awaited))::text as awaited
+      from (
+        select c.table_schema, c.table_name, to_char(c.captured_at at time zone 'UTC', 'YYYY-MM') as month,
+          ${isHeld(conditions, "c")} as held, ${isAwaited(conditions, "c")} as awaited
+        from ${leaf} c
+        where ${isExpired(conditions, "c")} and not ${isUnseen(conditions, "c")}
+      ) x
+      group by x.table_schema, x.table_name, x.month
+      order by x.month, x.table_schema, x.table_name`
+  )
+}
+
+const CountRow = Schema.Struct({ transactions: Schema.NumberFromString, actions: Schema.NumberFromString })
+
+/** Transactions of which nothing stays, and actions that nothing keeps. */
+const others = (conditions: Conditions) => {
+  const { name, sql } = conditions.storage
+  const transactionGoes = (alias: string) => sql`(
+    ${transactionMayGo(conditions, alias)}
+    and not exists (select ${changesOf(conditions.storage, alias)} and not ${goes(conditions, "oc")})
+  )`
+  return Effect.flatMap(
+    rows(
+      CountRow,
+      sql`
+        select
+          (${
+            conditions.cutoffs.latest === null
+              ? sql`select 0`
+              : sql`select count(*) from ${name("audit_transactions")} t where ${transactionGoes("t")}`
+          })::text as transactions,
+          (${
+            latestOfActions(conditions) === null
+              ? sql`select 0`
+              : sql`
+            select count(*)
+            from ${name("audit_actions")} a
+            where a.occurred_at < ${latestOfActions(conditions)}::timestamptz
+              and ${actionMayGo(conditions, "a")}
+              and not exists (
+                select from ${name("audit_transactions")} t
+                where t.id = a.transaction_id and (${conditions.cutoffs.latest === null ? sql`true` : sql`not ${transactionGoes("t")}`})
+              )`
+          })::text as actions`
+    ),
+    one
+  )
+}
+
+const merged = (found: ReadonlyArray<PlanItem>): ReadonlyArray<PlanItem> => {
+  const byKey = new Map<string, PlanItem>()
+  for (const item of found) {
+    const key = JSON.stringify([item.month, item.table, item.how])
+    byKey.set(key, { ...item, changes: item.changes + (byKey.get(key)?.changes ?? 0) })
+  }
+  return [...byKey.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item)
+}
+
+/** What a policy means at this moment. The conditions are those that the counts were made with. */
+const planned = (storage: Storage, policy: CheckedPolicy, before: string | undefined, ignoreFeed: boolean) =>
+  Effect.gen(function* (): Effect.fn.Return<Plan, InvalidRequest | NotFound | ThreadlineError> {
+    const { at, epoch, horizon, lastRun, snapshot } = yield* Effect.flatMap(rows(Now, now(storage)), one)
+    if (before !== undefined && before > at) {
+      return yield* new InvalidRequest({ field: "before", rule: `must not be in the future: the database has ${at}` })
+    }
+    const seen = { snapshot, epoch: Number(epoch), horizon }
+    const conditions = yield* conditionsOf(storage, policy, at, before, seen, ignoreFeed)
+    const { latest } = conditions.cutoffs
+    const found: Array<PlanItem> = []
+    const parts: Array<PlanPartition> = []
+    let held = 0
+    let awaited = 0
+    const mayExpire = ({ bounds }: Partition) => latest !== null && (bounds === undefined || bounds.from < latest)
+    for (const partition of (yield* partitions(storage)).filter(mayExpire)) {
+      const counted = yield* items(conditions, leafOf(storage, partition))
+      held += counted.reduce((sum, item) => sum + item.held, 0)
+      awaited += counted.reduce((sum, item) => sum + item.awaited, 0)
+      const going = counted.filter((item) => item.going > 0)
+      const how = yield* howOf(conditions, partition)
+      if (going.length > 0 || how === "drop") {
+        parts.push({
+          name: partition.name,
+          from: partition.bounds?.from ?? null,
+          until: partition.bounds?.until ?? null,
+          how,
+          changes: going.reduce((sum, item) => sum + item.going, 0)
+        })
+      }
+      found.push(
+        ...going.map(({ going, month, name, schema }) => ({
+          table: format({ schema, name }),
+          month,
+          changes: going,
+          how
+        }))
+      )
+    }
+    const { actions, transactions } = yield* others(conditions)
+    return {
+      items: merged(found),
+      transactions,
+      actions,
+      cutoff: latest,
+      changes: found.reduce((sum, { changes }) => sum + changes, 0),
+      partitions: parts,
+      held,
+      awaited,
+      policy: policy.document,
+      at,
+      before: before ?? null,
+      ignoreFeed,
+      ...seen,
+      lastRun
+    }
+  })
+
+export const plan = Effect.fnUntraced(function* (
+  storage: Storage,
+  policy: unknown,
+  options: PlanOptions
+): Effect.fn.Return<Plan, PlanError> {
+  yield* refuseInside
+  const { before, ignoreFeed } = yield* checkedOptions(options)
+  if (policy === undefined || policy === null) {
+    return yield* notConfigured()
+  }
+  const checked = yield* check(policy)
+  return yield* snapshot(storage.sql, settings, planned(storage, checked, before, ignoreFeed)).pipe(
+    Effect.catchTag("SqlError", (error) => fromSqlError(error))
+  )
+})

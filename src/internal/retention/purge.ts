@@ -1,0 +1,198 @@
+/**
+ * Removes what a plan says: whole partitions, then changes in batches, then transactions that have none left, then actions. Each step is a
+ * short transaction of its own and complete in itself, so that a run may end between any two of them.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { randomUUID } from "node:crypto"
+import type { ThreadlineError } from "../../ThreadlineError.js"
+import { fromSqlError, InvalidRequest, type NotFound } from "../../ThreadlineError.js"
+import { formatMicros, parseMicros } from "../core/instant.js"
+import { rows, type Storage } from "../record/storage.js"
+import { snapshot } from "../sql/owned.js"
+import { purgeActions, purgeChanges, purgeTransactions } from "./batches.js"
+import { allExpire, type Conditions, conditionsOf } from "./conditions.js"
+import { dropPartition, emptyPartition } from "./expire.js"
+import { Plan, type Run } from "./model.js"
+import { type ArchivePart, checkedOptions, type PurgeOptions } from "./options.js"
+import { type Partition, partitions } from "./partitions.js"
+import { Now, now, one, refuseInside, settings } from "./plan.js"
+import { check } from "./policy.js"
+import { RetentionError } from "./retentionError.js"
+import { asOwner, begin, count, finish, heartbeat, type Lease, leaseLost, runById } from "./runs.js"
+import { done, Enough, turn, type Work, type WorkError } from "./work.js"
+
+export type PurgeError = InvalidRequest | NotFound | RetentionError | ThreadlineError
+
+const decodePlan = Schema.decodeUnknownEither(Schema.typeSchema(Plan))
+
+/** The whole of a run's work, in its order. */
+const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, WorkError> {
+  const { conditions, plan, storage } = run
+  const planned = new Map(plan.partitions.map((partition) => [partition.name, partition]))
+  const found = yield* partitions(storage)
+  for (const partition of found) {
+    const part = planned.get(partition.name)
+    const until = partition.bounds?.until
+    if (part !== undefined && part.how !== "batches" && until !== undefined && until === part.until) {
+      yield* expire(run, partition, until, part.changes)
+    }
+  }
+  // Again the list: what was dropped is gone.
+  for (const partition of yield* partitions(storage)) {
+    if (planned.has(partition.name) && conditions.cutoffs.latest !== null) {
+      yield* purgeChanges(run, partition)
+    }
+  }
+  yield* purgeTransactions(run)
+  yield* purgeActions(run)
+})
+
+const expire = Effect.fnUntraced(function* (
+  run: Work,
+  partition: Partition,
+  until: string,
+  planned: number
+): Effect.fn.Return<void, WorkError> {
+  yield* turn(run)
+  const isEmpty = yield* emptyPartition(run, partition, until, planned)
+  if (isEmpty) {
+    yield* done(run, "changes", planned)
+    if (allExpire(run.conditions, until)) {
+      yield* dropPartition(run, partition)
+    }
+  }
+})
+
+/** What the parts of an archive are: one for each table and month. */
+const archiveParts = (plan: Plan, conditions: Conditions): ReadonlyArray<ArchivePart> => {
+  const counts = new Map<string, ArchivePart>()
+  for (const { changes, month, table } of plan.items) {
+    const [year = 0, number = 0] = month.split("-").map(Number)
+    const from = formatMicros(BigInt(Date.UTC(year, number - 1)) * 1000n)
+    const end = formatMicros(BigInt(Date.UTC(year, number)) * 1000n)
+    const { latest } = conditions.cutoffs
+    const until = latest !== null && latest < end ? latest : end
+    const key = JSON.stringify([table, month])
+    counts.set(key, {
+      table,
+      month,
+      from,
+      to: formatMicros((parseMicros(until) ?? 0n) - 1n),
+      changes: changes + (counts.get(key)?.changes ?? 0)
+    })
+  }
+  return [...counts.values()]
+}
+
+const archiveAll = <E, R>(
+  { conditions, lease, plan, storage, tell }: Work,
+  archive: PurgeOptions<E, R>["archive"]
+): Effect.Effect<void, E | RetentionError | ThreadlineError, R> =>
+  archive === undefined
+    ? Effect.void
+    : Effect.gen(function* () {
+        const places: Array<string> = []
+        for (const part of archiveParts(plan, conditions)) {
+          places.push(yield* archive(part))
+          yield* tell("archive")
+        }
+        yield* asOwner(storage, count(storage, lease, { details: { archive: places } }))
+      })
+
+/** How a run ended, for its record. */
+const ending = <E>(exit: Exit.Exit<void, E | Enough>): readonly [Exclude<Run["state"], "running">, string | null] => {
+  if (Exit.isSuccess(exit)) {
+    return ["completed", null]
+  }
+  if (Cause.isInterruptedOnly(exit.cause)) {
+    return ["cancelled", "it was interrupted"]
+  }
+  const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
+  return failure instanceof Enough
+    ? ["stopped", "it had done as many batches as it was allowed to"]
+    : ["failed", failure instanceof Error ? failure.message : "it failed"]
+}
+
+/** Runs under a lease, and records how that ended. */
+export const underLease = <E, R>(
+  storage: Storage,
+  lease: Lease,
+  body: Effect.Effect<void, E | Enough, R>
+): Effect.Effect<Run, E | RetentionError | ThreadlineError, R> =>
+  Effect.raceFirst(body, heartbeat(storage, lease)).pipe(
+    Effect.onExit((exit) => {
+      const [state, problem] = ending(exit)
+      // If it cannot be said, the lease ends by itself, and the next run says it.
+      return Effect.ignoreLogged(Effect.timeout(finish(storage, lease, state, problem), "5 seconds"))
+    }),
+    Effect.catchAll((error): Effect.Effect<void, E | RetentionError | ThreadlineError> =>
+      error instanceof Enough ? Effect.void : Effect.fail(error)
+    ),
+    Effect.zipRight(runById(storage, lease.id)),
+    Effect.flatMap(Option.match({ onNone: leaseLost, onSome: Effect.succeed }))
+  )
+
+/** Resolves what the plan says once more. The plan's own instants count, and they cannot be in the future. */
+const resolved = (storage: Storage, plan: Plan) =>
+  Effect.gen(function* (): Effect.fn.Return<Conditions, PurgeError> {
+    const { at, epoch } = yield* Effect.flatMap(rows(Now, now(storage)), one)
+    if (plan.at > at) {
+      return yield* new InvalidRequest({ field: "plan", rule: `was made in the future: the database has ${at}` })
+    }
+    if (plan.epoch > Number(epoch)) {
+      return yield* new RetentionError({
+        reason: "OutdatedPlan",
+        detail: "this plan was made on another database: make a new one"
+      })
+    }
+    const policy = yield* Either.mapLeft(
+      check(plan.policy),
+      ({ field, rule }) => new InvalidRequest({ field: `plan.policy.${field}`, rule })
+    )
+    return yield* conditionsOf(storage, policy, plan.at, plan.before ?? undefined, plan, plan.ignoreFeed)
+  })
+
+export const purge = Effect.fnUntraced(function* <E, R>(
+  storage: Storage,
+  given: Plan,
+  options: PurgeOptions<E, R>
+): Effect.fn.Return<Run, E | PurgeError, R> {
+  yield* refuseInside
+  const limits = yield* checkedOptions(options)
+  const plan = yield* Either.mapLeft(
+    decodePlan(given),
+    () => new InvalidRequest({ field: "plan", rule: "must be a plan, as Retention.plan makes it" })
+  )
+  const conditions = yield* snapshot(storage.sql, settings, resolved(storage, plan)).pipe(
+    Effect.catchTag("SqlError", (error) => fromSqlError(error))
+  )
+  const { changes, transactions, actions } = plan
+  const lease = yield* begin(
+    storage,
+    "purge",
+    randomUUID(),
+    { policy: plan.policy, plan: { changes, transactions, actions, items: plan.items.length }, cutoff: plan.cutoff },
+    options.actor,
+    plan.lastRun
+  )
+  const tally = { changes: 0, transactions: 0, actions: 0, batches: 0 }
+  const run: Work = {
+    storage,
+    conditions,
+    plan,
+    lease,
+    limits,
+    tally,
+    tell: (phase) => options.onProgress?.({ phase, ...tally, plan }) ?? Effect.void
+  }
+  return yield* underLease<E | WorkError, R>(
+    storage,
+    lease,
+    Effect.zipRight(archiveAll(run, options.archive), work(run))
+  ) as Effect.Effect<Run, E | RetentionError | ThreadlineError, R>
+})

@@ -1,0 +1,52 @@
+/** The service of retention: each member under a span. */
+import * as Effect from "effect/Effect"
+import type { Page } from "../../Page.js"
+import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import type { Storage } from "../record/storage.js"
+import { maintain, type MaintainOptions } from "./maintain.js"
+import type { Plan, Run } from "./model.js"
+import type { PurgeOptions } from "./options.js"
+import { plan, type PlanError, type PlanOptions } from "./plan.js"
+import type { Policy } from "./policy.js"
+import { purge, type PurgeError } from "./purge.js"
+import type { RetentionError } from "./retentionError.js"
+import { type RunFilter, runs } from "./runs.js"
+
+export interface Service {
+  /**
+   * What would go now under a policy, exactly: by table and month, and how. Nothing is locked or changed. It reads everything whose time is up,
+   * so it takes as long as counting that does. Without a policy it fails with `NotConfigured`. A table or row that nothing knows is
+   * `NotFound`: it may be misspelt.
+   */
+  readonly plan: (policy: Policy | undefined, options?: PlanOptions) => Effect.Effect<Plan, PlanError>
+  /**
+   * Removes what a plan says, and nothing else: whole partitions at once, the rest in batches with pauses, then transactions that have no
+   * change left, then actions. It needs membership in the role that owns the record. It may end at any point, and whatever is removed by then
+   * is complete: no change is ever left without its transaction. A later plan and purge go on.
+   *
+   * One runner at a time: another one gets `Busy`. `archive` is asked for each part first, and if it fails nothing is removed.
+   */
+  readonly purge: <E = never, R = never>(
+    plan: Plan,
+    options?: PurgeOptions<E, R>
+  ) => Effect.Effect<Run, E | PurgeError, R>
+  /** Runs as they are recorded, newest first. */
+  readonly runs: (filter?: RunFilter) => Effect.Effect<Page<Run>, InvalidRequest | ThreadlineError>
+  /**
+   * Makes partitions ahead, moves changes out of the default partition into one of their own, analyses closed partitions, and rebuilds
+   * (concurrently) those of their indexes that are half empty. Needs membership in the role that owns the record.
+   */
+  readonly maintain: (
+    options?: MaintainOptions
+  ) => Effect.Effect<Run, InvalidRequest | RetentionError | ThreadlineError>
+}
+
+const span = { captureStackTrace: false } as const
+
+export const make = (storage: Storage): Service => ({
+  plan: (policy, options = {}) => Effect.withSpan(plan(storage, policy, options), "threadline.retention.plan", span),
+  purge: (planned, options = {}) =>
+    Effect.withSpan(purge(storage, planned, options), "threadline.retention.purge", span),
+  runs: (filter = {}) => Effect.withSpan(runs(storage, filter), "threadline.retention.runs", span),
+  maintain: (options = {}) => Effect.withSpan(maintain(storage, options), "threadline.retention.maintain", span)
+})
