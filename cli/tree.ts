@@ -3,6 +3,7 @@ import * as Command from "@effect/cli/Command"
 import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
+import * as exportJobs from "./commands/exportJobs.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -26,6 +27,18 @@ const consuming = [consumers.list, consumers.forget] as const
 const policies = [health.policyShow] as const
 
 const inSchema = [schema.events] as const
+
+const belowExport = [
+  exporting.verify,
+  exportJobs.queue,
+  exportJobs.list,
+  exportJobs.job,
+  exportJobs.run,
+  exportJobs.cancel,
+  exportJobs.retry,
+  exportJobs.download,
+  exportJobs.expire
+] as const
 
 /** It is here because it is about the whole tree. */
 const completing = leaf(
@@ -64,7 +77,7 @@ export const root = Command.make("threadline").pipe(
     Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
+    exporting.exported.pipe(Command.withSubcommands(belowExport)),
     ...ungrouped
   ])
 )
@@ -77,6 +90,6 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...consuming,
   ...inSchema,
   exporting.exported,
-  exporting.verify,
+  ...belowExport,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)
