@@ -38,6 +38,7 @@ export const commands = {
   "export expire": "Remove the files of exports whose time is over.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
+  serve: "Serve the audit pages on this machine, for one browser.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 

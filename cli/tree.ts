@@ -12,6 +12,7 @@ import { actions, actor, correlation, request, timeline, transactions, unattribu
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
 import * as schema from "./commands/schema.js"
+import { serve } from "./commands/serve.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
 import { printJson, printSource } from "./output.js"
@@ -65,6 +66,7 @@ const ungrouped = [
   actions,
   unattributed,
   feed,
+  serve,
   completing
 ] as const
 
