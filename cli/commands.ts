@@ -36,6 +36,9 @@ export const commands = {
   "export retry": "Queue an export again that failed or was cancelled.",
   "export download": "Write the file of a completed export.",
   "export expire": "Remove the files of exports whose time is over.",
+  "export schedule add": "Add a schedule that makes exports while a worker runs.",
+  "export schedule list": "List the schedules of exports.",
+  "export schedule remove": "Remove a schedule of exports; its exports stay.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
   serve: "Serve the audit pages on this machine, for one browser.",
@@ -50,6 +53,7 @@ export const groups: Readonly<Record<string, string>> = {
   capture: "Decide which tables are captured, and how.",
   export: "Write changes as CSV, NDJSON or JSON, now or by a worker, and check such files.",
   policy: "See how captured tables are redacted.",
+  "export schedule": "Decide when exports are made, and of which window.",
   consumers: "List and forget the consumers of the feed.",
   schema: "See what was done to the schema around captured tables."
 }

@@ -4,6 +4,7 @@ import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
 import * as exportJobs from "./commands/exportJobs.js"
+import * as exportSchedule from "./commands/exportSchedule.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -39,6 +40,8 @@ const belowExport = [
   exportJobs.download,
   exportJobs.expire
 ] as const
+
+const scheduling = [exportSchedule.add, exportSchedule.list, exportSchedule.remove] as const
 
 /** It is here because it is about the whole tree. */
 const completing = leaf(
@@ -77,7 +80,9 @@ export const root = Command.make("threadline").pipe(
     Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands(belowExport)),
+    exporting.exported.pipe(
+      Command.withSubcommands([...belowExport, Command.make("schedule").pipe(Command.withSubcommands(scheduling))])
+    ),
     ...ungrouped
   ])
 )
@@ -91,5 +96,6 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...inSchema,
   exporting.exported,
   ...belowExport,
+  ...scheduling,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)
