@@ -648,7 +648,7 @@ begin
     ));
     details := case when changed_fields is not null then jsonb_build_object('alike', changed_fields) end;
   end if;
-  -- Of an image that could not be built at all, nobody knows whether it is the same.
+  -- If an image could not be built, it is not known whether it is the same.
   changed := changed_fields is not null
     or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
   if not changed then
@@ -753,7 +753,7 @@ begin
       raise exception 'threadline: a part of a key is not null: %', part ->> 'name' using errcode = 'TL003';
     end if;
     begin
-      -- A cast would cut a text that is too long into the key of another row; reading a record refuses it.
+      -- A cast would shorten a text that is too long, and find another row. Reading it as a record raises an error instead.
       execute format(
         case
           when part ->> 'type' ~ '^(character|bit)'
@@ -762,7 +762,7 @@ begin
         end,
         part ->> 'type') into value using given;
     exception when undefined_object then
-      -- The type is gone with its table: the text stands as it is.
+      -- The type is gone with its table, so the text is taken as it is.
       value := given;
     end;
     texts := texts || key_text(value, part ->> 'text');
