@@ -70,13 +70,13 @@ language plpgsql
 set search_path from current
 as $$
 declare
-  known_from timestamptz;
+  known_since timestamptz;
   policy_applied timestamptz;
   result bigint;
 begin
   perform pg_advisory_xact_lock(hashtextextended('threadline.baseline.' || table_schema || '.' || table_name, 0));
-  known_from := baseline_known_from(table_schema, table_name);
-  if known_from is null then
+  known_since := baseline_known_from(table_schema, table_name);
+  if known_since is null then
     return null;
   end if;
   select p.applied_at into policy_applied
@@ -87,7 +87,7 @@ begin
   where b.table_schema = baseline_begin.table_schema
     and b.table_name = baseline_begin.table_name
     and b.state = 'running'
-    and (b.applied_at, b.known_from, b.database) is distinct from (policy_applied, baseline_begin.known_from, this_database());
+    and (b.applied_at, b.known_from, b.database) is distinct from (policy_applied, known_since, this_database());
   select b.id into result
   from capture_baselines b
   where b.table_schema = baseline_begin.table_schema
@@ -96,7 +96,7 @@ begin
   if result is null then
     insert into capture_baselines (table_schema, table_name, database, applied_at, known_from, relations)
     values (
-      baseline_begin.table_schema, baseline_begin.table_name, this_database(), policy_applied, baseline_begin.known_from,
+      baseline_begin.table_schema, baseline_begin.table_name, this_database(), policy_applied, known_since,
       baseline_relations(format('%I.%I', baseline_begin.table_schema, baseline_begin.table_name)::regclass)
     )
     returning id into result;

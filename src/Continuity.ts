@@ -95,9 +95,7 @@ export class Continuity extends Context.Tag("threadline/Continuity")<
      * hides rows from it, or from the owner, is refused (`RowsHidden`), and so are tables without a key (`BaselineUnsupported`) and tables
      * of which nothing is known at present (`LapseOpen`). Not to be called inside a transaction.
      */
-    readonly baseline: (
-      options?: BaselineOptions
-    ) => Effect.Effect<ReadonlyArray<recording.BaselineResult>, Failure>
+    readonly baseline: (options?: BaselineOptions) => Effect.Effect<ReadonlyArray<recording.BaselineResult>, Failure>
   }
 >() {}
 
@@ -125,7 +123,10 @@ const make = Effect.gen(function* () {
         return coverage.map((each) =>
           readinessOf(
             each,
-            catalog.deployed.some(({ policy }) => label({ schema: policy.tableSchema, name: policy.tableName }) === each.table && policy.key.length > 0),
+            catalog.deployed.some(
+              ({ policy }) =>
+                label({ schema: policy.tableSchema, name: policy.tableName }) === each.table && policy.key.length > 0
+            ),
             baselines.find((row) => label(row) === each.table)
           )
         )

@@ -158,7 +158,10 @@ export const Refusal = Schema.Union(
     relation: MaybeName
   }),
   Schema.Struct({ reason: Schema.Literal("LockNotAvailable"), serverMessage: Schema.String }),
-  Schema.Struct({ reason: Schema.Literal("InsideTransaction"), operation: Schema.Literal("apply", "remove", "baseline") })
+  Schema.Struct({
+    reason: Schema.Literal("InsideTransaction"),
+    operation: Schema.Literal("apply", "remove", "baseline")
+  })
 ).annotations({ identifier: "threadline.Capture.Refusal" })
 
 /**

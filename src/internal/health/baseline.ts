@@ -8,7 +8,8 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import { fromSqlError, type InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import type { ThreadlineError } from "../../ThreadlineError.js";
+import { fromSqlError, type InvalidRequest } from "../../ThreadlineError.js"
 import { fromFailure } from "../capture/apply.js"
 import type { Name } from "../capture/catalog.js"
 import { CaptureError } from "../capture/captureError.js"
@@ -238,7 +239,8 @@ from (select t.ctid as place from only ${next.label} t where ${blocks} for share
   )
 }
 
-const writing = <A, E, R>(sql: SqlClient, body: Effect.Effect<A, E, R>) => transaction(sql, beginWriting(settings), body)
+const writing = <A, E, R>(sql: SqlClient, body: Effect.Effect<A, E, R>) =>
+  transaction(sql, beginWriting(settings), body)
 
 /** Runs a statement as the owner of the record. */
 const owned = <A>(
@@ -287,9 +289,7 @@ const check = (
     )
   }
   if (!keyed) {
-    return Effect.fail(
-      refuse({ reason: "BaselineUnsupported", why: "no key", relation: null }, hostMend("declareKey"))
-    )
+    return Effect.fail(refuse({ reason: "BaselineUnsupported", why: "no key", relation: null }, hostMend("declareKey")))
   }
   const unread = relations.find(({ reads }) => !reads)
   const unlocked = relations.find(({ locks }) => !locks)
