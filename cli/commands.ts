@@ -30,8 +30,17 @@ export const commands = {
   feed: "Print changes in the order of their commit, resumable by a checkpoint.",
   export: "Write changes as CSV, NDJSON or JSON, to a file or to standard output.",
   "export verify": "Check a file against its manifest; needs no database.",
+  "export queue": "Queue an export, to be made by a worker later.",
+  "export jobs": "List queued, running and ended exports, newest first.",
+  "export job": "Show one of them: how far it is, its file, its last error.",
+  "export run": "Run queued exports: those that wait, or as they come.",
+  "export cancel": "Cancel an export that waits or runs.",
+  "export retry": "Queue an export again that failed or was cancelled.",
+  "export download": "Write the file of a completed export.",
+  "export expire": "Remove the files of exports whose time is over.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
+  serve: "Serve the audit pages on this machine, for one browser.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 
@@ -41,7 +50,7 @@ export type CommandName = keyof typeof commands
 export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",
-  export: "Write changes as CSV, NDJSON or JSON, and check such files.",
+  export: "Write changes as CSV, NDJSON or JSON, now or by a worker, and check such files.",
   continuity: "See what can be asked of captured tables, and record what is not known of them.",
   policy: "See how captured tables are redacted.",
   consumers: "List and forget the consumers of the feed.",

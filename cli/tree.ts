@@ -4,6 +4,7 @@ import * as continuity from "./commands/continuity.js"
 import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
+import * as exportJobs from "./commands/exportJobs.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -12,6 +13,7 @@ import { actions, actor, correlation, request, timeline, transactions, unattribu
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
 import * as schema from "./commands/schema.js"
+import { serve } from "./commands/serve.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
 import { printJson, printSource } from "./output.js"
@@ -28,6 +30,18 @@ const continuing = [continuity.check, continuity.baseline] as const
 const policies = [health.policyShow] as const
 
 const inSchema = [schema.events] as const
+
+const belowExport = [
+  exporting.verify,
+  exportJobs.queue,
+  exportJobs.list,
+  exportJobs.job,
+  exportJobs.run,
+  exportJobs.cancel,
+  exportJobs.retry,
+  exportJobs.download,
+  exportJobs.expire
+] as const
 
 /** It is here because it is about the whole tree. */
 const completing = leaf(
@@ -55,6 +69,7 @@ const ungrouped = [
   actions,
   unattributed,
   feed,
+  serve,
   completing
 ] as const
 
@@ -66,7 +81,7 @@ export const root = Command.make("threadline").pipe(
     Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
+    exporting.exported.pipe(Command.withSubcommands(belowExport)),
     ...ungrouped
   ])
 )
@@ -80,6 +95,6 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...consuming,
   ...inSchema,
   exporting.exported,
-  exporting.verify,
+  ...belowExport,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)
