@@ -8,7 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import type { ThreadlineError } from "../../ThreadlineError.js";
+import type { ThreadlineError } from "../../ThreadlineError.js"
 import { fromSqlError, type InvalidRequest } from "../../ThreadlineError.js"
 import { fromFailure } from "../capture/apply.js"
 import type { Name } from "../capture/catalog.js"
