@@ -1,9 +1,11 @@
 /** The tree of commands. */
 import * as Command from "@effect/cli/Command"
+import * as continuity from "./commands/continuity.js"
 import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
 import * as exportJobs from "./commands/exportJobs.js"
+import * as exportSchedule from "./commands/exportSchedule.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -24,6 +26,8 @@ const capturing = [capture.plan, capture.applying, capture.removing, capture.sta
 
 const consuming = [consumers.list, consumers.forget] as const
 
+const continuing = [continuity.check, continuity.baseline] as const
+
 const policies = [health.policyShow] as const
 
 const inSchema = [schema.events] as const
@@ -39,6 +43,8 @@ const belowExport = [
   exportJobs.download,
   exportJobs.expire
 ] as const
+
+const scheduling = [exportSchedule.add, exportSchedule.list, exportSchedule.remove] as const
 
 /** It is here because it is about the whole tree. */
 const completing = leaf(
@@ -74,10 +80,13 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("continuity").pipe(Command.withSubcommands(continuing)),
     Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands(belowExport)),
+    exporting.exported.pipe(
+      Command.withSubcommands([...belowExport, Command.make("schedule").pipe(Command.withSubcommands(scheduling))])
+    ),
     ...ungrouped
   ])
 )
@@ -86,10 +95,12 @@ export const root = Command.make("threadline").pipe(
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
+  ...continuing,
   ...policies,
   ...consuming,
   ...inSchema,
   exporting.exported,
   ...belowExport,
+  ...scheduling,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)
