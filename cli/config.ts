@@ -10,6 +10,7 @@ import { basename, dirname, extname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { TableConfig } from "../src/Capture.js"
 import * as Health from "../src/Health.js"
+import * as Retention from "../src/Retention.js"
 import * as TableName from "../src/TableName.js"
 import { UsageError } from "./exit.js"
 import { pathOf, Surroundings } from "./surroundings.js"
@@ -30,6 +31,7 @@ const Document = Schema.Struct({
   schema: Schema.optional(Name),
   ownerRole: Schema.optional(Name),
   tables: Schema.optional(Schema.Unknown),
+  retention: Schema.optional(Schema.Unknown),
   expected: Schema.optional(Health.Expected),
   expectedGaps: Schema.optional(Health.ExpectedGaps),
   sensitive: Schema.optional(Health.Sensitive),
@@ -49,6 +51,8 @@ export interface Configuration {
   readonly tables: ReadonlyArray<TableConfig> | undefined
   /** What health compares with, beside the tables. */
   readonly health: Pick<Health.Options, "expected" | "expectedGaps" | "sensitive">
+  /** How long the record is kept. Undefined if nothing is ever removed. */
+  readonly retention: Retention.Policy | undefined
   /** Whether exports are recorded as actions. */
   readonly recordExports: boolean
 }
@@ -59,6 +63,7 @@ const none: Configuration = {
   ownerRole: undefined,
   tables: undefined,
   health: {},
+  retention: undefined,
   recordExports: true
 }
 
@@ -125,6 +130,7 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
       ownerRole: fields.ownerRole,
       tables,
       health: { expected: fields.expected, expectedGaps: fields.expectedGaps, sensitive: fields.sensitive },
+      retention: fields.retention === undefined ? undefined : yield* retentionOf(fields.retention),
       recordExports: fields.exports?.record ?? true
     }
   })
@@ -149,6 +155,11 @@ const consistent = (
       return yield* Either.left(`tables: ${formatted} excludes and masks ${repeatedColumn}; keep one of the two`)
     }
   })
+
+const retentionOf = (policy: unknown): Either.Either<Retention.Policy, string> =>
+  Either.mapLeft(Retention.decodePolicy(policy), ({ field, rule }) =>
+    field === "policy" ? `retention: ${rule}` : `retention.${field}: ${rule}`
+  )
 
 /** A list of tables, or an object of tables by name. */
 const tablesOf = (tables: unknown): Either.Either<ReadonlyArray<TableConfig>, string> =>

@@ -1,6 +1,7 @@
 /** The tree of commands. */
 import * as Command from "@effect/cli/Command"
 import * as consumers from "./commands/consumers.js"
+import * as evidence from "./commands/evidence.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
 import { feed } from "./commands/feed.js"
@@ -10,6 +11,7 @@ import { init } from "./commands/init.js"
 import { actions, actor, correlation, request, timeline, transactions, unattributed } from "./commands/listings.js"
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
+import * as retention from "./commands/retention.js"
 import * as schema from "./commands/schema.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
@@ -21,6 +23,17 @@ const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generat
 const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
 
 const consuming = [consumers.list, consumers.forget] as const
+
+const retaining = [retention.plan, retention.purge, retention.runs, retention.maintain] as const
+
+const proving = [
+  evidence.record,
+  evidence.list,
+  evidence.latest,
+  evidence.history,
+  evidence.overview,
+  evidence.proof
+] as const
 
 const inSchema = [schema.events] as const
 
@@ -58,6 +71,8 @@ export const root = Command.make("threadline").pipe(
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
+    Command.make("retention").pipe(Command.withSubcommands(retaining)),
+    Command.make("evidence").pipe(Command.withSubcommands(proving)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
     exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
     ...ungrouped
@@ -69,6 +84,8 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
   ...consuming,
+  ...retaining,
+  ...proving,
   ...inSchema,
   exporting.exported,
   exporting.verify,

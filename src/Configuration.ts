@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type * as Capture from "./Capture.js"
+import type * as Retention from "./Retention.js"
 import type * as Health from "./Health.js"
 
 /**
@@ -25,6 +26,7 @@ export type TableOptions = Omit<Capture.TableConfig, "table">
  * - `expectedGaps`: tables that are not captured on purpose, each with the reason.
  * - `sensitive`: `names` are words that make the name of a column sensitive, beside the known ones; `acknowledged` are columns
  *   that are recorded as they are on purpose.
+ * - `retention`: how long the record is kept; nothing is ever removed unless given. See `Retention.Policy`.
  * - `exports`: with `record: false`, `threadline export` does not record exports as actions.
  *
  * @since 0.1.0
@@ -37,6 +39,7 @@ export interface Configuration {
   readonly expected?: ReadonlyArray<string>
   readonly expectedGaps?: NonNullable<Health.Options["expectedGaps"]>
   readonly sensitive?: NonNullable<Health.Options["sensitive"]>
+  readonly retention?: Retention.Policy
   readonly exports?: { readonly record?: boolean }
 }
 

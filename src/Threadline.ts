@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Audit from "./Audit.js"
 import * as Capture from "./Capture.js"
 import * as configuration from "./Configuration.js"
+import * as Evidence from "./Evidence.js"
 import * as Export from "./Export.js"
 import * as ExportJobs from "./ExportJobs.js"
 import type { ExportStore } from "./ExportStore.js"
@@ -47,6 +48,7 @@ export const define = configuration.define
 export type Services =
   | Audit.Audit
   | Capture.Capture
+  | Evidence.Evidence
   | Export.Export
   | ExportJobs.ExportJobs
   | Feed.Feed
@@ -136,7 +138,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(Layer.merge(checked, writing)), options.writer),
     Layer.provide(Layer.fresh(query), reader),
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
-    Layer.provide(Layer.fresh(feed), operator),
+    Layer.provide(Layer.fresh(Layer.merge(feed, Evidence.layer)), operator),
     Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
     Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Health.layer, Retention.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
@@ -161,7 +163,8 @@ export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError
         Feed.layer,
         Capture.layer,
         Health.layer,
-        Retention.layer
+        Retention.layer,
+        Evidence.layer
       ).pipe(inSchema(schema))
     )
   )

@@ -279,6 +279,9 @@ export const check = (input: unknown): Checked<CheckedPolicy> =>
     return { keep, tables, actions, floor, holds, document }
   })
 
+/** The same for callers, as they wrote it. */
+export const decode = (input: unknown): Checked<Policy> => Either.map(check(input), () => input as Policy)
+
 const isForever = (millis: Millis): boolean => millis === undefined
 
 /** One text for equal policies. */
