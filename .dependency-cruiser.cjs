@@ -22,6 +22,9 @@ const rooms = {
 /** The only public modules that internal files may import: models and errors that every room shares. */
 const models = "^src/(Actor|AuditContext|Page|ThreadlineError)\\.ts$"
 
+/** Pages import what a host can import, and nothing else of Threadline: what they lack there is missing for hosts, too. */
+const pages = "operator"
+
 const names = Object.keys(rooms)
 
 /** @type {import("dependency-cruiser").IConfiguration} */
@@ -32,7 +35,7 @@ module.exports = {
       name: "every-file-has-a-room",
       comment: "a file of src/internal stands in one of the rooms that this configuration knows",
       severity: "error",
-      from: { path: "^src/internal/", pathNot: `^src/internal/(${names.join("|")})/` },
+      from: { path: "^src/internal/", pathNot: `^src/internal/(${[...names, pages].join("|")})/` },
       to: {}
     },
     ...names.map((room) => ({
@@ -45,8 +48,21 @@ module.exports = {
     {
       name: "internal-imports-models-only",
       severity: "error",
-      from: { path: "^src/internal/" },
+      from: { path: "^src/internal/", pathNot: `^src/internal/${pages}/` },
       to: { path: "^src/[^/]+\\.ts$", pathNot: models }
+    },
+    {
+      name: "pages-import-public-modules",
+      severity: "error",
+      from: { path: `^src/internal/${pages}/` },
+      to: { path: "^src/internal/", pathNot: `^src/internal/${pages}/` }
+    },
+    {
+      name: "the-core-needs-no-pages",
+      comment: "preact is an optional dependency of the operator surface alone",
+      severity: "error",
+      from: { path: "^src/", pathNot: `^src/(internal/${pages}/|OperatorSurface\\.ts$|operator\\.ts$)` },
+      to: { path: `^src/(internal/${pages}/|OperatorSurface\\.ts$|operator\\.ts$)|node_modules/preact` }
     },
     {
       name: "core-has-no-sql",

@@ -46,7 +46,7 @@ export default defineConfig(
     }
   },
   {
-    files: ["src/**/*.ts", "cli/**/*.ts"],
+    files: ["src/**/*.{ts,tsx}", "cli/**/*.ts"],
     rules: {
       "@typescript-eslint/consistent-type-assertions": ["error", { assertionStyle: "never" }],
       "no-restricted-imports": [
@@ -63,7 +63,7 @@ export default defineConfig(
   },
   {
     // The one place where text from the database and from other libraries gets its type.
-    files: ["src/internal/**/*.ts"],
+    files: ["src/internal/**/*.{ts,tsx}"],
     rules: { "@typescript-eslint/consistent-type-assertions": "off" }
   },
   {

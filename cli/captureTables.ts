@@ -2,7 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { basename } from "node:path"
-import type { TableConfig } from "../src/Capture.js"
+import * as Schema from "effect/Schema"
+import { Mask, type TableConfig } from "../src/Capture.js"
 import * as TableName from "../src/TableName.js"
 import { InvalidRequest } from "../src/ThreadlineError.js"
 import { type Configuration, sameTable } from "./config.js"
@@ -24,12 +25,18 @@ interface ColumnName {
 const columnName = (text: string, field: string): Either.Either<ColumnName, InvalidRequest> =>
   Either.map(TableName.parseColumn(text, field), ({ column, ...table }) => ({ table: TableName.format(table), column }))
 
+const decodeMask = Schema.decodeUnknownSync(Mask)
+
 /** Tables that options name, with what the options say about their columns. */
 const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configured: ReadonlyArray<TableConfig>) {
   const columnNames = (texts: ReadonlyArray<string>, field: string) =>
     Effect.forEach(texts, (text) => columnName(text, field))
   const exclude = yield* columnNames(options.exclude, "--exclude")
-  const mask = yield* columnNames(options.mask, "--mask")
+  const mask = yield* Effect.forEach(options.mask, (text) => {
+    // A name with "=" in it stands in quotes.
+    const [, column = text, as] = /^(.*)=(\[masked\]|last4|hash|null)$/s.exec(text) ?? []
+    return Effect.map(columnName(column, "--mask"), (name) => ({ ...name, as }))
+  })
   const key = yield* columnNames(options.key, "--key")
   const tables = yield* Effect.forEach(options.table, (text) =>
     Either.map(TableName.parse(text, "--table"), TableName.format)
@@ -71,7 +78,13 @@ const fromOptions = Effect.fnUntraced(function* (options: TableOptions, configur
     return {
       table,
       ...(of(exclude).length === 0 ? {} : { exclude: of(exclude) }),
-      ...(of(mask).length === 0 ? {} : { mask: of(mask) }),
+      ...(of(mask).length === 0
+        ? {}
+        : {
+            mask: mask
+              .filter((column) => column.table === table)
+              .map(({ as, column }) => (as === undefined ? column : { column, as: decodeMask(as) }))
+          }),
       ...(firstKey === undefined ? {} : { key: [firstKey, ...restOfKey] as const })
     }
   })

@@ -1,14 +1,18 @@
 /** Finds, loads and checks the configuration. */
 import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { existsSync, statSync } from "node:fs"
 import { readFile } from "node:fs/promises"
-import { basename, dirname, extname, join } from "node:path"
+import { basename, dirname, extname, join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import type * as Capture from "../src/Capture.js"
 import { TableConfig } from "../src/Capture.js"
+import type * as ThreadlineConfiguration from "../src/Configuration.js"
 import * as Health from "../src/Health.js"
 import * as Retention from "../src/Retention.js"
 import * as TableName from "../src/TableName.js"
@@ -27,6 +31,45 @@ const Name = Schema.String.annotations(nameRule).pipe(Schema.nonEmptyString(name
 
 const tablesRule = { message: () => "must be an object of tables, or a list of them" }
 
+const YesOrNo = Schema.Boolean.annotations({ message: () => "must be true or false" })
+
+const durationRule = { message: () => 'must be a duration, such as "7 days"' }
+
+const DurationText = Schema.String.annotations(durationRule).pipe(
+  Schema.filter(
+    (text): text is string & Duration.DurationInput => Option.isSome(Duration.decodeUnknown(text)),
+    durationRule
+  )
+)
+
+const countRule = { message: () => "must be a whole number, at least 1" }
+
+const Count = Schema.Number.annotations(countRule).pipe(
+  Schema.filter((count) => count >= 1 && Number.isSafeInteger(count), countRule)
+)
+
+const ScopeMaker = Schema.declare(
+  (value): value is NonNullable<ThreadlineConfiguration.Exports["scope"]> => typeof value === "function"
+).annotations({
+  message: () => "must be a function that gives the scope of a name and its parameters"
+})
+
+const Exports = Schema.Struct({
+  record: Schema.optionalWith(YesOrNo, { default: () => true }),
+  directory: Schema.optional(Name),
+  scope: Schema.optional(ScopeMaker),
+  scopeRequired: Schema.optional(YesOrNo),
+  expiresAfter: Schema.optional(DurationText),
+  attempts: Schema.optional(Count),
+  backoff: Schema.optional(DurationText),
+  lease: Schema.optional(DurationText),
+  limits: Schema.optional(
+    Schema.Struct({ waitingPerActor: Schema.optional(Count), bytes: Schema.optional(Count) }).annotations({
+      message: () => "must be an object such as { waitingPerActor: 5 }"
+    })
+  )
+}).annotations({ message: () => "must be an object such as { record: false }" })
+
 const Document = Schema.Struct({
   schema: Schema.optional(Name),
   ownerRole: Schema.optional(Name),
@@ -35,11 +78,7 @@ const Document = Schema.Struct({
   expected: Schema.optional(Health.Expected),
   expectedGaps: Schema.optional(Health.ExpectedGaps),
   sensitive: Schema.optional(Health.Sensitive),
-  exports: Schema.optional(
-    Schema.Struct({
-      record: Schema.optional(Schema.Boolean.annotations({ message: () => "must be true or false" }))
-    }).annotations({ message: () => "must be an object such as { record: false }" })
-  )
+  exports: Schema.optional(Exports)
 })
 
 export interface Configuration {
@@ -53,8 +92,8 @@ export interface Configuration {
   readonly health: Pick<Health.Options, "expected" | "expectedGaps" | "sensitive">
   /** How long the record is kept. Undefined if nothing is ever removed. */
   readonly retention: Retention.Policy | undefined
-  /** Whether exports are recorded as actions. */
-  readonly recordExports: boolean
+  /** What is decided about exports and their jobs. */
+  readonly exports: typeof Exports.Type
 }
 
 const none: Configuration = {
@@ -64,7 +103,7 @@ const none: Configuration = {
   tables: undefined,
   health: {},
   retention: undefined,
-  recordExports: true
+  exports: { record: true }
 }
 
 /** The configuration at or above a directory. */
@@ -95,8 +134,12 @@ export const load = Effect.fnUntraced(function* (chosenPath: string | undefined)
   const checked = check(document)
   return Either.isLeft(checked)
     ? yield* new UsageError({ message: `${name}: ${checked.left}` })
-    : { ...checked.right, file }
+    : { ...checked.right, exports: withDirectory(checked.right.exports, file), file }
 })
+
+/** A directory is named from where the configuration lies. */
+const withDirectory = (exports: Configuration["exports"], file: string): Configuration["exports"] =>
+  exports.directory === undefined ? exports : { ...exports, directory: resolve(dirname(file), exports.directory) }
 
 const read = async (file: string): Promise<unknown> => {
   if (extname(file) === ".json") {
@@ -131,7 +174,7 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
       tables,
       health: { expected: fields.expected, expectedGaps: fields.expectedGaps, sensitive: fields.sensitive },
       retention: fields.retention === undefined ? undefined : yield* retentionOf(fields.retention),
-      recordExports: fields.exports?.record ?? true
+      exports: fields.exports ?? none.exports
     }
   })
 
@@ -150,7 +193,9 @@ const consistent = (
     if (earlierTables.some((earlier) => sameTable(earlier.table, formatted))) {
       return yield* Either.left(`tables: names ${formatted} twice`)
     }
-    const repeatedColumn = exclude?.find((column) => mask?.includes(column))
+    const wholeColumns = (entries: ReadonlyArray<Capture.Excluded | Capture.Masked> = []) =>
+      entries.flatMap((entry) => (typeof entry === "string" ? [entry] : entry.path === undefined ? [entry.column] : []))
+    const repeatedColumn = wholeColumns(exclude).find((column) => wholeColumns(mask).includes(column))
     if (repeatedColumn !== undefined) {
       return yield* Either.left(`tables: ${formatted} excludes and masks ${repeatedColumn}; keep one of the two`)
     }

@@ -51,6 +51,11 @@ const stateOf = ({ captured, findings, policy }: Capture.TableStatus): string =>
           ? "renamed"
           : "in part"
 
+const redactionColumns = (policy: Capture.Policy): ReadonlyArray<ReadonlyArray<string>> => {
+  const { exclude, mask } = Capture.redactionNames(policy)
+  return [exclude, mask]
+}
+
 export const statusText = (statuses: ReadonlyArray<Capture.TableStatus>, width: number): string => {
   const findings = statuses.flatMap((status) => status.findings)
   return [
@@ -67,7 +72,7 @@ export const statusText = (statuses: ReadonlyArray<Capture.TableStatus>, width: 
         stateOf(status),
         ...(status.policy === null
           ? ["", "", ""]
-          : [status.policy.key.map(({ name }) => name), status.policy.exclude, status.policy.mask].map((names) =>
+          : [status.policy.key.map(({ name }) => name), ...redactionColumns(status.policy)].map((names) =>
               names.join(", ")
             ))
       ]),

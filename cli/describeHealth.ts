@@ -82,3 +82,42 @@ export const reportText = ({ findings, tables, watch }: Health.Report, width: nu
     ...(findings.length === 0 ? ["Nothing is wrong."] : ["", `Findings: ${counted.join(", ")}.`])
   ].join("\n")
 }
+
+/** Of columns that are recorded as they are, only those that look sensitive are shown. */
+const isRemarkable = ({ acknowledged, configured, deployed, sensitive }: Health.ColumnPolicy): boolean =>
+  (sensitive && !acknowledged) || [configured, deployed].some((shown) => shown !== null && shown !== "clear")
+
+const remark = ({ acknowledged, configured, deployed, sensitive }: Health.ColumnPolicy): string =>
+  configured !== null && deployed !== null && configured !== deployed
+    ? "differs"
+    : sensitive && !acknowledged && (deployed ?? configured) === "clear"
+      ? "looks sensitive"
+      : ""
+
+export const policiesText = (tables: ReadonlyArray<Health.PolicyComparison>, width: number): string =>
+  [
+    layout(
+      [
+        { header: "table" },
+        { header: "column" },
+        { header: "configured", rigid: true },
+        { header: "deployed", rigid: true },
+        { header: "", whole: true }
+      ],
+      tables.flatMap(({ columns, state, table }) => {
+        const remarkable = columns.filter(isRemarkable)
+        return [
+          [table, "", "", "", state],
+          ...remarkable.map((column) => [
+            "",
+            column.column,
+            column.configured ?? "",
+            column.deployed ?? "",
+            remark(column)
+          ])
+        ]
+      }),
+      width
+    ),
+    ...tables.flatMap(({ findings }) => findings.flatMap((finding) => ["", ...findingLines(finding, width)]))
+  ].join("\n")

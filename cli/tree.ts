@@ -4,6 +4,7 @@ import * as consumers from "./commands/consumers.js"
 import * as evidence from "./commands/evidence.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
+import * as exportJobs from "./commands/exportJobs.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -35,7 +36,21 @@ const proving = [
   evidence.proof
 ] as const
 
+const policies = [health.policyShow] as const
+
 const inSchema = [schema.events] as const
+
+const belowExport = [
+  exporting.verify,
+  exportJobs.queue,
+  exportJobs.list,
+  exportJobs.job,
+  exportJobs.run,
+  exportJobs.cancel,
+  exportJobs.retry,
+  exportJobs.download,
+  exportJobs.expire
+] as const
 
 /** It is here because it is about the whole tree. */
 const completing = leaf(
@@ -70,11 +85,12 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("retention").pipe(Command.withSubcommands(retaining)),
     Command.make("evidence").pipe(Command.withSubcommands(proving)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands([exporting.verify])),
+    exporting.exported.pipe(Command.withSubcommands(belowExport)),
     ...ungrouped
   ])
 )
@@ -83,11 +99,12 @@ export const root = Command.make("threadline").pipe(
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
+  ...policies,
   ...consuming,
   ...retaining,
   ...proving,
   ...inSchema,
   exporting.exported,
-  exporting.verify,
+  ...belowExport,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)

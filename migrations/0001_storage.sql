@@ -9,7 +9,7 @@ create table installs (
   timeline int not null,
   postmaster_started_at timestamptz not null,
   opened_at timestamptz not null default clock_timestamp(),
-  -- Transactions of earlier epochs that may yet commit: a promotion ends all but those that were prepared.
+  -- Transactions of earlier epochs that may still commit. A promotion ends all of them except prepared ones.
   prepared xid8[] not null default '{}'
 );
 
@@ -126,22 +126,26 @@ create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
-  -- The database in which "relation" and the marks were seen: in another one they say nothing.
+  -- The database in which "relation" and the marks were read. In another database they mean nothing.
   database text collate "C",
-  -- What tells that a partition is still the one it was, by its qualified name.
+  -- Marks of each partition, by its qualified name. They show whether it is still the same partition.
   partition_marks jsonb not null default '{}',
-  -- What tells that ALTER TABLE has not written the rows anew: see row_marks.
+  -- Marks that show whether ALTER TABLE has rewritten the rows; see row_marks.
   row_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
   key_columns jsonb not null,
-  -- Keys that the table had before, the latest first: their texts are those of the changes of then.
+  -- Keys that the table had before, the latest first. Changes of that time have their texts.
   former_keys jsonb not null default '[]',
-  -- The values of enums in the key, by type: one that is gone was renamed, and the texts of keys with it.
+  -- The values of enums in the key, by type. A value that is gone was renamed, and the texts of keys changed with it.
   key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
+  -- Of masked columns, how those are masked that do not just become "[masked]": last4, hash, null.
+  masks jsonb not null default '{}',
+  -- Paths inside json columns: { column: [{ path, as }] }, "as" is exclude or a mask.
+  paths jsonb not null default '{}',
   columns jsonb not null,
   partitions text[] not null,
   acknowledged_casts boolean not null default false,
@@ -150,17 +154,17 @@ create table capture_policies (
   applied_at timestamptz not null default clock_timestamp(),
   applied_by text not null default session_user,
   removed_at timestamptz,
-  -- When capture first began. Triggers are made under a lock that lets no write go on: what is stored was written before.
+  -- When capture first began. Triggers are made under a lock that blocks writes, so every row of then was written before.
   captured_since timestamptz not null default clock_timestamp(),
-  -- Times in which the table was not captured after it first had been; removed_at begins one that goes on.
+  -- Times in which the table was not captured, after capture first began. removed_at begins the one that has not ended.
   lapses tstzmultirange not null default '{}',
-  -- Changes before it were removed, all or some of them; see note_removal.
+  -- Some or all changes before this time were removed; see note_removal.
   kept_since timestamptz,
-  -- The triggers of a partition, by its kind (table, partitioned, foreign), for the schema watch to make.
+  -- The triggers of a partition, by its kind (table, partitioned, foreign). The schema watch makes them.
   partition_triggers jsonb not null default '{}',
   -- Whether the schema watch refuses to let the table or its triggers be dropped.
   drop_guard boolean not null default false,
-  -- Since when nothing is known of the table, if the schema watch saw that begin and has not seen it end.
+  -- When a lapse began that the schema watch saw begin, and has not seen end.
   gap_since timestamptz,
   -- When the schema watch last looked at the table and finished.
   watched_at timestamptz,
@@ -180,7 +184,7 @@ create table capture_sightings (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- The transaction that last touched what the catalog says of the table: another one may have renamed it in between.
+  -- The transaction that last changed the table in the catalog. If it is another one later, the table may have been renamed.
   named_by xid
 );
 
@@ -203,6 +207,8 @@ as $$
 declare
   guarded record;
   granted record;
+  -- The keys of masks are nobody's but the owner's.
+  secret boolean := relation = to_regclass('mask_keys');
 begin
   select c.relkind, c.relreplident, c.relowner, exists (
       select from pg_index i where i.indrelid = c.oid and i.indisprimary
@@ -232,10 +238,10 @@ begin
     ) g
     where g.grantee <> guarded.relowner
     group by g.grantee
-    having bool_or(g.privilege_type <> 'SELECT')
+    having secret or bool_or(g.privilege_type <> 'SELECT')
   loop
     execute format('revoke all on %s from %s cascade', relation, granted.role);
-    if granted.reads then
+    if granted.reads and secret is not true then
       execute format('grant select on %s to %s', relation, granted.role);
     end if;
   end loop;
@@ -358,7 +364,7 @@ begin
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
       perform guard_relation(leaf::regclass);
-      -- The one step that blocks: rows that went to the default partition move out before the attach.
+      -- Only this step blocks: rows of the default partition move out before the new one is attached.
       if exists (
         select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
       ) then

@@ -76,7 +76,7 @@ begin
             doc := doc || jsonb_build_object(field, actor.clean);
           end if;
         when field = 'actorError' then
-          -- The host could not find out who acts, and says why.
+          -- The host could not find out who acts. It says why.
           wrong := wrong || coalesce('actor: ' || left(nullif(value #>> '{}', ''), 256), 'actor: not known');
         else
           wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
@@ -210,7 +210,7 @@ begin
   order by i.epoch desc
   limit 1;
   if latest.postmaster_started_at = pg_postmaster_start_time() then
-    -- Older than this transaction: what is not its own, and seen, is committed.
+    -- It is older than this transaction. A row that is visible and not our own is committed.
     if latest.age > age(pg_current_xact_id()::xid) and latest.epoch < 1024 then
       perform setval('known_epoch', (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint * 1024 + latest.epoch);
     end if;
@@ -223,7 +223,7 @@ begin
   else
     result := coalesce(latest.epoch, 0) + 1;
   end if;
-  -- Never wait for another writer here: whoever does not get the lock goes on with the same number.
+  -- Never wait for another writer here. A writer that does not get the lock goes on with the same number.
   if pg_try_advisory_xact_lock(hashtextextended('threadline.installs', 0)) then
     begin
       insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at, prepared)
@@ -280,7 +280,7 @@ create function is_plain_context(doc jsonb, raw text) returns boolean
 language sql stable
 begin atomic
   select doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
-    -- "strict" takes no array for what is in it.
+    -- "strict": an array is not taken for its elements.
     and not doc - '{actor,meta}'::text[] @? 'strict $.* ? (@.type() != "string" || @ == "")'
     and doc @@ '
       (!exists($.actor)
@@ -363,7 +363,7 @@ declare
   actions text := current_setting('threadline.actions', true);
   first_action bigint;
 begin
-  -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
+  -- Any role can set the setting. So only actions of this transaction that have no row yet are taken.
   if actions ~ '^([0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)](;|$))+$' then
     with linked as (
       update audit_actions a set transaction_id = opened
@@ -486,7 +486,7 @@ begin
     if place is not null then
       perform set_config('threadline.transaction', cached || ' ' || place, true);
     else
-      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      -- This also replaces a value that belongs to no row of this transaction. From here on, this transaction has set it.
       perform set_config('threadline.transaction', 'none', true);
     end if;
     if cached is not null and place is null then

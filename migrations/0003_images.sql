@@ -392,7 +392,7 @@ begin
     'masked', policy -> 'masked' || (
       select coalesce(jsonb_agg(n.value), '[]')
       from jsonb_each(names) n
-      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key
+      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key or policy -> 'paths' ? n.key
     ),
     'key', (
       select coalesce(jsonb_agg(k.value || jsonb_build_object('from', coalesce(names -> (k.value ->> 'name'), k.value -> 'name'))
@@ -403,7 +403,161 @@ begin
 end
 $$;
 
--- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
+-- The keys of hashed masks; the newest one counts. Only the owner of the record reads this table: who knows a key can try out
+-- values. A key is kept as its two blocks of HMAC (RFC 2104), so that a hash costs two calls of sha256. "id" is a part of every hash,
+-- so that hashes of different keys are never taken for those of one.
+create table mask_keys (
+  id text collate "C" primary key,
+  inner_block bytea not null check (octet_length(inner_block) = 64),
+  outer_block bytea not null check (octet_length(outer_block) = 64),
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table mask_keys is
+  'Keys of the mask "hash". Nobody but the owner reads it. Leave its rows out of dumps that others get: --exclude-table-data.';
+
+-- From now on hashes are made with another key. Those of before stay as they are, and no longer equal new ones.
+create function rotate_mask_key() returns text
+language sql
+set search_path from current
+begin atomic
+  insert into mask_keys (id, inner_block, outer_block)
+  select left(encode(sha256(k.key || 'threadline mask key'::bytea), 'hex'), 8), b.inner_block, b.outer_block
+  from (select sha256(string_agg(uuid_send(gen_random_uuid()), '')) as key from generate_series(1, 4)) k
+  cross join lateral (
+    select
+      decode(string_agg(lpad(to_hex(o.octet # 54), 2, '0'), '' order by o.place), 'hex') as inner_block,
+      decode(string_agg(lpad(to_hex(o.octet # 92), 2, '0'), '' order by o.place), 'hex') as outer_block
+    from (
+      select n as place, case when n < 32 then get_byte(k.key, n) else 0 end as octet from generate_series(0, 63) n
+    ) o
+  ) b
+  returning id;
+end;
+
+comment on function rotate_mask_key() is
+  'Makes a new key for the mask "hash" and gives its id. Only the owner of the record may call it.';
+
+-- Made here, and by every later run if it is missing: a restore without the table's rows brings no key.
+create function ensure_mask_key() returns void
+language sql
+set search_path from current
+begin atomic
+  select rotate_mask_key() where not exists (select from mask_keys);
+end;
+
+select ensure_mask_key();
+
+-- The keyed hash of a text; without a key, or if the text cannot be hashed, nothing of it. It never fails: a write depends on it.
+create function mask_hash(value text) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  made record;
+begin
+  select k.id, k.inner_block, k.outer_block into made from mask_keys k order by k.created_at desc, k.id desc limit 1;
+  return coalesce(
+    'hmac:' || made.id || ':' || encode(
+      sha256(made.outer_block || sha256(made.inner_block || convert_to(coalesce('t' || value, 'n'), 'UTF8'))), 'hex'),
+    '[masked]');
+exception when others then
+  return '[masked]';
+end
+$$;
+
+-- What takes the place of a masked value. "last4" shows four characters if at least as many stay hidden. Whether the value is null
+-- is hidden by each of them: the hash of null is one of many.
+create function mask_value(value jsonb, kind text) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  case kind
+    when 'null' then return 'null';
+    when 'last4' then
+      return to_jsonb(case when length(value #>> '{}') >= 8 then '****' || right(value #>> '{}', 4) else '****' end);
+    when 'hash' then return to_jsonb(mask_hash(value #>> '{}'));
+    else return '"[masked]"';
+  end case;
+end
+$$;
+
+-- Masks those of the named fields that a document has. "masks" is { field: mask }.
+create function mask_fields(document jsonb, masks jsonb) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select document || coalesce(jsonb_object_agg(m.key, mask_value(document -> m.key, m.value)), '{}')
+  from jsonb_each_text(masks) m
+  where document ? m.key;
+end;
+
+-- Redacts what is at a path inside a value, in every element of the arrays on the way.
+create function redact_path(value jsonb, path text[], kind text) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if jsonb_typeof(value) = 'array' then
+    return (
+      select coalesce(jsonb_agg(redact_path(e.value, path, kind) order by e.place), '[]')
+      from jsonb_array_elements(value) with ordinality e (value, place)
+    );
+  end if;
+  if jsonb_typeof(value) is distinct from 'object' or not value ? path[1] then
+    return value;
+  end if;
+  return case
+    when cardinality(path) > 1 then value || jsonb_build_object(path[1], redact_path(value -> path[1], path[2:], kind))
+    when kind = 'exclude' then value - path[1]
+    else value || jsonb_build_object(path[1], mask_value(value -> path[1], kind))
+  end;
+end
+$$;
+
+-- The value of a json column without what its policy redacts; "paths" is [{ path, as }], "only" the ones to look at, else all. A value
+-- that jsonb cannot hold is kept as a string: it may hold anything, and is masked as a whole.
+create function redact_paths(value jsonb, paths jsonb, only_as text default null) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  one jsonb;
+begin
+  if jsonb_typeof(value) = 'string' then
+    return case when only_as is null then '"[masked]"' else value end;
+  end if;
+  for one in select e.value from jsonb_array_elements(paths) e loop
+    if only_as is null or one ->> 'as' = only_as then
+      value := redact_path(value, array(select jsonb_array_elements_text(one -> 'path')), one ->> 'as');
+    end if;
+  end loop;
+  return value;
+end
+$$;
+
+-- What the functions about images need of a policy: { key, excluded, masked, masks, paths, columns, texts }.
+create function policy_document(policy capture_policies) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select jsonb_build_object(
+    'key', policy.key_columns,
+    'excluded', to_jsonb(policy.excluded),
+    'masked', to_jsonb(policy.masked),
+    'masks', policy.masks,
+    'paths', policy.paths,
+    'columns', (
+      select jsonb_agg(c ->> 'name') from jsonb_array_elements(policy.columns) c where not (c ->> 'virtual')::boolean
+    ),
+    'texts', (
+      select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(policy.columns) c where c ->> 'comparison' = 'cast'
+    )
+  );
+end;
+
+-- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }, with masks and paths if there are any. Where an
 -- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
 -- triggers were generated is masked, until they are generated anew. Where a new column took its name, the table
 -- itself tells which of the unknown names is the renamed one; a restored table can not, and all are masked.
@@ -415,6 +569,8 @@ declare
   root oid := coalesce(pg_partition_root(relation), relation);
   redacted text[] := array(
     select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
+    union all
+    select jsonb_object_keys(policy -> 'paths')
   );
   field text;
 begin
@@ -442,7 +598,9 @@ begin
         )
       )
     then
-      image := jsonb_set(image, array[field], '"[masked]"');
+      image := jsonb_set(image, array[field], mask_value(image -> field, policy -> 'masks' ->> field));
+    elsif policy -> 'paths' ? field then
+      image := jsonb_set(image, array[field], redact_paths(image -> field, policy -> 'paths' -> field));
     end if;
   end loop;
   return image - array(select jsonb_array_elements_text(policy -> 'excluded'));
@@ -468,16 +626,29 @@ begin
   from jsonb_object_keys(new_image || old_image) f (field)
   where f.field <> all (hidden)
     and (
-      (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
-      or ((policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
+      case
+        when policy -> 'paths' ? f.field
+        then redact_paths(old_image -> f.field, policy -> 'paths' -> f.field, 'exclude')::text
+          is distinct from redact_paths(new_image -> f.field, policy -> 'paths' -> f.field, 'exclude')::text
+        else (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
+      end
+      -- Of a column with redacted paths, only the text around them may tell that it changed.
+      or (not coalesce(policy -> 'paths' ? f.field
+          and (old_image -> f.field)::text is distinct from (new_image -> f.field)::text, false)
+        and (policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
         and (old_text -> replace(f.field, E'\\', E'\\\\'))::text
           is distinct from (new_text -> replace(f.field, E'\\', E'\\\\'))::text)
     );
   if changed_fields is null then
-    changed_fields := alike_fields(old_row, new_row, relation, hidden);
+    -- A column in which only an excluded path changed has not changed.
+    changed_fields := alike_fields(old_row, new_row, relation, hidden || array(
+      select p.key
+      from jsonb_each(policy -> 'paths') p
+      where (old_image -> p.key)::text is distinct from (new_image -> p.key)::text
+    ));
     details := case when changed_fields is not null then jsonb_build_object('alike', changed_fields) end;
   end if;
-  -- Of an image that could not be built at all, nobody knows whether it is the same.
+  -- If an image could not be built, it is not known whether it is the same.
   changed := changed_fields is not null
     or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
   if not changed then
@@ -582,7 +753,7 @@ begin
       raise exception 'threadline: a part of a key is not null: %', part ->> 'name' using errcode = 'TL003';
     end if;
     begin
-      -- A cast would cut a text that is too long into the key of another row; reading a record refuses it.
+      -- A cast would shorten a text that is too long, and find another row. Reading it as a record raises an error instead.
       execute format(
         case
           when part ->> 'type' ~ '^(character|bit)'
@@ -591,7 +762,7 @@ begin
         end,
         part ->> 'type') into value using given;
     exception when undefined_object then
-      -- The type is gone with its table: the text stands as it is.
+      -- The type is gone with its table, so the text is taken as it is.
       value := given;
     end;
     texts := texts || key_text(value, part ->> 'text');
@@ -646,6 +817,8 @@ comment on function row_key(text, text, jsonb) is
 revoke all on function
   key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
   shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
+  redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
   redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),

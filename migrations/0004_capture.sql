@@ -67,7 +67,7 @@ begin
   where c.oid = root;
   named := table_schema = root_schema and table_name = root_name;
   if open or not named then
-    -- A partition that was made since "apply" has only what was cloned from its root.
+    -- A partition that was made after "apply" has only the triggers that were cloned from its root.
     if temporary or not (made_by_owner(root) or (relation <> root and made_by_owner(relation))) then
       if not exists (
         select from capture_policies p
@@ -76,7 +76,7 @@ begin
             (p.relation = root and p.database = this_database())
             or (p.table_schema = root_schema and p.table_name = root_name and (
               p.relation = root
-              -- After a restore no OID says anything.
+              -- After a restore, OIDs mean nothing.
               or (named and p.database is distinct from this_database())
               or (not open and quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
                 = any (p.partitions))
@@ -90,8 +90,8 @@ begin
     end if;
   end if;
   if not named then
-    -- The table has another name than its policy, or that of another captured table: what is recorded under it from now on is of
-    -- this one.
+    -- The table has another name than its policy, or the name of another captured table. From now on, changes under this name
+    -- belong to this table.
     select max(p.applied_at) into known_since
     from capture_policies p
     where p.removed_at is null
@@ -134,8 +134,8 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
--- Removes the statement of a relation from the running ones. True if rows have moved. If there are several at one depth, the last
--- is meant: the others never ended.
+-- Removes the statement of a relation from the running ones. True if rows have moved. If there are several at one depth, the
+-- last one is removed. The others never ended.
 create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
@@ -147,7 +147,7 @@ declare
   id text;
   moved boolean := coalesce(current_setting('threadline.moved', true), '') <> '';
 begin
-  -- A partition without partitions has none under way.
+  -- A partition without partitions has no statement under way.
   if rest <> under_way then
     id := split_part(rest, ',', 1);
     rest := set_config('threadline.updating',
@@ -368,7 +368,7 @@ begin
   ) values (
     current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
     jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
-      -- By it reads tell which rows of the table may have been there, unseen.
+      -- With it, reads find the rows that the table may have held unseen.
       || case when old_snapshot and target.partition_name is not null
         then jsonb_build_object('snapshot', pg_current_snapshot()) else '{}' end
   );
@@ -396,11 +396,7 @@ begin
     raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
       using errcode = 'invalid_parameter_value';
   end if;
-  select jsonb_build_object(
-      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c where not (c ->> 'virtual')::boolean),
-      'texts', (select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(p.columns) c where c ->> 'comparison' = 'cast'))
-  into policy
+  select policy_document(p) into policy
   from capture_policies p
   where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   if policy is null then

@@ -95,7 +95,7 @@ begin
     limit 1
   ) c;
   if nested_first >= outer_first then
-    -- What was captured below belongs to statements that have ended.
+    -- The changes captured below belong to statements that have ended.
     if pg_trigger_depth() = 1 then
       perform set_config('threadline.nested', '', true);
     end if;
@@ -104,8 +104,8 @@ begin
   start_id := nested_first;
   many := 2 + (outer_first - nested_first) / 8;
 
-  -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
-  -- changes of those rows matter, and each is looked up.
+  -- A trigger's statement usually writes a few rows, many times, while the changes captured below become more. Then only
+  -- changes of those rows matter, and each row is looked up.
   select count(*) into counted
   from (
     select
@@ -205,7 +205,7 @@ begin
       on n.table_schema = o.table_schema and n.table_name = o.table_name and n.start_key = o.row_key
     offset 0
   ),
-  -- Rows that the outer statement took away from their keys, as it found them: nothing was written to them before.
+  -- Rows that the outer statement removed from their keys, as the statement found them. Nothing was written to them before.
   vacated as (
     select w.table_schema, w.table_name, w.start_key,
       case w.op when 'update' then w.data_after || w.changed_from else w.changed_from end as image
@@ -218,9 +218,9 @@ begin
     from paired p
     where p.outer_id is not null
       and p.id is not null
-      -- the nested change starts from the image that the outer one left
+      -- The nested change starts from the image that the outer one left.
       and p.start_image is not distinct from p.left_image
-      -- and nothing that is still there has left that image before, but for a row that the outer one took away with it
+      -- No other row that still exists had that image before, except one that the outer statement removed.
       and (
         not coalesce(
           (
@@ -245,7 +245,7 @@ begin
             order by b.captured_at desc, b.id desc
             limit 1
           ),
-          -- Nothing is known of the row before. A statement finds none of its rows as its triggers left them, but a cascade does.
+          -- Nothing is known of the row before. A statement never finds a row as its own triggers left it. A cascade does.
           cascades and p.outer_op <> 'insert' and (
             select l.data_after is not distinct from p.outer_start_image
             from written l
@@ -264,7 +264,7 @@ begin
       )
     group by p.outer_id, p.table_schema, p.table_name, p.row_key
   ),
-  -- That change and what follows it in the life of the row, under whatever key.
+  -- That change and all later changes of the row, under any key.
   threads (table_schema, table_name, row_key, from_id) as (
     select table_schema, table_name, row_key, nested_id from outers
     union
@@ -288,8 +288,8 @@ begin
   ) m;
 
   if moved is not null then
-    -- What one statement captured keeps one instant, and no other statement has the same. Microseconds that have not come yet
-    -- will have before all of these are written.
+    -- The changes of one statement keep one instant, and no other statement has the same. Some instants are microseconds in the
+    -- future. They have passed before all of these changes are written.
     instant := clock_timestamp();
     with ordered as (
       select s.id, nextval('audit_changes_id_seq') as new_id, s.captured_at

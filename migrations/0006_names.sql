@@ -1,7 +1,7 @@
 -- The names that tables and their columns had: under which of them, and until when, changes are recorded.
 
--- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
--- entry of it says otherwise, and while it was not that of a table which has another one by now.
+-- The names that a table had, as its policy knows them, each with the time in which it belonged to this table. A name belonged
+-- to the table unless an entry says otherwise, or another table had it that was renamed since.
 create function own_names(
   policy_schema text, policy_name text,
   out table_schema text, out table_name text, out since timestamptz, out until timestamptz
@@ -42,8 +42,8 @@ begin atomic
   ) r (span);
 end;
 
--- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and has another one
--- by now. No row if there is none.
+-- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and was renamed
+-- since. No row if there is none.
 create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
 returns setof record
 language sql stable
@@ -81,9 +81,9 @@ begin atomic
     and e.declared is not true;
 end;
 
--- The names under which the changes of a table are recorded, each with its time, [since, until); times of one name do not overlap,
--- and those of different tables do not either. Former names that are declared come first: of the table that had them up to when
--- this one took over.
+-- The names under which the changes of a table are recorded, each with its time, [since, until). Times of one name never
+-- overlap, not even between tables. Declared former names come first. They are names of another table, up to the time when this
+-- one took over.
 create function table_names(
   table_schema text, table_name text,
   out former_schema text, out former_name text, out since timestamptz, out until timestamptz
@@ -126,7 +126,7 @@ $$;
 comment on function table_names(text, text) is
   'The names under which the changes of a table are recorded, each with its time: captured_at >= since and captured_at < until.';
 
--- What the declared former names of a table stand for: the names of those tables, up to when this one took over.
+-- The declared former names of a table, as names of the tables that had them, up to the time when this one took over.
 create function declared_names(policy_schema text, policy_name text, seen text[] default '{}') returns jsonb
 language plpgsql stable
 set search_path from current
@@ -180,7 +180,8 @@ begin
 end
 $$;
 
--- The names that the columns of a table had before, each with its time; also those of the tables that it declares as its own past.
+-- The names that the columns of a table had before, each with its time. Columns of tables that it declares as its past count
+-- too.
 create function column_names(
   table_schema text, table_name text,
   out column_name text, out formerly text, out since timestamptz, out until timestamptz

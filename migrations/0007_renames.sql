@@ -9,8 +9,9 @@ return former_keys || case
   else jsonb_build_array(other_columns)
 end || other_keys;
 
--- A table that is gone leaves the names that it had before to those which have them by now, as if it had never got another one: this
--- is how a table is rebuilt that is put aside, replaced and dropped. What the heir had under its former names stays under them.
+-- A table is often rebuilt like this: the old one is renamed, the new one takes its name, and the old one is dropped. Then the
+-- names that the dropped table had before go to the tables that have them now, as if it had never been renamed. The history
+-- that such an heir has under its own former names stays under them.
 create function names_released(gone_schema text, gone_name text) returns void
 language plpgsql
 set search_path from current
@@ -43,7 +44,7 @@ begin
       nullif(named_since(heir.table_schema, heir.table_name), '-infinity'),
       case when named_since(heir.table_schema, heir.table_name) = '-infinity' then heir.captured_since end,
       entry.until + interval '1 microsecond');
-    -- What the heir had before stays under the name that it had last.
+    -- The earlier history of the heir stays under the name that it had last.
     select e.* into last
     from jsonb_to_recordset(heir.former_names)
       e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
@@ -97,10 +98,9 @@ begin
 end
 $$;
 
--- A captured table got another name: its policy and all that is known of its times go with it, and up to "at" its changes are those
--- under the name that it had. If another table of the record had the name, and goes on under a third one, that one is
--- followed first. If it is gone, the table goes on with what is recorded under the name, after a lapse; what it had itself
--- stays under the name that it had.
+-- A captured table was renamed. Its policy and its known times go with it. Up to "at", its changes are under the former name.
+-- If another captured table had the new name and was renamed itself, that table is followed first. If that table is gone, this
+-- table goes on with the history under the name, after a lapse. Its own history stays under the former name.
 create function table_renamed(
   former_schema text, former_name text, table_schema text, table_name text, at timestamptz
 ) returns void
@@ -184,7 +184,7 @@ $$;
 comment on function table_renamed(text, text, text, text, timestamptz) is
   'Moves the policy of a captured table, and all that is known of its times, to the name that the table got.';
 
--- A column got another name. If another column has the former one by now, "at" tells them apart.
+-- A column was renamed. If another column has the former name now, "at" separates the two.
 create function column_renamed(
   table_schema text, table_name text, former text, present text, at timestamptz
 ) returns void
@@ -221,8 +221,8 @@ $$;
 comment on function column_renamed(text, text, text, text, timestamptz) is
   'Notes that a column of a captured table got another name: up to then its former one is that of the same column.';
 
--- Columns of a table that got other names since its policy was applied: [{ column, formerly }]. Up to when the former one was theirs
--- is told by what is recorded, or by when the catalog was last touched there. It matters only if another column has the name now.
+-- Columns of a table that were renamed since its policy was applied: [{ column, formerly }]. The record, or the last change in
+-- the catalog, shows until when a column had its former name. This matters only if another column has that name now.
 create function columns_renamed(table_schema text, table_name text, renames jsonb) returns void
 language plpgsql
 set search_path from current
@@ -233,7 +233,7 @@ declare
 begin
   select p.* into policy from capture_policies p
   where p.table_schema = columns_renamed.table_schema and p.table_name = columns_renamed.table_name;
-  -- What was told of when it happened is known already.
+  -- Renames that were noted when they happened are known already.
   renames := (
     select coalesce(jsonb_agg(r.value), '[]')
     from jsonb_array_elements(renames) r (value)
@@ -269,7 +269,7 @@ begin
           from pg_attribute a
           where a.attrelid = policy.relation and a.attname = r.column and not a.attisdropped
         ),
-        -- The first of the last changes whose row has the present name, if no column had it before.
+        -- The first change whose row has the present name, if no column had it before.
         (
           select min(c.captured_at)
           from own_names(policy.table_schema, policy.table_name) n
@@ -295,9 +295,9 @@ begin
 end
 $$;
 
--- The former names that a configuration declares for a table, [{ schema, name }], and for its columns, [{ column, formerly }]. Those
--- that are known anyway are left as they are. Each name counts up to the next one, and the last up to when this table took over; it
--- is "other" if another table of this very database had it, whose rows are not those of this one.
+-- The former names that a configuration declares for a table, [{ schema, name }], and for its columns, [{ column, formerly }].
+-- Names that are known already stay as they are. Each name counts up to the next one, and the last one up to the time when this
+-- table took over. A name is "other" if another table of this database had it: its rows are not rows of this table.
 create function names_declared(table_schema text, table_name text, names jsonb, columns jsonb) returns void
 language plpgsql
 set search_path from current
@@ -368,7 +368,7 @@ begin
         'column', w.column,
         'formerly', w.formerly,
         'declared', true,
-        -- If another column has the name by now, it is that one's from the first row on that has the present name.
+        -- If another column has the name now, it belongs to that column from the first row on that has the present name.
         'until', case
           when exists (select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = w.formerly)
           then coalesce((
@@ -399,9 +399,9 @@ begin
 end
 $$;
 
--- Policies of tables that have, or had for a while, another name than their policy says, by their identity in this database.
--- "names" are those under which the table wrote since then or has now; "sighted" when it first did so under another one; "taken" when
--- another table first wrote under the name of the policy.
+-- Policies of tables that have another name than their policy, or had one for a while, found by their identity in this
+-- database. "names": names under which the table wrote since then, or that it has now. "sighted": when it first wrote under
+-- another name. "taken": when another table first wrote under the name of the policy.
 create function strayed_names(
   out table_schema text, out table_name text, out relation oid, out present_schema text, out present_name text,
   out names text[], out sighted timestamptz, out sightings bigint, out taken timestamptz, out plain boolean, out contested boolean
@@ -423,7 +423,7 @@ begin atomic
     join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'f')
       and not c.relispartition
-      -- A policy that ended may be that of a name whose table has another one by now.
+      -- A policy that ended may belong to a name whose table was renamed since.
       and (p.removed_at is null or not exists (
         select from capture_policies o where o.relation = p.relation and o.removed_at is null))
   ),
@@ -436,7 +436,7 @@ begin atomic
   ),
   named as (
     select k.*, s.sighted, coalesce(s.sightings, 0) as sightings,
-      -- It wrote under its present name, and has not been touched since; or never under another one.
+      -- It wrote under its present name and was not altered since. Or it never wrote under another name.
       coalesce(s.sightings = 1 and s.still, k.policy <> k.present) and k.policy <> k.present as plain,
       array(select distinct u.name from unnest(array[k.policy, k.present] || s.names) u (name)) as names
     from known k
@@ -464,8 +464,8 @@ begin atomic
     or exists (select from seen s where s.relation <> n.relation and s.name = n.policy);
 end;
 
--- The times at which a table changed its name, as what is recorded of it tells: if no other captured table had one of its names
--- meanwhile, whatever was recorded under them is of this one.
+-- The times at which a table changed its name, as the record shows them. If no other captured table had one of its names
+-- meanwhile, all changes under these names belong to this table.
 create function names_written(
   names text[], since timestamptz, out table_schema text, out table_name text, out at timestamptz
 )
@@ -488,9 +488,9 @@ begin atomic
   order by w.captured_at;
 end;
 
--- Follows every captured table of this database to the name that it has now. What was written under the names tells until when
--- each table had each name. If it does not, because captured tables exchanged their names more than once, the time is a lapse of
--- each of them.
+-- Follows every captured table of this database to the name that it has now. The changes under the names show until when each
+-- table had each name. If captured tables exchanged their names more than once, the changes do not show it. Then that time is a
+-- lapse of each of these tables.
 create function follow_names() returns void
 language plpgsql
 set search_path from current
@@ -516,7 +516,8 @@ begin
     return;
   end if;
 
-  -- What is unclear of one table is unclear of those that it shares a name with. And a name is one's only until another's.
+  -- If the times of one table are unclear, so are those of every table that shares a name with it. A table has a name only
+  -- until another one has it.
   while changed loop
     changed := false;
     for place in 0 .. jsonb_array_length(strayed) - 1 loop
@@ -553,7 +554,7 @@ begin
       and p.removed_at is null;
   end loop;
 
-  -- Those first whose new name is free; what is left have exchanged theirs.
+  -- First the tables whose new name is free. The others have exchanged their names.
   while jsonb_array_length(strayed) > 0 loop
     select s.ordinality - 1 into place
     from jsonb_array_elements(strayed) with ordinality s (value, ordinality)
@@ -592,7 +593,7 @@ begin
     where p.table_schema = one ->> 'table_schema'
       and p.table_name = one ->> 'table_name'
       and p.relation = (one ->> 'relation')::oid;
-    -- It may have been followed already, out of the way of another one.
+    -- It may have been followed already, to make its name free for another table.
     continue when not found;
     perform table_renamed(one ->> 'table_schema', one ->> 'table_name', one ->> 'present_schema', one ->> 'present_name',
       (one ->> 'at')::timestamptz);

@@ -1,7 +1,7 @@
--- What the catalog still tells of what was done to a captured table, and since when.
+-- Traces that DDL on a captured table left in the catalog, and their times.
 
--- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
--- older than all that is recorded.
+-- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
+-- older than the whole record.
 create function full_xid(id xid) returns xid8
 language sql stable
 set search_path from current
@@ -11,9 +11,10 @@ return (
   cross join lateral (select s.upcoming, (s.upcoming - id::text::bigint) & 4294967295 as behind) u
 );
 
--- When the first audited transaction began to write that got its id together with or after one that a row of the catalog
--- tells of: what was recorded before is older than what that one did to the schema. Infinite if there was none. A later id may
--- write first, and its statement begins before its transaction is recorded: so the first ones are looked at, and their changes.
+-- Takes the transaction that wrote a row of the catalog. Gives the time when the first audited transaction with the same id or
+-- a later one began to write. Changes recorded before that time are older than that DDL. Infinite if there is none. A
+-- transaction with a later id may write first, and its statement begins before its transaction is recorded. So several of the
+-- first transactions are read, with their changes.
 create function written_since(id xid) returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -45,7 +46,7 @@ begin
 end
 $$;
 
--- The operations of an existing table with a trigger that is missing, disabled or not ours.
+-- The operations of an existing table whose trigger is missing, disabled or not from Threadline.
 create function broken_triggers(table_schema text, table_name text) returns text[]
 language sql stable
 set search_path from current
@@ -65,7 +66,7 @@ begin atomic
         and c.relkind in ('r', 'p', 'f')
         and not c.relispartition
         and own.nspname = current_schema()
-        -- What goes before a statement records none of its rows.
+        -- A trigger that fires before the statement records none of its rows.
         and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
         and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
         and t.tgqual is null
@@ -101,7 +102,7 @@ begin atomic
   select b.oid from below b;
 end;
 
--- Whether the file of a relation is empty. False if somebody has locked it: then nobody can tell.
+-- Whether the file of a relation is empty. False if another session has locked it, because then it is not known.
 create function has_empty_file(relation oid) returns boolean
 language plpgsql stable
 set search_path from current
@@ -114,8 +115,8 @@ exception when lock_not_available then
 end
 $$;
 
--- What tells of each partition of a table that it is still the one it was: its OID and the transaction that attached it; and
--- the file of its rows.
+-- The marks of each partition of a table. Its OID and the transaction that attached it show whether it is still the same
+-- partition. The third mark is the file of its rows.
 create function partition_marks(relation oid) returns jsonb
 language sql stable
 set search_path from current
@@ -128,8 +129,8 @@ return (
   join pg_inherits i on i.inhrelid = c.oid
 );
 
--- Partitions that a policy knows and that left since, whether they came back or others have their names. One that never had a
--- row since its policy was written took nothing along.
+-- Partitions that a policy knows and that left since. They may have come back, or others may have their names. A partition that
+-- had no row since the policy was written does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
 language sql stable
 set search_path from current
@@ -174,8 +175,8 @@ return (
   where i.indrelid = label_marks.relation and i.indisunique
 );
 
--- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
--- images show its type and the transaction that last touched it. And what tells that values of an enum did not have other names
+-- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
+-- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
 -- meanwhile.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
@@ -218,10 +219,10 @@ return exists (
   where p.relation = truncated_in.relation
 );
 
--- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
--- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So where the new type is the same, or
--- one to which values need no conversion, the transaction must be that of the file (which another alteration and a TRUNCATE may share), or nothing else can be what
--- it did to the column. All partitions are written anew, or none.
+-- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so. A change of type without a new
+-- file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So if the type is the same, or values
+-- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
+-- column must show no other alteration. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language sql stable
 set search_path from current
@@ -263,14 +264,14 @@ return (
     from jsonb_array_elements(key_columns) k
     join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
     join pg_type d on d.oid = a.atttypid
-    -- A domain over an enum is as much at risk.
+    -- A domain over an enum has the same risk.
     join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
     join pg_enum e on e.enumtypid = y.oid
     group by y.oid
   ) v
 );
 
--- Types of which a value that a key may have had is gone, which only a new name makes.
+-- Types that lack a value which a key may have had. Only renaming the value does that.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
 language sql stable
 set search_path from current
@@ -280,14 +281,14 @@ return (
   where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
 );
 
--- A type without its length or precision, which change no text of a value.
+-- A type without its length or precision. Neither changes the text of a value.
 create function plain_type(type text) returns text
 language sql immutable
 set search_path from current
 return regexp_replace(type, '\(.*?\)', '');
 
--- Since when a table may have had another key than its policy says: the transaction that last touched what makes the key.
--- Null if it has the same.
+-- Since when a table may have another key than its policy: the transaction that last altered what makes the key. Null if the
+-- key is the same.
 create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
 language plpgsql stable
 set search_path from current
@@ -302,7 +303,8 @@ begin
   select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
   from pg_index i
   where i.indrelid = relation and i.indisprimary;
-  -- Without a unique index over its columns several rows may have one key. An index that was dropped leaves no trace of when.
+  -- Without a unique index over its columns, several rows may have one key. The catalog does not show when an index was
+  -- dropped.
   if primary_key.attnums is null and not exists (
     select
     from pg_index i
@@ -344,7 +346,7 @@ begin
 end
 $$;
 
--- A key that a table had before, as row_key reads it: of an enum whose values have other names by now, the text is all there is.
+-- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
 set search_path from current
@@ -369,8 +371,8 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
--- When the server last may have emptied unlogged tables: it was started, or it recovered from a crash of a backend. Then
--- statistics of every kind begin anew at the same time. Apart from that, only a reset of all statistics does so.
+-- When the server last may have emptied unlogged tables: when it started, or when it recovered from a crash of a backend. At
+-- that time all kinds of statistics begin anew together. Nothing else does that except a reset of all statistics.
 create function last_recovery() returns timestamptz
 language sql volatile
 set search_path from current

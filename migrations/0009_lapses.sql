@@ -1,10 +1,10 @@
--- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
+-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
--- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
--- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
--- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
--- missed makes the instant too early, never too late. Marks are no work of a trigger. Changes that another table may have made
--- under the name, at "unless_since" and later, do not count.
+-- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
+-- or when its policy was last applied. If only the triggers of some operations are "broken", changes of other operations prove
+-- nothing. The last changes are found by transaction, and an earlier transaction may end later. So several are read. A change
+-- that is missed makes the instant too early, never too late. Marks are not made by triggers, and do not count. Changes at
+-- "unless_since" and later do not count either: another table may have made them under the name.
 create function known_until(
   table_schema text, table_name text, broken text[] default null, unless_since timestamptz default null
 ) returns timestamptz
@@ -37,7 +37,7 @@ begin
     )
     select coalesce(
       greatest(
-        -- What this transaction applied says nothing of the time before it.
+        -- A policy that this transaction applied proves nothing about the time before it.
         case when unless_since is null or p.applied_at < transaction_timestamp() then p.applied_at end,
         upper(case when unless_since is null then p.lapses
           else p.lapses * tstzmultirange(tstzrange(null, unless_since)) end),
@@ -53,8 +53,8 @@ begin
 end
 $$;
 
--- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
--- for that.
+-- Since when the schema watch could not do its work for a table. If it did its work later, or a policy was applied since, this
+-- no longer counts.
 create function watch_failed_since(table_schema text, table_name text) returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -104,7 +104,7 @@ begin
   select c.oid, i.xmin as made into now_named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
-  -- A row that nothing ever changes: its transaction is the one that made the table.
+  -- Nothing ever changes this row, so its transaction is the one that made the table.
   left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
   where n.nspname = capture_gaps.table_schema
     and c.relname = capture_gaps.table_name
@@ -127,15 +127,14 @@ begin
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
     return next;
-    -- Its policy tells of another table.
+    -- Its policy describes another table.
     if policy.relation <> now_named.oid then
       return;
     end if;
   end if;
   broken := broken_triggers(table_schema, table_name);
   if policy.database = here and policy.relation <> now_named.oid then
-    -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
-    -- was made.
+    -- If it has triggers, the new table may have written under the name without a trace. So no change after it was made counts.
     gap := 'replaced';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
       case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
@@ -148,7 +147,7 @@ begin
       policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
   end if;
-  -- After a restore into another database no OID says anything, but each function still belongs to a name.
+  -- After a restore into another database, OIDs mean nothing. But each function still belongs to a name.
   if policy.database is distinct from here and exists (
     select
     from pg_trigger t
@@ -211,7 +210,7 @@ begin
 end
 $$;
 
--- The first reason of them, and since when nothing is known for any of them.
+-- The first of these reasons, and the earliest time of all of them.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language sql stable
@@ -223,8 +222,8 @@ begin atomic
   limit 1;
 end;
 
--- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
--- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
+-- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
+-- exist, or is another table. A query of the catalog needs no right to the table's schema.
 create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
 language plpgsql stable
 set search_path from current
@@ -241,7 +240,7 @@ begin
   end if;
   unknown_since := coalesce(policy.removed_at, least(
     (select g.since from capture_gap(table_schema, table_name) g),
-    -- What it wrote under another name is read with the rest once capture has been applied, which settles its names.
+    -- Changes under another name are read with the others after capture has been applied, which settles its names.
     (
       select min(s.seen_at)
       from capture_sightings s
@@ -258,8 +257,8 @@ $$;
 comment on function capture_lapses(text, text) is
   'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
 
--- Changes before it may be gone with the partition that held them. What was written before the oldest partition is in the
--- default one, or nowhere.
+-- Changes before this time may be gone with the partition that held them. Changes older than the oldest partition are in the
+-- default one, or gone.
 create function oldest_kept() returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -278,8 +277,8 @@ begin
 end;
 $$;
 
--- When the first change under a name was made. A table that was renamed, or restored without its policy, is captured before its
--- policy is made.
+-- When the first change under a name was made. If a table was renamed, or restored without its policy, it is captured before
+-- its policy is made.
 create function first_change(table_schema text, table_name text) returns timestamptz
 language sql stable
 set search_path from current
@@ -288,7 +287,7 @@ begin atomic
   from audit_changes c
   where c.table_schema = first_change.table_schema
     and c.table_name = first_change.table_name
-    -- What was recorded before is of a table that has another name by now.
+    -- Earlier changes belong to a table that was renamed since.
     and c.captured_at >= (
       select coalesce(max(e.until), '-infinity')
       from capture_policies p
@@ -303,8 +302,8 @@ begin atomic
   limit 1;
 end;
 
--- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
--- found it. Without a policy it is the first change that tells.
+-- Until capture of a table began, nothing is known of it. After that everything is known, except in lapses: a row was as its
+-- first change found it. Without a policy, the first change marks the beginning.
 create function unknown_times(table_schema text, table_name text) returns tstzmultirange
 language plpgsql stable
 set search_path from current
@@ -338,7 +337,7 @@ begin
       from (select 1) one
       left join policy_of(entry.schema, entry.name) o on true;
       unknown := unknown - tstzmultirange(entry.span) + theirs * tstzmultirange(entry.span);
-      -- Rows of another table: what was known of them tells nothing of those of this one.
+      -- These are rows of another table. They prove nothing about rows of this one.
       if entry.other and upper(entry.span) is not null then
         unknown := unknown + tstzmultirange(tstzrange(upper(entry.span) - interval '1 microsecond', upper(entry.span)));
       end if;

@@ -1,6 +1,7 @@
--- Partitions that join a captured table: whether they bring rows of which the record does not tell.
+-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
--- With which transaction a partition became one of its root: it, or the one above it that was attached last.
+-- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
+-- attached later.
 create function joined_with(relation oid) returns xid
 language sql stable
 set search_path from current
@@ -12,8 +13,8 @@ return (
   limit 1
 );
 
--- Rows of one partition among the changes that audited transactions wrote since a partition joined: those that a change found,
--- though the record told of none at their key. They came with it, or were written to it directly, and may be gone again.
+-- Rows of one partition that a change found since the partition joined, although the record knew no row at their key. They came
+-- with the partition or were written to it directly. They may be gone again.
 create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
 returns boolean
 language plpgsql stable
@@ -45,7 +46,7 @@ begin
     join pg_attribute a on a.attrelid = unexplained_changes.relation and a.attname = r.attname and not a.attisdropped
     where p.table_schema = root_schema and p.table_name = root_name
   ) k;
-  -- Without a key nothing tells which row a change found.
+  -- Without a key it is not known which row a change found.
   if key_columns is null then
     return false;
   end if;
@@ -66,7 +67,7 @@ begin
        from (select 0::bigint as id union all
          select w.id from written w where w.op = ''truncate'' and w.row_key is null and w.partition_name is null) w
      ),
-     -- What a change found at a key, and what it left there. The rows of another partition do not count.
+     -- The row that a change found at a key, and the one that it left there. Rows of another partition do not count.
      ends as (
        select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
        from written w
@@ -111,14 +112,13 @@ begin
   using root_schema, root_name, joined, known_since;
   return unexplained;
 exception
-  -- A key that its column does not take any more.
+  -- Its column no longer accepts this key.
   when data_exception or undefined_object or undefined_function or undefined_column then
     return true;
 end
 $$;
 
--- Whether the record tells, by changes from an instant on and before one, that there is a row at a key: with the same image, if one
--- is given.
+-- Whether changes from one instant on and before another show a row at a key. If an image is given, the row must have it.
 create function known_standing(
   root_schema text, root_name text, key text, before_id bigint, known_since timestamptz, image jsonb default null
 ) returns boolean
@@ -160,8 +160,8 @@ begin atomic
   ), false);
 end;
 
--- Whether rows joined a captured table with a relation, or were written to it directly, of which the record does not tell: it holds
--- some, or changes found some. What is larger than so many bytes is not looked through.
+-- Whether rows joined a captured table with a relation, or were written to it directly, that the record does not know: the
+-- relation holds some, or changes found some. Relations larger than so many bytes are not read.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
 ) returns boolean
@@ -181,15 +181,13 @@ declare
   known_since timestamptz;
   unexplained boolean := true;
 begin
-  -- A foreign table may not be readable, and is written to elsewhere.
+  -- A foreign table may not be readable, and other servers write to it.
   if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
     and has_table_privilege(relation, 'select')
     and not row_security_active(relation)
     and not coalesce(pg_relation_size(relation) > largest, false)
   then
-    select jsonb_build_object(
-        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c)),
+    select policy_document(p),
       greatest(p.captured_since, upper(p.lapses * tstzmultirange(tstzrange(null, joined))))
     into policy, known_since
     from capture_policies p
@@ -212,8 +210,8 @@ begin
 end
 $$;
 
--- A partition that joined a captured table: if rows came with it that the record does not tell of, nothing is known of the time in
--- which that may have happened.
+-- Notes a partition that joined a captured table. If it brought rows that the record does not know, the time in which that may
+-- have happened is a lapse.
 create function partition_joined(relation regclass, root_schema text, root_name text) returns void
 language plpgsql
 set search_path from current

@@ -2,7 +2,7 @@
 
 create table feed_checkpoints (
   name text collate "C" primary key check (octet_length(name) between 1 and 256),
-  -- What the library reads; the columns after it say the same to SQL.
+  -- The library reads this column. The columns after it are the same for SQL.
   checkpoint text,
   epoch int,
   snapshot pg_snapshot,
@@ -76,7 +76,7 @@ begin
   if reached is null or reached_epoch is null or reached_snapshot is null then
     raise exception 'threadline: a checkpoint is not null' using errcode = 'null_value_not_allowed';
   end if;
-  -- A checkpoint names the cluster it was made on; stored, it is known there and in every copy.
+  -- A checkpoint names the cluster that it was made on. Once stored, it is known there and in every copy.
   perform current_epoch();
   update feed_checkpoints p
   set checkpoint = reached,
@@ -126,7 +126,7 @@ create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
 set search_path from current
--- Compiling it takes longer than running it.
+-- JIT compilation takes longer than running it.
 set jit = off
 as $$
   select
@@ -141,7 +141,7 @@ as $$
     with recursive epochs as (
       select i.epoch from installs i
       union all
-      -- That of the first write after a start is not stored before it is committed.
+      -- The epoch of the first write after a start is not stored before that write is committed.
       (
         select i.epoch + 1
         from (select * from installs order by epoch desc limit 1) i

@@ -5,7 +5,7 @@ create table schema_events (
   id bigint generated always as identity primary key,
   occurred_at timestamptz not null default clock_timestamp(),
   xid xid8 not null default pg_current_xact_id(),
-  -- The captured table that it concerns, under the name it has after it; null if it could not be told.
+  -- The captured table, under the name that it has after the event. Null if it is not known.
   table_schema text collate "C",
   table_name text collate "C",
   command text collate "C" not null,
@@ -13,7 +13,7 @@ create table schema_events (
   object_identity text not null,
   old_name text,
   new_name text,
-  -- What capture did about it.
+  -- How capture reacted.
   effect text collate "C" not null check (effect in (
     'none', 'partition attached', 'partition not attached', 'partition left', 'renamed', 'lapse', 'lapse begins', 'lapse ends',
     'applied', 'removed', 'failed'
@@ -56,7 +56,7 @@ begin atomic
   delete from capture_work w where w.xid = pg_current_xact_id();
 end;
 
--- The same, and notes what came of it.
+-- The same for one table, and notes the result.
 create function work_ends(table_schema text, table_name text, effect text) returns void
 language sql
 set search_path from current
@@ -141,7 +141,7 @@ return (
     and exists (
       select
       from jsonb_array_elements(partition_triggers_lacking(split_part(m.value, '/', 1)::oid, partition_triggers)) t
-      -- Those that the owner of the record cannot enable for replication fire all the same.
+      -- Triggers that the owner of the record cannot enable for replication fire in all other sessions.
       where not (t.value ->> 'always')::boolean
     )
 );
@@ -211,14 +211,14 @@ begin
     return;
   end if;
 
-  -- The table by its identity, which a restore takes away, else by its name.
+  -- The table is found by its identity, or by its name after a restore.
   select c.oid, n.nspname, c.relname, c.relkind into named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   where case when policy.database = here then c.oid = policy.relation else n.nspname = of_schema and c.relname = of_name end;
   sane := policy.database is not distinct from here;
 
-  -- Another name.
+  -- The table was renamed.
   if named.oid is not null and (named.nspname <> of_schema or named.relname <> of_name) then
     if to_regprocedure('table_renamed(text, text, text, text, timestamptz)') is not null then
       execute 'select table_renamed($1, $2, $3, $4, $5)' using of_schema, of_name, named.nspname, named.relname, instant;
@@ -254,7 +254,7 @@ begin
     end if;
   end if;
 
-  -- Partitions that are there by now.
+  -- Partitions that exist now.
   if named.relkind = 'p' then
     present := partition_marks(named.oid);
   end if;
@@ -268,7 +268,7 @@ begin
     order by m.key
   loop
     if partition.former is not null then
-      -- The same one, under another name.
+      -- The same partition under another name.
       policy.partitions := array_replace(policy.partitions, partition.former, partition.label);
       policy.partition_marks :=
         policy.partition_marks - partition.former || jsonb_build_object(partition.label, partition.mark);
@@ -287,7 +287,7 @@ begin
       select sqlstate as state, sqlerrm as message into failure;
     end;
     if failure is not null then
-      -- As without the watch: apply attaches it.
+      -- As without the watch, apply attaches it.
       perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'partition not attached',
         jsonb_build_object('sqlState', failure.state, 'reason', failure.message), at => instant);
       noted := true;
@@ -312,7 +312,7 @@ begin
     noted := true;
   end loop;
 
-  -- Partitions that left, with their rows or empty. What went with the table itself is said of the table.
+  -- Partitions that left, with rows or empty. If they went with the table itself, the event is that of the table.
   if sane and named.oid is not null then
     for partition in
       select m.key as label, c.oid, c.relkind,
@@ -325,12 +325,12 @@ begin
       order by m.key
     loop
       gone := partition.oid is null;
-      -- One that is detached keeps its triggers until apply takes them.
+      -- A detached partition keeps its triggers until apply removes them.
       if gone then
         policy.partitions := array_remove(policy.partitions, partition.label);
       end if;
       policy.partition_marks := policy.partition_marks - partition.label;
-      -- The rows of one that is partitioned itself are those of its partitions.
+      -- If the partition is partitioned itself, its rows are in its partitions.
       joined := partition.relkind is distinct from 'p' and not coalesce(partition.empty, false);
       lapsed := lapsed or joined;
       perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'partition left',
@@ -339,14 +339,14 @@ begin
     end loop;
   end if;
 
-  -- What an earlier failure left open ends here, and a moment in which rows came or went is a lapse of its own.
+  -- A lapse that an earlier failure left open ends here. A moment in which rows came or went is a lapse of its own.
   unfinished := watch_failed_since(of_schema, of_name);
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
     row_marks = case
       when named.oid is null or not sane then p.row_marks
-      -- The rewrite is noted: what is written anew later is another one.
+      -- The rewrite is noted. A later one is another rewrite.
       when exists (
         select
         from schema_events e
@@ -372,7 +372,7 @@ begin
     noted := true;
   end if;
 
-  -- What is not as it should be, and goes on.
+  -- Problems that go on.
   select g.* into found_gap from capture_gap(of_schema, of_name) g;
   if found_gap.gap is not distinct from 'unwatched' and named.oid is not null
     and broken_partitions(named.oid, policy.partition_triggers, policy.partition_marks) <> '{}'
@@ -405,7 +405,7 @@ begin
     perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'none', at => instant);
   end if;
 
-  -- One that took the name of a table which is dropped now goes on with what is recorded under it.
+  -- If a table took the name of one that is dropped now, it goes on with the history under that name.
   if sane and named.oid is null then
     perform names_released(of_schema, of_name);
   end if;
@@ -444,7 +444,7 @@ begin
   if is_working(of_schema, of_name) then
     return;
   end if;
-  -- The triggers that are made meanwhile are our own work.
+  -- Triggers that are made meanwhile are the work of Threadline itself.
   perform work_begins(of_schema, of_name);
   perform watch_table(of_schema, of_name, command, object_type, object_identity, column_number, role_name);
   delete from capture_work w
@@ -584,10 +584,10 @@ begin
       from pg_event_trigger_dropped_objects() d
       where not d.is_temporary
         and d.object_type in ('table', 'foreign table', 'table column', 'table constraint', 'trigger')
-        -- Of those the command itself is noted.
+        -- For these, the command itself is noted.
         and not (d.object_type = 'table constraint' and tg_tag in ('ALTER TABLE', 'ALTER FOREIGN TABLE'))
     ),
-    -- What goes with its table is not said again.
+    -- If an object goes with its table, only the table is noted.
     alone as (
       select o.*
       from objects o
@@ -620,7 +620,7 @@ begin
         select not (p.table_schema = o.of_schema and p.table_name = o.of_name)
           and not (o.of_table and p.relation = o.objid) as as_partition
       ) w
-      -- All partitions that go are found by one look.
+      -- One call finds all partitions that go.
       cross join lateral (
         select w.as_partition, case when w.as_partition and o.of_table then '' else o.object_identity end as said
       ) m
@@ -679,7 +679,7 @@ declare
   concerned record;
   label text;
 begin
-  -- The bit of a type that changes; the others change no value.
+  -- Only this bit means another type. The others change no value.
   if pg_event_trigger_table_rewrite_reason() & 4 = 0 then
     return;
   end if;
@@ -697,7 +697,7 @@ begin
       update capture_policies p
       set lapses = p.lapses + tstzmultirange(tstzrange(instant, instant + interval '1 microsecond'))
       where p.table_schema = concerned.table_schema and p.table_name = concerned.table_name;
-      -- Each partition is written anew.
+      -- Each partition is rewritten.
       if not exists (
         select
         from schema_events e

@@ -36,12 +36,16 @@ import { type InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
  * @since 0.1.0
  */
 export {
+  Excluded,
+  Mask,
+  Masked,
   Mode,
   FormerColumn,
   FormerName,
   Policy,
   PolicyColumn,
   PolicyKeyColumn,
+  PolicyPath,
   PrintedFile,
   TableConfig,
   Truncate
@@ -88,6 +92,11 @@ export { KeyProblem, type Reason, Refusal, RowModeReason } from "./internal/capt
  * @since 0.1.0
  */
 export { CaptureError, TypeId } from "./internal/capture/captureError.js"
+
+/**
+ * @since 0.1.0
+ */
+export { namesOfPolicy as redactionNames } from "./internal/capture/redaction.js"
 
 /**
  * @since 0.1.0

@@ -3,8 +3,11 @@
  *
  * @since 0.1.0
  */
+import type { Actor } from "./Actor.js"
 import type * as Capture from "./Capture.js"
 import type * as Retention from "./Retention.js"
+import type * as ExportJobs from "./ExportJobs.js"
+import type { ReadScope } from "./Query.js"
 import type * as Health from "./Health.js"
 
 /**
@@ -14,6 +17,27 @@ import type * as Health from "./Health.js"
  * @category models
  */
 export type TableOptions = Omit<Capture.TableConfig, "table">
+
+/**
+ * What is decided about exports and their jobs.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Exports extends Pick<
+  ExportJobs.Options,
+  "attempts" | "backoff" | "expiresAfter" | "lease" | "limits" | "record" | "scopeRequired"
+> {
+  /** Where the files of jobs lie, from the directory of the configuration. */
+  readonly directory?: string | undefined
+  /** The scope of a name and its parameters, as `ExportJobs` asks for it; undefined if the actor may not read under it. */
+  readonly scope?:
+    | ((
+        scope: ExportJobs.NamedScope,
+        requestedBy: Actor | undefined
+      ) => ReadScope | undefined | Promise<ReadScope | undefined>)
+    | undefined
+}
 
 /**
  * What `threadline.config.ts` exports: if Threadline's schema is, and which tables are captured.
@@ -27,7 +51,8 @@ export type TableOptions = Omit<Capture.TableConfig, "table">
  * - `sensitive`: `names` are words that make the name of a column sensitive, beside the known ones; `acknowledged` are columns
  *   that are recorded as they are on purpose.
  * - `retention`: how long the record is kept; nothing is ever removed unless given. See `Retention.Policy`.
- * - `exports`: with `record: false`, `threadline export` does not record exports as actions.
+ * - `exports`: with `record: false`, `threadline export` does not record exports as actions. `directory` is where the files of jobs lie.
+ *   The others are options of `ExportJobs`.
  *
  * @since 0.1.0
  * @category models
@@ -40,7 +65,7 @@ export interface Configuration {
   readonly expectedGaps?: NonNullable<Health.Options["expectedGaps"]>
   readonly sensitive?: NonNullable<Health.Options["sensitive"]>
   readonly retention?: Retention.Policy
-  readonly exports?: { readonly record?: boolean }
+  readonly exports?: Exports
 }
 
 /**

@@ -1,9 +1,9 @@
 /**
  * Exports: every change that a filter lets through, as a file or a stream, exact and in constant memory.
  *
- * The filter is that of `Query.timeline`, under the same scopes. An export reads one consistent snapshot, on a connection of its own: inside
- * a transaction of the host's it does not see what that has written. PostgreSQL formats the rows and copies them out. What comes out is
- * described by a manifest, and recorded as an action.
+ * The filter is that of `Query.timeline`, under the same scopes. An export reads one consistent snapshot, on its own connection. Inside a
+ * transaction of the host, it does not see what that transaction has written. PostgreSQL formats the rows and copies them out. A manifest
+ * describes the export, and an action records it.
  *
  * @since 0.1.0
  */
@@ -27,7 +27,7 @@ import { StorageSchema } from "./internal/sql/storageSchema.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineError.js"
 
 /**
- * - `csv`: RFC 4180 in UTF-8, a line of names first
+ * - `csv`: RFC 4180 in UTF-8, with a header line
  * - `ndjson`: the JSON of a change on each line
  * - `json`: one document `{ items, manifest }`
  *
@@ -37,18 +37,18 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineErro
 export type Format = requests.Format
 
 /**
- * What is exported, and how.
+ * The options of an export.
  *
  * - `format`: see `Format`
  * - `filter`: as of a timeline, without `order`, `limit` and `cursor`; all changes unless given. A table or column that the record does
  *   not know is `NotFound`.
- * - `order`: `oldest` first unless given. A row has the order of its own life, everything else that of transactions.
- * - `limit`: changes at most, from 1
- * - `columns`: of a CSV, names of `columns` or `personColumns`; all of `columns` unless given
- * - `raw`: of a CSV, leaves out the `'` in front of cells that a spreadsheet would take for a formula
- * - `compression`: `gzip`, or `zstd` where Node.js has it
- * - `requestedBy`: the actor who asked; that of `AuditContext` unless given
- * - `scopeName`: what you call the scope, for the manifest
+ * - `order`: `oldest` first unless given. Changes of one row have the order in which they happened, all others the order of transactions.
+ * - `limit`: the most changes, from 1
+ * - `columns`: for a CSV, names of `columns` or `personColumns`; all of `columns` unless given
+ * - `raw`: for a CSV, leaves out the `'` in front of cells that a spreadsheet would take for a formula
+ * - `compression`: `gzip`, or `zstd` if this version of Node.js has it
+ * - `requestedBy`: the actor who asked for the export; the actor of `AuditContext` unless given
+ * - `scopeName`: your name of the scope, for the manifest
  *
  * @since 0.1.0
  * @category models
@@ -56,7 +56,7 @@ export type Format = requests.Format
 export interface Options extends requests.Options {}
 
 /**
- * The same, with `onManifest`, told once after the last byte, and `onProgress`, told for each piece of about 128 KiB.
+ * The same, with two callbacks: `onManifest` is called once, after the last byte; `onProgress` for each piece of about 128 KiB.
  *
  * @since 0.1.0
  * @category models
@@ -64,7 +64,7 @@ export interface Options extends requests.Options {}
 export interface StreamOptions extends service.StreamOptions {}
 
 /**
- * The same, with `force`: replaces a file of that name.
+ * The same, with `force`: replaces an existing file.
  *
  * @since 0.1.0
  * @category models
@@ -72,7 +72,7 @@ export interface StreamOptions extends service.StreamOptions {}
 export interface FileOptions extends service.FileOptions {}
 
 /**
- * The same, with the `fileName` that a browser saves it under, and `manifestUrl`, a link to where the manifest will be.
+ * The same, with `fileName`, under which a browser saves the file, and `manifestUrl`, the link to the manifest.
  *
  * @since 0.1.0
  * @category models
@@ -80,7 +80,7 @@ export interface FileOptions extends service.FileOptions {}
 export interface ResponseOptions extends service.ResponseOptions {}
 
 /**
- * How far an export has come. `estimate` is what the planner of the database expects, not a promise.
+ * The progress of an export. `estimate` is what the planner of the database expects. It may be wrong.
  *
  * @since 0.1.0
  * @category models
@@ -93,7 +93,7 @@ export interface Progress extends streams.Progress {}
 export { Manifest } from "./internal/export/manifest.js"
 
 /**
- * What verifying a file found: its manifest, and what differs from it.
+ * The result of `verify`: the manifest, and the differences between the file and its manifest.
  *
  * @since 0.1.0
  * @category models
@@ -117,8 +117,8 @@ export const contractColumns: ReadonlyArray<string> = columns.contractColumns
 export const personColumns: ReadonlyArray<string> = columns.personColumns
 
 /**
- * The value of a CSV cell: without the one `'` that stands in front of what a spreadsheet takes for a formula. Not for a file that was
- * written `raw`.
+ * The value of a CSV cell, without the one `'` in front of what a spreadsheet takes for a formula. Do not use it for a file that was written
+ * with `raw`.
  *
  * @since 0.1.0
  * @category conversions
@@ -137,7 +137,7 @@ export { ExportError } from "./internal/export/exportError.js"
 export type Failure = ExportError | InvalidRequest | NotFound | ThreadlineError
 
 /**
- * Checks options without a database: a left is what every export with these options fails with.
+ * Checks options without a database. A left is the error that every export with these options has.
  *
  * @since 0.1.0
  * @category guards
@@ -146,8 +146,8 @@ export const validate = (options: Options): Either.Either<void, InvalidRequest |
   Either.map(streams.decoded(options), () => undefined)
 
 /**
- * Whether a file is what its manifest says: size, SHA-256, count, and that it can be read as its format. Needs no database. A file without a
- * manifest has a difference of the field `manifest`.
+ * Compares a file with its manifest: size, SHA-256, count, and whether the file can be read in its format. Needs no database. A file without a
+ * manifest has a difference in the field `manifest`.
  *
  * @since 0.1.0
  * @category verification
@@ -169,7 +169,7 @@ export const verify = (path: string): Effect.Effect<Verification, ExportError | 
 export interface Service extends service.Service {}
 
 /**
- * Exports. They need what reads need, and `record_export`, which a grant gives to readers and writers alike.
+ * Exports. The role needs the privileges of a reader, which include `record_export`. Writers have that too.
  *
  * @since 0.1.0
  * @category services
@@ -183,12 +183,12 @@ export class Export extends Context.Tag("threadline/Export")<Export, Service>() 
 export interface LayerOptions {
   /** Every export fails until `Query.withScope`, or `scoped` of the service, has said what the reader may see. */
   readonly scopeRequired?: boolean | undefined
-  /** False if exports are not to be recorded as actions. */
+  /** If false, exports are not recorded as actions. */
   readonly record?: boolean | undefined
 }
 
 /**
- * The client that exports are recorded through, if it is not the one that they are read with: that may be a replica's.
+ * The client that records exports, if another one reads them. The client that reads may be that of a replica.
  *
  * @since 0.1.0
  * @category services
@@ -220,7 +220,7 @@ export const layerWith = (options: LayerOptions): Layer.Layer<Export, Threadline
   )
 
 /**
- * Exports from the client's database, each of them recorded as an action.
+ * Exports from the client's database. Each export is recorded as an action.
  *
  * @since 0.1.0
  * @category layers
@@ -228,7 +228,7 @@ export const layerWith = (options: LayerOptions): Layer.Layer<Export, Threadline
 export const layer: Layer.Layer<Export, ThreadlineError, SqlClient.SqlClient> = layerWith({})
 
 /**
- * The same, but every export fails with `InvalidRequest` of the field `scope` until a scope was given.
+ * The same, but every export fails with `InvalidRequest` in the field `scope` unless it has a scope.
  *
  * @since 0.1.0
  * @category layers
@@ -238,7 +238,7 @@ export const layerScopeRequired: Layer.Layer<Export, ThreadlineError, SqlClient.
 })
 
 /**
- * The bytes of an export. Each run of the stream is an export of its own; a reader that leaves cancels its statement.
+ * The bytes of an export. Each run of the stream is a new export. If the reader leaves, the statement is cancelled.
  *
  * @since 0.1.0
  * @category accessors
@@ -299,7 +299,7 @@ export const toResponse = (
   Effect.flatMap(Export, (exports) => exports.toResponse(options))
 
 /**
- * The same as a `Response` of the web.
+ * The same as a `Response` of the web platform.
  *
  * @since 0.1.0
  * @category accessors

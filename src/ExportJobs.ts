@@ -16,6 +16,8 @@ import type { Failure as JobFailure } from "./internal/export/jobs/outcome.js"
 import type * as queues from "./internal/export/jobs/queue.js"
 import type * as runner from "./internal/export/jobs/runner.js"
 import * as service from "./internal/export/jobs/service.js"
+import type * as worker from "./internal/export/jobs/worker.js"
+import type { Manifest } from "./internal/export/manifest.js"
 import * as Store from "./ExportStore.js"
 import type * as model from "./internal/export/jobs/model.js"
 import * as storages from "./internal/record/storage.js"
@@ -61,6 +63,20 @@ export interface ListOptions extends queues.ListOptions {}
  * @category models
  */
 export interface LinkOptions extends service.LinkOptions {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface DownloadToOptions extends service.DownloadToOptions {}
+
+/**
+ * How far a job is, with the seconds since its attempt began.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Progress extends worker.JobProgress {}
 
 /**
  * The file of a job, and what a response says of it.
@@ -279,6 +295,19 @@ export const retry = (id: string, given?: ScopeOption): Effect.Effect<model.Job,
  */
 export const download = (id: string, given?: ScopeOption): Effect.Effect<Download, Failure, ExportJobs> =>
   Effect.flatMap(ExportJobs, (jobs) => jobs.download(id, given))
+
+/**
+ * Writes the file of a completed job to a path, and its manifest beside it; see `Service`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const downloadTo = (
+  id: string,
+  path: string,
+  given?: DownloadToOptions
+): Effect.Effect<Manifest, Failure, ExportJobs> =>
+  Effect.flatMap(ExportJobs, (jobs) => jobs.downloadTo(id, path, given))
 
 /**
  * A link to the file of a completed job that expires; see `Service`.

@@ -12,8 +12,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Failure } from "./Capture.js"
 import { mustBeObject } from "./internal/core/request.js"
-import type { Coverage, Report } from "./internal/health/model.js"
+import type { Coverage, PolicyComparison, Report } from "./internal/health/model.js"
 import type * as options from "./internal/health/options.js"
+import { readPolicies } from "./internal/health/policies.js"
 import { readCoverage, readReport } from "./internal/health/report.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import { InvalidRequest } from "./ThreadlineError.js"
@@ -23,13 +24,16 @@ import { InvalidRequest } from "./ThreadlineError.js"
  */
 export {
   Code,
+  ColumnPolicy,
   Coverage,
   CoverageStatus,
   Finding,
   Lapse,
+  PolicyComparison,
   RelationCoverage,
   Report,
   Severity,
+  Shown,
   TriggerState
 } from "./internal/health/model.js"
 
@@ -82,6 +86,8 @@ export class Health extends Context.Tag("threadline/Health")<
     readonly coverage: (options?: CoverageOptions) => Effect.Effect<ReadonlyArray<Coverage>, Failure>
     /** Coverage and every finding, from one snapshot. What the role may not look at is a finding with the code `Unknown`. */
     readonly report: (options?: Options) => Effect.Effect<Report, Failure>
+    /** The policy of every configured and every captured table, by name: what is configured, what is deployed, and what differs. */
+    readonly policies: (options?: Options) => Effect.Effect<ReadonlyArray<PolicyComparison>, Failure>
   }
 >() {}
 
@@ -97,7 +103,8 @@ const make = Effect.gen(function* () {
       }
       return yield* readCoverage(sql, storage, rest, all === true)
     }),
-    report: Effect.fn("threadline.Health.report")((options: Options = {}) => readReport(sql, storage, options))
+    report: Effect.fn("threadline.Health.report")((options: Options = {}) => readReport(sql, storage, options)),
+    policies: Effect.fn("threadline.Health.policies")((options: Options = {}) => readPolicies(sql, storage, options))
   })
 })
 
@@ -145,3 +152,21 @@ export const coverage = (options?: CoverageOptions): Effect.Effect<ReadonlyArray
  */
 export const report = (options?: Options): Effect.Effect<Report, Failure, Health> =>
   Effect.flatMap(Health, (health) => health.report(options))
+
+/**
+ * Policies as configured and as deployed.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { Health } from "threadline"
+ * import * as Effect from "effect/Effect"
+ *
+ * export const drifted = Effect.map(Health.policies({ tables: [{ table: "users", mask: ["email"] }] }), (policies) =>
+ *   policies.filter(({ drift }) => drift).map(({ table }) => table)
+ * )
+ * ```
+ */
+export const policies = (options?: Options): Effect.Effect<ReadonlyArray<PolicyComparison>, Failure, Health> =>
+  Effect.flatMap(Health, (health) => health.policies(options))

@@ -121,7 +121,7 @@ export { AsOfWith, RelatedRows, type Relation } from "./internal/rows/relations.
 /**
  * @since 0.1.0
  */
-export { type ActorInput, Filter, type FilterInput } from "./internal/search/filter.js"
+export { type ActorInput, decodeFilter as filterFromInput, Filter, type FilterInput } from "./internal/search/filter.js"
 
 /**
  * @since 0.1.0

@@ -30,7 +30,11 @@ import { wholeNumber } from "../values.js"
 const tables = {
   table: values("table", "TABLE", "A table as in SQL, such as public.posts; else those of the configuration."),
   exclude: values("exclude", "COLUMN", "A column to leave out, such as public.users.password."),
-  mask: values("mask", "COLUMN", "A column whose values are replaced by a placeholder."),
+  mask: values(
+    "mask",
+    "COLUMN",
+    "A column whose values are masked; users.iban=last4 (or hash, null) with another mask."
+  ),
   key: values("key", "COLUMN", "A column of the key of a table without primary key, in order.")
 }
 

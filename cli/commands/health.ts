@@ -8,7 +8,7 @@ import { InvalidRequest } from "../../src/ThreadlineError.js"
 import type { Configuration } from "../config.js"
 import { configuration, captureClient, withSchema } from "../database.js"
 import { placeWords, withPlace } from "../describeCapture.js"
-import { coverageText, reportText } from "../describeHealth.js"
+import { coverageText, policiesText, reportText } from "../describeHealth.js"
 import { AnsweredNo } from "../exit.js"
 import { type Common, common, flag, valuesOr } from "../options.js"
 import { answer } from "../output.js"
@@ -97,4 +97,29 @@ export const coverage = leaf(
         return yield* new AnsweredNo()
       }
     })
+)
+
+const encodePolicies = Schema.encodeSync(Schema.Struct({ tables: Schema.Array(Health.PolicyComparison) }))
+
+export const policyShow = leaf("policy show", common, (options) =>
+  Effect.gen(function* () {
+    const configured = yield* configuration(options)
+    const compared = yield* inDatabase(
+      options,
+      configured,
+      Health.policies({ tables: configured.tables, ...configured.health })
+    )
+    const tables = compared.map((each) => ({
+      ...each,
+      findings: each.findings.map((finding) => placed(options, finding))
+    }))
+    yield* answer(
+      options,
+      () => encodePolicies({ tables }),
+      (width) => (tables.length === 0 ? "No table is captured or configured." : policiesText(tables, width))
+    )
+    if (tables.some(({ drift }) => drift)) {
+      return yield* new AnsweredNo()
+    }
+  })
 )

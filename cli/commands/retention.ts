@@ -24,7 +24,7 @@ const inRetention = <A, E>(options: Common, call: Effect.Effect<A, E, Export.Exp
     call.pipe(
       Effect.provide(
         Layer.provide(
-          Layer.merge(Retention.layer, Export.layerWith({ record: configured.recordExports })),
+          Layer.merge(Retention.layer, Export.layerWith({ record: configured.exports.record })),
           migratedClient(options)
         )
       ),

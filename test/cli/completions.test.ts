@@ -56,7 +56,7 @@ const cases: ReadonlyArray<readonly [line: string, offered: ReadonlyArray<string
   ["threadline migrate s", ["status"]],
   ["threadline --limit 5 --json capture p", ["plan", "print"]],
   ["threadline timeline --", optionsOf("timeline")],
-  ["threadline timeline --act", ["--action", "--action-status", "--actor"]],
+  ["threadline timeline --act", ["--action", "--action-status", "--actor", "--actor-label"]],
   ["threadline capture plan --pru", ["--prune"]],
   ["threadline timeline --order ", ["newest", "oldest"]],
   ["threadline timeline --json --order o", ["oldest"]],

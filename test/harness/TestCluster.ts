@@ -176,7 +176,7 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterE
     const binDirectory =
       programs === undefined
         ? chosen.binDirectory
-        : yield* promise("copying the binaries", () => copyOf(chosen.binDirectory, programs))
+        : yield* promise("copying the binaries", () => copyOf(chosen.binDirectory, programs, as))
     const dataDirectory = join(directory, "data")
     const logFile = join(directory, "log")
     const pgCtl = join(binDirectory, "pg_ctl")
@@ -275,8 +275,14 @@ const isReachable = (
     Effect.catchAll((error) => (kind === "system" || as.uid === undefined ? Effect.fail(error) : Effect.succeed(false)))
   )
 
-const copyOf = async (binDirectory: string, directory: string): Promise<string> => {
+const copyOf = async (
+  binDirectory: string,
+  directory: string,
+  { gid, uid }: { readonly uid?: number; readonly gid?: number }
+): Promise<string> => {
   const copy = join(directory, "postgresql")
   await cp(dirname(binDirectory), copy, { recursive: true, verbatimSymlinks: true })
+  // The watchdog runs as that user, and has to remove it.
+  await promisify(execFile)("chown", ["-R", `${uid}:${gid}`, copy])
   return join(copy, "bin")
 }

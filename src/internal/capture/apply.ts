@@ -79,7 +79,12 @@ export const readConfigs: (
 })
 
 const invalidConfig = (error: ParseResult.ParseError): InvalidRequest => {
-  const issue = ParseResult.ArrayFormatter.formatErrorSync(error)[0]
+  // Of alternatives, the one that got furthest into the value says what is wrong with it.
+  const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const issue = otherIssues.reduce(
+    (furthest, each) => (each.path.length > (furthest?.path.length ?? 0) ? each : furthest),
+    firstIssue
+  )
   const path = (issue?.path ?? []).map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("")
   return new InvalidRequest({
     field: `tables${path}`,

@@ -615,6 +615,8 @@ select jsonb_build_object(
         'key', p.key_columns,
         'exclude', p.excluded,
         'mask', p.masked,
+        'masks', p.masks,
+        'paths', p.paths,
         'columns', p.columns,
         'partitions', p.partitions,
         'acknowledgeCasts', p.acknowledged_casts,

@@ -5,6 +5,7 @@ import { columnChanges } from "./diff.js"
 import type { ColumnDifferences, Difference } from "./difference.js"
 import { formerDifferences } from "./formerly.js"
 import type { Policy } from "./model.js"
+import { redactionNames, redactionsOfPolicy } from "./redaction.js"
 import type { Resolved } from "./resolve.js"
 
 /** What is different from the deployed policy. */
@@ -43,6 +44,8 @@ export const policyDifferences = (
     const removed = before.filter((name) => !after.includes(name))
     return added.length + removed.length === 0 ? [] : [{ _tag, added, removed }]
   }
+  const before = redactionNames(redactionsOfPolicy(policy))
+  const present = redactionNames(shape)
   const names = (key: ReadonlyArray<{ readonly name: string }>) => key.map(({ name }) => name)
   const [from, to] = [names(policy.key), names(shape.key)]
   return [
@@ -54,8 +57,8 @@ export const policyDifferences = (
     ...(from.length === to.length && from.every((name, place) => name === to[place])
       ? []
       : [{ _tag: "key" as const, from, to }]),
-    ...redaction("exclude", policy.exclude, shape.excluded),
-    ...redaction("mask", policy.mask, shape.masked),
+    ...redaction("exclude", before.exclude, present.exclude),
+    ...redaction("mask", before.mask, present.mask),
     ...(policy.acknowledgeCasts === acknowledgeCasts
       ? []
       : [{ _tag: "acknowledgeCasts" as const, to: acknowledgeCasts }]),

@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto"
 import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./catalog.js"
 import type { Policy } from "./model.js"
+import { hiding, nameOf, type Redactions, redactionsOfPolicy } from "./redaction.js"
 import { findDeployed, findTable, label, relationShape, sameName } from "./resolve.js"
 import type { ColumnShape, Generated, TableShape, Trigger } from "./generate/model.js"
 import { generate } from "./generate/generate.js"
@@ -134,7 +135,9 @@ const policyShape = (policy: Policy, table: Table): TableShape => ({
   always: policy.always,
   onTruncate: policy.truncate,
   excluded: policy.exclude,
-  masked: policy.mask
+  masked: policy.mask,
+  masks: policy.masks,
+  paths: policy.paths
 })
 
 /**
@@ -261,10 +264,18 @@ export const columnChanges = (
   }
 }
 
-const level = (
-  { excluded, masked }: { readonly excluded: ReadonlyArray<string>; readonly masked: ReadonlyArray<string> },
-  name: string
-): number => (excluded.includes(name) ? 2 : masked.includes(name) ? 1 : 0)
+/** How much of a column as a whole is hidden. */
+const level = ({ excluded, masked, masks }: Redactions, name: string): number =>
+  hiding(excluded.includes(name) ? "exclude" : masked.includes(name) ? (masks[name] ?? "[masked]") : undefined)
+
+/** How much of a path inside a column is hidden, by itself or with what it is a part of. */
+const levelInside = (redactions: Redactions, column: string, path: ReadonlyArray<string>): number =>
+  Math.max(
+    level(redactions, column),
+    ...(redactions.paths[column] ?? [])
+      .filter((each) => each.path.every((part, place) => part === path[place]))
+      .map(({ as }) => hiding(as))
+  )
 
 /**
  * Columns that would show more than they did when the table was last captured. A redacted column that is gone was either dropped
@@ -283,10 +294,16 @@ export const lessRedaction = (
 }
 
 const lessRedacted = ({ policy, relation }: Deployed, shape: TableShape, table: Table): ReadonlyArray<string> => {
-  const before = { excluded: policy.exclude, masked: policy.mask }
+  const before = redactionsOfPolicy(policy)
   const sameTable = relation === table.oid
   const elsewhere = new Map(sameTable ? exchanged(policy, table.columns) : [])
-  return [...policy.exclude, ...policy.mask].flatMap((name) => {
+  const inside = Object.entries(policy.paths).flatMap(([column, paths]) => {
+    const presentName = elsewhere.get(column) ?? column
+    return paths
+      .filter(({ as, path }) => levelInside(shape, presentName, path) < hiding(as))
+      .map(({ path }) => nameOf({ column: presentName, path }))
+  })
+  const whole = [...policy.exclude, ...policy.mask].flatMap((name) => {
     const levelBefore = level(before, name)
     const presentName = elsewhere.get(name) ?? name
     if (table.columns.some((column) => column.name === presentName)) {
@@ -298,6 +315,7 @@ const lessRedacted = ({ policy, relation }: Deployed, shape: TableShape, table: 
       : table.columns.filter((column) => !policy.columns.some((policyColumn) => policyColumn.name === column.name))
     return suspects.some((column) => level(shape, column.name) < levelBefore) ? [name] : []
   })
+  return [...whole, ...inside]
 }
 
 /** Partitions by the names the policy keeps. */

@@ -34,6 +34,25 @@ export const Truncate = Schema.Literal("event", "rows", "refuse")
  */
 export type Truncate = typeof Truncate.Type
 
+/**
+ * What takes the place of a masked value.
+ *
+ * - `[masked]`: always this text
+ * - `last4`: `****` and the last four characters, if at least four others stay hidden; else `****`
+ * - `hash`: `hmac:<id of the key>:<HMAC-SHA-256>`. Equal values have equal hashes until the key is changed
+ * - `null`: null
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Mask = Schema.Literal("[masked]", "last4", "hash", "null")
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Mask = typeof Mask.Type
+
 /** What is wrong with a value, said for a reader of configuration. */
 const rule = (sentence: string) => ({ message: () => sentence })
 
@@ -42,14 +61,79 @@ const named = (sentence: string) =>
 
 const ColumnName = named("must be the name of a column")
 const columnsRule = rule("must be a list of names of columns")
+
+const Path = Schema.NonEmptyArray(named("must be the name of a field")).annotations(
+  rule("must be a list of at least one name of a field")
+)
+
+/**
+ * A column, or a path inside a json column: `email`, `settings.token`. As an object, names are exact: `{ column: "settings", path: ["a.b"] }`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Excluded = Schema.Union(ColumnName, Schema.Struct({ column: ColumnName, path: Path })).annotations(
+  rule(
+    `must be the name of a column, a path such as settings.token, or an object such as { column: "settings", path: ["token"] }`
+  )
+)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Excluded = typeof Excluded.Type
+
+/**
+ * The same with a mask: `{ column: "iban", as: "last4" }`; `[masked]` unless given.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Masked = Schema.Union(
+  ColumnName,
+  Schema.Struct({
+    column: ColumnName,
+    path: Schema.optional(Path),
+    as: Schema.optional(choice(...Mask.literals))
+  })
+).annotations(
+  rule(
+    `must be the name of a column, a path such as settings.token, or an object such as { column: "iban", as: "last4" }`
+  )
+)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Masked = typeof Masked.Type
+
+/**
+ * A redacted path inside a json column of a deployed policy.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const PolicyPath = Schema.Struct({
+  path: Schema.Array(Schema.String),
+  as: Schema.Literal("exclude", ...Mask.literals)
+})
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type PolicyPath = typeof PolicyPath.Type
 const flagRule = rule("must be true or false")
 
 /**
  * How one table is to be captured. Columns are given by their exact names.
  *
  * - `table`: as in SQL, `posts` (which is `public.posts`), `billing.invoices`, `"Odd.Schema"."T"`.
- * - `exclude`: columns left out of every image; a change of nothing else is not recorded.
- * - `mask`: columns whose values are replaced by a placeholder.
+ * - `exclude`: columns left out of every image; a change of nothing else is not recorded. `settings.token` is the field `token` of
+ *   the json column `settings`, in every element of the arrays on the way.
+ * - `mask`: columns, and paths inside json columns, whose values are replaced by what their `Mask` says.
  * - `key`: the columns that identify a row if the table has no primary key; a unique index over exactly these not-null
  *   columns must back them. A table that has a primary key is identified by it; `key` can only repeat it.
  * - `mode`: `statement` if the table allows it, `row` otherwise, unless given.
@@ -69,8 +153,8 @@ const flagRule = rule("must be true or false")
  */
 export const TableConfig = Schema.Struct({
   table: named("must be the name of a table"),
-  exclude: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)),
-  mask: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)),
+  exclude: Schema.optional(Schema.Array(Excluded).annotations(columnsRule)),
+  mask: Schema.optional(Schema.Array(Masked).annotations(columnsRule)),
   key: Schema.optional(Schema.NonEmptyArray(ColumnName).annotations(rule("must be a list of at least one column"))),
   mode: Schema.optional(choice(...Mode.literals)),
   always: Schema.optional(Schema.Boolean.annotations(flagRule)),
@@ -171,6 +255,10 @@ export const Policy = Schema.Struct({
   key: Schema.Array(PolicyKeyColumn),
   exclude: Schema.Array(Schema.String),
   mask: Schema.Array(Schema.String),
+  /** Masks of columns of `mask` that do not become `[masked]`. */
+  masks: Schema.Record({ key: Schema.String, value: Mask }),
+  /** Redacted paths inside json columns, by column. */
+  paths: Schema.Record({ key: Schema.String, value: Schema.Array(PolicyPath) }),
   columns: Schema.Array(PolicyColumn),
   partitions: Schema.Array(Schema.String),
   acknowledgeCasts: Schema.Boolean,

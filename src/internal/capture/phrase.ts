@@ -383,6 +383,10 @@ export const describeRefusal = (refusal: Refusal): string => {
       return `the key given is ${keyText(refusal.key)}, the primary key is ${keyText(refusal.primaryKey)}`
     case "ExcludedAndMasked":
       return `column ${refusal.column} is both excluded and masked`
+    case "RedactedTwice":
+      return `${refusal.columns[0]} and ${refusal.columns[1]} are one, or one is a part of the other`
+    case "PathUnsupported":
+      return `${refusal.path} is a path into column ${refusal.column}, which is of type ${refusal.type} and not json or jsonb`
     case "HostCast":
       return (
         `column ${refusal.column}: type ${list(refusal.types)} has a cast to json that the owner of the type can write, ` +

@@ -26,6 +26,7 @@ import {
 import { functionNames } from "./generate/names.js"
 import { hostMend } from "./mend.js"
 import type { Policy } from "./model.js"
+import { redactionNames } from "./redaction.js"
 import type { Step } from "./step.js"
 import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve.js"
 import { generate, partitionTriggers } from "./generate/generate.js"
@@ -142,8 +143,7 @@ export const planTable = (
             mode: shape.mode,
             key: shape.key.map((column) => column.name),
             partitions: table.relations.length - 1,
-            exclude: shape.excluded,
-            mask: shape.masked,
+            ...redactionNames(shape),
             truncate: shape.onTruncate,
             truncateUnseen: truncateUnseen(table, catalog.serverVersion),
             unlogged: unloggedRelations(table),

@@ -100,6 +100,15 @@ export const Refusal = Schema.Union(
   Schema.Struct({ reason: Schema.Literal("KeyUnusable"), problem: KeyProblem }),
   Schema.Struct({ reason: Schema.Literal("KeyDiffers"), key: Names, primaryKey: Names }),
   Schema.Struct({ reason: Schema.Literal("ExcludedAndMasked"), column: Schema.String }),
+  /** One of the two is the other, or a part of it. */
+  Schema.Struct({ reason: Schema.Literal("RedactedTwice"), columns: Names }),
+  /** A path is given into a column that is neither json nor jsonb. */
+  Schema.Struct({
+    reason: Schema.Literal("PathUnsupported"),
+    column: Schema.String,
+    type: Schema.String,
+    path: Schema.String
+  }),
   Schema.Struct({
     reason: Schema.Literal("HostCast"),
     column: Schema.String,

@@ -8,6 +8,7 @@ import { CaptureError } from "./captureError.js"
 import { commandMend, hostMend, type HostAction, type Mend, watchCommand } from "./mend.js"
 import type { Mode, TableConfig } from "./model.js"
 import type { KeyProblem, Refusal, RowModeReason } from "./refusal.js"
+import { gather, nameOf, readRedaction, type Redaction, type Redactions, redactionsOf } from "./redaction.js"
 import type { ColumnShape, KeyColumn, RelationShape, TableShape } from "./generate/model.js"
 import { nearest } from "../core/suggest.js"
 import { typeFacts } from "./types.js"
@@ -113,16 +114,12 @@ export const resolve = (
 
   return Either.gen(function* () {
     const columns = columnShapes(catalog, table)
-    const excluded = yield* columnNames(table, configured, catalog, "exclude", config.exclude ?? [])
-    const masked = yield* columnNames(table, configured, catalog, "mask", config.mask ?? [])
+    const redactions = yield* redactionsFor(catalog, table, configured)
     yield* columnNames(table, configured, catalog, "columns", Object.keys(config.columns ?? {}))
-    const excludedAndMasked = excluded.filter((name) => masked.includes(name))
-    if (excludedAndMasked[0] !== undefined) {
-      yield* refuse({ reason: "ExcludedAndMasked", column: excludedAndMasked[0] }, "keepOne")
-    }
 
     const key = yield* keyOf(catalog, table, configured)
-    const redactedKeyColumn = key.find(({ name }) => excluded.includes(name) || masked.includes(name))
+    const redactedColumns = redactionsOf(redactions).map(({ column }) => column)
+    const redactedKeyColumn = key.find(({ name }) => redactedColumns.includes(name))
     if (redactedKeyColumn !== undefined) {
       yield* refuse({ reason: "KeyRedacted", column: redactedKeyColumn.name }, "leaveOut", ["exclude", "mask"])
     }
@@ -177,14 +174,67 @@ export const resolve = (
         partitioned: root.kind === "p",
         always: config.always ?? false,
         onTruncate,
-        excluded,
-        masked
+        ...redactions
       },
       relations: table.relations.map((row) => ({ row, shape: relationShape(row) })),
       acknowledgeCasts: config.acknowledgeCasts ?? false,
       dropGuard: config.dropGuard ?? false
     }
   })
+}
+
+/** What is excluded and masked, if it is there, of a type that has such parts, and named once. */
+const redactionsFor = (
+  catalog: Catalog,
+  table: Table,
+  configured: ConfiguredTable
+): Either.Either<Redactions, CaptureError> =>
+  Either.gen(function* () {
+    const { exclude = [], mask = [] } = configured.config
+    const names = table.columns.map(({ name }) => name)
+    const excluded = exclude.map((entry) => readRedaction(entry, names, "exclude"))
+    const masked = mask.map((entry) => readRedaction(entry, names, "mask"))
+    const columnsOf = (redactions: ReadonlyArray<Redaction>) => redactions.map(({ column }) => column)
+    yield* columnNames(table, configured, catalog, "exclude", columnsOf(excluded))
+    yield* columnNames(table, configured, catalog, "mask", columnsOf(masked))
+    const all = [...excluded, ...masked]
+    for (const [place, one] of all.entries()) {
+      const other = all.slice(0, place).find((earlier) => overlap(earlier, one))
+      if (other !== undefined) {
+        yield* refused(
+          configured,
+          (other.as === "exclude") !== (one.as === "exclude")
+            ? { reason: "ExcludedAndMasked", column: nameOf(one) }
+            : { reason: "RedactedTwice", columns: [nameOf(other), nameOf(one)] },
+          hostMend("keepOne")
+        )
+      }
+      const column = table.columns.find(({ name }) => name === one.column)
+      if (one.path.length > 0 && column !== undefined && !isJson(catalog, column)) {
+        yield* refused(
+          configured,
+          { reason: "PathUnsupported", column: one.column, type: column.type, path: nameOf(one) },
+          hostMend("nameColumnsExactly")
+        )
+      }
+    }
+    return gather(all.filter((one, place) => all.findIndex((each) => nameOf(each) === nameOf(one)) === place))
+  })
+
+/** Whether two redactions are about the same part, or one about a part of the other. The very same one may be given twice. */
+const overlap = (a: Redaction, b: Redaction): boolean => {
+  const shared = Math.min(a.path.length, b.path.length)
+  return (
+    a.column === b.column &&
+    a.path.slice(0, shared).every((part, place) => part === b.path[place]) &&
+    !(a.as === b.as && a.path.length === b.path.length)
+  )
+}
+
+const isJson = (catalog: Catalog, { typeOid }: ColumnRow): boolean => {
+  const type = catalog.types.find(({ oid }) => oid === typeOid)
+  const base = type?.kind === "d" ? catalog.types.find(({ oid }) => oid === type.base) : type
+  return base?.builtin === true && (base.name === "json" || base.name === "jsonb")
 }
 
 const refused = (table: Name, refusal: Refusal, mend: Mend) =>

@@ -65,14 +65,14 @@ export const upsertPolicy = (
     readonly partitionTriggers: PartitionTriggers
   }
 ): string => `insert into ${policies(storage)} as p (
-  table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked,
+  table_schema, table_name, relation, mode, always, on_truncate, key_columns, excluded, masked, masks, paths,
   columns, partitions, acknowledged_casts, source_hash, generator, database, partition_marks, row_marks, key_values,
   captured_since, partition_triggers, drop_guard
 ) values (
   ${literal(shape.schema)}, ${literal(shape.name)}, ${regclass(shape)}, ${literal(shape.mode)}, ${shape.always},
   ${literal(shape.onTruncate)},
   ${json(shape.key)},
-  ${textArray(shape.excluded)}, ${textArray(shape.masked)},
+  ${textArray(shape.excluded)}, ${textArray(shape.masked)}, ${json(shape.masks)}, ${json(shape.paths)},
   ${json(shape.columns)},
   ${textArray(options.partitions)}, ${options.acknowledgeCasts}, ${literal(options.sourceHash)}, ${generatorVersion},
   ${qualified(storage, "this_database")}(), ${qualified(storage, "partition_marks")}(${regclass(shape)}),
@@ -96,6 +96,8 @@ set relation = excluded.relation,
   end,
   excluded = excluded.excluded,
   masked = excluded.masked,
+  masks = excluded.masks,
+  paths = excluded.paths,
   columns = excluded.columns,
   partitions = excluded.partitions,
   acknowledged_casts = excluded.acknowledged_casts,

@@ -51,14 +51,27 @@ import * as TableName from "../core/tableName.js"
 import { identifier } from "../sql/sqlText.js"
 import type { Standing } from "../sql/standing.js"
 
+/** How a table is captured, as far as options of a command can say it. */
+interface ColumnOptions extends TableConfig {
+  readonly exclude: ReadonlyArray<string>
+  readonly mask: ReadonlyArray<string>
+}
+
 /**
  * The command that applies a table which no configuration names. It has the options of its policy, under the present names of
  * columns. Otherwise a copy of the command would ask for less redaction. If options cannot express the policy, a configuration is
  * needed.
  */
-const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table): TableConfig | undefined => {
-  const { acknowledgeCasts, always, dropGuard, exclude, key, mask, mode, truncate } = policy
-  if (mode === "row" || always || acknowledgeCasts || dropGuard || truncate !== "event") {
+const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table): ColumnOptions | undefined => {
+  const { acknowledgeCasts, always, dropGuard, exclude, key, mask, masks, mode, paths, truncate } = policy
+  if (
+    Object.keys({ ...masks, ...paths }).length > 0 ||
+    mode === "row" ||
+    always ||
+    acknowledgeCasts ||
+    dropGuard ||
+    truncate !== "event"
+  ) {
     return undefined
   }
   const shapes = columnShapes(catalog, table).map(({ shape }) => shape)
@@ -76,7 +89,7 @@ const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table
   }
 }
 
-const commandOf = ({ exclude = [], key, mask = [], table }: TableConfig): Argv => {
+const commandOf = ({ exclude, key, mask, table }: ColumnOptions): Argv => {
   const option = (named: string, columns: ReadonlyArray<string>) =>
     columns.flatMap((column) => [`--${named}`, `${table}.${TableName.quote(column)}`])
   return [
@@ -380,9 +393,8 @@ const reportTable = (
   if (rewritten.length > 0) {
     report({ kind: "RowsRewritten", severity: "error", mend: apply.mend, subjects: rewritten })
   }
-  const lostColumns = [...policy.exclude, ...policy.mask].filter(
-    (name) => !table.columns.some((column) => column.name === name)
-  )
+  const redacted = [...policy.exclude, ...policy.mask, ...Object.keys(policy.paths)]
+  const lostColumns = redacted.filter((name) => !table.columns.some((column) => column.name === name))
   if (lostColumns.length > 0) {
     report({
       kind: "RedactedColumnMissing",
@@ -393,9 +405,7 @@ const reportTable = (
       subjects: lostColumns
     })
   }
-  const otherNames = (sameTable ? exchanged(policy, table.columns) : []).filter(
-    ([from]) => policy.exclude.includes(from) || policy.mask.includes(from)
-  )
+  const otherNames = (sameTable ? exchanged(policy, table.columns) : []).filter(([from]) => redacted.includes(from))
   if (otherNames.length > 0) {
     report({
       kind: "RedactedColumnMissing",
@@ -443,7 +453,8 @@ const reportTable = (
 
 /** A generated column may repeat what a redacted one holds. */
 const reportComputed = (policy: Policy, table: Table, report: Report): void => {
-  const redacted = new Set([...policy.exclude, ...policy.mask])
+  // What is computed from a column may be computed from a redacted path inside of it.
+  const redacted = new Set([...policy.exclude, ...policy.mask, ...Object.keys(policy.paths)])
   const computed = table.columns
     .filter(({ name }) => !redacted.has(name))
     .map(({ computedFrom, name, virtual }) => ({

@@ -1,11 +1,11 @@
 /**
- * The columns of an export: their names, and what each of them is made of. Those of the contract stand in its order; those for people come
- * beside them, and with `field`, `before` or `after` a change has one line for each field that it touched.
+ * The columns of a CSV: their names and their SQL. Contract columns have a fixed order. Columns for people are extra. With `field`, `before`
+ * or `after`, a change has one line for each field that it touched.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import type { Storage } from "../record/storage.js"
 
-/** The columns of the contract: `a_`, `t_` and the others are those that every read of changes selects. */
+/** The columns of the contract. Every read of changes selects `a_`, `t_` and the others. */
 const contract = {
   id: "id",
   transaction_id: "transaction_id",
@@ -51,7 +51,7 @@ export type Column = (typeof contractColumns)[number] | (typeof personColumns)[n
 export const isColumn = (name: string): name is Column =>
   Object.hasOwn(contract, name) || personColumns.some((column) => column === name)
 
-/** Columns whose text never begins with a character that a spreadsheet takes for a formula: digits, words of ours, objects. */
+/** Columns whose text never looks like a formula to a spreadsheet: digits, fixed words, objects. */
 const harmless: ReadonlySet<Column> = new Set([
   "id",
   "transaction_id",
@@ -71,12 +71,12 @@ const harmless: ReadonlySet<Column> = new Set([
 /** The characters that a cell must not begin with, by their codes: TAB, CR, ', +, -, =, @. */
 const formulaCodes = "9, 13, 39, 43, 45, 61, 64"
 
-/** What a reader makes of a cell: one `'` in front of these is not part of the value. */
+/** The value of a cell. One `'` in front of these characters is not part of it. */
 export const cellValue = (cell: string): string => (/^'[\t\r'+\-=@]/.test(cell) ? cell.slice(1) : cell)
 
 const maxImpersonators = 8
 
-/** Who acted, as people say it: `user 42 (billing desk) by admin 7`. */
+/** Who acted, in words: `user 42 (billing desk) by admin 7`. */
 const who = (): string => {
   const actor = (depth: number): string =>
     depth === 0 ? "s.person" : `s.person #> '{${Array.from({ length: depth }, () => "impersonator").join(",")}}'`
@@ -110,7 +110,7 @@ const isOfPerson = (column: Column): column is (typeof personColumns)[number] =>
 
 const expressionOf = (column: Column): string => (isOfPerson(column) ? person[column] : `s.${contract[column]}`)
 
-/** The columns of a CSV, from the row `s` of a change and, if one is of fields, from the row `f` of a field. */
+/** The columns of a CSV, from the row `s` of a change. Columns about a field come from the row `f` of that field. */
 export const selected = ({ sql }: Storage, columns: ReadonlyArray<Column>, guarded: boolean): Fragment =>
   sql.csv(
     columns.map((column) => {
@@ -123,7 +123,7 @@ export const selected = ({ sql }: Storage, columns: ReadonlyArray<Column>, guard
     })
   )
 
-/** The fields that the change `s` touched, as `f`; one without a field if it has none. */
+/** The fields that the change `s` touched, as rows `f`. If there are none, one row without a field. */
 export const fieldsOf = ({ sql }: Storage): Fragment => sql`
   left join lateral (
     select k.field, i.before ->> k.field as before, i.after ->> k.field as after

@@ -1,5 +1,5 @@
 /**
- * Compression by what Node.js has.
+ * Compression with the codecs of Node.js.
  */
 import * as Either from "effect/Either"
 import type { Transform } from "node:stream"
@@ -18,7 +18,7 @@ const zstdOf = (name: string): (() => Transform) | undefined => {
   return typeof make === "function" ? () => (make as () => Transform)() : undefined
 }
 
-/** An export is as fast as what compresses it: this level takes a third of the time of the usual one, for a tenth more bytes. */
+/** Compression limits the speed of an export. This level takes a third of the time of the default, for a tenth more bytes. */
 const gzipLevel = 3
 
 const codecs: Readonly<Record<Compression, () => Codec | undefined>> = {
@@ -51,5 +51,5 @@ export const compressionOf = (head: Uint8Array): Compression | undefined =>
       ? "zstd"
       : undefined
 
-/** How HTTP calls it. */
+/** Its name in HTTP. */
 export const contentEncodings: Readonly<Record<Compression, string>> = { gzip: "gzip", zstd: "zstd" }

@@ -1,6 +1,6 @@
 /**
- * The rows of a query as PostgreSQL formats them, one record a line. They are copied out through the driver's connection; a connection
- * without one gives them through a cursor, and here they are written as COPY would.
+ * The rows of a query as PostgreSQL formats them, one record a line. COPY sends them through the connection of the driver. If there is no such
+ * connection, a cursor reads them, and this file formats them as COPY would.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
@@ -13,24 +13,24 @@ import { Readable } from "node:stream"
 import { cancelRunning } from "../sql/cancelling.js"
 import { literal } from "../sql/sqlText.js"
 
-/** A query whose columns are all texts. */
+/** A query whose columns are all strings. */
 export interface Rows {
   readonly query: string
-  /** Names for a first line; undefined if there is none, and one column that is the line. */
+  /** Names for the first line. Undefined if there is no such line; then the only column is the line. */
   readonly header: ReadonlyArray<string> | undefined
-  /** Bytes are sent as they are stored, whatever they are. */
+  /** Bytes are sent as they are stored, even if they are not UTF-8. */
   readonly anyBytes: boolean
 }
 
 export interface Source {
   readonly bytes: Readable
-  /** Rows that the server says it has sent; known once `bytes` has ended and the connection has answered a further statement. */
+  /** Rows that the server has sent, by its own count. Known after `bytes` has ended and the connection has answered another statement. */
   readonly sent: () => number
-  /** Ends it early: the server is told, and the connection can be used for nothing more. */
+  /** Ends the copy early. It tells the server. The connection cannot be used again. */
   readonly stop: Effect.Effect<void>
 }
 
-// No JSON holds a control character, so that a line of it comes out as it is.
+// JSON contains no control character, so COPY sends a line of it unchanged.
 const unquoted = ["quote E'\\x01'", "delimiter E'\\x02'"]
 
 const copyStatement = ({ anyBytes, header, query }: Rows): string => {
@@ -46,7 +46,7 @@ interface Driver {
   readonly query: (query: unknown) => unknown
 }
 
-/** The driver's client behind a connection, if it is one that COPY works with. */
+/** The driver's client of a connection, if COPY works with it. */
 const driverOf = (connection: Connection): Driver | undefined => {
   const client: unknown = Predicate.hasProperty(connection, "pg") ? connection.pg : undefined
   return Predicate.hasProperty(client, "query") &&
@@ -56,7 +56,7 @@ const driverOf = (connection: Connection): Driver | undefined => {
     : undefined
 }
 
-/** Bytes in flight: enough that neither side waits for the other. */
+/** Bytes in flight. With this many, neither side waits for the other. */
 const highWaterMark = 262_144
 
 const copied = (driver: Driver, rows: Rows): Source => {
@@ -74,7 +74,7 @@ const copied = (driver: Driver, rows: Rows): Source => {
   }
 }
 
-/** A cell as COPY writes it: nothing for a null, quotes where they are needed, and around an empty text. */
+/** A cell as COPY writes it: nothing for a null, quotes if they are needed, and quotes around an empty string. */
 const cell = (value: string | null): string =>
   value === null
     ? ""
@@ -146,6 +146,6 @@ export const begin = (connection: Connection, rows: Rows): Effect.Effect<Source,
   return driver === undefined ? throughCursor(connection, rows) : Effect.sync(() => copied(driver, rows))
 }
 
-/** What made a source fail, as other statements have it. */
+/** The error of a source, in the form that other statements have. */
 export const sqlErrorOf = (cause: unknown): SqlError =>
   cause instanceof SqlError ? cause : new SqlError({ cause, message: "Failed to copy rows" })

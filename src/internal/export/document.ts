@@ -1,5 +1,5 @@
 /**
- * A change as PostgreSQL writes its JSON: the same document that `Change` has, every number with its digits. `stringify` in SQL.
+ * The JSON of a change, written by PostgreSQL. It equals the JSON of `Change`, with all digits of each number: `stringify` in SQL.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import type { Storage } from "../record/storage.js"
@@ -55,7 +55,7 @@ const ofAction: ReadonlyArray<Field> = [
   ["correlationId", "a_correlation_id", "text"]
 ]
 
-/** Arguments of `concat`, which gives nothing for a null. */
+/** Arguments of `concat`, which leaves nulls out. */
 const argumentsOf = (fields: ReadonlyArray<Field>): string =>
   fields
     .map(([key, column, kind], index) => {
@@ -71,7 +71,7 @@ const argumentsOf = (fields: ReadonlyArray<Field>): string =>
     })
     .join(",\n    ")
 
-/** The JSON of the change `s`, behind `before`. */
+/** The JSON of the change `s`, after the text `before`. */
 export const changeDocument = ({ sql }: Storage, before: string): Fragment =>
   sql`concat(
     ${sql.literal(before === "" ? "" : `'${before}',\n    `)}${sql.literal(argumentsOf(ofChange))},
@@ -81,7 +81,7 @@ export const changeDocument = ({ sql }: Storage, before: string): Fragment =>
 
 const types = `'user', 'admin', 'service_account', 'job', 'system'`
 
-/** Whether a document is one of an actor, as the schema of actors has it. */
+/** Whether a document is a valid actor, by the rules of its schema. */
 const isActor = (document: string, depth = 0): string => `(
       case ${document} ->> 'type'
         when 'anonymous' then not ${document} ? 'id'
@@ -92,7 +92,7 @@ const isActor = (document: string, depth = 0): string => `(
     )`
 
 /**
- * Who acted, of the transaction `t`: its document, or what the columns say if it was written by hand and is none.
+ * The actor of the transaction `t`: its document. If the row was written by hand and the document is not valid, the actor is made of the columns.
  */
 export const actorColumn = ({ sql }: Storage): Fragment => sql`
   case
@@ -102,7 +102,7 @@ export const actorColumn = ({ sql }: Storage): Fragment => sql`
       then jsonb_build_object('type', t.actor_type, 'id', t.actor_id)
   end as person`
 
-/** The key of the change `c` by column: texts, also if one was written by hand as something else. */
+/** The key of the change `c` by column. Its values are strings, even if the row was written by hand. */
 export const keyColumn = ({ sql }: Storage): Fragment => sql`
   case
     when c.row_pk @? 'strict $.* ? (@.type() != "string")' then (

@@ -1,6 +1,6 @@
 /**
- * An export into a file: written beside its place and renamed when it is whole, with its manifest. A file of that name is either the one
- * that was there before, or a whole one.
+ * An export into a file. It is written under a temporary name in the same directory, and renamed when it is complete, with its manifest. So a
+ * file of the final name is either the previous one or a complete one.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -41,7 +41,7 @@ const exists = (path: string): ExportError =>
 const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, ExportError> =>
   Effect.tryPromise({ try: run, catch: (cause) => notWritable(path, cause) })
 
-/** What is at a path; undefined if nothing is. */
+/** What a path leads to; undefined if it leads to nothing. */
 const found = (path: string) =>
   attempt(path, () =>
     lstat(path).catch((error: unknown) => {
@@ -52,7 +52,7 @@ const found = (path: string) =>
     })
   )
 
-/** The files that are to be written: if they are there, and may be replaced, those that links lead to. */
+/** The files to write. If they exist as links and may be replaced, the files that the links lead to. */
 const targetOf = Effect.fnUntraced(function* (path: string, force: boolean): Effect.fn.Return<string, ExportError> {
   const there = yield* found(path)
   if (there === undefined) {
@@ -83,7 +83,7 @@ const checkDirectory = (path: string): Effect.Effect<void, ExportError> => {
 const draftPath = (target: string, mark: string): string =>
   join(dirname(target), `.${basename(target).slice(0, 200)}.${mark}.partial`)
 
-/** A file beside the one that it becomes; what is left of it goes with the scope. */
+/** A temporary file in the directory of the final one. The scope removes it, unless it was renamed. */
 interface Draft {
   readonly target: string
   readonly handle: FileHandle
@@ -109,7 +109,7 @@ const draft = (target: string, force: boolean, path: string = draftPath(target, 
       if (force) {
         return rename(path, target)
       }
-      // A rename would replace a file that came in the meantime.
+      // A rename would replace a file that was created meanwhile.
       await link(path, target).catch((error: unknown) => {
         const code = codeOf(error)
         if (code === "EPERM" || code === "ENOTSUP" || code === "ENOSYS" || code === "EOPNOTSUPP") {
@@ -128,7 +128,7 @@ const write = ({ handle, target }: Draft, bytes: Uint8Array): Effect.Effect<void
     }
   })
 
-/** Makes the names in a directory last, as far as the file system knows that. */
+/** Makes the names in a directory durable, if the file system can. */
 const syncDirectory = (path: string): Effect.Effect<void> =>
   Effect.promise(async () => {
     const handle = await open(dirname(path), constants.O_RDONLY).catch(() => undefined)
@@ -136,7 +136,7 @@ const syncDirectory = (path: string): Effect.Effect<void> =>
     await handle?.close().catch(() => undefined)
   })
 
-/** Whether a file can be written there: asked before the database is. */
+/** Fails if no file can be written there. It runs before the first query. */
 const checkTarget = Effect.fnUntraced(function* (
   given: string,
   force: boolean
@@ -146,7 +146,7 @@ const checkTarget = Effect.fnUntraced(function* (
   return { data: yield* targetOf(path, force), manifest: yield* targetOf(manifestPath(path), force) }
 })
 
-/** Writes what `bytes` gives, and then the manifest that it has told by its end. */
+/** Writes `bytes`, and then the manifest that is known at their end. */
 export const toFile = <E>(
   path: string,
   force: boolean,
@@ -167,7 +167,7 @@ export const toFile = <E>(
         return yield* Effect.dieMessage("an export ended without a manifest")
       }
       yield* write(beside, Buffer.from(`${stringify(manifest)}\n`))
-      // The manifest first: where there is a file, there is one. If the file cannot follow, its manifest goes again.
+      // The manifest comes first, so a file is never without one. If the file cannot be renamed, its manifest is removed again.
       yield* Effect.uninterruptible(
         Effect.zipRight(
           beside.place,

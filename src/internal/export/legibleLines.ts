@@ -1,5 +1,5 @@
 /**
- * The lines of a database without an encoding: a text in them may be no UTF-8, and is then shown by its bytes, as reads show it.
+ * The lines of a database without an encoding. A string that is not UTF-8 is shown by its bytes, as in reads.
  */
 import { isUtf8 } from "node:buffer"
 import { legibleText } from "../core/notUtf8.js"
@@ -20,7 +20,7 @@ export class LegibleLines extends Lines {
 
   constructor(
     private readonly isCsv: boolean,
-    /** Whether a `'` in front of some cells is not part of them. */
+    /** Whether a `'` in front of some cells is not part of the value. */
     private readonly guarded: boolean
   ) {
     super()

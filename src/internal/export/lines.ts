@@ -1,6 +1,6 @@
 /**
- * What PostgreSQL copies out, one record a line, becomes the lines of a format: the line ends of RFC 4180, counted, in pieces of a size
- * that is worth handing on.
+ * Turns the output of COPY, one record a line, into the lines of a format. It writes the line ends of RFC 4180, counts the records, and
+ * collects bytes into pieces that are large enough to pass on.
  */
 import { Transform, type TransformCallback } from "node:stream"
 
@@ -12,7 +12,7 @@ const quote = 0x22
 
 /** Collects bytes into pieces. */
 export abstract class Lines extends Transform {
-  /** Records that have ended. */
+  /** The number of complete records. */
   records = 0
 
   private piece = Buffer.allocUnsafe(pieceSize)
@@ -63,7 +63,7 @@ export abstract class Lines extends Transform {
   }
 }
 
-/** Records of CSV: a line feed ends one, unless it stands in quotes. */
+/** Records of CSV. A line feed outside of quotes ends a record. */
 class CsvLines extends Lines {
   private quoted = false
 
@@ -86,7 +86,7 @@ class CsvLines extends Lines {
   }
 }
 
-/** Records of JSON: a line feed ends one. Nothing is done to the bytes. */
+/** Records of JSON. A line feed ends a record. The bytes stay as they are. */
 class JsonLines extends Lines {
   protected convert(bytes: Buffer): void {
     for (let at = bytes.indexOf(newline); at !== -1; at = bytes.indexOf(newline, at + 1)) {

@@ -1,5 +1,5 @@
 /**
- * What an export says of itself: what was asked, when and by whom, what the record could know, and what came out.
+ * The manifest of an export: what was asked for, when and by whom, what the record does not know, and what was written.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -19,18 +19,18 @@ import { formatVersions, type Request } from "./request.js"
 const MaybeInstant = Schema.NullOr(InstantText)
 
 const Knowledge = Schema.Struct({
-  /** As SQL writes it: `public.posts`. */
+  /** As in SQL: `public.posts`. */
   table: Schema.String,
   /** Since when every change of the table is kept; null if nothing was removed. */
   keptSince: MaybeInstant,
-  /** When the table was not captured, each from and up to an instant; null on a side without an end. */
+  /** The lapses of the table, each from one instant up to another; null on an open side. */
   unknown: Schema.Array(Schema.Tuple(MaybeInstant, MaybeInstant))
 })
 
 export interface Knowledge extends Schema.Schema.Type<typeof Knowledge> {}
 
 /**
- * What an export says of itself. `FILE.manifest.json` holds it, and the end of a JSON document.
+ * The description of an export. It is in `FILE.manifest.json`, and at the end of a JSON document.
  *
  * @since 0.1.0
  * @category schemas
@@ -39,33 +39,33 @@ export const Manifest = Schema.Struct({
   format: Schema.Literal("csv", "ndjson", "json"),
   formatVersion: Schema.Int,
   compression: Schema.NullOr(Schema.Literal("gzip", "zstd")),
-  /** Of a CSV: its columns; null for a format that has every field. */
+  /** The columns of a CSV. Null for formats that have every field. */
   columns: Schema.NullOr(Schema.Array(Schema.String)),
-  /** Of a CSV: whether cells are as they are, without a mark before what a spreadsheet takes for a formula. */
+  /** For a CSV: true if no cell is marked that a spreadsheet takes for a formula. */
   raw: Schema.NullOr(Schema.Boolean),
-  /** The filter as its one document, which `Query.timeline` reads. */
+  /** The filter as a document, which `Query.timeline` reads. */
   filter: JsonObject,
   order: Schema.Literal("newest", "oldest"),
-  /** Changes at most; null if there was no limit. */
+  /** The most changes; null if there was no limit. */
   limit: Schema.NullOr(Schema.Number),
-  /** What the host calls the scope that it was read under: null if there was none, `unnamed` if it has no name. */
+  /** The host's name of the scope. Null if there was no scope, `unnamed` if the scope has no name. */
   scope: Schema.NullOr(Schema.String),
   requestedBy: Schema.NullOr(Actor.Actor),
   /** By the clock of the database. */
   createdAt: InstantText,
-  /** The time that the filter covers; null on a side without an end. */
+  /** The time that the filter covers; null on an open side. */
   from: MaybeInstant,
   to: MaybeInstant,
-  /** Which transactions were committed: everything of them is in it, and nothing of others (`pg_snapshot`). */
+  /** The snapshot (`pg_snapshot`): the export has all changes of the transactions that it shows as committed, and no others. */
   snapshot: Schema.String,
   /** Of a file that goes on where another one ended: the snapshot of that one, whose transactions are not in this one. Null of others. */
   after: Schema.NullOr(Schema.String),
-  /** What is not known of this time: tables that were not captured in some of it, or of which changes were removed. */
+  /** What is not known of this time: tables with lapses, and tables of which changes were removed. */
   knowledge: Schema.Array(Knowledge),
-  /** Records: changes, or the lines of a CSV with one line for each field. */
+  /** The number of records: changes, or lines if a CSV has one line for each field. */
   count: Schema.NonNegativeInt,
   bytes: Schema.NonNegativeInt,
-  /** Of these bytes, 64 hexadecimal digits. */
+  /** The SHA-256 of the bytes, as 64 hexadecimal digits. */
   sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))
 }).annotations({ identifier: "threadline.ExportManifest" })
 
@@ -90,8 +90,7 @@ const SnapshotRow = Schema.Struct({ snapshot: Schema.String, created_at: Schema.
 const TableRow = Schema.Struct({ table_schema: Schema.String, table_name: Schema.String, knowledge: Lapses })
 
 /**
- * What is not known of the tables of the filter, of all captured ones if it names none. Under a scope those that it does not name are
- * not told.
+ * What is not known of the tables of the filter. If it names none, of all captured tables; under a scope, then none are shown.
  */
 const knowledgeOf = Effect.fnUntraced(function* (
   storage: Storage,
@@ -149,7 +148,7 @@ export const factsOf = Effect.fnUntraced(function* (
   }
 })
 
-/** What came out. */
+/** What was written. */
 export interface Totals {
   readonly count: number
   readonly bytes: number

@@ -1,5 +1,5 @@
 /**
- * What callers ask of an export, decoded: anything wrong is an `InvalidRequest` before the database is asked.
+ * Decodes the options of an export. A wrong option is an `InvalidRequest` before any query.
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
@@ -16,7 +16,7 @@ export const Format = choice("csv", "ndjson", "json")
 
 export type Format = "csv" | "ndjson" | "json"
 
-/** The version of each format: it rises if a reader of it would have to change. */
+/** The version of each format. It rises if readers of the format must change. */
 export const formatVersions: Readonly<Record<Format, number>> = { csv: 1, ndjson: 1, json: 1 }
 
 export const Compression = choice("gzip", "zstd")
@@ -25,20 +25,20 @@ export type Compression = "gzip" | "zstd"
 
 export interface Options {
   readonly format: Format
-  /** Which changes, as a timeline has it; all of them unless given. Where a decoded filter says how pages are made, it is not looked at. */
+  /** The filter, as for a timeline; all changes unless given. If a decoded filter has options of pages, they are ignored. */
   readonly filter?: EverythingFilter | undefined
   /** `oldest` first unless given. */
   readonly order?: "newest" | "oldest" | undefined
-  /** Changes at most, from 1; all of them unless given. */
+  /** The most changes, from 1; all of them unless given. */
   readonly limit?: number | undefined
-  /** Of a CSV: which columns, in which order. */
+  /** For a CSV: the columns, in order. */
   readonly columns?: ReadonlyArray<string> | undefined
-  /** Of a CSV: cells as they are, also those that a spreadsheet takes for formulas. */
+  /** For a CSV: no mark in front of cells that a spreadsheet takes for formulas. */
   readonly raw?: boolean | undefined
   readonly compression?: Compression | undefined
-  /** Who asked for it: the actor of the context unless given. */
+  /** Who asked for the export; the actor of the context unless given. */
   readonly requestedBy?: Actor.Actor | undefined
-  /** What the host calls the scope it is read under, for the manifest. */
+  /** The host's name of the scope, for the manifest. */
   readonly scopeName?: string | undefined
 }
 
@@ -66,7 +66,7 @@ const ExportRequest = Schema.Struct({
   scopeName: Schema.optional(ShortText)
 })
 
-/** An export that is understood. */
+/** A decoded request. */
 export interface Request {
   readonly format: Format
   readonly filter: Everything

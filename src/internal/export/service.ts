@@ -1,5 +1,5 @@
 /**
- * The service of exports: streams, files and responses, each under a span, and none of them without a scope if one is required.
+ * The service of exports: streams, files and responses, each with a span. If a scope is required, each of them fails without one.
  */
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
@@ -16,36 +16,36 @@ import { bytesOf, check, decoded, type Exporting, type Failure, type Hooks } fro
 export interface StreamOptions extends Options, Hooks {}
 
 export interface FileOptions extends StreamOptions {
-  /** Replaces a file of that name, and its manifest. */
+  /** Replaces an existing file and its manifest. */
   readonly force?: boolean | undefined
 }
 
 export interface ResponseOptions extends StreamOptions {
-  /** What a browser calls the file that it saves: `audit` with the date and the ending of the format unless given. */
+  /** The name under which a browser saves the file. Unless given: `audit`, the date, and the ending of the format. */
   readonly fileName?: string | undefined
-  /** Where the manifest will be: a link of the relation `describedby` says it. */
+  /** The URL of the manifest. The response has it as a link of the relation `describedby`. */
   readonly manifestUrl?: string | undefined
 }
 
 export interface Service {
   /**
-   * The bytes of an export. Each run of the stream is an export of its own, under a snapshot of its own. A reader that is slow makes the
-   * database wait; one that leaves cancels the statement.
+   * The bytes of an export. Each run of the stream is a new export with a new snapshot. If the reader is slow, the database waits. If the
+   * reader leaves, the statement is cancelled.
    */
   readonly stream: (options: StreamOptions) => Stream.Stream<Uint8Array, Failure>
   /**
-   * Writes a file, and `FILE.manifest.json` beside it. Under the final name there is never half a file: it is written beside it and
-   * renamed at the end, and whatever fails leaves nothing behind. `ExportError` says what is wrong with the place.
+   * Writes a file, and `FILE.manifest.json` beside it. The final name never shows half a file: the file has a temporary name until it is
+   * complete. A failure leaves nothing behind. `ExportError` says why a path cannot be written.
    */
   readonly toFile: (path: string, options: FileOptions) => Effect.Effect<Manifest, Failure>
   /**
-   * A response of `@effect/platform` whose body is an export. What it would fail with before the first byte is a failure here: later the
-   * body only breaks off.
+   * A response of `@effect/platform` whose body is an export. An error before the first byte fails this effect. After a later error, the body
+   * only ends early.
    */
   readonly toResponse: (options: ResponseOptions) => Effect.Effect<HttpServerResponse.HttpServerResponse, Failure>
-  /** The same as a `Response` of the web. */
+  /** The same as a `Response` of the web platform. */
   readonly toWebResponse: (options: ResponseOptions) => Effect.Effect<Response, Failure>
-  /** The same exports of what the scope lets through. A scope on a scope narrows it further. */
+  /** The same service, for changes that the scope shows. A scope on a scope narrows it further. */
   readonly scoped: (scope: ReadScope) => Service
 }
 
@@ -57,7 +57,7 @@ export const contentTypes: Readonly<Record<Format, string>> = {
 
 const today = Effect.map(Effect.clock, (clock) => new Date(clock.unsafeCurrentTimeMillis()).toISOString().slice(0, 10))
 
-/** A name in the one form that every browser reads, and in the one that has other letters. */
+/** A file name in two forms: one that every browser reads, and one that allows other letters. */
 const disposition = (fileName: string): string => {
   const plain = fileName.replaceAll(/[^\x20-\x7e]|["\\%]/g, "_")
   return plain === fileName
@@ -71,7 +71,7 @@ const headersOf = (
   { fileName = `audit-${date}.${format}`, manifestUrl }: ResponseOptions
 ): Readonly<Record<string, string>> => ({
   "content-disposition": disposition(fileName),
-  // It holds captured values, and no two of them are the same.
+  // A body contains captured values, and no two bodies are the same.
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
   ...(compression === undefined ? {} : { "content-encoding": contentEncodings[compression] }),
@@ -85,7 +85,7 @@ const stringOption = (field: string, value: unknown): InvalidRequest | undefined
     ? undefined
     : new InvalidRequest({ field, rule: "must be a string that is not empty" })
 
-/** What a response says of the file, checked. */
+/** The headers that describe the file, checked. */
 const responseOptions = (given: ResponseOptions) =>
   Effect.gen(function* () {
     const wrong = notAnObject(given)
@@ -117,7 +117,7 @@ export const make = (exporting: Exporting): Service => {
     Effect.gen(function* () {
       const { hooks, request } = yield* responseOptions(given)
       yield* check(exporting, request)
-      // The body is read when this effect has ended: it takes along who asked.
+      // The body is read after this effect has ended, so it keeps the context of the caller.
       const context = yield* Effect.context<never>()
       return HttpServerResponse.stream(Stream.provideSomeContext(bytesOf(exporting, request, hooks), context), {
         contentType: contentTypes[request.format],

@@ -1,5 +1,5 @@
 /**
- * The query of an export: the changes that `search` finds, each with its transaction and its first action, as texts of a format.
+ * The query of an export: the changes that `search` finds, each with its transaction and its first action, as strings of a format.
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
@@ -16,7 +16,7 @@ import type { Rows } from "./copy.js"
 import { actorColumn, changeDocument, keyColumn } from "./document.js"
 import type { Request } from "./request.js"
 
-/** The changes as `s`, a row each, in their order. The order also keeps what is made of a column from being made for each of its uses. */
+/** The changes as rows `s`, in order. The sort also makes PostgreSQL compute each column only once. */
 const described = (storage: Storage, { changes, order }: EveryChange, condition: Fragment | undefined): Fragment => {
   const { name, sql } = storage
   return sql`
@@ -56,7 +56,7 @@ from (${rows}
   }
 }
 
-/** In a database without an encoding a text may stand for bytes that cannot be sent as one. */
+/** In a database without an encoding, a string may hold bytes that cannot be sent as a string. */
 const writeBytes: Write = (text) => {
   const bytes = bytesOfMarked(text)
   return bytes === undefined
@@ -70,7 +70,7 @@ const unwritable = () =>
     rule: "binds values that an export cannot write into its statement: let the template of the condition hold them"
   })
 
-/** What is to be copied out. The condition is one on the transaction `t`. */
+/** The query to copy. The condition is one on the transaction `t`. */
 export const rowsOf = (
   storage: Storage,
   request: Request,

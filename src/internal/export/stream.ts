@@ -1,6 +1,6 @@
 /**
- * An export as a stream of bytes: one snapshot on a connection of its own, the rows as PostgreSQL formats them, a manifest at the
- * end. The statement waits while its bytes are not read, and is cancelled when its reader leaves.
+ * An export as a stream of bytes: one snapshot on its own connection, rows as PostgreSQL formats them, and a manifest at the end. The
+ * statement waits while no bytes are read. It is cancelled when the reader leaves.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -35,25 +35,25 @@ import { rowsOf } from "./statement.js"
 
 export type Failure = ExportError | ReadError
 
-/** How far an export has come. */
+/** The progress of an export. */
 export interface Progress {
-  /** Records written: changes, or the lines of a CSV with one line for each field. */
+  /** Records written so far: changes, or lines if a CSV has one line for each field. */
   readonly records: number
-  /** Bytes handed on, after compression. */
+  /** Bytes given to the reader, after compression. */
   readonly bytes: number
-  /** How many records the planner of the database expects in all; undefined if it was not asked. */
+  /** How many records the planner of the database expects in total; undefined if it was not asked. */
   readonly estimate: number | undefined
 }
 
-/** What is told while an export runs. */
+/** Callbacks of a running export. */
 export interface Hooks {
-  /** Told once, when the last byte has been handed on. */
+  /** Called once, after the last byte. */
   readonly onManifest?: ((manifest: Manifest) => Effect.Effect<void>) | undefined
-  /** Told again and again. */
+  /** Called for each piece. */
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
 
-/** How an export ended, to be recorded. */
+/** How an export ended, for its action. */
 export type Outcome =
   | { readonly _tag: "Completed"; readonly manifest: Manifest }
   | {
@@ -62,18 +62,18 @@ export type Outcome =
       readonly facts: Facts
       readonly records: number
       readonly bytes: number
-      /** Why: the tag or the reason of an error, or that the reader left. */
+      /** The tag or the reason of the error, or that the reader left. */
       readonly why: string
     }
 
-/** Keeps what became of an export. */
+/** Records how exports ended. */
 export interface Recorder {
-  /** Fails if nothing could be kept: asked before anything is read. */
+  /** Fails if nothing could be recorded. It runs before anything is read. */
   readonly check: Effect.Effect<void, ThreadlineError>
   readonly record: (outcome: Outcome, context: AuditContext.Fields) => Effect.Effect<void, ThreadlineError>
 }
 
-/** What exports are read from, by whom, and who keeps what became of them. */
+/** The source of exports, the scope of their reader, and their recorder. */
 export interface Exporting {
   readonly storage: Storage
   readonly scopes: ReadonlyArray<ReadScope>
@@ -89,12 +89,12 @@ export interface Continuing {
   readonly onReached: (reached: Reached) => Effect.Effect<void>
 }
 
-/** Compiling a statement that is mostly output takes longer than it saves. */
+/** JIT compilation takes longer than it saves, because the statement is mostly output. */
 const settings = { jit: "off" }
 
 const planRows = /rows=(\d+) width=/
 
-/** What the planner expects, and whether the role may read what the statement names: an EXPLAIN checks both. */
+/** The number of rows that the planner expects. EXPLAIN also fails if the role may not read a table of the statement. */
 const estimated = (connection: Connection, { anyBytes, query }: Rows): Effect.Effect<number | undefined, SqlError> =>
   anyBytes
     ? Effect.succeed(undefined)
@@ -128,7 +128,7 @@ const beginOf = ({ filter: { from } }: Request, news: Since | undefined): string
   return from === undefined || from < earliest ? earliest : from
 }
 
-/** Understands what is asked, and asks the database what the statement has to know. */
+/** Decodes the request, and queries what the statement needs. */
 const prepare = Effect.fnUntraced(function* (
   storage: Storage,
   request: Request,
@@ -153,7 +153,7 @@ const prepare = Effect.fnUntraced(function* (
 const jsonHead = Buffer.from('{"items":[\n')
 const comma = 0x2c
 
-/** The pieces of a document around its records; a JSON document ends with a manifest of what stands before that. */
+/** The text before and after the records. A JSON document ends with a manifest of everything before the manifest. */
 async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGenerator<Buffer> {
   if (request.format !== "json") {
     yield* lines as AsyncIterable<Buffer>
@@ -178,7 +178,7 @@ async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGen
   yield Buffer.from(`,"manifest":${stringify(manifest)}}\n`)
 }
 
-/** A snapshot, and what is to be read in it. */
+/** A snapshot, and the query to run in it. */
 const ready = Effect.fnUntraced(function* (
   { continuing, recorder, scopeRequired, scopes, storage: from }: Exporting,
   request: Request
@@ -189,7 +189,7 @@ const ready = Effect.fnUntraced(function* (
   return { reserved, prepared: yield* prepare(storage, request, continuing, reserved) }
 })
 
-/** An export on its way. */
+/** A running export. */
 class Running {
   readonly hash: Hash = createHash("sha256")
   bytes = 0
@@ -201,7 +201,7 @@ class Running {
     readonly source: Source,
     readonly lines: Lines
   ) {
-    // An error of one is an error of what reads it.
+    // An error of one stream is passed on to the stream that reads it.
     pipeline(source.bytes, lines, () => undefined)
     const document = documentOf(lines, prepared)
     const { compression } = prepared.request
@@ -214,13 +214,13 @@ class Running {
     }
   }
 
-  /** Records so far, without the line of names. */
+  /** Records so far, without the header line. */
   get records(): number {
     return Math.max(0, this.lines.records - (this.prepared.rows.header === undefined ? 0 : 1))
   }
 
   readonly next: Effect.Effect<Option.Option<Buffer>, SqlError> = Effect.suspend(() =>
-    // The promise is not waited for if the fiber is interrupted: it ends with the source.
+    // If the fiber is interrupted, nothing waits for the promise. It ends with the source.
     Effect.map(
       Effect.tryPromise({ try: () => this.iterator.next(), catch: sqlErrorOf }),
       (result): Option.Option<Buffer> => (result.done === true ? Option.none() : Option.some(result.value))
@@ -244,7 +244,7 @@ const incomplete = (records: number, sent: number) =>
     detail: `the database sent ${sent} rows, and ${records} arrived: the export is not whole`
   })
 
-/** What is left to do when the last row has come: the server says how many they were. */
+/** The end of an export, after its last row. The server says how many rows there were. */
 const finish = Effect.fnUntraced(function* (
   running: Running,
   { connection }: Reserved,
@@ -271,7 +271,7 @@ const reasonOf = (error: Failure | undefined): string =>
       ? `${error._tag} ${error.reason}`
       : error._tag
 
-/** Leaves what has not ended. What was handed on until then is recorded as well. */
+/** Ends an export early. The action says how much was written until then. */
 const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, error: Failure | undefined) =>
   Effect.suspend(() => {
     if (running.ended) {
@@ -284,7 +284,7 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
     const outcome: Outcome = { _tag: "Ended", request, facts, records, bytes, why: reasonOf(error) }
     return running.source.stop.pipe(
       Effect.zipRight(recorder?.record(outcome, context) ?? Effect.void),
-      // A failure is already being reported, or the reader has left.
+      // The failure is reported already, or the reader has left.
       Effect.catchAll((failure) => Effect.logWarning(`threadline: an export was not recorded: ${failure.detail}`))
     )
   })
@@ -339,7 +339,7 @@ const notHooks = (hooks: Hooks): InvalidRequest | undefined => {
   return undefined
 }
 
-/** Options without what is told. */
+/** The options without callbacks. */
 export const decoded = (
   given: Options & Hooks
 ): Either.Either<{ readonly request: Request; readonly hooks: Hooks }, InvalidRequest | ExportError> => {
@@ -355,10 +355,10 @@ export const decoded = (
     : Either.left(wrong)
 }
 
-/** The bytes of an export. Each run of the stream is an export of its own. */
+/** The bytes of an export. Each run of the stream is a new export. */
 export const bytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
   Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks)))
 
-/** What an export would fail with before its first byte. */
+/** Fails with the error that an export would have before its first byte. */
 export const check = (exporting: Exporting, request: Request): Effect.Effect<void, Failure> =>
   Effect.asVoid(Effect.scoped(withoutConnection(ready(exporting, request))))

@@ -1,5 +1,5 @@
 /**
- * Whether a file is what its manifest says: the one beside it and, in a JSON document, the one at its end.
+ * Compares a file with its manifest: the one beside it and, for a JSON document, also the one at its end.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -18,20 +18,20 @@ import { manifestPath } from "./file.js"
 import { linesOf } from "./lines.js"
 import { Manifest } from "./manifest.js"
 
-/** Something that a file and its manifest do not have in common. */
+/** A difference between a file and its manifest. */
 export interface Difference {
-  /** A field of the manifest, `content` if the file cannot be read as what it is, `manifest` if that is what is wrong. */
+  /** A field of the manifest; `content` if the file cannot be read in its format; `manifest` if the manifest cannot be read. */
   readonly field: string
-  /** What the manifest says. */
+  /** The value in the manifest. */
   readonly expected: string
-  /** How the file is. */
+  /** The value of the file. */
   readonly found: string
 }
 
 export interface Verification {
-  /** None if there is no manifest that can be read. */
+  /** None if no manifest could be read. */
   readonly manifest: Option.Option<Manifest>
-  /** Empty if all is well. */
+  /** Empty if the file equals its manifest. */
   readonly differences: ReadonlyArray<Difference>
 }
 
@@ -47,7 +47,7 @@ const attempt = <A>(path: string, run: (signal: AbortSignal) => Promise<A>): Eff
 
 const decodeManifest = Schema.decodeUnknownEither(Manifest)
 
-/** A manifest may say more than this version knows. */
+/** A manifest may have fields that this version does not know. */
 const manifestOf = (text: string): Option.Option<Manifest> =>
   Option.flatMap(Either.getRight(Either.try(() => unsafeParse(text))), (document) =>
     Either.getRight(decodeManifest(document))
@@ -70,7 +70,7 @@ const sealOf = async (path: string, signal: AbortSignal) => {
   return { bytes, sha256: hash.digest("hex") }
 }
 
-/** What a document says at its end is looked for in as much of it. */
+/** The manifest of a document is searched for in this many bytes at its end. */
 const tailSize = 4_194_304
 
 const marker = Buffer.from(',"manifest":')
@@ -78,11 +78,11 @@ const marker = Buffer.from(',"manifest":')
 interface Content {
   /** Line ends outside of quotes. */
   readonly lines: number
-  /** Of a JSON document: its manifest, and the seal of what stands before it. */
+  /** For a JSON document: its manifest, and the hash of everything before it. */
   readonly embedded: { readonly text: string; readonly bytes: number; readonly sha256: string } | undefined
 }
 
-/** Reads a file through, decompressed. Rejects with an error of the codec if it is broken. */
+/** Reads a whole file, decompressed. Rejects with an error of the codec if the file is damaged. */
 const contentOf = async (
   path: string,
   format: Manifest["format"],
@@ -98,7 +98,7 @@ const contentOf = async (
   let [bytes, tail] = [0, Buffer.alloc(0)]
   lines.resume()
   for await (const piece of plain as AsyncIterable<Buffer>) {
-    // They are counted as they are written, and go nowhere.
+    // The bytes are only counted.
     if (!lines.write(piece)) {
       await once(lines, "drain")
     }
@@ -118,7 +118,7 @@ const contentOf = async (
     return { lines: lines.records, embedded: undefined }
   }
   hash.update(tail.subarray(0, at))
-  // What follows the manifest is the end of the document.
+  // Only the end of the document follows the manifest.
   const text = tail
     .subarray(at + marker.length)
     .toString()
@@ -127,9 +127,9 @@ const contentOf = async (
   return { lines: lines.records, embedded: { text, bytes: bytes + at, sha256: hash.digest("hex") } }
 }
 
-/** How many records so many lines are. */
+/** The number of records in a number of lines. */
 const recordsOf = (format: Manifest["format"], lines: number): number =>
-  // A CSV begins with names. A document has a line at its beginning and one at its end.
+  // A CSV has one line of names. A document has one line before its records and one after them.
   format === "csv" ? lines - 1 : format === "json" ? lines - 2 : lines
 
 const compared = (
@@ -148,7 +148,7 @@ const withoutManifest: Verification = {
   differences: [{ field: "manifest", expected: "the manifest of an export", found: "none, or one that cannot be read" }]
 }
 
-/** The format of a file without a manifest beside it: only a JSON document has one of its own. */
+/** The format of a file without a manifest beside it. Only a JSON document has a manifest inside. */
 const guessed = "json" as const
 
 export const verify = Effect.fnUntraced(function* (

@@ -4,6 +4,7 @@
 import * as Schema from "effect/Schema"
 import { Finding as CaptureFinding } from "../capture/finding.js"
 import { Mend } from "../capture/mend.js"
+import { Mask, Policy } from "../capture/model.js"
 import { WatchState } from "../sql/watch.js"
 import { Fact } from "./fact.js"
 
@@ -167,6 +168,72 @@ export const Coverage = Schema.Struct({
  * @category models
  */
 export type Coverage = typeof Coverage.Type
+
+/**
+ * How a column, or a path inside a json column, is recorded: `clear` as it is, `exclude` not at all, else by its mask.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const Shown = Schema.Literal("clear", "exclude", ...Mask.literals)
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Shown = typeof Shown.Type
+
+/**
+ * A column, or a path inside a json column, as configured and as deployed. Null where the table is not configured, or not captured.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const ColumnPolicy = Schema.Struct({
+  /** `email`, or `settings.token`. */
+  column: Schema.String,
+  configured: Schema.NullOr(Shown),
+  deployed: Schema.NullOr(Shown),
+  /** Its name looks sensitive. */
+  sensitive: Schema.Boolean,
+  /** The configuration says that it is recorded as it is on purpose. */
+  acknowledged: Schema.Boolean
+}).annotations({ identifier: "threadline.Health.ColumnPolicy" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type ColumnPolicy = typeof ColumnPolicy.Type
+
+/**
+ * The policy of one table, as configured and as deployed.
+ *
+ * - `same`: nothing differs
+ * - `differs`: something does; `findings` has the differences, or the code that was altered
+ * - `not captured`: it is configured only
+ * - `not configured`: it is captured only
+ * - `refused`: it cannot be captured as configured
+ *
+ * `drift` is true for `differs`, `not captured` and `refused`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const PolicyComparison = Schema.Struct({
+  table: Schema.String,
+  state: Schema.Literal("same", "differs", "not captured", "not configured", "refused"),
+  drift: Schema.Boolean,
+  columns: Schema.Array(ColumnPolicy),
+  deployed: Schema.NullOr(Policy),
+  findings: Schema.Array(Finding)
+}).annotations({ identifier: "threadline.Health.PolicyComparison" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type PolicyComparison = typeof PolicyComparison.Type
 
 /**
  * Everything that health knows, from one snapshot.

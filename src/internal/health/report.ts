@@ -92,7 +92,7 @@ export const readCoverage = (
   )
 
 /** Nothing can be said of tables if the policies that are seen may not be all. */
-const refuseHidden = (storage: string, { hidden }: Standing): Effect.Effect<void, ThreadlineError> =>
+export const refuseHidden = (storage: string, { hidden }: Standing): Effect.Effect<void, ThreadlineError> =>
   hidden.length === 0
     ? Effect.void
     : Effect.fail(

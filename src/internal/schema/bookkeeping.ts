@@ -264,6 +264,9 @@ begin
   if to_regprocedure('ensure_cursor_key()') is not null then
     perform ensure_cursor_key();
   end if;
+  if to_regprocedure('ensure_mask_key()') is not null then
+    perform ensure_mask_key();
+  end if;
 end
 $threadline$;`
 

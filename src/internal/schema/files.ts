@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "87f330aabf5217f7b06c0e432b3dba7749f16f035c80c33b7cf025604cb1df95",
+    checksum: "e4d038ad4728a6c13c4fb02463bbcd6e54c88eb7bb70af2202f2bead355d1f17",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -17,7 +17,7 @@ create table installs (
   timeline int not null,
   postmaster_started_at timestamptz not null,
   opened_at timestamptz not null default clock_timestamp(),
-  -- Transactions of earlier epochs that may yet commit: a promotion ends all but those that were prepared.
+  -- Transactions of earlier epochs that may still commit. A promotion ends all of them except prepared ones.
   prepared xid8[] not null default '{}'
 );
 
@@ -134,22 +134,26 @@ create table capture_policies (
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   relation oid not null,
-  -- The database in which "relation" and the marks were seen: in another one they say nothing.
+  -- The database in which "relation" and the marks were read. In another database they mean nothing.
   database text collate "C",
-  -- What tells that a partition is still the one it was, by its qualified name.
+  -- Marks of each partition, by its qualified name. They show whether it is still the same partition.
   partition_marks jsonb not null default '{}',
-  -- What tells that ALTER TABLE has not written the rows anew: see row_marks.
+  -- Marks that show whether ALTER TABLE has rewritten the rows; see row_marks.
   row_marks jsonb not null default '{}',
   mode text not null check (mode in ('statement', 'row')),
   always boolean not null,
   on_truncate text not null check (on_truncate in ('event', 'rows', 'refuse')),
   key_columns jsonb not null,
-  -- Keys that the table had before, the latest first: their texts are those of the changes of then.
+  -- Keys that the table had before, the latest first. Changes of that time have their texts.
   former_keys jsonb not null default '[]',
-  -- The values of enums in the key, by type: one that is gone was renamed, and the texts of keys with it.
+  -- The values of enums in the key, by type. A value that is gone was renamed, and the texts of keys changed with it.
   key_values jsonb not null default '{}',
   excluded text[] not null,
   masked text[] not null,
+  -- Of masked columns, how those are masked that do not just become "[masked]": last4, hash, null.
+  masks jsonb not null default '{}',
+  -- Paths inside json columns: { column: [{ path, as }] }, "as" is exclude or a mask.
+  paths jsonb not null default '{}',
   columns jsonb not null,
   partitions text[] not null,
   acknowledged_casts boolean not null default false,
@@ -158,17 +162,17 @@ create table capture_policies (
   applied_at timestamptz not null default clock_timestamp(),
   applied_by text not null default session_user,
   removed_at timestamptz,
-  -- When capture first began. Triggers are made under a lock that lets no write go on: what is stored was written before.
+  -- When capture first began. Triggers are made under a lock that blocks writes, so every row of then was written before.
   captured_since timestamptz not null default clock_timestamp(),
-  -- Times in which the table was not captured after it first had been; removed_at begins one that goes on.
+  -- Times in which the table was not captured, after capture first began. removed_at begins the one that has not ended.
   lapses tstzmultirange not null default '{}',
-  -- Changes before it were removed, all or some of them; see note_removal.
+  -- Some or all changes before this time were removed; see note_removal.
   kept_since timestamptz,
-  -- The triggers of a partition, by its kind (table, partitioned, foreign), for the schema watch to make.
+  -- The triggers of a partition, by its kind (table, partitioned, foreign). The schema watch makes them.
   partition_triggers jsonb not null default '{}',
   -- Whether the schema watch refuses to let the table or its triggers be dropped.
   drop_guard boolean not null default false,
-  -- Since when nothing is known of the table, if the schema watch saw that begin and has not seen it end.
+  -- When a lapse began that the schema watch saw begin, and has not seen end.
   gap_since timestamptz,
   -- When the schema watch last looked at the table and finished.
   watched_at timestamptz,
@@ -188,7 +192,7 @@ create table capture_sightings (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- The transaction that last touched what the catalog says of the table: another one may have renamed it in between.
+  -- The transaction that last changed the table in the catalog. If it is another one later, the table may have been renamed.
   named_by xid
 );
 
@@ -211,6 +215,8 @@ as $$
 declare
   guarded record;
   granted record;
+  -- The keys of masks are nobody's but the owner's.
+  secret boolean := relation = to_regclass('mask_keys');
 begin
   select c.relkind, c.relreplident, c.relowner, exists (
       select from pg_index i where i.indrelid = c.oid and i.indisprimary
@@ -240,10 +246,10 @@ begin
     ) g
     where g.grantee <> guarded.relowner
     group by g.grantee
-    having bool_or(g.privilege_type <> 'SELECT')
+    having secret or bool_or(g.privilege_type <> 'SELECT')
   loop
     execute format('revoke all on %s from %s cascade', relation, granted.role);
-    if granted.reads then
+    if granted.reads and secret is not true then
       execute format('grant select on %s to %s', relation, granted.role);
     end if;
   end loop;
@@ -366,7 +372,7 @@ begin
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
       perform guard_relation(leaf::regclass);
-      -- The one step that blocks: rows that went to the default partition move out before the attach.
+      -- Only this step blocks: rows of the default partition move out before the new one is attached.
       if exists (
         select from audit_changes_default where captured_at >= lower_bound and captured_at < upper_bound
       ) then
@@ -399,7 +405,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "78606e9d92774a2a5b353700cb2175820831ebf48ff4f69f9251f5ff04842509",
+    checksum: "995f2c5729a31652bad20fad18ec46e59b810239141e72c38605e5fb1d300efa",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -478,7 +484,7 @@ begin
             doc := doc || jsonb_build_object(field, actor.clean);
           end if;
         when field = 'actorError' then
-          -- The host could not find out who acts, and says why.
+          -- The host could not find out who acts. It says why.
           wrong := wrong || coalesce('actor: ' || left(nullif(value #>> '{}', ''), 256), 'actor: not known');
         else
           wrong := wrong || format('context: has an unknown field %s', to_json(left(field, 63)));
@@ -612,7 +618,7 @@ begin
   order by i.epoch desc
   limit 1;
   if latest.postmaster_started_at = pg_postmaster_start_time() then
-    -- Older than this transaction: what is not its own, and seen, is committed.
+    -- It is older than this transaction. A row that is visible and not our own is committed.
     if latest.age > age(pg_current_xact_id()::xid) and latest.epoch < 1024 then
       perform setval('known_epoch', (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint * 1024 + latest.epoch);
     end if;
@@ -625,7 +631,7 @@ begin
   else
     result := coalesce(latest.epoch, 0) + 1;
   end if;
-  -- Never wait for another writer here: whoever does not get the lock goes on with the same number.
+  -- Never wait for another writer here. A writer that does not get the lock goes on with the same number.
   if pg_try_advisory_xact_lock(hashtextextended('threadline.installs', 0)) then
     begin
       insert into installs as i (epoch, system_identifier, timeline, postmaster_started_at, prepared)
@@ -682,7 +688,7 @@ create function is_plain_context(doc jsonb, raw text) returns boolean
 language sql stable
 begin atomic
   select doc - '{actor,correlationId,requestId,jobId,traceId,source,remoteIp,meta}'::text[] = '{}'
-    -- "strict" takes no array for what is in it.
+    -- "strict": an array is not taken for its elements.
     and not doc - '{actor,meta}'::text[] @? 'strict $.* ? (@.type() != "string" || @ == "")'
     and doc @@ '
       (!exists($.actor)
@@ -765,7 +771,7 @@ declare
   actions text := current_setting('threadline.actions', true);
   first_action bigint;
 begin
-  -- The setting can be set by hand; only unlinked actions of this very transaction are taken.
+  -- Any role can set the setting. So only actions of this transaction that have no row yet are taken.
   if actions ~ '^([0-9]{1,18} [(][0-3]?[0-9]{1,9},[0-9]{1,4}[)](;|$))+$' then
     with linked as (
       update audit_actions a set transaction_id = opened
@@ -888,7 +894,7 @@ begin
     if place is not null then
       perform set_config('threadline.transaction', cached || ' ' || place, true);
     else
-      -- Also if it is no row of this transaction: from here on the setting is what this transaction itself has left in it.
+      -- This also replaces a value that belongs to no row of this transaction. From here on, this transaction has set it.
       perform set_config('threadline.transaction', 'none', true);
     end if;
     if cached is not null and place is null then
@@ -1076,7 +1082,7 @@ from public;
   {
     id: 3,
     name: "images",
-    checksum: "6b8d64a259497d681fa256204fcbd512b8116d52299ad43e3595f3d30116acc0",
+    checksum: "3a2c3e5da88d798c7321615c6927280a5d9e4004b3e609bb268932b2357554ec",
     sql: `-- The functions about keys and images that the generated trigger functions share. The generated functions hold what is known of
 -- one table: its key, its redaction, the columns that it had when they were generated. Nothing here names a column of the host.
 
@@ -1471,7 +1477,7 @@ begin
     'masked', policy -> 'masked' || (
       select coalesce(jsonb_agg(n.value), '[]')
       from jsonb_each(names) n
-      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key
+      where policy -> 'excluded' ? n.key or policy -> 'masked' ? n.key or policy -> 'paths' ? n.key
     ),
     'key', (
       select coalesce(jsonb_agg(k.value || jsonb_build_object('from', coalesce(names -> (k.value ->> 'name'), k.value -> 'name'))
@@ -1482,7 +1488,161 @@ begin
 end
 $$;
 
--- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }. Where an
+-- The keys of hashed masks; the newest one counts. Only the owner of the record reads this table: who knows a key can try out
+-- values. A key is kept as its two blocks of HMAC (RFC 2104), so that a hash costs two calls of sha256. "id" is a part of every hash,
+-- so that hashes of different keys are never taken for those of one.
+create table mask_keys (
+  id text collate "C" primary key,
+  inner_block bytea not null check (octet_length(inner_block) = 64),
+  outer_block bytea not null check (octet_length(outer_block) = 64),
+  created_at timestamptz not null default clock_timestamp()
+);
+
+comment on table mask_keys is
+  'Keys of the mask "hash". Nobody but the owner reads it. Leave its rows out of dumps that others get: --exclude-table-data.';
+
+-- From now on hashes are made with another key. Those of before stay as they are, and no longer equal new ones.
+create function rotate_mask_key() returns text
+language sql
+set search_path from current
+begin atomic
+  insert into mask_keys (id, inner_block, outer_block)
+  select left(encode(sha256(k.key || 'threadline mask key'::bytea), 'hex'), 8), b.inner_block, b.outer_block
+  from (select sha256(string_agg(uuid_send(gen_random_uuid()), '')) as key from generate_series(1, 4)) k
+  cross join lateral (
+    select
+      decode(string_agg(lpad(to_hex(o.octet # 54), 2, '0'), '' order by o.place), 'hex') as inner_block,
+      decode(string_agg(lpad(to_hex(o.octet # 92), 2, '0'), '' order by o.place), 'hex') as outer_block
+    from (
+      select n as place, case when n < 32 then get_byte(k.key, n) else 0 end as octet from generate_series(0, 63) n
+    ) o
+  ) b
+  returning id;
+end;
+
+comment on function rotate_mask_key() is
+  'Makes a new key for the mask "hash" and gives its id. Only the owner of the record may call it.';
+
+-- Made here, and by every later run if it is missing: a restore without the table's rows brings no key.
+create function ensure_mask_key() returns void
+language sql
+set search_path from current
+begin atomic
+  select rotate_mask_key() where not exists (select from mask_keys);
+end;
+
+select ensure_mask_key();
+
+-- The keyed hash of a text; without a key, or if the text cannot be hashed, nothing of it. It never fails: a write depends on it.
+create function mask_hash(value text) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  made record;
+begin
+  select k.id, k.inner_block, k.outer_block into made from mask_keys k order by k.created_at desc, k.id desc limit 1;
+  return coalesce(
+    'hmac:' || made.id || ':' || encode(
+      sha256(made.outer_block || sha256(made.inner_block || convert_to(coalesce('t' || value, 'n'), 'UTF8'))), 'hex'),
+    '[masked]');
+exception when others then
+  return '[masked]';
+end
+$$;
+
+-- What takes the place of a masked value. "last4" shows four characters if at least as many stay hidden. Whether the value is null
+-- is hidden by each of them: the hash of null is one of many.
+create function mask_value(value jsonb, kind text) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  case kind
+    when 'null' then return 'null';
+    when 'last4' then
+      return to_jsonb(case when length(value #>> '{}') >= 8 then '****' || right(value #>> '{}', 4) else '****' end);
+    when 'hash' then return to_jsonb(mask_hash(value #>> '{}'));
+    else return '"[masked]"';
+  end case;
+end
+$$;
+
+-- Masks those of the named fields that a document has. "masks" is { field: mask }.
+create function mask_fields(document jsonb, masks jsonb) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select document || coalesce(jsonb_object_agg(m.key, mask_value(document -> m.key, m.value)), '{}')
+  from jsonb_each_text(masks) m
+  where document ? m.key;
+end;
+
+-- Redacts what is at a path inside a value, in every element of the arrays on the way.
+create function redact_path(value jsonb, path text[], kind text) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  if jsonb_typeof(value) = 'array' then
+    return (
+      select coalesce(jsonb_agg(redact_path(e.value, path, kind) order by e.place), '[]')
+      from jsonb_array_elements(value) with ordinality e (value, place)
+    );
+  end if;
+  if jsonb_typeof(value) is distinct from 'object' or not value ? path[1] then
+    return value;
+  end if;
+  return case
+    when cardinality(path) > 1 then value || jsonb_build_object(path[1], redact_path(value -> path[1], path[2:], kind))
+    when kind = 'exclude' then value - path[1]
+    else value || jsonb_build_object(path[1], mask_value(value -> path[1], kind))
+  end;
+end
+$$;
+
+-- The value of a json column without what its policy redacts; "paths" is [{ path, as }], "only" the ones to look at, else all. A value
+-- that jsonb cannot hold is kept as a string: it may hold anything, and is masked as a whole.
+create function redact_paths(value jsonb, paths jsonb, only_as text default null) returns jsonb
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  one jsonb;
+begin
+  if jsonb_typeof(value) = 'string' then
+    return case when only_as is null then '"[masked]"' else value end;
+  end if;
+  for one in select e.value from jsonb_array_elements(paths) e loop
+    if only_as is null or one ->> 'as' = only_as then
+      value := redact_path(value, array(select jsonb_array_elements_text(one -> 'path')), one ->> 'as');
+    end if;
+  end loop;
+  return value;
+end
+$$;
+
+-- What the functions about images need of a policy: { key, excluded, masked, masks, paths, columns, texts }.
+create function policy_document(policy capture_policies) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select jsonb_build_object(
+    'key', policy.key_columns,
+    'excluded', to_jsonb(policy.excluded),
+    'masked', to_jsonb(policy.masked),
+    'masks', policy.masks,
+    'paths', policy.paths,
+    'columns', (
+      select jsonb_agg(c ->> 'name') from jsonb_array_elements(policy.columns) c where not (c ->> 'virtual')::boolean
+    ),
+    'texts', (
+      select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(policy.columns) c where c ->> 'comparison' = 'cast'
+    )
+  );
+end;
+
+-- The part of an image that may be stored. "policy" is { key, excluded, masked, columns, json }, with masks and paths if there are any. Where an
 -- excluded or masked name is gone from the image it was renamed: then every name that was unknown when the
 -- triggers were generated is masked, until they are generated anew. Where a new column took its name, the table
 -- itself tells which of the unknown names is the renamed one; a restored table can not, and all are masked.
@@ -1494,6 +1654,8 @@ declare
   root oid := coalesce(pg_partition_root(relation), relation);
   redacted text[] := array(
     select jsonb_array_elements_text(policy -> 'excluded' || (policy -> 'masked'))
+    union all
+    select jsonb_object_keys(policy -> 'paths')
   );
   field text;
 begin
@@ -1521,7 +1683,9 @@ begin
         )
       )
     then
-      image := jsonb_set(image, array[field], '"[masked]"');
+      image := jsonb_set(image, array[field], mask_value(image -> field, policy -> 'masks' ->> field));
+    elsif policy -> 'paths' ? field then
+      image := jsonb_set(image, array[field], redact_paths(image -> field, policy -> 'paths' -> field));
     end if;
   end loop;
   return image - array(select jsonb_array_elements_text(policy -> 'excluded'));
@@ -1547,16 +1711,29 @@ begin
   from jsonb_object_keys(new_image || old_image) f (field)
   where f.field <> all (hidden)
     and (
-      (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
-      or ((policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
+      case
+        when policy -> 'paths' ? f.field
+        then redact_paths(old_image -> f.field, policy -> 'paths' -> f.field, 'exclude')::text
+          is distinct from redact_paths(new_image -> f.field, policy -> 'paths' -> f.field, 'exclude')::text
+        else (old_image -> f.field)::text is distinct from (new_image -> f.field)::text
+      end
+      -- Of a column with redacted paths, only the text around them may tell that it changed.
+      or (not coalesce(policy -> 'paths' ? f.field
+          and (old_image -> f.field)::text is distinct from (new_image -> f.field)::text, false)
+        and (policy -> 'json' ? f.field or not policy -> 'columns' ? f.field)
         and (old_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text
           is distinct from (new_text -> replace(f.field, E'\\\\', E'\\\\\\\\'))::text)
     );
   if changed_fields is null then
-    changed_fields := alike_fields(old_row, new_row, relation, hidden);
+    -- A column in which only an excluded path changed has not changed.
+    changed_fields := alike_fields(old_row, new_row, relation, hidden || array(
+      select p.key
+      from jsonb_each(policy -> 'paths') p
+      where (old_image -> p.key)::text is distinct from (new_image -> p.key)::text
+    ));
     details := case when changed_fields is not null then jsonb_build_object('alike', changed_fields) end;
   end if;
-  -- Of an image that could not be built at all, nobody knows whether it is the same.
+  -- If an image could not be built, it is not known whether it is the same.
   changed := changed_fields is not null
     or (new_image ? 'threadline:omitted' and not policy -> 'columns' ? 'threadline:omitted');
   if not changed then
@@ -1661,7 +1838,7 @@ begin
       raise exception 'threadline: a part of a key is not null: %', part ->> 'name' using errcode = 'TL003';
     end if;
     begin
-      -- A cast would cut a text that is too long into the key of another row; reading a record refuses it.
+      -- A cast would shorten a text that is too long, and find another row. Reading it as a record raises an error instead.
       execute format(
         case
           when part ->> 'type' ~ '^(character|bit)'
@@ -1670,7 +1847,7 @@ begin
         end,
         part ->> 'type') into value using given;
     exception when undefined_object then
-      -- The type is gone with its table: the text stands as it is.
+      -- The type is gone with its table, so the text is taken as it is.
       value := given;
     end;
     texts := texts || key_text(value, part ->> 'text');
@@ -1725,6 +1902,8 @@ comment on function row_key(text, text, jsonb) is
 revoke all on function
   key_text(text, text), bounded_key(text), numbers_trimmed(jsonb), image_key(jsonb, jsonb, oid), key_of_texts(text[]),
   shielded(text), shield_removed(text), image(record), exact_text(record), capture_hints(oid, text[]), current_policy(jsonb, oid),
+  rotate_mask_key(), ensure_mask_key(), mask_hash(text), mask_value(jsonb, text), mask_fields(jsonb, jsonb),
+  redact_path(jsonb, text[], text), redact_paths(jsonb, jsonb, text), policy_document(capture_policies),
   redact(jsonb, jsonb, oid), describe_update(jsonb, jsonb, json, json, record, record, jsonb, oid),
   describe_change(jsonb, jsonb, json, json, record, record, jsonb, oid), virtual_columns(oid),
   without_virtual(jsonb, text[], oid), column_texts(text, oid, text[]), image_by_column(text, oid),
@@ -1736,7 +1915,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "8cecf6eb681499e713594e954b44b4118ec42a44486aad94ee480274c4b71f62",
+    checksum: "588df1686f4e0ba1c317a14f578d7e81f7386980888ccdfbda10d41dad6183a6",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -1806,7 +1985,7 @@ begin
   where c.oid = root;
   named := table_schema = root_schema and table_name = root_name;
   if open or not named then
-    -- A partition that was made since "apply" has only what was cloned from its root.
+    -- A partition that was made after "apply" has only the triggers that were cloned from its root.
     if temporary or not (made_by_owner(root) or (relation <> root and made_by_owner(relation))) then
       if not exists (
         select from capture_policies p
@@ -1815,7 +1994,7 @@ begin
             (p.relation = root and p.database = this_database())
             or (p.table_schema = root_schema and p.table_name = root_name and (
               p.relation = root
-              -- After a restore no OID says anything.
+              -- After a restore, OIDs mean nothing.
               or (named and p.database is distinct from this_database())
               or (not open and quote_ident(capture_relation.table_schema) || '.' || quote_ident(capture_relation.table_name)
                 = any (p.partitions))
@@ -1829,8 +2008,8 @@ begin
     end if;
   end if;
   if not named then
-    -- The table has another name than its policy, or that of another captured table: what is recorded under it from now on is of
-    -- this one.
+    -- The table has another name than its policy, or the name of another captured table. From now on, changes under this name
+    -- belong to this table.
     select max(p.applied_at) into known_since
     from capture_policies p
     where p.removed_at is null
@@ -1873,8 +2052,8 @@ $$;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
 -- statement hold the very rows.
 
--- Removes the statement of a relation from the running ones. True if rows have moved. If there are several at one depth, the last
--- is meant: the others never ended.
+-- Removes the statement of a relation from the running ones. True if rows have moved. If there are several at one depth, the
+-- last one is removed. The others never ended.
 create function update_ends(relation oid) returns boolean
 language plpgsql
 set search_path from current
@@ -1886,7 +2065,7 @@ declare
   id text;
   moved boolean := coalesce(current_setting('threadline.moved', true), '') <> '';
 begin
-  -- A partition without partitions has none under way.
+  -- A partition without partitions has no statement under way.
   if rest <> under_way then
     id := split_part(rest, ',', 1);
     rest := set_config('threadline.updating',
@@ -2107,7 +2286,7 @@ begin
   ) values (
     current_transaction(), clock_timestamp(), target.table_schema, target.table_name, target.partition_name, 'truncate',
     jsonb_build_object('rowCount', counted, 'estimated', not counted_exactly)
-      -- By it reads tell which rows of the table may have been there, unseen.
+      -- With it, reads find the rows that the table may have held unseen.
       || case when old_snapshot and target.partition_name is not null
         then jsonb_build_object('snapshot', pg_current_snapshot()) else '{}' end
   );
@@ -2135,11 +2314,7 @@ begin
     raise exception 'threadline: rows are marked as baseline or delete, not %', quote_literal(op)
       using errcode = 'invalid_parameter_value';
   end if;
-  select jsonb_build_object(
-      'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-      'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c where not (c ->> 'virtual')::boolean),
-      'texts', (select coalesce(jsonb_agg(c ->> 'name'), '[]') from jsonb_array_elements(p.columns) c where c ->> 'comparison' = 'cast'))
-  into policy
+  select policy_document(p) into policy
   from capture_policies p
   where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
   if policy is null then
@@ -2180,7 +2355,7 @@ from public;
   {
     id: 5,
     name: "order",
-    checksum: "f9410c98064bd06caec4229f9ae094d33f19ef0473ce9bca10c3778fc408cd5a",
+    checksum: "f98a211e077a6cf61f6dfed0a95fde9ed971411f2c18a916eaef9ceede8c4560",
     sql: `-- The order of a row's changes if triggers of the host write it again.
 
 -- Keeps every row's changes in the order in which they happened, if a trigger of the host wrote the same row again. Its statement
@@ -2278,7 +2453,7 @@ begin
     limit 1
   ) c;
   if nested_first >= outer_first then
-    -- What was captured below belongs to statements that have ended.
+    -- The changes captured below belong to statements that have ended.
     if pg_trigger_depth() = 1 then
       perform set_config('threadline.nested', '', true);
     end if;
@@ -2287,8 +2462,8 @@ begin
   start_id := nested_first;
   many := 2 + (outer_first - nested_first) / 8;
 
-  -- A trigger's statement mostly writes a row or a few, over and over, while what was captured below grows: then only
-  -- changes of those rows matter, and each is looked up.
+  -- A trigger's statement usually writes a few rows, many times, while the changes captured below become more. Then only
+  -- changes of those rows matter, and each row is looked up.
   select count(*) into counted
   from (
     select
@@ -2388,7 +2563,7 @@ begin
       on n.table_schema = o.table_schema and n.table_name = o.table_name and n.start_key = o.row_key
     offset 0
   ),
-  -- Rows that the outer statement took away from their keys, as it found them: nothing was written to them before.
+  -- Rows that the outer statement removed from their keys, as the statement found them. Nothing was written to them before.
   vacated as (
     select w.table_schema, w.table_name, w.start_key,
       case w.op when 'update' then w.data_after || w.changed_from else w.changed_from end as image
@@ -2401,9 +2576,9 @@ begin
     from paired p
     where p.outer_id is not null
       and p.id is not null
-      -- the nested change starts from the image that the outer one left
+      -- The nested change starts from the image that the outer one left.
       and p.start_image is not distinct from p.left_image
-      -- and nothing that is still there has left that image before, but for a row that the outer one took away with it
+      -- No other row that still exists had that image before, except one that the outer statement removed.
       and (
         not coalesce(
           (
@@ -2428,7 +2603,7 @@ begin
             order by b.captured_at desc, b.id desc
             limit 1
           ),
-          -- Nothing is known of the row before. A statement finds none of its rows as its triggers left them, but a cascade does.
+          -- Nothing is known of the row before. A statement never finds a row as its own triggers left it. A cascade does.
           cascades and p.outer_op <> 'insert' and (
             select l.data_after is not distinct from p.outer_start_image
             from written l
@@ -2447,7 +2622,7 @@ begin
       )
     group by p.outer_id, p.table_schema, p.table_name, p.row_key
   ),
-  -- That change and what follows it in the life of the row, under whatever key.
+  -- That change and all later changes of the row, under any key.
   threads (table_schema, table_name, row_key, from_id) as (
     select table_schema, table_name, row_key, nested_id from outers
     union
@@ -2471,8 +2646,8 @@ begin
   ) m;
 
   if moved is not null then
-    -- What one statement captured keeps one instant, and no other statement has the same. Microseconds that have not come yet
-    -- will have before all of these are written.
+    -- The changes of one statement keep one instant, and no other statement has the same. Some instants are microseconds in the
+    -- future. They have passed before all of these changes are written.
     instant := clock_timestamp();
     with ordered as (
       select s.id, nextval('audit_changes_id_seq') as new_id, s.captured_at
@@ -2501,11 +2676,11 @@ from public;
   {
     id: 6,
     name: "names",
-    checksum: "fbcc59916c2cfc48db8ccfdd10e7514d13248c988cd59f8e5be51cef7c77eecd",
+    checksum: "850a05a89cf077a5c292f2d455cd1afff0e1c896148e2d4d942c327ec677ad72",
     sql: `-- The names that tables and their columns had: under which of them, and until when, changes are recorded.
 
--- The names that a table had, as its policy knows them: each with the time in which it was this table's. A name was its own while no
--- entry of it says otherwise, and while it was not that of a table which has another one by now.
+-- The names that a table had, as its policy knows them, each with the time in which it belonged to this table. A name belonged
+-- to the table unless an entry says otherwise, or another table had it that was renamed since.
 create function own_names(
   policy_schema text, policy_name text,
   out table_schema text, out table_name text, out since timestamptz, out until timestamptz
@@ -2546,8 +2721,8 @@ begin atomic
   ) r (span);
 end;
 
--- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and has another one
--- by now. No row if there is none.
+-- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and was renamed
+-- since. No row if there is none.
 create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
 returns setof record
 language sql stable
@@ -2585,9 +2760,9 @@ begin atomic
     and e.declared is not true;
 end;
 
--- The names under which the changes of a table are recorded, each with its time, [since, until); times of one name do not overlap,
--- and those of different tables do not either. Former names that are declared come first: of the table that had them up to when
--- this one took over.
+-- The names under which the changes of a table are recorded, each with its time, [since, until). Times of one name never
+-- overlap, not even between tables. Declared former names come first. They are names of another table, up to the time when this
+-- one took over.
 create function table_names(
   table_schema text, table_name text,
   out former_schema text, out former_name text, out since timestamptz, out until timestamptz
@@ -2630,7 +2805,7 @@ $$;
 comment on function table_names(text, text) is
   'The names under which the changes of a table are recorded, each with its time: captured_at >= since and captured_at < until.';
 
--- What the declared former names of a table stand for: the names of those tables, up to when this one took over.
+-- The declared former names of a table, as names of the tables that had them, up to the time when this one took over.
 create function declared_names(policy_schema text, policy_name text, seen text[] default '{}') returns jsonb
 language plpgsql stable
 set search_path from current
@@ -2684,7 +2859,8 @@ begin
 end
 $$;
 
--- The names that the columns of a table had before, each with its time; also those of the tables that it declares as its own past.
+-- The names that the columns of a table had before, each with its time. Columns of tables that it declares as its past count
+-- too.
 create function column_names(
   table_schema text, table_name text,
   out column_name text, out formerly text, out since timestamptz, out until timestamptz
@@ -2731,7 +2907,7 @@ from public;
   {
     id: 7,
     name: "renames",
-    checksum: "e306f9a8d8ef49dcfed24b764bfc9f3c20aa5a7219f32de5895829abf4827201",
+    checksum: "3affbfb86ba52cd7ff0611d12f65fa1af9b48a694199dbc10a45c047d66260b4",
     sql: `-- Policies follow their tables and columns to other names, and what is known goes with them.
 
 -- The former keys of a table, and after them the keys of another policy.
@@ -2743,8 +2919,9 @@ return former_keys || case
   else jsonb_build_array(other_columns)
 end || other_keys;
 
--- A table that is gone leaves the names that it had before to those which have them by now, as if it had never got another one: this
--- is how a table is rebuilt that is put aside, replaced and dropped. What the heir had under its former names stays under them.
+-- A table is often rebuilt like this: the old one is renamed, the new one takes its name, and the old one is dropped. Then the
+-- names that the dropped table had before go to the tables that have them now, as if it had never been renamed. The history
+-- that such an heir has under its own former names stays under them.
 create function names_released(gone_schema text, gone_name text) returns void
 language plpgsql
 set search_path from current
@@ -2777,7 +2954,7 @@ begin
       nullif(named_since(heir.table_schema, heir.table_name), '-infinity'),
       case when named_since(heir.table_schema, heir.table_name) = '-infinity' then heir.captured_since end,
       entry.until + interval '1 microsecond');
-    -- What the heir had before stays under the name that it had last.
+    -- The earlier history of the heir stays under the name that it had last.
     select e.* into last
     from jsonb_to_recordset(heir.former_names)
       e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
@@ -2831,10 +3008,9 @@ begin
 end
 $$;
 
--- A captured table got another name: its policy and all that is known of its times go with it, and up to "at" its changes are those
--- under the name that it had. If another table of the record had the name, and goes on under a third one, that one is
--- followed first. If it is gone, the table goes on with what is recorded under the name, after a lapse; what it had itself
--- stays under the name that it had.
+-- A captured table was renamed. Its policy and its known times go with it. Up to "at", its changes are under the former name.
+-- If another captured table had the new name and was renamed itself, that table is followed first. If that table is gone, this
+-- table goes on with the history under the name, after a lapse. Its own history stays under the former name.
 create function table_renamed(
   former_schema text, former_name text, table_schema text, table_name text, at timestamptz
 ) returns void
@@ -2918,7 +3094,7 @@ $$;
 comment on function table_renamed(text, text, text, text, timestamptz) is
   'Moves the policy of a captured table, and all that is known of its times, to the name that the table got.';
 
--- A column got another name. If another column has the former one by now, "at" tells them apart.
+-- A column was renamed. If another column has the former name now, "at" separates the two.
 create function column_renamed(
   table_schema text, table_name text, former text, present text, at timestamptz
 ) returns void
@@ -2955,8 +3131,8 @@ $$;
 comment on function column_renamed(text, text, text, text, timestamptz) is
   'Notes that a column of a captured table got another name: up to then its former one is that of the same column.';
 
--- Columns of a table that got other names since its policy was applied: [{ column, formerly }]. Up to when the former one was theirs
--- is told by what is recorded, or by when the catalog was last touched there. It matters only if another column has the name now.
+-- Columns of a table that were renamed since its policy was applied: [{ column, formerly }]. The record, or the last change in
+-- the catalog, shows until when a column had its former name. This matters only if another column has that name now.
 create function columns_renamed(table_schema text, table_name text, renames jsonb) returns void
 language plpgsql
 set search_path from current
@@ -2967,7 +3143,7 @@ declare
 begin
   select p.* into policy from capture_policies p
   where p.table_schema = columns_renamed.table_schema and p.table_name = columns_renamed.table_name;
-  -- What was told of when it happened is known already.
+  -- Renames that were noted when they happened are known already.
   renames := (
     select coalesce(jsonb_agg(r.value), '[]')
     from jsonb_array_elements(renames) r (value)
@@ -3003,7 +3179,7 @@ begin
           from pg_attribute a
           where a.attrelid = policy.relation and a.attname = r.column and not a.attisdropped
         ),
-        -- The first of the last changes whose row has the present name, if no column had it before.
+        -- The first change whose row has the present name, if no column had it before.
         (
           select min(c.captured_at)
           from own_names(policy.table_schema, policy.table_name) n
@@ -3029,9 +3205,9 @@ begin
 end
 $$;
 
--- The former names that a configuration declares for a table, [{ schema, name }], and for its columns, [{ column, formerly }]. Those
--- that are known anyway are left as they are. Each name counts up to the next one, and the last up to when this table took over; it
--- is "other" if another table of this very database had it, whose rows are not those of this one.
+-- The former names that a configuration declares for a table, [{ schema, name }], and for its columns, [{ column, formerly }].
+-- Names that are known already stay as they are. Each name counts up to the next one, and the last one up to the time when this
+-- table took over. A name is "other" if another table of this database had it: its rows are not rows of this table.
 create function names_declared(table_schema text, table_name text, names jsonb, columns jsonb) returns void
 language plpgsql
 set search_path from current
@@ -3102,7 +3278,7 @@ begin
         'column', w.column,
         'formerly', w.formerly,
         'declared', true,
-        -- If another column has the name by now, it is that one's from the first row on that has the present name.
+        -- If another column has the name now, it belongs to that column from the first row on that has the present name.
         'until', case
           when exists (select from jsonb_array_elements(policy.columns) k (value) where k.value ->> 'name' = w.formerly)
           then coalesce((
@@ -3133,9 +3309,9 @@ begin
 end
 $$;
 
--- Policies of tables that have, or had for a while, another name than their policy says, by their identity in this database.
--- "names" are those under which the table wrote since then or has now; "sighted" when it first did so under another one; "taken" when
--- another table first wrote under the name of the policy.
+-- Policies of tables that have another name than their policy, or had one for a while, found by their identity in this
+-- database. "names": names under which the table wrote since then, or that it has now. "sighted": when it first wrote under
+-- another name. "taken": when another table first wrote under the name of the policy.
 create function strayed_names(
   out table_schema text, out table_name text, out relation oid, out present_schema text, out present_name text,
   out names text[], out sighted timestamptz, out sightings bigint, out taken timestamptz, out plain boolean, out contested boolean
@@ -3157,7 +3333,7 @@ begin atomic
     join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'f')
       and not c.relispartition
-      -- A policy that ended may be that of a name whose table has another one by now.
+      -- A policy that ended may belong to a name whose table was renamed since.
       and (p.removed_at is null or not exists (
         select from capture_policies o where o.relation = p.relation and o.removed_at is null))
   ),
@@ -3170,7 +3346,7 @@ begin atomic
   ),
   named as (
     select k.*, s.sighted, coalesce(s.sightings, 0) as sightings,
-      -- It wrote under its present name, and has not been touched since; or never under another one.
+      -- It wrote under its present name and was not altered since. Or it never wrote under another name.
       coalesce(s.sightings = 1 and s.still, k.policy <> k.present) and k.policy <> k.present as plain,
       array(select distinct u.name from unnest(array[k.policy, k.present] || s.names) u (name)) as names
     from known k
@@ -3198,8 +3374,8 @@ begin atomic
     or exists (select from seen s where s.relation <> n.relation and s.name = n.policy);
 end;
 
--- The times at which a table changed its name, as what is recorded of it tells: if no other captured table had one of its names
--- meanwhile, whatever was recorded under them is of this one.
+-- The times at which a table changed its name, as the record shows them. If no other captured table had one of its names
+-- meanwhile, all changes under these names belong to this table.
 create function names_written(
   names text[], since timestamptz, out table_schema text, out table_name text, out at timestamptz
 )
@@ -3222,9 +3398,9 @@ begin atomic
   order by w.captured_at;
 end;
 
--- Follows every captured table of this database to the name that it has now. What was written under the names tells until when
--- each table had each name. If it does not, because captured tables exchanged their names more than once, the time is a lapse of
--- each of them.
+-- Follows every captured table of this database to the name that it has now. The changes under the names show until when each
+-- table had each name. If captured tables exchanged their names more than once, the changes do not show it. Then that time is a
+-- lapse of each of these tables.
 create function follow_names() returns void
 language plpgsql
 set search_path from current
@@ -3250,7 +3426,8 @@ begin
     return;
   end if;
 
-  -- What is unclear of one table is unclear of those that it shares a name with. And a name is one's only until another's.
+  -- If the times of one table are unclear, so are those of every table that shares a name with it. A table has a name only
+  -- until another one has it.
   while changed loop
     changed := false;
     for place in 0 .. jsonb_array_length(strayed) - 1 loop
@@ -3287,7 +3464,7 @@ begin
       and p.removed_at is null;
   end loop;
 
-  -- Those first whose new name is free; what is left have exchanged theirs.
+  -- First the tables whose new name is free. The others have exchanged their names.
   while jsonb_array_length(strayed) > 0 loop
     select s.ordinality - 1 into place
     from jsonb_array_elements(strayed) with ordinality s (value, ordinality)
@@ -3326,7 +3503,7 @@ begin
     where p.table_schema = one ->> 'table_schema'
       and p.table_name = one ->> 'table_name'
       and p.relation = (one ->> 'relation')::oid;
-    -- It may have been followed already, out of the way of another one.
+    -- It may have been followed already, to make its name free for another table.
     continue when not found;
     perform table_renamed(one ->> 'table_schema', one ->> 'table_name', one ->> 'present_schema', one ->> 'present_name',
       (one ->> 'at')::timestamptz);
@@ -3354,11 +3531,11 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "95bef4ae12cb14740902af1755f2b72e410fcbc96c762c95513db9f27f601586",
-    sql: `-- What the catalog still tells of what was done to a captured table, and since when.
+    checksum: "78bd2ff62e9c54359278e618160a4cd2e1cfd25fccddf71812753e4bd28cc690",
+    sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
--- The whole id of a transaction that a row of the catalog tells of. 0 if the row is frozen, or of before the cluster was made: it is
--- older than all that is recorded.
+-- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
+-- older than the whole record.
 create function full_xid(id xid) returns xid8
 language sql stable
 set search_path from current
@@ -3368,9 +3545,10 @@ return (
   cross join lateral (select s.upcoming, (s.upcoming - id::text::bigint) & 4294967295 as behind) u
 );
 
--- When the first audited transaction began to write that got its id together with or after one that a row of the catalog
--- tells of: what was recorded before is older than what that one did to the schema. Infinite if there was none. A later id may
--- write first, and its statement begins before its transaction is recorded: so the first ones are looked at, and their changes.
+-- Takes the transaction that wrote a row of the catalog. Gives the time when the first audited transaction with the same id or
+-- a later one began to write. Changes recorded before that time are older than that DDL. Infinite if there is none. A
+-- transaction with a later id may write first, and its statement begins before its transaction is recorded. So several of the
+-- first transactions are read, with their changes.
 create function written_since(id xid) returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -3402,7 +3580,7 @@ begin
 end
 $$;
 
--- The operations of an existing table with a trigger that is missing, disabled or not ours.
+-- The operations of an existing table whose trigger is missing, disabled or not from Threadline.
 create function broken_triggers(table_schema text, table_name text) returns text[]
 language sql stable
 set search_path from current
@@ -3422,7 +3600,7 @@ begin atomic
         and c.relkind in ('r', 'p', 'f')
         and not c.relispartition
         and own.nspname = current_schema()
-        -- What goes before a statement records none of its rows.
+        -- A trigger that fires before the statement records none of its rows.
         and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
         and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
         and t.tgqual is null
@@ -3458,7 +3636,7 @@ begin atomic
   select b.oid from below b;
 end;
 
--- Whether the file of a relation is empty. False if somebody has locked it: then nobody can tell.
+-- Whether the file of a relation is empty. False if another session has locked it, because then it is not known.
 create function has_empty_file(relation oid) returns boolean
 language plpgsql stable
 set search_path from current
@@ -3471,8 +3649,8 @@ exception when lock_not_available then
 end
 $$;
 
--- What tells of each partition of a table that it is still the one it was: its OID and the transaction that attached it; and
--- the file of its rows.
+-- The marks of each partition of a table. Its OID and the transaction that attached it show whether it is still the same
+-- partition. The third mark is the file of its rows.
 create function partition_marks(relation oid) returns jsonb
 language sql stable
 set search_path from current
@@ -3485,8 +3663,8 @@ return (
   join pg_inherits i on i.inhrelid = c.oid
 );
 
--- Partitions that a policy knows and that left since, whether they came back or others have their names. One that never had a
--- row since its policy was written took nothing along.
+-- Partitions that a policy knows and that left since. They may have come back, or others may have their names. A partition that
+-- had no row since the policy was written does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
 language sql stable
 set search_path from current
@@ -3531,8 +3709,8 @@ return (
   where i.indrelid = label_marks.relation and i.indisunique
 );
 
--- What tells that ALTER TABLE has not written the rows anew: the file of each relation that holds some, and of each column that
--- images show its type and the transaction that last touched it. And what tells that values of an enum did not have other names
+-- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
+-- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
 -- meanwhile.
 create function row_marks(relation oid, hidden text[]) returns jsonb
 language sql stable
@@ -3575,10 +3753,10 @@ return exists (
   where p.relation = truncated_in.relation
 );
 
--- Columns of which ALTER TABLE may have written other values since, and the transaction that did so. A change of type that needs
--- no new file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So where the new type is the same, or
--- one to which values need no conversion, the transaction must be that of the file (which another alteration and a TRUNCATE may share), or nothing else can be what
--- it did to the column. All partitions are written anew, or none.
+-- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so. A change of type without a new
+-- file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So if the type is the same, or values
+-- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
+-- column must show no other alteration. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language sql stable
 set search_path from current
@@ -3620,14 +3798,14 @@ return (
     from jsonb_array_elements(key_columns) k
     join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
     join pg_type d on d.oid = a.atttypid
-    -- A domain over an enum is as much at risk.
+    -- A domain over an enum has the same risk.
     join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
     join pg_enum e on e.enumtypid = y.oid
     group by y.oid
   ) v
 );
 
--- Types of which a value that a key may have had is gone, which only a new name makes.
+-- Types that lack a value which a key may have had. Only renaming the value does that.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
 language sql stable
 set search_path from current
@@ -3637,14 +3815,14 @@ return (
   where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
 );
 
--- A type without its length or precision, which change no text of a value.
+-- A type without its length or precision. Neither changes the text of a value.
 create function plain_type(type text) returns text
 language sql immutable
 set search_path from current
 return regexp_replace(type, '\\(.*?\\)', '');
 
--- Since when a table may have had another key than its policy says: the transaction that last touched what makes the key.
--- Null if it has the same.
+-- Since when a table may have another key than its policy: the transaction that last altered what makes the key. Null if the
+-- key is the same.
 create function key_changed(relation oid, key_columns jsonb, key_values jsonb) returns xid
 language plpgsql stable
 set search_path from current
@@ -3659,7 +3837,8 @@ begin
   select i.xmin as touched, (i.indkey::int2[])[0:i.indnkeyatts - 1] as attnums into primary_key
   from pg_index i
   where i.indrelid = relation and i.indisprimary;
-  -- Without a unique index over its columns several rows may have one key. An index that was dropped leaves no trace of when.
+  -- Without a unique index over its columns, several rows may have one key. The catalog does not show when an index was
+  -- dropped.
   if primary_key.attnums is null and not exists (
     select
     from pg_index i
@@ -3701,7 +3880,7 @@ begin
 end
 $$;
 
--- A key that a table had before, as row_key reads it: of an enum whose values have other names by now, the text is all there is.
+-- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
 set search_path from current
@@ -3726,8 +3905,8 @@ return (
   full join jsonb_array_elements(b) with ordinality y on y.ordinality = x.ordinality
 );
 
--- When the server last may have emptied unlogged tables: it was started, or it recovered from a crash of a backend. Then
--- statistics of every kind begin anew at the same time. Apart from that, only a reset of all statistics does so.
+-- When the server last may have emptied unlogged tables: when it started, or when it recovered from a crash of a backend. At
+-- that time all kinds of statistics begin anew together. Nothing else does that except a reset of all statistics.
 create function last_recovery() returns timestamptz
 language sql volatile
 set search_path from current
@@ -3749,14 +3928,14 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "d49877195c1b29f0a7e4ec7e12c398a366d36e6b4c18c330a83d7e4492d5825c",
-    sql: `-- The times of which nothing is known: a table was not captured in them, or what was recorded of them is gone.
+    checksum: "12ea2376fa73d87286a90bc997d994d1980fa545411ac04fea266836c8391c31",
+    sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
--- The instant up to which a table is known whose capture ended unseen: right after the last change recorded of it, or when its
--- policy was last applied. Where only the triggers of some operations are "broken", a change of another one proves nothing. The
--- last changes are found by transaction, of which an earlier one may end later: so a few of them are looked at, and what is
--- missed makes the instant too early, never too late. Marks are no work of a trigger. Changes that another table may have made
--- under the name, at "unless_since" and later, do not count.
+-- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
+-- or when its policy was last applied. If only the triggers of some operations are "broken", changes of other operations prove
+-- nothing. The last changes are found by transaction, and an earlier transaction may end later. So several are read. A change
+-- that is missed makes the instant too early, never too late. Marks are not made by triggers, and do not count. Changes at
+-- "unless_since" and later do not count either: another table may have made them under the name.
 create function known_until(
   table_schema text, table_name text, broken text[] default null, unless_since timestamptz default null
 ) returns timestamptz
@@ -3789,7 +3968,7 @@ begin
     )
     select coalesce(
       greatest(
-        -- What this transaction applied says nothing of the time before it.
+        -- A policy that this transaction applied proves nothing about the time before it.
         case when unless_since is null or p.applied_at < transaction_timestamp() then p.applied_at end,
         upper(case when unless_since is null then p.lapses
           else p.lapses * tstzmultirange(tstzrange(null, unless_since)) end),
@@ -3805,8 +3984,8 @@ begin
 end
 $$;
 
--- Since when the schema watch could not do its work for a table. What it did later, or a policy that was applied since, makes up
--- for that.
+-- Since when the schema watch could not do its work for a table. If it did its work later, or a policy was applied since, this
+-- no longer counts.
 create function watch_failed_since(table_schema text, table_name text) returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -3856,7 +4035,7 @@ begin
   select c.oid, i.xmin as made into now_named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
-  -- A row that nothing ever changes: its transaction is the one that made the table.
+  -- Nothing ever changes this row, so its transaction is the one that made the table.
   left join pg_attribute i on i.attrelid = c.oid and i.attnum = -1
   where n.nspname = capture_gaps.table_schema
     and c.relname = capture_gaps.table_name
@@ -3879,15 +4058,14 @@ begin
     gap := 'replaced';
     since := known_until(table_schema, table_name, null, sighted);
     return next;
-    -- Its policy tells of another table.
+    -- Its policy describes another table.
     if policy.relation <> now_named.oid then
       return;
     end if;
   end if;
   broken := broken_triggers(table_schema, table_name);
   if policy.database = here and policy.relation <> now_named.oid then
-    -- With triggers, the new table may have written under the name without a trace of it: nothing counts that came after it
-    -- was made.
+    -- If it has triggers, the new table may have written under the name without a trace. So no change after it was made counts.
     gap := 'replaced';
     since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
       case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
@@ -3900,7 +4078,7 @@ begin
       policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
   end if;
-  -- After a restore into another database no OID says anything, but each function still belongs to a name.
+  -- After a restore into another database, OIDs mean nothing. But each function still belongs to a name.
   if policy.database is distinct from here and exists (
     select
     from pg_trigger t
@@ -3963,7 +4141,7 @@ begin
 end
 $$;
 
--- The first reason of them, and since when nothing is known for any of them.
+-- The first of these reasons, and the earliest time of all of them.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
 language sql stable
@@ -3975,8 +4153,8 @@ begin atomic
   limit 1;
 end;
 
--- The times of which nothing is known of a table's rows: those recorded, and the one that goes on if it is not captured any
--- more, does not exist, or is not the table it was. A query of the catalog needs no right to the schema that the table is in.
+-- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
+-- exist, or is another table. A query of the catalog needs no right to the table's schema.
 create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
 language plpgsql stable
 set search_path from current
@@ -3993,7 +4171,7 @@ begin
   end if;
   unknown_since := coalesce(policy.removed_at, least(
     (select g.since from capture_gap(table_schema, table_name) g),
-    -- What it wrote under another name is read with the rest once capture has been applied, which settles its names.
+    -- Changes under another name are read with the others after capture has been applied, which settles its names.
     (
       select min(s.seen_at)
       from capture_sightings s
@@ -4010,8 +4188,8 @@ $$;
 comment on function capture_lapses(text, text) is
   'The times in which nothing was recorded of a table that had been captured before; the last one may go on.';
 
--- Changes before it may be gone with the partition that held them. What was written before the oldest partition is in the
--- default one, or nowhere.
+-- Changes before this time may be gone with the partition that held them. Changes older than the oldest partition are in the
+-- default one, or gone.
 create function oldest_kept() returns timestamptz
 language plpgsql stable
 set search_path from current
@@ -4030,8 +4208,8 @@ begin
 end;
 $$;
 
--- When the first change under a name was made. A table that was renamed, or restored without its policy, is captured before its
--- policy is made.
+-- When the first change under a name was made. If a table was renamed, or restored without its policy, it is captured before
+-- its policy is made.
 create function first_change(table_schema text, table_name text) returns timestamptz
 language sql stable
 set search_path from current
@@ -4040,7 +4218,7 @@ begin atomic
   from audit_changes c
   where c.table_schema = first_change.table_schema
     and c.table_name = first_change.table_name
-    -- What was recorded before is of a table that has another name by now.
+    -- Earlier changes belong to a table that was renamed since.
     and c.captured_at >= (
       select coalesce(max(e.until), '-infinity')
       from capture_policies p
@@ -4055,8 +4233,8 @@ begin atomic
   limit 1;
 end;
 
--- Until capture of a table began, nothing is known of it. After that everything is, but for lapses: a row is as its first change
--- found it. Without a policy it is the first change that tells.
+-- Until capture of a table began, nothing is known of it. After that everything is known, except in lapses: a row was as its
+-- first change found it. Without a policy, the first change marks the beginning.
 create function unknown_times(table_schema text, table_name text) returns tstzmultirange
 language plpgsql stable
 set search_path from current
@@ -4090,7 +4268,7 @@ begin
       from (select 1) one
       left join policy_of(entry.schema, entry.name) o on true;
       unknown := unknown - tstzmultirange(entry.span) + theirs * tstzmultirange(entry.span);
-      -- Rows of another table: what was known of them tells nothing of those of this one.
+      -- These are rows of another table. They prove nothing about rows of this one.
       if entry.other and upper(entry.span) is not null then
         unknown := unknown + tstzmultirange(tstzrange(upper(entry.span) - interval '1 microsecond', upper(entry.span)));
       end if;
@@ -4219,10 +4397,11 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "031b07e6fa996a750cd213ed7f38793a18bcdd6ca547e6183c61a64279a992fd",
-    sql: `-- Partitions that join a captured table: whether they bring rows of which the record does not tell.
+    checksum: "ca43830f9978bb236fd6a744b1db047df9907a7b6ffd8023df7896be04bf41aa",
+    sql: `-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
--- With which transaction a partition became one of its root: it, or the one above it that was attached last.
+-- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
+-- attached later.
 create function joined_with(relation oid) returns xid
 language sql stable
 set search_path from current
@@ -4234,8 +4413,8 @@ return (
   limit 1
 );
 
--- Rows of one partition among the changes that audited transactions wrote since a partition joined: those that a change found,
--- though the record told of none at their key. They came with it, or were written to it directly, and may be gone again.
+-- Rows of one partition that a change found since the partition joined, although the record knew no row at their key. They came
+-- with the partition or were written to it directly. They may be gone again.
 create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
 returns boolean
 language plpgsql stable
@@ -4267,7 +4446,7 @@ begin
     join pg_attribute a on a.attrelid = unexplained_changes.relation and a.attname = r.attname and not a.attisdropped
     where p.table_schema = root_schema and p.table_name = root_name
   ) k;
-  -- Without a key nothing tells which row a change found.
+  -- Without a key it is not known which row a change found.
   if key_columns is null then
     return false;
   end if;
@@ -4288,7 +4467,7 @@ begin
        from (select 0::bigint as id union all
          select w.id from written w where w.op = ''truncate'' and w.row_key is null and w.partition_name is null) w
      ),
-     -- What a change found at a key, and what it left there. The rows of another partition do not count.
+     -- The row that a change found at a key, and the one that it left there. Rows of another partition do not count.
      ends as (
        select e.key, w.id, e.effect, w.op = ''baseline'' as anew, width_bucket(w.id, t.ids) as truncated
        from written w
@@ -4333,14 +4512,13 @@ begin
   using root_schema, root_name, joined, known_since;
   return unexplained;
 exception
-  -- A key that its column does not take any more.
+  -- Its column no longer accepts this key.
   when data_exception or undefined_object or undefined_function or undefined_column then
     return true;
 end
 $$;
 
--- Whether the record tells, by changes from an instant on and before one, that there is a row at a key: with the same image, if one
--- is given.
+-- Whether changes from one instant on and before another show a row at a key. If an image is given, the row must have it.
 create function known_standing(
   root_schema text, root_name text, key text, before_id bigint, known_since timestamptz, image jsonb default null
 ) returns boolean
@@ -4382,8 +4560,8 @@ begin atomic
   ), false);
 end;
 
--- Whether rows joined a captured table with a relation, or were written to it directly, of which the record does not tell: it holds
--- some, or changes found some. What is larger than so many bytes is not looked through.
+-- Whether rows joined a captured table with a relation, or were written to it directly, that the record does not know: the
+-- relation holds some, or changes found some. Relations larger than so many bytes are not read.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
 ) returns boolean
@@ -4403,15 +4581,13 @@ declare
   known_since timestamptz;
   unexplained boolean := true;
 begin
-  -- A foreign table may not be readable, and is written to elsewhere.
+  -- A foreign table may not be readable, and other servers write to it.
   if (select c.relkind from pg_class c where c.oid = relation) <> 'f'
     and has_table_privilege(relation, 'select')
     and not row_security_active(relation)
     and not coalesce(pg_relation_size(relation) > largest, false)
   then
-    select jsonb_build_object(
-        'key', p.key_columns, 'excluded', to_jsonb(p.excluded), 'masked', to_jsonb(p.masked),
-        'columns', (select jsonb_agg(c ->> 'name') from jsonb_array_elements(p.columns) c)),
+    select policy_document(p),
       greatest(p.captured_since, upper(p.lapses * tstzmultirange(tstzrange(null, joined))))
     into policy, known_since
     from capture_policies p
@@ -4434,8 +4610,8 @@ begin
 end
 $$;
 
--- A partition that joined a captured table: if rows came with it that the record does not tell of, nothing is known of the time in
--- which that may have happened.
+-- Notes a partition that joined a captured table. If it brought rows that the record does not know, the time in which that may
+-- have happened is a lapse.
 create function partition_joined(relation regclass, root_schema text, root_name text) returns void
 language plpgsql
 set search_path from current
@@ -4538,12 +4714,12 @@ select ensure_cursor_key();
   {
     id: 12,
     name: "feed",
-    checksum: "0476ddd1391830342afefbcc1962bce4025d4a6d229d1e87e19a0ab90353e313",
+    checksum: "5bfd1f44272fedc05b9ee7749a757ed1c73ccfb323bd959276416cc32c1e806e",
     sql: `-- The checkpoints of the consumers of the change feed, the leases of their runners, and what retention must keep for them.
 
 create table feed_checkpoints (
   name text collate "C" primary key check (octet_length(name) between 1 and 256),
-  -- What the library reads; the columns after it say the same to SQL.
+  -- The library reads this column. The columns after it are the same for SQL.
   checkpoint text,
   epoch int,
   snapshot pg_snapshot,
@@ -4617,7 +4793,7 @@ begin
   if reached is null or reached_epoch is null or reached_snapshot is null then
     raise exception 'threadline: a checkpoint is not null' using errcode = 'null_value_not_allowed';
   end if;
-  -- A checkpoint names the cluster it was made on; stored, it is known there and in every copy.
+  -- A checkpoint names the cluster that it was made on. Once stored, it is known there and in every copy.
   perform current_epoch();
   update feed_checkpoints p
   set checkpoint = reached,
@@ -4667,7 +4843,7 @@ create function feed_pending()
 returns table (name text, change_id bigint, captured_at timestamptz)
 language sql stable
 set search_path from current
--- Compiling it takes longer than running it.
+-- JIT compilation takes longer than running it.
 set jit = off
 as $$
   select
@@ -4682,7 +4858,7 @@ as $$
     with recursive epochs as (
       select i.epoch from installs i
       union all
-      -- That of the first write after a start is not stored before it is committed.
+      -- The epoch of the first write after a start is not stored before that write is committed.
       (
         select i.epoch + 1
         from (select * from installs order by epoch desc limit 1) i
@@ -4775,7 +4951,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "fbe163653f70818ed5bb33e4fef2c238dd6ffa12af6d264467ae1e61df3ce31c",
+    checksum: "ddeda8fd225aed6a94a2753aab5d22efad878dbbfd33b77b83754ac1cb9483ed",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -4783,7 +4959,7 @@ create table schema_events (
   id bigint generated always as identity primary key,
   occurred_at timestamptz not null default clock_timestamp(),
   xid xid8 not null default pg_current_xact_id(),
-  -- The captured table that it concerns, under the name it has after it; null if it could not be told.
+  -- The captured table, under the name that it has after the event. Null if it is not known.
   table_schema text collate "C",
   table_name text collate "C",
   command text collate "C" not null,
@@ -4791,7 +4967,7 @@ create table schema_events (
   object_identity text not null,
   old_name text,
   new_name text,
-  -- What capture did about it.
+  -- How capture reacted.
   effect text collate "C" not null check (effect in (
     'none', 'partition attached', 'partition not attached', 'partition left', 'renamed', 'lapse', 'lapse begins', 'lapse ends',
     'applied', 'removed', 'failed'
@@ -4834,7 +5010,7 @@ begin atomic
   delete from capture_work w where w.xid = pg_current_xact_id();
 end;
 
--- The same, and notes what came of it.
+-- The same for one table, and notes the result.
 create function work_ends(table_schema text, table_name text, effect text) returns void
 language sql
 set search_path from current
@@ -4919,7 +5095,7 @@ return (
     and exists (
       select
       from jsonb_array_elements(partition_triggers_lacking(split_part(m.value, '/', 1)::oid, partition_triggers)) t
-      -- Those that the owner of the record cannot enable for replication fire all the same.
+      -- Triggers that the owner of the record cannot enable for replication fire in all other sessions.
       where not (t.value ->> 'always')::boolean
     )
 );
@@ -4989,14 +5165,14 @@ begin
     return;
   end if;
 
-  -- The table by its identity, which a restore takes away, else by its name.
+  -- The table is found by its identity, or by its name after a restore.
   select c.oid, n.nspname, c.relname, c.relkind into named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   where case when policy.database = here then c.oid = policy.relation else n.nspname = of_schema and c.relname = of_name end;
   sane := policy.database is not distinct from here;
 
-  -- Another name.
+  -- The table was renamed.
   if named.oid is not null and (named.nspname <> of_schema or named.relname <> of_name) then
     if to_regprocedure('table_renamed(text, text, text, text, timestamptz)') is not null then
       execute 'select table_renamed($1, $2, $3, $4, $5)' using of_schema, of_name, named.nspname, named.relname, instant;
@@ -5032,7 +5208,7 @@ begin
     end if;
   end if;
 
-  -- Partitions that are there by now.
+  -- Partitions that exist now.
   if named.relkind = 'p' then
     present := partition_marks(named.oid);
   end if;
@@ -5046,7 +5222,7 @@ begin
     order by m.key
   loop
     if partition.former is not null then
-      -- The same one, under another name.
+      -- The same partition under another name.
       policy.partitions := array_replace(policy.partitions, partition.former, partition.label);
       policy.partition_marks :=
         policy.partition_marks - partition.former || jsonb_build_object(partition.label, partition.mark);
@@ -5065,7 +5241,7 @@ begin
       select sqlstate as state, sqlerrm as message into failure;
     end;
     if failure is not null then
-      -- As without the watch: apply attaches it.
+      -- As without the watch, apply attaches it.
       perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'partition not attached',
         jsonb_build_object('sqlState', failure.state, 'reason', failure.message), at => instant);
       noted := true;
@@ -5090,7 +5266,7 @@ begin
     noted := true;
   end loop;
 
-  -- Partitions that left, with their rows or empty. What went with the table itself is said of the table.
+  -- Partitions that left, with rows or empty. If they went with the table itself, the event is that of the table.
   if sane and named.oid is not null then
     for partition in
       select m.key as label, c.oid, c.relkind,
@@ -5103,12 +5279,12 @@ begin
       order by m.key
     loop
       gone := partition.oid is null;
-      -- One that is detached keeps its triggers until apply takes them.
+      -- A detached partition keeps its triggers until apply removes them.
       if gone then
         policy.partitions := array_remove(policy.partitions, partition.label);
       end if;
       policy.partition_marks := policy.partition_marks - partition.label;
-      -- The rows of one that is partitioned itself are those of its partitions.
+      -- If the partition is partitioned itself, its rows are in its partitions.
       joined := partition.relkind is distinct from 'p' and not coalesce(partition.empty, false);
       lapsed := lapsed or joined;
       perform note_event(of_schema, of_name, command, 'partition', partition.label, role_name, 'partition left',
@@ -5117,14 +5293,14 @@ begin
     end loop;
   end if;
 
-  -- What an earlier failure left open ends here, and a moment in which rows came or went is a lapse of its own.
+  -- A lapse that an earlier failure left open ends here. A moment in which rows came or went is a lapse of its own.
   unfinished := watch_failed_since(of_schema, of_name);
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
     row_marks = case
       when named.oid is null or not sane then p.row_marks
-      -- The rewrite is noted: what is written anew later is another one.
+      -- The rewrite is noted. A later one is another rewrite.
       when exists (
         select
         from schema_events e
@@ -5150,7 +5326,7 @@ begin
     noted := true;
   end if;
 
-  -- What is not as it should be, and goes on.
+  -- Problems that go on.
   select g.* into found_gap from capture_gap(of_schema, of_name) g;
   if found_gap.gap is not distinct from 'unwatched' and named.oid is not null
     and broken_partitions(named.oid, policy.partition_triggers, policy.partition_marks) <> '{}'
@@ -5183,7 +5359,7 @@ begin
     perform note_event(of_schema, of_name, command, object_type, object_identity, role_name, 'none', at => instant);
   end if;
 
-  -- One that took the name of a table which is dropped now goes on with what is recorded under it.
+  -- If a table took the name of one that is dropped now, it goes on with the history under that name.
   if sane and named.oid is null then
     perform names_released(of_schema, of_name);
   end if;
@@ -5222,7 +5398,7 @@ begin
   if is_working(of_schema, of_name) then
     return;
   end if;
-  -- The triggers that are made meanwhile are our own work.
+  -- Triggers that are made meanwhile are the work of Threadline itself.
   perform work_begins(of_schema, of_name);
   perform watch_table(of_schema, of_name, command, object_type, object_identity, column_number, role_name);
   delete from capture_work w
@@ -5362,10 +5538,10 @@ begin
       from pg_event_trigger_dropped_objects() d
       where not d.is_temporary
         and d.object_type in ('table', 'foreign table', 'table column', 'table constraint', 'trigger')
-        -- Of those the command itself is noted.
+        -- For these, the command itself is noted.
         and not (d.object_type = 'table constraint' and tg_tag in ('ALTER TABLE', 'ALTER FOREIGN TABLE'))
     ),
-    -- What goes with its table is not said again.
+    -- If an object goes with its table, only the table is noted.
     alone as (
       select o.*
       from objects o
@@ -5398,7 +5574,7 @@ begin
         select not (p.table_schema = o.of_schema and p.table_name = o.of_name)
           and not (o.of_table and p.relation = o.objid) as as_partition
       ) w
-      -- All partitions that go are found by one look.
+      -- One call finds all partitions that go.
       cross join lateral (
         select w.as_partition, case when w.as_partition and o.of_table then '' else o.object_identity end as said
       ) m
@@ -5457,7 +5633,7 @@ declare
   concerned record;
   label text;
 begin
-  -- The bit of a type that changes; the others change no value.
+  -- Only this bit means another type. The others change no value.
   if pg_event_trigger_table_rewrite_reason() & 4 = 0 then
     return;
   end if;
@@ -5475,7 +5651,7 @@ begin
       update capture_policies p
       set lapses = p.lapses + tstzmultirange(tstzrange(instant, instant + interval '1 microsecond'))
       where p.table_schema = concerned.table_schema and p.table_name = concerned.table_name;
-      -- Each partition is written anew.
+      -- Each partition is rewritten.
       if not exists (
         select
         from schema_events e

@@ -115,6 +115,8 @@ const reader = (schema: string, role: string, label: string): ReadonlyArray<stri
   `-- ${label} ${comment(role)}`,
   usage(schema, role),
   `grant select on all tables in schema ${identifier(schema)} to ${identifier(role)};`,
+  // The keys of masks are the owner's alone.
+  `revoke all on table ${qualified(schema, "mask_keys")} from ${identifier(role)};`,
   // Partitions are made month by month, tables by later migrations.
   `alter default privileges in schema ${identifier(schema)} grant select on tables to ${identifier(role)};`,
   execute(schema, role, [...reading, ...everybody])

@@ -447,7 +447,12 @@ export const namesOne = ({ actor, correlationId, jobId, key, requestId, traceId,
 const invalid = (field: string, ...rule: ReadonlyArray<string | { readonly field: string }>) =>
   Either.left(InvalidRequest.of(field, ...rule))
 
-/** Decodes a filter, and checks the rules between its fields. */
+/**
+ * Decodes a filter, and checks the rules between its fields, without a database: every read of the filter fails with what a left holds.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
 export const decodeFilter = (input: FilterInput): Either.Either<Filter, InvalidRequest> =>
   Either.flatMap(request(Filter)(input satisfies typeof Filter.Encoded), (decoded) => {
     const { action, actor, from, impersonator, key, op, schema, table, to } = decoded

@@ -22,6 +22,8 @@ const table = (shape: Partial<TableShape> & Pick<TableShape, "columns" | "key" |
   onTruncate: "event",
   excluded: [],
   masked: [],
+  masks: {},
+  paths: {},
   ...shape
 })
 

@@ -3,6 +3,8 @@
  * the printer turns these into SQL statements. No code reads SQL to learn what they are.
  */
 
+import type { Mask, PolicyPath } from "../model.js"
+
 /** A session setting that changes the text of some types; pinned only if a table has such a type. */
 export type Pin =
   | "timezone"
@@ -48,6 +50,11 @@ export interface KeyColumn {
   readonly text: KeyText
 }
 
+export type Masks = Readonly<Record<string, Mask>>
+
+/** Redacted paths inside json columns, by column. */
+export type Paths = Readonly<Record<string, ReadonlyArray<PolicyPath>>>
+
 export interface TableShape {
   readonly schema: string
   readonly name: string
@@ -61,6 +68,9 @@ export interface TableShape {
   readonly onTruncate: "event" | "rows" | "refuse"
   readonly excluded: ReadonlyArray<string>
   readonly masked: ReadonlyArray<string>
+  /** Masks of masked columns that do not become "[masked]". */
+  readonly masks: Masks
+  readonly paths: Paths
 }
 
 /** The root table itself, or a partition of it at any depth. */

@@ -18,7 +18,10 @@ export interface Parts {
   readonly texts: string
   /** Names without which an image cannot be keyed or redacted as configured. */
   readonly needed: string
-  /** The general way is always taken if a json column loses some of its text, or if a cast of an extension may lose some. */
+  /**
+   * The general way is always taken if a json column loses some of its text, if a cast of an extension may lose some, or if paths inside
+   * a column are redacted.
+   */
   readonly general: boolean
   /** Whether rows that differ may have one image. */
   readonly hides: boolean
@@ -29,13 +32,17 @@ export interface Parts {
 
 export const partsOf = (shape: TableShape): Parts => {
   const columns = shape.columns.filter((column) => !column.virtual)
+  const pathColumns = Object.keys(shape.paths)
+  const redactedColumns = [...shape.excluded, ...shape.masked, ...pathColumns]
   const policy = {
     key: shape.key.map(({ attnum, name, text }) => ({ name, attnum, text })),
     excluded: shape.excluded,
     masked: shape.masked,
     columns: columns.map((column) => column.name),
     json: columns.filter((column) => column.comparison === "json").map((column) => column.name),
-    texts: columns.filter((column) => column.comparison === "cast").map((column) => column.name)
+    texts: columns.filter((column) => column.comparison === "cast").map((column) => column.name),
+    ...(Object.keys(shape.masks).length === 0 ? {} : { masks: shape.masks }),
+    ...(pathColumns.length === 0 ? {} : { paths: shape.paths })
   }
   return {
     shape,
@@ -44,12 +51,12 @@ export const partsOf = (shape: TableShape): Parts => {
     virtual: shape.columns.filter((column) => column.virtual).map((column) => column.name),
     columnNames: textArray(policy.columns),
     texts: textArray(policy.texts),
-    needed: textArray([...shape.key.map((column) => column.name), ...shape.excluded, ...shape.masked]),
-    general: policy.json.length + policy.texts.length > 0,
+    needed: textArray([...shape.key.map((column) => column.name), ...redactedColumns]),
+    general: policy.json.length + policy.texts.length + pathColumns.length > 0,
     hides: columns.some(({ comparison, name }) => comparison !== "text" && !shape.excluded.includes(name)),
     excluded: textArray(shape.excluded),
     inPlace: shape.columns
-      .filter(({ name }) => shape.excluded.includes(name) || shape.masked.includes(name))
+      .filter(({ name }) => redactedColumns.includes(name))
       .map(nameHolds)
       .join(" and ")
   }
@@ -90,17 +97,31 @@ export const imageOf = (parts: Parts, row: string): string => withoutVirtual(par
 export const redacted = (parts: Parts, image: string): string => {
   const { excluded, masked } = parts.shape
   const withoutExcluded = excluded.length === 0 ? image : `${image} - ${textArray(excluded)}`
+  if (hasMasks(parts)) {
+    return `mask_fields(${withoutExcluded}, ${masksOf(parts)})`
+  }
   return masked.length === 0 ? withoutExcluded : `(${withoutExcluded}) || ${literal(maskDocument(masked))}::jsonb`
 }
 
 const maskDocument = (names: ReadonlyArray<string>): string =>
   JSON.stringify(Object.fromEntries(names.map((name) => [name, "[masked]"])))
 
+/** Whether a masked column becomes anything but "[masked]". Only such tables pay for the calls. */
+const hasMasks = ({ shape: { masks } }: Parts): boolean => Object.keys(masks).length > 0
+
+const masksOf = ({ shape: { masked, masks } }: Parts): string =>
+  `${literal(JSON.stringify(Object.fromEntries(masked.map((name) => [name, masks[name] ?? "[masked]"]))))}::jsonb`
+
 /** Masks the old values of the changed `fields`. */
-export const masking = ({ shape: { masked } }: Parts, values: string, fields: string): string =>
-  masked.length === 0
+export const masking = (parts: Parts, values: string, fields: string): string => {
+  const { masked } = parts.shape
+  if (hasMasks(parts)) {
+    return `mask_fields(${values}, ${masksOf(parts)})`
+  }
+  return masked.length === 0
     ? values
     : `${values} || (select coalesce(jsonb_object_agg(f, '[masked]'), '{}') from unnest(${fields}) f where f = any (${textArray(masked)}))`
+}
 
 const keyText = (image: string, column: KeyColumn): string => {
   const text = `${image} ->> ${literal(column.name)}`

@@ -11,11 +11,16 @@ import { mustBeObject } from "../../core/request.js"
 import type { ExportError } from "../exportError.js"
 import { jobAction } from "./outcome.js"
 import * as table from "./table.js"
-import { type Ended, runNext, type Working } from "./worker.js"
+import type { Job } from "./model.js"
+import { type Ended, type JobProgress, runNext, type Working } from "./worker.js"
 
 export interface RunOptions {
   /** Jobs that are run at the same time: 1 unless given, at most 16. */
   readonly concurrency?: number | undefined
+  /** Told again and again how far a job is. */
+  readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
+  /** Told when a job was completed or has failed. */
+  readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
 }
 
 export interface WatchOptions extends RunOptions {
@@ -72,11 +77,11 @@ export const expire = Effect.fnUntraced(function* ({
 })
 
 /** Runs jobs until none waits. */
-const drain = Effect.fnUntraced(function* (working: Working, concurrency: number) {
+const drain = Effect.fnUntraced(function* (working: Working, concurrency: number, { onEnded, onProgress }: RunOptions) {
   const counts = yield* Ref.make<Readonly<Record<Ended, number>>>({ completed: 0, failed: 0, queued: 0, lost: 0 })
   const worker = Effect.gen(function* () {
     for (;;) {
-      const ended = yield* runNext(working)
+      const ended = yield* runNext(working, { onEnded, onProgress })
       if (Option.isNone(ended)) {
         return
       }
@@ -92,18 +97,19 @@ const drain = Effect.fnUntraced(function* (working: Working, concurrency: number
 
 const once = Effect.fnUntraced(function* (
   working: Working,
-  concurrency: number
+  concurrency: number,
+  options: RunOptions
 ): Effect.fn.Return<Ran, ExportError | ThreadlineError> {
-  const { completed, failed, queued } = yield* drain(working, concurrency)
+  const { completed, failed, queued } = yield* drain(working, concurrency, options)
   return { completed, failed, postponed: queued, expired: yield* expire(working) }
 })
 
 export const run = (working: Working, options: RunOptions = {}) =>
-  Effect.flatMap(concurrencyOf(options), (concurrency) => once(working, concurrency))
+  Effect.flatMap(concurrencyOf(options), (concurrency) => once(working, concurrency, options))
 
 export const watch = (working: Working, options: WatchOptions = {}): Effect.Effect<void, InvalidRequest> =>
   Effect.flatMap(concurrencyOf(options), (concurrency) =>
-    once(working, concurrency).pipe(
+    once(working, concurrency, options).pipe(
       Effect.withTracerEnabled(false),
       Effect.catchAll((error) => Effect.logWarning("threadline: exports wait", error)),
       Effect.repeat(options.poll ?? Schedule.spaced("2 seconds")),

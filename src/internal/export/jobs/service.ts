@@ -5,7 +5,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
 import * as AuditContext from "../../../AuditContext.js"
 import type * as Page from "../../../Page.js"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../../ThreadlineError.js"
@@ -16,6 +17,8 @@ import { pageOf } from "../../record/page.js"
 import type { Storage } from "../../record/storage.js"
 import { contentEncodings } from "../compression.js"
 import { ExportError } from "../exportError.js"
+import { toFile } from "../file.js"
+import type { Manifest } from "../manifest.js"
 import { contentTypes } from "../service.js"
 import type { Service as Store } from "../store/store.js"
 import { jobOfToken, tokenOf } from "./link.js"
@@ -46,6 +49,11 @@ export interface Download {
   readonly bytes: Stream.Stream<Uint8Array, ExportError>
 }
 
+export interface DownloadToOptions extends ScopeOption {
+  /** Replaces a file of that name, and its manifest. */
+  readonly force?: boolean | undefined
+}
+
 export interface LinkOptions extends ScopeOption {
   /** How long the link works: an hour unless given, at most seven days, and not longer than the file is kept. */
   readonly expiresIn?: Duration.DurationInput | undefined
@@ -68,6 +76,8 @@ export interface Service {
   readonly retry: (id: string, options?: ScopeOption) => Effect.Effect<Job, Failure>
   /** The file of a completed job. That it is downloaded is recorded before its first byte. */
   readonly download: (id: string, options?: ScopeOption) => Effect.Effect<Download, Failure>
+  /** Writes the file of a completed job to a path, and its manifest beside it, and compares it with the manifest on the way. */
+  readonly downloadTo: (id: string, path: string, options?: DownloadToOptions) => Effect.Effect<Manifest, Failure>
   /**
    * A link to the file of a completed job that anybody may follow until it expires: one that the store makes, else one to `links.url`
    * with a signed `token` for `open`. That it was made is recorded as a download.
@@ -128,6 +138,32 @@ const withToken = (address: string, token: string): string => {
 }
 
 const fileNameOf = ({ id, request }: Job): string => `export-${id}.${endingOf(request)}`
+
+/** The bytes, if in the end they are what the manifest says. */
+const compared = (
+  bytes: Stream.Stream<Uint8Array, ExportError>,
+  manifest: Manifest,
+  onManifest: (manifest: Manifest) => Effect.Effect<void>
+): Stream.Stream<Uint8Array, ExportError> =>
+  Stream.suspend(() => {
+    const hash = createHash("sha256")
+    return Stream.concat(
+      Stream.map(bytes, (piece) => {
+        hash.update(piece)
+        return piece
+      }),
+      Stream.execute(
+        Effect.suspend(() =>
+          hash.digest("hex") === manifest.sha256
+            ? onManifest(manifest)
+            : new ExportError({
+                reason: "StoreFailed",
+                detail: "the store gave another file than the one that was written"
+              })
+        )
+      )
+    )
+  })
 
 const storedScope = (scope: NamedScope | undefined): Job["scope"] =>
   scope === undefined ? null : { name: scope.name, parameters: scope.parameters ?? {} }
@@ -233,6 +269,21 @@ export const make = (making: Making): Service => {
       } satisfies Download
     })
 
+  const downloadTo = Effect.fnUntraced(function* (
+    id: string,
+    path: string,
+    { force = false, ...which }: DownloadToOptions = {}
+  ): Effect.fn.Return<Manifest, Failure> {
+    const found = yield* find(id, which)
+    return yield* toFile(path, force, (onManifest) =>
+      Stream.unwrap(
+        Effect.map(downloadOf(found), ({ bytes, job }) =>
+          job.manifest === null ? bytes : compared(bytes, job.manifest, onManifest)
+        )
+      )
+    )
+  })
+
   const link = Effect.fnUntraced(function* (
     id: string,
     { expiresIn = "1 hour", ...which }: LinkOptions = {}
@@ -308,6 +359,7 @@ export const make = (making: Making): Service => {
     cancel: (id, options) => named("cancel", cancel(id, options)),
     retry: (id, options) => named("retry", retry(id, options)),
     download: (id, options = {}) => named("download", Effect.flatMap(find(id, options), downloadOf)),
+    downloadTo: (id, path, options) => named("downloadTo", downloadTo(id, path, options)),
     link: (id, options) => named("link", link(id, options)),
     open: (token) => named("open", open(token)),
     expire: named("expire", Effect.flatMap(working, expire)),

@@ -30,6 +30,19 @@ import { abandoned, attempted, completedAction, type Failure, failedAction } fro
 import { contentTypes } from "../service.js"
 import * as table from "./table.js"
 
+/** How far a job is. */
+export interface JobProgress extends table.SoFar {
+  readonly job: Job
+  /** Since this attempt began. */
+  readonly seconds: number
+}
+
+/** What is told while jobs are run. */
+export interface Telling {
+  readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
+  readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
+}
+
 /** What jobs are run with: where jobs and their files are kept, and what exports are read from. */
 export interface Working {
   readonly storage: Storage
@@ -141,7 +154,7 @@ const write = Effect.fnUntraced(function* (
   { decided, source, store }: Working,
   { checkpoint, job, sinceLast }: table.Claimed,
   file: string,
-  soFar: Ref.Ref<table.SoFar>
+  told: (progress: table.SoFar) => Effect.Effect<void>
 ): Effect.fn.Return<Written, Failure> {
   const request: Request = yield* requestOf(job)
   const scopes = yield* grantedScopes(decided, job)
@@ -155,17 +168,17 @@ const write = Effect.fnUntraced(function* (
     continuing: sinceLast ? { checkpoint, onReached: (where: Reached) => Ref.set(reached, where) } : undefined
   }
   const bytes = bytesOf(exporting, request, {
-    onManifest: (told) => Ref.set(manifest, told),
-    onProgress: (progress) => Ref.set(soFar, progress)
+    onManifest: (described) => Ref.set(manifest, described),
+    onProgress: told
   })
   yield* store.write(file, bounded(decided.bytes)(bytes), {
     contentType: contentTypes[request.format],
     contentEncoding: request.compression === undefined ? undefined : contentEncodings[request.compression]
   })
-  const told = yield* Ref.get(manifest)
-  return told === undefined
+  const described = yield* Ref.get(manifest)
+  return described === undefined
     ? yield* new ThreadlineError({ reason: "Failed", detail: "an export ended without a manifest" })
-    : { manifest: told, reached: yield* Ref.get(reached) }
+    : { manifest: described, reached: yield* Ref.get(reached) }
 })
 
 /** While the database does not answer, its answer is waited for as long as the lease lasts. */
@@ -191,10 +204,16 @@ const discard = ({ storage, store }: Working, id: string, file: string): Effect.
 const delayOf = ({ backoffSeconds }: Decided, attempt: number): number =>
   Math.min(3600, backoffSeconds * 2 ** Math.min(attempt - 1, 20))
 
-const settled = ({ decided, storage }: Working, id: string): Effect.Effect<void> =>
-  decided.onSettled === undefined
+const settled = (
+  { decided: { onSettled }, storage }: Working,
+  { onEnded }: Telling,
+  id: string
+): Effect.Effect<void> =>
+  onSettled === undefined && onEnded === undefined
     ? Effect.void
-    : Effect.flatMap(table.find(storage, id), decided.onSettled).pipe(logged("the host was not told of an export"))
+    : Effect.flatMap(table.find(storage, id), (job) =>
+        Effect.zipRight(onEnded?.(job) ?? Effect.void, onSettled?.(job) ?? Effect.void)
+      ).pipe(logged("the host was not told of an export"))
 
 export type Ended = "completed" | "failed" | "queued" | "lost"
 
@@ -222,7 +241,8 @@ const fail = (working: Working, job: Job, lease: table.Lease, error: JobError, a
 const run = Effect.fnUntraced(function* (
   working: Working,
   claimed: table.Claimed,
-  lease: table.Lease
+  lease: table.Lease,
+  { onProgress }: Telling
 ): Effect.fn.Return<Ended, ThreadlineError> {
   const { decided, storage, store } = working
   const { checkpoint, formerFile, job } = claimed
@@ -234,7 +254,17 @@ const run = Effect.fnUntraced(function* (
     return yield* fail(working, job, lease, abandoned, false)
   }
   const soFar = yield* Ref.make<table.SoFar>({ records: 0, bytes: 0, estimate: undefined })
-  const written = yield* write(working, claimed, file, soFar).pipe(
+  const begunAt = yield* Clock.currentTimeMillis
+  const told = (progress: table.SoFar) =>
+    Effect.zipRight(
+      Ref.set(soFar, progress),
+      onProgress === undefined
+        ? Effect.void
+        : Effect.flatMap(Clock.currentTimeMillis, (now) =>
+            onProgress({ ...progress, job, seconds: (now - begunAt) / 1000 })
+          )
+    )
+  const written = yield* write(working, claimed, file, told).pipe(
     Effect.either,
     Effect.raceFirst(heartbeat(working, id, lease, soFar)),
     Effect.map(Option.some),
@@ -276,7 +306,7 @@ const run = Effect.fnUntraced(function* (
 })
 
 /** Runs the next job that waits; none if there is none. A worker that is interrupted gives its job back. */
-export const runNext = (working: Working): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
+export const runNext = (working: Working, telling: Telling): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const lease: table.Lease = { token: randomUUID(), seconds: working.decided.leaseSeconds }
@@ -287,7 +317,7 @@ export const runNext = (working: Working): Effect.Effect<Option.Option<Ended>, T
         return Option.none()
       }
       const { id } = claimed.value.job
-      const exit = yield* Effect.exit(restore(run(working, claimed.value, lease)))
+      const exit = yield* Effect.exit(restore(run(working, claimed.value, lease, telling)))
       if (Exit.isFailure(exit) && Exit.isInterrupted(exit)) {
         yield* endsWithin(
           table.release(working.storage, id, lease).pipe(logged("a job waits for its lease")),
@@ -295,7 +325,7 @@ export const runNext = (working: Working): Effect.Effect<Option.Option<Ended>, T
         )
       }
       const ended = yield* exit
-      yield* ended === "completed" || ended === "failed" ? settled(working, id) : Effect.void
+      yield* ended === "completed" || ended === "failed" ? settled(working, telling, id) : Effect.void
       return Option.some(ended)
     })
   )

@@ -1,0 +1,99 @@
+/** What is exported, as options of commands. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Export from "../src/Export.js"
+import { withSuggestion } from "../src/Suggestion.js"
+import { InvalidRequest } from "../src/ThreadlineError.js"
+import { UsageError } from "./exit.js"
+import { actorOf, changeFilterOf, changeFilters } from "./filter.js"
+import { choice, flag, value } from "./options.js"
+import type { Given } from "./parser/declare.js"
+import { nameOf } from "./reading.js"
+import { wholeNumber } from "./values.js"
+
+const formats = ["csv", "ndjson", "json"] as const
+
+/** Which changes, and how they are written. */
+export const requestOptions = {
+  gzip: flag("gzip", "Compresses by gzip."),
+  zstd: flag("zstd", "Compresses by zstd, where Node.js has it."),
+  columns: value(
+    "columns",
+    "NAMES",
+    `Of a CSV, with commas between them; for people: ${Export.personColumns.join(",")}.`
+  ),
+  raw: flag("raw", "Of a CSV: no ' in front of cells that a spreadsheet takes for formulas."),
+  newestFirst: flag("newest-first", "Begins with the newest; else with the oldest."),
+  limit: value("limit", "NUMBER", "Changes at most; else all of them."),
+  requestedBy: value(
+    "requested-by",
+    "TYPE[:ID]",
+    "Who asked for it, such as user:42: kept in the manifest and the record."
+  ),
+  ...changeFilters
+}
+
+export const format = (description: string) => choice("format", formats, description)
+
+type Options = Given<typeof requestOptions> & { readonly format: Option.Option<Export.Format> }
+
+/** The format that a file's name ends in. */
+export const endingOf = (path: string): Export.Format | undefined => {
+  const ending = /\.(csv|ndjson|jsonl|json)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase()
+  return ending === "jsonl" ? "ndjson" : formats.find((format) => format === ending)
+}
+
+const refuse = (message: string) => new UsageError({ message })
+
+/** The actor of `--requested-by`. */
+export const requesterOf = Effect.fnUntraced(function* (text: Option.Option<string>) {
+  const actor = yield* actorOf("--requested-by", text)
+  if (actor !== undefined && actor.type !== "anonymous" && actor.id === undefined) {
+    return yield* refuse(`--requested-by ${actor.type} needs an id: ${actor.type}:ID`)
+  }
+  return actor === undefined
+    ? undefined
+    : actor.type === "anonymous"
+      ? { type: actor.type }
+      : { type: actor.type, id: actor.id ?? "" }
+})
+
+/** What is asked for. The name of a file may say the format. */
+export const requestOf = Effect.fnUntraced(function* (
+  options: Options,
+  output?: string
+): Effect.fn.Return<Export.Options, UsageError> {
+  const format = Option.getOrUndefined(options.format) ?? (output === undefined ? undefined : endingOf(output))
+  if (format === undefined) {
+    return yield* refuse(`--format is missing: one of ${formats.join(", ")}`)
+  }
+  if (options.gzip && options.zstd) {
+    return yield* refuse("--gzip and --zstd are two compressions: give one of them")
+  }
+  const limit = yield* wholeNumber("--limit", options.limit, 1)
+  return {
+    format,
+    filter: yield* changeFilterOf(options),
+    order: options.newestFirst ? "newest" : "oldest",
+    limit,
+    columns: Option.getOrUndefined(Option.map(options.columns, (names) => names.split(",").map((name) => name.trim()))),
+    raw: options.raw,
+    compression: options.gzip ? "gzip" : options.zstd ? "zstd" : undefined,
+    requestedBy: yield* requesterOf(options.requestedBy)
+  }
+})
+
+/** A refusal in the words of the options; `args` names the fields that are arguments of the command. */
+export const inOptions =
+  (options: object, args: Readonly<Record<string, string>> = {}) =>
+  <A, E, R>(
+    effect: Effect.Effect<A, E | InvalidRequest, R>
+  ): Effect.Effect<A, Exclude<E, InvalidRequest> | UsageError, R> =>
+    Effect.catchIf(
+      effect,
+      (error): error is Extract<E | InvalidRequest, InvalidRequest> => InvalidRequest.is(error),
+      (error) => {
+        const name = (field: string) => nameOf(options, args, field.replace(/\..*$/, ""))
+        return refuse(withSuggestion(`${name(error.field)}: ${error.ruleWith(name)}`, error.suggestion))
+      }
+    )

@@ -1,0 +1,95 @@
+/** The service of jobs for a command: its database, its store, and what the configuration decides. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { statSync } from "node:fs"
+import type { Actor } from "../src/Actor.js"
+import * as AuditContext from "../src/AuditContext.js"
+import * as ExportJobs from "../src/ExportJobs.js"
+import * as ExportStore from "../src/ExportStore.js"
+import * as Json from "../src/Json.js"
+import type { Configuration } from "./config.js"
+import { configuration, migratedClient, withSchema } from "./database.js"
+import { UsageError } from "./exit.js"
+import { type Common, value } from "./options.js"
+import type { Given } from "./parser/declare.js"
+import { pathOf } from "./surroundings.js"
+
+export const storeOptions = {
+  directory: value(
+    "directory",
+    "DIRECTORY",
+    "Where the files of jobs lie; else exports.directory of the configuration."
+  )
+}
+
+export const scopeOptions = {
+  scope: value("scope", "NAME", "The scope of the job, as exports.scope of the configuration knows it."),
+  scopeParameters: value("scope-parameters", "JSON", `What the scope takes, such as '{"tenant":"acme"}'.`)
+}
+
+export const scopeOf = Effect.fnUntraced(function* ({
+  scope,
+  scopeParameters
+}: Given<typeof scopeOptions>): Effect.fn.Return<ExportJobs.NamedScope | undefined, UsageError> {
+  const name = Option.getOrUndefined(scope)
+  const text = Option.getOrUndefined(scopeParameters)
+  if (name === undefined) {
+    return text === undefined
+      ? undefined
+      : yield* new UsageError({ message: "--scope-parameters are those of a scope: give its name with --scope" })
+  }
+  if (text === undefined) {
+    return { name }
+  }
+  const parameters = Option.getOrUndefined(Json.parse(text))
+  return Json.isObject(parameters)
+    ? { name, parameters }
+    : yield* new UsageError({ message: "--scope-parameters is a JSON object" })
+})
+
+type Options = Common & Partial<Given<typeof storeOptions>>
+
+/** The directory that the option, else the configuration names. */
+const directoryOf = Effect.fnUntraced(function* (
+  { directory }: Options,
+  configured: Configuration
+): Effect.fn.Return<string | undefined, UsageError> {
+  if (directory === undefined) {
+    return configured.exports.directory
+  }
+  if (Option.isNone(directory)) {
+    return configured.exports.directory === undefined
+      ? yield* new UsageError({
+          message: "no store is named: give --directory, or exports.directory in the configuration"
+        })
+      : configured.exports.directory
+  }
+  const path = yield* pathOf(directory.value)
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+    ? path
+    : yield* new UsageError({ message: `--directory: there is no directory ${directory.value}` })
+})
+
+/** Runs an effect with the jobs of the database that the options name, in the name of an actor if there is one. */
+export const inJobs = <A, E>(options: Common, call: Effect.Effect<A, E, ExportJobs.ExportJobs>, actor?: Actor) =>
+  Effect.gen(function* () {
+    const configured = yield* configuration(options)
+    const { directory: _, scope, ...decided } = configured.exports
+    const directory = yield* directoryOf(options, configured)
+    const jobs = ExportJobs.layerWith({
+      ...decided,
+      scope:
+        scope === undefined
+          ? undefined
+          : (named, asker) => Effect.promise(async () => Option.fromNullable(await scope(named, asker)))
+    }).pipe(
+      Layer.provide(directory === undefined ? Layer.empty : ExportStore.layerDirectory(directory)),
+      Layer.provide(migratedClient(options))
+    )
+    return yield* call.pipe(
+      actor === undefined ? (effect) => effect : AuditContext.withActor(actor),
+      Effect.provide(jobs),
+      withSchema(options, configured)
+    )
+  })

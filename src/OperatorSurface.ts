@@ -1,0 +1,339 @@
+/**
+ * The operator surface: pages that show the record to support, operations and compliance, mounted inside of a host's own application.
+ *
+ * The host says who may look (`authorize`), and what they may see (a scope). Without it the pages do not start. They read through the
+ * services of the library, work without JavaScript, and load nothing from elsewhere.
+ *
+ * Needs the optional packages `preact` and `preact-render-to-string`.
+ *
+ * @since 0.1.0
+ */
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import { randomBytes } from "node:crypto"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type * as Actor from "./Actor.js"
+import * as Capture from "./Capture.js"
+import * as Export from "./Export.js"
+import * as Feed from "./Feed.js"
+import * as access from "./internal/operator/access.js"
+import { fromNode, fromWeb, type Mounting, prefixOf, send } from "./internal/operator/mount.js"
+import type { HostRow, Labelled } from "./internal/operator/site.js"
+import * as surfaces from "./internal/operator/surface.js"
+import { zoneOf } from "./internal/operator/zone.js"
+import * as Query from "./Query.js"
+import { InvalidRequest } from "./ThreadlineError.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Capability, Denied } from "./internal/operator/access.js"
+
+/**
+ * What `authorize` answers for a viewer that it lets in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Access extends access.Access {}
+
+/**
+ * What `authorize` may return: an effect, a promise or a value. Nothing at all, `null` and anything that is not `Access` deny.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Answer<R = never> = access.Answer<R>
+
+/**
+ * A row as the functions of the host get it: its table as in SQL, its key as one string, and by column if that is known.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Row extends HostRow {}
+
+/**
+ * What is told of a page that failed: the reference that the page shows, which page it was, and the cause.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Failure extends surfaces.Failure {}
+
+/**
+ * How the pages are mounted. Either `authorize` or `unauthenticated` must be given.
+ *
+ * - `authorize`: who looks, and what they may see. It is asked for every request, before the path is looked at. If it throws, rejects or
+ *   answers anything that is not `Access`, the viewer is denied.
+ * - `unauthenticated`: true lets everybody read everything, and nothing else. For a machine that nobody else reaches.
+ * - `prefix`: the path of the pages, `/audit` unless given; `/` for the root. Express says it itself if the handler is mounted with `use`.
+ * - `publicPrefix`: the same as the browser sees it, if a proxy takes away a part of the path.
+ * - `trustProxy`: true believes `X-Forwarded-Prefix` and `X-Forwarded-Host`. Only behind a proxy that sets them.
+ * - `timeZone`: of the times that are shown, `UTC` unless given; a viewer can choose another one.
+ * - `timeout`: how long a page may take, 10 seconds unless given. What it was asking the database is cancelled then.
+ * - `tables`: the configuration of capture, to compare with.
+ * - `relations`: what rows are shown with, by table: `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`.
+ * - `rowLink`, `actorLink`: an address of your own admin for a row or an actor. Only paths and http(s) addresses become links.
+ * - `label`: what you call an actor or a row now.
+ * - `onFailure`: is told of every page that failed. The log has it as well.
+ * - `secret`: proves that forms are of these pages. Random unless given; several machines must share one.
+ * - `design`: true shows the components under `/_design`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options<in Asked, out R = never> {
+  readonly authorize?: ((asked: Asked) => Answer<R>) | undefined
+  readonly unauthenticated?: boolean | undefined
+  readonly prefix?: string | undefined
+  readonly publicPrefix?: string | undefined
+  readonly trustProxy?: boolean | undefined
+  readonly timeZone?: string | undefined
+  readonly timeout?: Duration.DurationInput | undefined
+  readonly tables?: ReadonlyArray<Capture.TableConfig> | undefined
+  readonly relations?: { readonly [table: string]: { readonly [name: string]: Query.Relation } } | undefined
+  readonly rowLink?: ((row: Row) => string | null | undefined) | undefined
+  readonly actorLink?: ((actor: Actor.Actor) => string | null | undefined) | undefined
+  readonly label?: ((thing: Labelled) => string | null | undefined) | undefined
+  readonly onFailure?: ((failure: Failure) => void) | undefined
+  readonly secret?: string | undefined
+  readonly design?: boolean | undefined
+}
+
+/** The settings of valid options. */
+const settingsOf = <Asked, R>(
+  options: Options<Asked, R>
+): Either.Either<{ readonly settings: surfaces.Settings; readonly mounting: Mounting }, InvalidRequest> => {
+  const refuse = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
+  const { authorize, publicPrefix, secret, timeZone = "UTC", trustProxy = false } = options
+  if (authorize === undefined && options.unauthenticated !== true) {
+    return refuse("authorize", "must be given, or unauthenticated: true, which lets everybody read everything")
+  }
+  if (authorize !== undefined && (typeof authorize !== "function" || options.unauthenticated === true)) {
+    return refuse("authorize", "must be a function, without unauthenticated: true beside it")
+  }
+  const prefix = prefixOf(options.prefix ?? "/audit")
+  if (prefix === undefined) {
+    return refuse("prefix", "must be a path such as /audit, of letters, digits, dots, dashes and slashes")
+  }
+  const shown = publicPrefix === undefined ? undefined : prefixOf(publicPrefix)
+  if (publicPrefix !== undefined && shown === undefined) {
+    return refuse("publicPrefix", "must be a path such as /tools/audit, of letters, digits, dots, dashes and slashes")
+  }
+  const zone = zoneOf(timeZone)
+  if (zone === undefined) {
+    return refuse("timeZone", "must be a time zone, such as UTC or Europe/Berlin")
+  }
+  if (secret !== undefined && secret.length < 16) {
+    return refuse("secret", "must have at least 16 characters")
+  }
+  return Either.right({
+    mounting: { prefix, publicPrefix: shown, trustProxy },
+    settings: {
+      timeout: options.timeout ?? "10 seconds",
+      zone,
+      design: options.design ?? false,
+      relations: options.relations ?? {},
+      tables: options.tables,
+      secret: secret ?? randomBytes(32).toString("base64url"),
+      trustProxy,
+      onFailure: options.onFailure,
+      rowLink: options.rowLink,
+      actorLink: options.actorLink,
+      label: options.label
+    }
+  })
+}
+
+class Surface extends Context.Tag("threadline/OperatorSurface/Surface")<
+  Surface,
+  { readonly surface: surfaces.Surface }
+>() {}
+
+const surfaceOf = (settings: surfaces.Settings): Effect.Effect<surfaces.Surface, never, Query.Query> =>
+  Effect.map(
+    Effect.all({
+      query: Query.Query,
+      capture: Effect.serviceOption(Capture.Capture),
+      exports: Effect.serviceOption(Export.Export),
+      feed: Effect.serviceOption(Feed.Feed)
+    }),
+    (services) => surfaces.make(settings, services)
+  )
+
+const viewerOf = <Asked, R>(options: Options<Asked, R>, asked: Asked) => {
+  const { authorize } = options
+  return authorize === undefined
+    ? Effect.succeed(access.anyone)
+    : access.ask(authorize, asked, (cause) =>
+        Effect.annotateLogs(Effect.logError("authorize of the operator surface failed; the viewer is denied", cause), {
+          page: "authorize"
+        })
+      )
+}
+
+/**
+ * Mounts the pages in an `HttpLayerRouter`. `authorize` gets the request, and may need services of the host's, which the layer then needs.
+ *
+ * @since 0.1.0
+ * @category layers
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Actor, ThreadlineLive } from "threadline"
+ * import { OperatorSurface } from "threadline/operator"
+ *
+ * export const AuditPages = OperatorSurface.layer({
+ *   authorize: (request) =>
+ *     request.headers["x-staff"] === undefined
+ *       ? new OperatorSurface.Denied({ reason: "Unauthenticated", signIn: "/login" })
+ *       : Effect.succeed({ viewer: Actor.admin(request.headers["x-staff"]), scope: "everything", capabilities: ["export"] })
+ * }).pipe(Layer.provide(ThreadlineLive))
+ * ```
+ */
+export const layer = <R = never>(
+  options: Options<HttpServerRequest.HttpServerRequest, R>
+): Layer.Layer<never, InvalidRequest, HttpLayerRouter.HttpRouter | Query.Query | R> =>
+  HttpLayerRouter.use((router) =>
+    Effect.gen(function* () {
+      const { mounting, settings } = yield* settingsOf(options)
+      const surface = yield* surfaceOf(settings)
+      const context = yield* Effect.context<R>()
+      const handler = (request: HttpServerRequest.HttpServerRequest) =>
+        HttpServerRequest.toWeb(request).pipe(
+          Effect.map((web) => fromWeb(mounting, web)),
+          Effect.flatMap((incoming) => surface(incoming, Effect.provide(viewerOf(options, request), context))),
+          Effect.map(HttpServerResponse.fromWeb),
+          Effect.orDie
+        )
+      const root = mounting.prefix === "" ? "/" : mounting.prefix
+      yield* router.add("*", `/${root.slice(1)}`, handler)
+      yield* router.add("*", `/${mounting.prefix.slice(1)}${mounting.prefix === "" ? "" : "/"}*`, handler)
+    })
+  )
+
+/**
+ * A handler for one kind of request, and how to let go of what it holds: the connections of its layer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Handler<in Arguments extends ReadonlyArray<unknown>, out A> {
+  readonly handler: (...request: Arguments) => A
+  readonly dispose: () => Promise<void>
+}
+
+const running = <Asked, E>(services: Layer.Layer<Query.Query, E>, options: Options<Asked>) => {
+  const { mounting, settings } = Either.getOrThrowWith(settingsOf(options), (error) => error)
+  const runtime = ManagedRuntime.make(
+    Layer.effect(
+      Surface,
+      Effect.map(surfaceOf(settings), (surface) => Surface.of({ surface }))
+    ).pipe(Layer.provide(services))
+  )
+  return {
+    mounting,
+    dispose: () => runtime.dispose(),
+    answer: (incoming: surfaces.Incoming, asked: Asked, signal: AbortSignal | undefined): Promise<Response> =>
+      runtime.runPromise(
+        Effect.flatMap(Surface, ({ surface }) => surface(incoming, viewerOf(options, asked))),
+        signal === undefined ? {} : { signal }
+      )
+  }
+}
+
+/**
+ * A handler of the web platform, for Next.js, Hono, Bun and Deno. Options that cannot be used throw `InvalidRequest` here. `services` needs
+ * `Query`; what else it has (`Export`, `Capture`, `Feed`) has pages as well.
+ *
+ * @since 0.1.0
+ * @category handlers
+ * @example
+ * ```ts
+ * import type { Layer } from "effect"
+ * import { Actor, type Query } from "threadline"
+ * import { OperatorSurface } from "threadline/operator"
+ *
+ * declare const AuditLive: Layer.Layer<Query.Query>
+ * declare const staffOf: (request: Request) => Promise<{ id: string } | undefined>
+ *
+ * const { handler } = OperatorSurface.toWebHandler(AuditLive, {
+ *   authorize: async (request) => {
+ *     const staff = await staffOf(request)
+ *     return staff && { viewer: Actor.admin(staff.id), scope: "everything" as const }
+ *   }
+ * })
+ *
+ * // app/audit/[[...path]]/route.ts
+ * export { handler as GET, handler as POST }
+ * ```
+ */
+export const toWebHandler = <E>(
+  services: Layer.Layer<Query.Query, E>,
+  options: Options<Request>
+): Handler<[request: Request], Promise<Response>> => {
+  const { answer, dispose, mounting } = running(services, options)
+  return {
+    handler: (request) => answer(fromWeb(mounting, request), request, request.signal),
+    dispose
+  }
+}
+
+/**
+ * A handler of Node.js, for `http.createServer`, Express, Fastify and Koa. `authorize` gets the request that the framework gives, with what
+ * its middleware put there.
+ *
+ * @since 0.1.0
+ * @category handlers
+ * @example
+ * ```ts
+ * import type { Layer } from "effect"
+ * import express from "express"
+ * import { Actor, type Query } from "threadline"
+ * import { OperatorSurface } from "threadline/operator"
+ *
+ * declare const AuditLive: Layer.Layer<Query.Query>
+ *
+ * const { handler } = OperatorSurface.toNodeHandler(AuditLive, {
+ *   authorize: (request: express.Request) => {
+ *     const staff = request.get("x-staff")
+ *     return staff === undefined ? undefined : { viewer: Actor.admin(staff), scope: "everything" }
+ *   }
+ * })
+ *
+ * export const app = express().use("/audit", handler)
+ * ```
+ */
+export const toNodeHandler = <E, Asked extends IncomingMessage = IncomingMessage>(
+  services: Layer.Layer<Query.Query, E>,
+  options: Options<Asked>
+): Handler<[request: Asked, response: ServerResponse], void> => {
+  const { answer, dispose, mounting } = running(services, options)
+  return {
+    handler: (request, response) => {
+      const left = new AbortController()
+      response.once("close", () => left.abort())
+      answer(fromNode(mounting, request), request, left.signal).then(
+        (made) => send(response, made),
+        () => {
+          // The reader has left, or the services could not be built.
+          if (!response.headersSent && !response.destroyed) {
+            response.writeHead(503, { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" })
+            response.end("The audit log cannot be shown now.\n")
+          } else {
+            response.destroy()
+          }
+        }
+      )
+    },
+    dispose
+  }
+}

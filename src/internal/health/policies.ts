@@ -1,0 +1,95 @@
+/**
+ * Policies as configured and as deployed, compared as data.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import { fromFailure } from "../capture/apply.js"
+import { type Catalog, readCatalog, readStanding } from "../capture/catalog.js"
+import type { FindingKind, TableStatus } from "../capture/finding.js"
+import { nameOf, readRedaction, type Redaction, redactionsOf, redactionsOfPolicy } from "../capture/redaction.js"
+import { type ConfiguredTable, label } from "../capture/resolve.js"
+import { reading } from "../capture/settings.js"
+import { tableStatuses } from "../capture/status.js"
+import { ofCapture } from "./finding.js"
+import type { ColumnPolicy, PolicyComparison, Shown } from "./model.js"
+import { type Options, readOptions } from "./options.js"
+import { refuseHidden } from "./report.js"
+import { looksSensitive } from "./sensitive.js"
+
+type Request = Effect.Effect.Success<ReturnType<typeof readOptions>>
+
+/** Findings by which a deployed policy is not what is configured, or not what is installed. */
+const drifting: ReadonlySet<FindingKind> = new Set([
+  "ConfigurationDiffers",
+  "FunctionAltered",
+  "FunctionMissing",
+  "RedactedColumnMissing",
+  "TableRenamed"
+])
+
+const shownBy = (redactions: ReadonlyArray<Redaction>, name: string): Shown =>
+  redactions.find((each) => nameOf(each) === name)?.as ?? "clear"
+
+const columnsOf = (
+  catalog: Catalog,
+  { policy, table }: TableStatus,
+  configured: ConfiguredTable | undefined,
+  request: Request
+): ReadonlyArray<ColumnPolicy> => {
+  const catalogTable = catalog.tables.find(({ relations: [root] }) => label(root) === table)
+  const names = (catalogTable?.columns ?? []).filter(({ virtual }) => !virtual).map(({ name }) => name)
+  const { exclude = [], mask = [] } = configured?.config ?? {}
+  const wanted =
+    configured === undefined
+      ? undefined
+      : [
+          ...exclude.map((entry) => readRedaction(entry, names, "exclude")),
+          ...mask.map((entry) => readRedaction(entry, names, "mask"))
+        ]
+  const deployed = policy === null ? undefined : redactionsOf(redactionsOfPolicy(policy))
+  const all = [...new Set([...names, ...[...(wanted ?? []), ...(deployed ?? [])].map(nameOf)])]
+  return all.map((column) => ({
+    column,
+    configured: wanted === undefined ? null : shownBy(wanted, column),
+    deployed: deployed === undefined ? null : shownBy(deployed, column),
+    sensitive: looksSensitive(column, request.sensitiveNames),
+    acknowledged: request.acknowledged.some((each) => label(each) === table && each.column === column)
+  }))
+}
+
+const compare = (catalog: Catalog, status: TableStatus, request: Request): PolicyComparison => {
+  const configured = (request.configured ?? []).find((each) => label(each) === status.table)
+  const drift = status.findings.filter(({ kind }) => drifting.has(kind))
+  const refused = status.findings.filter(({ kind }) => kind === "ConfigurationRefused")
+  const state: PolicyComparison["state"] =
+    refused.length > 0
+      ? "refused"
+      : status.policy === null
+        ? "not captured"
+        : drift.length > 0
+          ? "differs"
+          : request.configured !== undefined && configured === undefined
+            ? "not configured"
+            : "same"
+  return {
+    table: status.table,
+    state,
+    drift: state === "refused" || state === "not captured" || state === "differs",
+    columns: columnsOf(catalog, status, configured, request),
+    deployed: status.policy,
+    findings: [...refused, ...drift].map((finding) => ofCapture(finding))
+  }
+}
+
+/** The policies of every configured and every captured table, by name. */
+export const readPolicies = (sql: SqlClient, storage: string, options: Options) =>
+  Effect.flatMap(readOptions(options), (request) =>
+    reading(
+      sql,
+      Effect.gen(function* () {
+        yield* refuseHidden(storage, yield* readStanding(sql, storage))
+        const catalog = yield* readCatalog(sql, storage, request.configured ?? [], "everything")
+        return tableStatuses(storage, catalog, request.configured).map((status) => compare(catalog, status, request))
+      })
+    ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+  )

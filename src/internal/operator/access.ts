@@ -1,0 +1,138 @@
+/**
+ * Who looks at the pages, and what they may do there. Whatever is not said is denied.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
+import type * as Query from "../../Query.js"
+
+/**
+ * What a viewer may do beyond reading: `export` changes, see `coverage`, `policy` and `evidence`, and start `retention`. `read` is what
+ * everyone has who is let in; it may be named and changes nothing.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Capability = Schema.Literal("read", "export", "coverage", "policy", "evidence", "retention")
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type Capability = typeof Capability.Type
+
+/**
+ * What `authorize` answers for a viewer that it lets in.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Access {
+  /** Who looks. Saved views, exports and other acts of theirs are recorded under this actor. */
+  readonly viewer: Actor.Actor
+  /** What they may see. `"everything"` must be said, so that a forgotten scope shows nothing. */
+  readonly scope: Query.ReadScope | "everything"
+  /** What the pages call the scope, such as the name of a tenant. */
+  readonly scopeName?: string | undefined
+  /** What they may do beyond reading: nothing unless given. */
+  readonly capabilities?: ReadonlyArray<Capability> | undefined
+}
+
+/**
+ * The viewer is not let in. `Unauthenticated` is answered with 401, `Forbidden` with 403. `signIn` is an address of your application that
+ * the page links to: a path, or an `https` URL.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class Denied extends Schema.TaggedError<Denied>("threadline.operator.Denied")("Denied", {
+  reason: Schema.Literal("Unauthenticated", "Forbidden"),
+  signIn: Schema.optional(Schema.String)
+}) {}
+
+/** What is known of a viewer once `authorize` has answered. */
+export interface Viewer {
+  readonly actor: Actor.Actor | undefined
+  readonly scope: Query.ReadScope | undefined
+  readonly scopeName: string | undefined
+  readonly may: (capability: Capability) => boolean
+}
+
+const AnswerSchema = Schema.Struct({
+  viewer: Actor.Actor,
+  scope: Schema.Unknown.pipe(Schema.filter((scope) => scope === "everything" || Predicate.isFunction(scope))),
+  scopeName: Schema.optional(Schema.NullishOr(Schema.String)),
+  capabilities: Schema.optional(Schema.NullishOr(Schema.Array(Capability)))
+})
+
+const forbidden = new Denied({ reason: "Forbidden" })
+
+const isScope = (scope: unknown): scope is Query.ReadScope => Predicate.isFunction(scope)
+
+/** Reads an answer of `authorize`. One that is not of the form of `Access`, as a caller in JavaScript may give, denies. */
+export const viewerOf = (access: unknown): Either.Either<Viewer, Denied> =>
+  Either.match(Schema.decodeUnknownEither(AnswerSchema)(access), {
+    onLeft: () => Either.left(forbidden),
+    onRight: ({ capabilities, scope, scopeName, viewer }) => {
+      const granted = new Set<Capability>([...(capabilities ?? []), "read"])
+      return Either.right({
+        actor: viewer,
+        scope: isScope(scope) ? scope : undefined,
+        scopeName: scopeName ?? undefined,
+        may: (capability: Capability) => granted.has(capability)
+      })
+    }
+  })
+
+/** The viewer of a surface that says explicitly that it asks nobody. */
+export const anyone: Viewer = {
+  actor: undefined,
+  scope: undefined,
+  scopeName: undefined,
+  may: (capability) => capability === "read"
+}
+
+/** What `authorize` may return. */
+export type Answer<R = never> =
+  | Effect.Effect<Access, Denied, R>
+  | PromiseLike<Access | Denied | null | undefined>
+  | Access
+  | Denied
+  | null
+  | undefined
+
+const isPromise = (u: unknown): u is PromiseLike<unknown> =>
+  Predicate.hasProperty(u, "then") && Predicate.isFunction(u.then)
+
+const isDenied = (u: unknown): u is Denied => Predicate.isTagged(u, "Denied")
+
+const settled = (answer: unknown): Effect.Effect<Viewer, Denied> =>
+  isDenied(answer) ? Effect.fail(new Denied(answer)) : viewerOf(answer)
+
+/**
+ * Asks the host. If it throws, rejects, dies or answers anything else than `Access`, the viewer is denied; `onBroken` is told what
+ * happened, for the log.
+ */
+export const ask = <Asked, R>(
+  authorize: (asked: Asked) => Answer<R>,
+  asked: Asked,
+  onBroken: (cause: unknown) => Effect.Effect<void>
+): Effect.Effect<Viewer, Denied, R> => {
+  const broken = (cause: unknown) => Effect.zipRight(onBroken(cause), Effect.fail(forbidden))
+  return Effect.suspend((): Effect.Effect<Viewer, Denied, R> => {
+    const answer = authorize(asked)
+    return Effect.isEffect(answer)
+      ? Effect.flatMap(answer, settled)
+      : isPromise(answer)
+        ? Effect.tryPromise({ try: () => answer, catch: (cause) => cause }).pipe(
+            Effect.catchAll((cause) => (isDenied(cause) ? Effect.fail(new Denied(cause)) : broken(cause))),
+            Effect.flatMap(settled)
+          )
+        : settled(answer)
+  }).pipe(
+    Effect.catchAllDefect((defect) => (isDenied(defect) ? Effect.fail(new Denied(defect)) : broken(defect))),
+    Effect.catchAll((error) => (isDenied(error) ? Effect.fail(error) : broken(error)))
+  )
+}

@@ -1,0 +1,143 @@
+/**
+ * The command that answers what a page answers. A viewer copies it into a shell.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Json from "../../Json.js"
+import type * as Query from "../../Query.js"
+import * as TableName from "../../TableName.js"
+
+/** What a page asks, and the command that asks the same. */
+export type Question =
+  | { readonly _tag: "Timeline" | "Transactions" | "Actions" | "Unattributed"; readonly filter: Query.Filter }
+  | { readonly _tag: "Export"; readonly filter: Query.Filter; readonly format: string }
+  | { readonly _tag: "History"; readonly table: string; readonly key: string }
+  | { readonly _tag: "AsOf"; readonly table: string; readonly key: string; readonly at: string }
+  | { readonly _tag: "Transaction"; readonly id: string }
+  | { readonly _tag: "Request"; readonly id: string }
+  | { readonly _tag: "Correlation"; readonly id: string }
+  | {
+      readonly _tag: "Actor"
+      readonly type: string
+      readonly id: string | undefined
+      readonly from: string | undefined
+      readonly to: string | undefined
+    }
+  /** A command whose words are known. */
+  | { readonly _tag: "Words"; readonly words: ReadonlyArray<string> }
+
+/** An option with its value. A value that begins with a dash would be taken for an option. */
+const option = (name: string, value: string): ReadonlyArray<string> =>
+  value.startsWith("-") || value === "" ? [`--${name}=${value}`] : [`--${name}`, value]
+
+const options = (name: string, values: ReadonlyArray<string> | undefined): ReadonlyArray<string> =>
+  (values ?? []).flatMap((value) => option(name, value))
+
+const maybe = (name: string, value: string | undefined): ReadonlyArray<string> =>
+  value === undefined ? [] : option(name, value)
+
+const actorText = ({ id, type }: Query.ActorInput): string => (id === undefined ? type : `${type}:${id}`)
+
+const keyText = (key: Query.KeyInput): string =>
+  typeof key === "object" && !BigDecimal.isBigDecimal(key) ? Json.stringify(key) : String(key)
+
+const optionsOf = (filter: Query.Filter): ReadonlyArray<string> => [
+  ...options("table", filter.table),
+  ...maybe("table-schema", filter.schema),
+  ...maybe("key", filter.key === undefined ? undefined : keyText(filter.key)),
+  ...options("op", filter.op),
+  ...maybe("contains", filter.contains === undefined ? undefined : Json.stringify(filter.contains)),
+  ...options("changed-field", filter.changedField),
+  ...maybe("actor", filter.actor === undefined ? undefined : actorText(filter.actor)),
+  ...maybe("impersonator", filter.impersonator === undefined ? undefined : actorText(filter.impersonator)),
+  ...maybe("actor-label", filter.actorLabel),
+  ...(filter.unattributed === true ? ["--unattributed"] : []),
+  ...options("action", filter.action),
+  ...maybe("action-status", filter.actionStatus),
+  ...maybe("correlation-id", filter.correlationId),
+  ...(filter.includeCaptureOnly === true ? ["--include-capture-only"] : []),
+  ...maybe("request-id", filter.requestId),
+  ...maybe("job-id", filter.jobId),
+  ...maybe("trace-id", filter.traceId),
+  ...maybe("source", filter.source),
+  ...maybe("meta", filter.meta === undefined ? undefined : Json.stringify(filter.meta)),
+  ...maybe("db-user", filter.dbUser),
+  ...maybe("transaction-id", filter.transactionId),
+  ...maybe("from", filter.from),
+  ...maybe("to", filter.to)
+]
+
+const listingOf = (filter: Query.Filter): ReadonlyArray<string> => [
+  ...optionsOf(filter),
+  ...(filter.order === "oldest" ? ["--order", "oldest"] : []),
+  ...maybe("cursor", filter.cursor)
+]
+
+/** Arguments, behind `--` if one of them could be taken for an option. */
+const args = (...words: ReadonlyArray<string>): ReadonlyArray<string> =>
+  words.some((word) => word.startsWith("-")) ? ["--", ...words] : words
+
+/** The words after `threadline`. */
+export const wordsOf = (question: Question): ReadonlyArray<string> => {
+  switch (question._tag) {
+    case "Timeline":
+      return ["timeline", ...listingOf(question.filter)]
+    case "Transactions":
+      return ["transactions", ...listingOf(question.filter)]
+    case "Actions":
+      return ["actions", ...listingOf(question.filter)]
+    case "Unattributed":
+      return ["unattributed", ...listingOf({ ...question.filter, unattributed: undefined })]
+    case "Export":
+      return ["export", "--format", question.format, ...optionsOf(question.filter)]
+    case "History":
+      return ["history", ...args(question.table, question.key)]
+    case "AsOf":
+      return ["as-of", ...args(question.table, question.key, question.at)]
+    case "Transaction":
+      return ["transaction", ...args(question.id)]
+    case "Request":
+      return ["request", ...args(question.id)]
+    case "Correlation":
+      return ["correlation", ...args(question.id)]
+    case "Actor":
+      return [
+        "actor",
+        ...maybe("from", question.from),
+        ...maybe("to", question.to),
+        ...args(question.type, ...(question.id === undefined ? [] : [question.id]))
+      ]
+    case "Words":
+      return question.words
+  }
+}
+
+/**
+ * A word as POSIX shells read it. Characters that cannot be seen are written by their codes, so that what is copied is what is shown.
+ */
+export const quoted = (word: string): string => {
+  if (/^[A-Za-z0-9_./:@%+,=-]+$/.test(word)) {
+    return word
+  }
+  // eslint-disable-next-line no-control-regex
+  return /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/.test(word)
+    ? `$'${[...word].map(escaped).join("")}'`
+    : `'${word.replaceAll("'", `'\\''`)}'`
+}
+
+const escaped = (character: string): string => {
+  const code = character.codePointAt(0) ?? 0
+  return character === "'" || character === "\\"
+    ? `\\${character}`
+    : code >= 0x20 && code < 0x7f
+      ? character
+      : [...new TextEncoder().encode(character)].map((byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("")
+}
+
+/** The whole line. */
+export const commandOf = (question: Question): string => ["threadline", ...wordsOf(question)].map(quoted).join(" ")
+
+/** A table as a viewer writes it: `invoices` for `public.invoices`. */
+export const tableText = (table: { readonly tableSchema: string; readonly tableName: string }): string => {
+  const text = TableName.format({ schema: table.tableSchema, name: table.tableName })
+  return text.startsWith("public.") ? text.slice("public.".length) : text
+}

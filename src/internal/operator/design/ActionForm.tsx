@@ -1,0 +1,30 @@
+/** A form that changes something. It carries the proof that it is of a page of ours, and where to come back to. */
+import type { ComponentChildren, VNode } from "preact"
+import type { Act } from "../address.js"
+import { useSite } from "../site.js"
+
+export const css = `
+form.act{display:inline-flex;flex-wrap:wrap;gap:var(--s2);align-items:end}form.act input:not([type=hidden]){width:auto}
+`
+
+export const ActionForm = ({
+  act,
+  children,
+  fields = {}
+}: {
+  readonly act: Act
+  readonly fields?: Readonly<Record<string, string>>
+  readonly children: ComponentChildren
+}): VNode => {
+  const { here, to, token } = useSite()
+  return (
+    <form class="act" method="post" action={to.act(act)}>
+      <input type="hidden" name="token" value={token} />
+      <input type="hidden" name="back" value={here} />
+      {Object.entries(fields).map(([name, value]) => (
+        <input key={name} type="hidden" name={name} value={value} />
+      ))}
+      {children}
+    </form>
+  )
+}

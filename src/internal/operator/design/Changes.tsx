@@ -1,0 +1,199 @@
+/** Changes as a table, those of one transaction together, or as articles one below the other. */
+import type { ComponentChildren, VNode } from "preact"
+import * as Json from "../../../Json.js"
+import * as Query from "../../../Query.js"
+import { useSite } from "../site.js"
+import { OperationBadge, Tag } from "./Badge.js"
+import { Diff } from "./Diff.js"
+import { ActionName, CorrelationName, RowName, TransactionName, Who } from "./Names.js"
+import { Table } from "./Table.js"
+import { Text } from "./Text.js"
+import { Time, useZoneName } from "./Time.js"
+import { masked, Redacted } from "./Value.js"
+
+export const css = `
+.brief{font:var(--mono);overflow-wrap:anywhere}.brief b{font-weight:400;color:var(--ink2)}
+.change{border:1px solid var(--line);border-radius:var(--r);background:var(--raise);margin-bottom:var(--s3)}
+.change>header{display:flex;flex-wrap:wrap;gap:2px var(--s3);align-items:baseline;padding:var(--s2) var(--s3);border-bottom:1px solid var(--line2)}.change>header h3{font:inherit;margin:0}
+.change>div{padding:var(--s3)}.change p{margin:var(--s2) 0 0}.change>div>p:first-child{margin-top:0}.change.here{border-color:var(--accent);box-shadow:0 0 0 2px var(--wash)}
+.flow .diff dt{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.flow .v,.flow .words{display:-webkit-inline-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden;vertical-align:top}
+`
+
+/** The telling fields of an insert, a delete or a baseline in one line. */
+const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
+  const { room } = useSite()
+  const image = change.op === "delete" ? change.changedFrom : change.dataAfter
+  const fields = Object.entries(image ?? {})
+  const telling = fields.filter(([, value]) => value !== null && value !== "")
+  const most = Math.min(6, room.fields)
+  return (
+    <>
+      <span class="sub">{fields.length === 1 ? "1 field" : `${fields.length} fields`} </span>
+      <span class="brief">
+        {telling.slice(0, most).map(([field, value], index) => (
+          <>
+            {index === 0 ? "" : " · "}
+            <b>
+              <Text text={field} limit={40} />
+            </b>{" "}
+            {value === masked ? (
+              <Redacted />
+            ) : (
+              <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={Math.min(48, room.value)} />
+            )}
+          </>
+        ))}
+        {telling.length > most ? " …" : ""}
+      </span>
+    </>
+  )
+}
+
+const removed = (details: Json.JsonValue): string | undefined => {
+  const rows = Json.isObject(details) ? details["rows"] : undefined
+  return typeof rows === "number" || typeof rows === "bigint" ? String(rows) : undefined
+}
+
+/** What is said of a change beside its fields: where it moved from, how much it emptied, how its partition is called. */
+const Remarks = ({ change }: { readonly change: Query.Change }): VNode => (
+  <>
+    {change.previousRowKey === null ? null : (
+      <p class="sub">
+        The key was{" "}
+        <code>
+          <Text text={change.previousRowKey} limit={120} />
+        </code>
+        .
+      </p>
+    )}
+    {change.op === "truncate" ? (
+      <p class="sub">
+        The table was emptied{removed(change.details) === undefined ? "" : `: ${removed(change.details)} rows`}.
+      </p>
+    ) : null}
+    {change.op === "baseline" ? <p class="sub">As capture found the row. Nothing was changed.</p> : null}
+  </>
+)
+
+const What = ({ change }: { readonly change: Query.Change }): VNode => (
+  <div class="flow">
+    {change.op === "update" ? (
+      <Diff fields={Query.fieldDiffs(change)} op="update" most={5} />
+    ) : change.op === "truncate" ? null : (
+      <Brief change={change} />
+    )}
+    <Remarks change={change} />
+  </div>
+)
+
+const WhoAndWhy = ({ change }: { readonly change: Query.Change }): VNode => {
+  const { action, transaction } = change
+  return (
+    <>
+      <Who transaction={transaction} />
+      <br />
+      {action === null ? null : (
+        <>
+          <ActionName action={action} transactionId={change.transactionId} />
+          <br />
+        </>
+      )}
+      <span class="sub">
+        {transaction.correlationId === null ? null : (
+          <>
+            <CorrelationName id={transaction.correlationId} /> ·{" "}
+          </>
+        )}
+        <TransactionName id={change.transactionId} />
+      </span>
+    </>
+  )
+}
+
+/** Changes that follow each other and belong to one transaction. */
+const grouped = (changes: ReadonlyArray<Query.Change>): ReadonlyArray<ReadonlyArray<Query.Change>> => {
+  const groups: Array<Array<Query.Change>> = []
+  for (const change of changes) {
+    const last = groups.at(-1)
+    if (last?.[0]?.transactionId === change.transactionId) {
+      last.push(change)
+    } else {
+      groups.push([change])
+    }
+  }
+  return groups
+}
+
+export const ChangeTable = ({
+  caption,
+  changes
+}: {
+  readonly caption: string
+  readonly changes: ReadonlyArray<Query.Change>
+}): VNode => {
+  const zone = useZoneName()
+  let day = ""
+  return (
+    <Table caption={caption} columns={[`When (${zone})`, "What", "Row", "Change", "Who and why"]} id="results">
+      {grouped(changes).map((group) => (
+        <tbody key={group[0]?.id}>
+          {group.map((change, index) => {
+            const newDay = day !== change.capturedAt.slice(0, 10)
+            day = change.capturedAt.slice(0, 10)
+            return (
+              <tr key={change.id} id={`c${change.id}`}>
+                <td class="mono fit">
+                  <Time at={change.capturedAt} form="clock" live={index === 0} />
+                  {newDay || index === 0 ? (
+                    <div class="sub">
+                      <Time at={change.capturedAt} form="day" />
+                    </div>
+                  ) : null}
+                </td>
+                <td class="fit">
+                  <OperationBadge op={change.op} />
+                </td>
+                <td>
+                  <RowName change={change} at={change.capturedAt} />
+                </td>
+                <td>
+                  <What change={change} />
+                </td>
+                <td>{index === 0 ? <WhoAndWhy change={change} /> : <span class="sub">same transaction</span>}</td>
+              </tr>
+            )
+          })}
+        </tbody>
+      ))}
+    </Table>
+  )
+}
+
+/** One change with all of its fields. */
+export const ChangeArticle = ({
+  children,
+  diff,
+  here = false,
+  heading
+}: {
+  readonly diff: Query.ChangeDiff
+  readonly heading: ComponentChildren
+  readonly here?: boolean
+  readonly children?: ComponentChildren
+}): VNode => {
+  const { change, fields } = diff
+  return (
+    <article class={here ? "change here" : "change"} id={`c${change.id}`}>
+      <header>
+        <OperationBadge op={change.op} />
+        {heading}
+        {here ? <Tag>shown beside</Tag> : null}
+      </header>
+      <div>
+        {change.op === "truncate" ? null : <Diff fields={fields} op={change.op} />}
+        <Remarks change={change} />
+        {children}
+      </div>
+    </article>
+  )
+}

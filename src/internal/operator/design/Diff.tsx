@@ -1,0 +1,186 @@
+/**
+ * What a change did: field, before, after, aligned. Long text is compared word by word, documents by their places; what is equal is
+ * folded; what the policy hides is shown as hidden.
+ */
+import type { VNode } from "preact"
+import * as Json from "../../../Json.js"
+import type * as Query from "../../../Query.js"
+import { useSite } from "../site.js"
+import { type Segment, structuralDiff, wordDiff } from "../wordDiff.js"
+import { Text } from "./Text.js"
+import { masked, Redacted, Value } from "./Value.js"
+
+export const css = `
+.diff{margin:0;display:grid;grid-template-columns:minmax(84px,max-content) minmax(0,1fr);gap:2px var(--s3)}
+.diff dt{color:var(--ink2);font:var(--mono);overflow-wrap:anywhere;max-width:22ch}.diff dd{margin:0;min-width:0}
+del,ins{text-decoration:none;border-radius:3px;padding:0 3px;-webkit-box-decoration-break:clone;box-decoration-break:clone}
+del{background:var(--delw);color:var(--del)}ins{background:var(--addw);color:var(--add)}del .v,ins .v,.words{font:var(--mono);white-space:pre-wrap;overflow-wrap:anywhere}del .none,ins .none{color:inherit}
+mark{background:var(--wash);color:inherit;border-radius:3px;padding:0 3px}
+.to{color:var(--ink3);padding:0 5px}.path{color:var(--ink2);font:var(--mono)}.diff li+li{margin-top:2px}
+@media(forced-colors:active){del{text-decoration:line-through}ins{text-decoration:underline}}
+@media(max-width:760px){.diff{grid-template-columns:minmax(0,1fr)}.diff dt{max-width:none}.diff dd{padding-left:var(--s3);margin-bottom:var(--s1)}}
+`
+
+const Arrow = (): VNode => (
+  <span class="to" aria-label="became">
+    →
+  </span>
+)
+
+const Before = ({ limit, value }: { readonly value: Json.JsonValue | undefined; readonly limit?: number }): VNode => (
+  <del>
+    <Value value={value} {...(limit === undefined ? {} : { limit })} />
+  </del>
+)
+
+const After = ({ limit, value }: { readonly value: Json.JsonValue | undefined; readonly limit?: number }): VNode => (
+  <ins>
+    <Value value={value} {...(limit === undefined ? {} : { limit })} />
+  </ins>
+)
+
+const Words = ({ segments }: { readonly segments: ReadonlyArray<Segment> }): VNode => (
+  <span class="words">
+    {segments.map(({ kind, text }) =>
+      kind === "del" ? (
+        <del>
+          <Text text={text} />
+        </del>
+      ) : kind === "ins" ? (
+        <ins>
+          <Text text={text} />
+        </ins>
+      ) : kind === "fold" ? (
+        <span class="dim">{text}</span>
+      ) : (
+        <Text text={text} />
+      )
+    )}
+  </span>
+)
+
+const isDocument = (value: Json.JsonValue | undefined): value is Json.JsonArray | Json.JsonObject =>
+  value !== undefined && (Array.isArray(value) || Json.isObject(value))
+
+const Places = ({ after, before }: { readonly before: Json.JsonValue; readonly after: Json.JsonValue }): VNode => {
+  const { room } = useSite()
+  const { equal, places } = structuralDiff(before, after)
+  return (
+    <ul>
+      {places.slice(0, room.places).map(({ after, before, path }) => (
+        <li key={path}>
+          <span class="path">
+            <Text text={path} limit={120} />
+          </span>{" "}
+          <Pair before={before} after={after} />
+        </li>
+      ))}
+      {places.length > room.places ? <li class="sub">and {places.length - room.places} more places</li> : null}
+      {equal > 0 ? <li class="sub">{equal === 1 ? "1 member is equal" : `${equal} members are equal`}</li> : null}
+    </ul>
+  )
+}
+
+/** Texts of which a part may have stayed. */
+const isLong = (text: string): boolean => text.length > 24 && /\s/.test(text)
+
+const Pair = ({
+  after,
+  before
+}: {
+  readonly before: Json.JsonValue | undefined
+  readonly after: Json.JsonValue | undefined
+}): VNode => {
+  const { room } = useSite()
+  if (before === masked && after === masked) {
+    return <Redacted changed />
+  }
+  if (before === undefined) {
+    return <After value={after} />
+  }
+  if (after === undefined) {
+    return (
+      <>
+        <Before value={before} /> <span class="sub">removed</span>
+      </>
+    )
+  }
+  if (isDocument(before) && isDocument(after) && Array.isArray(before) === Array.isArray(after)) {
+    return <Places before={before} after={after} />
+  }
+  if (
+    typeof before === "string" &&
+    typeof after === "string" &&
+    (isLong(before) || isLong(after)) &&
+    before !== masked &&
+    after !== masked
+  ) {
+    const segments = wordDiff(before, after, room.value)
+    if (segments.some(({ kind }) => kind === "same")) {
+      return <Words segments={segments} />
+    }
+  }
+  return (
+    <>
+      <Before value={before} />
+      <Arrow />
+      <After value={after} />
+    </>
+  )
+}
+
+const Field = ({ field, op }: { readonly field: Query.FieldDiff; readonly op: Query.Operation }): VNode =>
+  op === "update" ? (
+    <Pair before={field.before} after={field.after} />
+  ) : op === "delete" ? (
+    <Before value={field.before} />
+  ) : op === "baseline" ? (
+    <Value value={field.after} />
+  ) : (
+    <After value={field.after} />
+  )
+
+const isNothing = (value: Json.JsonValue | undefined): boolean => value === undefined || value === null
+
+/** The fields of a change. Those of an insert or a delete that hold nothing are counted. */
+export const Diff = ({
+  fields,
+  most = Infinity,
+  op
+}: {
+  readonly fields: ReadonlyArray<Query.FieldDiff>
+  readonly op: Query.Operation
+  /** How many fields are shown, if there is room. */
+  readonly most?: number
+}): VNode => {
+  const { room } = useSite()
+  const telling =
+    op === "update" ? fields : fields.filter(({ after, before }) => !isNothing(after) || !isNothing(before))
+  const shown = telling.slice(0, Math.min(most, room.fields))
+  const empty = fields.length - telling.length
+  const further = telling.length - shown.length
+  return (
+    <dl class="diff">
+      {shown.map((field) => (
+        <>
+          <dt>
+            <Text text={field.field} limit={63} />
+          </dt>
+          <dd>
+            <Field field={field} op={op} />
+          </dd>
+        </>
+      ))}
+      {further + empty > 0 ? (
+        <>
+          <dt class="dim">…</dt>
+          <dd class="sub">
+            {further > 0 ? `${further} more ${further === 1 ? "field" : "fields"}` : ""}
+            {further > 0 && empty > 0 ? ", " : ""}
+            {empty > 0 ? `${empty} null` : ""}
+          </dd>
+        </>
+      ) : null}
+    </dl>
+  )
+}

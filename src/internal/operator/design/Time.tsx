@@ -1,0 +1,51 @@
+/** An instant, exact to the microsecond, in the viewer's zone; the exact text in UTC is in its title. */
+import type { VNode } from "preact"
+import { useSite } from "../site.js"
+import { show } from "../zone.js"
+
+export const css = `
+time{font-variant-numeric:tabular-nums;white-space:nowrap}time i{font-style:normal;color:var(--ink3)}
+.ago{color:var(--ink3);font-size:var(--small);white-space:nowrap;font-weight:400}.ago::before{content:" · "}td .ago{display:block;font-family:system-ui,sans-serif}td .ago::before{content:""}
+`
+
+/** `full`: date and time; `clock`: the time of a day that stands beside it; `day`: the date alone. */
+export const Time = ({
+  at,
+  form = "full",
+  live = false
+}: {
+  readonly at: string
+  readonly form?: "full" | "clock" | "day" | "minute"
+  /** True if the page may say beside it how long ago that was. */
+  readonly live?: boolean
+}): VNode => {
+  const { zone } = useSite()
+  const { date, fraction, offset, time } = show(at, zone)
+  const text =
+    form === "clock" ? (
+      <>
+        {time}
+        <i>{fraction}</i>
+      </>
+    ) : form === "day" ? (
+      date
+    ) : form === "minute" ? (
+      `${date} ${time.slice(0, 5)}`
+    ) : (
+      <>
+        {`${date} ${time}`}
+        <i>{fraction}</i>
+      </>
+    )
+  return (
+    <time
+      datetime={at}
+      {...(zone === "UTC" && form !== "minute" ? {} : { title: `${at} (${offset})` })}
+      {...(live ? { "data-live": "" } : {})}
+    >
+      {text}
+    </time>
+  )
+}
+
+export const useZoneName = (): string => useSite().zone

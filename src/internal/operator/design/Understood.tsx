@@ -1,0 +1,45 @@
+/** How the search box understood what was typed, on the page that it led to; and what else it can mean. */
+import * as Either from "effect/Either"
+import type { VNode } from "preact"
+import { meaningsOf } from "../searchBox.js"
+import { useSite } from "../site.js"
+import { Notice } from "./Notice.js"
+import { Text } from "./Text.js"
+
+export const Understood = ({ asked, here }: { readonly asked: string; readonly here: string }): VNode | null => {
+  const { to, zone } = useSite()
+  const meanings = Either.getOrElse(meaningsOf(asked, zone), () => [])
+  const own = meanings.find((meaning) => meaning.address(to) === here)
+  const others = meanings.filter((meaning) => meaning !== own)
+  return (
+    <Notice>
+      <span>
+        Understood “<Text text={asked} limit={120} />”
+        {own === undefined ? null : (
+          <>
+            {" "}
+            as{" "}
+            <b>
+              <Text text={own.name} limit={200} />
+            </b>
+          </>
+        )}
+        .
+      </span>
+      {others.length === 0 ? null : (
+        <span class="sub">
+          It can also mean{" "}
+          {others.map((meaning, index) => (
+            <>
+              {index === 0 ? "" : ", "}
+              <a href={meaning.address(to)}>
+                <Text text={meaning.name} limit={120} />
+              </a>
+            </>
+          ))}
+          .
+        </span>
+      )}
+    </Notice>
+  )
+}

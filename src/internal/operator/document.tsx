@@ -1,0 +1,65 @@
+/** A page as a document: the one style and the one script, each allowed by its hash, and the body, escaped by its renderer. */
+import type { VNode } from "preact"
+import { render } from "preact-render-to-string"
+import { stylesheet } from "./design/stylesheet.js"
+import { script } from "./script.js"
+import { hashOf, securityHeaders } from "./securityHeaders.js"
+import { rooms, type Site, SiteContext } from "./site.js"
+import { visible } from "./visible.js"
+
+/** The most bytes of a page. */
+export const largestPage = 60 * 1024
+
+const styleHash = hashOf(stylesheet)
+const scriptHash = hashOf(script)
+
+const icon =
+  "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath d='M2 8h12M8 3v10' stroke='%230a5a54' stroke-width='3' fill='none'/%3E%3C/svg%3E"
+
+const escaped = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
+
+/** A style of one page may hold numbers and names of ours alone. */
+const isPlainStyle = (style: string): boolean => /^[\w\s.:;{}()%>-]*$/.test(style)
+
+const html = (site: Site, body: string, style: string): string =>
+  [
+    `<!doctype html><html lang="en"${site.theme === undefined ? "" : ` data-theme="${site.theme}"`}><head><meta charset="utf-8">`,
+    `<meta name="viewport" content="width=device-width,initial-scale=1">`,
+    `<meta name="color-scheme" content="light dark">`,
+    `<title>${escaped(visible(site.title))} · Threadline</title>`,
+    `<link rel="icon" href="${icon}">`,
+    `<style>${stylesheet}</style>`,
+    style === "" ? "" : `<style>${style}</style>`,
+    `</head><body>`,
+    body,
+    `<script>${script}</script></body></html>`
+  ].join("")
+
+export interface Document {
+  readonly html: string
+  /** False if the page is larger than it may be. */
+  readonly fits: boolean
+  readonly headers: ReadonlyArray<readonly [string, string]>
+}
+
+/** Renders a page. If it is too large it is made again with less of long things, until it fits. */
+export const documentOf = (site: Site, view: () => VNode, style = ""): Document => {
+  const ownStyle = isPlainStyle(style) ? style : ""
+  let page = ""
+  for (const room of rooms) {
+    const here = { ...site, room }
+    page = html(here, render(<SiteContext.Provider value={here}>{view()}</SiteContext.Provider>), ownStyle)
+    if (Buffer.byteLength(page) <= largestPage) {
+      break
+    }
+  }
+  return {
+    html: page,
+    fits: Buffer.byteLength(page) <= largestPage,
+    headers: securityHeaders({
+      styles: ownStyle === "" ? [styleHash] : [styleHash, hashOf(ownStyle)],
+      scripts: [scriptHash]
+    })
+  }
+}

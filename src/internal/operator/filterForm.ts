@@ -1,0 +1,165 @@
+/**
+ * The query of a list: a filter in its one text form, as a form sends it, or as somebody types it; and what the page itself adds.
+ */
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Json from "../../Json.js"
+import * as Query from "../../Query.js"
+import type { InvalidRequest } from "../../ThreadlineError.js"
+import { dayOf, durationOf, instantOfLocal } from "./zone.js"
+
+/** Parameters of pages that are no part of a filter. */
+export const own = ["tz", "since", "q", "back", "seen", "follow"] as const
+
+export interface Listing {
+  readonly filter: Query.Filter
+  /** `24h`, `7d`: the window ends now. `all`: there is no window. Undefined if instants are given, or the filter names one thing. */
+  readonly since: string | undefined
+  /** Cursors of the pages before this one, the nearest last. Empty strings stand for the first page. */
+  readonly back: ReadonlyArray<string>
+  /** What was seen when this was linked. */
+  readonly seen: string | undefined
+}
+
+export const usualWindow = "24h"
+
+/** Fields with which a filter is narrow enough to need no window. */
+const narrow = ["key", "keyJson", "correlationId", "requestId", "jobId", "traceId", "transactionId"] as const
+
+const instant = (text: string, zone: string, end: boolean): string => {
+  const day = dayOf(text, zone)
+  return day === undefined ? (instantOfLocal(text, zone) ?? text) : end ? day.to : day.from
+}
+
+const rewritten = (name: string, text: string, zone: string): string =>
+  name === "from" ? instant(text, zone, false) : name === "to" ? instant(text, zone, true) : text
+
+/** A link remembers as many pages before it. */
+const longestTrail = 12
+
+/** Reads the query of a list. Empty fields of a form say nothing; local times are those of the zone. */
+export const read = (params: URLSearchParams, zone: string, now: number): Either.Either<Listing, InvalidRequest> => {
+  const rest = new URLSearchParams()
+  for (const [name, text] of params) {
+    const trimmed = text.trim()
+    if (!own.some((ownName) => ownName === name) && trimmed !== "" && !(name === "op" && trimmed === "any")) {
+      rest.append(name, rewritten(name, name === "key" ? text : trimmed, zone))
+    }
+  }
+  const given = params.get("since")?.trim() ?? ""
+  const hasTimes = rest.has("from") || rest.has("to")
+  const since =
+    hasTimes && given === ""
+      ? undefined
+      : given === "all" || durationOf(given) !== undefined
+        ? given
+        : narrow.some((name) => rest.has(name))
+          ? undefined
+          : usualWindow
+  const duration = since === undefined ? undefined : durationOf(since)
+  if (duration !== undefined) {
+    rest.set("from", new Date(now - duration).toISOString())
+  }
+  return Either.map(Query.filterFromUrl(rest.toString()), (filter) => ({
+    filter,
+    since,
+    back: params.getAll("back").slice(-longestTrail),
+    seen: params.get("seen") ?? undefined
+  }))
+}
+
+type Parameters = Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+
+/** The filter of a link to the same list: without the window that `since` says, which the parameters say. */
+export const asLinked = ({
+  filter,
+  since
+}: Listing): { readonly filter: Query.FilterInput; readonly extra: Parameters } =>
+  since === undefined
+    ? { filter, extra: {} }
+    : { filter: { ...filter, from: undefined }, extra: { since: since === usualWindow ? undefined : since } }
+
+/** What a chip of a filter says, and the filter without it. */
+export interface Chip {
+  readonly name: string
+  readonly text: string
+  readonly without: Query.FilterInput
+}
+
+const names: Readonly<Record<string, string>> = {
+  table: "table",
+  schema: "schema",
+  key: "row",
+  op: "operation",
+  contains: "contains",
+  changedField: "changed",
+  actor: "by",
+  impersonator: "impersonator",
+  actorLabel: "label",
+  unattributed: "no actor",
+  action: "action",
+  actionStatus: "action",
+  correlationId: "correlation",
+  includeCaptureOnly: "also without action",
+  requestId: "request",
+  jobId: "job",
+  traceId: "trace",
+  source: "source",
+  meta: "meta",
+  dbUser: "database user",
+  transactionId: "transaction",
+  from: "since",
+  to: "until",
+  order: "order"
+}
+
+const textOf = (field: string, value: unknown): string => {
+  if (field === "unattributed" || field === "includeCaptureOnly") {
+    return ""
+  }
+  if (Array.isArray(value) && field !== "key") {
+    return value.join(" or ")
+  }
+  if ((field === "actor" || field === "impersonator") && isActorFilter(value)) {
+    return value.id === undefined ? value.type : `${value.type}:${value.id}`
+  }
+  return typeof value === "string"
+    ? value
+    : typeof value === "object" && value !== null
+      ? Json.stringify(value)
+      : String(value)
+}
+
+const isActorFilter = (value: unknown): value is Query.ActorInput =>
+  typeof value === "object" && value !== null && "type" in value && typeof value.type === "string"
+
+/** The fields of a filter one by one, each of which can be left out alone. */
+export const chipsOf = ({ filter, since }: Listing): ReadonlyArray<Chip> =>
+  Object.entries(filter).flatMap(([field, value]): ReadonlyArray<Chip> => {
+    const name = names[field]
+    if (
+      value === undefined ||
+      name === undefined ||
+      value === false ||
+      (field === "order" && value === "newest") ||
+      (field === "from" && since !== undefined)
+    ) {
+      return []
+    }
+    const base: Query.FilterInput = {
+      ...filter,
+      cursor: undefined,
+      ...(since === undefined ? {} : { from: undefined })
+    }
+    const dependent: Query.FilterInput =
+      field === "table" ? { key: undefined } : field === "correlationId" ? { includeCaptureOnly: undefined } : {}
+    return [{ name, text: textOf(field, value), without: { ...base, ...dependent, [field]: undefined } }]
+  })
+
+/** The cursor of the page after a page, if there is one. */
+export const nextCursor = (page: { readonly nextCursor: Option.Option<string> }): string | undefined =>
+  Option.getOrUndefined(page.nextCursor)
+
+/** What a form shows in a field of times: the local time of the zone, as `datetime-local` takes it. */
+export const localText = (iso: string, time: string, fraction: string): string =>
+  `${iso}T${time}${fraction.slice(0, 4)}`

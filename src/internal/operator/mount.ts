@@ -1,0 +1,162 @@
+/** Requests of the web, and of Node.js, as the surface takes them; and its answers as Node.js sends them. */
+import * as Effect from "effect/Effect"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { Readable } from "node:stream"
+import type { ReadableStream as NodeReadableStream } from "node:stream/web"
+import type { Incoming } from "./surface.js"
+
+/** The most bytes of a form. */
+const largestForm = 64 * 1024
+
+const tooLarge = new Error("the form is too large")
+
+const isPrefix = (text: string): boolean => /^(\/[A-Za-z0-9._~-]+)*$/.test(text) && !/\/\.+(\/|$)/.test(text)
+
+/** A prefix as it is used: without a slash at its end. Undefined if it is none. */
+export const prefixOf = (text: string): string | undefined => {
+  const trimmed = text.replace(/\/$/, "")
+  return isPrefix(trimmed) ? trimmed : undefined
+}
+
+/** Where pages are mounted, and what the browser sees of it. */
+export interface Mounting {
+  readonly prefix: string
+  readonly publicPrefix: string | undefined
+  readonly trustProxy: boolean
+}
+
+/** The path behind the prefix, and the prefix of the browser. A path that is not under the prefix is no page. */
+const placed = (
+  mounting: Mounting,
+  prefix: string,
+  target: string,
+  header: (name: string) => string | undefined
+): { readonly url: string; readonly prefix: string } => {
+  const forwarded = mounting.trustProxy ? prefixOf(header("x-forwarded-prefix") ?? "") : undefined
+  const query = target.indexOf("?")
+  const path = query === -1 ? target : target.slice(0, query)
+  const search = query === -1 ? "" : target.slice(query)
+  const isUnder = path === prefix || path.startsWith(`${prefix}/`)
+  return {
+    url: isUnder ? `${path.slice(prefix.length)}${search}` : "/_outside/_of/_the/_prefix",
+    prefix: mounting.publicPrefix ?? `${forwarded ?? ""}${prefix}`
+  }
+}
+
+const formOf = (text: string): URLSearchParams => new URLSearchParams(text)
+
+const isForm = (type: string | undefined): boolean =>
+  type?.split(";")[0]?.trim().toLowerCase() === "application/x-www-form-urlencoded"
+
+export const fromWeb = (mounting: Mounting, request: Request): Incoming => {
+  const url = new URL(request.url)
+  const header = (name: string): string | undefined => request.headers.get(name) ?? undefined
+  return {
+    method: request.method,
+    ...placed(mounting, mounting.prefix, `${url.pathname}${url.search}`, header),
+    header: (name) => (name === "host" ? (header("host") ?? url.host) : header(name)),
+    form: Effect.tryPromise(async () => {
+      if (!isForm(header("content-type"))) {
+        return new URLSearchParams()
+      }
+      const chunks: Array<Uint8Array> = []
+      let size = 0
+      const reader = request.body?.getReader()
+      for (let read = await reader?.read(); read?.value !== undefined; read = await reader?.read()) {
+        size += read.value.byteLength
+        if (size > largestForm) {
+          throw tooLarge
+        }
+        chunks.push(read.value)
+      }
+      return formOf(Buffer.concat(chunks).toString("utf8"))
+    })
+  }
+}
+
+/** What frameworks add to a request of Node.js. */
+interface FromFramework {
+  /** Express: the path that the handler is mounted at. */
+  readonly baseUrl?: unknown
+  readonly originalUrl?: unknown
+  /** What a body parser has read already. */
+  readonly body?: unknown
+}
+
+const parsedForm = (body: unknown): URLSearchParams | undefined => {
+  if (typeof body === "string" || body instanceof URLSearchParams) {
+    return new URLSearchParams(body)
+  }
+  if (typeof body !== "object" || body === null || Buffer.isBuffer(body)) {
+    return Buffer.isBuffer(body) ? formOf(body.toString("utf8")) : undefined
+  }
+  return new URLSearchParams(
+    Object.entries(body).flatMap(([name, value]: [string, unknown]): Array<[string, string]> =>
+      typeof value === "string" ? [[name, value]] : []
+    )
+  )
+}
+
+export const fromNode = (mounting: Mounting, request: IncomingMessage & FromFramework): Incoming => {
+  const header = (name: string): string | undefined => {
+    const value = request.headers[name]
+    return Array.isArray(value) ? value[0] : value
+  }
+  const { baseUrl, originalUrl } = request
+  const target = typeof originalUrl === "string" ? originalUrl : (request.url ?? "/")
+  const prefix =
+    typeof baseUrl === "string" && baseUrl !== "" ? (prefixOf(baseUrl) ?? mounting.prefix) : mounting.prefix
+  return {
+    method: request.method ?? "GET",
+    ...placed(mounting, prefix, target, header),
+    header,
+    form: Effect.tryPromise(async () => {
+      const parsed = parsedForm(request.body)
+      if (parsed !== undefined) {
+        return parsed
+      }
+      if (!isForm(header("content-type"))) {
+        return new URLSearchParams()
+      }
+      const chunks: Array<Buffer> = []
+      let size = 0
+      for await (const chunk of request as AsyncIterable<Buffer>) {
+        size += chunk.byteLength
+        if (size > largestForm) {
+          throw tooLarge
+        }
+        chunks.push(chunk)
+      }
+      return formOf(Buffer.concat(chunks).toString("utf8"))
+    })
+  }
+}
+
+/** Sends an answer. Ends when it has been sent, or when the reader has left. */
+export const send = async (response: ServerResponse, answer: Response): Promise<void> => {
+  response.statusCode = answer.status
+  for (const [name, value] of answer.headers) {
+    if (name !== "set-cookie") {
+      response.setHeader(name, value)
+    }
+  }
+  const cookies = answer.headers.getSetCookie()
+  if (cookies.length > 0) {
+    response.setHeader("set-cookie", cookies)
+  }
+  if (answer.body === null) {
+    response.end()
+    return
+  }
+  // The types of the web and of Node.js differ in name alone.
+  const body = Readable.fromWeb(answer.body as NodeReadableStream)
+  await new Promise<void>((resolve) => {
+    response.on("close", () => {
+      body.destroy()
+      resolve()
+    })
+    // What failed after the first byte has no status left to say it with: the connection is cut.
+    body.on("error", () => response.destroy())
+    body.pipe(response)
+  })
+}

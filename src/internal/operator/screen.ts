@@ -1,0 +1,70 @@
+/** What a screen is: it reads through the services, and gives a view. */
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { VNode } from "preact"
+import type * as Capture from "../../Capture.js"
+import type * as Context from "effect/Context"
+import type * as Export from "../../Export.js"
+import type * as Feed from "../../Feed.js"
+import type * as Query from "../../Query.js"
+import type { Viewer } from "./access.js"
+import type { Addresses } from "./address.js"
+import type { Question } from "./commandLine.js"
+import type { Place } from "./design/Frame.js"
+
+/** The services that screens read through, under the scope of the viewer. All but one are optional. */
+export interface Services {
+  readonly query: Query.Service
+  readonly capture: Option.Option<Context.Tag.Service<Capture.Capture>>
+  readonly exports: Option.Option<Export.Service>
+  readonly feed: Option.Option<Context.Tag.Service<Feed.Feed>>
+}
+
+/** Relations that a row is shown with, by the name of its table: each with a name of its own. */
+export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Relation>>>>
+
+/** What a screen is asked. */
+export interface Asked {
+  readonly services: Services
+  readonly params: URLSearchParams
+  readonly to: Addresses
+  readonly viewer: Viewer
+  readonly zone: string
+  readonly now: number
+  readonly relations: Relations
+  /** The tables that are to be captured, as the host's configuration names them. */
+  readonly tables: ReadonlyArray<Capture.TableConfig> | undefined
+}
+
+export interface Page {
+  readonly _tag: "Page"
+  readonly status: number
+  readonly title: string
+  readonly place: Place
+  readonly view: () => VNode
+  readonly command?: Question | undefined
+  /** What the search box shows. */
+  readonly asked?: string | undefined
+  /** Rules of numbers and names of ours alone. */
+  readonly style?: string | undefined
+  /** The same with fewer items, for a page that is too large however little of each item it shows. */
+  readonly smaller?: Screened | undefined
+}
+
+/** The viewer is sent to another page. */
+export interface Redirect {
+  readonly _tag: "Redirect"
+  readonly to: string
+}
+
+export type Screen = Page | Redirect
+
+export const page = (page: Omit<Page, "_tag" | "status"> & { readonly status?: number }): Page => ({
+  _tag: "Page",
+  status: 200,
+  ...page
+})
+
+export const redirect = (to: string): Redirect => ({ _tag: "Redirect", to })
+
+export type Screened = Effect.Effect<Screen, Query.ReadError>

@@ -1,0 +1,222 @@
+/** Where to start: one box, the state of the record in a line, and what just happened. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { VNode } from "preact"
+import type * as Query from "../../../Query.js"
+import type { InvalidRequest } from "../../../ThreadlineError.js"
+import { Empty } from "../design/Empty.js"
+import { ActionName, ActorName, Who } from "../design/Names.js"
+import { Notice } from "../design/Notice.js"
+import { Hint, Search } from "../design/Search.js"
+import { Text } from "../design/Text.js"
+import { Time } from "../design/Time.js"
+import { type Asked, page, redirect, type Screen, type Screened } from "../screen.js"
+import { actorsLabelled, type Meaning, meaningsOf } from "../searchBox.js"
+import { useSite } from "../site.js"
+
+/** The newest transactions that the start page shows. */
+const shown = 12
+
+const shortTables = (tables: ReadonlyArray<string>): string => {
+  const names = tables.map((table) => table.replace(/^public\./, ""))
+  return names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ")
+}
+
+const Recent = ({ transactions }: { readonly transactions: ReadonlyArray<Query.TransactionSummary> }): VNode => {
+  const { to } = useSite()
+  return (
+    <section>
+      <h2>Just now</h2>
+      {transactions.length === 0 ? (
+        <Empty title="Nothing is recorded yet">
+          <p>Changes appear here as soon as a captured table is written to.</p>
+        </Empty>
+      ) : (
+        <ul class="list">
+          {transactions.map(({ action, changes, tables, transaction }) => (
+            <li key={transaction.id}>
+              {action === null ? (
+                <a href={to.transaction(transaction.id)}>
+                  {changes.count}
+                  {changes.exact ? "" : "+"} {changes.count === 1 ? "change" : "changes"}
+                </a>
+              ) : (
+                <ActionName action={action} transactionId={transaction.id} />
+              )}
+              <span class="sub">
+                <Text text={shortTables(tables)} limit={120} />
+              </span>
+              <span>
+                {transaction.actor === null ? (
+                  <Who transaction={transaction} />
+                ) : (
+                  <ActorName actor={transaction.actor} />
+                )}
+              </span>
+              <span class="end">
+                <Time at={transaction.occurredAt} form="minute" live />
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+      <p class="sub">
+        <a href={to.timeline()}>All changes of the last 24 hours</a> · <a href={to.actions()}>Actions</a>
+      </p>
+    </section>
+  )
+}
+
+const Failures = ({ actions }: { readonly actions: ReadonlyArray<Query.Action> }): VNode => {
+  const { to } = useSite()
+  return (
+    <section>
+      <h2>Failed lately</h2>
+      {actions.length === 0 ? (
+        <p class="sub">No failed action in the last 7 days.</p>
+      ) : (
+        <ul class="list">
+          {actions.map((action) => (
+            <li key={action.id}>
+              <ActionName action={action} transactionId={action.transactionId} />
+              {action.actor === null ? null : <ActorName actor={action.actor} />}
+              <span class="end">
+                <Time at={action.occurredAt} form="minute" live />
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+      <p class="sub">
+        <a href={to.actions({ actionStatus: "error" }, { since: "30d" })}>Failed actions of 30 days</a> ·{" "}
+        <a href={to.timeline({ unattributed: true }, { since: "7d" })}>Changes without an actor</a>
+      </p>
+    </section>
+  )
+}
+
+interface Outcome {
+  readonly asked: string
+  readonly refusal: InvalidRequest | undefined
+  /** What it could have meant, if nothing of it is there. */
+  readonly meanings: ReadonlyArray<Meaning>
+  /** Several that are there. */
+  readonly several: boolean
+}
+
+const Understood = ({ asked, meanings, refusal, several }: Outcome): VNode | null => {
+  const { to } = useSite()
+  if (asked === "") {
+    return null
+  }
+  if (refusal !== undefined) {
+    return (
+      <Notice tone="warn">
+        <b>
+          <Text text={refusal.field} limit={80} />
+        </b>
+        <span>
+          <Text text={refusal.rule} limit={300} />
+        </span>
+      </Notice>
+    )
+  }
+  return (
+    <Notice tone={several ? "plain" : "warn"}>
+      <b>{several ? "It could be one of these" : "Nothing is recorded of it"}</b>
+      <span>
+        {several ? null : "Looked for "}
+        {meanings.map((meaning, index) => (
+          <>
+            {index === 0 ? "" : ", "}
+            <a href={meaning.address(to)}>
+              <Text text={meaning.name} limit={160} />
+            </a>
+          </>
+        ))}
+        {several ? "." : ", and the label of an actor among the newest transactions."}
+      </span>
+    </Notice>
+  )
+}
+
+const View = ({
+  actions,
+  outcome,
+  transactions
+}: {
+  readonly outcome: Outcome
+  readonly transactions: ReadonlyArray<Query.TransactionSummary>
+  readonly actions: ReadonlyArray<Query.Action>
+}): VNode => (
+  <>
+    <h1>What do you want to know?</h1>
+    <Search asked={outcome.asked} />
+    <Hint />
+    <Understood {...outcome} />
+    <div class="cols">
+      <Recent transactions={transactions} />
+      <Failures actions={actions} />
+    </div>
+  </>
+)
+
+const none: Outcome = { asked: "", refusal: undefined, meanings: [], several: false }
+
+const start = ({ now, services: { query } }: Asked, outcome: Outcome): Screened =>
+  Effect.map(
+    Effect.all(
+      [
+        query.transactions({ limit: shown }),
+        query.actions({ actionStatus: "error", limit: 6, from: new Date(now - 7 * 86_400_000).toISOString() })
+      ],
+      { concurrency: "unbounded" }
+    ),
+    ([transactions, actions]): Screen =>
+      page({
+        title: "Audit",
+        place: "home",
+        command: { _tag: "Words", words: ["transactions", "--limit", String(shown)] },
+        view: () => <View outcome={outcome} transactions={transactions.items} actions={actions.items} />
+      })
+  )
+
+/** The first meaning that there is. If there are several, the page says what the others are. */
+const lookUp = (asked: Asked, text: string, meanings: ReadonlyArray<Meaning>): Screened =>
+  Effect.gen(function* () {
+    const { query } = asked.services
+    const certain = meanings.find(({ exists }) => exists === undefined)
+    const existing =
+      certain === undefined
+        ? yield* Effect.filter(meanings, ({ exists }) => exists?.(query) ?? Effect.succeed(true), { concurrency: 4 })
+        : [certain]
+    const all =
+      existing.length > 0
+        ? existing
+        : text.length < 3 || Buffer.byteLength(text) > 256
+          ? []
+          : yield* actorsLabelled(query, text)
+    const [first, ...others] = all
+    if (first !== undefined && (others.length === 0 || existing.length > 0)) {
+      const target = new URL(first.address(asked.to), "http://own.invalid")
+      target.searchParams.set("q", text)
+      return redirect(`${target.pathname}${target.search}`)
+    }
+    return yield* start(asked, {
+      asked: text,
+      refusal: undefined,
+      meanings: all.length > 0 ? all : meanings,
+      several: all.length > 0
+    })
+  })
+
+export const home = (asked: Asked): Screened => {
+  const text = (asked.params.get("q") ?? "").trim()
+  if (text === "") {
+    return start(asked, none)
+  }
+  return Either.match(meaningsOf(text.slice(0, 1000), asked.zone), {
+    onLeft: (refusal) => start(asked, { asked: text, refusal, meanings: [], several: false }),
+    onRight: (meanings) => lookUp(asked, text, meanings)
+  })
+}

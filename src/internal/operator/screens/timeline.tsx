@@ -1,0 +1,326 @@
+/** The list of changes that a filter lets through. The address is the whole state. */
+import { createHash } from "node:crypto"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { VNode } from "preact"
+import * as Query from "../../../Query.js"
+import { exportFormats } from "../address.js"
+import { ChangeTable } from "../design/Changes.js"
+import { Empty } from "../design/Empty.js"
+import { Facts } from "../design/Facts.js"
+import { Chips, FilterForm } from "../design/FilterForm.js"
+import { tableOf } from "../design/Names.js"
+import { Notice } from "../design/Notice.js"
+import { Pager } from "../design/Pager.js"
+import { Time } from "../design/Time.js"
+import { masked } from "../design/Value.js"
+import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filterForm.js"
+import { write } from "../qualifiers.js"
+import { type Asked, page, type Screened } from "../screen.js"
+import { useSite } from "../site.js"
+import { durationName } from "../zone.js"
+
+/** Counting ends here. */
+const cap = 10_000
+
+const counted = new Intl.NumberFormat("en")
+
+export const plural = (count: number, one: string, several = `${one}s`): string =>
+  `${counted.format(count)} ${count === 1 ? one : several}`
+
+/** What a page showed, in a few characters: the ids of its changes. */
+export const digestOf = (changes: ReadonlyArray<{ readonly id: string }>): string =>
+  `${changes.length}.${createHash("sha256")
+    .update(changes.map(({ id }) => id).join(" "))
+    .digest("hex")
+    .slice(0, 12)}`
+
+const redactions = (changes: ReadonlyArray<Query.Change>): number =>
+  changes.reduce(
+    (sum, change) =>
+      sum + Query.fieldDiffs(change).filter(({ after, before }) => after === masked || before === masked).length,
+    0
+  )
+
+const about = ({ filter, since }: Listing): string => {
+  const { action, actor, op, table } = filter
+  return [
+    op === undefined ? "changes" : `${op.join(" or ")} changes`,
+    table === undefined ? "" : ` to ${table.map((name) => name.replace(/^public\./, "")).join(" and ")}`,
+    filter.key === undefined ? "" : ` ${typeof filter.key === "string" ? filter.key : ""}`,
+    actor === undefined ? "" : ` by ${actor.type.replace("_", " ")}${actor.id === undefined ? "" : ` ${actor.id}`}`,
+    filter.unattributed === true ? " by nobody known" : "",
+    action === undefined ? "" : `, ${action.join(" or ")}`,
+    since === undefined || since === "all" ? "" : `, ${durationName(since)}`
+  ].join("")
+}
+
+const Window = ({ listing }: { readonly listing: Listing }): VNode | null => {
+  const { zone } = useSite()
+  const { filter, since } = listing
+  if (since === "all") {
+    return <>, all time</>
+  }
+  if (since !== undefined) {
+    return <> ({zone})</>
+  }
+  return (
+    <>
+      {filter.from === undefined ? null : (
+        <>
+          {" "}
+          since <Time at={filter.from} />
+        </>
+      )}
+      {filter.to === undefined ? null : (
+        <>
+          {" "}
+          until <Time at={filter.to} />
+        </>
+      )}
+      {filter.from === undefined && filter.to === undefined ? ", all time" : ` ${zone}`}
+    </>
+  )
+}
+
+interface Answer {
+  readonly listing: Listing
+  readonly changes: ReadonlyArray<Query.Change>
+  readonly next: string | undefined
+  readonly partial: boolean
+  readonly count: Query.Count | undefined
+  /** Whether the viewer sees any change at all; asked only if this list is empty. */
+  readonly anything: boolean
+  readonly following: boolean
+  readonly canFollow: boolean
+  readonly canExport: boolean
+}
+
+const Nothing = ({ anything, listing }: Answer): VNode => {
+  const { to, viewer, offers } = useSite()
+  const { filter } = listing
+  if (!anything) {
+    return (
+      <Empty title="Nothing is recorded yet">
+        <p>No change was captured that you may see. Changes appear here as soon as a captured table is written to.</p>
+        {offers.coverage && viewer.may("coverage") ? (
+          <p>
+            <a href={to.address("/coverage")}>See which tables are captured</a>
+          </p>
+        ) : null}
+      </Empty>
+    )
+  }
+  const open = { ...filter, from: undefined, to: undefined, cursor: undefined }
+  return (
+    <Empty title="No change matches">
+      <p>There are changes, but none that this filter lets through. Take a filter off above, or ask for more time.</p>
+      <p>
+        <a href={to.timeline(open, { since: "all" })}>The same filter over all time</a> ·{" "}
+        <a href={to.timeline()}>All changes of the last 24 hours</a>
+      </p>
+    </Empty>
+  )
+}
+
+const View = (answer: Answer): VNode => {
+  const { changes, count, following, listing, next, partial } = answer
+  const { to, now } = useSite()
+  const { extra, filter } = asLinked(listing)
+  const here = listing.filter
+  const transactions = new Set(changes.map(({ transactionId }) => transactionId)).size
+  const hidden = redactions(changes)
+  const cursor = here.cursor
+  const goOn = { ...here, cursor: next }
+  const before = listing.back.at(-1)
+  const newer =
+    cursor === undefined
+      ? undefined
+      : before === undefined || before === "-"
+        ? to.timeline({ ...here, cursor: undefined }, listing.since === "all" ? { since: "all" } : {})
+        : to.timeline({ ...here, cursor: before }, { back: listing.back.slice(0, -1), ...keepAll(listing) })
+  const pinned = to.timeline(
+    { ...here, to: here.to ?? (cursor === undefined ? new Date(now).toISOString() : undefined) },
+    { seen: digestOf(changes), ...keepAll(listing) }
+  )
+  const exact = count?.exact === true
+  return (
+    <>
+      <h1>Timeline</h1>
+      <Facts>
+        {count === undefined ? null : (
+          <>
+            <b>
+              {counted.format(count.count)}
+              {exact ? "" : "+"}
+            </b>{" "}
+          </>
+        )}
+        {about(listing)}
+        <Window listing={listing} />
+        {changes.length === 0 ? null : (
+          <>
+            ; here {plural(changes.length, "change")} in {plural(transactions, "transaction")}
+            {hidden === 0 ? "" : `, ${plural(hidden, "field")} redacted`}
+          </>
+        )}
+        .
+      </Facts>
+      <Seen listing={listing} changes={changes} />
+      <FilterForm
+        action={new URL(to.timeline(), "http://own.invalid").pathname}
+        listing={listing}
+        tables={[...new Set(changes.map(tableOf))].sort()}
+      />
+      <Chips
+        listing={listing}
+        link={(filter, since) =>
+          to.timeline(filter, filter.from === undefined && filter.to === undefined ? { since } : {})
+        }
+      >
+        {answer.canFollow && cursor === undefined && here.to === undefined ? (
+          following ? (
+            <>
+              <span id="followed" role="status">
+                Follows with a script; without one,{" "}
+                <a href={to.timeline(filter, { ...extra, follow: "on" })}>load again</a>
+              </span>
+              <a href={to.timeline(filter, extra)}>Stop following</a>
+            </>
+          ) : (
+            <a href={to.timeline(filter, { ...extra, follow: "on" })}>Follow</a>
+          )
+        ) : null}
+        <a href={pinned}>Link to exactly this</a>
+        {answer.canExport ? (
+          <span>
+            Export{" "}
+            {exportFormats.map((format, index) => (
+              <>
+                {index === 0 ? "" : " · "}
+                <a href={to.changes(format, { ...here, cursor: undefined, order: undefined, limit: undefined })}>
+                  {format.toUpperCase()}
+                </a>
+              </>
+            ))}
+          </span>
+        ) : null}
+      </Chips>
+      {changes.length === 0 && !partial ? (
+        <Nothing {...answer} />
+      ) : (
+        <>
+          {changes.length === 0 ? (
+            <Notice>
+              <span>Nothing among the changes that were looked at. The search goes on with the next page.</span>
+            </Notice>
+          ) : (
+            <ChangeTable caption={`${about(listing)}, ${here.order} first`} changes={changes} />
+          )}
+          <Pager
+            newer={newer}
+            newerName={here.order === "oldest" ? "← Earlier" : "← Newer"}
+            older={
+              next === undefined
+                ? undefined
+                : to.timeline(goOn, { back: [...listing.back, cursor ?? "-"].slice(-12), ...keepAll(listing) })
+            }
+            olderName={here.order === "oldest" ? "Later →" : "Older →"}
+          >
+            {partial ? "Searched a part; go on for the rest" : plural(changes.length, "change")}
+          </Pager>
+        </>
+      )}
+    </>
+  )
+}
+
+/** A list of all time says so in its address; every other one has instants there. */
+const keepAll = ({ filter, since }: Listing): { readonly since?: string } =>
+  since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}
+
+const Seen = ({
+  changes,
+  listing
+}: {
+  readonly listing: Listing
+  readonly changes: ReadonlyArray<Query.Change>
+}): VNode | null => {
+  const { seen } = listing
+  if (seen === undefined) {
+    return null
+  }
+  const same = seen === digestOf(changes)
+  return (
+    <Notice tone={same ? "plain" : "warn"}>
+      <b>
+        {same
+          ? "This is exactly what was seen when it was linked."
+          : "This is not quite what was seen when it was linked."}
+      </b>
+      {same ? null : (
+        <span>
+          Transactions that were under way have committed since, changes were removed by retention, or you see another
+          scope.
+        </span>
+      )}
+    </Notice>
+  )
+}
+
+export const timeline = (asked: Asked): Screened => ofSize(asked, undefined)
+
+/** The next smaller size of a page, if there is one. */
+export const smallerThan = (items: number): number | undefined => [20, 8, 3, 1].find((size) => size < items)
+
+const ofSize = (asked: Asked, size: number | undefined): Screened =>
+  Either.match(read(asked.params, asked.zone, asked.now), {
+    onLeft: (error) => Effect.fail(error),
+    onRight: (listing) =>
+      Effect.gen(function* () {
+        const { exports, feed, query } = asked.services
+        const { filter } = listing
+        const { cursor: _, limit: __, ...whole } = filter
+        const [{ items, partial, ...rest }, count] = yield* Effect.all(
+          [
+            query.timeline(size === undefined ? filter : { ...filter, limit: size }),
+            query.count(whole, { cap }).pipe(
+              Effect.timeout("400 millis"),
+              Effect.option,
+              Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
+            )
+          ],
+          { concurrency: "unbounded" }
+        )
+        const anything = items.length > 0 || (yield* query.timeline({ limit: 1 })).items.length > 0
+        const answer: Answer = {
+          listing,
+          changes: items,
+          next: nextCursor(rest),
+          partial,
+          count,
+          anything,
+          following: asked.params.get("follow") === "on",
+          canFollow: feed._tag === "Some",
+          canExport: exports._tag === "Some" && asked.viewer.may("export")
+        }
+        const { extra, filter: linked } = asLinked(listing)
+        return page({
+          title: `Timeline: ${about(listing)}`,
+          place: "timeline",
+          command: { _tag: "Timeline", filter },
+          smaller: smallerThan(items.length) === undefined ? undefined : ofSize(asked, smallerThan(items.length)),
+          asked:
+            asked.params.get("q") ??
+            write(
+              { ...filter, ...(listing.since === undefined ? {} : { from: undefined }) },
+              listing.since === usualWindow ? undefined : listing.since
+            ),
+          view: () => (
+            <div {...(answer.following ? { "data-follow": asked.to.live(linked, extra) } : {})}>
+              <View {...answer} />
+            </div>
+          )
+        })
+      })
+  })

@@ -1,0 +1,223 @@
+/**
+ * What went wrong, and what to do. None of these pages says whether something exists that the viewer may not see, and none shows what the
+ * database or the code said: that is in the host's log, under the reference.
+ */
+import type { ComponentChildren, VNode } from "preact"
+import type { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
+import { hostLink } from "../address.js"
+import { Copy } from "../design/Copy.js"
+import { Text } from "../design/Text.js"
+import { type Page, page } from "../screen.js"
+import { useSite } from "../site.js"
+
+const Trouble = ({ children, title }: { readonly title: string; readonly children: ComponentChildren }): VNode => (
+  <>
+    <h1>{title}</h1>
+    {children}
+  </>
+)
+
+const trouble = (status: number, title: string, children: ComponentChildren): Page =>
+  page({ status, title, place: "none", view: () => <Trouble title={title}>{children}</Trouble> })
+
+const Reference = ({ reference }: { readonly reference: string }): VNode => (
+  <p>
+    The log of the application has more under the reference <code>{reference}</code>
+    <Copy text={reference} name="the reference" />.
+  </p>
+)
+
+const Start = (): VNode => {
+  const { to } = useSite()
+  return (
+    <p>
+      <a href={to.home()}>Start page</a> · <a href={to.timeline()}>Timeline</a>
+    </p>
+  )
+}
+
+export const denied = (status: 401 | 403, signIn: string | undefined): Page => {
+  const href = signIn === undefined ? undefined : hostLink(signIn)
+  return trouble(
+    status,
+    status === 401 ? "Sign in first" : "No access",
+    <>
+      <p class="facts">
+        {status === 401
+          ? "This part of the application shows who changed what. It is only for those who are signed in."
+          : "Your account may not see this part of the application. Whoever operates it can give you access."}
+      </p>
+      {href === undefined ? null : (
+        <p>
+          <a href={href}>Sign in</a>
+        </p>
+      )}
+    </>
+  )
+}
+
+export const noCapability = (capability: string): Page =>
+  trouble(
+    403,
+    "No access to this page",
+    <>
+      <p class="facts">
+        You may read the audit log. For this page you also need the capability <b>{capability}</b>, which whoever
+        operates the application grants.
+      </p>
+      <Start />
+    </>
+  )
+
+export const unknownPath: Page = trouble(
+  404,
+  "There is no such page",
+  <>
+    <p class="facts">The address names no page of the audit log. It may have been cut off when it was copied.</p>
+    <Start />
+  </>
+)
+
+export const malformedPath: Page = trouble(
+  400,
+  "This address cannot be read",
+  <>
+    <p class="facts">
+      A part of the address is missing or is not well formed. It may have been cut off when it was copied.
+    </p>
+    <Start />
+  </>
+)
+
+export const tooLong: Page = trouble(
+  414,
+  "This address is too long",
+  <>
+    <p class="facts">The filter is larger than an address may be. Ask for fewer things at once.</p>
+    <Start />
+  </>
+)
+
+export const wrongMethod: Page = trouble(
+  405,
+  "This address does not take that",
+  <>
+    <p class="facts">Pages are only read here. What can be changed has a form on a page.</p>
+    <Start />
+  </>
+)
+
+const subjects: Readonly<Record<NotFound["subject"], string>> = {
+  table: "table",
+  column: "column",
+  row: "row",
+  transaction: "transaction",
+  change: "change",
+  action: "action",
+  export: "export",
+  schedule: "schedule"
+}
+
+export const notFound = (error: NotFound): Page =>
+  trouble(
+    404,
+    `No such ${subjects[error.subject]}`,
+    <>
+      <p class="facts">
+        The record has no {subjects[error.subject]}{" "}
+        <b>
+          <Text text={error.id} limit={200} />
+        </b>{" "}
+        that you may see. It may never have existed, it may be out of your scope, or retention may have removed it.
+        {error.suggestion === undefined ? null : (
+          <>
+            {" "}
+            Did you mean{" "}
+            <b>
+              <Text text={error.suggestion} limit={200} />
+            </b>
+            ?
+          </>
+        )}
+      </p>
+      <Start />
+    </>
+  )
+
+export const invalid = (error: InvalidRequest): Page =>
+  trouble(
+    400,
+    "This question cannot be asked",
+    <>
+      <p class="facts">
+        <b>
+          <Text text={error.field} limit={100} />
+        </b>{" "}
+        <Text text={error.rule} limit={400} />
+        {error.suggestion === undefined ? "." : null}
+        {error.suggestion === undefined ? null : (
+          <>
+            ; did you mean <Text text={error.suggestion} limit={100} />?
+          </>
+        )}
+      </p>
+      <Start />
+    </>
+  )
+
+export const tooSlow = (reference: string, seconds: number): Page =>
+  trouble(
+    504,
+    "This took too long",
+    <>
+      <p class="facts">
+        The database needed more than {seconds} seconds and was told to stop. Ask for less time, or for one table, row
+        or actor.
+      </p>
+      <Reference reference={reference} />
+      <Start />
+    </>
+  )
+
+export const unreachable = (reference: string): Page =>
+  trouble(
+    503,
+    "The database cannot be reached",
+    <>
+      <p class="facts">Nothing of the record is lost. Try again in a moment.</p>
+      <Reference reference={reference} />
+    </>
+  )
+
+export const notReady = (reference: string): Page =>
+  trouble(
+    503,
+    "The record cannot be read here",
+    <>
+      <p class="facts">
+        The schema of Threadline is not installed as this version needs it, or the role of the pages lacks a right.
+        Whoever operates the application can put that right; the log says how.
+      </p>
+      <Reference reference={reference} />
+    </>
+  )
+
+export const failed = (reference: string): Page =>
+  trouble(
+    500,
+    "This page failed",
+    <>
+      <p class="facts">Nothing was changed by looking. The fault is on our side, not in what you asked.</p>
+      <Reference reference={reference} />
+      <Start />
+    </>
+  )
+
+export const forged = trouble(
+  403,
+  "This form was not sent from here",
+  <>
+    <p class="facts">Nothing was changed. Go back, load the page again, and send the form from there.</p>
+    <Start />
+  </>
+)

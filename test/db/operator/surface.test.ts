@@ -1,0 +1,296 @@
+import * as SqlClient from "@effect/sql/SqlClient"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createHash } from "node:crypto"
+import * as Actor from "../../../src/Actor.js"
+import * as OperatorSurface from "../../../src/OperatorSurface.js"
+import type * as Query from "../../../src/Query.js"
+import * as Threadline from "../../../src/Threadline.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+import { everything, hostile, pages, seed } from "../../support/operator.js"
+
+const hashes = (html: string, tag: string): ReadonlyArray<string> =>
+  [...html.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, "gs"))].map(
+    ([, text = ""]) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
+  )
+
+const textOf = (html: string): string =>
+  html
+    .replaceAll(/<(style|script)>.*?<\/\1>/gs, "")
+    .replaceAll(/<[^>]+>/g, "")
+    .replaceAll("&lt;", "<")
+    .replaceAll("&quot;", '"')
+    .replaceAll("&amp;", "&")
+
+describe("options that cannot be used", () => {
+  const layer = Layer.die("is not asked") as Layer.Layer<Query.Query>
+  const attempt = (options: OperatorSurface.Options<Request>) => () => OperatorSurface.toWebHandler(layer, options)
+  it("are refused before anything is served", () => {
+    expect(attempt({})).toThrow(/authorize/)
+    expect(attempt({ unauthenticated: false })).toThrow(/authorize/)
+    expect(attempt({ unauthenticated: true, authorize: () => everything })).toThrow(/authorize/)
+    expect(attempt({ unauthenticated: true, prefix: "audit" })).toThrow(/prefix/)
+    expect(attempt({ unauthenticated: true, prefix: "/a/../b" })).toThrow(/prefix/)
+    expect(attempt({ unauthenticated: true, timeZone: "Mars/Base" })).toThrow(/timeZone/)
+    expect(attempt({ unauthenticated: true, secret: "short" })).toThrow(/secret/)
+  })
+})
+
+it.layer(TestDatabase.layer)("the operator surface", (it) => {
+  it.scoped("shows every page with headers that let nothing in", () =>
+    Effect.gen(function* () {
+      const { opened, other, refunded } = yield* seed
+      const ask = yield* pages()
+      for (const [path, said] of [
+        ["/audit", "What do you want to know?"],
+        ["/audit/", "invoice.refunded"],
+        ["/audit/timeline", "charged"],
+        ["/audit/timeline?tz=Asia%2FTokyo", "Asia/Tokyo"],
+        [`/audit/transactions/${refunded}`, "duplicate charge"],
+        [`/audit/transactions/${other}`, "U+202E"],
+        ["/audit/rows/public.invoices/2041", "As it stood"],
+        ["/audit/rows/invoices/1", "globex"],
+        [`/audit/rows/members/${encodeURIComponent('["acme","7"]')}`, "owner"],
+        ["/audit/requests/r-1", "invoice.opened"],
+        ["/audit/correlations/req-9f2c", "invoice.refunded"],
+        [`/audit/correlations?id=${encodeURIComponent(hostile)}`, "1 change"],
+        ["/audit/actors/user/42", "billing desk"],
+        ["/audit/actors/user", "Every user"],
+        ["/audit/actions", "invoice.deleted"]
+      ] as const) {
+        const { body, headers, status } = yield* ask(path)
+        expect([path, status]).toStrictEqual([path, 200])
+        expect(textOf(body)).toContain(said)
+        expect(Buffer.byteLength(body)).toBeLessThan(60 * 1024)
+        // No markup of a value, no address elsewhere.
+        const shown = body.replaceAll(/ (?:data-copy|value)="[^"]*"/g, "")
+        expect(/.{0,60}(?:<img|\u202E).{0,60}/s.exec(shown)?.[0]).toBeUndefined()
+        expect(body.match(/<script>/g)).toHaveLength(1)
+        expect(body).not.toMatch(/(?:src|href|action)="(?:https?:)?\/\//)
+        const policy = headers.get("content-security-policy") ?? ""
+        expect(policy).toContain("default-src 'none'")
+        expect(policy).toContain("frame-ancestors 'none'")
+        expect(policy).not.toContain("unsafe")
+        for (const hash of [...hashes(body, "style"), ...hashes(body, "script")]) {
+          expect(policy).toContain(hash)
+        }
+        expect(body).not.toMatch(/ style=| on[a-z]+="/)
+        expect(headers.get("cache-control")).toBe("no-store")
+        expect(headers.get("x-content-type-options")).toBe("nosniff")
+      }
+
+      // What is typed leads to what was meant, and the page says how it was understood.
+      const asked = yield* ask("/audit/?q=invoices+2041")
+      expect([asked.status, asked.headers.get("location")]).toStrictEqual([
+        303,
+        "/audit/rows/public.invoices/2041?q=invoices+2041"
+      ])
+      expect(textOf((yield* ask("/audit/rows/public.invoices/2041?q=invoices+2041")).body)).toContain(
+        "Understood “invoices 2041” as row 2041 of public.invoices"
+      )
+      expect((yield* ask("/audit/?q=op:delete+table:invoices")).headers.get("location")).toContain(
+        "/audit/timeline?table=public.invoices&op=delete&since=all"
+      )
+      expect((yield* ask("/audit/?q=billing+desk")).headers.get("location")).toBe(
+        "/audit/actors/user/42?q=billing+desk"
+      )
+      expect(textOf((yield* ask("/audit/?q=nothing-like-this")).body)).toContain("Nothing is recorded of it")
+
+      // What is wrong, unknown or not for reading has its own status.
+      for (const [path, status] of [
+        ["/audit/nope", 404],
+        ["/elsewhere", 404],
+        ["/auditor", 404],
+        ["/audit/_design", 404],
+        ["/audit/transactions/999999", 404],
+        ["/audit/rows/nosuch/1", 404],
+        ["/audit/rows/invoices/999", 404],
+        ["/audit/correlations/none", 404],
+        ["/audit/transactions/x", 400],
+        ["/audit/timeline?op=drop", 400],
+        ["/audit/timeline?bogus=1", 400],
+        ["/audit/timeline?cursor=bogus", 400],
+        ["/audit/timeline?tz=Mars", 400],
+        ["/audit/rows/invoices/%ff", 400],
+        ["/audit/rows/invoices/2041?at=yesterday", 400],
+        [`/audit/timeline?source=${"x".repeat(300)}`, 400],
+        [`/audit/timeline?contains=${"x".repeat(20_000)}`, 414]
+      ] as const) {
+        expect([path, (yield* ask(path)).status]).toStrictEqual([path, status])
+      }
+      expect((yield* ask("/audit/timeline", { method: "POST" })).status).toBe(405)
+      expect((yield* ask("/audit/theme")).status).toBe(405)
+      const head = yield* ask("/audit/timeline", { method: "HEAD" })
+      expect([head.status, head.body]).toStrictEqual([200, ""])
+
+      // A page of two, and both ways through it.
+      const first = yield* ask("/audit/timeline?limit=2&since=all")
+      const older = /href="([^"]+)" rel="next"/.exec(first.body)?.[1]?.replaceAll("&amp;", "&")
+      const second = yield* ask(older ?? "")
+      const newer = /href="([^"]+)" rel="prev"/.exec(second.body)?.[1]?.replaceAll("&amp;", "&")
+      const back = yield* ask(newer ?? "")
+      const ids = (body: string) => [...body.matchAll(/<tr id="c(\d+)"/g)].map(([, id]) => id)
+      expect(ids(first.body)).toHaveLength(2)
+      expect(ids(second.body)).toHaveLength(2)
+      expect(ids(second.body)).not.toStrictEqual(ids(first.body))
+      expect(ids(back.body)).toStrictEqual(ids(first.body))
+
+      // A link to exactly this says whether it still is.
+      const pinned = /href="([^"]+seen=[^"]+)"/.exec(first.body)?.[1]?.replaceAll("&amp;", "&") ?? ""
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`update invoices set note = 'later' where id = 2041`
+      const again = yield* ask(pinned)
+      expect(ids(again.body)).toStrictEqual(ids(first.body))
+      expect(textOf(again.body)).toContain("This is exactly what was seen when it was linked.")
+      expect(textOf((yield* ask(pinned.replace(/seen=[^&]+/, "seen=2.000000000000"))).body)).toContain(
+        "This is not quite what was seen"
+      )
+      expect(opened).toMatch(/^\d+$/)
+
+      // Nobody is let in by mistake, and nothing is told of what there is.
+      const secret = (scope: OperatorSurface.Access["scope"]) => ({ ...everything, scope })
+      const answers: ReadonlyArray<readonly [number, OperatorSurface.Options<Request>["authorize"]]> = [
+        [403, () => undefined],
+        [403, () => null],
+        [
+          403,
+          () => {
+            throw new Error("broken")
+          }
+        ],
+        [403, () => Promise.reject(new Error("broken"))],
+        [403, () => Effect.die("broken")],
+        [403, () => new OperatorSurface.Denied({ reason: "Forbidden" })],
+        [401, () => Effect.fail(new OperatorSurface.Denied({ reason: "Unauthenticated", signIn: "/login" }))],
+        [401, () => Promise.resolve(new OperatorSurface.Denied({ reason: "Unauthenticated" }))],
+        // As a host in JavaScript may answer.
+        [403, (() => ({ viewer: Actor.admin("1") })) as never],
+        [403, (() => ({ ...everything, scope: undefined })) as never],
+        [403, (() => ({ ...everything, capabilities: ["everything"] })) as never],
+        [403, (() => true) as never]
+      ]
+      for (const [status, authorize] of answers) {
+        const denied = yield* pages({ authorize })
+        const known = yield* denied(`/audit/transactions/${refunded}`)
+        const unknown = yield* denied("/audit/nope/nope")
+        expect([known.status, unknown.status]).toStrictEqual([status, status])
+        expect(known.body.replaceAll(/value="[^"]*"/g, "")).toBe(
+          unknown.body
+            .replaceAll(/value="[^"]*"/g, "")
+            .replaceAll("/audit/nope/nope", `/audit/transactions/${refunded}`)
+        )
+        expect(known.body).not.toContain("invoice.refunded")
+      }
+
+      // Out of scope is the same page as unknown.
+      const acme = yield* pages({
+        authorize: () =>
+          secret((surface, columns) => surface === "changes" && columns.sql`${columns.image} ->> 'tenant' = 'acme'`)
+      })
+      const hidden = yield* acme(`/audit/transactions/${other}`)
+      const missing = yield* acme("/audit/transactions/999999")
+      expect(hidden.status).toBe(404)
+      const without = (body: string, id: string) => body.replaceAll(new RegExp(`([/>])${id}(?=[<"])`, "g"), "$1N")
+      expect(without(hidden.body, other)).toBe(without(missing.body, "999999"))
+      expect(textOf((yield* acme("/audit/timeline")).body)).not.toContain("globex")
+
+      // What a page was asking is cancelled with it.
+      const slow = yield* pages({
+        timeout: "300 millis",
+        authorize: () =>
+          secret((surface, columns) => surface === "changes" && columns.sql`(select true from pg_sleep(30))`)
+      })
+      const late = yield* slow("/audit/timeline")
+      expect(late.status).toBe(504)
+      expect(textOf(late.body)).toContain("This took too long")
+      expect(
+        yield* sql`select 1 from pg_stat_activity where query like '%pg_sleep(30)%' and state = 'active' and pid <> pg_backend_pid()`
+      ).toHaveLength(0)
+
+      // A failure has a reference, and nothing else.
+      const told: Array<OperatorSurface.Failure> = []
+      const broken = yield* pages({
+        authorize: () => secret((_, columns) => columns.sql`no_such_column = 1`),
+        onFailure: (failure) => told.push(failure)
+      })
+      const failed = yield* broken("/audit/timeline")
+      expect(failed.status).toBe(500)
+      expect(failed.body).not.toContain("no_such_column")
+      expect(told.map(({ page }) => page)).toStrictEqual(["Timeline"])
+      expect(failed.body).toContain(told[0]?.reference)
+    })
+  )
+
+  it.scoped("takes forms of its own pages alone", () =>
+    Effect.gen(function* () {
+      const ask = yield* pages()
+      const page = yield* ask("/audit/timeline")
+      const token = /name="token" value="([^"]+)"/.exec(page.body)?.[1] ?? ""
+      const post = (fields: Record<string, string>, headers: Record<string, string>) =>
+        ask("/audit/theme", { method: "POST", body: new URLSearchParams(fields), headers })
+      const own = { "sec-fetch-site": "same-origin", origin: "http://host.test" }
+      const set = yield* post({ token, theme: "dark", back: "/audit/timeline?since=7d" }, own)
+      expect([set.status, set.headers.get("location")]).toStrictEqual([303, "/audit/timeline?since=7d"])
+      expect(set.headers.get("set-cookie")).toBe(
+        "threadline_theme=dark; Path=/audit; SameSite=Strict; HttpOnly; Max-Age=31536000"
+      )
+      const dark = yield* ask("/audit/timeline", { headers: { cookie: "a=b; threadline_theme=dark" } })
+      expect(dark.body).toContain('data-theme="dark"')
+      const odd = yield* ask("/audit/timeline", { headers: { cookie: 'threadline_theme="><script>' } })
+      expect(odd.body).not.toContain('data-theme=""')
+      for (const [fields, headers] of [
+        [{ token: "", theme: "dark" }, own],
+        [{ token: `${token}x`, theme: "dark" }, own],
+        [{ token, theme: "dark" }, { "sec-fetch-site": "cross-site" }],
+        [{ token, theme: "dark" }, { "sec-fetch-site": "same-site" }],
+        [{ token, theme: "dark" }, { origin: "http://evil.test" }],
+        [{ token, theme: "dark" }, { origin: "null" }],
+        [{ token, theme: "dark" }, {}]
+      ] as const) {
+        const refused = yield* post(fields, headers)
+        expect([fields, headers, refused.status]).toStrictEqual([fields, headers, 403])
+        expect(refused.headers.get("set-cookie")).toBeNull()
+      }
+      const away = yield* post({ token, theme: "dark", back: "https://evil.test/" }, own)
+      expect(away.headers.get("location")).toBe("/audit/")
+      const other = yield* pages({ authorize: () => ({ ...everything, viewer: Actor.admin("2") }) })
+      const stolen = yield* other("/audit/theme", {
+        method: "POST",
+        body: new URLSearchParams({ token, theme: "dark" }),
+        headers: own
+      })
+      expect(stolen.status).toBe(403)
+    })
+  )
+
+  it.scoped("says that the database is gone, and no more", () =>
+    Effect.gen(function* () {
+      const database = yield* TestDatabase.TestDatabase
+      const { handler, release } = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const sql = yield* database.connect("reader")
+          yield* Effect.flatMap(SqlClient.SqlClient, (owner) =>
+            owner.unsafe(
+              `grant usage on schema threadline to public; grant select on all tables in schema threadline to public; grant execute on all functions in schema threadline to public`
+            )
+          )
+          const { dispose, handler } = OperatorSurface.toWebHandler(
+            Threadline.layer({ writer: Layer.succeed(SqlClient.SqlClient, sql) }),
+            { authorize: () => everything }
+          )
+          const first = yield* Effect.promise(() => handler(new Request("http://host.test/audit/timeline")))
+          expect(first.status).toBe(200)
+          return { handler, release: dispose }
+        })
+      )
+      yield* Effect.addFinalizer(() => Effect.promise(release))
+      const response = yield* Effect.promise(() => handler(new Request("http://host.test/audit/timeline")))
+      expect(response.status).toBe(503)
+      const body = yield* Effect.promise(() => response.text())
+      expect(textOf(body)).toContain("The database cannot be reached")
+      expect(body).toMatch(/reference <code>[0-9a-f]{12}<\/code>/)
+      expect(body).not.toContain("pool")
+    })
+  )
+})
