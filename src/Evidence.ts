@@ -61,7 +61,7 @@ export interface Service extends service.Service {}
  * @since 0.1.0
  * @category services
  */
-export class Evidence extends Context.Tag("threadline/Evidence")<Evidence, service.Recorder>() {}
+export class Evidence extends Context.Tag("threadline/Evidence")<Evidence, Service>() {}
 
 /**
  * Evidence in the client's database. Building it asks the database nothing.
@@ -189,6 +189,13 @@ export type Sources = Capture.Capture | Evidence | Health.Health | Query.Query |
  */
 export type Failure = Capture.CaptureError | InvalidRequest | NotFound | ThreadlineError
 
+const recorder = Effect.flatMap(Evidence, (evidence) => {
+  const found = service.recorderOf(evidence)
+  return found === undefined
+    ? Effect.fail(new InvalidRequest({ field: "evidence", rule: "must be the service of a layer of this module" }))
+    : Effect.succeed(found)
+})
+
 interface Derived<S extends Subject> {
   readonly status: Status
   readonly detail: Details[S]
@@ -214,6 +221,20 @@ const redactionNow = Effect.map(Capture.status(), (tables) =>
 )
 
 const exportActions = ["export.completed", "export.ended"] as const
+
+/** The newest export, or the one of an id, looked for from the newest on. */
+const exportAction = (id: string | undefined) =>
+  Effect.gen(function* () {
+    let cursor: string | undefined
+    for (;;) {
+      const page = yield* Query.actions({ action: exportActions, limit: id === undefined ? 1 : 1000, cursor })
+      const found = id === undefined ? page.items[0] : page.items.find((action) => action.id === id)
+      if (found !== undefined || page.nextCursor._tag === "None") {
+        return found
+      }
+      cursor = page.nextCursor.value
+    }
+  })
 
 const missing = (id: string, detail: string) => new NotFound({ subject: "action", id, detail })
 
@@ -244,8 +265,7 @@ const derivations: {
       : Effect.map(check(policy), ({ document }) => ({ status: "ok", detail: { configured: true, policy: document } })),
   retention_run: ({ run }) =>
     Effect.gen(function* () {
-      const page = yield* Retention.runs({ limit: run === undefined ? 1 : 1000 })
-      const found = run === undefined ? page.items[0] : page.items.find(({ id }) => id === run)
+      const [found] = (yield* Retention.runs({ id: run, limit: 1 })).items
       if (found === undefined) {
         return yield* missing(run ?? "of retention", "there is no such run of retention")
       }
@@ -257,8 +277,7 @@ const derivations: {
     }),
   export_delivery: ({ action }) =>
     Effect.gen(function* () {
-      const page = yield* Query.actions({ action: exportActions, limit: action === undefined ? 1 : 1000 })
-      const found = action === undefined ? page.items[0] : page.items.find(({ id }) => id === action)
+      const found = yield* exportAction(action)
       if (found === undefined) {
         return yield* missing(action ?? "of an export", "no export was recorded as such an action")
       }
@@ -275,7 +294,7 @@ const derivations: {
       }
     }),
   support_scope_posture: () =>
-    Effect.flatMap(Evidence, ({ posture }) =>
+    Effect.flatMap(recorder, ({ posture }) =>
       Effect.map(posture, (found) => ({
         status: found === undefined || found.changers.length > 0 ? "attention" : "ok",
         detail: {
@@ -307,14 +326,10 @@ export const derive = <S extends Subject>(
 ): Effect.Effect<EvidenceRecord, Failure, Sources> =>
   Effect.gen(function* () {
     yield* mustBeObject(options)
-    const evidence = yield* Evidence
     yield* service.checkNames(subject, options.reference)
+    const { recordAs } = yield* recorder
     const { detail, status } = yield* derivations[subject](options)
-    return yield* evidence.recordAs(
-      subject,
-      { reference: options.reference, actor: options.actor, status, detail },
-      "derived"
-    )
+    return yield* recordAs(subject, { reference: options.reference, actor: options.actor, status, detail }, "derived")
   })
 
 /**

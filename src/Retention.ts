@@ -12,7 +12,6 @@ import * as Cron from "effect/Cron"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
@@ -226,6 +225,8 @@ export const archiveTo =
       return `${path} sha256 ${manifest.sha256}`
     })
 
+const isBusy = (error: unknown): boolean => RetentionError.is(error) && error.reason === "Busy"
+
 /**
  * When and how retention runs by itself.
  *
@@ -274,16 +275,8 @@ export const layerScheduled = <E = never, R = never>(
           yield* retention.maintain()
         }
       }).pipe(
-        Effect.catchAllCause((cause) =>
-          Option.exists(
-            Option.flatMap(Option.some(cause), (failed) =>
-              failed._tag === "Fail" ? Option.some(failed.error) : Option.none()
-            ),
-            (error) => RetentionError.is(error) && error.reason === "Busy"
-          )
-            ? Effect.void
-            : Effect.logError("threadline: scheduled retention failed", cause)
-        )
+        Effect.catchIf(isBusy, () => Effect.void),
+        Effect.catchAllCause((cause) => Effect.logError("threadline: scheduled retention failed", cause))
       )
       yield* Effect.forkScoped(Effect.schedule(once, Schedule.cron(schedule)))
     })

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Export from "../../src/Export.js"
@@ -75,6 +76,13 @@ const words: Readonly<Record<Retention.How, string>> = {
   batches: "in batches"
 }
 
+/** What is held, and why. */
+const holdsOf = ({ policy }: Retention.Plan): ReadonlyArray<string> =>
+  Either.match(Retention.decodePolicy(policy), {
+    onLeft: () => [],
+    onRight: ({ holds = [] }) => holds.map(({ reason, ...target }) => visible(`${Json.stringify(target)}: ${reason}`))
+  })
+
 const planText = (plan: Retention.Plan, width: number): string =>
   [
     ...(plan.items.length === 0
@@ -95,7 +103,8 @@ const planText = (plan: Retention.Plan, width: number): string =>
     plan.changes + plan.transactions + plan.actions === 0
       ? "Nothing would go."
       : `${summary(plan)} would go${plan.cutoff === null ? "" : `; nothing captured from ${when(plan.cutoff)} UTC on`}.`,
-    ...(plan.held === 0 ? [] : [`${numbered(plan.held, "change")} stay because of a hold.`]),
+    ...(plan.held === 0 ? [] : [`${numbered(plan.held, "change")} stay because of a hold:`]),
+    ...(plan.held === 0 ? [] : holdsOf(plan).map((hold) => `  ${hold}`)),
     ...(plan.awaited === 0
       ? []
       : [`${numbered(plan.awaited, "change")} stay for a consumer of the feed ("threadline consumers list").`])

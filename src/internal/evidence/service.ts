@@ -35,8 +35,8 @@ export interface Service {
   readonly overview: Effect.Effect<ReadonlyArray<Standing>, ThreadlineError>
 }
 
-/** What the recorders that look themselves need besides. */
-export interface Recorder extends Service {
+/** What the recorders that look themselves need besides. It is not part of the service: only they mark what they record as derived. */
+export interface Recorder {
   readonly recordAs: <S extends Subject>(
     subject: S,
     evidence: Given<S>,
@@ -47,19 +47,24 @@ export interface Recorder extends Service {
 
 const span = { captureStackTrace: false } as const
 
-export const make = (storage: Storage): Recorder => {
+const recorders = new WeakMap<Service, Recorder>()
+
+/** The recorder behind a service; undefined for one that a test made up. */
+export const recorderOf = (service: Service): Recorder | undefined => recorders.get(service)
+
+export const make = (storage: Storage): Service => {
   const recordAs: Recorder["recordAs"] = (subject, evidence, origin) =>
     Effect.withSpan(record(storage, subject, evidence, origin), "threadline.evidence.record", span)
-  return {
+  const service: Service = {
     record: (subject, evidence) => recordAs(subject, evidence, "host"),
     recordUnknown: (subject, evidence) => recordAs(subject as Subject, evidence as Given<Subject>, "host"),
-    recordAs,
     list: (filter = {}) => Effect.withSpan(list(storage, filter), "threadline.evidence.list", span),
     latest: (subject, reference) =>
       Effect.withSpan(latest(storage, subject, reference), "threadline.evidence.latest", span),
-    overview: Effect.withSpan(overview(storage), "threadline.evidence.overview", span),
-    posture: posture(storage)
+    overview: Effect.withSpan(overview(storage), "threadline.evidence.overview", span)
   }
+  recorders.set(service, { recordAs, posture: posture(storage) })
+  return service
 }
 
 /** Refuses a wrong name before anything is looked at. */

@@ -9,6 +9,7 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -19,6 +20,7 @@ import * as AuditContext from "../../../src/AuditContext.js"
 import * as Capture from "../../../src/Capture.js"
 import * as Export from "../../../src/Export.js"
 import * as Feed from "../../../src/Feed.js"
+import * as Grants from "../../../src/Grants.js"
 import * as Query from "../../../src/Query.js"
 import * as Retention from "../../../src/Retention.js"
 import * as log from "../../support/query.js"
@@ -131,6 +133,51 @@ describe("Retention", () => {
           1
         )
         expect(yield* number("select count(*) from threadline.capture_policies where kept_since is null")).toBe(1)
+      })
+    )
+  )
+
+  it.scopedLive("notes what is gone at the present name of a table, and lets a reader plan", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        yield* sql`alter table posts rename to articles`
+        yield* Capture.apply([{ table: "articles" }])
+        const held = { ...policy, holds: [{ table: "articles", key: "45", reason: "case 17" }] }
+        const reader = yield* database.role("reader")
+        yield* Grants.apply({ readers: [reader.name] })
+        const client = yield* database.connect("reader")
+        const plan = yield* Effect.provide(
+          Retention.plan(held),
+          Layer.provide(Retention.layer, Layer.succeed(SqlClient.SqlClient, client))
+        )
+        // The row is held under the name that its change was recorded under.
+        expect([plan.changes, plan.held]).toEqual([159, 1])
+        yield* Retention.purge(plan, { pause: 1 })
+        expect(
+          yield* number(
+            "select count(*) from threadline.capture_policies where table_name = 'articles' and kept_since > '2026-04-01'"
+          )
+        ).toBe(1)
+        expect((yield* Query.asOf("articles", "1", "2026-02-01T00:00:00Z"))._tag).toBe("BeforeCapture")
+      })
+    )
+  )
+
+  it.scopedLive("runs by a clock, and maintains afterwards", () =>
+    withPosts(
+      Effect.gen(function* () {
+        expect(
+          yield* refused(Effect.scoped(Layer.build(Retention.layerScheduled({ policy, cron: "never" }))))
+        ).toMatchObject({ field: "cron" })
+        yield* Layer.build(Retention.layerScheduled({ policy, cron: "* * * * * *" }))
+        const isDone = Effect.map(
+          Retention.runs({ kind: "maintain", state: "completed" }),
+          ({ items }) => items.length > 0
+        )
+        yield* Effect.repeat(isDone, { until: (done) => done, schedule: Schedule.spaced("100 millis") })
+        expect(yield* changes).toBe(0)
       })
     )
   )
