@@ -48,6 +48,7 @@ export const commands = {
   "evidence history": "List all evidence of a subject about something, newest first.",
   "evidence overview": "Show how the six subjects stand.",
   "evidence proof": "Write what an auditor needs for a period into one document.",
+  serve: "Serve the audit pages on this machine, for one browser.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 

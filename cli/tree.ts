@@ -14,6 +14,7 @@ import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
 import * as retention from "./commands/retention.js"
 import * as schema from "./commands/schema.js"
+import { serve } from "./commands/serve.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
 import { printJson, printSource } from "./output.js"
@@ -78,6 +79,7 @@ const ungrouped = [
   actions,
   unattributed,
   feed,
+  serve,
   completing
 ] as const
 

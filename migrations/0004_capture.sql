@@ -129,6 +129,20 @@ begin
 end
 $$;
 
+-- Whether a row trigger of a partition's root sees the rows of the partition for the same purpose as a function that was generated
+-- for another table: one that the partition was, or was in, before it was attached.
+create function seen_by_root(relation oid, table_schema text, table_name text, purpose text) returns boolean
+language sql stable
+set search_path from current
+return (
+  select coalesce(bool_and(right(f.proname, 11) <> function_suffix(seen_by_root.table_schema, seen_by_root.table_name)), false)
+  from pg_trigger t
+  join pg_proc f on f.oid = t.tgfoid
+  where t.tgrelid = pg_partition_root(seen_by_root.relation)
+    and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+    and starts_with(f.proname, 'open_' || purpose || '_')
+);
+
 -- Rows that move between partitions. "threadline.updating" holds the statements under way that may be a MERGE, each as
 -- " <depth>:<relation>:<id>,": what is recorded of it has greater ids. "threadline.moved" is not empty if rows moved in one;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
@@ -429,6 +443,6 @@ $$;
 
 revoke all on function
   row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;

@@ -25,6 +25,7 @@ import * as consumers from "./internal/feed/consume.js"
 import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
+import { onOwnClient } from "./internal/sql/apart.js"
 import { restricted as restrict } from "./internal/record/restriction.js"
 import type * as storage from "./internal/record/storage.js"
 import { wholeStorage } from "./internal/record/whole.js"
@@ -137,7 +138,11 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
     Effect.flatMap(restricted, use).pipe(Effect.withSpan(`threadline.feed.${name}`, { captureStackTrace: false }))
 
   return {
-    read: (options = {}) => run("read", (reader) => reads.read(reader, options)),
+    read: (options = {}) =>
+      onOwnClient(
+        from.apart,
+        run("read", (reader) => reads.read(reader, options))
+      ),
     stream: (options = {}) =>
       Effect.map(restricted, (reader) => streams.stream(reader, options)).pipe(
         Stream.unwrap,
@@ -145,7 +150,7 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
       ),
     consume: (name, handler, options = {}) =>
       run("consume", (reader) => consumers.consume(reader, name, handler, options)),
-    checkpoints: run("checkpoints", stores.list),
+    checkpoints: onOwnClient(from.apart, run("checkpoints", stores.list)),
     forget: (name) => run("forget", (reader) => stores.forget(reader, name)),
     scoped: (scope) => make(from, scopeRequired, [...readScopes, scope])
   }

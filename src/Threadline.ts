@@ -17,6 +17,7 @@ import type { ExportStore } from "./ExportStore.js"
 import * as Feed from "./Feed.js"
 import * as Health from "./Health.js"
 import { checkVersion } from "./internal/schema/check.js"
+import { Apart } from "./internal/sql/apart.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as Query from "./Query.js"
 import * as Retention from "./Retention.js"
@@ -64,6 +65,7 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  *
  * - `writer`: writes the host's tables and records intent; the client the host's own statements use.
  * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
+ *   A read inside an audited transaction runs on a connection of this client. It does not see what that transaction has written.
  * - `owner`: attaches capture to tables, looks after it, and purges; `writer` unless given.
  * - `operator`: reads the feed, stores the checkpoints of its consumers, and keeps and runs the jobs of exports, on a primary; `reader`
  *   unless given, with which a feed can be read and no checkpoint stored, and jobs be queued but not run.
@@ -131,14 +133,18 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     scopeRequired: options.scopeRequired,
     record: options.recordExports
   })
+  /** A client that is not the writer's reads on connections of its own, also inside an audited transaction. */
+  const apartFrom = (client: Client<E1 | E2 | E4, R1 | R2 | R4>) =>
+    Layer.succeed(Apart, !Object.is(client, options.writer))
   const reading = Layer.provide(Layer.effect(ExportJobs.ReadingClient, SqlClient.SqlClient), reader)
   const recording = Layer.provide(Layer.effect(Export.RecordingClient, SqlClient.SqlClient), options.writer)
   // Layers are built once for each reference: without `fresh` two deployments in one program would share their clients.
   return Layer.mergeAll(
     Layer.provide(Layer.fresh(Layer.merge(checked, writing)), options.writer),
-    Layer.provide(Layer.fresh(query), reader),
+    Layer.provide(Layer.fresh(query), Layer.merge(reader, apartFrom(reader))),
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
-    Layer.provide(Layer.fresh(Layer.merge(feed, Evidence.layer)), operator),
+    Layer.provide(Layer.fresh(feed), Layer.merge(operator, apartFrom(operator))),
+    Layer.provide(Layer.fresh(Evidence.layer), operator),
     Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
     Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Health.layer, Retention.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))

@@ -7,11 +7,13 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
 import * as Actor from "../../src/Actor.js"
 import * as Audit from "../../src/Audit.js"
 import * as AuditContext from "../../src/AuditContext.js"
 import * as Capture from "../../src/Capture.js"
 import * as Feed from "../../src/Feed.js"
+import { apply as grant } from "../../src/internal/schema/grants.js"
 import * as Query from "../../src/Query.js"
 import * as Threadline from "../../src/Threadline.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
@@ -66,6 +68,54 @@ describe("Threadline.layer", () => {
         return [ofFirst.count, ofSecond.count]
       }).pipe(Effect.provide(both))
       expect(counts).toEqual([1, 0])
+    })
+  )
+
+  it.scopedLive("reads as the reader inside an audited transaction, on a connection of its own", () =>
+    Effect.gen(function* () {
+      const { role, sql } = yield* captured
+      const [writer, reader] = yield* Effect.all([role("writer"), role("reader")])
+      yield* grant({ writers: [writer.name], readers: [reader.name] }).pipe(
+        Effect.provideService(SqlClient.SqlClient, sql)
+      )
+      yield* sql.unsafe(`grant select, insert on posts to ${writer.name}`)
+      yield* sql`insert into posts values (1, 'a')`
+      const Writer = clientOf(writer.url)
+      const inside = Effect.gen(function* () {
+        const own = yield* SqlClient.SqlClient
+        yield* own`insert into posts values (2, 'b')`
+        const page = yield* Query.timeline()
+        const streamed = yield* Stream.runCollect(Query.timelineStream())
+        const fed = yield* Feed.read()
+        const fedStream = yield* Stream.runCollect(Feed.stream())
+        const scoped = yield* Query.count().pipe(Query.withScope(() => true))
+        const [row] = yield* own<{ readonly role: string }>`select current_user as role`
+        return [
+          page.items.length,
+          streamed.length,
+          fed.changes.length,
+          [...fedStream].flatMap(({ changes }) => changes).length,
+          scoped.count,
+          row?.role === writer.name
+        ]
+      })
+      const run = (live: Layer.Layer<Threadline.Services, unknown>) =>
+        Audit.withTransaction(inside, { actor: Actor.user("42"), action: "post.created" }).pipe(
+          Effect.provide(Layer.merge(live, Writer))
+        )
+      expect(yield* run(Threadline.layer({ writer: Writer, reader: clientOf(reader.url) }))).toEqual([
+        1,
+        1,
+        1,
+        1,
+        1,
+        true
+      ])
+      // One client for everything: the reads are part of the transaction.
+      yield* grant({ readers: [writer.name] }).pipe(Effect.provideService(SqlClient.SqlClient, sql))
+      yield* sql`delete from posts where id = 2`
+      const [page, streamed] = yield* run(Threadline.layer({ writer: Writer }))
+      expect([page, streamed]).toEqual([4, 4])
     })
   )
 

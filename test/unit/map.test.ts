@@ -19,13 +19,14 @@ it("The map names the rooms that exist, each with the rooms that it may import",
   }
   const existing = readdirSync(internal).sort()
   expect(rows.map(({ room }) => room).sort()).toEqual(existing)
-  for (const { imports, room } of rows) {
+  for (const { imports, room } of rows.filter(({ imports }) => !imports.includes("public modules"))) {
     expect(forbidden.find(({ name }) => name === `room-${room}`)?.comment).toBe(
       `src/internal/${room} imports from ${["itself", ...imports].join(", ")}`
     )
   }
 })
 
+// Components and screens (*.tsx) are a directory each.
 it("The map says of every internal file and every migration what it is for", () => {
   const files = readdirSync(internal, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"))
   expect(files.length).toBeGreaterThan(100)

@@ -10,6 +10,7 @@ import { type Polling, waiting } from "./consume.js"
 import type { Batch } from "./model.js"
 import { batch, type Decoded, decodeRequest, type Options, type Step, step } from "./read.js"
 import { mustBeObject, type ReadError } from "../core/request.js"
+import { onOwnClient } from "../sql/apart.js"
 import type { Storage } from "../record/storage.js"
 
 /**
@@ -35,7 +36,7 @@ export const stream = (storage: Storage, options: StreamOptions): Stream.Stream<
     const decoded = yield* decodeRequest(input)
     const pause = yield* waiting({ live, poll })
     const scope = yield* Effect.scope
-    const fetch = (position: Decoded["position"]) => step(storage, { ...decoded, position })
+    const fetch = (position: Decoded["position"]) => onOwnClient(storage.apart, step(storage, { ...decoded, position }))
     const next = Effect.fnUntraced(function* ({
       ahead,
       ended,

@@ -30,6 +30,7 @@ import { streamLimit, streamPages } from "../record/page.js"
 import { mustBeObject, notAnObject, type ReadError } from "../core/request.js"
 import { type AsOfWith, asOfWith, type Relation } from "../rows/relations.js"
 import { asOfKeys, asOfRows, type AsOfRowsOptions } from "../rows/asOfRows.js"
+import { onOwnClient } from "../sql/apart.js"
 import { restricted } from "../record/restriction.js"
 import type { ReadScope } from "../record/scope.js"
 import type { Storage } from "../record/storage.js"
@@ -203,7 +204,9 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
 
   const read = <A>(name: string, run: (storage: Storage) => Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
-    Effect.flatMap(storage, run).pipe(Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
+    onOwnClient(from.apart, Effect.flatMap(storage, run)).pipe(
+      Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
+    )
 
   /** Every item of every page. */
   const stream = <A>(
@@ -215,7 +218,7 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
     ) => Effect.Effect<Page<A>, ReadError>
   ): Stream.Stream<A, ReadError> =>
     Effect.map(Effect.zipLeft(storage, mustBeObject(options)), (reader) =>
-      streamPages(options.cursor, (cursor) => page(reader, { limit: streamLimit, cursor }))
+      streamPages(options.cursor, (cursor) => onOwnClient(from.apart, page(reader, { limit: streamLimit, cursor })))
     ).pipe(Stream.unwrap, Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
 
   const changes = (name: string, filter: FilterInput): Stream.Stream<Change, ReadError> =>

@@ -14,6 +14,7 @@ import { createSecretKey, type KeyObject } from "node:crypto"
 import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import type { Restriction } from "./scope.js"
 import { decoder } from "../core/rowDecoder.js"
+import { Apart } from "../sql/apart.js"
 import { single } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import { sqlState } from "../sql/sqlState.js"
@@ -24,6 +25,8 @@ export interface Storage {
   readonly schema: string
   /** The qualified name of a table or function of Threadline's own. */
   readonly name: (object: string) => Fragment
+  /** Whether reads take connections of their own client even inside a transaction: see `Apart`. */
+  readonly apart: boolean
   /** Whether strings may be no UTF-8, because the database has no encoding (SQL_ASCII). */
   readonly anyBytes: boolean
   /** What a reader may see; undefined if it is everything. */
@@ -114,6 +117,7 @@ export const make: Effect.Effect<Storage, never, SqlClient.SqlClient> = Effect.g
     sql,
     schema,
     name,
+    apart: yield* Apart,
     anyBytes: false,
     restriction: undefined,
     cursorKey: yield* succeededOnce(cursorKey(sql, name))

@@ -1915,7 +1915,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "588df1686f4e0ba1c317a14f578d7e81f7386980888ccdfbda10d41dad6183a6",
+    checksum: "51dbe5df982434f64decf2b8a0d902fdf66abfe285259579990be8329d4fe428",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2046,6 +2046,20 @@ begin
   end if;
 end
 $$;
+
+-- Whether a row trigger of a partition's root sees the rows of the partition for the same purpose as a function that was generated
+-- for another table: one that the partition was, or was in, before it was attached.
+create function seen_by_root(relation oid, table_schema text, table_name text, purpose text) returns boolean
+language sql stable
+set search_path from current
+return (
+  select coalesce(bool_and(right(f.proname, 11) <> function_suffix(seen_by_root.table_schema, seen_by_root.table_name)), false)
+  from pg_trigger t
+  join pg_proc f on f.oid = t.tgfoid
+  where t.tgrelid = pg_partition_root(seen_by_root.relation)
+    and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+    and starts_with(f.proname, 'open_' || purpose || '_')
+);
 
 -- Rows that move between partitions. "threadline.updating" holds the statements under way that may be a MERGE, each as
 -- " <depth>:<relation>:<id>,": what is recorded of it has greater ids. "threadline.moved" is not empty if rows moved in one;
@@ -2347,7 +2361,7 @@ $$;
 
 revoke all on function
   row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;
 `
@@ -3531,7 +3545,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "78bd2ff62e9c54359278e618160a4cd2e1cfd25fccddf71812753e4bd28cc690",
+    checksum: "3b62f2f15db03a8bfe648436c2b8646162ef1806ec97ab82ce06b9527708f20a",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3709,6 +3723,18 @@ return (
   where i.indrelid = label_marks.relation and i.indisunique
 );
 
+-- What ALTER TABLE may have changed of a column, apart from its type and its values.
+create function column_state(relation oid, attnum int2) returns text
+language sql stable
+set search_path from current
+return (
+  select md5(row(
+    a.attname, a.attnotnull, a.atthasdef, a.attidentity, a.attstattarget, a.attstorage, a.attcompression, a.attacl, a.attoptions
+  )::text)
+  from pg_attribute a
+  where a.attrelid = column_state.relation and a.attnum = column_state.attnum
+);
+
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
 -- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
 -- meanwhile.
@@ -3724,7 +3750,8 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
+        'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
@@ -3763,7 +3790,7 @@ set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -3773,7 +3800,14 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and (case
+          when m.is <> column_state(a.attrelid, a.attnum)
+          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+          when m.missing and not a.atthasmissing
+          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+          else true
+        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
@@ -3919,7 +3953,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;

@@ -49,6 +49,7 @@ const reading = [
   "capture_gaps(text, text)",
   "row_holders(oid)",
   "columns_rewritten(oid, jsonb)",
+  "column_state(oid, int2)",
   "label_marks(oid)",
   "truncated_in(oid, xid)",
   "last_recovery()",
