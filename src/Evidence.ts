@@ -214,11 +214,10 @@ const coverageOf = (options: Health.Options | undefined) =>
     }))
   )
 
-const redactionNow = Effect.map(Capture.status(), (tables) =>
+const redactionOf = (tables: ReadonlyArray<Capture.TableStatus>) =>
   tables.flatMap(({ policy, table }) =>
     policy === null || policy.removedAt !== null ? [] : [{ table, excluded: policy.exclude, masked: policy.mask }]
   )
-)
 
 const exportActions = ["export.completed", "export.ended"] as const
 
@@ -253,11 +252,11 @@ const derivations: {
       detail: { tables: tables.map(({ refused: _, ...table }) => table) }
     })),
   redaction_policy: () =>
-    Effect.map(Effect.all([redactionNow, Capture.status()]), ([tables, statuses]) => ({
+    Effect.map(Capture.status(), (statuses) => ({
       status: statuses.some(({ findings }) => findings.some(({ severity }) => severity === "error"))
         ? "attention"
         : "ok",
-      detail: { tables }
+      detail: { tables: redactionOf(statuses) }
     })),
   retention_policy: ({ policy }) =>
     policy === undefined
@@ -468,7 +467,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       madeAt: formatMicros(BigInt(now) * 1000n),
       overview: yield* evidence.overview,
       coverage: tables.map(({ lapses, refused: _, ...table }) => ({ ...table, lapses: lapses.filter(overlaps) })),
-      redaction: yield* redactionNow,
+      redaction: redactionOf(yield* Capture.status()),
       retentionRuns: runs.items
         .filter(({ startedAt }) => startedAt <= to)
         .map(

@@ -63,7 +63,7 @@ export const refuseInside: Effect.Effect<void, RetentionError> = Effect.flatMap(
     : Effect.void
 )
 
-export const notConfigured = () =>
+const notConfigured = () =>
   new RetentionError({
     reason: "NotConfigured",
     detail: 'no retention is configured, so nothing is ever removed: give a policy such as { keep: "365 days" }'
@@ -112,7 +112,7 @@ export const partitionsNow = (storage: Storage): Effect.Effect<ReadonlyArray<Par
 
 const Stays = Schema.Struct({ stays: Schema.Literal("true", "false") })
 
-export const staysIn = (conditions: Conditions, partition: Partition): Effect.Effect<boolean, ThreadlineError> =>
+const staysIn = (conditions: Conditions, partition: Partition): Effect.Effect<boolean, ThreadlineError> =>
   partition.bounds === undefined
     ? Effect.succeed(true)
     : Effect.map(

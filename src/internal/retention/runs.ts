@@ -30,7 +30,7 @@ import { settings } from "./plan.js"
 import { RetentionError } from "./retentionError.js"
 
 /** How long a run may say nothing before another one takes over, in seconds. It speaks three times as often. */
-export const leaseSeconds = 60
+const leaseSeconds = 60
 
 export interface Lease {
   readonly id: string

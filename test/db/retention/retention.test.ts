@@ -21,6 +21,7 @@ import * as Capture from "../../../src/Capture.js"
 import * as Export from "../../../src/Export.js"
 import * as Feed from "../../../src/Feed.js"
 import * as Grants from "../../../src/Grants.js"
+import * as Migrations from "../../../src/Migrations.js"
 import * as Query from "../../../src/Query.js"
 import * as Retention from "../../../src/Retention.js"
 import * as log from "../../support/query.js"
@@ -161,6 +162,20 @@ describe("Retention", () => {
           )
         ).toBe(1)
         expect((yield* Query.asOf("articles", "1", "2026-02-01T00:00:00Z"))._tag).toBe("BeforeCapture")
+      })
+    )
+  )
+
+  it.scopedLive("drops and makes partitions beside the schema watch, which records none of it", () =>
+    withPosts(
+      Effect.gen(function* () {
+        yield* Migrations.run({ watchSchema: true })
+        const before = yield* number("select count(*) from threadline.schema_events")
+        const run = yield* Retention.purge(yield* Retention.plan(policy))
+        expect([run.state, run.changes]).toEqual(["completed", 160])
+        expect((yield* leaves).filter((name) => /_20260[1-4]01/.test(name))).toEqual([])
+        yield* Retention.maintain({ months: 8 })
+        expect(yield* number("select count(*) from threadline.schema_events")).toBe(before)
       })
     )
   )
