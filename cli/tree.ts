@@ -1,5 +1,6 @@
 /** The tree of commands. */
 import * as Command from "@effect/cli/Command"
+import * as continuity from "./commands/continuity.js"
 import * as consumers from "./commands/consumers.js"
 import * as evidence from "./commands/evidence.js"
 import * as capture from "./commands/capture.js"
@@ -36,6 +37,8 @@ const proving = [
   evidence.overview,
   evidence.proof
 ] as const
+
+const continuing = [continuity.check, continuity.baseline] as const
 
 const policies = [health.policyShow] as const
 
@@ -87,6 +90,7 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("continuity").pipe(Command.withSubcommands(continuing)),
     Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("retention").pipe(Command.withSubcommands(retaining)),
@@ -101,6 +105,7 @@ export const root = Command.make("threadline").pipe(
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
+  ...continuing,
   ...policies,
   ...consuming,
   ...retaining,

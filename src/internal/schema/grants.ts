@@ -55,6 +55,7 @@ const reading = [
   "last_recovery()",
   "watch_failed_since(text, text)",
   "this_database()",
+  "baseline_known_from(text, text)",
   "written_since(xid)",
   "broken_triggers(text, text)",
   "partitions_below(oid)",
