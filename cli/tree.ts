@@ -6,6 +6,7 @@ import * as evidence from "./commands/evidence.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
 import * as exportJobs from "./commands/exportJobs.js"
+import * as exportSchedule from "./commands/exportSchedule.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -56,6 +57,8 @@ const belowExport = [
   exportJobs.expire
 ] as const
 
+const scheduling = [exportSchedule.add, exportSchedule.list, exportSchedule.remove] as const
+
 /** It is here because it is about the whole tree. */
 const completing = leaf(
   "completions",
@@ -96,7 +99,9 @@ export const root = Command.make("threadline").pipe(
     Command.make("retention").pipe(Command.withSubcommands(retaining)),
     Command.make("evidence").pipe(Command.withSubcommands(proving)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands(belowExport)),
+    exporting.exported.pipe(
+      Command.withSubcommands([...belowExport, Command.make("schedule").pipe(Command.withSubcommands(scheduling))])
+    ),
     ...ungrouped
   ])
 )
@@ -113,5 +118,6 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...inSchema,
   exporting.exported,
   ...belowExport,
+  ...scheduling,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)
