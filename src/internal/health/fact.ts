@@ -86,5 +86,3 @@ export const Fact = Schema.Union(
  * @category models
  */
 export type Fact = typeof Fact.Type
-
-export type FactKind = Fact["kind"]
