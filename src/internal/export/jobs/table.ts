@@ -132,8 +132,7 @@ export const removable = (storage: Storage) =>
     storage.sql`order by j.id limit ${mostRemovable}`
   )
 
-const scopeDocument = ({ name, parameters = {} }: NamedScope): string =>
-  canonical({ name, parameters: parameters })
+const scopeDocument = ({ name, parameters = {} }: NamedScope): string => canonical({ name, parameters: parameters })
 
 const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
 
