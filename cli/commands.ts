@@ -43,6 +43,16 @@ export const commands = {
   "export schedule remove": "Remove a schedule of exports; its exports stay.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
+  "retention plan": "Show what would be removed now, by table and month.",
+  "retention purge": "Remove what the policy of the configuration no longer keeps.",
+  "retention runs": "List what retention did, newest first.",
+  "retention maintain": "Make partitions ahead, empty the default one, rebuild half-empty indexes.",
+  "evidence record": "Record how the record is governed, as you say or as it is found.",
+  "evidence list": "List evidence, newest first.",
+  "evidence latest": "Show the newest evidence of a subject about something.",
+  "evidence history": "List all evidence of a subject about something, newest first.",
+  "evidence overview": "Show how the six subjects stand.",
+  "evidence proof": "Write what an auditor needs for a period into one document.",
   serve: "Serve the audit pages on this machine, for one browser.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
@@ -58,6 +68,8 @@ export const groups: Readonly<Record<string, string>> = {
   policy: "See how captured tables are redacted.",
   "export schedule": "Decide when exports are made, and of which window.",
   consumers: "List and forget the consumers of the feed.",
+  retention: "Keep the record as long as the configuration says, and no longer.",
+  evidence: "Write down and prove how the record is governed.",
   schema: "See what was done to the schema around captured tables."
 }
 
