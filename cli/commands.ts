@@ -14,6 +14,8 @@ export const commands = {
   health: "Show what is wrong with capture and the record, and what mends it.",
   coverage: "Show which tables are captured; fails if an expected one is not.",
   "policy show": "Compare how tables are redacted with the configuration; fails if it differs.",
+  "continuity check": "Show what can be asked of each captured table, and since when.",
+  "continuity baseline": "Record the rows that were there before capture began, beside running writers.",
   timeline: "List changes, newest first.",
   transactions: "List transactions with their changes counted, newest first.",
   history: "List the changes of one row, newest first.",
@@ -38,6 +40,7 @@ export const commands = {
   "export expire": "Remove the files of exports whose time is over.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
+  serve: "Serve the audit pages on this machine, for one browser.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 
@@ -48,6 +51,7 @@ export const groups: Readonly<Record<string, string>> = {
   migrate: "Install, upgrade and inspect Threadline's schema.",
   capture: "Decide which tables are captured, and how.",
   export: "Write changes as CSV, NDJSON or JSON, now or by a worker, and check such files.",
+  continuity: "See what can be asked of captured tables, and record what is not known of them.",
   policy: "See how captured tables are redacted.",
   consumers: "List and forget the consumers of the feed.",
   schema: "See what was done to the schema around captured tables."

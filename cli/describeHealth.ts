@@ -1,4 +1,5 @@
 /** Coverage and findings as people read them. */
+import type * as Continuity from "../src/Continuity.js"
 import type * as Health from "../src/Health.js"
 import { when } from "./describe.js"
 import { visible } from "./output.js"
@@ -121,3 +122,49 @@ export const policiesText = (tables: ReadonlyArray<Health.PolicyComparison>, wid
     ),
     ...tables.flatMap(({ findings }) => findings.flatMap((finding) => ["", ...findingLines(finding, width)]))
   ].join("\n")
+
+const reasons: Readonly<Record<NonNullable<Continuity.Answer["why"]>, string>> = {
+  "not captured": "it is not captured",
+  lapse: "a lapse: threadline capture apply",
+  "no key": "it has no key",
+  "no baseline": "there is no baseline",
+  "baseline running": "its baseline is not finished"
+}
+
+export const readinessText = (tables: ReadonlyArray<Continuity.Readiness>, width: number): string =>
+  layout(
+    [
+      { header: "table" },
+      { header: "question" },
+      { header: "answered since (UTC)", rigid: true },
+      { header: "or why not", whole: true }
+    ],
+    tables.flatMap(({ answers, table }) =>
+      answers.map(({ from, question, why }, place) => [
+        place === 0 ? table : "",
+        question,
+        from === null ? "" : when(from),
+        why === null ? "" : reasons[why]
+      ])
+    ),
+    width
+  )
+
+export const baselinesText = (results: ReadonlyArray<Continuity.BaselineResult>, width: number): string =>
+  results.length === 0
+    ? "No captured table has a key."
+    : layout(
+        [
+          { header: "table" },
+          { header: "baseline", rigid: true },
+          { header: "rows", rigid: true },
+          { header: "", whole: true }
+        ],
+        results.map(({ recorded, state, table }) => [
+          table,
+          state,
+          String(recorded),
+          state === "waiting" ? "writers kept some rows locked: run it again" : ""
+        ]),
+        width
+      )

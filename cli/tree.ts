@@ -1,5 +1,6 @@
 /** The tree of commands. */
 import * as Command from "@effect/cli/Command"
+import * as continuity from "./commands/continuity.js"
 import * as consumers from "./commands/consumers.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
@@ -12,6 +13,7 @@ import { actions, actor, correlation, request, timeline, transactions, unattribu
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
 import * as schema from "./commands/schema.js"
+import { serve } from "./commands/serve.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
 import { printJson, printSource } from "./output.js"
@@ -22,6 +24,8 @@ const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generat
 const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
 
 const consuming = [consumers.list, consumers.forget] as const
+
+const continuing = [continuity.check, continuity.baseline] as const
 
 const policies = [health.policyShow] as const
 
@@ -65,6 +69,7 @@ const ungrouped = [
   actions,
   unattributed,
   feed,
+  serve,
   completing
 ] as const
 
@@ -72,6 +77,7 @@ export const root = Command.make("threadline").pipe(
   Command.withSubcommands([
     Command.make("migrate").pipe(Command.withSubcommands(migrating)),
     Command.make("capture").pipe(Command.withSubcommands(capturing)),
+    Command.make("continuity").pipe(Command.withSubcommands(continuing)),
     Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
@@ -84,6 +90,7 @@ export const root = Command.make("threadline").pipe(
 export const leaves: ReadonlyArray<CommandFacts> = [
   ...migrating,
   ...capturing,
+  ...continuing,
   ...policies,
   ...consuming,
   ...inSchema,

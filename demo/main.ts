@@ -1,6 +1,7 @@
 /**
  * The demonstration: `npm run demo`. It installs Threadline, captures the tables of a small host application, lets a working
- * day happen to them, and prints what the record says of it. Nothing of it is left afterwards.
+ * day happen to them, prints what the record says of it, and serves it as pages until it is stopped; with `--exit` it ends by itself.
+ * Nothing of it is left afterwards.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -12,6 +13,7 @@ import { Capture, Migrations, Query, Threadline } from "threadline"
 import * as Database from "./database.js"
 import { toDemoError } from "./errors.js"
 import * as Host from "./host.js"
+import * as Pages from "./pages.js"
 import * as Print from "./print.js"
 import * as Traffic from "./traffic.js"
 
@@ -66,13 +68,16 @@ const story = Effect.fnUntraced(function* (place: Database.Place) {
   yield* Database.workspace
   yield* install
   yield* Host.createTables
+  const services = Threadline.layer({ schema: Database.auditSchema, writer: Layer.succeed(SqlClient.SqlClient, sql) })
   yield* Effect.gen(function* () {
     yield* capture
     yield* investigate(yield* Traffic.run(Database.client(place, "psql")))
-  }).pipe(
-    Effect.provide(Threadline.layer({ schema: Database.auditSchema, writer: Layer.succeed(SqlClient.SqlClient, sql) }))
-  )
+  }).pipe(Effect.provide(services))
   yield* Print.goOn
+  if (!process.argv.includes("--exit")) {
+    yield* Pages.serve(services)
+    yield* Effect.never
+  }
 })
 
 const main = Effect.gen(function* () {

@@ -111,7 +111,7 @@ export const failedAttempts = (attempts: ReadonlyArray<Attempt>) =>
   )
 
 export const goOn = text(
-  "The demo now removes everything it made. To go on:",
+  "To go on:",
   "  README.md     the quickstart: the same in an application of your own",
   "  demo/         this program; traffic.ts has the audited transactions",
   "  DATABASE_URL=postgres://... npm run demo    the same in a database of yours"

@@ -129,6 +129,20 @@ begin
 end
 $$;
 
+-- Whether a row trigger of a partition's root sees the rows of the partition for the same purpose as a function that was generated
+-- for another table: one that the partition was, or was in, before it was attached.
+create function seen_by_root(relation oid, table_schema text, table_name text, purpose text) returns boolean
+language sql stable
+set search_path from current
+return (
+  select coalesce(bool_and(right(f.proname, 11) <> function_suffix(seen_by_root.table_schema, seen_by_root.table_name)), false)
+  from pg_trigger t
+  join pg_proc f on f.oid = t.tgfoid
+  where t.tgrelid = pg_partition_root(seen_by_root.relation)
+    and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+    and starts_with(f.proname, 'open_' || purpose || '_')
+);
+
 -- Rows that move between partitions. "threadline.updating" holds the statements under way that may be a MERGE, each as
 -- " <depth>:<relation>:<id>,": what is recorded of it has greater ids. "threadline.moved" is not empty if rows moved in one;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
@@ -256,12 +270,12 @@ $$;
 
 -- What the rows that a relation itself holds are read from. Rows of tables that inherit from it are others'. Virtual generated
 -- columns are not computed: they may show what is redacted, and they may raise.
-create function row_source(relation oid) returns text
+create function row_source(relation oid, condition text default '') returns text
 language sql stable
 set search_path from current
 begin atomic
   select case
-    when virtual_columns(c.oid) = '{}' then whole.source
+    when virtual_columns(c.oid) = '{}' and condition = '' then whole.source
     else format('(select %s from %s)', (
       select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
       from pg_attribute a
@@ -269,7 +283,9 @@ begin atomic
     ), whole.source)
   end
   from pg_class c
-  cross join lateral (select case when c.relkind = 'p' then '' else 'only ' end || c.oid::regclass as source) whole
+  cross join lateral (
+    select case when c.relkind = 'p' then '' else 'only ' end || c.oid::regclass || condition as source
+  ) whole
   where c.oid = relation;
 end;
 
@@ -376,8 +392,12 @@ end
 $$;
 
 -- Baseline or delete marks for the rows a relation holds now, on an operator's request: rows that came with
--- an attached partition, rows that left with a detached one, rows that were there before capture began.
-create function mark_rows(relation regclass, root_schema text, root_name text, op text) returns bigint
+-- an attached partition, rows that left with a detached one, rows that were there before capture began. Of a relation that is
+-- written to meanwhile, only those at "places", which the caller has locked, and of these only rows that the record does not know
+-- since "known_from". Without places, the caller keeps writers off the relation.
+create function mark_rows(
+  relation regclass, root_schema text, root_name text, op text, places tid[] default null, known_from timestamptz default null
+) returns bigint
 language plpgsql
 set search_path from current
 set timezone = 'UTC'
@@ -419,16 +439,25 @@ begin
        case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
        jsonb_build_object(''marked'', true)
      from (select image_of(x.*, $5, $6, $7) as image from %s x) r
-     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k
+     where $9 is null or not exists (
+       select
+       from audit_changes c
+       where c.row_key = k.row_key
+         and c.table_name = $2
+         and c.table_schema = $1
+         and c.captured_at >= $9
+     )', row_source(relation, case when places is null then '' else ' where ctid = any ($8)' end))
   using root_schema, root_name, op, policy, relation::oid,
-    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
+    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
+    places, known_from;
   get diagnostics marked = row_count;
   return marked;
 end
 $$;
 
 revoke all on function
-  row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  row_source(oid, text), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text, tid[], timestamptz),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;

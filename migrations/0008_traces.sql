@@ -175,6 +175,18 @@ return (
   where i.indrelid = label_marks.relation and i.indisunique
 );
 
+-- What ALTER TABLE may have changed of a column, apart from its type and its values.
+create function column_state(relation oid, attnum int2) returns text
+language sql stable
+set search_path from current
+return (
+  select md5(row(
+    a.attname, a.attnotnull, a.atthasdef, a.attidentity, a.attstattarget, a.attstorage, a.attcompression, a.attacl, a.attoptions
+  )::text)
+  from pg_attribute a
+  where a.attrelid = column_state.relation and a.attnum = column_state.attnum
+);
+
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
 -- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
 -- meanwhile.
@@ -190,7 +202,8 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
+        'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
@@ -229,7 +242,7 @@ set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -239,7 +252,14 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and (case
+          when m.is <> column_state(a.attrelid, a.attnum)
+          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+          when m.missing and not a.atthasmissing
+          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+          else true
+        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
@@ -385,7 +405,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;

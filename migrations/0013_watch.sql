@@ -536,21 +536,25 @@ exception
   when sqlstate 'TL020' then
     raise;
   when others then
-    perform watch_failed(role_name, tg_tag, sqlstate, sqlerrm);
+    perform watch_failed(tg_event, role_name, tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
--- The watch cannot tell which tables a command concerns. Those that the catalog alone shows to be captured count.
-create function watch_failed(role_name text, command text, state text, message text) returns void
+-- The watch cannot tell which tables a command concerns. Those that the catalog alone shows to be captured count, or those that
+-- lost our triggers.
+create function watch_failed(event text, role_name text, command text, state text, message text) returns void
 language plpgsql
 set search_path from current
 as $$
+declare
+  concerned jsonb;
 begin
-  perform note_event(f.table_schema, f.table_name, command, 'table', coalesce(f.label, 'unknown'), role_name, 'failed',
-    jsonb_build_object('sqlState', state, 'reason', message))
-  from (select) one
-  left join (
-    select distinct n.nspname as table_schema, c.relname as table_name, quote_ident(n.nspname) || '.' || quote_ident(c.relname) as label
+  if event = 'sql_drop' then
+    select jsonb_agg(distinct jsonb_build_object('schema', d.address_names[1], 'name', d.address_names[2])) into concerned
+    from pg_event_trigger_dropped_objects() d
+    where d.object_type = 'trigger' and d.address_names[3] like '0\_threadline\_%';
+  else
+    select jsonb_agg(distinct jsonb_build_object('schema', n.nspname, 'name', c.relname)) into concerned
     from pg_event_trigger_ddl_commands() d
     join pg_class c on c.oid = coalesce(pg_partition_root(d.objid), d.objid)
     join pg_namespace n on n.oid = c.relnamespace
@@ -561,8 +565,12 @@ begin
         join pg_proc f on f.oid = t.tgfoid
         where t.tgrelid = c.oid
           and f.pronamespace = (select s.oid from pg_namespace s where s.nspname = current_schema())
-      )
-  ) f on true;
+      );
+  end if;
+  perform note_event(f.schema, f.name, command, 'table', coalesce(quote_ident(f.schema) || '.' || quote_ident(f.name), 'unknown'),
+    role_name, 'failed', jsonb_build_object('sqlState', state, 'reason', message))
+  from (select) one
+  left join jsonb_to_recordset(concerned) f (schema text, name text) on true;
 exception when others then
   raise warning 'threadline: the schema watch failed: %', message;
 end
@@ -643,26 +651,7 @@ exception
   when sqlstate 'TL020' then
     raise;
   when others then
-    perform watch_failed_drop(role_name, tg_tag, sqlstate, sqlerrm);
-end
-$$;
-
-create function watch_failed_drop(role_name text, command text, state text, message text) returns void
-language plpgsql
-set search_path from current
-as $$
-begin
-  perform note_event(f.table_schema, f.table_name, command, 'table', coalesce(f.label, 'unknown'), role_name, 'failed',
-    jsonb_build_object('sqlState', state, 'reason', message))
-  from (select) one
-  left join (
-    select distinct d.address_names[1] as table_schema, d.address_names[2] as table_name,
-      quote_ident(d.address_names[1]) || '.' || quote_ident(d.address_names[2]) as label
-    from pg_event_trigger_dropped_objects() d
-    where d.object_type = 'trigger' and d.address_names[3] like '0\_threadline\_%'
-  ) f on true;
-exception when others then
-  raise warning 'threadline: the schema watch failed: %', message;
+    perform watch_failed(tg_event, role_name, tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
@@ -743,8 +732,8 @@ revoke all on function
   note_event(text, text, text, text, text, text, text, jsonb, text, text, timestamptz),
   partition_triggers_lacking(oid, jsonb), broken_partitions(oid, jsonb, jsonb), make_trigger(regclass, jsonb),
   watch_table(text, text, text, text, text, int, text), refuse_by_guard(text, text, text),
-  watch_safely(text, text, text, text, text, int, text), watch_command(), watch_failed(text, text, text, text), watch_drop(),
-  watch_failed_drop(text, text, text, text), watch_rewrite(), watch_begins(), watch_ends()
+  watch_safely(text, text, text, text, text, int, text), watch_command(), watch_failed(text, text, text, text, text), watch_drop(),
+  watch_rewrite(), watch_begins(), watch_ends()
 from public;
 
 select guard_record();

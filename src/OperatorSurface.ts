@@ -20,15 +20,18 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import { randomBytes } from "node:crypto"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type * as Actor from "./Actor.js"
-import * as Capture from "./Capture.js"
+import * as Audit from "./Audit.js"
 import * as Export from "./Export.js"
+import * as ExportJobs from "./ExportJobs.js"
 import * as Feed from "./Feed.js"
+import * as Health from "./Health.js"
 import * as access from "./internal/operator/access.js"
 import { fromNode, fromWeb, type Mounting, prefixOf, send } from "./internal/operator/mount.js"
 import type { HostRow, Labelled } from "./internal/operator/site.js"
 import * as surfaces from "./internal/operator/surface.js"
 import { zoneOf } from "./internal/operator/zone.js"
 import * as Query from "./Query.js"
+import * as Retention from "./Retention.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
 /**
@@ -79,7 +82,8 @@ export interface Failure extends surfaces.Failure {}
  * - `trustProxy`: true believes `X-Forwarded-Prefix` and `X-Forwarded-Host`. Only behind a proxy that sets them.
  * - `timeZone`: of the times that are shown, `UTC` unless given; a viewer can choose another one.
  * - `timeout`: how long a page may take, 10 seconds unless given. What it was asking the database is cancelled then.
- * - `tables`: the configuration of capture, to compare with.
+ * - `health`: what coverage and redaction are compared with, `{ tables, expected }` of your configuration.
+ * - `retention`: the policy of retention.
  * - `relations`: what rows are shown with, by table: `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`.
  * - `rowLink`, `actorLink`: an address of your own admin for a row or an actor. Only paths and http(s) addresses become links.
  * - `label`: what you call an actor or a row now.
@@ -98,7 +102,8 @@ export interface Options<in Asked, out R = never> {
   readonly trustProxy?: boolean | undefined
   readonly timeZone?: string | undefined
   readonly timeout?: Duration.DurationInput | undefined
-  readonly tables?: ReadonlyArray<Capture.TableConfig> | undefined
+  readonly health?: Health.Options | undefined
+  readonly retention?: Retention.Policy | undefined
   readonly relations?: { readonly [table: string]: { readonly [name: string]: Query.Relation } } | undefined
   readonly rowLink?: ((row: Row) => string | null | undefined) | undefined
   readonly actorLink?: ((actor: Actor.Actor) => string | null | undefined) | undefined
@@ -142,7 +147,8 @@ const settingsOf = <Asked, R>(
       zone,
       design: options.design ?? false,
       relations: options.relations ?? {},
-      tables: options.tables,
+      health: options.health ?? {},
+      retention: options.retention,
       secret: secret ?? randomBytes(32).toString("base64url"),
       trustProxy,
       onFailure: options.onFailure,
@@ -162,9 +168,12 @@ const surfaceOf = (settings: surfaces.Settings): Effect.Effect<surfaces.Surface,
   Effect.map(
     Effect.all({
       query: Query.Query,
-      capture: Effect.serviceOption(Capture.Capture),
       exports: Effect.serviceOption(Export.Export),
-      feed: Effect.serviceOption(Feed.Feed)
+      feed: Effect.serviceOption(Feed.Feed),
+      jobs: Effect.serviceOption(ExportJobs.ExportJobs),
+      health: Effect.serviceOption(Health.Health),
+      retention: Effect.serviceOption(Retention.Retention),
+      audit: Effect.serviceOption(Audit.Audit)
     }),
     (services) => surfaces.make(settings, services)
   )
@@ -252,7 +261,7 @@ const running = <Asked, E>(services: Layer.Layer<Query.Query, E>, options: Optio
 
 /**
  * A handler of the web platform, for Next.js, Hono, Bun and Deno. Options that cannot be used throw `InvalidRequest` here. `services` needs
- * `Query`; what else it has (`Export`, `Capture`, `Feed`) has pages as well.
+ * `Query`; what else it has (`Export`, `ExportJobs`, `Health`, `Retention`, `Feed`) has pages as well.
  *
  * @since 0.1.0
  * @category handlers

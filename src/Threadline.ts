@@ -14,6 +14,7 @@ import * as Export from "./Export.js"
 import * as ExportJobs from "./ExportJobs.js"
 import type { ExportStore } from "./ExportStore.js"
 import * as Feed from "./Feed.js"
+import * as Continuity from "./Continuity.js"
 import * as Health from "./Health.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { Apart } from "./internal/sql/apart.js"
@@ -51,6 +52,7 @@ export type Services =
   | Export.Export
   | ExportJobs.ExportJobs
   | Feed.Feed
+  | Continuity.Continuity
   | Health.Health
   | Query.Query
   | Retention.Retention
@@ -143,7 +145,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), Layer.merge(operator, apartFrom(operator))),
     Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
-    Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Health.layer, Retention.layer)), owner)
+    Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Continuity.layer, Health.layer, Retention.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
 }
 
@@ -165,6 +167,7 @@ export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError
         ExportJobs.layer,
         Feed.layer,
         Capture.layer,
+        Continuity.layer,
         Health.layer,
         Retention.layer
       ).pipe(inSchema(schema))

@@ -31,6 +31,11 @@ export * as Configuration from "./Configuration.js"
 /**
  * @since 0.1.0
  */
+export * as Continuity from "./Continuity.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Export from "./Export.js"
 
 /**

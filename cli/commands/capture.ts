@@ -19,10 +19,12 @@ import {
   withPlace
 } from "../describeCapture.js"
 import { configuration, captureClient, withSchema } from "../database.js"
-import { Refused, UsageError } from "../exit.js"
+import { baselinesText } from "../describeHealth.js"
+import { AnsweredNo, Refused, UsageError } from "../exit.js"
 import { type Common, common, flag, value, values } from "../options.js"
 import { answer, printJson, printSource, visible } from "../output.js"
 import { leaf } from "../parser/declare.js"
+import { recordBaselines } from "./continuity.js"
 import { pathOf } from "../surroundings.js"
 import { paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
@@ -110,6 +112,7 @@ export const applying = leaf(
     ...tables,
     prune,
     markPartitions,
+    baseline: flag("baseline", "Then record the rows that were there before; see continuity baseline."),
     allowLessRedaction: flag("allow-less-redaction", "Accept that a column shows more than it did."),
     lockTimeout
   },
@@ -130,16 +133,28 @@ export const applying = leaf(
           })
         )
       )
+      const baselines = options.baseline
+        ? yield* recordBaselines(options, configured, { tables: chosenTables.map(({ table }) => table) })
+        : undefined
       yield* answer(
         options,
-        () => ({ steps: steps.map(stepJson) }),
+        () => ({
+          steps: steps.map(stepJson),
+          ...(baselines === undefined ? {} : { baselines: baselines.map((result) => ({ ...result })) })
+        }),
         (width) =>
-          steps.length > 0
-            ? stepLines(steps, width)
-            : chosenTables.length === 0
-              ? "The configuration names no table; there was nothing to do."
-              : "There was nothing to do."
+          [
+            steps.length > 0
+              ? stepLines(steps, width)
+              : chosenTables.length === 0
+                ? "The configuration names no table; there was nothing to do."
+                : "There was nothing to do.",
+            ...(baselines === undefined ? [] : ["", baselinesText(baselines, width)])
+          ].join("\n")
       )
+      if (baselines?.some(({ state }) => state === "waiting") === true) {
+        return yield* new AnsweredNo()
+      }
     })
 )
 

@@ -267,7 +267,9 @@ attacks("MERGE that moves rows to other partitions (A29)", (attack) => {
       yield* apply("jobs")
       expect(yield* findings()).toEqual([])
       expect(yield* apply("jobs")).toEqual([])
-      yield* db.run('drop trigger "0_threadline_leave" on jobs')
+      yield* db.run(
+        "do $$ begin execute format('drop trigger %I on jobs', '0_threadline_leave' || threadline.function_suffix('public', 'jobs')); end $$"
+      )
       expect(yield* findings()).toEqual(["TriggerMissing"])
       yield* apply("jobs")
       expect(yield* findings()).toEqual([])

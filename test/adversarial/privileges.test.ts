@@ -286,8 +286,8 @@ attacks("forging through generated functions (A27)", (attack) => {
             for (const [forged, level] of [
               ["forged", "statement"],
               ["forged", "row"],
-              [`0_threadline_${purpose}`, "statement"],
-              [`0_threadline_${purpose}`, "row"]
+              [`0_threadline_${purpose}_${(name ?? "").slice(-10)}`, "statement"],
+              [`0_threadline_${purpose}_${(name ?? "").slice(-10)}`, "row"]
             ]) {
               yield* attacker.run(
                 `create trigger "${forged}" after insert or update or delete on ${table} for each ${level} execute function threadline.${name}()`
@@ -369,7 +369,7 @@ attacks("forging through generated functions (A27)", (attack) => {
             `create table public.${table} (id int, v text${kind}`,
             ...(kind === ")" ? [] : [`create table public.leaf partition of public.${table} default`]),
             `insert into public.${table} values (1, 'mine')`,
-            `create trigger "0_threadline_${purpose}" after ${op} on public.${table} for each row execute function threadline.${name}()`
+            `create trigger "0_threadline_${purpose}_${(name ?? "").slice(-10)}" after ${op} on public.${table} for each row execute function threadline.${name}()`
           )
           const write = {
             insert: `insert into public.${table} values (2, 'forged')`,

@@ -82,6 +82,7 @@ attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
           "alter table t alter w type varchar, alter w set default 'x', alter v set statistics 7",
           "alter table t alter pin type varchar(9) using upper(pin)",
           "alter table t add e text default clock_timestamp()::text",
+          "alter table t add quick int default 7",
           "alter table t alter v set default 5",
           "begin; alter table t alter v set default 6; truncate t; insert into t values (1, 1, 'a'), (2, 2, 'a'); commit"
         )
@@ -91,7 +92,11 @@ attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
           )
         }
         if (table === plain) {
+          yield* apply({ table: "t", mask: ["pin"] })
           yield* db.run("vacuum full t", "cluster t using t_pkey")
+          yield* db.run("alter table t add quicker int default 7")
+          yield* apply({ table: "t", mask: ["pin"] })
+          yield* db.run("alter table t add gen text generated always as (upper(w)) stored")
         }
         expect(kinds(yield* capture.status())).not.toContain("RowsRewritten")
         expect(yield* asOf(host, "1")).toBe("1")

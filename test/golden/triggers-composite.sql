@@ -24,6 +24,11 @@ begin
   if tg_table_name <> 'invoices' or tg_table_schema <> 'billing' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'billing', 'invoices');
+    if (of_table <> 'invoices' or of_schema <> 'billing') and of_partition is not null
+      and seen_by_root(tg_relid, 'billing', 'invoices', 'insert')
+    then
+      return null;
+    end if;
   end if;
 
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
@@ -84,6 +89,11 @@ begin
   if tg_table_name <> 'invoices' or tg_table_schema <> 'billing' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'billing', 'invoices');
+    if (of_table <> 'invoices' or of_schema <> 'billing') and of_partition is not null
+      and seen_by_root(tg_relid, 'billing', 'invoices', 'update')
+    then
+      return null;
+    end if;
   end if;
 
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;
@@ -147,6 +157,11 @@ begin
   if tg_table_name <> 'invoices' or tg_table_schema <> 'billing' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'billing', 'invoices');
+    if (of_table <> 'invoices' or of_schema <> 'billing') and of_partition is not null
+      and seen_by_root(tg_relid, 'billing', 'invoices', 'delete')
+    then
+      return null;
+    end if;
   end if;
 
   policy := case when (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 4)).object_names[3] = 'iban' and (pg_identify_object_as_address('pg_class'::regclass, coalesce(pg_partition_root(tg_relid), tg_relid), 5)).object_names[3] = 'notes' then '{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb else current_policy('{"key":[{"name":"tenant","attnum":1,"text":"citext"},{"name":"number","attnum":2,"text":"numeric"}],"excluded":["notes"],"masked":["iban"],"columns":["tenant","number","lines","iban","notes"],"json":["lines"],"texts":[]}'::jsonb, tg_relid) end;

@@ -23,6 +23,11 @@ begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'insert')
+    then
+      return null;
+    end if;
   end if;
   if current_setting('threadline.moved', true) <> '' then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
@@ -209,6 +214,11 @@ begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'update')
+    then
+      return null;
+    end if;
   end if;
   if current_setting('threadline.updating', true) <> '' then
     moved := update_ends(tg_relid);
@@ -505,6 +515,11 @@ begin
   if tg_table_name <> 'jobs' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'jobs');
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'delete')
+    then
+      return null;
+    end if;
   end if;
   if current_setting('threadline.moved', true) <> '' then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(
@@ -700,11 +715,16 @@ declare
   wrong text;
   was jsonb;
 begin
-  if tg_name <> '0_threadline_leave' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
+  if tg_name <> '0_threadline_leave_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
   select * into of_schema, of_table, of_partition
   from capture_relation(tg_relid, 'public', 'jobs', true);
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'leave')
+    then
+      return null;
+    end if;
   if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
     and set_config('threadline.moved', 'yes', true) <> '') is not true then
     return null;
@@ -838,11 +858,16 @@ declare
   wrong text;
   now jsonb;
 begin
-  if tg_name <> '0_threadline_enter' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
+  if tg_name <> '0_threadline_enter_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
   select * into of_schema, of_table, of_partition
   from capture_relation(tg_relid, 'public', 'jobs', true);
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'enter')
+    then
+      return null;
+    end if;
   if (strpos(current_setting('threadline.updating', true), ' ' || pg_trigger_depth() || ':') > 0
     and current_setting('threadline.moved', true) <> '') is not true then
     return null;
@@ -992,12 +1017,12 @@ create or replace trigger "0_threadline_begin" before update on "public"."jobs"
 for each statement
 execute function "threadline"."capture_begin_jobs_562f12dff4"();
 
-create or replace trigger "0_threadline_leave" after delete on "public"."jobs"
+create or replace trigger "0_threadline_leave_562f12dff4" after delete on "public"."jobs"
 for each row
 when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
 execute function "threadline"."open_leave_jobs_562f12dff4"();
 
-create or replace trigger "0_threadline_enter" after insert on "public"."jobs"
+create or replace trigger "0_threadline_enter_562f12dff4" after insert on "public"."jobs"
 for each row
 when (pg_catalog.current_setting('threadline.updating', true) operator(pg_catalog.<>) '')
 execute function "threadline"."open_enter_jobs_562f12dff4"();

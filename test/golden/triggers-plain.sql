@@ -24,6 +24,11 @@ begin
   if tg_table_name <> 'posts' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'posts');
+    if (of_table <> 'posts' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'posts', 'insert')
+    then
+      return null;
+    end if;
   end if;
 
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
@@ -205,6 +210,11 @@ begin
   if tg_table_name <> 'posts' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'posts');
+    if (of_table <> 'posts' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'posts', 'update')
+    then
+      return null;
+    end if;
   end if;
 
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
@@ -493,6 +503,11 @@ begin
   if tg_table_name <> 'posts' or tg_table_schema <> 'public' then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, 'public', 'posts');
+    if (of_table <> 'posts' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'posts', 'delete')
+    then
+      return null;
+    end if;
   end if;
 
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so

@@ -15,11 +15,16 @@ declare
   wrong text;
   now jsonb;
 begin
-  if tg_name <> '0_threadline_insert' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
+  if tg_name <> '0_threadline_insert_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'INSERT' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
   select * into of_schema, of_table, of_partition
   from capture_relation(tg_relid, 'public', 'jobs', true);
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'insert')
+    then
+      return null;
+    end if;
   begin
     now := to_jsonb(new);
   exception when others then
@@ -152,11 +157,16 @@ declare
   fields text[];
   old_values jsonb;
 begin
-  if tg_name <> '0_threadline_update' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'UPDATE' then
+  if tg_name <> '0_threadline_update_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'UPDATE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
   select * into of_schema, of_table, of_partition
   from capture_relation(tg_relid, 'public', 'jobs', true);
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'update')
+    then
+      return null;
+    end if;
   begin
     was := to_jsonb(old);
     now := to_jsonb(new);
@@ -300,11 +310,16 @@ declare
   wrong text;
   was jsonb;
 begin
-  if tg_name <> '0_threadline_delete' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
+  if tg_name <> '0_threadline_delete_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'DELETE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
   select * into of_schema, of_table, of_partition
   from capture_relation(tg_relid, 'public', 'jobs', true);
+    if (of_table <> 'jobs' or of_schema <> 'public') and of_partition is not null
+      and seen_by_root(tg_relid, 'public', 'jobs', 'delete')
+    then
+      return null;
+    end if;
   begin
     was := to_jsonb(old);
   exception when others then
@@ -430,23 +445,23 @@ $threadline$;
 
 select "threadline"."guard_function"('"threadline"."capture_truncate_jobs_562f12dff4"()');
 
-create or replace trigger "0_threadline_insert" after insert on "public"."jobs"
+create or replace trigger "0_threadline_insert_562f12dff4" after insert on "public"."jobs"
 for each row
 execute function "threadline"."open_insert_jobs_562f12dff4"();
 
-alter table "public"."jobs" enable always trigger "0_threadline_insert";
+alter table "public"."jobs" enable always trigger "0_threadline_insert_562f12dff4";
 
-create or replace trigger "0_threadline_update" after update on "public"."jobs"
+create or replace trigger "0_threadline_update_562f12dff4" after update on "public"."jobs"
 for each row
 execute function "threadline"."open_update_jobs_562f12dff4"();
 
-alter table "public"."jobs" enable always trigger "0_threadline_update";
+alter table "public"."jobs" enable always trigger "0_threadline_update_562f12dff4";
 
-create or replace trigger "0_threadline_delete" after delete on "public"."jobs"
+create or replace trigger "0_threadline_delete_562f12dff4" after delete on "public"."jobs"
 for each row
 execute function "threadline"."open_delete_jobs_562f12dff4"();
 
-alter table "public"."jobs" enable always trigger "0_threadline_delete";
+alter table "public"."jobs" enable always trigger "0_threadline_delete_562f12dff4";
 
 create or replace trigger "0_threadline_truncate" before truncate on "public"."jobs"
 for each statement

@@ -262,7 +262,8 @@ export const runHistory = Effect.fnUntraced(function* (
       }
     }
     say(`  capture apply${failed.length === 0 ? "" : ` -- ${failed.join("; ")}`}`)
-    if (failed.length === 0 && configs.length > 0) {
+    // Beside an open transaction it may find nothing to do.
+    if (quiet && failed.length === 0) {
       appliedAt.push(notes.length)
     }
     if (!quiet) {
@@ -392,8 +393,13 @@ export const runHistory = Effect.fnUntraced(function* (
    * What a name means at an instant: the table that its policy follows, whatever that one was called then, or the one that had the
    * name. They differ if names were exchanged, or passed on to a table that was captured later.
    */
-  const meant = (name: string, followed: string | undefined, at: Note): ReadonlyArray<Standing> =>
-    at.tables.filter(({ table }) => table.oid === followed || nameOf(table) === name)
+  const meant = (name: string, followed: string | undefined, at: Note): ReadonlyArray<Standing> => {
+    const place = notes.findIndex(({ tables }) => tables.some(({ table }) => table.oid === followed))
+    const first = notes[place]?.tables.find(({ table }) => table.oid === followed)?.table
+    // A table that is made in the place of another one, under its name, goes on with its history.
+    const former = first !== undefined && notes.indexOf(at) < place ? nameOf(first) : name
+    return at.tables.filter(({ table }) => table.oid === followed || nameOf(table) === name || nameOf(table) === former)
+  }
 
   /**
    * What `docs/capture.md` says that as-of may get wrong until `apply`: rows of a partition that was attached since, at instants at

@@ -334,6 +334,8 @@ const privilegeText = ({
       return `role ${role} does not own ${relation}, whose triggers must be dropped or enabled`
     case "read":
       return `${owner} cannot read ${relation} to keep the rows that TRUNCATE removes, and role ${role} may not let it`
+    case "lock":
+      return `role ${role} may not lock rows of ${relation} for a moment, which takes the UPDATE privilege`
     case "unknown":
       return `the database role lacks a privilege (${serverMessage})`
   }
@@ -410,10 +412,20 @@ export const describeRefusal = (refusal: Refusal): string => {
       return "it is not captured"
     case "InsufficientPrivilege":
       return privilegeText(refusal)
+    case "RowsHidden":
+      return `row-level security may hide rows of ${refusal.relation} from ${refusal.role}`
+    case "LapseOpen":
+      return "nothing is known of it at present"
+    case "BaselineUnsupported":
+      return refusal.why === "no key"
+        ? "it has no key, so that its rows cannot be told apart"
+        : `${refusal.relation} is a foreign table, whose rows change unseen`
     case "LockNotAvailable":
       return `its locks could not be had in time (${refusal.serverMessage})`
     case "InsideTransaction":
-      return `capture is ${refusal.operation === "apply" ? "applied" : "removed"} in short transactions of its own, not inside another`
+      return refusal.operation === "baseline"
+        ? "a baseline is recorded in short transactions of its own, not inside another"
+        : `capture is ${refusal.operation === "apply" ? "applied" : "removed"} in short transactions of its own, not inside another`
   }
 }
 

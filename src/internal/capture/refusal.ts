@@ -55,7 +55,7 @@ export const FormerNameProblem = Schema.Literal("present name", "twice", "circle
 export type FormerNameProblem = typeof FormerNameProblem.Type
 
 /** What a role lacks. */
-const Lacking = Schema.Literal("membership", "inheritance", "record", "trigger", "ownership", "read", "unknown")
+const Lacking = Schema.Literal("membership", "inheritance", "record", "trigger", "ownership", "read", "lock", "unknown")
 
 /**
  * Why a table cannot be captured as asked, with the fields that its sentence needs.
@@ -147,8 +147,21 @@ export const Refusal = Schema.Union(
     /** What PostgreSQL said. */
     serverMessage: MaybeName
   }),
+  /** Row-level security may hide rows from the role. */
+  Schema.Struct({ reason: Schema.Literal("RowsHidden"), relation: Schema.String, role: Schema.String }),
+  /** A baseline is asked for while nothing is known of the table. */
+  Schema.Struct({ reason: Schema.Literal("LapseOpen") }),
+  /** A baseline is asked for, and rows cannot be told apart, or may change unseen. */
+  Schema.Struct({
+    reason: Schema.Literal("BaselineUnsupported"),
+    why: Schema.Literal("no key", "foreign table"),
+    relation: MaybeName
+  }),
   Schema.Struct({ reason: Schema.Literal("LockNotAvailable"), serverMessage: Schema.String }),
-  Schema.Struct({ reason: Schema.Literal("InsideTransaction"), operation: Schema.Literal("apply", "remove") })
+  Schema.Struct({
+    reason: Schema.Literal("InsideTransaction"),
+    operation: Schema.Literal("apply", "remove", "baseline")
+  })
 ).annotations({ identifier: "threadline.Capture.Refusal" })
 
 /**

@@ -6,6 +6,7 @@ import * as Either from "effect/Either"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
+import * as ExportJobs from "../../ExportJobs.js"
 import type * as Query from "../../Query.js"
 
 /**
@@ -36,6 +37,8 @@ export interface Access {
   readonly scope: Query.ReadScope | "everything"
   /** What the pages call the scope, such as the name of a tenant. */
   readonly scopeName?: string | undefined
+  /** The scope by a name and parameters, as `ExportJobs` keeps it. A viewer with a scope that has no name sees no jobs. */
+  readonly namedScope?: ExportJobs.NamedScope | undefined
   /** What they may do beyond reading: nothing unless given. */
   readonly capabilities?: ReadonlyArray<Capability> | undefined
 }
@@ -57,6 +60,7 @@ export interface Viewer {
   readonly actor: Actor.Actor | undefined
   readonly scope: Query.ReadScope | undefined
   readonly scopeName: string | undefined
+  readonly namedScope: ExportJobs.NamedScope | undefined
   readonly may: (capability: Capability) => boolean
 }
 
@@ -64,6 +68,7 @@ const AnswerSchema = Schema.Struct({
   viewer: Actor.Actor,
   scope: Schema.Unknown.pipe(Schema.filter((scope) => scope === "everything" || Predicate.isFunction(scope))),
   scopeName: Schema.optional(Schema.NullishOr(Schema.String)),
+  namedScope: Schema.optional(Schema.NullishOr(Schema.typeSchema(ExportJobs.NamedScope))),
   capabilities: Schema.optional(Schema.NullishOr(Schema.Array(Capability)))
 })
 
@@ -75,12 +80,13 @@ const isScope = (scope: unknown): scope is Query.ReadScope => Predicate.isFuncti
 export const viewerOf = (access: unknown): Either.Either<Viewer, Denied> =>
   Either.match(Schema.decodeUnknownEither(AnswerSchema)(access), {
     onLeft: () => Either.left(forbidden),
-    onRight: ({ capabilities, scope, scopeName, viewer }) => {
+    onRight: ({ capabilities, namedScope, scope, scopeName, viewer }) => {
       const granted = new Set<Capability>([...(capabilities ?? []), "read"])
       return Either.right({
         actor: viewer,
         scope: isScope(scope) ? scope : undefined,
-        scopeName: scopeName ?? undefined,
+        scopeName: scopeName ?? namedScope?.name ?? undefined,
+        namedScope: namedScope ?? undefined,
         may: (capability: Capability) => granted.has(capability)
       })
     }
@@ -91,6 +97,7 @@ export const anyone: Viewer = {
   actor: undefined,
   scope: undefined,
   scopeName: undefined,
+  namedScope: undefined,
   may: (capability) => capability === "read"
 }
 

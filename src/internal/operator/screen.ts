@@ -2,9 +2,12 @@
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { VNode } from "preact"
-import type * as Capture from "../../Capture.js"
+import type * as Audit from "../../Audit.js"
 import type * as Context from "effect/Context"
 import type * as Export from "../../Export.js"
+import type * as ExportJobs from "../../ExportJobs.js"
+import type * as Health from "../../Health.js"
+import type * as Retention from "../../Retention.js"
 import type * as Feed from "../../Feed.js"
 import type * as Query from "../../Query.js"
 import type { Viewer } from "./access.js"
@@ -15,9 +18,12 @@ import type { Place } from "./design/Frame.js"
 /** The services that screens read through, under the scope of the viewer. All but one are optional. */
 export interface Services {
   readonly query: Query.Service
-  readonly capture: Option.Option<Context.Tag.Service<Capture.Capture>>
   readonly exports: Option.Option<Export.Service>
   readonly feed: Option.Option<Context.Tag.Service<Feed.Feed>>
+  readonly jobs: Option.Option<ExportJobs.Service>
+  readonly health: Option.Option<Context.Tag.Service<Health.Health>>
+  readonly retention: Option.Option<Retention.Service>
+  readonly audit: Option.Option<Context.Tag.Service<Audit.Audit>>
 }
 
 /** Relations that a row is shown with, by the name of its table: each with a name of its own. */
@@ -32,8 +38,9 @@ export interface Asked {
   readonly zone: string
   readonly now: number
   readonly relations: Relations
-  /** The tables that are to be captured, as the host's configuration names them. */
-  readonly tables: ReadonlyArray<Capture.TableConfig> | undefined
+  /** What health compares with, as the host's configuration says. */
+  readonly health: Health.Options
+  readonly retention: Retention.Policy | undefined
 }
 
 export interface Page {
@@ -57,7 +64,15 @@ export interface Redirect {
   readonly to: string
 }
 
-export type Screen = Page | Redirect
+/** An answer that is no page: a file, or events. */
+export interface Raw {
+  readonly _tag: "Raw"
+  readonly response: Response
+}
+
+export type Screen = Page | Redirect | Raw
+
+export const answer = (response: Response): Raw => ({ _tag: "Raw", response })
 
 export const page = (page: Omit<Page, "_tag" | "status"> & { readonly status?: number }): Page => ({
   _tag: "Page",
@@ -67,4 +82,4 @@ export const page = (page: Omit<Page, "_tag" | "status"> & { readonly status?: n
 
 export const redirect = (to: string): Redirect => ({ _tag: "Redirect", to })
 
-export type Screened = Effect.Effect<Screen, Query.ReadError>
+export type Screened = Effect.Effect<Screen, unknown>

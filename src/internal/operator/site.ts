@@ -79,7 +79,7 @@ const nowhere: Site = {
   prefix: "",
   zone: utc,
   now: 0,
-  viewer: { actor: undefined, scope: undefined, scopeName: undefined, may: () => false },
+  viewer: { actor: undefined, scope: undefined, scopeName: undefined, namedScope: undefined, may: () => false },
   theme: undefined,
   token: "",
   offers: { coverage: false, evidence: false, retention: false, exports: false },

@@ -5,9 +5,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { randomBytes } from "node:crypto"
-import type * as Capture from "../../Capture.js"
-import type * as Export from "../../Export.js"
-import type * as Query from "../../Query.js"
+import type * as Health from "../../Health.js"
+import type * as Retention from "../../Retention.js"
+import * as Export from "../../Export.js"
 import { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import type { Capability, Denied, Viewer } from "./access.js"
 import * as address from "./address.js"
@@ -17,7 +17,11 @@ import { documentOf } from "./document.js"
 import { isSameOrigin, sameToken, tokenOf } from "./forgery.js"
 import type { Asked, Page, Relations, Screen, Screened, Services } from "./screen.js"
 import { actions } from "./screens/actions.js"
+import { act } from "./acts.js"
 import { actor, correlation, request } from "./screens/bundle.js"
+import { changes, download, exportJobs } from "./screens/exports.js"
+import { coverage, redaction, retention } from "./screens/governance.js"
+import { live } from "./screens/live.js"
 import { designPage } from "./screens/design.js"
 import { home } from "./screens/home.js"
 import { row } from "./screens/row.js"
@@ -34,7 +38,8 @@ export interface Settings extends HostLinks {
   readonly zone: string
   readonly design: boolean
   readonly relations: Relations
-  readonly tables: ReadonlyArray<Capture.TableConfig> | undefined
+  readonly health: Health.Options
+  readonly retention: Retention.Policy | undefined
   readonly secret: string
   readonly trustProxy: boolean
   readonly onFailure: ((failure: Failure) => void) | undefined
@@ -92,6 +97,20 @@ const screenOf = (route: address.Route, settings: Settings): ((asked: Asked) => 
       return actor(route.type, route.id)
     case "Actions":
       return actions
+    case "Coverage":
+      return coverage
+    case "Redaction":
+      return redaction
+    case "Retention":
+      return retention
+    case "Exports":
+      return exportJobs
+    case "Download":
+      return download(route.id)
+    case "Changes":
+      return changes(route.format)
+    case "Live":
+      return live
     case "Design":
       return () => Effect.succeed(settings.design ? designPage : trouble.unknownPath)
     default:
@@ -123,8 +142,8 @@ const underScope = (services: Services, viewer: Viewer): Services =>
   viewer.scope === undefined
     ? services
     : {
+        ...services,
         query: services.query.scoped(viewer.scope),
-        capture: services.capture,
         exports: Option.map(services.exports, (exports): Export.Service =>
           exports.scoped(viewer.scope ?? (() => false))
         ),
@@ -135,10 +154,10 @@ const underScope = (services: Services, viewer: Viewer): Services =>
 export const make = (settings: Settings, services: Services): Surface => {
   const seconds = Math.max(1, Math.round(Duration.toSeconds(settings.timeout)))
   const offers: Offers = {
-    coverage: Option.isSome(services.capture),
+    coverage: Option.isSome(services.health),
     evidence: false,
-    retention: false,
-    exports: false
+    retention: Option.isSome(services.retention),
+    exports: Option.isSome(services.jobs)
   }
 
   const logged = (page: string, cause: Cause.Cause<unknown>): Effect.Effect<string> => {
@@ -154,7 +173,7 @@ export const make = (settings: Settings, services: Services): Surface => {
   }
 
   /** Every way in which a screen can end becomes a page. */
-  const settled = (name: string, screened: Effect.Effect<Screen, Query.ReadError>): Effect.Effect<Screen> =>
+  const settled = (name: string, screened: Screened): Effect.Effect<Screen> =>
     screened.pipe(
       Effect.timeoutFail({ duration: settings.timeout, onTimeout: () => new TooSlow() }),
       Effect.exit,
@@ -176,13 +195,15 @@ export const make = (settings: Settings, services: Services): Surface => {
           return Effect.succeed(trouble.notFound(error))
         }
         return Effect.map(logged(name, exit.cause), (reference) =>
-          error instanceof TooSlow || (ThreadlineError.is(error) && isTooSlow(error))
-            ? trouble.tooSlow(reference, seconds)
-            : ThreadlineError.is(error) && isUnusable(error)
-              ? trouble.unreachable(reference)
-              : ThreadlineError.is(error) && error.reason !== "Failed"
-                ? trouble.notReady(reference)
-                : trouble.failed(reference)
+          Export.ExportError.is(error)
+            ? trouble.exportTrouble(error.reason, reference)
+            : error instanceof TooSlow || (ThreadlineError.is(error) && isTooSlow(error))
+              ? trouble.tooSlow(reference, seconds)
+              : ThreadlineError.is(error) && isUnusable(error)
+                ? trouble.unreachable(reference)
+                : ThreadlineError.is(error) && error.reason !== "Failed"
+                  ? trouble.notReady(reference)
+                  : trouble.failed(reference)
         )
       })
     )
@@ -250,7 +271,13 @@ export const make = (settings: Settings, services: Services): Surface => {
         links: settings,
         title: "Audit"
       })
-      const nobody: Viewer = { actor: undefined, scope: undefined, scopeName: undefined, may: () => false }
+      const nobody: Viewer = {
+        actor: undefined,
+        scope: undefined,
+        scopeName: undefined,
+        namedScope: undefined,
+        may: () => false
+      }
       const isHead = incoming.method === "HEAD"
       const answer = yield* Effect.either(authorize)
       if (answer._tag === "Left") {
@@ -281,6 +308,17 @@ export const make = (settings: Settings, services: Services): Surface => {
       if (capability !== undefined && !viewer.may(capability)) {
         return show(trouble.noCapability(capability))
       }
+      const asked: Asked = {
+        services: underScope(services, viewer),
+        params,
+        to,
+        viewer,
+        zone,
+        now,
+        relations: settings.relations,
+        health: settings.health,
+        retention: settings.retention
+      }
       if (route._tag === "Act") {
         if (incoming.method !== "POST") {
           return show(trouble.wrongMethod)
@@ -299,26 +337,20 @@ export const make = (settings: Settings, services: Services): Surface => {
             `${themeCookie}=${theme ?? ""}; Path=${path}; SameSite=Strict; HttpOnly${theme === undefined ? "; Max-Age=0" : "; Max-Age=31536000"}`
           ])
         }
-        return show(trouble.unknownPath)
+        const done = yield* settled(route.act, act(route.act, fields, asked, target))
+        return done._tag === "Redirect" ? seeOther(done.to) : done._tag === "Raw" ? secured(done.response) : show(done)
       }
       if (incoming.method !== "GET" && !isHead) {
         return show(trouble.wrongMethod)
-      }
-      const asked: Asked = {
-        services: underScope(services, viewer),
-        params,
-        to,
-        viewer,
-        zone,
-        now,
-        relations: settings.relations,
-        tables: settings.tables
       }
       let screened: Screened = screenOf(route, settings)(asked)
       for (;;) {
         const screen = yield* settled(route._tag, screened)
         if (screen._tag === "Redirect") {
           return seeOther(screen.to)
+        }
+        if (screen._tag === "Raw") {
+          return secured(screen.response)
         }
         const made = rendered(screen, site)
         if (made.fits || screen.smaller === undefined) {
@@ -337,6 +369,15 @@ export const make = (settings: Settings, services: Services): Surface => {
   function deniedPage(site: Site, page: Page, withBody: boolean): Response {
     return htmlOf(page, { ...site, token: "" }, withBody)
   }
+}
+
+/** Headers of ours on an answer that is no page. A file is saved, and never shown. */
+const secured = (response: Response): Response => {
+  const headers = new Headers(response.headers)
+  for (const [name, value] of securityHeaders()) {
+    headers.set(name, value)
+  }
+  return new Response(response.body, { status: response.status, headers })
 }
 
 /** The longest path and query that is read. */

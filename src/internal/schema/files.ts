@@ -1915,7 +1915,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "588df1686f4e0ba1c317a14f578d7e81f7386980888ccdfbda10d41dad6183a6",
+    checksum: "f6b661c2135fc95cf32db32c9424803ba3211afb6227ee790c9cf00ae3286781",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2047,6 +2047,20 @@ begin
 end
 $$;
 
+-- Whether a row trigger of a partition's root sees the rows of the partition for the same purpose as a function that was generated
+-- for another table: one that the partition was, or was in, before it was attached.
+create function seen_by_root(relation oid, table_schema text, table_name text, purpose text) returns boolean
+language sql stable
+set search_path from current
+return (
+  select coalesce(bool_and(right(f.proname, 11) <> function_suffix(seen_by_root.table_schema, seen_by_root.table_name)), false)
+  from pg_trigger t
+  join pg_proc f on f.oid = t.tgfoid
+  where t.tgrelid = pg_partition_root(seen_by_root.relation)
+    and f.pronamespace = (select n.oid from pg_namespace n where n.nspname = current_schema())
+    and starts_with(f.proname, 'open_' || purpose || '_')
+);
+
 -- Rows that move between partitions. "threadline.updating" holds the statements under way that may be a MERGE, each as
 -- " <depth>:<relation>:<id>,": what is recorded of it has greater ids. "threadline.moved" is not empty if rows moved in one;
 -- after its end it is that id. Both only spare work: what a row trigger recorded is forgotten only if the transition tables of a
@@ -2174,12 +2188,12 @@ $$;
 
 -- What the rows that a relation itself holds are read from. Rows of tables that inherit from it are others'. Virtual generated
 -- columns are not computed: they may show what is redacted, and they may raise.
-create function row_source(relation oid) returns text
+create function row_source(relation oid, condition text default '') returns text
 language sql stable
 set search_path from current
 begin atomic
   select case
-    when virtual_columns(c.oid) = '{}' then whole.source
+    when virtual_columns(c.oid) = '{}' and condition = '' then whole.source
     else format('(select %s from %s)', (
       select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
       from pg_attribute a
@@ -2187,7 +2201,9 @@ begin atomic
     ), whole.source)
   end
   from pg_class c
-  cross join lateral (select case when c.relkind = 'p' then '' else 'only ' end || c.oid::regclass as source) whole
+  cross join lateral (
+    select case when c.relkind = 'p' then '' else 'only ' end || c.oid::regclass || condition as source
+  ) whole
   where c.oid = relation;
 end;
 
@@ -2294,8 +2310,12 @@ end
 $$;
 
 -- Baseline or delete marks for the rows a relation holds now, on an operator's request: rows that came with
--- an attached partition, rows that left with a detached one, rows that were there before capture began.
-create function mark_rows(relation regclass, root_schema text, root_name text, op text) returns bigint
+-- an attached partition, rows that left with a detached one, rows that were there before capture began. Of a relation that is
+-- written to meanwhile, only those at "places", which the caller has locked, and of these only rows that the record does not know
+-- since "known_from". Without places, the caller keeps writers off the relation.
+create function mark_rows(
+  relation regclass, root_schema text, root_name text, op text, places tid[] default null, known_from timestamptz default null
+) returns bigint
 language plpgsql
 set search_path from current
 set timezone = 'UTC'
@@ -2337,17 +2357,26 @@ begin
        case when $3 = ''baseline'' then redact(r.image, $4, $5) end,
        jsonb_build_object(''marked'', true)
      from (select image_of(x.*, $5, $6, $7) as image from %s x) r
-     cross join lateral image_key(r.image, $4 -> ''key'', $5) k', row_source(relation))
+     cross join lateral image_key(r.image, $4 -> ''key'', $5) k
+     where $9 is null or not exists (
+       select
+       from audit_changes c
+       where c.row_key = k.row_key
+         and c.table_name = $2
+         and c.table_schema = $1
+         and c.captured_at >= $9
+     )', row_source(relation, case when places is null then '' else ' where ctid = any ($8)' end))
   using root_schema, root_name, op, policy, relation::oid,
-    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts'));
+    array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
+    places, known_from;
   get diagnostics marked = row_count;
   return marked;
 end
 $$;
 
 revoke all on function
-  row_source(oid), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text, boolean), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text),
+  row_source(oid, text), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
+  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text, tid[], timestamptz),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;
 `
@@ -3531,7 +3560,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "78bd2ff62e9c54359278e618160a4cd2e1cfd25fccddf71812753e4bd28cc690",
+    checksum: "3b62f2f15db03a8bfe648436c2b8646162ef1806ec97ab82ce06b9527708f20a",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3709,6 +3738,18 @@ return (
   where i.indrelid = label_marks.relation and i.indisunique
 );
 
+-- What ALTER TABLE may have changed of a column, apart from its type and its values.
+create function column_state(relation oid, attnum int2) returns text
+language sql stable
+set search_path from current
+return (
+  select md5(row(
+    a.attname, a.attnotnull, a.atthasdef, a.attidentity, a.attstattarget, a.attstorage, a.attcompression, a.attacl, a.attoptions
+  )::text)
+  from pg_attribute a
+  where a.attrelid = column_state.relation and a.attnum = column_state.attnum
+);
+
 -- Marks that show whether ALTER TABLE has rewritten the rows: the file of each relation that holds rows, and the type of each
 -- column in images, with the transaction that last altered it. Also marks that show whether values of an enum were renamed
 -- meanwhile.
@@ -3724,7 +3765,8 @@ begin atomic
     ),
     'columns', (
       select coalesce(jsonb_object_agg(a.attnum, jsonb_build_object(
-        'by', a.xmin::text, 'is', md5(a::text), 'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
+        'by', a.xmin::text, 'is', column_state(a.attrelid, a.attnum), 'missing', a.atthasmissing,
+        'type', a.atttypid, 'text', format_type(a.atttypid, a.atttypmod))), '{}')
       from pg_attribute a
       where a.attrelid = row_marks.relation
         and a.attnum > 0
@@ -3763,7 +3805,7 @@ set search_path from current
 begin atomic
   select a.attname, a.xmin
   from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, type oid, text text)
+  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
   where a.attrelid = columns_rewritten.relation
     and a.attnum > 0
     and not a.attisdropped
@@ -3773,7 +3815,14 @@ begin atomic
       from row_holders(columns_rewritten.relation) h (oid)
       join pg_class c on c.oid = h.oid
       where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and ((c.xmin = a.xmin and (m.is = md5(a::text) or not truncated_in(columns_rewritten.relation, c.xmin))) or m.is = md5(a::text) or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+        and (case
+          when m.is <> column_state(a.attrelid, a.attnum)
+          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+          when m.missing and not a.atthasmissing
+          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+          else true
+        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
           select
           from pg_cast k
           where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
@@ -3919,7 +3968,7 @@ end;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -4951,7 +5000,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "ddeda8fd225aed6a94a2753aab5d22efad878dbbfd33b77b83754ac1cb9483ed",
+    checksum: "8adc42e9676ba6d2c2290626801422cddfc6ae1c7cf20556e9d18c0cd2f516d1",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5490,21 +5539,25 @@ exception
   when sqlstate 'TL020' then
     raise;
   when others then
-    perform watch_failed(role_name, tg_tag, sqlstate, sqlerrm);
+    perform watch_failed(tg_event, role_name, tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
--- The watch cannot tell which tables a command concerns. Those that the catalog alone shows to be captured count.
-create function watch_failed(role_name text, command text, state text, message text) returns void
+-- The watch cannot tell which tables a command concerns. Those that the catalog alone shows to be captured count, or those that
+-- lost our triggers.
+create function watch_failed(event text, role_name text, command text, state text, message text) returns void
 language plpgsql
 set search_path from current
 as $$
+declare
+  concerned jsonb;
 begin
-  perform note_event(f.table_schema, f.table_name, command, 'table', coalesce(f.label, 'unknown'), role_name, 'failed',
-    jsonb_build_object('sqlState', state, 'reason', message))
-  from (select) one
-  left join (
-    select distinct n.nspname as table_schema, c.relname as table_name, quote_ident(n.nspname) || '.' || quote_ident(c.relname) as label
+  if event = 'sql_drop' then
+    select jsonb_agg(distinct jsonb_build_object('schema', d.address_names[1], 'name', d.address_names[2])) into concerned
+    from pg_event_trigger_dropped_objects() d
+    where d.object_type = 'trigger' and d.address_names[3] like '0\\_threadline\\_%';
+  else
+    select jsonb_agg(distinct jsonb_build_object('schema', n.nspname, 'name', c.relname)) into concerned
     from pg_event_trigger_ddl_commands() d
     join pg_class c on c.oid = coalesce(pg_partition_root(d.objid), d.objid)
     join pg_namespace n on n.oid = c.relnamespace
@@ -5515,8 +5568,12 @@ begin
         join pg_proc f on f.oid = t.tgfoid
         where t.tgrelid = c.oid
           and f.pronamespace = (select s.oid from pg_namespace s where s.nspname = current_schema())
-      )
-  ) f on true;
+      );
+  end if;
+  perform note_event(f.schema, f.name, command, 'table', coalesce(quote_ident(f.schema) || '.' || quote_ident(f.name), 'unknown'),
+    role_name, 'failed', jsonb_build_object('sqlState', state, 'reason', message))
+  from (select) one
+  left join jsonb_to_recordset(concerned) f (schema text, name text) on true;
 exception when others then
   raise warning 'threadline: the schema watch failed: %', message;
 end
@@ -5597,26 +5654,7 @@ exception
   when sqlstate 'TL020' then
     raise;
   when others then
-    perform watch_failed_drop(role_name, tg_tag, sqlstate, sqlerrm);
-end
-$$;
-
-create function watch_failed_drop(role_name text, command text, state text, message text) returns void
-language plpgsql
-set search_path from current
-as $$
-begin
-  perform note_event(f.table_schema, f.table_name, command, 'table', coalesce(f.label, 'unknown'), role_name, 'failed',
-    jsonb_build_object('sqlState', state, 'reason', message))
-  from (select) one
-  left join (
-    select distinct d.address_names[1] as table_schema, d.address_names[2] as table_name,
-      quote_ident(d.address_names[1]) || '.' || quote_ident(d.address_names[2]) as label
-    from pg_event_trigger_dropped_objects() d
-    where d.object_type = 'trigger' and d.address_names[3] like '0\\_threadline\\_%'
-  ) f on true;
-exception when others then
-  raise warning 'threadline: the schema watch failed: %', message;
+    perform watch_failed(tg_event, role_name, tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
@@ -5697,8 +5735,8 @@ revoke all on function
   note_event(text, text, text, text, text, text, text, jsonb, text, text, timestamptz),
   partition_triggers_lacking(oid, jsonb), broken_partitions(oid, jsonb, jsonb), make_trigger(regclass, jsonb),
   watch_table(text, text, text, text, text, int, text), refuse_by_guard(text, text, text),
-  watch_safely(text, text, text, text, text, int, text), watch_command(), watch_failed(text, text, text, text), watch_drop(),
-  watch_failed_drop(text, text, text, text), watch_rewrite(), watch_begins(), watch_ends()
+  watch_safely(text, text, text, text, text, int, text), watch_command(), watch_failed(text, text, text, text, text), watch_drop(),
+  watch_rewrite(), watch_begins(), watch_ends()
 from public;
 
 select guard_record();
@@ -6360,6 +6398,223 @@ $$;
 comment on function record_evidence(jsonb) is 'Adds a record of evidence; who and when is what the server saw.';
 
 revoke all on function record_evidence(jsonb) from public;
+`
+  },
+  {
+    id: 17,
+    name: "baselines",
+    checksum: "7d965fcdfe1a4032b1e8ed1a5791edf35b7a318b2959b4f4f0339c7eb77654eb",
+    sql: `-- Baselines: rows that the record does not know, because they were there before capture began or after it lapsed, are recorded as they
+-- are, in batches, while writers go on. A batch locks the rows of a few blocks against being changed, and leaves out those that a
+-- writer has locked: it waits for nobody, and a writer waits for one batch at most. While its lock is held, the image of a row is
+-- exact, and every later change of it gets a greater id and a later instant.
+
+create table capture_baselines (
+  id bigint generated always as identity primary key,
+  table_schema text collate "C" not null,
+  table_name text collate "C" not null,
+  database text collate "C",
+  -- That of the policy: when capture is applied anew, the baseline begins anew.
+  applied_at timestamptz not null,
+  -- A row with a change since then is known.
+  known_from timestamptz not null,
+  -- What holds the rows, with how far it was looked through: [{ relation, file, blocks, next }].
+  relations jsonb not null,
+  -- Blocks with rows that a writer had locked: [{ relation, from, to }].
+  waiting jsonb not null default '[]',
+  recorded bigint not null default 0,
+  state text collate "C" not null default 'running' check (state in ('running', 'done', 'abandoned')),
+  started_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  finished_at timestamptz,
+  started_by text collate "C" not null default session_user
+);
+
+comment on table capture_baselines is
+  'Baselines of captured tables: how far each has come, and since when rows that never changed are known.';
+
+-- One runs at a time; any number of sessions work on it, batch by batch.
+create unique index capture_baselines_running_idx on capture_baselines (table_schema, table_name) where state = 'running';
+
+-- Since when a change of a row makes it known: the latest end of a time of which nothing is known. Null while such a time goes on.
+create function baseline_known_from(table_schema text, table_name text) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select case
+    when upper_inf(l.lapses) then null
+    else greatest(p.captured_since, upper(l.lapses),
+      nullif(kept_since(baseline_known_from.table_schema, baseline_known_from.table_name), '-infinity'))
+  end
+  from capture_policies p
+  cross join lateral (
+    select capture_lapses(baseline_known_from.table_schema, baseline_known_from.table_name) as lapses
+  ) l
+  where p.table_schema = baseline_known_from.table_schema
+    and p.table_name = baseline_known_from.table_name
+    and p.removed_at is null;
+end;
+
+-- The relations that hold a table's rows, as they are now.
+create function baseline_relations(root regclass) returns jsonb
+language sql stable
+set search_path from current
+begin atomic
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'relation', c.oid::bigint,
+    'file', pg_relation_filenode(c.oid)::bigint,
+    'blocks', pg_relation_size(c.oid) / current_setting('block_size')::int,
+    'next', 0
+  ) order by c.oid), '[]')
+  from row_holders(root) h (oid)
+  join pg_class c on c.oid = h.oid and c.relkind = 'r';
+end;
+
+-- The baseline to work on: the one that runs, or a new one. Null if nothing is known of the table at present.
+create function baseline_begin(table_schema text, table_name text) returns bigint
+language plpgsql
+set search_path from current
+as $$
+declare
+  known_since timestamptz;
+  policy_applied timestamptz;
+  result bigint;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('threadline.baseline.' || table_schema || '.' || table_name, 0));
+  known_since := baseline_known_from(table_schema, table_name);
+  if known_since is null then
+    return null;
+  end if;
+  select p.applied_at into policy_applied
+  from capture_policies p
+  where p.table_schema = baseline_begin.table_schema and p.table_name = baseline_begin.table_name;
+  update capture_baselines b
+  set state = 'abandoned', finished_at = clock_timestamp()
+  where b.table_schema = baseline_begin.table_schema
+    and b.table_name = baseline_begin.table_name
+    and b.state = 'running'
+    and (b.applied_at, b.known_from, b.database) is distinct from (policy_applied, known_since, this_database());
+  select b.id into result
+  from capture_baselines b
+  where b.table_schema = baseline_begin.table_schema
+    and b.table_name = baseline_begin.table_name
+    and b.state = 'running';
+  if result is null then
+    insert into capture_baselines (table_schema, table_name, database, applied_at, known_from, relations)
+    values (
+      baseline_begin.table_schema, baseline_begin.table_name, this_database(), policy_applied, known_since,
+      baseline_relations(format('%I.%I', baseline_begin.table_schema, baseline_begin.table_name)::regclass)
+    )
+    returning id into result;
+  end if;
+  return result;
+end
+$$;
+
+-- The next blocks of a baseline: those that nobody has looked at, then those with rows that were locked. No row at its end, which is
+-- noted. Whoever asks holds the baseline until the end of the transaction, so that no two sessions get the same blocks.
+create function baseline_next(
+  baseline bigint, batch_rows int, out relation bigint, out label text, out from_block bigint, out to_block bigint,
+  out is_waiting boolean
+)
+returns setof record
+language plpgsql
+set search_path from current
+as $$
+declare
+  running record;
+begin
+  select * into running from capture_baselines b where b.id = baseline and b.state = 'running' for update;
+  if not found then
+    return;
+  end if;
+  select (e.value ->> 'relation')::bigint, c.oid::regclass::text, (e.value ->> 'next')::bigint,
+    least((e.value ->> 'blocks')::bigint, (e.value ->> 'next')::bigint + greatest(1, (batch_rows / case
+      when c.reltuples > 0 and c.relpages > 0 then greatest(1, c.reltuples / c.relpages) else 60 end)::bigint)),
+    false
+  into relation, label, from_block, to_block, is_waiting
+  from jsonb_array_elements(running.relations) with ordinality e (value, place)
+  -- A partition that was dropped has no rows any more.
+  join pg_class c on c.oid = (e.value ->> 'relation')::oid
+  where (e.value ->> 'next')::bigint < (e.value ->> 'blocks')::bigint
+  order by e.place
+  limit 1;
+  if not found then
+    select (e.value ->> 'relation')::bigint, c.oid::regclass::text, (e.value ->> 'from')::bigint, (e.value ->> 'to')::bigint, true
+    into relation, label, from_block, to_block, is_waiting
+    from jsonb_array_elements(running.waiting) with ordinality e (value, place)
+    join pg_class c on c.oid = (e.value ->> 'relation')::oid
+    order by e.place
+    limit 1;
+  end if;
+  if not found then
+    update capture_baselines b
+    set state = 'done', waiting = '[]', updated_at = clock_timestamp(), finished_at = clock_timestamp()
+    where b.id = baseline;
+    return;
+  end if;
+  return next;
+end
+$$;
+
+-- Records the rows of a batch that the caller has locked, and notes how far the baseline has come. "visible" is how many rows the
+-- blocks show: if some of them were left out, the blocks are looked at again later.
+create function baseline_batch(
+  baseline bigint, batch_relation bigint, from_block bigint, to_block bigint, is_waiting boolean, places tid[], visible bigint
+) returns bigint
+language plpgsql
+set search_path from current
+as $$
+declare
+  running record;
+  marked bigint := 0;
+  file bigint := pg_relation_filenode(batch_relation::oid::regclass);
+  blocks bigint;
+  moved boolean;
+begin
+  select * into running from capture_baselines b where b.id = baseline and b.state = 'running' for update;
+  if cardinality(places) > 0 then
+    marked := mark_rows(
+      batch_relation::oid::regclass, running.table_schema, running.table_name, 'baseline', places, running.known_from);
+  end if;
+  -- What the schema's watch or the catalog tell now was so before the rows were read, or they could not have been.
+  if baseline_known_from(running.table_schema, running.table_name) is distinct from running.known_from then
+    raise exception 'threadline: nothing is known of %.% since a moment ago', running.table_schema, running.table_name
+      using errcode = 'TL007', hint = 'Run "threadline capture apply", then the baseline again.';
+  end if;
+  select (e.value ->> 'file')::bigint <> file into moved
+  from jsonb_array_elements(running.relations) e
+  where (e.value ->> 'relation')::bigint = batch_relation;
+  if moved then
+    -- The rows were written anew (VACUUM FULL, CLUSTER) and may be anywhere. What was recorded is known.
+    blocks := pg_relation_size(batch_relation::oid::regclass) / current_setting('block_size')::int;
+  end if;
+  update capture_baselines b
+  set recorded = b.recorded + marked,
+    updated_at = clock_timestamp(),
+    relations = (
+      select jsonb_agg(case
+        when (e.value ->> 'relation')::bigint <> batch_relation or (is_waiting and not moved) then e.value
+        when moved then e.value || jsonb_build_object('file', file, 'blocks', blocks, 'next', 0)
+        else e.value || jsonb_build_object('next', to_block)
+      end order by e.place)
+      from jsonb_array_elements(b.relations) with ordinality e (value, place)
+    ),
+    waiting = case when is_waiting then b.waiting - 0 else b.waiting end || case
+      when not moved and cardinality(places) < visible
+      then jsonb_build_array(jsonb_build_object('relation', batch_relation, 'from', from_block, 'to', to_block))
+      else '[]' end
+  where b.id = baseline;
+  return marked;
+end
+$$;
+
+revoke all on function
+  baseline_known_from(text, text), baseline_relations(regclass), baseline_begin(text, text), baseline_next(bigint, int),
+  baseline_batch(bigint, bigint, bigint, bigint, boolean, tid[], bigint)
+from public;
+
+select guard_record();
 `
   }
 ] as const

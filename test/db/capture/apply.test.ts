@@ -270,7 +270,8 @@ describe("Capture.apply", () => {
         )
         const levels = value(
           `select string_agg(distinct c.relname || ' ' || t.tgname || ' ' || (t.tgtype & 1), ', ' order by c.relname || ' ' || t.tgname || ' ' || (t.tgtype & 1))
-           from pg_trigger t join pg_class c on c.oid = t.tgrelid
+           from (select tgrelid, regexp_replace(tgname, '_[0-9a-f]{10}$', '') as tgname, tgtype from pg_trigger) t
+           join pg_class c on c.oid = t.tgrelid
            where t.tgname like '%insert' and c.relname like 'events%'`
         )
         const insert = "0_threadline_insert"

@@ -289,7 +289,9 @@ describe("partitions", () => {
 
         yield* apply([{ table: "events", mode: "row" }])
         yield* run("alter table events_eu_1 disable trigger all")
-        expect(finding(yield* status(), "TriggerDisabled")?.subjects).toContain("0_threadline_insert")
+        expect(finding(yield* status(), "TriggerDisabled")?.subjects).toContainEqual(
+          expect.stringMatching(/^0_threadline_insert_/)
+        )
         expect(kinds(yield* apply([{ table: "events", mode: "row" }]))).toEqual(["repair public.events"])
         expect(yield* plan([{ table: "events", mode: "row" }])).toEqual([])
         yield* run("insert into events_eu_1 values ('eu', 1)")

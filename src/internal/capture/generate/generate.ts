@@ -15,7 +15,7 @@ import {
   type TriggerFunction
 } from "./model.js"
 import { beginBody, moveBody, movingCondition } from "./moves.js"
-import { functionName, openFunctionName, triggerName } from "./names.js"
+import { clonedTriggerName, functionName, openFunctionName, triggerName } from "./names.js"
 import { type Parts, partsOf } from "./parts.js"
 import { functionStatements } from "./print.js"
 import { rowBody } from "./rowMode.js"
@@ -50,7 +50,7 @@ const triggersOf = (shape: TableShape, relation: Pick<RelationShape, "kind" | "p
   const changes = cloned
     ? []
     : ops.map((op): Trigger => ({
-        name: triggerName(op),
+        name: clones(shape) ? clonedTriggerName(shape, op) : triggerName(op),
         event: op,
         timing: "after",
         level: rowMode ? "row" : "statement",
@@ -87,7 +87,7 @@ const moveTriggers = (
     ...common
   }
   const move = (purpose: "leave" | "enter", event: Op): Trigger => ({
-    name: triggerName(purpose),
+    name: clonedTriggerName(shape, purpose),
     event,
     timing: "after",
     level: "row",

@@ -15,13 +15,15 @@ const guarded: ReadonlyArray<Purpose> = ["insert", "update", "delete", "truncate
 /** Of functions that every role may execute. */
 const open: ReadonlyArray<Purpose> = ["insert", "update", "delete", "leave", "enter"]
 
+const hashOf = (table: TableName): string =>
+  createHash("sha256").update(`${table.schema}\0${table.name}`).digest("hex").slice(0, 10)
+
 /**
  * A name that is readable and never collides: the table's name as far as it fits, and a hash of schema and name.
  */
 const suffixOf = (table: TableName): string => {
-  const hash = createHash("sha256").update(`${table.schema}\0${table.name}`).digest("hex").slice(0, 10)
   const readable = table.name.replaceAll(/[^A-Za-z0-9_]/g, "_").slice(0, 34)
-  return `${readable}_${hash}`
+  return `${readable}_${hashOf(table)}`
 }
 
 export const functionName = (table: TableName, purpose: Purpose): string => `capture_${purpose}_${suffixOf(table)}`
@@ -37,3 +39,10 @@ export const functionNames = (table: TableName): ReadonlyArray<string> => [
 
 /** Names of triggers; the digit sorts before the names of the host's own triggers. */
 export const triggerName = (purpose: Purpose): string => `0_threadline_${purpose}`
+
+/**
+ * The same for a row trigger that PostgreSQL clones to partitions. A partition may be a captured table that was attached, which has
+ * triggers of its own: the names must differ, or the table could not be attached.
+ */
+export const clonedTriggerName = (table: TableName, purpose: Purpose): string =>
+  `${triggerName(purpose)}_${hashOf(table)}`

@@ -5,7 +5,7 @@
  */
 import { longestKey } from "../../core/limits.js"
 import { literal, textArray } from "../../sql/sqlText.js"
-import type { ColumnShape, KeyColumn, Op, TableShape } from "./model.js"
+import type { ColumnShape, KeyColumn, Op, Purpose, TableShape } from "./model.js"
 
 export interface Parts {
   readonly shape: TableShape
@@ -164,17 +164,31 @@ export const comparedColumns = (parts: Parts): ReadonlyArray<ColumnShape> =>
     .filter((column) => !parts.shape.excluded.includes(column.name))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 
+/** A table that became a partition of another captured one keeps its triggers. Its rows must not be recorded twice. */
+const unlessSeen = ({ shape }: Parts, purpose: Purpose): string =>
+  `if (of_table <> ${literal(shape.name)} or of_schema <> ${literal(shape.schema)}) and of_partition is not null
+      and seen_by_root(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)}, ${literal(purpose)})
+    then
+      return null;
+    end if;`
+
 /** Settles which table a firing belongs to. Names other than the generated ones are rare, and are looked up. */
-export const settleTarget = ({
-  shape
-}: Parts): string => `  if tg_table_name <> ${literal(shape.name)} or tg_table_schema <> ${literal(shape.schema)} then
+export const settleTarget = (parts: Parts, purpose: Purpose): string => {
+  const { shape } = parts
+  return `  if tg_table_name <> ${literal(shape.name)} or tg_table_schema <> ${literal(shape.schema)} then
     select * into of_schema, of_table, of_partition
     from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)});
+    ${unlessSeen(parts, purpose)}
   end if;`
+}
 
 /** The same for a function that every role may make a trigger of: the table's name proves nothing. */
-export const settleOpenTarget = ({ shape }: Parts): string => `  select * into of_schema, of_table, of_partition
-  from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)}, true);`
+export const settleOpenTarget = (parts: Parts, purpose: Purpose): string => {
+  const { shape } = parts
+  return `  select * into of_schema, of_table, of_partition
+  from capture_relation(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)}, true);
+    ${unlessSeen(parts, purpose)}`
+}
 
 export const targetVariables = `  of_schema text;
   of_table text;

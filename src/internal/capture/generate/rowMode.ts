@@ -3,7 +3,7 @@
  */
 import { literal } from "../../sql/sqlText.js"
 import type { Op, Purpose } from "./model.js"
-import { triggerName } from "./names.js"
+import { clonedTriggerName } from "./names.js"
 import { oneRow } from "./oneRow.js"
 import { openingVariables } from "./openTransaction.js"
 import {
@@ -34,8 +34,8 @@ export interface Cloned {
 }
 
 /** The condition of a firing that the function of a cloned trigger does not handle. */
-const isOther = ({ purpose }: Cloned, op: Op): string =>
-  `tg_name <> ${literal(triggerName(purpose))} or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> ${literal(op.toUpperCase())}`
+const isOther = ({ shape }: Parts, { purpose }: Cloned, op: Op): string =>
+  `tg_name <> ${literal(clonedTriggerName(shape, purpose))} or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> ${literal(op.toUpperCase())}`
 
 const generalWay = (parts: Parts, op: Op, details: string | undefined): string => {
   const policy = generalPolicy(parts)
@@ -72,11 +72,11 @@ ${openingVariables}${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now js
 ${
   cloned === undefined
     ? ""
-    : `  if ${isOther(cloned, op)} then
+    : `  if ${isOther(parts, cloned, op)} then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
   end if;
 `
-}${cloned === undefined ? settleTarget(parts) : settleOpenTarget(parts)}
+}${cloned === undefined ? settleTarget(parts, op) : settleOpenTarget(parts, cloned.purpose)}
 ${cloned?.onlyIf === undefined ? "" : `  if (${cloned.onlyIf}) is not true then\n    return null;\n  end if;\n`}${
     parts.general
       ? ""

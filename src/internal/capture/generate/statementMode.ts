@@ -94,7 +94,7 @@ export const statementBody = (parts: Parts, op: Op): string => {
   const moves = parts.shape.partitioned
   return `${variables(parts, op)}
 begin
-${settleTarget(parts)}
+${settleTarget(parts, op)}
 ${moves ? forgetMoved(parts, op) : ""}${fast}
 ${settlePolicy(parts)}${generalRows(parts, op)}
 ${moves && op === "update" ? enteredLast(parts) : ""}    return null;

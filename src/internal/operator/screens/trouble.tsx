@@ -3,6 +3,7 @@
  * database or the code said: that is in the host's log, under the reference.
  */
 import type { ComponentChildren, VNode } from "preact"
+import type { ExportError } from "../../../Export.js"
 import type { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
 import { hostLink } from "../address.js"
 import { Copy } from "../design/Copy.js"
@@ -218,6 +219,62 @@ export const forged = trouble(
   "This form was not sent from here",
   <>
     <p class="facts">Nothing was changed. Go back, load the page again, and send the form from there.</p>
+    <Start />
+  </>
+)
+
+export const notProvided = (service: string): Page =>
+  trouble(
+    404,
+    "This page is not provided here",
+    <>
+      <p class="facts">
+        The application mounts the audit pages without the service <code>{service}</code>, which this page reads.
+      </p>
+      <Start />
+    </>
+  )
+
+export const jobsNeedNamedScope: Page = trouble(
+  403,
+  "Exports of others are not for your scope",
+  <>
+    <p class="facts">
+      Jobs are kept by the name of a scope, and yours has none. Export the filter of a timeline directly.
+    </p>
+    <Start />
+  </>
+)
+
+const exportTroubles: { readonly [R in ExportError["reason"]]?: readonly [status: number, sentence: string] } = {
+  TooManyJobs: [429, "As many exports of yours are waiting as the application allows. Wait for one, or cancel one."],
+  WrongState: [409, "The export is in another state by now. Load the list again."],
+  Expired: [410, "The file of this export was removed, because its time was over. Queue it again."],
+  ScopeRefused: [403, "The application does not grant the scope of this export any more."],
+  NoStore: [503, "The application has no place for the files of exports."],
+  StoreFailed: [503, "The place of the files cannot be reached now."]
+}
+
+export const exportTrouble = (reason: ExportError["reason"], reference: string): Page => {
+  const [status, sentence] = exportTroubles[reason] ?? [500, "The export failed."]
+  return trouble(
+    status,
+    "This export is not to be had",
+    <>
+      <p class="facts">{sentence}</p>
+      <Reference reference={reference} />
+      <Start />
+    </>
+  )
+}
+
+export const noConfirmation: Page = trouble(
+  400,
+  "Nothing was removed",
+  <>
+    <p class="facts">
+      The run was not confirmed: type <code>purge</code> into the field.
+    </p>
     <Start />
   </>
 )

@@ -1,0 +1,243 @@
+/** Exports: direct streams of a filter, and jobs that are made later. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { VNode } from "preact"
+import type * as ExportJobs from "../../../ExportJobs.js"
+import * as Query from "../../../Query.js"
+import { type ExportFormat, exportFormats } from "../address.js"
+import { ActionForm } from "../design/ActionForm.js"
+import { Tag, type Tone } from "../design/Badge.js"
+import { Empty } from "../design/Empty.js"
+import { Facts } from "../design/Facts.js"
+import { ActorName } from "../design/Names.js"
+import { Notice } from "../design/Notice.js"
+import { Table } from "../design/Table.js"
+import { Text } from "../design/Text.js"
+import { Time } from "../design/Time.js"
+import { read } from "../filterForm.js"
+import { write } from "../qualifiers.js"
+import { answer, type Asked, page, type Screened } from "../screen.js"
+import { useSite } from "../site.js"
+import { plural } from "./timeline.js"
+import { jobsNeedNamedScope, notProvided } from "./trouble.js"
+
+/** The current filter as a file, written while it is read. */
+export const changes =
+  (format: ExportFormat) =>
+  (asked: Asked): Screened =>
+    Option.match(asked.services.exports, {
+      onNone: () => Effect.succeed(notProvided("Export")),
+      onSome: (service) =>
+        Either.match(read(asked.params, asked.zone, asked.now), {
+          onLeft: (error) => Effect.fail(error),
+          onRight: ({ filter }) => {
+            const { cursor: _, limit: __, order: ___, ...whole } = filter
+            const { actor, scopeName } = asked.viewer
+            return Effect.map(
+              service.toWebResponse({
+                format,
+                filter: whole,
+                fileName: `changes.${format}`,
+                requestedBy: actor,
+                ...(scopeName === undefined ? {} : { scopeName })
+              }),
+              answer
+            )
+          }
+        })
+    })
+
+/** Which jobs a viewer may see: all of them, or those of their scope; none if their scope has no name. */
+export const jobScopeOf = ({ viewer }: Pick<Asked, "viewer">): ExportJobs.ScopeOption | undefined =>
+  viewer.namedScope === undefined ? (viewer.scope === undefined ? {} : undefined) : { scope: viewer.namedScope }
+
+export const download =
+  (id: string) =>
+  (asked: Asked): Screened =>
+    Option.match(asked.services.jobs, {
+      onNone: () => Effect.succeed(notProvided("ExportJobs")),
+      onSome: (service) => {
+        const scope = jobScopeOf(asked)
+        return scope === undefined
+          ? Effect.succeed(jobsNeedNamedScope)
+          : Effect.map(service.download(id, scope), ({ bytes, contentEncoding, contentType, fileName }) =>
+              answer(
+                new Response(Stream.toReadableStream(bytes), {
+                  headers: {
+                    "content-type": contentType,
+                    "content-disposition": `attachment; filename="${fileName.replaceAll(/[^\w.-]/g, "_")}"`,
+                    ...(contentEncoding === undefined ? {} : { "content-encoding": contentEncoding })
+                  }
+                })
+              )
+            )
+      }
+    })
+
+const tones: Readonly<Record<ExportJobs.State, Tone>> = {
+  queued: "plain",
+  running: "plain",
+  completed: "good",
+  failed: "bad",
+  cancelled: "warn",
+  expired: "warn"
+}
+
+const filterText = (job: ExportJobs.Job): string =>
+  Either.match(Query.filterFromInput(job.request.filter as Query.FilterInput), {
+    onLeft: () => "a filter of another version",
+    onRight: (filter) => write(filter)
+  })
+
+const Progress = ({ job }: { readonly job: ExportJobs.Job }): VNode => {
+  const share =
+    job.estimate === null || job.estimate === 0
+      ? undefined
+      : Math.min(99, Math.round((100 * job.records) / job.estimate))
+  return (
+    <>
+      {job.state === "running" && share !== undefined ? `about ${share} %, ` : ""}
+      {plural(job.records, "record")}
+      {job.error === null ? null : (
+        <div class="sub">
+          <Text text={job.error.detail} limit={200} />
+        </div>
+      )}
+    </>
+  )
+}
+
+const JobRow = ({ job }: { readonly job: ExportJobs.Job }): VNode => {
+  const { to } = useSite()
+  return (
+    <tr>
+      <td class="fit">
+        <Time at={job.requestedAt} live />
+      </td>
+      <th scope="row">
+        {job.request.format.toUpperCase()} <span class="sub">{job.id}</span>
+        <div class="sub">
+          <Text text={filterText(job)} limit={160} />
+        </div>
+      </th>
+      <td>
+        <Tag tone={tones[job.state]}>{job.state}</Tag>{" "}
+        {job.state === "completed" && job.expiresAt !== null ? (
+          <span class="sub">
+            until <Time at={job.expiresAt} form="minute" />
+          </span>
+        ) : null}
+      </td>
+      <td>
+        <Progress job={job} />
+      </td>
+      <td>{job.requestedBy === null ? <span class="dim">nobody</span> : <ActorName actor={job.requestedBy} />}</td>
+      <td>
+        {job.state === "completed" ? <a href={to.download(job.id)}>Download</a> : null}
+        {job.state === "queued" || job.state === "running" ? (
+          <ActionForm act="exports/cancel" fields={{ id: job.id }}>
+            <button class="bare">Cancel</button>
+          </ActionForm>
+        ) : null}
+        {job.state === "failed" || job.state === "cancelled" ? (
+          <ActionForm act="exports/retry" fields={{ id: job.id }}>
+            <button class="bare">Try again</button>
+          </ActionForm>
+        ) : null}
+      </td>
+    </tr>
+  )
+}
+
+const View = ({
+  jobs,
+  more
+}: {
+  readonly jobs: ReadonlyArray<ExportJobs.Job> | undefined
+  readonly more: boolean
+}): VNode => {
+  const { to } = useSite()
+  const running = (jobs ?? []).filter(({ state }) => state === "running" || state === "queued").length
+  return (
+    <>
+      <h1>Exports</h1>
+      <Facts>
+        {jobs === undefined ? (
+          "Jobs are kept by the name of a scope, and yours has none."
+        ) : (
+          <>
+            <b>
+              {more ? "More than " : ""}
+              {plural(jobs.length, "job")}
+            </b>
+            , {running} under way.
+          </>
+        )}{" "}
+        A list can be exported at once from the <a href={to.timeline()}>timeline</a>.
+      </Facts>
+      {jobs === undefined ? (
+        <Notice>
+          <span>Export the filter of a timeline directly; that is read under your scope.</span>
+        </Notice>
+      ) : jobs.length === 0 ? (
+        <Empty title="No export was queued">
+          <p>Large exports are made by a worker. Queue one below, or from the timeline.</p>
+        </Empty>
+      ) : (
+        <Table caption="Jobs, newest first" columns={["Requested", "What", "State", "Progress", "By", "Do"]}>
+          <tbody>
+            {jobs.map((job) => (
+              <JobRow key={job.id} job={job} />
+            ))}
+          </tbody>
+        </Table>
+      )}
+      {jobs === undefined ? null : (
+        <section>
+          <h2 class="gap">Queue an export</h2>
+          <ActionForm act="exports/queue">
+            <label>
+              Filter, as in the search box
+              <input
+                name="filter"
+                placeholder="table:invoices after:2026-11-01"
+                size={44}
+                autocomplete="off"
+                spellcheck={false}
+              />
+            </label>
+            <label>
+              Format
+              <select name="format">
+                {exportFormats.map((format) => (
+                  <option key={format} value={format}>
+                    {format}
+                  </option>
+                ))}
+              </select>
+            </label>
+            <button class="go">Queue</button>
+          </ActionForm>
+        </section>
+      )}
+    </>
+  )
+}
+
+export const exportJobs = (asked: Asked): Screened =>
+  Option.match(asked.services.jobs, {
+    onNone: () => Effect.succeed(notProvided("ExportJobs")),
+    onSome: (service) =>
+      Effect.gen(function* () {
+        const scope = jobScopeOf(asked)
+        const listed = scope === undefined ? undefined : yield* service.list({ ...scope, limit: 30 })
+        return page({
+          title: "Exports",
+          place: "exports",
+          command: { _tag: "Words", words: ["export", "jobs"] },
+          view: () => <View jobs={listed?.items} more={listed?.hasMore ?? false} />
+        })
+      })
+  })

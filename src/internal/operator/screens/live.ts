@@ -1,0 +1,49 @@
+/** A timeline that follows: an event whenever something was committed that it may show. The page then asks again, under its own filter. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { read } from "../filterForm.js"
+import { answer, type Asked, type Screened } from "../screen.js"
+import { notProvided } from "./trouble.js"
+
+/** How long one connection lives. The browser connects again, and its viewer is asked for again. */
+const longest = Duration.minutes(5)
+
+const beat = Duration.seconds(20)
+
+export const live = (asked: Asked): Screened =>
+  Option.match(asked.services.feed, {
+    onNone: () => Effect.succeed(notProvided("Feed")),
+    onSome: (feed) =>
+      Either.match(read(asked.params, asked.zone, asked.now), {
+        onLeft: (error) => Effect.fail(error),
+        onRight: ({ filter }) => {
+          const changes = feed
+            .stream({ from: "now", live: true, ...(filter.table === undefined ? {} : { tables: filter.table }) })
+            .pipe(
+              Stream.filter(({ changes }) => changes.length > 0),
+              Stream.map(
+                ({ changes }) =>
+                  `event: changes\ndata: ${changes.length === 1 ? "1 change" : `${changes.length} changes`}\n\n`
+              )
+            )
+          const beats = Stream.repeatEffect(Effect.as(Effect.sleep(beat), ":\n\n"))
+          const events = Stream.make("retry: 3000\n\n").pipe(
+            Stream.concat(Stream.merge(changes, beats)),
+            Stream.interruptAfter(longest),
+            // The reader connects again; what failed is told to the log by the feed's own reads.
+            Stream.catchAll(() => Stream.empty),
+            Stream.encodeText
+          )
+          return Effect.map(Effect.runtime<never>(), (runtime) =>
+            answer(
+              new Response(Stream.toReadableStreamRuntime(events, runtime), {
+                headers: { "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no" }
+              })
+            )
+          )
+        }
+      })
+  })
