@@ -49,6 +49,7 @@ export const operations = {
   export: ["stream", "toFile", "toResponse", "toWebResponse"],
   exportJobs: ["queue", "list", "get", "cancel", "retry", "download", "downloadTo", "link", "open", "expire", "run"],
   health: ["coverage", "report", "policies"],
+  continuity: ["check", "baseline"],
   retention: ["plan", "purge", "runs", "maintain"]
 } as const
 
@@ -62,6 +63,7 @@ const prefixes: Readonly<Record<Service, string>> = {
   export: "export.",
   exportJobs: "exportJobs.",
   health: "Health.",
+  continuity: "Continuity.",
   retention: "retention."
 }
 
