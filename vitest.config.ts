@@ -27,6 +27,7 @@ export default defineConfig({
       project("clients", server),
       project("adversarial", server),
       project("cli", server, commandLine),
+      project("browser", server),
       project("deep", server)
     ],
     sequence: { sequencer: LongestFirst },

@@ -38,8 +38,21 @@ export const commands = {
   "export retry": "Queue an export again that failed or was cancelled.",
   "export download": "Write the file of a completed export.",
   "export expire": "Remove the files of exports whose time is over.",
+  "export schedule add": "Add a schedule that makes exports while a worker runs.",
+  "export schedule list": "List the schedules of exports.",
+  "export schedule remove": "Remove a schedule of exports; its exports stay.",
   "consumers list": "List the consumers of the feed, and how far behind they are.",
   "consumers forget": "Forget a consumer of the feed; retention waits for it no longer.",
+  "retention plan": "Show what would be removed now, by table and month.",
+  "retention purge": "Remove what the policy of the configuration no longer keeps.",
+  "retention runs": "List what retention did, newest first.",
+  "retention maintain": "Make partitions ahead, empty the default one, rebuild half-empty indexes.",
+  "evidence record": "Record how the record is governed, as you say or as it is found.",
+  "evidence list": "List evidence, newest first.",
+  "evidence latest": "Show the newest evidence of a subject about something.",
+  "evidence history": "List all evidence of a subject about something, newest first.",
+  "evidence overview": "Show how the six subjects stand.",
+  "evidence proof": "Write what an auditor needs for a period into one document.",
   serve: "Serve the audit pages on this machine, for one browser.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
@@ -53,7 +66,10 @@ export const groups: Readonly<Record<string, string>> = {
   export: "Write changes as CSV, NDJSON or JSON, now or by a worker, and check such files.",
   continuity: "See what can be asked of captured tables, and record what is not known of them.",
   policy: "See how captured tables are redacted.",
+  "export schedule": "Decide when exports are made, and of which window.",
   consumers: "List and forget the consumers of the feed.",
+  retention: "Keep the record as long as the configuration says, and no longer.",
+  evidence: "Write down and prove how the record is governed.",
   schema: "See what was done to the schema around captured tables."
 }
 

@@ -25,7 +25,7 @@ const withValue = (leaves: ReadonlyArray<CommandFacts>): ReadonlyArray<string> =
   unique(leaves.flatMap(({ options }) => options.filter(({ placeholder }) => placeholder !== undefined).map(dashed)))
 
 /** Everything that has commands below it: the program and its groups. */
-const parents: ReadonlyArray<ReadonlyArray<string>> = [[], ...Object.keys(groups).map((group) => [group])]
+const parents: ReadonlyArray<ReadonlyArray<string>> = [[], ...Object.keys(groups).map((group) => group.split(" "))]
 
 const summaryOf = (path: ReadonlyArray<string>, leaves: ReadonlyArray<CommandFacts>): string =>
   leaves.find((leaf) => leaf.path.join(" ") === path.join(" "))?.summary ?? groups[path.join(" ")] ?? ""
@@ -78,7 +78,7 @@ _threadline() {
     -*) ;;
     *)
       case "$command" in
-      ''|${Object.keys(groups).join("|")}) command=\${command:+$command }$word ;;
+      ''|${Object.keys(groups).map(quoted).join("|")}) command=\${command:+$command }$word ;;
       *) given=$((given + 1)) ;;
       esac
       ;;

@@ -14,6 +14,7 @@ import type * as Capture from "../src/Capture.js"
 import { TableConfig } from "../src/Capture.js"
 import type * as ThreadlineConfiguration from "../src/Configuration.js"
 import * as Health from "../src/Health.js"
+import * as Retention from "../src/Retention.js"
 import * as TableName from "../src/TableName.js"
 import { UsageError } from "./exit.js"
 import { pathOf, Surroundings } from "./surroundings.js"
@@ -73,6 +74,7 @@ const Document = Schema.Struct({
   schema: Schema.optional(Name),
   ownerRole: Schema.optional(Name),
   tables: Schema.optional(Schema.Unknown),
+  retention: Schema.optional(Schema.Unknown),
   expected: Schema.optional(Health.Expected),
   expectedGaps: Schema.optional(Health.ExpectedGaps),
   sensitive: Schema.optional(Health.Sensitive),
@@ -88,6 +90,8 @@ export interface Configuration {
   readonly tables: ReadonlyArray<TableConfig> | undefined
   /** What health compares with, beside the tables. */
   readonly health: Pick<Health.Options, "expected" | "expectedGaps" | "sensitive">
+  /** How long the record is kept. Undefined if nothing is ever removed. */
+  readonly retention: Retention.Policy | undefined
   /** What is decided about exports and their jobs. */
   readonly exports: typeof Exports.Type
 }
@@ -98,6 +102,7 @@ const none: Configuration = {
   ownerRole: undefined,
   tables: undefined,
   health: {},
+  retention: undefined,
   exports: { record: true }
 }
 
@@ -168,6 +173,7 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
       ownerRole: fields.ownerRole,
       tables,
       health: { expected: fields.expected, expectedGaps: fields.expectedGaps, sensitive: fields.sensitive },
+      retention: fields.retention === undefined ? undefined : yield* retentionOf(fields.retention),
       exports: fields.exports ?? none.exports
     }
   })
@@ -194,6 +200,11 @@ const consistent = (
       return yield* Either.left(`tables: ${formatted} excludes and masks ${repeatedColumn}; keep one of the two`)
     }
   })
+
+const retentionOf = (policy: unknown): Either.Either<Retention.Policy, string> =>
+  Either.mapLeft(Retention.decodePolicy(policy), ({ field, rule }) =>
+    field === "policy" ? `retention: ${rule}` : `retention.${field}: ${rule}`
+  )
 
 /** A list of tables, or an object of tables by name. */
 const tablesOf = (tables: unknown): Either.Either<ReadonlyArray<TableConfig>, string> =>

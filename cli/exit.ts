@@ -7,6 +7,7 @@ import * as Data from "effect/Data"
 import type { CaptureError } from "../src/Capture.js"
 import type { ExportError } from "../src/Export.js"
 import type { MigrationError } from "../src/Migrations.js"
+import type { RetentionError } from "../src/Retention.js"
 import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError } from "../src/ThreadlineError.js"
 
 export type ExitCode = 0 | 1 | 2 | 3
@@ -28,6 +29,7 @@ export type CliError =
   | MigrationError
   | NotFound
   | Refused
+  | RetentionError
   | SqlError
   | ThreadlineError
   | UsageError
@@ -58,6 +60,7 @@ export const failure = (error: CliError): Failure => {
       return { code: 2, sentence: error.message }
     case "threadline/NotFound":
     case "Refused":
+    case "RetentionError":
       return { code: 1, sentence: error.message }
     case "CaptureError":
       return {

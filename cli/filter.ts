@@ -1,6 +1,7 @@
 /** The filters of listings as options. They are the same for all listings, with the names of `Query.Filter`. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Actor from "../src/Actor.js"
 import * as Json from "../src/Json.js"
 import type * as Query from "../src/Query.js"
 import { UsageError } from "./exit.js"
@@ -71,6 +72,20 @@ export const actorOf = Effect.fnUntraced(function* (option: string, text: Option
   return id === ""
     ? yield* new UsageError({ message: `${option} ${text.value} names no id: leave the colon out for every ${type}` })
     : { type: actorType, id }
+})
+
+/** An actor that can have done something: with an id, unless it is anonymous. */
+export const identifiedActorOf = Effect.fnUntraced(function* (
+  option: string,
+  text: Option.Option<string>
+): Effect.fn.Return<Actor.Actor | undefined, UsageError> {
+  const actor = yield* actorOf(option, text)
+  if (actor === undefined || actor.type === "anonymous") {
+    return actor === undefined ? undefined : { type: "anonymous" }
+  }
+  return actor.id === undefined
+    ? yield* new UsageError({ message: `${option} ${actor.type} needs an id: ${actor.type}:ID` })
+    : { type: actor.type, id: actor.id }
 })
 
 const documentOf = (

@@ -4,10 +4,23 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { resolve } from "node:path"
+import { createInterface } from "node:readline"
 
 const writeTo = (stream: NodeJS.WriteStream, text: string | Uint8Array): Effect.Effect<void> =>
   Effect.async((resume) => {
     stream.write(text, () => resume(Effect.void))
+  })
+
+/** The question goes to standard error: standard output is for the answer of the command. */
+const asking = (question: string): Effect.Effect<boolean> =>
+  Effect.async((resume) => {
+    const lines = createInterface({ input: process.stdin, output: process.stderr })
+    lines.once("close", () => resume(Effect.succeed(false)))
+    lines.question(question, (answer) => {
+      resume(Effect.succeed(/^y(es)?$/i.test(answer.trim())))
+      lines.close()
+    })
+    return Effect.sync(() => lines.close())
   })
 
 export class Surroundings extends Context.Reference<Surroundings>()("threadline/cli/Surroundings", {
@@ -19,11 +32,14 @@ export class Surroundings extends Context.Reference<Surroundings>()("threadline/
     readonly write: (bytes: Uint8Array) => Effect.Effect<void>
     /** Replaces the progress line; an empty one removes it at the end. None if no terminal would show it. */
     readonly status: Option.Option<(line: string) => Effect.Effect<void>>
+    /** Asks a person, who may say yes. None if there is no terminal to ask on. */
+    readonly ask: Option.Option<(question: string) => Effect.Effect<boolean>>
   } => ({
     directory: process.cwd(),
     terminal: process.stdout.isTTY ? Option.some({ columns: process.stdout.columns || 80 }) : Option.none(),
     write: (bytes) => writeTo(process.stdout, bytes),
-    status: process.stderr.isTTY ? Option.some((line) => writeTo(process.stderr, `\r\u001b[2K${line}`)) : Option.none()
+    status: process.stderr.isTTY ? Option.some((line) => writeTo(process.stderr, `\r\u001b[2K${line}`)) : Option.none(),
+    ask: process.stdin.isTTY && process.stderr.isTTY ? Option.some(asking) : Option.none()
   })
 }) {}
 

@@ -2,9 +2,11 @@
 import * as Command from "@effect/cli/Command"
 import * as continuity from "./commands/continuity.js"
 import * as consumers from "./commands/consumers.js"
+import * as evidence from "./commands/evidence.js"
 import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
 import * as exportJobs from "./commands/exportJobs.js"
+import * as exportSchedule from "./commands/exportSchedule.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -12,6 +14,7 @@ import { init } from "./commands/init.js"
 import { actions, actor, correlation, request, timeline, transactions, unattributed } from "./commands/listings.js"
 import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
+import * as retention from "./commands/retention.js"
 import * as schema from "./commands/schema.js"
 import { serve } from "./commands/serve.js"
 import { completions, shells } from "./completions.js"
@@ -24,6 +27,17 @@ const migrating = [migrate.up, migrate.status, migrate.printing, migrate.generat
 const capturing = [capture.plan, capture.applying, capture.removing, capture.status, capture.printing] as const
 
 const consuming = [consumers.list, consumers.forget] as const
+
+const retaining = [retention.plan, retention.purge, retention.runs, retention.maintain] as const
+
+const proving = [
+  evidence.record,
+  evidence.list,
+  evidence.latest,
+  evidence.history,
+  evidence.overview,
+  evidence.proof
+] as const
 
 const continuing = [continuity.check, continuity.baseline] as const
 
@@ -42,6 +56,8 @@ const belowExport = [
   exportJobs.download,
   exportJobs.expire
 ] as const
+
+const scheduling = [exportSchedule.add, exportSchedule.list, exportSchedule.remove] as const
 
 /** It is here because it is about the whole tree. */
 const completing = leaf(
@@ -80,8 +96,12 @@ export const root = Command.make("threadline").pipe(
     Command.make("continuity").pipe(Command.withSubcommands(continuing)),
     Command.make("policy").pipe(Command.withSubcommands(policies)),
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
+    Command.make("retention").pipe(Command.withSubcommands(retaining)),
+    Command.make("evidence").pipe(Command.withSubcommands(proving)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
-    exporting.exported.pipe(Command.withSubcommands(belowExport)),
+    exporting.exported.pipe(
+      Command.withSubcommands([...belowExport, Command.make("schedule").pipe(Command.withSubcommands(scheduling))])
+    ),
     ...ungrouped
   ])
 )
@@ -93,8 +113,11 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...continuing,
   ...policies,
   ...consuming,
+  ...retaining,
+  ...proving,
   ...inSchema,
   exporting.exported,
   ...belowExport,
+  ...scheduling,
   ...ungrouped
 ].map((command: With<CommandFacts>) => command.facts)

@@ -499,7 +499,9 @@ begin
     and s.next_tick = due
     and following > due
   returning s.* into this;
-  if not found or asked is null then
+  if not found or asked is null or exists (
+    select from export_jobs j where j.schedule = this.name and j.tick = due
+  ) then
     return null;
   end if;
   job := export_insert(asked, this.scope, this.requested_by, this.context, attempts);

@@ -5,6 +5,7 @@
  */
 import type { Actor } from "./Actor.js"
 import type * as Capture from "./Capture.js"
+import type * as Retention from "./Retention.js"
 import type * as ExportJobs from "./ExportJobs.js"
 import type { ReadScope } from "./Query.js"
 import type * as Health from "./Health.js"
@@ -49,6 +50,7 @@ export interface Exports extends Pick<
  * - `expectedGaps`: tables that are not captured on purpose, each with the reason.
  * - `sensitive`: `names` are words that make the name of a column sensitive, beside the known ones; `acknowledged` are columns
  *   that are recorded as they are on purpose.
+ * - `retention`: how long the record is kept; nothing is ever removed unless given. See `Retention.Policy`.
  * - `exports`: with `record: false`, `threadline export` does not record exports as actions. `directory` is where the files of jobs lie.
  *   The others are options of `ExportJobs`.
  *
@@ -62,6 +64,7 @@ export interface Configuration {
   readonly expected?: ReadonlyArray<string>
   readonly expectedGaps?: NonNullable<Health.Options["expectedGaps"]>
   readonly sensitive?: NonNullable<Health.Options["sensitive"]>
+  readonly retention?: Retention.Policy
   readonly exports?: Exports
 }
 

@@ -15,6 +15,7 @@ import type * as options from "./internal/export/jobs/options.js"
 import type { Failure as JobFailure } from "./internal/export/jobs/outcome.js"
 import type * as queues from "./internal/export/jobs/queue.js"
 import type * as runner from "./internal/export/jobs/runner.js"
+import * as scheduling from "./internal/export/jobs/schedule.js"
 import * as service from "./internal/export/jobs/service.js"
 import type * as worker from "./internal/export/jobs/worker.js"
 import type { Manifest } from "./internal/export/manifest.js"
@@ -34,6 +35,11 @@ export { Job, NamedScope, State } from "./internal/export/jobs/model.js"
 /**
  * @since 0.1.0
  */
+export { ScheduleModel as Schedule, Window } from "./internal/export/jobs/schedule.js"
+
+/**
+ * @since 0.1.0
+ */
 export { ExportError } from "./internal/export/exportError.js"
 
 /**
@@ -49,6 +55,14 @@ export interface QueueOptions extends queues.QueueOptions {}
  * @category models
  */
 export interface ScopeOption extends queues.ScopeOption {}
+
+/**
+ * When jobs are made, what they export, and of which window. The filter has no `from`, `to` and limit: the window says them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ScheduleOptions extends scheduling.ScheduleOptions {}
 
 /**
  * Which jobs are listed.
@@ -357,3 +371,59 @@ export const run = (
  */
 export const watch = (given?: WatchOptions): Effect.Effect<void, ExportError | InvalidRequest, ExportJobs> =>
   Effect.flatMap(ExportJobs, (jobs) => jobs.watch(given))
+
+/**
+ * What adding a schedule with these options would fail with, without a database.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const validateSchedule = (given: ScheduleOptions): Effect.Effect<void, ExportError | InvalidRequest> =>
+  scheduling.validate(given)
+
+/**
+ * Adds a schedule; see `Service`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { ExportJobs } from "threadline"
+ *
+ * export const nightly = ExportJobs.addSchedule({
+ *   name: "siem",
+ *   cron: "0 2 * * *",
+ *   timeZone: "Europe/Berlin",
+ *   window: "since-last",
+ *   format: "ndjson",
+ *   compression: "gzip"
+ * })
+ * ```
+ */
+export const addSchedule = (
+  given: ScheduleOptions
+): Effect.Effect<scheduling.ScheduleModel, ExportError | InvalidRequest | ThreadlineError, ExportJobs> =>
+  Effect.flatMap(ExportJobs, (jobs) => jobs.addSchedule(given))
+
+/**
+ * The schedules, by name.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const schedules: Effect.Effect<
+  ReadonlyArray<scheduling.ScheduleModel>,
+  InvalidRequest | ThreadlineError,
+  ExportJobs
+> = Effect.flatMap(ExportJobs, (jobs) => jobs.schedules)
+
+/**
+ * Removes a schedule; see `Service`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const removeSchedule = (
+  name: string
+): Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError, ExportJobs> =>
+  Effect.flatMap(ExportJobs, (jobs) => jobs.removeSchedule(name))

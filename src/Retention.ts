@@ -12,14 +12,13 @@ import * as Cron from "effect/Cron"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import * as Export from "./Export.js"
 import * as storage from "./internal/record/storage.js"
 import type { MaintainOptions } from "./internal/retention/maintain.js"
-import type { Plan, Run } from "./internal/retention/model.js"
+import { maintained as maintainedOf, type Maintained, type Plan, type Run } from "./internal/retention/model.js"
 import type { Archive, ArchivePart, PurgeOptions } from "./internal/retention/options.js"
 import type { PlanError, PlanOptions } from "./internal/retention/plan.js"
 import * as policies from "./internal/retention/policy.js"
@@ -38,7 +37,16 @@ export { type Hold, type Keep, type Policy } from "./internal/retention/policy.j
 /**
  * @since 0.1.0
  */
-export { How, Plan, PlanItem, PlanPartition, type Progress, Run, State } from "./internal/retention/model.js"
+export {
+  How,
+  type Maintained,
+  Plan,
+  PlanItem,
+  PlanPartition,
+  type Progress,
+  Run,
+  State
+} from "./internal/retention/model.js"
 
 /**
  * @since 0.1.0
@@ -71,13 +79,13 @@ export { type RunFilter } from "./internal/retention/runs.js"
 export { Reason, RetentionError, TypeId } from "./internal/retention/retentionError.js"
 
 /**
- * Checks a policy without a database: a left names the first field that is wrong, and what every plan with this policy fails with.
+ * Reads a policy, which may come from a file that was not type-checked. Needs no database. A left names the first field that is wrong, and is
+ * what every plan with this policy fails with.
  *
  * @since 0.1.0
- * @category guards
+ * @category decoding
  */
-export const validate = (policy: unknown): Either.Either<void, InvalidRequest> =>
-  Either.map(policies.check(policy), () => undefined)
+export const decodePolicy = (policy: unknown): Either.Either<policies.Policy, InvalidRequest> => policies.decode(policy)
 
 /**
  * @since 0.1.0
@@ -168,6 +176,14 @@ export const maintain = (
 ): Effect.Effect<Run, InvalidRequest | RetentionError | ThreadlineError, Retention> =>
   Effect.flatMap(Retention, (retention) => retention.maintain(options))
 
+/**
+ * What a run of maintenance did; nothing for a purge.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const maintained = (run: Run): Maintained => maintainedOf(run)
+
 const fileName = ({ month, table }: ArchivePart): string =>
   `${table.replaceAll(/[^A-Za-z0-9_.-]/g, (sign) => `%${(sign.codePointAt(0) ?? 0).toString(16)}`)}-${month}.ndjson.gz`
 
@@ -209,6 +225,8 @@ export const archiveTo =
       return `${path} sha256 ${manifest.sha256}`
     })
 
+const isBusy = (error: unknown): boolean => RetentionError.is(error) && error.reason === "Busy"
+
 /**
  * When and how retention runs by itself.
  *
@@ -244,7 +262,7 @@ export const layerScheduled = <E = never, R = never>(
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const { before, cron, ignoreFeed, maintain: maintains = true, policy, timeZone, ...purging } = options
-      yield* validate(policy)
+      yield* decodePolicy(policy)
       const schedule = yield* Either.mapLeft(
         Cron.parse(cron, timeZone ?? "UTC"),
         ({ message }) => new InvalidRequest({ field: "cron", rule: `must be a schedule of cron: ${message}` })
@@ -257,16 +275,8 @@ export const layerScheduled = <E = never, R = never>(
           yield* retention.maintain()
         }
       }).pipe(
-        Effect.catchAllCause((cause) =>
-          Option.exists(
-            Option.flatMap(Option.some(cause), (failed) =>
-              failed._tag === "Fail" ? Option.some(failed.error) : Option.none()
-            ),
-            (error) => RetentionError.is(error) && error.reason === "Busy"
-          )
-            ? Effect.void
-            : Effect.logError("threadline: scheduled retention failed", cause)
-        )
+        Effect.catchIf(isBusy, () => Effect.void),
+        Effect.catchAllCause((cause) => Effect.logError("threadline: scheduled retention failed", cause))
       )
       yield* Effect.forkScoped(Effect.schedule(once, Schedule.cron(schedule)))
     })

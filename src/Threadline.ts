@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Audit from "./Audit.js"
 import * as Capture from "./Capture.js"
 import * as configuration from "./Configuration.js"
+import * as Evidence from "./Evidence.js"
 import * as Export from "./Export.js"
 import * as ExportJobs from "./ExportJobs.js"
 import type { ExportStore } from "./ExportStore.js"
@@ -49,6 +50,7 @@ export const define = configuration.define
 export type Services =
   | Audit.Audit
   | Capture.Capture
+  | Evidence.Evidence
   | Export.Export
   | ExportJobs.ExportJobs
   | Feed.Feed
@@ -144,6 +146,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(query), Layer.merge(reader, apartFrom(reader))),
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), Layer.merge(operator, apartFrom(operator))),
+    Layer.provide(Layer.fresh(Evidence.layer), operator),
     Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
     Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Continuity.layer, Health.layer, Retention.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
@@ -169,7 +172,8 @@ export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError
         Capture.layer,
         Continuity.layer,
         Health.layer,
-        Retention.layer
+        Retention.layer,
+        Evidence.layer
       ).pipe(inSchema(schema))
     )
   )

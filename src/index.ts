@@ -36,6 +36,11 @@ export * as Continuity from "./Continuity.js"
 /**
  * @since 0.1.0
  */
+export * as Evidence from "./Evidence.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Export from "./Export.js"
 
 /**

@@ -90,6 +90,15 @@ const scan = (
   })
 }
 
+/** How many words the name of a command has that begins with these: one more than its group. */
+const depthOf = (words: ReadonlyArray<string>): number => {
+  let depth = 1
+  while (groups[words.slice(0, depth).join(" ")] !== undefined && words.length >= depth) {
+    depth++
+  }
+  return depth
+}
+
 const list = (names: ReadonlyArray<string>): string =>
   names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} or ${names.at(-1) ?? ""}`
 
@@ -156,7 +165,7 @@ export const read = (
     }
     const isLeaf = (candidate: ReadonlyArray<string>): boolean =>
       leaves.some((leaf) => leaf.path.join(" ") === candidate.join(" "))
-    const depth = groups[words[0] ?? ""] === undefined ? 1 : 2
+    const depth = depthOf(words)
     const path = words.slice(0, depth)
     const noOption = (option: string, names: Iterable<string>): string => {
       const similar = nearest(option.replace(/^-+/, ""), [...names, ...builtIn])
@@ -169,9 +178,9 @@ export const read = (
           ? { _tag: "Help", path }
           : yield* Either.left(`name a command: ${list(below([]))}`)
     }
-    const group = depth === 2 ? path.slice(0, 1) : []
+    const group = path.slice(0, depth - 1)
     // A group may be a command as well.
-    if (depth === 2 && path.length === 1 && !isLeaf(path)) {
+    if (path.length < depth && !isLeaf(path)) {
       return help
         ? { _tag: "Help", path }
         : yield* Either.left(`${path.join(" ")} needs a command; there is ${list(below(group))}`)

@@ -59,7 +59,9 @@ export const pack = (directory: string): string => {
   const paths = packed.files.map(({ path }) => path)
   const odd = paths.filter(
     (path) =>
-      !/^(?:(?:dist|src)\/.+|migrations\/[^/]+\.sql|docs\/[^/]+\.md|package\.json|LICENSE|[A-Z]+\.md)$/.test(path)
+      !/^(?:(?:dist|src)\/.+|migrations\/[^/]+\.sql|docs\/[^/]+\.md|docs\/images\/[^/]+\.png|package\.json|LICENSE|[A-Z]+\.md)$/.test(
+        path
+      )
   )
   expect(odd.length === 0, `these files should not be published: ${odd.join(", ")}`)
   for (const path of ["LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "dist/bin/threadline.js"]) {

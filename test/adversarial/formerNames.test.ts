@@ -522,6 +522,17 @@ attacks("a column that was renamed is read as one", (attack) => {
       expect(answer).toMatchObject({ row: { mail: "y" }, recordedAs: { columns: { email: "mail" } } })
       const rows = yield* reading(host, Query.asOfRows("t", then, { contains: { email: "y" } }))
       expect(rows.items).toMatchObject([{ rowKey: "1", recordedAs: { columns: { email: "mail" } } }])
+      for (const [column, value, keys] of [
+        ["email", "y", ["1"]],
+        ["email", "x", []],
+        ["mail", "y", ["1"]]
+      ] as const) {
+        const found = yield* reading(
+          host,
+          Query.asOfRows("t", then, { where: (image, sql) => sql`${image} ->> ${column} = ${value}` })
+        )
+        expect([column, value, found.items.map(({ rowKey }) => rowKey)]).toEqual([column, value, keys])
+      }
       const diff = yield* reading(host, Query.diffBetween("t", "1", then, yield* now(host)))
       expect(diff.fields).toMatchObject([
         { field: "email", formerly: "mail", before: "y", after: "z" },

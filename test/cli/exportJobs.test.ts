@@ -188,6 +188,59 @@ it.layer(host, { timeout: 240_000 })("export jobs", (it) => {
     })
   )
 
+  it.scoped("are made by schedules", () =>
+    Effect.gen(function* () {
+      const { cwd, url } = yield* Host
+      const at = { url, cwd }
+      const add = [
+        "export",
+        "schedule",
+        "add",
+        "weekly",
+        "--cron",
+        "0 6 * * 1",
+        "--window",
+        "previous-week",
+        "--format",
+        "csv"
+      ]
+      expect(yield* Cli.json([...add, "--tz", "Europe/Berlin", "--op", "insert"], at)).toMatchObject({
+        name: "weekly",
+        timeZone: "Europe/Berlin",
+        window: "previous-week",
+        request: { filter: { op: ["insert"] } }
+      })
+      expect(yield* Cli.run(add, at)).toEqual(Cli.refusal(1, "there is a schedule weekly already"))
+      expect(yield* Cli.text(["export", "schedule", "list"], at)).toMatch(
+        /weekly +0 6 \* \* 1 +Europe\/Berlin +previous-week +csv/
+      )
+      expect(yield* Cli.text(["export", "schedule", "remove", "weekly"], at)).toBe("The schedule weekly is removed.\n")
+      expect(yield* Cli.run(["export", "schedule", "remove", "weekly"], at)).toEqual(
+        Cli.refusal(1, /schedule weekly is not known here/)
+      )
+      expect(yield* Cli.text(["export", "schedule", "list"], at)).toBe("There is no schedule.\n")
+      yield* Cli.each(
+        [
+          [["add", "x", "--window", "since-last", "--format", "csv"], /--cron is missing/],
+          [["add", "x", "--cron", "0 6 * * 1", "--format", "csv"], /--window is missing/],
+          [["add", "x", "--cron", "0 6 * * 1", "--window", "since-last"], /--format is missing/],
+          [["add", "a b", "--cron", "0 6 * * 1", "--window", "since-last", "--format", "csv"], /NAME: must be 1 to 63/],
+          [["add", "x", "--cron", "hourly", "--window", "since-last", "--format", "csv"], /--cron: must be minute/],
+          [["add", "x", "--cron", "0 6 * * 1", "--window", "today", "--format", "csv"], /--window is one of/],
+          [
+            ["add", "x", "--cron", "0 6 * * 1", "--window", "since-last", "--format", "csv", "--tz", "X"],
+            /--tz: must be a time zone/
+          ],
+          [["add"], /NAME is missing/]
+        ] as const,
+        ([args, sentence]) =>
+          Effect.map(Cli.run(["export", "schedule", ...args], { url: "postgres://127.0.0.1:1/nowhere" }), (outcome) =>
+            expect(outcome, args.join(" ")).toEqual(Cli.refusal(2, sentence))
+          )
+      )
+    })
+  )
+
   it.effect("need a database that can be reached: exit code 3", () =>
     Effect.map(Cli.run(["export", "jobs"], { url: "postgres://127.0.0.1:1/nowhere" }), (outcome) =>
       expect(outcome).toMatchObject({ code: 3, stdout: "" })

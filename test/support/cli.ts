@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly terminal?: number | undefined
   /** Takes what is said while something is under way, if standard error is a terminal. */
   readonly status?: Array<string> | undefined
+  /** What a person answers to every question; there is nobody to ask unless given. */
+  readonly answer?: ((question: string) => boolean) | undefined
 }
 
 let empty = tmpdir()
@@ -78,6 +80,10 @@ export const within = <A>(options: RunOptions, effect: Effect.Effect<A>): Effect
         status: Option.map(
           Option.fromNullable(options.status),
           (lines) => (line: string) => Effect.sync(() => void lines.push(line))
+        ),
+        ask: Option.map(
+          Option.fromNullable(options.answer),
+          (answer) => (question: string) => Effect.sync(() => answer(question))
         )
       })
     )

@@ -19,7 +19,8 @@ const Reason = Schema.Literal(
   "ScopeRefused",
   "NoStore",
   "StoreFailed",
-  "LinkRefused"
+  "LinkRefused",
+  "ScheduleExists"
 )
 
 /**
@@ -39,6 +40,7 @@ const Reason = Schema.Literal(
  * - `NoStore`: there is no `ExportStore`
  * - `StoreFailed`: the store refused, or could not be reached
  * - `LinkRefused`: the link to a file is not valid, or no longer
+ * - `ScheduleExists`: there is a schedule of that name
  *
  * @since 0.1.0
  * @category errors

@@ -72,6 +72,28 @@ export const contains = (
   ])
 }
 
+/**
+ * The image of a change `c` for a condition of the caller: under the names that its columns have now, and those of its time that no
+ * other column has now. The same rules as those of `renamedColumns`.
+ */
+export const withPresentNames = (sql: SqlClient, image: Fragment, { columns }: Pick<Table, "columns">): Fragment =>
+  columns.length === 0
+    ? image
+    : sql`${image} || coalesce((
+        with valid as (
+          select s."column", s.formerly
+          from jsonb_to_recordset(${stringify(columns.map((span) => ({ ...span })))}::jsonb)
+            s ("column" text, formerly text, since timestamptz, until timestamptz)
+          where c.captured_at >= coalesce(s.since, '-infinity')
+            and c.captured_at < coalesce(s.until, 'infinity')
+            and ${image} -> s.formerly is not null
+        )
+        select jsonb_object_agg(v."column", ${image} -> v.formerly)
+        from valid v
+        where ${image} -> v."column" is null
+          or exists (select from valid o where o.formerly = v."column")
+      ), '{}')`
+
 /** The names that something was recorded under, if they are not the present ones. */
 export interface RecordedAs {
   readonly table?: string

@@ -4,7 +4,7 @@
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import type { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
+import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { captureMayPrecede } from "../core/limits.js"
 import type { TableName } from "../core/tableName.js"
 import { rowOf } from "../record/key.js"
@@ -174,7 +174,11 @@ export const conditionsOf = Effect.fnUntraced(function* (
     tables: yield* Effect.forEach(cutoffs.tables, ({ cutoff, table }) =>
       Effect.map(resolveOne(storage, table), (resolved) => ({ table: resolved, cutoff }))
     ),
-    holds: yield* Effect.forEach(policy.holds, (hold) => holdCondition(storage, hold)),
+    holds: yield* Effect.forEach(policy.holds, (hold, place) =>
+      Effect.mapError(holdCondition(storage, hold), (error) =>
+        InvalidRequest.is(error) ? new InvalidRequest({ ...error, field: `holds[${place}].${error.field}` }) : error
+      )
+    ),
     seen,
     ignoreFeed
   }

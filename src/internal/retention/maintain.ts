@@ -14,8 +14,8 @@ import { single, withoutConnection } from "../sql/owned.js"
 import { qualified } from "../sql/sqlText.js"
 import type { Run } from "./model.js"
 import { checkActor } from "./options.js"
-import { leafName, leafOf, type Partition, partitions } from "./partitions.js"
-import { refuseInside } from "./plan.js"
+import { leafName, leafOf, type Partition } from "./partitions.js"
+import { partitionsNow, refuseInside } from "./plan.js"
 import { underLease } from "./purge.js"
 import type { RetentionError } from "./retentionError.js"
 import { asOwner, begin, count, type Lease } from "./runs.js"
@@ -245,7 +245,7 @@ export const maintain = Effect.fnUntraced(function* (
       if ((yield* makePartitions(storage, lease, lockTimeout, at, clock?.ahead ?? at)) === undefined) {
         waiting.push("partitions ahead")
       }
-      const [strayed] = (yield* partitions(storage)).filter(({ bounds }) => bounds === undefined)
+      const [strayed] = (yield* partitionsNow(storage)).filter(({ bounds }) => bounds === undefined)
       if (strayed !== undefined) {
         for (const month of yield* monthsIn(storage, strayed)) {
           yield* tell(`changes of ${month.from.slice(0, 7)} out of ${strayed.name}`)
@@ -256,7 +256,7 @@ export const maintain = Effect.fnUntraced(function* (
       }
       const analysed: Array<string> = []
       const reindexed: Array<JsonObject> = []
-      for (const leaf of (yield* partitions(storage)).filter(
+      for (const leaf of (yield* partitionsNow(storage)).filter(
         ({ bounds }) => bounds !== undefined && bounds.until <= at
       )) {
         if (yield* analyse(storage, leaf)) {

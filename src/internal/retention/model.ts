@@ -185,3 +185,28 @@ export interface Progress {
   readonly batches: number
   readonly plan: Plan
 }
+
+const Maintained = Schema.Struct({
+  analysed: Schema.Array(Schema.String),
+  reindexed: Schema.Array(
+    Schema.Struct({ index: Schema.String, before: Schema.Number, after: Schema.Number, rows: Schema.Number })
+  ),
+  waiting: Schema.Array(Schema.String)
+})
+
+/**
+ * What maintenance did, as the details of its run say:
+ *
+ * - `analysed`: partitions that were analysed
+ * - `reindexed`: indexes that were rebuilt, with their bytes before and after
+ * - `waiting`: what was left for the next time, because of locks
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Maintained extends Schema.Schema.Type<typeof Maintained> {}
+
+const isMaintained = Schema.is(Maintained)
+
+export const maintained = ({ details }: Run): Maintained =>
+  isMaintained(details) ? details : { analysed: [], reindexed: [], waiting: [] }

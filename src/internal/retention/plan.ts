@@ -45,7 +45,14 @@ export interface PlanOptions {
 export type PlanError = InvalidRequest | NotFound | RetentionError | ThreadlineError
 
 /** Statements of retention. What row-level security would hide is an error, not a row less. */
-export const settings = { search_path: "pg_catalog, pg_temp", row_security: "off", jit: "off" }
+export const settings = {
+  search_path: "pg_catalog, pg_temp",
+  row_security: "off",
+  jit: "off",
+  // The bounds of partitions are read as PostgreSQL prints them.
+  timezone: "UTC",
+  datestyle: "ISO"
+}
 
 export const refuseInside: Effect.Effect<void, RetentionError> = Effect.flatMap(isInside, (inside) =>
   inside
@@ -56,7 +63,7 @@ export const refuseInside: Effect.Effect<void, RetentionError> = Effect.flatMap(
     : Effect.void
 )
 
-export const notConfigured = () =>
+const notConfigured = () =>
   new RetentionError({
     reason: "NotConfigured",
     detail: 'no retention is configured, so nothing is ever removed: give a policy such as { keep: "365 days" }'
@@ -99,9 +106,13 @@ const nothing = () => new ThreadlineError({ reason: "Failed", detail: "the datab
 export const one = <A>(found: ReadonlyArray<A>): Effect.Effect<A, ThreadlineError> =>
   found[0] === undefined ? nothing() : Effect.succeed(found[0])
 
+/** The partitions as they are now. */
+export const partitionsNow = (storage: Storage): Effect.Effect<ReadonlyArray<Partition>, ThreadlineError> =>
+  snapshot(storage.sql, settings, partitions(storage)).pipe(Effect.catchTag("SqlError", (error) => fromSqlError(error)))
+
 const Stays = Schema.Struct({ stays: Schema.Literal("true", "false") })
 
-export const staysIn = (conditions: Conditions, partition: Partition): Effect.Effect<boolean, ThreadlineError> =>
+const staysIn = (conditions: Conditions, partition: Partition): Effect.Effect<boolean, ThreadlineError> =>
   partition.bounds === undefined
     ? Effect.succeed(true)
     : Effect.map(

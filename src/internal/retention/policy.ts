@@ -9,7 +9,6 @@ import { formatMicros, parseMicros } from "../core/instant.js"
 import { notAnObject, unknownField } from "../core/request.js"
 import { format, parse as parseTableName, type TableName } from "../core/tableName.js"
 import { shortTextRule, textRule } from "../core/text.js"
-import { stringify } from "../core/json.js"
 import type { JsonObject } from "../core/jsonValue.js"
 
 /**
@@ -126,7 +125,7 @@ const units = [
 ] as const
 
 /** As a policy writes it. */
-export const durationText = (millis: Millis): string => {
+const durationText = (millis: Millis): string => {
   if (millis === undefined) {
     return "forever"
   }
@@ -279,13 +278,13 @@ export const check = (input: unknown): Checked<CheckedPolicy> =>
     return { keep, tables, actions, floor, holds, document }
   })
 
+/** The same for callers, as they wrote it. */
+export const decode = (input: unknown): Checked<Policy> => Either.map(check(input), () => input as Policy)
+
 const isForever = (millis: Millis): boolean => millis === undefined
 
-/** One text for equal policies. */
-export const policyText = ({ document }: CheckedPolicy): string => stringify(document)
-
 /** The instant before which something goes that is kept for so long. Null if it never goes. */
-export const cutoffOf = (at: string, keep: Millis, before: string | undefined): string | null => {
+const cutoffOf = (at: string, keep: Millis, before: string | undefined): string | null => {
   if (keep === undefined) {
     return null
   }

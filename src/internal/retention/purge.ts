@@ -19,8 +19,8 @@ import { allExpire, type Conditions, conditionsOf } from "./conditions.js"
 import { dropPartition, emptyPartition } from "./expire.js"
 import { Plan, type Run } from "./model.js"
 import { type ArchivePart, checkedOptions, type PurgeOptions } from "./options.js"
-import { type Partition, partitions } from "./partitions.js"
-import { Now, now, one, refuseInside, settings } from "./plan.js"
+import type { Partition } from "./partitions.js"
+import { Now, now, one, partitionsNow, refuseInside, settings } from "./plan.js"
 import { check } from "./policy.js"
 import { RetentionError } from "./retentionError.js"
 import { asOwner, begin, count, finish, heartbeat, type Lease, leaseLost, runById } from "./runs.js"
@@ -34,7 +34,7 @@ const decodePlan = Schema.decodeUnknownEither(Schema.typeSchema(Plan))
 const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, WorkError> {
   const { conditions, plan, storage } = run
   const planned = new Map(plan.partitions.map((partition) => [partition.name, partition]))
-  const found = yield* partitions(storage)
+  const found = yield* partitionsNow(storage)
   for (const partition of found) {
     const part = planned.get(partition.name)
     const until = partition.bounds?.until
@@ -43,7 +43,7 @@ const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, Wor
     }
   }
   // Again the list: what was dropped is gone.
-  for (const partition of yield* partitions(storage)) {
+  for (const partition of yield* partitionsNow(storage)) {
     if (planned.has(partition.name) && conditions.cutoffs.latest !== null) {
       yield* purgeChanges(run, partition)
     }

@@ -10,7 +10,16 @@ import { fromSqlError, type InvalidRequest, type ThreadlineError } from "../../T
 import { stringify } from "../core/json.js"
 import { JsonFromText } from "../core/jsonSchema.js"
 import { isObject, type JsonObject, type JsonValue } from "../core/jsonValue.js"
-import { canonicalRequest, choice, mustBeObject, type OrderedPaging, order, paging, request } from "../core/request.js"
+import {
+  canonicalRequest,
+  Id,
+  choice,
+  mustBeObject,
+  type OrderedPaging,
+  order,
+  paging,
+  request
+} from "../core/request.js"
 import { actorOf, instantColumn } from "../record/change.js"
 import * as cursors from "../record/cursor.js"
 import { pageOf } from "../record/page.js"
@@ -21,7 +30,7 @@ import { settings } from "./plan.js"
 import { RetentionError } from "./retentionError.js"
 
 /** How long a run may say nothing before another one takes over, in seconds. It speaks three times as often. */
-export const leaseSeconds = 60
+const leaseSeconds = 60
 
 export interface Lease {
   readonly id: string
@@ -263,11 +272,14 @@ const runOf = (row: typeof RunRow.Type): Run => ({
  * @category models
  */
 export interface RunFilter extends OrderedPaging {
+  /** The run with this id: decimal digits. */
+  readonly id?: string | undefined
   readonly kind?: Run["kind"] | undefined
   readonly state?: Run["state"] | undefined
 }
 
 const Request = Schema.Struct({
+  id: Schema.optional(Id),
   kind: Schema.optional(choice("purge", "maintain")),
   state: Schema.optional(choice("running", "completed", "stopped", "cancelled", "failed")),
   order,
@@ -302,6 +314,7 @@ export const runs = Effect.fnUntraced(function* (
     sql`
       ${selectRun(storage)}
       where ${all([
+        decoded.id === undefined ? undefined : sql`r.id = ${decoded.id}::bigint`,
         decoded.kind === undefined ? undefined : sql`r.kind = ${decoded.kind}`,
         decoded.state === undefined ? undefined : sql`r.state = ${decoded.state}`,
         after === undefined ? undefined : sql`r.id ${sql.literal(newest ? "<" : ">")} ${after.id.toString()}::bigint`

@@ -10,7 +10,7 @@ import { InvalidRequest, type NotFound, type ThreadlineError } from "../../Threa
 import { type AsOf, makeAsOf } from "./answer.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import { instantColumn, Operation, type RowImage, type RowPk, rowPkOf } from "../record/change.js"
-import { contains, namings, type RecordedAs, recordedColumns } from "../record/columns.js"
+import { contains, namings, type RecordedAs, recordedColumns, withPresentNames } from "../record/columns.js"
 import { fulfils, hostCondition, onConditionError } from "../record/condition.js"
 import type { InstantInput } from "../core/instant.js"
 import { instant, instantRule } from "../core/instant.js"
@@ -150,7 +150,7 @@ const conditionOf = (
             times.map((naming) => all([contains(sql, image, document, naming), ...withinSpan(storage, naming, "c")]))
           )}, false)`
         ]),
-    ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image })])
+    ...(where === undefined ? [] : [fulfils(sql, [where], judgedRow, { image: withPresentNames(sql, image, table) })])
   ]
   return conditions.length === 0 ? undefined : sql.and(conditions)
 }

@@ -56,7 +56,8 @@ export interface AsOfRowsOptions extends Paging {
   /** Only rows whose image has these fields with these values, an object as in a filter. */
   readonly contains?: JsonObject | undefined
   /**
-   * Only rows whose image fulfils this SQL condition. A row for which it is null is not shown. `InvalidRequest` if the database does
+   * Only rows whose image fulfils this SQL condition. Columns have their present names in it, and former ones that no other column
+   * has by now. A row for which it is null is not shown. `InvalidRequest` if the database does
    * not understand the condition, or if it fails on a stored row.
    */
   readonly where?: ImageCondition | undefined

@@ -5745,7 +5745,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "7c4357b6b1c4327cb9d0535d2f66ea6d997adb8a7ef21f64e947bf0ebba9a3ea",
+    checksum: "5843c996bcff5d2b3bc4053e8463fbb1c55158bbacbef72456c349109775b2be",
     sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
 
 create table export_schedules (
@@ -6247,7 +6247,9 @@ begin
     and s.next_tick = due
     and following > due
   returning s.* into this;
-  if not found or asked is null then
+  if not found or asked is null or exists (
+    select from export_jobs j where j.schedule = this.name and j.tick = due
+  ) then
     return null;
   end if;
   job := export_insert(asked, this.scope, this.requested_by, this.context, attempts);

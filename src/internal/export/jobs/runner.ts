@@ -10,6 +10,7 @@ import { InvalidRequest, type ThreadlineError } from "../../../ThreadlineError.j
 import { mustBeObject } from "../../core/request.js"
 import type { ExportError } from "../exportError.js"
 import { jobAction } from "./outcome.js"
+import { makeDue } from "./schedule.js"
 import * as table from "./table.js"
 import type { Job } from "./model.js"
 import { type Ended, type JobProgress, runNext, type Working } from "./worker.js"
@@ -100,6 +101,7 @@ const once = Effect.fnUntraced(function* (
   concurrency: number,
   options: RunOptions
 ): Effect.fn.Return<Ran, ExportError | ThreadlineError> {
+  yield* makeDue(working.storage, working.decided)
   const { completed, failed, queued } = yield* drain(working, concurrency, options)
   return { completed, failed, postponed: queued, expired: yield* expire(working) }
 })

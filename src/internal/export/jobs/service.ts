@@ -35,6 +35,7 @@ import {
   requiredScope,
   type ScopeOption
 } from "./queue.js"
+import * as schedules from "./schedule.js"
 import * as table from "./table.js"
 import { checkRun, expire, type Ran, run, type RunOptions, watch, type WatchOptions } from "./runner.js"
 import { grantedScopes, type Working } from "./worker.js"
@@ -86,6 +87,17 @@ export interface Service {
   readonly link: (id: string, options?: LinkOptions) => Effect.Effect<string, Failure>
   /** The file that the token of a link is for. */
   readonly open: (token: string) => Effect.Effect<Download, Failure>
+  /**
+   * Adds a schedule, which makes jobs at its ticks while a worker runs. `ExportError` with the reason `ScheduleExists` if there is one of
+   * that name.
+   */
+  readonly addSchedule: (
+    options: schedules.ScheduleOptions
+  ) => Effect.Effect<schedules.ScheduleModel, ExportError | InvalidRequest | ThreadlineError>
+  /** The schedules, by name. */
+  readonly schedules: Effect.Effect<ReadonlyArray<schedules.ScheduleModel>, InvalidRequest | ThreadlineError>
+  /** Removes a schedule. Its jobs stay; what it had sent is forgotten, and one of the same name begins anew. */
+  readonly removeSchedule: (name: string) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>
   /** Removes the files whose time is over, and says how many. The store removes a file before its job is marked. */
   readonly expire: Effect.Effect<number, ExportError | InvalidRequest | ThreadlineError>
   /** Makes the jobs of schedules that are due, runs every job that waits, and removes what has expired. */
@@ -376,6 +388,20 @@ export const make = (making: Making): Service => {
         Effect.flatMap(working, (worker) => run(worker, options))
       ),
     watch: (options) => Effect.flatMap(working, (worker) => watch(worker, options)),
+    addSchedule: (asked) =>
+      named(
+        "addSchedule",
+        Effect.flatMap(decided, (known) => schedules.add(storage, known, asked))
+      ),
+    schedules: named(
+      "schedules",
+      Effect.flatMap(
+        decided,
+        ({ scopeRequired }): Effect.Effect<ReadonlyArray<schedules.ScheduleModel>, InvalidRequest | ThreadlineError> =>
+          scopeRequired ? Effect.fail(requiredScope()) : schedules.list(storage)
+      )
+    ),
+    removeSchedule: (name) => named("removeSchedule", schedules.remove(storage, name)),
     check: (options) => Effect.flatMap(working, () => checkRun(options)),
     withScopeRequired: () => make({ ...making, options: { ...options, scopeRequired: true } })
   }

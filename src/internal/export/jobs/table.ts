@@ -304,3 +304,47 @@ export const record = ({ name, sql }: Storage, action: Action, context: AuditCon
         outcomeOf(sql`
           select ${name("record_export")}(${stringify(action)}::jsonb, ${AuditContext.encode(context)}::jsonb)::text as outcome`)
       )
+
+export interface NewSchedule {
+  readonly name: string
+  readonly cron: string
+  readonly timeZone: string
+  readonly window: string
+  readonly missed: string
+  readonly asked: Asked
+  readonly first: string
+}
+
+/** False if there is one of that name. */
+export const addSchedule = ({ name, sql }: Storage, schedule: NewSchedule) => {
+  const { asked, cron, first, missed, timeZone, window } = schedule
+  return isYes(
+    outcomeOf(sql`
+      select ${name("export_schedule_add")}(
+        ${schedule.name}, ${cron}, ${timeZone}, ${window}, ${missed}, ${stringify(asked.request)}::jsonb,
+        ${asked.scope === undefined ? null : scopeDocument(asked.scope)}::jsonb, ${json(asked.requestedBy)}::jsonb,
+        ${AuditContext.encode(asked.context)}::jsonb, ${first}::timestamptz
+      )::text as outcome`)
+  )
+}
+
+/** False if there is none of that name. */
+export const removeSchedule = ({ name: object, sql }: Storage, name: string) =>
+  isYes(outcomeOf(sql`select ${object("export_schedule_remove")}(${name})::text as outcome`))
+
+export interface Tick {
+  readonly name: string
+  readonly due: string
+  readonly next: string
+  /** Null if no job is to be made. */
+  readonly request: string | null
+  readonly attempts: number
+  readonly action: Action
+}
+
+/** Makes the job of a tick, unless another worker has. */
+export const tick = ({ name, sql }: Storage, { action, attempts, due, name: schedule, next, request }: Tick) =>
+  outcomeOf(sql`
+    select ${name("export_tick")}(
+      ${schedule}, ${due}::timestamptz, ${next}::timestamptz, ${request}::jsonb, ${attempts}, ${json(action)}::jsonb
+    )::text as outcome`)

@@ -11,6 +11,7 @@ h2{font-size:13px;font-weight:600;color:var(--ink2);margin:0 0 var(--s2)}
 p{margin:0 0 var(--s3)}
 code,.mono{font:var(--mono)}
 ul,ol{padding:0;margin:0;list-style:none}
+td a,.list a,.chips .end a,.change header a{display:inline-block;min-height:24px;line-height:24px;max-width:100%}
 .sub{color:var(--ink3);font-size:var(--small)}
 .dim{color:var(--ink3)}
 .hide{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}

@@ -121,7 +121,7 @@ const View = (): VNode => (
           after: update.dataAfter?.[field] ?? null
         }))
       }}
-      heading={<h3>public.invoices 2041</h3>}
+      heading={<h2>public.invoices 2041</h2>}
       here
     />
     <Rail
@@ -159,7 +159,7 @@ const View = (): VNode => (
 
 export const designPage: Page = page({
   title: "Components",
-  place: "none",
+  place: "home",
   style: [1, 2, 3, 4].map((at) => `.rail li:nth-child(${at}){left:${at * 20}%}`).join(""),
   view: () => <View />
 })

@@ -1,0 +1,131 @@
+/**
+ * Purges: how long a whole partition takes with few and with many changes, and what audited writes notice of batches:
+ * `npm run bench:retention -- [many] [few]`.
+ */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import pg from "pg"
+import * as Capture from "../src/Capture.js"
+import * as Migrations from "../src/Migrations.js"
+import * as Retention from "../src/Retention.js"
+import { database } from "./server.js"
+
+const [many = 1_000_000, few = 10_000] = process.argv.slice(2).map(Number).filter(Number.isFinite)
+
+const percentile = (samples: ReadonlyArray<number>, share: number): number =>
+  [...samples].sort((a, b) => a - b)[Math.min(samples.length - 1, Math.floor(samples.length * share))] ?? Number.NaN
+
+/** Changes of one month, several to a transaction. */
+const fill = (client: pg.Client, month: string, count: number): Promise<unknown> =>
+  client.query(
+    `with t as (
+      insert into threadline.audit_transactions (xid, epoch, occurred_at, actor_type, actor_id, actor, db_user, backend_pid)
+      select '3', (select max(epoch) from threadline.installs), $1::timestamptz + i * interval '28 days' / ($2::int / 5), 'user', 'u' || i % 100,
+        jsonb_build_object('type', 'user', 'id', 'u' || i % 100), 'bench', 1
+      from generate_series(1, $2::int / 5) i
+      returning id, occurred_at
+    )
+    insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op, row_pk, row_key, changed_fields, changed_from, data_after)
+    select t.id, t.occurred_at, 'public', 'bench_rows', 'update', jsonb_build_object('id', md5(t.id::text)), md5(t.id::text), '{title}',
+      '{"title": "before"}', jsonb_build_object('id', md5(t.id::text), 'title', repeat('x', 200))
+    from t cross join generate_series(1, 5) k`,
+    [month, count]
+  )
+
+/** Audited writes by three writers, as long as something else works: milliseconds of each. */
+const writing = async (url: string, isOver: () => boolean): Promise<ReadonlyArray<number>> => {
+  const samples: Array<number> = []
+  const writer = async (name: number) => {
+    const client = new pg.Client({ connectionString: url })
+    await client.connect()
+    for (let i = 0; !isOver(); i++) {
+      const started = performance.now()
+      await client.query(
+        `begin; select threadline.set_context('{"actor": {"type": "user", "id": "w"}}');
+        insert into bench_rows values ('${name}-${i}-${Math.random()}', 'x'); commit`
+      )
+      samples.push(performance.now() - started)
+    }
+    await client.end()
+  }
+  await Promise.all([1, 2, 3].map(writer))
+  return samples
+}
+
+const measure = Effect.gen(function* () {
+  const { url, version } = yield* database
+  const clients = PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
+  yield* Effect.provide(Migrations.run(), clients)
+  const client = yield* Effect.acquireRelease(
+    Effect.promise(async () => {
+      const opened = new pg.Client({ connectionString: url })
+      await opened.connect()
+      return opened
+    }),
+    (opened) => Effect.promise(() => opened.end())
+  )
+  yield* Effect.promise(async () => {
+    await client.query("create table bench_rows (id text primary key, title text)")
+    await client.query(
+      "select set_config('role', pg_get_userbyid(nspowner), false), threadline.ensure_partitions('2026-01-01', '2026-03-31') from pg_namespace where nspname = 'threadline'"
+    )
+    await client.query("reset role; select threadline.current_epoch()")
+    await fill(client, "2026-01-01", few)
+    await fill(client, "2026-02-01", many)
+    await fill(client, "2026-03-01", Math.min(many, 100_000))
+    await client.query("vacuum analyze threadline.audit_changes, threadline.audit_transactions")
+  })
+  const live = Layer.provide(Layer.merge(Capture.layer, Retention.layer), clients)
+  yield* Effect.gen(function* () {
+    console.log(`PostgreSQL ${version}`)
+    // Only the first batch is the partition: its transactions would follow in batches.
+    for (const [label, before, count] of [
+      ["few", "2026-02-01", few],
+      ["many", "2026-03-01", many]
+    ] as const) {
+      const counting = performance.now()
+      const plan = yield* Retention.plan({ keep: "30 days" }, { before })
+      const counted = performance.now() - counting
+      const started = performance.now()
+      yield* Retention.purge(plan, { maxBatches: 1, pause: 1 })
+      console.log(
+        `${label.padEnd(5)} ${String(count).padStart(9)} changes: partition gone in ${(performance.now() - started).toFixed(0)} ms (the plan counted for ${counted.toFixed(0)} ms)`
+      )
+    }
+    yield* Capture.apply([{ table: "bench_rows" }])
+    const alone = yield* Effect.promise(() => {
+      const end = performance.now() + 5000
+      return writing(url, () => performance.now() > end)
+    })
+    let isOver = false
+    const plan = yield* Retention.plan(
+      { keep: "30 days", holds: [{ actor: { type: "user", id: "u1" }, reason: "batches" }] },
+      { before: "2026-04-01" }
+    )
+    const purged = Effect.ensuring(
+      Retention.purge(plan, { maxBatches: 60 }),
+      Effect.sync(() => {
+        isOver = true
+      })
+    )
+    const [beside, run] = yield* Effect.all([Effect.promise(() => writing(url, () => isOver)), purged], {
+      concurrency: "unbounded"
+    })
+    console.log(`${run.batches} batches removed ${run.changes} changes in ${run.durationMillis} ms`)
+    for (const [label, samples] of [
+      ["writes alone", alone],
+      ["beside batches", beside]
+    ] as const) {
+      console.log(
+        `${label.padEnd(15)} ${String(samples.length).padStart(6)} writes: median ${percentile(samples, 0.5).toFixed(2)} ms, p99 ${percentile(samples, 0.99).toFixed(2)} ms`
+      )
+    }
+    console.log(
+      `p99 beside batches is ${(percentile(beside, 0.99) / percentile(alone, 0.99)).toFixed(2)} times that without`
+    )
+  }).pipe(Effect.provide(live))
+})
+
+await Effect.runPromise(Effect.scoped(measure))

@@ -1,0 +1,305 @@
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Export from "../../src/Export.js"
+import * as Json from "../../src/Json.js"
+import type * as Page from "../../src/Page.js"
+import * as Retention from "../../src/Retention.js"
+import { InvalidRequest } from "../../src/ThreadlineError.js"
+import { configuration, migratedClient, withSchema } from "../database.js"
+import { when } from "../describe.js"
+import { Refused, UsageError } from "../exit.js"
+import { type Common, choice, common, flag, value } from "../options.js"
+import { answerExact, visible } from "../output.js"
+import { type Given, leaf } from "../parser/declare.js"
+import { listed, nameOf, paging, pagingOf } from "../reading.js"
+import { identifiedActorOf } from "../filter.js"
+import { pathOf, Surroundings } from "../surroundings.js"
+import { layout } from "../table.js"
+import { wholeNumber } from "../values.js"
+
+/** Runs an effect of retention; a refusal of its input is one of the options. */
+const inRetention = <A, E>(options: Common, call: Effect.Effect<A, E, Export.Export | Retention.Retention>) =>
+  Effect.flatMap(configuration(options), (configured) =>
+    call.pipe(
+      Effect.provide(
+        Layer.provide(
+          Layer.merge(Retention.layer, Export.layerWith({ record: configured.exports.record })),
+          migratedClient(options)
+        )
+      ),
+      withSchema(options, configured),
+      Effect.mapError((error) =>
+        InvalidRequest.is(error)
+          ? new UsageError({
+              message: `${nameOf(options, {}, error.field)}: ${error.ruleWith((field) => nameOf(options, {}, field))}`
+            })
+          : error
+      )
+    )
+  )
+
+/** The policy of the configuration, without which nothing is ever removed. */
+const policyOf = (options: Common) =>
+  Effect.flatMap(configuration(options), ({ file, retention }) =>
+    retention === undefined
+      ? Effect.fail(
+          new Refused({
+            message:
+              `no retention is configured${file === undefined ? "" : ` in ${file}`}, so nothing is ever removed: ` +
+              'add retention: { keep: "365 days" } to threadline.config.ts'
+          })
+        )
+      : Effect.succeed(retention)
+  )
+
+const planning = {
+  ...common,
+  before: value("before", "INSTANT", "Nothing that was captured then or later goes, even if its time is up."),
+  ignoreFeed: flag("ignore-feed", "Also what a consumer of the feed has not had; it will never get it.")
+}
+
+const planOptionsOf = (options: Given<typeof planning>): Retention.PlanOptions => ({
+  before: Option.getOrUndefined(options.before),
+  ignoreFeed: options.ignoreFeed
+})
+
+const numbered = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`
+
+const summary = ({ actions, changes, transactions }: Pick<Retention.Plan, "actions" | "changes" | "transactions">) =>
+  `${numbered(changes, "change")}, ${numbered(transactions, "transaction")} and ${numbered(actions, "action")}`
+
+const words: Readonly<Record<Retention.How, string>> = {
+  drop: "partition dropped",
+  empty: "partition emptied",
+  batches: "in batches"
+}
+
+/** What is held, and why. */
+const holdsOf = ({ policy }: Retention.Plan): ReadonlyArray<string> =>
+  Either.match(Retention.decodePolicy(policy), {
+    onLeft: () => [],
+    onRight: ({ holds = [] }) => holds.map(({ reason, ...target }) => visible(`${Json.stringify(target)}: ${reason}`))
+  })
+
+const planText = (plan: Retention.Plan, width: number): string =>
+  [
+    ...(plan.items.length === 0
+      ? []
+      : [
+          layout(
+            [
+              { header: "table" },
+              { header: "month", rigid: true },
+              { header: "changes", rigid: true },
+              { header: "how", rigid: true }
+            ],
+            plan.items.map(({ changes, how, month, table }) => [table, month, String(changes), words[how]]),
+            width
+          ),
+          ""
+        ]),
+    plan.changes + plan.transactions + plan.actions === 0
+      ? "Nothing would go."
+      : `${summary(plan)} would go${plan.cutoff === null ? "" : `; nothing captured from ${when(plan.cutoff)} UTC on`}.`,
+    ...(plan.held === 0 ? [] : [`${numbered(plan.held, "change")} stay because of a hold:`]),
+    ...(plan.held === 0 ? [] : holdsOf(plan).map((hold) => `  ${hold}`)),
+    ...(plan.awaited === 0
+      ? []
+      : [`${numbered(plan.awaited, "change")} stay for a consumer of the feed ("threadline consumers list").`])
+  ].join("\n")
+
+export const plan = leaf("retention plan", planning, (options) =>
+  Effect.gen(function* () {
+    const policy = yield* policyOf(options)
+    const planned = yield* inRetention(options, Retention.plan(policy, planOptionsOf(options)))
+    yield* answerExact(
+      options,
+      () => Json.stringify(planned),
+      (width) => planText(planned, width)
+    )
+  })
+)
+
+const purging = {
+  ...planning,
+  yes: flag("yes", "Does not ask."),
+  maxBatches: value("max-batches", "NUMBER", "Stops after so many transactions; the next purge goes on."),
+  batchSize: value("batch-size", "NUMBER", "Rows that one transaction removes; else 2000."),
+  pause: value("pause", "MILLISECONDS", "Between two batches; else 50."),
+  archive: value("archive", "DIRECTORY", "First writes what goes into files there, and verifies them."),
+  actor: value("actor", "TYPE:ID", "Who purges, such as user:42; for the record.")
+}
+
+const runText = (run: Retention.Run): string =>
+  [
+    `Run ${run.id} ${run.state}: ${summary(run)} removed in ${numbered(run.batches, "batch").replace(/batchs$/, "batches")}.`,
+    ...(run.partitions.length === 0 ? [] : [`Partitions: ${run.partitions.join(", ")}.`]),
+    ...(run.problem === null ? [] : [`${run.problem}.`])
+  ]
+    .map(visible)
+    .join("\n")
+
+const progressText = ({ actions, batches, changes, phase, plan, transactions }: Retention.Progress): string => {
+  switch (phase) {
+    case "archive":
+      return "archiving"
+    case "changes":
+      return `${changes} of ${plan.changes} changes, ${batches} batches`
+    case "transactions":
+      return `${transactions} of ${plan.transactions} transactions, ${batches} batches`
+    case "actions":
+      return `${actions} of ${plan.actions} actions, ${batches} batches`
+  }
+}
+
+/** Asks once, on a terminal. Elsewhere nobody could answer, so the option must. */
+const confirmed = Effect.fnUntraced(function* (yes: boolean, question: string) {
+  if (yes) {
+    return
+  }
+  const { ask } = yield* Surroundings
+  const answer = yield* Option.match(ask, {
+    onNone: () => Effect.succeed(false),
+    onSome: (asking) => asking(question)
+  })
+  if (!answer) {
+    return yield* new Refused({ message: "nothing was removed" })
+  }
+})
+
+export const purge = leaf("retention purge", purging, (options) =>
+  Effect.gen(function* () {
+    const { ask, status } = yield* Surroundings
+    if (!options.yes && Option.isNone(ask)) {
+      return yield* new UsageError({
+        message: "a purge removes for good, and there is no terminal to ask on: give --yes"
+      })
+    }
+    const limits = {
+      maxBatches: yield* wholeNumber("--max-batches", options.maxBatches, 1),
+      batchSize: yield* wholeNumber("--batch-size", options.batchSize, 1, 100_000),
+      pause: yield* wholeNumber("--pause", options.pause, 0, 3_600_000),
+      actor: yield* identifiedActorOf("--actor", options.actor)
+    }
+    const archive = Option.isNone(options.archive)
+      ? undefined
+      : Retention.archiveTo(yield* pathOf(options.archive.value))
+    const planOptions = planOptionsOf(options)
+    const policy = yield* policyOf(options)
+    const show = (line: string) => Option.match(status, { onNone: () => Effect.void, onSome: (write) => write(line) })
+    const run = yield* inRetention(
+      options,
+      Effect.gen(function* () {
+        const planned = yield* Retention.plan(policy, planOptions)
+        yield* confirmed(options.yes, `${planText(planned, 80)}\nRemove this for good? [y/N] `)
+        return yield* Effect.ensuring(
+          Retention.purge(planned, {
+            ...limits,
+            archive,
+            onProgress: (progress) => show(progressText(progress))
+          }),
+          show("")
+        )
+      })
+    )
+    yield* answerExact(
+      options,
+      () => Json.stringify(run),
+      () => runText(run)
+    )
+  })
+)
+
+const runsTable = (page: Page.Page<Retention.Run>, width: number): string =>
+  layout(
+    [
+      { header: "run", rigid: true },
+      { header: "kind", rigid: true },
+      { header: "state", rigid: true },
+      { header: "began (UTC)", rigid: true },
+      { header: "changes", rigid: true },
+      { header: "transactions", rigid: true },
+      { header: "actions", rigid: true },
+      { header: "by" }
+    ],
+    page.items.map((run) => [
+      run.id,
+      run.kind,
+      run.state,
+      when(run.startedAt),
+      String(run.changes),
+      String(run.transactions),
+      String(run.actions),
+      run.actor === null ? run.dbUser : `${run.actor.type}${"id" in run.actor ? `:${run.actor.id}` : ""}`
+    ]),
+    width
+  )
+
+export const runs = leaf(
+  "retention runs",
+  {
+    ...common,
+    kind: choice("kind", ["purge", "maintain"], "Only runs of this kind."),
+    state: choice("state", ["running", "completed", "stopped", "cancelled", "failed"], "Only runs in this state."),
+    ...paging
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const page = yield* inRetention(
+        options,
+        Retention.runs({
+          kind: Option.getOrUndefined(options.kind),
+          state: Option.getOrUndefined(options.state),
+          ...(yield* pagingOf(options))
+        })
+      )
+      yield* answerExact(
+        options,
+        () => Json.stringify(page),
+        (width) => listed(page, "Retention has not run.", () => [runsTable(page, width)])
+      )
+    })
+)
+
+export const maintain = leaf(
+  "retention maintain",
+  {
+    ...common,
+    months: value("months", "NUMBER", "Months for which there are partitions beforehand; else 3."),
+    noReindex: flag("no-reindex", "Rebuilds no index."),
+    actor: value("actor", "TYPE:ID", "Who maintains, such as user:42; for the record.")
+  },
+  (options) =>
+    Effect.gen(function* () {
+      const { status } = yield* Surroundings
+      const show = (line: string) => Option.match(status, { onNone: () => Effect.void, onSome: (write) => write(line) })
+      const run = yield* inRetention(
+        options,
+        Effect.ensuring(
+          Retention.maintain({
+            months: yield* wholeNumber("--months", options.months, 1, 120),
+            reindex: !options.noReindex,
+            actor: yield* identifiedActorOf("--actor", options.actor),
+            onProgress: show
+          }),
+          show("")
+        )
+      )
+      const { analysed, reindexed, waiting } = Retention.maintained(run)
+      yield* answerExact(
+        options,
+        () => Json.stringify(run),
+        () =>
+          [
+            `Run ${run.id} ${run.state}: ${numbered(run.partitions.length, "partition")} made, ` +
+              `${numbered(reindexed.length, "index").replace(/indexs$/, "indexes")} rebuilt, ` +
+              `${numbered(analysed.length, "partition")} analysed.`,
+            ...(waiting.length === 0 ? [] : [`Left for the next time, because of locks: ${waiting.join(", ")}.`])
+          ]
+            .map(visible)
+            .join("\n")
+      )
+    })
+)

@@ -1,0 +1,79 @@
+/** What a proof holds. It is gathered by the public module, from the services. */
+import * as Schema from "effect/Schema"
+import * as Actor from "../../Actor.js"
+import { InstantText } from "../core/instant.js"
+import { Id } from "../core/request.js"
+import { JsonObject, JsonValue } from "../core/jsonValue.js"
+import { EvidenceRecord, Standing } from "./model.js"
+
+const MaybeText = Schema.NullOr(Schema.String)
+
+/**
+ * What an auditor needs for a period. Every line names its row in the record: the id of a run, an action or a record of evidence.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Proof = Schema.Struct({
+  from: InstantText,
+  to: InstantText,
+  madeAt: InstantText,
+  overview: Schema.Array(Standing),
+  /** How each table is covered when the proof is made, with its lapses in the period. */
+  coverage: Schema.Array(
+    Schema.Struct({
+      table: Schema.String,
+      status: Schema.Literal("covered", "uncovered", "gap"),
+      since: MaybeText,
+      keptSince: MaybeText,
+      lapses: Schema.Array(Schema.Struct({ since: MaybeText, until: MaybeText })),
+      reason: MaybeText
+    })
+  ),
+  /** What is not recorded when the proof is made. */
+  redaction: Schema.Array(
+    Schema.Struct({
+      table: Schema.String,
+      excluded: Schema.Array(Schema.String),
+      masked: Schema.Array(Schema.String)
+    })
+  ),
+  /** Runs that began in the period. */
+  retentionRuns: Schema.Array(
+    Schema.Struct({
+      id: Id,
+      kind: Schema.Literal("purge", "maintain"),
+      state: Schema.String,
+      startedAt: InstantText,
+      finishedAt: Schema.NullOr(InstantText),
+      cutoff: Schema.NullOr(InstantText),
+      changes: Schema.Number,
+      transactions: Schema.Number,
+      actions: Schema.Number,
+      policy: Schema.NullOr(JsonObject),
+      actor: Schema.NullOr(Actor.Actor),
+      dbUser: Schema.String
+    })
+  ),
+  /** Exports, and other actions of looking, in the period. */
+  looked: Schema.Array(
+    Schema.Struct({
+      id: Id,
+      occurredAt: InstantText,
+      name: Schema.String,
+      status: Schema.Literal("ok", "error"),
+      actor: Schema.NullOr(Actor.Actor),
+      data: Schema.NullOr(JsonValue)
+    })
+  ),
+  /** Evidence recorded in the period. */
+  evidence: Schema.Array(EvidenceRecord),
+  /** What was too much for one document: the lists that end early. */
+  incomplete: Schema.Array(Schema.String)
+}).annotations({ identifier: "threadline.Evidence.Proof" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Proof extends Schema.Schema.Type<typeof Proof> {}

@@ -1,0 +1,289 @@
+/** Every screen in a real Chromium: with and without a script, narrow to wide, dark and light, and by keyboard alone. */
+import * as SqlClient from "@effect/sql/SqlClient"
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { readFileSync } from "node:fs"
+import { createServer } from "node:http"
+import { createRequire } from "node:module"
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
+import * as Audit from "../../src/Audit.js"
+import * as Capture from "../../src/Capture.js"
+import * as OperatorSurface from "../../src/OperatorSurface.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
+import { executable } from "../support/chromium.js"
+import { everything, hostile, seed, services } from "../support/operator.js"
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
+
+/** Rows that are hard to show: 60 columns, a megabyte of text, deep documents, many changes at once, names from right to left. */
+const ugly = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const names = Array.from({ length: 58 }, (_, index) => `column_number_${index}_with_a_long_name`)
+  yield* sql.unsafe(`
+    create table wide (id int primary key, ${names.map((name) => `${name} text default 'value of ${name}'`).join(", ")});
+    create table "רשומות <b>" (account text, person int, "שם" text, doc jsonb, big text, primary key (account, person))`)
+  yield* Capture.apply([{ table: "wide" }, { table: '"רשומות <b>"' }])
+  yield* Audit.transaction(sql`insert into wide (id) select g from generate_series(1, 200) g`, {
+    action: "bulk.import",
+    actor: everything.viewer
+  })
+  yield* Audit.transaction(
+    sql.unsafe(
+      `update wide set ${names
+        .slice(0, 30)
+        .map((name) => `${name} = 'changed'`)
+        .join(", ")} where id < 60`
+    ),
+    {
+      action: "bulk.changed",
+      actor: everything.viewer
+    }
+  )
+  yield* sql`
+    insert into "רשומות <b>" values ('acme/..', 1, 'שלום עולם', '{"a":{"b":{"c":{"d":{"e":[1,2,3]}}}}}', ${"lorem ipsum ".repeat(90_000)})`
+  yield* sql`update "רשומות <b>" set doc = '{"a":{"b":{"c":{"d":{"e":[1,9,3],"f":null}}}}}', big = big || ${hostile}`
+})
+
+const pagesOf = (ids: { readonly refunded: string; readonly other: string }): ReadonlyArray<string> => [
+  "/",
+  "/?q=nothing-like-this",
+  "/timeline",
+  "/timeline?table=invoices&op=delete",
+  "/timeline?op=drop",
+  `/transactions/${ids.refunded}`,
+  `/transactions/${ids.other}`,
+  "/rows/public.invoices/2041",
+  "/rows/public.invoices/1",
+  "/rows/public.wide/5",
+  `/rows?table=${encodeURIComponent('public."רשומות <b>"')}&key=${encodeURIComponent('["acme/..","1"]')}`,
+  "/rows/public.invoices/999",
+  "/requests/r-1",
+  "/correlations/req-9f2c",
+  "/actors/user/42",
+  "/actions",
+  "/coverage",
+  "/policy/redaction",
+  "/policy/retention",
+  "/exports",
+  "/_design"
+]
+
+interface Look {
+  readonly width: number
+  readonly colorScheme: "light" | "dark"
+  readonly javaScriptEnabled: boolean
+}
+
+const looks: ReadonlyArray<Look> = [
+  { width: 360, colorScheme: "light", javaScriptEnabled: true },
+  { width: 360, colorScheme: "dark", javaScriptEnabled: false },
+  { width: 1280, colorScheme: "dark", javaScriptEnabled: true },
+  { width: 1280, colorScheme: "light", javaScriptEnabled: false },
+  { width: 1920, colorScheme: "light", javaScriptEnabled: true }
+]
+
+const nameOf = ({ colorScheme, javaScriptEnabled, width }: Look): string =>
+  `${width} ${colorScheme} ${javaScriptEnabled ? "with" : "without"} a script`
+
+/** What the page complains of: blocked by its policy, thrown, or an alert of a value that ran. */
+const complaintsOf = (page: Page): Array<string> => {
+  const complaints: Array<string> = []
+  page.on("console", (message) => {
+    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
+      complaints.push(message.text())
+    }
+  })
+  page.on("pageerror", (error) => complaints.push(error.message))
+  page.on("dialog", (dialog) => {
+    complaints.push(`a dialog: ${dialog.message()}`)
+    void dialog.dismiss()
+  })
+  page.on("request", (request) => {
+    if (!request.url().startsWith("http://127.0.0.1:") && !request.url().startsWith("data:")) {
+      complaints.push(`a request to ${request.url()}`)
+    }
+  })
+  return complaints
+}
+
+interface Violation {
+  readonly id: string
+  readonly nodes: ReadonlyArray<{ readonly html: string; readonly failureSummary?: string }>
+}
+
+const violationsOf = async (page: Page): Promise<ReadonlyArray<string>> => {
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate<{ readonly violations: ReadonlyArray<Violation> }>(
+    `axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] })`
+  )
+  return violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html.slice(0, 200)} ${nodes[0]?.failureSummary ?? ""}`)
+}
+
+const served = Effect.gen(function* () {
+  const layer = yield* services
+  const ids = yield* seed
+  yield* Effect.provide(ugly, layer)
+  const { handler } = yield* Effect.acquireRelease(
+    Effect.sync(() => OperatorSurface.toNodeHandler(layer, { authorize: () => everything, design: true })),
+    ({ dispose }) => Effect.promise(dispose)
+  )
+  const base = yield* Effect.acquireRelease(
+    Effect.async<{ readonly url: string; readonly close: Effect.Effect<void> }>((resume) => {
+      const server = createServer(handler)
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        const port = typeof address === "object" && address !== null ? address.port : 0
+        resume(
+          Effect.succeed({
+            url: `http://127.0.0.1:${port}/audit`,
+            close: Effect.async<void>((closed) => {
+              server.close(() => closed(Effect.void))
+              server.closeAllConnections()
+            })
+          })
+        )
+      })
+    }),
+    ({ close }) => close
+  )
+  const browser = yield* Effect.acquireRelease(
+    Effect.promise(() => chromium.launch({ executablePath: executable ?? "", args: ["--no-sandbox"] })),
+    (open: Browser) => Effect.promise(() => open.close())
+  )
+  return { ids, base: base.url, browser }
+})
+
+const within = <A>(
+  browser: Browser,
+  options: Parameters<Browser["newContext"]>[0],
+  use: (context: BrowserContext) => Promise<A>
+): Promise<A> =>
+  browser.newContext(options).then(async (context) => {
+    try {
+      return await use(context)
+    } finally {
+      await context.close()
+    }
+  })
+
+if (executable === undefined) {
+  it.skip("there is no Chromium here (set THREADLINE_CHROMIUM, or install Debian's): the pages are not looked at", () =>
+    undefined)
+} else {
+  it.layer(TestDatabase.layer)("in a browser", (it) => {
+    it.scoped(
+      "every page is whole, accessible and harmless; the main path can be walked by keyboard",
+      () =>
+        Effect.gen(function* () {
+          const { base, browser, ids } = yield* served
+
+          const violations: Array<string> = []
+          for (const look of looks) {
+            yield* Effect.promise(() =>
+              within(
+                browser,
+                {
+                  viewport: { width: look.width, height: 900 },
+                  colorScheme: look.colorScheme,
+                  javaScriptEnabled: look.javaScriptEnabled
+                },
+                async (context) => {
+                  const page = await context.newPage()
+                  const complaints = complaintsOf(page)
+                  for (const path of pagesOf(ids)) {
+                    const response = await page.goto(`${base}${path}`)
+                    const at = `${nameOf(look)} ${path}`
+                    expect([at, ((await response?.body())?.byteLength ?? Infinity) <= 60 * 1024]).toStrictEqual([
+                      at,
+                      true
+                    ])
+                    const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
+                    expect([at, wider]).toStrictEqual([at, 0])
+                    if (look.javaScriptEnabled && look.width < 1900) {
+                      violations.push(...(await violationsOf(page)).map((violation) => `${at} ${violation}`))
+                    }
+                  }
+                  expect(complaints).toStrictEqual([])
+                }
+              )
+            )
+          }
+
+          expect(violations).toStrictEqual([])
+
+          // By keyboard alone: the box, the row, along its rail, to a transaction, and back into a list.
+          yield* Effect.promise(() =>
+            within(browser, { viewport: { width: 1280, height: 900 } }, async (context) => {
+              const page = await context.newPage()
+              const complaints = complaintsOf(page)
+              await page.goto(`${base}/`)
+              await page.keyboard.type("invoices 2041")
+              await page.keyboard.press("Enter")
+              await page.waitForURL(/rows\/public\.invoices\/2041/)
+              await page.locator("[data-rail] li a").last().focus()
+              await page.keyboard.press("ArrowLeft")
+              await page.keyboard.press("Enter")
+              await page.waitForURL(/at=/)
+              expect(await page.locator("[data-rail] li.here").count()).toBe(1)
+              await page.keyboard.press("j")
+              expect(await page.evaluate(() => document.activeElement?.closest(".change") !== null)).toBe(true)
+              await page.locator("article.change a", { hasText: "transaction" }).first().focus()
+              await page.keyboard.press("Enter")
+              await page.waitForURL(/transactions\/\d+/)
+              await page.keyboard.press("Tab")
+              expect(await page.evaluate(() => document.activeElement?.textContent)).toBe("Skip to content")
+              await page.keyboard.press("/")
+              await page.keyboard.type("table:invoices op:update")
+              await page.keyboard.press("Enter")
+              await page.waitForURL(/timeline\?/)
+              expect(await page.locator(".chip").allInnerTexts()).toHaveLength(2)
+              await page.locator(".chip a").first().focus()
+              await page.keyboard.press("Enter")
+              await page.waitForFunction(() => document.querySelectorAll(".chip").length === 1)
+              expect(await page.locator("[data-copy]:visible").count()).toBeGreaterThan(0)
+              expect(complaints).toStrictEqual([])
+            })
+          )
+
+          // Forms and links do all of it without a script; colours and the zone stay.
+          yield* Effect.promise(() =>
+            within(browser, { viewport: { width: 1280, height: 900 }, javaScriptEnabled: false }, async (context) => {
+              const page = await context.newPage()
+              await page.goto(`${base}/timeline?since=7d`)
+              await page.locator("form.filter input[name=table]").fill("invoices")
+              await page.locator("form.filter button.go").click()
+              expect(new URL(page.url()).searchParams.get("table")).toBe("invoices")
+              expect(await page.locator("#results tbody tr").count()).toBe(4)
+              await page.locator("footer button", { hasText: "Dark" }).click()
+              expect(await page.locator("html").getAttribute("data-theme")).toBe("dark")
+              await page.locator("#tz").fill("Asia/Tokyo")
+              await page.locator("footer button", { hasText: "Set zone" }).click()
+              expect(await page.locator("th").first().innerText()).toContain("Asia/Tokyo")
+              await page.locator("[data-rail], #results a").first().click()
+              expect(new URL(page.url()).searchParams.get("tz")).toBe("Asia/Tokyo")
+              expect(await page.locator("[data-copy]:visible").count()).toBe(0)
+            })
+          )
+
+          // A page that follows shows what is committed meanwhile.
+          const sql = yield* SqlClient.SqlClient
+          yield* Effect.promise(() =>
+            within(browser, { viewport: { width: 1280, height: 900 } }, async (context) => {
+              const page = await context.newPage()
+              await page.goto(`${base}/timeline?table=members&follow=on&since=7d`)
+              await page.waitForFunction(() => document.querySelector("#followed")?.textContent === "Following")
+              const before = await page.locator("#results tbody tr").count()
+              await Effect.runPromise(
+                Effect.provideService(sql`insert into members values ('acme', 8, 'guest')`, SqlClient.SqlClient, sql)
+              )
+              await page.waitForFunction(
+                (count) => document.querySelectorAll("#results tbody tr").length === count + 1,
+                before
+              )
+            })
+          )
+        }),
+      300_000
+    )
+  })
+}

@@ -1,0 +1,190 @@
+/** Evidence: what is accepted, who the server says it was, what counts as a verdict, and the proof. */
+import * as SqlClient from "@effect/sql/SqlClient"
+import { expect, layer } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Actor from "../../../src/Actor.js"
+import * as Audit from "../../../src/Audit.js"
+import * as Capture from "../../../src/Capture.js"
+import * as Evidence from "../../../src/Evidence.js"
+import * as Export from "../../../src/Export.js"
+import * as Grants from "../../../src/Grants.js"
+import * as Health from "../../../src/Health.js"
+import * as Json from "../../../src/Json.js"
+import * as Query from "../../../src/Query.js"
+import * as Retention from "../../../src/Retention.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+import * as Stream from "effect/Stream"
+
+const services = Layer.mergeAll(
+  Audit.layer,
+  Capture.layer,
+  Evidence.layer,
+  Export.layer,
+  Health.layer,
+  Query.layer,
+  Retention.layer
+).pipe(Layer.provideMerge(TestDatabase.layer))
+
+const refused = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.either(effect), (outcome) => (Either.isLeft(outcome) ? outcome.left.message : "accepted"))
+
+const delivery = { format: "csv", count: 3, bytes: 100, sha256: "ab" }
+
+layer(services, { excludeTestServices: true, timeout: 60_000 })("Evidence", (it) => {
+  it.effect("is what the host says and what the server saw, in pages and by reference", () =>
+    Effect.gen(function* () {
+      const database = yield* TestDatabase.TestDatabase
+      const role = yield* database.role("operator")
+      yield* Grants.apply({ operators: [role.name] })
+      const client = yield* database.connect("operator", { applicationName: "auditor" })
+      const asOperator = Effect.provide(Layer.provide(Evidence.layer, Layer.succeed(SqlClient.SqlClient, client)))
+      const recorded = yield* Evidence.record("export_delivery", {
+        reference: "q3",
+        status: "ok",
+        detail: { ...delivery, recipient: "a <b>" },
+        actor: Actor.user("42", { label: "desk" })
+      }).pipe(asOperator)
+      expect(recorded).toMatchObject({
+        subject: "export_delivery",
+        reference: "q3",
+        origin: "host",
+        detailVersion: 1,
+        actor: { type: "user", id: "42", label: "desk" },
+        dbUser: role.name,
+        role: role.name,
+        applicationName: "auditor"
+      })
+      for (let i = 0; i < 4; i++) {
+        yield* Evidence.exportDelivery({ reference: "q3", status: "failed", detail: delivery }).pipe(asOperator)
+      }
+      const first = yield* Evidence.history("export_delivery", "q3", { limit: 3 })
+      expect([first.items.length, first.hasMore]).toEqual([3, true])
+      const rest = yield* Evidence.history("export_delivery", "q3", {
+        limit: 3,
+        cursor: Option.getOrThrow(first.nextCursor)
+      })
+      expect(rest.items.map(({ id }) => id)).toContain(recorded.id)
+      expect(Option.getOrThrow(yield* Evidence.latest("export_delivery", "q3")).status).toBe("failed")
+      expect(Option.isNone(yield* Evidence.latest("export_delivery", "q4"))).toBe(true)
+      expect((yield* Evidence.list({ status: "ok", origin: "host" })).items.map(({ id }) => id)).toEqual([recorded.id])
+      // Provenance is not an input, and nobody but the owner changes a record.
+      const forged = JSON.stringify({
+        subject: "export_delivery",
+        reference: "q3",
+        status: "ok",
+        detail: delivery,
+        detailVersion: 1,
+        origin: "host",
+        recordedAt: "2020-01-01T00:00:00Z",
+        recorded_at: "2020-01-01T00:00:00Z",
+        db_user: "postgres",
+        dbUser: "postgres"
+      })
+      yield* client`select threadline.record_evidence(${forged}::jsonb)`
+      const [last] = (yield* Evidence.list({ limit: 1 })).items
+      expect(last?.dbUser).toBe(role.name)
+      expect(last?.recordedAt.startsWith("2020")).toBe(false)
+      for (const statement of [
+        "insert into threadline.evidence_records select * from threadline.evidence_records",
+        "update threadline.evidence_records set status = 'ok'",
+        "delete from threadline.evidence_records",
+        "truncate threadline.evidence_records"
+      ]) {
+        expect(yield* Effect.either(client.unsafe(statement)), statement).toMatchObject({ _tag: "Left" })
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("refuses what no schema knows", () =>
+    Effect.gen(function* () {
+      const before = yield* Evidence.list({ limit: 1 })
+      const given = { reference: "r", status: "ok", detail: delivery }
+      for (const [subject, evidence, message] of [
+        ["export_deliver", given, "subject: must be one of redaction_policy"],
+        ["export_delivery", { ...given, reference: "" }, "reference: must not be empty"],
+        ["export_delivery", { ...given, reference: "x".repeat(257) }, "reference: must not exceed 256 bytes"],
+        ["export_delivery", { ...given, status: "fine" }, "status: must be ok, attention or failed"],
+        ["export_delivery", { ...given, detail: { ...delivery, count: -1 } }, "detail.count: must be a whole number"],
+        ["export_delivery", { ...given, detail: { ...delivery, extra: 1 } }, "detail.extra: is not known here"],
+        ["export_delivery", { ...given, detail: { format: "csv" } }, "detail.count: is missing"],
+        ["export_delivery", { ...given, detail: 3 }, "detail"],
+        ["export_delivery", { ...given, origin: "derived" }, "origin: is not known here"],
+        ["export_delivery", { ...given, actor: { type: "robot" } }, "actor: must be an actor"],
+        ["retention_run", { ...given, detail: { run: "x" } }, "detail."]
+      ] as const) {
+        expect(yield* refused(Evidence.record(subject as never, evidence as never)), message).toContain(message)
+      }
+      expect(yield* refused(Evidence.latest("nothing" as never, "r"))).toContain("subject")
+      expect(yield* refused(Evidence.history("retention_run", ""))).toContain("reference")
+      expect(yield* refused(Evidence.list({ cursor: "x" }))).toContain("cursor")
+      expect(yield* refused(Evidence.derive("trigger_coverage", { reference: "" }))).toContain("reference")
+      expect(yield* refused(Evidence.proof({ from: "2026-02-01", to: "2026-01-01" }))).toContain(
+        "to: must not be before"
+      )
+      expect(yield* Evidence.list({ limit: 1 })).toEqual(before)
+    })
+  )
+
+  it.effect("derives all six subjects, and only that is a verdict", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`create table people (id int primary key, name text, password text)`
+      yield* Capture.apply([{ table: "people", exclude: ["password"], mask: ["name"] }])
+      yield* sql`insert into people values (1, '</td><script>alert(1)</script>', 'secret')`
+      yield* Stream.runDrain(
+        Export.stream({ format: "csv", filter: { table: "people" }, requestedBy: Actor.user("<script>") })
+      )
+      const policy = { keep: "365 days" } as const
+      yield* Retention.purge(yield* Retention.plan(policy))
+      yield* Evidence.triggerCoverage({
+        reference: "production",
+        status: "ok",
+        detail: { tables: [{ table: "x", status: "covered" }] }
+      })
+      const unproven = yield* Evidence.overview
+      expect(unproven).toHaveLength(6)
+      expect(unproven.find(({ subject }) => subject === "trigger_coverage")).toMatchObject({
+        verdict: "unproven",
+        records: 1,
+        latestByHost: { status: "ok" }
+      })
+      for (const subject of Evidence.subjects) {
+        const derived = yield* Evidence.derive(subject, {
+          reference: "production",
+          policy,
+          health: { expected: ["people", "nowhere"] }
+        })
+        expect(derived).toMatchObject({ subject, origin: "derived" })
+      }
+      const standing = yield* Evidence.overview
+      const of = (subject: Evidence.Subject) => standing.find((one) => one.subject === subject)
+      expect(of("trigger_coverage")?.verdict).toBe("failed")
+      expect(of("retention_policy")?.latestDerived?.detail).toMatchObject({
+        configured: true,
+        policy: { keep: "365 days" }
+      })
+      expect(of("redaction_policy")?.latestDerived?.detail).toEqual({
+        tables: [{ table: "public.people", excluded: ["password"], masked: ["name"] }]
+      })
+      expect(of("export_delivery")?.latestDerived?.detail).toMatchObject({ format: "csv", count: 1 })
+      expect(of("retention_run")?.verdict).toBe("ok")
+      expect(of("support_scope_posture")?.latestDerived?.detail).toMatchObject({ changers: [], rowSecurity: false })
+
+      const proof = yield* Evidence.proof({ from: "2026-01-01", to: "2999-01-01" })
+      expect(Schema.is(Evidence.Proof)(proof)).toBe(true)
+      expect(proof.retentionRuns).toHaveLength(1)
+      expect(proof.looked.map(({ actor, name }) => [name, actor?.type])).toEqual([["export.completed", "user"]])
+      expect(proof.coverage.map(({ status, table }) => [table, status])).toEqual([["public.people", "covered"]])
+      expect(proof.incomplete).toEqual([])
+      const page = Evidence.toHtml(proof)
+      expect(page).not.toMatch(/<script/i)
+      expect(page).toContain("user &lt;script&gt;")
+      expect(page).toContain(`evidence ${proof.evidence[0]?.id ?? ""}`)
+      expect(Json.stringify(proof)).not.toContain("secret")
+    })
+  )
+})

@@ -1,0 +1,292 @@
+import * as SqlClient from "@effect/sql/SqlClient"
+import { describe, expect, layer as suite, test } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Stream from "effect/Stream"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Capture from "../../../src/Capture.js"
+import * as ExportJobs from "../../../src/ExportJobs.js"
+import * as ExportStore from "../../../src/ExportStore.js"
+import * as Feed from "../../../src/Feed.js"
+import { boundsOf } from "../../../src/internal/export/jobs/schedule.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+import { runs } from "../../support/runs.js"
+
+const layer = Layer.mergeAll(Capture.layer, Feed.layer).pipe(
+  Layer.provideMerge(TestDatabase.layerWith({ maxConnections: 8 }))
+)
+
+const clean = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`truncate threadline.export_jobs, threadline.export_schedules, threadline.feed_checkpoints`
+})
+
+const jobsOf = Effect.gen(function* () {
+  const path = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-schedules-"))),
+    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+  )
+  const built = Layer.build(Layer.provide(ExportJobs.layer, ExportStore.layerDirectory(path)))
+  const service = Effect.map(built, (context) => Context.get(context, ExportJobs.ExportJobs))
+  return yield* Effect.all([service, service, service])
+})
+
+const daily = { name: "daily" as string, cron: "0 6 * * *", format: "ndjson" as const }
+
+const ticksAt = (name: string, ago: string) =>
+  Effect.flatMap(
+    SqlClient.SqlClient,
+    (sql) => sql`
+      update threadline.export_schedules
+      set next_tick = case ${ago}
+        when 'now' then date_trunc('milliseconds', clock_timestamp())
+        else date_trunc('hour', clock_timestamp()) - nullif(${ago}, 'now')::interval
+      end
+      where name = ${name}`
+  )
+
+describe("the window of a tick", () => {
+  const zone = (name: string) => Option.getOrThrow(DateTime.zoneFromString(name))
+  test.each([
+    ["previous-day", "UTC", "2026-03-10T02:00:00Z", "2026-03-09T00:00:00.000000Z", "2026-03-09T23:59:59.999999Z"],
+    // The night in which clocks go forward has 23 hours, the one in which they go back 25.
+    [
+      "previous-day",
+      "Europe/Berlin",
+      "2026-03-30T04:00:00Z",
+      "2026-03-28T23:00:00.000000Z",
+      "2026-03-29T21:59:59.999999Z"
+    ],
+    [
+      "previous-day",
+      "Europe/Berlin",
+      "2026-10-26T04:00:00Z",
+      "2026-10-24T22:00:00.000000Z",
+      "2026-10-25T22:59:59.999999Z"
+    ],
+    ["previous-week", "UTC", "2026-11-29T06:00:00Z", "2026-11-16T00:00:00.000000Z", "2026-11-22T23:59:59.999999Z"],
+    ["previous-week", "UTC", "2026-11-30T06:00:00Z", "2026-11-23T00:00:00.000000Z", "2026-11-29T23:59:59.999999Z"],
+    [
+      "previous-month",
+      "America/New_York",
+      "2026-03-31T12:00:00Z",
+      "2026-02-01T05:00:00.000000Z",
+      "2026-03-01T04:59:59.999999Z"
+    ],
+    ["previous-month", "+05:30", "2026-01-01T00:00:00Z", "2025-11-30T18:30:00.000000Z", "2025-12-31T18:29:59.999999Z"]
+  ] as const)("%s in %s at %s", (window, name, tick, from, to) => {
+    expect(boundsOf(window, zone(name), new Date(tick))).toEqual({ from, to })
+  })
+})
+
+suite(layer, { excludeTestServices: true, timeout: 240_000 })("schedules of exports", (it) => {
+  it.scoped("are added, listed and removed, and refuse what is wrong", () =>
+    Effect.gen(function* () {
+      yield* clean
+      const [jobs] = yield* jobsOf
+      const added = yield* jobs.addSchedule({ ...daily, window: "previous-day", timeZone: "Europe/Berlin" })
+      expect(added).toMatchObject({
+        name: "daily",
+        cron: "0 6 * * *",
+        timeZone: "Europe/Berlin",
+        window: "previous-day",
+        missed: "once",
+        lastTick: null,
+        request: { format: "ndjson", filter: {} }
+      })
+      expect(new Date(added.nextTick).getTime()).toBeGreaterThan(Date.now())
+      expect(yield* jobs.schedules).toEqual([added])
+      const refused = (options: object) =>
+        Effect.flip(jobs.addSchedule({ ...daily, window: "since-last" as const, ...options }))
+      expect(yield* refused({})).toMatchObject({ reason: "ScheduleExists" })
+      for (const [options, field] of [
+        [{ name: "a b" }, "name"],
+        [{ name: "" }, "name"],
+        [{ cron: "0 6 * *" }, "cron"],
+        [{ cron: "0 25 * * *" }, "cron"],
+        [{ cron: "0 0 31 2 *" }, "cron"],
+        [{ timeZone: "Mars/Olympus" }, "timeZone"],
+        [{ window: "yesterday" }, "window"],
+        [{ missed: "never" }, "missed"],
+        [{ format: "xml" }, "format"],
+        [{ limit: 5 }, "limit"],
+        [{ filter: { from: "2026-01-01" } }, "from"],
+        [{ scope: 5 }, "scope"]
+      ] as const) {
+        expect(yield* refused(Object.assign({ name: "other" }, options)), JSON.stringify(options)).toMatchObject({
+          field
+        })
+      }
+      yield* jobs.removeSchedule("daily")
+      expect(yield* Effect.flip(jobs.removeSchedule("daily"))).toMatchObject({ subject: "schedule", id: "daily" })
+      expect(yield* jobs.schedules).toEqual([])
+    })
+  )
+
+  it.scoped("make one job a tick, however many workers there are, and make up for missed ticks as configured", () =>
+    Effect.gen(function* () {
+      yield* clean
+      const workers = yield* jobsOf
+      const [jobs] = workers
+      for (const missed of ["once", "each", "skip"] as const) {
+        yield* jobs.addSchedule({ name: missed, cron: "0 * * * *", format: "csv", window: "previous-day", missed })
+        yield* ticksAt(missed, "3 hours")
+      }
+      yield* Effect.all(
+        [...workers, ...workers].map((worker) => worker.run()),
+        { concurrency: "unbounded" }
+      )
+      const made = (schedule: string) => Effect.map(jobs.list({ schedule }), ({ items }) => items)
+      const late = new Date().getUTCMinutes() > 10
+      expect(yield* made("once")).toHaveLength(1)
+      expect(yield* made("each")).toHaveLength(4)
+      expect(yield* made("skip")).toHaveLength(late ? 0 : 1)
+      const each = yield* made("each")
+      expect(new Set(each.map(({ tick }) => tick)).size).toBe(4)
+      expect(each.every(({ state }) => state === "completed")).toBe(true)
+      const [job] = yield* made("once")
+      const day = new Date(Date.parse(job?.tick ?? "") - 86_400_000).toISOString().slice(0, 10)
+      expect(job?.request.filter).toEqual({ from: `${day}T00:00:00.000000Z`, to: `${day}T23:59:59.999999Z` })
+      yield* Effect.all(workers.map((worker) => worker.run()))
+      expect(yield* made("each")).toHaveLength(4)
+    })
+  )
+
+  it.scoped("since the last run: nothing is missed and nothing comes twice, whoever writes meanwhile", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const database = yield* TestDatabase.TestDatabase
+      yield* sql`create table if not exists events (id serial primary key, writer int)`
+      yield* Effect.flatMap(Capture.Capture, (capture) => capture.apply([{ table: "events" }]))
+      const workers = yield* jobsOf
+      const [jobs] = workers
+      const sessions = yield* Effect.all(Array.from({ length: 4 }, () => database.rawClient()))
+      const runtime = yield* Effect.runtime<SqlClient.SqlClient>()
+      const run = <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient>) => Runtime.runPromise(runtime)(effect)
+
+      /** What a writer does in one step, or a tick with so many workers. */
+      const steps = FastCheck.array(
+        FastCheck.oneof(
+          FastCheck.record({ writer: FastCheck.nat(3), does: FastCheck.constantFrom("write", "commit", "rollback") }),
+          FastCheck.record({ workers: FastCheck.integer({ min: 1, max: 3 }), while: FastCheck.nat(3) })
+        ),
+        { minLength: 6, maxLength: 24 }
+      )
+      const property = FastCheck.asyncProperty(steps, FastCheck.boolean(), async (history, filtered) => {
+        await run(clean)
+        await run(sql`truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions`)
+        await run(
+          jobs.addSchedule({
+            name: "siem",
+            cron: "0 0 1 1 *",
+            format: "ndjson",
+            window: "since-last",
+            filter: filtered ? { table: "events", op: "insert" } : {}
+          })
+        )
+        const open = new Set<number>()
+        const write = async (writer: number) => {
+          const session = sessions[writer]
+          if (!open.has(writer)) {
+            await session?.query("begin")
+            open.add(writer)
+          }
+          await session?.query(`insert into events (writer) values (${writer})`)
+        }
+        const end = async (writer: number, how: string) => {
+          if (open.delete(writer)) {
+            await sessions[writer]?.query(how)
+          }
+        }
+        const tick = async (count: number) => {
+          await run(ticksAt("siem", "now"))
+          await run(
+            Effect.all(
+              workers.slice(0, count).map((worker) => worker.run()),
+              { concurrency: "unbounded" }
+            )
+          )
+        }
+        for (const step of history) {
+          if ("does" in step) {
+            await (step.does === "write" ? write(step.writer) : end(step.writer, step.does))
+          } else {
+            // One writes and commits while the export is made.
+            await Promise.all([
+              tick(step.workers),
+              (async () => {
+                await write(step.while)
+                await end(step.while, "commit")
+              })()
+            ])
+          }
+        }
+        for (const writer of [0, 1, 2, 3]) {
+          await end(writer, "commit")
+        }
+        await tick(1)
+        await run(sql`update threadline.export_jobs set available_at = clock_timestamp() where state = 'queued'`)
+        await tick(2)
+        const { items } = await run(jobs.list({ limit: 1000 }))
+        expect(items.filter(({ state }) => state !== "completed")).toEqual([])
+        const sent: Array<string> = []
+        for (const { id } of [...items].reverse()) {
+          const { bytes } = await run(jobs.download(id))
+          const text = Buffer.concat(Chunk.toReadonlyArray(await run(Stream.runCollect(bytes)))).toString()
+          sent.push(
+            ...text
+              .split("\n")
+              .slice(0, -1)
+              .map((line): string => JSON.parse(line).id)
+          )
+        }
+        const stored = await run(sql<{ id: string }>`select c.id::text from threadline.audit_changes c order by c.id`)
+        expect([...sent].sort((a, b) => Number(a) - Number(b))).toEqual(stored.map(({ id }) => id))
+      })
+      yield* Effect.promise(() => FastCheck.assert(property, { numRuns: runs(5) }))
+    })
+  )
+
+  it.scoped("since the last run: a run that failed or was cancelled moves nothing, and retention waits", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* clean
+      yield* sql`create table if not exists notes (id serial primary key)`
+      yield* Effect.flatMap(Capture.Capture, (capture) => capture.apply([{ table: "notes" }]))
+      const [jobs] = yield* jobsOf
+      yield* sql`insert into notes default values`
+      yield* jobs.addSchedule({ ...daily, window: "since-last", filter: { table: "notes" } })
+      const consumers = () => Effect.flatMap(Feed.Feed, (feed) => feed.checkpoints)
+      expect(yield* consumers()).toMatchObject([{ name: "export:daily", checkpoint: Option.none() }])
+      yield* ticksAt("daily", "now")
+      yield* sql`update threadline.export_schedules set request = jsonb_set(request, '{filter,table}', '["public.nosuch"]')`
+      expect(yield* jobs.run()).toMatchObject({ failed: 1 })
+      yield* sql`update threadline.export_schedules set request = jsonb_set(request, '{filter,table}', '["public.notes"]')`
+      yield* ticksAt("daily", "now")
+      expect(yield* jobs.run()).toMatchObject({ completed: 1 })
+      const [done] = (yield* jobs.list({ state: "completed" })).items
+      expect(done).toMatchObject({
+        records: 1,
+        schedule: "daily",
+        manifest: { after: null, filter: { table: ["public.notes"] } }
+      })
+      expect(yield* consumers()).toMatchObject([{ name: "export:daily", lag: Option.none() }])
+      yield* sql`insert into notes default values`
+      expect(yield* sql`select threadline.feed_horizon() is not null as waits`).toEqual([{ waits: true }])
+      yield* ticksAt("daily", "now")
+      yield* jobs.run()
+      const [second] = (yield* jobs.list({ state: "completed" })).items
+      expect(second).toMatchObject({ records: 1, manifest: { after: done?.manifest?.snapshot } })
+      yield* jobs.removeSchedule("daily")
+      expect(yield* consumers()).toEqual([])
+    })
+  )
+})

@@ -1,0 +1,483 @@
+/** What a purge leaves alone, what it records, and how it ends. */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { describe, expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Actor from "../../../src/Actor.js"
+import * as Audit from "../../../src/Audit.js"
+import * as AuditContext from "../../../src/AuditContext.js"
+import * as Capture from "../../../src/Capture.js"
+import * as Export from "../../../src/Export.js"
+import * as Feed from "../../../src/Feed.js"
+import * as Grants from "../../../src/Grants.js"
+import * as Migrations from "../../../src/Migrations.js"
+import * as Query from "../../../src/Query.js"
+import * as Retention from "../../../src/Retention.js"
+import * as log from "../../support/query.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+
+const services = Layer.mergeAll(Audit.layer, Capture.layer, Export.layer, Feed.layer, Query.layer, Retention.layer)
+
+type Everything = Scope.Scope | SqlClient.SqlClient | Layer.Layer.Success<typeof services> | TestDatabase.TestDatabase
+
+/** A database of its own with posts of four months, a thousandth of a second a piece. */
+const withPosts = <A, E>(body: Effect.Effect<A, E, Everything>, perMonth = 40) =>
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const client = yield* Layer.build(PgClient.layer({ url: Redacted.make(database.url), maxConnections: 6 }))
+    const sql = Context.get(client, SqlClient.SqlClient)
+    return yield* Effect.gen(function* () {
+      yield* sql`create table posts (id int primary key, title text)`
+      yield* sql`create table notes (id int primary key, title text)`
+      yield* Capture.apply([{ table: "posts" }, { table: "notes" }])
+      yield* sql`insert into posts select i, 'x' from generate_series(1, 1) i`
+      yield* log.partitions
+      yield* sql`truncate threadline.audit_changes, threadline.audit_transactions`
+      yield* sql`update threadline.capture_policies set captured_since = '2026-01-01', kept_since = null`
+      yield* sql`
+        insert into threadline.audit_transactions (id, xid, epoch, occurred_at, actor_type, actor_id, actor, db_user, backend_pid)
+        select i, i::text::xid8, (select max(epoch) from threadline.installs), '2026-01-01'::timestamptz + (i - 1) * interval '1 month' / ${perMonth},
+          'user', '42', '{"type": "user", "id": "42"}', 'app', 1
+        from generate_series(1, ${4 * perMonth}::int) i`
+      yield* sql`
+        insert into threadline.audit_changes (id, transaction_id, captured_at, table_schema, table_name, op, row_pk, row_key, data_after)
+        select t.id, t.id, t.occurred_at, 'public', 'posts', 'insert', jsonb_build_object('id', t.id::text), t.id::text, jsonb_build_object('id', t.id)
+        from threadline.audit_transactions t`
+      yield* sql`select setval('threadline.audit_transactions_id_seq', 100000), setval('threadline.audit_changes_id_seq', 100000)`
+      return yield* body
+    }).pipe(
+      Effect.provide(services),
+      Effect.provide(client),
+      Effect.provideService(TestDatabase.TestDatabase, database)
+    )
+  })
+
+const policy = { keep: "30 days" } as const
+
+const number = (query: string) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.map(sql.unsafe<{ n: string }>(`select (${query})::text as n`), ([row]) => Number(row?.n))
+  )
+
+const changes = number("select count(*) from threadline.audit_changes")
+const transactions = number("select count(*) from threadline.audit_transactions")
+const orphans = number(
+  `select count(*) from threadline.audit_changes c
+   where not exists (select from threadline.audit_transactions t where t.id = c.transaction_id)`
+)
+const leaves = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  Effect.map(
+    sql<{
+      name: string
+    }>`select inhrelid::regclass::text as name from pg_inherits where inhparent = 'threadline.audit_changes'::regclass order by 1`,
+    (rows) => rows.map(({ name }) => name)
+  )
+)
+
+const refused = <A, E extends { readonly message: string }, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.map(Effect.either(effect), (outcome) => (Either.isLeft(outcome) ? outcome.left : undefined))
+
+describe("Retention", () => {
+  it.scopedLive("drops partitions whose time is up, and says so in its plan and its run", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const plan = yield* Retention.plan(policy)
+        expect(plan.items).toEqual(
+          ["2026-01", "2026-02", "2026-03", "2026-04"].map((month) => ({
+            table: "public.posts",
+            month,
+            changes: expect.any(Number),
+            how: "drop"
+          }))
+        )
+        expect([plan.changes, plan.transactions, plan.actions, plan.held, plan.awaited]).toEqual([160, 160, 0, 0, 0])
+        const run = yield* Retention.purge(plan, { actor: Actor.user("7") })
+        expect(run).toMatchObject({
+          state: "completed",
+          changes: 160,
+          transactions: 160,
+          planned: { changes: 160, transactions: 160, actions: 0 },
+          policy: { keep: "30 days", floor: "1 days", tables: {}, actions: {}, holds: [] },
+          actor: { type: "user", id: "7" },
+          dbUser: expect.any(String),
+          problem: null
+        })
+        expect(run.partitions).toHaveLength(4)
+        expect((yield* leaves).filter((name) => /_20260[1-4]01/.test(name))).toEqual([])
+        // As-of claims nothing of a time of which nothing is kept.
+        expect((yield* Query.asOf("posts", "1", "2026-02-01T00:00:00Z"))._tag).toBe("BeforeCapture")
+        expect((yield* Retention.runs()).items).toEqual([run])
+        expect(yield* refused(Retention.purge(plan))).toMatchObject({ reason: "OutdatedPlan" })
+      })
+    )
+  )
+
+  it.scopedLive("keeps an empty partition where another table is kept for longer, and what is known of it", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const plan = yield* Retention.plan({ ...policy, tables: { notes: "forever" } })
+        expect(plan.items.map(({ how }) => how)).toEqual(["empty", "empty", "empty", "empty"])
+        yield* Retention.purge(plan)
+        expect((yield* leaves).filter((name) => /_20260[1-4]01/.test(name))).toHaveLength(4)
+        expect(yield* number("select count(*) from threadline.capture_policies where kept_since = '2026-05-01Z'")).toBe(
+          1
+        )
+        expect(yield* number("select count(*) from threadline.capture_policies where kept_since is null")).toBe(1)
+      })
+    )
+  )
+
+  it.scopedLive("notes what is gone at the present name of a table, and lets a reader plan", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        yield* sql`alter table posts rename to articles`
+        yield* Capture.apply([{ table: "articles" }])
+        const held = { ...policy, holds: [{ table: "articles", key: "45", reason: "case 17" }] }
+        const reader = yield* database.role("reader")
+        yield* Grants.apply({ readers: [reader.name] })
+        const client = yield* database.connect("reader")
+        const plan = yield* Effect.provide(
+          Retention.plan(held),
+          Layer.provide(Retention.layer, Layer.succeed(SqlClient.SqlClient, client))
+        )
+        // The row is held under the name that its change was recorded under.
+        expect([plan.changes, plan.held]).toEqual([159, 1])
+        yield* Retention.purge(plan, { pause: 1 })
+        expect(
+          yield* number(
+            "select count(*) from threadline.capture_policies where table_name = 'articles' and kept_since > '2026-04-01'"
+          )
+        ).toBe(1)
+        expect((yield* Query.asOf("articles", "1", "2026-02-01T00:00:00Z"))._tag).toBe("BeforeCapture")
+      })
+    )
+  )
+
+  it.scopedLive("drops and makes partitions beside the schema watch, which records none of it", () =>
+    withPosts(
+      Effect.gen(function* () {
+        yield* Migrations.run({ watchSchema: true })
+        const before = yield* number("select count(*) from threadline.schema_events")
+        const run = yield* Retention.purge(yield* Retention.plan(policy))
+        expect([run.state, run.changes]).toEqual(["completed", 160])
+        expect((yield* leaves).filter((name) => /_20260[1-4]01/.test(name))).toEqual([])
+        yield* Retention.maintain({ months: 8 })
+        expect(yield* number("select count(*) from threadline.schema_events")).toBe(before)
+      })
+    )
+  )
+
+  it.scopedLive("runs by a clock, and maintains afterwards", () =>
+    withPosts(
+      Effect.gen(function* () {
+        expect(
+          yield* refused(Effect.scoped(Layer.build(Retention.layerScheduled({ policy, cron: "never" }))))
+        ).toMatchObject({ field: "cron" })
+        yield* Layer.build(Retention.layerScheduled({ policy, cron: "* * * * * *" }))
+        const isDone = Effect.map(
+          Retention.runs({ kind: "maintain", state: "completed" }),
+          ({ items }) => items.length > 0
+        )
+        yield* Effect.repeat(isDone, { until: (done) => done, schedule: Schedule.spaced("100 millis") })
+        expect(yield* changes).toBe(0)
+      })
+    )
+  )
+
+  it.scopedLive("leaves what a consumer of the feed has not had, until it is told not to", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const seen: Array<string> = []
+        const handle = (batch: Feed.Batch) => Effect.sync(() => void seen.push(...batch.changes.map(({ id }) => id)))
+        // It stops in the middle of the log.
+        yield* Effect.either(
+          Feed.consume(
+            "siem",
+            (batch) => Effect.zipRight(handle(batch), seen.length >= 50 ? Effect.fail("enough") : Effect.void),
+            {
+              limit: 50
+            }
+          )
+        )
+        seen.length = 0
+        const plan = yield* Retention.plan(policy)
+        expect(plan.awaited).toBe(160 - plan.changes)
+        expect(plan.awaited).toBeGreaterThan(0)
+        const run = yield* Retention.purge(plan)
+        expect([run.state, run.changes]).toEqual(["completed", plan.changes])
+        yield* Feed.consume("siem", handle)
+        expect(new Set(seen).size).toBeGreaterThanOrEqual(plan.awaited)
+        yield* Feed.consume("late", () => Effect.fail("never")).pipe(Effect.either)
+        expect((yield* Retention.plan(policy)).changes).toBe(0)
+        const forced = yield* Retention.plan(policy, { ignoreFeed: true })
+        expect(forced.changes).toBe(plan.awaited)
+        yield* Retention.purge(forced)
+        expect(yield* changes).toBe(0)
+      })
+    )
+  )
+
+  it.scopedLive("stops after its batches, is cancelled between two of them, and goes on where it was", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const held = { ...policy, holds: [{ table: "posts", key: "45", reason: "case 17" }] }
+        const options = { batchSize: 7, pause: 1 }
+        const first = yield* Retention.purge(yield* Retention.plan(held), { ...options, maxBatches: 4 })
+        expect([first.state, first.batches]).toEqual(["stopped", 4])
+        const half = yield* Deferred.make<void>()
+        const running = yield* Effect.fork(
+          Retention.purge(yield* Retention.plan(held), {
+            ...options,
+            onProgress: ({ batches }) =>
+              batches === 3 ? Effect.zipRight(Deferred.succeed(half, undefined), Effect.never) : Effect.void
+          })
+        )
+        yield* Deferred.await(half)
+        // Two runners never do the same work.
+        expect(yield* refused(Retention.purge(yield* Retention.plan(held), options))).toMatchObject({ reason: "Busy" })
+        yield* Fiber.interrupt(running)
+        expect((yield* Retention.runs({ limit: 1 })).items[0]).toMatchObject({ state: "cancelled", batches: 3 })
+        expect(yield* orphans).toBe(0)
+        const last = yield* Retention.purge(yield* Retention.plan(held), options)
+        expect(last.state).toBe("completed")
+        expect([yield* changes, yield* transactions, yield* orphans]).toEqual([1, 1, 0])
+      })
+    )
+  )
+
+  it.scopedLive("finishes a run whose process died as failed, and loses nothing when a backend is killed", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const held = { ...policy, holds: [{ table: "posts", key: "45", reason: "case 17" }] }
+        const killed = yield* refused(
+          Retention.purge(yield* Retention.plan(held), {
+            batchSize: 7,
+            pause: 1,
+            onProgress: ({ batches }) =>
+              batches === 5
+                ? Effect.asVoid(
+                    Effect.orDie(sql`
+                      select pg_terminate_backend(pid) from pg_stat_activity
+                      where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'`)
+                  )
+                : Effect.void
+          })
+        )
+        expect(yield* orphans).toBe(0)
+        const [run] = (yield* Retention.runs()).items
+        if (killed === undefined) {
+          // The pool had opened a new connection for the next batch.
+          expect(run?.state).toBe("completed")
+        }
+        // A run that says nothing for a minute is dead.
+        yield* sql`
+          insert into threadline.retention_runs (kind, lease_token, lease_until, changes)
+          values ('purge', 'gone', now() - interval '1 second', 12)`
+        const next = yield* Retention.purge(yield* Retention.plan(held), { pause: 1 })
+        expect(next.state).toBe("completed")
+        expect((yield* Retention.runs({ state: "failed" })).items).toContainEqual(
+          expect.objectContaining({ changes: 12, problem: "its process ended without saying so" })
+        )
+        expect([yield* changes, yield* transactions, yield* orphans]).toEqual([1, 1, 0])
+      })
+    )
+  )
+
+  it.scopedLive("archives before it removes, and removes nothing if that fails", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const directory = mkdtempSync(join(tmpdir(), "threadline-archive-"))
+        yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
+        const broken = yield* refused(
+          Retention.purge(yield* Retention.plan(policy), {
+            archive: () =>
+              Effect.fail(new Retention.RetentionError({ reason: "ArchiveFailed", detail: "the disk is full" }))
+          })
+        )
+        expect(broken).toMatchObject({ reason: "ArchiveFailed" })
+        expect(yield* changes).toBe(160)
+        expect((yield* Retention.runs()).items[0]).toMatchObject({
+          state: "failed",
+          problem: "the disk is full",
+          changes: 0
+        })
+        const run = yield* Retention.purge(yield* Retention.plan(policy), { archive: Retention.archiveTo(directory) })
+        expect(run.changes).toBe(160)
+        const files = readdirSync(directory).filter((name) => !name.endsWith(".manifest.json"))
+        expect(files.sort()).toEqual([1, 2, 3, 4].map((month) => `public.posts-2026-0${month}.ndjson.gz`))
+        const counts = yield* Effect.forEach(files, (file) => Export.verify(join(directory, file)))
+        expect(counts.flatMap(({ differences }) => differences)).toEqual([])
+        expect(run.details["archive"]).toHaveLength(4)
+      })
+    )
+  )
+
+  it.scopedLive("does not touch what was committed after the plan", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const plan = yield* Retention.plan(policy)
+        yield* sql`
+          with late as (
+            insert into threadline.audit_transactions (xid, epoch, occurred_at, db_user, backend_pid)
+            values (pg_current_xact_id(), (select max(epoch) from threadline.installs), '2026-02-02', 'app', 1)
+            returning id
+          )
+          insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op)
+          select id, '2026-02-02', 'public', 'posts', 'insert' from late`
+        const run = yield* Retention.purge(plan, { pause: 1 })
+        expect([run.changes, run.transactions]).toEqual([160, 160])
+        expect([yield* changes, yield* transactions]).toEqual([1, 1])
+      })
+    )
+  )
+
+  it.scopedLive("makes partitions ahead and empties the default one", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`
+          insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op)
+          select 1, '2025-07-07', 'public', 'posts', 'insert' from generate_series(1, 3)`
+        const run = yield* Retention.maintain({ months: 6 })
+        expect(run).toMatchObject({ kind: "maintain", state: "completed", details: { waiting: [] } })
+        expect(run.partitions).toContain("audit_changes_20250701")
+        expect(yield* number("select count(*) from threadline.audit_changes_default")).toBe(0)
+        expect(yield* changes).toBe(163)
+        expect((yield* Retention.maintain()).partitions).toEqual([])
+      })
+    )
+  )
+
+  it.scopedLive("rebuilds indexes of closed partitions that are half empty, once", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`
+          insert into threadline.audit_changes (transaction_id, captured_at, table_schema, table_name, op, row_key)
+          select i, '2026-02-02', 'public', 'posts', 'insert', md5(i::text) from generate_series(1, 12000) i`
+        yield* sql`delete from threadline.audit_changes where table_name = 'posts' and transaction_id % 4 <> 0 and captured_at = '2026-02-02'`
+        yield* sql`vacuum threadline.audit_changes_20260201`
+        const run = yield* Retention.maintain({ months: 1 })
+        const { reindexed } = run.details
+        expect(reindexed).toContainEqual(expect.objectContaining({ index: expect.stringMatching(/20260201_row_key/) }))
+        for (const one of Array.isArray(reindexed) ? reindexed : []) {
+          expect(one).toMatchObject({ before: expect.any(Number), after: expect.any(Number) })
+        }
+        const again = yield* Retention.maintain({ months: 1 })
+        expect(again.details["reindexed"]).toEqual([])
+      })
+    )
+  )
+
+  it.scopedLive("refuses every doubtful policy, and removes nothing", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const cases: ReadonlyArray<readonly [unknown, string]> = [
+          [undefined, "no retention is configured"],
+          [{}, "keep: keeps everything forever"],
+          [{ keep: 30 }, "keep: must be a duration"],
+          [{ keep: "30" }, "keep: must be a duration"],
+          [{ keep: { days: 1, seconds: 5 } }, "keep: must be a duration"],
+          [{ keep: "12 hours" }, "keep: must not be shorter than the floor, 1 days"],
+          [{ keep: "20 days", floor: "30 days" }, "keep: must not be shorter than the floor, 30 days"],
+          [{ keep: "-3 days" }, "keep: must be"],
+          [{ keep: "9999999999 days" }, "keep: must be"],
+          [{ kep: "30 days" }, "kep: is not known here"],
+          [{ keep: "30 days", tables: { posts: "1 hour" } }, "tables.posts: must not be shorter"],
+          [{ keep: "30 days", tables: { "a.b.c": "40 days" } }, `tables["a.b.c"]:`],
+          [{ keep: "30 days", tables: { posts: "40 days", "public.posts": "50 days" } }, "a second time"],
+          [{ keep: "30 days", tables: { psts: "400 days" } }, "table public.psts is not known"],
+          [{ keep: "30 days", actions: { "": "40 days" } }, "must not be empty"],
+          [{ keep: "30 days", holds: [{ table: "posts" }] }, "holds[0].reason: must say why"],
+          [{ keep: "30 days", holds: [{ reason: "x" }] }, "holds[0]: must name exactly one"],
+          [{ keep: "30 days", holds: [{ reason: "x", table: "psts" }] }, "table public.psts is not known"],
+          [{ keep: "30 days", holds: [{ reason: "x", table: "posts", key: "a" }] }, "holds[0].key:"],
+          [{ keep: "30 days", holds: [{ reason: "x", actor: { type: "robot", id: "1" } }] }, "holds[0].actor.type"],
+          [{ keep: "30 days", holds: [{ reason: "x", correlationId: "" }] }, "holds[0].correlationId"]
+        ]
+        for (const [given, message] of cases) {
+          const error = yield* refused(Retention.plan(given as Retention.Policy))
+          expect(error?.message ?? "accepted", JSON.stringify(given)).toContain(message)
+        }
+        expect((yield* refused(Retention.plan(policy, { before: "2999-01-01T00:00:00Z" })))?.message).toContain(
+          "future"
+        )
+        expect((yield* refused(Retention.plan(policy, { before: "soon" })))?.message).toContain(
+          "before: must be an instant"
+        )
+        const plan = yield* Retention.plan(policy)
+        for (const [options, message] of [
+          [{ batchSize: 0 }, "batchSize"],
+          [{ maxBatches: 0.5 }, "maxBatches"],
+          [{ pause: "soon" }, "pause"],
+          [{ batchsize: 3 }, "batchsize: is not known here"],
+          [{ actor: "me" }, "actor"]
+        ] as const) {
+          expect((yield* refused(Retention.purge(plan, options as Retention.PurgeOptions)))?.message).toContain(message)
+        }
+        for (const altered of [
+          { ...plan, at: "2999-01-01T00:00:00.000000Z" },
+          { ...plan, policy: { keep: "1 second" } },
+          { ...plan, snapshot: 3 }
+        ]) {
+          expect((yield* refused(Retention.purge(altered as Retention.Plan)))?.message).toMatch(/^plan/)
+        }
+        const inside = yield* refused(
+          Effect.flatMap(SqlClient.SqlClient, (sql) => sql.withTransaction(Retention.purge(plan)))
+        )
+        expect(inside).toMatchObject({ reason: "InsideTransaction" })
+        expect([yield* changes, yield* transactions]).toEqual([160, 160])
+        expect((yield* Retention.runs()).items).toEqual([])
+      })
+    )
+  )
+
+  it.scopedLive("lets writers write while it works, and no role without membership in the owner purge", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        const held = { ...policy, holds: [{ table: "posts", key: "45", reason: "case 17" }] }
+        const plan = yield* Retention.plan(held)
+        const writing = yield* Effect.fork(
+          Effect.forEach(
+            Array.from({ length: 40 }, (_, i) => i),
+            (i) => Audit.transaction(sql`insert into notes values (${i}, 'x')`, { action: "note.made" }),
+            { concurrency: 3 }
+          ).pipe(AuditContext.withActor(Actor.user("9")))
+        )
+        const run = yield* Retention.purge(plan, { batchSize: 5, pause: 1 })
+        yield* Fiber.join(writing)
+        expect(run.state).toBe("completed")
+        expect(yield* number("select count(*) from threadline.audit_changes where table_name = 'notes'")).toBe(40)
+        expect(yield* orphans).toBe(0)
+        const operator = yield* database.role("operator")
+        yield* sql.unsafe(
+          `grant usage on schema threadline to ${operator.name}; grant select on all tables in schema threadline to ${operator.name}`
+        )
+        const stranger = yield* database.connect("operator")
+        const outcome = yield* refused(
+          Retention.purge(yield* Retention.plan(held)).pipe(
+            Effect.provide(Layer.provide(Retention.layer, Layer.succeed(SqlClient.SqlClient, stranger)))
+          )
+        )
+        expect(outcome).toMatchObject({ reason: "InsufficientPrivilege" })
+      })
+    )
+  )
+})
