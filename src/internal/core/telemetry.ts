@@ -47,7 +47,22 @@ export const operations = {
   ],
   feed: ["read", "stream", "consume", "checkpoints", "forget"],
   export: ["stream", "toFile", "toResponse", "toWebResponse"],
-  exportJobs: ["queue", "list", "get", "cancel", "retry", "download", "downloadTo", "link", "open", "expire", "run"],
+  exportJobs: [
+    "queue",
+    "list",
+    "get",
+    "cancel",
+    "retry",
+    "download",
+    "downloadTo",
+    "link",
+    "open",
+    "expire",
+    "run",
+    "addSchedule",
+    "schedules",
+    "removeSchedule"
+  ],
   health: ["coverage", "report", "policies"],
   continuity: ["check", "baseline"],
   retention: ["plan", "purge", "runs", "maintain"]
