@@ -13,10 +13,11 @@ import * as Layer from "effect/Layer"
 import type { Failure } from "./Capture.js"
 import * as telemetry from "./internal/core/telemetry.js"
 import { mustBeObject } from "./internal/core/request.js"
-import type { Coverage, PolicyComparison, Report } from "./internal/health/model.js"
+import type { Coverage, Finding, PolicyComparison, Report } from "./internal/health/model.js"
 import type * as options from "./internal/health/options.js"
+import type { CanaryResult } from "./internal/health/canary.js"
 import { readPolicies } from "./internal/health/policies.js"
-import { readCoverage, readReport } from "./internal/health/report.js"
+import { canaryFindings as findingsOfCanary, readCanary, readCoverage, readReport } from "./internal/health/report.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
@@ -47,6 +48,11 @@ export { Fact } from "./internal/health/fact.js"
  * @since 0.1.0
  */
 export { Expected, ExpectedGaps, Sensitive } from "./internal/health/options.js"
+
+/**
+ * @since 0.1.0
+ */
+export { CanaryResult } from "./internal/health/canary.js"
 
 /**
  * @since 0.1.0
@@ -87,6 +93,13 @@ export class Health extends Context.Tag("threadline/Health")<
     readonly coverage: (options?: CoverageOptions) => Effect.Effect<ReadonlyArray<Coverage>, Failure>
     /** Coverage and every finding, from one snapshot. What the role may not look at is a finding with the code `Unknown`. */
     readonly report: (options?: Options) => Effect.Effect<Report, Failure>
+    /**
+     * Proves capture by writing: changes one row of every captured table and partition, asks the record, and rolls everything back, in a
+     * transaction of at most a second each. The role must be able to read the record, and to change the tables; what it cannot try is
+     * `unknown`. Triggers of the host fire, and ids of the record and values of sequences that they take are not given back. Not to
+     * be called inside a transaction.
+     */
+    readonly canary: Effect.Effect<ReadonlyArray<CanaryResult>, Failure>
     /** The policy of every configured and every captured table, by name: what is configured, what is deployed, and what differs. */
     readonly policies: (options?: Options) => Effect.Effect<ReadonlyArray<PolicyComparison>, Failure>
   }
@@ -107,6 +120,10 @@ const make = Effect.gen(function* () {
     report: Effect.fn("threadline.Health.report")(
       (options: Options = {}) => readReport(sql, storage, options),
       telemetry.measured("threadline.Health.report")
+    ),
+    canary: readCanary(sql, storage).pipe(
+      telemetry.measured("threadline.Health.canary"),
+      Effect.withSpan("threadline.Health.canary")
     ),
     policies: Effect.fn("threadline.Health.policies")(
       (options: Options = {}) => readPolicies(sql, storage, options),
@@ -177,3 +194,22 @@ export const report = (options?: Options): Effect.Effect<Report, Failure, Health
  */
 export const policies = (options?: Options): Effect.Effect<ReadonlyArray<PolicyComparison>, Failure, Health> =>
   Effect.flatMap(Health, (health) => health.policies(options))
+
+/**
+ * Proves capture by writing and rolling back.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const canary: Effect.Effect<ReadonlyArray<CanaryResult>, Failure, Health> = Effect.flatMap(
+  Health,
+  (health) => health.canary
+)
+
+/**
+ * What a canary found, as findings: `CanaryFailed` is an error, `CanaryUnknown` good to know.
+ *
+ * @since 0.1.0
+ * @category conversions
+ */
+export const canaryFindings: (results: ReadonlyArray<CanaryResult>) => ReadonlyArray<Finding> = findingsOfCanary

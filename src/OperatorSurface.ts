@@ -89,6 +89,8 @@ export interface Failure extends surfaces.Failure {}
  * - `label`: what you call an actor or a row now.
  * - `onFailure`: is told of every page that failed. The log has it as well.
  * - `secret`: proves that forms are of these pages. Random unless given; several machines must share one.
+ * - `auditAccess`: true records every page that a viewer is shown as an action `audit.viewed`, and shows none that cannot be recorded. It
+ *   needs the service `Audit`. Exports are recorded by their own service in any case.
  * - `design`: true shows the components under `/_design`.
  *
  * @since 0.1.0
@@ -110,6 +112,7 @@ export interface Options<in Asked, out R = never> {
   readonly label?: ((thing: Labelled) => string | null | undefined) | undefined
   readonly onFailure?: ((failure: Failure) => void) | undefined
   readonly secret?: string | undefined
+  readonly auditAccess?: boolean | undefined
   readonly design?: boolean | undefined
 }
 
@@ -146,6 +149,7 @@ const settingsOf = <Asked, R>(
       timeout: options.timeout ?? "10 seconds",
       zone,
       design: options.design ?? false,
+      auditAccess: options.auditAccess ?? false,
       relations: options.relations ?? {},
       health: options.health ?? {},
       retention: options.retention,

@@ -30,7 +30,14 @@ const encodeReport = Schema.encodeSync(Health.Report)
 
 export const health = leaf(
   "health",
-  { ...common, strict: flag("strict", "Fail (exit code 1) if there is a finding that is an error.") },
+  {
+    ...common,
+    canary: flag(
+      "canary",
+      "Also change a row of each captured table and roll that back, to prove that it is recorded."
+    ),
+    strict: flag("strict", "Fail (exit code 1) if there is a finding that is an error.")
+  },
   (options) =>
     Effect.gen(function* () {
       const configured = yield* configuration(options)
@@ -39,7 +46,8 @@ export const health = leaf(
         configured,
         Health.report({ tables: configured.tables, ...configured.health })
       )
-      const report = { ...seen, findings: seen.findings.map((finding) => placed(options, finding)) }
+      const proved = options.canary ? Health.canaryFindings(yield* inDatabase(options, configured, Health.canary)) : []
+      const report = { ...seen, findings: [...proved, ...seen.findings].map((finding) => placed(options, finding)) }
       yield* answer(
         options,
         () => encodeReport(report),

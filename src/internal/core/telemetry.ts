@@ -63,7 +63,7 @@ export const operations = {
     "schedules",
     "removeSchedule"
   ],
-  health: ["coverage", "report", "policies"],
+  health: ["coverage", "report", "canary", "policies"],
   continuity: ["check", "baseline"],
   retention: ["plan", "purge", "runs", "maintain"]
 } as const

@@ -72,6 +72,11 @@ export const Fact = Schema.Union(
   fact("ContextRefused", { problem: Schema.String, transactions: Schema.Int, sampled: Schema.Boolean }),
   /** A write of the table was not recorded. */
   fact("CanaryFailed", { relation: Schema.String }),
+  /** Whether writes of the relation are recorded could not be tried. */
+  fact("CanaryUnknown", {
+    relation: Schema.String,
+    why: Schema.Literal("empty", "locked", "privilege", "column", "refused")
+  }),
   /** It could not be looked at. */
   fact("Unknown", { part: Part, role: Schema.String, lacks: Schema.String })
 ).annotations({ identifier: "threadline.Health.Fact" })
@@ -81,5 +86,3 @@ export const Fact = Schema.Union(
  * @category models
  */
 export type Fact = typeof Fact.Type
-
-export type FactKind = Fact["kind"]

@@ -258,15 +258,3 @@ export const Report = Schema.Struct({
  * @category models
  */
 export type Report = typeof Report.Type
-
-/**
- * What the coverage of a host is compared with.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Expectation {
-  /** Tables that must be captured; the configured ones unless given. */
-  readonly expected: ReadonlyArray<string> | undefined
-  readonly gaps: ReadonlyArray<{ readonly table: string; readonly reason: string }>
-}

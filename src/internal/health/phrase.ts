@@ -11,6 +11,14 @@ const day = (instant: string): string => `${instant.slice(0, 19).replace("T", " 
 
 const newest = (sampled: boolean): string => (sampled ? " of the newest 100000" : "")
 
+const canaryReasons: Readonly<Record<Extract<Fact, { readonly kind: "CanaryUnknown" }>["why"], string>> = {
+  empty: "it has no row",
+  locked: "its rows are locked",
+  privilege: "the role may not change it",
+  column: "it has no column that can be changed without knowing what it means",
+  refused: "the database refused each change"
+}
+
 /** A fact in a sentence without its object. */
 export const describeFact = (fact: Fact): string => {
   switch (fact.kind) {
@@ -62,6 +70,8 @@ export const describeFact = (fact: Fact): string => {
       return `a part of the context was refused in ${many(fact.transactions, "transaction", "transactions")} of the last day${newest(fact.sampled)} (${fact.problem})`
     case "CanaryFailed":
       return `a write of ${fact.relation} was not recorded`
+    case "CanaryUnknown":
+      return `a write of ${fact.relation} could not be tried: ${canaryReasons[fact.why]}`
     case "Unknown":
       return `${fact.part}: the role ${fact.role} may not look at it; it lacks ${fact.lacks}`
   }

@@ -24,6 +24,7 @@ import { standingFindings, tableStatuses } from "../capture/status.js"
 import { migrationFiles } from "../schema/files.js"
 import { identifier, qualified } from "../sql/sqlText.js"
 import type { Standing } from "../sql/standing.js"
+import { canaryOf, type CanaryResult } from "./canary.js"
 import { coverageOf } from "./coverage.js"
 import type { Fact, Part } from "./fact.js"
 import { inOrder, ofCapture, ofFact } from "./finding.js"
@@ -113,6 +114,49 @@ export const readReport = (
 ): Effect.Effect<Report, Failure | Effect.Effect.Error<ReturnType<typeof readOptions>>> =>
   Effect.flatMap(readOptions(options), (request) =>
     reading(sql, reportWithin(sql, storage, request)).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+  )
+
+/** The relations of captured tables that hold rows, for the canary, each with its table and its redacted columns. */
+const canaryTargets = (sql: SqlClient, storage: string) =>
+  reading(
+    sql,
+    Effect.gen(function* () {
+      yield* refuseHidden(storage, yield* readStanding(sql, storage))
+      const catalog = yield* readCatalog(sql, storage, [], "everything")
+      return tableStatuses(storage, catalog, undefined).flatMap(({ policy, table }) =>
+        policy === null
+          ? []
+          : (catalog.tables.find(({ relations: [root] }) => label(root) === table)?.relations ?? [])
+              .filter(({ kind }) => kind === "r")
+              .map((relation) => ({
+                table: { schema: policy.tableSchema, name: policy.tableName },
+                relation: { schema: relation.schema, name: relation.name },
+                redacted: [...policy.exclude, ...Object.keys(policy.paths)]
+              }))
+      )
+    })
+  )
+
+/** What a canary finds of every relation that holds rows. */
+export const readCanary = (sql: SqlClient, storage: string): Effect.Effect<ReadonlyArray<CanaryResult>, Failure> =>
+  Effect.flatMap(canaryTargets(sql, storage), (targets) =>
+    Effect.forEach(targets, ({ redacted, relation, table }) =>
+      Effect.map(canaryOf(sql, storage, table, relation, redacted), (outcome) => ({
+        table: label(table),
+        relation: label(relation),
+        ...outcome
+      }))
+    )
+  ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+
+/** The findings of a canary. */
+export const canaryFindings = (results: ReadonlyArray<CanaryResult>): ReadonlyArray<Finding> =>
+  results.flatMap(({ outcome, relation, table, why }) =>
+    outcome === "not recorded"
+      ? [ofFact("error", table, { kind: "CanaryFailed", relation }, commandMend(applyCommand))]
+      : why === null
+        ? []
+        : [ofFact("info", table, { kind: "CanaryUnknown", relation, why })]
   )
 
 const reportWithin = Effect.fnUntraced(function* (sql: SqlClient, storage: string, request: Request) {

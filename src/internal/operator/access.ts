@@ -77,7 +77,7 @@ const forbidden = new Denied({ reason: "Forbidden" })
 const isScope = (scope: unknown): scope is Query.ReadScope => Predicate.isFunction(scope)
 
 /** Reads an answer of `authorize`. One that is not of the form of `Access`, as a caller in JavaScript may give, denies. */
-export const viewerOf = (access: unknown): Either.Either<Viewer, Denied> =>
+const viewerOf = (access: unknown): Either.Either<Viewer, Denied> =>
   Either.match(Schema.decodeUnknownEither(AnswerSchema)(access), {
     onLeft: () => Either.left(forbidden),
     onRight: ({ capabilities, namedScope, scope, scopeName, viewer }) => {

@@ -4,7 +4,6 @@
  */
 import * as Either from "effect/Either"
 import * as Query from "../../Query.js"
-import type { InvalidRequest } from "../../ThreadlineError.js"
 
 export const exportFormats = ["csv", "json", "ndjson"] as const
 
@@ -258,13 +257,4 @@ export const hostLink = (target: unknown): string | undefined => {
   } catch {
     return undefined
   }
-}
-
-/** What a filter says, read from the query of a page without what belongs to the page itself. */
-export const filterOf = (
-  params: URLSearchParams,
-  own: ReadonlyArray<string>
-): Either.Either<Query.Filter, InvalidRequest> => {
-  const rest = new URLSearchParams([...params].filter(([name]) => !own.includes(name)))
-  return Query.filterFromUrl(rest.toString())
 }

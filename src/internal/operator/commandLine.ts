@@ -4,7 +4,6 @@
 import * as BigDecimal from "effect/BigDecimal"
 import * as Json from "../../Json.js"
 import type * as Query from "../../Query.js"
-import * as TableName from "../../TableName.js"
 
 /** What a page asks, and the command that asks the same. */
 export type Question =
@@ -114,7 +113,7 @@ export const wordsOf = (question: Question): ReadonlyArray<string> => {
 /**
  * A word as POSIX shells read it. Characters that cannot be seen are written by their codes, so that what is copied is what is shown.
  */
-export const quoted = (word: string): string => {
+const quoted = (word: string): string => {
   if (/^[A-Za-z0-9_./:@%+,=-]+$/.test(word)) {
     return word
   }
@@ -135,9 +134,3 @@ const escaped = (character: string): string => {
 
 /** The whole line. */
 export const commandOf = (question: Question): string => ["threadline", ...wordsOf(question)].map(quoted).join(" ")
-
-/** A table as a viewer writes it: `invoices` for `public.invoices`. */
-export const tableText = (table: { readonly tableSchema: string; readonly tableName: string }): string => {
-  const text = TableName.format({ schema: table.tableSchema, name: table.tableName })
-  return text.startsWith("public.") ? text.slice("public.".length) : text
-}

@@ -8,7 +8,7 @@ import { rooms, type Site, SiteContext } from "./site.js"
 import { visible } from "./visible.js"
 
 /** The most bytes of a page. */
-export const largestPage = 60 * 1024
+const largestPage = 60 * 1024
 
 const styleHash = hashOf(stylesheet)
 const scriptHash = hashOf(script)

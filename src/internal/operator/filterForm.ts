@@ -9,7 +9,7 @@ import type { InvalidRequest } from "../../ThreadlineError.js"
 import { dayOf, durationOf, instantOfLocal } from "./zone.js"
 
 /** Parameters of pages that are no part of a filter. */
-export const own = ["tz", "since", "q", "back", "seen", "follow"] as const
+const own = ["tz", "since", "q", "back", "seen", "follow"] as const
 
 export interface Listing {
   readonly filter: Query.Filter

@@ -37,6 +37,7 @@ export interface Settings extends HostLinks {
   readonly timeout: Duration.DurationInput
   readonly zone: string
   readonly design: boolean
+  readonly auditAccess: boolean
   readonly relations: Relations
   readonly health: Health.Options
   readonly retention: Retention.Policy | undefined
@@ -208,6 +209,28 @@ export const make = (settings: Settings, services: Services): Surface => {
       })
     )
 
+  /** The view is recorded once the screen is there, and the screen shown only if it was. */
+  const recordingView =
+    (viewer: Viewer, path: string) =>
+    (route: address.Route, screened: Screened): Screened =>
+      !settings.auditAccess
+        ? screened
+        : Effect.tap(screened, (screen) =>
+            screen._tag === "Redirect"
+              ? Effect.void
+              : Option.match(services.audit, {
+                  onNone: () =>
+                    Effect.fail(new InvalidRequest({ field: "scope", rule: "auditAccess needs the service Audit" })),
+                  onSome: (audit) =>
+                    audit.record(
+                      { name: "audit.viewed", subject: { type: "page", id: route._tag }, data: { address: path } },
+                      viewer.actor === undefined
+                        ? { source: "operator surface", actor: { type: "anonymous" } }
+                        : { source: "operator surface", actor: viewer.actor }
+                    )
+                })
+          )
+
   const rendered = (page: Page, site: Site) => {
     const titled = { ...site, title: page.title }
     const url = new URL(site.here, "http://own.invalid")
@@ -343,9 +366,10 @@ export const make = (settings: Settings, services: Services): Surface => {
       if (incoming.method !== "GET" && !isHead) {
         return show(trouble.wrongMethod)
       }
+      const recording = recordingView(viewer, here.slice(0, 2000))
       let screened: Screened = screenOf(route, settings)(asked)
       for (;;) {
-        const screen = yield* settled(route._tag, screened)
+        const screen = yield* settled(route._tag, recording(route, screened))
         if (screen._tag === "Redirect") {
           return seeOther(screen.to)
         }

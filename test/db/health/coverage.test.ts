@@ -311,3 +311,42 @@ describe("Health.report", () => {
     )
   )
 })
+
+describe("Health.canary", () => {
+  it.effect("proves that writes are recorded, and leaves nothing", () =>
+    fresh(
+      Effect.gen(function* () {
+        yield* run(
+          ...hostTables,
+          "create table keys (id int primary key)",
+          "create table checked (id int primary key, v int check (v = 3), note varchar(1) unique)",
+          "create table silent (id int primary key, v text)",
+          "insert into posts values (1, 'a')",
+          "insert into users values (1, 'a@example.com')",
+          "insert into events values (1, '2026-01-02')",
+          "insert into keys values (1)",
+          "insert into checked values (1, 3, 'x')",
+          "insert into silent values (1, 'a')"
+        )
+        yield* apply(["posts", "users", "sessions", "events", "keys", "checked", "silent"].map((table) => ({ table })))
+        yield* run("alter table silent disable trigger all")
+        const before = yield* rows("select * from posts, users, silent")
+        const results = yield* Effect.provide(Health.canary, Health.layer)
+        expect(results.map(({ outcome, relation, why }) => [relation, why ?? outcome])).toEqual([
+          ["public.checked", "column"],
+          ["public.events_1", "column"],
+          ["public.keys", "column"],
+          ["public.posts", "recorded"],
+          ["public.sessions", "empty"],
+          ["public.silent", "not recorded"],
+          ["public.users", "recorded"]
+        ])
+        expect(yield* rows("select * from posts, users, silent")).toEqual(before)
+        expect(yield* rows("select from threadline.audit_changes")).toEqual([])
+        expect(Health.canaryFindings(results).filter(({ severity }) => severity === "error")).toMatchObject([
+          { code: "CanaryFailed", object: "public.silent" }
+        ])
+      })
+    )
+  )
+})

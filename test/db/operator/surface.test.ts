@@ -222,6 +222,85 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
     })
   )
 
+  it.scoped("denies every capability that is not named, and records who looked if it is told to", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const [reader, all] = [
+        yield* pages({ authorize: () => ({ viewer: Actor.admin("5"), scope: "everything" }) }),
+        yield* pages({ auditAccess: true, retention: { keep: "365 days" }, authorize: () => everything })
+      ]
+      const token = /name="token" value="([^"]+)"/.exec((yield* reader("/audit/timeline")).body)?.[1] ?? ""
+      for (const [path, capability] of [
+        ["/audit/coverage", "coverage"],
+        ["/audit/policy/redaction", "policy"],
+        ["/audit/policy/retention", "policy"],
+        ["/audit/evidence", "evidence"],
+        ["/audit/exports", "export"],
+        ["/audit/exports/1/download", "export"],
+        ["/audit/exports/changes.csv", "export"],
+        ["/audit/exports/changes.json?table=nosuch", "export"]
+      ] as const) {
+        const refused = yield* reader(path)
+        expect([path, refused.status]).toStrictEqual([path, 403])
+        expect(textOf(refused.body)).toContain(`the capability ${capability}`)
+      }
+      for (const act of ["exports/queue", "exports/cancel", "exports/retry", "policy/retention/run"]) {
+        const refused = yield* reader(`/audit/${act}`, {
+          method: "POST",
+          body: new URLSearchParams({ token, id: "1", format: "csv", confirm: "purge" }),
+          headers: { "sec-fetch-site": "same-origin" }
+        })
+        expect([act, refused.status]).toStrictEqual([act, 403])
+      }
+      expect((yield* reader("/audit/timeline")).body).not.toContain("/audit/exports")
+
+      for (const path of [
+        "/audit/coverage",
+        "/audit/policy/redaction",
+        "/audit/policy/retention",
+        "/audit/exports",
+        "/audit/timeline"
+      ]) {
+        const shown = yield* all(path)
+        expect([path, shown.status]).toStrictEqual([path, 200])
+        expect(Buffer.byteLength(shown.body)).toBeLessThan(60 * 1024)
+      }
+      expect(
+        yield* sql`select actor_id, subject_id, data ->> 'address' as address from threadline.audit_actions where name = 'audit.viewed' order by id`
+      ).toStrictEqual([
+        { actor_id: "1", subject_id: "Coverage", address: "/audit/coverage" },
+        { actor_id: "1", subject_id: "Redaction", address: "/audit/policy/redaction" },
+        { actor_id: "1", subject_id: "Retention", address: "/audit/policy/retention" },
+        { actor_id: "1", subject_id: "Exports", address: "/audit/exports" },
+        { actor_id: "1", subject_id: "Timeline", address: "/audit/timeline" }
+      ])
+
+      // A job is queued, listed, and cancelled by forms; one that is not there is not found.
+      const own = /name="token" value="([^"]+)"/.exec((yield* all("/audit/exports")).body)?.[1] ?? ""
+      const post = (act: string, fields: Record<string, string>) =>
+        all(`/audit/${act}`, {
+          method: "POST",
+          body: new URLSearchParams({ token: own, ...fields }),
+          headers: { "sec-fetch-site": "same-origin" }
+        })
+      expect((yield* post("exports/queue", { format: "csv", filter: "op:delete" })).status).toBe(303)
+      expect((yield* post("exports/queue", { format: "exe", filter: "" })).status).toBe(400)
+      expect((yield* post("exports/queue", { format: "csv", filter: "op:drop" })).status).toBe(400)
+      const listed = yield* all("/audit/exports")
+      const id = /name="id" value="(\d+)"/.exec(listed.body)?.[1] ?? ""
+      expect(textOf(listed.body)).toContain("op:delete")
+      expect((yield* post("exports/cancel", { id })).status).toBe(303)
+      expect(textOf((yield* all("/audit/exports")).body)).toContain("cancelled")
+      expect((yield* post("exports/cancel", { id: "999" })).status).toBe(404)
+      expect((yield* all("/audit/exports/999/download")).status).toBe(404)
+      expect((yield* post("policy/retention/run", { confirm: "yes" })).status).toBe(400)
+      // A viewer with a scope that has no name sees no jobs of others.
+      const scoped = yield* pages({ authorize: () => ({ ...everything, scope: () => true }) })
+      expect(textOf((yield* scoped("/audit/exports")).body)).not.toContain("op:delete")
+      expect((yield* scoped("/audit/exports/1/download")).status).toBe(403)
+    })
+  )
+
   it.scoped("takes forms of its own pages alone", () =>
     Effect.gen(function* () {
       const ask = yield* pages()

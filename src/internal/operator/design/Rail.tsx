@@ -32,7 +32,7 @@ export interface Span {
 }
 
 /** Half by time and half by order, so that what happened within a second can be told apart. In percent. */
-export const positionsOf = (marks: ReadonlyArray<Mark>): ((at: number) => number) => {
+const positionsOf = (marks: ReadonlyArray<Mark>): ((at: number) => number) => {
   const times = marks.map(({ at }) => at)
   const [first = 0, last = 0] = [times[0], times.at(-1)]
   const width = Math.max(1, last - first)

@@ -22,7 +22,7 @@ export const Redacted = ({ changed = false }: { readonly changed?: boolean }): V
 const counted = new Intl.NumberFormat("en")
 
 /** How long something is that is not shown whole. */
-export const Length = ({ text }: { readonly text: string }): VNode => (
+const Length = ({ text }: { readonly text: string }): VNode => (
   <span class="sub"> {counted.format(text.length)} characters</span>
 )
 

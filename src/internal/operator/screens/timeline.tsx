@@ -29,7 +29,7 @@ export const plural = (count: number, one: string, several = `${one}s`): string 
   `${counted.format(count)} ${count === 1 ? one : several}`
 
 /** What a page showed, in a few characters: the ids of its changes. */
-export const digestOf = (changes: ReadonlyArray<{ readonly id: string }>): string =>
+const digestOf = (changes: ReadonlyArray<{ readonly id: string }>): string =>
   `${changes.length}.${createHash("sha256")
     .update(changes.map(({ id }) => id).join(" "))
     .digest("hex")

@@ -1,0 +1,161 @@
+/**
+ * Proves capture by writing: one row of each relation is changed, the record is asked whether it saw that, and everything is rolled back.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { ParseError } from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import type { Name } from "../capture/catalog.js"
+import { settings } from "../capture/settings.js"
+import { beginWriting, transaction } from "../sql/owned.js"
+import { sqlState } from "../sql/sqlState.js"
+import { identifier, literal, qualified } from "../sql/sqlText.js"
+
+/**
+ * What the canary saw of one relation.
+ *
+ * - `recorded`: a change of a row was recorded
+ * - `not recorded`: it was not
+ * - `unknown`: no row could be changed; `why` says why: the relation is `empty`, its rows are `locked`, the role lacks a `privilege`, it has
+ *   no `column` that can be changed without knowing its meaning, or the database `refused` each change
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export const CanaryResult = Schema.Struct({
+  table: Schema.String,
+  relation: Schema.String,
+  outcome: Schema.Literal("recorded", "not recorded", "unknown"),
+  why: Schema.NullOr(Schema.Literal("empty", "locked", "privilege", "column", "refused"))
+}).annotations({ identifier: "threadline.Health.CanaryResult" })
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export type CanaryResult = typeof CanaryResult.Type
+
+type Outcome = Pick<CanaryResult, "outcome" | "why">
+
+/** Ends the transaction without leaving anything, with what was seen. */
+class Seen extends Data.TaggedError("Seen")<{ readonly outcome: Outcome }> {}
+
+const unknown = (why: NonNullable<CanaryResult["why"]>): Outcome => ({ outcome: "unknown", why })
+
+/** Another value of a column, by its type. */
+const others: Readonly<Record<string, (column: string) => string>> = {
+  bool: (column) => `not coalesce(${column}, false)`,
+  text: (column) => `coalesce(${column}, '') || '.'`,
+  varchar: (column) => `case when ${column} = '.' then ',' else '.' end`,
+  int2: (column) => `case when ${column} = 1 then 2 else 1 end`,
+  int4: (column) => `case when ${column} = 1 then 2 else 1 end`,
+  int8: (column) => `case when ${column} = 1 then 2 else 1 end`,
+  numeric: (column) => `case when ${column} = 1 then 2 else 1 end`,
+  float8: (column) => `case when ${column} = 1 then 2 else 1 end`,
+  timestamptz: (column) => `coalesce(${column}, now()) + interval '1 day'`,
+  timestamp: (column) => `coalesce(${column}, now()::timestamp) + interval '1 day'`,
+  date: (column) => `coalesce(${column}, current_date) + 1`,
+  jsonb: (column) => `jsonb_build_array(${column})`
+}
+
+const Column = Schema.Struct({ name: Schema.String, type: Schema.String, allowed: Schema.Boolean })
+const columns = Schema.decodeUnknown(Schema.Array(Column))
+const Count = Schema.Tuple(Schema.Struct({ count: Schema.Int }))
+const count = (sql: SqlClient, statement: string): Effect.Effect<number, SqlError | ParseError> =>
+  Effect.map(Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknown(Count)), ([row]) => row.count)
+
+/** Columns that no constraint and no unique index is about, and that hold what a statement gave. */
+const candidates = (relation: Name, redacted: ReadonlyArray<string>): string => `
+select a.attname as name, t.typname as type, has_column_privilege(c.oid, a.attnum, 'update') as allowed
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '' and a.attidentity = ''
+join pg_type t on t.oid = a.atttypid
+where n.nspname = ${literal(relation.schema)}
+  and c.relname = ${literal(relation.name)}
+  and t.typname in (${Object.keys(others).map(literal).join(", ")})
+  and t.typnamespace = 'pg_catalog'::regnamespace
+  and a.attname not in (${["", ...redacted].map(literal).join(", ")})
+  and not exists (select from pg_index i where i.indrelid = c.oid and i.indisunique and a.attnum = any (i.indkey::int2[]))
+  and not exists (select from pg_constraint k where k.conrelid = c.oid and k.contype <> 'n' and a.attnum = any (k.conkey))
+  and not exists (select from pg_constraint k where k.confrelid = c.oid and a.attnum = any (k.confkey))
+order by allowed desc, a.attnum
+limit 5`
+
+/** A writer that comes to the row meanwhile waits for so long at most, in milliseconds. */
+const longest = "1000"
+
+export const canaryOf = (
+  sql: SqlClient,
+  storage: string,
+  table: Name,
+  relation: Name,
+  redacted: ReadonlyArray<string>
+): Effect.Effect<Outcome, SqlError | ParseError> => {
+  const target = qualified(relation.schema, relation.name)
+  const body = Effect.gen(function* () {
+    const found = yield* Effect.flatMap(sql.unsafe(candidates(relation, redacted)), columns)
+    const allowed = found.filter((column) => column.allowed)
+    if (allowed.length === 0) {
+      return yield* new Seen({ outcome: unknown(found.length === 0 ? "column" : "privilege") })
+    }
+    let last = unknown("refused")
+    for (const { name, type } of allowed) {
+      const column = identifier(name)
+      yield* sql.unsafe("savepoint threadline_canary")
+      const written = yield* count(
+        sql,
+        `with one as (select x.ctid as place from only ${target} x limit 1 for update skip locked),
+  changed as (update only ${target} t set ${column} = ${others[type]?.(`t.${column}`) ?? column} from one where t.ctid = one.place returning 1)
+select count(*)::int as count from changed`
+      ).pipe(
+        Effect.catchTag("SqlError", (error) =>
+          Effect.as(
+            sql.unsafe("rollback to savepoint threadline_canary"),
+            sqlState(error) === "42501" ? ("privilege" as const) : ("refused" as const)
+          )
+        )
+      )
+      if (typeof written === "string") {
+        last = unknown(written)
+        continue
+      }
+      if (written === 0) {
+        const rows = yield* count(sql, `select count(*)::int as count from (select from only ${target} limit 1) x`)
+        return yield* new Seen({ outcome: unknown(rows === 0 ? "empty" : "locked") })
+      }
+      const recorded = yield* count(
+        sql,
+        `select count(*)::int as count
+from ${qualified(storage, "audit_transactions")} t
+join ${qualified(storage, "audit_changes")} c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'
+where t.xid = pg_current_xact_id()
+  and t.occurred_at >= transaction_timestamp()
+  and c.table_schema = ${literal(table.schema)}
+  and c.table_name = ${literal(table.name)}`
+      )
+      return yield* new Seen({ outcome: { outcome: recorded > 0 ? "recorded" : "not recorded", why: null } })
+    }
+    return yield* new Seen({ outcome: last })
+  })
+  // It always fails, and so it is always rolled back.
+  return transaction(
+    sql,
+    beginWriting({
+      lock_timeout: "100",
+      statement_timeout: longest,
+      idle_in_transaction_session_timeout: longest,
+      ...settings
+    }),
+    body
+  ).pipe(
+    Effect.catchTag("Seen", ({ outcome }) => Effect.succeed(outcome)),
+    Effect.catchIf(
+      (error) => error instanceof SqlError && ["42501", "55P03", "57014"].includes(sqlState(error) ?? ""),
+      (error) =>
+        Effect.succeed(unknown(error instanceof SqlError && sqlState(error) === "42501" ? "privilege" : "locked"))
+    )
+  )
+}
