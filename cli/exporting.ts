@@ -38,7 +38,7 @@ export const format = (description: string) => choice("format", formats, descrip
 type Options = Given<typeof requestOptions> & { readonly format: Option.Option<Export.Format> }
 
 /** The format that a file's name ends in. */
-export const endingOf = (path: string): Export.Format | undefined => {
+const endingOf = (path: string): Export.Format | undefined => {
   const ending = /\.(csv|ndjson|jsonl|json)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase()
   return ending === "jsonl" ? "ndjson" : formats.find((format) => format === ending)
 }

@@ -22,7 +22,7 @@ const lint = async (tarball: string): Promise<void> => {
 
 const consume = (directory: string, tarball: string): void => {
   // What the operator surface needs, which a host of the core need not have.
-  const optional = ["preact", "preact-render-to-string"].map((name) => `${name}@${manifest.devDependencies[name]}`)
+  const optional = Object.keys(manifest.peerDependenciesMeta).map((name) => `${name}@${manifest.devDependencies[name]}`)
   makeHost(directory, tarball, optional)
   for (const name of unwanted) {
     expect(!existsSync(join(directory, "node_modules", name)), `installing the package installs ${name}`)

@@ -10,7 +10,14 @@ const tools = join(root, "node_modules", ".bin")
 const Names = Schema.Record({ key: Schema.String, value: Schema.String })
 
 export const manifest = Schema.decodeSync(
-  Schema.parseJson(Schema.Struct({ version: Schema.String, devDependencies: Names, peerDependencies: Names }))
+  Schema.parseJson(
+    Schema.Struct({
+      version: Schema.String,
+      devDependencies: Names,
+      peerDependencies: Names,
+      peerDependenciesMeta: Schema.Record({ key: Schema.String, value: Schema.Unknown })
+    })
+  )
 )(readFileSync(join(root, "package.json"), "utf8"))
 
 /** The public modules, `Query` for `threadline/Query`. */

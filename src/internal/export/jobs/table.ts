@@ -107,7 +107,7 @@ const conditionsOf = (
 export const list = (storage: Storage, which: Which, limit: number) =>
   jobs(storage, conditionsOf(storage, which), storage.sql`order by j.id desc limit ${limit}`)
 
-export const unknownJob = (id: string) => new NotFound({ subject: "export", id })
+const unknownJob = (id: string) => new NotFound({ subject: "export", id })
 
 export const find = (
   storage: Storage,
@@ -132,8 +132,7 @@ export const removable = (storage: Storage) =>
     storage.sql`order by j.id limit ${mostRemovable}`
   )
 
-export const scopeDocument = ({ name, parameters = {} }: NamedScope): string =>
-  canonical({ name, parameters: parameters })
+const scopeDocument = ({ name, parameters = {} }: NamedScope): string => canonical({ name, parameters: parameters })
 
 const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
 

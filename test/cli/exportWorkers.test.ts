@@ -1,0 +1,103 @@
+/** Workers as processes of their own, of which one is killed. */
+import { expect, layer as suite } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import { readdirSync } from "node:fs"
+import { join } from "node:path"
+import * as Cli from "../support/cli.js"
+import * as Process from "../support/cliProcess.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
+
+Cli.setup()
+
+class Host extends Context.Tag("test/ExportWorkersHost")<Host, TestDatabase.Service>() {}
+
+const host = Layer.scoped(
+  Host,
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const raw = yield* database.rawClient()
+    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
+    yield* query("create table invoices (id bigint primary key, note text)")
+    yield* Cli.text(["capture", "apply", "--table", "invoices"], { url: database.url })
+    yield* query("insert into invoices select n, repeat('x', 500) from generate_series(1, 40000) n")
+    return database
+  })
+)
+
+suite(host, { excludeTestServices: true, timeout: 120_000 })("workers of exports", (it) => {
+  it.scoped("that are killed lose no job: another one takes it up, and the file is whole", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const cwd = yield* Cli.directory({
+        "files/.keep": "",
+        "threadline.config.json": '{ "exports": { "directory": "files", "lease": "1 second" } }'
+      })
+      const at = { url, cwd }
+      const files = join(cwd, "files")
+      const { id } = yield* Cli.json(["export", "queue", "--format", "ndjson"], at)
+      const args = ["export", "run", "--watch", "--url", url, "--config", join(cwd, "threadline.config.json")]
+      const child = yield* Process.start(args)
+      yield* Effect.sync(() => readdirSync(files)).pipe(
+        Effect.filterOrFail((names) => names.some((name) => name.endsWith(".partial"))),
+        Effect.retry(Schedule.spaced("5 millis"))
+      )
+      child.kill("SIGKILL")
+      yield* Cli.json(["export", "job", String(id)], at).pipe(
+        Effect.zipLeft(Cli.run(["export", "run", "--once"], at)),
+        Effect.filterOrFail((job) => job["state"] === "completed"),
+        Effect.retry(Schedule.spaced("200 millis"))
+      )
+      const job = yield* Cli.json(["export", "job", String(id)], at)
+      expect(job).toMatchObject({ state: "completed", attempt: 2, records: 40_000 })
+      expect(readdirSync(files).sort()).toEqual([".keep", job["file"]])
+      const output = join(cwd, "all.ndjson")
+      yield* Cli.text(["export", "download", String(id), "--output", output], at)
+      expect(yield* Cli.text(["export", "verify", output], at)).toContain("40000 records")
+    })
+  )
+
+  it.scoped("that are asked to end give their job back, and say nothing", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const cwd = yield* Cli.directory({ "files/.keep": "" })
+      const child = yield* Process.start(["export", "run", "--watch", "--url", url, "--directory", join(cwd, "files")])
+      const end = yield* Effect.fork(Process.ended(child))
+      const { id } = yield* Cli.json(["export", "queue", "--format", "csv"], { url, cwd })
+      yield* Effect.sync(() => readdirSync(join(cwd, "files"))).pipe(
+        Effect.filterOrFail((names) => names.some((name) => name.endsWith(".partial"))),
+        Effect.retry(Schedule.spaced("5 millis"))
+      )
+      child.kill("SIGINT")
+      const { stderr } = yield* end
+      expect(stderr).toBe("")
+      expect(readdirSync(join(cwd, "files"))).toEqual([".keep"])
+      expect(yield* Cli.json(["export", "job", String(id)], { url, cwd })).toMatchObject({
+        state: "queued",
+        attempt: 0
+      })
+    })
+  )
+
+  it.scoped("and a disk without room: one typed error each, and nothing is left", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const cwd = yield* Cli.directory({ "files/.keep": "" })
+      const files = join(cwd, "files")
+      const limited = (...args: ReadonlyArray<string>) => Process.runLimited(100, [...args, "--url", url])
+      const direct = yield* limited("export", "--output", join(files, "all.csv"))
+      expect(direct).toEqual(Cli.refusal(1, /there is no room for .*all\.csv \(EFBIG\)/))
+      expect(readdirSync(files)).toEqual([".keep"])
+      const { id } = yield* Cli.json(["export", "queue", "--format", "csv"], { url, cwd })
+      yield* limited("export", "run", "--once", "--directory", files)
+      expect(readdirSync(files)).toEqual([".keep"])
+      expect(yield* Cli.json(["export", "job", String(id)], { url, cwd })).toMatchObject({
+        state: "queued",
+        attempt: 1,
+        error: { reason: "DiskFull" }
+      })
+    })
+  )
+})

@@ -1,0 +1,159 @@
+import { S3Client } from "@aws-sdk/client-s3"
+import { expect, layer as suite } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import S3rver from "s3rver"
+import * as ExportJobs from "../../../src/ExportJobs.js"
+import * as ExportStore from "../../../src/ExportStore.js"
+import * as S3 from "../../../src/s3.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+import { at, reset, write } from "../../support/query.js"
+
+/** A server that speaks as S3 does, with a bucket. */
+const server = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const directory = mkdtempSync(join(tmpdir(), "threadline-s3-"))
+    const running = new S3rver({
+      port: 0,
+      address: "127.0.0.1",
+      silent: true,
+      directory,
+      configureBuckets: [{ name: "audit", configs: [] }]
+    })
+    const { port } = await running.run()
+    const clientOf = () =>
+      new S3Client({
+        region: "us-east-1",
+        endpoint: `http://127.0.0.1:${port}`,
+        forcePathStyle: true,
+        maxAttempts: 1,
+        requestChecksumCalculation: "WHEN_REQUIRED",
+        responseChecksumValidation: "WHEN_REQUIRED",
+        credentials: { accessKeyId: "S3RVER", secretAccessKey: "S3RVER" }
+      })
+    return { running, directory, clientOf }
+  }),
+  ({ directory, running }) =>
+    Effect.promise(async () => {
+      await running.close()
+      rmSync(directory, { recursive: true, force: true })
+    })
+)
+
+const facts = { contentType: "text/csv", contentEncoding: undefined }
+
+const collected = (bytes: Stream.Stream<Uint8Array, ExportJobs.ExportError>) =>
+  Effect.map(Stream.runCollect(bytes), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
+
+suite(TestDatabase.layer, { excludeTestServices: true, timeout: 120_000 })("a store on S3", (it) => {
+  it.scoped("keeps the files of jobs, links to them, and removes them", () =>
+    Effect.gen(function* () {
+      const { clientOf } = yield* server
+      yield* reset
+      yield* write({
+        transactions: [{ id: "1", occurredAt: at(1) }],
+        changes: [{ id: "1", transactionId: "1", at: at(1), op: "insert", key: "1", after: { id: 1 } }]
+      })
+      const store = S3.layer({ client: clientOf(), bucket: "audit", prefix: "exports/" })
+      yield* Effect.gen(function* () {
+        const { id } = yield* ExportJobs.queue({ format: "csv" })
+        expect(yield* ExportJobs.run()).toMatchObject({ completed: 1 })
+        const job = yield* ExportJobs.get(id)
+        const file = yield* Effect.flatMap(ExportJobs.download(id), ({ bytes }) => collected(bytes))
+        expect(createHash("sha256").update(file).digest("hex")).toBe(job.manifest?.sha256)
+        const link = yield* ExportJobs.link(id, { expiresIn: "1 minute" })
+        const answer = yield* Effect.promise(() => fetch(link))
+        expect(answer.headers.get("content-disposition")).toBe(`attachment; filename="export-${id}.csv"`)
+        expect(yield* Effect.promise(() => answer.text())).toBe(file.toString())
+        expect(link).toMatch(/X-Amz-Expires=(59|60)&.*X-Amz-Signature=[0-9a-f]{64}/)
+        yield* Effect.flatMap(ExportStore.ExportStore, (files) => files.remove(job.file ?? ""))
+        const gone = yield* Effect.flip(Effect.flatMap(ExportJobs.download(id), ({ bytes }) => collected(bytes)))
+        expect(gone).toMatchObject({ reason: "Expired" })
+      }).pipe(Effect.provide(Layer.provideMerge(ExportJobs.layer, store)))
+    })
+  )
+
+  it.scoped("takes a large file in parts, without holding it in memory", () =>
+    Effect.gen(function* () {
+      const { clientOf } = yield* server
+      const store = S3.store({ client: clientOf(), bucket: "audit", partSize: 5 * 1024 * 1024 })
+      const hash = createHash("sha256")
+      const piece = Buffer.alloc(131_072, "0123456789")
+      const count = 320
+      let made = 0
+      const bytes = Stream.repeatEffectOption(
+        Effect.suspend(() => {
+          if (made === count) {
+            return Effect.fail(Option.none<never>())
+          }
+          made++
+          hash.update(piece)
+          return Effect.succeed<Uint8Array>(piece)
+        })
+      )
+      yield* store.write("large.csv", bytes, facts)
+      let read = 0
+      const seen = createHash("sha256")
+      yield* Stream.runForEach(store.read("large.csv"), (chunk) =>
+        Effect.sync(() => {
+          read += chunk.length
+          seen.update(chunk)
+        })
+      )
+      expect([read, seen.digest("hex")]).toEqual([count * piece.length, hash.digest("hex")])
+    })
+  )
+
+  it.scoped("leaves nothing of a file whose bytes fail, and nothing if it is interrupted", () =>
+    Effect.gen(function* () {
+      const { clientOf } = yield* server
+      const store = S3.store({ client: clientOf(), bucket: "audit" })
+      const piece = Stream.make<[Uint8Array]>(Buffer.alloc(131_072))
+      const failing = Stream.concat(
+        Stream.forever(piece).pipe(Stream.take(100)),
+        Stream.fail("the export failed" as const)
+      )
+      expect(yield* Effect.flip(store.write("a.csv", failing, facts))).toBe("the export failed")
+      const endless = yield* Effect.fork(
+        store.write(
+          "a.csv",
+          Stream.tap(Stream.forever(piece), () => Effect.sleep("1 millis")),
+          facts
+        )
+      )
+      yield* Effect.sleep("100 millis")
+      yield* Fiber.interrupt(endless)
+      expect(yield* Effect.flip(collected(store.read("a.csv")))).toMatchObject({ reason: "Expired" })
+      yield* store.remove("a.csv")
+    })
+  )
+
+  it.scoped("that refuses or is away is one typed error", () =>
+    Effect.gen(function* () {
+      const { clientOf } = yield* server
+      const bytes = Stream.make<[Uint8Array]>(Buffer.from("x"))
+      const missing = S3.store({ client: clientOf(), bucket: "nosuch" })
+      const away = S3.store({
+        client: new S3Client({
+          region: "us-east-1",
+          endpoint: "http://127.0.0.1:1",
+          maxAttempts: 1,
+          credentials: { accessKeyId: "a", secretAccessKey: "b" }
+        }),
+        bucket: "audit"
+      })
+      for (const store of [missing, away]) {
+        expect(yield* Effect.flip(store.write("a.csv", bytes, facts))).toMatchObject({ reason: "StoreFailed" })
+      }
+      expect(yield* Effect.flip(collected(away.read("a.csv")))).toMatchObject({ reason: "StoreFailed" })
+    })
+  )
+})
