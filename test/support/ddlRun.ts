@@ -455,7 +455,11 @@ export const runHistory = Effect.fnUntraced(function* (
       return
     }
     answered += 1
-    if (alteredTwice([name, ...standings.map(({ table }) => nameOf(table))], place)) {
+    const oids = new Set(standings.map(({ table }) => table.oid))
+    const names = notes.flatMap(({ tables }) =>
+      tables.filter(({ table }) => oids.has(table.oid)).map((each) => nameOf(each.table))
+    )
+    if (alteredTwice([name, ...names], place)) {
       return
     }
     const there = () =>
