@@ -25,6 +25,7 @@ import {
   isSerializationFailure,
   makeAuditError
 } from "./internal/intent/errors.js"
+import * as telemetry from "./internal/core/telemetry.js"
 import { contradiction, resolve } from "./internal/intent/resolve.js"
 import { makeRecorder, recordFailures } from "./internal/intent/recorder.js"
 import type { Restore } from "./internal/sql/owned.js"
@@ -482,7 +483,7 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
     effect: Effect.Effect<A, E, R>,
     options: Options<A> = {}
   ): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
-    Effect.useSpan("threadline.transaction", { captureStackTrace: false }, (span) =>
+    Effect.useSpan(telemetry.nameOf("audit", "transaction"), { captureStackTrace: false }, (span) =>
       Effect.contextWithEffect(
         (context: Context.Context<R>): Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R> =>
           Effect.flatMap(ofCall(options, prepare(context, options, span)), ({ begin, fields, naming, settle }) => {
@@ -517,11 +518,11 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
             return Effect.onExit(attempts, (exit) => (running === undefined ? Effect.void : settle(exit)))
           })
       )
-    )
+    ).pipe(telemetry.measured(telemetry.nameOf("audit", "transaction")))
 
   const scoped = (options: ScopedOptions = {}): Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope> =>
     Effect.gen(function* () {
-      const span = yield* Effect.makeSpanScoped("threadline.transaction", { captureStackTrace: false })
+      const span = yield* Effect.makeSpanScoped(telemetry.nameOf("audit", "transaction"), { captureStackTrace: false })
       const { begin, fields, settle } = yield* prepare(yield* Effect.context<never>(), options, span)
       return yield* Effect.uninterruptibleMask((restore) =>
         Effect.map(

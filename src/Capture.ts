@@ -29,6 +29,7 @@ import { resolve } from "./internal/capture/resolve.js"
 import type { Step } from "./internal/capture/step.js"
 import { statusOf } from "./internal/capture/status.js"
 import { reading } from "./internal/capture/settings.js"
+import * as telemetry from "./internal/core/telemetry.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import { type InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
@@ -201,12 +202,38 @@ export class Capture extends Context.Tag("threadline/Capture")<
      * everything, whatever is installed already, and may be run again.
      */
     readonly print: (tables: ReadonlyArray<TableConfig>) => Effect.Effect<ReadonlyArray<PrintedFile>, Failure>
+    /** Captures tables inside the transaction of the caller, such as a step of a migration tool. */
+    readonly migration: (tables: ReadonlyArray<TableConfig>) => Effect.Effect<void, Failure>
   }
 >() {}
 
 const make = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const storage = yield* StorageSchema
+
+  const print = Effect.fn("threadline.Capture.print")(function* (tables: ReadonlyArray<TableConfig>) {
+    const configured = yield* readConfigs(tables)
+    return yield* reading(
+      sql,
+      Effect.gen(function* () {
+        const catalog = yield* readCatalog(sql, storage, configured, "everything")
+        const candidates = yield* knownNames(sql, catalog, configured)
+        return yield* Effect.forEach(configured, (table) =>
+          Effect.gen(function* () {
+            const resolved = yield* resolve(catalog, storage, table, candidates)
+            const { steps } = yield* planTable(storage, catalog, resolved, { force: true })
+            return printFile(
+              resolved,
+              steps.filter(({ kind }) => kind === "attach" || kind === "regenerate")
+            )
+          })
+        )
+      })
+    ).pipe(
+      Effect.mapError((error) => fromFailure(error)),
+      sayingWhatItRequires(sql, storage, "record")
+    )
+  }, telemetry.measured("threadline.Capture.print"))
 
   return Capture.of({
     plan: Effect.fn("threadline.Capture.plan")(function* (
@@ -218,7 +245,7 @@ const make = Effect.gen(function* () {
         sayingWhatItRequires(sql, storage, "record")
       )
       return units.flatMap(({ plan }) => plan.steps)
-    }),
+    }, telemetry.measured("threadline.Capture.plan")),
 
     apply: Effect.fn("threadline.Capture.apply")(function* (
       tables: ReadonlyArray<TableConfig>,
@@ -230,7 +257,7 @@ const make = Effect.gen(function* () {
         sayingWhatItRequires(sql, storage, "membership")
       )
       return yield* execute(sql, storage, units, catalog, options)
-    }),
+    }, telemetry.measured("threadline.Capture.apply")),
 
     remove: Effect.fn("threadline.Capture.remove")(function* (
       tables: ReadonlyArray<string>,
@@ -242,7 +269,7 @@ const make = Effect.gen(function* () {
         sayingWhatItRequires(sql, storage, "membership")
       )
       return yield* execute(sql, storage, units, catalog, options)
-    }),
+    }, telemetry.measured("threadline.Capture.remove")),
 
     status: Effect.fn("threadline.Capture.status")(function* (tables?: ReadonlyArray<TableConfig>) {
       const configured = tables === undefined ? undefined : yield* readConfigs(tables)
@@ -262,31 +289,28 @@ const make = Effect.gen(function* () {
         })
       }
       return statusOf(storage, catalog, standing, configured)
-    }),
+    }, telemetry.measured("threadline.Capture.status")),
 
-    print: Effect.fn("threadline.Capture.print")(function* (tables: ReadonlyArray<TableConfig>) {
-      const configured = yield* readConfigs(tables)
-      return yield* reading(
-        sql,
-        Effect.gen(function* () {
-          const catalog = yield* readCatalog(sql, storage, configured, "everything")
-          const candidates = yield* knownNames(sql, catalog, configured)
-          return yield* Effect.forEach(configured, (table) =>
-            Effect.gen(function* () {
-              const resolved = yield* resolve(catalog, storage, table, candidates)
-              const { steps } = yield* planTable(storage, catalog, resolved, { force: true })
-              return printFile(
-                resolved,
-                steps.filter(({ kind }) => kind === "attach" || kind === "regenerate")
-              )
-            })
-          )
-        })
-      ).pipe(
-        Effect.mapError((error) => fromFailure(error)),
-        sayingWhatItRequires(sql, storage, "record")
-      )
-    })
+    print,
+
+    migration: Effect.fn("threadline.Capture.migration")(function* (tables: ReadonlyArray<TableConfig>) {
+      const files = yield* print(tables)
+      yield* sql
+        .withTransaction(
+          Effect.gen(function* () {
+            const [before] = yield* sql<{ readonly timeout: string }>`
+            select current_setting('lock_timeout') as timeout
+          `.withoutTransform
+            yield* Effect.forEach(files, (file) => sql.unsafe(file.sql), { discard: true })
+            // A file waits three seconds for locks. The steps of the host that follow wait as they did before.
+            yield* sql`select set_config('lock_timeout', ${before?.timeout ?? "0"}, true)`
+          })
+        )
+        .pipe(
+          Effect.mapError((error) => fromFailure<never>(error)),
+          sayingWhatItRequires(sql, storage, "membership")
+        )
+    }, telemetry.measured("threadline.Capture.migration"))
   })
 })
 
@@ -369,6 +393,30 @@ export const status = (
   tables?: ReadonlyArray<TableConfig>
 ): Effect.Effect<ReadonlyArray<TableStatus>, Failure, Capture> =>
   Effect.flatMap(Capture, (capture) => capture.status(tables))
+
+/**
+ * Captures tables inside the transaction of the caller, as one step among the host's migrations: tables that an earlier step made, and
+ * that are not committed yet, too. `apply` cannot: it has transactions of its own, in which it waits for locks with patience. The step may
+ * run again. It needs what `apply` needs.
+ *
+ * @since 0.1.0
+ * @category accessors
+ * @example
+ * ```ts
+ * import { SqlClient } from "@effect/sql"
+ * import { PgMigrator } from "@effect/sql-pg"
+ * import { Effect } from "effect"
+ * import { Capture, Migrations } from "threadline"
+ *
+ * export const loader = PgMigrator.fromRecord({
+ *   "0001_posts": Effect.flatMap(SqlClient.SqlClient, (sql) => sql`create table posts (id bigint primary key)`),
+ *   "0002_threadline": Migrations.run(),
+ *   "0003_capture": Capture.migration([{ table: "posts" }])
+ * })
+ * ```
+ */
+export const migration = (tables: ReadonlyArray<TableConfig>): Effect.Effect<void, Failure, SqlClient.SqlClient> =>
+  Effect.flatMap(Capture, (capture) => capture.migration(tables)).pipe(Effect.provide(layer))
 
 /**
  * The SQL that captures the tables, one file each, for any migration tool.

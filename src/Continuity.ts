@@ -12,6 +12,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { CaptureError, type Failure, type TableConfig } from "./Capture.js"
+import * as telemetry from "./internal/core/telemetry.js"
 import { fromFailure } from "./internal/capture/apply.js"
 import { readCatalog, readStanding } from "./internal/capture/catalog.js"
 import { hostMend } from "./internal/capture/mend.js"
@@ -132,7 +133,7 @@ const make = Effect.gen(function* () {
         )
       })
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
-  })
+  }, telemetry.measured("threadline.Continuity.check"))
 
   const baseline = Effect.fn("threadline.Continuity.baseline")(function* (options: BaselineOptions = {}) {
     yield* mustBeObject(options)
@@ -165,7 +166,7 @@ const make = Effect.gen(function* () {
     return yield* Effect.forEach(chosen, (name) =>
       recording.recordBaseline(sql, storage, name, { batchSize, patienceMillis, onProgress })
     )
-  })
+  }, telemetry.measured("threadline.Continuity.baseline"))
 
   return Continuity.of({ check, baseline })
 })

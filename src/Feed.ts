@@ -25,6 +25,7 @@ import * as consumers from "./internal/feed/consume.js"
 import * as reads from "./internal/feed/read.js"
 import * as stores from "./internal/feed/store.js"
 import * as streams from "./internal/feed/stream.js"
+import * as telemetry from "./internal/core/telemetry.js"
 import { onOwnClient } from "./internal/sql/apart.js"
 import { restricted as restrict } from "./internal/record/restriction.js"
 import type * as storage from "./internal/record/storage.js"
@@ -132,10 +133,13 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
   const restricted = Effect.suspend(() => restrict(from, readScopes, scopeRequired))
 
   const run = <A, E, R>(
-    name: string,
+    name: (typeof telemetry.operations.feed)[number],
     use: (reader: storage.Storage) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | InvalidRequest, R> =>
-    Effect.flatMap(restricted, use).pipe(Effect.withSpan(`threadline.feed.${name}`, { captureStackTrace: false }))
+    Effect.flatMap(restricted, use).pipe(
+      telemetry.measured(telemetry.nameOf("feed", name)),
+      Effect.withSpan(telemetry.nameOf("feed", name), { captureStackTrace: false })
+    )
 
   return {
     read: (options = {}) =>
@@ -146,7 +150,8 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
     stream: (options = {}) =>
       Effect.map(restricted, (reader) => streams.stream(reader, options)).pipe(
         Stream.unwrap,
-        Stream.withSpan("threadline.feed.stream", { captureStackTrace: false })
+        Stream.ensuringWith((exit) => telemetry.measuredEnd(telemetry.nameOf("feed", "stream"), exit)),
+        Stream.withSpan(telemetry.nameOf("feed", "stream"), { captureStackTrace: false })
       ),
     consume: (name, handler, options = {}) =>
       run("consume", (reader) => consumers.consume(reader, name, handler, options)),

@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Failure } from "./Capture.js"
+import * as telemetry from "./internal/core/telemetry.js"
 import { mustBeObject } from "./internal/core/request.js"
 import type { Coverage, Finding, PolicyComparison, Report } from "./internal/health/model.js"
 import type * as options from "./internal/health/options.js"
@@ -115,10 +116,19 @@ const make = Effect.gen(function* () {
         return yield* new InvalidRequest({ field: "all", rule: "must be true or false" })
       }
       return yield* readCoverage(sql, storage, rest, all === true)
-    }),
-    report: Effect.fn("threadline.Health.report")((options: Options = {}) => readReport(sql, storage, options)),
-    canary: Effect.withSpan(readCanary(sql, storage), "threadline.Health.canary"),
-    policies: Effect.fn("threadline.Health.policies")((options: Options = {}) => readPolicies(sql, storage, options))
+    }, telemetry.measured("threadline.Health.coverage")),
+    report: Effect.fn("threadline.Health.report")(
+      (options: Options = {}) => readReport(sql, storage, options),
+      telemetry.measured("threadline.Health.report")
+    ),
+    canary: readCanary(sql, storage).pipe(
+      telemetry.measured("threadline.Health.canary"),
+      Effect.withSpan("threadline.Health.canary")
+    ),
+    policies: Effect.fn("threadline.Health.policies")(
+      (options: Options = {}) => readPolicies(sql, storage, options),
+      telemetry.measured("threadline.Health.policies")
+    )
   })
 })
 

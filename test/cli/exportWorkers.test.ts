@@ -80,4 +80,24 @@ suite(host, { excludeTestServices: true, timeout: 120_000 })("workers of exports
       })
     })
   )
+
+  it.scoped("and a disk without room: one typed error each, and nothing is left", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const cwd = yield* Cli.directory({ "files/.keep": "" })
+      const files = join(cwd, "files")
+      const limited = (...args: ReadonlyArray<string>) => Process.runLimited(100, [...args, "--url", url])
+      const direct = yield* limited("export", "--output", join(files, "all.csv"))
+      expect(direct).toEqual(Cli.refusal(1, /there is no room for .*all\.csv \(EFBIG\)/))
+      expect(readdirSync(files)).toEqual([".keep"])
+      const { id } = yield* Cli.json(["export", "queue", "--format", "csv"], { url, cwd })
+      yield* limited("export", "run", "--once", "--directory", files)
+      expect(readdirSync(files)).toEqual([".keep"])
+      expect(yield* Cli.json(["export", "job", String(id)], { url, cwd })).toMatchObject({
+        state: "queued",
+        attempt: 1,
+        error: { reason: "DiskFull" }
+      })
+    })
+  )
 })

@@ -9,12 +9,12 @@ import type { Outcome } from "./cli.js"
 
 export type Child = ChildProcessByStdio<null, Readable, Readable>
 
-/** Starts the bundle, and ends it with the scope if it still runs. */
-export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
+const started = (command: readonly [string, ...Array<string>], env: Readonly<Record<string, string>>) =>
   Effect.acquireRelease(
     Effect.sync((): Child => {
       const { COLUMNS: _, DATABASE_URL: __, NO_COLOR: ___, THREADLINE_DATABASE_URL: ____, ...inherited } = process.env
-      return spawn(process.execPath, [inject("threadlineCommandLine"), ...args], {
+      const [program, ...args] = command
+      return spawn(program, args, {
         cwd: tmpdir(),
         env: { ...inherited, ...env },
         stdio: ["ignore", "pipe", "pipe"]
@@ -22,6 +22,10 @@ export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, 
     }),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
+
+/** Starts the bundle, and ends it with the scope if it still runs. */
+export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
+  started([process.execPath, inject("threadlineCommandLine"), ...args], env)
 
 /** What a process has said when it has ended. */
 export const ended = (child: Child): Effect.Effect<Outcome> =>
@@ -36,3 +40,23 @@ export const ended = (child: Child): Effect.Effect<Outcome> =>
 /** Runs the bundle to its end. */
 export const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}): Effect.Effect<Outcome> =>
   Effect.scoped(Effect.flatMap(start(args, env), ended))
+
+/** The same, for a process that may write files of no more than so many blocks of 512 bytes: as on a disk without room. */
+export const runLimited = (blocks: number, args: ReadonlyArray<string>): Effect.Effect<Outcome> =>
+  Effect.scoped(
+    Effect.flatMap(
+      started(
+        [
+          "sh",
+          "-c",
+          `ulimit -f ${blocks}; exec "$@"`,
+          "sh",
+          process.execPath,
+          inject("threadlineCommandLine"),
+          ...args
+        ],
+        {}
+      ),
+      ended
+    )
+  )

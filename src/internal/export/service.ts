@@ -5,6 +5,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { InvalidRequest } from "../../ThreadlineError.js"
+import * as telemetry from "../core/telemetry.js"
 import { notAnObject } from "../core/request.js"
 import type { ReadScope } from "../record/scope.js"
 import { contentEncodings } from "./compression.js"
@@ -110,8 +111,14 @@ const fileOptions = (path: string, given: FileOptions) =>
   })
 
 export const make = (exporting: Exporting): Service => {
-  const named = <A, E>(name: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.withSpan(effect, `threadline.export.${name}`, { captureStackTrace: false })
+  const named = <A, E>(
+    name: (typeof telemetry.operations.export)[number],
+    effect: Effect.Effect<A, E>
+  ): Effect.Effect<A, E> =>
+    effect.pipe(
+      telemetry.measured(telemetry.nameOf("export", name)),
+      Effect.withSpan(telemetry.nameOf("export", name), { captureStackTrace: false })
+    )
 
   const toResponse = (given: ResponseOptions): Effect.Effect<HttpServerResponse.HttpServerResponse, Failure> =>
     Effect.gen(function* () {
@@ -130,7 +137,8 @@ export const make = (exporting: Exporting): Service => {
       Effect.suspend(() => decoded(options)).pipe(
         Effect.map(({ hooks, request }) => bytesOf(exporting, request, hooks)),
         Stream.unwrap,
-        Stream.withSpan("threadline.export.stream", { captureStackTrace: false })
+        Stream.ensuringWith((exit) => telemetry.measuredEnd(telemetry.nameOf("export", "stream"), exit)),
+        Stream.withSpan(telemetry.nameOf("export", "stream"), { captureStackTrace: false })
       ),
     toFile: (path, given) =>
       named(

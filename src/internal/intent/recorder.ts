@@ -10,6 +10,7 @@ import type { Fields } from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction, failedAction, type Words } from "./action.js"
 import { type ActionId, type AuditError, decodeActionId, fromStatement, makeAuditError } from "./errors.js"
+import * as telemetry from "../core/telemetry.js"
 import { mustBeObject, unknownField } from "../core/request.js"
 import { contextFields, resolve } from "./resolve.js"
 import { qualified } from "../sql/sqlText.js"
@@ -80,7 +81,10 @@ export const makeRecorder =
         onNone: () => Effect.fail(makeAuditError("Failed", "the database returned no id for the recorded action")),
         onSome: Effect.succeed
       })
-    })
+    }).pipe(
+      telemetry.measured(telemetry.nameOf("audit", "record")),
+      Effect.withSpan(telemetry.nameOf("audit", "record"), { captureStackTrace: false })
+    )
 
 /**
  * Records actions whose transactions were rolled back, each in a transaction of its own. Never fails: the caller has a

@@ -6,6 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Tracer from "effect/Tracer"
 import * as Actor from "../../Actor.js"
 import * as AuditContext from "../../AuditContext.js"
 import { notAnObject, unknownField } from "../core/request.js"
@@ -85,7 +86,22 @@ const complete = (
     }
   }
   const { makeCorrelationId } = Context.get(context, AuditContext.AuditDefaults)
-  return fields.correlationId === undefined && makeCorrelationId !== undefined && !options.inside
+  const { inside } = options
+  return named(inside ? fields : { ...fields, traceId: fields.traceId ?? traceOf(context) }, makeCorrelationId, inside)
+}
+
+/** The trace of the span around the outermost call. What is inside inherits it. */
+const traceOf = (context: Context.Context<never>): string | undefined => {
+  const { value: span } = { value: undefined, ...Context.getOption(context, Tracer.ParentSpan) }
+  return span?.sampled === true || span?._tag === "ExternalSpan" ? span.traceId : undefined
+}
+
+const named = (
+  fields: AuditContext.Fields,
+  makeCorrelationId: Effect.Effect<string> | undefined,
+  inside: boolean
+): Effect.Effect<Resolved> => {
+  return fields.correlationId === undefined && makeCorrelationId !== undefined && !inside
     ? Effect.map(makeCorrelationId, (correlationId) => resolved({ ...fields, correlationId }))
     : Effect.succeed(resolved(fields))
 }

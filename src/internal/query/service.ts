@@ -30,6 +30,7 @@ import { streamLimit, streamPages } from "../record/page.js"
 import { mustBeObject, notAnObject, type ReadError } from "../core/request.js"
 import { type AsOfWith, asOfWith, type Relation } from "../rows/relations.js"
 import { asOfKeys, asOfRows, type AsOfRowsOptions } from "../rows/asOfRows.js"
+import * as telemetry from "../core/telemetry.js"
 import { onOwnClient } from "../sql/apart.js"
 import { restricted } from "../record/restriction.js"
 import type { ReadScope } from "../record/scope.js"
@@ -191,6 +192,8 @@ export interface Service {
   readonly scoped: (scope: ReadScope) => Service
 }
 
+type Name = (typeof telemetry.operations.query)[number]
+
 /** A filter with the order and the cursor of options. The read refuses options that are not an object. */
 const withPaging = (options: Pick<FilterInput, "order" | "cursor">, filter: () => FilterInput): FilterInput =>
   notAnObject(options) === undefined ? { ...filter(), order: options.order, cursor: options.cursor } : options
@@ -203,14 +206,15 @@ const withoutActor = (filter: FilterInput): FilterInput =>
 export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArray<ReadScope> = []): Service => {
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
 
-  const read = <A>(name: string, run: (storage: Storage) => Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
+  const read = <A>(name: Name, run: (storage: Storage) => Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
     onOwnClient(from.apart, Effect.flatMap(storage, run)).pipe(
-      Effect.withSpan(`threadline.query.${name}`, { captureStackTrace: false })
+      telemetry.measured(telemetry.nameOf("query", name)),
+      Effect.withSpan(telemetry.nameOf("query", name), { captureStackTrace: false })
     )
 
   /** Every item of every page. */
   const stream = <A>(
-    name: string,
+    name: Name,
     options: { readonly cursor?: string | undefined },
     page: (
       storage: Storage,
@@ -219,12 +223,16 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
   ): Stream.Stream<A, ReadError> =>
     Effect.map(Effect.zipLeft(storage, mustBeObject(options)), (reader) =>
       streamPages(options.cursor, (cursor) => onOwnClient(from.apart, page(reader, { limit: streamLimit, cursor })))
-    ).pipe(Stream.unwrap, Stream.withSpan(`threadline.query.${name}`, { captureStackTrace: false }))
+    ).pipe(
+      Stream.unwrap,
+      Stream.ensuringWith((exit) => telemetry.measuredEnd(telemetry.nameOf("query", name), exit)),
+      Stream.withSpan(telemetry.nameOf("query", name), { captureStackTrace: false })
+    )
 
-  const changes = (name: string, filter: FilterInput): Stream.Stream<Change, ReadError> =>
+  const changes = (name: Name, filter: FilterInput): Stream.Stream<Change, ReadError> =>
     stream(name, filter, (reader, paging) => timeline(reader, { ...filter, ...paging }))
 
-  const summaries = (name: string, filter: FilterInput): Stream.Stream<TransactionSummary, ReadError> =>
+  const summaries = (name: Name, filter: FilterInput): Stream.Stream<TransactionSummary, ReadError> =>
     stream(name, filter, (reader, paging) => transactions(reader, { ...filter, ...paging }))
 
   return {

@@ -1,5 +1,6 @@
 /** The service of retention: each member under a span. */
 import * as Effect from "effect/Effect"
+import * as telemetry from "../core/telemetry.js"
 import type { Page } from "../../Page.js"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import type { Storage } from "../record/storage.js"
@@ -41,12 +42,18 @@ export interface Service {
   ) => Effect.Effect<Run, InvalidRequest | RetentionError | ThreadlineError>
 }
 
-const span = { captureStackTrace: false } as const
+const named = <A, E, R>(
+  name: (typeof telemetry.operations.retention)[number],
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  effect.pipe(
+    telemetry.measured(telemetry.nameOf("retention", name)),
+    Effect.withSpan(telemetry.nameOf("retention", name), { captureStackTrace: false })
+  )
 
 export const make = (storage: Storage): Service => ({
-  plan: (policy, options = {}) => Effect.withSpan(plan(storage, policy, options), "threadline.retention.plan", span),
-  purge: (planned, options = {}) =>
-    Effect.withSpan(purge(storage, planned, options), "threadline.retention.purge", span),
-  runs: (filter = {}) => Effect.withSpan(runs(storage, filter), "threadline.retention.runs", span),
-  maintain: (options = {}) => Effect.withSpan(maintain(storage, options), "threadline.retention.maintain", span)
+  plan: (policy, options = {}) => named("plan", plan(storage, policy, options)),
+  purge: (planned, options = {}) => named("purge", purge(storage, planned, options)),
+  runs: (filter = {}) => named("runs", runs(storage, filter)),
+  maintain: (options = {}) => named("maintain", maintain(storage, options))
 })

@@ -10,6 +10,7 @@ import { createHash } from "node:crypto"
 import * as AuditContext from "../../../AuditContext.js"
 import type * as Page from "../../../Page.js"
 import { InvalidRequest, type NotFound, type ThreadlineError } from "../../../ThreadlineError.js"
+import * as telemetry from "../../core/telemetry.js"
 import { stringify } from "../../core/json.js"
 import { id as checkId, mustBeObject } from "../../core/request.js"
 import * as cursors from "../../record/cursor.js"
@@ -184,8 +185,14 @@ export const make = (making: Making): Service => {
   const { options, source, storage, store: given } = making
   const decided = decide(options)
 
-  const named = <A, E>(name: string, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.withSpan(effect, `threadline.exportJobs.${name}`, { captureStackTrace: false })
+  const named = <A, E>(
+    name: (typeof telemetry.operations.exportJobs)[number],
+    effect: Effect.Effect<A, E>
+  ): Effect.Effect<A, E> =>
+    effect.pipe(
+      telemetry.measured(telemetry.nameOf("exportJobs", name)),
+      Effect.withSpan(telemetry.nameOf("exportJobs", name), { captureStackTrace: false })
+    )
 
   const storeOf: Effect.Effect<Store, ExportError> = Effect.suspend(() =>
     given === undefined ? noStore() : Effect.succeed(given)

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
+import type * as Health from "../../../Health.js"
 import type * as Query from "../../../Query.js"
 import type { InvalidRequest } from "../../../ThreadlineError.js"
 import { Empty } from "../design/Empty.js"
@@ -140,20 +141,49 @@ const Understood = ({ asked, meanings, refusal, several }: Outcome): VNode | nul
   )
 }
 
+/** The state of capture in one line. */
+const State = ({ coverage }: { readonly coverage: ReadonlyArray<Health.Coverage> | undefined }): VNode | null => {
+  const { to } = useSite()
+  if (coverage === undefined || coverage.length === 0) {
+    return null
+  }
+  const uncovered = coverage.filter(({ status }) => status === "uncovered")
+  return (
+    <Notice tone={uncovered.length === 0 ? "plain" : "warn"}>
+      <b>
+        {uncovered.length === 0
+          ? `All of ${coverage.length} tables are captured or declared as gaps.`
+          : `${uncovered.length} of ${coverage.length} tables ${uncovered.length === 1 ? "is" : "are"} not captured as they should be.`}
+      </b>
+      {uncovered.length === 0 ? null : (
+        <span>
+          <Text text={shortTables(uncovered.map(({ table }) => table))} limit={160} />
+        </span>
+      )}
+      <a class="end sub" href={to.address("/coverage")}>
+        Coverage
+      </a>
+    </Notice>
+  )
+}
+
 const View = ({
   actions,
+  coverage,
   outcome,
   transactions
 }: {
   readonly outcome: Outcome
   readonly transactions: ReadonlyArray<Query.TransactionSummary>
   readonly actions: ReadonlyArray<Query.Action>
+  readonly coverage: ReadonlyArray<Health.Coverage> | undefined
 }): VNode => (
   <>
     <h1>What do you want to know?</h1>
     <Search asked={outcome.asked} />
     <Hint />
     <Understood {...outcome} />
+    <State coverage={coverage} />
     <div class="cols">
       <Recent transactions={transactions} />
       <Failures actions={actions} />
@@ -163,23 +193,41 @@ const View = ({
 
 const none: Outcome = { asked: "", refusal: undefined, meanings: [], several: false }
 
-const start = ({ now, services: { query } }: Asked, outcome: Outcome): Screened =>
-  Effect.map(
+/** Nothing is said if it cannot be seen quickly: the start page is for looking things up. */
+const stateOf = ({ health, services, viewer }: Asked): Effect.Effect<ReadonlyArray<Health.Coverage> | undefined> =>
+  services.health._tag === "None" || !viewer.may("coverage")
+    ? Effect.succeed(undefined)
+    : services.health.value.coverage(health).pipe(
+        Effect.timeout("800 millis"),
+        Effect.option,
+        Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
+      )
+
+const start = (asked: Asked, outcome: Outcome): Screened => {
+  const {
+    now,
+    services: { query }
+  } = asked
+  return Effect.map(
     Effect.all(
       [
         query.transactions({ limit: shown }),
-        query.actions({ actionStatus: "error", limit: 6, from: new Date(now - 7 * 86_400_000).toISOString() })
+        query.actions({ actionStatus: "error", limit: 6, from: new Date(now - 7 * 86_400_000).toISOString() }),
+        stateOf(asked)
       ],
       { concurrency: "unbounded" }
     ),
-    ([transactions, actions]): Screen =>
+    ([transactions, actions, coverage]): Screen =>
       page({
         title: "Audit",
         place: "home",
         command: { _tag: "Words", words: ["transactions", "--limit", String(shown)] },
-        view: () => <View outcome={outcome} transactions={transactions.items} actions={actions.items} />
+        view: () => (
+          <View outcome={outcome} transactions={transactions.items} actions={actions.items} coverage={coverage} />
+        )
       })
   )
+}
 
 /** The first meaning that there is. If there are several, the page says what the others are. */
 const lookUp = (asked: Asked, text: string, meanings: ReadonlyArray<Meaning>): Screened =>

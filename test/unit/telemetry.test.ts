@@ -1,0 +1,93 @@
+import * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as PgClient from "@effect/sql-pg/PgClient"
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { describe, expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
+import { readdirSync, readFileSync } from "node:fs"
+import * as Capture from "../../src/Capture.js"
+import { measured, nameOf, operations, outcomes } from "../../src/internal/core/telemetry.js"
+import * as queryService from "../../src/internal/query/service.js"
+import * as storages from "../../src/internal/record/storage.js"
+
+/** A database that answers nothing. */
+const nowhere = Layer.effect(
+  SqlClient.SqlClient,
+  SqlClient.make({
+    acquirer: Effect.fail(new SqlError({ cause: undefined, message: "not asked" })),
+    compiler: PgClient.makeCompiler(),
+    spanAttributes: []
+  })
+).pipe(Layer.provide(Reactivity.layer))
+
+const names = Object.entries(operations).flatMap(([service, list]) =>
+  list.map((operation) => nameOf(service as keyof typeof operations, operation))
+)
+
+const document = readFileSync("docs/telemetry.md", "utf8")
+
+/** The names in backticks in the first column of the tables of the document. */
+const documented = [...document.matchAll(/^\| `(threadline\.[A-Za-z.]+)`/gm)].map(([, name]) => name)
+
+describe("docs/telemetry.md", () => {
+  it("has every span, metric and attribute of the code, and no other", () => {
+    const metrics = ["threadline.operations", "threadline.operation.duration"]
+    const attributes = ["threadline.mode", "threadline.operation", "threadline.outcome"]
+    expect([...documented].sort()).toEqual([...names, ...metrics, ...attributes].sort())
+    for (const outcome of outcomes) {
+      expect(document).toContain(`\`${outcome}\``)
+    }
+  })
+
+  it("has every string of the source that names a span", () => {
+    const sources = readdirSync("src", { recursive: true, encoding: "utf8" }).filter(
+      (file) => file.endsWith(".ts") && !file.endsWith("schema/files.ts") && !file.endsWith("core/telemetry.ts")
+    )
+    const spans = sources.flatMap((file) => [
+      ...readFileSync(`src/${file}`, "utf8").matchAll(
+        /(?:Effect\.fn|withSpan|useSpan|makeSpan|makeSpanScoped)\([^`"()]*["`](threadline\.[A-Za-z.]+)["`]/g
+      )
+    ])
+    expect(spans.length).toBeGreaterThan(5)
+    for (const [, name] of spans) {
+      expect(documented, name).toContain(name)
+    }
+  })
+
+  it.effect("has every member of the services that it names", () =>
+    Effect.gen(function* () {
+      const storage = yield* storages.make
+      const members = (service: object) => Object.keys(service).filter((name) => name !== "scoped")
+      expect(members(queryService.make(storage, false)).sort()).toEqual([...operations.query].sort())
+      expect(members(yield* Capture.Capture).sort()).toEqual([...operations.capture].sort())
+    }).pipe(Effect.provide(Layer.provideMerge(Capture.layer, nowhere)))
+  )
+})
+
+describe("an operation", () => {
+  it.effect("is counted by its outcome, and timed", () =>
+    Effect.gen(function* () {
+      const name = "threadline.test.operation"
+      const run = <E>(effect: Effect.Effect<unknown, E>) => Effect.exit(measured(name)(effect))
+      yield* run(Effect.void)
+      yield* run(Effect.void)
+      yield* run(Effect.fail("secret"))
+      yield* run(Effect.die("secret"))
+      yield* run(Effect.interrupt)
+      const counted = (outcome: string) =>
+        Metric.value(
+          Metric.counter("threadline.operations", {
+            description: "Operations of Threadline that have ended, by operation and outcome",
+            incremental: true
+          }).pipe(Metric.tagged("threadline.operation", name), Metric.tagged("threadline.outcome", outcome))
+        )
+      const counts = yield* Effect.forEach(outcomes, (outcome) => Effect.map(counted(outcome), ({ count }) => count))
+      expect(counts).toEqual([2, 1, 1, 1])
+      const shown = JSON.stringify(yield* Metric.snapshot)
+      expect(shown).toContain("threadline.operation.duration")
+      expect(shown).not.toContain("secret")
+    })
+  )
+})
