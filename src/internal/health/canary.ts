@@ -19,7 +19,7 @@ import { identifier, literal, qualified } from "../sql/sqlText.js"
  * - `recorded`: a change of a row was recorded
  * - `not recorded`: it was not
  * - `unknown`: no row could be changed; `why` says why: the relation is `empty`, its rows are `locked`, the role lacks a `privilege`, it has
- *   no `column` that can be changed without knowing its meaning, or the database `refused` each change
+ *   no `column` that can be changed without knowing its meaning, or the database or a trigger `refused` each change
  *
  * @since 0.1.0
  * @category models
@@ -63,6 +63,7 @@ const others: Readonly<Record<string, (column: string) => string>> = {
 const Column = Schema.Struct({ name: Schema.String, type: Schema.String, allowed: Schema.Boolean })
 const columns = Schema.decodeUnknown(Schema.Array(Column))
 const Count = Schema.Tuple(Schema.Struct({ count: Schema.Int }))
+const decodeTried = Schema.decodeUnknown(Schema.Tuple(Schema.Struct({ found: Schema.Int, changed: Schema.Int })))
 const count = (sql: SqlClient, statement: string): Effect.Effect<number, SqlError | ParseError> =>
   Effect.map(Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknown(Count)), ([row]) => row.count)
 
@@ -105,12 +106,27 @@ export const canaryOf = (
     for (const { name, type } of allowed) {
       const column = identifier(name)
       yield* sql.unsafe("savepoint threadline_canary")
-      const written = yield* count(
-        sql,
-        `with one as (select x.ctid as place from only ${target} x limit 1 for update skip locked),
-  changed as (update only ${target} t set ${column} = ${others[type]?.(`t.${column}`) ?? column} from one where t.ctid = one.place returning 1)
-select count(*)::int as count from changed`
-      ).pipe(
+      const value = others[type]?.(`t.${column}`) ?? column
+      const attempt = Effect.gen(function* () {
+        // Triggers of the host look for what they name where they do for its own writes.
+        yield* sql.unsafe(
+          "select set_config('search_path', (select s.reset_val from pg_settings s where s.name = 'search_path'), true)"
+        )
+        const [seen] = yield* Effect.flatMap(
+          sql.unsafe(`with one as materialized (
+  select t.ctid as place, t.${column}::pg_catalog.text as before from only ${target} t limit 1 for update skip locked
+),
+changed as (
+  update only ${target} t set ${column} = ${value} from one where t.ctid = one.place
+  returning t.${column}::pg_catalog.text is distinct from one.before as differs
+)
+select (select count(*) from one)::int as found, (select count(*) from changed where differs)::int as changed`),
+          decodeTried
+        )
+        yield* sql.unsafe(`select set_config('search_path', ${literal(settings.search_path)}, true)`)
+        return seen
+      })
+      const written = yield* attempt.pipe(
         Effect.catchTag("SqlError", (error) =>
           Effect.as(
             sql.unsafe("rollback to savepoint threadline_canary"),
@@ -122,9 +138,15 @@ select count(*)::int as count from changed`
         last = unknown(written)
         continue
       }
-      if (written === 0) {
+      if (written.found === 0) {
         const rows = yield* count(sql, `select count(*)::int as count from (select from only ${target} limit 1) x`)
         return yield* new Seen({ outcome: unknown(rows === 0 ? "empty" : "locked") })
+      }
+      if (written.changed === 0) {
+        // A trigger of the host left the row out, or put the old value back: nothing was written that capture could see.
+        last = unknown("refused")
+        yield* sql.unsafe("rollback to savepoint threadline_canary")
+        continue
       }
       const recorded = yield* count(
         sql,

@@ -369,4 +369,33 @@ describe("Health.canary", () => {
       })
     )
   )
+
+  it.effect("runs triggers of the host as the host's own writes do, and blames capture for none of them", () =>
+    fresh(
+      Effect.gen(function* () {
+        const trigger = (table: string, body: string) => [
+          `create table ${table} (id int primary key, v text)`,
+          `insert into ${table} values (1, 'a')`,
+          `create function on_${table}() returns trigger language plpgsql as $$ begin ${body} end $$`,
+          `create trigger on_${table} before update on ${table} for each row execute function on_${table}()`
+        ]
+        yield* run(
+          "create table side (v text)",
+          ...trigger("fails", "raise exception 'no';"),
+          ...trigger("restores", "new.v = old.v; return new;"),
+          ...trigger("skips", "return null;"),
+          ...trigger("writes", "insert into side values (new.v); return new;")
+        )
+        yield* apply(["fails", "restores", "skips", "writes"].map((table) => ({ table })))
+        const results = yield* Effect.provide(Health.canary, Health.layer)
+        expect(results.map(({ outcome, relation, why }) => [relation, why ?? outcome])).toEqual([
+          ["public.fails", "refused"],
+          ["public.restores", "refused"],
+          ["public.skips", "refused"],
+          ["public.writes", "recorded"]
+        ])
+        expect(yield* rows("select * from side")).toEqual([])
+      })
+    )
+  )
 })
