@@ -116,7 +116,8 @@ const subjects: Readonly<Record<NotFound["subject"], string>> = {
   change: "change",
   action: "action",
   export: "export",
-  schedule: "schedule"
+  schedule: "schedule",
+  view: "saved view"
 }
 
 export const notFound = (error: NotFound): Page =>
