@@ -13,6 +13,7 @@ const rooms = {
   export: ["core", "sql", "record", "search", "feed"],
   retention: ["core", "sql", "record"],
   evidence: ["core", "sql", "record"],
+  views: ["core", "sql", "record", "search"],
   capture: ["core", "sql"],
   intent: ["core", "sql"],
   schema: ["core", "sql"],

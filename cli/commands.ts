@@ -53,6 +53,10 @@ export const commands = {
   "evidence history": "List all evidence of a subject about something, newest first.",
   "evidence overview": "Show how the six subjects stand.",
   "evidence proof": "Write what an auditor needs for a period into one document.",
+  "views list": "List saved views, newest first.",
+  "views run": "List the changes that a saved view lets through.",
+  "views save": "Save filters under a name.",
+  "views delete": "Delete a saved view.",
   serve: "Serve the audit pages on this machine, for one browser.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
@@ -70,7 +74,8 @@ export const groups: Readonly<Record<string, string>> = {
   consumers: "List and forget the consumers of the feed.",
   retention: "Keep the record as long as the configuration says, and no longer.",
   evidence: "Write down and prove how the record is governed.",
-  schema: "See what was done to the schema around captured tables."
+  schema: "See what was done to the schema around captured tables.",
+  views: "Save filters under names, and run them."
 }
 
 const names: ReadonlyArray<string> = Object.keys(commands)

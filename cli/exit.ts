@@ -8,6 +8,7 @@ import type { CaptureError } from "../src/Capture.js"
 import type { ExportError } from "../src/Export.js"
 import type { MigrationError } from "../src/Migrations.js"
 import type { RetentionError } from "../src/Retention.js"
+import type { SavedViewError } from "../src/SavedViews.js"
 import { fromSqlError, type InvalidRequest, type NotFound, type ThreadlineError } from "../src/ThreadlineError.js"
 
 export type ExitCode = 0 | 1 | 2 | 3
@@ -30,6 +31,7 @@ export type CliError =
   | NotFound
   | Refused
   | RetentionError
+  | SavedViewError
   | SqlError
   | ThreadlineError
   | UsageError
@@ -61,6 +63,7 @@ export const failure = (error: CliError): Failure => {
     case "threadline/NotFound":
     case "Refused":
     case "RetentionError":
+    case "SavedViewError":
       return { code: 1, sentence: error.message }
     case "CaptureError":
       return {

@@ -9,7 +9,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import type * as Page from "../src/Page.js"
 import * as Query from "../src/Query.js"
 import { withSuggestion } from "../src/Suggestion.js"
-import { InvalidRequest } from "../src/ThreadlineError.js"
+import { InvalidRequest, type ThreadlineError } from "../src/ThreadlineError.js"
 import { configuration, migratedClient, withSchema } from "./database.js"
 import { UsageError } from "./exit.js"
 import { choice, type Common, value } from "./options.js"
@@ -57,11 +57,19 @@ export const reading = <A, E>(
   options: Common,
   read: Effect.Effect<A, E | Query.ReadError, Query.Query>,
   args: Readonly<Record<string, string>> = {}
+) => asking(options, Query.layer, read, args)
+
+/** The same of other services. */
+export const asking = <A, E, R>(
+  options: Common,
+  services: Layer.Layer<R, ThreadlineError, SqlClient.SqlClient>,
+  read: Effect.Effect<A, E | Query.ReadError, R>,
+  args: Readonly<Record<string, string>> = {}
 ) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
     const provided = read.pipe(
-      Effect.provide(Query.layer),
+      Effect.provide(services),
       withSchema(options, configured),
       Effect.catchIf(
         (error) => InvalidRequest.is(error),

@@ -16,6 +16,7 @@ import * as migrate from "./commands/migrate.js"
 import { asOf, history, transaction } from "./commands/reads.js"
 import * as retention from "./commands/retention.js"
 import * as schema from "./commands/schema.js"
+import * as views from "./commands/views.js"
 import { serve } from "./commands/serve.js"
 import { completions, shells } from "./completions.js"
 import { common } from "./options.js"
@@ -42,6 +43,8 @@ const proving = [
 const continuing = [continuity.check, continuity.baseline] as const
 
 const policies = [health.policyShow] as const
+
+const viewing = [views.list, views.run, views.save, views.remove] as const
 
 const inSchema = [schema.events] as const
 
@@ -98,6 +101,7 @@ export const root = Command.make("threadline").pipe(
     Command.make("consumers").pipe(Command.withSubcommands(consuming)),
     Command.make("retention").pipe(Command.withSubcommands(retaining)),
     Command.make("evidence").pipe(Command.withSubcommands(proving)),
+    Command.make("views").pipe(Command.withSubcommands(viewing)),
     Command.make("schema").pipe(Command.withSubcommands(inSchema)),
     exporting.exported.pipe(
       Command.withSubcommands([...belowExport, Command.make("schedule").pipe(Command.withSubcommands(scheduling))])
@@ -115,6 +119,7 @@ export const leaves: ReadonlyArray<CommandFacts> = [
   ...consuming,
   ...retaining,
   ...proving,
+  ...viewing,
   ...inSchema,
   exporting.exported,
   ...belowExport,

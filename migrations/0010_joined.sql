@@ -13,10 +13,39 @@ return (
   limit 1
 );
 
+-- An instant before which a partition was none of its root: when the last older transaction that wrote before it began to write. It
+-- may write on after the partition joined. Or it attached the partition itself in a savepoint, which has a later id of its own.
+create function joined_after(relation oid) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  joined xid8 := full_xid(joined_with(relation));
+  joined_before timestamptz := written_since(joined_with(relation));
+begin
+  return least(joined_before, coalesce((
+    select least(t.occurred_at, c.captured_at)
+    from audit_transactions t
+    left join lateral (
+      select c.captured_at
+      from audit_changes c
+      where c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'
+      order by c.transaction_id, c.id
+      limit 1
+    ) c on true
+    where t.xid < joined
+      and t.epoch = (select max(i.epoch) from installs i)
+      and t.occurred_at < joined_before
+    order by t.xid desc, t.id
+    limit 1
+  ), 'infinity'));
+end
+$$;
+
 -- Rows of one partition that a change found since the partition joined, although the record knew no row at their key. They came
--- with the partition or were written to it directly. They may be gone again.
+-- with the partition or were written to it directly. They may be gone again. Gives the instant of the first such change.
 create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
-returns boolean
+returns timestamptz
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC'
@@ -25,10 +54,10 @@ set intervalstyle = 'postgres'
 set quote_all_identifiers = off
 as $$
 declare
-  joined xid8 := full_xid(joined_with(relation));
+  since timestamptz := greatest(joined_after(relation), known_since);
   key_present text;
   key_columns text;
-  unexplained boolean;
+  unexplained timestamptz;
 begin
   select string_agg(format('(%s) is not null', k.text), ' and '),
     string_agg(format('(%s)::%s%s as %I', k.text, k.type, k.collation, k.name), ', ')
@@ -48,19 +77,24 @@ begin
   ) k;
   -- Without a key it is not known which row a change found.
   if key_columns is null then
-    return false;
+    return null;
   end if;
   execute format(
     'with written as materialized (
        select c.*
-       from audit_transactions t
-       join audit_changes c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval ''1 day''
-       join own_names($1, $2) n
-         on n.table_schema = c.table_schema
-         and n.table_name = c.table_name
-         and c.captured_at >= n.since
+       from own_names($1, $2) n
+       join audit_changes c
+         on c.table_schema = n.table_schema
+         and c.table_name = n.table_name
+         and c.captured_at >= greatest(n.since, $3)
          and c.captured_at < n.until
-       where t.xid >= $3 and t.epoch = (select max(i.epoch) from installs i)
+       where c.transaction_id >= (
+         select t.id
+         from audit_transactions t
+         where t.occurred_at >= $3 - interval ''1 day''
+         order by t.occurred_at, t.id
+         limit 1
+       )
      ),
      truncates as (
        select array_agg(w.id order by w.id) || 9223372036854775807 as ids
@@ -95,26 +129,26 @@ begin
        from settled s
      ),
      short as (
-       select c.key, c.from_before, min(c.standing) as least_standing, min(c.id) as first_id
+       select c.key, c.from_before, min(c.id) as first_id, min(c.id) filter (where c.standing < -1) as second_id
        from counted c
        where c.standing < 0
        group by c.key, c.from_before
      )
-     select exists (
-       select
-       from short s
-       where s.least_standing < -1
-         or not s.from_before
-         or not known_standing($1, $2, s.key, (select min(w.id) from written w), $4)
-     )',
+     select min(w.captured_at)
+     from short s
+     join written w
+       on w.id = case
+         when s.from_before and known_standing($1, $2, s.key, (select min(w.id) from written w), $4) then s.second_id
+         else s.first_id
+       end',
     key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns)
   into unexplained
-  using root_schema, root_name, joined, known_since;
+  using root_schema, root_name, since, known_since;
   return unexplained;
 exception
   -- Its column no longer accepts this key.
   when data_exception or undefined_object or undefined_function or undefined_column then
-    return true;
+    return since;
 end
 $$;
 
@@ -160,11 +194,11 @@ begin atomic
   ), false);
 end;
 
--- Whether rows joined a captured table with a relation, or were written to it directly, that the record does not know: the
--- relation holds some, or changes found some. Relations larger than so many bytes are not read.
+-- Since when a relation of a captured table may hold rows that the record does not know, because they joined with it or were
+-- written to it directly. Null if it holds none, and changes found none. Relations larger than so many bytes are not read.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
-) returns boolean
+) returns timestamptz
 language plpgsql
 set search_path from current
 set timezone = 'UTC'
@@ -179,6 +213,7 @@ declare
   joined timestamptz := written_since(joined_with(relation));
   policy jsonb;
   known_since timestamptz;
+  found_at timestamptz;
   unexplained boolean := true;
 begin
   -- A foreign table may not be readable, and other servers write to it.
@@ -204,9 +239,9 @@ begin
     using policy, relation::oid, root_schema, root_name,
       array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
       known_since;
-    unexplained := unexplained or unexplained_changes(relation, root_schema, root_name, known_since);
+    found_at := unexplained_changes(relation, root_schema, root_name, known_since);
   end if;
-  return unexplained;
+  return case when unexplained or found_at is not null then least(joined, found_at) end;
 end
 $$;
 
@@ -217,15 +252,16 @@ language plpgsql
 set search_path from current
 as $$
 declare
-  joined timestamptz := written_since(joined_with(relation));
+  since timestamptz;
 begin
-  if (select c.relkind from pg_class c where c.oid = relation) <> 'p'
-    and unexplained_rows(relation, root_schema, root_name)
-  then
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'p' then
+    since := unexplained_rows(relation, root_schema, root_name);
+  end if;
+  if since is not null then
     update capture_policies p
     set lapses = p.lapses + tstzmultirange(tstzrange(
       least(
-        known_until(root_schema, root_name, null, least(joined, transaction_timestamp())),
+        known_until(root_schema, root_name, null, least(since, transaction_timestamp())),
         clock_timestamp()),
       clock_timestamp()))
     where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
@@ -234,6 +270,6 @@ end
 $$;
 
 revoke all on function
-  joined_with(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  joined_with(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;

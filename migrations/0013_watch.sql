@@ -298,7 +298,7 @@ begin
       and case when (select c.relkind = 'f' from pg_class c where c.oid = partition.oid) then true
         else pg_relation_size(partition.oid) > 0 end;
     if joined then
-      joined := unexplained_rows(partition.oid, of_schema, of_name, 8388608);
+      joined := unexplained_rows(partition.oid, of_schema, of_name, 8388608) is not null;
     end if;
     lapsed := lapsed or joined;
     if partition.label <> all (policy.partitions) then

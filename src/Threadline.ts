@@ -22,6 +22,7 @@ import { Apart } from "./internal/sql/apart.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import * as Query from "./Query.js"
 import * as Retention from "./Retention.js"
+import * as SavedViews from "./SavedViews.js"
 import * as Semantics from "./Semantics.js"
 import type { ThreadlineError } from "./ThreadlineError.js"
 
@@ -58,6 +59,7 @@ export type Services =
   | Health.Health
   | Query.Query
   | Retention.Retention
+  | SavedViews.SavedViews
   | Semantics.Semantics
 
 type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
@@ -69,7 +71,7 @@ type Client<E, R> = Layer.Layer<SqlClient.SqlClient, E, R>
  * - `reader`: answers reads and exports, a replica for example; `writer` unless given. What was exported is recorded by the `writer`.
  *   A read inside an audited transaction runs on a connection of this client. It does not see what that transaction has written.
  * - `owner`: attaches capture to tables, looks after it, and purges; `writer` unless given.
- * - `operator`: reads the feed, stores the checkpoints of its consumers, and keeps and runs the jobs of exports, on a primary; `reader`
+ * - `operator`: reads the feed, stores the checkpoints of its consumers, keeps saved views, and keeps and runs the jobs of exports, on a primary; `reader`
  *   unless given, with which a feed can be read and no checkpoint stored, and jobs be queued but not run.
  *
  * @since 0.1.0
@@ -146,7 +148,7 @@ export const layer = <E1, R1, E2 = never, R2 = never, E3 = never, R3 = never, E4
     Layer.provide(Layer.fresh(query), Layer.merge(reader, apartFrom(reader))),
     Layer.provide(Layer.fresh(exports), Layer.merge(reader, recording)),
     Layer.provide(Layer.fresh(feed), Layer.merge(operator, apartFrom(operator))),
-    Layer.provide(Layer.fresh(Evidence.layer), operator),
+    Layer.provide(Layer.fresh(Layer.merge(Evidence.layer, SavedViews.layer)), operator),
     Layer.provide(Layer.fresh(jobs), Layer.mergeAll(operator, reading, store)),
     Layer.provide(Layer.fresh(Layer.mergeAll(Capture.layer, Continuity.layer, Health.layer, Retention.layer)), owner)
   ).pipe(inSchema(options.schema ?? "threadline"))
@@ -173,7 +175,8 @@ export const ThreadlineLive: Layer.Layer<Services, ConfigError | ThreadlineError
         Continuity.layer,
         Health.layer,
         Retention.layer,
-        Evidence.layer
+        Evidence.layer,
+        SavedViews.layer
       ).pipe(inSchema(schema))
     )
   )

@@ -101,6 +101,11 @@ export * as Retention from "./Retention.js"
 /**
  * @since 0.1.0
  */
+export * as SavedViews from "./SavedViews.js"
+
+/**
+ * @since 0.1.0
+ */
 export * as Semantics from "./Semantics.js"
 
 /**

@@ -22,7 +22,7 @@ import { listed, type Paging, paging, pagingOf, reading } from "../reading.js"
 import { layout, paragraph } from "../table.js"
 import { window, windowOf } from "../window.js"
 
-const inTransactions = (changes: ReadonlyArray<Query.Change>, width: number, columns: ColumnsOf): string =>
+export const inTransactions = (changes: ReadonlyArray<Query.Change>, width: number, columns: ColumnsOf): string =>
   changeTable(changes, { header: "tx", of: ({ transactionId }) => transactionId }, columns, width)
 
 const counted = ({ count, exact }: Query.Count): string => (exact ? String(count) : `${count}+`)

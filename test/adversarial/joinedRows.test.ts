@@ -177,3 +177,79 @@ attacks("rows that came with a partition, and other things with them (A31)", (at
     })
   )
 })
+
+attacks("transactions that were open when a partition was attached (A31)", (attack) => {
+  const attach = "alter table m attach partition p for values in (2)"
+  const older = [
+    "create table m (id int primary key, v text) partition by list (id)",
+    "create table m_1 partition of m for values in (1)",
+    "create table p (id int primary key, v text)",
+    "create table uncaptured (id int)",
+    "insert into p values (2, 'x')"
+  ]
+  for (const [how, before, after, attacher] of [
+    ["with an older id", "update m set v = 'b' where id = 1", "", "another"],
+    ["with an older id, which had written to other tables only", "insert into uncaptured values (1)", "", "another"],
+    ["with the attach in a savepoint", "update m set v = 'b' where id = 1", "", "itself"],
+    ["with the attach in a savepoint before its first write", "select 1", "", "itself"],
+    ["with the attach in a savepoint, and more written between", "select 1", "insert into m values (3, 'c')", "itself"]
+  ] as const) {
+    for (const write of ["update m set v = 'y' where id = 2", "delete from m where id = 2"]) {
+      attack(`write rows that came with it, which were not there before: one ${how}, ${write.slice(0, 6)}`, (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          const other = yield* host.session()
+          yield* db.run(...older, "create table m_3 partition of m for values in (3, 4)")
+          yield* apply("m")
+          yield* db.run("insert into m values (1, 'a')")
+          const instant = yield* instantNow(host)
+          const kept = yield* Effect.orDie(readers(host.database.url))
+          yield* other.run("begin", before)
+          yield* db.run("insert into m values (4, 'd')")
+          yield* attacher === "itself" ? other.run("savepoint s", attach, "release s") : db.run(attach)
+          yield* other.run(after, write, "commit")
+          yield* apply("m")
+          expect((yield* Effect.orDie(kept.query.asOf("m", "2", instant)))._tag).toBe("BeforeCapture")
+          expect((yield* Effect.orDie(kept.query.asOf("m", "1", instant)))._tag).toBe("Present")
+          expect(yield* lapses(host)).not.toBe("{}")
+        })
+      )
+    }
+  }
+
+  attack("change nothing if the attach was rolled back to a savepoint, or only known rows are written", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      const other = yield* host.session()
+      yield* db.run(...older, "create table m_rest partition of m default")
+      yield* apply("m")
+      yield* db.run("insert into m values (1, 'a'), (2, 'a')", "update m set v = 'b'")
+      const instant = yield* instantNow(host)
+      yield* db.run("create table q (id int primary key, v text)")
+      yield* other.run(
+        "begin",
+        "update m set v = 'c'",
+        "savepoint s",
+        "alter table m attach partition q for values in (5)",
+        "insert into m values (5, 'a')",
+        "rollback to s",
+        "update m set v = 'd'",
+        "insert into m values (5, 'a')",
+        "delete from m where id = 2",
+        "commit",
+        "begin",
+        "update m set v = 'e' where id = 5",
+        "delete from m where id = 5"
+      )
+      yield* apply("m")
+      expect(yield* lapses(host)).toBe("{}")
+      yield* other.run("commit")
+      yield* db.run("create table m_2 partition of m for values in (2)")
+      yield* db.run("insert into m values (2, 'f')", "update m set v = 'g'", "delete from m where id = 2")
+      yield* apply("m")
+      expect(yield* lapses(host)).toBe("{}")
+      const { query } = yield* Effect.orDie(readers(host.database.url))
+      expect(yield* Effect.orDie(query.asOf("m", "2", instant))).toMatchObject({ _tag: "Present", row: { v: "b" } })
+    })
+  )
+})

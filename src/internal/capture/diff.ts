@@ -134,10 +134,7 @@ const policyShape = (policy: Policy, table: Table): TableShape => ({
   partitioned: table.relations[0].kind === "p",
   always: policy.always,
   onTruncate: policy.truncate,
-  excluded: policy.exclude,
-  masked: policy.mask,
-  masks: policy.masks,
-  paths: policy.paths
+  ...redactionsOfPolicy(policy)
 })
 
 /**

@@ -84,20 +84,16 @@ export const gather = (redactions: ReadonlyArray<Redaction>): Redactions => {
   }
 }
 
-/** What a deployed policy redacts. */
-export const redactionsOfPolicy = ({ exclude, mask, masks, paths }: Policy): Redactions => ({
-  excluded: exclude,
-  masked: mask,
-  masks,
-  paths
-})
-
 /** The parts that are redacted, each by its name. */
 export const redactionsOf = ({ excluded, masked, masks, paths }: Redactions): ReadonlyArray<Redaction> => [
   ...excluded.map((column) => ({ column, path: [], as: "exclude" as const })),
   ...masked.map((column) => ({ column, path: [], as: masks[column] ?? ("[masked]" as const) })),
   ...Object.entries(paths).flatMap(([column, inside]) => inside.map(({ as, path }) => ({ column, path, as })))
 ]
+
+/** What a deployed policy redacts, in the fixed order: jsonb keeps the names of a document in an order of its own. */
+export const redactionsOfPolicy = ({ exclude, mask, masks, paths }: Policy): Redactions =>
+  gather(redactionsOf({ excluded: exclude, masked: mask, masks, paths }))
 
 export const nameOf = ({ column, path }: Pick<Redaction, "column" | "path">): string => [column, ...path].join(".")
 

@@ -4,12 +4,14 @@
 import type { Fragment } from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { InvalidRequest, type NotFound, type ThreadlineError } from "../../ThreadlineError.js"
+import { InvalidRequest, NotFound, type ThreadlineError } from "../../ThreadlineError.js"
 import { captureMayPrecede } from "../core/limits.js"
-import type { TableName } from "../core/tableName.js"
+import { parse } from "../core/json.js"
+import { format, type TableName } from "../core/tableName.js"
 import { rowOf } from "../record/key.js"
 import { rows, type Storage } from "../record/storage.js"
 import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } from "../record/tables.js"
+import { identifier, qualified } from "../sql/sqlText.js"
 import { type CheckedPolicy, type Cutoffs, cutoffsOf } from "./policy.js"
 
 /** What a hold means for each of the three tables. Undefined if it means nothing for one. */
@@ -59,27 +61,139 @@ const checkTable = (storage: Storage, table: TableName): Effect.Effect<void, Not
     ([row]) => (row?.known === "true" ? Effect.void : checkTables(storage, [table]))
   )
 
-const resolveOne = (storage: Storage, table: TableName): Effect.Effect<Table, NotFound | ThreadlineError> =>
+const StrayedRow = Schema.Struct({
+  schema: Schema.String,
+  name: Schema.String,
+  doubtful: Schema.Literal("true", "false")
+})
+
+/**
+ * The name by which the record knows a table that was renamed and that no policy has followed yet. If captured tables exchanged their
+ * names, nothing tells what a name means, and nothing may go because of it.
+ */
+const recordedName = (
+  { name, sql }: Storage,
+  table: TableName,
+  field: string
+): Effect.Effect<TableName, InvalidRequest | ThreadlineError> =>
+  Effect.flatMap(
+    rows(
+      StrayedRow,
+      sql`
+        select s.table_schema as schema, s.table_name as name, (s.contested or s.taken is not null)::text as doubtful
+        from ${name("strayed_names")}() s
+        where format('%I.%I', ${table.schema}::text, ${table.name}::text) = any (s.names)
+        order by s.contested or s.taken is not null desc`
+    ),
+    ([strayed]) =>
+      strayed === undefined
+        ? Effect.succeed(table)
+        : strayed.doubtful === "true"
+          ? new InvalidRequest({
+              field,
+              rule: `names ${format(table)}, a name that changed hands since capture was applied: run threadline capture apply`
+            })
+          : Effect.succeed({ schema: strayed.schema, name: strayed.name })
+  )
+
+const resolveOne = (
+  storage: Storage,
+  given: TableName,
+  field: string
+): Effect.Effect<Table, InvalidRequest | NotFound | ThreadlineError> =>
   Effect.zipRight(
-    checkTable(storage, table),
-    Effect.flatMap(resolveTables(storage, [table]), (resolved) =>
-      Effect.map(
-        withStrayedNames(storage, resolved),
-        ([first]) =>
-          first ?? {
-            ...table,
-            policy: table,
-            spans: [{ ...table, since: null, until: null }],
-            columns: [],
-            present: []
-          }
+    checkTable(storage, given),
+    Effect.flatMap(recordedName(storage, given, field), (table) =>
+      Effect.flatMap(resolveTables(storage, [table]), (resolved) =>
+        Effect.map(
+          withStrayedNames(storage, resolved),
+          ([first]) =>
+            first ?? {
+              ...table,
+              policy: table,
+              spans: [{ ...table, since: null, until: null }],
+              columns: [],
+              present: []
+            }
+        )
       )
     )
   )
 
+const HostKey = Schema.Struct({
+  schema: Schema.String,
+  name: Schema.String,
+  columns: Schema.parseJson(Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String }))),
+  readable: Schema.Literal("true", "false")
+})
+
+/** A row that was never recorded may still be there. Then it may change later, and is held from now on. */
+const isInTable = (storage: Storage, { policy }: Table, key: string): Effect.Effect<boolean, ThreadlineError> => {
+  const { name, sql } = storage
+  return Effect.gen(function* () {
+    const [host] = yield* rows(
+      HostKey,
+      sql`
+        select n.nspname::text as schema, c.relname::text as name, p.key_columns::text as columns,
+          has_table_privilege(c.oid, 'select')::text as readable
+        from ${name("capture_policies")} p
+        join pg_class c on c.oid = p.relation
+        join pg_namespace n on n.oid = c.relnamespace
+        where p.table_schema = ${policy.schema}
+          and p.table_name = ${policy.name}
+          and p.database = ${name("this_database")}()
+          and p.removed_at is null
+          and c.relkind in ('r', 'p', 'f')`
+    )
+    if (host === undefined || host.readable === "false" || host.columns.length === 0) {
+      return false
+    }
+    const parts = host.columns.length === 1 ? [key] : parse(key)
+    if (!Array.isArray(parts) || parts.length !== host.columns.length) {
+      return false
+    }
+    const same = host.columns.map(
+      (column, place) =>
+        sql`h.${sql.literal(identifier(column.name))} = ${String(parts[place])}::${sql.literal(column.type)}`
+    )
+    const [row] = yield* rows(
+      Known,
+      sql`select exists (select from ${sql.literal(qualified(host.schema, host.name))} h where ${sql.and(same)})::text as known`
+    )
+    return row?.known === "true"
+  })
+}
+
+/** A key that neither the record nor the table has may be misspelt. */
+const checkRow = (
+  storage: Storage,
+  table: Table,
+  key: string,
+  held: Fragment
+): Effect.Effect<void, NotFound | ThreadlineError> =>
+  Effect.flatMap(
+    rows(
+      Known,
+      storage.sql`select exists (select from ${storage.name("audit_changes")} c where ${held})::text as known`
+    ),
+    ([row]) =>
+      row?.known === "true"
+        ? Effect.void
+        : Effect.flatMap(isInTable(storage, table, key), (isThere) =>
+            isThere
+              ? Effect.void
+              : new NotFound({
+                  subject: "row",
+                  id: `${key} of ${format(table)}`,
+                  detail: "neither the record nor the table has it, so a hold of it may be misspelt"
+                })
+          )
+  )
+
 const holdCondition = (
   storage: Storage,
-  { target }: CheckedPolicy["holds"][number]
+  { target }: CheckedPolicy["holds"][number],
+  field: string
 ): Effect.Effect<HoldCondition, InvalidRequest | NotFound | ThreadlineError> => {
   const { name, sql } = storage
   const byTransaction = (
@@ -111,7 +225,7 @@ const holdCondition = (
   })
   switch (target.kind) {
     case "table":
-      return Effect.map(resolveOne(storage, target.table), (table) => {
+      return Effect.map(resolveOne(storage, target.table, `${field}.table`), (table) => {
         const change = (alias: string) => ofTable(storage, table, alias)
         return {
           change,
@@ -121,19 +235,24 @@ const holdCondition = (
         }
       })
     case "row":
-      return Effect.flatMap(resolveOne(storage, target.table), (table) =>
-        Effect.map(rowOf(storage, target.table, target.key), ({ key }) => {
-          const change = (alias: string) => {
-            const as = sql.literal(alias)
-            return sql`((${as}.row_key = ${key} or ${as}.previous_row_key = ${key}) and ${ofTable(storage, table, alias)})`
+      return Effect.flatMap(resolveOne(storage, target.table, `${field}.table`), (table) =>
+        Effect.flatMap(
+          Effect.mapError(rowOf(storage, table, target.key), (error) =>
+            InvalidRequest.is(error) ? new InvalidRequest({ ...error, field: `${field}.${error.field}` }) : error
+          ),
+          ({ key }) => {
+            const change = (alias: string) => {
+              const as = sql.literal(alias)
+              return sql`((${as}.row_key = ${key} or ${as}.previous_row_key = ${key}) and ${ofTable(storage, table, alias)})`
+            }
+            return Effect.as(checkRow(storage, table, key, change("c")), {
+              change,
+              transaction: undefined,
+              action: undefined,
+              within: (leaf: Fragment) => sql`exists (select from ${leaf} hc where ${change("hc")})`
+            })
           }
-          return {
-            change,
-            transaction: undefined,
-            action: undefined,
-            within: (leaf) => sql`exists (select from ${leaf} hc where ${change("hc")})`
-          }
-        })
+        )
       )
     case "actor": {
       const { id, type } = target
@@ -168,17 +287,30 @@ export const conditionsOf = Effect.fnUntraced(function* (
   ignoreFeed: boolean
 ): Effect.fn.Return<Conditions, InvalidRequest | NotFound | ThreadlineError> {
   const cutoffs = cutoffsOf(policy, at, before)
+  const tables = yield* Effect.forEach(policy.tables, ({ keep, table }, place) =>
+    Effect.map(resolveOne(storage, table, `tables[${JSON.stringify(format(table))}]`), (resolved) => ({
+      given: table,
+      table: resolved,
+      cutoff: cutoffs.tables[place]?.cutoff ?? null,
+      keep
+    }))
+  )
+  for (const [place, { given, keep, table }] of tables.entries()) {
+    const other = tables
+      .slice(0, place)
+      .find((each) => each.keep !== keep && format(each.table.policy) === format(table.policy))
+    if (other !== undefined) {
+      return yield* new InvalidRequest({
+        field: `tables[${JSON.stringify(format(given))}]`,
+        rule: `means the same table as ${format(other.given)}, which is kept for another time`
+      })
+    }
+  }
   return {
     storage,
     cutoffs,
-    tables: yield* Effect.forEach(cutoffs.tables, ({ cutoff, table }) =>
-      Effect.map(resolveOne(storage, table), (resolved) => ({ table: resolved, cutoff }))
-    ),
-    holds: yield* Effect.forEach(policy.holds, (hold, place) =>
-      Effect.mapError(holdCondition(storage, hold), (error) =>
-        InvalidRequest.is(error) ? new InvalidRequest({ ...error, field: `holds[${place}].${error.field}` }) : error
-      )
-    ),
+    tables,
+    holds: yield* Effect.forEach(policy.holds, (hold, place) => holdCondition(storage, hold, `holds[${place}]`)),
     seen,
     ignoreFeed
   }

@@ -1915,7 +1915,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "f6b661c2135fc95cf32db32c9424803ba3211afb6227ee790c9cf00ae3286781",
+    checksum: "0362c15bcf511f59c10784c89b3080baaf00dffb553bcec937da02d397ff7a9b",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2144,6 +2144,69 @@ begin
     and c.id = m.id
     and c.transaction_id = m.transaction_id
     and c.captured_at = m.captured_at;
+end
+$$;
+
+-- Removes what row triggers of a captured table that was attached recorded of rows that a statement of its root records itself.
+-- The rows are given by their keys before and after. The last change at a key is that of this statement. Rows that a MERGE moves are
+-- in no transition table: the attached table and the root have recorded each, one after the other.
+create function forget_attached(
+  relation oid, table_schema text, table_name text, op text, keys_before text[], keys_after text[]
+) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  with attached as (
+    select case when n.nspname = forget_attached.table_schema then c.relname
+      else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end as label
+    from pg_partition_tree(forget_attached.relation) p
+    join pg_class c on c.oid = p.relid and c.relkind = 'r'
+    join pg_namespace n on n.oid = c.relnamespace
+    where exists (
+      select
+      from pg_trigger t
+      join pg_proc f on f.oid = t.tgfoid
+      where t.tgrelid = c.oid
+        and t.tgtype & 1 = 1
+        and f.pronamespace = (select s.oid from pg_namespace s where s.nspname = current_schema())
+        and f.proname ~ '^(open|capture)_(insert|update|delete)_'
+    )
+  ),
+  written as (
+    select c.id, c.transaction_id, c.captured_at, c.op, c.row_key, coalesce(c.details ? 'moved', false) as moved,
+      row_number() over (partition by c.row_key, coalesce(c.details ? 'moved', false) order by c.id desc) as nth,
+      lag(c.op) over sequence = c.op and lag(c.details ? 'moved') over sequence
+        or lead(c.op) over sequence = c.op and lead(c.details ? 'moved') over sequence as twin
+    from audit_transactions t
+    join audit_changes c on c.transaction_id = t.id
+    where t.xid = pg_current_xact_id()
+      and t.occurred_at >= transaction_timestamp()
+      and c.captured_at >= statement_timestamp()
+      and c.table_schema = forget_attached.table_schema
+      and c.table_name = forget_attached.table_name
+      and c.partition_name in (select a.label from attached a)
+    window sequence as (partition by c.row_key order by c.id)
+  ),
+  seen as (
+    select s.key, s.op, count(*) as times
+    from (
+      select k.key, o.op
+      from unnest(keys_after) k (key)
+      join (values ('insert'), ('update')) o (op) on forget_attached.op in (o.op, 'update')
+      union all
+      select k.key, 'delete' from unnest(keys_before) k (key)
+    ) s
+    group by s.key, s.op
+  )
+  delete from audit_changes c
+  using written w
+  left join seen s on s.key = w.row_key and s.op = w.op
+  where not w.moved
+    and (w.nth <= s.times or w.twin)
+    and c.id = w.id
+    and c.transaction_id = w.transaction_id
+    and c.captured_at = w.captured_at;
 end
 $$;
 
@@ -2376,7 +2439,8 @@ $$;
 
 revoke all on function
   row_source(oid, text), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text, tid[], timestamptz),
+  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), forget_attached(oid, text, text, text, text[], text[]),
+  capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text, tid[], timestamptz),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;
 `
@@ -4446,7 +4510,7 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "ca43830f9978bb236fd6a744b1db047df9907a7b6ffd8023df7896be04bf41aa",
+    checksum: "91fcd1c5ab21864ec1830c83a9d8fbb9a0a570e2dbb6326593bfda4cfaf979f4",
     sql: `-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
 -- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
@@ -4462,10 +4526,39 @@ return (
   limit 1
 );
 
+-- An instant before which a partition was none of its root: when the last older transaction that wrote before it began to write. It
+-- may write on after the partition joined. Or it attached the partition itself in a savepoint, which has a later id of its own.
+create function joined_after(relation oid) returns timestamptz
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  joined xid8 := full_xid(joined_with(relation));
+  joined_before timestamptz := written_since(joined_with(relation));
+begin
+  return least(joined_before, coalesce((
+    select least(t.occurred_at, c.captured_at)
+    from audit_transactions t
+    left join lateral (
+      select c.captured_at
+      from audit_changes c
+      where c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval '1 day'
+      order by c.transaction_id, c.id
+      limit 1
+    ) c on true
+    where t.xid < joined
+      and t.epoch = (select max(i.epoch) from installs i)
+      and t.occurred_at < joined_before
+    order by t.xid desc, t.id
+    limit 1
+  ), 'infinity'));
+end
+$$;
+
 -- Rows of one partition that a change found since the partition joined, although the record knew no row at their key. They came
--- with the partition or were written to it directly. They may be gone again.
+-- with the partition or were written to it directly. They may be gone again. Gives the instant of the first such change.
 create function unexplained_changes(relation regclass, root_schema text, root_name text, known_since timestamptz)
-returns boolean
+returns timestamptz
 language plpgsql stable
 set search_path from current
 set timezone = 'UTC'
@@ -4474,10 +4567,10 @@ set intervalstyle = 'postgres'
 set quote_all_identifiers = off
 as $$
 declare
-  joined xid8 := full_xid(joined_with(relation));
+  since timestamptz := greatest(joined_after(relation), known_since);
   key_present text;
   key_columns text;
-  unexplained boolean;
+  unexplained timestamptz;
 begin
   select string_agg(format('(%s) is not null', k.text), ' and '),
     string_agg(format('(%s)::%s%s as %I', k.text, k.type, k.collation, k.name), ', ')
@@ -4497,19 +4590,24 @@ begin
   ) k;
   -- Without a key it is not known which row a change found.
   if key_columns is null then
-    return false;
+    return null;
   end if;
   execute format(
     'with written as materialized (
        select c.*
-       from audit_transactions t
-       join audit_changes c on c.transaction_id = t.id and c.captured_at >= t.occurred_at - interval ''1 day''
-       join own_names($1, $2) n
-         on n.table_schema = c.table_schema
-         and n.table_name = c.table_name
-         and c.captured_at >= n.since
+       from own_names($1, $2) n
+       join audit_changes c
+         on c.table_schema = n.table_schema
+         and c.table_name = n.table_name
+         and c.captured_at >= greatest(n.since, $3)
          and c.captured_at < n.until
-       where t.xid >= $3 and t.epoch = (select max(i.epoch) from installs i)
+       where c.transaction_id >= (
+         select t.id
+         from audit_transactions t
+         where t.occurred_at >= $3 - interval ''1 day''
+         order by t.occurred_at, t.id
+         limit 1
+       )
      ),
      truncates as (
        select array_agg(w.id order by w.id) || 9223372036854775807 as ids
@@ -4544,26 +4642,26 @@ begin
        from settled s
      ),
      short as (
-       select c.key, c.from_before, min(c.standing) as least_standing, min(c.id) as first_id
+       select c.key, c.from_before, min(c.id) as first_id, min(c.id) filter (where c.standing < -1) as second_id
        from counted c
        where c.standing < 0
        group by c.key, c.from_before
      )
-     select exists (
-       select
-       from short s
-       where s.least_standing < -1
-         or not s.from_before
-         or not known_standing($1, $2, s.key, (select min(w.id) from written w), $4)
-     )',
+     select min(w.captured_at)
+     from short s
+     join written w
+       on w.id = case
+         when s.from_before and known_standing($1, $2, s.key, (select min(w.id) from written w), $4) then s.second_id
+         else s.first_id
+       end',
     key_present, coalesce(pg_get_partition_constraintdef(relation), 'true'), key_columns)
   into unexplained
-  using root_schema, root_name, joined, known_since;
+  using root_schema, root_name, since, known_since;
   return unexplained;
 exception
   -- Its column no longer accepts this key.
   when data_exception or undefined_object or undefined_function or undefined_column then
-    return true;
+    return since;
 end
 $$;
 
@@ -4609,11 +4707,11 @@ begin atomic
   ), false);
 end;
 
--- Whether rows joined a captured table with a relation, or were written to it directly, that the record does not know: the
--- relation holds some, or changes found some. Relations larger than so many bytes are not read.
+-- Since when a relation of a captured table may hold rows that the record does not know, because they joined with it or were
+-- written to it directly. Null if it holds none, and changes found none. Relations larger than so many bytes are not read.
 create function unexplained_rows(
   relation regclass, root_schema text, root_name text, largest bigint default null
-) returns boolean
+) returns timestamptz
 language plpgsql
 set search_path from current
 set timezone = 'UTC'
@@ -4628,6 +4726,7 @@ declare
   joined timestamptz := written_since(joined_with(relation));
   policy jsonb;
   known_since timestamptz;
+  found_at timestamptz;
   unexplained boolean := true;
 begin
   -- A foreign table may not be readable, and other servers write to it.
@@ -4653,9 +4752,9 @@ begin
     using policy, relation::oid, root_schema, root_name,
       array(select jsonb_array_elements_text(policy -> 'columns')), array(select jsonb_array_elements_text(policy -> 'texts')),
       known_since;
-    unexplained := unexplained or unexplained_changes(relation, root_schema, root_name, known_since);
+    found_at := unexplained_changes(relation, root_schema, root_name, known_since);
   end if;
-  return unexplained;
+  return case when unexplained or found_at is not null then least(joined, found_at) end;
 end
 $$;
 
@@ -4666,15 +4765,16 @@ language plpgsql
 set search_path from current
 as $$
 declare
-  joined timestamptz := written_since(joined_with(relation));
+  since timestamptz;
 begin
-  if (select c.relkind from pg_class c where c.oid = relation) <> 'p'
-    and unexplained_rows(relation, root_schema, root_name)
-  then
+  if (select c.relkind from pg_class c where c.oid = relation) <> 'p' then
+    since := unexplained_rows(relation, root_schema, root_name);
+  end if;
+  if since is not null then
     update capture_policies p
     set lapses = p.lapses + tstzmultirange(tstzrange(
       least(
-        known_until(root_schema, root_name, null, least(joined, transaction_timestamp())),
+        known_until(root_schema, root_name, null, least(since, transaction_timestamp())),
         clock_timestamp()),
       clock_timestamp()))
     where p.table_schema = root_schema and p.table_name = root_name and p.removed_at is null;
@@ -4683,7 +4783,7 @@ end
 $$;
 
 revoke all on function
-  joined_with(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  joined_with(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;
 `
@@ -5000,7 +5100,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "8adc42e9676ba6d2c2290626801422cddfc6ae1c7cf20556e9d18c0cd2f516d1",
+    checksum: "929d6df314761890be7a15686a855bfd337f33dd672320869b488008ef747789",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5301,7 +5401,7 @@ begin
       and case when (select c.relkind = 'f' from pg_class c where c.oid = partition.oid) then true
         else pg_relation_size(partition.oid) > 0 end;
     if joined then
-      joined := unexplained_rows(partition.oid, of_schema, of_name, 8388608);
+      joined := unexplained_rows(partition.oid, of_schema, of_name, 8388608) is not null;
     end if;
     lapsed := lapsed or joined;
     if partition.label <> all (policy.partitions) then
@@ -6615,6 +6715,83 @@ revoke all on function
   baseline_known_from(text, text), baseline_relations(regclass), baseline_begin(text, text), baseline_next(bigint, int),
   baseline_batch(bigint, bigint, bigint, bigint, boolean, tid[], bigint)
 from public;
+
+select guard_record();
+`
+  },
+  {
+    id: 18,
+    name: "views",
+    checksum: "36338d0adefae65d285e8b73fb884f3c71de97b6d3c4bf2336a03984cac470a6",
+    sql: `-- Saved views: filters under a name, each of one actor. They are no part of the record: their owner replaces and deletes them.
+
+create table saved_views (
+  id bigint generated always as identity primary key,
+  owner_type text collate "C" not null check (owner_type in ('user', 'admin', 'service_account', 'job', 'system')),
+  owner_id text collate "C" not null check (octet_length(owner_id) between 1 and 256),
+  name text collate "C" not null check (octet_length(name) between 1 and 256),
+  -- The canonical text of a filter, without page and place.
+  filter text collate "C" not null check (octet_length(filter) <= 16384),
+  -- A window that ends when the view is run, such as 7d. The filter has no beginning then.
+  since text collate "C" check (since ~ '^[1-9][0-9]{0,5}[smhdw]$'),
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  unique (owner_type, owner_id, name)
+);
+
+comment on table saved_views is 'Filters that actors have saved under a name.';
+
+-- Saves a view, and answers saved. A view of that name is replaced if so asked, else the answer is taken. One more than an owner may
+-- have is full.
+create function save_view(
+  kind text,
+  owner text,
+  view_name text,
+  view_filter text,
+  view_since text,
+  replacing boolean,
+  most int
+) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  -- Counted and added by one at a time.
+  perform pg_advisory_xact_lock(hashtextextended('threadline views ' || kind || ':' || owner, 0));
+  if exists (
+    select from saved_views v where v.owner_type = kind and v.owner_id = owner and v.name = view_name
+  ) then
+    if not replacing then
+      return 'taken';
+    end if;
+    update saved_views v
+    set filter = view_filter,
+      since = view_since,
+      updated_at = clock_timestamp()
+    where v.owner_type = kind and v.owner_id = owner and v.name = view_name;
+    return 'saved';
+  end if;
+  if (select count(*) from saved_views v where v.owner_type = kind and v.owner_id = owner) >= most then
+    return 'full';
+  end if;
+  insert into saved_views (owner_type, owner_id, name, filter, since)
+  values (kind, owner, view_name, view_filter, view_since);
+  return 'saved';
+end
+$$;
+
+-- Deletes a view; false if there is none of that name.
+create function delete_view(kind text, owner text, view_name text) returns boolean
+language plpgsql security definer
+set search_path from current
+as $$
+begin
+  delete from saved_views v where v.owner_type = kind and v.owner_id = owner and v.name = view_name;
+  return found;
+end
+$$;
+
+revoke all on function save_view(text, text, text, text, text, boolean, int), delete_view(text, text, text) from public;
 
 select guard_record();
 `

@@ -12,7 +12,7 @@ import { StorageSchema } from "../sql/storageSchema.js"
 export interface Grants {
   /** Roles that set context and record actions. */
   readonly writers?: ReadonlyArray<string> | undefined
-  /** Roles that read everything that is recorded, and queue exports of it. */
+  /** Roles that read everything that is recorded, queue exports of it, and save views. */
   readonly readers?: ReadonlyArray<string> | undefined
   /** Roles that read, store the checkpoints of the feed's consumers, run jobs of exports, and schedule them. */
   readonly operators?: ReadonlyArray<string> | undefined
@@ -75,7 +75,9 @@ const reading = [
   "record_export(jsonb, jsonb)",
   "export_queue(jsonb, jsonb, jsonb, jsonb, integer, integer, jsonb)",
   "export_cancel(bigint, jsonb, jsonb)",
-  "export_retry(bigint, jsonb, jsonb)"
+  "export_retry(bigint, jsonb, jsonb)",
+  "save_view(text, text, text, text, text, boolean, integer)",
+  "delete_view(text, text, text)"
 ]
 const operating = [
   "feed_claim(text, text, double precision)",

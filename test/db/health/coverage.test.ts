@@ -163,6 +163,26 @@ describe("Health.report", () => {
     )
   )
 
+  it.effect("finds nothing new after redactions were applied, in whichever order they were written", () =>
+    fresh(
+      Effect.gen(function* () {
+        yield* run("create table people (id int primary key, j json, document jsonb, phone text, nm text)")
+        const redactions = [
+          { column: "phone", as: "hash" },
+          { column: "nm", as: "null" },
+          { column: "j", path: ["b"], as: "last4" },
+          { column: "document", path: ["a.b", "c"] },
+          { column: "j", path: ["a"], as: "hash" }
+        ] as const
+        for (const mask of [redactions, [...redactions].reverse()]) {
+          const tables = [{ table: "people", mask }]
+          yield* apply(tables)
+          expect((yield* report({ tables })).findings).toEqual([])
+        }
+      })
+    )
+  )
+
   it.effect("finds sensitive names in the clear, unless they are redacted or acknowledged", () =>
     fresh(
       Effect.gen(function* () {

@@ -166,6 +166,39 @@ describe("Retention", () => {
     )
   )
 
+  it.scopedLive(
+    "holds a renamed table by its present name before capture follows it, and refuses a name of two tables",
+    () =>
+      withPosts(
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          const holding = (...holds: ReadonlyArray<object>) =>
+            Retention.plan({ ...policy, holds: holds.map((hold) => ({ reason: "case 17", ...hold })) })
+          yield* sql`alter table posts rename to articles`
+          const counted = (plan: Retention.Plan) => [plan.changes, plan.held]
+          expect(counted(yield* holding({ table: "articles" }))).toEqual([0, 160])
+          expect(counted(yield* holding({ table: "posts" }))).toEqual([0, 160])
+          expect(counted(yield* holding({ table: "articles", key: "45" }))).toEqual([159, 1])
+          // A row that was never recorded is held from its first change on.
+          expect((yield* refused(holding({ table: "notes", key: "9" })))?.message).toContain("row 9 of public.notes")
+          yield* sql`alter table notes disable trigger user`
+          yield* sql`insert into notes values (9, 'x')`
+          yield* sql`alter table notes enable trigger user`
+          expect(counted(yield* holding({ table: "notes", key: "9" }))).toEqual([160, 0])
+          expect(
+            (yield* refused(Retention.plan({ ...policy, tables: { posts: "40 days", articles: "forever" } })))?.message
+          ).toContain('tables["public.articles"]: means the same table as public.posts')
+          yield* sql`alter table notes rename to posts`
+          for (const table of ["posts", "articles", "notes"]) {
+            expect((yield* refused(holding({ table })))?.message ?? "accepted", table).toMatch(
+              /threadline capture apply/
+            )
+          }
+          yield* Retention.purge(yield* Retention.plan(policy), { pause: 1 })
+        })
+      )
+  )
+
   it.scopedLive("drops and makes partitions beside the schema watch, which records none of it", () =>
     withPosts(
       Effect.gen(function* () {
@@ -407,6 +440,7 @@ describe("Retention", () => {
           [{ keep: "30 days", holds: [{ reason: "x" }] }, "holds[0]: must name exactly one"],
           [{ keep: "30 days", holds: [{ reason: "x", table: "psts" }] }, "table public.psts is not known"],
           [{ keep: "30 days", holds: [{ reason: "x", table: "posts", key: "a" }] }, "holds[0].key:"],
+          [{ keep: "30 days", holds: [{ reason: "x", table: "posts", key: "999" }] }, "row 999 of public.posts is not"],
           [{ keep: "30 days", holds: [{ reason: "x", actor: { type: "robot", id: "1" } }] }, "holds[0].actor.type"],
           [{ keep: "30 days", holds: [{ reason: "x", correlationId: "" }] }, "holds[0].correlationId"]
         ]

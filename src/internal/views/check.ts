@@ -1,0 +1,122 @@
+/** What is saved, as it was given and as it is kept. */
+import * as Either from "effect/Either"
+import { InvalidRequest } from "../../ThreadlineError.js"
+import { notAnObject, unknownField } from "../core/request.js"
+import { idRule, idText, shortTextRule } from "../core/text.js"
+import { decodeFilter, type FilterInput } from "../search/filter.js"
+import { toUrl } from "../search/filterUrl.js"
+import type { Owner } from "./model.js"
+
+/**
+ * Whose a view is, as it is given. A label and an impersonator of an actor do not matter.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface OwnerInput {
+  readonly type: string
+  readonly id?: string | number | bigint | undefined
+}
+
+/**
+ * What is saved.
+ *
+ * - `name`: 1 to 256 bytes, without control characters, and without white space at its ends
+ * - `filter`: a cursor and a limit are no part of a view, and are left out; at most 16 KB as text
+ * - `since`: of `SavedView`; the filter has no `from` and no `to` then
+ * - `replace`: whether a view of that name is replaced; else it is a `SavedViewError`
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Given {
+  readonly owner: OwnerInput
+  readonly name: string
+  readonly filter?: FilterInput | undefined
+  readonly since?: string | undefined
+  readonly replace?: boolean | undefined
+}
+
+const refused = (field: string, rule: string) => Either.left(new InvalidRequest({ field, rule }))
+
+const types = ["user", "admin", "service_account", "job", "system"] as const
+
+export const checkOwner = (owner: unknown): Either.Either<Owner, InvalidRequest> => {
+  const given: { readonly type?: unknown; readonly id?: unknown } | undefined =
+    typeof owner === "object" && owner !== null ? owner : undefined
+  const type = types.find((one) => one === given?.type)
+  if (type === undefined) {
+    return refused("owner", 'must be an actor with an id, such as { type: "user", id: "42" }')
+  }
+  const rule = given?.id === undefined ? "is missing" : idRule(given.id)
+  return rule === undefined
+    ? Either.right({ type, id: idText(given?.id as string | number | bigint) })
+    : refused("owner", `needs an id: it ${rule}`)
+}
+
+// eslint-disable-next-line no-control-regex
+const control = /[\u0000-\u001f\u007f-\u009f]/
+
+export const checkName = (name: unknown): Either.Either<string, InvalidRequest> => {
+  const rule =
+    shortTextRule(name) ??
+    (control.test(String(name)) || String(name).trim() !== name
+      ? "must have no control characters, and no white space at its ends"
+      : undefined)
+  return rule === undefined ? Either.right(name as string) : refused("name", rule)
+}
+
+const units: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
+
+/** `7d` in milliseconds; undefined if it is no such time. */
+export const sinceMillis = (text: unknown): number | undefined => {
+  const [, count, unit = ""] = typeof text === "string" ? (/^([1-9]\d{0,5})([smhdw])$/.exec(text) ?? []) : []
+  return count === undefined ? undefined : Number(count) * (units[unit] ?? 0) * 1000
+}
+
+/** What is kept of a view. */
+export interface Kept {
+  readonly owner: Owner
+  readonly name: string
+  readonly filter: string
+  readonly since: string | null
+  readonly replace: boolean
+}
+
+const known = { owner: true, name: true, filter: true, since: true, replace: true } as const
+
+const longestFilter = 16_384
+
+export const check = (view: Given): Either.Either<Kept, InvalidRequest> =>
+  Either.gen(function* () {
+    const wrong = notAnObject(view, "view") ?? unknownField(view, known)
+    if (wrong !== undefined) {
+      return yield* Either.left(wrong)
+    }
+    const owner = yield* checkOwner(view.owner)
+    const name = yield* checkName(view.name)
+    const { since } = view
+    if (since !== undefined && sinceMillis(since) === undefined) {
+      return yield* refused("since", "must be a time such as 90s, 30m, 12h, 7d or 2w")
+    }
+    const { cursor: _, limit: __, ...filter } = yield* decodeFilter(view.filter ?? {})
+    if (since !== undefined && (filter.from !== undefined || filter.to !== undefined)) {
+      return yield* Either.left(
+        InvalidRequest.of(
+          "since",
+          "is a window that ends now; leave ",
+          { field: "from" },
+          " and ",
+          { field: "to" },
+          " out"
+        )
+      )
+    }
+    if (view.replace !== undefined && typeof view.replace !== "boolean") {
+      return yield* refused("replace", "must be true or false")
+    }
+    const text = toUrl({ ...filter, limit: 50 })
+    return Buffer.byteLength(text) > longestFilter
+      ? yield* refused("filter", `must not exceed ${longestFilter} bytes as text`)
+      : { owner, name, filter: text, since: since ?? null, replace: view.replace ?? false }
+  })

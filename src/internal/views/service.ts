@@ -1,0 +1,31 @@
+/** The service of saved views: each member under a span. */
+import * as Effect from "effect/Effect"
+import type { Page } from "../../Page.js"
+import type { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
+import type { Storage } from "../record/storage.js"
+import type { Given, OwnerInput } from "./check.js"
+import type { SavedView, SavedViewError } from "./model.js"
+import { get, list, remove, save, type ViewFilter } from "./store.js"
+
+export interface Service {
+  /** A page of views, the newest first. An owner has at most 200. */
+  readonly list: (filter?: ViewFilter) => Effect.Effect<Page<SavedView>, InvalidRequest | ThreadlineError>
+  /** The view of that name. */
+  readonly get: (
+    owner: OwnerInput,
+    name: string
+  ) => Effect.Effect<SavedView, InvalidRequest | NotFound | ThreadlineError>
+  /** Saves a filter under a name. A view of that name is a `SavedViewError`, unless it is to be replaced. */
+  readonly save: (view: Given) => Effect.Effect<SavedView, InvalidRequest | NotFound | SavedViewError | ThreadlineError>
+  /** Deletes the view of that name. */
+  readonly remove: (owner: OwnerInput, name: string) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>
+}
+
+const span = { captureStackTrace: false } as const
+
+export const make = (storage: Storage): Service => ({
+  list: (filter = {}) => Effect.withSpan(list(storage, filter), "threadline.views.list", span),
+  get: (owner, name) => Effect.withSpan(get(storage, owner, name), "threadline.views.get", span),
+  save: (view) => Effect.withSpan(save(storage, view), "threadline.views.save", span),
+  remove: (owner, name) => Effect.withSpan(remove(storage, owner, name), "threadline.views.remove", span)
+})
