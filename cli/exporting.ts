@@ -11,6 +11,8 @@ import type { Given } from "./parser/declare.js"
 import { nameOf } from "./reading.js"
 import { wholeNumber } from "./values.js"
 
+const shapes = ["ocsf", "cloudevents", "debezium"] as const
+
 const formats = ["csv", "ndjson", "json"] as const
 
 /** Which changes, and how they are written. */
@@ -23,6 +25,7 @@ export const requestOptions = {
     `Of a CSV, with commas between them; for people: ${Export.personColumns.join(",")}.`
   ),
   raw: flag("raw", "Of a CSV: no ' in front of cells that a spreadsheet takes for formulas."),
+  shape: choice("shape", shapes, "Of NDJSON: the form in which another system reads a change."),
   newestFirst: flag("newest-first", "Begins with the newest; else with the oldest."),
   limit: value("limit", "NUMBER", "Changes at most; else all of them."),
   requestedBy: value(
@@ -63,7 +66,11 @@ export const requestOf = Effect.fnUntraced(function* (
   options: Options,
   output?: string
 ): Effect.fn.Return<Export.Options, UsageError> {
-  const format = Option.getOrUndefined(options.format) ?? (output === undefined ? undefined : endingOf(output))
+  const shape = Option.getOrUndefined(options.shape)
+  const format =
+    Option.getOrUndefined(options.format) ??
+    (output === undefined ? undefined : endingOf(output)) ??
+    (shape === undefined ? undefined : "ndjson")
   if (format === undefined) {
     return yield* refuse(`--format is missing: one of ${formats.join(", ")}`)
   }
@@ -78,6 +85,7 @@ export const requestOf = Effect.fnUntraced(function* (
     limit,
     columns: Option.getOrUndefined(Option.map(options.columns, (names) => names.split(",").map((name) => name.trim()))),
     raw: options.raw,
+    shape,
     compression: options.gzip ? "gzip" : options.zstd ? "zstd" : undefined,
     requestedBy: yield* requesterOf(options.requestedBy)
   }

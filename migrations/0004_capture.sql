@@ -229,6 +229,69 @@ begin
 end
 $$;
 
+-- Removes what row triggers of a captured table that was attached recorded of rows that a statement of its root records itself.
+-- The rows are given by their keys before and after. The last change at a key is that of this statement. Rows that a MERGE moves are
+-- in no transition table: the attached table and the root have recorded each, one after the other.
+create function forget_attached(
+  relation oid, table_schema text, table_name text, op text, keys_before text[], keys_after text[]
+) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  with attached as (
+    select case when n.nspname = forget_attached.table_schema then c.relname
+      else quote_ident(n.nspname) || '.' || quote_ident(c.relname) end as label
+    from pg_partition_tree(forget_attached.relation) p
+    join pg_class c on c.oid = p.relid and c.relkind = 'r'
+    join pg_namespace n on n.oid = c.relnamespace
+    where exists (
+      select
+      from pg_trigger t
+      join pg_proc f on f.oid = t.tgfoid
+      where t.tgrelid = c.oid
+        and t.tgtype & 1 = 1
+        and f.pronamespace = (select s.oid from pg_namespace s where s.nspname = current_schema())
+        and f.proname ~ '^(open|capture)_(insert|update|delete)_'
+    )
+  ),
+  written as (
+    select c.id, c.transaction_id, c.captured_at, c.op, c.row_key, coalesce(c.details ? 'moved', false) as moved,
+      row_number() over (partition by c.row_key, coalesce(c.details ? 'moved', false) order by c.id desc) as nth,
+      lag(c.op) over sequence = c.op and lag(c.details ? 'moved') over sequence
+        or lead(c.op) over sequence = c.op and lead(c.details ? 'moved') over sequence as twin
+    from audit_transactions t
+    join audit_changes c on c.transaction_id = t.id
+    where t.xid = pg_current_xact_id()
+      and t.occurred_at >= transaction_timestamp()
+      and c.captured_at >= statement_timestamp()
+      and c.table_schema = forget_attached.table_schema
+      and c.table_name = forget_attached.table_name
+      and c.partition_name in (select a.label from attached a)
+    window sequence as (partition by c.row_key order by c.id)
+  ),
+  seen as (
+    select s.key, s.op, count(*) as times
+    from (
+      select k.key, o.op
+      from unnest(keys_after) k (key)
+      join (values ('insert'), ('update')) o (op) on forget_attached.op in (o.op, 'update')
+      union all
+      select k.key, 'delete' from unnest(keys_before) k (key)
+    ) s
+    group by s.key, s.op
+  )
+  delete from audit_changes c
+  using written w
+  left join seen s on s.key = w.row_key and s.op = w.op
+  where not w.moved
+    and (w.nth <= s.times or w.twin)
+    and c.id = w.id
+    and c.transaction_id = w.transaction_id
+    and c.captured_at = w.captured_at;
+end
+$$;
+
 -- Gives the rows that entered a partition in a statement the ids after its other changes: a row may have entered with the key
 -- that another one had before it.
 create function entered_last(table_schema text, table_name text) returns void
@@ -458,6 +521,7 @@ $$;
 
 revoke all on function
   row_source(oid, text), update_ends(oid), moves_end(), forget_moved(text, text, text, bigint[]), entered_last(text, text),
-  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text, tid[], timestamptz),
+  capture_relation(oid, text, text, boolean), seen_by_root(oid, text, text, text), forget_attached(oid, text, text, text, text[], text[]),
+  capture_truncate(oid, text, text, text, jsonb), mark_rows(regclass, text, text, text, tid[], timestamptz),
   this_database(), function_suffix(text, text), made_by_owner(oid)
 from public;

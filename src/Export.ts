@@ -46,6 +46,7 @@ export type Format = requests.Format
  * - `limit`: the most changes, from 1
  * - `columns`: for a CSV, names of `columns` or `personColumns`; all of `columns` unless given
  * - `raw`: for a CSV, leaves out the `'` in front of cells that a spreadsheet would take for a formula
+ * - `shape`: for NDJSON, the form in which another system reads a change: `ocsf`, `cloudevents` or `debezium`; see `docs/exports.md`
  * - `compression`: `gzip`, or `zstd` if this version of Node.js has it
  * - `requestedBy`: the actor who asked for the export; the actor of `AuditContext` unless given
  * - `scopeName`: your name of the scope, for the manifest

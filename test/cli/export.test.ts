@@ -115,6 +115,21 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
       })
     )
 
+    it.scoped("writes NDJSON in the shape of another system", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const cwd = yield* Cli.directory()
+        const text = yield* Cli.text(["export", "--shape", "ocsf", "--limit", "1"], { url })
+        expect(JSON.parse(text)).toMatchObject({ class_uid: 3004, activity_name: "Create" })
+        const manifest = yield* Cli.json(["export", "--output", "x.ndjson", "--shape", "debezium"], { url, cwd })
+        expect(manifest).toMatchObject({ format: "ndjson", shape: "debezium" })
+        expect(yield* Cli.run(["export", "--format", "csv", "--shape", "ocsf"], { url })).toEqual(
+          Cli.refusal(2, /--shape: is one of NDJSON: csv has none/)
+        )
+        expect(yield* Cli.run(["export", "--shape", "leef"], { url })).toMatchObject({ code: 2 })
+      })
+    )
+
     it.scoped("refuses what it must not replace or cannot reach, and leaves nothing behind", () =>
       Effect.gen(function* () {
         const { url } = yield* Host

@@ -29,6 +29,15 @@ begin
       return null;
     end if;
   end if;
+  if current_setting('threadline.attached', true) <> '' then
+    perform forget_attached(tg_relid, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert',
+      '{}',
+      array(
+      select k.row_key
+      from threadline_new x
+      cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+    ));
+  end if;
   if current_setting('threadline.moved', true) <> '' then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'insert', array(
       select jsonb_hash_extended(redact(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), 0) from threadline_new x
@@ -219,6 +228,19 @@ begin
     then
       return null;
     end if;
+  end if;
+  if current_setting('threadline.attached', true) <> '' then
+    perform forget_attached(tg_relid, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'update',
+      array(
+      select k.row_key
+      from threadline_old x
+      cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+    ),
+      array(
+      select k.row_key
+      from threadline_new x
+      cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+    ));
   end if;
   if current_setting('threadline.updating', true) <> '' then
     moved := update_ends(tg_relid);
@@ -520,6 +542,15 @@ begin
     then
       return null;
     end if;
+  end if;
+  if current_setting('threadline.attached', true) <> '' then
+    perform forget_attached(tg_relid, coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete',
+      array(
+      select k.row_key
+      from threadline_old x
+      cross join lateral image_key(image_of(x.*, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]), '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb -> 'key', tg_relid) k
+    ),
+      '{}');
   end if;
   if current_setting('threadline.moved', true) <> '' then
     perform forget_moved(coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), 'delete', array(

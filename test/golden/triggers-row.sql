@@ -25,6 +25,9 @@ begin
     then
       return null;
     end if;
+    if of_partition is not null then
+      perform set_config('threadline.attached', 'yes', true);
+    end if;
   begin
     now := to_jsonb(new);
   exception when others then
@@ -166,6 +169,9 @@ begin
       and seen_by_root(tg_relid, 'public', 'jobs', 'update')
     then
       return null;
+    end if;
+    if of_partition is not null then
+      perform set_config('threadline.attached', 'yes', true);
     end if;
   begin
     was := to_jsonb(old);
@@ -319,6 +325,9 @@ begin
       and seen_by_root(tg_relid, 'public', 'jobs', 'delete')
     then
       return null;
+    end if;
+    if of_partition is not null then
+      perform set_config('threadline.attached', 'yes', true);
     end if;
   begin
     was := to_jsonb(old);

@@ -71,13 +71,24 @@ const argumentsOf = (fields: ReadonlyArray<Field>): string =>
     })
     .join(",\n    ")
 
-/** The JSON of the change `s`, after the text `before`. */
-export const changeDocument = ({ sql }: Storage, before: string): Fragment =>
+/** Of the JSON of the change `s`: these fields, its transaction and its action. */
+const documentOf = ({ sql }: Pick<Storage, "sql">, before: string, fields: ReadonlyArray<Field>): Fragment =>
   sql`concat(
-    ${sql.literal(before === "" ? "" : `'${before}',\n    `)}${sql.literal(argumentsOf(ofChange))},
+    ${sql.literal(before === "" ? "" : `'${before}',\n    `)}${sql.literal(argumentsOf(fields))},
     ',"transaction":', ${sql.literal(argumentsOf(ofTransaction))}, '},"action":',
     case when s.a_id is null then 'null' else concat(${sql.literal(argumentsOf(ofAction))}, '}') end, '}'
   )`
+
+/** The JSON of the change `s`, after the text `before`. */
+export const changeDocument = (storage: Storage, before: string): Fragment => documentOf(storage, before, ofChange)
+
+/** The same with only some fields of the change itself, for a shape that has the others elsewhere. */
+export const restOfDocument = (storage: Pick<Storage, "sql">, keys: ReadonlyArray<string>): Fragment =>
+  documentOf(
+    storage,
+    "",
+    ofChange.filter(([key]) => keys.includes(key))
+  )
 
 const types = `'user', 'admin', 'service_account', 'job', 'system'`
 

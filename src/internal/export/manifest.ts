@@ -15,6 +15,7 @@ import { Lapses, lapsesOf } from "../record/lapses.js"
 import { rows, type Storage } from "../record/storage.js"
 import { canonicalFilter } from "../search/everything.js"
 import { formatVersions, type Request } from "./request.js"
+import { shapeVersions } from "./shapes.js"
 
 const MaybeInstant = Schema.NullOr(InstantText)
 
@@ -38,6 +39,10 @@ export interface Knowledge extends Schema.Schema.Type<typeof Knowledge> {}
 export const Manifest = Schema.Struct({
   format: Schema.Literal("csv", "ndjson", "json"),
   formatVersion: Schema.Int,
+  /** Of NDJSON in the form of another system: which one. Null if each line is the JSON of a change. */
+  shape: Schema.NullOr(Schema.Literal("ocsf", "cloudevents", "debezium")),
+  /** The version of the standard that the shape follows. Null if there is no shape. */
+  shapeVersion: Schema.NullOr(Schema.String),
   compression: Schema.NullOr(Schema.Literal("gzip", "zstd")),
   /** The columns of a CSV. Null for formats that have every field. */
   columns: Schema.NullOr(Schema.Array(Schema.String)),
@@ -158,6 +163,8 @@ export interface Totals {
 export const manifestOf = (request: Request, facts: Facts, { bytes, count, sha256 }: Totals): Manifest => ({
   format: request.format,
   formatVersion: formatVersions[request.format],
+  shape: request.shape ?? null,
+  shapeVersion: request.shape === undefined ? null : shapeVersions[request.shape],
   compression: request.compression ?? null,
   columns: request.format === "csv" ? request.columns : null,
   raw: request.format === "csv" ? request.raw : null,

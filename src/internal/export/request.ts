@@ -11,6 +11,7 @@ import { decodeEverything, type Everything, type EverythingFilter } from "../sea
 import { type Column, contractColumns, isColumn, personColumns } from "./columns.js"
 import { availability } from "./compression.js"
 import type { ExportError } from "./exportError.js"
+import { Shape } from "./shapes.js"
 
 export const Format = choice("csv", "ndjson", "json")
 
@@ -35,6 +36,8 @@ export interface Options {
   readonly columns?: ReadonlyArray<string> | undefined
   /** For a CSV: no mark in front of cells that a spreadsheet takes for formulas. */
   readonly raw?: boolean | undefined
+  /** Of NDJSON: the form in which another system reads a change, instead of its JSON. */
+  readonly shape?: Shape | undefined
   readonly compression?: Compression | undefined
   /** Who asked for the export; the actor of the context unless given. */
   readonly requestedBy?: Actor.Actor | undefined
@@ -61,6 +64,7 @@ const ExportRequest = Schema.Struct({
     })
   ),
   raw: Schema.optionalWith(Schema.Boolean.annotations(flagRule), { default: () => false }),
+  shape: Schema.optional(Shape),
   compression: Schema.optional(Compression),
   requestedBy: Schema.optional(Schema.Unknown),
   scopeName: Schema.optional(ShortText)
@@ -74,6 +78,7 @@ export interface Request {
   readonly limit: number | undefined
   readonly columns: ReadonlyArray<Column>
   readonly raw: boolean
+  readonly shape: Shape | undefined
   readonly compression: Compression | undefined
   readonly requestedBy: Actor.Actor | undefined
   readonly scopeName: string | undefined
@@ -128,9 +133,12 @@ export const decodeOptions = (options: Options): Either.Either<Request, InvalidR
       return yield* Either.left(wrong)
     }
     const filter = yield* decodeEverything(decoded.filter ?? {})
-    const { compression, format, limit, order, raw, scopeName } = decoded
+    const { compression, format, limit, order, raw, scopeName, shape } = decoded
     if (raw && format !== "csv") {
       return yield* refused("raw", `is about the cells of a CSV: ${format} has none`)
+    }
+    if (shape !== undefined && format !== "ndjson") {
+      return yield* refused("shape", `is one of NDJSON: ${format} has none`)
     }
     const columns = yield* columnsOf(format, decoded.columns)
     const requestedBy = yield* actorOf(decoded.requestedBy)
@@ -144,6 +152,7 @@ export const decodeOptions = (options: Options): Either.Either<Request, InvalidR
       limit,
       columns,
       raw,
+      shape,
       compression: compression,
       requestedBy,
       scopeName

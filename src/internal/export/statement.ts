@@ -15,13 +15,19 @@ import { areOfFields, fieldsOf, selected } from "./columns.js"
 import type { Rows } from "./copy.js"
 import { actorColumn, changeDocument, keyColumn } from "./document.js"
 import type { Request } from "./request.js"
+import { shapeColumns, shapedDocument } from "./shapes.js"
 
 /** The changes as rows `s`, in order. The sort also makes PostgreSQL compute each column only once. */
-const described = (storage: Storage, { changes, order }: EveryChange, condition: Fragment | undefined): Fragment => {
+const described = (
+  storage: Storage,
+  { changes, order }: EveryChange,
+  condition: Fragment | undefined,
+  isShaped: boolean
+): Fragment => {
   const { name, sql } = storage
   return sql`
   select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
-    ${actorColumn(storage)}, ${keyColumn(storage)}
+    ${actorColumn(storage)}, ${keyColumn(storage)}${isShaped ? sql`, ${shapeColumns(storage)}` : sql``}
   from (${changes}) c
   left join ${name("audit_transactions")} t on t.id = c.transaction_id
   left join ${name("audit_actions")} a on a.id = t.action_id${
@@ -35,12 +41,12 @@ const described = (storage: Storage, { changes, order }: EveryChange, condition:
 
 const query = (
   storage: Storage,
-  { columns, format, raw }: Request,
+  { columns, format, raw, shape }: Request,
   found: EveryChange,
   condition: Fragment | undefined
 ): Fragment => {
   const { sql } = storage
-  const rows = described(storage, found, condition)
+  const rows = described(storage, found, condition, shape !== undefined)
   switch (format) {
     case "csv":
       return sql`
@@ -50,7 +56,7 @@ from (${rows}
     case "ndjson":
     case "json":
       return sql`
-select ${changeDocument(storage, format === "json" ? "," : "")} as line
+select ${shape === undefined ? changeDocument(storage, format === "json" ? "," : "") : shapedDocument(storage, shape)} as line
 from (${rows}
 ) s`
   }

@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto"
 import type * as Health from "../../Health.js"
 import type * as Retention from "../../Retention.js"
 import * as Export from "../../Export.js"
+import { SavedViewError } from "../../SavedViews.js"
 import { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import type { Capability, Denied, Viewer } from "./access.js"
 import * as address from "./address.js"
@@ -20,6 +21,7 @@ import { actions } from "./screens/actions.js"
 import { act } from "./acts.js"
 import { actor, correlation, request } from "./screens/bundle.js"
 import { changes, download, exportJobs } from "./screens/exports.js"
+import { evidence } from "./screens/evidence.js"
 import { coverage, redaction, retention } from "./screens/governance.js"
 import { live } from "./screens/live.js"
 import { designPage } from "./screens/design.js"
@@ -104,6 +106,8 @@ const screenOf = (route: address.Route, settings: Settings): ((asked: Asked) => 
       return redaction
     case "Retention":
       return retention
+    case "Evidence":
+      return evidence
     case "Exports":
       return exportJobs
     case "Download":
@@ -156,7 +160,7 @@ export const make = (settings: Settings, services: Services): Surface => {
   const seconds = Math.max(1, Math.round(Duration.toSeconds(settings.timeout)))
   const offers: Offers = {
     coverage: Option.isSome(services.health),
-    evidence: false,
+    evidence: Option.isSome(services.evidence),
     retention: Option.isSome(services.retention),
     exports: Option.isSome(services.jobs)
   }
@@ -194,6 +198,9 @@ export const make = (settings: Settings, services: Services): Surface => {
         }
         if (NotFound.is(error)) {
           return Effect.succeed(trouble.notFound(error))
+        }
+        if (SavedViewError.is(error)) {
+          return Effect.succeed(trouble.viewTrouble(error.reason))
         }
         return Effect.map(logged(name, exit.cause), (reference) =>
           Export.ExportError.is(error)

@@ -6,7 +6,7 @@
  */
 import { literal } from "../../sql/sqlText.js"
 import type { Op } from "./model.js"
-import { storedImage, hasNew, hasOld, type Parts, settlePolicy } from "./parts.js"
+import { generalImage, generalPolicy, storedImage, hasNew, hasOld, type Parts, settlePolicy } from "./parts.js"
 import { rowBody } from "./rowMode.js"
 
 /**
@@ -72,6 +72,24 @@ ${forgets}    end if;
 `
     : `  if current_setting('threadline.moved', true) <> '' then
 ${forgets}    perform moves_end();
+  end if;
+`
+}
+
+/** Runs first: it removes what row triggers of an attached table recorded of rows that this statement records itself. */
+export const forgetAttached = (parts: Parts, op: Op): string => {
+  const keys = (rows: string | undefined) =>
+    rows === undefined
+      ? "'{}'"
+      : `array(
+      select k.row_key
+      from ${rows} x
+      cross join lateral image_key(${generalImage(parts, "x.*")}, ${generalPolicy(parts)} -> 'key', tg_relid) k
+    )`
+  return `  if current_setting('threadline.attached', true) <> '' then
+${settlePolicy(parts)}    perform forget_attached(tg_relid, ${table(parts)}, ${literal(op)},
+      ${keys(hasOld(op) ? "threadline_old" : undefined)},
+      ${keys(hasNew(op) ? "threadline_new" : undefined)});
   end if;
 `
 }

@@ -164,13 +164,24 @@ export const comparedColumns = (parts: Parts): ReadonlyArray<ColumnShape> =>
     .filter((column) => !parts.shape.excluded.includes(column.name))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 
-/** A table that became a partition of another captured one keeps its triggers. Its rows must not be recorded twice. */
+/**
+ * A table that became a partition of another captured one keeps its triggers. Its rows must not be recorded twice. If row triggers
+ * of the root see them, these functions record nothing. If the root has statement triggers, they may not see the statement: they
+ * remove what they see themselves (`forget_attached`).
+ */
 const unlessSeen = ({ shape }: Parts, purpose: Purpose): string =>
   `if (of_table <> ${literal(shape.name)} or of_schema <> ${literal(shape.schema)}) and of_partition is not null
       and seen_by_root(tg_relid, ${literal(shape.schema)}, ${literal(shape.name)}, ${literal(purpose)})
     then
       return null;
+    end if;${
+      shape.mode === "row"
+        ? `
+    if of_partition is not null then
+      perform set_config('threadline.attached', 'yes', true);
     end if;`
+        : ""
+    }`
 
 /** Settles which table a firing belongs to. Names other than the generated ones are rare, and are looked up. */
 export const settleTarget = (parts: Parts, purpose: Purpose): string => {

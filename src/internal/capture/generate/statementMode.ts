@@ -7,7 +7,7 @@ import { manyRows } from "./manyRows.js"
 import type { Op } from "./model.js"
 import { oneRow } from "./oneRow.js"
 import { openingVariables } from "./openTransaction.js"
-import { enteredLast, forgetMoved } from "./moves.js"
+import { enteredLast, forgetAttached, forgetMoved } from "./moves.js"
 import {
   hasNew,
   hasOld,
@@ -95,7 +95,7 @@ export const statementBody = (parts: Parts, op: Op): string => {
   return `${variables(parts, op)}
 begin
 ${settleTarget(parts, op)}
-${moves ? forgetMoved(parts, op) : ""}${fast}
+${moves ? forgetAttached(parts, op) + forgetMoved(parts, op) : ""}${fast}
 ${settlePolicy(parts)}${generalRows(parts, op)}
 ${moves && op === "update" ? enteredLast(parts) : ""}    return null;
 end`

@@ -53,6 +53,7 @@ export const StoredRequest = Schema.Struct({
   limit: Schema.NullOr(Schema.Number),
   columns: Schema.NullOr(Schema.Array(Schema.String)),
   raw: Schema.Boolean,
+  shape: Schema.NullOr(Schema.Literal("ocsf", "cloudevents", "debezium")),
   compression: Schema.NullOr(Schema.Literal("gzip", "zstd"))
 })
 

@@ -54,13 +54,14 @@ export const decodeScope = (scope: NamedScope | undefined): Effect.Effect<NamedS
 export const requiredScope = () =>
   new InvalidRequest({ field: "scope", rule: "is required here: give the name of a scope and its parameters" })
 
-const stored = ({ columns, compression, filter, format, limit, order, raw }: Request): StoredRequest => ({
+const stored = ({ columns, compression, filter, format, limit, order, raw, shape }: Request): StoredRequest => ({
   format,
   filter: unsafeParse(canonicalFilter(filter)) as JsonObject,
   order,
   limit: limit ?? null,
   columns: format === "csv" ? columns : null,
   raw,
+  shape: shape ?? null,
   compression: compression ?? null
 })
 

@@ -114,7 +114,7 @@ export const grantedScopes = (
 
 /** The options of an export, as the job has them. */
 const requestOf = (job: Job) => {
-  const { columns, compression, filter, format, limit, order, raw } = job.request
+  const { columns, compression, filter, format, limit, order, raw, shape } = job.request
   return Either.map(
     decoded({
       format,
@@ -123,6 +123,7 @@ const requestOf = (job: Job) => {
       limit: limit ?? undefined,
       columns: columns ?? undefined,
       raw,
+      shape: shape ?? undefined,
       compression: compression ?? undefined,
       requestedBy: job.requestedBy ?? undefined,
       scopeName: job.scope?.name
