@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { AuditError } from "./Audit.js"
-import type { SqlStatement } from "./AuditContext.js"
+import type { EnvelopeOptions, Fields, SqlStatement } from "./AuditContext.js"
 import * as ambient from "./internal/intent/ambient.js"
 import * as plain from "./internal/intent/plain.js"
 import type { Connection, Options, Recorder, RecordOptions, Savepoint } from "./internal/intent/plain.js"
@@ -51,6 +51,33 @@ export const withContext: <A>(fields: ambient.Ambient, body: () => A) => A = amb
  * @category context
  */
 export const currentContext: () => ambient.Ambient = ambient.currentContext
+
+/**
+ * What the code that runs now has been told to say, as a string for a job: `AuditContext.toEnvelope` for code that is not Effect. With a
+ * `key` it is signed. Fails with `InvalidRequest` if the context is wrong, or larger than 16 KiB.
+ *
+ * @since 0.1.0
+ * @category context
+ */
+export const toEnvelope: (options?: { readonly key?: string | undefined }) => Promise<string> = ambient.toEnvelope
+
+/**
+ * The context that an envelope carries, for `withContext` around the job. Throws `InvalidRequest` of the field `envelope`, and gives no actor, if the envelope is
+ * too old, changed, or none.
+ *
+ * @since 0.1.0
+ * @category context
+ * @example
+ * ```ts
+ * import { fromEnvelope, withContext } from "threadline/ClientAdapter"
+ *
+ * const actor = { type: "job", id: "send-receipt" } as const
+ *
+ * export const run = (job: { id: string; envelope: string }, send: () => Promise<void>) =>
+ *   withContext(fromEnvelope(job.envelope, { actor, jobId: job.id, source: "worker", maxAge: "7 days" }), send)
+ * ```
+ */
+export const fromEnvelope: (envelope: unknown, options?: EnvelopeOptions) => Fields = ambient.fromEnvelope
 
 /**
  * Runs a body in an audited transaction of a client, and returns what the body returned. Context and action are checked before

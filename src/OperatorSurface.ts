@@ -21,6 +21,8 @@ import { randomBytes } from "node:crypto"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type * as Actor from "./Actor.js"
 import * as Audit from "./Audit.js"
+import * as Continuity from "./Continuity.js"
+import * as Evidence from "./Evidence.js"
 import * as Export from "./Export.js"
 import * as ExportJobs from "./ExportJobs.js"
 import * as Feed from "./Feed.js"
@@ -32,6 +34,7 @@ import * as surfaces from "./internal/operator/surface.js"
 import { zoneOf } from "./internal/operator/zone.js"
 import * as Query from "./Query.js"
 import * as Retention from "./Retention.js"
+import * as SavedViews from "./SavedViews.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 
 /**
@@ -177,6 +180,9 @@ const surfaceOf = (settings: surfaces.Settings): Effect.Effect<surfaces.Surface,
       jobs: Effect.serviceOption(ExportJobs.ExportJobs),
       health: Effect.serviceOption(Health.Health),
       retention: Effect.serviceOption(Retention.Retention),
+      evidence: Effect.serviceOption(Evidence.Evidence),
+      continuity: Effect.serviceOption(Continuity.Continuity),
+      views: Effect.serviceOption(SavedViews.SavedViews),
       audit: Effect.serviceOption(Audit.Audit)
     }),
     (services) => surfaces.make(settings, services)

@@ -15,7 +15,7 @@ import { InvalidRequest } from "./ThreadlineError.js"
  * @since 0.1.0
  * @category context
  */
-export { currentContext, withContext } from "./ClientAdapter.js"
+export { currentContext, fromEnvelope, toEnvelope, withContext } from "./ClientAdapter.js"
 
 /**
  * What is used of a client of node-postgres.

@@ -13,7 +13,7 @@ import type { Action } from "./Semantics.js"
  * @since 0.1.0
  * @category context
  */
-export { currentContext, withContext } from "./ClientAdapter.js"
+export { currentContext, fromEnvelope, toEnvelope, withContext } from "./ClientAdapter.js"
 
 /**
  * What is used of TypeORM, of a `DataSource` and of an `EntityManager`.

@@ -6,11 +6,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { userInfo } from "node:os"
 import * as Actor from "../../src/Actor.js"
+import * as Continuity from "../../src/Continuity.js"
+import * as Evidence from "../../src/Evidence.js"
 import * as Export from "../../src/Export.js"
 import * as Feed from "../../src/Feed.js"
 import * as Health from "../../src/Health.js"
 import * as OperatorSurface from "../../src/OperatorSurface.js"
 import * as Query from "../../src/Query.js"
+import * as SavedViews from "../../src/SavedViews.js"
 import { configuration, migratedClient, withSchema } from "../database.js"
 import { Refused, UsageError } from "../exit.js"
 import { common, value } from "../options.js"
@@ -18,7 +21,15 @@ import { print, printDocument } from "../output.js"
 import { leaf } from "../parser/declare.js"
 import { wholeNumber } from "../values.js"
 
-const services = Layer.mergeAll(Query.layer, Export.layer, Feed.layer, Health.layer)
+const services = Layer.mergeAll(
+  Query.layer,
+  Export.layer,
+  Feed.layer,
+  Health.layer,
+  Continuity.layer,
+  Evidence.layer,
+  SavedViews.layer
+)
 
 const same = (one: string, other: string): boolean =>
   one.length === other.length && timingSafeEqual(Buffer.from(one), Buffer.from(other))

@@ -8,7 +8,9 @@ import { createRequire } from "node:module"
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
 import * as Audit from "../../src/Audit.js"
 import * as Capture from "../../src/Capture.js"
+import * as Evidence from "../../src/Evidence.js"
 import * as OperatorSurface from "../../src/OperatorSurface.js"
+import * as SavedViews from "../../src/SavedViews.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 import { executable } from "../support/chromium.js"
 import { everything, hostile, seed, services } from "../support/operator.js"
@@ -44,6 +46,22 @@ const ugly = Effect.gen(function* () {
   yield* sql`update "רשומות <b>" set doc = '{"a":{"b":{"c":{"d":{"e":[1,9,3],"f":null}}}}}', big = big || ${hostile}`
 })
 
+/** Views with names that are hard to show, and evidence of both kinds. */
+const governed = Effect.gen(function* () {
+  const owner = everything.viewer
+  yield* SavedViews.save({ owner, name: "Invoices", filter: { table: "invoices" }, since: "7d" })
+  for (const name of [hostile, "a name of very many letters ".repeat(9).trim(), "שלום עולם"]) {
+    yield* SavedViews.save({ owner, name, filter: { op: "delete" } })
+  }
+  yield* Evidence.derive("trigger_coverage", { reference: "production" })
+  yield* Evidence.exportDelivery({
+    reference: hostile,
+    status: "attention",
+    detail: { format: "csv", count: 3, bytes: 100, sha256: "ab", recipient: hostile },
+    actor: owner
+  })
+})
+
 const pagesOf = (ids: { readonly refunded: string; readonly other: string }): ReadonlyArray<string> => [
   "/",
   "/?q=nothing-like-this",
@@ -64,6 +82,8 @@ const pagesOf = (ids: { readonly refunded: string; readonly other: string }): Re
   "/coverage",
   "/policy/redaction",
   "/policy/retention",
+  "/evidence",
+  "/evidence?subject=trigger_coverage",
   "/exports",
   "/_design"
 ]
@@ -123,6 +143,7 @@ const served = Effect.gen(function* () {
   const layer = yield* services
   const ids = yield* seed
   yield* Effect.provide(ugly, layer)
+  yield* Effect.provide(governed, layer)
   const { handler } = yield* Effect.acquireRelease(
     Effect.sync(() => OperatorSurface.toNodeHandler(layer, { authorize: () => everything, design: true })),
     ({ dispose }) => Effect.promise(dispose)
@@ -262,6 +283,22 @@ if (executable === undefined) {
               await page.locator("[data-rail], #results a").first().click()
               expect(new URL(page.url()).searchParams.get("tz")).toBe("Asia/Tokyo")
               expect(await page.locator("[data-copy]:visible").count()).toBe(0)
+
+              // A timeline is saved under a name, opened from the start page, and deleted there.
+              await page.goto(`${base}/timeline?table=members&since=7d`)
+              await page.locator("summary", { hasText: "Save this view" }).click()
+              await page.locator("form.act input[name=name]").fill("Members of the week")
+              await page.locator("form.act button", { hasText: "Save" }).click()
+              expect(new URL(page.url()).hash).toBe("#views")
+              await page.locator("#views a", { hasText: "Members of the week" }).click()
+              expect(new URL(page.url()).search).toBe("?table=public.members&since=7d")
+              await page.goto(`${base}/`)
+              await page
+                .locator("#views li", { hasText: "Members of the week" })
+                .locator("button", { hasText: "Delete" })
+                .click()
+              expect(await page.locator("#views li").count()).toBe(4)
+              expect(await page.locator("#views li", { hasText: "Members of the week" }).count()).toBe(0)
             })
           )
 

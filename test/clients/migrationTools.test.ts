@@ -6,6 +6,7 @@ import { expect, it } from "@effect/vitest"
 import { drizzle } from "drizzle-orm/node-postgres"
 import { migrate } from "drizzle-orm/node-postgres/migrator"
 import * as Effect from "effect/Effect"
+import { runner } from "node-pg-migrate"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -129,6 +130,42 @@ it.live("drizzle-kit: custom migrations in its folder, run by the migrator of Dr
         await migrate(drizzle(client), { migrationsFolder: folder })
         await migrate(drizzle(client), { migrationsFolder: folder })
       })
+      rmSync(folder, { recursive: true })
+      yield* works
+    })
+  )
+)
+
+it.live("node-pg-migrate: SQL migrations in its folder, and a file that a step in JavaScript reads", () =>
+  fresh((url) =>
+    Effect.gen(function* () {
+      const steps = [
+        { name: "posts", sql: createPosts },
+        ...(yield* files),
+        ...(yield* captureFile).map(({ name, sql }) => ({ name: name.replace(/\.sql$/, ""), sql }))
+      ]
+      const folder = mkdtempSync(join(tmpdir(), "threadline-node-pg-migrate-"))
+      const nameOf = (index: number, name: string) => `${1_700_000_000_000 + index}_${name}`
+      steps.forEach(({ name, sql }, index) => writeFileSync(join(folder, `${nameOf(index, name)}.sql`), sql))
+      // The capture again, as a step that is a program.
+      const capture = `${nameOf(steps.length - 1, steps.at(-1)?.name ?? "")}.sql`
+      writeFileSync(
+        join(folder, `${nameOf(steps.length, "again")}.mjs`),
+        `import { readFileSync } from "node:fs"
+        const file = new URL(${JSON.stringify(capture)}, import.meta.url)
+        export const up = (pgm) => pgm.sql(readFileSync(file, "utf8"))`
+      )
+      const run = () =>
+        runner({
+          databaseUrl: url,
+          dir: folder,
+          migrationsTable: "pgmigrations",
+          direction: "up",
+          log: () => undefined
+        })
+      const applied = yield* Effect.promise(run)
+      expect(applied.length).toBe(steps.length + 1)
+      expect(yield* Effect.promise(run)).toEqual([])
       rmSync(folder, { recursive: true })
       yield* works
     })

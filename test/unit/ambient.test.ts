@@ -1,7 +1,8 @@
-import { expect, it } from "@effect/vitest"
+import { describe, expect, it } from "@effect/vitest"
 import * as AuditContext from "../../src/AuditContext.js"
-import { currentContext, withContext } from "../../src/ClientAdapter.js"
+import { currentContext, fromEnvelope, toEnvelope, withContext } from "../../src/ClientAdapter.js"
 import { askActor } from "../../src/internal/intent/ambient.js"
+import { InvalidRequest } from "../../src/ThreadlineError.js"
 
 it("an actor function that hangs is waited for no longer than the patience of a call", async () => {
   expect(await askActor(() => new Promise(() => undefined), 5)).toEqual({
@@ -38,5 +39,38 @@ it("a reason for no actor travels with the context, and an actor above it replac
   })
   expect(AuditContext.merge({ actor: { type: "anonymous" } }, { actorError: "expired" })).toEqual({
     actorError: "expired"
+  })
+})
+
+describe("envelopes without Effect", () => {
+  const actor = { type: "job", id: "send-receipt" } as const
+
+  it("carry the context, with the answer of a lazy actor", async () => {
+    const lazy = { actor: () => Promise.resolve({ type: "user", id: 42 } as const), requestId: "r", correlationId: "c" }
+    const envelope = await withContext(lazy, () => toEnvelope({ key: "k" }))
+    expect(fromEnvelope(envelope, { actor, jobId: "7", source: "worker", key: "k" })).toEqual({
+      actor,
+      jobId: "7",
+      source: "worker",
+      requestId: "r",
+      correlationId: "c",
+      meta: { onBehalfOf: { type: "user", id: "42" } }
+    })
+  })
+
+  it("say that the actor is not known if its function fails", async () => {
+    const envelope = await withContext({ actor: () => Promise.reject(new Error("secret")) }, () => toEnvelope())
+    expect(fromEnvelope(envelope)).toMatchObject({ actorError: "the actor function failed" })
+    expect(envelope).not.toContain("secret")
+  })
+
+  it("refuse what is wrong, as InvalidRequest", async () => {
+    const envelope = await withContext({ actor }, () => toEnvelope({ key: "k" }))
+    for (const options of [{ key: "other" }, {}, { key: "k", maxAge: "tomorrow" as never }]) {
+      const refusal = (): unknown => fromEnvelope(options.key === undefined ? "forged" : envelope, options)
+      expect(refusal).toThrow(InvalidRequest)
+    }
+    await expect(withContext({ actor: { type: "user", id: "" } }, () => toEnvelope())).rejects.toThrow(InvalidRequest)
+    await expect(toEnvelope({ key: "" })).rejects.toThrow(InvalidRequest)
   })
 })

@@ -1,9 +1,12 @@
 /**
  * The context of code that is not Effect: it follows promises and callbacks through AsyncLocalStorage.
  */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as Actor from "../../Actor.js"
 import * as AuditContext from "../../AuditContext.js"
+import type { InvalidRequest } from "../../ThreadlineError.js"
 import { notAnObject } from "../core/request.js"
 
 /**
@@ -85,3 +88,26 @@ const toAnswer = (actor: Actor.Given | undefined): Answered => {
   const wrong = actor === undefined ? undefined : Actor.invalid(actor)
   return wrong === undefined ? { actor } : { actorError: `the actor function gave no actor: ${wrong.message}` }
 }
+
+const orThrow = <A>(result: Either.Either<A, InvalidRequest>): A => {
+  if (Either.isLeft(result)) {
+    throw result.left
+  }
+  return result.right
+}
+
+/** The context of the code that runs, as an envelope. An actor that cannot be found is noted in it, as in a transaction. */
+export const toEnvelope = async (options: { readonly key?: string | undefined } = {}): Promise<string> => {
+  const { actor, ...rest } = currentContext()
+  const given = { ...rest, ...(typeof actor === "function" ? await askActor(actor) : { actor }) }
+  const refusal = AuditContext.invalid(given)
+  if (refusal !== undefined) {
+    throw refusal
+  }
+  const fields = { ...given, actor: given.actor === undefined ? undefined : Actor.fromGiven(given.actor) }
+  const sealed = AuditContext.toEnvelope(options).pipe(AuditContext.withContext(fields), Effect.either)
+  return orThrow(await Effect.runPromise(sealed))
+}
+
+export const fromEnvelope = (envelope: unknown, options: AuditContext.EnvelopeOptions = {}): AuditContext.Fields =>
+  orThrow(Effect.runSync(Effect.either(AuditContext.fromEnvelope(envelope, options))))

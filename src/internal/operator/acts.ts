@@ -8,7 +8,8 @@ import { type Act, exportFormats } from "./address.js"
 import { read, tokensOf } from "./qualifiers.js"
 import { type Asked, redirect, type Screened } from "./screen.js"
 import { jobScopeOf } from "./screens/exports.js"
-import { jobsNeedNamedScope, noCapability, noConfirmation, notProvided, unknownPath } from "./screens/trouble.js"
+import { deleteView, saveView } from "./screens/views.js"
+import { jobsNeedNamedScope, noCapability, noConfirmation, notProvided } from "./screens/trouble.js"
 
 const queue = (fields: URLSearchParams, asked: Asked): Screened => {
   const scope = jobScopeOf(asked)
@@ -96,7 +97,8 @@ export const act = (name: Act, fields: URLSearchParams, asked: Asked, back: stri
     case "theme":
       return Effect.succeed(redirect(back))
     case "views/save":
+      return saveView(fields, asked)
     case "views/delete":
-      return Effect.succeed(unknownPath)
+      return deleteView(fields, asked)
   }
 }

@@ -4,12 +4,15 @@ import type * as Option from "effect/Option"
 import type { VNode } from "preact"
 import type * as Audit from "../../Audit.js"
 import type * as Context from "effect/Context"
+import type * as Continuity from "../../Continuity.js"
+import type * as Evidence from "../../Evidence.js"
 import type * as Export from "../../Export.js"
 import type * as ExportJobs from "../../ExportJobs.js"
 import type * as Health from "../../Health.js"
 import type * as Retention from "../../Retention.js"
 import type * as Feed from "../../Feed.js"
 import type * as Query from "../../Query.js"
+import type * as SavedViews from "../../SavedViews.js"
 import type { Viewer } from "./access.js"
 import type { Addresses } from "./address.js"
 import type { Question } from "./commandLine.js"
@@ -23,6 +26,9 @@ export interface Services {
   readonly jobs: Option.Option<ExportJobs.Service>
   readonly health: Option.Option<Context.Tag.Service<Health.Health>>
   readonly retention: Option.Option<Retention.Service>
+  readonly evidence: Option.Option<Evidence.Service>
+  readonly continuity: Option.Option<Context.Tag.Service<Continuity.Continuity>>
+  readonly views: Option.Option<SavedViews.Service>
   readonly audit: Option.Option<Context.Tag.Service<Audit.Audit>>
 }
 

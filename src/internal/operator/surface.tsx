@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto"
 import type * as Health from "../../Health.js"
 import type * as Retention from "../../Retention.js"
 import * as Export from "../../Export.js"
+import { SavedViewError } from "../../SavedViews.js"
 import { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import type { Capability, Denied, Viewer } from "./access.js"
 import * as address from "./address.js"
@@ -20,6 +21,7 @@ import { actions } from "./screens/actions.js"
 import { act } from "./acts.js"
 import { actor, correlation, request } from "./screens/bundle.js"
 import { changes, download, exportJobs } from "./screens/exports.js"
+import { evidence } from "./screens/evidence.js"
 import { coverage, redaction, retention } from "./screens/governance.js"
 import { live } from "./screens/live.js"
 import { designPage } from "./screens/design.js"
@@ -28,6 +30,7 @@ import { row } from "./screens/row.js"
 import { timeline } from "./screens/timeline.js"
 import { transaction } from "./screens/transaction.js"
 import * as trouble from "./screens/trouble.js"
+import { asking } from "./masks.js"
 import { securityHeaders } from "./securityHeaders.js"
 import { type HostLinks, type Offers, rooms, type Site, type Theme } from "./site.js"
 import { utc, zoneOf } from "./zone.js"
@@ -104,6 +107,8 @@ const screenOf = (route: address.Route, settings: Settings): ((asked: Asked) => 
       return redaction
     case "Retention":
       return retention
+    case "Evidence":
+      return evidence
     case "Exports":
       return exportJobs
     case "Download":
@@ -156,10 +161,15 @@ export const make = (settings: Settings, services: Services): Surface => {
   const seconds = Math.max(1, Math.round(Duration.toSeconds(settings.timeout)))
   const offers: Offers = {
     coverage: Option.isSome(services.health),
-    evidence: false,
+    evidence: Option.isSome(services.evidence),
     retention: Option.isSome(services.retention),
     exports: Option.isSome(services.jobs)
   }
+
+  const masks = Option.match(services.health, {
+    onNone: () => () => Effect.succeed<Site["masks"]>(new Map()),
+    onSome: (health) => asking(health.policies(settings.health))
+  })
 
   const logged = (page: string, cause: Cause.Cause<unknown>): Effect.Effect<string> => {
     const reference = randomBytes(6).toString("hex")
@@ -194,6 +204,9 @@ export const make = (settings: Settings, services: Services): Surface => {
         }
         if (NotFound.is(error)) {
           return Effect.succeed(trouble.notFound(error))
+        }
+        if (SavedViewError.is(error)) {
+          return Effect.succeed(trouble.viewTrouble(error.reason))
         }
         return Effect.map(logged(name, exit.cause), (reference) =>
           Export.ExportError.is(error)
@@ -292,6 +305,7 @@ export const make = (settings: Settings, services: Services): Surface => {
         offers,
         room: rooms[0],
         links: settings,
+        masks: new Map(),
         title: "Audit"
       })
       const nobody: Viewer = {
@@ -308,8 +322,8 @@ export const make = (settings: Settings, services: Services): Surface => {
         return deniedPage(siteFor(nobody), trouble.denied(reason === "Unauthenticated" ? 401 : 403, signIn), !isHead)
       }
       const viewer = answer.right
-      const site = siteFor(viewer)
-      const show = (page: Page): Response => htmlOf(page, site, !isHead)
+      const plain = siteFor(viewer)
+      const show = (page: Page): Response => htmlOf(page, plain, !isHead)
       const route = address.read(url.pathname, params)
       if (route === "unknown") {
         return show(trouble.unknownPath)
@@ -348,7 +362,7 @@ export const make = (settings: Settings, services: Services): Surface => {
         }
         const form = yield* Effect.either(incoming.form)
         const fields = form._tag === "Right" ? form.right : new URLSearchParams()
-        if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), site.token)) {
+        if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), plain.token)) {
           return show(trouble.forged)
         }
         const back = fields.get("back") ?? ""
@@ -366,6 +380,7 @@ export const make = (settings: Settings, services: Services): Surface => {
       if (incoming.method !== "GET" && !isHead) {
         return show(trouble.wrongMethod)
       }
+      const site: Site = { ...plain, masks: yield* masks(now) }
       const recording = recordingView(viewer, here.slice(0, 2000))
       let screened: Screened = screenOf(route, settings)(asked)
       for (;;) {

@@ -6,8 +6,9 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 
+// Effects carry the mark of a stream, too, and with them Option, Either, Exit and HTTP responses. None of these reads by itself.
 const isStream = (u: unknown): u is Stream.Stream<unknown, unknown, unknown> =>
-  Predicate.hasProperty(u, Stream.StreamTypeId)
+  Predicate.hasProperty(u, Stream.StreamTypeId) && !Effect.isEffect(u)
 
 /** A stream reads when it is run, and that is after the effect that returned it. So it carries the services along. */
 const carried = <A, I>(value: A, services: Context.Context<I>): A =>

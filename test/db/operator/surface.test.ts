@@ -4,11 +4,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
 import * as Actor from "../../../src/Actor.js"
+import * as Capture from "../../../src/Capture.js"
+import * as Evidence from "../../../src/Evidence.js"
 import * as OperatorSurface from "../../../src/OperatorSurface.js"
-import type * as Query from "../../../src/Query.js"
+import * as Query from "../../../src/Query.js"
 import * as Threadline from "../../../src/Threadline.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { everything, hostile, pages, seed } from "../../support/operator.js"
+import { everything, hostile, pages, seed, services } from "../../support/operator.js"
 
 const hashes = (html: string, tag: string): ReadonlyArray<string> =>
   [...html.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, "gs"))].map(
@@ -298,6 +300,145 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       const scoped = yield* pages({ authorize: () => ({ ...everything, scope: () => true }) })
       expect(textOf((yield* scoped("/audit/exports")).body)).not.toContain("op:delete")
       expect((yield* scoped("/audit/exports/1/download")).status).toBe(403)
+    })
+  )
+
+  it.scoped("keeps the views of each viewer apart, and opens, replaces and deletes them by name", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const by = (viewer: Actor.Actor) =>
+        Effect.gen(function* () {
+          const ask = yield* pages({ authorize: () => ({ viewer, scope: "everything" }) })
+          const token = /name="token" value="([^"]+)"/.exec((yield* ask("/audit/timeline")).body)?.[1] ?? ""
+          const post = (act: string, fields: Record<string, string>, given = token) =>
+            ask(`/audit/views/${act}`, {
+              method: "POST",
+              body: new URLSearchParams({ token: given, ...fields }),
+              headers: { "sec-fetch-site": "same-origin" }
+            })
+          return { ask, post }
+        })
+      const [one, other, nobody] = [
+        yield* by(Actor.user("one")),
+        yield* by(Actor.user("other")),
+        yield* by(Actor.anonymous)
+      ]
+      const view = { name: hostile, filter: "table=public.invoices&op=update", since: "90s" }
+      expect((yield* one.post("save", view, "forged")).status).toBe(403)
+      expect((yield* one.ask("/audit/views/save")).status).toBe(405)
+      const saved = yield* one.post("save", view)
+      expect([saved.status, saved.headers.get("location")]).toStrictEqual([303, "/audit/#views"])
+      expect((yield* one.post("save", view)).status).toBe(409)
+      expect((yield* one.post("save", { ...view, replace: "on" })).status).toBe(303)
+      expect((yield* one.post("save", { ...view, name: " " })).status).toBe(400)
+      expect((yield* one.post("save", { ...view, name: "x", filter: "nosuch=1" })).status).toBe(400)
+      expect((yield* one.post("save", { ...view, name: "x", since: "soon" })).status).toBe(400)
+      expect(yield* sql`select owner_id, filter, since from threadline.saved_views`).toStrictEqual([
+        { owner_id: "one", filter: view.filter, since: "90s" }
+      ])
+      const home = yield* one.ask("/audit/")
+      expect(home.body).not.toContain("<script>alert")
+      const opened = yield* one.ask(`/audit/?view=${encodeURIComponent(hostile)}`)
+      expect([opened.status, opened.headers.get("location")]).toStrictEqual([
+        303,
+        "/audit/timeline?table=public.invoices&op=update&since=90s"
+      ])
+      expect(textOf((yield* one.ask("/audit/timeline?table=invoices&since=90s")).body)).toContain("last 90 seconds")
+      // One without times asks for all time, as it did when it was saved.
+      yield* one.post("save", { name: "all", filter: "op=delete", since: "" })
+      expect((yield* one.ask("/audit/?view=all")).headers.get("location")).toBe("/audit/timeline?op=delete&since=all")
+      // Another viewer sees none of it, and cannot delete it.
+      expect(textOf((yield* other.ask("/audit/")).body)).toContain("None yet")
+      expect((yield* other.ask("/audit/?view=all")).status).toBe(404)
+      expect((yield* other.post("delete", { name: "all" })).status).toBe(404)
+      expect((yield* one.post("delete", { name: "all" })).status).toBe(303)
+      expect((yield* one.post("delete", { name: "all" })).status).toBe(404)
+      // A viewer who cannot be told from others has no views.
+      const page = yield* nobody.ask("/audit/timeline")
+      expect(textOf(page.body)).not.toContain("Save this view")
+      expect((yield* nobody.post("save", view)).status).toBe(403)
+    })
+  )
+
+  it.scoped("shows evidence, and since when what can be asked", () =>
+    Effect.gen(function* () {
+      const layer = yield* services
+      yield* Effect.provide(
+        Effect.gen(function* () {
+          yield* Evidence.derive("trigger_coverage", { reference: "production" })
+          for (let i = 0; i < 30; i++) {
+            yield* Evidence.exportDelivery({
+              reference: hostile,
+              status: "failed",
+              detail: { format: "csv", count: 1, bytes: 1, sha256: "ab", recipient: hostile },
+              actor: Actor.user(hostile)
+            })
+          }
+        }),
+        layer
+      )
+      const ask = yield* pages()
+      const shown = yield* ask("/audit/evidence")
+      expect(shown.status).toBe(200)
+      expect(shown.body).not.toContain("<script>alert")
+      const text = textOf(shown.body)
+      expect(text).toMatch(/trigger coverage\s*(ok|attention|failed)/)
+      expect(text).toMatch(/export delivery\s*unproven/)
+      expect(text).toContain("threadline evidence overview")
+      const older = /href="([^"]*cursor=[^"]*)"/.exec(shown.body)?.[1]?.replaceAll("&amp;", "&") ?? ""
+      expect(textOf((yield* ask(older)).body)).toContain("found by Threadline")
+      const own = textOf((yield* ask("/audit/evidence?subject=trigger_coverage")).body)
+      expect([own.includes("found by Threadline"), own.includes("as the host says")]).toStrictEqual([true, false])
+      expect((yield* ask("/audit/evidence?subject=nosuch")).status).toBe(400)
+      expect((yield* ask("/audit/evidence?cursor=x")).status).toBe(400)
+      const coverage = textOf((yield* ask("/audit/coverage")).body)
+      expect(coverage).toContain("What can be asked")
+      expect(coverage).toContain("not now: no baseline")
+    })
+  )
+
+  it.scoped("shows what stands for a masked value as redaction with its reason, if the policy says so", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const layer = yield* services
+      yield* sql.unsafe("create table cards (id int primary key, number text, iban text, pin text, note text)")
+      yield* Capture.apply([
+        {
+          table: "cards",
+          mask: [
+            { column: "number", as: "last4" },
+            { column: "iban", as: "hash" },
+            { column: "pin", as: "null" }
+          ]
+        }
+      ]).pipe(Effect.provide(layer))
+      yield* sql`insert into cards values (1, '4242424242424242', 'DE89', '1234', '****9999')`
+      yield* sql`update cards set number = '5555555555554444', iban = 'DE90', pin = '9'`
+      const ask = yield* pages()
+      for (const path of ["/audit/timeline?table=cards", "/audit/rows/public.cards/1"]) {
+        const { body } = yield* ask(path)
+        const text = textOf(body)
+        expect(text).toContain("masked by policy, but for the end")
+        expect(text).toContain("****4444")
+        expect(text).toContain("hashed by policy")
+        expect(text).toContain("null by policy")
+        expect(text).toContain("neither value is stored")
+        // A value of a column in clear is what it is, whatever it looks like.
+        expect(body).toMatch(/(?<!but for the end<\/span> <span class="v">)\*{4}9999/)
+      }
+      // Without the service that knows the policy, the page shows what is recorded.
+      const { handler } = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          OperatorSurface.toWebHandler(Query.layer.pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, sql))), {
+            authorize: () => everything
+          })
+        ),
+        ({ dispose }) => Effect.promise(dispose)
+      )
+      const bare = yield* Effect.promise(() =>
+        handler(new Request("http://host.test/audit/timeline?table=cards")).then((response) => response.text())
+      )
+      expect([bare.includes("****4444"), bare.includes("by policy")]).toStrictEqual([true, false])
     })
   )
 

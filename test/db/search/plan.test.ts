@@ -211,5 +211,56 @@ describe("reads of 96,000 changes", () => {
         }
       })
     )
+
+    // Two names, each at two times.
+    it.effect("a table of several names, as many under each as for a table of one", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const names = (entries: ReadonlyArray<readonly [name: string, since: string | null, until: string | null]>) =>
+          JSON.stringify(entries.map(([name, since, until]) => ({ schema: "public", name, since, until })))
+        yield* sql`
+          update threadline.capture_policies
+          set former_names = ${names([
+            ["members", null, "2026-02-01T00:00:00Z"],
+            ["posts", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"],
+            ["members", "2026-03-01T00:00:00Z", "2026-03-15T00:00:00Z"],
+            ["posts", "2026-03-15T00:00:00Z", null]
+          ])}::jsonb
+          where table_name = 'posts'
+        `
+        const wrong: Array<string> = []
+        for (const [label, read] of [
+          ["the table", Query.timeline({ table: "posts" })],
+          ["oldest first", Query.timeline({ table: "posts", order: "oldest" })],
+          ["its deletes", Query.timeline({ table: "posts", op: "delete" })],
+          ["a busy row", Query.timeline({ table: "posts", key: "1" })],
+          ["a busy row in a window", Query.timeline({ table: "posts", key: "1", ...half })],
+          ["a quiet actor in it", Query.timeline({ actor: quiet, table: "posts" })],
+          ["a correlation in it", Query.timeline({ correlationId: "c5000", table: "posts" })],
+          ["an hour of it", Query.timeline({ ...hour, table: "posts" })],
+          ["two months of a busy actor", Query.timeline({ ...half, actor: busy, table: "posts" })],
+          ["a history", Query.history("posts", "1")],
+          ["a history, oldest first", Query.history("posts", "1", { order: "oldest" })],
+          ["a quiet history", Query.history("posts", "777")],
+          ["a row as of an instant", Query.asOf("posts", "1", hour.from)],
+          ["a diff between two instants", Query.diffBetween("posts", "1", half.from, half.to)],
+          ["fifty rows as of an instant", Query.asOfKeys("posts", fifty, half.to)],
+          ["all rows as of an instant", Query.asOfRows("posts", half.to)],
+          ["rows that are as wanted", Query.asOfRows("posts", half.to, { contains: { title: "new" } })],
+          ["a value that no row has", Query.timeline({ table: "posts", contains: { title: "none" } })],
+          ["transactions", Query.transactions({ table: "posts" })],
+          ["a count", Query.count({ table: "posts" }, { cap: 1000 })]
+        ] as const) {
+          const { looked, scanned } = yield* cost<unknown, Query.ReadError>(read).pipe(
+            Effect.provideService(Budget, budget)
+          )
+          if (looked >= 2 * 10_500 || scanned >= 500) {
+            wrong.push(`${label}: looked at ${looked}, scanned ${scanned}`)
+          }
+        }
+        expect(wrong).toEqual([])
+        yield* sql`update threadline.capture_policies set former_names = '[]'`
+      })
+    )
   })
 })

@@ -4,21 +4,24 @@ import type { Act } from "../address.js"
 import { useSite } from "../site.js"
 
 export const css = `
-form.act{display:inline-flex;flex-wrap:wrap;gap:var(--s2);align-items:end}form.act input:not([type=hidden]){width:auto}
+form.act{display:inline-flex;flex-wrap:wrap;gap:var(--s2);align-items:end}form.act.whole{display:block}form.act input:not([type=hidden]){width:auto}
 `
 
 export const ActionForm = ({
   act,
   children,
-  fields = {}
+  fields = {},
+  whole = false
 }: {
   readonly act: Act
   readonly fields?: Readonly<Record<string, string>>
+  /** As wide as what it stands in. */
+  readonly whole?: boolean
   readonly children: ComponentChildren
 }): VNode => {
   const { here, to, token } = useSite()
   return (
-    <form class="act" method="post" action={to.act(act)}>
+    <form class={whole ? "act whole" : "act"} method="post" action={to.act(act)}>
       <input type="hidden" name="token" value={token} />
       <input type="hidden" name="back" value={here} />
       {Object.entries(fields).map(([name, value]) => (

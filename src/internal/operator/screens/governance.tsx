@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { VNode } from "preact"
+import type * as Continuity from "../../../Continuity.js"
 import type * as Health from "../../../Health.js"
 import type * as Retention from "../../../Retention.js"
 import { ActionForm } from "../design/ActionForm.js"
@@ -19,6 +20,7 @@ import { Time } from "../design/Time.js"
 import { shortTable } from "../address.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
+import { ContinuityView, readinessOf } from "./continuity.js"
 import { plural } from "./timeline.js"
 import { notProvided } from "./trouble.js"
 
@@ -94,7 +96,13 @@ const CoverageRow = ({ coverage }: { readonly coverage: Health.Coverage }): VNod
   )
 }
 
-const CoverageView = ({ report }: { readonly report: Health.Report }): VNode => {
+const CoverageView = ({
+  readiness,
+  report
+}: {
+  readonly report: Health.Report
+  readonly readiness: ReadonlyArray<Continuity.Readiness>
+}): VNode => {
   const { zone } = useSite()
   const { findings, tables } = report
   const uncovered = tables.filter(({ status }) => status === "uncovered").length
@@ -156,21 +164,24 @@ const CoverageView = ({ report }: { readonly report: Health.Report }): VNode => 
         )}
         {tables.length > most ? <p class="sub">and {tables.length - most} more, all in the command below</p> : null}
       </section>
+      <ContinuityView tables={readiness} />
     </>
   )
 }
 
-export const coverage = ({ health, services }: Asked): Screened =>
-  Option.match(services.health, {
+export const coverage = (asked: Asked): Screened =>
+  Option.match(asked.services.health, {
     onNone: () => Effect.succeed(notProvided("Health")),
     onSome: (service) =>
-      Effect.map(service.report(health), (report) =>
-        page({
-          title: "Coverage",
-          place: "coverage",
-          command: { _tag: "Words", words: ["health"] },
-          view: () => <CoverageView report={report} />
-        })
+      Effect.map(
+        Effect.all([service.report(asked.health), readinessOf(asked)], { concurrency: 2 }),
+        ([report, readiness]) =>
+          page({
+            title: "Coverage",
+            place: "coverage",
+            command: { _tag: "Words", words: ["health"] },
+            view: () => <CoverageView report={report} readiness={readiness} />
+          })
       )
   })
 

@@ -14,6 +14,7 @@ import { Time } from "../design/Time.js"
 import { type Asked, page, redirect, type Screen, type Screened } from "../screen.js"
 import { actorsLabelled, type Meaning, meaningsOf } from "../searchBox.js"
 import { useSite } from "../site.js"
+import { type Kept, keptOf, openView, ViewList } from "./views.js"
 
 /** The newest transactions that the start page shows. */
 const shown = 12
@@ -170,6 +171,7 @@ const State = ({ coverage }: { readonly coverage: ReadonlyArray<Health.Coverage>
 const View = ({
   actions,
   coverage,
+  kept,
   outcome,
   transactions
 }: {
@@ -177,6 +179,7 @@ const View = ({
   readonly transactions: ReadonlyArray<Query.TransactionSummary>
   readonly actions: ReadonlyArray<Query.Action>
   readonly coverage: ReadonlyArray<Health.Coverage> | undefined
+  readonly kept: Kept | undefined
 }): VNode => (
   <>
     <h1>What do you want to know?</h1>
@@ -186,7 +189,10 @@ const View = ({
     <State coverage={coverage} />
     <div class="cols">
       <Recent transactions={transactions} />
-      <Failures actions={actions} />
+      <div>
+        <ViewList kept={kept} />
+        <Failures actions={actions} />
+      </div>
     </div>
   </>
 )
@@ -213,17 +219,24 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
       [
         query.transactions({ limit: shown }),
         query.actions({ actionStatus: "error", limit: 6, from: new Date(now - 7 * 86_400_000).toISOString() }),
-        stateOf(asked)
+        stateOf(asked),
+        keptOf(asked)
       ],
       { concurrency: "unbounded" }
     ),
-    ([transactions, actions, coverage]): Screen =>
+    ([transactions, actions, coverage, kept]): Screen =>
       page({
         title: "Audit",
         place: "home",
         command: { _tag: "Words", words: ["transactions", "--limit", String(shown)] },
         view: () => (
-          <View outcome={outcome} transactions={transactions.items} actions={actions.items} coverage={coverage} />
+          <View
+            outcome={outcome}
+            transactions={transactions.items}
+            actions={actions.items}
+            coverage={coverage}
+            kept={kept}
+          />
         )
       })
   )
@@ -259,6 +272,10 @@ const lookUp = (asked: Asked, text: string, meanings: ReadonlyArray<Meaning>): S
   })
 
 export const home = (asked: Asked): Screened => {
+  const view = asked.params.get("view")
+  if (view !== null) {
+    return openView(view, asked)
+  }
   const text = (asked.params.get("q") ?? "").trim()
   if (text === "") {
     return start(asked, none)

@@ -18,6 +18,7 @@ import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filter
 import { write } from "../qualifiers.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
+import { ownerOf, SaveForm } from "./views.js"
 import { durationName } from "../zone.js"
 
 /** Counting ends here. */
@@ -94,6 +95,7 @@ interface Answer {
   readonly following: boolean
   readonly canFollow: boolean
   readonly canExport: boolean
+  readonly canSave: boolean
 }
 
 const Nothing = ({ anything, listing }: Answer): VNode => {
@@ -206,6 +208,7 @@ const View = (answer: Answer): VNode => {
           </span>
         ) : null}
       </Chips>
+      {answer.canSave ? <SaveForm listing={listing} /> : null}
       {changes.length === 0 && !partial ? (
         <Nothing {...answer} />
       ) : (
@@ -302,6 +305,7 @@ const ofSize = (asked: Asked, size: number | undefined): Screened =>
           anything,
           following: asked.params.get("follow") === "on",
           canFollow: feed._tag === "Some",
+          canSave: asked.services.views._tag === "Some" && ownerOf(asked.viewer) !== undefined,
           canExport: exports._tag === "Some" && asked.viewer.may("export")
         }
         const { extra, filter: linked } = asLinked(listing)

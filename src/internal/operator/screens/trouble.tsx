@@ -4,6 +4,7 @@
  */
 import type { ComponentChildren, VNode } from "preact"
 import type { ExportError } from "../../../Export.js"
+import type { SavedViewError } from "../../../SavedViews.js"
 import type { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
 import { hostLink } from "../address.js"
 import { Copy } from "../design/Copy.js"
@@ -279,3 +280,26 @@ export const noConfirmation: Page = trouble(
     <Start />
   </>
 )
+
+export const nobodysViews: Page = trouble(
+  403,
+  "Views need a name of their owner",
+  <>
+    <p class="facts">Saved views are kept for viewers that the application tells apart. It does not say who you are.</p>
+    <Start />
+  </>
+)
+
+export const viewTrouble = (reason: SavedViewError["reason"]): Page =>
+  trouble(
+    409,
+    "The view is not saved",
+    <>
+      <p class="facts">
+        {reason === "NameTaken"
+          ? "You have a view of that name. Go back and choose another name, or ask to replace it."
+          : "You have as many views as one can have. Delete one on the start page first."}
+      </p>
+      <Start />
+    </>
+  )

@@ -1,0 +1,159 @@
+/** Saved views: the list of the start page, the form of a timeline, and what these forms do. */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import type { VNode } from "preact"
+import * as Query from "../../../Query.js"
+import type * as SavedViews from "../../../SavedViews.js"
+import type { Viewer } from "../access.js"
+import { ActionForm } from "../design/ActionForm.js"
+import { Text } from "../design/Text.js"
+import { asLinked, type Listing } from "../filterForm.js"
+import { type Asked, redirect, type Screened } from "../screen.js"
+import { useSite } from "../site.js"
+import { durationName } from "../zone.js"
+import { notProvided, nobodysViews } from "./trouble.js"
+
+/** Whose views these are: nobody's if the viewer cannot be told from others. */
+export const ownerOf = ({ actor }: Viewer): SavedViews.OwnerInput | undefined =>
+  actor === undefined || actor.type === "anonymous" ? undefined : { type: actor.type, id: actor.id }
+
+/** The most views of the start page. */
+export const mostShown = 40
+
+export interface Kept {
+  readonly views: ReadonlyArray<SavedViews.SavedView>
+  readonly more: boolean
+}
+
+/** The viewer's views; undefined if they can have none here. Nothing is said if they cannot be seen quickly. */
+export const keptOf = ({ services, viewer }: Asked): Effect.Effect<Kept | undefined> => {
+  const owner = ownerOf(viewer)
+  return owner === undefined || services.views._tag === "None"
+    ? Effect.succeed(undefined)
+    : services.views.value.list({ owner, limit: mostShown }).pipe(
+        Effect.timeout("800 millis"),
+        Effect.option,
+        Effect.map((found) =>
+          found._tag === "None"
+            ? undefined
+            : {
+                views: [...found.value.items].sort((one, other) => (one.name < other.name ? -1 : 1)),
+                more: found.value.hasMore
+              }
+        )
+      )
+}
+
+export const ViewList = ({ kept }: { readonly kept: Kept | undefined }): VNode | null => {
+  const { to } = useSite()
+  if (kept === undefined) {
+    return null
+  }
+  const { more, views } = kept
+  return (
+    <section id="views">
+      <h2>Saved views</h2>
+      {views.length === 0 ? (
+        <p class="sub">
+          None yet. A <a href={to.timeline()}>timeline</a> can be saved under a name.
+        </p>
+      ) : (
+        <ActionForm act="views/delete" whole>
+          <ul class="list">
+            {views.map(({ name, since }) => (
+              <li key={name}>
+                <a href={to.home({ view: name })}>
+                  <Text text={name} limit={80} />
+                </a>
+                {since === null ? null : <span class="sub">{durationName(since)}</span>}
+                <button class="bare end" name="name" value={name}>
+                  Delete
+                  <span class="hide">
+                    {" "}
+                    the view <Text text={name} limit={80} />
+                  </span>
+                </button>
+              </li>
+            ))}
+          </ul>
+        </ActionForm>
+      )}
+      {more ? (
+        <p class="sub">
+          These are the newest; <code>threadline views list</code> has all.
+        </p>
+      ) : null}
+    </section>
+  )
+}
+
+/** Keeps the filter of a timeline, with a window that moves if the timeline has one. */
+export const SaveForm = ({ listing }: { readonly listing: Listing }): VNode => {
+  const { filter } = asLinked(listing)
+  const text = Either.match(Query.filterFromInput(filter), {
+    onLeft: () => "",
+    onRight: (decoded) => Query.filterToUrl({ ...decoded, cursor: undefined })
+  })
+  const { since } = listing
+  return (
+    <details>
+      <summary>Save this view</summary>
+      <ActionForm
+        act="views/save"
+        fields={{ filter: text, since: since === undefined || since === "all" ? "" : since }}
+      >
+        <label>
+          Name
+          <input name="name" required maxlength={200} autocomplete="off" />
+        </label>
+        <label>
+          <input type="checkbox" name="replace" value="on" /> replace the view of that name
+        </label>
+        <button class="go">Save</button>
+      </ActionForm>
+    </details>
+  )
+}
+
+const withViews = (
+  { services, viewer }: Asked,
+  done: (views: SavedViews.Service, owner: SavedViews.OwnerInput) => Screened
+): Screened => {
+  const owner = ownerOf(viewer)
+  return Option.match(services.views, {
+    onNone: () => Effect.succeed(notProvided("SavedViews")),
+    onSome: (views) => (owner === undefined ? Effect.succeed(nobodysViews) : done(views, owner))
+  })
+}
+
+const toList = ({ to }: Asked) => redirect(`${to.home()}#views`)
+
+export const saveView = (fields: URLSearchParams, asked: Asked): Screened =>
+  withViews(asked, (views, owner) =>
+    Effect.gen(function* () {
+      const filter = yield* Query.filterFromUrl(fields.get("filter") ?? "")
+      yield* views.save({
+        owner,
+        name: (fields.get("name") ?? "").trim(),
+        filter,
+        since: fields.get("since") || undefined,
+        replace: fields.get("replace") === "on"
+      })
+      return toList(asked)
+    })
+  )
+
+export const deleteView = (fields: URLSearchParams, asked: Asked): Screened =>
+  withViews(asked, (views, owner) => Effect.as(views.remove(owner, fields.get("name") ?? ""), toList(asked)))
+
+/** The timeline of a view. The address of the start page has its name alone, because a filter may be long. */
+export const openView = (name: string, asked: Asked): Screened =>
+  withViews(asked, (views, owner) =>
+    Effect.gen(function* () {
+      const view = yield* views.get(owner, name)
+      const filter = yield* Query.filterFromUrl(view.filter)
+      const timed = filter.from !== undefined || filter.to !== undefined
+      return redirect(asked.to.timeline(filter, { since: view.since ?? (timed ? undefined : "all") }))
+    })
+  )
