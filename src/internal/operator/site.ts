@@ -6,6 +6,7 @@ import { useContext } from "preact/hooks"
 import type * as Actor from "../../Actor.js"
 import type { Viewer } from "./access.js"
 import { type Addresses, hostLink, make } from "./address.js"
+import type { MasksByTable } from "./masks.js"
 import { utc } from "./zone.js"
 
 export type Theme = "light" | "dark" | undefined
@@ -70,6 +71,8 @@ export interface Site {
   readonly offers: Offers
   readonly room: Room
   readonly links: HostLinks
+  /** Masks by table, as in SQL, and column. */
+  readonly masks: MasksByTable
   readonly title: string
 }
 
@@ -85,6 +88,7 @@ const nowhere: Site = {
   offers: { coverage: false, evidence: false, retention: false, exports: false },
   room: rooms[0],
   links: {},
+  masks: new Map(),
   title: "Audit"
 }
 

@@ -30,6 +30,7 @@ import { row } from "./screens/row.js"
 import { timeline } from "./screens/timeline.js"
 import { transaction } from "./screens/transaction.js"
 import * as trouble from "./screens/trouble.js"
+import { asking } from "./masks.js"
 import { securityHeaders } from "./securityHeaders.js"
 import { type HostLinks, type Offers, rooms, type Site, type Theme } from "./site.js"
 import { utc, zoneOf } from "./zone.js"
@@ -165,6 +166,11 @@ export const make = (settings: Settings, services: Services): Surface => {
     exports: Option.isSome(services.jobs)
   }
 
+  const masks = Option.match(services.health, {
+    onNone: () => () => Effect.succeed<Site["masks"]>(new Map()),
+    onSome: (health) => asking(health.policies(settings.health))
+  })
+
   const logged = (page: string, cause: Cause.Cause<unknown>): Effect.Effect<string> => {
     const reference = randomBytes(6).toString("hex")
     const told = Effect.sync(() => settings.onFailure?.({ reference, page, cause })).pipe(
@@ -299,6 +305,7 @@ export const make = (settings: Settings, services: Services): Surface => {
         offers,
         room: rooms[0],
         links: settings,
+        masks: new Map(),
         title: "Audit"
       })
       const nobody: Viewer = {
@@ -315,8 +322,8 @@ export const make = (settings: Settings, services: Services): Surface => {
         return deniedPage(siteFor(nobody), trouble.denied(reason === "Unauthenticated" ? 401 : 403, signIn), !isHead)
       }
       const viewer = answer.right
-      const site = siteFor(viewer)
-      const show = (page: Page): Response => htmlOf(page, site, !isHead)
+      const plain = siteFor(viewer)
+      const show = (page: Page): Response => htmlOf(page, plain, !isHead)
       const route = address.read(url.pathname, params)
       if (route === "unknown") {
         return show(trouble.unknownPath)
@@ -355,7 +362,7 @@ export const make = (settings: Settings, services: Services): Surface => {
         }
         const form = yield* Effect.either(incoming.form)
         const fields = form._tag === "Right" ? form.right : new URLSearchParams()
-        if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), site.token)) {
+        if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), plain.token)) {
           return show(trouble.forged)
         }
         const back = fields.get("back") ?? ""
@@ -373,6 +380,7 @@ export const make = (settings: Settings, services: Services): Surface => {
       if (incoming.method !== "GET" && !isHead) {
         return show(trouble.wrongMethod)
       }
+      const site: Site = { ...plain, masks: yield* masks(now) }
       const recording = recordingView(viewer, here.slice(0, 2000))
       let screened: Screened = screenOf(route, settings)(asked)
       for (;;) {

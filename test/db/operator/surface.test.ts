@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
 import * as Actor from "../../../src/Actor.js"
+import * as Capture from "../../../src/Capture.js"
 import * as Evidence from "../../../src/Evidence.js"
 import * as OperatorSurface from "../../../src/OperatorSurface.js"
-import type * as Query from "../../../src/Query.js"
+import * as Query from "../../../src/Query.js"
 import * as Threadline from "../../../src/Threadline.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { everything, hostile, pages, seed, services } from "../../support/operator.js"
@@ -393,6 +394,51 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       const coverage = textOf((yield* ask("/audit/coverage")).body)
       expect(coverage).toContain("What can be asked")
       expect(coverage).toContain("not now: no baseline")
+    })
+  )
+
+  it.scoped("shows what stands for a masked value as redaction with its reason, if the policy says so", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const layer = yield* services
+      yield* sql.unsafe("create table cards (id int primary key, number text, iban text, pin text, note text)")
+      yield* Capture.apply([
+        {
+          table: "cards",
+          mask: [
+            { column: "number", as: "last4" },
+            { column: "iban", as: "hash" },
+            { column: "pin", as: "null" }
+          ]
+        }
+      ]).pipe(Effect.provide(layer))
+      yield* sql`insert into cards values (1, '4242424242424242', 'DE89', '1234', '****9999')`
+      yield* sql`update cards set number = '5555555555554444', iban = 'DE90', pin = '9'`
+      const ask = yield* pages()
+      for (const path of ["/audit/timeline?table=cards", "/audit/rows/public.cards/1"]) {
+        const { body } = yield* ask(path)
+        const text = textOf(body)
+        expect(text).toContain("masked by policy, but for the end")
+        expect(text).toContain("****4444")
+        expect(text).toContain("hashed by policy")
+        expect(text).toContain("null by policy")
+        expect(text).toContain("neither value is stored")
+        // A value of a column in clear is what it is, whatever it looks like.
+        expect(body).toMatch(/(?<!but for the end<\/span> <span class="v">)\*{4}9999/)
+      }
+      // Without the service that knows the policy, the page shows what is recorded.
+      const { handler } = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          OperatorSurface.toWebHandler(Query.layer.pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, sql))), {
+            authorize: () => everything
+          })
+        ),
+        ({ dispose }) => Effect.promise(dispose)
+      )
+      const bare = yield* Effect.promise(() =>
+        handler(new Request("http://host.test/audit/timeline?table=cards")).then((response) => response.text())
+      )
+      expect([bare.includes("****4444"), bare.includes("by policy")]).toStrictEqual([true, false])
     })
   )
 

@@ -2,14 +2,15 @@
 import type { ComponentChildren, VNode } from "preact"
 import * as Json from "../../../Json.js"
 import * as Query from "../../../Query.js"
+import { maskOf } from "../masks.js"
 import { useSite } from "../site.js"
 import { OperationBadge, Tag } from "./Badge.js"
 import { Diff } from "./Diff.js"
-import { ActionName, CorrelationName, RowName, TransactionName, Who } from "./Names.js"
+import { ActionName, CorrelationName, RowName, TransactionName, Who, tableOf } from "./Names.js"
 import { Table } from "./Table.js"
 import { Text } from "./Text.js"
 import { Time, useZoneName } from "./Time.js"
-import { masked, Redacted } from "./Value.js"
+import { masked, Redacted, Value } from "./Value.js"
 
 export const css = `
 .brief{font:var(--mono);overflow-wrap:anywhere}.brief b{font-weight:400;color:var(--ink2)}
@@ -21,10 +22,11 @@ export const css = `
 
 /** The telling fields of an insert, a delete or a baseline in one line. */
 const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
-  const { room } = useSite()
+  const { masks, room } = useSite()
+  const known = masks.get(tableOf(change))
   const image = change.op === "delete" ? change.changedFrom : change.dataAfter
   const fields = Object.entries(image ?? {})
-  const telling = fields.filter(([, value]) => value !== null && value !== "")
+  const telling = fields.filter(([field, value]) => (value !== null || known?.get(field) === "null") && value !== "")
   const most = Math.min(6, room.fields)
   return (
     <>
@@ -38,6 +40,8 @@ const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
             </b>{" "}
             {value === masked ? (
               <Redacted />
+            ) : maskOf(known?.get(field), value) !== undefined ? (
+              <Value value={value} mask={known?.get(field)} />
             ) : (
               <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={Math.min(48, room.value)} />
             )}
@@ -75,16 +79,19 @@ const Remarks = ({ change }: { readonly change: Query.Change }): VNode => (
   </>
 )
 
-const What = ({ change }: { readonly change: Query.Change }): VNode => (
-  <div class="flow">
-    {change.op === "update" ? (
-      <Diff fields={Query.fieldDiffs(change)} op="update" most={5} />
-    ) : change.op === "truncate" ? null : (
-      <Brief change={change} />
-    )}
-    <Remarks change={change} />
-  </div>
-)
+const What = ({ change }: { readonly change: Query.Change }): VNode => {
+  const { masks } = useSite()
+  return (
+    <div class="flow">
+      {change.op === "update" ? (
+        <Diff fields={Query.fieldDiffs(change)} op="update" most={5} masks={masks.get(tableOf(change))} />
+      ) : change.op === "truncate" ? null : (
+        <Brief change={change} />
+      )}
+      <Remarks change={change} />
+    </div>
+  )
+}
 
 const WhoAndWhy = ({ change }: { readonly change: Query.Change }): VNode => {
   const { action, transaction } = change
@@ -182,6 +189,7 @@ export const ChangeArticle = ({
   readonly children?: ComponentChildren
 }): VNode => {
   const { change, fields } = diff
+  const { masks } = useSite()
   return (
     <article class={here ? "change here" : "change"} id={`c${change.id}`}>
       <header>
@@ -190,7 +198,7 @@ export const ChangeArticle = ({
         {here ? <Tag>shown beside</Tag> : null}
       </header>
       <div>
-        {change.op === "truncate" ? null : <Diff fields={fields} op={change.op} />}
+        {change.op === "truncate" ? null : <Diff fields={fields} op={change.op} masks={masks.get(tableOf(change))} />}
         <Remarks change={change} />
         {children}
       </div>

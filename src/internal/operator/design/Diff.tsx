@@ -5,6 +5,7 @@
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
 import type * as Query from "../../../Query.js"
+import type { Mask, Masks } from "../masks.js"
 import { useSite } from "../site.js"
 import { type Segment, structuralDiff, wordDiff } from "../wordDiff.js"
 import { Text } from "./Text.js"
@@ -27,15 +28,20 @@ const Arrow = (): VNode => (
   </span>
 )
 
-const Before = ({ limit, value }: { readonly value: Json.JsonValue | undefined; readonly limit?: number }): VNode => (
+interface Side {
+  readonly value: Json.JsonValue | undefined
+  readonly mask?: Mask | undefined
+}
+
+const Before = ({ mask, value }: Side): VNode => (
   <del>
-    <Value value={value} {...(limit === undefined ? {} : { limit })} />
+    <Value value={value} mask={mask} />
   </del>
 )
 
-const After = ({ limit, value }: { readonly value: Json.JsonValue | undefined; readonly limit?: number }): VNode => (
+const After = ({ mask, value }: Side): VNode => (
   <ins>
-    <Value value={value} {...(limit === undefined ? {} : { limit })} />
+    <Value value={value} mask={mask} />
   </ins>
 )
 
@@ -86,8 +92,10 @@ const isLong = (text: string): boolean => text.length > 24 && /\s/.test(text)
 
 const Pair = ({
   after,
-  before
+  before,
+  mask
 }: {
+  readonly mask?: Mask | undefined
   readonly before: Json.JsonValue | undefined
   readonly after: Json.JsonValue | undefined
 }): VNode => {
@@ -95,13 +103,20 @@ const Pair = ({
   if (before === masked && after === masked) {
     return <Redacted changed />
   }
+  if (mask === "null" && before === null && after === null) {
+    return (
+      <>
+        <Value value={null} mask={mask} /> <span class="sub">changed; neither value is stored</span>
+      </>
+    )
+  }
   if (before === undefined) {
-    return <After value={after} />
+    return <After value={after} mask={mask} />
   }
   if (after === undefined) {
     return (
       <>
-        <Before value={before} /> <span class="sub">removed</span>
+        <Before value={before} mask={mask} /> <span class="sub">removed</span>
       </>
     )
   }
@@ -122,22 +137,30 @@ const Pair = ({
   }
   return (
     <>
-      <Before value={before} />
+      <Before value={before} mask={mask} />
       <Arrow />
-      <After value={after} />
+      <After value={after} mask={mask} />
     </>
   )
 }
 
-const Field = ({ field, op }: { readonly field: Query.FieldDiff; readonly op: Query.Operation }): VNode =>
+const Field = ({
+  field,
+  mask,
+  op
+}: {
+  readonly field: Query.FieldDiff
+  readonly op: Query.Operation
+  readonly mask: Mask | undefined
+}): VNode =>
   op === "update" ? (
-    <Pair before={field.before} after={field.after} />
+    <Pair before={field.before} after={field.after} mask={mask} />
   ) : op === "delete" ? (
-    <Before value={field.before} />
+    <Before value={field.before} mask={mask} />
   ) : op === "baseline" ? (
-    <Value value={field.after} />
+    <Value value={field.after} mask={mask} />
   ) : (
-    <After value={field.after} />
+    <After value={field.after} mask={mask} />
   )
 
 const isNothing = (value: Json.JsonValue | undefined): boolean => value === undefined || value === null
@@ -145,17 +168,24 @@ const isNothing = (value: Json.JsonValue | undefined): boolean => value === unde
 /** The fields of a change. Those of an insert or a delete that hold nothing are counted. */
 export const Diff = ({
   fields,
+  masks,
   most = Infinity,
   op
 }: {
   readonly fields: ReadonlyArray<Query.FieldDiff>
   readonly op: Query.Operation
+  /** Masks of the columns of the table. */
+  readonly masks?: Masks | undefined
   /** How many fields are shown, if there is room. */
   readonly most?: number
 }): VNode => {
   const { room } = useSite()
   const telling =
-    op === "update" ? fields : fields.filter(({ after, before }) => !isNothing(after) || !isNothing(before))
+    op === "update"
+      ? fields
+      : fields.filter(
+          ({ after, before, field }) => !isNothing(after) || !isNothing(before) || masks?.get(field) === "null"
+        )
   const shown = telling.slice(0, Math.min(most, room.fields))
   const empty = fields.length - telling.length
   const further = telling.length - shown.length
@@ -167,7 +197,7 @@ export const Diff = ({
             <Text text={field.field} limit={63} />
           </dt>
           <dd>
-            <Field field={field} op={op} />
+            <Field field={field} op={op} mask={masks?.get(field.field)} />
           </dd>
         </>
       ))}

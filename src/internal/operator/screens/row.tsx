@@ -167,8 +167,9 @@ const tableText = (change: Query.Change): string =>
 
 /** The row at the instant; what the change of that very instant changed is marked. */
 const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
-  const { to, zone } = useSite()
+  const { masks, to, zone } = useSite()
   const { answer, at, changes, table } = life
+  const known = masks.get(table)
   const here = changes.find(({ capturedAt, op }) => capturedAt === at && op === "update")
   const was = new Map(here === undefined ? [] : Query.fieldDiffs(here).map(({ before, field }) => [field, before]))
   const recorded = answer._tag === "Present" ? answer.recordedAs : undefined
@@ -220,16 +221,16 @@ const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
                   {was.has(field) ? (
                     <>
                       <mark>
-                        <Value value={value} />
+                        <Value value={value} mask={known?.get(field)} />
                       </mark>{" "}
                       {value === masked ? null : (
                         <span class="sub">
-                          was <Value value={was.get(field)} limit={60} />
+                          was <Value value={was.get(field)} limit={60} mask={known?.get(field)} />
                         </span>
                       )}
                     </>
                   ) : (
-                    <Value value={value} />
+                    <Value value={value} mask={known?.get(field)} />
                   )}
                 </dd>
               </>

@@ -1,0 +1,142 @@
+/** Exports where statements meet something else than a server of one's own: a pooler, a replica, a log of which little is asked for. */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { describe, expect, it } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import { spawn } from "node:child_process"
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { createServer, type AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import * as Capture from "../../src/Capture.js"
+import * as Export from "../../src/Export.js"
+import * as Migrations from "../../src/Migrations.js"
+import * as Installation from "../harness/Installation.js"
+import * as Standby from "../harness/standby.js"
+import * as TestCluster from "../harness/TestCluster.js"
+import { sessionOf } from "../support/adversarial.js"
+
+const clientOf = (url: string) => PgClient.layer({ url: Redacted.make(url), maxConnections: 2 })
+
+const exportsOf = (url: string) => Layer.provide(Export.layerWith({ record: false }), clientOf(url))
+
+const linesOf = (url: string, options: Omit<Export.StreamOptions, "format"> = {}) =>
+  Stream.runCollect(Export.stream({ format: "ndjson", ...options })).pipe(
+    Effect.map((pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)).toString().split("\n").slice(0, -1)),
+    Effect.provide(exportsOf(url))
+  )
+
+const freePort = Effect.async<number>((resume) => {
+  const server = createServer().listen(0, "127.0.0.1", () => {
+    const { port } = server.address() as AddressInfo
+    server.close(() => resume(Effect.succeed(port)))
+  })
+})
+
+/** PgBouncer in transaction mode with one server connection, before the database `app`. */
+const pooled = (cluster: TestCluster.TestCluster) =>
+  Effect.gen(function* () {
+    const { password, port, username } = new URL(cluster.url)
+    const listen = yield* freePort
+    const directory = yield* Effect.acquireRelease(
+      Effect.promise(() => mkdtemp(join(tmpdir(), "threadline-pooler-"))),
+      (made) => Effect.promise(() => rm(made, { recursive: true, force: true }))
+    )
+    const file = join(directory, "pgbouncer.ini")
+    yield* Effect.promise(async () => {
+      await chmod(directory, 0o755)
+      await writeFile(
+        file,
+        `[databases]
+app = host=127.0.0.1 port=${port} user=${username} password=${password}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${listen}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 1
+ignore_startup_parameters = extra_float_digits,options
+`
+      )
+    })
+    yield* Effect.acquireRelease(
+      Effect.sync(() => spawn("pgbouncer", ["-q", file], { ...Installation.serverUser(), stdio: "ignore" })),
+      (child) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    const url = `postgres://${username}@127.0.0.1:${listen}/app`
+    yield* Effect.retry(linesOf(url, { limit: 1 }), { schedule: Schedule.spaced("100 millis"), times: 100 })
+    return url
+    // Something else may have taken the port meanwhile.
+  }).pipe(Effect.retry({ times: 3 }))
+
+/** A log of which one percent is about notes, in the database `app`. */
+const primaryCluster = Effect.gen(function* () {
+  const cluster = yield* TestCluster.make({ settings: { wal_keep_size: "512MB" } })
+  const admin = yield* Effect.map(cluster.rawClient(), sessionOf)
+  yield* admin.run("create database app")
+  const db = yield* Effect.map(cluster.rawClient("app"), sessionOf)
+  yield* db.run("create table posts (id int primary key, title text); create table notes (id int primary key)")
+  yield* Migrations.run({}).pipe(
+    Effect.zipRight(
+      Effect.flatMap(Capture.Capture, (service) => service.apply([{ table: "posts" }, { table: "notes" }]))
+    ),
+    Effect.provide(Layer.provideMerge(Capture.layer, clientOf(cluster.urlOf("app"))))
+  )
+  yield* db.run("insert into posts select i, 'written' from generate_series(1, 20000) i")
+  yield* db.run("insert into notes select i from generate_series(1, 200) i")
+  yield* db.run("insert into posts select i, 'written' from generate_series(20001, 40000) i")
+  yield* db.run("vacuum analyze")
+  return { cluster, db }
+})
+
+describe("exports in other places", () => {
+  it.scopedLive(
+    "through PgBouncer, on a standby, and by index if little is asked for",
+    () =>
+      Effect.gen(function* () {
+        const { cluster, db } = yield* primaryCluster
+        const url = cluster.urlOf("app")
+
+        const read = Effect.map(
+          db.column(
+            "select sum(seq_tup_read)::text from pg_stat_user_tables where relname ~ '^audit_changes' and schemaname = 'threadline'"
+          ),
+          ([sum]) => sum
+        )
+        const before = yield* read
+        const notes = yield* linesOf(url, { filter: { table: "notes" } })
+        expect(notes).toHaveLength(200)
+        // A session that has ended has told what it read.
+        yield* Effect.sleep("1 second")
+        expect(yield* read).toBe(before)
+        // The counter would have told.
+        yield* Effect.scoped(
+          Effect.flatMap(cluster.rawClient("app"), (client) =>
+            sessionOf(client).run("select count(*) from threadline.audit_changes where data_after::text like '%none%'")
+          )
+        )
+        yield* Effect.sleep("1 second")
+        expect(Number(yield* read)).toBeGreaterThanOrEqual(Number(before) + 40_200)
+
+        const everything = yield* linesOf(url)
+        expect(everything).toHaveLength(40_200)
+
+        const pooler = yield* pooled(cluster)
+        expect(yield* linesOf(pooler)).toEqual(everything)
+        expect(yield* linesOf(pooler, { filter: { table: "notes" } })).toEqual(notes)
+
+        const standby = yield* Standby.make(cluster)
+        yield* db.run("insert into notes values (1000)")
+        yield* standby.caughtUp
+        const there = yield* linesOf(standby.urlOf("app"))
+        expect(there).toHaveLength(40_201)
+        expect(there.slice(0, -1)).toEqual(everything)
+      }),
+    300_000
+  )
+})
