@@ -13,7 +13,7 @@ export type MasksByTable = ReadonlyMap<string, Masks>
 
 const isMask = (shown: Health.Shown | null): shown is Mask => shown === "last4" || shown === "hash" || shown === "null"
 
-export const masksOf = (policies: ReadonlyArray<Health.PolicyComparison>): MasksByTable =>
+const masksOf = (policies: ReadonlyArray<Health.PolicyComparison>): MasksByTable =>
   new Map(
     policies.map(({ columns, table }) => [
       table,

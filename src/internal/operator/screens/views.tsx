@@ -19,7 +19,7 @@ export const ownerOf = ({ actor }: Viewer): SavedViews.OwnerInput | undefined =>
   actor === undefined || actor.type === "anonymous" ? undefined : { type: actor.type, id: actor.id }
 
 /** The most views of the start page. */
-export const mostShown = 40
+const mostShown = 40
 
 export interface Kept {
   readonly views: ReadonlyArray<SavedViews.SavedView>
