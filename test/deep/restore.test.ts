@@ -72,7 +72,7 @@ if (Installation.withTools() !== undefined) {
             yield* source.run(host)
             yield* prepare(first.urlOf("app"), true)
             // So many that the other cluster's transaction ids come by here again: to restore takes one for each object.
-            const writes = 900
+            const writes = 1400
             yield* write(source, 1, writes, "before")
             yield* source.run('select threadline.record_action(\'{"name":"waiting"}\')')
             const lowest = Number(
@@ -106,7 +106,7 @@ if (Installation.withTools() !== undefined) {
             yield* restored.run(
               `do $$ begin for i in 1..${Math.max(0, lowest - now)} loop perform pg_current_xact_id(); commit; end loop; end $$`
             )
-            yield* write(restored, 1000, writes, "after")
+            yield* write(restored, 2000, writes, "after")
             yield* restored.run("insert into posts values (5000, 'by nobody')")
             const overlap = yield* restored.value(
               "select count(*) from threadline.audit_transactions a join threadline.audit_transactions b on a.xid = b.xid and a.epoch < b.epoch"

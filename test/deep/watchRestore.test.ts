@@ -162,7 +162,11 @@ if (Installation.withTools() !== undefined) {
             "alter subscription host set (slot_name = none)",
             "drop subscription host"
           )
-          yield* Effect.promise(() => publisher.query("select pg_drop_replication_slot('host')"))
+          // The sender ends a moment after the subscription has.
+          yield* Effect.tryPromise(() => publisher.query("select pg_drop_replication_slot('host')")).pipe(
+            Effect.retry(Schedule.spaced("50 millis").pipe(Schedule.upTo("30 seconds"))),
+            Effect.orDie
+          )
         }).pipe(Effect.provide(inDatabase(cluster.urlOf("subscriber"))))
       }).pipe(Effect.scoped),
     180_000

@@ -91,6 +91,12 @@ const policyOf = (given: Setting, now: number): Retention.Policy => {
   }
 }
 
+/** A hold of a row that nobody knows is refused: a test of its own has that. */
+const ofKnownRows =
+  (entries: ReadonlyArray<Entry>) =>
+  ({ kind, of }: Setting["holds"][number]): boolean =>
+    kind !== "row" || entries.some(({ changes }) => changes.some(({ key, table }) => table === "posts" && key === of))
+
 /** What stays, by a model of three lists. */
 const staying = (
   entries: ReadonlyArray<Entry>,
@@ -252,7 +258,7 @@ layer(database, { excludeTestServices: true })("Retention against a model", (it)
         fc.assert(
           fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 14 }), setting, async (entries, given) => {
             const { runPromise } = await import("effect/Runtime")
-            await runPromise(runtime)(check(entries, given))
+            await runPromise(runtime)(check(entries, { ...given, holds: given.holds.filter(ofKnownRows(entries)) }))
           }),
           { numRuns: 12, endOnFailure: true }
         )
