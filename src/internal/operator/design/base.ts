@@ -26,6 +26,7 @@ button.bare:hover{color:var(--accent)}
 ::placeholder{color:var(--ink3);opacity:1}
 label{display:grid;gap:2px;font-size:12px;color:var(--ink2)}
 summary{cursor:pointer;color:var(--ink2)}
+.save{margin:0 0 12px}
 @media (prefers-reduced-motion:no-preference){:root{scroll-behavior:smooth}}
 @media print{header.bar,footer,.pager,form{display:none}}
 `

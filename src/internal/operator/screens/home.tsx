@@ -153,7 +153,7 @@ const State = ({ coverage }: { readonly coverage: ReadonlyArray<Health.Coverage>
     <Notice tone={uncovered.length === 0 ? "plain" : "warn"}>
       <b>
         {uncovered.length === 0
-          ? `All of ${coverage.length} tables are captured or declared as gaps.`
+          ? `${coverage.length === 1 ? "The one table is captured or declared as a gap" : `All ${coverage.length} tables are captured or declared as gaps`}.`
           : `${uncovered.length} of ${coverage.length} tables ${uncovered.length === 1 ? "is" : "are"} not captured as they should be.`}
       </b>
       {uncovered.length === 0 ? null : (

@@ -162,7 +162,8 @@ const View = (answer: Answer): VNode => {
         <Window listing={listing} />
         {changes.length === 0 ? null : (
           <>
-            ; here {plural(changes.length, "change")} in {plural(transactions, "transaction")}
+            {exact && count.count === changes.length ? ", " : `; here ${plural(changes.length, "change")} `}
+            in {plural(transactions, "transaction")}
             {hidden === 0 ? "" : `, ${plural(hidden, "field")} redacted`}
           </>
         )}

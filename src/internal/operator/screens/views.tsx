@@ -97,7 +97,7 @@ export const SaveForm = ({ listing }: { readonly listing: Listing }): VNode => {
   })
   const { since } = listing
   return (
-    <details>
+    <details class="save">
       <summary>Save this view</summary>
       <ActionForm
         act="views/save"
