@@ -65,7 +65,7 @@ export const describeFact = (fact: Fact): string => {
         ? "this consumer of the feed has stored no checkpoint for a day: retention keeps everything for it"
         : `this consumer of the feed still needs changes since ${day(fact.since)}: retention keeps them for it`
     case "UnattributedWrites":
-      return `${fact.unattributed} of ${many(fact.transactions, "transaction", "transactions")} of the last day have no actor${newest(fact.sampled)}`
+      return `${many(fact.unattributed, "transaction has", "transactions have")} no actor, of ${many(fact.transactions, "transaction", "transactions")} of the last day${newest(fact.sampled)}`
     case "ContextRefused":
       return `a part of the context was refused in ${many(fact.transactions, "transaction", "transactions")} of the last day${newest(fact.sampled)} (${fact.problem})`
     case "CanaryFailed":

@@ -6,7 +6,7 @@ export const css = `
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}caption{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}
 th{text-align:left;font-size:12px;font-weight:500;color:var(--ink3);padding:var(--s2) var(--s3);border-bottom:1px solid var(--line);white-space:nowrap}
 tbody th{font-size:inherit;color:inherit;border-bottom-color:var(--line2);vertical-align:top;font-weight:600}
-tbody th .sub{white-space:normal;overflow-wrap:anywhere;font-weight:400}.scroll+section,:not(.cols)>section+section:not(.panel){margin-top:var(--s5)}
+tbody th .sub{white-space:normal;overflow-wrap:anywhere;font-weight:400}.scroll+section,.empty+section,:not(.cols)>section+section:not(.panel){margin-top:var(--s5)}
 td{padding:6px var(--s3);line-height:24px;border-bottom:1px solid var(--line2);vertical-align:top}tbody tr:last-child>td,tbody tr:last-child>th{border-bottom:0}
 tbody+tbody{border-top:1px solid var(--line)}tbody tr:hover{background:var(--sink)}tr:focus-within{background:var(--sink)}
 td.num{text-align:right}td.fit,th.fit{width:1%;white-space:nowrap}

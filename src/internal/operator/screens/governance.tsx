@@ -41,7 +41,11 @@ const FindingRow = ({ finding }: { readonly finding: Health.Finding }): VNode =>
     </td>
     <td>
       <Text text={finding.message} limit={400} />
-      {finding.fix === null ? null : (
+      {finding.fix === null ? null : finding.mend?._tag === "host" ? (
+        <div class="sub">
+          <Text text={finding.fix} limit={400} />
+        </div>
+      ) : (
         <div class="sub">
           <code>
             <Text text={finding.fix} limit={400} />
@@ -85,7 +89,7 @@ const CoverageRow = ({ coverage }: { readonly coverage: Health.Coverage }): VNod
           </>
         )}
         {coverage.lapses.length === 0 ? null : <span class="sub">{plural(coverage.lapses.length, "lapse")}</span>}
-        {coverage.keptSince === null ? null : (
+        {coverage.keptSince === null || (coverage.since !== null && coverage.keptSince <= coverage.since) ? null : (
           <span class="sub">
             {" "}
             kept since <Time at={coverage.keptSince} form="minute" />
