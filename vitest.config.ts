@@ -35,7 +35,7 @@ export default defineConfig({
     // A test waits for the server half of its time. The files of a project share processes: loading the modules for each file anew
     // would be a third of the work.
     poolOptions: { forks: { minForks: 1, maxForks: 2, isolate: false } },
-    setupFiles: ["./test/harness/freshMethods.ts"],
+    setupFiles: ["./test/harness/freshMethods.ts", "./test/harness/randomCases.ts"],
     testTimeout: 120_000,
     hookTimeout: 180_000,
     teardownTimeout: 30_000

@@ -19,6 +19,7 @@ import { type SqlStatement, storageSchemaName } from "./internal/sql/statement.j
 import { identifier } from "./internal/sql/sqlText.js"
 import { millis, notAnObject, unknownField } from "./internal/core/request.js"
 import * as envelopes from "./internal/core/envelope.js"
+import { record } from "./internal/core/jsonRecord.js"
 import { idText, isStorable, jsonText, shortTextRule } from "./internal/core/text.js"
 import { InvalidRequest } from "./ThreadlineError.js"
 import { deepestImpersonator } from "./internal/core/limits.js"
@@ -514,5 +515,5 @@ const Carried = Schema.Struct({
   jobId: Schema.optional(Schema.String),
   traceId: Schema.optional(Schema.String),
   remoteIp: Schema.optional(Schema.String),
-  meta: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Unknown }))
+  meta: Schema.optional(record(Schema.Unknown))
 }).annotations({ parseOptions: { onExcessProperty: "error" } })

@@ -10,10 +10,9 @@ import { attacks, type Host } from "../support/adversarial.js"
 import { harmlessHistories, histories, type History, shrunken } from "../support/ddlModel.js"
 import { makeStage, type Report, runHistory } from "../support/ddlRun.js"
 import { readers } from "../support/replay.js"
-import { runs } from "../support/runs.js"
+import { runs, seed } from "../support/runs.js"
 
 /** Another one with `THREADLINE_TEST_SEED`. */
-const seed = Number(process.env["THREADLINE_TEST_SEED"] ?? 20_261_129)
 
 /** What is wrong, without what is of this run alone. */
 const kindOf = (line: string): string => line.replaceAll(/\{.*?\}|[0-9]+/g, "").slice(0, 40)

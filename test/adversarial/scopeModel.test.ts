@@ -17,6 +17,7 @@ import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Model from "../support/queryModel.js"
 import { drain } from "../support/feed.js"
 import { type ActionSeed, reset, write } from "../support/query.js"
+import { runs } from "../support/runs.js"
 import * as Scoped from "../support/scopeModel.js"
 
 const services = Layer.merge(Query.layer, Feed.layer).pipe(Layer.provideMerge(TestDatabase.layer))
@@ -261,10 +262,6 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
   }
 })
 
-const seed = process.env["THREADLINE_SCOPE_SEED"]
-
-const runs = Number(process.env["THREADLINE_SCOPE_RUNS"] ?? 12)
-
 describe("reads under random scopes of random histories", () => {
   it.layer(services)("show, count and tell", (it) => {
     it.effect(
@@ -278,7 +275,7 @@ describe("reads under random scopes of random histories", () => {
           yield* Effect.promise(() =>
             FastCheck.assert(
               FastCheck.asyncProperty(cases, (one) => Runtime.runPromise(runtime)(agrees(one))),
-              { numRuns: runs, endOnFailure: true, ...(seed === undefined ? {} : { seed: Number(seed) }) }
+              { numRuns: runs(12), endOnFailure: true }
             )
           )
         }),

@@ -207,6 +207,21 @@ describe("the schema of a model", () => {
     })
   }
 
+  it("keeps what belongs to a column named __proto__", () => {
+    const decode = Schema.decodeUnknownSync(Capture.TableConfig)
+    const config: unknown = JSON.parse('{"table":"public.odd","columns":{"__proto__":{"formerly":["proto"]}}}')
+    expect(JSON.stringify(decode(config))).toBe(JSON.stringify(config))
+    const wrong: unknown = JSON.parse('{"table":"public.odd","columns":{"__proto__":{"formerly":1}}}')
+    expect(() => decode(wrong)).toThrow("must be a list of names of columns")
+    const policy = FastCheck.sample(Arbitrary.make(Capture.Policy), 1)[0]
+    const columns = JSON.parse(
+      '{"masks":{"__proto__":"last4"},"paths":{"__proto__":[{"path":["a"],"as":"hash"}]}}'
+    ) as object
+    const document = { ...(Schema.encodeSync(Capture.Policy)(policy as Capture.Policy) as object), ...columns }
+    const text = JSON.stringify(document)
+    expect(JSON.stringify(Schema.decodeUnknownSync(Capture.Policy)(JSON.parse(text)))).toBe(text)
+  })
+
   it("names what is wrong with a document", () => {
     const decode = Schema.decodeUnknownEither(Page.schema(Query.Change))
     const page = JSON.parse(Json.stringify(Page.make([change]))) as { items: Array<Record<string, unknown>> }

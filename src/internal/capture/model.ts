@@ -3,6 +3,7 @@
  * need them too.
  */
 import * as Schema from "effect/Schema"
+import { record } from "../core/jsonRecord.js"
 import { choice } from "../core/request.js"
 
 /**
@@ -164,10 +165,9 @@ export const TableConfig = Schema.Struct({
     Schema.Array(named("must be the name of a table")).annotations(rule("must be a list of names of tables"))
   ),
   columns: Schema.optional(
-    Schema.Record({
-      key: Schema.String,
-      value: Schema.Struct({ formerly: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)) })
-    }).annotations(rule(`must be an object such as { email: { formerly: ["mail"] } }`))
+    record(Schema.Struct({ formerly: Schema.optional(Schema.Array(ColumnName).annotations(columnsRule)) })).annotations(
+      rule(`must be an object such as { email: { formerly: ["mail"] } }`)
+    )
   ),
   dropGuard: Schema.optional(Schema.Boolean.annotations(flagRule))
 }).annotations({
@@ -256,9 +256,9 @@ export const Policy = Schema.Struct({
   exclude: Schema.Array(Schema.String),
   mask: Schema.Array(Schema.String),
   /** Masks of columns of `mask` that do not become `[masked]`. */
-  masks: Schema.Record({ key: Schema.String, value: Mask }),
+  masks: record(Mask),
   /** Redacted paths inside json columns, by column. */
-  paths: Schema.Record({ key: Schema.String, value: Schema.Array(PolicyPath) }),
+  paths: record(Schema.Array(PolicyPath)),
   columns: Schema.Array(PolicyColumn),
   partitions: Schema.Array(Schema.String),
   acknowledgeCasts: Schema.Boolean,

@@ -12,6 +12,7 @@ import { readConfigs } from "../capture/apply.js"
 import { label, sameName } from "../capture/resolve.js"
 import type { CaptureError } from "../capture/captureError.js"
 import * as ColumnName from "../core/columnName.js"
+import { record } from "../core/jsonRecord.js"
 import * as TableName from "../core/tableName.js"
 import type { Gap } from "./coverage.js"
 
@@ -31,7 +32,7 @@ export const Expected = Schema.Array(TableText).annotations(rule("must be a list
 /** Tables that are not captured on purpose, and why. */
 export const ExpectedGaps = Schema.Union(
   Schema.Array(Schema.Struct({ table: TableText, reason: Reason }).annotations(gapsRule)),
-  Schema.Record({ key: Schema.String, value: Reason })
+  record(Reason)
 ).annotations(gapsRule)
 
 const columnRule = rule(`must be a list of columns such as "public.users.token"`)
@@ -48,7 +49,7 @@ export const Sensitive = Schema.Struct({
   acknowledged: Schema.optional(
     Schema.Union(
       Schema.Array(Schema.String.annotations(columnRule)).annotations(columnRule),
-      Schema.Record({ key: Schema.String, value: Reason })
+      record(Reason)
     ).annotations(columnRule)
   )
 }).annotations(rule(`must be an object such as { acknowledged: ["public.users.token"] }`))
