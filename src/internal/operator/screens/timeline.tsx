@@ -12,6 +12,7 @@ import { tableOf } from "../design/Names.js"
 import { Notice } from "../design/Notice.js"
 import { Pager } from "../design/Pager.js"
 import { digestOf, Seen } from "../design/Seen.js"
+import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filterForm.js"
 import { masked } from "../masks.js"
@@ -151,7 +152,7 @@ const View = (answer: Answer): VNode => {
             </b>{" "}
           </>
         )}
-        {about(listing)}
+        <Text text={about(listing)} limit={400} />
         <Window listing={listing} />
         {changes.length === 0 ? null : (
           <>
