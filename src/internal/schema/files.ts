@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "e4d038ad4728a6c13c4fb02463bbcd6e54c88eb7bb70af2202f2bead355d1f17",
+    checksum: "d6f7719335d15b674f2ca79fc65c7052c90b58870b0983aa2b730331d898b838",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -201,6 +201,21 @@ comment on table capture_sightings is
 
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
 create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
+
+-- Written by triggers that find their table altered in a way that its policy does not know: rows have other keys, or other values. The
+-- catalog keeps the last alteration alone. What was written between two of them would prove too much without these rows.
+create table capture_alterations (
+  relation oid not null,
+  database text collate "C",
+  seen_at timestamptz not null default clock_timestamp(),
+  -- "key", "rewritten", or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  what text not null
+);
+
+comment on table capture_alterations is
+  'Since when a captured table is written with other keys or values than its policy knows: a lapse that capture apply ends.';
+
+create index capture_alterations_idx on capture_alterations (relation, seen_at);
 
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
@@ -1915,7 +1930,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "0362c15bcf511f59c10784c89b3080baaf00dffb553bcec937da02d397ff7a9b",
+    checksum: "cd2060684f6b0cd0b2b20ad3742e94b290d208849d71f17e33467fa7f5a5f71b",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2298,6 +2313,7 @@ declare
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
+  perform note_altered(relation);
   if target.partition_name is not null then
     select c.op, c.partition_name into last
     from audit_changes c
@@ -3624,7 +3640,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "3b62f2f15db03a8bfe648436c2b8646162ef1806ec97ab82ce06b9527708f20a",
+    checksum: "81eb35b3ecffadcd7991cfa2addc4bc651bdaa76ec149129e8a70a0fef507126",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3993,6 +4009,16 @@ begin
 end
 $$;
 
+-- Whether a value of an enum in the key had another name for a while. Then the marks of the values differ.
+create function labels_touched(relation oid, key_values jsonb, row_marks jsonb) returns boolean
+language sql stable
+set search_path from current
+return key_values <> '{}' and exists (
+  select
+  from jsonb_each(label_marks(relation)) l
+  where row_marks -> 'labels' -> l.key <> l.value
+);
+
 -- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
@@ -4030,7 +4056,153 @@ begin atomic
   cross join pg_stat_bgwriter b;
 end;
 
+-- Whether an enum of a key has other values than the snapshot of this transaction shows. "key_values" has the types.
+create function labels_outdated(key_values jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  type regtype;
+  present text;
+begin
+  for type in select to_regtype(v) from jsonb_object_keys(key_values) v loop
+    -- This function sees what is.
+    execute format('select enum_range(null::%s)::text', type) into present;
+    if present <> (select array_agg(e.enumlabel order by e.enumsortorder)::text from pg_enum e where e.enumtypid = type) then
+      return true;
+    end if;
+  end loop;
+  return false;
+exception when others then
+  -- The type is gone, or has a value that this transaction has added.
+  return true;
+end
+$$;
+
+-- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key" or
+-- "rewritten", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it shows nothing.
+create function alteration(relation oid) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+begin
+  select p.key_columns, p.key_values, p.row_marks into policy
+  from capture_policies p
+  where p.relation = alteration.relation
+    and p.removed_at is null
+    and p.database = this_database()
+  order by p.applied_at desc
+  limit 1;
+  if not found then
+    return null;
+  end if;
+  return case
+    when key_changed(relation, policy.key_columns, policy.key_values) is not null
+      or labels_touched(relation, policy.key_values, policy.row_marks)
+    then 'key'
+    when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
+    when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
+      exists (
+        select
+        from row_holders(relation) h (oid)
+        left join pg_index i on i.indrelid = h.oid and i.indisunique
+        join pg_class c on c.oid in (h.oid, i.indexrelid)
+        -- The function sees what is, not what the snapshot shows.
+        where c.relkind in ('r', 'i') and pg_relation_filenode(c.oid) is distinct from c.relfilenode
+      )
+      or labels_outdated(policy.key_values)
+    )
+    then 'unknown'
+  end;
+end
+$$;
+
+-- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
+-- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
+create function unaltered(relation regclass) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return alteration(relation) is null;
+end
+$$;
+
+-- The same for values of enums in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+create function labels_unaltered(relation regclass) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return not exists (
+    select
+    from capture_policies p
+    where p.relation = labels_unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and (labels_touched(labels_unaltered.relation, p.key_values, p.row_marks)
+        or (current_setting('transaction_isolation') in ('repeatable read', 'serializable') and labels_outdated(p.key_values)))
+  );
+end
+$$;
+
+-- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
+-- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
+-- ask again.
+create function make_watchful(relation regclass, function_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  -- The function is inlined. Its first part is computed when it is planned. The second is never computed, because "relation" is not null:
+  -- it keeps the table in the plan, so that the plan ends with the next ALTER TABLE.
+  execute format(
+    'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
+    format('select unaltered(%1$L::regclass) = ($1 is not null or pg_relation_filenode(%1$L::regclass) = 0)', relation::oid)
+      || case when exists (
+        select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
+      ) then format(' and labels_unaltered(%L::regclass)', relation::oid) else '' end);
+  execute format('revoke all on function %I(oid) from public', function_name);
+  -- The policy knows by now.
+  delete from capture_alterations a where a.relation = make_watchful.relation;
+end
+$$;
+
+-- Called by the general way of every trigger function, if the table is not as its policy knows it.
+create function note_altered(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  root oid := coalesce(pg_partition_root(relation), relation);
+  found text;
+begin
+  -- In a serializable transaction, a look for what others noted would be a conflict with them.
+  if current_setting('transaction_isolation') <> 'serializable' and exists (
+    select
+    from capture_policies p
+    join capture_alterations a
+      on a.relation = root
+      and a.database is not distinct from p.database
+      and a.seen_at > greatest(p.applied_at, p.watched_at)
+      and a.what <> 'unknown'
+    where p.relation = root and p.removed_at is null
+  ) then
+    return;
+  end if;
+  found := alteration(root);
+  if found is not null then
+    insert into capture_alterations (relation, database, what) values (root, this_database(), found);
+  end if;
+end
+$$;
+
 revoke all on function
+  alteration(oid), unaltered(regclass), labels_unaltered(regclass), make_watchful(regclass, text), note_altered(oid),
+  labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
@@ -4041,7 +4213,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "12ea2376fa73d87286a90bc997d994d1980fa545411ac04fea266836c8391c31",
+    checksum: "d4adcb74e765ef935526e45c26405b30d306a52206e77be91fd3e4754af4841a",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4136,6 +4308,7 @@ declare
   broken text[];
   rekeyed xid;
   rewritten xid;
+  seen record;
 begin
   select p.* into policy
   from capture_policies p
@@ -4213,19 +4386,30 @@ begin
     since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
   end if;
+  -- What was written since then proves nothing about the time before it.
+  select min(a.seen_at) as first, min(a.seen_at) filter (where a.what = 'key') as key,
+    min(a.seen_at) filter (where a.what = 'rewritten') as rewritten
+  into seen
+  from capture_alterations a
+  where a.relation = now_named.oid
+    and a.database = policy.database
+    and a.seen_at > greatest(policy.applied_at, policy.watched_at);
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      -- If nothing in the catalog tells when, the first write that found it so does.
+      coalesce(least(case when rekeyed <> '2' then written_since(rekeyed) end, seen.first), 'infinity')));
     return next;
-  -- A value of an enum in the key had another name for a while. Nothing tells since when.
-  elsif policy.database = here and policy.key_values <> '{}' and exists (
-    select
-    from jsonb_each(label_marks(now_named.oid)) l
-    where policy.row_marks -> 'labels' -> l.key <> l.value
-  ) then
+  -- A value of an enum in the key had another name for a while.
+  elsif policy.database = here and labels_touched(now_named.oid, policy.key_values, policy.row_marks) then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, coalesce(seen.first, 'infinity')));
+    return next;
+  -- The key is as it was, and was another one for a while.
+  elsif seen.key is not null then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, seen.first));
     return next;
   end if;
   if policy.database = here then
@@ -4234,9 +4418,10 @@ begin
     order by age(w.by) desc
     limit 1;
   end if;
-  if rewritten is not null then
+  if rewritten is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := known_until(table_schema, table_name, null, written_since(rewritten));
+    since := known_until(table_schema, table_name, null,
+      least(case when rewritten is not null then written_since(rewritten) end, seen.first));
     return next;
   end if;
   if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
@@ -5100,7 +5285,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "929d6df314761890be7a15686a855bfd337f33dd672320869b488008ef747789",
+    checksum: "8aaa39df0d5fb50b5eb576408923dbf04a951ed7a163cdc0ebb2d43a6f140bba",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5444,6 +5629,17 @@ begin
 
   -- A lapse that an earlier failure left open ends here. A moment in which rows came or went is a lapse of its own.
   unfinished := watch_failed_since(of_schema, of_name);
+  -- So does what a write found altered that the watch did not see.
+  if policy.gap_since is null and exists (
+    select
+    from capture_alterations a
+    where a.relation = policy.relation
+      and a.database is not distinct from policy.database
+      and a.seen_at > greatest(policy.applied_at, policy.watched_at)
+      and a.what <> 'unknown'
+  ) then
+    unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
+  end if;
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
