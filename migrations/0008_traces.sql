@@ -514,14 +514,18 @@ language plpgsql
 set search_path from current
 as $$
 begin
-  -- The function is inlined. Its first part is computed when it is planned. The second is never computed, because "relation" is not null:
-  -- it keeps the table in the plan, so that the plan ends with the next ALTER TABLE.
+  -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
+  -- computed when it is planned. The second is never computed, because "relation" is not null: it keeps the table in the plan, so that
+  -- the plan ends with the next ALTER TABLE.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
-    format('select unaltered(%1$L::regclass) = ($1 is not null or pg_relation_filenode(%1$L::regclass) = 0)', relation::oid)
+    format(
+      'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
+        '($1 is not null or pg_catalog.pg_relation_filenode(%2$L::pg_catalog.regclass) operator(pg_catalog.=) 0)',
+      current_schema(), relation::oid)
       || case when exists (
         select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
-      ) then format(' and labels_unaltered(%L::regclass)', relation::oid) else '' end);
+      ) then format(' and %I.labels_unaltered(%L::pg_catalog.regclass)', current_schema(), relation::oid) else '' end);
   execute format('revoke all on function %I(oid) from public', function_name);
   -- The policy knows by now.
   delete from capture_alterations a where a.relation = make_watchful.relation;

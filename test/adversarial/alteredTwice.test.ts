@@ -33,6 +33,8 @@ interface Story {
   readonly first: string
   readonly other: string
   readonly second: string
+  /** Tried in row mode too. */
+  readonly inRowMode?: boolean
 }
 
 const stories: ReadonlyArray<Story> = [
@@ -43,7 +45,8 @@ const stories: ReadonlyArray<Story> = [
     key: "1",
     first: "alter table t alter id type bigint using id + 1",
     other: "insert into t values (50, 'x')",
-    second: "alter table t alter id type int using id + 1"
+    second: "alter table t alter id type int using id + 1",
+    inRowMode: true
   },
   {
     what: "a column gets other values twice",
@@ -110,7 +113,8 @@ const stories: ReadonlyArray<Story> = [
     key: '["1","1"]',
     first: "alter table t alter id type bigint using id + 1",
     other: "insert into t_2 values (50, 2, 'x')",
-    second: "alter table t alter id type int using id + 1"
+    second: "alter table t alter id type int using id + 1",
+    inRowMode: true
   }
 ]
 
@@ -121,7 +125,10 @@ attacks("altered twice, and written between (A31)", (attack) => {
         const { apply, capture, db } = host
         // Two sessions, each with plans of its own.
         const other = yield* host.session()
-        for (const { filled, first, key, other: between, second, table, what } of stories) {
+        for (const { filled, first, inRowMode, key, other: between, second, table, what } of stories) {
+          if (mode === "row" && inRowMode !== true) {
+            continue
+          }
           yield* db.run("drop table if exists t; drop type if exists state", table)
           yield* apply({ table: "t", mode })
           yield* db.run(filled, "update t set v = 'b'", "update t set v = 'a'")
@@ -154,4 +161,71 @@ attacks("altered twice, and written between (A31)", (attack) => {
       })
     )
   }
+
+  attack("whoever writes first finds it, whatever its session did before, and nobody is disturbed", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      const other = yield* host.session()
+      yield* db.run("create table t (id int primary key, v text)", "create table u (id int primary key, v text)")
+      yield* apply("t", "u")
+      const write = "insert into t select coalesce(max(id), 0) + 1, 'x' from t"
+      const plans = (session: Session) =>
+        session.run(write, write, "update t set v = v || '.' where id = 1", "update t set v = 'y'")
+      const noted = Effect.map(db.column("select what from threadline.capture_alterations order by seen_at"), (all) =>
+        all.map(String)
+      )
+      yield* plans(db)
+      yield* plans(other)
+      expect(yield* noted).toEqual([])
+
+      // What is taken back was nothing.
+      yield* db.run(`begin; alter table t alter id type bigint using id + 1; ${write}; rollback`)
+      yield* db.run(
+        "begin",
+        write,
+        "savepoint s",
+        "alter table t alter id type bigint using id + 1",
+        write,
+        "rollback to s",
+        write,
+        "commit"
+      )
+      yield* db.run(
+        "vacuum full t",
+        "reindex table t",
+        "analyze t",
+        "alter table t add column w text default 'w'",
+        "create index on t (v)"
+      )
+      yield* plans(other)
+      yield* plans(db)
+      expect(yield* noted).toEqual([])
+      expect(yield* db.value("select gap from threadline.capture_gap('public', 't')")).toBeUndefined()
+
+      // Another session has planned before. A snapshot that is older than the alteration does not show it.
+      const late = yield* host.session()
+      yield* late.run("prepare p as insert into t (id, v) values (1000, 'late')")
+      yield* late.run("begin isolation level repeatable read", "select count(*) from u")
+      yield* db.run("alter table t alter id type bigint using id + 1")
+      yield* late.run("execute p", "commit")
+      expect(yield* noted).toEqual(["unknown"])
+      yield* other.run(write)
+      expect(yield* noted).toEqual(["unknown", "key"])
+      yield* plans(other)
+      yield* late.run("insert into t values (1500, 'later')")
+      expect(yield* noted).toEqual(["unknown", "key"])
+
+      // Serializable transactions that write the altered table and another one have no conflict because of it.
+      yield* db.run("begin isolation level serializable", "update u set v = 'a'")
+      yield* other.run("begin isolation level serializable", "insert into t values (2000, 'a')")
+      yield* db.run("insert into t values (3000, 'b')", "commit")
+      yield* other.run("insert into u values (1, 'b')", "commit")
+
+      yield* apply("t")
+      expect(yield* noted).toEqual([])
+      yield* plans(other)
+      yield* plans(late)
+      expect(yield* noted).toEqual([])
+    })
+  )
 })

@@ -57,7 +57,7 @@ begin
     when others then
       now := null;
   end;
-  if unaltered_jobs_562f12dff4(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -145,7 +145,7 @@ begin
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
-  if not guard and not stale and unaltered_jobs_562f12dff4(tg_relid) then
+  if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -167,7 +167,7 @@ begin
     return null;
   end if;
 
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
     first_id := nextval('audit_changes_id_seq');
@@ -272,7 +272,7 @@ begin
     when others then
       was := null;
   end;
-  if moved is not true and unaltered_jobs_562f12dff4(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if moved is not true and "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       foreach field in array array['id', 'payload', 'state']::text[] loop
         if was ->> field is distinct from now ->> field then
           fields := fields || field;
@@ -372,7 +372,7 @@ begin
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
-  if not guard and not stale and unaltered_jobs_562f12dff4(tg_relid) then
+  if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
@@ -450,7 +450,7 @@ begin
     end if;
   end if;
 
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
     first_id := nextval('audit_changes_id_seq');
@@ -577,7 +577,7 @@ begin
     when others then
       was := null;
   end;
-  if unaltered_jobs_562f12dff4(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -665,7 +665,7 @@ begin
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
-  if not guard and not stale and unaltered_jobs_562f12dff4(tg_relid) then
+  if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -687,7 +687,7 @@ begin
     return null;
   end if;
 
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
     first_id := nextval('audit_changes_id_seq');
@@ -774,7 +774,7 @@ begin
   exception when others then
     was := null;
   end;
-  if unaltered_jobs_562f12dff4(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -860,7 +860,7 @@ begin
       return null;
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
@@ -920,7 +920,7 @@ begin
   exception when others then
     now := null;
   end;
-  if unaltered_jobs_562f12dff4(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -1006,7 +1006,7 @@ begin
       return null;
   end if;
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)

@@ -33,7 +33,7 @@ begin
   exception when others then
     now := null;
   end;
-  if unaltered_jobs_562f12dff4(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -118,7 +118,7 @@ begin
       return null;
   end if;
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
@@ -182,7 +182,7 @@ begin
   exception when others then
     now := null;
   end;
-  if unaltered_jobs_562f12dff4(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       foreach field in array array['id', 'payload', 'state']::text[] loop
         if was ->> field is distinct from now ->> field then
           fields := fields || field;
@@ -280,7 +280,7 @@ begin
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
@@ -340,7 +340,7 @@ begin
   exception when others then
     was := null;
   end;
-  if unaltered_jobs_562f12dff4(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -425,7 +425,7 @@ begin
       return null;
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
-  if not unaltered_jobs_562f12dff4(tg_relid) then
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
     perform note_altered(tg_relid);
   end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)

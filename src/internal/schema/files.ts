@@ -3640,7 +3640,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "81eb35b3ecffadcd7991cfa2addc4bc651bdaa76ec149129e8a70a0fef507126",
+    checksum: "1ec9d203889ba704f0aa1ab50a123bbc226452f1d0c5f1675faa0360818ca35e",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4157,14 +4157,18 @@ language plpgsql
 set search_path from current
 as $$
 begin
-  -- The function is inlined. Its first part is computed when it is planned. The second is never computed, because "relation" is not null:
-  -- it keeps the table in the plan, so that the plan ends with the next ALTER TABLE.
+  -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
+  -- computed when it is planned. The second is never computed, because "relation" is not null: it keeps the table in the plan, so that
+  -- the plan ends with the next ALTER TABLE.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
-    format('select unaltered(%1$L::regclass) = ($1 is not null or pg_relation_filenode(%1$L::regclass) = 0)', relation::oid)
+    format(
+      'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
+        '($1 is not null or pg_catalog.pg_relation_filenode(%2$L::pg_catalog.regclass) operator(pg_catalog.=) 0)',
+      current_schema(), relation::oid)
       || case when exists (
         select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
-      ) then format(' and labels_unaltered(%L::regclass)', relation::oid) else '' end);
+      ) then format(' and %I.labels_unaltered(%L::pg_catalog.regclass)', current_schema(), relation::oid) else '' end);
   execute format('revoke all on function %I(oid) from public', function_name);
   -- The policy knows by now.
   delete from capture_alterations a where a.relation = make_watchful.relation;
