@@ -6381,7 +6381,7 @@ from public;
   {
     id: 15,
     name: "retention",
-    checksum: "3f53a7f1f5f4cd1a0b194bc6c655948804568d782129b11512f65de843e9023b",
+    checksum: "ca8ae1a4516728a92f17e4e9f6c9179206db8e9f240efe49e4f3b83195031fdb",
     sql: `-- What retention did: one row for each run, and the lease that keeps two runners from the same work.
 
 create table retention_runs (
@@ -6407,6 +6407,11 @@ create table retention_runs (
   details jsonb not null default '{}',
   -- Why it failed or stopped.
   problem text,
+  -- The transactions of which it removed changes, and those that it removed: their ids, in whole blocks.
+  touched int8multirange not null default '{}',
+  -- Of a purge that completed: the cutoffs up to which it looked at everything, and what it could see. A later purge under the same
+  -- policy looks at what is newer, and at what was touched since.
+  settled jsonb,
   actor jsonb,
   db_user text collate "C" not null default session_user,
   application_name text default nullif(current_setting('application_name'), ''),
