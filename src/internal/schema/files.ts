@@ -5919,7 +5919,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "5843c996bcff5d2b3bc4053e8463fbb1c55158bbacbef72456c349109775b2be",
+    checksum: "a11e18f4bca6887143baf951af7652886121f014257d2c8c6fb2bc092b865bef",
     sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
 
 create table export_schedules (
@@ -6152,7 +6152,10 @@ begin
         estimate = null,
         location = concat(
           j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
-          case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          -- Parquet is compressed within.
+          case when j.request ->> 'format' <> 'parquet' then
+            case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          end
         )
       from taken
       where j.id = taken.id
