@@ -48,59 +48,68 @@ $$;
 
 -- The operations of an existing table whose trigger is missing, disabled or not from Threadline.
 create function broken_triggers(table_schema text, table_name text) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select array_agg(o.op order by o.op) filter (where o.works is not true)
-  from (
-    select o.op, (
-      select bool_or(t.tgtype & o.bit <> 0)
-      from capture_policies p
-      join pg_namespace n on n.nspname = p.table_schema
-      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-      join pg_trigger t on t.tgrelid = c.oid
-      join pg_proc f on f.oid = t.tgfoid
-      join pg_namespace own on own.oid = f.pronamespace
-      where p.table_schema = broken_triggers.table_schema
-        and p.table_name = broken_triggers.table_name
-        and c.relkind in ('r', 'p', 'f')
-        and not c.relispartition
-        and own.nspname = current_schema()
-        -- A trigger that fires before the statement records none of its rows.
-        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-        and t.tgqual is null
-        and cardinality(t.tgattr::int2[]) = 0
-    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-      -- Foreign tables have triggers for it since PostgreSQL 16.
-      select
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
-    )) as works
-    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-  ) o;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select array_agg(o.op order by o.op) filter (where o.works is not true)
+    from (
+      select o.op, (
+        select bool_or(t.tgtype & o.bit <> 0)
+        from capture_policies p
+        join pg_namespace n on n.nspname = p.table_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+        join pg_trigger t on t.tgrelid = c.oid
+        join pg_proc f on f.oid = t.tgfoid
+        join pg_namespace own on own.oid = f.pronamespace
+        where p.table_schema = broken_triggers.table_schema
+          and p.table_name = broken_triggers.table_name
+          and c.relkind in ('r', 'p', 'f')
+          and not c.relispartition
+          and own.nspname = current_schema()
+          -- A trigger that fires before the statement records none of its rows.
+          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
+          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+          and t.tgqual is null
+          and cardinality(t.tgattr::int2[]) = 0
+      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+        -- Foreign tables have triggers for it since PostgreSQL 16.
+        select
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
+      )) as works
+      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+    ) o
+  );
+end
+$$;
 
 -- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
 -- or an ALTER TABLE of the host has committed.
 create function partitions_below(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 20
 set search_path from current
-begin atomic
-  with recursive below (oid) as (
-    select i.inhrelid
-    from pg_inherits i
-    join pg_class c on c.oid = i.inhparent
-    where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
-    union all
-    select i.inhrelid
-    from below b
-    join pg_inherits i on i.inhparent = b.oid
-    where not i.inhdetachpending
-  )
-  select b.oid from below b;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with recursive below (oid) as (
+      select i.inhrelid
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhparent
+      where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
+      union all
+      select i.inhrelid
+      from below b
+      join pg_inherits i on i.inhparent = b.oid
+      where not i.inhdetachpending
+    )
+    select b.oid from below b;
+end
+$$;
 
 -- Whether the file of a relation is empty. False if another session has locked it, because then it is not known.
 create function has_empty_file(relation oid) returns boolean
@@ -118,49 +127,62 @@ $$;
 -- The marks of each partition of a table. Its OID and the transaction that attached it show whether it is still the same
 -- partition. The third mark is the file of its rows.
 create function partition_marks(relation oid) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(
-    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
-  from partitions_below(partition_marks.relation) t (oid)
-  join pg_class c on c.oid = t.oid
-  join pg_namespace n on n.oid = c.relnamespace
-  join pg_inherits i on i.inhrelid = c.oid
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(
+      quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
+    from partitions_below(partition_marks.relation) t (oid)
+    join pg_class c on c.oid = t.oid
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_inherits i on i.inhrelid = c.oid
+  );
+end
+$$;
 
 -- Partitions that a policy knows and that left since. They may have come back, or others may have their names. A partition that
 -- had no row since the policy was written does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(m.key order by m.key), '{}')
-  from jsonb_each_text(marks) m
-  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
-    and not exists (
-      select
-      from pg_class c
-      where c.oid = split_part(m.value, '/', 1)::oid
-        and c.relkind <> 'p'
-        and c.relfilenode = split_part(m.value, ' ', 2)::oid
-        and has_empty_file(c.oid)
-    )
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(m.key order by m.key), '{}')
+    from jsonb_each_text(marks) m
+    where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+      and not exists (
+        select
+        from pg_class c
+        where c.oid = split_part(m.value, '/', 1)::oid
+          and c.relkind <> 'p'
+          and c.relfilenode = split_part(m.value, ' ', 2)::oid
+          and has_empty_file(c.oid)
+      )
+  );
+end
+$$;
 
 -- The relations that hold a table's rows: itself, or its partitions.
 create function row_holders(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select c.oid
-  from (
-    select row_holders.relation as oid
-    union
-    select t.oid from partitions_below(row_holders.relation) t (oid)
-  ) r
-  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query select c.oid from pg_class c where c.oid = row_holders.relation and c.relkind <> 'p';
+  if not found then
+    return query
+      select c.oid
+      from partitions_below(row_holders.relation) t (oid)
+      join pg_class c on c.oid = t.oid and c.relkind <> 'p';
+  end if;
+end
+$$;
 
 -- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
 create function label_marks(relation oid) returns jsonb
@@ -237,69 +259,83 @@ return exists (
 -- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
 -- column must show no other alteration. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select a.attname, a.xmin
-  from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
-  where a.attrelid = columns_rewritten.relation
-    and a.attnum > 0
-    and not a.attisdropped
-    and m.by <> a.xmin::text
-    and exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid
-      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (case
-          when m.is <> column_state(a.attrelid, a.attnum)
-          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
-          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
-          when m.missing and not a.atthasmissing
-          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
-          else true
-        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-          select
-          from pg_cast k
-          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-        )))
-    )
-    and not exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
-      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
-    );
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select a.attname::text, a.xmin
+    from pg_attribute a
+    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and m.by <> a.xmin::text
+      and exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid
+        where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+          and (case
+            when m.is <> column_state(a.attrelid, a.attnum)
+            then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+            -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+            when m.missing and not a.atthasmissing
+            then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+            else true
+          end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+            select
+            from pg_cast k
+            where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+          )))
+      )
+      and not exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+        where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
+      );
+end
+$$;
 
 -- The values of the enums in a key, by type; the columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
-  from (
-    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    -- A domain over an enum has the same risk.
-    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    join pg_enum e on e.enumtypid = y.oid
-    group by y.oid
-  ) v
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+    from (
+      select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+      from jsonb_array_elements(key_columns) k
+      join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+      join pg_type d on d.oid = a.atttypid
+      -- A domain over an enum has the same risk.
+      join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+      join pg_enum e on e.enumtypid = y.oid
+      group by y.oid
+    ) v
+  );
+end
+$$;
 
 -- Types that lack a value which a key may have had. Only renaming the value does that.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(v.key order by v.key), '{}')
-  from jsonb_each(key_values) v
-  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(v.key order by v.key), '{}')
+    from jsonb_each(key_values) v
+    where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+  );
+end
+$$;
 
 -- A type without its length or precision. Neither changes the text of a value.
 create function plain_type(type text) returns text

@@ -226,14 +226,18 @@ $$;
 -- The first of these reasons, and the earliest time of all of them.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
-language sql stable
+language plpgsql stable rows 1
 set search_path from current
-begin atomic
-  select g.gap, min(g.since) over ()
-  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
-  order by g.place
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select g.gap, min(g.since) over ()
+    from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+    order by g.place
+    limit 1;
+end
+$$;
 
 -- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
 -- exist, or is another table. A query of the catalog needs no right to the table's schema.
@@ -293,27 +297,32 @@ $$;
 -- When the first change under a name was made. If a table was renamed, or restored without its policy, it is captured before
 -- its policy is made.
 create function first_change(table_schema text, table_name text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select c.captured_at
-  from audit_changes c
-  where c.table_schema = first_change.table_schema
-    and c.table_name = first_change.table_name
-    -- Earlier changes belong to a table that was renamed since.
-    and c.captured_at >= (
-      select coalesce(max(e.until), '-infinity')
-      from capture_policies p
-      cross join lateral jsonb_to_recordset(p.former_names)
-        e (schema text, name text, until timestamptz, declared boolean)
-      where p.former_names <> '[]'
-        and e.schema = first_change.table_schema
-        and e.name = first_change.table_name
-        and e.declared is not true
-    )
-  order by c.transaction_id, c.id
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select c.captured_at
+    from audit_changes c
+    where c.table_schema = first_change.table_schema
+      and c.table_name = first_change.table_name
+      -- Earlier changes belong to a table that was renamed since.
+      and c.captured_at >= (
+        select coalesce(max(e.until), '-infinity')
+        from capture_policies p
+        cross join lateral jsonb_to_recordset(p.former_names)
+          e (schema text, name text, until timestamptz, declared boolean)
+        where p.former_names <> '[]'
+          and e.schema = first_change.table_schema
+          and e.name = first_change.table_name
+          and e.declared is not true
+      )
+    order by c.transaction_id, c.id
+    limit 1
+  );
+end
+$$;
 
 -- Until capture of a table began, nothing is known of it. After that everything is known, except in lapses: a row was as its
 -- first change found it. Without a policy, the first change marks the beginning.
