@@ -119,9 +119,7 @@ export const functionState = (catalog: Catalog, { functions, watchful }: Generat
       )
       .map(({ name }) => name),
     /** Owned by a role other than the owner of the schema. They would run with the wrong privileges. */
-    foreign: names
-      .flatMap((name) => installed.get(name) ?? [])
-      .filter(({ owner }) => owner !== catalog.storage.owner)
+    foreign: names.flatMap((name) => installed.get(name) ?? []).filter(({ owner }) => owner !== catalog.storage.owner)
   }
 }
 

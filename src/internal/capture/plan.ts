@@ -437,7 +437,10 @@ export const nameCollision = (names: ReadonlyArray<Name>, catalog: Catalog): Cap
   for (const name of [...catalog.active, ...newNames]) {
     for (const functionName of functionNames(name)) {
       const owner = owners.get(functionName)
-      if (owner !== undefined || catalog.functions.some((row) => row.name === functionName && row.trigger === isWatchful(functionName))) {
+      if (
+        owner !== undefined ||
+        catalog.functions.some((row) => row.name === functionName && row.trigger === isWatchful(functionName))
+      ) {
         return new CaptureError({
           table: label(name),
           refusal: {

@@ -2785,8 +2785,11 @@ from public;
   {
     id: 6,
     name: "names",
-    checksum: "850a05a89cf077a5c292f2d455cd1afff0e1c896148e2d4d942c327ec677ad72",
+    checksum: "a624d7689d6be6e21ca0a8284bbe89702637b78e26b2c6029fb9c29bedc22704",
     sql: `-- The names that tables and their columns had: under which of them, and until when, changes are recorded.
+--
+-- Every read of a table asks these functions. In PL/pgSQL their statements are planned once a session; a function in SQL with
+-- settings of its own is planned at every call.
 
 -- The names that a table had, as its policy knows them, each with the time in which it belonged to this table. A name belonged
 -- to the table unless an entry says otherwise, or another table had it that was renamed since.
@@ -2795,79 +2798,96 @@ create function own_names(
   out table_schema text, out table_name text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  with entries as (
-    select e.schema, e.name, tstzrange(e.since, e.until) as span
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.table_schema = policy_schema
-      and p.table_name = policy_name
-      and e.declared is not true
-  ),
-  others as (
-    select tstzrange(e.since, e.until) as span
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.former_names <> '[]'
-      and (p.table_schema <> policy_schema or p.table_name <> policy_name)
-      and e.schema = policy_schema
-      and e.name = policy_name
-      and e.declared is not true
-  )
-  select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
-  from entries e
-  where not isempty(e.span)
-  union all
-  select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
-  from unnest(
-    '{(,)}'::tstzmultirange
-      - coalesce((select range_agg(e.span) from entries e), '{}')
-      - coalesce((select range_agg(o.span) from others o), '{}')
-  ) r (span);
-end;
+as $$
+#variable_conflict use_column
+begin
+  -- Nearly always no table was ever renamed.
+  if not exists (select from capture_policies p where p.former_names <> '[]') then
+    return query select own_names.policy_schema, own_names.policy_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  return query
+    with entries as (
+      select e.schema, e.name, tstzrange(e.since, e.until) as span
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.table_schema = policy_schema
+        and p.table_name = policy_name
+        and e.declared is not true
+    ),
+    others as (
+      select tstzrange(e.since, e.until) as span
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and (p.table_schema <> policy_schema or p.table_name <> policy_name)
+        and e.schema = policy_schema
+        and e.name = policy_name
+        and e.declared is not true
+    )
+    select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
+    from entries e
+    where not isempty(e.span)
+    union all
+    select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
+    from unnest(
+      '{(,)}'::tstzmultirange
+        - coalesce((select range_agg(e.span) from entries e), '{}')
+        - coalesce((select range_agg(o.span) from others o), '{}')
+    ) r (span);
+end
+$$;
 
 -- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and was renamed
 -- since. No row if there is none.
 create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
 returns setof record
-language sql stable
+language plpgsql stable rows 1
 set search_path from current
-begin atomic
-  select f.policy_schema, f.policy_name
-  from (
-    select p.table_schema as policy_schema, p.table_name as policy_name, 0 as place, null::timestamptz as until
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select p.table_schema, p.table_name
     from capture_policies p
-    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name
-    union all
-    select p.table_schema, p.table_name, 1, e.until
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.former_names <> '[]'
-      and e.schema = policy_of.table_schema
-      and e.name = policy_of.table_name
-      and e.declared is not true
-  ) f
-  order by f.place, f.until desc nulls first
-  limit 1;
-end;
+    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name;
+  if not found then
+    return query
+      select p.table_schema, p.table_name
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and e.schema = policy_of.table_schema
+        and e.name = policy_of.table_name
+        and e.declared is not true
+      order by e.until desc nulls first
+      limit 1;
+  end if;
+end
+$$;
 
 -- When a table got the name that its policy has. From then on no other name of the table counts.
 create function named_since(table_schema text, table_name text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select coalesce(max(e.until), '-infinity')
-  from capture_policies p
-  cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
-  where p.table_schema = named_since.table_schema
-    and p.table_name = named_since.table_name
-    and e.declared is not true;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(max(e.until), '-infinity')
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
+    where p.table_schema = named_since.table_schema
+      and p.table_name = named_since.table_name
+      and e.declared is not true
+  );
+end
+$$;
 
 -- The names under which the changes of a table are recorded, each with its time, [since, until). Times of one name never
 -- overlap, not even between tables. Declared former names come first. They are names of another table, up to the time when this
@@ -2877,7 +2897,7 @@ create function table_names(
   out former_schema text, out former_name text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language plpgsql stable
+language plpgsql stable rows 4
 set search_path from current
 as $$
 declare
@@ -2889,6 +2909,10 @@ begin
   join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if not found then
     return query select table_names.table_schema, table_names.table_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  if policy.former_names = '[]' then
+    return query select o.* from own_names(policy.policy_schema, policy.policy_name) o order by 3, 4;
     return;
   end if;
   if policy.former_names @> '[{"declared": true}]' then
@@ -2975,34 +2999,39 @@ create function column_names(
   out column_name text, out formerly text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  with tables as (
-    select p.former_columns, tstzrange(null, null) as span, p.former_names
-    from policy_of(column_names.table_schema, column_names.table_name) o
-    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
-  )
-  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
-  from (
-    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
-      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+as $$
+#variable_conflict use_column
+declare
+  policy record;
+begin
+  select p.former_columns, p.former_names into policy
+  from policy_of(column_names.table_schema, column_names.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
+  if not found or (policy.former_columns = '[]' and not policy.former_names @> '[{"declared": true}]') then
+    return;
+  end if;
+  return query
+    select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
     from (
-      select t.former_columns, t.span
-      from tables t
-      union all
-      select p.former_columns, tstzrange(e.since, e.until)
-      from tables t
-      cross join lateral jsonb_to_recordset(t.former_names)
-        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-      cross join lateral policy_of(e.schema, e.name) o
-      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
-      where e.declared and p.former_names is distinct from t.former_names
-    ) t
-    cross join lateral jsonb_array_elements(t.former_columns) e (value)
-  ) c
-  where not isempty(c.span);
-end;
+      select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+        t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+      from (
+        select policy.former_columns, tstzrange(null, null) as span
+        union all
+        select p.former_columns, tstzrange(e.since, e.until)
+        from jsonb_to_recordset(policy.former_names)
+          e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+        cross join lateral policy_of(e.schema, e.name) o
+        join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+        where e.declared and p.former_names is distinct from policy.former_names
+      ) t
+      cross join lateral jsonb_array_elements(t.former_columns) e (value)
+    ) c
+    where not isempty(c.span);
+end
+$$;
 
 comment on function column_names(text, text) is
   'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
@@ -3640,7 +3669,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "1ec9d203889ba704f0aa1ab50a123bbc226452f1d0c5f1675faa0360818ca35e",
+    checksum: "16b55c2bf96cfb3f11961d1133e0ef7154e7af30f4f7df79afee55507a03f94d",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3691,59 +3720,68 @@ $$;
 
 -- The operations of an existing table whose trigger is missing, disabled or not from Threadline.
 create function broken_triggers(table_schema text, table_name text) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select array_agg(o.op order by o.op) filter (where o.works is not true)
-  from (
-    select o.op, (
-      select bool_or(t.tgtype & o.bit <> 0)
-      from capture_policies p
-      join pg_namespace n on n.nspname = p.table_schema
-      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-      join pg_trigger t on t.tgrelid = c.oid
-      join pg_proc f on f.oid = t.tgfoid
-      join pg_namespace own on own.oid = f.pronamespace
-      where p.table_schema = broken_triggers.table_schema
-        and p.table_name = broken_triggers.table_name
-        and c.relkind in ('r', 'p', 'f')
-        and not c.relispartition
-        and own.nspname = current_schema()
-        -- A trigger that fires before the statement records none of its rows.
-        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-        and t.tgqual is null
-        and cardinality(t.tgattr::int2[]) = 0
-    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-      -- Foreign tables have triggers for it since PostgreSQL 16.
-      select
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
-    )) as works
-    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-  ) o;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select array_agg(o.op order by o.op) filter (where o.works is not true)
+    from (
+      select o.op, (
+        select bool_or(t.tgtype & o.bit <> 0)
+        from capture_policies p
+        join pg_namespace n on n.nspname = p.table_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+        join pg_trigger t on t.tgrelid = c.oid
+        join pg_proc f on f.oid = t.tgfoid
+        join pg_namespace own on own.oid = f.pronamespace
+        where p.table_schema = broken_triggers.table_schema
+          and p.table_name = broken_triggers.table_name
+          and c.relkind in ('r', 'p', 'f')
+          and not c.relispartition
+          and own.nspname = current_schema()
+          -- A trigger that fires before the statement records none of its rows.
+          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
+          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+          and t.tgqual is null
+          and cardinality(t.tgattr::int2[]) = 0
+      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+        -- Foreign tables have triggers for it since PostgreSQL 16.
+        select
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
+      )) as works
+      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+    ) o
+  );
+end
+$$;
 
 -- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
 -- or an ALTER TABLE of the host has committed.
 create function partitions_below(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 20
 set search_path from current
-begin atomic
-  with recursive below (oid) as (
-    select i.inhrelid
-    from pg_inherits i
-    join pg_class c on c.oid = i.inhparent
-    where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
-    union all
-    select i.inhrelid
-    from below b
-    join pg_inherits i on i.inhparent = b.oid
-    where not i.inhdetachpending
-  )
-  select b.oid from below b;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with recursive below (oid) as (
+      select i.inhrelid
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhparent
+      where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
+      union all
+      select i.inhrelid
+      from below b
+      join pg_inherits i on i.inhparent = b.oid
+      where not i.inhdetachpending
+    )
+    select b.oid from below b;
+end
+$$;
 
 -- Whether the file of a relation is empty. False if another session has locked it, because then it is not known.
 create function has_empty_file(relation oid) returns boolean
@@ -3761,49 +3799,62 @@ $$;
 -- The marks of each partition of a table. Its OID and the transaction that attached it show whether it is still the same
 -- partition. The third mark is the file of its rows.
 create function partition_marks(relation oid) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(
-    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
-  from partitions_below(partition_marks.relation) t (oid)
-  join pg_class c on c.oid = t.oid
-  join pg_namespace n on n.oid = c.relnamespace
-  join pg_inherits i on i.inhrelid = c.oid
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(
+      quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
+    from partitions_below(partition_marks.relation) t (oid)
+    join pg_class c on c.oid = t.oid
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_inherits i on i.inhrelid = c.oid
+  );
+end
+$$;
 
 -- Partitions that a policy knows and that left since. They may have come back, or others may have their names. A partition that
 -- had no row since the policy was written does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(m.key order by m.key), '{}')
-  from jsonb_each_text(marks) m
-  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
-    and not exists (
-      select
-      from pg_class c
-      where c.oid = split_part(m.value, '/', 1)::oid
-        and c.relkind <> 'p'
-        and c.relfilenode = split_part(m.value, ' ', 2)::oid
-        and has_empty_file(c.oid)
-    )
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(m.key order by m.key), '{}')
+    from jsonb_each_text(marks) m
+    where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+      and not exists (
+        select
+        from pg_class c
+        where c.oid = split_part(m.value, '/', 1)::oid
+          and c.relkind <> 'p'
+          and c.relfilenode = split_part(m.value, ' ', 2)::oid
+          and has_empty_file(c.oid)
+      )
+  );
+end
+$$;
 
 -- The relations that hold a table's rows: itself, or its partitions.
 create function row_holders(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select c.oid
-  from (
-    select row_holders.relation as oid
-    union
-    select t.oid from partitions_below(row_holders.relation) t (oid)
-  ) r
-  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query select c.oid from pg_class c where c.oid = row_holders.relation and c.relkind <> 'p';
+  if not found then
+    return query
+      select c.oid
+      from partitions_below(row_holders.relation) t (oid)
+      join pg_class c on c.oid = t.oid and c.relkind <> 'p';
+  end if;
+end
+$$;
 
 -- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
 create function label_marks(relation oid) returns jsonb
@@ -3880,69 +3931,83 @@ return exists (
 -- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
 -- column must show no other alteration. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select a.attname, a.xmin
-  from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
-  where a.attrelid = columns_rewritten.relation
-    and a.attnum > 0
-    and not a.attisdropped
-    and m.by <> a.xmin::text
-    and exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid
-      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (case
-          when m.is <> column_state(a.attrelid, a.attnum)
-          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
-          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
-          when m.missing and not a.atthasmissing
-          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
-          else true
-        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-          select
-          from pg_cast k
-          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-        )))
-    )
-    and not exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
-      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
-    );
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select a.attname::text, a.xmin
+    from pg_attribute a
+    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and m.by <> a.xmin::text
+      and exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid
+        where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+          and (case
+            when m.is <> column_state(a.attrelid, a.attnum)
+            then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+            -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+            when m.missing and not a.atthasmissing
+            then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+            else true
+          end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+            select
+            from pg_cast k
+            where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+          )))
+      )
+      and not exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+        where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
+      );
+end
+$$;
 
 -- The values of the enums in a key, by type; the columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
-  from (
-    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    -- A domain over an enum has the same risk.
-    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    join pg_enum e on e.enumtypid = y.oid
-    group by y.oid
-  ) v
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+    from (
+      select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+      from jsonb_array_elements(key_columns) k
+      join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+      join pg_type d on d.oid = a.atttypid
+      -- A domain over an enum has the same risk.
+      join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+      join pg_enum e on e.enumtypid = y.oid
+      group by y.oid
+    ) v
+  );
+end
+$$;
 
 -- Types that lack a value which a key may have had. Only renaming the value does that.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(v.key order by v.key), '{}')
-  from jsonb_each(key_values) v
-  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(v.key order by v.key), '{}')
+    from jsonb_each(key_values) v
+    where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+  );
+end
+$$;
 
 -- A type without its length or precision. Neither changes the text of a value.
 create function plain_type(type text) returns text
@@ -4217,7 +4282,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "d4adcb74e765ef935526e45c26405b30d306a52206e77be91fd3e4754af4841a",
+    checksum: "aaf2a77281fc8f1799f6305349694bf06f7380d7778bc24b593f4240e0426935",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4446,14 +4511,18 @@ $$;
 -- The first of these reasons, and the earliest time of all of them.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
-language sql stable
+language plpgsql stable rows 1
 set search_path from current
-begin atomic
-  select g.gap, min(g.since) over ()
-  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
-  order by g.place
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select g.gap, min(g.since) over ()
+    from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+    order by g.place
+    limit 1;
+end
+$$;
 
 -- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
 -- exist, or is another table. A query of the catalog needs no right to the table's schema.
@@ -4513,27 +4582,32 @@ $$;
 -- When the first change under a name was made. If a table was renamed, or restored without its policy, it is captured before
 -- its policy is made.
 create function first_change(table_schema text, table_name text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select c.captured_at
-  from audit_changes c
-  where c.table_schema = first_change.table_schema
-    and c.table_name = first_change.table_name
-    -- Earlier changes belong to a table that was renamed since.
-    and c.captured_at >= (
-      select coalesce(max(e.until), '-infinity')
-      from capture_policies p
-      cross join lateral jsonb_to_recordset(p.former_names)
-        e (schema text, name text, until timestamptz, declared boolean)
-      where p.former_names <> '[]'
-        and e.schema = first_change.table_schema
-        and e.name = first_change.table_name
-        and e.declared is not true
-    )
-  order by c.transaction_id, c.id
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select c.captured_at
+    from audit_changes c
+    where c.table_schema = first_change.table_schema
+      and c.table_name = first_change.table_name
+      -- Earlier changes belong to a table that was renamed since.
+      and c.captured_at >= (
+        select coalesce(max(e.until), '-infinity')
+        from capture_policies p
+        cross join lateral jsonb_to_recordset(p.former_names)
+          e (schema text, name text, until timestamptz, declared boolean)
+        where p.former_names <> '[]'
+          and e.schema = first_change.table_schema
+          and e.name = first_change.table_name
+          and e.declared is not true
+      )
+    order by c.transaction_id, c.id
+    limit 1
+  );
+end
+$$;
 
 -- Until capture of a table began, nothing is known of it. After that everything is known, except in lapses: a row was as its
 -- first change found it. Without a policy, the first change marks the beginning.
@@ -6045,7 +6119,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "5843c996bcff5d2b3bc4053e8463fbb1c55158bbacbef72456c349109775b2be",
+    checksum: "a11e18f4bca6887143baf951af7652886121f014257d2c8c6fb2bc092b865bef",
     sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
 
 create table export_schedules (
@@ -6278,7 +6352,10 @@ begin
         estimate = null,
         location = concat(
           j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
-          case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          -- Parquet is compressed within.
+          case when j.request ->> 'format' <> 'parquet' then
+            case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          end
         )
       from taken
       where j.id = taken.id
@@ -6581,7 +6658,7 @@ from public;
   {
     id: 15,
     name: "retention",
-    checksum: "3f53a7f1f5f4cd1a0b194bc6c655948804568d782129b11512f65de843e9023b",
+    checksum: "ca8ae1a4516728a92f17e4e9f6c9179206db8e9f240efe49e4f3b83195031fdb",
     sql: `-- What retention did: one row for each run, and the lease that keeps two runners from the same work.
 
 create table retention_runs (
@@ -6607,6 +6684,11 @@ create table retention_runs (
   details jsonb not null default '{}',
   -- Why it failed or stopped.
   problem text,
+  -- The transactions of which it removed changes, and those that it removed: their ids, in whole blocks.
+  touched int8multirange not null default '{}',
+  -- Of a purge that completed: the cutoffs up to which it looked at everything, and what it could see. A later purge under the same
+  -- policy looks at what is newer, and at what was touched since.
+  settled jsonb,
   actor jsonb,
   db_user text collate "C" not null default session_user,
   application_name text default nullif(current_setting('application_name'), ''),
