@@ -4041,7 +4041,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "12ea2376fa73d87286a90bc997d994d1980fa545411ac04fea266836c8391c31",
+    checksum: "8dd4193a1c233b20330f36db1eafba0bccdeffa00b28cd7676dfc0b69d5b47c9",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4239,8 +4239,9 @@ begin
     since := known_until(table_schema, table_name, null, written_since(rewritten));
     return next;
   end if;
-  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
-    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  -- The cheaper question first.
+  if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
   then
     gap := 'restarted';
     since := known_until(table_schema, table_name, null, last_recovery());
