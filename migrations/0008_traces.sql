@@ -1,4 +1,5 @@
--- Traces that DDL on a captured table left in the catalog, and their times.
+-- Traces that DDL on a captured table left in the catalog, and their times. Each read asks for some of them. Those functions are in
+-- plpgsql, which keeps its plans for a session. A function in SQL is planned in every call, and that takes ten times as long as running it.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
 -- older than the whole record.
@@ -48,46 +49,52 @@ $$;
 
 -- The operations of an existing table whose trigger is missing, disabled or not from Threadline.
 create function broken_triggers(table_schema text, table_name text) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select array_agg(o.op order by o.op) filter (where o.works is not true)
-  from (
-    select o.op, (
-      select bool_or(t.tgtype & o.bit <> 0)
-      from capture_policies p
-      join pg_namespace n on n.nspname = p.table_schema
-      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-      join pg_trigger t on t.tgrelid = c.oid
-      join pg_proc f on f.oid = t.tgfoid
-      join pg_namespace own on own.oid = f.pronamespace
-      where p.table_schema = broken_triggers.table_schema
-        and p.table_name = broken_triggers.table_name
-        and c.relkind in ('r', 'p', 'f')
-        and not c.relispartition
-        and own.nspname = current_schema()
-        -- A trigger that fires before the statement records none of its rows.
-        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-        and t.tgqual is null
-        and cardinality(t.tgattr::int2[]) = 0
-    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-      -- Foreign tables have triggers for it since PostgreSQL 16.
-      select
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
-    )) as works
-    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-  ) o;
-end;
+as $$
+begin
+  return (
+    select array_agg(o.op order by o.op) filter (where o.works is not true)
+    from (
+      select o.op, (
+        select bool_or(t.tgtype & o.bit <> 0)
+        from capture_policies p
+        join pg_namespace n on n.nspname = p.table_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+        join pg_trigger t on t.tgrelid = c.oid
+        join pg_proc f on f.oid = t.tgfoid
+        join pg_namespace own on own.oid = f.pronamespace
+        where p.table_schema = broken_triggers.table_schema
+          and p.table_name = broken_triggers.table_name
+          and c.relkind in ('r', 'p', 'f')
+          and not c.relispartition
+          and own.nspname = current_schema()
+          -- A trigger that fires before the statement records none of its rows.
+          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
+          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+          and t.tgqual is null
+          and cardinality(t.tgattr::int2[]) = 0
+      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+        -- Foreign tables have triggers for it since PostgreSQL 16.
+        select
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
+      )) as works
+      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+    ) o
+  );
+end
+$$;
 
 -- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
 -- or an ALTER TABLE of the host has committed.
 create function partitions_below(relation oid) returns setof oid
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
+as $$
+begin
+  return query
   with recursive below (oid) as (
     select i.inhrelid
     from pg_inherits i
@@ -100,7 +107,8 @@ begin atomic
     where not i.inhdetachpending
   )
   select b.oid from below b;
-end;
+end
+$$;
 
 -- Whether the file of a relation is empty. False if another session has locked it, because then it is not known.
 create function has_empty_file(relation oid) returns boolean
@@ -150,9 +158,11 @@ return (
 
 -- The relations that hold a table's rows: itself, or its partitions.
 create function row_holders(relation oid) returns setof oid
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
+as $$
+begin
+  return query
   select c.oid
   from (
     select row_holders.relation as oid
@@ -160,7 +170,8 @@ begin atomic
     select t.oid from partitions_below(row_holders.relation) t (oid)
   ) r
   join pg_class c on c.oid = r.oid and c.relkind <> 'p';
-end;
+end
+$$;
 
 -- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
 create function label_marks(relation oid) returns jsonb
@@ -237,10 +248,13 @@ return exists (
 -- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
 -- column must show no other alteration. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select a.attname, a.xmin
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select a.attname::text, a.xmin
   from pg_attribute a
   cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
   where a.attrelid = columns_rewritten.relation
@@ -271,7 +285,8 @@ begin atomic
       join pg_class c on c.oid = h.oid and c.relkind <> 'f'
       where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
     );
-end;
+end
+$$;
 
 -- The values of the enums in a key, by type; the columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
@@ -394,14 +409,18 @@ return (
 -- When the server last may have emptied unlogged tables: when it started, or when it recovered from a crash of a backend. At
 -- that time all kinds of statistics begin anew together. Nothing else does that except a reset of all statistics.
 create function last_recovery() returns timestamptz
-language sql volatile
+language plpgsql volatile
 set search_path from current
-begin atomic
-  select greatest(pg_postmaster_start_time(), least(w.stats_reset, a.stats_reset, b.stats_reset))
-  from pg_stat_wal w
-  cross join pg_stat_archiver a
-  cross join pg_stat_bgwriter b;
-end;
+as $$
+begin
+  return (
+    select greatest(pg_postmaster_start_time(), least(w.stats_reset, a.stats_reset, b.stats_reset))
+    from pg_stat_wal w
+    cross join pg_stat_archiver a
+    cross join pg_stat_bgwriter b
+  );
+end
+$$;
 
 revoke all on function
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
