@@ -33,10 +33,8 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     pool: "forks",
     // A test waits for the server half of its time. The files of a project share processes: loading the modules for each file anew
-    // would be a third of the work. Most of what they allocate is garbage soon: with room for more of it, less is copied.
-    poolOptions: {
-      forks: { minForks: 1, maxForks: 2, isolate: false, execArgv: ["--max-semi-space-size=64"] }
-    },
+    // would be a third of the work.
+    poolOptions: { forks: { minForks: 1, maxForks: 2, isolate: false } },
     setupFiles: ["./test/harness/freshMethods.ts", "./test/harness/randomCases.ts"],
     testTimeout: 120_000,
     hookTimeout: 180_000,
