@@ -124,9 +124,11 @@ const CoverageView = ({
         <p class="sub">Schema watch: {typeof report.watch === "string" ? report.watch : "looked at"}</p>
       )}
       {findings.length === 0 ? (
-        <Notice>
-          <b>Nothing was found that is wrong.</b>
-        </Notice>
+        tables.length === 0 ? null : (
+          <Notice>
+            <b>Nothing was found that is wrong.</b>
+          </Notice>
+        )
       ) : (
         <section>
           <h2>Findings</h2>
