@@ -13,6 +13,7 @@ export type Failure = ExportError | InvalidRequest | NotFound | ThreadlineError
 /** Reasons that stay as they are, however often it is tried. */
 const final: ReadonlySet<string> = new Set([
   "Unsupported",
+  "NotInstalled",
   "TooLarge",
   "ScopeRefused",
   "InsufficientPrivilege",
