@@ -27,10 +27,10 @@ const Reason = Schema.Literal(
 /**
  * Why an export cannot be written, a file not be verified, or a job not be queued, run or downloaded.
  *
- * - `OutputExists`: a file of that name, or of its manifest, is there already, or something that is no file
+ * - `OutputExists`: a file of that name, or of its manifest, is there already
  * - `NoDirectory`: the directory of the file is not there
  * - `DiskFull`: the disk, or the quota, has no room
- * - `NotWritable`: the file cannot be written for another reason
+ * - `NotWritable`: the file cannot be written for another reason; something that is no file is never replaced
  * - `NotReadable`: the file to verify is not there, or cannot be read
  * - `Unsupported`: this version of Node.js has no such compression, or the store no links
  * - `NotInstalled`: a package that the format or the store needs is not installed; the sentence says which one
