@@ -62,6 +62,7 @@ const Exports = Schema.Struct({
   scope: Schema.optional(ScopeMaker),
   scopeRequired: Schema.optional(YesOrNo),
   expiresAfter: Schema.optional(DurationText),
+  forgetAfter: Schema.optional(DurationText),
   attempts: Schema.optional(Count),
   backoff: Schema.optional(DurationText),
   lease: Schema.optional(DurationText),

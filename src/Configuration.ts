@@ -27,7 +27,7 @@ export type TableOptions = Omit<Capture.TableConfig, "table">
  */
 export interface Exports extends Pick<
   ExportJobs.Options,
-  "attempts" | "backoff" | "expiresAfter" | "lease" | "limits" | "record" | "scopeRequired"
+  "attempts" | "backoff" | "expiresAfter" | "forgetAfter" | "lease" | "limits" | "record" | "scopeRequired"
 > {
   /** Where the files of jobs lie, from the directory of the configuration. */
   readonly directory?: string | undefined

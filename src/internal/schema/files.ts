@@ -6119,7 +6119,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "a11e18f4bca6887143baf951af7652886121f014257d2c8c6fb2bc092b865bef",
+    checksum: "bb63f6238aaca567010cd32e10da5bdd6debd765c5fa5f04cfec4b07494a4384",
     sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
 
 create table export_schedules (
@@ -6304,8 +6304,23 @@ begin
 end
 $$;
 
+-- What the store is to call the file of an attempt.
+create function export_location(job bigint, request jsonb, token text) returns text
+language sql immutable
+set search_path from current
+as $$
+  select concat(
+    job, '-', left(md5(token), 16), '.', request ->> 'format',
+    -- Parquet is compressed within.
+    case when request ->> 'format' <> 'parquet' then
+      case request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+    end
+  )
+$$;
+
 -- Takes up the next job: one that waits, or one whose worker has not been heard of. Jobs of a schedule that go on where the last one
--- ended run one after the other. An attempt beyond the allowed ones is not made: the worker only says that the job failed.
+-- ended run one after the other. If an attempt before this one has named a file, that name stays until the worker has removed the file
+-- (\`export_place\`): a worker that dies leaves nothing that nobody knows of. An attempt beyond the allowed ones is not made: the worker only says that the job failed.
 create function export_claim(token text, seconds double precision)
 returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
 language plpgsql security definer
@@ -6350,13 +6365,7 @@ begin
         records = 0,
         bytes = 0,
         estimate = null,
-        location = concat(
-          j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
-          -- Parquet is compressed within.
-          case when j.request ->> 'format' <> 'parquet' then
-            case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
-          end
-        )
+        location = coalesce(j.location, export_location(j.id, j.request, token))
       from taken
       where j.id = taken.id
       returning j.id, taken.location, j.schedule, j.since_last
@@ -6364,6 +6373,24 @@ begin
     select c.id, c.location, c.since_last, case when c.since_last then p.checkpoint end
     from claimed c
     left join feed_checkpoints p on p.name = 'export:' || c.schedule;
+end
+$$;
+
+-- Names the file of this attempt, after that of the one before was removed. Null if the lease is lost.
+create function export_place(job bigint, token text) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  place text;
+begin
+  update export_jobs j
+  set location = export_location(j.id, j.request, token)
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token
+  returning j.location into place;
+  return place;
 end
 $$;
 
@@ -6541,6 +6568,30 @@ begin
 end
 $$;
 
+-- Removes the rows of jobs that ended so long ago, and that have no file any more. The record keeps what became of them.
+create function export_forget(seconds double precision) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  forgotten bigint;
+begin
+  delete from export_jobs j
+  where j.id in (
+    select o.id
+    from export_jobs o
+    where o.state in ('failed', 'cancelled', 'expired')
+      and o.location is null
+      and o.finished_at < clock_timestamp() - make_interval(secs => seconds)
+    order by o.id
+    limit 1000
+    for update skip locked
+  );
+  get diagnostics forgotten = row_count;
+  return forgotten;
+end
+$$;
+
 -- Adds a schedule; false if there is one of that name. A window since the last run has a consumer of the feed: retention waits for
 -- it.
 create function export_schedule_add(
@@ -6649,7 +6700,8 @@ revoke all on function
   export_renew(bigint, text, double precision, bigint, bigint, bigint),
   export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
   export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),
-  export_removed(bigint, text, jsonb, jsonb),
+  export_removed(bigint, text, jsonb, jsonb), export_forget(double precision), export_place(bigint, text),
+  export_location(bigint, jsonb, text),
   export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
   export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
 from public;
