@@ -38,7 +38,7 @@ export const server = Effect.acquireRelease(
 )
 
 /** What the SDK reads of the environment, for a while. */
-export const environment = (variables: Readonly<Record<string, string | undefined>>) =>
+const environment = (variables: Readonly<Record<string, string | undefined>>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const before = Object.keys(variables).map((name) => [name, process.env[name]] as const)
