@@ -3669,7 +3669,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "16b55c2bf96cfb3f11961d1133e0ef7154e7af30f4f7df79afee55507a03f94d",
+    checksum: "19ea1c59e5932570892b9ca22161a13993cb48683bd78de64b356919d02d15a5",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4223,13 +4223,13 @@ set search_path from current
 as $$
 begin
   -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
-  -- computed when it is planned. The second is never computed, because "relation" is not null: it keeps the table in the plan, so that
-  -- the plan ends with the next ALTER TABLE.
+  -- computed when it is planned. The second keeps the table in the plan, so that the plan ends with the next ALTER TABLE. It costs next to
+  -- nothing: "relation" is not null, so its array is never made, and it calls no function.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
     format(
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
-        '($1 is not null or pg_catalog.pg_relation_filenode(%2$L::pg_catalog.regclass) operator(pg_catalog.=) 0)',
+        '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null)',
       current_schema(), relation::oid)
       || case when exists (
         select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
@@ -4282,7 +4282,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "e5967547906e36bd394cb0c2ff7c0a15d0cdd56e175ca8148cc04935e891065c",
+    checksum: "8dc904fb03789a10d4d1f9d75c1bddfe8d520586c01514695b9dea5870e6a087",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4375,6 +4375,7 @@ declare
   now_named record;
   sighted timestamptz;
   elsewhere timestamptz;
+  altered timestamptz;
   broken text[];
   rekeyed xid;
   rewritten xid;
@@ -4405,6 +4406,15 @@ begin
       and s.database is not distinct from policy.database
       and (s.table_schema <> capture_gaps.table_schema or s.table_name <> capture_gaps.table_name)
       and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name));
+    -- So is that it was altered before.
+    select min(a.seen_at) into altered
+    from capture_alterations a
+    where a.relation = policy.relation
+      and a.database is not distinct from policy.database
+      and a.seen_at > greatest(policy.applied_at, policy.watched_at);
+    if altered is not null then
+      elsewhere := least(elsewhere, known_until(table_schema, table_name, null, altered));
+    end if;
   end if;
   if now_named.oid is null then
     gap := 'gone';
