@@ -114,7 +114,8 @@ export const record: (
 ) => Promise<string> = plain.record
 
 /**
- * Awaits a statement of Threadline's own. What a client throws becomes an `AuditError` with the SQLSTATE behind it.
+ * Awaits a statement of Threadline's own. What a client throws becomes an `AuditError` with the SQLSTATE behind it, except serialization
+ * failures and deadlocks, which stay the client's.
  *
  * @since 0.1.0
  * @category adapters

@@ -412,13 +412,22 @@ export const record = async (
   return id
 }
 
-/** A statement of Threadline's own: what a client throws becomes an `AuditError`. */
+/**
+ * A statement of Threadline's own: what a client throws becomes an `AuditError`. A serialization failure or a deadlock may meet any
+ * statement, and hosts try again by the client's own error.
+ */
 export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
   try {
     return await answer
   } catch (error) {
-    throw fromDriver(error)
+    throw ownFailure(error)
   }
+}
+
+/** What a failed statement of Threadline's own throws. */
+const ownFailure = (error: unknown): unknown => {
+  const state = stateOf(error)?.code
+  return state === "40001" || state === "40P01" ? error : fromDriver(error)
 }
 
 /** What a failed statement of Threadline's own means. */
