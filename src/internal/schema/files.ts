@@ -4282,7 +4282,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "aaf2a77281fc8f1799f6305349694bf06f7380d7778bc24b593f4240e0426935",
+    checksum: "e5967547906e36bd394cb0c2ff7c0a15d0cdd56e175ca8148cc04935e891065c",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4374,6 +4374,7 @@ declare
   here text := this_database();
   now_named record;
   sighted timestamptz;
+  elsewhere timestamptz;
   broken text[];
   rekeyed xid;
   rewritten xid;
@@ -4396,9 +4397,18 @@ begin
     and c.relname = capture_gaps.table_name
     and c.relkind in ('r', 'p', 'f')
     and not c.relispartition;
-  if not found then
+  if not found or (policy.database = here and policy.relation <> now_named.oid) then
+    -- What its table wrote under another name for a while is lost with it: apply finds only where a table is now.
+    select min(s.seen_at) into elsewhere
+    from capture_sightings s
+    where s.relation = policy.relation
+      and s.database is not distinct from policy.database
+      and (s.table_schema <> capture_gaps.table_schema or s.table_name <> capture_gaps.table_name)
+      and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name));
+  end if;
+  if now_named.oid is null then
     gap := 'gone';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
+    since := coalesce(policy.gap_since, least(known_until(table_schema, table_name), elsewhere));
     return next;
     return;
   end if;
@@ -4411,7 +4421,7 @@ begin
     and not (s.relation = policy.relation and s.database is not distinct from policy.database);
   if sighted is not null then
     gap := 'replaced';
-    since := known_until(table_schema, table_name, null, sighted);
+    since := least(known_until(table_schema, table_name, null, sighted), elsewhere);
     return next;
     -- Its policy describes another table.
     if policy.relation <> now_named.oid then
@@ -4422,8 +4432,8 @@ begin
   if policy.database = here and policy.relation <> now_named.oid then
     -- If it has triggers, the new table may have written under the name without a trace. So no change after it was made counts.
     gap := 'replaced';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
+    since := coalesce(policy.gap_since, least(elsewhere, known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end)));
     return next;
     return;
   end if;
