@@ -247,6 +247,7 @@ export async function audited<Client extends PoolClient, A>(
   options: ClientAdapter.Options<A, Isolation>,
   body: (client: Client, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> {
+  ClientAdapter.mustHave(db, ["query"], "a Pool or a Client of node-postgres")
   const isolation = options?.transaction
   if (isolation !== undefined && !isolations.has(isolation)) {
     throw new InvalidRequest({

@@ -4,6 +4,7 @@
 import { SqlError } from "@effect/sql/SqlError"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as AuditContext from "../../AuditContext.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
 import { notAnObject, unknownField } from "../core/request.js"
 import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
@@ -421,6 +422,14 @@ export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
     return await answer
   } catch (error) {
     throw ownFailure(error)
+  }
+}
+
+/** Refuses what is no client, such as one of another entry point, before anything is asked of it. */
+export const mustHave = (db: unknown, methods: ReadonlyArray<string>, what: string): void => {
+  const isObject = (typeof db === "object" && db !== null) || typeof db === "function"
+  if (!isObject || methods.some((method) => typeof Reflect.get(db, method) !== "function")) {
+    throw new InvalidRequest({ field: "db", rule: `must be ${what}` })
   }
 }
 
