@@ -218,8 +218,9 @@ begin
       least(case when rewritten is not null then written_since(rewritten) end, seen.first));
     return next;
   end if;
-  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
-    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  -- The cheaper question first.
+  if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
   then
     gap := 'restarted';
     since := known_until(table_schema, table_name, null, last_recovery());
