@@ -10,6 +10,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -48,7 +49,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(n.*) into strict now from threadline_new n;
+    select to_jsonb(n.*), session_epoch() into strict now, of_epoch from threadline_new n;
   exception
     when no_data_found then
       return null;
@@ -76,11 +77,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -98,24 +95,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
       values (
@@ -199,6 +192,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -209,6 +203,7 @@ declare
   field text;
   fields text[];
   old_values jsonb;
+  former_key text;
   total bigint;
   bytes bigint;
   widest bigint;
@@ -257,7 +252,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*), to_jsonb(n.*) into strict was, now from threadline_old o, threadline_new n;
+    select to_jsonb(o.*), to_jsonb(n.*), session_epoch() into strict was, now, of_epoch from threadline_old o, threadline_new n;
   exception
     when no_data_found then
       -- An old row alone: a trigger of the partition that it moves to has skipped it.
@@ -279,6 +274,9 @@ begin
       if fields is null then
         return null;
       end if;
+      if fields && array['id', 'state']::text[] then
+        former_key := nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state']));
+      end if;
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -297,11 +295,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -319,24 +313,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
       values (
@@ -348,7 +338,7 @@ begin
         'update',
         jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
         key_of_texts(array[now ->> 'id', now ->> 'state']),
-        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end,
+        former_key,
         fields,
         old_values,
         now
@@ -524,6 +514,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -562,7 +553,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*) into strict was from threadline_old o;
+    select to_jsonb(o.*), session_epoch() into strict was, of_epoch from threadline_old o;
   exception
     when no_data_found then
       return null;
@@ -590,11 +581,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -612,24 +599,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
       values (
@@ -741,6 +724,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -762,6 +746,7 @@ begin
   end if;
   begin
     was := to_jsonb(old);
+    of_epoch := session_epoch();
   exception when others then
     was := null;
   end;
@@ -784,11 +769,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -806,24 +787,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from, details)
       values (
@@ -884,6 +861,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -905,6 +883,7 @@ begin
   end if;
   begin
     now := to_jsonb(new);
+    of_epoch := session_epoch();
   exception when others then
     now := null;
   end;
@@ -927,11 +906,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -949,24 +924,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after, details)
       values (

@@ -7,12 +7,14 @@ import { openTransaction } from "./openTransaction.js"
 import {
   comparedColumns,
   hasNew,
+  keyIsShort,
   masking,
   type Parts,
   redacted,
   rowKey,
   rowPk,
   settleOrder,
+  shortRowKey,
   targetColumns
 } from "./parts.js"
 
@@ -21,7 +23,8 @@ const isCurrent = (parts: Parts, image: string): string => {
   // A new name may have a type whose text follows the session's settings. Or it may be the new name of a redacted column.
   return [
     `${image} - ${parts.columnNames} = '{}'`,
-    `${image} ?& ${parts.needed}`,
+    ...keyIsShort(parts, image),
+    ...(parts.needed.length === 0 ? [] : [`${image} ?& ${textArray(parts.needed)}`]),
     ...(parts.inPlace === "" ? [] : [parts.inPlace])
   ].join(" and ")
 }
@@ -39,7 +42,7 @@ const insertChange = (
     ...targetColumns(parts),
     ["op", literal(op)],
     ["row_pk", rowPk(parts, image)],
-    ["row_key", rowKey(parts, image)],
+    ["row_key", shortRowKey(parts, image)],
     ...values
   ]
   return `${openTransaction}
@@ -87,10 +90,14 @@ export const oneRow = (
   end if;`
   }
   const columns = comparedColumns(parts)
-  const moved =
+  // In a statement of its own: most updates keep the key, and prepare none of this.
+  const formerKey =
     parts.shape.key.length === 0
-      ? "null"
-      : `case when fields && ${textArray(parts.shape.key.map((column) => column.name))} then nullif(${rowKey(parts, "was")}, ${rowKey(parts, "now")}) end`
+      ? ""
+      : `      if fields && ${textArray(parts.shape.key.map((column) => column.name))} then
+        former_key := nullif(${rowKey(parts, "was")}, ${rowKey(parts, "now")});
+      end if;
+`
   return `${head}${collectFields(
     columns.filter(({ comparison }) => comparison !== "jsonb"),
     "was ->> field is distinct from now ->> field"
@@ -109,8 +116,8 @@ export const oneRow = (
             : "return null;"
         }
       end if;
-${insertChange(parts, op, image, [
-  ["previous_row_key", moved],
+${formerKey}${insertChange(parts, op, image, [
+  ["previous_row_key", "former_key"],
   ["changed_fields", "fields"],
   ["changed_from", masking(parts, "old_values", "fields")],
   ["data_after", redacted(parts, "now")],
