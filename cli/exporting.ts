@@ -13,7 +13,7 @@ import { wholeNumber } from "./values.js"
 
 const shapes = ["ocsf", "cloudevents", "debezium"] as const
 
-const formats = ["csv", "ndjson", "json"] as const
+const formats = ["csv", "ndjson", "json", "parquet"] as const
 
 /** Which changes, and how they are written. */
 export const requestOptions = {
@@ -22,7 +22,7 @@ export const requestOptions = {
   columns: value(
     "columns",
     "NAMES",
-    `Of a CSV, with commas between them; for people: ${Export.personColumns.join(",")}.`
+    `Of a CSV or Parquet, with commas between them; for people: ${Export.personColumns.join(",")}.`
   ),
   raw: flag("raw", "Of a CSV: no ' in front of cells that a spreadsheet takes for formulas."),
   shape: choice("shape", shapes, "Of NDJSON: the form in which another system reads a change."),
@@ -42,7 +42,7 @@ type Options = Given<typeof requestOptions> & { readonly format: Option.Option<E
 
 /** The format that a file's name ends in. */
 const endingOf = (path: string): Export.Format | undefined => {
-  const ending = /\.(csv|ndjson|jsonl|json)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase()
+  const ending = /\.(csv|ndjson|jsonl|json|parquet)(?:\.(?:gz|zst))?$/i.exec(path)?.[1]?.toLowerCase()
   return ending === "jsonl" ? "ndjson" : formats.find((format) => format === ending)
 }
 
@@ -76,6 +76,9 @@ export const requestOf = Effect.fnUntraced(function* (
   }
   if (options.gzip && options.zstd) {
     return yield* refuse("--gzip and --zstd are two compressions: give one of them")
+  }
+  if (options.gzip && format === "parquet") {
+    return yield* refuse("--gzip is for other formats: Parquet is compressed inside, by Snappy unless --zstd is given")
   }
   const limit = yield* wholeNumber("--limit", options.limit, 1)
   return {

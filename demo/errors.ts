@@ -2,7 +2,7 @@
 import type { SqlError } from "@effect/sql/SqlError"
 import type { ConfigError } from "effect/ConfigError"
 import * as Data from "effect/Data"
-import { type Audit, type Capture, type Migrations, ThreadlineError } from "threadline"
+import { type Audit, type Capture, type Migrations, type SavedViews, ThreadlineError } from "threadline"
 
 /** A sentence for people and an exit code: 1 refused, 2 wrong use, 3 the database cannot be used. */
 export class DemoError extends Data.TaggedError("DemoError")<{
@@ -16,6 +16,7 @@ type Failure =
   | ConfigError
   | DemoError
   | Migrations.MigrationError
+  | SavedViews.SavedViewError
   | SqlError
   | ThreadlineError.InvalidRequest
   | ThreadlineError.NotFound
@@ -39,6 +40,7 @@ export const toDemoError = (error: Failure): DemoError => {
     case "AuditError":
     case "CaptureError":
     case "MigrationError":
+    case "SavedViewError":
     case "ThreadlineError":
       return new DemoError({ exitCode: database.has(error.reason) ? 3 : 1, message: error.message })
     case "threadline/InvalidRequest":

@@ -1,6 +1,7 @@
 /**
  * The demonstration: `npm run demo`. It installs Threadline, captures the tables of a small host application, lets a working
  * day happen to them, prints what the record says of it, and serves it as pages until it is stopped; with `--exit` it ends by itself.
+ * With `--large` a year goes before that day.
  * Nothing of it is left afterwards.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -9,10 +10,11 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import { Capture, Migrations, Query, Threadline } from "threadline"
+import { Capture, ExportJobs, Migrations, Query, Threadline } from "threadline"
 import * as Database from "./database.js"
 import { toDemoError } from "./errors.js"
 import * as Host from "./host.js"
+import * as Large from "./large.js"
 import * as Pages from "./pages.js"
 import * as Print from "./print.js"
 import * as Traffic from "./traffic.js"
@@ -36,7 +38,7 @@ const failedAttempts = Effect.flatMap(
   (sql) => sql<Print.Attempt>`
     select name, subject_type || ' ' || subject_id as subject, actor ->> 'label' as actor
     from threadline_demo_audit.audit_actions
-    where status = 'error'
+    where status = 'error' and occurred_at > now() - interval '1 hour'
     order by id`
 )
 
@@ -68,14 +70,24 @@ const story = Effect.fnUntraced(function* (place: Database.Place) {
   yield* Database.workspace
   yield* install
   yield* Host.createTables
-  const services = Threadline.layer({ schema: Database.auditSchema, writer: Layer.succeed(SqlClient.SqlClient, sql) })
+  const services = Threadline.layer({
+    schema: Database.auditSchema,
+    writer: Layer.succeed(SqlClient.SqlClient, sql),
+    exports: { store: yield* Pages.files }
+  })
+  const isLarge = process.argv.includes("--large")
   yield* Effect.gen(function* () {
     yield* capture
+    if (isLarge) {
+      yield* Large.year
+      yield* Large.governance
+    }
     yield* investigate(yield* Traffic.run(Database.client(place, "psql")))
   }).pipe(Effect.provide(services))
   yield* Print.goOn
   if (!process.argv.includes("--exit")) {
-    yield* Pages.serve(services)
+    yield* Layer.launch(ExportJobs.layerWorker().pipe(Layer.provide(services))).pipe(Effect.forkScoped)
+    yield* Pages.serve(services, isLarge)
     yield* Effect.never
   }
 })

@@ -2,19 +2,35 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import { mkdtemp, rm } from "node:fs/promises"
 import { createServer } from "node:http"
-import { Actor, type Query } from "threadline"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Actor, ExportStore, type Query } from "threadline"
 import { OperatorSurface } from "threadline/operator"
 import { DemoError } from "./errors.js"
 import * as Host from "./host.js"
 
-/** Serves the pages on this machine until the scope ends. */
-export const serve = <E>(services: Layer.Layer<Query.Query, E>) =>
+/** Who looks at the pages of the demo. */
+export const viewer = Actor.admin("900", { label: "Rosa, support" })
+
+/** Where exports lie that the pages queue, until the scope ends. */
+export const files = Effect.map(
+  Effect.acquireRelease(
+    Effect.promise(() => mkdtemp(join(tmpdir(), "threadline-demo-"))),
+    (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
+  ),
+  ExportStore.layerDirectory
+)
+
+/** Serves the pages on this machine until the scope ends. With a year to remove from, there is a policy of retention. */
+export const serve = <E>(services: Layer.Layer<Query.Query, E>, withRetention: boolean) =>
   Effect.gen(function* () {
     const { handler } = yield* Effect.acquireRelease(
       Effect.sync(() =>
         OperatorSurface.toNodeHandler(services, {
           health: { tables: Host.tables },
+          ...(withRetention ? { retention: { keep: "300 days" } } : {}),
           relations: {
             "threadline_demo.invoices": {
               lines: { table: "threadline_demo.invoice_lines", columns: { invoice_id: "id" } },
@@ -22,9 +38,9 @@ export const serve = <E>(services: Layer.Layer<Query.Query, E>) =>
             }
           },
           authorize: () => ({
-            viewer: Actor.admin("900", { label: "Rosa, support" }),
+            viewer,
             scope: "everything",
-            capabilities: ["export", "coverage", "policy", "evidence"]
+            capabilities: ["export", "coverage", "policy", "evidence", "retention"]
           })
         })
       ),

@@ -1,4 +1,7 @@
 -- The names that tables and their columns had: under which of them, and until when, changes are recorded.
+--
+-- Every read of a table asks these functions. In PL/pgSQL their statements are planned once a session; a function in SQL with
+-- settings of its own is planned at every call.
 
 -- The names that a table had, as its policy knows them, each with the time in which it belonged to this table. A name belonged
 -- to the table unless an entry says otherwise, or another table had it that was renamed since.
@@ -7,79 +10,96 @@ create function own_names(
   out table_schema text, out table_name text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  with entries as (
-    select e.schema, e.name, tstzrange(e.since, e.until) as span
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.table_schema = policy_schema
-      and p.table_name = policy_name
-      and e.declared is not true
-  ),
-  others as (
-    select tstzrange(e.since, e.until) as span
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.former_names <> '[]'
-      and (p.table_schema <> policy_schema or p.table_name <> policy_name)
-      and e.schema = policy_schema
-      and e.name = policy_name
-      and e.declared is not true
-  )
-  select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
-  from entries e
-  where not isempty(e.span)
-  union all
-  select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
-  from unnest(
-    '{(,)}'::tstzmultirange
-      - coalesce((select range_agg(e.span) from entries e), '{}')
-      - coalesce((select range_agg(o.span) from others o), '{}')
-  ) r (span);
-end;
+as $$
+#variable_conflict use_column
+begin
+  -- Nearly always no table was ever renamed.
+  if not exists (select from capture_policies p where p.former_names <> '[]') then
+    return query select own_names.policy_schema, own_names.policy_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  return query
+    with entries as (
+      select e.schema, e.name, tstzrange(e.since, e.until) as span
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.table_schema = policy_schema
+        and p.table_name = policy_name
+        and e.declared is not true
+    ),
+    others as (
+      select tstzrange(e.since, e.until) as span
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and (p.table_schema <> policy_schema or p.table_name <> policy_name)
+        and e.schema = policy_schema
+        and e.name = policy_name
+        and e.declared is not true
+    )
+    select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
+    from entries e
+    where not isempty(e.span)
+    union all
+    select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
+    from unnest(
+      '{(,)}'::tstzmultirange
+        - coalesce((select range_agg(e.span) from entries e), '{}')
+        - coalesce((select range_agg(o.span) from others o), '{}')
+    ) r (span);
+end
+$$;
 
 -- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and was renamed
 -- since. No row if there is none.
 create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
 returns setof record
-language sql stable
+language plpgsql stable rows 1
 set search_path from current
-begin atomic
-  select f.policy_schema, f.policy_name
-  from (
-    select p.table_schema as policy_schema, p.table_name as policy_name, 0 as place, null::timestamptz as until
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select p.table_schema, p.table_name
     from capture_policies p
-    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name
-    union all
-    select p.table_schema, p.table_name, 1, e.until
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.former_names <> '[]'
-      and e.schema = policy_of.table_schema
-      and e.name = policy_of.table_name
-      and e.declared is not true
-  ) f
-  order by f.place, f.until desc nulls first
-  limit 1;
-end;
+    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name;
+  if not found then
+    return query
+      select p.table_schema, p.table_name
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and e.schema = policy_of.table_schema
+        and e.name = policy_of.table_name
+        and e.declared is not true
+      order by e.until desc nulls first
+      limit 1;
+  end if;
+end
+$$;
 
 -- When a table got the name that its policy has. From then on no other name of the table counts.
 create function named_since(table_schema text, table_name text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select coalesce(max(e.until), '-infinity')
-  from capture_policies p
-  cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
-  where p.table_schema = named_since.table_schema
-    and p.table_name = named_since.table_name
-    and e.declared is not true;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(max(e.until), '-infinity')
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
+    where p.table_schema = named_since.table_schema
+      and p.table_name = named_since.table_name
+      and e.declared is not true
+  );
+end
+$$;
 
 -- The names under which the changes of a table are recorded, each with its time, [since, until). Times of one name never
 -- overlap, not even between tables. Declared former names come first. They are names of another table, up to the time when this
@@ -89,7 +109,7 @@ create function table_names(
   out former_schema text, out former_name text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language plpgsql stable
+language plpgsql stable rows 4
 set search_path from current
 as $$
 declare
@@ -101,6 +121,10 @@ begin
   join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if not found then
     return query select table_names.table_schema, table_names.table_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  if policy.former_names = '[]' then
+    return query select o.* from own_names(policy.policy_schema, policy.policy_name) o order by 3, 4;
     return;
   end if;
   if policy.former_names @> '[{"declared": true}]' then
@@ -187,34 +211,39 @@ create function column_names(
   out column_name text, out formerly text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  with tables as (
-    select p.former_columns, tstzrange(null, null) as span, p.former_names
-    from policy_of(column_names.table_schema, column_names.table_name) o
-    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
-  )
-  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
-  from (
-    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
-      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+as $$
+#variable_conflict use_column
+declare
+  policy record;
+begin
+  select p.former_columns, p.former_names into policy
+  from policy_of(column_names.table_schema, column_names.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
+  if not found or (policy.former_columns = '[]' and not policy.former_names @> '[{"declared": true}]') then
+    return;
+  end if;
+  return query
+    select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
     from (
-      select t.former_columns, t.span
-      from tables t
-      union all
-      select p.former_columns, tstzrange(e.since, e.until)
-      from tables t
-      cross join lateral jsonb_to_recordset(t.former_names)
-        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-      cross join lateral policy_of(e.schema, e.name) o
-      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
-      where e.declared and p.former_names is distinct from t.former_names
-    ) t
-    cross join lateral jsonb_array_elements(t.former_columns) e (value)
-  ) c
-  where not isempty(c.span);
-end;
+      select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+        t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+      from (
+        select policy.former_columns, tstzrange(null, null) as span
+        union all
+        select p.former_columns, tstzrange(e.since, e.until)
+        from jsonb_to_recordset(policy.former_names)
+          e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+        cross join lateral policy_of(e.schema, e.name) o
+        join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+        where e.declared and p.former_names is distinct from policy.former_names
+      ) t
+      cross join lateral jsonb_array_elements(t.former_columns) e (value)
+    ) c
+    where not isempty(c.span);
+end
+$$;
 
 comment on function column_names(text, text) is
   'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';

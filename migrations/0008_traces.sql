@@ -48,59 +48,68 @@ $$;
 
 -- The operations of an existing table whose trigger is missing, disabled or not from Threadline.
 create function broken_triggers(table_schema text, table_name text) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select array_agg(o.op order by o.op) filter (where o.works is not true)
-  from (
-    select o.op, (
-      select bool_or(t.tgtype & o.bit <> 0)
-      from capture_policies p
-      join pg_namespace n on n.nspname = p.table_schema
-      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-      join pg_trigger t on t.tgrelid = c.oid
-      join pg_proc f on f.oid = t.tgfoid
-      join pg_namespace own on own.oid = f.pronamespace
-      where p.table_schema = broken_triggers.table_schema
-        and p.table_name = broken_triggers.table_name
-        and c.relkind in ('r', 'p', 'f')
-        and not c.relispartition
-        and own.nspname = current_schema()
-        -- A trigger that fires before the statement records none of its rows.
-        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-        and t.tgqual is null
-        and cardinality(t.tgattr::int2[]) = 0
-    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-      -- Foreign tables have triggers for it since PostgreSQL 16.
-      select
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
-    )) as works
-    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-  ) o;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select array_agg(o.op order by o.op) filter (where o.works is not true)
+    from (
+      select o.op, (
+        select bool_or(t.tgtype & o.bit <> 0)
+        from capture_policies p
+        join pg_namespace n on n.nspname = p.table_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+        join pg_trigger t on t.tgrelid = c.oid
+        join pg_proc f on f.oid = t.tgfoid
+        join pg_namespace own on own.oid = f.pronamespace
+        where p.table_schema = broken_triggers.table_schema
+          and p.table_name = broken_triggers.table_name
+          and c.relkind in ('r', 'p', 'f')
+          and not c.relispartition
+          and own.nspname = current_schema()
+          -- A trigger that fires before the statement records none of its rows.
+          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
+          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+          and t.tgqual is null
+          and cardinality(t.tgattr::int2[]) = 0
+      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+        -- Foreign tables have triggers for it since PostgreSQL 16.
+        select
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
+      )) as works
+      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+    ) o
+  );
+end
+$$;
 
 -- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
 -- or an ALTER TABLE of the host has committed.
 create function partitions_below(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 20
 set search_path from current
-begin atomic
-  with recursive below (oid) as (
-    select i.inhrelid
-    from pg_inherits i
-    join pg_class c on c.oid = i.inhparent
-    where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
-    union all
-    select i.inhrelid
-    from below b
-    join pg_inherits i on i.inhparent = b.oid
-    where not i.inhdetachpending
-  )
-  select b.oid from below b;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with recursive below (oid) as (
+      select i.inhrelid
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhparent
+      where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
+      union all
+      select i.inhrelid
+      from below b
+      join pg_inherits i on i.inhparent = b.oid
+      where not i.inhdetachpending
+    )
+    select b.oid from below b;
+end
+$$;
 
 -- Whether the file of a relation is empty. False if another session has locked it, because then it is not known.
 create function has_empty_file(relation oid) returns boolean
@@ -118,49 +127,62 @@ $$;
 -- The marks of each partition of a table. Its OID and the transaction that attached it show whether it is still the same
 -- partition. The third mark is the file of its rows.
 create function partition_marks(relation oid) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(
-    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
-  from partitions_below(partition_marks.relation) t (oid)
-  join pg_class c on c.oid = t.oid
-  join pg_namespace n on n.oid = c.relnamespace
-  join pg_inherits i on i.inhrelid = c.oid
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(
+      quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
+    from partitions_below(partition_marks.relation) t (oid)
+    join pg_class c on c.oid = t.oid
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_inherits i on i.inhrelid = c.oid
+  );
+end
+$$;
 
 -- Partitions that a policy knows and that left since. They may have come back, or others may have their names. A partition that
 -- had no row since the policy was written does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(m.key order by m.key), '{}')
-  from jsonb_each_text(marks) m
-  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
-    and not exists (
-      select
-      from pg_class c
-      where c.oid = split_part(m.value, '/', 1)::oid
-        and c.relkind <> 'p'
-        and c.relfilenode = split_part(m.value, ' ', 2)::oid
-        and has_empty_file(c.oid)
-    )
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(m.key order by m.key), '{}')
+    from jsonb_each_text(marks) m
+    where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+      and not exists (
+        select
+        from pg_class c
+        where c.oid = split_part(m.value, '/', 1)::oid
+          and c.relkind <> 'p'
+          and c.relfilenode = split_part(m.value, ' ', 2)::oid
+          and has_empty_file(c.oid)
+      )
+  );
+end
+$$;
 
 -- The relations that hold a table's rows: itself, or its partitions.
 create function row_holders(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select c.oid
-  from (
-    select row_holders.relation as oid
-    union
-    select t.oid from partitions_below(row_holders.relation) t (oid)
-  ) r
-  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query select c.oid from pg_class c where c.oid = row_holders.relation and c.relkind <> 'p';
+  if not found then
+    return query
+      select c.oid
+      from partitions_below(row_holders.relation) t (oid)
+      join pg_class c on c.oid = t.oid and c.relkind <> 'p';
+  end if;
+end
+$$;
 
 -- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
 create function label_marks(relation oid) returns jsonb
@@ -237,69 +259,83 @@ return exists (
 -- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
 -- column must show no other alteration. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select a.attname, a.xmin
-  from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
-  where a.attrelid = columns_rewritten.relation
-    and a.attnum > 0
-    and not a.attisdropped
-    and m.by <> a.xmin::text
-    and exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid
-      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (case
-          when m.is <> column_state(a.attrelid, a.attnum)
-          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
-          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
-          when m.missing and not a.atthasmissing
-          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
-          else true
-        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-          select
-          from pg_cast k
-          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-        )))
-    )
-    and not exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
-      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
-    );
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select a.attname::text, a.xmin
+    from pg_attribute a
+    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and m.by <> a.xmin::text
+      and exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid
+        where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+          and (case
+            when m.is <> column_state(a.attrelid, a.attnum)
+            then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+            -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+            when m.missing and not a.atthasmissing
+            then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+            else true
+          end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+            select
+            from pg_cast k
+            where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+          )))
+      )
+      and not exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+        where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
+      );
+end
+$$;
 
 -- The values of the enums in a key, by type; the columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
-  from (
-    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    -- A domain over an enum has the same risk.
-    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    join pg_enum e on e.enumtypid = y.oid
-    group by y.oid
-  ) v
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+    from (
+      select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+      from jsonb_array_elements(key_columns) k
+      join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+      join pg_type d on d.oid = a.atttypid
+      -- A domain over an enum has the same risk.
+      join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+      join pg_enum e on e.enumtypid = y.oid
+      group by y.oid
+    ) v
+  );
+end
+$$;
 
 -- Types that lack a value which a key may have had. Only renaming the value does that.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(v.key order by v.key), '{}')
-  from jsonb_each(key_values) v
-  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(v.key order by v.key), '{}')
+    from jsonb_each(key_values) v
+    where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+  );
+end
+$$;
 
 -- A type without its length or precision. Neither changes the text of a value.
 create function plain_type(type text) returns text
@@ -366,6 +402,16 @@ begin
 end
 $$;
 
+-- Whether a value of an enum in the key had another name for a while. Then the marks of the values differ.
+create function labels_touched(relation oid, key_values jsonb, row_marks jsonb) returns boolean
+language sql stable
+set search_path from current
+return key_values <> '{}' and exists (
+  select
+  from jsonb_each(label_marks(relation)) l
+  where row_marks -> 'labels' -> l.key <> l.value
+);
+
 -- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
@@ -403,7 +449,157 @@ begin atomic
   cross join pg_stat_bgwriter b;
 end;
 
+-- Whether an enum of a key has other values than the snapshot of this transaction shows. "key_values" has the types.
+create function labels_outdated(key_values jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  type regtype;
+  present text;
+begin
+  for type in select to_regtype(v) from jsonb_object_keys(key_values) v loop
+    -- This function sees what is.
+    execute format('select enum_range(null::%s)::text', type) into present;
+    if present <> (select array_agg(e.enumlabel order by e.enumsortorder)::text from pg_enum e where e.enumtypid = type) then
+      return true;
+    end if;
+  end loop;
+  return false;
+exception when others then
+  -- The type is gone, or has a value that this transaction has added.
+  return true;
+end
+$$;
+
+-- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key" or
+-- "rewritten", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it shows nothing.
+create function alteration(relation oid) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+begin
+  select p.key_columns, p.key_values, p.row_marks into policy
+  from capture_policies p
+  where p.relation = alteration.relation
+    and p.removed_at is null
+    and p.database = this_database()
+  order by p.applied_at desc
+  limit 1;
+  if not found then
+    return null;
+  end if;
+  return case
+    when key_changed(relation, policy.key_columns, policy.key_values) is not null
+      or labels_touched(relation, policy.key_values, policy.row_marks)
+    then 'key'
+    when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
+    when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
+      exists (
+        select
+        from row_holders(relation) h (oid)
+        left join pg_index i on i.indrelid = h.oid and i.indisunique
+        join pg_class c on c.oid in (h.oid, i.indexrelid)
+        -- The function sees what is, not what the snapshot shows.
+        where c.relkind in ('r', 'i') and pg_relation_filenode(c.oid) is distinct from c.relfilenode
+      )
+      or labels_outdated(policy.key_values)
+    )
+    then 'unknown'
+  end;
+end
+$$;
+
+-- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
+-- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
+create function unaltered(relation regclass) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return alteration(relation) is null;
+end
+$$;
+
+-- The same for values of enums in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+create function labels_unaltered(relation regclass) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return not exists (
+    select
+    from capture_policies p
+    where p.relation = labels_unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and (labels_touched(labels_unaltered.relation, p.key_values, p.row_marks)
+        or (current_setting('transaction_isolation') in ('repeatable read', 'serializable') and labels_outdated(p.key_values)))
+  );
+end
+$$;
+
+-- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
+-- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
+-- ask again.
+create function make_watchful(relation regclass, function_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
+  -- computed when it is planned. The second is never computed, because "relation" is not null: it keeps the table in the plan, so that
+  -- the plan ends with the next ALTER TABLE.
+  execute format(
+    'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
+    format(
+      'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
+        '($1 is not null or pg_catalog.pg_relation_filenode(%2$L::pg_catalog.regclass) operator(pg_catalog.=) 0)',
+      current_schema(), relation::oid)
+      || case when exists (
+        select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
+      ) then format(' and %I.labels_unaltered(%L::pg_catalog.regclass)', current_schema(), relation::oid) else '' end);
+  execute format('revoke all on function %I(oid) from public', function_name);
+  -- The policy knows by now.
+  delete from capture_alterations a where a.relation = make_watchful.relation;
+end
+$$;
+
+-- Called by the general way of every trigger function, if the table is not as its policy knows it.
+create function note_altered(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  root oid := coalesce(pg_partition_root(relation), relation);
+  found text;
+begin
+  -- In a serializable transaction, a look for what others noted would be a conflict with them.
+  if current_setting('transaction_isolation') <> 'serializable' and exists (
+    select
+    from capture_policies p
+    join capture_alterations a
+      on a.relation = root
+      and a.database is not distinct from p.database
+      and a.seen_at > greatest(p.applied_at, p.watched_at)
+      and a.what <> 'unknown'
+    where p.relation = root and p.removed_at is null
+  ) then
+    return;
+  end if;
+  found := alteration(root);
+  if found is not null then
+    insert into capture_alterations (relation, database, what) values (root, this_database(), found);
+  end if;
+end
+$$;
+
 revoke all on function
+  alteration(oid), unaltered(regclass), labels_unaltered(regclass), make_watchful(regclass, text), note_altered(oid),
+  labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),

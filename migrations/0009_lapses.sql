@@ -92,6 +92,7 @@ declare
   broken text[];
   rekeyed xid;
   rewritten xid;
+  seen record;
 begin
   select p.* into policy
   from capture_policies p
@@ -169,19 +170,30 @@ begin
     since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
   end if;
+  -- What was written since then proves nothing about the time before it.
+  select min(a.seen_at) as first, min(a.seen_at) filter (where a.what = 'key') as key,
+    min(a.seen_at) filter (where a.what = 'rewritten') as rewritten
+  into seen
+  from capture_alterations a
+  where a.relation = now_named.oid
+    and a.database = policy.database
+    and a.seen_at > greatest(policy.applied_at, policy.watched_at);
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      -- If nothing in the catalog tells when, the first write that found it so does.
+      coalesce(least(case when rekeyed <> '2' then written_since(rekeyed) end, seen.first), 'infinity')));
     return next;
-  -- A value of an enum in the key had another name for a while. Nothing tells since when.
-  elsif policy.database = here and policy.key_values <> '{}' and exists (
-    select
-    from jsonb_each(label_marks(now_named.oid)) l
-    where policy.row_marks -> 'labels' -> l.key <> l.value
-  ) then
+  -- A value of an enum in the key had another name for a while.
+  elsif policy.database = here and labels_touched(now_named.oid, policy.key_values, policy.row_marks) then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, coalesce(seen.first, 'infinity')));
+    return next;
+  -- The key is as it was, and was another one for a while.
+  elsif seen.key is not null then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, seen.first));
     return next;
   end if;
   if policy.database = here then
@@ -190,9 +202,10 @@ begin
     order by age(w.by) desc
     limit 1;
   end if;
-  if rewritten is not null then
+  if rewritten is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := known_until(table_schema, table_name, null, written_since(rewritten));
+    since := known_until(table_schema, table_name, null,
+      least(case when rewritten is not null then written_since(rewritten) end, seen.first));
     return next;
   end if;
   if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
@@ -213,14 +226,18 @@ $$;
 -- The first of these reasons, and the earliest time of all of them.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
-language sql stable
+language plpgsql stable rows 1
 set search_path from current
-begin atomic
-  select g.gap, min(g.since) over ()
-  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
-  order by g.place
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select g.gap, min(g.since) over ()
+    from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+    order by g.place
+    limit 1;
+end
+$$;
 
 -- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
 -- exist, or is another table. A query of the catalog needs no right to the table's schema.
@@ -280,27 +297,32 @@ $$;
 -- When the first change under a name was made. If a table was renamed, or restored without its policy, it is captured before
 -- its policy is made.
 create function first_change(table_schema text, table_name text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select c.captured_at
-  from audit_changes c
-  where c.table_schema = first_change.table_schema
-    and c.table_name = first_change.table_name
-    -- Earlier changes belong to a table that was renamed since.
-    and c.captured_at >= (
-      select coalesce(max(e.until), '-infinity')
-      from capture_policies p
-      cross join lateral jsonb_to_recordset(p.former_names)
-        e (schema text, name text, until timestamptz, declared boolean)
-      where p.former_names <> '[]'
-        and e.schema = first_change.table_schema
-        and e.name = first_change.table_name
-        and e.declared is not true
-    )
-  order by c.transaction_id, c.id
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select c.captured_at
+    from audit_changes c
+    where c.table_schema = first_change.table_schema
+      and c.table_name = first_change.table_name
+      -- Earlier changes belong to a table that was renamed since.
+      and c.captured_at >= (
+        select coalesce(max(e.until), '-infinity')
+        from capture_policies p
+        cross join lateral jsonb_to_recordset(p.former_names)
+          e (schema text, name text, until timestamptz, declared boolean)
+        where p.former_names <> '[]'
+          and e.schema = first_change.table_schema
+          and e.name = first_change.table_name
+          and e.declared is not true
+      )
+    order by c.transaction_id, c.id
+    limit 1
+  );
+end
+$$;
 
 -- Until capture of a table began, nothing is known of it. After that everything is known, except in lapses: a row was as its
 -- first change found it. Without a policy, the first change marks the beginning.

@@ -230,7 +230,10 @@ begin
         estimate = null,
         location = concat(
           j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
-          case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          -- Parquet is compressed within.
+          case when j.request ->> 'format' <> 'parquet' then
+            case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          end
         )
       from taken
       where j.id = taken.id

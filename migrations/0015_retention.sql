@@ -23,6 +23,11 @@ create table retention_runs (
   details jsonb not null default '{}',
   -- Why it failed or stopped.
   problem text,
+  -- The transactions of which it removed changes, and those that it removed: their ids, in whole blocks.
+  touched int8multirange not null default '{}',
+  -- Of a purge that completed: the cutoffs up to which it looked at everything, and what it could see. A later purge under the same
+  -- policy looks at what is newer, and at what was touched since.
+  settled jsonb,
   actor jsonb,
   db_user text collate "C" not null default session_user,
   application_name text default nullif(current_setting('application_name'), ''),

@@ -30,6 +30,7 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineErro
  * - `csv`: RFC 4180 in UTF-8, with a header line
  * - `ndjson`: the JSON of a change on each line
  * - `json`: one document `{ items, manifest }`
+ * - `parquet`: typed columns, named as those of the CSV; needs the package `hyparquet-writer`
  *
  * @since 0.1.0
  * @category models
@@ -44,10 +45,10 @@ export type Format = requests.Format
  *   not know is `NotFound`.
  * - `order`: `oldest` first unless given. Changes of one row have the order in which they happened, all others the order of transactions.
  * - `limit`: the most changes, from 1
- * - `columns`: for a CSV, names of `columns` or `personColumns`; all of `columns` unless given
+ * - `columns`: for a CSV or Parquet, names of `columns` or `personColumns`; all of `columns` unless given
  * - `raw`: for a CSV, leaves out the `'` in front of cells that a spreadsheet would take for a formula
  * - `shape`: for NDJSON, the form in which another system reads a change: `ocsf`, `cloudevents` or `debezium`; see `docs/exports.md`
- * - `compression`: `gzip`, or `zstd` if this version of Node.js has it
+ * - `compression`: `gzip`, or `zstd` if this version of Node.js has it. Inside of Parquet: Snappy, or `zstd`.
  * - `requestedBy`: the actor who asked for the export; the actor of `AuditContext` unless given
  * - `scopeName`: your name of the scope, for the manifest
  *

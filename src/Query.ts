@@ -29,6 +29,7 @@ import type { ReadScope } from "./internal/record/scope.js"
 import { wholeStorage } from "./internal/record/whole.js"
 import type { AsOf, KeyAsOf, RowAsOf } from "./internal/rows/answer.js"
 import type { AsOfRowsOptions } from "./internal/rows/asOfRows.js"
+import type { TableKnowledge } from "./internal/record/knowledge.js"
 import type { TableNames } from "./internal/record/names.js"
 import type { ChangeDiff, RowDiff } from "./internal/rows/diff.js"
 import type { HistoryOptions } from "./internal/rows/history.js"
@@ -73,6 +74,12 @@ export { type RecordedAs } from "./internal/record/columns.js"
  * @category models
  */
 export { TableNames } from "./internal/record/names.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export { TableKnowledge } from "./internal/record/knowledge.js"
 
 /**
  * @since 0.1.0
@@ -479,6 +486,16 @@ export const names = (table: string): Effect.Effect<TableNames, ReadError, Query
  */
 export const columns = (table: string): Effect.Effect<ReadonlyArray<string>, ReadError, Query> =>
   Effect.flatMap(Query, (query) => query.columns(table))
+
+/**
+ * What is known of a table: since when its changes are kept (`keptSince`), and the times of which nothing is known (`unknown`): before
+ * capture began, and lapses. `NotFound` if the record does not know the table. A scope hides nothing of it.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const knowledge = (table: string): Effect.Effect<TableKnowledge, ReadError, Query> =>
+  Effect.flatMap(Query, (query) => query.knowledge(table))
 
 /**
  * One change, field by field. `NotFound` if there is no such change, or none that the reader may see.

@@ -48,9 +48,11 @@ const printed = (bytes: Stream.Stream<Uint8Array, Export.Failure, Export.Export>
 const toOutput = Effect.fnUntraced(function* (request: Export.Options) {
   const { terminal, write } = yield* Surroundings
   if (Option.isSome(terminal)) {
-    return yield* request.compression === undefined
+    return yield* request.compression === undefined && request.format !== "parquet"
       ? printed(Export.stream(request), request.format)
-      : refuse("what is compressed is not for a terminal: give --output, or send it elsewhere")
+      : refuse(
+          `${request.format === "parquet" ? "Parquet" : "what is compressed"} is not for a terminal: give --output, or send it elsewhere`
+        )
   }
   yield* withProgress((onProgress) => Stream.runForEach(Export.stream({ ...request, onProgress }), write))
 })

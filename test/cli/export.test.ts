@@ -64,6 +64,9 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
         expect(yield* Cli.run(["export", "--format", "csv", "--gzip"], { url, terminal: 80 })).toEqual(
           Cli.refusal(2, /what is compressed is not for a terminal/)
         )
+        expect(yield* Cli.run(["export", "--format", "parquet"], { url, terminal: 80 })).toEqual(
+          Cli.refusal(2, /Parquet is not for a terminal/)
+        )
       })
     )
   })
@@ -115,6 +118,18 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
       })
     )
 
+    it.scoped("writes Parquet, and verifies it", () =>
+      Effect.gen(function* () {
+        const { url } = yield* Host
+        const cwd = yield* Cli.directory()
+        expect(yield* Cli.json(["export", "--output", "x.parquet"], { url, cwd })).toMatchObject({
+          format: "parquet",
+          count: 2
+        })
+        expect(yield* Cli.text(["export", "verify", "x.parquet"], { cwd })).toMatch(/^x\.parquet is what its manifest/)
+      })
+    )
+
     it.scoped("writes NDJSON in the shape of another system", () =>
       Effect.gen(function* () {
         const { url } = yield* Host
@@ -151,7 +166,8 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
       [
         [[], /--format is missing/],
         [["--output", "x.txt"], /--format is missing/],
-        [["--format", "xml"], /--format is one of csv, ndjson, json/],
+        [["--format", "xml"], /--format is one of csv, ndjson, json, parquet/],
+        [["--output", "x.parquet", "--gzip"], /--gzip is for other formats: Parquet is compressed inside/],
         [
           ["--format", "csv", "--columns", "id,captured"],
           /--columns: must name columns of an export, and "captured" is none/

@@ -110,7 +110,7 @@ const makeHost = Effect.gen(function* () {
 export const reset = `
   set lock_timeout = '5s';
   truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions, threadline.capture_policies,
-    threadline.schema_events;
+    threadline.capture_alterations, threadline.schema_events;
   drop schema public cascade;
   create schema public;
   grant usage on schema public to public;
@@ -121,8 +121,8 @@ export const reset = `
     for name in
       select p.oid::regprocedure
       from pg_proc p
-      where p.pronamespace = 'threadline'::regnamespace and p.prorettype = 'trigger'::regtype
-        and p.proname <> 'forget_epoch'
+      where p.pronamespace = 'threadline'::regnamespace
+        and (p.proname like 'unaltered\\_%' or (p.prorettype = 'trigger'::regtype and p.proname <> 'forget_epoch'))
     loop
       execute 'drop function ' || name || ' cascade';
     end loop;

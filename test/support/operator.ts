@@ -1,11 +1,15 @@
 /** A small record and the pages over it. */
 import * as SqlClient from "@effect/sql/SqlClient"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Actor from "../../src/Actor.js"
 import * as Audit from "../../src/Audit.js"
 import * as Capture from "../../src/Capture.js"
+import * as Continuity from "../../src/Continuity.js"
+import * as Migrations from "../../src/Migrations.js"
 import * as OperatorSurface from "../../src/OperatorSurface.js"
+import * as Retention from "../../src/Retention.js"
 import * as Threadline from "../../src/Threadline.js"
 
 /** Every service over the client in context. */
@@ -62,6 +66,48 @@ export const seed = Effect.gen(function* () {
   }).pipe(Effect.provide(layer))
 })
 
+/**
+ * Rows whose life has all that a life can have: `visits` 1 was there before capture, had its table removed and captured again, renamed and
+ * altered; of `visits` 2 and 3 retention removed all, and the beginning. The columns of `visits` are not in the order of the alphabet.
+ */
+export const lived = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const layer = yield* services
+  yield* Migrations.run({ watchSchema: true })
+  yield* sql.unsafe(`
+    create table patients (id int primary key, name text);
+    create table stays (zone text, id int primary key, patient_id int, bed text);
+    insert into patients values (7, 'Ines');
+    insert into stays values ('north', 1, 7, 'a')`)
+  return yield* Effect.gen(function* () {
+    yield* Capture.apply([{ table: "patients" }, { table: "stays" }])
+    yield* Continuity.baseline({ tables: ["patients", "stays"] })
+    yield* sql`insert into stays values ('south', 2, 7, 'old'), ('south', 3, 7, 'old')`
+    yield* sql`delete from stays where id = 2`
+    // What is so far lies far back, and retention removes it.
+    // Partitions belong to who makes them; they must be of the owner of the record.
+    yield* sql`
+      select set_config('role', pg_get_userbyid(nspowner), true), threadline.ensure_partitions(now() - interval '200 days', now())
+      from pg_namespace
+      where nspname = 'threadline'`
+    yield* sql`
+      update threadline.audit_changes set captured_at = captured_at - interval '150 days' where row_key in ('2', '3') and table_name = 'stays'`
+    yield* sql`
+      update threadline.audit_transactions t set occurred_at = occurred_at - interval '150 days'
+      where exists (select from threadline.audit_changes c where c.transaction_id = t.id and c.row_key in ('2', '3') and c.table_name = 'stays')`
+    yield* sql`update threadline.capture_policies set captured_since = captured_since - interval '180 days' where table_name = 'stays'`
+    const plan = yield* Retention.plan({ keep: "90 days" })
+    yield* Effect.withClock(Retention.purge(plan, { actor: Actor.admin("1") }), Clock.make())
+    yield* sql`update stays set bed = 'b' where id in (1, 3)`
+    yield* Capture.remove(["stays"])
+    yield* sql`update stays set bed = 'unseen' where id = 1`
+    yield* Capture.apply([{ table: "patients" }, { table: "stays" }])
+    yield* sql.unsafe("alter table stays add column note text; alter table stays rename to visits")
+    yield* sql`update visits set bed = 'c', note = 'moved' where id = 1`
+    return { removed: plan.changes }
+  }).pipe(Effect.provide(layer))
+})
+
 export const everything = {
   viewer: Actor.admin("1", { label: "support" }),
   scope: "everything",
@@ -82,3 +128,12 @@ export const pages = (options: OperatorSurface.Options<Request> = { authorize: (
         return { status: response.status, headers: response.headers, body: await response.text() }
       })
   })
+
+/** What a page says, without its markup. */
+export const textOf = (html: string): string =>
+  html
+    .replaceAll(/<(style|script)>.*?<\/\1>/gs, "")
+    .replaceAll(/<[^>]+>/g, "")
+    .replaceAll("&lt;", "<")
+    .replaceAll("&quot;", '"')
+    .replaceAll("&amp;", "&")

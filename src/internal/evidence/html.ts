@@ -64,7 +64,8 @@ ${table(
     table,
     status,
     since,
-    keptSince,
+    // The oldest month that is kept begins before capture did, if nothing was removed.
+    keptSince !== null && since !== null && keptSince <= since ? null : keptSince,
     lapsesText(lapses),
     reason
   ])

@@ -51,6 +51,35 @@ export type Column = (typeof contractColumns)[number] | (typeof personColumns)[n
 export const isColumn = (name: string): name is Column =>
   Object.hasOwn(contract, name) || personColumns.some((column) => column === name)
 
+const kindsOfColumns: Readonly<Partial<Record<Column, Kind>>> = {
+  id: "integer",
+  transaction_id: "integer",
+  action_id: "integer",
+  captured_at: "instant",
+  occurred_at: "instant",
+  at: "instant",
+  row_pk: "image",
+  changed_from: "image",
+  data_after: "image",
+  details: "image",
+  changed_fields: "json",
+  actor: "json",
+  meta: "json",
+  row_key: "text",
+  previous_row_key: "text",
+  row: "text",
+  before: "text",
+  after: "text"
+}
+
+/**
+ * What a column holds, for a format with types. An `image` is JSON that seldom comes twice, a `name` a short string that often does, and a
+ * `text` any other string.
+ */
+export type Kind = "integer" | "instant" | "name" | "text" | "json" | "image"
+
+export const kindOf = (column: Column): Kind => kindsOfColumns[column] ?? "name"
+
 /** Columns whose text never looks like a formula to a spreadsheet: digits, fixed words, objects. */
 const harmless: ReadonlySet<Column> = new Set([
   "id",
@@ -109,6 +138,15 @@ export const areOfFields = (columns: ReadonlyArray<Column>): boolean => columns.
 const isOfPerson = (column: Column): column is (typeof personColumns)[number] => column in person
 
 const expressionOf = (column: Column): string => (isOfPerson(column) ? person[column] : `s.${contract[column]}`)
+
+/** The columns as bytes, from the row `s` of a change. */
+export const selectedBytes = ({ anyBytes, sql }: Storage, columns: ReadonlyArray<Column>): Fragment =>
+  sql.csv(
+    columns.map((column) => {
+      const text = sql.literal(`(${expressionOf(column)})::text`)
+      return anyBytes ? sql`convert_to(${text}, 'SQL_ASCII')` : text
+    })
+  )
 
 /** The columns of a CSV, from the row `s` of a change. Columns about a field come from the row `f` of that field. */
 export const selected = ({ sql }: Storage, columns: ReadonlyArray<Column>, guarded: boolean): Fragment =>

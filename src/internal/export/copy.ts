@@ -12,10 +12,13 @@ import { to as copyTo } from "pg-copy-streams"
 import { Readable } from "node:stream"
 import { cancelRunning } from "../sql/cancelling.js"
 import { literal } from "../sql/sqlText.js"
+import { end, head, tupleOf } from "./tuples.js"
 
 /** A query whose columns are all strings. */
 export interface Rows {
   readonly query: string
+  /** Rows as tuples of their bytes, and not as lines. */
+  readonly binary: boolean
   /** Names for the first line. Undefined if there is no such line; then the only column is the line. */
   readonly header: ReadonlyArray<string> | undefined
   /** Bytes are sent as they are stored, even if they are not UTF-8. */
@@ -33,7 +36,10 @@ export interface Source {
 // JSON contains no control character, so COPY sends a line of it unchanged.
 const unquoted = ["quote E'\\x01'", "delimiter E'\\x02'"]
 
-const copyStatement = ({ anyBytes, header, query }: Rows): string => {
+const copyStatement = ({ anyBytes, binary, header, query }: Rows): string => {
+  if (binary) {
+    return `copy (${query}\n) to stdout (format binary)`
+  }
   const options = [
     "format csv",
     ...(header === undefined ? unquoted : ["header true"]),
@@ -86,18 +92,28 @@ const fetched = 500
 
 async function* fetchedLines(
   fetch: () => Promise<ReadonlyArray<ReadonlyArray<string | null>>>,
-  { header }: Rows,
+  { binary, header }: Rows,
   onRows: (count: number) => void
 ): AsyncGenerator<Buffer> {
+  if (binary) {
+    yield head
+  }
   if (header !== undefined) {
     yield Buffer.from(`${header.join(",")}\n`)
   }
   for (;;) {
     const rows = await fetch()
     if (rows.length === 0) {
+      if (binary) {
+        yield end
+      }
       return
     }
     onRows(rows.length)
+    if (binary) {
+      yield Buffer.concat(rows.map(tupleOf))
+      continue
+    }
     const lines = rows.map((row) => (header === undefined ? (row[0] ?? "") : row.map(cell).join(",")))
     yield Buffer.from(`${lines.join("\n")}\n`)
   }

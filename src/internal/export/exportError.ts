@@ -12,6 +12,7 @@ const Reason = Schema.Literal(
   "NotWritable",
   "NotReadable",
   "Unsupported",
+  "NotInstalled",
   "TooLarge",
   "TooManyJobs",
   "WrongState",
@@ -32,6 +33,7 @@ const Reason = Schema.Literal(
  * - `NotWritable`: the file cannot be written for another reason
  * - `NotReadable`: the file to verify is not there, or cannot be read
  * - `Unsupported`: this version of Node.js has no such compression, or the store no links
+ * - `NotInstalled`: a package that the format or the store needs is not installed; the sentence says which one
  * - `TooLarge`: the file of a job would exceed the bytes that the host allows
  * - `TooManyJobs`: the actor has as many jobs waiting as the host allows
  * - `WrongState`: the job is not in a state in which this can be done

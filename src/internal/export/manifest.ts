@@ -14,7 +14,7 @@ import { tableOf } from "../record/key.js"
 import { Lapses, lapsesOf } from "../record/lapses.js"
 import { rows, type Storage } from "../record/storage.js"
 import { canonicalFilter } from "../search/everything.js"
-import { formatVersions, type Request } from "./request.js"
+import { formatVersions, hasColumns, type Request } from "./request.js"
 import { shapeVersions } from "./shapes.js"
 
 const MaybeInstant = Schema.NullOr(InstantText)
@@ -37,14 +37,15 @@ export interface Knowledge extends Schema.Schema.Type<typeof Knowledge> {}
  * @category schemas
  */
 export const Manifest = Schema.Struct({
-  format: Schema.Literal("csv", "ndjson", "json"),
+  format: Schema.Literal("csv", "ndjson", "json", "parquet"),
   formatVersion: Schema.Int,
   /** Of NDJSON in the form of another system: which one. Null if each line is the JSON of a change. */
   shape: Schema.NullOr(Schema.Literal("ocsf", "cloudevents", "debezium")),
   /** The version of the standard that the shape follows. Null if there is no shape. */
   shapeVersion: Schema.NullOr(Schema.String),
+  /** Of a Parquet file: what its pages are compressed by, if it is not Snappy. */
   compression: Schema.NullOr(Schema.Literal("gzip", "zstd")),
-  /** The columns of a CSV. Null for formats that have every field. */
+  /** The columns of a CSV or of Parquet. Null for formats that have every field. */
   columns: Schema.NullOr(Schema.Array(Schema.String)),
   /** For a CSV: true if no cell is marked that a spreadsheet takes for a formula. */
   raw: Schema.NullOr(Schema.Boolean),
@@ -166,7 +167,7 @@ export const manifestOf = (request: Request, facts: Facts, { bytes, count, sha25
   shape: request.shape ?? null,
   shapeVersion: request.shape === undefined ? null : shapeVersions[request.shape],
   compression: request.compression ?? null,
-  columns: request.format === "csv" ? request.columns : null,
+  columns: hasColumns(request.format) ? request.columns : null,
   raw: request.format === "csv" ? request.raw : null,
   filter: unsafeParse(canonicalFilter(request.filter)) as JsonObject,
   order: request.order,

@@ -13,16 +13,28 @@ import { availability } from "./compression.js"
 import type { ExportError } from "./exportError.js"
 import { Shape } from "./shapes.js"
 
-export const Format = choice("csv", "ndjson", "json")
+export const Format = choice("csv", "ndjson", "json", "parquet")
 
-export type Format = "csv" | "ndjson" | "json"
+export type Format = "csv" | "ndjson" | "json" | "parquet"
 
 /** The version of each format. It rises if readers of the format must change. */
-export const formatVersions: Readonly<Record<Format, number>> = { csv: 1, ndjson: 1, json: 1 }
+export const formatVersions: Readonly<Record<Format, number>> = { csv: 1, ndjson: 1, json: 1, parquet: 1 }
+
+/** Whether a format has columns to choose from. */
+export const hasColumns = (format: Format): boolean => format === "csv" || format === "parquet"
 
 export const Compression = choice("gzip", "zstd")
 
 export type Compression = "gzip" | "zstd"
+
+/** What is around a whole file. Inside of a Parquet file, each page is compressed by itself. */
+export const outerCompression = ({
+  compression,
+  format
+}: {
+  readonly format: Format
+  readonly compression?: Compression | null | undefined
+}): Compression | undefined => (format === "parquet" ? undefined : (compression ?? undefined))
 
 export interface Options {
   readonly format: Format
@@ -32,7 +44,7 @@ export interface Options {
   readonly order?: "newest" | "oldest" | undefined
   /** The most changes, from 1; all of them unless given. */
   readonly limit?: number | undefined
-  /** For a CSV: the columns, in order. */
+  /** For a CSV or Parquet: the columns, in order. */
   readonly columns?: ReadonlyArray<string> | undefined
   /** For a CSV: no mark in front of cells that a spreadsheet takes for formulas. */
   readonly raw?: boolean | undefined
@@ -94,8 +106,8 @@ const columnsOf = (
   if (given === undefined) {
     return Either.right(contractColumns)
   }
-  if (format !== "csv") {
-    return refused("columns", `are those of a CSV: ${format} has every field`)
+  if (!hasColumns(format)) {
+    return refused("columns", `are those of a CSV or of Parquet: ${format} has every field`)
   }
   if (given.length === 0) {
     return refused("columns", "must name at least one column")
@@ -139,6 +151,9 @@ export const decodeOptions = (options: Options): Either.Either<Request, InvalidR
     }
     if (shape !== undefined && format !== "ndjson") {
       return yield* refused("shape", `is one of NDJSON: ${format} has none`)
+    }
+    if (format === "parquet" && compression === "gzip") {
+      return yield* refused("compression", "is inside of a Parquet file: leave it out for Snappy, or say zstd")
     }
     const columns = yield* columnsOf(format, decoded.columns)
     const requestedBy = yield* actorOf(decoded.requestedBy)

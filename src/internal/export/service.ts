@@ -11,7 +11,7 @@ import type { ReadScope } from "../record/scope.js"
 import { contentEncodings } from "./compression.js"
 import { toFile } from "./file.js"
 import type { Manifest } from "./manifest.js"
-import type { Format, Options, Request } from "./request.js"
+import { type Format, type Options, outerCompression, type Request } from "./request.js"
 import { bytesOf, check, decoded, type Exporting, type Failure, type Hooks } from "./stream.js"
 
 export interface StreamOptions extends Options, Hooks {}
@@ -53,7 +53,14 @@ export interface Service {
 export const contentTypes: Readonly<Record<Format, string>> = {
   csv: "text/csv; charset=utf-8; header=present",
   ndjson: "application/x-ndjson",
-  json: "application/json"
+  json: "application/json",
+  parquet: "application/vnd.apache.parquet"
+}
+
+/** The `content-encoding` of a file; undefined if it has none. */
+export const encodingOf = (request: Parameters<typeof outerCompression>[0]): string | undefined => {
+  const compression = outerCompression(request)
+  return compression === undefined ? undefined : contentEncodings[compression]
 }
 
 const today = Effect.map(Effect.clock, (clock) => new Date(clock.unsafeCurrentTimeMillis()).toISOString().slice(0, 10))
@@ -67,19 +74,22 @@ const disposition = (fileName: string): string => {
 }
 
 const headersOf = (
-  { compression, format }: Request,
+  request: Request,
   date: string,
-  { fileName = `audit-${date}.${format}`, manifestUrl }: ResponseOptions
-): Readonly<Record<string, string>> => ({
-  "content-disposition": disposition(fileName),
-  // A body contains captured values, and no two bodies are the same.
-  "cache-control": "no-store",
-  "x-content-type-options": "nosniff",
-  ...(compression === undefined ? {} : { "content-encoding": contentEncodings[compression] }),
-  ...(manifestUrl === undefined
-    ? {}
-    : { link: `<${encodeURI(manifestUrl)}>; rel="describedby"; type="application/json"` })
-})
+  { fileName = `audit-${date}.${request.format}`, manifestUrl }: ResponseOptions
+): Readonly<Record<string, string>> => {
+  const encoding = encodingOf(request)
+  return {
+    "content-disposition": disposition(fileName),
+    // A body contains captured values, and no two bodies are the same.
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    ...(encoding === undefined ? {} : { "content-encoding": encoding }),
+    ...(manifestUrl === undefined
+      ? {}
+      : { link: `<${encodeURI(manifestUrl)}>; rel="describedby"; type="application/json"` })
+  }
+}
 
 const stringOption = (field: string, value: unknown): InvalidRequest | undefined =>
   value === undefined || (typeof value === "string" && value !== "")

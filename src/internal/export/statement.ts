@@ -11,7 +11,7 @@ import { shownChangeColumns } from "../record/visible.js"
 import type { EveryChange } from "../search/everything.js"
 import { literal } from "../sql/sqlText.js"
 import { Unwritable, type Write, written } from "../sql/written.js"
-import { areOfFields, fieldsOf, selected } from "./columns.js"
+import { areOfFields, fieldsOf, selected, selectedBytes } from "./columns.js"
 import type { Rows } from "./copy.js"
 import { actorColumn, changeDocument, keyColumn } from "./document.js"
 import type { Request } from "./request.js"
@@ -53,6 +53,11 @@ const query = (
 select ${selected(storage, columns, !raw)}
 from (${rows}
 ) s${areOfFields(columns) ? fieldsOf(storage) : sql``}`
+    case "parquet":
+      return sql`
+select ${selectedBytes(storage, columns)}
+from (${rows}
+) s${areOfFields(columns) ? fieldsOf(storage) : sql``}`
     case "ndjson":
     case "json":
       return sql`
@@ -86,6 +91,7 @@ export const rowsOf = (
   Either.try({
     try: () => ({
       query: written(storage.sql, query(storage, request, found, condition), storage.anyBytes ? writeBytes : literal),
+      binary: request.format === "parquet",
       header: request.format === "csv" ? request.columns : undefined,
       anyBytes: storage.anyBytes
     }),

@@ -30,7 +30,8 @@ import type { ExportError } from "./exportError.js"
 import { LegibleLines } from "./legibleLines.js"
 import { type Lines, linesOf } from "./lines.js"
 import { type Facts, factsOf, type Manifest, manifestOf } from "./manifest.js"
-import { decodeOptions, type Options, type Request } from "./request.js"
+import { library, ParquetFile, type Writing } from "./parquet.js"
+import { decodeOptions, type Options, outerCompression, type Request } from "./request.js"
 import { rowsOf } from "./statement.js"
 
 export type Failure = ExportError | ReadError
@@ -108,6 +109,8 @@ interface Prepared {
   readonly request: Request
   readonly rows: Rows
   readonly facts: Facts
+  /** What writes Parquet, if that is asked for. */
+  readonly parquet: Writing | undefined
   readonly estimate: number | undefined
   readonly context: AuditContext.Fields
 }
@@ -132,6 +135,7 @@ const beginOf = ({ filter: { from } }: Request, news: Since | undefined): string
 const prepare = Effect.fnUntraced(function* (
   storage: Storage,
   request: Request,
+  parquet: Writing | undefined,
   continuing: Continuing | undefined,
   reserved: Reserved
 ): Effect.fn.Return<Prepared, ReadError> {
@@ -146,7 +150,7 @@ const prepare = Effect.fnUntraced(function* (
     const estimate = yield* Effect.mapError(estimated(reserved.connection, rows), onConditionError(storage))
     const facts = yield* factsOf(storage, request, context.actor, news?.before)
     yield* news === undefined || continuing === undefined ? Effect.void : continuing.onReached(news.reached)
-    return { storage, request, rows, facts, estimate, context }
+    return { storage, request, rows, facts, parquet, estimate, context }
   }).pipe(inSnapshot(reserved))
 })
 
@@ -155,10 +159,6 @@ const comma = 0x2c
 
 /** The text before and after the records. A JSON document ends with a manifest of everything before the manifest. */
 async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGenerator<Buffer> {
-  if (request.format !== "json") {
-    yield* lines as AsyncIterable<Buffer>
-    return
-  }
   const hash = createHash("sha256")
   let bytes = 0
   const counted = (piece: Buffer): Buffer => {
@@ -182,41 +182,74 @@ async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGen
 const ready = Effect.fnUntraced(function* (
   { continuing, recorder, scopeRequired, scopes, storage: from }: Exporting,
   request: Request
-): Effect.fn.Return<{ readonly reserved: Reserved; readonly prepared: Prepared }, ReadError, Scope.Scope> {
+): Effect.fn.Return<{ readonly reserved: Reserved; readonly prepared: Prepared }, Failure, Scope.Scope> {
+  const parquet = request.format === "parquet" ? yield* library : undefined
   const storage = yield* restricted(from, scopes, scopeRequired)
   yield* recorder?.check ?? Effect.void
   const reserved = yield* Effect.mapError(scopedSnapshot(storage.sql, settings), onConditionError(storage))
-  return { reserved, prepared: yield* prepare(storage, request, continuing, reserved) }
+  return { reserved, prepared: yield* prepare(storage, request, parquet, continuing, reserved) }
 })
+
+/** The bytes of a format, and how many records are in them so far. */
+interface Body extends AsyncIterable<Buffer> {
+  readonly records: number
+}
+
+/** What a file says of itself: its manifest, but for what is known when it has ended. */
+const description = ({ facts, request }: Prepared): string => {
+  const { bytes: _, count: __, sha256: ___, ...known } = manifestOf(request, facts, { bytes: 0, count: 0, sha256: "" })
+  return stringify(known)
+}
+
+const linesFor = ({ request: { format, raw }, storage }: Prepared): Lines =>
+  storage.anyBytes ? new LegibleLines(format === "csv", !raw) : linesOf(format === "csv")
+
+const bodyOf = (prepared: Prepared, { bytes }: Source): Body => {
+  const { parquet, request } = prepared
+  if (parquet !== undefined) {
+    return new ParquetFile(parquet, request.columns, bytes, {
+      compression: request.compression === "zstd" ? "zstd" : undefined,
+      description: description(prepared)
+    })
+  }
+  const lines = linesFor(prepared)
+  // An error of one stream is passed on to the stream that reads it.
+  pipeline(bytes, lines, () => undefined)
+  const document = request.format === "json" ? documentOf(lines, prepared) : (lines as AsyncIterable<Buffer>)
+  return {
+    get records() {
+      // Without the header line.
+      return Math.max(0, lines.records - (prepared.rows.header === undefined ? 0 : 1))
+    },
+    [Symbol.asyncIterator]: () => document[Symbol.asyncIterator]()
+  }
+}
 
 /** A running export. */
 class Running {
   readonly hash: Hash = createHash("sha256")
   bytes = 0
   ended = false
+  private readonly body: Body
   private readonly iterator: AsyncIterator<Buffer>
 
   constructor(
     readonly prepared: Prepared,
-    readonly source: Source,
-    readonly lines: Lines
+    readonly source: Source
   ) {
-    // An error of one stream is passed on to the stream that reads it.
-    pipeline(source.bytes, lines, () => undefined)
-    const document = documentOf(lines, prepared)
-    const { compression } = prepared.request
+    this.body = bodyOf(prepared, source)
+    const compression = outerCompression(prepared.request)
     if (compression === undefined) {
-      this.iterator = document
+      this.iterator = this.body[Symbol.asyncIterator]()
     } else {
       const compressed = Either.getOrThrow(availability(compression)).compress()
-      pipeline(Readable.from(document, { objectMode: false }), compressed, () => undefined)
+      pipeline(Readable.from(this.body, { objectMode: false }), compressed, () => undefined)
       this.iterator = (compressed as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
     }
   }
 
-  /** Records so far, without the header line. */
   get records(): number {
-    return Math.max(0, this.lines.records - (this.prepared.rows.header === undefined ? 0 : 1))
+    return this.body.records
   }
 
   readonly next: Effect.Effect<Option.Option<Buffer>, SqlError> = Effect.suspend(() =>
@@ -289,9 +322,6 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
     )
   })
 
-const linesFor = ({ request: { format, raw }, storage }: Prepared): Lines =>
-  storage.anyBytes ? new LegibleLines(format === "csv", !raw) : linesOf(format === "csv")
-
 const opened = Effect.fnUntraced(function* (
   exporting: Exporting,
   request: Request,
@@ -303,7 +333,7 @@ const opened = Effect.fnUntraced(function* (
   const running = yield* Effect.acquireRelease(
     Effect.map(
       Effect.mapError(begin(reserved.connection, prepared.rows), sqlFailure),
-      (source) => new Running(prepared, source, linesFor(prepared))
+      (source) => new Running(prepared, source)
     ),
     (started) => leave(started, reserved, exporting, failure)
   )

@@ -17,6 +17,8 @@ import { ExportError } from "./exportError.js"
 import { manifestPath } from "./file.js"
 import { linesOf } from "./lines.js"
 import { Manifest } from "./manifest.js"
+import { rowsOf } from "./parquetFooter.js"
+import { outerCompression } from "./request.js"
 
 /** A difference between a file and its manifest. */
 export interface Difference {
@@ -70,14 +72,19 @@ const sealOf = async (path: string, signal: AbortSignal) => {
   return { bytes, sha256: hash.digest("hex") }
 }
 
+/** The number of records in a number of lines. */
+const recordsOf = (format: Manifest["format"], lines: number): number =>
+  // A CSV has one line of names. A document has one line before its records and one after them.
+  format === "csv" ? lines - 1 : format === "json" ? lines - 2 : lines
+
 /** The manifest of a document is searched for in this many bytes at its end. */
 const tailSize = 4_194_304
 
 const marker = Buffer.from(',"manifest":')
 
 interface Content {
-  /** Line ends outside of quotes. */
-  readonly lines: number
+  /** Records, by what the format has between them. */
+  readonly records: number
   /** For a JSON document: its manifest, and the hash of everything before it. */
   readonly embedded: { readonly text: string; readonly bytes: number; readonly sha256: string } | undefined
 }
@@ -89,6 +96,9 @@ const contentOf = async (
   compression: Compression | undefined,
   signal: AbortSignal
 ): Promise<Content> => {
+  if (format === "parquet") {
+    return { records: await rowsOf(path), embedded: undefined }
+  }
   const file = createReadStream(path, { signal, highWaterMark: 1_048_576 })
   const codec = compression === undefined ? undefined : Either.getOrThrow(availability(compression))
   const plain =
@@ -115,7 +125,7 @@ const contentOf = async (
   await new Promise<void>((done) => lines.end(done))
   const at = tail.lastIndexOf(marker)
   if (format !== "json" || at === -1) {
-    return { lines: lines.records, embedded: undefined }
+    return { records: recordsOf(format, lines.records), embedded: undefined }
   }
   hash.update(tail.subarray(0, at))
   // Only the end of the document follows the manifest.
@@ -124,13 +134,11 @@ const contentOf = async (
     .toString()
     .trimEnd()
     .slice(0, -1)
-  return { lines: lines.records, embedded: { text, bytes: bytes + at, sha256: hash.digest("hex") } }
+  return {
+    records: recordsOf(format, lines.records),
+    embedded: { text, bytes: bytes + at, sha256: hash.digest("hex") }
+  }
 }
-
-/** The number of records in a number of lines. */
-const recordsOf = (format: Manifest["format"], lines: number): number =>
-  // A CSV has one line of names. A document has one line before its records and one after them.
-  format === "csv" ? lines - 1 : format === "json" ? lines - 2 : lines
 
 const compared = (
   expected: Readonly<Record<string, string | number>>,
@@ -189,16 +197,19 @@ export const verify = Effect.fnUntraced(function* (
   }
   const differences: Array<Difference> = []
   if (Option.isSome(manifest)) {
-    const { bytes, compression: given, sha256 } = manifest.value
+    const { bytes, sha256 } = manifest.value
     differences.push(
-      ...compared({ bytes, sha256, compression: given ?? "none" }, { ...seal, compression: compression ?? "none" })
+      ...compared(
+        { bytes, sha256, compression: outerCompression(manifest.value) ?? "none" },
+        { ...seal, compression: compression ?? "none" }
+      )
     )
   }
   if (Either.isLeft(content)) {
     differences.push({ field: "content", expected: `readable ${format}`, found: content.left.detail })
   } else {
     const count = Option.getOrThrow(Option.orElse(manifest, () => inside)).count
-    differences.push(...compared({ count }, { count: recordsOf(format, content.right.lines) }))
+    differences.push(...compared({ count }, { count: content.right.records }))
     if (format === "json" && embedded !== undefined && Option.isSome(inside)) {
       const { bytes, sha256 } = inside.value
       differences.push(...compared({ bytes, sha256 }, { bytes: embedded.bytes, sha256: embedded.sha256 }, "manifest."))

@@ -1,40 +1,126 @@
-/** Which columns are masked otherwise than by a fixed text, so that what stands in an image is shown as the mask that it is. */
+/** Which columns, and which places inside of json columns, are masked: what stands in an image is shown as the mask that it is. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Health from "../../Health.js"
-import type * as Json from "../../Json.js"
+import * as Json from "../../Json.js"
 
-export type Mask = "last4" | "hash" | "null"
+export type Mask = "[masked]" | "last4" | "hash" | "null"
 
-/** Masks by column of one table. */
-export type Masks = ReadonlyMap<string, Mask>
+/** A masked place inside of a document. Where arrays are on the way, it is masked in every element. */
+export interface Place {
+  readonly path: ReadonlyArray<string>
+  readonly as: Mask
+}
+
+/** What the policy hides of a column, or of a part of its document. */
+export interface Redaction {
+  /** The mask of the whole. */
+  readonly whole?: Mask | undefined
+  readonly inside: ReadonlyArray<Place>
+}
+
+/** By column of one table. */
+export type Masks = ReadonlyMap<string, Redaction>
 
 export type MasksByTable = ReadonlyMap<string, Masks>
 
-const isMask = (shown: Health.Shown | null): shown is Mask => shown === "last4" || shown === "hash" || shown === "null"
+const isMask = (shown: Health.Shown | null): shown is Mask =>
+  shown === "[masked]" || shown === "last4" || shown === "hash" || shown === "null"
 
 const masksOf = (policies: ReadonlyArray<Health.PolicyComparison>): MasksByTable =>
   new Map(
-    policies.map(({ columns, table }) => [
-      table,
-      new Map(columns.flatMap(({ column, deployed }) => (isMask(deployed) ? [[column, deployed] as const] : [])))
-    ])
+    policies.map(({ columns, deployed, table }) => {
+      const redactions = new Map<string, Redaction>()
+      for (const { column, deployed: shown } of columns) {
+        if (isMask(shown)) {
+          redactions.set(column, { whole: shown, inside: [] })
+        }
+      }
+      for (const [column, paths] of Object.entries(deployed?.paths ?? {})) {
+        const inside = paths.flatMap(({ as, path }) => (isMask(as) ? [{ path, as }] : []))
+        if (inside.length > 0) {
+          redactions.set(column, { inside })
+        }
+      }
+      return [table, redactions]
+    })
   )
 
+/** What is hidden of the member of a document, or of an element of an array if no name is given. */
+export const memberOf = (redaction: Redaction | undefined, names: ReadonlyArray<string>): Redaction | undefined => {
+  if (redaction === undefined || names.length === 0) {
+    return redaction
+  }
+  const inside = redaction.inside
+    .filter(({ path }) => names.every((name, index) => path[index] === name))
+    .map(({ as, path }) => ({ as, path: path.slice(names.length) }))
+  const whole = inside.find(({ path }) => path.length === 0)?.as
+  return whole === undefined ? (inside.length === 0 ? undefined : { inside }) : { whole, inside: [] }
+}
+
 /**
- * The mask that a value is, if the policy has one for its column and the value has its form. A value from before the policy is shown
+ * The mask that a value is, if the policy has one for its place and the value has its form. A value from before the policy is shown
  * as it is.
  */
-export const maskOf = (mask: Mask | undefined, value: Json.JsonValue | undefined): Mask | undefined =>
-  mask === "null"
-    ? value === null
-      ? mask
-      : undefined
-    : typeof value !== "string" || mask === undefined
-      ? undefined
-      : (mask === "last4" ? /^\*{4}([^]{4})?$/u : /^hmac:[^:]+:[0-9a-f]{64}$/).test(value)
-        ? mask
-        : undefined
+export const maskOf = (redaction: Redaction | undefined, value: Json.JsonValue | undefined): Mask | undefined => {
+  const mask = redaction?.whole
+  switch (mask) {
+    case undefined:
+      return undefined
+    case "null":
+      return value === null ? mask : undefined
+    case "[masked]":
+      return value === masked ? mask : undefined
+    case "last4":
+      return typeof value === "string" && /^\*{4}([^]{4})?$/u.test(value) ? mask : undefined
+    case "hash":
+      return typeof value === "string" && /^hmac:[^:]+:[0-9a-f]{64}$/.test(value) ? mask : undefined
+  }
+}
+
+/** What stands in an image for a value that the policy masks. */
+export const masked = "[masked]"
+
+/** A document as JSON, in pieces: its text, and the values in it that are masked. */
+export type Piece = string | { readonly mask: Mask; readonly value: Json.JsonValue }
+
+export const piecesOf = (value: Json.JsonValue, redaction: Redaction): ReadonlyArray<Piece> => {
+  const pieces: Array<Piece> = []
+  const text = (part: string): void => {
+    const last = pieces.at(-1)
+    if (typeof last === "string") {
+      pieces[pieces.length - 1] = last + part
+    } else {
+      pieces.push(part)
+    }
+  }
+  const walk = (value: Json.JsonValue, redaction: Redaction | undefined): void => {
+    const mask = maskOf(redaction, value)
+    if (mask !== undefined) {
+      pieces.push({ mask, value })
+    } else if (redaction === undefined || redaction.inside.length === 0) {
+      text(Json.stringify(value))
+    } else if (Array.isArray(value)) {
+      const items: ReadonlyArray<Json.JsonValue> = value
+      items.forEach((item, index) => {
+        text(index === 0 ? "[" : ",")
+        walk(item, redaction)
+      })
+      text(items.length === 0 ? "[]" : "]")
+    } else if (Json.isObject(value)) {
+      const entries = Object.entries(value)
+      entries.forEach(([name, member], index) => {
+        text(`${index === 0 ? "{" : ","}${JSON.stringify(name)}:`)
+        walk(member, memberOf(redaction, [name]))
+      })
+      text(entries.length === 0 ? "{}" : "}")
+    } else {
+      text(Json.stringify(value))
+    }
+  }
+  walk(value, redaction)
+  return pieces
+}
 
 /** Policies change rarely. */
 const kept = 30_000

@@ -15,6 +15,7 @@ import type * as Query from "../../Query.js"
 import type * as SavedViews from "../../SavedViews.js"
 import type { Viewer } from "./access.js"
 import type { Addresses } from "./address.js"
+import type { AskColumns, ColumnsByTable } from "./columnOrder.js"
 import type { Question } from "./commandLine.js"
 import type { Place } from "./design/Frame.js"
 
@@ -38,6 +39,7 @@ export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Re
 /** What a screen is asked. */
 export interface Asked {
   readonly services: Services
+  readonly columnsOf: AskColumns
   readonly params: URLSearchParams
   readonly to: Addresses
   readonly viewer: Viewer
@@ -55,9 +57,11 @@ export interface Page {
   readonly title: string
   readonly place: Place
   readonly view: () => VNode
-  readonly command?: Question | undefined
+  readonly command?: Question | ReadonlyArray<Question> | undefined
   /** What the search box shows. */
   readonly asked?: string | undefined
+  /** The order of the fields of the tables that it shows. */
+  readonly columns?: ColumnsByTable | undefined
   /** Rules of numbers and names of ours alone. */
   readonly style?: string | undefined
   /** The same with fewer items, for a page that is too large however little of each item it shows. */

@@ -6,6 +6,7 @@ import { useContext } from "preact/hooks"
 import type * as Actor from "../../Actor.js"
 import type { Viewer } from "./access.js"
 import { type Addresses, hostLink, make } from "./address.js"
+import type { ColumnsByTable } from "./columnOrder.js"
 import type { MasksByTable } from "./masks.js"
 import { utc } from "./zone.js"
 
@@ -73,6 +74,7 @@ export interface Site {
   readonly links: HostLinks
   /** Masks by table, as in SQL, and column. */
   readonly masks: MasksByTable
+  readonly columns: ColumnsByTable
   readonly title: string
 }
 
@@ -89,6 +91,7 @@ const nowhere: Site = {
   room: rooms[0],
   links: {},
   masks: new Map(),
+  columns: new Map(),
   title: "Audit"
 }
 

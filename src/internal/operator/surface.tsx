@@ -12,6 +12,7 @@ import { SavedViewError } from "../../SavedViews.js"
 import { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import type { Capability, Denied, Viewer } from "./access.js"
 import * as address from "./address.js"
+import { asking as askingColumns } from "./columnOrder.js"
 import { Frame } from "./design/Frame.js"
 import { Understood } from "./design/Understood.js"
 import { documentOf } from "./document.js"
@@ -22,7 +23,9 @@ import { act } from "./acts.js"
 import { actor, correlation, request } from "./screens/bundle.js"
 import { changes, download, exportJobs } from "./screens/exports.js"
 import { evidence } from "./screens/evidence.js"
-import { coverage, redaction, retention } from "./screens/governance.js"
+import { coverage } from "./screens/coverage.js"
+import { redaction } from "./screens/redaction.js"
+import { retention } from "./screens/retention.js"
 import { live } from "./screens/live.js"
 import { designPage } from "./screens/design.js"
 import { home } from "./screens/home.js"
@@ -166,6 +169,8 @@ export const make = (settings: Settings, services: Services): Surface => {
     exports: Option.isSome(services.jobs)
   }
 
+  const columnsOf = askingColumns(services.query)
+
   const masks = Option.match(services.health, {
     onNone: () => () => Effect.succeed<Site["masks"]>(new Map()),
     onSome: (health) => asking(health.policies(settings.health))
@@ -245,7 +250,7 @@ export const make = (settings: Settings, services: Services): Surface => {
           )
 
   const rendered = (page: Page, site: Site) => {
-    const titled = { ...site, title: page.title }
+    const titled = { ...site, title: page.title, columns: page.columns ?? site.columns }
     const url = new URL(site.here, "http://own.invalid")
     const asked = url.searchParams.get("q")
     url.searchParams.delete("q")
@@ -306,6 +311,7 @@ export const make = (settings: Settings, services: Services): Surface => {
         room: rooms[0],
         links: settings,
         masks: new Map(),
+        columns: new Map(),
         title: "Audit"
       })
       const nobody: Viewer = {
@@ -347,6 +353,7 @@ export const make = (settings: Settings, services: Services): Surface => {
       }
       const asked: Asked = {
         services: underScope(services, viewer),
+        columnsOf,
         params,
         to,
         viewer,

@@ -1,5 +1,6 @@
 /** What differs between two texts, word by word, and between two documents, place by place. */
 import * as Json from "../../Json.js"
+import { memberOf, type Redaction } from "./masks.js"
 import { cut } from "./visible.js"
 
 export interface Segment {
@@ -157,6 +158,8 @@ export interface Place {
   readonly path: string
   readonly before?: Json.JsonValue
   readonly after?: Json.JsonValue
+  /** What the policy hides of it. */
+  readonly redaction?: Redaction
 }
 
 const isList = (value: Json.JsonValue): value is Json.JsonArray => Array.isArray(value)
@@ -170,41 +173,68 @@ const below = (path: string, key: string): string => (path === "" ? key : `${pat
 /** Where two documents differ, and how many of their members at these levels are equal. */
 export const structuralDiff = (
   before: Json.JsonValue,
-  after: Json.JsonValue
+  after: Json.JsonValue,
+  redaction?: Redaction
 ): { readonly places: ReadonlyArray<Place>; readonly equal: number } => {
   const places: Array<Place> = []
   let equal = 0
-  const walk = (path: string, left: Json.JsonValue, right: Json.JsonValue, depth: number): void => {
+  const walk = (
+    path: string,
+    left: Json.JsonValue,
+    right: Json.JsonValue,
+    depth: number,
+    redaction: Redaction | undefined
+  ): void => {
     if (depth < 12 && Json.isObject(left) && Json.isObject(right)) {
       for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
         const [was, is] = [
           Object.hasOwn(left, key) ? left[key] : undefined,
           Object.hasOwn(right, key) ? right[key] : undefined
         ]
-        member(below(path, keyText(key)), was, is, depth)
+        member(below(path, keyText(key)), was, is, depth, memberOf(redaction, [key]))
       }
     } else if (depth < 12 && isList(left) && isList(right)) {
-      lists(path, left, right, depth)
+      lists(path, left, right, depth, redaction)
     } else {
-      places.push({ path, before: left, after: right })
+      found(path, left, right, redaction)
     }
+  }
+  const found = (
+    path: string,
+    was: Json.JsonValue | undefined,
+    is: Json.JsonValue | undefined,
+    redaction: Redaction | undefined
+  ): void => {
+    places.push({
+      path,
+      ...(was === undefined ? {} : { before: was }),
+      ...(is === undefined ? {} : { after: is }),
+      ...(redaction === undefined ? {} : { redaction })
+    })
   }
   const member = (
     path: string,
     was: Json.JsonValue | undefined,
     is: Json.JsonValue | undefined,
-    depth: number
+    depth: number,
+    redaction: Redaction | undefined
   ): void => {
     if (was === undefined || is === undefined) {
-      places.push({ path, ...(was === undefined ? {} : { before: was }), ...(is === undefined ? {} : { after: is }) })
+      found(path, was, is, redaction)
     } else if (same(was, is)) {
       equal++
     } else {
-      walk(path, was, is, depth + 1)
+      walk(path, was, is, depth + 1, redaction)
     }
   }
   /** Items in front and at the end that are equal did not move. Those between them are compared by place. */
-  const lists = (path: string, left: Json.JsonArray, right: Json.JsonArray, depth: number): void => {
+  const lists = (
+    path: string,
+    left: Json.JsonArray,
+    right: Json.JsonArray,
+    depth: number,
+    redaction: Redaction | undefined
+  ): void => {
     const pair = (index: number, other: number): boolean => {
       const [was, is] = [left[index], right[other]]
       return was !== undefined && is !== undefined && same(was, is)
@@ -222,9 +252,9 @@ export const structuralDiff = (
     for (let index = start; index < most; index++) {
       const was = index < left.length - end ? left[index] : undefined
       const is = index < right.length - end ? right[index] : undefined
-      member(`${path}[${index}]`, was, is, depth)
+      member(`${path}[${index}]`, was, is, depth, redaction)
     }
   }
-  walk("", before, after, 0)
+  walk("", before, after, 0, redaction)
   return { places, equal }
 }

@@ -19,6 +19,7 @@ import {
 } from "../search/bundle.js"
 import type { Change } from "../record/change.js"
 import { columns } from "../record/columnOrder.js"
+import { knowledge, type TableKnowledge } from "../record/knowledge.js"
 import { names, type TableNames } from "../record/names.js"
 import { type ChangeDiff, diff, diffBetween, type RowDiff } from "../rows/diff.js"
 import type { ActorInput, FilterInput } from "../search/filter.js"
@@ -153,6 +154,11 @@ export interface Service {
    * gone. `NotFound` if the record does not know the table. A scope hides nothing of them.
    */
   readonly columns: (table: string) => Effect.Effect<ReadonlyArray<string>, ReadError>
+  /**
+   * What is known of a table: since when its changes are kept, and the times of which nothing is known. `NotFound` if the record does
+   * not know the table. A scope hides nothing of it.
+   */
+  readonly knowledge: (table: string) => Effect.Effect<TableKnowledge, ReadError>
   /** One change, field by field. */
   readonly diff: (changeId: string) => Effect.Effect<ChangeDiff, ReadError>
   /**
@@ -273,6 +279,7 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
     collect: (filter = {}, options = {}) => read("collect", (reader) => collect(reader, filter, options)),
     columns: (table) => read("columns", (reader) => columns(reader, table)),
     names: (table) => read("names", (reader) => names(reader, table)),
+    knowledge: (table) => read("knowledge", (reader) => knowledge(reader, table)),
     diff: (changeId) => read("diff", (reader) => diff(reader, changeId)),
     diffBetween: (table, key, from, to) => read("diffBetween", (reader) => diffBetween(reader, table, key, from, to)),
     incident: (transactionId, options = {}) => read("incident", (reader) => incident(reader, transactionId, options)),

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "e4d038ad4728a6c13c4fb02463bbcd6e54c88eb7bb70af2202f2bead355d1f17",
+    checksum: "d6f7719335d15b674f2ca79fc65c7052c90b58870b0983aa2b730331d898b838",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -201,6 +201,21 @@ comment on table capture_sightings is
 
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
 create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
+
+-- Written by triggers that find their table altered in a way that its policy does not know: rows have other keys, or other values. The
+-- catalog keeps the last alteration alone. What was written between two of them would prove too much without these rows.
+create table capture_alterations (
+  relation oid not null,
+  database text collate "C",
+  seen_at timestamptz not null default clock_timestamp(),
+  -- "key", "rewritten", or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  what text not null
+);
+
+comment on table capture_alterations is
+  'Since when a captured table is written with other keys or values than its policy knows: a lapse that capture apply ends.';
+
+create index capture_alterations_idx on capture_alterations (relation, seen_at);
 
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
@@ -1938,7 +1953,7 @@ from public;
   {
     id: 4,
     name: "capture",
-    checksum: "0362c15bcf511f59c10784c89b3080baaf00dffb553bcec937da02d397ff7a9b",
+    checksum: "cd2060684f6b0cd0b2b20ad3742e94b290d208849d71f17e33467fa7f5a5f71b",
     sql: `-- What capture needs besides the images of a statement's rows: which table a firing belongs to, TRUNCATE, and marks on request.
 
 -- Which database this is. Inside one database an OID names one table forever. A restore into another database numbers everything
@@ -2321,6 +2336,7 @@ declare
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
+  perform note_altered(relation);
   if target.partition_name is not null then
     select c.op, c.partition_name into last
     from audit_changes c
@@ -2792,8 +2808,11 @@ from public;
   {
     id: 6,
     name: "names",
-    checksum: "850a05a89cf077a5c292f2d455cd1afff0e1c896148e2d4d942c327ec677ad72",
+    checksum: "a624d7689d6be6e21ca0a8284bbe89702637b78e26b2c6029fb9c29bedc22704",
     sql: `-- The names that tables and their columns had: under which of them, and until when, changes are recorded.
+--
+-- Every read of a table asks these functions. In PL/pgSQL their statements are planned once a session; a function in SQL with
+-- settings of its own is planned at every call.
 
 -- The names that a table had, as its policy knows them, each with the time in which it belonged to this table. A name belonged
 -- to the table unless an entry says otherwise, or another table had it that was renamed since.
@@ -2802,79 +2821,96 @@ create function own_names(
   out table_schema text, out table_name text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  with entries as (
-    select e.schema, e.name, tstzrange(e.since, e.until) as span
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.table_schema = policy_schema
-      and p.table_name = policy_name
-      and e.declared is not true
-  ),
-  others as (
-    select tstzrange(e.since, e.until) as span
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.former_names <> '[]'
-      and (p.table_schema <> policy_schema or p.table_name <> policy_name)
-      and e.schema = policy_schema
-      and e.name = policy_name
-      and e.declared is not true
-  )
-  select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
-  from entries e
-  where not isempty(e.span)
-  union all
-  select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
-  from unnest(
-    '{(,)}'::tstzmultirange
-      - coalesce((select range_agg(e.span) from entries e), '{}')
-      - coalesce((select range_agg(o.span) from others o), '{}')
-  ) r (span);
-end;
+as $$
+#variable_conflict use_column
+begin
+  -- Nearly always no table was ever renamed.
+  if not exists (select from capture_policies p where p.former_names <> '[]') then
+    return query select own_names.policy_schema, own_names.policy_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  return query
+    with entries as (
+      select e.schema, e.name, tstzrange(e.since, e.until) as span
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.table_schema = policy_schema
+        and p.table_name = policy_name
+        and e.declared is not true
+    ),
+    others as (
+      select tstzrange(e.since, e.until) as span
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and (p.table_schema <> policy_schema or p.table_name <> policy_name)
+        and e.schema = policy_schema
+        and e.name = policy_name
+        and e.declared is not true
+    )
+    select e.schema, e.name, coalesce(lower(e.span), '-infinity'), coalesce(upper(e.span), 'infinity')
+    from entries e
+    where not isempty(e.span)
+    union all
+    select policy_schema, policy_name, coalesce(lower(r.span), '-infinity'), coalesce(upper(r.span), 'infinity')
+    from unnest(
+      '{(,)}'::tstzmultirange
+        - coalesce((select range_agg(e.span) from entries e), '{}')
+        - coalesce((select range_agg(o.span) from others o), '{}')
+    ) r (span);
+end
+$$;
 
 -- The policy that belongs to a name: the policy with this name, or that of the table which had the name last and was renamed
 -- since. No row if there is none.
 create function policy_of(table_schema text, table_name text, out policy_schema text, out policy_name text)
 returns setof record
-language sql stable
+language plpgsql stable rows 1
 set search_path from current
-begin atomic
-  select f.policy_schema, f.policy_name
-  from (
-    select p.table_schema as policy_schema, p.table_name as policy_name, 0 as place, null::timestamptz as until
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select p.table_schema, p.table_name
     from capture_policies p
-    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name
-    union all
-    select p.table_schema, p.table_name, 1, e.until
-    from capture_policies p
-    cross join lateral jsonb_to_recordset(p.former_names)
-      e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-    where p.former_names <> '[]'
-      and e.schema = policy_of.table_schema
-      and e.name = policy_of.table_name
-      and e.declared is not true
-  ) f
-  order by f.place, f.until desc nulls first
-  limit 1;
-end;
+    where p.table_schema = policy_of.table_schema and p.table_name = policy_of.table_name;
+  if not found then
+    return query
+      select p.table_schema, p.table_name
+      from capture_policies p
+      cross join lateral jsonb_to_recordset(p.former_names)
+        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+      where p.former_names <> '[]'
+        and e.schema = policy_of.table_schema
+        and e.name = policy_of.table_name
+        and e.declared is not true
+      order by e.until desc nulls first
+      limit 1;
+  end if;
+end
+$$;
 
 -- When a table got the name that its policy has. From then on no other name of the table counts.
 create function named_since(table_schema text, table_name text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select coalesce(max(e.until), '-infinity')
-  from capture_policies p
-  cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
-  where p.table_schema = named_since.table_schema
-    and p.table_name = named_since.table_name
-    and e.declared is not true;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(max(e.until), '-infinity')
+    from capture_policies p
+    cross join lateral jsonb_to_recordset(p.former_names) e (until timestamptz, declared boolean)
+    where p.table_schema = named_since.table_schema
+      and p.table_name = named_since.table_name
+      and e.declared is not true
+  );
+end
+$$;
 
 -- The names under which the changes of a table are recorded, each with its time, [since, until). Times of one name never
 -- overlap, not even between tables. Declared former names come first. They are names of another table, up to the time when this
@@ -2884,7 +2920,7 @@ create function table_names(
   out former_schema text, out former_name text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language plpgsql stable
+language plpgsql stable rows 4
 set search_path from current
 as $$
 declare
@@ -2896,6 +2932,10 @@ begin
   join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
   if not found then
     return query select table_names.table_schema, table_names.table_name, '-infinity'::timestamptz, 'infinity'::timestamptz;
+    return;
+  end if;
+  if policy.former_names = '[]' then
+    return query select o.* from own_names(policy.policy_schema, policy.policy_name) o order by 3, 4;
     return;
   end if;
   if policy.former_names @> '[{"declared": true}]' then
@@ -2982,34 +3022,39 @@ create function column_names(
   out column_name text, out formerly text, out since timestamptz, out until timestamptz
 )
 returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  with tables as (
-    select p.former_columns, tstzrange(null, null) as span, p.former_names
-    from policy_of(column_names.table_schema, column_names.table_name) o
-    join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
-  )
-  select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
-  from (
-    select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
-      t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+as $$
+#variable_conflict use_column
+declare
+  policy record;
+begin
+  select p.former_columns, p.former_names into policy
+  from policy_of(column_names.table_schema, column_names.table_name) o
+  join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name;
+  if not found or (policy.former_columns = '[]' and not policy.former_names @> '[{"declared": true}]') then
+    return;
+  end if;
+  return query
+    select c.column_name, c.formerly, coalesce(lower(c.span), '-infinity'), coalesce(upper(c.span), 'infinity')
     from (
-      select t.former_columns, t.span
-      from tables t
-      union all
-      select p.former_columns, tstzrange(e.since, e.until)
-      from tables t
-      cross join lateral jsonb_to_recordset(t.former_names)
-        e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
-      cross join lateral policy_of(e.schema, e.name) o
-      join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
-      where e.declared and p.former_names is distinct from t.former_names
-    ) t
-    cross join lateral jsonb_array_elements(t.former_columns) e (value)
-  ) c
-  where not isempty(c.span);
-end;
+      select e.value ->> 'column' as column_name, e.value ->> 'formerly' as formerly,
+        t.span * tstzrange((e.value ->> 'since')::timestamptz, (e.value ->> 'until')::timestamptz) as span
+      from (
+        select policy.former_columns, tstzrange(null, null) as span
+        union all
+        select p.former_columns, tstzrange(e.since, e.until)
+        from jsonb_to_recordset(policy.former_names)
+          e (schema text, name text, since timestamptz, until timestamptz, declared boolean)
+        cross join lateral policy_of(e.schema, e.name) o
+        join capture_policies p on p.table_schema = o.policy_schema and p.table_name = o.policy_name
+        where e.declared and p.former_names is distinct from policy.former_names
+      ) t
+      cross join lateral jsonb_array_elements(t.former_columns) e (value)
+    ) c
+    where not isempty(c.span);
+end
+$$;
 
 comment on function column_names(text, text) is
   'The names that the columns of a table had before, each with its time: captured_at >= since and captured_at < until.';
@@ -3647,7 +3692,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "3b62f2f15db03a8bfe648436c2b8646162ef1806ec97ab82ce06b9527708f20a",
+    checksum: "16b55c2bf96cfb3f11961d1133e0ef7154e7af30f4f7df79afee55507a03f94d",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3698,59 +3743,68 @@ $$;
 
 -- The operations of an existing table whose trigger is missing, disabled or not from Threadline.
 create function broken_triggers(table_schema text, table_name text) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select array_agg(o.op order by o.op) filter (where o.works is not true)
-  from (
-    select o.op, (
-      select bool_or(t.tgtype & o.bit <> 0)
-      from capture_policies p
-      join pg_namespace n on n.nspname = p.table_schema
-      join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-      join pg_trigger t on t.tgrelid = c.oid
-      join pg_proc f on f.oid = t.tgfoid
-      join pg_namespace own on own.oid = f.pronamespace
-      where p.table_schema = broken_triggers.table_schema
-        and p.table_name = broken_triggers.table_name
-        and c.relkind in ('r', 'p', 'f')
-        and not c.relispartition
-        and own.nspname = current_schema()
-        -- A trigger that fires before the statement records none of its rows.
-        and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-        and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-        and t.tgqual is null
-        and cardinality(t.tgattr::int2[]) = 0
-    ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-      -- Foreign tables have triggers for it since PostgreSQL 16.
-      select
-      from pg_class c
-      join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
-    )) as works
-    from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-  ) o;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select array_agg(o.op order by o.op) filter (where o.works is not true)
+    from (
+      select o.op, (
+        select bool_or(t.tgtype & o.bit <> 0)
+        from capture_policies p
+        join pg_namespace n on n.nspname = p.table_schema
+        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
+        join pg_trigger t on t.tgrelid = c.oid
+        join pg_proc f on f.oid = t.tgfoid
+        join pg_namespace own on own.oid = f.pronamespace
+        where p.table_schema = broken_triggers.table_schema
+          and p.table_name = broken_triggers.table_name
+          and c.relkind in ('r', 'p', 'f')
+          and not c.relispartition
+          and own.nspname = current_schema()
+          -- A trigger that fires before the statement records none of its rows.
+          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
+          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
+          and t.tgqual is null
+          and cardinality(t.tgattr::int2[]) = 0
+      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
+        -- Foreign tables have triggers for it since PostgreSQL 16.
+        select
+        from pg_class c
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
+      )) as works
+      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
+    ) o
+  );
+end
+$$;
 
 -- The partitions of a table, at every level below it. Unlike pg_partition_tree it locks none of them: a read must not wait until a TRUNCATE
 -- or an ALTER TABLE of the host has committed.
 create function partitions_below(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 20
 set search_path from current
-begin atomic
-  with recursive below (oid) as (
-    select i.inhrelid
-    from pg_inherits i
-    join pg_class c on c.oid = i.inhparent
-    where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
-    union all
-    select i.inhrelid
-    from below b
-    join pg_inherits i on i.inhparent = b.oid
-    where not i.inhdetachpending
-  )
-  select b.oid from below b;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with recursive below (oid) as (
+      select i.inhrelid
+      from pg_inherits i
+      join pg_class c on c.oid = i.inhparent
+      where i.inhparent = partitions_below.relation and c.relkind = 'p' and not i.inhdetachpending
+      union all
+      select i.inhrelid
+      from below b
+      join pg_inherits i on i.inhparent = b.oid
+      where not i.inhdetachpending
+    )
+    select b.oid from below b;
+end
+$$;
 
 -- Whether the file of a relation is empty. False if another session has locked it, because then it is not known.
 create function has_empty_file(relation oid) returns boolean
@@ -3768,49 +3822,62 @@ $$;
 -- The marks of each partition of a table. Its OID and the transaction that attached it show whether it is still the same
 -- partition. The third mark is the file of its rows.
 create function partition_marks(relation oid) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(
-    quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
-  from partitions_below(partition_marks.relation) t (oid)
-  join pg_class c on c.oid = t.oid
-  join pg_namespace n on n.oid = c.relnamespace
-  join pg_inherits i on i.inhrelid = c.oid
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(
+      quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid || '/' || i.xmin || ' ' || c.relfilenode), '{}')
+    from partitions_below(partition_marks.relation) t (oid)
+    join pg_class c on c.oid = t.oid
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_inherits i on i.inhrelid = c.oid
+  );
+end
+$$;
 
 -- Partitions that a policy knows and that left since. They may have come back, or others may have their names. A partition that
 -- had no row since the policy was written does not count.
 create function partitions_moved(relation oid, marks jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(m.key order by m.key), '{}')
-  from jsonb_each_text(marks) m
-  where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
-    and not exists (
-      select
-      from pg_class c
-      where c.oid = split_part(m.value, '/', 1)::oid
-        and c.relkind <> 'p'
-        and c.relfilenode = split_part(m.value, ' ', 2)::oid
-        and has_empty_file(c.oid)
-    )
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(m.key order by m.key), '{}')
+    from jsonb_each_text(marks) m
+    where split_part(m.value, ' ', 1) is distinct from split_part(partition_marks(relation) ->> m.key, ' ', 1)
+      and not exists (
+        select
+        from pg_class c
+        where c.oid = split_part(m.value, '/', 1)::oid
+          and c.relkind <> 'p'
+          and c.relfilenode = split_part(m.value, ' ', 2)::oid
+          and has_empty_file(c.oid)
+      )
+  );
+end
+$$;
 
 -- The relations that hold a table's rows: itself, or its partitions.
 create function row_holders(relation oid) returns setof oid
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select c.oid
-  from (
-    select row_holders.relation as oid
-    union
-    select t.oid from partitions_below(row_holders.relation) t (oid)
-  ) r
-  join pg_class c on c.oid = r.oid and c.relkind <> 'p';
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query select c.oid from pg_class c where c.oid = row_holders.relation and c.relkind <> 'p';
+  if not found then
+    return query
+      select c.oid
+      from partitions_below(row_holders.relation) t (oid)
+      join pg_class c on c.oid = t.oid and c.relkind <> 'p';
+  end if;
+end
+$$;
 
 -- The values of the enums in unique indexes of a table, each with the transaction that last touched it.
 create function label_marks(relation oid) returns jsonb
@@ -3887,69 +3954,83 @@ return exists (
 -- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
 -- column must show no other alteration. All partitions are rewritten, or none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
-language sql stable
+language plpgsql stable rows 4
 set search_path from current
-begin atomic
-  select a.attname, a.xmin
-  from pg_attribute a
-  cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
-  where a.attrelid = columns_rewritten.relation
-    and a.attnum > 0
-    and not a.attisdropped
-    and m.by <> a.xmin::text
-    and exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid
-      where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-        and (case
-          when m.is <> column_state(a.attrelid, a.attnum)
-          then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
-          -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
-          when m.missing and not a.atthasmissing
-          then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
-          else true
-        end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-          select
-          from pg_cast k
-          where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-        )))
-    )
-    and not exists (
-      select
-      from row_holders(columns_rewritten.relation) h (oid)
-      join pg_class c on c.oid = h.oid and c.relkind <> 'f'
-      where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
-    );
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select a.attname::text, a.xmin
+    from pg_attribute a
+    cross join lateral jsonb_to_record(columns_rewritten.marks -> 'columns' -> a.attnum::text) m (by text, "is" text, missing boolean, type oid, text text)
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and m.by <> a.xmin::text
+      and exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid
+        where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+          and (case
+            when m.is <> column_state(a.attrelid, a.attnum)
+            then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
+            -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+            when m.missing and not a.atthasmissing
+            then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+            else true
+          end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
+            select
+            from pg_cast k
+            where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+          )))
+      )
+      and not exists (
+        select
+        from row_holders(columns_rewritten.relation) h (oid)
+        join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+        where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
+      );
+end
+$$;
 
 -- The values of the enums in a key, by type; the columns of the key are found by their numbers.
 create function key_values(relation oid, key_columns jsonb) returns jsonb
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
-  from (
-    select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
-    from jsonb_array_elements(key_columns) k
-    join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
-    join pg_type d on d.oid = a.atttypid
-    -- A domain over an enum has the same risk.
-    join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
-    join pg_enum e on e.enumtypid = y.oid
-    group by y.oid
-  ) v
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(jsonb_object_agg(v.type, v.labels), '{}')
+    from (
+      select format_type(y.oid, null) as type, jsonb_agg(distinct e.enumlabel) as labels
+      from jsonb_array_elements(key_columns) k
+      join pg_attribute a on a.attrelid = key_values.relation and a.attnum = (k ->> 'attnum')::int
+      join pg_type d on d.oid = a.atttypid
+      -- A domain over an enum has the same risk.
+      join pg_type y on y.oid = case when d.typtype = 'd' then d.typbasetype else d.oid end
+      join pg_enum e on e.enumtypid = y.oid
+      group by y.oid
+    ) v
+  );
+end
+$$;
 
 -- Types that lack a value which a key may have had. Only renaming the value does that.
 create function key_values_renamed(relation oid, key_columns jsonb, key_values jsonb) returns text[]
-language sql stable
+language plpgsql stable
 set search_path from current
-return (
-  select coalesce(array_agg(v.key order by v.key), '{}')
-  from jsonb_each(key_values) v
-  where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
-);
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select coalesce(array_agg(v.key order by v.key), '{}')
+    from jsonb_each(key_values) v
+    where not coalesce(key_values(relation, key_columns) -> v.key @> v.value, false)
+  );
+end
+$$;
 
 -- A type without its length or precision. Neither changes the text of a value.
 create function plain_type(type text) returns text
@@ -4016,6 +4097,16 @@ begin
 end
 $$;
 
+-- Whether a value of an enum in the key had another name for a while. Then the marks of the values differ.
+create function labels_touched(relation oid, key_values jsonb, row_marks jsonb) returns boolean
+language sql stable
+set search_path from current
+return key_values <> '{}' and exists (
+  select
+  from jsonb_each(label_marks(relation)) l
+  where row_marks -> 'labels' -> l.key <> l.value
+);
+
 -- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
@@ -4053,7 +4144,157 @@ begin atomic
   cross join pg_stat_bgwriter b;
 end;
 
+-- Whether an enum of a key has other values than the snapshot of this transaction shows. "key_values" has the types.
+create function labels_outdated(key_values jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  type regtype;
+  present text;
+begin
+  for type in select to_regtype(v) from jsonb_object_keys(key_values) v loop
+    -- This function sees what is.
+    execute format('select enum_range(null::%s)::text', type) into present;
+    if present <> (select array_agg(e.enumlabel order by e.enumsortorder)::text from pg_enum e where e.enumtypid = type) then
+      return true;
+    end if;
+  end loop;
+  return false;
+exception when others then
+  -- The type is gone, or has a value that this transaction has added.
+  return true;
+end
+$$;
+
+-- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key" or
+-- "rewritten", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it shows nothing.
+create function alteration(relation oid) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+begin
+  select p.key_columns, p.key_values, p.row_marks into policy
+  from capture_policies p
+  where p.relation = alteration.relation
+    and p.removed_at is null
+    and p.database = this_database()
+  order by p.applied_at desc
+  limit 1;
+  if not found then
+    return null;
+  end if;
+  return case
+    when key_changed(relation, policy.key_columns, policy.key_values) is not null
+      or labels_touched(relation, policy.key_values, policy.row_marks)
+    then 'key'
+    when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
+    when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
+      exists (
+        select
+        from row_holders(relation) h (oid)
+        left join pg_index i on i.indrelid = h.oid and i.indisunique
+        join pg_class c on c.oid in (h.oid, i.indexrelid)
+        -- The function sees what is, not what the snapshot shows.
+        where c.relkind in ('r', 'i') and pg_relation_filenode(c.oid) is distinct from c.relfilenode
+      )
+      or labels_outdated(policy.key_values)
+    )
+    then 'unknown'
+  end;
+end
+$$;
+
+-- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
+-- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
+create function unaltered(relation regclass) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return alteration(relation) is null;
+end
+$$;
+
+-- The same for values of enums in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+create function labels_unaltered(relation regclass) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return not exists (
+    select
+    from capture_policies p
+    where p.relation = labels_unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and (labels_touched(labels_unaltered.relation, p.key_values, p.row_marks)
+        or (current_setting('transaction_isolation') in ('repeatable read', 'serializable') and labels_outdated(p.key_values)))
+  );
+end
+$$;
+
+-- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
+-- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
+-- ask again.
+create function make_watchful(relation regclass, function_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
+  -- computed when it is planned. The second is never computed, because "relation" is not null: it keeps the table in the plan, so that
+  -- the plan ends with the next ALTER TABLE.
+  execute format(
+    'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
+    format(
+      'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
+        '($1 is not null or pg_catalog.pg_relation_filenode(%2$L::pg_catalog.regclass) operator(pg_catalog.=) 0)',
+      current_schema(), relation::oid)
+      || case when exists (
+        select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
+      ) then format(' and %I.labels_unaltered(%L::pg_catalog.regclass)', current_schema(), relation::oid) else '' end);
+  execute format('revoke all on function %I(oid) from public', function_name);
+  -- The policy knows by now.
+  delete from capture_alterations a where a.relation = make_watchful.relation;
+end
+$$;
+
+-- Called by the general way of every trigger function, if the table is not as its policy knows it.
+create function note_altered(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  root oid := coalesce(pg_partition_root(relation), relation);
+  found text;
+begin
+  -- In a serializable transaction, a look for what others noted would be a conflict with them.
+  if current_setting('transaction_isolation') <> 'serializable' and exists (
+    select
+    from capture_policies p
+    join capture_alterations a
+      on a.relation = root
+      and a.database is not distinct from p.database
+      and a.seen_at > greatest(p.applied_at, p.watched_at)
+      and a.what <> 'unknown'
+    where p.relation = root and p.removed_at is null
+  ) then
+    return;
+  end if;
+  found := alteration(root);
+  if found is not null then
+    insert into capture_alterations (relation, database, what) values (root, this_database(), found);
+  end if;
+end
+$$;
+
 revoke all on function
+  alteration(oid), unaltered(regclass), labels_unaltered(regclass), make_watchful(regclass, text), note_altered(oid),
+  labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
@@ -4064,7 +4305,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "12ea2376fa73d87286a90bc997d994d1980fa545411ac04fea266836c8391c31",
+    checksum: "aaf2a77281fc8f1799f6305349694bf06f7380d7778bc24b593f4240e0426935",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4159,6 +4400,7 @@ declare
   broken text[];
   rekeyed xid;
   rewritten xid;
+  seen record;
 begin
   select p.* into policy
   from capture_policies p
@@ -4236,19 +4478,30 @@ begin
     since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
   end if;
+  -- What was written since then proves nothing about the time before it.
+  select min(a.seen_at) as first, min(a.seen_at) filter (where a.what = 'key') as key,
+    min(a.seen_at) filter (where a.what = 'rewritten') as rewritten
+  into seen
+  from capture_alterations a
+  where a.relation = now_named.oid
+    and a.database = policy.database
+    and a.seen_at > greatest(policy.applied_at, policy.watched_at);
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      -- If nothing in the catalog tells when, the first write that found it so does.
+      coalesce(least(case when rekeyed <> '2' then written_since(rekeyed) end, seen.first), 'infinity')));
     return next;
-  -- A value of an enum in the key had another name for a while. Nothing tells since when.
-  elsif policy.database = here and policy.key_values <> '{}' and exists (
-    select
-    from jsonb_each(label_marks(now_named.oid)) l
-    where policy.row_marks -> 'labels' -> l.key <> l.value
-  ) then
+  -- A value of an enum in the key had another name for a while.
+  elsif policy.database = here and labels_touched(now_named.oid, policy.key_values, policy.row_marks) then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, coalesce(seen.first, 'infinity')));
+    return next;
+  -- The key is as it was, and was another one for a while.
+  elsif seen.key is not null then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, seen.first));
     return next;
   end if;
   if policy.database = here then
@@ -4257,9 +4510,10 @@ begin
     order by age(w.by) desc
     limit 1;
   end if;
-  if rewritten is not null then
+  if rewritten is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := known_until(table_schema, table_name, null, written_since(rewritten));
+    since := known_until(table_schema, table_name, null,
+      least(case when rewritten is not null then written_since(rewritten) end, seen.first));
     return next;
   end if;
   if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
@@ -4280,14 +4534,18 @@ $$;
 -- The first of these reasons, and the earliest time of all of them.
 create function capture_gap(table_schema text, table_name text, out gap text, out since timestamptz)
 returns setof record
-language sql stable
+language plpgsql stable rows 1
 set search_path from current
-begin atomic
-  select g.gap, min(g.since) over ()
-  from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
-  order by g.place
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return query
+    select g.gap, min(g.since) over ()
+    from capture_gaps(capture_gap.table_schema, capture_gap.table_name) with ordinality g (gap, since, place)
+    order by g.place
+    limit 1;
+end
+$$;
 
 -- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
 -- exist, or is another table. A query of the catalog needs no right to the table's schema.
@@ -4347,27 +4605,32 @@ $$;
 -- When the first change under a name was made. If a table was renamed, or restored without its policy, it is captured before
 -- its policy is made.
 create function first_change(table_schema text, table_name text) returns timestamptz
-language sql stable
+language plpgsql stable
 set search_path from current
-begin atomic
-  select c.captured_at
-  from audit_changes c
-  where c.table_schema = first_change.table_schema
-    and c.table_name = first_change.table_name
-    -- Earlier changes belong to a table that was renamed since.
-    and c.captured_at >= (
-      select coalesce(max(e.until), '-infinity')
-      from capture_policies p
-      cross join lateral jsonb_to_recordset(p.former_names)
-        e (schema text, name text, until timestamptz, declared boolean)
-      where p.former_names <> '[]'
-        and e.schema = first_change.table_schema
-        and e.name = first_change.table_name
-        and e.declared is not true
-    )
-  order by c.transaction_id, c.id
-  limit 1;
-end;
+as $$
+#variable_conflict use_column
+begin
+  return (
+    select c.captured_at
+    from audit_changes c
+    where c.table_schema = first_change.table_schema
+      and c.table_name = first_change.table_name
+      -- Earlier changes belong to a table that was renamed since.
+      and c.captured_at >= (
+        select coalesce(max(e.until), '-infinity')
+        from capture_policies p
+        cross join lateral jsonb_to_recordset(p.former_names)
+          e (schema text, name text, until timestamptz, declared boolean)
+        where p.former_names <> '[]'
+          and e.schema = first_change.table_schema
+          and e.name = first_change.table_name
+          and e.declared is not true
+      )
+    order by c.transaction_id, c.id
+    limit 1
+  );
+end
+$$;
 
 -- Until capture of a table began, nothing is known of it. After that everything is known, except in lapses: a row was as its
 -- first change found it. Without a policy, the first change marks the beginning.
@@ -5125,7 +5388,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "929d6df314761890be7a15686a855bfd337f33dd672320869b488008ef747789",
+    checksum: "8aaa39df0d5fb50b5eb576408923dbf04a951ed7a163cdc0ebb2d43a6f140bba",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5469,6 +5732,17 @@ begin
 
   -- A lapse that an earlier failure left open ends here. A moment in which rows came or went is a lapse of its own.
   unfinished := watch_failed_since(of_schema, of_name);
+  -- So does what a write found altered that the watch did not see.
+  if policy.gap_since is null and exists (
+    select
+    from capture_alterations a
+    where a.relation = policy.relation
+      and a.database is not distinct from policy.database
+      and a.seen_at > greatest(policy.applied_at, policy.watched_at)
+      and a.what <> 'unknown'
+  ) then
+    unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
+  end if;
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,
@@ -5870,7 +6144,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "5843c996bcff5d2b3bc4053e8463fbb1c55158bbacbef72456c349109775b2be",
+    checksum: "a11e18f4bca6887143baf951af7652886121f014257d2c8c6fb2bc092b865bef",
     sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
 
 create table export_schedules (
@@ -6103,7 +6377,10 @@ begin
         estimate = null,
         location = concat(
           j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
-          case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          -- Parquet is compressed within.
+          case when j.request ->> 'format' <> 'parquet' then
+            case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+          end
         )
       from taken
       where j.id = taken.id
@@ -6406,7 +6683,7 @@ from public;
   {
     id: 15,
     name: "retention",
-    checksum: "3f53a7f1f5f4cd1a0b194bc6c655948804568d782129b11512f65de843e9023b",
+    checksum: "ca8ae1a4516728a92f17e4e9f6c9179206db8e9f240efe49e4f3b83195031fdb",
     sql: `-- What retention did: one row for each run, and the lease that keeps two runners from the same work.
 
 create table retention_runs (
@@ -6432,6 +6709,11 @@ create table retention_runs (
   details jsonb not null default '{}',
   -- Why it failed or stopped.
   problem text,
+  -- The transactions of which it removed changes, and those that it removed: their ids, in whole blocks.
+  touched int8multirange not null default '{}',
+  -- Of a purge that completed: the cutoffs up to which it looked at everything, and what it could see. A later purge under the same
+  -- policy looks at what is newer, and at what was touched since.
+  settled jsonb,
   actor jsonb,
   db_user text collate "C" not null default session_user,
   application_name text default nullif(current_setting('application_name'), ''),

@@ -22,6 +22,7 @@ import * as Grants from "../../../src/Grants.js"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import * as Parquet from "../../support/parquet.js"
 import { at, reset, write } from "../../support/query.js"
 
 const layer = Layer.merge(Query.layer, Export.layer).pipe(Layer.provideMerge(TestDatabase.layer))
@@ -410,7 +411,7 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
-    it.effect("go through a cursor where there is no driver to copy with", () =>
+    it.scoped("go through a cursor where there is no driver to copy with", () =>
       Effect.gen(function* () {
         const both = Effect.forEach(
           [
@@ -425,6 +426,8 @@ it.layer(layer)("Export", (it) => {
         yield* log
         const through = Export.layerWith({ record: false }).pipe(Layer.provide(withoutDriver))
         expect((yield* Effect.provide(both, through)).map(stamped)).toEqual((yield* both).map(stamped))
+        const parquet = Effect.flatMap(bytesOf(Export.stream({ format: "parquet" })), Parquet.readBytes)
+        expect((yield* Effect.provide(parquet, through)).rows).toEqual((yield* parquet).rows)
         yield* many
         const ids = textOf({ format: "csv", columns: ["id"] }).pipe(Effect.provide(through))
         expect((yield* ids).split("\r\n")).toHaveLength(20_002)

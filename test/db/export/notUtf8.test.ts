@@ -11,6 +11,7 @@ import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import { install } from "../../harness/schema.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import * as Parquet from "../../support/parquet.js"
 
 const installed = Layer.effectDiscard(
   Effect.flatMap(TestDatabase.TestDatabase, ({ ownerRole, url }) => Effect.promise(() => install(url, { ownerRole })))
@@ -21,10 +22,10 @@ const database = Layer.mergeAll(Query.layer, Export.layer, Capture.layer).pipe(
   Layer.provideMerge(TestDatabase.layerWith({ schema: false, encoding: "SQL_ASCII" }))
 )
 
-const textOf = (options: Export.StreamOptions) =>
-  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) =>
-    Buffer.concat(Chunk.toReadonlyArray(pieces)).toString()
-  )
+const bytesOf = (options: Export.StreamOptions) =>
+  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
+
+const textOf = (options: Export.StreamOptions) => Effect.map(bytesOf(options), String)
 
 layer(database, { excludeTestServices: true, timeout: 120_000 })("exports of what is not UTF-8", (it) => {
   it.scoped("say the same as the timeline, and keep every number", () =>
@@ -46,12 +47,13 @@ layer(database, { excludeTestServices: true, timeout: 120_000 })("exports of wha
       expect(ndjson.split("\n").slice(0, -1).map(Json.unsafeParse)).toEqual(expected)
       expect(ndjson).toContain("[not UTF-8: 636166e9]")
       expect(Json.unsafeParse(yield* textOf({ format: "json", filter }))).toMatchObject({ items: expected })
-      for (const isRaw of [false, true]) {
-        const csv = yield* textOf({ format: "csv", filter, raw: isRaw })
-        const records: ReadonlyArray<Record<string, string>> = parseCsv(csv, {
-          columns: true,
-          record_delimiter: "\r\n"
-        })
+      const cellsOf = (csv: string): ReadonlyArray<Parquet.Cells> =>
+        parseCsv(csv, { columns: true, record_delimiter: "\r\n" })
+      for (const records of [
+        cellsOf(yield* textOf({ format: "csv", filter })),
+        cellsOf(yield* textOf({ format: "csv", filter, raw: true })),
+        (yield* Effect.flatMap(bytesOf({ format: "parquet", filter }), Parquet.readBytes)).rows
+      ]) {
         expect(records.map((cells) => cells["row_key"])).toEqual(page.items.map(({ rowKey }) => rowKey))
         expect(records.map((cells) => Json.unsafeParse(cells["data_after"] || "null"))).toEqual(
           page.items.map(({ dataAfter }) => Json.unsafeParse(Json.stringify(dataAfter ?? null)))

@@ -16,6 +16,7 @@ import * as Query from "../../../src/Query.js"
 import { filters } from "../../support/queryFilters.js"
 import * as Model from "../../support/queryModel.js"
 import { layer as queryLayer, reset, write } from "../../support/query.js"
+import * as Parquet from "../../support/parquet.js"
 import { runs } from "../../support/runs.js"
 import { scopes, sharedKeys } from "../../support/scopeModel.js"
 
@@ -39,14 +40,17 @@ const check = <A, E>(
     )
   )
 
-const textOf = (options: Export.StreamOptions) =>
-  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) =>
-    Buffer.concat(Chunk.toReadonlyArray(pieces)).toString()
-  )
+const bytesOf = (options: Export.StreamOptions) =>
+  Effect.map(Stream.runCollect(Export.stream(options)), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
+
+const textOf = (options: Export.StreamOptions) => Effect.map(bytesOf(options), String)
+
+const parquetOf = (options: Omit<Export.StreamOptions, "format">) =>
+  Effect.scoped(Effect.flatMap(bytesOf({ ...options, format: "parquet" }), Parquet.readBytes))
 
 const linesOf = (text: string): ReadonlyArray<unknown> => text.split("\n").slice(0, -1).map(Json.unsafeParse)
 
-type Cells = Readonly<Record<string, string | null>>
+type Cells = Parquet.Cells
 
 /** Cells as an independent reader has them: one that is empty and not in quotes is a null. */
 const recordsOf = (text: string, raw: boolean): ReadonlyArray<Cells> =>
@@ -286,7 +290,7 @@ it.layer(layer)("exports", (it) => {
 
   describe("of any change that the record can hold", () => {
     it.effect(
-      "come back equal from CSV, raw CSV, NDJSON and JSON",
+      "come back equal from CSV, raw CSV, NDJSON, JSON and Parquet",
       () =>
         check(
           FastCheck.record({
@@ -338,9 +342,11 @@ it.layer(layer)("exports", (it) => {
               expect(ndjson.map((change) => decoded(change))).toHaveLength(rows.length)
               const { items } = Json.unsafeParse(yield* textOf({ format: "json" })) as { readonly items: unknown }
               expect(items).toEqual(expected)
-              for (const raw of [false, true]) {
-                const records = recordsOf(yield* textOf({ format: "csv", raw }), raw)
-                // A CSV has what is stored: the actor and the key of what was written by hand are as they stand there.
+              const { rows: parquet } = yield* parquetOf({})
+              for (const format of ["csv", "raw csv", "parquet"]) {
+                const raw = format === "raw csv"
+                const records = format === "parquet" ? parquet : recordsOf(yield* textOf({ format: "csv", raw }), raw)
+                // Columns have what is stored: the actor and the key of what was written by hand are as they stand there.
                 const stored = yield* sql<{ readonly pk: string | null }>`
                   select row_pk::text as pk from threadline.audit_changes order by id`
                 expect(records.map((cells) => cells["row_pk"])).toEqual(stored.map(({ pk }) => pk))
@@ -351,7 +357,7 @@ it.layer(layer)("exports", (it) => {
                   transaction: { ...(change as { readonly transaction: object }).transaction, actor: null }
                 })
                 expect(records.map(changeOf).map(same)).toEqual(expected.map(same))
-                if (!raw) {
+                if (format === "csv") {
                   const cells = parseCsv(yield* textOf({ format: "csv" })) as ReadonlyArray<ReadonlyArray<string>>
                   expect(
                     cells

@@ -10,20 +10,12 @@ import * as OperatorSurface from "../../../src/OperatorSurface.js"
 import * as Query from "../../../src/Query.js"
 import * as Threadline from "../../../src/Threadline.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { everything, hostile, pages, seed, services } from "../../support/operator.js"
+import { everything, hostile, pages, seed, services, textOf } from "../../support/operator.js"
 
 const hashes = (html: string, tag: string): ReadonlyArray<string> =>
   [...html.matchAll(new RegExp(`<${tag}>(.*?)</${tag}>`, "gs"))].map(
     ([, text = ""]) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`
   )
-
-const textOf = (html: string): string =>
-  html
-    .replaceAll(/<(style|script)>.*?<\/\1>/gs, "")
-    .replaceAll(/<[^>]+>/g, "")
-    .replaceAll("&lt;", "<")
-    .replaceAll("&quot;", '"')
-    .replaceAll("&amp;", "&")
 
 describe("options that cannot be used", () => {
   const layer = Layer.die("is not asked") as Layer.Layer<Query.Query>
@@ -426,6 +418,30 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
         // A value of a column in clear is what it is, whatever it looks like.
         expect(body).toMatch(/(?<!but for the end<\/span> <span class="v">)\*{4}9999/)
       }
+      // A place inside of a document as well, and a change of nothing but such places is told from none.
+      yield* sql.unsafe("create table settings (id int primary key, doc jsonb)")
+      yield* Capture.apply([
+        {
+          table: "settings",
+          mask: [
+            "doc.token",
+            { column: "doc", path: ["people", "card"], as: "last4" },
+            { column: "doc", path: ["pin"], as: "null" }
+          ]
+        }
+      ]).pipe(Effect.provide(layer))
+      const doc = { theme: "dark", token: "secret", people: [{ card: "4242424242424242" }], pin: 1 }
+      yield* sql`insert into settings values (1, ${JSON.stringify(doc)}::jsonb)`
+      yield* sql`update settings set doc = jsonb_set(doc, '{token}', '"other"')`
+      yield* sql`update settings set doc = jsonb_set(doc, '{people,0,card}', '"5555555555554444"')`
+      const fresh = yield* pages()
+      const stored = textOf((yield* fresh("/audit/rows/public.settings/1")).body)
+      expect(stored).toContain('"token":masked by policy')
+      expect(stored).toContain('"card":masked by policy, but for the end ****4444')
+      expect(stored).toContain('"pin":null by policy')
+      expect(stored).toContain("masked by policy changed; neither value is stored")
+      expect(stored).toContain("people[0].card masked by policy, but for the end ****4242→")
+
       // Without the service that knows the policy, the page shows what is recorded.
       const { handler } = yield* Effect.acquireRelease(
         Effect.sync(() =>

@@ -7,6 +7,7 @@ import { openTransaction } from "./openTransaction.js"
 import {
   comparedColumns,
   hasNew,
+  isUnaltered,
   keyIsShort,
   masking,
   type Parts,
@@ -22,6 +23,7 @@ import {
 const isCurrent = (parts: Parts, image: string): string => {
   // A new name may have a type whose text follows the session's settings. Or it may be the new name of a redacted column.
   return [
+    isUnaltered(parts),
     `${image} - ${parts.columnNames} = '{}'`,
     ...keyIsShort(parts, image),
     ...(parts.needed.length === 0 ? [] : [`${image} ?& ${textArray(parts.needed)}`]),
@@ -117,11 +119,11 @@ export const oneRow = (
         }
       end if;
 ${formerKey}${insertChange(parts, op, image, [
-  ["previous_row_key", "former_key"],
-  ["changed_fields", "fields"],
-  ["changed_from", masking(parts, "old_values", "fields")],
-  ["data_after", redacted(parts, "now")],
-  ...(parts.hides ? ([["details", "details"]] as const) : detailed)
-])}
+    ["previous_row_key", "former_key"],
+    ["changed_fields", "fields"],
+    ["changed_from", masking(parts, "old_values", "fields")],
+    ["data_after", redacted(parts, "now")],
+    ...(parts.hides ? ([["details", "details"]] as const) : detailed)
+  ])}
   end if;`
 }

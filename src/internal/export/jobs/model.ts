@@ -46,7 +46,7 @@ export interface NamedScope extends Schema.Schema.Encoded<typeof NamedScope> {}
 
 /** What is exported, as it is stored. */
 export const StoredRequest = Schema.Struct({
-  format: Schema.Literal("csv", "ndjson", "json"),
+  format: Schema.Literal("csv", "ndjson", "json", "parquet"),
   /** The filter as its one document. */
   filter: JsonObject,
   order: Schema.Literal("newest", "oldest"),

@@ -11,7 +11,7 @@ import type { JsonObject } from "../../core/jsonValue.js"
 import { choice, mustBeObject, paging, request, ShortText } from "../../core/request.js"
 import { canonicalFilter } from "../../search/everything.js"
 import type { ExportError } from "../exportError.js"
-import type { Options as ExportOptions, Request } from "../request.js"
+import { hasColumns, type Options as ExportOptions, type Request } from "../request.js"
 import { decoded } from "../stream.js"
 import { NamedScope, type State, type StoredRequest } from "./model.js"
 import type { Asked } from "./table.js"
@@ -59,7 +59,7 @@ const stored = ({ columns, compression, filter, format, limit, order, raw, shape
   filter: unsafeParse(canonicalFilter(filter)) as JsonObject,
   order,
   limit: limit ?? null,
-  columns: format === "csv" ? columns : null,
+  columns: hasColumns(format) ? columns : null,
   raw,
   shape: shape ?? null,
   compression: compression ?? null

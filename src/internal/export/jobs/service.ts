@@ -16,11 +16,11 @@ import { id as checkId, mustBeObject } from "../../core/request.js"
 import * as cursors from "../../record/cursor.js"
 import { pageOf } from "../../record/page.js"
 import type { Storage } from "../../record/storage.js"
-import { contentEncodings } from "../compression.js"
 import { ExportError } from "../exportError.js"
 import { toFile } from "../file.js"
 import type { Manifest } from "../manifest.js"
-import { contentTypes } from "../service.js"
+import { outerCompression } from "../request.js"
+import { contentTypes, encodingOf } from "../service.js"
 import type { Service as Store } from "../store/store.js"
 import { jobOfToken, tokenOf } from "./link.js"
 import type { Job, NamedScope } from "./model.js"
@@ -119,8 +119,12 @@ export interface Making {
   readonly options: Options
 }
 
-const endingOf = ({ compression, format }: Job["request"]): string =>
-  `${format}${compression === "gzip" ? ".gz" : compression === "zstd" ? ".zst" : ""}`
+const compressedEndings = { gzip: ".gz", zstd: ".zst" } as const
+
+const endingOf = (request: Job["request"]): string => {
+  const compression = outerCompression(request)
+  return `${request.format}${compression === undefined ? "" : compressedEndings[compression]}`
+}
 
 const wrongState = (job: Job, rule: string) =>
   new ExportError({ reason: "WrongState", detail: `the export ${job.id} is ${job.state}: ${rule}` })
@@ -278,12 +282,11 @@ export const make = (making: Making): Service => {
       const store = yield* storeOf
       const { file, job } = yield* available(found)
       yield* acting("downloaded", job, (action, context) => table.record(storage, action, context))
-      const { compression, format } = job.request
       return {
         job,
         fileName: fileNameOf(job),
-        contentType: contentTypes[format],
-        contentEncoding: compression === null ? undefined : contentEncodings[compression],
+        contentType: contentTypes[job.request.format],
+        contentEncoding: encodingOf(job.request),
         bytes: store.read(file)
       } satisfies Download
     })

@@ -18,7 +18,6 @@ import type { Reached } from "../../feed/since.js"
 import type { ReadScope } from "../../record/scope.js"
 import type { Storage } from "../../record/storage.js"
 import { endsWithin } from "../../sql/leaving.js"
-import { contentEncodings } from "../compression.js"
 import { ExportError } from "../exportError.js"
 import type { Manifest } from "../manifest.js"
 import type { Request } from "../request.js"
@@ -27,7 +26,7 @@ import { bytesOf, decoded } from "../stream.js"
 import type { Job, JobError } from "./model.js"
 import type { Decided } from "./options.js"
 import { abandoned, attempted, completedAction, type Failure, failedAction } from "./outcome.js"
-import { contentTypes } from "../service.js"
+import { contentTypes, encodingOf } from "../service.js"
 import * as table from "./table.js"
 
 /** How far a job is. */
@@ -174,7 +173,7 @@ const write = Effect.fnUntraced(function* (
   })
   yield* store.write(file, bounded(decided.bytes)(bytes), {
     contentType: contentTypes[request.format],
-    contentEncoding: request.compression === undefined ? undefined : contentEncodings[request.compression]
+    contentEncoding: encodingOf(request)
   })
   const described = yield* Ref.get(manifest)
   return described === undefined

@@ -7,7 +7,7 @@ import { Table } from "./Table.js"
 import { Text } from "./Text.js"
 import { Time, useZoneName } from "./Time.js"
 
-const subjectText = (action: Query.Action): string =>
+export const subjectText = (action: Query.Action): string =>
   action.subject === null ? "" : `${action.subject.type ?? ""} ${action.subject.id ?? ""}`.trim()
 
 export const ActionTable = ({
@@ -22,9 +22,9 @@ export const ActionTable = ({
       {actions.map((action) => (
         <tr key={action.id}>
           <td class="mono fit">
-            <Time at={action.occurredAt} form="clock" live />
+            <Time at={action.occurredAt} form="clock" />
             <div class="sub">
-              <Time at={action.occurredAt} form="day" />
+              <Time at={action.occurredAt} form="day" live />
             </div>
           </td>
           <td>

@@ -2,7 +2,8 @@
 import type { ComponentChildren, VNode } from "preact"
 import * as Json from "../../../Json.js"
 import * as Query from "../../../Query.js"
-import { maskOf } from "../masks.js"
+import { entriesOf } from "../columnOrder.js"
+import { masked } from "../masks.js"
 import { useSite } from "../site.js"
 import { OperationBadge, Tag } from "./Badge.js"
 import { Diff } from "./Diff.js"
@@ -10,7 +11,7 @@ import { ActionName, CorrelationName, RowName, TransactionName, Who, tableOf } f
 import { Table } from "./Table.js"
 import { Text } from "./Text.js"
 import { Time, useZoneName } from "./Time.js"
-import { masked, Redacted, Value } from "./Value.js"
+import { Redacted, Value } from "./Value.js"
 
 export const css = `
 .brief{font:var(--mono);overflow-wrap:anywhere}.brief b{font-weight:400;color:var(--ink2)}
@@ -22,11 +23,13 @@ export const css = `
 
 /** The telling fields of an insert, a delete or a baseline in one line. */
 const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
-  const { masks, room } = useSite()
+  const { columns, masks, room } = useSite()
   const known = masks.get(tableOf(change))
   const image = change.op === "delete" ? change.changedFrom : change.dataAfter
-  const fields = Object.entries(image ?? {})
-  const telling = fields.filter(([field, value]) => (value !== null || known?.get(field) === "null") && value !== "")
+  const fields = entriesOf(image, columns.get(tableOf(change)))
+  const telling = fields.filter(
+    ([field, value]) => (value !== null || known?.get(field)?.whole === "null") && value !== ""
+  )
   const most = Math.min(6, room.fields)
   return (
     <>
@@ -40,8 +43,8 @@ const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
             </b>{" "}
             {value === masked ? (
               <Redacted />
-            ) : maskOf(known?.get(field), value) !== undefined ? (
-              <Value value={value} mask={known?.get(field)} />
+            ) : known?.has(field) === true ? (
+              <Value value={value} mask={known.get(field)} limit={Math.min(48, room.value)} />
             ) : (
               <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={Math.min(48, room.value)} />
             )}
@@ -80,11 +83,12 @@ const Remarks = ({ change }: { readonly change: Query.Change }): VNode => (
 )
 
 const What = ({ change }: { readonly change: Query.Change }): VNode => {
-  const { masks } = useSite()
+  const { columns, masks } = useSite()
+  const table = tableOf(change)
   return (
     <div class="flow">
       {change.op === "update" ? (
-        <Diff fields={Query.fieldDiffs(change)} op="update" most={5} masks={masks.get(tableOf(change))} />
+        <Diff fields={Query.fieldDiffs(change, columns.get(table))} op="update" most={5} masks={masks.get(table)} />
       ) : change.op === "truncate" ? null : (
         <Brief change={change} />
       )}
@@ -150,10 +154,10 @@ export const ChangeTable = ({
             return (
               <tr key={change.id} id={`c${change.id}`}>
                 <td class="mono fit">
-                  <Time at={change.capturedAt} form="clock" live={index === 0} />
+                  <Time at={change.capturedAt} form="clock" />
                   {newDay || index === 0 ? (
                     <div class="sub">
-                      <Time at={change.capturedAt} form="day" />
+                      <Time at={change.capturedAt} form="day" live={index === 0} />
                     </div>
                   ) : null}
                 </td>

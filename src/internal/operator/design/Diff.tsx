@@ -5,11 +5,11 @@
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
 import type * as Query from "../../../Query.js"
-import type { Mask, Masks } from "../masks.js"
+import { masked, type Masks, type Redaction } from "../masks.js"
 import { useSite } from "../site.js"
 import { type Segment, structuralDiff, wordDiff } from "../wordDiff.js"
 import { Text } from "./Text.js"
-import { masked, Redacted, Value } from "./Value.js"
+import { Redacted, Value } from "./Value.js"
 
 export const css = `
 .diff{margin:0;display:grid;grid-template-columns:minmax(84px,max-content) minmax(0,1fr);gap:2px var(--s3)}
@@ -30,7 +30,7 @@ const Arrow = (): VNode => (
 
 interface Side {
   readonly value: Json.JsonValue | undefined
-  readonly mask?: Mask | undefined
+  readonly mask?: Redaction | undefined
 }
 
 const Before = ({ mask, value }: Side): VNode => (
@@ -68,17 +68,33 @@ const Words = ({ segments }: { readonly segments: ReadonlyArray<Segment> }): VNo
 const isDocument = (value: Json.JsonValue | undefined): value is Json.JsonArray | Json.JsonObject =>
   value !== undefined && (Array.isArray(value) || Json.isObject(value))
 
-const Places = ({ after, before }: { readonly before: Json.JsonValue; readonly after: Json.JsonValue }): VNode => {
+const Places = ({
+  after,
+  before,
+  mask
+}: {
+  readonly before: Json.JsonValue
+  readonly after: Json.JsonValue
+  readonly mask: Redaction | undefined
+}): VNode => {
   const { room } = useSite()
-  const { equal, places } = structuralDiff(before, after)
+  const { equal, places } = structuralDiff(before, after, mask)
   return (
     <ul>
-      {places.slice(0, room.places).map(({ after, before, path }) => (
+      {places.length === 0 && mask !== undefined ? (
+        <li>
+          <span class="path">
+            <Text text={mask.inside.map(({ path }) => path.join(".")).join(", ")} limit={200} />
+          </span>{" "}
+          <Redacted changed />
+        </li>
+      ) : null}
+      {places.slice(0, room.places).map(({ after, before, path, redaction }) => (
         <li key={path}>
           <span class="path">
             <Text text={path} limit={120} />
           </span>{" "}
-          <Pair before={before} after={after} />
+          <Pair before={before} after={after} mask={redaction} />
         </li>
       ))}
       {places.length > room.places ? <li class="sub">and {places.length - room.places} more places</li> : null}
@@ -95,7 +111,7 @@ const Pair = ({
   before,
   mask
 }: {
-  readonly mask?: Mask | undefined
+  readonly mask?: Redaction | undefined
   readonly before: Json.JsonValue | undefined
   readonly after: Json.JsonValue | undefined
 }): VNode => {
@@ -103,7 +119,7 @@ const Pair = ({
   if (before === masked && after === masked) {
     return <Redacted changed />
   }
-  if (mask === "null" && before === null && after === null) {
+  if (mask?.whole === "null" && before === null && after === null) {
     return (
       <>
         <Value value={null} mask={mask} /> <span class="sub">changed; neither value is stored</span>
@@ -121,7 +137,7 @@ const Pair = ({
     )
   }
   if (isDocument(before) && isDocument(after) && Array.isArray(before) === Array.isArray(after)) {
-    return <Places before={before} after={after} />
+    return <Places before={before} after={after} mask={mask} />
   }
   if (
     typeof before === "string" &&
@@ -151,7 +167,7 @@ const Field = ({
 }: {
   readonly field: Query.FieldDiff
   readonly op: Query.Operation
-  readonly mask: Mask | undefined
+  readonly mask: Redaction | undefined
 }): VNode =>
   op === "update" ? (
     <Pair before={field.before} after={field.after} mask={mask} />
@@ -184,7 +200,7 @@ export const Diff = ({
     op === "update"
       ? fields
       : fields.filter(
-          ({ after, before, field }) => !isNothing(after) || !isNothing(before) || masks?.get(field) === "null"
+          ({ after, before, field }) => !isNothing(after) || !isNothing(before) || masks?.get(field)?.whole === "null"
         )
   const shown = telling.slice(0, Math.min(most, room.fields))
   const empty = fields.length - telling.length

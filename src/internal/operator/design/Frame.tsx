@@ -1,6 +1,6 @@
 /** What is around every page: where one can go, the search box, who looks at what, and in which zone. */
 import type { ComponentChildren, VNode } from "preact"
-import type { Question } from "../commandLine.js"
+import { commandOf, type Question } from "../commandLine.js"
 import { useSite } from "../site.js"
 import { ActionForm } from "./ActionForm.js"
 import { Command } from "./Command.js"
@@ -16,7 +16,7 @@ header.bar nav ul{display:flex;flex-wrap:wrap;gap:0 var(--s4)}header.bar nav a{d
 .who{color:var(--ink3);font-size:var(--small)}.who b{color:var(--ink2);font-weight:600}
 main{padding:var(--s5);max-width:1560px;margin:auto}
 footer.foot{display:flex;flex-wrap:wrap;gap:var(--s2) var(--s4);align-items:center;padding:var(--s3) var(--s5) var(--s5);max-width:1560px;margin:auto;color:var(--ink3);font-size:var(--small)}
-footer.foot form{display:inline-flex;gap:var(--s1);align-items:center}footer.foot input:not([type=hidden]){width:150px;font-size:var(--small);min-height:26px;padding:2px 6px}
+footer.foot .act button[aria-pressed=true]{color:var(--ink);font-weight:650;box-shadow:0 2px 0 var(--accent);border-radius:0}footer.foot form{display:inline-flex;gap:var(--s1);align-items:center}footer.foot input:not([type=hidden]){width:150px;font-size:var(--small);min-height:26px;padding:2px 6px}
 @media(max-width:760px){main,header.bar,footer.foot{padding-left:var(--s4);padding-right:var(--s4)}main{padding-top:var(--s4)}.find{order:3;max-width:none;flex-basis:100%}.who{margin-left:auto}header.bar nav{order:4;flex-basis:100%}}
 `
 
@@ -87,12 +87,23 @@ const Viewer = (): VNode => {
   )
 }
 
+const themes = [
+  ["auto", "As the system"],
+  ["light", "Light"],
+  ["dark", "Dark"]
+] as const
+
+/** The colours of the pages: all three are there, so that no button says what is already so. */
 const Themes = (): VNode => {
-  const { theme } = useSite()
-  const next = theme === undefined ? "dark" : theme === "dark" ? "light" : "auto"
+  const { theme = "auto" } = useSite()
   return (
-    <ActionForm act="theme" fields={{ theme: next }}>
-      <button class="bare">{next === "auto" ? "Colours of the system" : next === "dark" ? "Dark" : "Light"}</button>
+    <ActionForm act="theme">
+      <span>Colours</span>
+      {themes.map(([value, name]) => (
+        <button key={value} class="bare" name="theme" value={value} aria-pressed={value === theme}>
+          {name}
+        </button>
+      ))}
     </ActionForm>
   )
 }
@@ -123,6 +134,9 @@ const ZoneForm = (): VNode => {
   )
 }
 
+const isSeveral = (command: Question | ReadonlyArray<Question>): command is ReadonlyArray<Question> =>
+  Array.isArray(command)
+
 export const Frame = ({
   asked = "",
   children,
@@ -131,8 +145,8 @@ export const Frame = ({
 }: {
   readonly place: Place
   readonly children: ComponentChildren
-  /** The command that answers the same. */
-  readonly command?: Question | undefined
+  /** The command, or the commands, that answer the same. */
+  readonly command?: Question | ReadonlyArray<Question> | undefined
   /** What was typed into the search box. */
   readonly asked?: string
 }): VNode => {
@@ -171,7 +185,9 @@ export const Frame = ({
       </header>
       <main id="main" tabindex={-1}>
         {children}
-        {command === undefined ? null : <Command question={command} />}
+        {(command === undefined ? [] : isSeveral(command) ? command : [command]).map((question) => (
+          <Command key={commandOf(question)} question={question} />
+        ))}
       </main>
       <footer class="foot">
         <span>Times in</span>

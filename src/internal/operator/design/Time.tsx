@@ -5,7 +5,7 @@ import { show } from "../zone.js"
 
 export const css = `
 time{font-variant-numeric:tabular-nums;white-space:nowrap}time i{font-style:normal;color:var(--ink3)}
-.ago{color:var(--ink3);font-size:var(--small);white-space:nowrap;font-weight:400}.ago::before{content:" · "}td .ago{display:block;font-family:system-ui,sans-serif}td .ago::before{content:""}
+.ago{color:var(--ink3);font-size:var(--small);white-space:nowrap;font-weight:400}.ago::before{content:" · "}td .ago{font-family:system-ui,sans-serif}
 `
 
 /** `full`: date and time; `clock`: the time of a day that stands beside it; `day`: the date alone. */

@@ -1,17 +1,15 @@
 /** One value of a row. Text is shown as text, everything else as JSON with all its digits. */
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
-import { type Mask, maskOf } from "../masks.js"
+import { type Mask, masked, maskOf, type Piece, piecesOf, type Redaction } from "../masks.js"
 import { useSite } from "../site.js"
+import { cut } from "../visible.js"
 import { Tag } from "./Badge.js"
 import { Text } from "./Text.js"
 
 export const css = `
 .v{font:var(--mono);white-space:pre-wrap;overflow-wrap:anywhere}.v.none{color:var(--ink3);font-style:italic}
 `
-
-/** What stands in an image for a value that the policy masks. */
-export const masked = "[masked]"
 
 export const Redacted = ({ changed = false }: { readonly changed?: boolean }): VNode => (
   <>
@@ -28,6 +26,7 @@ const Length = ({ text }: { readonly text: string }): VNode => (
 )
 
 const reasons: Readonly<Record<Mask, string>> = {
+  "[masked]": "masked by policy",
   last4: "masked by policy, but for the end",
   hash: "hashed by policy",
   null: "null by policy"
@@ -37,7 +36,7 @@ const reasons: Readonly<Record<Mask, string>> = {
 const Substitute = ({ mask, value }: { readonly mask: Mask; readonly value: Json.JsonValue | undefined }): VNode => (
   <>
     <Tag tone="warn">{reasons[mask]}</Tag>
-    {mask === "null" || typeof value !== "string" ? null : (
+    {mask === "null" || mask === "[masked]" || typeof value !== "string" ? null : (
       <>
         {" "}
         <span class="v">
@@ -48,13 +47,59 @@ const Substitute = ({ mask, value }: { readonly mask: Mask; readonly value: Json
   </>
 )
 
+const isDocument = (value: Json.JsonValue | undefined): value is Json.JsonArray | Json.JsonObject =>
+  Array.isArray(value) || (value !== undefined && Json.isObject(value))
+
+/** The pieces of a document as far as there is room. */
+const within = (
+  pieces: ReadonlyArray<Piece>,
+  most: number
+): { readonly shown: ReadonlyArray<Piece>; readonly isCut: boolean } => {
+  const shown: Array<Piece> = []
+  let left = most
+  for (const piece of pieces) {
+    if (left <= 0) {
+      return { shown, isCut: true }
+    }
+    shown.push(typeof piece === "string" ? cut(piece, left) : piece)
+    left -= typeof piece === "string" ? piece.length : 20
+  }
+  return { shown, isCut: left < 0 }
+}
+
+/** A document of which a part is masked. */
+const Document = ({
+  most,
+  redaction,
+  value
+}: {
+  readonly value: Json.JsonValue
+  readonly redaction: Redaction
+  readonly most: number
+}): VNode => {
+  const { isCut, shown } = within(piecesOf(value, redaction), most)
+  return (
+    <span class="v">
+      {shown.map((piece) =>
+        typeof piece === "string" ? <Text text={piece} /> : <Substitute mask={piece.mask} value={piece.value} />
+      )}
+      {isCut ? (
+        <>
+          …
+          <Length text={Json.stringify(value)} />
+        </>
+      ) : null}
+    </span>
+  )
+}
+
 export const Value = ({
   limit,
   mask,
   value
 }: {
-  /** The mask of the column by the policy. */
-  readonly mask?: Mask | undefined
+  /** What the policy hides of the column, or of the place. */
+  readonly mask?: Redaction | undefined
   readonly value: Json.JsonValue | undefined
   readonly limit?: number
 }): VNode => {
@@ -75,6 +120,9 @@ export const Value = ({
   }
   if (value === "") {
     return <span class="v none">empty</span>
+  }
+  if (mask !== undefined && mask.inside.length > 0 && isDocument(value)) {
+    return <Document value={value} redaction={mask} most={most} />
   }
   const text = typeof value === "string" ? value : Json.stringify(value)
   return (

@@ -21,6 +21,7 @@ input,select,button,textarea{font:inherit;font-size:14px;padding:5px 8px;height:
 button{cursor:pointer;width:auto;font-weight:500}
 button:hover{border-color:var(--ink2)}
 button.go{background:var(--accent);color:var(--on);border-color:transparent;font-weight:600}
+button.bad{background:var(--delw);color:var(--del);border-color:var(--del);font-weight:600}
 button.bare{border:0;height:auto;background:none;color:var(--ink2);padding:2px 6px;min-height:24px;font-size:var(--small)}
 button.bare:hover{color:var(--accent)}
 ::placeholder{color:var(--ink3);opacity:1}

@@ -5,13 +5,14 @@ import type { ComponentChildren, VNode } from "preact"
 import type * as PageOf from "../../../Page.js"
 import type * as Query from "../../../Query.js"
 import { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
+import type { ColumnsByTable } from "../columnOrder.js"
 import type { Question } from "../commandLine.js"
 import { ActionTable } from "../design/Actions.js"
 import { ChangeTable } from "../design/Changes.js"
 import { Copy } from "../design/Copy.js"
 import { Empty } from "../design/Empty.js"
 import { Facts } from "../design/Facts.js"
-import { actorText } from "../design/Names.js"
+import { actorText, tableOf } from "../design/Names.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { actorLinkOf, labelOf, useSite } from "../site.js"
@@ -26,6 +27,7 @@ const more = (listed: PageOf.Page<unknown>): string => (listed.hasMore ? "more t
 
 interface Shown {
   readonly bundle: Query.Bundle
+  readonly columns: ColumnsByTable
   readonly changesLink: string
   readonly actionsLink: string
   readonly smaller: Screened | undefined
@@ -136,9 +138,15 @@ const found = (heading: string, id: string, question: Question, shown: Shown) =>
     status: isEmpty(shown.bundle) ? 404 : 200,
     place: "timeline",
     command: question,
+    columns: shown.columns,
     smaller: shown.smaller,
     view: () => <Found heading={heading} id={id} shown={shown} />
   })
+
+const withColumns = <E,>(asked: Asked, read: Effect.Effect<Query.Bundle, E>) =>
+  Effect.flatMap(read, (bundle) =>
+    Effect.map(asked.columnsOf(bundle.changes.items.map(tableOf)), (columns) => [bundle, columns] as const)
+  )
 
 /** The same page with fewer items in each list. */
 const withLess = (bundle: Query.Bundle, of: (size: number) => Screened): Screened | undefined => {
@@ -153,13 +161,14 @@ export const correlation =
       services: { query },
       to
     } = asked
-    return Effect.map(query.correlation(id, { limit }), (bundle) =>
+    return Effect.map(withColumns(asked, query.correlation(id, { limit })), ([bundle, columns]) =>
       found(
         "Correlation",
         id,
         { _tag: "Correlation", id },
         {
           bundle,
+          columns,
           smaller: withLess(bundle, (size) => correlation(id, size)(asked)),
           changesLink: to.timeline({ correlationId: id, includeCaptureOnly: true }),
           actionsLink: to.actions({ correlationId: id })
@@ -176,21 +185,25 @@ export const request =
       to
     } = asked
     return Effect.map(
-      Effect.all(
-        {
-          changes: query.timeline({ requestId: id, limit }),
-          transactions: query.transactions({ requestId: id, limit }),
-          actions: query.actions({ requestId: id, limit })
-        },
-        { concurrency: "unbounded" }
+      withColumns(
+        asked,
+        Effect.all(
+          {
+            changes: query.timeline({ requestId: id, limit }),
+            transactions: query.transactions({ requestId: id, limit }),
+            actions: query.actions({ requestId: id, limit })
+          },
+          { concurrency: "unbounded" }
+        )
       ),
-      (bundle) =>
+      ([bundle, columns]) =>
         found(
           "Request",
           id,
           { _tag: "Request", id },
           {
             bundle,
+            columns,
             smaller: withLess(bundle, (size) => request(id, size)(asked)),
             changesLink: to.timeline({ requestId: id }),
             actionsLink: to.actions({ requestId: id })
@@ -296,9 +309,13 @@ export const actor =
       }
       const from = duration === undefined ? undefined : new Date(now - duration).toISOString()
       const named = id === undefined ? { type } : { type, id }
-      const bundle = yield* query.actorWindow(named, from === undefined ? { limit } : { from, limit })
+      const [bundle, columns] = yield* withColumns(
+        asked,
+        query.actorWindow(named, from === undefined ? { limit } : { from, limit })
+      )
       const shown: Shown = {
         bundle,
+        columns,
         smaller: withLess(bundle, (size) => actor(type, id, size)(asked)),
         changesLink: to.timeline({ actor: named }, { since }),
         actionsLink: to.actions({ actor: named }, { since })
@@ -307,6 +324,7 @@ export const actor =
         title: `${type} ${id ?? ""}`.trim(),
         place: "timeline",
         command: { _tag: "Actor", type, id, from, to: undefined },
+        columns: shown.columns,
         smaller: shown.smaller,
         view: () => <ActorView actor={named} since={since} shown={shown} />
       })

@@ -5,6 +5,7 @@ import type { VNode } from "preact"
 import type * as Health from "../../../Health.js"
 import type * as Query from "../../../Query.js"
 import type { InvalidRequest } from "../../../ThreadlineError.js"
+import { subjectText } from "../design/Actions.js"
 import { Empty } from "../design/Empty.js"
 import { ActionName, ActorName, Who } from "../design/Names.js"
 import { Notice } from "../design/Notice.js"
@@ -37,24 +38,26 @@ const Recent = ({ transactions }: { readonly transactions: ReadonlyArray<Query.T
         <ul class="list">
           {transactions.map(({ action, changes, tables, transaction }) => (
             <li key={transaction.id}>
-              {action === null ? (
-                <a href={to.transaction(transaction.id)}>
-                  {changes.count}
-                  {changes.exact ? "" : "+"} {changes.count === 1 ? "change" : "changes"}
-                </a>
-              ) : (
-                <ActionName action={action} transactionId={transaction.id} />
-              )}
-              <span class="sub">
-                <Text text={shortTables(tables)} limit={120} />
-              </span>
-              <span>
-                {transaction.actor === null ? (
-                  <Who transaction={transaction} />
+              <div class="what">
+                {action === null ? (
+                  <a href={to.transaction(transaction.id)}>
+                    {changes.count}
+                    {changes.exact ? "" : "+"} {changes.count === 1 ? "change" : "changes"}
+                  </a>
                 ) : (
-                  <ActorName actor={transaction.actor} />
-                )}
-              </span>
+                  <ActionName action={action} transactionId={transaction.id} />
+                )}{" "}
+                <span class="sub">
+                  <Text text={shortTables(tables)} limit={120} />
+                </span>
+                <div>
+                  {transaction.actor === null ? (
+                    <Who transaction={transaction} />
+                  ) : (
+                    <ActorName actor={transaction.actor} />
+                  )}
+                </div>
+              </div>
               <span class="end">
                 <Time at={transaction.occurredAt} form="minute" live />
               </span>
@@ -80,8 +83,13 @@ const Failures = ({ actions }: { readonly actions: ReadonlyArray<Query.Action> }
         <ul class="list">
           {actions.map((action) => (
             <li key={action.id}>
-              <ActionName action={action} transactionId={action.transactionId} />
-              {action.actor === null ? null : <ActorName actor={action.actor} />}
+              <div class="what">
+                <ActionName action={action} transactionId={action.transactionId} />{" "}
+                <span class="sub">
+                  <Text text={subjectText(action)} limit={120} />
+                </span>
+                <div>{action.actor === null ? null : <ActorName actor={action.actor} />}</div>
+              </div>
               <span class="end">
                 <Time at={action.occurredAt} form="minute" live />
               </span>

@@ -13,8 +13,8 @@ import { tableOf } from "../design/Names.js"
 import { Notice } from "../design/Notice.js"
 import { Pager } from "../design/Pager.js"
 import { Time } from "../design/Time.js"
-import { masked } from "../design/Value.js"
 import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filterForm.js"
+import { masked } from "../masks.js"
 import { write } from "../qualifiers.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
@@ -272,6 +272,9 @@ const Seen = ({
   )
 }
 
+/** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
+const usual = 30
+
 export const timeline = (asked: Asked): Screened => ofSize(asked, undefined)
 
 /** The next smaller size of a page, if there is one. */
@@ -287,7 +290,7 @@ const ofSize = (asked: Asked, size: number | undefined): Screened =>
         const { cursor: _, limit: __, ...whole } = filter
         const [{ items, partial, ...rest }, count] = yield* Effect.all(
           [
-            query.timeline(size === undefined ? filter : { ...filter, limit: size }),
+            query.timeline({ ...filter, limit: size ?? filter.limit ?? usual }),
             query.count(whole, { cap }).pipe(
               Effect.timeout("400 millis"),
               Effect.option,
@@ -296,6 +299,7 @@ const ofSize = (asked: Asked, size: number | undefined): Screened =>
           ],
           { concurrency: "unbounded" }
         )
+        const columns = yield* asked.columnsOf(items.map(tableOf))
         const anything = items.length > 0 || (yield* query.timeline({ limit: 1 })).items.length > 0
         const answer: Answer = {
           listing,
@@ -314,6 +318,7 @@ const ofSize = (asked: Asked, size: number | undefined): Screened =>
           title: `Timeline: ${about(listing)}`,
           place: "timeline",
           command: { _tag: "Timeline", filter },
+          columns,
           smaller: smallerThan(items.length) === undefined ? undefined : ofSize(asked, smallerThan(items.length)),
           asked:
             asked.params.get("q") ??

@@ -1,0 +1,189 @@
+/** Which tables are captured, what is wrong, and what can be asked since when. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { VNode } from "preact"
+import type * as Continuity from "../../../Continuity.js"
+import type * as Health from "../../../Health.js"
+import { Tag, type Tone } from "../design/Badge.js"
+import { Copy } from "../design/Copy.js"
+import { Empty } from "../design/Empty.js"
+import { Facts } from "../design/Facts.js"
+import { Notice } from "../design/Notice.js"
+import { Table } from "../design/Table.js"
+import { Text } from "../design/Text.js"
+import { Time } from "../design/Time.js"
+import { shortTable } from "../address.js"
+import { type Asked, page, type Screened } from "../screen.js"
+import { useSite } from "../site.js"
+import { ContinuityView, readinessOf } from "./continuity.js"
+import { plural } from "./timeline.js"
+import { notProvided } from "./trouble.js"
+
+const tones: Readonly<Record<Health.CoverageStatus, Tone>> = { covered: "good", uncovered: "bad", gap: "plain" }
+
+export const severities: Readonly<Record<Health.Severity, Tone>> = { error: "bad", warning: "warn", info: "plain" }
+
+/** The most rows of a table on these pages. */
+export const most = 60
+
+const FindingRow = ({ finding }: { readonly finding: Health.Finding }): VNode => (
+  <tr>
+    <td class="fit">
+      <Tag tone={severities[finding.severity]}>{finding.severity}</Tag>
+    </td>
+    <td>
+      <Text text={shortTable(finding.object)} limit={130} />
+    </td>
+    <td>
+      <Text text={finding.message} limit={400} />
+      {finding.fix === null ? null : finding.mend?._tag === "host" ? (
+        <div class="sub">
+          <Text text={finding.fix} limit={400} />
+        </div>
+      ) : (
+        <div class="sub">
+          <code>
+            <Text text={finding.fix} limit={400} />
+          </code>
+          <Copy text={finding.fix} name="what mends it" />
+        </div>
+      )}
+    </td>
+  </tr>
+)
+
+const CoverageRow = ({ coverage }: { readonly coverage: Health.Coverage }): VNode => {
+  const { to } = useSite()
+  const partitions = coverage.relations.filter(({ partition }) => partition)
+  const uncovered = partitions.filter(({ status }) => status === "uncovered").length
+  const open = coverage.lapses.find(({ until }) => until === null)
+  return (
+    <tr>
+      <th scope="row">
+        <a href={to.timeline({ table: coverage.table }, { since: "all" })}>
+          <Text text={shortTable(coverage.table)} limit={130} />
+        </a>
+      </th>
+      <td class="fit">
+        <Tag tone={tones[coverage.status]}>{coverage.status}</Tag>
+      </td>
+      <td data-name="since">
+        {coverage.since === null ? <span class="dim">never</span> : <Time at={coverage.since} form="minute" />}
+      </td>
+      <td>
+        {coverage.reason === null ? null : (
+          <>
+            <Text text={coverage.reason} limit={200} />{" "}
+          </>
+        )}
+        {coverage.exists ? null : <Tag tone="bad">no such table</Tag>}
+        {uncovered === 0 ? null : `${uncovered} of ${plural(partitions.length, "partition")} uncovered. `}
+        {open === undefined || open.since === null ? null : (
+          <>
+            nothing is known since <Time at={open.since} form="minute" />.{" "}
+          </>
+        )}
+        {coverage.lapses.length === 0 ? null : <span class="sub">{plural(coverage.lapses.length, "lapse")}</span>}
+        {coverage.keptSince === null || (coverage.since !== null && coverage.keptSince <= coverage.since) ? null : (
+          <span class="sub">
+            {" "}
+            kept since <Time at={coverage.keptSince} form="minute" />
+          </span>
+        )}
+      </td>
+    </tr>
+  )
+}
+
+const CoverageView = ({
+  readiness,
+  report
+}: {
+  readonly report: Health.Report
+  readonly readiness: ReadonlyArray<Continuity.Readiness>
+}): VNode => {
+  const { zone } = useSite()
+  const { findings, tables } = report
+  const uncovered = tables.filter(({ status }) => status === "uncovered").length
+  const grave = findings.filter(({ severity }) => severity === "error").length
+  return (
+    <>
+      <h1>Coverage</h1>
+      <Facts>
+        <b>
+          {tables.length - uncovered} of {plural(tables.length, "table")}
+        </b>{" "}
+        captured or declared as a gap, {plural(findings.length, "finding")}
+        {grave === 0 ? "" : `, ${grave} of them grave`}. Seen{" "}
+        <b>
+          <Time at={report.at} live /> {zone}
+        </b>
+        .
+      </Facts>
+      {report.watch === null ? null : (
+        <p class="sub">Schema watch: {typeof report.watch === "string" ? report.watch : "looked at"}</p>
+      )}
+      {findings.length === 0 ? (
+        <Notice>
+          <b>Nothing was found that is wrong.</b>
+        </Notice>
+      ) : (
+        <section>
+          <h2>Findings</h2>
+          <Table caption="Findings, the graver ones first" columns={["Severity", "What", "Finding and what mends it"]}>
+            <tbody>
+              {findings.slice(0, most).map((finding, index) => (
+                <FindingRow key={`${finding.code} ${index}`} finding={finding} />
+              ))}
+            </tbody>
+          </Table>
+          {findings.length > most ? <p class="sub">and {findings.length - most} more</p> : null}
+          <p />
+        </section>
+      )}
+      <section>
+        <h2>Tables</h2>
+        {tables.length === 0 ? (
+          <Empty title="No table is captured">
+            <p>
+              <code>threadline capture apply</code> captures the tables of the configuration.
+            </p>
+          </Empty>
+        ) : (
+          <Table caption="Tables by name" columns={["Table", "Status", "Captured since", "Remarks"]}>
+            <tbody>
+              {[...tables]
+                .sort((one, other) => Number(other.status === "uncovered") - Number(one.status === "uncovered"))
+                .slice(0, most)
+                .map((coverage) => (
+                  <CoverageRow key={coverage.table} coverage={coverage} />
+                ))}
+            </tbody>
+          </Table>
+        )}
+        {tables.length > most ? <p class="sub">and {tables.length - most} more, all in the command below</p> : null}
+      </section>
+      <ContinuityView tables={readiness} />
+    </>
+  )
+}
+
+export const coverage = (asked: Asked): Screened =>
+  Option.match(asked.services.health, {
+    onNone: () => Effect.succeed(notProvided("Health")),
+    onSome: (service) =>
+      Effect.map(
+        Effect.all([service.report(asked.health), readinessOf(asked)], { concurrency: 2 }),
+        ([report, readiness]) =>
+          page({
+            title: "Coverage",
+            place: "coverage",
+            command: [
+              { _tag: "Words", words: ["coverage"] },
+              { _tag: "Words", words: ["health"] },
+              ...(readiness.length === 0 ? [] : [{ _tag: "Words", words: ["continuity", "check"] } as const])
+            ],
+            view: () => <CoverageView report={report} readiness={readiness} />
+          })
+      )
+  })

@@ -1,0 +1,132 @@
+/** The life of one row as a page shows it, and what of it stands on the rail. */
+import type { Mark, Span } from "../design/Rail.js"
+import type * as Query from "../../../Query.js"
+import { show } from "../zone.js"
+
+export interface Life {
+  readonly table: string
+  readonly key: string
+  /** Newest first. */
+  readonly changes: ReadonlyArray<Query.Change>
+  readonly events: ReadonlyArray<Query.SchemaEvent>
+  readonly next: string | undefined
+  readonly hasMore: boolean
+  /** Whether newer changes of the row are not on this page. */
+  readonly back: boolean
+  readonly at: string
+  readonly answer: Query.AsOf
+  readonly related: Readonly<Record<string, Query.RelatedRows>>
+  readonly names: Query.TableNames | undefined
+  readonly knowledge: Query.TableKnowledge | undefined
+}
+
+export const eventText = (event: Query.SchemaEvent): string =>
+  event.oldName !== null && event.newName !== null
+    ? `${event.oldName} became ${event.newName}`
+    : `${event.command.toLowerCase()} on ${event.object}`
+
+/** A time between the changes of a page of which nothing is known. */
+export interface Lapse {
+  readonly since: string
+  /** Null if it lasts. */
+  readonly until: string | null
+}
+
+export const lapsesOf = ({ back, changes, knowledge }: Life): ReadonlyArray<Lapse> => {
+  const [newest, oldest] = [changes[0]?.capturedAt, changes.at(-1)?.capturedAt]
+  return (knowledge?.unknown ?? []).flatMap(({ since, until }) =>
+    since === null ||
+    oldest === undefined ||
+    newest === undefined ||
+    (until !== null && until <= oldest) ||
+    (back && since >= newest)
+      ? []
+      : [{ since, until }]
+  )
+}
+
+/** What stands in the history, the newest first: changes, what was done to the table, and lapses that no event tells of. */
+export type Entry =
+  | { readonly _tag: "Change"; readonly at: string; readonly change: Query.Change }
+  | { readonly _tag: "Event"; readonly at: string; readonly event: Query.SchemaEvent }
+  | { readonly _tag: "Lapse"; readonly at: string; readonly lapse: Lapse }
+
+export const entriesOfLife = (life: Life): ReadonlyArray<Entry> => {
+  const { changes, events } = life
+  const told = (lapse: Lapse): boolean =>
+    events.some(
+      ({ effect, occurredAt }) =>
+        effect.startsWith("lapse") && occurredAt >= lapse.since && (lapse.until === null || occurredAt <= lapse.until)
+    )
+  const entries: ReadonlyArray<Entry> = [
+    ...changes.map((change): Entry => ({ _tag: "Change", at: change.capturedAt, change })),
+    ...events.map((event): Entry => ({ _tag: "Event", at: event.occurredAt, event })),
+    ...lapsesOf(life)
+      .filter((lapse) => !told(lapse))
+      .map((lapse): Entry => ({ _tag: "Lapse", at: lapse.since, lapse }))
+  ]
+  return [...entries].sort((one, other) => (one.at === other.at ? 0 : one.at < other.at ? 1 : -1))
+}
+
+const marksOf = (life: Life, link: (at: string) => string, told: (at: string) => string): ReadonlyArray<Mark> =>
+  [
+    ...life.changes.map((change) => ({
+      kind: change.op,
+      at: Date.parse(change.capturedAt),
+      instant: change.capturedAt,
+      name: `${change.op} ${told(change.capturedAt)}`,
+      here: change.capturedAt === life.at
+    })),
+    ...life.events
+      .filter(({ effect }) => effect !== "lapse begins" && effect !== "lapse ends")
+      .map((event) => ({
+        kind: "schema",
+        at: Date.parse(event.occurredAt),
+        instant: event.occurredAt,
+        name: `${eventText(event)}, ${told(event.occurredAt)}`,
+        here: event.occurredAt === life.at
+      }))
+  ]
+    .sort((one, other) => one.at - other.at || (one.instant < other.instant ? -1 : 1))
+    .map(({ instant, ...mark }) => ({ ...mark, href: link(instant) }))
+    .filter((mark, index, all) => index === 0 || all[index - 1]?.href !== mark.href)
+
+/** Times of which nothing is known, as far as they lie between the marks. */
+const spansOf = (life: Life, now: string, told: (at: string) => string): ReadonlyArray<Span> =>
+  lapsesOf(life).map(({ since, until }) => ({
+    from: Date.parse(since),
+    to: Date.parse(until ?? now),
+    name: `not captured from ${told(since)} to ${until === null ? "now" : told(until)}`
+  }))
+
+/** What stands on the rail. `link` is the page of an instant. */
+export const railOf = (
+  life: Life,
+  zone: string,
+  now: string,
+  link: (at: string) => string
+): { readonly marks: ReadonlyArray<Mark>; readonly spans: ReadonlyArray<Span> } => {
+  const told = (instant: string): string => {
+    const { date, fraction, time } = show(instant, zone)
+    return `${date} ${time}${fraction} ${zone}`
+  }
+  return { marks: marksOf(life, link, told), spans: spansOf(life, now, told) }
+}
+
+export const nearest = (life: Life): { readonly earlier: string | undefined; readonly later: string | undefined } => {
+  const times = [...new Set(life.changes.map(({ capturedAt }) => capturedAt))]
+  return { earlier: times.find((time) => time < life.at), later: times.filter((time) => time > life.at).at(-1) }
+}
+
+/** What stands at the ends of the rail: days, or times of the one day. */
+export const endsOf = (
+  changes: ReadonlyArray<Query.Change>,
+  zone: string
+): { readonly first: string; readonly last: string } => {
+  const [first, last] = [changes.at(-1), changes[0]]
+  if (first === undefined || last === undefined) {
+    return { first: "", last: "" }
+  }
+  const [begin, end] = [show(first.capturedAt, zone), show(last.capturedAt, zone)]
+  return begin.date === end.date ? { first: begin.time, last: end.time } : { first: begin.date, last: end.date }
+}
