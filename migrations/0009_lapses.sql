@@ -89,6 +89,7 @@ declare
   here text := this_database();
   now_named record;
   sighted timestamptz;
+  elsewhere timestamptz;
   broken text[];
   rekeyed xid;
   rewritten xid;
@@ -111,9 +112,18 @@ begin
     and c.relname = capture_gaps.table_name
     and c.relkind in ('r', 'p', 'f')
     and not c.relispartition;
-  if not found then
+  if not found or (policy.database = here and policy.relation <> now_named.oid) then
+    -- What its table wrote under another name for a while is lost with it: apply finds only where a table is now.
+    select min(s.seen_at) into elsewhere
+    from capture_sightings s
+    where s.relation = policy.relation
+      and s.database is not distinct from policy.database
+      and (s.table_schema <> capture_gaps.table_schema or s.table_name <> capture_gaps.table_name)
+      and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name));
+  end if;
+  if now_named.oid is null then
     gap := 'gone';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
+    since := coalesce(policy.gap_since, least(known_until(table_schema, table_name), elsewhere));
     return next;
     return;
   end if;
@@ -126,7 +136,7 @@ begin
     and not (s.relation = policy.relation and s.database is not distinct from policy.database);
   if sighted is not null then
     gap := 'replaced';
-    since := known_until(table_schema, table_name, null, sighted);
+    since := least(known_until(table_schema, table_name, null, sighted), elsewhere);
     return next;
     -- Its policy describes another table.
     if policy.relation <> now_named.oid then
@@ -137,8 +147,8 @@ begin
   if policy.database = here and policy.relation <> now_named.oid then
     -- If it has triggers, the new table may have written under the name without a trace. So no change after it was made counts.
     gap := 'replaced';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
+    since := coalesce(policy.gap_since, least(elsewhere, known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end)));
     return next;
     return;
   end if;
@@ -208,8 +218,9 @@ begin
       least(case when rewritten is not null then written_since(rewritten) end, seen.first));
     return next;
   end if;
-  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
-    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  -- The cheaper question first.
+  if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
   then
     gap := 'restarted';
     since := known_until(table_schema, table_name, null, last_recovery());

@@ -211,8 +211,11 @@ export const changes = (db: Session, table?: string): Effect.Effect<ReadonlyArra
 export const brief = (found: ReadonlyArray<Change>): ReadonlyArray<string> =>
   found.map(({ key, op, previous }) => `${op} ${key ?? "-"}${previous === null ? "" : `<-${previous}`}`)
 
+/** Forgets what was recorded. Of few rows, deleting them costs a quarter of what truncating so many partitions costs. */
 export const clear = (db: Session): Effect.Effect<void, SqlError> =>
-  db.run("truncate threadline.audit_changes, threadline.audit_transactions, threadline.audit_actions")
+  db.run(
+    "delete from threadline.audit_changes; delete from threadline.audit_actions; delete from threadline.audit_transactions"
+  )
 
 /**
  * What is wrong with the story that the changes of one table tell: every change starts from an image that the changes before

@@ -101,15 +101,15 @@ const explains = (
   layouts: ReadonlyArray<Layout>
 ): boolean => {
   const unsettled = layouts.length > 1
-  // A partition that left its table has no comments, and until the next apply the policy of the table.
   const roleOf = ({ attnum, role }: Layout[number]): string | null =>
     role ?? /^SECRET (masked|excluded)/.exec(textOf(values.get(attnum)))?.[1] ?? null
   const fields = new Set(Object.keys(image))
   return layouts.some((layout) => {
+    const isBare = layout.every(({ role }) => role === null)
     const known = layout.filter(({ generated }) => generated !== "v")
     if (
       [...fields].some((field) => !known.some(({ name }) => name === field)) ||
-      known.some((column) => roleOf(column) !== "excluded" && !fields.has(column.name))
+      (!isBare && known.some((column) => roleOf(column) !== "excluded" && !fields.has(column.name)))
     ) {
       return false
     }
@@ -117,6 +117,10 @@ const explains = (
       const now = standing.table.columns.find(({ attnum }) => attnum === column.attnum)
       const got = image[column.name]
       const role = roleOf(column)
+      // A partition that left its table has no comments, and until the next apply the redaction of the table.
+      if (isBare && (got === undefined || got === "[masked]")) {
+        return true
+      }
       const shown = column.role === null && same(got ?? null, values.get(column.attnum) ?? null)
       if (role === "excluded") {
         return shown || got === undefined || ((unsettled || column.role === null) && got === "[masked]")
