@@ -33,7 +33,8 @@ export const prepare = Effect.fnUntraced(function* (
         : [row.table]
   const parts = yield* lookedUp(storage, partsOf(filter, storage, tables ?? []))
   const key = row?.key
-  const { range, stragglers } = key === undefined ? yield* idsOf(storage, filter, windows) : { range: allIds, stragglers: undefined }
+  const { range, stragglers } =
+    key === undefined ? yield* idsOf(storage, filter, windows) : { range: allIds, stragglers: undefined }
   const exhaustive = storage.restriction !== undefined && namesOne(filter)
   return { storage, of, order: filter.order, parts, tables, after, row: key, range, stragglers, exhaustive }
 })

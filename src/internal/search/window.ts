@@ -92,11 +92,7 @@ const newestStraggler = (storage: Storage, window: Window): Fragment => {
 const ends = ({ sql }: Storage): Fragment => sql`0::bigint as bottom, ${sql.literal(maxId)}::bigint as top`
 
 /** The transactions that began nearest to the ends of the window; `exact` says at which ends stragglers count already. */
-const statement = (
-  storage: Storage,
-  window: Window,
-  exact: { readonly low: boolean; readonly high: boolean }
-) => {
+const statement = (storage: Storage, window: Window, exact: { readonly low: boolean; readonly high: boolean }) => {
   const { name, sql } = storage
   const { from, to } = window
   const bottom = sql`0::bigint`
@@ -127,7 +123,8 @@ const statement = (
             limit 32
           ) n`
   const low = from === undefined || !exact.low ? sql`p.first` : sql`least(p.first, ${oldestStraggler(storage, window)})`
-  const high = to === undefined || !exact.high ? sql`p.last` : sql`greatest(p.last, ${newestStraggler(storage, window)})`
+  const high =
+    to === undefined || !exact.high ? sql`p.last` : sql`greatest(p.last, ${newestStraggler(storage, window)})`
   return sql`
     select b.low::text as low, b.high::text as high, b.since::text as since
     from (
@@ -181,9 +178,12 @@ export const windowIds = Effect.fnUntraced(function* (
   const { sql } = storage
   const straggler = (sought: Fragment, known: Fragment) =>
     Effect.map(
-      rows(StragglerRow, sql`
+      rows(
+        StragglerRow,
+        sql`
         select ${sought}::text as id
-        from (select ${ends(storage)}, ${known} offset 0) p`),
+        from (select ${ends(storage)}, ${known} offset 0) p`
+      ),
       ([row]) => row?.id ?? undefined
     )
   const { low, high } = range
