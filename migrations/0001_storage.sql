@@ -194,6 +194,21 @@ comment on table capture_sightings is
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
 create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
 
+-- Written by triggers that find their table altered in a way that its policy does not know: rows have other keys, or other values. The
+-- catalog keeps the last alteration alone. What was written between two of them would prove too much without these rows.
+create table capture_alterations (
+  relation oid not null,
+  database text collate "C",
+  seen_at timestamptz not null default clock_timestamp(),
+  -- "key", "rewritten", or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  what text not null
+);
+
+comment on table capture_alterations is
+  'Since when a captured table is written with other keys or values than its policy knows: a lapse that capture apply ends.';
+
+create index capture_alterations_idx on capture_alterations (relation, seen_at);
+
 comment on table capture_policies is
   'The capture policy deployed for each audited table, as data: key, redaction, columns known when the triggers were generated.';
 

@@ -380,6 +380,7 @@ declare
   bound constant int := 10000;
 begin
   select * into target from capture_relation(relation, root_schema, root_name);
+  perform note_altered(relation);
   if target.partition_name is not null then
     select c.op, c.partition_name into last
     from audit_changes c

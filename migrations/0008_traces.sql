@@ -402,6 +402,16 @@ begin
 end
 $$;
 
+-- Whether a value of an enum in the key had another name for a while. Then the marks of the values differ.
+create function labels_touched(relation oid, key_values jsonb, row_marks jsonb) returns boolean
+language sql stable
+set search_path from current
+return key_values <> '{}' and exists (
+  select
+  from jsonb_each(label_marks(relation)) l
+  where row_marks -> 'labels' -> l.key <> l.value
+);
+
 -- A key that a table had before, as row_key reads it. If values of an enum were renamed since, only the text is left.
 create function former_key(key_columns jsonb, key_values jsonb, present_values jsonb) returns jsonb
 language sql immutable
@@ -439,7 +449,157 @@ begin atomic
   cross join pg_stat_bgwriter b;
 end;
 
+-- Whether an enum of a key has other values than the snapshot of this transaction shows. "key_values" has the types.
+create function labels_outdated(key_values jsonb) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  type regtype;
+  present text;
+begin
+  for type in select to_regtype(v) from jsonb_object_keys(key_values) v loop
+    -- This function sees what is.
+    execute format('select enum_range(null::%s)::text', type) into present;
+    if present <> (select array_agg(e.enumlabel order by e.enumsortorder)::text from pg_enum e where e.enumtypid = type) then
+      return true;
+    end if;
+  end loop;
+  return false;
+exception when others then
+  -- The type is gone, or has a value that this transaction has added.
+  return true;
+end
+$$;
+
+-- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key" or
+-- "rewritten", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it shows nothing.
+create function alteration(relation oid) returns text
+language plpgsql stable
+set search_path from current
+as $$
+declare
+  policy record;
+begin
+  select p.key_columns, p.key_values, p.row_marks into policy
+  from capture_policies p
+  where p.relation = alteration.relation
+    and p.removed_at is null
+    and p.database = this_database()
+  order by p.applied_at desc
+  limit 1;
+  if not found then
+    return null;
+  end if;
+  return case
+    when key_changed(relation, policy.key_columns, policy.key_values) is not null
+      or labels_touched(relation, policy.key_values, policy.row_marks)
+    then 'key'
+    when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
+    when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
+      exists (
+        select
+        from row_holders(relation) h (oid)
+        left join pg_index i on i.indrelid = h.oid and i.indisunique
+        join pg_class c on c.oid in (h.oid, i.indexrelid)
+        -- The function sees what is, not what the snapshot shows.
+        where c.relkind in ('r', 'i') and pg_relation_filenode(c.oid) is distinct from c.relfilenode
+      )
+      or labels_outdated(policy.key_values)
+    )
+    then 'unknown'
+  end;
+end
+$$;
+
+-- Whether a captured table is as its policy knows it. It reads the catalog and is declared immutable all the same: PostgreSQL then
+-- computes it while it plans a statement that calls it with a constant table, and plans that statement again after the table was
+-- altered. So it costs a write nothing. Only the functions of make_watchful may call it.
+create function unaltered(relation regclass) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return alteration(relation) is null;
+end
+$$;
+
+-- The same for values of enums in the key. No plan depends on these, so that tables with such keys ask anew in each statement.
+create function labels_unaltered(relation regclass) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return not exists (
+    select
+    from capture_policies p
+    where p.relation = labels_unaltered.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and (labels_touched(labels_unaltered.relation, p.key_values, p.row_marks)
+        or (current_setting('transaction_isolation') in ('repeatable read', 'serializable') and labels_outdated(p.key_values)))
+  );
+end
+$$;
+
+-- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
+-- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
+-- ask again.
+create function make_watchful(relation regclass, function_name text) returns void
+language plpgsql
+set search_path from current
+as $$
+begin
+  -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
+  -- computed when it is planned. The second is never computed, because "relation" is not null: it keeps the table in the plan, so that
+  -- the plan ends with the next ALTER TABLE.
+  execute format(
+    'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
+    format(
+      'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
+        '($1 is not null or pg_catalog.pg_relation_filenode(%2$L::pg_catalog.regclass) operator(pg_catalog.=) 0)',
+      current_schema(), relation::oid)
+      || case when exists (
+        select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
+      ) then format(' and %I.labels_unaltered(%L::pg_catalog.regclass)', current_schema(), relation::oid) else '' end);
+  execute format('revoke all on function %I(oid) from public', function_name);
+  -- The policy knows by now.
+  delete from capture_alterations a where a.relation = make_watchful.relation;
+end
+$$;
+
+-- Called by the general way of every trigger function, if the table is not as its policy knows it.
+create function note_altered(relation oid) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  root oid := coalesce(pg_partition_root(relation), relation);
+  found text;
+begin
+  -- In a serializable transaction, a look for what others noted would be a conflict with them.
+  if current_setting('transaction_isolation') <> 'serializable' and exists (
+    select
+    from capture_policies p
+    join capture_alterations a
+      on a.relation = root
+      and a.database is not distinct from p.database
+      and a.seen_at > greatest(p.applied_at, p.watched_at)
+      and a.what <> 'unknown'
+    where p.relation = root and p.removed_at is null
+  ) then
+    return;
+  end if;
+  found := alteration(root);
+  if found is not null then
+    insert into capture_alterations (relation, database, what) values (root, this_database(), found);
+  end if;
+end
+$$;
+
 revoke all on function
+  alteration(oid), unaltered(regclass), labels_unaltered(regclass), make_watchful(regclass, text), note_altered(oid),
+  labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),

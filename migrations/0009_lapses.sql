@@ -89,9 +89,11 @@ declare
   here text := this_database();
   now_named record;
   sighted timestamptz;
+  elsewhere timestamptz;
   broken text[];
   rekeyed xid;
   rewritten xid;
+  seen record;
 begin
   select p.* into policy
   from capture_policies p
@@ -110,9 +112,18 @@ begin
     and c.relname = capture_gaps.table_name
     and c.relkind in ('r', 'p', 'f')
     and not c.relispartition;
-  if not found then
+  if not found or (policy.database = here and policy.relation <> now_named.oid) then
+    -- What its table wrote under another name for a while is lost with it: apply finds only where a table is now.
+    select min(s.seen_at) into elsewhere
+    from capture_sightings s
+    where s.relation = policy.relation
+      and s.database is not distinct from policy.database
+      and (s.table_schema <> capture_gaps.table_schema or s.table_name <> capture_gaps.table_name)
+      and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name));
+  end if;
+  if now_named.oid is null then
     gap := 'gone';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name));
+    since := coalesce(policy.gap_since, least(known_until(table_schema, table_name), elsewhere));
     return next;
     return;
   end if;
@@ -125,7 +136,7 @@ begin
     and not (s.relation = policy.relation and s.database is not distinct from policy.database);
   if sighted is not null then
     gap := 'replaced';
-    since := known_until(table_schema, table_name, null, sighted);
+    since := least(known_until(table_schema, table_name, null, sighted), elsewhere);
     return next;
     -- Its policy describes another table.
     if policy.relation <> now_named.oid then
@@ -136,8 +147,8 @@ begin
   if policy.database = here and policy.relation <> now_named.oid then
     -- If it has triggers, the new table may have written under the name without a trace. So no change after it was made counts.
     gap := 'replaced';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
-      case when cardinality(broken) = 4 then null else written_since(now_named.made) end));
+    since := coalesce(policy.gap_since, least(elsewhere, known_until(table_schema, table_name, null,
+      case when cardinality(broken) = 4 then null else written_since(now_named.made) end)));
     return next;
     return;
   end if;
@@ -169,19 +180,30 @@ begin
     since := coalesce(policy.gap_since, greatest(policy.applied_at, upper(policy.lapses)));
     return next;
   end if;
+  -- What was written since then proves nothing about the time before it.
+  select min(a.seen_at) as first, min(a.seen_at) filter (where a.what = 'key') as key,
+    min(a.seen_at) filter (where a.what = 'rewritten') as rewritten
+  into seen
+  from capture_alterations a
+  where a.relation = now_named.oid
+    and a.database = policy.database
+    and a.seen_at > greatest(policy.applied_at, policy.watched_at);
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(rekeyed)));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null,
+      -- If nothing in the catalog tells when, the first write that found it so does.
+      coalesce(least(case when rekeyed <> '2' then written_since(rekeyed) end, seen.first), 'infinity')));
     return next;
-  -- A value of an enum in the key had another name for a while. Nothing tells since when.
-  elsif policy.database = here and policy.key_values <> '{}' and exists (
-    select
-    from jsonb_each(label_marks(now_named.oid)) l
-    where policy.row_marks -> 'labels' -> l.key <> l.value
-  ) then
+  -- A value of an enum in the key had another name for a while.
+  elsif policy.database = here and labels_touched(now_named.oid, policy.key_values, policy.row_marks) then
     gap := 'key';
-    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, '-infinity'));
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, coalesce(seen.first, 'infinity')));
+    return next;
+  -- The key is as it was, and was another one for a while.
+  elsif seen.key is not null then
+    gap := 'key';
+    since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, seen.first));
     return next;
   end if;
   if policy.database = here then
@@ -190,13 +212,15 @@ begin
     order by age(w.by) desc
     limit 1;
   end if;
-  if rewritten is not null then
+  if rewritten is not null or seen.rewritten is not null then
     gap := 'rewritten';
-    since := known_until(table_schema, table_name, null, written_since(rewritten));
+    since := known_until(table_schema, table_name, null,
+      least(case when rewritten is not null then written_since(rewritten) end, seen.first));
     return next;
   end if;
-  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
-    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  -- The cheaper question first.
+  if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
   then
     gap := 'restarted';
     since := known_until(table_schema, table_name, null, last_recovery());

@@ -341,6 +341,17 @@ begin
 
   -- A lapse that an earlier failure left open ends here. A moment in which rows came or went is a lapse of its own.
   unfinished := watch_failed_since(of_schema, of_name);
+  -- So does what a write found altered that the watch did not see.
+  if policy.gap_since is null and exists (
+    select
+    from capture_alterations a
+    where a.relation = policy.relation
+      and a.database is not distinct from policy.database
+      and a.seen_at > greatest(policy.applied_at, policy.watched_at)
+      and a.what <> 'unknown'
+  ) then
+    unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
+  end if;
   update capture_policies p
   set partitions = policy.partitions,
     partition_marks = policy.partition_marks,

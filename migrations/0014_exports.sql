@@ -1,13 +1,13 @@
--- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
+-- Jobs of exports: what is exported, who asked for it, how far the job is, and where its file is. And schedules, which make jobs.
 
 create table export_schedules (
   name text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'),
   cron text not null,
   time_zone text not null,
   time_window text not null check (time_window in ('previous-day', 'previous-week', 'previous-month', 'since-last')),
-  -- What is done about ticks that passed while no worker ran.
+  -- What happens with ticks that passed while no worker ran.
   missed text not null check (missed in ('once', 'each', 'skip')),
-  -- As of a job.
+  -- As for a job.
   request jsonb not null,
   scope jsonb,
   requested_by jsonb,
@@ -26,20 +26,20 @@ create table export_jobs (
     check (state in ('queued', 'running', 'completed', 'failed', 'cancelled', 'expired')),
   -- What is exported: the options of an export, with the filter as its canonical document.
   request jsonb not null,
-  -- The scope by name and parameters. The worker asks the host for it again.
+  -- The scope by name and parameters. The worker asks the host for its condition again.
   scope jsonb,
   requested_by jsonb,
-  -- The context that asked, for the actions of the job.
+  -- The context of the request, for the actions of the job.
   context jsonb not null default '{}',
   schedule text collate "C",
   tick timestamptz,
-  -- Whether it goes on where the last job of its schedule ended.
+  -- Whether it begins where the last job of its schedule ended.
   since_last boolean not null default false,
   requested_at timestamptz not null default clock_timestamp(),
   available_at timestamptz not null default clock_timestamp(),
   attempt int not null default 0,
   attempts int not null check (attempts between 1 and 100),
-  -- A lease is a token and a time, not a lock: it outlives transactions, and needs no session.
+  -- A lease is a token and a time. Unlike a lock it outlives transactions and needs no session.
   lease_token text collate "C",
   lease_until timestamptz,
   started_at timestamptz,
@@ -50,7 +50,7 @@ create table export_jobs (
   estimate bigint,
   -- Why the last attempt failed: a reason and a sentence, without captured values.
   error jsonb,
-  -- What the store calls the file. It is there until the store has removed it.
+  -- The name of the file in the store. It stays until the store has removed the file.
   location text,
   manifest jsonb,
   expires_at timestamptz
@@ -58,7 +58,7 @@ create table export_jobs (
 
 create index export_jobs_waiting_idx on export_jobs (available_at, id) where state in ('queued', 'running');
 create index export_jobs_stored_idx on export_jobs (id) where location is not null and state <> 'running';
--- Several workers make one job a tick.
+-- Several workers make one job for a tick.
 create unique index export_jobs_tick_idx on export_jobs (schedule, tick);
 
 comment on table export_jobs is
@@ -79,7 +79,7 @@ as $$
   returning id
 $$;
 
--- Queues a job, and records that. Null if the actor has as many jobs waiting as the host allows.
+-- Queues a job and records the action. Returns null if the actor already has as many waiting jobs as the host allows.
 create function export_queue(
   request jsonb,
   scope jsonb,
@@ -101,7 +101,7 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
   if most_waiting is not null then
-    -- Those who ask for the same actor at once are counted one after the other.
+    -- Requests for the same actor at the same time are counted one after the other.
     perform pg_advisory_xact_lock(hashtextextended('threadline export ' || asker, 0));
     if most_waiting <= (
       select count(*)
@@ -127,8 +127,8 @@ as $$
   select jsonb_build_object('type', 'export', 'id', job::text)
 $$;
 
--- Cancels a job that waits or runs; its worker notices within its next beat. Returns the state that was found, null if there is no
--- such job.
+-- Cancels a job that waits or runs. Its worker notices when it next renews its lease. Returns the state before, null if there is no such
+-- job.
 create function export_cancel(job bigint, action jsonb, asking jsonb) returns text
 language plpgsql security definer
 set search_path from current
@@ -152,7 +152,7 @@ begin
 end
 $$;
 
--- Queues a job again that failed or was cancelled. Returns the state that was found, null if there is no such job.
+-- Queues a failed or cancelled job again. Returns the state before, null if there is no such job.
 create function export_retry(job bigint, action jsonb, asking jsonb) returns text
 language plpgsql security definer
 set search_path from current
@@ -182,8 +182,8 @@ begin
 end
 $$;
 
--- Takes up the next job: one that waits, or one whose worker has not been heard of. Jobs of a schedule that go on where the last one
--- ended run one after the other. An attempt beyond the allowed ones is not made: the worker only says that the job failed.
+-- Takes the next job: one that waits, or one whose lease has expired. Jobs that begin where the last one of their schedule ended run one
+-- after the other. If no attempt is left, the worker only stores that the job failed.
 create function export_claim(token text, seconds double precision)
 returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
 language plpgsql security definer
@@ -245,7 +245,7 @@ begin
 end
 $$;
 
--- Renews a lease, and says how far the job is. False if the job was cancelled, or taken up by another worker.
+-- Renews a lease and stores the progress of the job. Returns false if the job was cancelled, or if another worker has it.
 create function export_renew(
   job bigint,
   token text,
@@ -271,8 +271,8 @@ begin
 end
 $$;
 
--- Ends a job whose file is whole, with the action, and moves the checkpoint of its schedule with it: nothing is sent twice.
--- Returns completed; lost if the lease is; moved if the checkpoint stands elsewhere by now.
+-- Ends a job whose file is complete and records the action. The checkpoint of its schedule moves in the same transaction, so nothing is
+-- exported twice. Returns completed, or lost if the lease is lost, or moved if another job has moved the checkpoint.
 create function export_complete(
   job bigint,
   token text,
@@ -332,8 +332,8 @@ begin
 end
 $$;
 
--- Ends an attempt that failed. If `delay_seconds` is given and attempts are left, the job waits for that long and is tried again;
--- else it has failed, and that is recorded. Returns the state of the job; null if the lease is lost.
+-- Ends a failed attempt. If `delay_seconds` is given and an attempt is left, the job waits for that long and is tried again. Otherwise the
+-- job has failed, and that is recorded. Returns the state of the job, null if the lease is lost.
 create function export_fail(
   job bigint,
   token text,
@@ -374,7 +374,7 @@ begin
 end
 $$;
 
--- Gives a job back whose worker stops: it waits again, and the attempt does not count.
+-- Gives a job back because its worker stops. The job waits again. The attempt does not count.
 create function export_release(job bigint, token text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -393,7 +393,7 @@ begin
 end
 $$;
 
--- Says that the store has removed a file. A completed job is then expired.
+-- Stores that the store has removed a file. A completed job is expired from then on.
 create function export_removed(job bigint, removed text, action jsonb, asking jsonb) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -419,8 +419,8 @@ begin
 end
 $$;
 
--- Adds a schedule; false if there is one of that name. A window since the last run has a consumer of the feed: retention waits for
--- it.
+-- Adds a schedule. Returns false if the name is taken. A schedule with the window since-last has a consumer of the feed, so that retention
+-- waits for it.
 create function export_schedule_add(
   schedule text,
   cron_text text,
@@ -454,7 +454,7 @@ begin
 end
 $$;
 
--- Removes a schedule, and its consumer of the feed. Its jobs stay.
+-- Removes a schedule and its consumer of the feed. Its jobs stay.
 create function export_schedule_remove(schedule text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -465,7 +465,7 @@ begin
     return false;
   end if;
   delete from feed_checkpoints p where p.name = 'export:' || schedule;
-  -- Without the checkpoint it would begin anew.
+  -- Without the checkpoint such a job would export everything again.
   update export_jobs j
   set state = 'cancelled',
     finished_at = clock_timestamp(),
@@ -478,8 +478,8 @@ begin
 end
 $$;
 
--- Makes the job of a tick, and moves the schedule on. Of several workers one succeeds; null for the others. Without a request the
--- tick passes.
+-- Makes the job of a tick and moves the schedule to its next tick. Of several workers one succeeds. The others get null. Without a request
+-- no job is made for the tick.
 create function export_tick(
   schedule text,
   due timestamptz,

@@ -1,4 +1,4 @@
--- What retention did: one row for each run, and the lease that keeps two runners from the same work.
+-- What retention did: one row for each run. The lease keeps two runners from the same work.
 
 create table retention_runs (
   id bigint generated always as identity primary key,
@@ -7,22 +7,27 @@ create table retention_runs (
     check (state in ('running', 'completed', 'stopped', 'cancelled', 'failed')),
   started_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz,
-  -- The policy as it was configured, and the plan: what was to go. Null for maintenance.
+  -- The policy as it was configured, and the plan: what was to be removed. Null for maintenance.
   policy jsonb,
   plan jsonb,
-  -- The latest instant before which anything may go.
+  -- Nothing at or after this instant may be removed.
   cutoff timestamptz,
-  -- What is gone by now. Each batch adds to it in its own transaction, so it is exact if the run dies as well.
+  -- What has been removed so far. Each batch adds to it in its own transaction, so it is exact even if the run dies.
   changes bigint not null default 0,
   transactions bigint not null default 0,
   actions bigint not null default 0,
   batches bigint not null default 0,
-  -- Whole partitions that were emptied or dropped, or made by maintenance.
+  -- Partitions that a purge emptied or dropped, or that maintenance made.
   partitions text[] not null default '{}',
-  -- What else there is to say: the files of an archive, the indexes that were rebuilt.
+  -- Other results: the files of an archive, the indexes that were rebuilt.
   details jsonb not null default '{}',
   -- Why it failed or stopped.
   problem text,
+  -- Ids, in whole blocks: of the transactions of which it removed changes, and of the transactions that it removed.
+  touched int8multirange not null default '{}',
+  -- Only of a completed purge: the cutoffs up to which it looked at everything, and the snapshot that it looked with. A later purge under
+  -- the same policy looks only at what is newer, and at what was touched since.
+  settled jsonb,
   actor jsonb,
   db_user text collate "C" not null default session_user,
   application_name text default nullif(current_setting('application_name'), ''),

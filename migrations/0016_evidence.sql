@@ -1,4 +1,4 @@
--- Evidence: what a host or Threadline itself wrote down about how the record is governed. Rows are only added.
+-- Evidence: what a host or Threadline wrote down about how the record is governed. Rows are only added.
 
 create table evidence_records (
   id bigint generated always as identity primary key,
@@ -28,8 +28,8 @@ comment on table evidence_records is
 create index evidence_records_reference_idx on evidence_records (subject, reference, id);
 create index evidence_records_time_idx on evidence_records (recorded_at, id);
 
--- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. Everything about who and when comes from the
--- server: an argument cannot replace it.
+-- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. The server says who recorded it and when. No
+-- argument replaces that.
 create function record_evidence(evidence jsonb) returns bigint
 language plpgsql security definer
 set search_path from current

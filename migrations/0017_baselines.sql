@@ -1,18 +1,18 @@
--- Baselines: rows that the record does not know, because they were there before capture began or after it lapsed, are recorded as they
--- are, in batches, while writers go on. A batch locks the rows of a few blocks against being changed, and leaves out those that a
--- writer has locked: it waits for nobody, and a writer waits for one batch at most. While its lock is held, the image of a row is
--- exact, and every later change of it gets a greater id and a later instant.
+-- Baselines. The record does not know rows that were there before capture began, or that were written in a lapse. A baseline records them
+-- as they are, in batches, while writers go on. A batch locks the rows of a few blocks against changes. It leaves out rows that a writer has
+-- locked. So it waits for nobody, and a writer waits for one batch at most. While the lock is held, the image of a row is exact, and every
+-- later change of the row gets a greater id and a later instant.
 
 create table capture_baselines (
   id bigint generated always as identity primary key,
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   database text collate "C",
-  -- That of the policy: when capture is applied anew, the baseline begins anew.
+  -- The one of the policy. When capture is applied again, the baseline begins again.
   applied_at timestamptz not null,
   -- A row with a change since then is known.
   known_from timestamptz not null,
-  -- What holds the rows, with how far it was looked through: [{ relation, file, blocks, next }].
+  -- The relations that hold the rows, and how far each has been read: [{ relation, file, blocks, next }].
   relations jsonb not null,
   -- Blocks with rows that a writer had locked: [{ relation, from, to }].
   waiting jsonb not null default '[]',
@@ -27,10 +27,10 @@ create table capture_baselines (
 comment on table capture_baselines is
   'Baselines of captured tables: how far each has come, and since when rows that never changed are known.';
 
--- One runs at a time; any number of sessions work on it, batch by batch.
+-- One baseline of a table runs at a time. Any number of sessions may work on it, batch by batch.
 create unique index capture_baselines_running_idx on capture_baselines (table_schema, table_name) where state = 'running';
 
--- Since when a change of a row makes it known: the latest end of a time of which nothing is known. Null while such a time goes on.
+-- A change since this instant makes its row known: it is the latest end of a lapse. Null while a lapse lasts.
 create function baseline_known_from(table_schema text, table_name text) returns timestamptz
 language sql stable
 set search_path from current
@@ -64,7 +64,7 @@ begin atomic
   join pg_class c on c.oid = h.oid and c.relkind = 'r';
 end;
 
--- The baseline to work on: the one that runs, or a new one. Null if nothing is known of the table at present.
+-- The baseline to work on: the one that runs, otherwise a new one. Null while a lapse lasts.
 create function baseline_begin(table_schema text, table_name text) returns bigint
 language plpgsql
 set search_path from current
@@ -105,8 +105,8 @@ begin
 end
 $$;
 
--- The next blocks of a baseline: those that nobody has looked at, then those with rows that were locked. No row at its end, which is
--- noted. Whoever asks holds the baseline until the end of the transaction, so that no two sessions get the same blocks.
+-- The next blocks of a baseline: first those that nobody has read, then those with rows that were locked. Returns no row at the end, and
+-- notes the end. The caller holds the baseline until the end of the transaction, so two sessions never get the same blocks.
 create function baseline_next(
   baseline bigint, batch_rows int, out relation bigint, out label text, out from_block bigint, out to_block bigint,
   out is_waiting boolean
@@ -128,7 +128,7 @@ begin
     false
   into relation, label, from_block, to_block, is_waiting
   from jsonb_array_elements(running.relations) with ordinality e (value, place)
-  -- A partition that was dropped has no rows any more.
+  -- A dropped partition has no rows any more.
   join pg_class c on c.oid = (e.value ->> 'relation')::oid
   where (e.value ->> 'next')::bigint < (e.value ->> 'blocks')::bigint
   order by e.place
@@ -151,8 +151,8 @@ begin
 end
 $$;
 
--- Records the rows of a batch that the caller has locked, and notes how far the baseline has come. "visible" is how many rows the
--- blocks show: if some of them were left out, the blocks are looked at again later.
+-- Records the rows of a batch that the caller has locked, and notes how far the baseline is. "visible" is how many rows the blocks have. If
+-- some of them were left out, the blocks are read again later.
 create function baseline_batch(
   baseline bigint, batch_relation bigint, from_block bigint, to_block bigint, is_waiting boolean, places tid[], visible bigint
 ) returns bigint
@@ -171,7 +171,7 @@ begin
     marked := mark_rows(
       batch_relation::oid::regclass, running.table_schema, running.table_name, 'baseline', places, running.known_from);
   end if;
-  -- What the schema's watch or the catalog tell now was so before the rows were read, or they could not have been.
+  -- What the schema watch or the catalog show now was so before the rows were read. Otherwise the rows could not have been read.
   if baseline_known_from(running.table_schema, running.table_name) is distinct from running.known_from then
     raise exception 'threadline: nothing is known of %.% since a moment ago', running.table_schema, running.table_name
       using errcode = 'TL007', hint = 'Run "threadline capture apply", then the baseline again.';
@@ -180,7 +180,7 @@ begin
   from jsonb_array_elements(running.relations) e
   where (e.value ->> 'relation')::bigint = batch_relation;
   if moved then
-    -- The rows were written anew (VACUUM FULL, CLUSTER) and may be anywhere. What was recorded is known.
+    -- The rows were rewritten (VACUUM FULL, CLUSTER) and may be in any block. What has been recorded stays known.
     blocks := pg_relation_size(batch_relation::oid::regclass) / current_setting('block_size')::int;
   end if;
   update capture_baselines b

@@ -1,13 +1,13 @@
--- Saved views: filters under a name, each of one actor. They are no part of the record: their owner replaces and deletes them.
+-- Saved views: filters under a name. Each belongs to one actor, who may replace and delete it. Views are not part of the record.
 
 create table saved_views (
   id bigint generated always as identity primary key,
   owner_type text collate "C" not null check (owner_type in ('user', 'admin', 'service_account', 'job', 'system')),
   owner_id text collate "C" not null check (octet_length(owner_id) between 1 and 256),
   name text collate "C" not null check (octet_length(name) between 1 and 256),
-  -- The canonical text of a filter, without page and place.
+  -- The canonical text of the filter, without limit and cursor.
   filter text collate "C" not null check (octet_length(filter) <= 16384),
-  -- A window that ends when the view is run, such as 7d. The filter has no beginning then.
+  -- A window that ends when the view is run, such as 7d. Then the filter has no `from`.
   since text collate "C" check (since ~ '^[1-9][0-9]{0,5}[smhdw]$'),
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -16,8 +16,8 @@ create table saved_views (
 
 comment on table saved_views is 'Filters that actors have saved under a name.';
 
--- Saves a view, and answers saved. A view of that name is replaced if so asked, else the answer is taken. One more than an owner may
--- have is full.
+-- Saves a view and returns saved. If there is a view of that name, it is replaced if the caller asks for that. Otherwise taken is returned.
+-- If the owner has as many views as allowed, full is returned.
 create function save_view(
   kind text,
   owner text,
@@ -31,7 +31,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 begin
-  -- Counted and added by one at a time.
+  -- Only one session at a time counts and adds.
   perform pg_advisory_xact_lock(hashtextextended('threadline views ' || kind || ':' || owner, 0));
   if exists (
     select from saved_views v where v.owner_type = kind and v.owner_id = owner and v.name = view_name
@@ -55,7 +55,7 @@ begin
 end
 $$;
 
--- Deletes a view; false if there is none of that name.
+-- Deletes a view. Returns false if there is no view of that name.
 create function delete_view(kind text, owner text, view_name text) returns boolean
 language plpgsql security definer
 set search_path from current

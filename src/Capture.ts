@@ -19,7 +19,7 @@ import {
   sayingWhatItRequires,
   refuseInside
 } from "./internal/capture/apply.js"
-import { readCatalog, readStanding } from "./internal/capture/catalog.js"
+import { readCatalog, readWholeStanding } from "./internal/capture/catalog.js"
 import type { CaptureError } from "./internal/capture/captureError.js"
 import type { TableStatus } from "./internal/capture/finding.js"
 import type { PrintedFile, TableConfig } from "./internal/capture/model.js"
@@ -31,7 +31,7 @@ import { statusOf } from "./internal/capture/status.js"
 import { reading } from "./internal/capture/settings.js"
 import * as telemetry from "./internal/core/telemetry.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
-import { type InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
+import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
 /**
  * @since 0.1.0
@@ -275,19 +275,11 @@ const make = Effect.gen(function* () {
       const configured = tables === undefined ? undefined : yield* readConfigs(tables)
       const [catalog, standing] = yield* reading(
         sql,
-        Effect.all([readCatalog(sql, storage, configured ?? [], "everything"), readStanding(sql, storage)])
+        Effect.all([readCatalog(sql, storage, configured ?? [], "everything"), readWholeStanding(sql, storage)])
       ).pipe(
         Effect.mapError((error) => fromFailure<never>(error)),
         sayingWhatItRequires(sql, storage, "record")
       )
-      if (standing.hidden.length > 0) {
-        return yield* new ThreadlineError({
-          reason: "RecordHidden",
-          detail:
-            `row-level security may hide rows of ${standing.hidden.join(", ")} from this role, so that nothing can be said of what is ` +
-            "captured: disable it on these tables, or let the role bypass it"
-        })
-      }
       return statusOf(storage, catalog, standing, configured)
     }, telemetry.measured("threadline.Capture.status")),
 

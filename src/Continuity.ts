@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import { CaptureError, type Failure, type TableConfig } from "./Capture.js"
 import * as telemetry from "./internal/core/telemetry.js"
 import { fromFailure } from "./internal/capture/apply.js"
-import { readCatalog, readStanding } from "./internal/capture/catalog.js"
+import { readCatalog, readWholeStanding } from "./internal/capture/catalog.js"
 import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
@@ -26,7 +26,6 @@ import { type Readiness, readBaselines, readinessOf } from "./internal/health/co
 import { coverageOf } from "./internal/health/coverage.js"
 import { readOptions } from "./internal/health/options.js"
 import { readTimes } from "./internal/health/record.js"
-import { refuseHidden } from "./internal/health/report.js"
 import { isInside } from "./internal/sql/owned.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import { InvalidRequest } from "./ThreadlineError.js"
@@ -109,7 +108,7 @@ const make = Effect.gen(function* () {
     return yield* reading(
       sql,
       Effect.gen(function* () {
-        yield* refuseHidden(storage, yield* readStanding(sql, storage))
+        yield* readWholeStanding(sql, storage)
         const catalog = yield* readCatalog(sql, storage, configured ?? [], "everything")
         const coverage = coverageOf({
           catalog,

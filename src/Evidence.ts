@@ -21,6 +21,7 @@ import type { Details, EvidenceRecord, Standing, Status, Subject } from "./inter
 import type { Proof } from "./internal/evidence/proof.js"
 import type { EvidenceFilter } from "./internal/evidence/read.js"
 import type { Given } from "./internal/evidence/record.js"
+import { operation } from "./internal/core/telemetry.js"
 import * as service from "./internal/evidence/service.js"
 import * as storage from "./internal/record/storage.js"
 import { check } from "./internal/retention/policy.js"
@@ -329,7 +330,7 @@ export const derive = <S extends Subject>(
     const { recordAs } = yield* recorder
     const { detail, status } = yield* derivations[subject](options)
     return yield* recordAs(subject, { reference: options.reference, actor: options.actor, status, detail }, "derived")
-  })
+  }).pipe(operation("evidence", "derive"))
 
 /**
  * A page of records, newest first.
@@ -514,7 +515,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
         ...(recorded.isWhole ? [] : ["evidence"])
       ]
     }
-  })
+  }).pipe(operation("evidence", "proof"))
 
 /**
  * A proof as one page for printing, without scripts.

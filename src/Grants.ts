@@ -5,6 +5,7 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Effect from "effect/Effect"
+import { operation } from "./internal/core/telemetry.js"
 import * as grants from "./internal/schema/grants.js"
 import type { InvalidRequest, ThreadlineError } from "./ThreadlineError.js"
 
@@ -37,5 +38,6 @@ export const render: (grants: Grants) => Effect.Effect<string, InvalidRequest> =
  * @since 0.1.0
  * @category running
  */
-export const apply: (grants: Grants) => Effect.Effect<void, InvalidRequest | ThreadlineError, SqlClient.SqlClient> =
-  grants.apply
+export const apply: (grants: Grants) => Effect.Effect<void, InvalidRequest | ThreadlineError, SqlClient.SqlClient> = (
+  given
+) => operation("grants", "apply")(grants.apply(given))

@@ -7,6 +7,7 @@ import type * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { operation } from "./internal/core/telemetry.js"
 import { checkVersion } from "./internal/schema/check.js"
 import { migrationFiles } from "./internal/schema/files.js"
 import type {
@@ -75,13 +76,14 @@ export const all: ReadonlyArray<Migration> = migrationFiles
  */
 export const run: (
   options?: RunOptions
-) => Effect.Effect<RunResult, MigrationError | InvalidRequest, SqlClient.SqlClient> = Effect.fnUntraced(function* (
-  options: RunOptions = {}
-) {
-  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-  const settings = yield* settingsOf(options)
-  return yield* migrate(sql, settings)
-})
+) => Effect.Effect<RunResult, MigrationError | InvalidRequest, SqlClient.SqlClient> = Effect.fnUntraced(
+  function* (options: RunOptions = {}) {
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+    const settings = yield* settingsOf(options)
+    return yield* migrate(sql, settings)
+  },
+  operation("migrations", "run")
+)
 
 /**
  * Migrates when the layer is built. Notices of the run are logged as warnings.
@@ -110,13 +112,14 @@ export const layer = (options?: RunOptions): Layer.Layer<never, MigrationError |
  */
 export const status: (options?: {
   readonly schema?: string | undefined
-}) => Effect.Effect<Status, MigrationError | InvalidRequest, SqlClient.SqlClient> = Effect.fnUntraced(function* (
-  options: { readonly schema?: string | undefined } = {}
-) {
-  const sql = (yield* SqlClient.SqlClient).withoutTransforms()
-  const { schema } = yield* settingsOf(options)
-  return yield* inspect(sql, schema)
-})
+}) => Effect.Effect<Status, MigrationError | InvalidRequest, SqlClient.SqlClient> = Effect.fnUntraced(
+  function* (options: { readonly schema?: string | undefined } = {}) {
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+    const { schema } = yield* settingsOf(options)
+    return yield* inspect(sql, schema)
+  },
+  operation("migrations", "status")
+)
 
 /**
  * Fails with a `ThreadlineError` unless the schema is at the version of this library: `NotMigrated` if it is missing or behind,

@@ -1,5 +1,5 @@
 /** Sessions by better-auth, and what the record is told of them: who acts, and in whose name. */
-import { betterAuth } from "better-auth"
+import { betterAuth, type BetterAuthPlugin } from "better-auth"
 import { getMigrations } from "better-auth/db"
 import { fromNodeHeaders } from "better-auth/node"
 import { admin } from "better-auth/plugins"
@@ -8,18 +8,20 @@ import type pg from "pg"
 import type { Actor } from "threadline"
 import { record } from "threadline/pg"
 
-/** What this adapter uses of a session. `impersonatedBy` is the administrator's, from the plugin `admin`. */
+/** What this adapter uses of a session. */
 interface Session {
-  readonly session: { readonly impersonatedBy?: string | null | undefined }
+  readonly session: object
   readonly user: { readonly id: string; readonly name: string }
 }
 
-/** The actor of a session: the user, and the administrator behind them if there is one. */
+/** The actor of a session: the user, and the administrator behind them if there is one. The plugin `admin` adds `impersonatedBy`. */
 const toActor = ({ session, user }: Session): Actor.Given => ({
   type: "user",
   id: user.id,
   label: user.name,
-  ...(typeof session.impersonatedBy === "string" ? { impersonator: { type: "admin", id: session.impersonatedBy } } : {})
+  ...("impersonatedBy" in session && typeof session.impersonatedBy === "string"
+    ? { impersonator: { type: "admin", id: session.impersonatedBy } }
+    : {})
 })
 
 export const makeAuth = (pool: pg.Pool, origin: string) =>
@@ -28,7 +30,8 @@ export const makeAuth = (pool: pg.Pool, origin: string) =>
     secret: process.env["AUTH_SECRET"] ?? crypto.randomUUID(),
     database: pool,
     emailAndPassword: { enabled: true },
-    plugins: [admin()],
+    // Its types do not fit those of better-auth if a host uses `exactOptionalPropertyTypes`.
+    plugins: [admin() as BetterAuthPlugin],
     telemetry: { enabled: false },
     databaseHooks: {
       session: {

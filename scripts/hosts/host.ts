@@ -147,12 +147,14 @@ const fileOf = (name: string): string => name.replaceAll("/", "-")
 export const checkDeclarations = (directory: string): void => {
   const library = join(directory, "library")
   mkdirSync(library, { recursive: true })
-  for (const name of modules) {
-    const script = `import("threadline/${name}").then((module) => console.log(JSON.stringify(Object.keys(module))))`
-    const names = Schema.decodeSync(Schema.parseJson(Schema.Array(Schema.String)))(
-      run(directory, ["node", "--input-type=module", "-e", script])
-    )
-    const exported = names.map((member) => `export const ${member}_ = module.${member}\n`)
+  const script = `
+    const membersOf = async (name) => [name, Object.keys(await import("threadline/" + name))]
+    console.log(JSON.stringify(await Promise.all(${JSON.stringify(modules)}.map(membersOf))))`
+  const exports = Schema.decodeSync(
+    Schema.parseJson(Schema.Array(Schema.Tuple(Schema.String, Schema.Array(Schema.String))))
+  )(run(directory, ["node", "--input-type=module", "-e", script]))
+  for (const [name, members] of exports) {
+    const exported = members.map((member) => `export const ${member}_ = module.${member}\n`)
     writeFileSync(
       join(library, `${fileOf(name)}.ts`),
       `import * as module from "threadline/${name}"\n${exported.join("")}`

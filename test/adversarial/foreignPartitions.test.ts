@@ -94,6 +94,35 @@ attacks("foreign partitions (A5, A31)", (attack) => {
     })
   )
 
+  attack("are kept out of a table in statement mode by a constraint trigger, and writes go on", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...partitioned)
+      yield* apply({ table: "events", mode: "statement" })
+      yield* db.run(
+        `create constraint trigger no_foreign_partitions after delete on events
+         for each row when (false) execute function suppress_redundant_updates_trigger()`,
+        ...server(host),
+        ...far
+      )
+      const refused = "42809"
+      expect(yield* db.outcome("alter table events_2 attach partition events_far for values in (3)")).toBe(refused)
+      expect(
+        yield* db.outcome("create foreign table events_4 partition of events_2 for values in (4) server here")
+      ).toBe(refused)
+      yield* db.run("insert into events values (1, 'a'), (2, 'b')", "delete from events where k = 1")
+      expect(yield* brief(host)).toEqual(["events insert", "events insert", "events delete"])
+      yield* apply("events")
+      yield* db.run(
+        "drop trigger no_foreign_partitions on events",
+        "alter table events_2 attach partition events_far for values in (3)",
+        ...writes("events")
+      )
+      expect((yield* brief(host)).length).toBeGreaterThan(6)
+      yield* cleanUp(host)
+    })
+  )
+
   attack("under the schema watch let writes through, and begin a lapse that apply ends", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host

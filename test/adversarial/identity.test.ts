@@ -259,6 +259,33 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
     })
   )
 
+  attack("a table that had another name for a while, and was dropped and created again", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run("create table g (id int primary key, v text, w text)")
+      yield* apply("g")
+      yield* db.run("insert into g values (1, 'a', 'a')")
+      const before = yield* lastChange(host)
+      yield* db.run("update g set w = 'b'")
+      const then = yield* lastChange(host)
+      yield* db.run(
+        "begin; alter table g rename to aside; update aside set v = 'b'; alter table aside rename to g; commit",
+        "update g set w = 'c'"
+      )
+      const after = yield* lastChange(host)
+      yield* db.run("drop table g", "create table g (id int primary key, v text, w text)")
+      for (const applied of [false, true]) {
+        if (applied) {
+          yield* apply("g")
+        }
+        expect(yield* asOf(host, "g", "1", before)).toBe(`Present "a"`)
+        // Rebuilt from the change after the lapse, it would have the value that was written under the other name.
+        expect(["BeforeCapture", `Present "a"`]).toContain(yield* asOf(host, "g", "1", then))
+        expect(yield* asOf(host, "g", "1", after)).toBe("BeforeCapture")
+      }
+    })
+  )
+
   attack("triggers that are off are a lapse before anybody applies", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host

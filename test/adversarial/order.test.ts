@@ -188,7 +188,7 @@ attacks("random blocks of statements and host triggers (A28)", (attack) => {
             yield* db.run(...world)
             yield* apply(...tables.map((table) => ({ table, mode })))
             const programs = FastCheck.sample(FastCheck.record({ steps: skippingSteps, blocks }), {
-              numRuns: runs(80),
+              numRuns: runs(40),
               seed: known ? 20_261_128 : 20_261_129
             })
             const failures: Array<unknown> = []

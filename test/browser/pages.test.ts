@@ -3,15 +3,15 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { readFileSync } from "node:fs"
-import { createServer } from "node:http"
 import { createRequire } from "node:module"
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"
+import type { Page } from "playwright-core"
 import * as Audit from "../../src/Audit.js"
 import * as Capture from "../../src/Capture.js"
 import * as Evidence from "../../src/Evidence.js"
 import * as OperatorSurface from "../../src/OperatorSurface.js"
 import * as SavedViews from "../../src/SavedViews.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { browser, complaintsOf, serving, within } from "../support/browser.js"
 import { executable } from "../support/chromium.js"
 import { everything, hostile, seed, services } from "../support/operator.js"
 
@@ -105,27 +105,6 @@ const looks: ReadonlyArray<Look> = [
 const nameOf = ({ colorScheme, javaScriptEnabled, width }: Look): string =>
   `${width} ${colorScheme} ${javaScriptEnabled ? "with" : "without"} a script`
 
-/** What the page complains of: blocked by its policy, thrown, or an alert of a value that ran. */
-const complaintsOf = (page: Page): Array<string> => {
-  const complaints: Array<string> = []
-  page.on("console", (message) => {
-    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) {
-      complaints.push(message.text())
-    }
-  })
-  page.on("pageerror", (error) => complaints.push(error.message))
-  page.on("dialog", (dialog) => {
-    complaints.push(`a dialog: ${dialog.message()}`)
-    void dialog.dismiss()
-  })
-  page.on("request", (request) => {
-    if (!request.url().startsWith("http://127.0.0.1:") && !request.url().startsWith("data:")) {
-      complaints.push(`a request to ${request.url()}`)
-    }
-  })
-  return complaints
-}
-
 interface Violation {
   readonly id: string
   readonly nodes: ReadonlyArray<{ readonly html: string; readonly failureSummary?: string }>
@@ -148,44 +127,8 @@ const served = Effect.gen(function* () {
     Effect.sync(() => OperatorSurface.toNodeHandler(layer, { authorize: () => everything, design: true })),
     ({ dispose }) => Effect.promise(dispose)
   )
-  const base = yield* Effect.acquireRelease(
-    Effect.async<{ readonly url: string; readonly close: Effect.Effect<void> }>((resume) => {
-      const server = createServer(handler)
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address()
-        const port = typeof address === "object" && address !== null ? address.port : 0
-        resume(
-          Effect.succeed({
-            url: `http://127.0.0.1:${port}/audit`,
-            close: Effect.async<void>((closed) => {
-              server.close(() => closed(Effect.void))
-              server.closeAllConnections()
-            })
-          })
-        )
-      })
-    }),
-    ({ close }) => close
-  )
-  const browser = yield* Effect.acquireRelease(
-    Effect.promise(() => chromium.launch({ executablePath: executable ?? "", args: ["--no-sandbox"] })),
-    (open: Browser) => Effect.promise(() => open.close())
-  )
-  return { ids, base: base.url, browser }
+  return { ids, base: yield* serving(handler), browser: yield* browser }
 })
-
-const within = <A>(
-  browser: Browser,
-  options: Parameters<Browser["newContext"]>[0],
-  use: (context: BrowserContext) => Promise<A>
-): Promise<A> =>
-  browser.newContext(options).then(async (context) => {
-    try {
-      return await use(context)
-    } finally {
-      await context.close()
-    }
-  })
 
 if (executable === undefined) {
   it.skip("there is no Chromium here (set THREADLINE_CHROMIUM, or install Debian's): the pages are not looked at", () =>

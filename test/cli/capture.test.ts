@@ -3,23 +3,16 @@ import * as Effect from "effect/Effect"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
-const host = Effect.gen(function* () {
-  const database = yield* TestDatabase.make()
-  const raw = yield* database.rawClient()
-  const query = (text: string) => Effect.promise(async () => (await raw.query(text)).rows)
-  yield* query(`
-    create table posts (id bigint primary key, title text, draft text);
-    create table users (id uuid primary key default gen_random_uuid(), email text not null, password text);
-    create table notes (author text not null, place int not null, body text);
-    create unique index on notes (author, place);
-    create schema "Odd.Schema";
-    create table "Odd.Schema"."T ""x""" (id int primary key, "a b" text)`)
-  return { query, url: database.url }
-})
+const host = Cli.makeHost(`
+  create table posts (id bigint primary key, title text, draft text);
+  create table users (id uuid primary key default gen_random_uuid(), email text not null, password text);
+  create table notes (author text not null, place int not null, body text);
+  create unique index on notes (author, place);
+  create schema "Odd.Schema";
+  create table "Odd.Schema"."T ""x""" (id int primary key, "a b" text)`)
 
 describe("capture", () => {
   it.scoped("plans, applies once, reports and removes", () =>

@@ -1,20 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
-const host = Effect.gen(function* () {
-  const database = yield* TestDatabase.make()
-  const raw = yield* database.rawClient()
-  const query = (text: string) => Effect.promise(async () => (await raw.query(text)).rows)
-  yield* query(`
-    create table posts (id bigint primary key, title text);
-    create table bare (v text);
-    insert into posts select n, 'title' from generate_series(1, 40) n`)
-  return { query, url: database.url }
-})
+const host = Cli.makeHost(`
+  create table posts (id bigint primary key, title text);
+  create table bare (v text);
+  insert into posts select n, 'title' from generate_series(1, 40) n`)
 
 describe("continuity", () => {
   it.scoped("says what can be asked, and records what is not known", () =>

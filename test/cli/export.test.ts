@@ -1,30 +1,24 @@
 import { describe, expect, it } from "@effect/vitest"
 import { parse as parseCsv } from "csv-parse/sync"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { gunzipSync } from "node:zlib"
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
-class Host extends Context.Tag("test/ExportHost")<Host, { readonly url: string }>() {}
-
 const host = Layer.scoped(
-  Host,
+  Cli.Host,
   Effect.gen(function* () {
-    const database = yield* TestDatabase.make()
-    const raw = yield* database.rawClient()
-    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
-    yield* query("create table invoices (id bigint primary key, note text, total numeric)")
-    const { url } = database
-    yield* Cli.text(["capture", "apply", "--table", "invoices"], { url })
-    yield* query("insert into invoices values (9007199254740993, e'=1\\u001b[31m', 1.10)")
-    yield* query("update invoices set total = 2.50")
-    return { url }
+    const made = yield* Cli.makeHost(
+      "create table invoices (id bigint primary key, note text, total numeric)",
+      "invoices"
+    )
+    yield* made.query("insert into invoices values (9007199254740993, e'=1\\u001b[31m', 1.10)")
+    yield* made.query("update invoices set total = 2.50")
+    return made
   })
 )
 
@@ -32,7 +26,7 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
   describe("to standard output", () => {
     it.effect("writes each format", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const lines = (yield* Cli.text(["export", "--format", "ndjson"], { url })).trimEnd().split("\n")
         const page = yield* Cli.json(["timeline", "--order", "oldest"], { url })
         expect(lines.map((line) => JSON.parse(line))).toEqual(page["items"])
@@ -54,7 +48,7 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
 
     it.effect("shows a terminal nothing that moves its cursor", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const columns = ["--columns", "row,field,after", "--op", "insert"]
         const csv = yield* Cli.text(["export", "--format", "csv", ...columns], { url, terminal: 80 })
         expect(csv).toContain("9007199254740993,note,'=1\\u{1b}[31m\n")
@@ -74,7 +68,7 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
   describe("to a file", () => {
     it.scoped("writes it with its manifest, says so, and verifies", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const cwd = yield* Cli.directory()
         const status: Array<string> = []
         const said = yield* Cli.text(["export", "--output", "all.ndjson.gz", "--gzip", "--requested-by", "user:42"], {
@@ -120,7 +114,7 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
 
     it.scoped("writes Parquet, and verifies it", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const cwd = yield* Cli.directory()
         expect(yield* Cli.json(["export", "--output", "x.parquet"], { url, cwd })).toMatchObject({
           format: "parquet",
@@ -132,7 +126,7 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
 
     it.scoped("writes NDJSON in the shape of another system", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const cwd = yield* Cli.directory()
         const text = yield* Cli.text(["export", "--shape", "ocsf", "--limit", "1"], { url })
         expect(JSON.parse(text)).toMatchObject({ class_uid: 3004, activity_name: "Create" })
@@ -147,7 +141,7 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
 
     it.scoped("refuses what it must not replace or cannot reach, and leaves nothing behind", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const cwd = yield* Cli.directory({ "x.csv": "mine" })
         const outcome = (...args: ReadonlyArray<string>) => Cli.run(["export", ...args], { url, cwd })
         expect(yield* outcome("--output", "x.csv")).toEqual(
@@ -199,7 +193,7 @@ it.layer(host, { timeout: 240_000 })("export", (it) => {
 
   it.scoped("is recorded as an action, unless the configuration says otherwise", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const args = ["export", "--format", "csv", "--requested-by", "admin:7"]
       const count = Effect.map(Cli.json(["actions", "--action", "export.completed"], { url }), ({ items }) =>
         Array.isArray(items) ? items : []

@@ -5,7 +5,6 @@ import * as Layer from "effect/Layer"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
@@ -14,12 +13,7 @@ class Host extends Context.Tag("test/ExportJobsHost")<Host, { readonly url: stri
 const host = Layer.scoped(
   Host,
   Effect.gen(function* () {
-    const database = yield* TestDatabase.make()
-    const raw = yield* database.rawClient()
-    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
-    yield* query("create table invoices (id bigint primary key, tenant text)")
-    const { url } = database
-    yield* Cli.text(["capture", "apply", "--table", "invoices"], { url })
+    const { query, url } = yield* Cli.makeHost("create table invoices (id bigint primary key, tenant text)", "invoices")
     yield* query("insert into invoices values (1, 'a'), (2, 'b'), (3, 'a')")
     const cwd = yield* Cli.directory({
       "files/.keep": "",

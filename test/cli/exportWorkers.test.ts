@@ -1,6 +1,5 @@
 /** Workers as processes of their own, of which one is killed. */
 import { expect, layer as suite } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
@@ -8,29 +7,22 @@ import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
-class Host extends Context.Tag("test/ExportWorkersHost")<Host, TestDatabase.Service>() {}
-
 const host = Layer.scoped(
-  Host,
+  Cli.Host,
   Effect.gen(function* () {
-    const database = yield* TestDatabase.make()
-    const raw = yield* database.rawClient()
-    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
-    yield* query("create table invoices (id bigint primary key, note text)")
-    yield* Cli.text(["capture", "apply", "--table", "invoices"], { url: database.url })
-    yield* query("insert into invoices select n, repeat('x', 500) from generate_series(1, 40000) n")
-    return database
+    const made = yield* Cli.makeHost("create table invoices (id bigint primary key, note text)", "invoices")
+    yield* made.query("insert into invoices select n, repeat('x', 500) from generate_series(1, 40000) n")
+    return made
   })
 )
 
 suite(host, { excludeTestServices: true, timeout: 120_000 })("workers of exports", (it) => {
   it.scoped("that are killed lose no job: another one takes it up, and the file is whole", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const cwd = yield* Cli.directory({
         "files/.keep": "",
         "threadline.config.json": '{ "exports": { "directory": "files", "lease": "1 second" } }'
@@ -61,7 +53,7 @@ suite(host, { excludeTestServices: true, timeout: 120_000 })("workers of exports
 
   it.scoped("that are asked to end give their job back, and say nothing", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const cwd = yield* Cli.directory({ "files/.keep": "" })
       const child = yield* Process.start(["export", "run", "--watch", "--url", url, "--directory", join(cwd, "files")])
       const end = yield* Effect.fork(Process.ended(child))
@@ -83,7 +75,7 @@ suite(host, { excludeTestServices: true, timeout: 120_000 })("workers of exports
 
   it.scoped("and a disk without room: one typed error each, and nothing is left", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const cwd = yield* Cli.directory({ "files/.keep": "" })
       const files = join(cwd, "files")
       const limited = (...args: ReadonlyArray<string>) => Process.runLimited(100, [...args, "--url", url])

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -9,30 +8,21 @@ import { unsafeParse } from "../../src/internal/core/json.js"
 import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
-class Host extends Context.Tag("test/FeedHost")<
-  Host,
-  { readonly url: string; readonly query: (text: string) => Effect.Effect<unknown> }
->() {}
-
 const host = Layer.scoped(
-  Host,
+  Cli.Host,
   Effect.gen(function* () {
-    const database = yield* TestDatabase.make()
-    const raw = yield* database.rawClient()
-    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
-    yield* query(
-      "create table invoices (id bigint primary key, total numeric); create table notes (id int primary key)"
+    const made = yield* Cli.makeHost(
+      "create table invoices (id bigint primary key, total numeric); create table notes (id int primary key)",
+      "invoices",
+      "notes"
     )
-    const { url } = database
-    yield* Cli.text(["capture", "apply", "--table", "invoices", "--table", "notes"], { url })
-    yield* query("insert into invoices values (9007199254740993, 1.10)")
-    yield* query("insert into notes values (1)")
-    yield* query("update invoices set total = 2.50")
-    return { url, query }
+    yield* made.query("insert into invoices values (9007199254740993, 1.10)")
+    yield* made.query("insert into notes values (1)")
+    yield* made.query("update invoices set total = 2.50")
+    return made
   })
 )
 
@@ -40,7 +30,7 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
   describe("output", () => {
     it.effect("prints one document, exact, and goes on from its checkpoint", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const output = yield* Cli.text(["feed", "--limit", "2", "--json"], { url })
         const batch = Schema.decodeSync(Json.fromText(Feed.Batch))(output)
         expect(`${Json.stringify(batch)}\n`).toBe(`${output.trimEnd()}\n`)
@@ -56,7 +46,7 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
 
     it.effect("prints one change a line and the checkpoint last", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const output = yield* Cli.text(["feed", "--ndjson", "--table", "invoices"], { url })
         const lines = output
           .trimEnd()
@@ -68,7 +58,7 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
 
     it.effect("prints a table for people, and how to go on", () =>
       Effect.gen(function* () {
-        const { url } = yield* Host
+        const { url } = yield* Cli.Host
         const all = yield* Cli.text(["feed"], { url })
         expect(all).toContain("notes 1")
         expect(all).toContain("That is all for now.\nGo on: --checkpoint ")
@@ -101,7 +91,7 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
 
   it.effect("a table that nobody knows is exit 1, from whichever end", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       for (const args of [[], ["--json"], ["--from", "now"], ["--follow", "--ndjson"], ["--table", "notes"]]) {
         expect(yield* Cli.run(["feed", "--table", "nosuch", ...args], { url })).toEqual(
           Cli.refusal(1, "table public.nosuch is not known here")
@@ -112,7 +102,7 @@ it.layer(host, { timeout: 240_000 })("feed", (it) => {
 
   it.effect("a database that cannot be reached is exit 3, a checkpoint of another database exit 2", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       expect(yield* Cli.run(["feed"], { url: "postgres://127.0.0.1:1/nowhere" })).toMatchObject({ code: 3, stdout: "" })
       const { checkpoint } = yield* Cli.json(["feed", "--limit", "1"], { url })
       const parts = Buffer.from(String(checkpoint), "base64url").toString().split(" ")
@@ -134,7 +124,7 @@ const consume = (url: string, name: string) =>
 it.layer(host, { timeout: 240_000 })("consumers of the feed", (it) => {
   it.effect("are listed with how far behind they are, and forgotten by name", () =>
     Effect.gen(function* () {
-      const { query, url } = yield* Host
+      const { query, url } = yield* Cli.Host
       expect(yield* Cli.text(["consumers", "list"], { url })).toBe("The feed has no consumer.\n")
       expect(yield* Cli.json(["consumers", "list"], { url })).toEqual({ consumers: [] })
       yield* consume(url, "warehouse")

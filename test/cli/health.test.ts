@@ -1,20 +1,13 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
-const host = Effect.gen(function* () {
-  const database = yield* TestDatabase.make()
-  const raw = yield* database.rawClient()
-  const query = (text: string) => Effect.promise(async () => (await raw.query(text)).rows)
-  yield* query(`
-    create table posts (id bigint primary key, title text);
-    create table users (id bigint primary key, token text);
-    create table sessions (id bigint primary key)`)
-  return { query, url: database.url }
-})
+const host = Cli.makeHost(`
+  create table posts (id bigint primary key, title text);
+  create table users (id bigint primary key, token text);
+  create table sessions (id bigint primary key)`)
 
 const config = (document: object) => Cli.directory({ "threadline.config.json": JSON.stringify(document) })
 

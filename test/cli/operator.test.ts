@@ -1,38 +1,28 @@
 /** What an operator asks first, with the command line alone. */
 import { expect, it } from "@effect/vitest"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
 
 Cli.setup()
 
-class Host extends Context.Tag("test/OperatorHost")<
-  Host,
-  { readonly url: string; readonly query: (text: string) => Effect.Effect<unknown> }
->() {}
-
 /** A request that failed and was tried again, an impersonation, a context that could not be read, and a row that was deleted. */
 const host = Layer.scoped(
-  Host,
+  Cli.Host,
   Effect.gen(function* () {
-    const database = yield* TestDatabase.make()
-    const raw = yield* database.rawClient()
-    const query = (text: string) => Effect.promise((): Promise<unknown> => raw.query(text))
-    const { url } = database
-    yield* query(`
-      create table invoices (id int primary key, paid_by text, total numeric);
+    const made = yield* Cli.makeHost(
+      `create table invoices (id int primary key, paid_by text, total numeric);
       create table visits (id int, day int, primary key (id, day)) partition by list (day);
       create table visits_1 partition of visits for values in (1);
       create table plain (id int primary key);
       create table rides (id int primary key, direction text, fare int, note text);
-      create table rides_kept (zone text, id int primary key, start int, note text)`)
-    yield* Cli.text(
-      ["capture", "apply", ...["invoices", "visits", "rides", "rides_kept"].flatMap((table) => ["--table", table])],
-      { url }
+      create table rides_kept (zone text, id int primary key, start int, note text)`,
+      "invoices",
+      "visits",
+      "rides",
+      "rides_kept"
     )
-    yield* query(`
+    yield* made.query(`
       begin;
       select threadline.set_context('{ "actor": { "type": "job", "id": "rides" } }');
       insert into rides_kept values ('a', 2, 3, null);
@@ -58,14 +48,14 @@ const host = Layer.scoped(
       update invoices set total = 6;
       commit;
       delete from invoices`)
-    return { query, url }
+    return made
   })
 )
 
 it.layer(host, { timeout: 240_000 })("an operator", (it) => {
   it.effect("sees everything of one request, failed actions included", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       expect(yield* Cli.json(["request", "r-1"], { url })).toMatchObject({
         actions: {
           items: [
@@ -88,7 +78,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("always sees who acted for whom, however narrow the terminal", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const env = { COLUMNS: "50" }
       for (const args of [["timeline"], ["transactions"], ["actions"], ["actor", "user", "42"], ["feed"]]) {
         const text = yield* Cli.text(args, { url, env })
@@ -108,7 +98,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("sees why a context was not recorded, beside the transactions that nobody is named for", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const text = (yield* Cli.text(["unattributed"], { url })).replaceAll(/\s+/g, " ")
       expect(text).toContain("context error")
       expect(text).toMatch(/actor/)
@@ -121,7 +111,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("sees null of a deleted row as null", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const text = yield* Cli.text(["history", "invoices", "1", "--limit", "1"], { url })
       expect(text).toContain("delete invoices 1")
       expect(text).toContain("\n  paid_by: null\n")
@@ -130,7 +120,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("is told how many transactions carry a correlation without an action", () =>
     Effect.gen(function* () {
-      const { query, url } = yield* Host
+      const { query, url } = yield* Cli.Host
       const carried = `
         begin;
         select threadline.set_context('{ "actor": { "type": "user", "id": "7" }, "correlationId": "c-1" }');
@@ -178,7 +168,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("finds actors by their labels", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       for (const label of ["rather LONG", "second line"]) {
         expect(yield* Cli.json(["timeline", "--actor-label", label], { url })).toMatchObject({
           items: [{ op: "insert", tableName: "invoices" }]
@@ -203,7 +193,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("is told that an instant is still to come", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       for (const [key, sentence] of [
         ["2", "The row as it is now:"],
         ["1", "Nothing is known of the row."]
@@ -217,7 +207,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("sees fields in the order of their table, whatever the table or a column was called", () =>
     Effect.gen(function* () {
-      const { query, url } = yield* Host
+      const { query, url } = yield* Cli.Host
       const inOrder = /zone.*\n *id: 2\n *start.*\n *note/
       const last = ["rides_kept", "2"]
       expect(yield* Cli.text(["history", ...last, "--order", "oldest"], { url })).toMatch(inOrder)
@@ -244,7 +234,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("is told a table that is not captured from one that is misspelt", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const cases: ReadonlyArray<readonly [table: string, sentence: string]> = [
         ["plain", "table public.plain is not known here: it exists, but it is not captured"],
         ["invoies", "table public.invoies is not known here; did you mean public.invoices?"],
@@ -268,7 +258,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("is told a misspelt column if nothing was found", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const misspelt = "column totl is not known here: public.invoices has no such column; did you mean total?"
       for (const filter of [
         ["--table", "invoices", "--changed-field", "totl"],
@@ -297,7 +287,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
 
   it.effect("asks for a date, or for so long ago, in every listing", () =>
     Effect.gen(function* () {
-      const { url } = yield* Host
+      const { url } = yield* Cli.Host
       const today = new Date().toISOString().slice(0, 10)
       const windows: ReadonlyArray<readonly [args: ReadonlyArray<string>, found: boolean]> = [
         [["--to", today], true],
@@ -333,7 +323,7 @@ it.layer(host, { timeout: 240_000 })("an operator", (it) => {
   )
 })
 
-const firstTransaction = Effect.flatMap(Host, ({ url }) =>
+const firstTransaction = Effect.flatMap(Cli.Host, ({ url }) =>
   Effect.map(Cli.text(["request", "r-1", "--json"], { url }), (text): string => {
     const { changes } = JSON.parse(text)
     return String(changes.items[0].transactionId)

@@ -4,39 +4,29 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { unsafeParse } from "../../src/internal/core/json.js"
 import * as Cli from "../support/cli.js"
-import * as TestDatabase from "../harness/TestDatabase.js"
 
 Cli.setup()
 
 /** A captured host in which four transactions happened; ids are those of the record. */
 class Host extends Context.Tag("test/Host")<
   Host,
-  { readonly url: string; readonly before: string; readonly created: string; readonly query: Query }
+  Pick<Cli.MadeHost, "query" | "url"> & { readonly before: string; readonly created: string }
 >() {}
-
-type Query = (text: string) => Effect.Effect<ReadonlyArray<Record<string, string>>>
 
 const host = Layer.scoped(
   Host,
   Effect.gen(function* () {
-    const database = yield* TestDatabase.make()
-    const raw = yield* database.rawClient()
-    const query: Query = (text) =>
-      Effect.promise(async () => {
-        const results: unknown = await raw.query(text)
-        const last: unknown = Array.isArray(results) ? results.at(-1) : results
-        return JSON.parse(JSON.stringify(last)).rows
-      })
+    const { query, url } = yield* Cli.makeHost(
+      `create table invoices (id bigint primary key, total numeric, note text);
+      create table members (account text, person int, primary key (account, person));
+      create table plain (id int primary key)`,
+      "invoices",
+      "members"
+    )
     const now = Effect.map(
       query(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as now`),
       (rows) => rows[0]?.["now"] ?? ""
     )
-    yield* query(`
-      create table invoices (id bigint primary key, total numeric, note text);
-      create table members (account text, person int, primary key (account, person));
-      create table plain (id int primary key)`)
-    const { url } = database
-    yield* Cli.text(["capture", "apply", "--table", "invoices", "--table", "members"], { url })
     const before = yield* now
     yield* query(`
       begin;

@@ -41,11 +41,14 @@ it.live("an unlogged table is a lapse since the server has recovered from a cras
       expect(finding(yield* status(tables), "TableUnlogged")?.severity).toBe("warning")
     }).pipe(Effect.provide(inDatabase))
 
-    // A backend dies, the server ends all others and recovers, and never was away.
+    // A backend dies, the server ends all others and recovers, and never was away. Until it has ended the others, it knows of nothing.
     const victim = yield* cluster.rawClient()
     victim.on("error", () => undefined)
+    const witness = yield* cluster.rawClient()
+    const ended = new Promise<void>((resolve) => witness.once("end", () => resolve()))
     const { rows } = yield* Effect.promise(() => victim.query<{ pid: number }>("select pg_backend_pid() as pid"))
     process.kill(rows[0]?.pid ?? 0, "SIGKILL")
+    yield* Effect.promise(() => ended)
     yield* Effect.retry(Effect.scoped(cluster.rawClient()), Schedule.spaced("50 millis"))
 
     yield* Effect.gen(function* () {

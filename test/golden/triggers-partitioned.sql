@@ -57,7 +57,7 @@ begin
     when others then
       now := null;
   end;
-  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -145,7 +145,7 @@ begin
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
-  if not guard and not stale then
+  if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -167,6 +167,9 @@ begin
     return null;
   end if;
 
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -269,7 +272,7 @@ begin
     when others then
       was := null;
   end;
-  if moved is not true and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if moved is not true and "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       foreach field in array array['id', 'payload', 'state']::text[] loop
         if was ->> field is distinct from now ->> field then
           fields := fields || field;
@@ -369,7 +372,7 @@ begin
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
-  if not guard and not stale then
+  if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     -- Old and new rows are read in step, so many at a time that their arrays stay small: no join, no sort, and
@@ -447,6 +450,9 @@ begin
     end if;
   end if;
 
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     if (select count(*) from threadline_old x) <> (select count(*) from threadline_new x) then
@@ -571,7 +577,7 @@ begin
     when others then
       was := null;
   end;
-  if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -659,7 +665,7 @@ begin
     select h.guard, h.stale into guard, stale
     from capture_hints(tg_relid, array['id', 'state', 'payload']::text[]) h;
   end if;
-  if not guard and not stale then
+  if not guard and not stale and "unaltered_jobs_562f12dff4"(tg_relid) then
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -681,6 +687,9 @@ begin
     return null;
   end if;
 
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
     first_id := nextval('audit_changes_id_seq');
     instant := clock_timestamp();
     insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
@@ -765,7 +774,7 @@ begin
   exception when others then
     was := null;
   end;
-  if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -851,6 +860,9 @@ begin
       return null;
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null, '{"moved": true}'
@@ -908,7 +920,7 @@ begin
   exception when others then
     now := null;
   end;
-  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -994,6 +1006,9 @@ begin
       return null;
   end if;
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), '{"moved": true}'

@@ -33,7 +33,7 @@ begin
   exception when others then
     now := null;
   end;
-  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -118,6 +118,9 @@ begin
       return null;
   end if;
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'insert', k.row_pk, k.row_key, null, null, null, redact(now, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null
@@ -179,7 +182,7 @@ begin
   exception when others then
     now := null;
   end;
-  if now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       foreach field in array array['id', 'payload', 'state']::text[] loop
         if was ->> field is distinct from now ->> field then
           fields := fields || field;
@@ -277,6 +280,9 @@ begin
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
   now := image_of(new, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'update', c.row_pk, c.row_key, c.previous_row_key, c.changed_fields, c.changed_from, c.data_after, c.details
@@ -334,7 +340,7 @@ begin
   exception when others then
     was := null;
   end;
-  if was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
+  if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -419,6 +425,9 @@ begin
       return null;
   end if;
   was := image_of(old, tg_relid, array['id', 'state', 'payload']::text[], array[]::text[]);
+  if not "unaltered_jobs_562f12dff4"(tg_relid) then
+    perform note_altered(tg_relid);
+  end if;
   insert into audit_changes (id, transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
   select nextval('audit_changes_id_seq'), (select current_transaction()), clock_timestamp(), coalesce(of_schema, 'public'), coalesce(of_table, 'jobs'), of_partition,
     'delete', k.row_pk, k.row_key, null, null, redact(was, '{"key":[{"name":"id","attnum":1,"text":"text"},{"name":"state","attnum":2,"text":"text"}],"excluded":[],"masked":[],"columns":["id","state","payload"],"json":[],"texts":[]}'::jsonb, tg_relid), null, null

@@ -76,6 +76,8 @@ const baseSettings: Readonly<Record<string, string>> = {
   max_prepared_transactions: "20",
   // Compiling a statement costs more than running it does: what a test reads is small.
   jit: "off",
+  // It takes locks that no test has asked for. What a test fills, it analyses itself.
+  autovacuum: "off",
   shared_buffers: "128MB",
   max_wal_size: "512MB",
   timezone: "UTC",

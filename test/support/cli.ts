@@ -5,6 +5,7 @@
 import * as Clock from "effect/Clock"
 import * as ConfigProvider from "effect/ConfigProvider"
 import type * as Console from "effect/Console"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -14,6 +15,7 @@ import { afterAll, beforeAll, expect, vi } from "vitest"
 import * as App from "../../cli/app.js"
 import { Surroundings } from "../../cli/surroundings.js"
 import packageJson from "../../package.json" with { type: "json" }
+import * as TestDatabase from "../harness/TestDatabase.js"
 
 export interface Outcome {
   readonly code: number | null
@@ -121,6 +123,29 @@ export const refusal = (code: number, sentence: string | RegExp) => ({
 const escaped = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")
 
 const oneLine = (sentence: RegExp): RegExp => new RegExp(`^threadline: (?=[^\\n]*(?:${sentence.source}))[^\\n]+\\n$`)
+
+/**
+ * A database of a test's own with the tables that a statement makes, some of them captured by the command line. `query` runs statements as its
+ * superuser, and gives the rows of the last one.
+ */
+export const makeHost = (tables: string, ...captured: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.make()
+    const client = yield* database.rawClient()
+    const query = (statements: string) =>
+      Effect.promise(async () => [await client.query(statements)].flat().at(-1)?.rows ?? [])
+    yield* query(tables)
+    if (captured.length > 0) {
+      yield* text(["capture", "apply", ...captured.flatMap((table) => ["--table", table])], { url: database.url })
+    }
+    return { database, query, url: database.url }
+  })
+
+/** What `makeHost` makes. */
+export type MadeHost = Effect.Effect.Success<ReturnType<typeof makeHost>>
+
+/** The one that a suite shares. */
+export class Host extends Context.Tag("threadline/test/CommandLineHost")<Host, MadeHost>() {}
 
 /** A directory with files, gone with the scope. */
 export const directory = (files: Readonly<Record<string, string>> = {}) =>

@@ -47,7 +47,7 @@ describe("docs/telemetry.md", () => {
     )
     const spans = sources.flatMap((file) => [
       ...readFileSync(`src/${file}`, "utf8").matchAll(
-        /(?:Effect\.fn|withSpan|useSpan|makeSpan|makeSpanScoped)\([^`"()]*["`](threadline\.[A-Za-z.]+)["`]/g
+        /(?:Effect\.fn|withSpan|useSpan|makeSpan|makeSpanScoped|measured)\([^\n]*?["`](threadline\.[A-Za-z.]+)["`]/g
       )
     ])
     expect(spans.length).toBeGreaterThan(5)

@@ -7,7 +7,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import type { ThreadlineError } from "../../ThreadlineError.js"
 import { Policy } from "./model.js"
+import { refuseHidden } from "../sql/hidden.js"
 import { literal, qualified } from "../sql/sqlText.js"
 import { Standing, standingOf } from "../sql/standing.js"
 import { watchOf, WatchRow, watchStatement } from "../sql/watch.js"
@@ -268,12 +270,13 @@ const formerOf = (column: string, names: string): string => `(
           ) f
         )`
 
+// If there is no gap, no partition has moved and no column is rewritten: what tells the details is not asked then.
 const gapsStatement = (storage: string): string => `
 select
   p.table_schema as schema,
   p.table_name as name,
   g.gap,
-  coalesce((
+  case when g.gap is null then '[]' else coalesce((
     select jsonb_agg(jsonb_build_object('schema', i.names[1], 'name', i.names[2]) order by i.names)
     from pg_namespace n
     join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
@@ -281,23 +284,24 @@ select
     cross join lateral (select parse_ident(m.label)) i (names)
     where n.nspname = p.table_schema
       and p.database = ${qualified(storage, "this_database")}()
-  ), '[]')::text as moved,
+  ), '[]')::text end as moved,
   coalesce((
     select to_jsonb(${qualified(storage, "key_values_renamed")}(p.relation, p.key_columns, p.key_values))
     where p.database = ${qualified(storage, "this_database")}()
   ), '[]')::text as "renamedEnums",
-  coalesce((
+  case when g.gap is null then '[]' else coalesce((
     select jsonb_agg(w.name order by w.name)
     from pg_class c
     cross join lateral ${qualified(storage, "columns_rewritten")}(c.oid, p.row_marks) w
     where c.oid = p.relation
       and p.database = ${qualified(storage, "this_database")}()
-  ), '[]')::text as rewritten,
-  exists (
-    select from ${qualified(storage, "capture_gaps")}(p.table_schema, p.table_name) r where r.gap = 'restarted'
-  ) as restarted
+  ), '[]')::text end as rewritten,
+  coalesce(g.restarted, false) as restarted
 from ${qualified(storage, "capture_policies")} p
-left join lateral ${qualified(storage, "capture_gap")}(p.table_schema, p.table_name) g on true
+cross join lateral (
+  select (array_agg(r.gap order by r.place))[1] as gap, bool_or(r.gap = 'restarted') as restarted
+  from ${qualified(storage, "capture_gaps")}(p.table_schema, p.table_name) with ordinality r (gap, since, place)
+) g
 where p.removed_at is null
   and ($2::boolean or (p.table_schema, p.table_name) in (
     select w.schema, w.name from jsonb_to_recordset($1::jsonb) as w (schema text, name text)
@@ -311,6 +315,15 @@ export const readStanding = (sql: SqlClient, storage: string): Effect.Effect<Sta
   sql.unsafe(standingOf(storage)).pipe(
     Effect.flatMap(Schema.decodeUnknown(StandingRow)),
     Effect.map(([{ standing }]) => standing)
+  )
+
+/** The same, refused to a role that may not see every policy. */
+export const readWholeStanding = (
+  sql: SqlClient,
+  storage: string
+): Effect.Effect<Standing, SqlError | ParseError | ThreadlineError> =>
+  Effect.tap(readStanding(sql, storage), ({ hidden }) =>
+    refuseHidden(hidden, "so that nothing can be said of what is captured")
   )
 
 const statement = (storage: string): string => `

@@ -1,14 +1,18 @@
 /**
  * Steps that end a capture: of a table, of a partition that left, of a name that a table no longer has.
  */
-import type { Catalog } from "./catalog.js"
+import type { Catalog, Table } from "./catalog.js"
 import { activePolicies, called, functionOwners, partitionLabels, policyName } from "./diff.js"
-import { functionNames } from "./generate/names.js"
+import { functionNames, watchfulOf } from "./generate/names.js"
 import type { Policy } from "./model.js"
 import { findTable, label, type Resolved, sameName } from "./resolve.js"
 import * as statements from "./statements.js"
 import type { Step } from "./step.js"
 import type { PlanOptions, TablePlan } from "./tablePlan.js"
+
+/** The functions that the triggers of a table call, and those that these ask. */
+const calledWithWatchful = (table: Table): ReadonlyArray<string> =>
+  [...called(table)].flatMap((functionName) => [functionName, watchfulOf(functionName)])
 
 /** Functions that belong to this table alone, and that nothing calls after its steps are done. */
 export const staleFunctions = (
@@ -27,10 +31,10 @@ export const staleFunctions = (
   const elsewhere = new Set(
     catalog.strays
       .filter((stray) => !leaving.has(label(stray)))
-      .flatMap(({ triggers }) => triggers.flatMap(({ calls }) => (calls === null ? [] : [calls])))
+      .flatMap(({ triggers }) => triggers.flatMap(({ calls }) => (calls === null ? [] : [calls, watchfulOf(calls)])))
   )
   const candidates = new Set([
-    ...called(resolved.table),
+    ...calledWithWatchful(resolved.table),
     ...[...supersededNames, resolved.name].flatMap((name) => functionNames(name))
   ])
   const installed = new Set(catalog.functions.map(({ name }) => name))
@@ -121,7 +125,7 @@ export const planDetach = (
   const name = policyName(policy)
   const table = findTable(catalog, name)
   const ownFunctions = new Set(
-    [...functionNames(name), ...(table === undefined ? [] : called(table))].filter((functionName) => {
+    [...functionNames(name), ...(table === undefined ? [] : calledWithWatchful(table))].filter((functionName) => {
       const owner = functionOwners(catalog).get(functionName)
       return owner === undefined || sameName(owner, name)
     })

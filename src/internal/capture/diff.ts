@@ -106,21 +106,20 @@ export const relationState = (
 }
 
 /** Generated functions that the schema lacks, and those that it has with another body. */
-export const functionState = (catalog: Catalog, { functions }: Generated) => {
+export const functionState = (catalog: Catalog, { functions, watchful }: Generated) => {
+  const names = [watchful, ...functions.map(({ name }) => name)]
   const installed = new Map(catalog.functions.map((row) => [row.name, row]))
   const hashOf = (generated: Generated["functions"][number]) =>
     createHash("sha256").update(functionSource(generated)).digest("hex")
   return {
-    missing: functions.filter(({ name }) => !installed.has(name)).map(({ name }) => name),
+    missing: names.filter((name) => !installed.has(name)),
     altered: functions
       .filter(
         (generated) => installed.has(generated.name) && installed.get(generated.name)?.bodyHash !== hashOf(generated)
       )
       .map(({ name }) => name),
     /** Owned by a role other than the owner of the schema. They would run with the wrong privileges. */
-    foreign: functions
-      .flatMap(({ name }) => installed.get(name) ?? [])
-      .filter(({ owner }) => owner !== catalog.storage.owner)
+    foreign: names.flatMap((name) => installed.get(name) ?? []).filter(({ owner }) => owner !== catalog.storage.owner)
   }
 }
 

@@ -60,6 +60,8 @@ export const Finding = Schema.Union(
   }),
   /** Values of enums in the key were renamed, and so the texts of keys changed. */
   kind("KeyValuesRenamed", {}),
+  /** Its key or its rows were altered, and altered back. */
+  kind("AlteredMeanwhile", {}),
   kind("NoKey", {}),
   kind("RedactedColumnMissing", {
     missing: Names,

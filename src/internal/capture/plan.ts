@@ -23,7 +23,7 @@ import {
   truncateUnseen,
   unloggedRelations
 } from "./diff.js"
-import { functionNames } from "./generate/names.js"
+import { functionNames, isWatchful } from "./generate/names.js"
 import { hostMend } from "./mend.js"
 import type { Policy } from "./model.js"
 import { redactionNames } from "./redaction.js"
@@ -106,6 +106,7 @@ export const planTable = (
   const written = statements.asOwner(owner, [
     ...(renamedColumns.length === 0 ? [] : [statements.renameColumns(storage, name, renamedColumns)]),
     upsert,
+    statements.makeWatchful(storage, name),
     ...(formerNames.length + formerColumns.length > 0 || isDeclared || isColumnDeclared
       ? [statements.declareNames(storage, name, formerNames, formerColumns)]
       : [])
@@ -171,12 +172,12 @@ export const planTable = (
           ...drops(broken),
           ...grants,
           ...ownerChanges,
-          ...statements.asOwner(
-            owner,
-            source.functions
+          ...statements.asOwner(owner, [
+            ...source.functions
               .filter(({ name: functionName }) => lostFunctions.includes(functionName))
-              .flatMap((triggerFunction) => functionStatements(storage, triggerFunction))
-          ),
+              .flatMap((triggerFunction) => functionStatements(storage, triggerFunction)),
+            ...(lostFunctions.includes(source.watchful) ? [statements.makeWatchful(storage, name)] : [])
+          ]),
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
           ...enables(broken),
           ...(lapsed ? statements.asOwner(owner, [statements.closeLapse(storage, name)]) : [])
@@ -372,10 +373,12 @@ const drops = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
   states.flatMap(({ relation, surplus }) => surplus.map(({ name }) => statements.dropTrigger(relation, name)))
 
 /** Triggers that were cloned cannot be made anew, only enabled. */
-const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
-  states.flatMap(({ disabled, expected, relation }) =>
+const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> => {
+  // The clones of a trigger are dropped with it.
+  const dropped = new Set(states.flatMap(({ surplus }) => surplus.map(({ name }) => name)))
+  return states.flatMap(({ disabled, expected, relation }) =>
     disabled
-      .filter(({ cloned }) => cloned)
+      .filter(({ cloned, name }) => cloned && !dropped.has(name))
       .map(({ name }) =>
         statements.enableTrigger(
           relation,
@@ -385,6 +388,7 @@ const enables = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
         )
       )
   )
+}
 
 const needsOf = (state: RelationState): ReadonlyArray<Need> => {
   const { relation } = state
@@ -433,7 +437,10 @@ export const nameCollision = (names: ReadonlyArray<Name>, catalog: Catalog): Cap
   for (const name of [...catalog.active, ...newNames]) {
     for (const functionName of functionNames(name)) {
       const owner = owners.get(functionName)
-      if (owner !== undefined || catalog.functions.some((row) => row.name === functionName && !row.trigger)) {
+      if (
+        owner !== undefined ||
+        catalog.functions.some((row) => row.name === functionName && row.trigger === isWatchful(functionName))
+      ) {
         return new CaptureError({
           table: label(name),
           refusal: {

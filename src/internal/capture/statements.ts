@@ -5,6 +5,7 @@
 import type { Name } from "./catalog.js"
 import type { FormerColumn } from "./formerly.js"
 import { generatorVersion, type PartitionTriggers, type TableShape } from "./generate/model.js"
+import { isWatchful, watchfulName } from "./generate/names.js"
 import { identifier, literal, qualified, textArray } from "../sql/sqlText.js"
 
 const table = (name: Name): string => qualified(name.schema, name.name)
@@ -35,11 +36,15 @@ export const dropTrigger = (relation: Name, trigger: string): string =>
 export const enableTrigger = (relation: Name, foreign: boolean, trigger: string, always: boolean): string =>
   `alter ${foreign ? "foreign " : ""}table ${table(relation)} enable ${always ? "always " : ""}trigger ${identifier(trigger)}`
 
+/** A generated function with its arguments: only one of them is no trigger function. */
+const signature = (storage: string, name: string): string =>
+  `${qualified(storage, name)}(${isWatchful(name) ? "oid" : ""})`
+
 export const giveFunction = (storage: string, name: string, owner: string): string =>
-  `alter function ${qualified(storage, name)}() owner to ${identifier(owner)}`
+  `alter function ${signature(storage, name)} owner to ${identifier(owner)}`
 
 export const dropFunction = (storage: string, name: string): string =>
-  `drop function if exists ${qualified(storage, name)}()`
+  `drop function if exists ${signature(storage, name)}`
 
 const policies = (storage: string): string => qualified(storage, "capture_policies")
 
@@ -117,6 +122,10 @@ set relation = excluded.relation,
     then pg_catalog.clock_timestamp() - interval '1 microsecond'
   end)),
   removed_at = null`
+
+/** Makes the function by which the triggers ask whether the table was altered. It is made anew with each policy, after it. */
+export const makeWatchful = (storage: string, name: Name): string =>
+  `select ${qualified(storage, "make_watchful")}(${regclass(name)}, ${literal(watchfulName(name))})`
 
 /** Columns that were renamed since the policy was applied. All are renamed at once, because two may have exchanged their names. */
 export const renameColumns = (

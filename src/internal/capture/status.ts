@@ -417,9 +417,15 @@ const reportTable = (
     })
   }
   reportComputed(policy, table, report)
-  reportKey(policy, table, apply, report)
+  const isKeyChanged = reportKey(policy, table, apply, report)
   if (renamedEnums.length > 0) {
     report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: renamedEnums })
+  }
+  if (
+    (gap === "key" && !isKeyChanged && renamedEnums.length === 0 && changes.retyped.length === 0) ||
+    (gap === "rewritten" && rewritten.length === 0)
+  ) {
+    report({ kind: "AlteredMeanwhile", severity: "error", mend: apply.mend })
   }
 
   const casts = [...new Set(described.flatMap(({ hostCasts }) => hostCasts))]
@@ -479,7 +485,8 @@ const reportComputed = (policy: Policy, table: Table, report: Report): void => {
   }
 }
 
-const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): void => {
+/** True if the key is another one. */
+const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): boolean => {
   // A column whose rename the record followed is the same one.
   const key = policy.key.map(
     ({ name }) =>
@@ -505,9 +512,12 @@ const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): 
       problem,
       subjects: key
     })
-  } else if (key.length === 0) {
+    return true
+  }
+  if (key.length === 0) {
     report({ kind: "NoKey", severity: "warning", mend: hostMend("declareKey") })
   }
+  return false
 }
 
 /** Compares what is installed with the policy. True if no part of capture is missing. */

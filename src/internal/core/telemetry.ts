@@ -66,7 +66,11 @@ export const operations = {
   ],
   health: ["coverage", "report", "canary", "policies"],
   continuity: ["check", "baseline"],
-  retention: ["plan", "purge", "runs", "maintain"]
+  retention: ["plan", "purge", "runs", "maintain"],
+  views: ["list", "get", "save", "remove"],
+  evidence: ["record", "derive", "list", "latest", "overview", "proof"],
+  migrations: ["run", "status"],
+  grants: ["apply"]
 } as const
 
 type Service = keyof typeof operations
@@ -80,7 +84,11 @@ const prefixes: Readonly<Record<Service, string>> = {
   exportJobs: "exportJobs.",
   health: "Health.",
   continuity: "Continuity.",
-  retention: "retention."
+  retention: "retention.",
+  views: "views.",
+  evidence: "evidence.",
+  migrations: "Migrations.",
+  grants: "Grants."
 }
 
 /** The name of a span: `threadline.query.timeline`. */
@@ -118,6 +126,12 @@ export const measured =
       const begin = clock.unsafeCurrentTimeMillis()
       return Effect.onExit(effect, (exit) => ended(name, exit, clock.unsafeCurrentTimeMillis() - begin))
     })
+
+/** An operation: its span, its count and its time. */
+export const operation =
+  <S extends Service>(service: S, name: (typeof operations)[S][number]) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    effect.pipe(measured(nameOf(service, name)), Effect.withSpan(nameOf(service, name), { captureStackTrace: false }))
 
 const ended = (name: string, exit: Exit.Exit<unknown, unknown>, milliseconds: number): Effect.Effect<void> =>
   Effect.zipRight(

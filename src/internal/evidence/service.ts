@@ -1,6 +1,7 @@
 /** The service of evidence: each member under a span. */
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import { operation } from "../core/telemetry.js"
 import type { Page } from "../../Page.js"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import type { Storage } from "../record/storage.js"
@@ -45,8 +46,6 @@ export interface Recorder {
   readonly posture: Effect.Effect<Posture | undefined, ThreadlineError>
 }
 
-const span = { captureStackTrace: false } as const
-
 const recorders = new WeakMap<Service, Recorder>()
 
 /** The recorder behind a service; undefined for one that a test made up. */
@@ -54,14 +53,13 @@ export const recorderOf = (service: Service): Recorder | undefined => recorders.
 
 export const make = (storage: Storage): Service => {
   const recordAs: Recorder["recordAs"] = (subject, evidence, origin) =>
-    Effect.withSpan(record(storage, subject, evidence, origin), "threadline.evidence.record", span)
+    operation("evidence", "record")(record(storage, subject, evidence, origin))
   const service: Service = {
     record: (subject, evidence) => recordAs(subject, evidence, "host"),
     recordUnknown: (subject, evidence) => recordAs(subject as Subject, evidence as Given<Subject>, "host"),
-    list: (filter = {}) => Effect.withSpan(list(storage, filter), "threadline.evidence.list", span),
-    latest: (subject, reference) =>
-      Effect.withSpan(latest(storage, subject, reference), "threadline.evidence.latest", span),
-    overview: Effect.withSpan(overview(storage), "threadline.evidence.overview", span)
+    list: (filter = {}) => operation("evidence", "list")(list(storage, filter)),
+    latest: (subject, reference) => operation("evidence", "latest")(latest(storage, subject, reference)),
+    overview: operation("evidence", "overview")(overview(storage))
   }
   recorders.set(service, { recordAs, posture: posture(storage) })
   return service

@@ -25,31 +25,31 @@ const Reason = Schema.Literal(
 )
 
 /**
- * Why an export cannot be written, a file not be verified, or a job not be queued, run or downloaded.
+ * An export could not be written, a file could not be verified, or a job could not be queued, run or downloaded.
  *
- * - `OutputExists`: a file of that name, or of its manifest, is there already, or something that is no file
- * - `NoDirectory`: the directory of the file is not there
- * - `DiskFull`: the disk, or the quota, has no room
+ * - `OutputExists`: there is a file of that name or of its manifest already, or something that is not a file
+ * - `NoDirectory`: the directory of the file does not exist
+ * - `DiskFull`: the disk is full, or the quota is used up
  * - `NotWritable`: the file cannot be written for another reason
- * - `NotReadable`: the file to verify is not there, or cannot be read
- * - `Unsupported`: this version of Node.js has no such compression, or the store no links
- * - `NotInstalled`: a package that the format or the store needs is not installed; the sentence says which one
- * - `TooLarge`: the file of a job would exceed the bytes that the host allows
- * - `TooManyJobs`: the actor has as many jobs waiting as the host allows
- * - `WrongState`: the job is not in a state in which this can be done
- * - `Expired`: the file of the job is gone, or is to go
- * - `ScopeRefused`: the host does not grant the scope (any more)
+ * - `NotReadable`: the file to verify does not exist or cannot be read
+ * - `Unsupported`: this version of Node.js does not have the compression, or the store does not make links
+ * - `NotInstalled`: the format or the store needs a package that is not installed. The detail names it.
+ * - `TooLarge`: the file of a job would have more bytes than the host allows
+ * - `TooManyJobs`: the actor already has as many waiting jobs as the host allows
+ * - `WrongState`: the state of the job does not allow it
+ * - `Expired`: the file of the job has been removed, or its time is over
+ * - `ScopeRefused`: the host does not grant the scope, or no longer grants it
  * - `NoStore`: there is no `ExportStore`
- * - `StoreFailed`: the store refused, or could not be reached
- * - `LinkRefused`: the link to a file is not valid, or no longer
- * - `ScheduleExists`: there is a schedule of that name
+ * - `StoreFailed`: the store refused or could not be reached
+ * - `LinkRefused`: the link is not valid, or no longer valid
+ * - `ScheduleExists`: there is already a schedule of that name
  *
  * @since 0.1.0
  * @category errors
  */
 export class ExportError extends Schema.TaggedError<ExportError>("threadline.ExportError")("ExportError", {
   reason: Reason,
-  /** A sentence for people, without captured values. */
+  /** A sentence for people. It contains no captured values. */
   detail: Schema.String,
   cause: Schema.optional(Schema.Defect)
 }) {

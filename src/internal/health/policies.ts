@@ -4,7 +4,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { fromFailure } from "../capture/apply.js"
-import { type Catalog, readCatalog, readStanding } from "../capture/catalog.js"
+import { type Catalog, readCatalog, readWholeStanding } from "../capture/catalog.js"
 import type { FindingKind, TableStatus } from "../capture/finding.js"
 import { nameOf, readRedaction, type Redaction, redactionsOf, redactionsOfPolicy } from "../capture/redaction.js"
 import { type ConfiguredTable, label } from "../capture/resolve.js"
@@ -13,7 +13,6 @@ import { tableStatuses } from "../capture/status.js"
 import { ofCapture } from "./finding.js"
 import type { ColumnPolicy, PolicyComparison, Shown } from "./model.js"
 import { type Options, readOptions } from "./options.js"
-import { refuseHidden } from "./report.js"
 import { looksSensitive } from "./sensitive.js"
 
 type Request = Effect.Effect.Success<ReturnType<typeof readOptions>>
@@ -87,7 +86,7 @@ export const readPolicies = (sql: SqlClient, storage: string, options: Options) 
     reading(
       sql,
       Effect.gen(function* () {
-        yield* refuseHidden(storage, yield* readStanding(sql, storage))
+        yield* readWholeStanding(sql, storage)
         const catalog = yield* readCatalog(sql, storage, request.configured ?? [], "everything")
         return tableStatuses(storage, catalog, request.configured).map((status) => compare(catalog, status, request))
       })

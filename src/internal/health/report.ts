@@ -6,7 +6,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { ThreadlineError } from "../../ThreadlineError.js"
 import { fromFailure, type readConfigs } from "../capture/apply.js"
-import { type Catalog, type Name, readCatalog, readStanding } from "../capture/catalog.js"
+import { type Catalog, type Name, readCatalog, readStanding, readWholeStanding } from "../capture/catalog.js"
 import type { CaptureError } from "../capture/captureError.js"
 import type { TableStatus } from "../capture/finding.js"
 import {
@@ -86,24 +86,11 @@ export const readCoverage = (
     reading(
       sql,
       Effect.gen(function* () {
-        yield* refuseHidden(storage, yield* readStanding(sql, storage))
+        yield* readWholeStanding(sql, storage)
         return (yield* see(sql, storage, request, all)).coverage
       })
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   )
-
-/** Nothing can be said of tables if the policies that are seen may not be all. */
-export const refuseHidden = (storage: string, { hidden }: Standing): Effect.Effect<void, ThreadlineError> =>
-  hidden.length === 0
-    ? Effect.void
-    : Effect.fail(
-        new ThreadlineError({
-          reason: "RecordHidden",
-          detail:
-            `row-level security may hide rows of ${hidden.join(", ")} from this role, so that nothing can be said of what is ` +
-            `captured: disable it on these tables of ${identifier(storage)}, or let the role bypass it`
-        })
-      )
 
 type Add = (severity: Severity, object: string, fact: Fact, mend?: Parameters<typeof ofFact>[3]) => void
 
@@ -121,7 +108,7 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
   reading(
     sql,
     Effect.gen(function* () {
-      yield* refuseHidden(storage, yield* readStanding(sql, storage))
+      yield* readWholeStanding(sql, storage)
       const catalog = yield* readCatalog(sql, storage, [], "everything")
       return tableStatuses(storage, catalog, undefined).flatMap(({ policy, table }) =>
         policy === null

@@ -1,5 +1,5 @@
 /** What a screen is: it reads through the services, and gives a view. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { VNode } from "preact"
 import type * as Audit from "../../Audit.js"
@@ -13,6 +13,7 @@ import type * as Retention from "../../Retention.js"
 import type * as Feed from "../../Feed.js"
 import type * as Query from "../../Query.js"
 import type * as SavedViews from "../../SavedViews.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Viewer } from "./access.js"
 import type { Addresses } from "./address.js"
 import type { AskColumns, ColumnsByTable } from "./columnOrder.js"
@@ -93,3 +94,22 @@ export const page = (page: Omit<Page, "_tag" | "status"> & { readonly status?: n
 export const redirect = (to: string): Redirect => ({ _tag: "Redirect", to })
 
 export type Screened = Effect.Effect<Screen, unknown>
+
+const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)$/
+
+const checked =
+  (rule: string, isValid: (text: string) => boolean) =>
+  (field: string, text: string | undefined): Effect.Effect<void, InvalidRequest> =>
+    text === undefined || isValid(text) ? Effect.void : Effect.fail(new InvalidRequest({ field, rule }))
+
+/** Refuses a parameter that is no instant. */
+export const checkInstant = checked(
+  "must be an instant with its zone, such as 2026-11-22T10:00:00Z",
+  (text) => instant.test(text) && !Number.isNaN(Date.parse(text))
+)
+
+/** The same in UTC: it is compared with instants of the record as they are written. */
+export const checkUtc = checked(
+  "must be an instant in UTC, such as 2026-11-22T10:00:00.000Z",
+  (text) => instant.test(text) && /:\d\d(\.\d+)?Z$/.test(text) && !Number.isNaN(Date.parse(text))
+)

@@ -291,7 +291,7 @@ export const make = (settings: Settings, services: Services): Surface => {
   return (incoming, authorize) =>
     Effect.gen(function* () {
       const { prefix } = incoming
-      const url = new URL(`http://own.invalid/${incoming.url.replace(/^\/+/, "")}`)
+      const url = new URL(`http://own.invalid${incoming.url.startsWith("/") ? "" : "/"}${incoming.url}`)
       const params = url.searchParams
       const now = Date.now()
       const asksFor = params.get("tz")
@@ -368,7 +368,10 @@ export const make = (settings: Settings, services: Services): Surface => {
           return show(trouble.wrongMethod)
         }
         const form = yield* Effect.either(incoming.form)
-        const fields = form._tag === "Right" ? form.right : new URLSearchParams()
+        if (form._tag === "Left") {
+          return show(trouble.formTooLarge)
+        }
+        const fields = form.right
         if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), plain.token)) {
           return show(trouble.forged)
         }

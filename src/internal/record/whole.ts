@@ -1,7 +1,8 @@
 /** Whether a reader sees the whole record. Row-level security hides rows silently. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { ThreadlineError } from "../../ThreadlineError.js"
+import type { ThreadlineError } from "../../ThreadlineError.js"
+import { refuseHidden } from "../sql/hidden.js"
 import { legibleStorage } from "./legible.js"
 import * as storage from "./storage.js"
 
@@ -16,7 +17,7 @@ const checkWhole = (from: storage.Storage): Effect.Effect<void, ThreadlineError>
     .rows(
       Hidden,
       from.sql`
-      select c.relname as name
+      select format('%I.%I', n.nspname, c.relname) as name
       from pg_class c
       join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = ${from.schema}
@@ -28,16 +29,10 @@ const checkWhole = (from: storage.Storage): Effect.Effect<void, ThreadlineError>
     .pipe(
       Effect.catchAll(() => Effect.succeed([])),
       Effect.flatMap((hidden) =>
-        hidden.length === 0
-          ? Effect.void
-          : Effect.fail(
-              new ThreadlineError({
-                reason: "RecordHidden",
-                detail:
-                  `row-level security may hide rows of ${hidden.map(({ name }) => name).join(", ")} in the schema ${from.schema} ` +
-                  "from this role, and reads would not say so: disable it on these tables, or let the role bypass it"
-              })
-            )
+        refuseHidden(
+          hidden.map(({ name }) => name),
+          "and reads would not say so"
+        )
       )
     )
 

@@ -13,6 +13,7 @@ import { rows, type Storage } from "../record/storage.js"
 import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } from "../record/tables.js"
 import { identifier, qualified } from "../sql/sqlText.js"
 import { type CheckedPolicy, type Cutoffs, cutoffsOf } from "./policy.js"
+import { type Seen, unseenIds, unseenTransaction } from "./unseen.js"
 
 /** What a hold means for each of the three tables. Undefined if it means nothing for one. */
 interface HoldCondition {
@@ -21,14 +22,6 @@ interface HoldCondition {
   readonly action: ((alias: string) => Fragment) | undefined
   /** Whether a partition holds such a change, found by an index. */
   readonly within: (leaf: Fragment) => Fragment
-}
-
-/** What a plan saw. Only that goes. */
-export interface Seen {
-  readonly snapshot: string
-  readonly epoch: number
-  /** The smallest id that a consumer of the feed waited for; null if none did. */
-  readonly horizon: string | null
 }
 
 /** A policy at an instant, with its tables resolved. */
@@ -347,29 +340,9 @@ export const isAwaited = (conditions: Conditions, alias: string): Fragment => {
   return conditions.ignoreFeed ? sql`false` : sql`(${sql.literal(alias)}.id >= ${horizon(conditions)})`
 }
 
-const unseenTransaction = (
-  { epoch, snapshot }: Pick<Seen, "epoch" | "snapshot">,
-  { sql }: Storage,
-  alias: string
-): Fragment => {
-  const as = sql.literal(alias)
-  return sql`(
-    ${as}.epoch > ${epoch}::int
-    or (
-      ${as}.epoch = ${epoch}::int
-      and ${as}.xid >= pg_catalog.pg_snapshot_xmin(${snapshot}::pg_snapshot)
-      and not pg_catalog.pg_visible_in_snapshot(${as}.xid, ${snapshot}::pg_snapshot)
-    )
-  )`
-}
-
 /** The change was not committed when the plan was made. */
-export const isUnseen = ({ seen, storage }: Conditions, alias: string): Fragment => {
-  const { name, sql } = storage
-  return sql`${sql.literal(alias)}.transaction_id in (
-    select ut.id from ${name("audit_transactions")} ut where ${unseenTransaction(seen, storage, "ut")}
-  )`
-}
+export const isUnseen = ({ seen, storage }: Conditions, alias: string): Fragment =>
+  storage.sql`${storage.sql.literal(alias)}.transaction_id in (${unseenIds(seen, storage)})`
 
 /** The change goes. */
 export const goes = (conditions: Conditions, alias: string): Fragment => {
@@ -385,7 +358,7 @@ export const goes = (conditions: Conditions, alias: string): Fragment => {
 /** Whether something in a partition must stay. Each part is found by an index, so the answer takes no longer if there are more rows. */
 export const someStays = (conditions: Conditions, leaf: Fragment, until: string): Fragment => {
   const { cutoffs, holds, ignoreFeed, seen, storage, tables } = conditions
-  const { name, sql } = storage
+  const { sql } = storage
   if (cutoffs.others === null || cutoffs.others < until) {
     return sql`true`
   }
@@ -410,9 +383,8 @@ export const someStays = (conditions: Conditions, leaf: Fragment, until: string)
         ]),
     sql`exists (
       select
-      from ${name("audit_transactions")} st
+      from (${unseenIds(seen, storage)}) st (id)
       cross join lateral (select from ${leaf} sc where sc.transaction_id = st.id limit 1) one
-      where ${unseenTransaction(seen, storage, "st")}
     )`
   ])
 }
@@ -420,6 +392,26 @@ export const someStays = (conditions: Conditions, leaf: Fragment, until: string)
 /** Whether every captured table's time in a partition is up. Then the partition itself may go. */
 export const allExpire = ({ cutoffs, tables }: Conditions, until: string): boolean =>
   [cutoffs.others, ...tables.map(({ cutoff }) => cutoff)].every((cutoff) => cutoff !== null && cutoff >= until)
+
+/**
+ * The latest instant before which changes under a recorded name may go; null if none do. A name may have been that of several tables.
+ */
+export const latestOfName = ({ cutoffs, tables }: Conditions, name: TableName): string | null =>
+  tables
+    .filter(({ table }) => table.spans.some((span) => span.schema === name.schema && span.name === name.name))
+    .reduce(
+      (latest, { cutoff }) => (cutoff !== null && (latest === null || cutoff > latest) ? cutoff : latest),
+      isOnlyOf(tables, name) ? null : cutoffs.others
+    )
+
+/** Whether a name always was that of one table of the policy. */
+const isOnlyOf = (tables: Conditions["tables"], name: TableName): boolean =>
+  tables.some(({ table }) =>
+    table.spans.some(
+      ({ name: ofSpan, schema, since, until }) =>
+        schema === name.schema && ofSpan === name.name && since === null && until === null
+    )
+  )
 
 /** Conditions on changes of one transaction: they are not captured before it began. */
 export const changesOf = ({ name, sql }: Storage, transaction: string): Fragment => sql`

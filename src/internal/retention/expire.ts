@@ -5,10 +5,12 @@ import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import { rows, type Storage } from "../record/storage.js"
 import { patience, persisting } from "../sql/patience.js"
 import { someStays } from "./conditions.js"
-import { leafName, leafOf, type Partition } from "./partitions.js"
+import { leafName, leafOf, type Partition, recordedNames } from "./partitions.js"
 import type { RetentionError } from "./retentionError.js"
 import { asOwner, count } from "./runs.js"
 import { noteRemoved, type Work } from "./work.js"
+
+const Ids = Schema.Struct({ first: Schema.NullOr(Schema.String), last: Schema.NullOr(Schema.String) })
 
 const Stays = Schema.Struct({ stays: Schema.Literal("true", "false") })
 
@@ -67,30 +69,17 @@ export const emptyPartition = (
       yield* noteRemoved(
         storage,
         sql`
-          with recursive names as (
-            (
-              select c.table_schema, c.table_name
-              from ${leaf} c
-              order by c.table_schema, c.table_name
-              limit 1
-            )
-            union all
-            select n.table_schema, n.table_name
-            from names l
-            cross join lateral (
-              select c.table_schema, c.table_name
-              from ${leaf} c
-              where (c.table_schema, c.table_name) > (l.table_schema, l.table_name)
-              order by c.table_schema, c.table_name
-              limit 1
-            ) n
-          )
+          ${recordedNames(sql, leaf)}
           select n.table_schema, n.table_name, ${partition.bounds?.from ?? until}::timestamptz as first,
             ${until}::timestamptz as up_to
           from names n`
       )
+      const [ids] = yield* rows(
+        Ids,
+        sql`select (select min(c.transaction_id) from ${leaf} c)::text as first, (select max(c.transaction_id) from ${leaf} c)::text as last`
+      )
       yield* run(`truncate table only ${leafName(partition)}`)
-      yield* count(storage, lease, { changes: planned, batches: 1, partitions: [partition.name] })
+      yield* count(storage, lease, { changes: planned, batches: 1, partitions: [partition.name], touched: ids })
       return true
     })
   )

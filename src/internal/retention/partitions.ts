@@ -28,6 +28,27 @@ export const leafName = ({ name, schema }: Partition): string => qualified(schem
 
 export const leafOf = ({ sql }: Storage, partition: Partition): Fragment => sql.literal(leafName(partition))
 
+/** The names that have changes in a partition, as a query `names` that begins a statement. Each is found by the index of tables. */
+export const recordedNames = (sql: Storage["sql"], leaf: Fragment): Fragment => sql`
+  with recursive names as (
+    (
+      select c.table_schema, c.table_name
+      from ${leaf} c
+      order by c.table_schema, c.table_name
+      limit 1
+    )
+    union all
+    select n.table_schema, n.table_name
+    from names l
+    cross join lateral (
+      select c.table_schema, c.table_name
+      from ${leaf} c
+      where (c.table_schema, c.table_name) > (l.table_schema, l.table_name)
+      order by c.table_schema, c.table_name
+      limit 1
+    ) n
+  )`
+
 export const partitions = (storage: Storage): Effect.Effect<ReadonlyArray<Partition>, ThreadlineError> => {
   const { sql } = storage
   // Bounds are written as the session writes instants, with their zone.

@@ -5,9 +5,9 @@ import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, type NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import { instant, instantRule, type InstantInput } from "../core/instant.js"
 import { mustBeObject, unknownField } from "../core/request.js"
-import { format } from "../core/tableName.js"
+import { format, type TableName } from "../core/tableName.js"
 import { instantColumn } from "../record/change.js"
-import { rows, type Storage } from "../record/storage.js"
+import { rows, type Storage, unionAll } from "../record/storage.js"
 import { isInside, snapshot } from "../sql/owned.js"
 import {
   actionMayGo,
@@ -21,13 +21,15 @@ import {
   isHeld,
   isUnseen,
   latestOfActions,
+  latestOfName,
   someStays,
   transactionMayGo
 } from "./conditions.js"
 import type { How, Plan, PlanItem, PlanPartition } from "./model.js"
-import { leafOf, type Partition, partitions } from "./partitions.js"
+import { leafOf, type Partition, partitions, recordedNames } from "./partitions.js"
 import { check, type CheckedPolicy } from "./policy.js"
 import { RetentionError } from "./retentionError.js"
+import { block, type Look, newlyDue, toLookAt } from "./settled.js"
 
 /**
  * Options of a plan.
@@ -139,61 +141,122 @@ const ItemRow = Schema.Struct({
   month: Schema.String,
   going: Schema.NumberFromString,
   held: Schema.NumberFromString,
-  awaited: Schema.NumberFromString
+  awaited: Schema.NumberFromString,
+  blocks: Schema.String
 })
 
-const items = (conditions: Conditions, leaf: Fragment) => {
-  const { sql } = conditions.storage
-  return rows(
+/** Names under which a partition has changes, each found by the index of tables. */
+const namesIn = ({ sql }: Storage, leaf: Fragment) =>
+  rows(
+    Schema.Struct({ schema: Schema.String, name: Schema.String }),
+    sql`
+      ${recordedNames(sql, leaf)}
+      select n.table_schema::text as schema, n.table_name::text as name
+      from names n`
+  )
+
+/** Whether a change under an alias has one of the names. */
+const isOneOf = ({ sql }: Storage, names: ReadonlyArray<TableName>, alias: string): Fragment =>
+  sql.or(
+    names.map(
+      ({ name, schema }) =>
+        sql`(${sql.literal(alias)}.table_schema = ${schema} and ${sql.literal(alias)}.table_name = ${name})`
+    )
+  )
+
+/** What goes and stays in a partition of what is old enough there. Names of which nothing is old enough are not looked at. */
+const items = Effect.fnUntraced(function* (conditions: Conditions, partition: Partition) {
+  const { storage } = conditions
+  const { sql } = storage
+  const leaf = leafOf(storage, partition)
+  const from = partition.bounds?.from
+  const names = (yield* namesIn(storage, leaf)).filter((name) => {
+    const latest = latestOfName(conditions, name)
+    return latest !== null && (from === undefined || latest > from)
+  })
+  if (names.length === 0) {
+    return []
+  }
+  return yield* rows(
     ItemRow,
     sql`
       select x.table_schema::text as schema, x.table_name::text as name, x.month,
         (count(*) filter (where not x.held and not x.awaited))::text as going,
         (count(*) filter (where x.held))::text as held,
-        (count(*) filter (where not x.held and x.awaited))::text as awaited
+        (count(*) filter (where not x.held and x.awaited))::text as awaited,
+        coalesce(
+          range_agg(distinct int8range(x.block * ${block}, (x.block + 1) * ${block})) filter (where not x.held and not x.awaited),
+          '{}'
+        )::text as blocks
       from (
-        select c.table_schema, c.table_name, to_char(c.captured_at at time zone 'UTC', 'YYYY-MM') as month,
+        select c.table_schema, c.table_name, c.transaction_id / ${block} as block, to_char(c.captured_at at time zone 'UTC', 'YYYY-MM') as month,
           ${isHeld(conditions, "c")} as held, ${isAwaited(conditions, "c")} as awaited
         from ${leaf} c
-        where ${isExpired(conditions, "c")} and not ${isUnseen(conditions, "c")}
+        where ${isOneOf(storage, names, "c")} and ${isExpired(conditions, "c")} and not ${isUnseen(conditions, "c")}
       ) x
       group by x.table_schema, x.table_name, x.month
       order by x.month, x.table_schema, x.table_name`
   )
-}
+})
 
 const CountRow = Schema.Struct({ transactions: Schema.NumberFromString, actions: Schema.NumberFromString })
 
 /** Transactions of which nothing stays, and actions that nothing keeps. */
-const others = (conditions: Conditions) => {
-  const { name, sql } = conditions.storage
+const others = (conditions: Conditions, look: Look) => {
+  const { storage } = conditions
+  const { name, sql } = storage
+  const latest = latestOfActions(conditions)
+  const isWhole = look.settled === undefined
+  // If few are looked at, what belongs to each is found by an index. For "exists" PostgreSQL may read all of it once.
+  const none = (found: Fragment): Fragment =>
+    isWhole ? sql`not exists (select ${found})` : sql`(select true ${found} limit 1) is null`
   const transactionGoes = (alias: string) => sql`(
     ${transactionMayGo(conditions, alias)}
-    and not exists (select ${changesOf(conditions.storage, alias)} and not ${goes(conditions, "oc")})
+    and ${none(sql`${changesOf(storage, alias)} and not ${goes(conditions, "oc")}`)}
+  )`
+  const inBlocks = (table: string, id: string): Fragment => sql`
+    select r.*
+    from unnest(${look.blocks}::int8multirange) b (ids)
+    join ${name(table)} r on r.${sql.literal(id)} >= lower(b.ids) and r.${sql.literal(id)} < upper(b.ids)`
+  const due =
+    look.settled === undefined
+      ? [sql`select r.* from ${name("audit_actions")} r where r.occurred_at < ${latest}::timestamptz`]
+      : [
+          inBlocks("audit_actions", "transaction_id"),
+          ...newlyDue(conditions, conditions.cutoffs, look.settled, "r").map(
+            (condition) => sql`select r.* from ${name("audit_actions")} r where ${condition}`
+          )
+        ]
+  const counted = (rows: Fragment, alias: string, goes: Fragment): Fragment => sql`(
+    with looked as ${sql.literal(isWhole ? "not materialized" : "materialized")} (${rows})
+    select count(*)
+    from looked ${sql.literal(alias)}
+    where ${goes}
   )`
   return Effect.flatMap(
     rows(
       CountRow,
       sql`
         select
-          (${
+          ${
             conditions.cutoffs.latest === null
-              ? sql`select 0`
-              : sql`select count(*) from ${name("audit_transactions")} t where ${transactionGoes("t")}`
-          })::text as transactions,
-          (${
-            latestOfActions(conditions) === null
-              ? sql`select 0`
-              : sql`
-            select count(*)
-            from ${name("audit_actions")} a
-            where a.occurred_at < ${latestOfActions(conditions)}::timestamptz
-              and ${actionMayGo(conditions, "a")}
-              and not exists (
-                select from ${name("audit_transactions")} t
-                where t.id = a.transaction_id and (${conditions.cutoffs.latest === null ? sql`true` : sql`not ${transactionGoes("t")}`})
-              )`
-          })::text as actions`
+              ? sql`0`
+              : counted(inBlocks("audit_transactions", "id"), "t", transactionGoes("t"))
+          }::text as transactions,
+          ${
+            latest === null
+              ? sql`0`
+              : counted(
+                  // One may be found both ways.
+                  due.length === 1
+                    ? unionAll(due)
+                    : sql`select distinct on (d.id) d.* from (${unionAll(due)}) d order by d.id`,
+                  "a",
+                  sql`${actionMayGo(conditions, "a")} and ${none(sql`
+                    from ${name("audit_transactions")} t
+                    where t.id = a.transaction_id and (${conditions.cutoffs.latest === null ? sql`true` : sql`not ${transactionGoes("t")}`})`)}`
+                )
+          }::text as actions`
     ),
     one
   )
@@ -220,14 +283,16 @@ const planned = (storage: Storage, policy: CheckedPolicy, before: string | undef
     const { latest } = conditions.cutoffs
     const found: Array<PlanItem> = []
     const parts: Array<PlanPartition> = []
+    const blocks: Array<string> = []
     let held = 0
     let awaited = 0
     const mayExpire = ({ bounds }: Partition) => latest !== null && (bounds === undefined || bounds.from < latest)
     for (const partition of (yield* partitions(storage)).filter(mayExpire)) {
-      const counted = yield* items(conditions, leafOf(storage, partition))
+      const counted = yield* items(conditions, partition)
       held += counted.reduce((sum, item) => sum + item.held, 0)
       awaited += counted.reduce((sum, item) => sum + item.awaited, 0)
       const going = counted.filter((item) => item.going > 0)
+      blocks.push(...going.map((item) => item.blocks))
       const how = yield* howOf(conditions, partition)
       if (going.length > 0 || how === "drop") {
         parts.push({
@@ -247,7 +312,8 @@ const planned = (storage: Storage, policy: CheckedPolicy, before: string | undef
         }))
       )
     }
-    const { actions, transactions } = yield* others(conditions)
+    const look = yield* toLookAt(conditions, policy.document, blocks)
+    const { actions, transactions } = yield* others(conditions, look)
     return {
       items: merged(found),
       transactions,

@@ -12,6 +12,7 @@ import { randomUUID } from "node:crypto"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import { fromSqlError, InvalidRequest, type NotFound } from "../../ThreadlineError.js"
 import { formatMicros, parseMicros } from "../core/instant.js"
+import type { JsonObject } from "../core/jsonValue.js"
 import { rows, type Storage } from "../record/storage.js"
 import { snapshot } from "../sql/owned.js"
 import { purgeActions, purgeChanges, purgeTransactions } from "./batches.js"
@@ -24,6 +25,7 @@ import { Now, now, one, partitionsNow, refuseInside, settings } from "./plan.js"
 import { check } from "./policy.js"
 import { RetentionError } from "./retentionError.js"
 import { asOwner, begin, count, finish, heartbeat, type Lease, leaseLost, runById } from "./runs.js"
+import { settledBy, toLookAt } from "./settled.js"
 import { done, Enough, turn, type Work, type WorkError } from "./work.js"
 
 export type PurgeError = InvalidRequest | NotFound | RetentionError | ThreadlineError
@@ -48,8 +50,9 @@ const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, Wor
       yield* purgeChanges(run, partition)
     }
   }
-  yield* purgeTransactions(run)
-  yield* purgeActions(run)
+  const look = yield* asOwner(storage, toLookAt(conditions, plan.policy))
+  const locked = (yield* purgeTransactions(run, look)) + (yield* purgeActions(run, look))
+  run.settled = locked === 0 ? settledBy(conditions, look, plan.at) : null
 })
 
 const expire = Effect.fnUntraced(function* (
@@ -122,13 +125,16 @@ const ending = <E>(exit: Exit.Exit<void, E | Enough>): readonly [Exclude<Run["st
 export const underLease = <E, R>(
   storage: Storage,
   lease: Lease,
-  body: Effect.Effect<void, E | Enough, R>
+  body: Effect.Effect<void, E | Enough, R>,
+  settled: () => JsonObject | null = () => null
 ): Effect.Effect<Run, E | RetentionError | ThreadlineError, R> =>
   Effect.raceFirst(body, heartbeat(storage, lease)).pipe(
     Effect.onExit((exit) => {
       const [state, problem] = ending(exit)
       // If it cannot be said, the lease ends by itself, and the next run says it.
-      return Effect.ignoreLogged(Effect.timeout(finish(storage, lease, state, problem), "5 seconds"))
+      return Effect.ignoreLogged(
+        Effect.timeout(finish(storage, lease, state, problem, state === "completed" ? settled() : null), "5 seconds")
+      )
     }),
     Effect.catchAll((error): Effect.Effect<void, E | RetentionError | ThreadlineError> =>
       error instanceof Enough ? Effect.void : Effect.fail(error)
@@ -188,11 +194,13 @@ export const purge = Effect.fnUntraced(function* <E, R>(
     lease,
     limits,
     tally,
+    settled: null,
     tell: (phase) => options.onProgress?.({ phase, ...tally, plan }) ?? Effect.void
   }
   return yield* underLease<E | WorkError, R>(
     storage,
     lease,
-    Effect.zipRight(archiveAll(run, options.archive), work(run))
+    Effect.zipRight(archiveAll(run, options.archive), work(run)),
+    () => run.settled
   ) as Effect.Effect<Run, E | RetentionError | ThreadlineError, R>
 })

@@ -28,6 +28,7 @@ import { beginWriting, transaction } from "../sql/owned.js"
 import { type Run, State } from "./model.js"
 import { settings } from "./plan.js"
 import { RetentionError } from "./retentionError.js"
+import { block } from "./settled.js"
 
 /** How long a run may say nothing before another one takes over, in seconds. It speaks three times as often. */
 const leaseSeconds = 60
@@ -156,6 +157,8 @@ export interface Counted {
   readonly batches?: number
   readonly partitions?: ReadonlyArray<string>
   readonly details?: JsonObject
+  /** The ids of the transactions that it was about: the first and the last of them. */
+  readonly touched?: { readonly first: string | null; readonly last: string | null } | undefined
 }
 
 /** Adds to what a run has done, in the transaction that did it. If the lease is lost, that transaction comes to nothing. */
@@ -175,6 +178,12 @@ export const count = (
           batches = r.batches + ${counted.batches ?? 0}::bigint,
           partitions = r.partitions || array(select jsonb_array_elements_text(${JSON.stringify(counted.partitions ?? [])}::jsonb)),
           details = r.details || ${stringify(counted.details ?? {})}::jsonb,
+          touched = r.touched + coalesce((
+            select int8range(t.first / ${block} * ${block}, (t.last / ${block} + 1) * ${block})::int8multirange
+            from (select ${counted.touched?.first ?? null}::bigint, ${counted.touched?.last ?? null}::bigint) t (first, last)
+            -- Without its ends a range would be everything.
+            where t.first is not null and t.last is not null
+          ), '{}'),
           lease_until = clock_timestamp() + make_interval(secs => ${leaseSeconds})
         where r.id = ${id}::bigint and r.lease_token = ${token} and r.state = 'running'
         returning r.id::text as id`,
@@ -192,7 +201,8 @@ export const finish = (
   storage: Storage,
   { id, token }: Lease,
   state: Exclude<Run["state"], "running">,
-  problem: string | null
+  problem: string | null,
+  settled: JsonObject | null
 ): Effect.Effect<void, ThreadlineError> =>
   Effect.asVoid(
     asOwner(
@@ -201,7 +211,8 @@ export const finish = (
         IdRow,
         storage.sql`
           update ${storage.name("retention_runs")} r
-          set state = ${state}, finished_at = clock_timestamp(), problem = ${problem}
+          set state = ${state}, finished_at = clock_timestamp(), problem = ${problem},
+            settled = ${settled === null ? null : stringify(settled)}::jsonb
           where r.id = ${id}::bigint and r.lease_token = ${token} and r.state = 'running'
           returning r.id::text as id`
       )

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import { rows, type Storage } from "../record/storage.js"
+import type { JsonObject } from "../core/jsonValue.js"
 import type { Conditions } from "./conditions.js"
 import type { Plan, Progress } from "./model.js"
 import type { Limits } from "./options.js"
@@ -22,6 +23,8 @@ export interface Work {
   readonly lease: Lease
   readonly limits: Limits
   readonly tally: { changes: number; transactions: number; actions: number; batches: number }
+  /** Set once everything that the policy speaks of was looked at, and nothing of it was locked. */
+  settled: JsonObject | null
   readonly tell: (phase: Progress["phase"]) => Effect.Effect<void>
 }
 

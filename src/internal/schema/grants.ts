@@ -51,6 +51,7 @@ const reading = [
   "columns_rewritten(oid, jsonb)",
   "column_state(oid, int2)",
   "label_marks(oid)",
+  "labels_touched(oid, jsonb, jsonb)",
   "truncated_in(oid, xid)",
   "last_recovery()",
   "watch_failed_since(text, text)",

@@ -1,5 +1,6 @@
 /** The service of saved views: each member under a span. */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
+import { operation } from "../core/telemetry.js"
 import type { Page } from "../../Page.js"
 import type { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import type { Storage } from "../record/storage.js"
@@ -21,11 +22,9 @@ export interface Service {
   readonly remove: (owner: OwnerInput, name: string) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>
 }
 
-const span = { captureStackTrace: false } as const
-
 export const make = (storage: Storage): Service => ({
-  list: (filter = {}) => Effect.withSpan(list(storage, filter), "threadline.views.list", span),
-  get: (owner, name) => Effect.withSpan(get(storage, owner, name), "threadline.views.get", span),
-  save: (view) => Effect.withSpan(save(storage, view), "threadline.views.save", span),
-  remove: (owner, name) => Effect.withSpan(remove(storage, owner, name), "threadline.views.remove", span)
+  list: (filter = {}) => operation("views", "list")(list(storage, filter)),
+  get: (owner, name) => operation("views", "get")(get(storage, owner, name)),
+  save: (view) => operation("views", "save")(save(storage, view)),
+  remove: (owner, name) => operation("views", "remove")(remove(storage, owner, name))
 })

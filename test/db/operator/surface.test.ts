@@ -1,7 +1,9 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as HashMap from "effect/HashMap"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import { createHash } from "node:crypto"
 import * as Actor from "../../../src/Actor.js"
 import * as Capture from "../../../src/Capture.js"
@@ -497,6 +499,119 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
         headers: own
       })
       expect(stolen.status).toBe(403)
+    })
+  )
+
+  it.scoped("is not confused by paths, headers and sizes, and never answers with another site", () =>
+    Effect.gen(function* () {
+      const logged: Array<unknown> = []
+      const logger = Logger.replace(
+        Logger.defaultLogger,
+        Logger.make(({ annotations, message }) => {
+          logged.push([message, HashMap.toEntries(annotations)])
+        })
+      )
+      const ask = yield* pages()
+      // The same page, or none: never another one, and never a redirect.
+      const told: Array<readonly [string, number]> = []
+      const paths = [
+        ["/audit/timeline/", 200],
+        ["/audit//timeline", 400],
+        ["//audit/timeline", 404],
+        ["/audit/timeline//", 400],
+        ["/audit/Timeline", 404],
+        ["/AUDIT/timeline", 404],
+        ["/audit/./timeline", 200],
+        ["/audit/x/../timeline", 200],
+        ["/audit/../etc/passwd", 404],
+        ["/audit/..%2f..%2fetc", 404],
+        ["/audit/%2e%2e/timeline", 404],
+        ["/audit%2ftimeline", 404],
+        ["/audit/rows/invoices%2f1", 404],
+        ["/audit/rows/a%2fb/1", 400],
+        ["/audit/timeline%00", 400],
+        ["/audit/timeline%0d%0aset-cookie:a=b", 400],
+        ["/audit/timeline;jsessionid=1", 404],
+        ["/audit/\\evil.test", 400],
+        ["/audit/transactions/1/2/3/4", 404],
+        ["/audit/exports/changes.csv/", 200],
+        ["/audit/exports/changes.exe", 404]
+      ] as const
+      for (const [path] of paths) {
+        const answer = yield* ask(path)
+        told.push([path, answer.status])
+        expect([path, answer.headers.get("location"), answer.headers.get("set-cookie")]).toStrictEqual([
+          path,
+          null,
+          null
+        ])
+        expect(answer.headers.get("x-frame-options")).toBe("DENY")
+        expect(answer.headers.get("cache-control")).toBe("no-store")
+      }
+      expect(told).toStrictEqual(paths)
+      // A redirect stays under the prefix, whatever a form or a search says.
+      const token = /name="token" value="([^"]+)"/.exec((yield* ask("/audit/timeline")).body)?.[1] ?? ""
+      for (const back of [
+        "//evil.test/audit",
+        "/\\evil.test",
+        "/audit/../evil",
+        "https://evil.test/audit/",
+        "javascript:alert(1)",
+        "/auditor",
+        "/audit/\r\nset-cookie: a=b",
+        "/audit\t/x"
+      ]) {
+        const moved = yield* ask("/audit/theme", {
+          method: "POST",
+          body: new URLSearchParams({ token, theme: "dark\r\nx: y", back }),
+          headers: { "sec-fetch-site": "same-origin" }
+        })
+        expect([back, moved.status, moved.headers.get("location")]).toStrictEqual([back, 303, "/audit/"])
+        expect(moved.headers.get("set-cookie")).toMatch(/^threadline_theme=; Path=\/audit; .*Max-Age=0$/)
+      }
+      for (const q of ["//evil.test", "https://evil.test", "/\\evil.test 1", "on:2026-01-01", "\r\nset-cookie: a=b"]) {
+        const found = yield* ask(`/audit/?q=${encodeURIComponent(q)}`)
+        expect([q, found.headers.get("location") ?? "/audit/"]).toStrictEqual([q, expect.stringMatching(/^\/audit\//)])
+        expect(found.headers.get("set-cookie")).toBeNull()
+      }
+      // A form that is too large is of nobody.
+      const large = yield* ask("/audit/views/save", {
+        method: "POST",
+        body: new URLSearchParams({ token, name: "x", filter: "x".repeat(70_000) }),
+        headers: { "sec-fetch-site": "same-origin" }
+      })
+      expect(large.status).toBe(413)
+      for (const filter of [
+        `contains=${encodeURIComponent(JSON.stringify({ a: "x".repeat(9000) }))}`,
+        `action=${"x".repeat(257)}`,
+        `${"table=a&".repeat(1200)}`,
+        `contains=${encodeURIComponent(`{"a":`.repeat(800) + "1" + "}".repeat(800))}`
+      ]) {
+        expect((yield* ask(`/audit/timeline?${filter}`)).status).toSatisfy((status) => [200, 400, 404].includes(status))
+      }
+
+      // The log of the host has the reference that a page shows, and what the page was; the page has no more.
+      const { handler } = yield* Effect.acquireRelease(
+        Effect.map(services, (layer) =>
+          OperatorSurface.toWebHandler(Layer.provideMerge(layer, logger), {
+            authorize: () => ({ ...everything, scope: (_, columns) => columns.sql`no_such_column = 1` })
+          })
+        ),
+        ({ dispose }) => Effect.promise(dispose)
+      )
+      const failed = yield* Effect.promise(async () => {
+        const response = await handler(new Request("http://host.test/audit/timeline"))
+        return { status: response.status, body: await response.text() }
+      })
+      const reference = /reference <code>([0-9a-f]{12})<\/code>/.exec(failed.body)?.[1] ?? ""
+      expect([failed.status, failed.body.includes("no_such_column")]).toStrictEqual([500, false])
+      expect(logged).toContainEqual([
+        expect.arrayContaining([expect.stringContaining("a page of the operator surface failed")]),
+        expect.arrayContaining([
+          ["reference", reference],
+          ["page", "Timeline"]
+        ])
+      ])
     })
   )
 

@@ -60,7 +60,11 @@ const setting = fc.record({
   two: fc.option(keep),
   holds: fc.array(hold, { maxLength: 2 }),
   batchSize: fc.integer({ min: 1, max: 7 }),
-  maxBatches: fc.option(fc.integer({ min: 1, max: 5 }))
+  maxBatches: fc.option(fc.integer({ min: 1, max: 5 })),
+  // Days before which purges one after the other remove something, the last one whatever is due.
+  before: fc
+    .array(fc.integer({ min: 0, max: 120 }), { maxLength: 2 })
+    .map((days) => [...days.sort((a, b) => a - b), 1000])
 })
 type Setting = typeof setting extends fc.Arbitrary<infer A> ? A : never
 
@@ -220,39 +224,54 @@ layer(database, { excludeTestServices: true })("Retention against a model", (it)
           yield* writeLog(entries)
           const [clock] = yield* sql<{ now: string }>`select (extract(epoch from now()) * 1000)::bigint::text as now`
           const policy = policyOf(given, Number(clock?.now))
-          const plan = yield* Retention.plan(policy)
-          const cutoff = (days: number | null | undefined): number =>
-            days === null || days === undefined
-              ? -Infinity
-              : Date.parse(plan.at) - Math.round((Number(clock?.now) - (start + days * day)) / 1000) * 1000
-          const model = staying(entries, given, cutoff)
-          const total = entries.reduce((sum, one) => sum + one.changes.length, 0)
-          expect(plan.changes).toBe(total - model.changes.length)
-          expect(plan.transactions).toBe(entries.length - model.transactions.length)
-          expect(plan.items.reduce((sum, { changes }) => sum + changes, 0)).toBe(plan.changes)
           const options = {
             batchSize: given.batchSize,
             pause: 1,
             ...(given.maxBatches === null ? {} : { maxBatches: given.maxBatches })
           }
-          const totals = { changes: 0, transactions: 0, actions: 0 }
-          let next = plan
-          for (let round = 0; round < 500; round++) {
-            const run = yield* Retention.purge(next, options)
-            totals.changes += run.changes
-            totals.transactions += run.transactions
-            totals.actions += run.actions
-            expect(yield* orphans).toBe(0)
-            if (run.state === "completed") {
-              break
+          // The plan of the last of them says what is due now; those before it have narrower ends.
+          for (const limit of given.before) {
+            const narrowed = start + limit * day < Number(clock?.now) ? { before: at(limit) } : {}
+            const plan = yield* Retention.plan(policy, narrowed)
+            const cutoff = (days: number | null | undefined): number =>
+              days === null || days === undefined
+                ? -Infinity
+                : Math.min(
+                    start + limit * day,
+                    Date.parse(plan.at) - Math.round((Number(clock?.now) - (start + days * day)) / 1000) * 1000
+                  )
+            const model = staying(entries, given, cutoff)
+            const present = {
+              changes: (yield* idsOf("audit_changes")).length,
+              transactions: (yield* idsOf("audit_transactions")).length,
+              actions: (yield* idsOf("audit_actions")).length
             }
-            expect(run.state).toBe("stopped")
-            next = yield* Retention.plan(policy)
+            const going = {
+              changes: present.changes - model.changes.length,
+              transactions: present.transactions - model.transactions.length,
+              actions: present.actions - model.actions.length
+            }
+            expect(plan).toMatchObject(going)
+            expect(plan.items.reduce((sum, { changes }) => sum + changes, 0)).toBe(plan.changes)
+            const totals = { changes: 0, transactions: 0, actions: 0 }
+            let next = plan
+            for (let round = 0; round < 500; round++) {
+              const run = yield* Retention.purge(next, options)
+              totals.changes += run.changes
+              totals.transactions += run.transactions
+              totals.actions += run.actions
+              expect(yield* orphans).toBe(0)
+              if (run.state === "completed") {
+                break
+              }
+              expect(run.state).toBe("stopped")
+              next = yield* Retention.plan(policy, narrowed)
+            }
+            expect(totals).toEqual(going)
+            expect(yield* idsOf("audit_changes")).toEqual(model.changes.sort((a, b) => Number(a) - Number(b)))
+            expect(yield* idsOf("audit_transactions")).toEqual(model.transactions)
+            expect(yield* idsOf("audit_actions")).toEqual(model.actions)
           }
-          expect(totals).toEqual({ changes: plan.changes, transactions: plan.transactions, actions: plan.actions })
-          expect(yield* idsOf("audit_changes")).toEqual(model.changes.sort((a, b) => Number(a) - Number(b)))
-          expect(yield* idsOf("audit_transactions")).toEqual(model.transactions)
-          expect(yield* idsOf("audit_actions")).toEqual(model.actions)
         })
       yield* Effect.promise(() =>
         fc.assert(

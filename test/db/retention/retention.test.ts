@@ -379,6 +379,48 @@ describe("Retention", () => {
     )
   )
 
+  it.scopedLive("looks once at what is old, and again at what may have changed since", () =>
+    withPosts(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        const purge = Effect.flatMap(Retention.plan(policy), (plan) =>
+          Effect.map(Retention.purge(plan, { pause: 1 }), (run) => {
+            // What was planned is what went, however little was looked at.
+            expect(run).toMatchObject({ state: "completed", transactions: plan.transactions, actions: plan.actions })
+            return [run.changes, run.transactions, run.actions]
+          })
+        )
+        const insert = (xid: string, id: number) => `
+          insert into threadline.audit_transactions (id, xid, epoch, occurred_at, db_user, backend_pid)
+          values (${id}, ${xid}, (select max(epoch) from threadline.installs), '2026-02-02', 'app', 1)`
+        const raw = yield* database.rawClient()
+        const query = (text: string) => Effect.promise(() => raw.query(text))
+        // A row that somebody has locked is left, and nothing is settled.
+        yield* query("begin; select from threadline.audit_transactions where id = 7 for update")
+        const plan = yield* Retention.plan(policy)
+        const left = yield* Retention.purge(plan, { pause: 1 })
+        expect([plan.transactions, left.transactions, left.state]).toEqual([160, 159, "completed"])
+        yield* query("rollback; begin")
+        yield* query(insert("pg_current_xact_id()", 2001))
+        expect(yield* purge).toEqual([0, 1, 0])
+        // What was under way then is seen when it has ended.
+        expect(yield* purge).toEqual([0, 0, 0])
+        yield* query("commit")
+        expect(yield* purge).toEqual([0, 1, 0])
+        // What nobody noted is found when everything is looked at again: after a month, or under another policy.
+        yield* sql.unsafe(insert("'3'", 2002))
+        expect(yield* purge).toEqual([0, 0, 0])
+        yield* sql`
+          update threadline.retention_runs
+          set settled = settled || jsonb_build_object('whole', (clock_timestamp() - interval '31 days')::text)
+          where settled is not null`
+        expect(yield* purge).toEqual([0, 1, 0])
+        expect(yield* transactions).toBe(0)
+      })
+    )
+  )
+
   it.scopedLive("makes partitions ahead and empties the default one", () =>
     withPosts(
       Effect.gen(function* () {

@@ -5,7 +5,6 @@ import { expect, layer } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -102,19 +101,19 @@ const locks = `
 `
 
 /**
- * How many milliseconds an effect takes that is given 0.2 seconds. On a busy machine everything takes longer: the answer is divided by how
- * much longer a sleep of that time and one statement take meanwhile.
+ * Gives an effect 0.2 seconds, and expects that it ends about then: within so many milliseconds. A busy machine only ever adds, so one of
+ * three attempts has to.
  */
-const underTimeout = (effect: Effect.Effect<unknown, unknown, Services>) =>
+const heedsTimeout = (effect: Effect.Effect<unknown, unknown, Services>, milliseconds: number) =>
   Effect.gen(function* () {
-    const { admin } = yield* Sessions
-    const control = yield* Effect.fork(Effect.timed(Effect.zipRight(Effect.sleep("200 millis"), admin`select 1`)))
-    const began = performance.now()
-    const outcome = yield* Effect.timeoutOption(Effect.exit(effect), "200 millis")
-    expect(Option.isNone(outcome)).toBe(true)
-    const took = performance.now() - began
-    const [slept] = yield* Fiber.join(control)
-    return took / Math.max(1, Duration.toMillis(slept) / 200)
+    let fastest = Number.POSITIVE_INFINITY
+    for (let attempt = 0; attempt < 3 && fastest > milliseconds; attempt++) {
+      const began = performance.now()
+      const outcome = yield* Effect.timeoutOption(Effect.exit(effect), "200 millis")
+      expect(Option.isNone(outcome)).toBe(true)
+      fastest = Math.min(fastest, performance.now() - began)
+    }
+    expect(fastest).toBeLessThan(milliseconds)
   })
 
 /** Every connection of the pool can be used, and none is in a transaction. */
@@ -151,7 +150,7 @@ layer(pool(1), { excludeTestServices: true })("in a pool of one connection", (it
             )
           )
           yield* Deferred.await(holds)
-          expect(yield* underTimeout(call)).toBeLessThan(name === "Feed.consume" ? 2000 : 1000)
+          yield* heedsTimeout(call, name === "Feed.consume" ? 2000 : 1000)
           yield* Deferred.succeed(release, undefined)
           yield* Fiber.join(holder)
           yield* isUsable(1)
@@ -169,7 +168,7 @@ layer(pool(1), { excludeTestServices: true })("in a pool of one connection", (it
               const session = yield* admin.reserve
               yield* Effect.addFinalizer(() => Effect.orDie(session.executeRaw("rollback", [])))
               yield* session.executeRaw(locks, [])
-              expect(yield* underTimeout(call)).toBeLessThan(name === "Feed.consume" ? 3000 : 2000)
+              yield* heedsTimeout(call, name === "Feed.consume" ? 3000 : 2000)
               // What it left is cancelled, and holds no lock that others would wait for.
               if (name in owning) {
                 yield* Effect.repeat(
@@ -346,18 +345,21 @@ layer(pool(2), { excludeTestServices: true })("interrupted at every message", (i
         Effect.gen(function* () {
           const { admin } = yield* Sessions
           const reset = Effect.gen(function* () {
-            probe.around = Probe.idle
             yield* admin`delete from posts where id in (1, 2)`
             yield* admin`delete from threadline.audit_changes where row_key in ('1', '2')`
             yield* Effect.flatMap(Capture.Capture, (capture) =>
               capture.apply([{ table: "posts" }], { allowLessRedaction: true })
             )
           })
+          yield* reset
+          const clean = yield* titles
           const turn = Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
           const at = (moment: number, phase: "before" | "during" | "after") =>
             Effect.gen(function* () {
-              yield* reset
-              const before = yield* titles
+              if ((yield* titles) !== clean) {
+                yield* reset
+                expect(yield* titles).toBe(clean)
+              }
               let sent = 0
               const started = yield* Deferred.make<Fiber.RuntimeFiber<unknown, unknown>>()
               const interrupt = Effect.flatMap(Deferred.await(started), Fiber.interruptFork)
@@ -375,14 +377,14 @@ layer(pool(2), { excludeTestServices: true })("interrupted at every message", (i
               const exit = yield* Fiber.await(fiber)
               probe.around = Probe.idle
               yield* isUsable(2)
-              return { sent, exit, before, after: yield* titles }
+              return { sent, exit, after: yield* titles }
             })
           const whole = yield* at(0, "before")
           expect(Exit.isSuccess(whole.exit)).toBe(true)
           for (let moment = 1; moment <= whole.sent; moment++) {
             for (const phase of ["before", "during", "after"] as const) {
-              const { after, before, exit } = yield* at(moment, phase)
-              expect([before, whole.after]).toContain(after)
+              const { after, exit } = yield* at(moment, phase)
+              expect([clean, whole.after]).toContain(after)
               if (Exit.isSuccess(exit)) {
                 expect(after).toBe(whole.after)
               }

@@ -15,7 +15,7 @@ import {
   type TriggerFunction
 } from "./model.js"
 import { beginBody, moveBody, movingCondition } from "./moves.js"
-import { clonedTriggerName, functionName, openFunctionName, triggerName } from "./names.js"
+import { clonedTriggerName, functionName, openFunctionName, triggerName, watchfulName } from "./names.js"
 import { type Parts, partsOf } from "./parts.js"
 import { functionStatements } from "./print.js"
 import { rowBody } from "./rowMode.js"
@@ -141,6 +141,7 @@ export const generate = (storageSchema: string, shape: TableShape): Generated =>
   const settings = JSON.stringify({ generatorVersion, mode: shape.mode, always: shape.always })
   return {
     functions,
+    watchful: watchfulName(shape),
     triggers: (relation) => triggersOf(shape, relation),
     sourceHash: createHash("sha256")
       .update([settings, ...functions.flatMap((made) => functionStatements(storageSchema, made))].join("\0"))

@@ -123,6 +123,8 @@ export interface Trigger {
 
 export interface Generated {
   readonly functions: ReadonlyArray<TriggerFunction>
+  /** The function that these ask whether the table was altered. The database makes it (`make_watchful`), because it has the table's OID. */
+  readonly watchful: string
   /** The triggers of one relation. */
   readonly triggers: (relation: Pick<RelationShape, "kind" | "position">) => ReadonlyArray<Trigger>
   /** SHA-256 of everything above, in hexadecimal: the deployed policy keeps it. */

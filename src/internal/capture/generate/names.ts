@@ -31,8 +31,18 @@ export const functionName = (table: TableName, purpose: Purpose): string => `cap
 /** The name says that every role may execute it: the database goes by that (`is_open_function`). */
 export const openFunctionName = (table: TableName, purpose: Purpose): string => `open_${purpose}_${suffixOf(table)}`
 
+/** The function by which the others ask whether the table was altered (`make_watchful`). It is no trigger function. */
+export const watchfulName = (table: TableName): string => `unaltered_${suffixOf(table)}`
+
+export const isWatchful = (functionName: string): boolean => functionName.startsWith("unaltered_")
+
+/** The same, of the table that a trigger function was generated for. */
+export const watchfulOf = (triggerFunction: string): string =>
+  triggerFunction.replace(/^(capture|open)_[a-z]+_/, "unaltered_")
+
 /** Every function that a table of this name can have. */
 export const functionNames = (table: TableName): ReadonlyArray<string> => [
+  watchfulName(table),
   ...guarded.map((purpose) => functionName(table, purpose)),
   ...open.map((purpose) => openFunctionName(table, purpose))
 ]

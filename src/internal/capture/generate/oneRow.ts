@@ -7,6 +7,7 @@ import { openTransaction } from "./openTransaction.js"
 import {
   comparedColumns,
   hasNew,
+  isUnaltered,
   masking,
   type Parts,
   redacted,
@@ -20,6 +21,7 @@ import {
 const isCurrent = (parts: Parts, image: string): string => {
   // A new name may have a type whose text follows the session's settings. Or it may be the new name of a redacted column.
   return [
+    isUnaltered(parts),
     `${image} - ${parts.columnNames} = '{}'`,
     `${image} ?& ${parts.needed}`,
     ...(parts.inPlace === "" ? [] : [parts.inPlace])

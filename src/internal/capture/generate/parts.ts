@@ -4,8 +4,9 @@
  * The code names columns of the host only in string literals, so that altering the table never breaks the host's writes.
  */
 import { longestKey } from "../../core/limits.js"
-import { literal, textArray } from "../../sql/sqlText.js"
+import { identifier, literal, textArray } from "../../sql/sqlText.js"
 import type { ColumnShape, KeyColumn, Op, Purpose, TableShape } from "./model.js"
+import { watchfulName } from "./names.js"
 
 export interface Parts {
   readonly shape: TableShape
@@ -216,6 +217,18 @@ export const target = (parts: Parts): string =>
   targetColumns(parts)
     .map(([, value]) => value)
     .join(", ")
+
+/**
+ * Whether the table is as its policy knows it. PostgreSQL computes this while it plans, and plans anew after the table was altered
+ * (`make_watchful`).
+ */
+export const isUnaltered = ({ shape }: Parts): string => `${identifier(watchfulName(shape))}(tg_relid)`
+
+/** Leaves word of an alteration: from this write on, changes prove nothing about the time before it. */
+export const noteAltered = (parts: Parts): string => `  if not ${isUnaltered(parts)} then
+    perform note_altered(tg_relid);
+  end if;
+`
 
 /** Corrects the order if triggers of the host wrote the same table. The migration that defines these functions says how. */
 export const settleOrder = `  if pg_trigger_depth() > 1 or current_setting('threadline.nested', true) <> '' then

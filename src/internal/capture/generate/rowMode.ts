@@ -13,6 +13,7 @@ import {
   hasNew,
   hasOld,
   imageOf,
+  noteAltered,
   type Parts,
   policyVariable,
   settleOpenTarget,
@@ -89,7 +90,7 @@ ${oneRow(parts, op, {
   ...(cloned?.details === undefined ? {} : { details: cloned.details })
 })}
 `
-  }${lines("  ", (row) => generalImage(parts, row))}${settlePolicy(parts)}${generalWay(parts, op, cloned?.details)}
+  }${lines("  ", (row) => generalImage(parts, row))}${settlePolicy(parts)}${noteAltered(parts)}${generalWay(parts, op, cloned?.details)}
   if first_id is null then
     return null;
   end if;

@@ -12,6 +12,8 @@ import {
   hasNew,
   hasOld,
   imageOf,
+  isUnaltered,
+  noteAltered,
   type Parts,
   policyVariable,
   settlePolicy,
@@ -83,7 +85,7 @@ ${oneRow(parts, op, {
     select h.guard, ${parts.inPlace === "" ? "h.stale" : `h.stale or (${parts.inPlace}) is not true`} into guard, stale
     from capture_hints(tg_relid, ${parts.columnNames}) h;
   end if;
-  if not guard and not stale then
+  if not guard and not stale and ${isUnaltered(parts)} then
 ${manyRows(parts, op)}
   end if;
 `
@@ -96,7 +98,7 @@ export const statementBody = (parts: Parts, op: Op): string => {
 begin
 ${settleTarget(parts, op)}
 ${moves ? forgetAttached(parts, op) + forgetMoved(parts, op) : ""}${fast}
-${settlePolicy(parts)}${generalRows(parts, op)}
+${settlePolicy(parts)}${noteAltered(parts)}${generalRows(parts, op)}
 ${moves && op === "update" ? enteredLast(parts) : ""}    return null;
 end`
 }

@@ -1,5 +1,5 @@
 /**
- * Links to files that the host's own process serves: which job, and until when, signed.
+ * Signed links to files that the process of the host serves. A link says which job it is for and when it expires.
  */
 import * as Either from "effect/Either"
 import { createHmac, timingSafeEqual } from "node:crypto"
@@ -17,7 +17,7 @@ export const tokenOf = (key: string, job: string, until: number): string => {
   return `${text}.${signatureOf(key, text)}`
 }
 
-// One sentence for every mistake: different ones would tell a forger how far they got.
+// One sentence for every mistake. Different sentences would help a forger.
 const refused = () =>
   Either.left(new ExportError({ reason: "LinkRefused", detail: "this link is not valid, or not any more" }))
 
@@ -26,7 +26,7 @@ const same = (a: string, b: string): boolean => {
   return left.length === right.length && timingSafeEqual(left, right)
 }
 
-/** The job of a token that is valid now. */
+/** The job of a token, if the token is valid now. */
 export const jobOfToken = (key: string, token: unknown, now: number): Either.Either<string, ExportError> => {
   const [writtenVersion, job = "", until = "", signature = "", ...surplus] =
     typeof token === "string" ? token.split(".") : []

@@ -11,10 +11,10 @@ import { Manifest } from "../manifest.js"
 /**
  * - `queued`: it waits for a worker, or for its next attempt
  * - `running`: a worker writes it
- * - `completed`: its file is whole, and can be downloaded
- * - `failed`: it has no attempt left, or none would help
+ * - `completed`: its file is complete and can be downloaded
+ * - `failed`: no attempt is left, or another attempt would not help
  * - `cancelled`: somebody cancelled it
- * - `expired`: it was completed, and its file is removed
+ * - `expired`: it was completed, and its file has been removed
  *
  * @since 0.1.0
  * @category schemas
@@ -28,7 +28,7 @@ export const State = Schema.Literal("queued", "running", "completed", "failed", 
 export type State = typeof State.Type
 
 /**
- * A scope by its name and its parameters. The host makes the condition of it, when the job is queued and again when it is run.
+ * A scope by its name and its parameters. The host makes the condition from them: when the job is queued, and again when it runs.
  *
  * @since 0.1.0
  * @category schemas
@@ -61,7 +61,7 @@ export interface StoredRequest extends Schema.Schema.Type<typeof StoredRequest> 
 
 /** Why an attempt failed, without captured values. */
 export const JobError = Schema.Struct({
-  /** The reason of an `ExportError` or a `ThreadlineError`, `InvalidRequest`, `NotFound`, or `Abandoned`: its worker ended without a word. */
+  /** The reason of an `ExportError` or a `ThreadlineError`, or `InvalidRequest`, `NotFound` or `Abandoned`. `Abandoned`: its worker died. */
   reason: Schema.String,
   /** A sentence for people. */
   detail: Schema.String
@@ -85,29 +85,29 @@ export const Job = Schema.Struct({
   /** Null if it reads everything. */
   scope: Schema.NullOr(Schema.typeSchema(NamedScope)),
   requestedBy: Schema.NullOr(Actor.Actor),
-  /** The schedule that made it, and the tick it was made for. */
+  /** The schedule that made the job, and the tick that the job is for. */
   schedule: Schema.NullOr(Schema.String),
   tick: MaybeInstant,
   requestedAt: InstantText,
-  /** When it may be run: later than `requestedAt` after a failed attempt. */
+  /** The earliest time to run it. After a failed attempt this is later than `requestedAt`. */
   availableAt: InstantText,
   startedAt: MaybeInstant,
   finishedAt: MaybeInstant,
   /** When its file is removed. */
   expiresAt: MaybeInstant,
-  /** Attempts so far, with the one that runs; and at most. */
+  /** How many attempts have begun, and how many are allowed. */
   attempt: Schema.NonNegativeInt,
   attempts: Schema.Int,
-  /** Of this attempt: records and bytes written so far, and how many records the planner of the database expects. */
+  /** In this attempt: the records and bytes written so far, and how many records the planner of the database expects. */
   records: Schema.NonNegativeInt,
   bytes: Schema.NonNegativeInt,
   estimate: Schema.NullOr(Schema.NonNegativeInt),
-  /** Records a second, of this attempt; null before the first ones. */
+  /** Records per second in this attempt. Null before the first records. */
   rate: Schema.NullOr(Schema.NonNegativeInt),
   error: Schema.NullOr(JobError),
-  /** What the store calls the file; null if there is none. */
+  /** The name of the file in the store. Null if there is no file. */
   file: Schema.NullOr(Schema.String),
-  /** Of a completed job, also when its file is gone. */
+  /** Set once the job is completed. It stays when the file is removed. */
   manifest: Schema.NullOr(Manifest)
 }).annotations({ identifier: "threadline.ExportJob" })
 

@@ -12,39 +12,39 @@ import type { ReadScope } from "../../record/scope.js"
 import type { Job, NamedScope } from "./model.js"
 
 export interface Limits {
-  /** Jobs of one actor that wait or run, at most: 20 unless given. */
+  /** The most jobs of one actor that wait or run. The default is 20. */
   readonly waitingPerActor?: number | undefined
-  /** Bytes of one file, at most; no limit unless given. */
+  /** The most bytes of one file. By default there is no limit. */
   readonly bytes?: number | undefined
 }
 
 export interface Options {
   /**
-   * Makes a scope of a name and its parameters: asked when a job is queued, and again before it is run. None if the actor may not (or no
-   * longer) read under it. Without this no job has a scope.
+   * Makes a scope from a name and its parameters. It is called when a job is queued, and again before the job runs. It returns none if the
+   * actor may not read under the scope, or no longer may. Without this option no job has a scope.
    */
   readonly scope?:
     ((scope: NamedScope, requestedBy: Actor | undefined) => Effect.Effect<Option.Option<ReadScope>>) | undefined
-  /** Jobs without a scope are refused, and jobs are seen only by whoever names their scope. */
+  /** If true, a job needs a scope, and callers see only the jobs of the scope that they name. */
   readonly scopeRequired?: boolean | undefined
-  /** False if nothing of it is to be recorded as an action. */
+  /** False to record no action of a job. */
   readonly record?: boolean | undefined
   readonly limits?: Limits | undefined
-  /** Attempts of a job: 3 unless given, 1 to 100. */
+  /** The attempts of a job, 1 to 100. The default is 3. */
   readonly attempts?: number | undefined
-  /** The wait after the first failed attempt, doubled after each further one, an hour at most: 10 seconds unless given. */
+  /** The wait after the first failed attempt. It doubles after each further one, up to an hour. The default is 10 seconds. */
   readonly backoff?: Duration.DurationInput | undefined
-  /** How long a dead worker holds its job: 30 seconds unless given, at least 1 second, at most a day. */
+  /** How long a dead worker keeps its job: 1 second to a day. The default is 30 seconds. */
   readonly lease?: Duration.DurationInput | undefined
-  /** How long a file is kept: 7 days unless given. */
+  /** How long a file is kept. The default is 7 days. */
   readonly expiresAfter?: Duration.DurationInput | undefined
   /** Links to files that this process serves: see `link`. */
   readonly links?: { readonly url: string; readonly key: string } | undefined
-  /** Told when a job of this process was completed or has failed. What it fails with is logged. */
+  /** Called when a job of this process was completed or has failed. If the call fails, that is logged. */
   readonly onSettled?: ((job: Job) => Effect.Effect<void, unknown>) | undefined
 }
 
-/** The same with everything decided. */
+/** The same, with defaults filled in. */
 export interface Decided {
   readonly scope: Options["scope"]
   readonly scopeRequired: boolean

@@ -10,7 +10,7 @@ import type { Job, JobError } from "./model.js"
 
 export type Failure = ExportError | InvalidRequest | NotFound | ThreadlineError
 
-/** Reasons that stay as they are, however often it is tried. */
+/** Reasons that no further attempt changes. */
 const final: ReadonlySet<string> = new Set([
   "Unsupported",
   "TooLarge",
@@ -22,7 +22,7 @@ const final: ReadonlySet<string> = new Set([
   "TooOld"
 ])
 
-// What a server says may repeat a captured value.
+// A message of the server may contain a captured value.
 const sentenceOf = ({ cause, detail, reason, sqlState }: ThreadlineError): string =>
   cause === undefined && sqlState === undefined
     ? detail
@@ -87,7 +87,7 @@ export const queuedAction = (job: Pick<Job, "request" | "scope" | "schedule">): 
   data: dataOf(job)
 })
 
-/** What was done to a job: who did it is the actor of the action. */
+/** What was done to a job. The actor of the action is the one who did it. */
 export const jobAction = (name: "cancelled" | "retried" | "downloaded" | "expired", job: Job): Document => ({
   name: `export.${name}`,
   status: "ok",

@@ -1,5 +1,5 @@
 /**
- * What is asked of the queue, decoded.
+ * Decodes the requests to the queue.
  */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -17,23 +17,23 @@ import { NamedScope, type State, type StoredRequest } from "./model.js"
 import type { Asked } from "./table.js"
 
 export interface QueueOptions extends Omit<ExportOptions, "scopeName"> {
-  /** The scope it is read under, by name and parameters. */
+  /** The scope that the export is read under, by name and parameters. */
   readonly scope?: NamedScope | undefined
 }
 
 export interface ScopeOption {
-  /** Only jobs of this scope. If scopes are required, it must be given. */
+  /** Only jobs of this scope. Required if jobs need a scope. */
   readonly scope?: NamedScope | undefined
 }
 
 export interface ListOptions extends ScopeOption {
   readonly state?: State | ReadonlyArray<State> | undefined
   readonly schedule?: string | undefined
-  /** Only jobs that this actor asked for; any of the type unless there is an `id`. */
+  /** Only jobs that this actor asked for. Without an `id`: any actor of this type. */
   readonly requestedBy?: { readonly type: Actor.Type; readonly id?: string | undefined } | undefined
-  /** Jobs in a page, 1 to 1000: 50 unless given. */
+  /** Jobs in a page, 1 to 1000. The default is 50. */
   readonly limit?: number | undefined
-  /** `nextCursor` of the page before, of the same list. */
+  /** The `nextCursor` of the page before, from the same list. */
   readonly cursor?: string | undefined
 }
 
@@ -65,7 +65,7 @@ const stored = ({ columns, compression, filter, format, limit, order, raw, shape
   compression: compression ?? null
 })
 
-/** What a job is asked for, by the actor of the options or the context. */
+/** A request for a job. Its actor is the one of the options, otherwise the one of the context. */
 export const decodeAsked = Effect.fnUntraced(function* (
   options: QueueOptions
 ): Effect.fn.Return<Asked, ExportError | InvalidRequest> {

@@ -1,5 +1,5 @@
 /**
- * What a worker does again and again: it makes the jobs that are due, runs those that wait, and removes the files whose time is over.
+ * The loop of a worker. It makes the jobs that are due, runs the jobs that wait, and removes expired files.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -16,16 +16,16 @@ import type { Job } from "./model.js"
 import { type Ended, type JobProgress, runNext, type Working } from "./worker.js"
 
 export interface RunOptions {
-  /** Jobs that are run at the same time: 1 unless given, at most 16. */
+  /** Jobs that run at the same time, at most 16. The default is 1. */
   readonly concurrency?: number | undefined
-  /** Told again and again how far a job is. */
+  /** Called repeatedly with the progress of a job. */
   readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
-  /** Told when a job was completed or has failed. */
+  /** Called when a job was completed or has failed. */
   readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
 }
 
 export interface WatchOptions extends RunOptions {
-  /** When it looks for work again: every 2 seconds unless given. If the schedule ends, so does the worker. */
+  /** When the worker looks for work again. The default is every 2 seconds. If the schedule ends, the worker ends. */
   readonly poll?: Schedule.Schedule<unknown> | undefined
 }
 
@@ -33,9 +33,9 @@ export interface WatchOptions extends RunOptions {
 export interface Ran {
   readonly completed: number
   readonly failed: number
-  /** Attempts that failed, and that are made again later. */
+  /** Failed attempts that are repeated later. */
   readonly postponed: number
-  /** Files that were removed because their time was over. */
+  /** Files that were removed because they had expired. */
   readonly expired: number
 }
 
@@ -54,7 +54,7 @@ const concurrencyOf = (options: RunOptions): Effect.Effect<number, InvalidReques
 export const checkRun = (options: RunOptions = {}): Effect.Effect<void, InvalidRequest> =>
   Effect.asVoid(concurrencyOf(options))
 
-/** Removes the files whose time is over: first from the store, then in the database. Says how many completed jobs have expired. */
+/** Removes expired files, first from the store, then in the database. Returns how many completed jobs have expired. */
 export const expire = Effect.fnUntraced(function* ({
   decided,
   storage,

@@ -26,8 +26,8 @@ import { grantedScopes } from "./worker.js"
 /**
  * What a job of a schedule covers, by the time zone of the schedule.
  *
- * - `previous-day`, `previous-week` (from Monday), `previous-month`: the one that ended last before the tick, by the instants of changes
- * - `since-last`: what was committed since the last completed job of the schedule; at first everything
+ * - `previous-day`, `previous-week` (from Monday), `previous-month`: the last one that ended before the tick, by the instants of changes
+ * - `since-last`: what was committed since the last completed job of the schedule. The first job covers everything.
  *
  * @since 0.1.0
  * @category schemas
@@ -49,12 +49,12 @@ export interface ScheduleOptions extends QueueOptions {
   readonly name: string
   /** Five fields (minute, hour, day, month, weekday), or six with seconds first: `0 6 * * 1`. */
   readonly cron: string
-  /** `UTC` unless given. */
+  /** The default is `UTC`. */
   readonly timeZone?: string | undefined
   readonly window: Window
   /**
-   * What is done about ticks that passed while no worker ran: one job for the last of them (`once`, unless given), one for `each`, or none
-   * (`skip`).
+   * What happens with ticks that passed while no worker ran. `once` makes one job, for the last of them; this is the default. `each` makes
+   * one job for each of them. `skip` makes none.
    */
   readonly missed?: Missed | undefined
 }
@@ -76,7 +76,7 @@ export const ScheduleModel = Schema.Struct({
   requestedBy: Schema.NullOr(Actor.Actor),
   /** When the next job is made. */
   nextTick: InstantText,
-  /** The last tick that a job was made for. */
+  /** The last tick for which a job was made. */
   lastTick: Schema.NullOr(InstantText)
 }).annotations({ identifier: "threadline.ExportSchedule" })
 
@@ -138,7 +138,7 @@ const units = {
   "previous-month": ["month", { months: 1 }]
 } as const
 
-/** The first instant and the last microsecond of what a window covers at a tick. Undefined if it is not one of time. */
+/** The first instant and the last microsecond that a window covers at a tick. Undefined if the window is not one of time. */
 export const boundsOf = (
   window: Window,
   zone: DateTime.TimeZone,
@@ -199,7 +199,7 @@ export const list = (storage: Storage): Effect.Effect<ReadonlyArray<ScheduleMode
 
 const NowRow = Schema.Struct({ now: Schema.String })
 
-/** By the clock of the database, as ticks are compared. */
+/** From the clock of the database, with which ticks are compared. */
 const now = ({ sql }: Storage): Effect.Effect<Date, ThreadlineError> =>
   Effect.map(withoutConnection(rows(NowRow, sql`select ${instantColumn(sql, "clock_timestamp()")} as now`)), ([row]) =>
     dateOf(row?.now ?? "")
@@ -227,7 +227,7 @@ const decoded = Effect.fnUntraced(function* (
   return { fields, cron: parsed, asked }
 })
 
-/** What adding a schedule with these options would fail with, without a database. */
+/** The error that adding a schedule with these options has. Needs no database. */
 export const validate = (options: ScheduleOptions): Effect.Effect<void, ExportError | InvalidRequest> =>
   Effect.asVoid(decoded(options))
 
@@ -265,10 +265,10 @@ export const remove = Effect.fnUntraced(function* (
   }
 })
 
-/** Ticks that are looked at one by one. Of more than that, those of the last hour are. */
+/** How many ticks are looked at one by one. If there are more, only those of the last hour are. */
 const mostTicks = 1000
 
-/** Ticks that were due, of which the last one is the latest that has passed; and the one after it. */
+/** The ticks that were due, up to the latest that has passed, and the next one. */
 const ticksOf = (
   cron: Cron.Cron,
   due: Date,
@@ -284,7 +284,7 @@ const ticksOf = (
   return { due: passed, next }
 }
 
-/** A tick that is so late was missed. */
+/** A tick that is later than this was missed. */
 const grace = 600_000
 
 /** Makes the jobs of a schedule that is due. */
@@ -300,7 +300,7 @@ const tick = Effect.fnUntraced(function* (
   for (const [index, moment] of due.entries()) {
     const isLast = index === due.length - 1
     const isMissed = at.getTime() - moment.getTime() > grace
-    // What is since the last run is one slice, however many ticks it spans.
+    // The time since the last run is one window, however many ticks it spans.
     const isMade =
       schedule.missed === "skip"
         ? !isMissed

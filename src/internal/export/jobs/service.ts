@@ -1,5 +1,5 @@
 /**
- * The service of jobs: the queue for whoever asks, and the worker's side.
+ * The service of jobs: the queue for callers, and the side of the worker.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -42,11 +42,11 @@ import { grantedScopes, type Working } from "./worker.js"
 
 export interface Download {
   readonly job: Job
-  /** What to save it as: `export-42.csv.gz`. */
+  /** A name to save the file as, such as `export-42.csv.gz`. */
   readonly fileName: string
   /** Such as `text/csv; charset=utf-8`. */
   readonly contentType: string
-  /** As HTTP calls it; undefined if the file is not compressed. */
+  /** The name that HTTP has for the compression. Undefined if the file is not compressed. */
   readonly contentEncoding: string | undefined
   readonly bytes: Stream.Stream<Uint8Array, ExportError>
 }
@@ -57,14 +57,14 @@ export interface DownloadToOptions extends ScopeOption {
 }
 
 export interface LinkOptions extends ScopeOption {
-  /** How long the link works: an hour unless given, at most seven days, and not longer than the file is kept. */
+  /** How long the link works, at most seven days and not longer than the file is kept. The default is an hour. */
   readonly expiresIn?: Duration.DurationInput | undefined
 }
 
 export interface Service {
   /**
-   * Queues an export. It is not part of a transaction of yours. What is wrong with the options is an `InvalidRequest` now; whether the
-   * filter names a table that is known is said by the job.
+   * Queues an export. It is not part of a transaction of yours. Wrong options fail with `InvalidRequest` at once. A filter with an unknown
+   * table makes the job fail later.
    */
   readonly queue: (
     options: QueueOptions
@@ -72,37 +72,37 @@ export interface Service {
   /** Jobs, newest first. */
   readonly list: (options?: ListOptions) => Effect.Effect<Page.Page<Job>, InvalidRequest | ThreadlineError>
   readonly get: (id: string, options?: ScopeOption) => Effect.Effect<Job, InvalidRequest | NotFound | ThreadlineError>
-  /** Cancels a job that waits or runs. A worker stops within a second, and its file is removed. */
+  /** Cancels a job that waits or runs. Its worker stops within a second. Its file is removed. */
   readonly cancel: (id: string, options?: ScopeOption) => Effect.Effect<Job, Failure>
-  /** Queues a job again that failed or was cancelled, with all of its attempts. */
+  /** Queues a failed or cancelled job again. It gets all of its attempts again. */
   readonly retry: (id: string, options?: ScopeOption) => Effect.Effect<Job, Failure>
-  /** The file of a completed job. That it is downloaded is recorded before its first byte. */
+  /** The file of a completed job. The download is recorded before its first byte. */
   readonly download: (id: string, options?: ScopeOption) => Effect.Effect<Download, Failure>
-  /** Writes the file of a completed job to a path, and its manifest beside it, and compares it with the manifest on the way. */
+  /** Writes the file of a completed job to a path, with its manifest beside it. The bytes are compared with the manifest meanwhile. */
   readonly downloadTo: (id: string, path: string, options?: DownloadToOptions) => Effect.Effect<Manifest, Failure>
   /**
-   * A link to the file of a completed job that anybody may follow until it expires: one that the store makes, else one to `links.url`
-   * with a signed `token` for `open`. That it was made is recorded as a download.
+   * A link to the file of a completed job. Anybody may follow it until it expires. If the store makes links, it is one of these. Otherwise
+   * it goes to `links.url`, with a signed `token` for `open`. Making a link is recorded as a download.
    */
   readonly link: (id: string, options?: LinkOptions) => Effect.Effect<string, Failure>
   /** The file that the token of a link is for. */
   readonly open: (token: string) => Effect.Effect<Download, Failure>
   /**
-   * Adds a schedule, which makes jobs at its ticks while a worker runs. `ExportError` with the reason `ScheduleExists` if there is one of
-   * that name.
+   * Adds a schedule. It makes jobs at its ticks while a worker runs. Fails with an `ExportError` with the reason `ScheduleExists` if the
+   * name is taken.
    */
   readonly addSchedule: (
     options: schedules.ScheduleOptions
   ) => Effect.Effect<schedules.ScheduleModel, ExportError | InvalidRequest | ThreadlineError>
   /** The schedules, by name. */
   readonly schedules: Effect.Effect<ReadonlyArray<schedules.ScheduleModel>, InvalidRequest | ThreadlineError>
-  /** Removes a schedule. Its jobs stay; what it had sent is forgotten, and one of the same name begins anew. */
+  /** Removes a schedule. Its jobs stay. Where it had got to is forgotten: a new schedule of the same name begins anew. */
   readonly removeSchedule: (name: string) => Effect.Effect<void, InvalidRequest | NotFound | ThreadlineError>
-  /** Removes the files whose time is over, and says how many. The store removes a file before its job is marked. */
+  /** Removes expired files, and returns how many. The store removes a file before its job is marked. */
   readonly expire: Effect.Effect<number, ExportError | InvalidRequest | ThreadlineError>
-  /** Makes the jobs of schedules that are due, runs every job that waits, and removes what has expired. */
+  /** Makes the jobs of schedules that are due, runs every waiting job, and removes expired files. */
   readonly run: (options?: RunOptions) => Effect.Effect<Ran, ExportError | InvalidRequest | ThreadlineError>
-  /** Does so again and again. While the database cannot be used it waits; what it cannot do is logged. */
+  /** Does the same repeatedly. While the database cannot be used, it waits. Failures are logged. */
   readonly watch: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
   /** Fails if a worker could not run with these options. */
   readonly check: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
@@ -156,7 +156,7 @@ const withToken = (address: string, token: string): string => {
 
 const fileNameOf = ({ id, request }: Job): string => `export-${id}.${endingOf(request)}`
 
-/** The bytes, if in the end they are what the manifest says. */
+/** The bytes. They fail at their end if they are not what the manifest says. */
 const compared = (
   bytes: Stream.Stream<Uint8Array, ExportError>,
   manifest: Manifest,
@@ -220,7 +220,7 @@ export const make = (making: Making): Service => {
       return yield* table.find(storage, yield* checkId("id", id), scope)
     })
 
-  /** Runs an effect with what its action is recorded as, if it is. */
+  /** Gives an effect the action to record, if exports are recorded. */
   const acting = <A, E>(
     name: Parameters<typeof jobAction>[0],
     job: Job,
@@ -261,7 +261,7 @@ export const make = (making: Making): Service => {
     (...args) => table.retry(storage, ...args)
   )
 
-  /** The job if its file can be had now. */
+  /** The job, if its file can be downloaded now. */
   const available = (job: Job) =>
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis

@@ -82,7 +82,7 @@ const jobs = (
     )
   )
 
-/** Which jobs: also those that callers of a scope may see. */
+/** Which jobs. With a scope: those that its callers may see. */
 export interface Which {
   readonly state?: ReadonlyArray<State> | undefined
   readonly schedule?: string | undefined
@@ -121,7 +121,7 @@ export const find = (
 
 export const mostRemovable = 1000
 
-/** Jobs whose files are to go: expired ones, and what failed and cancelled ones may have left. */
+/** Jobs whose files must be removed: expired ones, and failed and cancelled ones, which may have left a part. */
 export const removable = (storage: Storage) =>
   jobs(
     storage,
@@ -139,7 +139,7 @@ const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
 const outcomeOf = (statement: Statement<unknown>): Effect.Effect<Option.Option<string>, ThreadlineError> =>
   Effect.map(withoutConnection(rows(TextRow, statement)), ([row]) => Option.fromNullable(row?.outcome))
 
-/** What is asked for, by whom. */
+/** What is requested, and who requests it. */
 export interface Asked {
   readonly request: StoredRequest
   readonly scope: NamedScope | undefined
@@ -147,7 +147,7 @@ export interface Asked {
   readonly context: AuditContext.Fields
 }
 
-/** The id of the new job; none if the actor has too many waiting. */
+/** The id of the new job. None if the actor has too many waiting jobs. */
 export const queue = (
   { name, sql }: Storage,
   { context, request, requestedBy, scope }: Asked,
@@ -161,7 +161,7 @@ export const queue = (
       ${AuditContext.encode(context)}::jsonb, ${attempts}, ${mostWaiting ?? null}::int, ${json(action)}::jsonb
     )::text as outcome`)
 
-/** The state that was found; none if there is no such job. */
+/** The state before the call. None if there is no such job. */
 export const cancel = ({ name, sql }: Storage, id: string, action: Action, context: AuditContext.Fields) =>
   outcomeOf(sql`
     select ${name("export_cancel")}(${id}::bigint, ${json(action)}::jsonb, ${AuditContext.encode(context)}::jsonb) as outcome`)
@@ -185,14 +185,14 @@ const ClaimRow = Schema.Struct({
 
 export interface Claimed {
   readonly job: Job
-  /** What an attempt before this one may have left in the store. */
+  /** The file that an earlier attempt may have left in the store. */
   readonly formerFile: string | undefined
-  /** Whether the job goes on where the last one of its schedule ended; and where that is, null the first time. */
+  /** Whether the job begins where the last one of its schedule ended, and where that is. Null for the first job. */
   readonly sinceLast: boolean
   readonly checkpoint: string | null
 }
 
-/** The next job, now under the lease; none if nothing waits. */
+/** The next job, now under the lease. None if no job waits. */
 export const claim = (
   storage: Storage,
   { seconds, token }: Lease
@@ -231,7 +231,7 @@ export interface SoFar {
   readonly estimate: number | undefined
 }
 
-/** False if the job was cancelled, or taken up by another worker. */
+/** False if the job was cancelled, or if another worker has it. */
 export const renew = ({ name, sql }: Storage, id: string, { seconds, token }: Lease, soFar: SoFar) =>
   isYes(
     outcomeOf(sql`
@@ -240,17 +240,17 @@ export const renew = ({ name, sql }: Storage, id: string, { seconds, token }: Le
     )::text as outcome`)
   )
 
-/** What is stored of a job whose file is whole. */
+/** What is stored when the file of a job is complete. */
 export interface Completion {
   readonly manifest: Manifest
   readonly keepSeconds: number
-  /** Where the job began, and where the next one of its schedule goes on. */
+  /** Where the job began, and where the next job of its schedule begins. */
   readonly checkpoint: string | null
   readonly reached: Reached | undefined
   readonly action: Action
 }
 
-/** `completed`; `lost` if the lease is; `moved` if another job has moved the checkpoint. */
+/** `completed`, or `lost` if the lease is lost, or `moved` if another job has moved the checkpoint. */
 export const complete = (
   { name, sql }: Storage,
   id: string,
@@ -263,7 +263,7 @@ export const complete = (
       ${reached?.epoch ?? null}::int, ${reached?.snapshot ?? null}::pg_snapshot, ${json(action)}::jsonb
     ) as outcome`)
 
-/** The state of the job after it; none if the lease is lost. */
+/** The state of the job after the call. None if the lease is lost. */
 export const fail = (
   { name, sql }: Storage,
   id: string,
@@ -280,7 +280,7 @@ export const fail = (
 export const release = ({ name, sql }: Storage, id: string, { token }: Lease) =>
   isYes(outcomeOf(sql`select ${name("export_release")}(${id}::bigint, ${token})::text as outcome`))
 
-/** True if a completed job is expired now. */
+/** True if the call made a completed job expired. */
 export const removed = (
   { name, sql }: Storage,
   id: string,
@@ -314,7 +314,7 @@ export interface NewSchedule {
   readonly first: string
 }
 
-/** False if there is one of that name. */
+/** False if the name is taken. */
 export const addSchedule = ({ name, sql }: Storage, schedule: NewSchedule) => {
   const { asked, cron, first, missed, timeZone, window } = schedule
   return isYes(
@@ -327,7 +327,7 @@ export const addSchedule = ({ name, sql }: Storage, schedule: NewSchedule) => {
   )
 }
 
-/** False if there is none of that name. */
+/** False if there is no schedule of that name. */
 export const removeSchedule = ({ name: object, sql }: Storage, name: string) =>
   isYes(outcomeOf(sql`select ${object("export_schedule_remove")}(${name})::text as outcome`))
 
@@ -341,7 +341,7 @@ export interface Tick {
   readonly action: Action
 }
 
-/** Makes the job of a tick, unless another worker has. */
+/** Makes the job of a tick, unless another worker has made it. */
 export const tick = ({ name, sql }: Storage, { action, attempts, due, name: schedule, next, request }: Tick) =>
   outcomeOf(sql`
     select ${name("export_tick")}(

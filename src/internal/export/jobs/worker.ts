@@ -1,6 +1,6 @@
 /**
- * Runs jobs, one at a time: a job under a lease that is renewed while it is written, a file in the store, and how it ended in the
- * database. A worker that loses its lease stops, and leaves nothing behind.
+ * Runs one job at a time. The worker holds a lease on the job and renews it while it writes the file into the store. Then it stores in the
+ * database how the job ended. A worker that loses its lease stops and leaves no file.
  */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
@@ -29,20 +29,20 @@ import { abandoned, attempted, completedAction, type Failure, failedAction } fro
 import { contentTypes, encodingOf } from "../service.js"
 import * as table from "./table.js"
 
-/** How far a job is. */
+/** The progress of a job. */
 export interface JobProgress extends table.SoFar {
   readonly job: Job
   /** Since this attempt began. */
   readonly seconds: number
 }
 
-/** What is told while jobs are run. */
+/** Calls while jobs run. */
 export interface Telling {
   readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
   readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
 }
 
-/** What jobs are run with: where jobs and their files are kept, and what exports are read from. */
+/** What running jobs needs: where jobs and files are kept, and where exports are read. */
 export interface Working {
   readonly storage: Storage
   readonly source: Effect.Effect<Storage, ThreadlineError>
@@ -50,15 +50,15 @@ export interface Working {
   readonly decided: Decided
 }
 
-/** The lease is lost, or the job was cancelled: nothing that is done for it counts. */
+/** The lease is lost, or the job was cancelled. What was done for it does not count. */
 class LeaseLost extends Data.TaggedError("LeaseLost") {}
 
-/** How often a worker says how far it is, and sees that its job was cancelled. */
+/** How often a worker stores its progress and looks whether its job was cancelled. */
 const beat = Duration.seconds(1)
 
 const beatOf = ({ leaseSeconds }: Decided) => Duration.min(beat, Duration.seconds(leaseSeconds / 3))
 
-/** Renews the lease until it is lost. If the database does not answer, it is lost when its time is over. */
+/** Renews the lease until it is lost. If the database does not answer, the lease is lost when it expires. */
 const heartbeat = (
   { decided, storage }: Working,
   id: string,
@@ -111,7 +111,7 @@ export const grantedScopes = (
       )
 }
 
-/** The options of an export, as the job has them. */
+/** The options of the export, from the job. */
 const requestOf = (job: Job) => {
   const { columns, compression, filter, format, limit, order, raw, shape } = job.request
   return Either.map(
@@ -131,7 +131,7 @@ const requestOf = (job: Job) => {
   )
 }
 
-/** No more bytes than allowed. */
+/** Fails after more bytes than are allowed. */
 const bounded =
   (most: number) =>
   <E>(bytes: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E | ExportError> =>
@@ -181,7 +181,7 @@ const write = Effect.fnUntraced(function* (
     : { manifest: described, reached: yield* Ref.get(reached) }
 })
 
-/** While the database does not answer, its answer is waited for as long as the lease lasts. */
+/** While the database does not answer, the worker waits for as long as its lease lasts. */
 const persistently = <A>(
   { leaseSeconds }: Decided,
   statement: Effect.Effect<A, ThreadlineError>
@@ -193,7 +193,7 @@ const persistently = <A>(
 
 const logged = (what: string) => Effect.catchAll((error: unknown) => Effect.logWarning(`threadline: ${what}`, error))
 
-/** Removes a file that does not count. One that does, though the answer was lost, stays. */
+/** Removes a file that does not count. If it does count, and only the answer of the database was lost, it stays. */
 const discard = ({ storage, store }: Working, id: string, file: string): Effect.Effect<void> =>
   table.find(storage, id).pipe(
     Effect.flatMap((job) => (job.state === "completed" && job.file === file ? Effect.void : store.remove(file))),
@@ -237,7 +237,7 @@ const fail = (working: Working, job: Job, lease: table.Lease, error: JobError, a
     })
   })
 
-/** Runs a job that was claimed, and says how it ended. */
+/** Runs a claimed job, and returns how it ended. */
 const run = Effect.fnUntraced(function* (
   working: Working,
   claimed: table.Claimed,
@@ -305,7 +305,7 @@ const run = Effect.fnUntraced(function* (
   return "lost"
 })
 
-/** Runs the next job that waits; none if there is none. A worker that is interrupted gives its job back. */
+/** Runs the next waiting job. Returns none if no job waits. An interrupted worker gives its job back. */
 export const runNext = (working: Working, telling: Telling): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {

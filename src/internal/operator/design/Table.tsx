@@ -1,5 +1,6 @@
 /** A real table with a caption. On a narrow screen each of its rows becomes a small card that needs no sideways scrolling. */
 import type { ComponentChildren, VNode } from "preact"
+import { Text } from "./Text.js"
 
 export const css = `
 .scroll{border:1px solid var(--line);border-radius:var(--r);background:var(--raise);overflow-x:auto}
@@ -26,7 +27,9 @@ export const Table = ({
 }): VNode => (
   <div class="scroll" id={id}>
     <table>
-      <caption>{caption}</caption>
+      <caption>
+        <Text text={caption} limit={300} />
+      </caption>
       <thead>
         <tr>
           {columns.map((column) => (

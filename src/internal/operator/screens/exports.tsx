@@ -112,12 +112,15 @@ const Progress = ({ job }: { readonly job: ExportJobs.Job }): VNode => {
 const JobRow = ({ job }: { readonly job: ExportJobs.Job }): VNode => {
   const { to } = useSite()
   return (
-    <tr>
+    <tr id={`job-${job.id}`}>
       <td class="fit">
-        <Time at={job.requestedAt} live />
+        <Time at={job.requestedAt} form="minute" live />
       </td>
       <th scope="row">
-        {job.request.format.toUpperCase()} <span class="sub">{job.id}</span>
+        {job.request.format.toUpperCase()}{" "}
+        <a class="sub" href={`#job-${job.id}`}>
+          {job.id}
+        </a>
         <div class="sub">
           <Text text={filterText(job)} limit={160} />
         </div>

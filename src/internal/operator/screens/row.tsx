@@ -4,7 +4,6 @@ import * as Option from "effect/Option"
 import type { VNode } from "preact"
 import type * as Query from "../../../Query.js"
 import * as TableName from "../../../TableName.js"
-import { InvalidRequest } from "../../../ThreadlineError.js"
 import { shortTable } from "../address.js"
 import { Command } from "../design/Command.js"
 import { Copy } from "../design/Copy.js"
@@ -13,14 +12,15 @@ import { Facts } from "../design/Facts.js"
 import { tableOf } from "../design/Names.js"
 import { Pager } from "../design/Pager.js"
 import { type Mark, Rail, railStyle, type Span } from "../design/Rail.js"
+import { digestOf, Seen } from "../design/Seen.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
-import { type Asked, page, type Relations, type Screened } from "../screen.js"
+import { type Asked, checkInstant, checkUtc, page, type Relations, type Screened } from "../screen.js"
 import { labelOf, rowLinkOf, useSite } from "../site.js"
 import { AsOfPanel, Related } from "./rowAtInstant.js"
 import { Entries } from "./rowHistory.js"
-import { endsOf, type Life, nearest, railOf } from "./rowLife.js"
+import { endsOf, idsOf, type Life, nearest, railOf } from "./rowLife.js"
 import { plural, smallerThan } from "./timeline.js"
 
 const View = ({
@@ -33,7 +33,7 @@ const View = ({
   readonly spans: ReadonlyArray<Span>
 }): VNode => {
   const site = useSite()
-  const { to, zone } = site
+  const { now, to, zone } = site
   const { at, changes, key, next, table } = life
   const actors = new Set(
     changes.flatMap(({ transaction: { actor } }) =>
@@ -47,6 +47,13 @@ const View = ({
   const row = { table, key, rowPk: changes[0]?.rowPk ?? null }
   const label = labelOf(site, { _tag: "Row", row })
   const link = rowLinkOf(site, row)
+  // What is linked from a page that ends at an instant ends there as well.
+  const pin = life.until === undefined ? {} : { until: life.until }
+  const pinned = to.row(table, key, {
+    at,
+    until: life.until ?? new Date(now).toISOString(),
+    seen: digestOf(idsOf(life))
+  })
   const former = (life.names?.names ?? []).filter((name) => name.table !== table && name.until !== null)
   return (
     <>
@@ -132,6 +139,17 @@ const View = ({
               </>
             ))}
           </Facts>
+          <Seen seen={life.seen} ids={idsOf(life)} />
+          <p class="sub">
+            <a href={pinned}>Link to exactly this</a>
+            {life.until === undefined ? null : (
+              <>
+                {" "}
+                · nothing after <Time at={life.until} /> is shown ·{" "}
+                <a href={to.row(table, key)}>the row as it is now</a>
+              </>
+            )}
+          </p>
           <Rail
             marks={marks}
             spans={spans}
@@ -139,11 +157,15 @@ const View = ({
               earlier === undefined
                 ? next === undefined
                   ? undefined
-                  : to.row(table, key, { cursor: next })
-                : to.row(table, key, { at: earlier })
+                  : to.row(table, key, { ...pin, cursor: next })
+                : to.row(table, key, { ...pin, at: earlier })
             }
             later={
-              later === undefined ? (life.back ? to.row(table, key) : undefined) : to.row(table, key, { at: later })
+              later === undefined
+                ? life.back
+                  ? to.row(table, key, pin)
+                  : undefined
+                : to.row(table, key, { ...pin, at: later })
             }
             {...endsOf(changes, zone)}
           />
@@ -157,9 +179,9 @@ const View = ({
               <Entries life={life} />
               {next === undefined && !life.back ? null : (
                 <Pager
-                  newer={life.back ? to.row(table, key) : undefined}
+                  newer={life.back ? to.row(table, key, pin) : undefined}
                   newerName="← Newest changes"
-                  older={next === undefined ? undefined : to.row(table, key, { cursor: next })}
+                  older={next === undefined ? undefined : to.row(table, key, { ...pin, cursor: next })}
                 >
                   {plural(changes.length, "change")}
                 </Pager>
@@ -172,8 +194,37 @@ const View = ({
   )
 }
 
-const isInstant = (text: string): boolean =>
-  /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)$/.test(text) && !Number.isNaN(Date.parse(text))
+/** The changes of a page unless the address says otherwise. */
+const usual = 50
+
+/** The most pages that are turned to come to an instant. */
+const mostTurns = 40
+
+/** The page that stood there at an instant: later changes are left out, and as many older ones take their place. */
+const changesUntil = Effect.fnUntraced(function* (
+  query: Query.Service,
+  table: string,
+  key: string,
+  until: string,
+  limit: number
+) {
+  const items: Array<Query.Change> = []
+  const events: Array<Query.SchemaEvent> = []
+  let cursor: string | undefined
+  for (let turn = 0; turn < mostTurns; turn++) {
+    const { page: here, schemaEvents } = yield* query.historyWithEvents(table, key, {
+      cursor,
+      limit: items.length === 0 ? limit : limit - items.length
+    })
+    items.push(...here.items.filter(({ capturedAt }) => capturedAt <= until))
+    events.push(...schemaEvents.filter(({ occurredAt }) => occurredAt <= until))
+    cursor = nextCursor(here)
+    if (cursor === undefined || items.length >= limit) {
+      break
+    }
+  }
+  return { items, events, next: cursor, back: false }
+})
 
 /** The changes that a page shows: the newest, those after a cursor, or those up to the instant if it lies further back. */
 const changesOf = (
@@ -182,27 +233,31 @@ const changesOf = (
   key: string,
   at: string | undefined,
   cursor: string | undefined,
+  until: string | undefined,
   limit: number | undefined
 ) =>
   Effect.gen(function* () {
+    if (until !== undefined && cursor === undefined) {
+      return yield* changesUntil(query, table, key, until, limit ?? usual)
+    }
     const { page: first, schemaEvents } = yield* query.historyWithEvents(table, key, { cursor, limit })
     const oldest = first.items.at(-1)?.capturedAt
     if (at === undefined || oldest === undefined || at >= oldest || !first.hasMore || cursor !== undefined) {
       return { items: first.items, events: schemaEvents, next: nextCursor(first), back: cursor !== undefined }
     }
     // Further back than the first page: what led to the instant, and the next changes after it.
-    const [until, after] = yield* Effect.all(
+    const [led, after] = yield* Effect.all(
       [
         query.timeline({ table, key, to: at, limit }),
         query.timeline({ table, key, from: at, order: "oldest", limit: Math.min(limit ?? nextOnes, nextOnes) })
       ],
       { concurrency: 2 }
     )
-    const known = new Set(until.items.map(({ id }) => id))
-    const items = [...after.items.filter(({ id }) => !known.has(id)).reverse(), ...until.items]
+    const known = new Set(led.items.map(({ id }) => id))
+    const items = [...after.items.filter(({ id }) => !known.has(id)).reverse(), ...led.items]
     const events = yield* query.schemaEvents({
       table,
-      from: until.hasMore ? items.at(-1)?.capturedAt : undefined,
+      from: led.hasMore ? items.at(-1)?.capturedAt : undefined,
       to: items[0]?.capturedAt,
       limit: 200
     })
@@ -223,15 +278,11 @@ export const row =
       const { params, services, to, zone } = asked
       const { query } = services
       const table = TableName.format(yield* TableName.parse(tableText))
-      const [given, cursor] = [params.get("at") ?? undefined, params.get("cursor") ?? undefined]
-      if (given !== undefined && !isInstant(given)) {
-        return yield* new InvalidRequest({
-          field: "at",
-          rule: "must be an instant with its zone, such as 2026-11-22T10:00:00Z"
-        })
-      }
-      const { back, events, items, next } = yield* changesOf(query, table, key, given, cursor, size)
-      const at = given ?? items[0]?.capturedAt ?? new Date(asked.now).toISOString()
+      const [given, cursor, until] = ["at", "cursor", "until"].map((name) => params.get(name) ?? undefined)
+      yield* checkInstant("at", given)
+      yield* checkUtc("until", until)
+      const { back, events, items, next } = yield* changesOf(query, table, key, given, cursor, until, size)
+      const at = given ?? items[0]?.capturedAt ?? until ?? new Date(asked.now).toISOString()
       const { answer, related } = yield* query.asOfWith(table, key, at, relationsOf(asked.relations, table))
       const [names, knowledge] = yield* Effect.all(
         [Effect.option(query.names(table)), Effect.option(query.knowledge(table))],
@@ -246,13 +297,15 @@ export const row =
         hasMore: next !== undefined,
         back,
         at: answer.at,
+        until,
+        seen: params.get("seen") ?? undefined,
         answer,
         related,
         names: Option.getOrUndefined(names),
         knowledge: Option.getOrUndefined(knowledge)
       }
       const { marks, spans } = railOf(life, zone, new Date(asked.now).toISOString(), (instant) =>
-        to.row(table, key, { at: instant, ...(cursor === undefined ? {} : { cursor }) })
+        to.row(table, key, { at: instant, cursor, until })
       )
       const columns = yield* asked.columnsOf([
         table,

@@ -91,7 +91,7 @@ const Why = ({ change }: { readonly change: Query.Change }): VNode => {
 
 const ChangeEntry = ({
   change,
-  life: { at, key, table }
+  life: { at, key, table, until }
 }: {
   readonly change: Query.Change
   readonly life: Life
@@ -105,7 +105,7 @@ const ChangeEntry = ({
       heading={
         <>
           <h3>
-            <a href={to.row(table, key, { at: change.capturedAt })}>
+            <a href={to.row(table, key, { at: change.capturedAt, until })}>
               <b>
                 <Time at={change.capturedAt} />
               </b>

@@ -14,6 +14,10 @@ export interface Life {
   /** Whether newer changes of the row are not on this page. */
   readonly back: boolean
   readonly at: string
+  /** Nothing later is shown: the page was linked then. */
+  readonly until: string | undefined
+  /** What the address says was seen. */
+  readonly seen: string | undefined
   readonly answer: Query.AsOf
   readonly related: Readonly<Record<string, Query.RelatedRows>>
   readonly names: Query.TableNames | undefined
@@ -24,6 +28,12 @@ export const eventText = (event: Query.SchemaEvent): string =>
   event.oldName !== null && event.newName !== null
     ? `${event.oldName} became ${event.newName}`
     : `${event.command.toLowerCase()} on ${event.object}`
+
+/** What stands in the history, for a link that says what was seen. */
+export const idsOf = ({ changes, events }: Life): ReadonlyArray<string> => [
+  ...changes.map(({ id }) => id),
+  ...events.map(({ id }) => `e${id}`)
+]
 
 /** A time between the changes of a page of which nothing is known. */
 export interface Lapse {

@@ -1,5 +1,4 @@
 /** The list of changes that a filter lets through. The address is the whole state. */
-import { createHash } from "node:crypto"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
@@ -12,6 +11,8 @@ import { Chips, FilterForm } from "../design/FilterForm.js"
 import { tableOf } from "../design/Names.js"
 import { Notice } from "../design/Notice.js"
 import { Pager } from "../design/Pager.js"
+import { digestOf, Seen } from "../design/Seen.js"
+import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filterForm.js"
 import { masked } from "../masks.js"
@@ -28,13 +29,6 @@ const counted = new Intl.NumberFormat("en")
 
 export const plural = (count: number, one: string, several = `${one}s`): string =>
   `${counted.format(count)} ${count === 1 ? one : several}`
-
-/** What a page showed, in a few characters: the ids of its changes. */
-const digestOf = (changes: ReadonlyArray<{ readonly id: string }>): string =>
-  `${changes.length}.${createHash("sha256")
-    .update(changes.map(({ id }) => id).join(" "))
-    .digest("hex")
-    .slice(0, 12)}`
 
 const redactions = (changes: ReadonlyArray<Query.Change>): number =>
   changes.reduce(
@@ -143,7 +137,7 @@ const View = (answer: Answer): VNode => {
         : to.timeline({ ...here, cursor: before }, { back: listing.back.slice(0, -1), ...keepAll(listing) })
   const pinned = to.timeline(
     { ...here, to: here.to ?? (cursor === undefined ? new Date(now).toISOString() : undefined) },
-    { seen: digestOf(changes), ...keepAll(listing) }
+    { seen: digestOf(changes.map(({ id }) => id)), ...keepAll(listing) }
   )
   const exact = count?.exact === true
   return (
@@ -158,7 +152,7 @@ const View = (answer: Answer): VNode => {
             </b>{" "}
           </>
         )}
-        {about(listing)}
+        <Text text={about(listing)} limit={400} />
         <Window listing={listing} />
         {changes.length === 0 ? null : (
           <>
@@ -169,7 +163,7 @@ const View = (answer: Answer): VNode => {
         )}
         .
       </Facts>
-      <Seen listing={listing} changes={changes} />
+      <Seen seen={listing.seen} ids={changes.map(({ id }) => id)} />
       <FilterForm
         action={new URL(to.timeline(), "http://own.invalid").pathname}
         listing={listing}
@@ -242,35 +236,6 @@ const View = (answer: Answer): VNode => {
 /** A list of all time says so in its address; every other one has instants there. */
 const keepAll = ({ filter, since }: Listing): { readonly since?: string } =>
   since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}
-
-const Seen = ({
-  changes,
-  listing
-}: {
-  readonly listing: Listing
-  readonly changes: ReadonlyArray<Query.Change>
-}): VNode | null => {
-  const { seen } = listing
-  if (seen === undefined) {
-    return null
-  }
-  const same = seen === digestOf(changes)
-  return (
-    <Notice tone={same ? "plain" : "warn"}>
-      <b>
-        {same
-          ? "This is exactly what was seen when it was linked."
-          : "This is not quite what was seen when it was linked."}
-      </b>
-      {same ? null : (
-        <span>
-          Transactions that were under way have committed since, changes were removed by retention, or you see another
-          scope.
-        </span>
-      )}
-    </Notice>
-  )
-}
 
 /** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
 const usual = 30

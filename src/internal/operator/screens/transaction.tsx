@@ -13,10 +13,11 @@ import { ActionName, ActorName, actorText, CorrelationName, RequestName, RowName
 import { Notice } from "../design/Notice.js"
 import { Pager } from "../design/Pager.js"
 import { Panel } from "../design/Panel.js"
+import { digestOf, Seen } from "../design/Seen.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { type Asked, checkUtc, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural, smallerThan } from "./timeline.js"
 
@@ -146,9 +147,30 @@ const Others = ({
   )
 }
 
-const View = ({ back, incident }: { readonly incident: Query.Incident; readonly back: boolean }): VNode => {
-  const { to, zone } = useSite()
+/** What stands on the page, for a link that says what was seen. */
+const idsOf = ({ actions, changes, related, siblings }: Query.Incident): ReadonlyArray<string> => [
+  ...changes.items.map(({ change }) => change.id),
+  ...actions.map(({ id }) => `a${id}`),
+  ...[...siblings, ...related].map(({ transaction }) => `t${transaction.id}`)
+]
+
+interface Link {
+  /** What is related and came later is not shown. */
+  readonly until: string | undefined
+  readonly seen: string | undefined
+  readonly cursor: string | undefined
+}
+
+const upTo = (incident: Query.Incident, until: string | undefined): Query.Incident => ({
+  ...incident,
+  related: incident.related.filter(({ transaction }) => until === undefined || transaction.occurredAt <= until)
+})
+
+const View = ({ incident, link }: { readonly incident: Query.Incident; readonly link: Link }): VNode => {
+  const { now, to, zone } = useSite()
   const { actions, changes, related, siblings, transaction } = incident
+  const back = link.cursor !== undefined
+  const pin = link.until === undefined ? {} : { until: link.until }
   const [first] = actions
   const tables = new Set(changes.items.map(({ change }) => `${change.tableSchema}.${change.tableName}`)).size
   const next = nextCursor(changes)
@@ -189,6 +211,18 @@ const View = ({ back, incident }: { readonly incident: Query.Incident; readonly 
         )}
         .
       </Facts>
+      <Seen seen={link.seen} ids={idsOf(incident)} />
+      <p class="sub">
+        <a
+          href={to.transaction(transaction.id, {
+            cursor: link.cursor,
+            until: link.until ?? new Date(now).toISOString(),
+            seen: digestOf(idsOf(incident))
+          })}
+        >
+          Link to exactly this
+        </a>
+      </p>
       {transaction.contextError === null ? null : (
         <Notice tone="warn">
           <b>A part of the context could not be recorded.</b>
@@ -228,9 +262,9 @@ const View = ({ back, incident }: { readonly incident: Query.Incident; readonly 
           )}
           {next === undefined && !back ? null : (
             <Pager
-              newer={back ? to.transaction(transaction.id) : undefined}
+              newer={back ? to.transaction(transaction.id, pin) : undefined}
               newerName="← First changes"
-              older={next === undefined ? undefined : to.transaction(transaction.id, { cursor: next })}
+              older={next === undefined ? undefined : to.transaction(transaction.id, { ...pin, cursor: next })}
               olderName="Next changes →"
             >
               {plural(changes.items.length, "change")}
@@ -248,14 +282,22 @@ export const transaction =
   (id: string, size?: number) =>
   (asked: Asked): Screened => {
     const { params, services } = asked
-    const cursor = params.get("cursor") ?? undefined
-    return Effect.map(services.query.incident(id, { cursor, limit: size }), (incident) =>
+    const link: Link = {
+      cursor: params.get("cursor") ?? undefined,
+      until: params.get("until") ?? undefined,
+      seen: params.get("seen") ?? undefined
+    }
+    const reading = Effect.zipRight(
+      checkUtc("until", link.until),
+      services.query.incident(id, { cursor: link.cursor, limit: size })
+    )
+    return Effect.map(reading, (incident) =>
       page({
         smaller: smaller(id, smallerThan(incident.changes.items.length), asked),
         title: `${incident.actions[0]?.name ?? "Transaction"} ${id}`,
         place: "timeline",
         command: { _tag: "Transaction", id },
-        view: () => <View incident={incident} back={cursor !== undefined} />
+        view: () => <View incident={upTo(incident, link.until)} link={link} />
       })
     )
   }

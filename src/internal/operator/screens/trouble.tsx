@@ -100,6 +100,15 @@ export const tooLong: Page = trouble(
   </>
 )
 
+export const formTooLarge: Page = trouble(
+  413,
+  "This form is too large",
+  <>
+    <p class="facts">Nothing was changed. Send less at once, such as a shorter filter.</p>
+    <Start />
+  </>
+)
+
 export const wrongMethod: Page = trouble(
   405,
   "This address does not take that",

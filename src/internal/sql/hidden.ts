@@ -1,0 +1,19 @@
+/** What a role is told from which row-level security may hide rows of the record. */
+import * as Effect from "effect/Effect"
+import { ThreadlineError } from "../../ThreadlineError.js"
+
+/** Row-level security hides rows silently, so it is refused to answer from what is left. `consequence` says what would be wrong. */
+export const refuseHidden = (
+  tables: ReadonlyArray<string>,
+  consequence: string
+): Effect.Effect<void, ThreadlineError> =>
+  tables.length === 0
+    ? Effect.void
+    : Effect.fail(
+        new ThreadlineError({
+          reason: "RecordHidden",
+          detail:
+            `row-level security may hide rows of ${tables.join(", ")} from this role, ${consequence}: ` +
+            "disable it on these tables, or let the role bypass it"
+        })
+      )

@@ -1,0 +1,139 @@
+/** Links that reopen what was seen, and files of export jobs. */
+import * as SqlClient from "@effect/sql/SqlClient"
+import { expect, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as ExportJobs from "../../../src/ExportJobs.js"
+import * as ExportStore from "../../../src/ExportStore.js"
+import * as Actor from "../../../src/Actor.js"
+import * as Audit from "../../../src/Audit.js"
+import * as OperatorSurface from "../../../src/OperatorSurface.js"
+import * as Threadline from "../../../src/Threadline.js"
+import * as TestDatabase from "../../harness/TestDatabase.js"
+import { everything, pages, seed, services, textOf } from "../../support/operator.js"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+
+const exactly = "This is exactly what was seen when it was linked."
+
+const linkOf = (body: string): string => /href="([^"]+seen=[^"]+)"/.exec(body)?.[1]?.replaceAll("&amp;", "&") ?? ""
+
+const idsOf = (body: string) => [...body.matchAll(/<article class="change[^"]*" id="(\w+)"/g)].map(([, id]) => id)
+
+it.layer(TestDatabase.layer)("a link to exactly this", (it) => {
+  it.scoped("shows a transaction and a row as they were seen, whatever was written since", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const { refunded } = yield* seed
+      const ask = yield* pages()
+      const [transaction, row] = [
+        yield* ask(`/audit/transactions/${refunded}`),
+        yield* ask("/audit/rows/public.invoices/2041")
+      ]
+      const links = [linkOf(transaction.body), linkOf(row.body)]
+      const seen = [idsOf(transaction.body), idsOf(row.body)]
+
+      // The same correlation goes on, and so does the row: further than a page.
+      yield* Audit.transaction(sql`insert into members values ('acme', 9, 'guest')`, {
+        action: "member.added",
+        actor: Actor.user("42"),
+        correlationId: "req-9f2c"
+      }).pipe(Effect.provide(yield* services))
+      for (let n = 0; n < 60; n++) {
+        yield* sql`update invoices set note = ${`later ${n}`} where id = 2041`
+      }
+      expect(textOf((yield* ask(`/audit/transactions/${refunded}`)).body)).toContain("member.added")
+      expect(idsOf((yield* ask("/audit/rows/public.invoices/2041")).body)).not.toContain(seen[1]?.at(-1))
+
+      for (const [index, link] of links.entries()) {
+        const again = yield* ask(link)
+        expect([link, again.status]).toStrictEqual([link, 200])
+        expect(textOf(again.body)).toContain(exactly)
+        expect(textOf(again.body)).not.toMatch(/member\.added|later \d/)
+        expect(idsOf(again.body)).toStrictEqual(seen[index])
+        // It links to itself, and so do the marks of the row.
+        expect(linkOf(again.body)).toBe(link)
+        // What was removed since, or is seen under another scope, is told.
+        expect(textOf((yield* ask(link.replace(/seen=[^&]+/, "seen=1.000000000000"))).body)).toContain("not quite")
+        expect((yield* ask(link.replace(/until=[^&]+/, "until=yesterday"))).status).toBe(400)
+      }
+      const inside = /data-rail.*?href="([^"]+)"/s
+        .exec((yield* ask(links[1] ?? "")).body)?.[1]
+        ?.replaceAll("&amp;", "&")
+      expect(textOf((yield* ask(inside ?? "")).body)).not.toMatch(/later \d/)
+
+      // An instant far back has what led to it, and the next changes after it.
+      const opened = /datetime="([^"]+)"/.exec(/<article.*?<\/article>/s.exec(transaction.body)?.[0] ?? "")?.[1] ?? ""
+      const back = yield* ask(`/audit/rows/public.invoices/2041?at=${encodeURIComponent(opened)}`)
+      expect(idsOf(back.body)).toContain(seen[1]?.at(-1))
+      expect(textOf(back.body)).toContain("shown beside")
+      expect(textOf(back.body)).toMatch(/later \d/)
+    })
+  )
+})
+
+it.layer(TestDatabase.layer)("the page of exports", (it) => {
+  it.scoped("downloads the file of a job, runs one again, and says that a file is gone", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      yield* seed
+      const directory = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-pages-"))),
+        (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+      )
+      const layer = Threadline.layer({
+        writer: Layer.succeed(SqlClient.SqlClient, sql),
+        exports: { store: ExportStore.layerDirectory(directory) }
+      })
+      const { handler } = yield* Effect.acquireRelease(
+        Effect.sync(() => OperatorSurface.toWebHandler(layer, { authorize: () => everything })),
+        ({ dispose }) => Effect.promise(dispose)
+      )
+      const ask = (path: string, init?: RequestInit) =>
+        Effect.promise(async () => {
+          const response = await handler(new Request(`http://host.test/audit${path}`, init))
+          return { status: response.status, headers: response.headers, body: await response.text() }
+        })
+      const token = /name="token" value="([^"]+)"/.exec((yield* ask("/exports")).body)?.[1] ?? ""
+      const post = (act: string, fields: Record<string, string>) =>
+        ask(`/exports/${act}`, {
+          method: "POST",
+          body: new URLSearchParams({ token, ...fields }),
+          headers: { "sec-fetch-site": "same-origin" }
+        })
+      const run = Effect.withClock(Effect.provide(ExportJobs.run(), layer), Clock.make())
+
+      yield* post("queue", { format: "csv", filter: "table:members" })
+      yield* run
+      const [id = ""] = /(?<=id="job-)\d+/.exec((yield* ask("/exports")).body) ?? []
+      const file = yield* ask(`/exports/${id}/download`)
+      expect(file.status).toBe(200)
+      expect(file.headers.get("content-type")).toContain("text/csv")
+      expect(file.headers.get("content-disposition")).toMatch(/^attachment; filename="[\w.-]+"$/)
+      expect(file.headers.get("content-security-policy")).toContain("default-src 'none'")
+      expect(file.body).toContain("owner")
+      // The file stays what it was.
+      yield* sql`insert into members values ('acme', 10, 'later')`
+      expect((yield* ask(`/exports/${id}/download`)).body).toBe(file.body)
+
+      // One that was cancelled is run again, and one that is not finished has no file.
+      yield* post("queue", { format: "ndjson", filter: "op:insert" })
+      const [second = ""] = /(?<=id="job-)\d+/.exec((yield* ask("/exports")).body) ?? []
+      expect((yield* ask(`/exports/${second}/download`)).status).toBe(409)
+      yield* post("cancel", { id: second })
+      expect(textOf((yield* ask("/exports")).body)).toContain("Try again")
+      expect((yield* post("retry", { id: second })).status).toBe(303)
+      yield* run
+      expect((yield* ask(`/exports/${second}/download`)).body).toContain('"op":"insert"')
+      expect((yield* post("retry", { id: second })).status).toBe(409)
+
+      // Its time is over.
+      yield* sql`update threadline.export_jobs set expires_at = now() - interval '1 minute' where id = ${id}`
+      yield* Effect.withClock(Effect.provide(ExportJobs.expire, layer), Clock.make())
+      const gone = yield* ask(`/exports/${id}/download`)
+      expect([gone.status, textOf(gone.body).includes("Queue it again")]).toStrictEqual([410, true])
+    })
+  )
+})
