@@ -149,15 +149,11 @@ export const rowKey = (parts: Parts, image: string): string => {
 
 /** True while the image has the column of a plain key, and a text in it that is short enough to be taken as it is. */
 export const keyIsShort = ({ shape }: Parts, image: string): ReadonlyArray<string> =>
-  isPlainKey(shape.key)
-    ? shape.key.map((column) => `octet_length(${keyText(image, column)}) <= ${longestKey}`)
-    : []
+  isPlainKey(shape.key) ? shape.key.map((column) => `octet_length(${keyText(image, column)}) <= ${longestKey}`) : []
 
 /** The `row_key` of an image for which `keyIsShort` holds. */
 export const shortRowKey = (parts: Parts, image: string): string =>
-  isPlainKey(parts.shape.key)
-    ? parts.shape.key.map((column) => keyText(image, column)).join()
-    : rowKey(parts, image)
+  isPlainKey(parts.shape.key) ? parts.shape.key.map((column) => keyText(image, column)).join() : rowKey(parts, image)
 
 /** The image of a row, for any values, and even if the table was altered. */
 export const generalImage = ({ columnNames, texts }: Parts, row: string): string =>
