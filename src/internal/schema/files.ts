@@ -420,7 +420,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "995f2c5729a31652bad20fad18ec46e59b810239141e72c38605e5fb1d300efa",
+    checksum: "3255816bb031cef3180b4da30d1ac6f8c5028835db0c8727e9ab9f5ce71da12a",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -667,13 +667,35 @@ begin
 end
 $$;
 
--- After any write of "installs", also by a restore of data, the next captured writes read it.
+-- The same for the triggers of a single row, each session asks once. It is declared immutable, so that its result is a constant in
+-- their plans: it holds as long as the server runs, and plans end with their session. While the epoch is not known it raises an
+-- error. Then there is no plan, and the write takes a way that asks "installs".
+create function session_epoch() returns int
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  known bigint := pg_sequence_last_value('known_epoch');
+begin
+  if known / 1024 = (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint then
+    return known % 1024;
+  end if;
+  raise exception 'threadline: the epoch is not known yet';
+end
+$$;
+
+-- After any write of "installs", also by a restore of data, the next captured writes read it. Plans of all sessions that have the
+-- epoch as a constant end when its function is altered. A captured write that opens an epoch needs none of that: no session has
+-- one yet.
 create function forget_epoch() returns trigger
 language plpgsql
 set search_path from current
 as $$
 begin
   perform setval('known_epoch', 1);
+  if pg_trigger_depth() = 1 then
+    alter function session_epoch() cost 100;
+  end if;
   return null;
 end
 $$;
@@ -768,7 +790,7 @@ begin
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
-  returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, place;
+  returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, place;
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -1086,7 +1108,8 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), session_epoch(),
+  forget_epoch(),
   has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
@@ -5065,7 +5088,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "7e533f53db642dc8857fdd82e59acf68c22e96edf2892b89de73bf6c4747a7a3",
+    checksum: "1f2d5fc67ab6b22d75a7969bd3017cfd24f00e8dbfdd8b97485a8f4962e57803",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -5083,7 +5106,8 @@ create index audit_changes_removed_idx
 -- The ids that a host's other systems know a transaction by. They are looked up whole and match few rows, so a Bloom filter for
 -- every 32 pages is enough; three btrees of random texts would cost each transaction more than its own row does. What a search
 -- through such an index costs is estimated from the order of the rows by its columns: by these there is none, and the planner
--- would read the table instead. By id there is: a search that names an id as well is estimated as what it costs.
+-- would read the table instead. By id there is: a search that names an id as well is estimated as what it costs. A transaction
+-- without such ids does not pay for it.
 create index audit_transactions_ids_idx
   on audit_transactions using brin (
     id,
@@ -5091,7 +5115,8 @@ create index audit_transactions_ids_idx
     job_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
     trace_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005)
   )
-  with (autosummarize = on, pages_per_range = 32);
+  with (autosummarize = on, pages_per_range = 32)
+  where request_id is not null or job_id is not null or trace_id is not null;
 
 -- Transactions of a correlation in the order of their ids, which is the order of a timeline.
 drop index audit_actions_correlation_idx;
