@@ -420,7 +420,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "995f2c5729a31652bad20fad18ec46e59b810239141e72c38605e5fb1d300efa",
+    checksum: "3255816bb031cef3180b4da30d1ac6f8c5028835db0c8727e9ab9f5ce71da12a",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -667,13 +667,35 @@ begin
 end
 $$;
 
--- After any write of "installs", also by a restore of data, the next captured writes read it.
+-- The same for the triggers of a single row, each session asks once. It is declared immutable, so that its result is a constant in
+-- their plans: it holds as long as the server runs, and plans end with their session. While the epoch is not known it raises an
+-- error. Then there is no plan, and the write takes a way that asks "installs".
+create function session_epoch() returns int
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  known bigint := pg_sequence_last_value('known_epoch');
+begin
+  if known / 1024 = (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint then
+    return known % 1024;
+  end if;
+  raise exception 'threadline: the epoch is not known yet';
+end
+$$;
+
+-- After any write of "installs", also by a restore of data, the next captured writes read it. Plans of all sessions that have the
+-- epoch as a constant end when its function is altered. A captured write that opens an epoch needs none of that: no session has
+-- one yet.
 create function forget_epoch() returns trigger
 language plpgsql
 set search_path from current
 as $$
 begin
   perform setval('known_epoch', 1);
+  if pg_trigger_depth() = 1 then
+    alter function session_epoch() cost 100;
+  end if;
   return null;
 end
 $$;
@@ -768,7 +790,7 @@ begin
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
-  returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, place;
+  returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, place;
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -1086,7 +1108,8 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), session_epoch(),
+  forget_epoch(),
   has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),
@@ -4282,7 +4305,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "8dc904fb03789a10d4d1f9d75c1bddfe8d520586c01514695b9dea5870e6a087",
+    checksum: "7daf5ebf70002905cca0396fd0893f97f48d00f6be6bf4ced829935938b2f1f9",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4513,8 +4536,9 @@ begin
       least(case when rewritten is not null then written_since(rewritten) end, seen.first));
     return next;
   end if;
-  if exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
-    and last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+  -- The cheaper question first.
+  if last_recovery() > greatest(policy.applied_at, upper(policy.lapses))
+    and exists (select from row_holders(now_named.oid) h (oid) join pg_class c on c.oid = h.oid where c.relpersistence = 'u')
   then
     gap := 'restarted';
     since := known_until(table_schema, table_name, null, last_recovery());
@@ -5074,7 +5098,7 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "7e533f53db642dc8857fdd82e59acf68c22e96edf2892b89de73bf6c4747a7a3",
+    checksum: "1f2d5fc67ab6b22d75a7969bd3017cfd24f00e8dbfdd8b97485a8f4962e57803",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
@@ -5092,7 +5116,8 @@ create index audit_changes_removed_idx
 -- The ids that a host's other systems know a transaction by. They are looked up whole and match few rows, so a Bloom filter for
 -- every 32 pages is enough; three btrees of random texts would cost each transaction more than its own row does. What a search
 -- through such an index costs is estimated from the order of the rows by its columns: by these there is none, and the planner
--- would read the table instead. By id there is: a search that names an id as well is estimated as what it costs.
+-- would read the table instead. By id there is: a search that names an id as well is estimated as what it costs. A transaction
+-- without such ids does not pay for it.
 create index audit_transactions_ids_idx
   on audit_transactions using brin (
     id,
@@ -5100,7 +5125,8 @@ create index audit_transactions_ids_idx
     job_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005),
     trace_id text_bloom_ops (n_distinct_per_range = 1000, false_positive_rate = 0.005)
   )
-  with (autosummarize = on, pages_per_range = 32);
+  with (autosummarize = on, pages_per_range = 32)
+  where request_id is not null or job_id is not null or trace_id is not null;
 
 -- Transactions of a correlation in the order of their ids, which is the order of a timeline.
 drop index audit_actions_correlation_idx;
@@ -6139,17 +6165,17 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "a11e18f4bca6887143baf951af7652886121f014257d2c8c6fb2bc092b865bef",
-    sql: `-- Jobs of exports: what is to be written, who asked for it, how far it is, and where the file lies. Schedules that make such jobs.
+    checksum: "e4a62eeb74a13a4791a255b98295d81d54efc8dcd7babf14945672a96ece96bd",
+    sql: `-- Jobs of exports: what is exported, who asked for it, how far the job is, and where its file is. And schedules, which make jobs.
 
 create table export_schedules (
   name text collate "C" primary key check (name ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'),
   cron text not null,
   time_zone text not null,
   time_window text not null check (time_window in ('previous-day', 'previous-week', 'previous-month', 'since-last')),
-  -- What is done about ticks that passed while no worker ran.
+  -- What happens with ticks that passed while no worker ran.
   missed text not null check (missed in ('once', 'each', 'skip')),
-  -- As of a job.
+  -- As for a job.
   request jsonb not null,
   scope jsonb,
   requested_by jsonb,
@@ -6168,20 +6194,20 @@ create table export_jobs (
     check (state in ('queued', 'running', 'completed', 'failed', 'cancelled', 'expired')),
   -- What is exported: the options of an export, with the filter as its canonical document.
   request jsonb not null,
-  -- The scope by name and parameters. The worker asks the host for it again.
+  -- The scope by name and parameters. The worker asks the host for its condition again.
   scope jsonb,
   requested_by jsonb,
-  -- The context that asked, for the actions of the job.
+  -- The context of the request, for the actions of the job.
   context jsonb not null default '{}',
   schedule text collate "C",
   tick timestamptz,
-  -- Whether it goes on where the last job of its schedule ended.
+  -- Whether it begins where the last job of its schedule ended.
   since_last boolean not null default false,
   requested_at timestamptz not null default clock_timestamp(),
   available_at timestamptz not null default clock_timestamp(),
   attempt int not null default 0,
   attempts int not null check (attempts between 1 and 100),
-  -- A lease is a token and a time, not a lock: it outlives transactions, and needs no session.
+  -- A lease is a token and a time. Unlike a lock it outlives transactions and needs no session.
   lease_token text collate "C",
   lease_until timestamptz,
   started_at timestamptz,
@@ -6192,7 +6218,7 @@ create table export_jobs (
   estimate bigint,
   -- Why the last attempt failed: a reason and a sentence, without captured values.
   error jsonb,
-  -- What the store calls the file. It is there until the store has removed it.
+  -- The name of the file in the store. It stays until the store has removed the file.
   location text,
   manifest jsonb,
   expires_at timestamptz
@@ -6200,7 +6226,7 @@ create table export_jobs (
 
 create index export_jobs_waiting_idx on export_jobs (available_at, id) where state in ('queued', 'running');
 create index export_jobs_stored_idx on export_jobs (id) where location is not null and state <> 'running';
--- Several workers make one job a tick.
+-- Several workers make one job for a tick.
 create unique index export_jobs_tick_idx on export_jobs (schedule, tick);
 
 comment on table export_jobs is
@@ -6221,7 +6247,7 @@ as $$
   returning id
 $$;
 
--- Queues a job, and records that. Null if the actor has as many jobs waiting as the host allows.
+-- Queues a job and records the action. Returns null if the actor already has as many waiting jobs as the host allows.
 create function export_queue(
   request jsonb,
   scope jsonb,
@@ -6243,7 +6269,7 @@ begin
       using errcode = 'invalid_parameter_value';
   end if;
   if most_waiting is not null then
-    -- Those who ask for the same actor at once are counted one after the other.
+    -- Requests for the same actor at the same time are counted one after the other.
     perform pg_advisory_xact_lock(hashtextextended('threadline export ' || asker, 0));
     if most_waiting <= (
       select count(*)
@@ -6269,8 +6295,8 @@ as $$
   select jsonb_build_object('type', 'export', 'id', job::text)
 $$;
 
--- Cancels a job that waits or runs; its worker notices within its next beat. Returns the state that was found, null if there is no
--- such job.
+-- Cancels a job that waits or runs. Its worker notices when it next renews its lease. Returns the state before, null if there is no such
+-- job.
 create function export_cancel(job bigint, action jsonb, asking jsonb) returns text
 language plpgsql security definer
 set search_path from current
@@ -6294,7 +6320,7 @@ begin
 end
 $$;
 
--- Queues a job again that failed or was cancelled. Returns the state that was found, null if there is no such job.
+-- Queues a failed or cancelled job again. Returns the state before, null if there is no such job.
 create function export_retry(job bigint, action jsonb, asking jsonb) returns text
 language plpgsql security definer
 set search_path from current
@@ -6324,8 +6350,8 @@ begin
 end
 $$;
 
--- Takes up the next job: one that waits, or one whose worker has not been heard of. Jobs of a schedule that go on where the last one
--- ended run one after the other. An attempt beyond the allowed ones is not made: the worker only says that the job failed.
+-- Takes the next job: one that waits, or one whose lease has expired. Jobs that begin where the last one of their schedule ended run one
+-- after the other. If no attempt is left, the worker only stores that the job failed.
 create function export_claim(token text, seconds double precision)
 returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
 language plpgsql security definer
@@ -6387,7 +6413,7 @@ begin
 end
 $$;
 
--- Renews a lease, and says how far the job is. False if the job was cancelled, or taken up by another worker.
+-- Renews a lease and stores the progress of the job. Returns false if the job was cancelled, or if another worker has it.
 create function export_renew(
   job bigint,
   token text,
@@ -6413,8 +6439,8 @@ begin
 end
 $$;
 
--- Ends a job whose file is whole, with the action, and moves the checkpoint of its schedule with it: nothing is sent twice.
--- Returns completed; lost if the lease is; moved if the checkpoint stands elsewhere by now.
+-- Ends a job whose file is complete and records the action. The checkpoint of its schedule moves in the same transaction, so nothing is
+-- exported twice. Returns completed, or lost if the lease is lost, or moved if another job has moved the checkpoint.
 create function export_complete(
   job bigint,
   token text,
@@ -6474,8 +6500,8 @@ begin
 end
 $$;
 
--- Ends an attempt that failed. If \`delay_seconds\` is given and attempts are left, the job waits for that long and is tried again;
--- else it has failed, and that is recorded. Returns the state of the job; null if the lease is lost.
+-- Ends a failed attempt. If \`delay_seconds\` is given and an attempt is left, the job waits for that long and is tried again. Otherwise the
+-- job has failed, and that is recorded. Returns the state of the job, null if the lease is lost.
 create function export_fail(
   job bigint,
   token text,
@@ -6516,7 +6542,7 @@ begin
 end
 $$;
 
--- Gives a job back whose worker stops: it waits again, and the attempt does not count.
+-- Gives a job back because its worker stops. The job waits again. The attempt does not count.
 create function export_release(job bigint, token text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -6535,7 +6561,7 @@ begin
 end
 $$;
 
--- Says that the store has removed a file. A completed job is then expired.
+-- Stores that the store has removed a file. A completed job is expired from then on.
 create function export_removed(job bigint, removed text, action jsonb, asking jsonb) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -6561,8 +6587,8 @@ begin
 end
 $$;
 
--- Adds a schedule; false if there is one of that name. A window since the last run has a consumer of the feed: retention waits for
--- it.
+-- Adds a schedule. Returns false if the name is taken. A schedule with the window since-last has a consumer of the feed, so that retention
+-- waits for it.
 create function export_schedule_add(
   schedule text,
   cron_text text,
@@ -6596,7 +6622,7 @@ begin
 end
 $$;
 
--- Removes a schedule, and its consumer of the feed. Its jobs stay.
+-- Removes a schedule and its consumer of the feed. Its jobs stay.
 create function export_schedule_remove(schedule text) returns boolean
 language plpgsql security definer
 set search_path from current
@@ -6607,7 +6633,7 @@ begin
     return false;
   end if;
   delete from feed_checkpoints p where p.name = 'export:' || schedule;
-  -- Without the checkpoint it would begin anew.
+  -- Without the checkpoint such a job would export everything again.
   update export_jobs j
   set state = 'cancelled',
     finished_at = clock_timestamp(),
@@ -6620,8 +6646,8 @@ begin
 end
 $$;
 
--- Makes the job of a tick, and moves the schedule on. Of several workers one succeeds; null for the others. Without a request the
--- tick passes.
+-- Makes the job of a tick and moves the schedule to its next tick. Of several workers one succeeds. The others get null. Without a request
+-- no job is made for the tick.
 create function export_tick(
   schedule text,
   due timestamptz,
@@ -6678,8 +6704,8 @@ from public;
   {
     id: 15,
     name: "retention",
-    checksum: "ca8ae1a4516728a92f17e4e9f6c9179206db8e9f240efe49e4f3b83195031fdb",
-    sql: `-- What retention did: one row for each run, and the lease that keeps two runners from the same work.
+    checksum: "706eba400a984308bc0f2b871ad38a603891b0f38c587bc9bcc3a1c925c2b07b",
+    sql: `-- What retention did: one row for each run. The lease keeps two runners from the same work.
 
 create table retention_runs (
   id bigint generated always as identity primary key,
@@ -6688,26 +6714,26 @@ create table retention_runs (
     check (state in ('running', 'completed', 'stopped', 'cancelled', 'failed')),
   started_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz,
-  -- The policy as it was configured, and the plan: what was to go. Null for maintenance.
+  -- The policy as it was configured, and the plan: what was to be removed. Null for maintenance.
   policy jsonb,
   plan jsonb,
-  -- The latest instant before which anything may go.
+  -- Nothing at or after this instant may be removed.
   cutoff timestamptz,
-  -- What is gone by now. Each batch adds to it in its own transaction, so it is exact if the run dies as well.
+  -- What has been removed so far. Each batch adds to it in its own transaction, so it is exact even if the run dies.
   changes bigint not null default 0,
   transactions bigint not null default 0,
   actions bigint not null default 0,
   batches bigint not null default 0,
-  -- Whole partitions that were emptied or dropped, or made by maintenance.
+  -- Partitions that a purge emptied or dropped, or that maintenance made.
   partitions text[] not null default '{}',
-  -- What else there is to say: the files of an archive, the indexes that were rebuilt.
+  -- Other results: the files of an archive, the indexes that were rebuilt.
   details jsonb not null default '{}',
   -- Why it failed or stopped.
   problem text,
-  -- The transactions of which it removed changes, and those that it removed: their ids, in whole blocks.
+  -- Ids, in whole blocks: of the transactions of which it removed changes, and of the transactions that it removed.
   touched int8multirange not null default '{}',
-  -- Of a purge that completed: the cutoffs up to which it looked at everything, and what it could see. A later purge under the same
-  -- policy looks at what is newer, and at what was touched since.
+  -- Only of a completed purge: the cutoffs up to which it looked at everything, and the snapshot that it looked with. A later purge under
+  -- the same policy looks only at what is newer, and at what was touched since.
   settled jsonb,
   actor jsonb,
   db_user text collate "C" not null default session_user,
@@ -6727,8 +6753,8 @@ create unique index retention_runs_running_idx on retention_runs (kind) where st
   {
     id: 16,
     name: "evidence",
-    checksum: "15bf0de0d10cb15c2bf9059b157bdddccc2dccc33a7b35b6cc357726661811b5",
-    sql: `-- Evidence: what a host or Threadline itself wrote down about how the record is governed. Rows are only added.
+    checksum: "6cb122a86ff0b367afd847925a257b761dcfb47b8c0995a862e0bb11ee94a020",
+    sql: `-- Evidence: what a host or Threadline wrote down about how the record is governed. Rows are only added.
 
 create table evidence_records (
   id bigint generated always as identity primary key,
@@ -6758,8 +6784,8 @@ comment on table evidence_records is
 create index evidence_records_reference_idx on evidence_records (subject, reference, id);
 create index evidence_records_time_idx on evidence_records (recorded_at, id);
 
--- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. Everything about who and when comes from the
--- server: an argument cannot replace it.
+-- Adds a record: { subject, reference, status, detail, detailVersion, origin, actor }. The server says who recorded it and when. No
+-- argument replaces that.
 create function record_evidence(evidence jsonb) returns bigint
 language plpgsql security definer
 set search_path from current
@@ -6807,22 +6833,22 @@ revoke all on function record_evidence(jsonb) from public;
   {
     id: 17,
     name: "baselines",
-    checksum: "7d965fcdfe1a4032b1e8ed1a5791edf35b7a318b2959b4f4f0339c7eb77654eb",
-    sql: `-- Baselines: rows that the record does not know, because they were there before capture began or after it lapsed, are recorded as they
--- are, in batches, while writers go on. A batch locks the rows of a few blocks against being changed, and leaves out those that a
--- writer has locked: it waits for nobody, and a writer waits for one batch at most. While its lock is held, the image of a row is
--- exact, and every later change of it gets a greater id and a later instant.
+    checksum: "2c03324a3107bfe45d5ee344b418b0ce9d1f522d8c9b561435b499f8bab38c23",
+    sql: `-- Baselines. The record does not know rows that were there before capture began, or that were written in a lapse. A baseline records them
+-- as they are, in batches, while writers go on. A batch locks the rows of a few blocks against changes. It leaves out rows that a writer has
+-- locked. So it waits for nobody, and a writer waits for one batch at most. While the lock is held, the image of a row is exact, and every
+-- later change of the row gets a greater id and a later instant.
 
 create table capture_baselines (
   id bigint generated always as identity primary key,
   table_schema text collate "C" not null,
   table_name text collate "C" not null,
   database text collate "C",
-  -- That of the policy: when capture is applied anew, the baseline begins anew.
+  -- The one of the policy. When capture is applied again, the baseline begins again.
   applied_at timestamptz not null,
   -- A row with a change since then is known.
   known_from timestamptz not null,
-  -- What holds the rows, with how far it was looked through: [{ relation, file, blocks, next }].
+  -- The relations that hold the rows, and how far each has been read: [{ relation, file, blocks, next }].
   relations jsonb not null,
   -- Blocks with rows that a writer had locked: [{ relation, from, to }].
   waiting jsonb not null default '[]',
@@ -6837,10 +6863,10 @@ create table capture_baselines (
 comment on table capture_baselines is
   'Baselines of captured tables: how far each has come, and since when rows that never changed are known.';
 
--- One runs at a time; any number of sessions work on it, batch by batch.
+-- One baseline of a table runs at a time. Any number of sessions may work on it, batch by batch.
 create unique index capture_baselines_running_idx on capture_baselines (table_schema, table_name) where state = 'running';
 
--- Since when a change of a row makes it known: the latest end of a time of which nothing is known. Null while such a time goes on.
+-- A change since this instant makes its row known: it is the latest end of a lapse. Null while a lapse lasts.
 create function baseline_known_from(table_schema text, table_name text) returns timestamptz
 language sql stable
 set search_path from current
@@ -6874,7 +6900,7 @@ begin atomic
   join pg_class c on c.oid = h.oid and c.relkind = 'r';
 end;
 
--- The baseline to work on: the one that runs, or a new one. Null if nothing is known of the table at present.
+-- The baseline to work on: the one that runs, otherwise a new one. Null while a lapse lasts.
 create function baseline_begin(table_schema text, table_name text) returns bigint
 language plpgsql
 set search_path from current
@@ -6915,8 +6941,8 @@ begin
 end
 $$;
 
--- The next blocks of a baseline: those that nobody has looked at, then those with rows that were locked. No row at its end, which is
--- noted. Whoever asks holds the baseline until the end of the transaction, so that no two sessions get the same blocks.
+-- The next blocks of a baseline: first those that nobody has read, then those with rows that were locked. Returns no row at the end, and
+-- notes the end. The caller holds the baseline until the end of the transaction, so two sessions never get the same blocks.
 create function baseline_next(
   baseline bigint, batch_rows int, out relation bigint, out label text, out from_block bigint, out to_block bigint,
   out is_waiting boolean
@@ -6938,7 +6964,7 @@ begin
     false
   into relation, label, from_block, to_block, is_waiting
   from jsonb_array_elements(running.relations) with ordinality e (value, place)
-  -- A partition that was dropped has no rows any more.
+  -- A dropped partition has no rows any more.
   join pg_class c on c.oid = (e.value ->> 'relation')::oid
   where (e.value ->> 'next')::bigint < (e.value ->> 'blocks')::bigint
   order by e.place
@@ -6961,8 +6987,8 @@ begin
 end
 $$;
 
--- Records the rows of a batch that the caller has locked, and notes how far the baseline has come. "visible" is how many rows the
--- blocks show: if some of them were left out, the blocks are looked at again later.
+-- Records the rows of a batch that the caller has locked, and notes how far the baseline is. "visible" is how many rows the blocks have. If
+-- some of them were left out, the blocks are read again later.
 create function baseline_batch(
   baseline bigint, batch_relation bigint, from_block bigint, to_block bigint, is_waiting boolean, places tid[], visible bigint
 ) returns bigint
@@ -6981,7 +7007,7 @@ begin
     marked := mark_rows(
       batch_relation::oid::regclass, running.table_schema, running.table_name, 'baseline', places, running.known_from);
   end if;
-  -- What the schema's watch or the catalog tell now was so before the rows were read, or they could not have been.
+  -- What the schema watch or the catalog show now was so before the rows were read. Otherwise the rows could not have been read.
   if baseline_known_from(running.table_schema, running.table_name) is distinct from running.known_from then
     raise exception 'threadline: nothing is known of %.% since a moment ago', running.table_schema, running.table_name
       using errcode = 'TL007', hint = 'Run "threadline capture apply", then the baseline again.';
@@ -6990,7 +7016,7 @@ begin
   from jsonb_array_elements(running.relations) e
   where (e.value ->> 'relation')::bigint = batch_relation;
   if moved then
-    -- The rows were written anew (VACUUM FULL, CLUSTER) and may be anywhere. What was recorded is known.
+    -- The rows were rewritten (VACUUM FULL, CLUSTER) and may be in any block. What has been recorded stays known.
     blocks := pg_relation_size(batch_relation::oid::regclass) / current_setting('block_size')::int;
   end if;
   update capture_baselines b
@@ -7024,17 +7050,17 @@ select guard_record();
   {
     id: 18,
     name: "views",
-    checksum: "36338d0adefae65d285e8b73fb884f3c71de97b6d3c4bf2336a03984cac470a6",
-    sql: `-- Saved views: filters under a name, each of one actor. They are no part of the record: their owner replaces and deletes them.
+    checksum: "8c9ad8b3eebb18aeaad08dbd6c8f3b0521331da5e95d36b0fcdbe8fa6bba16ad",
+    sql: `-- Saved views: filters under a name. Each belongs to one actor, who may replace and delete it. Views are not part of the record.
 
 create table saved_views (
   id bigint generated always as identity primary key,
   owner_type text collate "C" not null check (owner_type in ('user', 'admin', 'service_account', 'job', 'system')),
   owner_id text collate "C" not null check (octet_length(owner_id) between 1 and 256),
   name text collate "C" not null check (octet_length(name) between 1 and 256),
-  -- The canonical text of a filter, without page and place.
+  -- The canonical text of the filter, without limit and cursor.
   filter text collate "C" not null check (octet_length(filter) <= 16384),
-  -- A window that ends when the view is run, such as 7d. The filter has no beginning then.
+  -- A window that ends when the view is run, such as 7d. Then the filter has no \`from\`.
   since text collate "C" check (since ~ '^[1-9][0-9]{0,5}[smhdw]$'),
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp(),
@@ -7043,8 +7069,8 @@ create table saved_views (
 
 comment on table saved_views is 'Filters that actors have saved under a name.';
 
--- Saves a view, and answers saved. A view of that name is replaced if so asked, else the answer is taken. One more than an owner may
--- have is full.
+-- Saves a view and returns saved. If there is a view of that name, it is replaced if the caller asks for that. Otherwise taken is returned.
+-- If the owner has as many views as allowed, full is returned.
 create function save_view(
   kind text,
   owner text,
@@ -7058,7 +7084,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 begin
-  -- Counted and added by one at a time.
+  -- Only one session at a time counts and adds.
   perform pg_advisory_xact_lock(hashtextextended('threadline views ' || kind || ':' || owner, 0));
   if exists (
     select from saved_views v where v.owner_type = kind and v.owner_id = owner and v.name = view_name
@@ -7082,7 +7108,7 @@ begin
 end
 $$;
 
--- Deletes a view; false if there is none of that name.
+-- Deletes a view. Returns false if there is no view of that name.
 create function delete_view(kind text, owner text, view_name text) returns boolean
 language plpgsql security definer
 set search_path from current
