@@ -139,12 +139,7 @@ begin
     if context = 'generic' then
       perform set_config('generic.actor_ref', '{"type": "user", "id": "42"}', true);
     elsif context = 'ours' then
-      perform set_config(
-        'threadline.context',
-        extract(epoch from transaction_timestamp())::text
-          || ' {"actor": {"type": "user", "id": "42"}, "correlationId": "req-1"}',
-        true
-      );
+      perform threadline.set_context('{"actor": {"type": "user", "id": "42"}, "correlationId": "req-1"}');
     end if;
     case op
       when 'update' then

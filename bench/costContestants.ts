@@ -1,5 +1,5 @@
 /** What instructions are counted of: databases with one capture each, and what a transaction says of itself there. */
-import { generic, genericOn } from "./contestants.js"
+import { floor, generic, genericOn } from "./contestants.js"
 import { type Table, tables } from "./costTables.js"
 
 export interface Contestant {
@@ -17,6 +17,8 @@ const document = `{"actor": {"type": "user", "id": "42"}, "correlationId": "req-
 /** `before` is there if another version is measured, too. */
 export const contestantsOf = (before: boolean): ReadonlyArray<Contestant> => [
   { name: "none", database: "none" },
+  // Of the ordinary table alone.
+  { name: "floor", database: "floor" },
   { name: "generic", database: "generic" },
   {
     name: "generic, actor",
@@ -167,6 +169,8 @@ const redactedColumns = ["email", "note"]
 /** What makes a database of a contestant; nothing for ours, which a program of its own installs. */
 export const installing = (database: string): string => {
   switch (database) {
+    case "floor":
+      return floor
     case "generic":
       return generic + tables.map(({ name }) => genericOn(name)).join("")
     case "carbonite":

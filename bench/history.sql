@@ -359,4 +359,7 @@ return case key_kind
 select setval('threadline.audit_transactions_id_seq', (select max(id) from threadline.audit_transactions)),
   setval('threadline.audit_changes_id_seq', (select max(id) from threadline.audit_changes)),
   setval(pg_get_serial_sequence('threadline.audit_actions', 'id'), (select max(id) from threadline.audit_actions));
+-- The history was captured as it happened.
+update threadline.capture_policies
+set captured_since = (select min(occurred_at) from threadline.audit_transactions);
 drop schema history cascade;

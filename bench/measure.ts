@@ -84,6 +84,8 @@ export const measure = async (
         }
       }
       await session.run("vacuum accounts")
+      // No contestant goes on with plans that were made while its tables were empty.
+      if (round === 0) await session.run("analyze", "discard plans")
       if (round > 0) {
         for (const op of ops) seen[op].push(costs.get(op) ?? new Map<Contestant, Cost>())
       }

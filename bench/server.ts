@@ -69,6 +69,16 @@ const cpuOf = (pid: string): number | undefined => {
   }
 }
 
+/** Bytes of memory of a process that it shares with no other. */
+const memoryOf = (pid: string): number | undefined => {
+  try {
+    const kilobytes = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]
+    return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
+  } catch {
+    return undefined
+  }
+}
+
 export interface Cost {
   /** Microseconds of the backend's CPU; undefined where they cannot be read. */
   readonly cpu: number | undefined
@@ -108,6 +118,20 @@ export class Session {
     const wall = (performance.now() - start) * 1000
     const after = cpuOf(this.pid)
     return { cpu: before === undefined || after === undefined ? undefined : after - before, wall }
+  }
+
+  /** The same, with the most memory of its own that the backend was seen to have meanwhile. */
+  async costWithMemory(statement: string): Promise<Cost & { readonly peak: number | undefined }> {
+    let peak = memoryOf(this.pid)
+    const timer = setInterval(() => {
+      peak = Math.max(peak ?? 0, memoryOf(this.pid) ?? 0)
+    }, 20)
+    try {
+      const cost = await this.cost(statement)
+      return { ...cost, peak }
+    } finally {
+      clearInterval(timer)
+    }
   }
 
   close(): Promise<void> {

@@ -244,13 +244,35 @@ begin
 end
 $$;
 
--- After any write of "installs", also by a restore of data, the next captured writes read it.
+-- The same for the triggers of a single row, each session asks once. It is declared immutable, so that its result is a constant in
+-- their plans: it holds as long as the server runs, and plans end with their session. While the epoch is not known it raises an
+-- error. Then there is no plan, and the write takes a way that asks "installs".
+create function session_epoch() returns int
+language plpgsql immutable
+set search_path from current
+as $$
+declare
+  known bigint := pg_sequence_last_value('known_epoch');
+begin
+  if known / 1024 = (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint then
+    return known % 1024;
+  end if;
+  raise exception 'threadline: the epoch is not known yet';
+end
+$$;
+
+-- After any write of "installs", also by a restore of data, the next captured writes read it. Plans of all sessions that have the
+-- epoch as a constant end when its function is altered. A captured write that opens an epoch needs none of that: no session has
+-- one yet.
 create function forget_epoch() returns trigger
 language plpgsql
 set search_path from current
 as $$
 begin
   perform setval('known_epoch', 1);
+  if pg_trigger_depth() = 1 then
+    alter function session_epoch() cost 100;
+  end if;
   return null;
 end
 $$;
@@ -345,7 +367,7 @@ begin
     (doc ->> 'remoteIp')::inet, coalesce(doc -> 'meta', '{}'), wrong, session_user,
     current_setting('application_name'), inet_client_addr(), pg_backend_pid()
   )
-  returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, place;
+  returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, place;
   if current_setting('threadline.actions', true) <> '' then
     perform link_actions(opened);
   end if;
@@ -663,7 +685,8 @@ comment on function finish(jsonb) is
   'Ends an audited transaction, or an audited part of a larger one, and says which rows it has.';
 
 revoke all on function
-  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), forget_epoch(),
+  read_context(text), check_actor(jsonb, text, int), current_cluster(), prepared_transactions(), current_epoch(), session_epoch(),
+  forget_epoch(),
   has_short_ids(jsonb), is_plain_context(jsonb, text), context_changes(text), link_actions(bigint),
   first_action_of(bigint, bigint), complete_transaction(bigint, text),
   cached_transaction(), current_transaction(), set_context(jsonb), begin_part(jsonb),

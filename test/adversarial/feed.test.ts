@@ -308,6 +308,10 @@ attacks("the feed", (attack) => {
     Effect.gen(function* () {
       yield* host.db.run(hostTables)
       yield* host.apply("items")
+      // This session has written often enough to hold the epoch as a constant in its plans.
+      const live = yield* host.session()
+      for (const n of [11, 12, 13, 14]) yield* live.run(`insert into items values (${n}, 1)`)
+      yield* live.run(`delete from items where id > 10`)
       yield* host.db.run("insert into items values (1, 1)")
       const feed = yield* connect(host.database.url)
       // It was elsewhere in between, and something was captured there.
@@ -323,15 +327,23 @@ attacks("the feed", (attack) => {
          select id, occurred_at, 'public', 'items', 'insert', '2', '{"id":2}' from t`
       )
       const there = yield* drain(feed)
-      expect(there.ids).toHaveLength(2)
-      yield* host.db.run("insert into items values (3, 3)")
+      expect(there.ids).toHaveLength(10)
+      yield* live.run("insert into items values (3, 3)")
       expect((yield* drain(feed, { checkpoint: there.checkpoint })).ids).toHaveLength(1)
-      expect((yield* drain(feed)).ids).toHaveLength(3)
+      expect((yield* drain(feed)).ids).toHaveLength(11)
       expect(
         yield* host.db.value(
           "select max(t.epoch) = max(i.epoch) and count(*) > 0 from threadline.audit_transactions t, threadline.installs i"
         )
       ).toBe("t")
+      for (const n of [4, 5, 6]) yield* live.run(`insert into items values (${n}, 3)`)
+      expect(
+        yield* host.db.value(
+          `select string_agg(distinct t.epoch::text, ',' order by t.epoch::text)
+           from threadline.audit_transactions t join threadline.audit_changes c on c.transaction_id = t.id
+           where c.row_key in ('3', '4', '5', '6')`
+        )
+      ).toBe(yield* host.db.value("select max(epoch) from threadline.installs"))
     })
   )
 

@@ -10,6 +10,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -67,6 +68,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -77,6 +79,7 @@ declare
   field text;
   fields text[];
   old_values jsonb;
+  former_key text;
   total bigint;
   bytes bigint;
   widest bigint;
@@ -149,6 +152,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;

@@ -10,6 +10,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -48,7 +49,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(n.*) into strict now from threadline_new n;
+    select to_jsonb(n.*), session_epoch() into strict now, of_epoch from threadline_new n;
   exception
     when no_data_found then
       return null;
@@ -76,11 +77,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -98,24 +95,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
       values (
@@ -202,6 +195,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -212,6 +206,7 @@ declare
   field text;
   fields text[];
   old_values jsonb;
+  former_key text;
   total bigint;
   bytes bigint;
   widest bigint;
@@ -260,7 +255,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*), to_jsonb(n.*) into strict was, now from threadline_old o, threadline_new n;
+    select to_jsonb(o.*), to_jsonb(n.*), session_epoch() into strict was, now, of_epoch from threadline_old o, threadline_new n;
   exception
     when no_data_found then
       -- An old row alone: a trigger of the partition that it moves to has skipped it.
@@ -282,6 +277,9 @@ begin
       if fields is null then
         return null;
       end if;
+      if fields && array['id', 'state']::text[] then
+        former_key := nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state']));
+      end if;
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -300,11 +298,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -322,24 +316,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
       values (
@@ -351,7 +341,7 @@ begin
         'update',
         jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
         key_of_texts(array[now ->> 'id', now ->> 'state']),
-        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end,
+        former_key,
         fields,
         old_values,
         now
@@ -530,6 +520,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -568,7 +559,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*) into strict was from threadline_old o;
+    select to_jsonb(o.*), session_epoch() into strict was, of_epoch from threadline_old o;
   exception
     when no_data_found then
       return null;
@@ -596,11 +587,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -618,24 +605,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
       values (
@@ -750,6 +733,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -771,6 +755,7 @@ begin
   end if;
   begin
     was := to_jsonb(old);
+    of_epoch := session_epoch();
   exception when others then
     was := null;
   end;
@@ -793,11 +778,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -815,24 +796,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from, details)
       values (
@@ -896,6 +873,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -917,6 +895,7 @@ begin
   end if;
   begin
     now := to_jsonb(new);
+    of_epoch := session_epoch();
   exception when others then
     now := null;
   end;
@@ -939,11 +918,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -961,24 +936,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after, details)
       values (

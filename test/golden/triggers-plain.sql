@@ -11,6 +11,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -34,7 +35,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(n.*) into strict now from threadline_new n;
+    select to_jsonb(n.*), session_epoch() into strict now, of_epoch from threadline_new n;
   exception
     when no_data_found then
       return null;
@@ -43,7 +44,7 @@ begin
     when others then
       now := null;
   end;
-  if "unaltered_posts_a109cce5d9"(tg_relid) and now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and now ?& array['id']::text[] then
+  if "unaltered_posts_a109cce5d9"(tg_relid) and now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and octet_length(now ->> 'id') <= 512 then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -62,11 +63,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -84,24 +81,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
       values (
@@ -112,7 +105,7 @@ begin
         of_partition,
         'insert',
         jsonb_build_object('id', now ->> 'id'),
-        case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end,
+        now ->> 'id',
         now
       );
       if raw is null or pg_trigger_depth() > 1 then
@@ -189,6 +182,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -199,6 +193,7 @@ declare
   field text;
   fields text[];
   old_values jsonb;
+  former_key text;
   total bigint;
   bytes bigint;
   widest bigint;
@@ -223,7 +218,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*), to_jsonb(n.*) into strict was, now from threadline_old o, threadline_new n;
+    select to_jsonb(o.*), to_jsonb(n.*), session_epoch() into strict was, now, of_epoch from threadline_old o, threadline_new n;
   exception
     when no_data_found then
       return null;
@@ -232,7 +227,7 @@ begin
     when others then
       was := null;
   end;
-  if "unaltered_posts_a109cce5d9"(tg_relid) and now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and now ?& array['id']::text[] then
+  if "unaltered_posts_a109cce5d9"(tg_relid) and now - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and octet_length(now ->> 'id') <= 512 then
       foreach field in array array['id', 'published_at', 'title']::text[] loop
         if was ->> field is distinct from now ->> field then
           fields := fields || field;
@@ -253,6 +248,9 @@ begin
         details := jsonb_build_object('alike', fields);
         select coalesce(jsonb_object_agg(f, was -> f), '{}') into old_values from unnest(fields) f;
       end if;
+      if fields && array['id']::text[] then
+        former_key := nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end);
+      end if;
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -271,11 +269,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -293,24 +287,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after, details)
       values (
@@ -321,8 +311,8 @@ begin
         of_partition,
         'update',
         jsonb_build_object('id', now ->> 'id'),
-        case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end,
-        case when fields && array['id']::text[] then nullif(case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end, case when octet_length(now ->> 'id') <= 512 then now ->> 'id' else bounded_key(now ->> 'id') end) end,
+        now ->> 'id',
+        former_key,
         fields,
         old_values,
         now,
@@ -496,6 +486,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -519,7 +510,7 @@ begin
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select to_jsonb(o.*) into strict was from threadline_old o;
+    select to_jsonb(o.*), session_epoch() into strict was, of_epoch from threadline_old o;
   exception
     when no_data_found then
       return null;
@@ -528,7 +519,7 @@ begin
     when others then
       was := null;
   end;
-  if "unaltered_posts_a109cce5d9"(tg_relid) and was - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and was ?& array['id']::text[] then
+  if "unaltered_posts_a109cce5d9"(tg_relid) and was - array['id', 'title', 'tags', 'published_at']::text[] = '{}' and octet_length(was ->> 'id') <= 512 then
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
       elsif current_setting('threadline.context', true) <> '' then
@@ -547,11 +538,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -569,24 +556,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
       values (
@@ -597,7 +580,7 @@ begin
         of_partition,
         'delete',
         jsonb_build_object('id', was ->> 'id'),
-        case when octet_length(was ->> 'id') <= 512 then was ->> 'id' else bounded_key(was ->> 'id') end,
+        was ->> 'id',
         was
       );
       if raw is null or pg_trigger_depth() > 1 then

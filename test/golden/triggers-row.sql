@@ -10,6 +10,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -30,6 +31,7 @@ begin
     end if;
   begin
     now := to_jsonb(new);
+    of_epoch := session_epoch();
   exception when others then
     now := null;
   end;
@@ -52,11 +54,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -74,24 +72,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, data_after)
       values (
@@ -154,6 +148,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -162,6 +157,7 @@ declare
   field text;
   fields text[];
   old_values jsonb;
+  former_key text;
 begin
   if tg_name <> '0_threadline_update_562f12dff4' or tg_when <> 'AFTER' or tg_level <> 'ROW' or tg_op <> 'UPDATE' then
     raise exception 'threadline: this function serves no other trigger' using errcode = 'insufficient_privilege';
@@ -179,6 +175,7 @@ begin
   begin
     was := to_jsonb(old);
     now := to_jsonb(new);
+    of_epoch := session_epoch();
   exception when others then
     now := null;
   end;
@@ -191,6 +188,9 @@ begin
       end loop;
       if fields is null then
         return null;
+      end if;
+      if fields && array['id', 'state']::text[] then
+        former_key := nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state']));
       end if;
       if current_setting('threadline.transaction', true) <> '' then
         opened := current_transaction();
@@ -210,11 +210,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -232,24 +228,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, previous_row_key, changed_fields, changed_from, data_after)
       values (
@@ -261,7 +253,7 @@ begin
         'update',
         jsonb_build_object('id', now ->> 'id', 'state', now ->> 'state'),
         key_of_texts(array[now ->> 'id', now ->> 'state']),
-        case when fields && array['id', 'state']::text[] then nullif(key_of_texts(array[was ->> 'id', was ->> 'state']), key_of_texts(array[now ->> 'id', now ->> 'state'])) end,
+        former_key,
         fields,
         old_values,
         now
@@ -317,6 +309,7 @@ declare
   first_id bigint;
   last_before bigint;
   opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
@@ -337,6 +330,7 @@ begin
     end if;
   begin
     was := to_jsonb(old);
+    of_epoch := session_epoch();
   exception when others then
     was := null;
   end;
@@ -359,11 +353,7 @@ begin
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid, actor_type, actor_id, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip, meta, context_error
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
@@ -381,24 +371,20 @@ begin
           coalesce(doc -> 'meta', '{}'),
           wrong
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       else
         insert into audit_transactions (
           xid, epoch, occurred_at, db_user, application_name, client_addr, backend_pid
         ) values (
           pg_current_xact_id(),
-          case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end,
+          of_epoch,
           clock_timestamp(),
           session_user,
           current_setting('application_name'),
           inet_client_addr(),
           pg_backend_pid()
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;
       end if;
       insert into audit_changes (transaction_id, captured_at, table_schema, table_name, partition_name, op, row_pk, row_key, changed_from)
       values (

@@ -222,7 +222,13 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
       window life as (partition by o.own_key order by o.captured_at, o.id)
     )${
       side === "after"
-        ? sql``
+        ? sql`,
+    threadline_cut as materialized (
+      select r.captured_at, r.id${truncatesOf(storage, table)}
+        and r.captured_at > ${instantSql}
+      order by r.captured_at, r.id
+      limit 1
+    )`
         : sql`,
     threadline_truncates as materialized (
       select r.*, o.own_key, o.id as follows
@@ -263,10 +269,8 @@ const statement = (storage: Storage, side: Side, standingRequest: StandingReques
         side === "before"
           ? sql`false`
           : sql`exists (
-        select ${truncatesOf(storage, table)}
-          and r.captured_at > ${instantSql}
-          and r.captured_at <= c.captured_at
-          and (r.captured_at, r.id) < (c.captured_at, c.id)
+        select from threadline_cut r
+        where (r.captured_at, r.id) < (c.captured_at, c.id)
       )`
       }::text as cut
     from (

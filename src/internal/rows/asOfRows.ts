@@ -217,7 +217,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       keysLookedAt += keySlice.length
       after = keySlice.at(-1)
       // If few rows match, more rows are looked at together.
-      slice = Math.min(500, slice * 2)
+      slice = Math.min(500, slice * 4)
     }
     if (upTo === undefined) {
       if (presentRows.length === 0 && decoded.cursor === undefined && contains !== undefined) {

@@ -4,6 +4,7 @@
  * both are tried, each under its budget. The answer comes from the one that got further.
  */
 import * as Effect from "effect/Effect"
+import type { ThreadlineError } from "../../ThreadlineError.js"
 import type { Position } from "../record/cursor.js"
 import { Budget, type Budgets } from "./budget.js"
 import { isOfSeen, isTransactional, type Plan } from "./plan.js"
@@ -58,13 +59,16 @@ export const furthest = Effect.fnUntraced(function* <A, E>(
   return best
 })
 
-/** What a search finds, up to `limit`, in parts. If the search is exhaustive, it continues each time its budget is used up. */
+/**
+ * What a search finds, up to `limit`, in parts. If the search is exhaustive, it continues each time its budget is used up. If it
+ * comes to the end of a window, it continues with the stragglers there.
+ */
 export const searched = Effect.fnUntraced(function* <A, E>(
   plan: Plan,
   limit: number,
   sizeOf: (part: A) => number,
   run: (plan: Plan, attempt: Attempt, limit: number) => Effect.Effect<SearchResult<A>, E>
-): Effect.fn.Return<SearchResult<ReadonlyArray<A>>, E> {
+): Effect.fn.Return<SearchResult<ReadonlyArray<A>>, E | ThreadlineError> {
   const parts: Array<A> = []
   let next = plan
   let remaining = limit
@@ -72,10 +76,18 @@ export const searched = Effect.fnUntraced(function* <A, E>(
     const { result: part, stop } = yield* furthest(next, (attempt) => run(next, attempt, remaining))
     parts.push(part)
     remaining -= sizeOf(part)
-    if (stop === undefined || !plan.exhaustive || remaining <= 0) {
+    if (remaining <= 0 || (stop !== undefined && !plan.exhaustive)) {
       return { result: parts, stop }
     }
-    next = { ...plan, after: stop }
+    if (stop !== undefined) {
+      next = { ...next, after: stop }
+      continue
+    }
+    const range = next.stragglers === undefined ? undefined : yield* next.stragglers
+    if (range === undefined) {
+      return { result: parts, stop }
+    }
+    next = { ...next, after: plan.after, range, stragglers: undefined }
   }
 })
 

@@ -13,6 +13,7 @@ import { notAnObject, order, paging, type ReadError, request } from "../core/req
 import type { Storage } from "../record/storage.js"
 import { timeline } from "./timeline.js"
 import { transactions, TransactionSummary } from "./transactions.js"
+import type { KnownWindows } from "./window.js"
 
 /**
  * The first pages of what belongs together: actions, transactions, changes. To continue one, use its own cursor and the read of
@@ -77,11 +78,12 @@ const bundle = Effect.fnUntraced(function* (
   options: BundleOptions
 ): Effect.fn.Return<Bundle, ReadError> {
   const { cursor, limit, order } = yield* request(BundleRequest)(options)
+  const windows: KnownWindows = new Map()
   // The changes first, because their cursor may be refused.
-  const changes = yield* timeline(storage, { ...ofChanges, limit, order, cursor })
+  const changes = yield* timeline(storage, { ...ofChanges, limit, order, cursor }, windows)
   return {
     actions: yield* actions(storage, { ...ofActions, limit, order }),
-    transactions: yield* transactions(storage, { ...ofChanges, limit, order }),
+    transactions: yield* transactions(storage, { ...ofChanges, limit, order }, windows),
     changes
   }
 })

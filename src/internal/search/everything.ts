@@ -17,6 +17,7 @@ import { canonicalRequest, type ReadError } from "../core/request.js"
 import { type Attempt, everyChange, ordering, search, stopOf } from "./statements.js"
 import { rows, type Storage } from "../record/storage.js"
 import { CountRow, countStatement } from "./timeline.js"
+import { wholeRange } from "./window.js"
 
 export type EverythingFilter = Omit<FilterInput, "order" | "limit" | "cursor">
 
@@ -71,7 +72,9 @@ export const everything = Effect.fnUntraced(function* (
   count: number | undefined
 ): Effect.fn.Return<EveryChange, ReadError> {
   const filter: Filter = { ...given, order, limit: 1 }
-  const plan = yield* prepare(storage, "changes", filter, undefined)
+  const prepared = yield* prepare(storage, "changes", filter, undefined)
+  // It is one statement, so it includes stragglers.
+  const plan = { ...prepared, range: yield* wholeRange(prepared), stragglers: undefined }
   yield* checkNames(plan, filter)
   const changes = everyChange(plan, yield* promisingWay(plan), count)
   return { changes, order: ordering(plan) }

@@ -4,7 +4,7 @@
 import type { Position } from "../record/cursor.js"
 import type { Filter, Part } from "./filter.js"
 import type { Storage } from "../record/storage.js"
-import type { IdRange } from "./window.js"
+import type { IdRange, WindowIds } from "./window.js"
 import type { Table } from "../record/tables.js"
 
 export interface Plan {
@@ -19,6 +19,8 @@ export interface Plan {
   /** The canonical key of the row whose changes are listed. */
   readonly row: string | undefined
   readonly range: IdRange
+  /** Ids beyond the range that are searched behind it, if its end is reached: see `windowIds`. */
+  readonly stragglers: WindowIds["stragglers"]
   /** Whether the search continues beyond its budget, until it has found enough or everything. */
   readonly exhaustive: boolean
 }

@@ -13,13 +13,14 @@ import type { Plan } from "./plan.js"
 import type { ReadError } from "../core/request.js"
 import { rows, type Storage } from "../record/storage.js"
 import { resolveTables } from "../record/tables.js"
-import { allIds, type IdRange, idRange } from "./window.js"
+import { allIds, type KnownWindows, type WindowIds, windowIds } from "./window.js"
 
 export const prepare = Effect.fnUntraced(function* (
   storage: Storage,
   of: Plan["of"],
   filter: Filter,
-  after: Position | undefined
+  after: Position | undefined,
+  windows: KnownWindows = new Map()
 ): Effect.fn.Return<Plan, ReadError> {
   const { key: keyInput, table: [tableName, ...otherTables] = [] } = filter
   const row =
@@ -32,9 +33,10 @@ export const prepare = Effect.fnUntraced(function* (
         : [row.table]
   const parts = yield* lookedUp(storage, partsOf(filter, storage, tables ?? []))
   const key = row?.key
-  const range: IdRange = key === undefined ? yield* rangeOf(storage, filter) : allIds
+  const { range, stragglers } =
+    key === undefined ? yield* idsOf(storage, filter, windows) : { range: allIds, stragglers: undefined }
   const exhaustive = storage.restriction !== undefined && namesOne(filter)
-  return { storage, of, order: filter.order, parts, tables, after, row: key, range, exhaustive }
+  return { storage, of, order: filter.order, parts, tables, after, row: key, range, stragglers, exhaustive }
 })
 
 /** An id of another system belongs to few transactions. If it belongs to more than this, it is searched for like any other condition. */
@@ -80,7 +82,21 @@ const sourceOfIds = (sql: SqlClient, ids: ReadonlyArray<string>): TransactionSou
   }
 }
 
-const rangeOf = (storage: Storage, filter: Filter): Effect.Effect<IdRange, ThreadlineError> =>
-  filter.transactionId === undefined
-    ? idRange(storage, { from: filter.from, to: filter.to })
-    : Effect.succeed({ low: filter.transactionId, high: filter.transactionId })
+const idsOf = Effect.fnUntraced(function* (
+  storage: Storage,
+  { from, order, to, transactionId }: Filter,
+  windows: KnownWindows
+): Effect.fn.Return<WindowIds, ThreadlineError> {
+  if (transactionId !== undefined) {
+    return { range: { low: transactionId, high: transactionId }, stragglers: undefined }
+  }
+  const key = JSON.stringify([order, from, to])
+  const known = windows.get(key)
+  if (known !== undefined) {
+    return known
+  }
+  const { range, stragglers } = yield* windowIds(storage, { from, to }, order)
+  const found = { range, stragglers: stragglers === undefined ? undefined : yield* Effect.cached(stragglers) }
+  windows.set(key, found)
+  return found
+})

@@ -310,12 +310,14 @@ const searchTransactions = (plan: Plan, attempt: Attempt, limit: number): Search
   const last = lastTransaction(plan, transactions, budget)
   if (plan.of === "transactions") {
     const required = [...changesOfTransaction(plan), ...conditions].filter((condition) => condition !== undefined)
+    // Without the fence, the planner may join all transactions of a long listing with the log.
     const captured =
       required.length === 0
         ? undefined
         : sql`exists (
         select from ${name("audit_changes")} c
         where ${all([belongs(plan), ...required])}
+        offset 0
       )`
     const isListed = captured === undefined || !isOfSeen(plan) ? captured : sql`(${captured} or ${seenByAction(plan)})`
     const matches = sql`

@@ -23,6 +23,7 @@ import { decodeFilter } from "./filter.js"
 import { pageOf, streamLimit } from "../record/page.js"
 import { isOfRow, type Plan } from "./plan.js"
 import { prepare } from "./prepare.js"
+import type { KnownWindows } from "./window.js"
 import { canonicalRequest, type ReadError, request, wholeNumber } from "../core/request.js"
 import { checkNames } from "./names.js"
 import { ordering, type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
@@ -74,12 +75,13 @@ const cursorQuery = (filter: Filter): cursors.Query =>
 
 export const timeline = Effect.fnUntraced(function* (
   storage: Storage,
-  input: FilterInput
+  input: FilterInput,
+  windows?: KnownWindows
 ): Effect.fn.Return<Page<Change>, ReadError> {
   const filter = yield* decodeFilter(input)
   const query = cursorQuery(filter)
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
-  const plan = yield* prepare(storage, "changes", filter, after)
+  const plan = yield* prepare(storage, "changes", filter, after, windows)
   const { result: changes, stop } = yield* changesOf(plan, filter.limit + 1)
   if (changes.length === 0 && stop === undefined) {
     yield* checkNames(plan, filter)

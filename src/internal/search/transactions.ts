@@ -23,6 +23,7 @@ import { pageOf } from "../record/page.js"
 import { checkNames } from "./names.js"
 import { behind, type Plan } from "./plan.js"
 import { prepare } from "./prepare.js"
+import type { KnownWindows } from "./window.js"
 import { canonicalRequest, type ReadError } from "../core/request.js"
 import { type Search, search, Stop, stopOf, stopStatement } from "./statements.js"
 import { all, rows, type Storage } from "../record/storage.js"
@@ -117,12 +118,13 @@ const summaryOf = (row: typeof SummaryRow.Type): TransactionSummary => ({
 /** Transactions newest first. */
 export const transactions = Effect.fnUntraced(function* (
   storage: Storage,
-  input: FilterInput
+  input: FilterInput,
+  windows?: KnownWindows
 ): Effect.fn.Return<Page<TransactionSummary>, ReadError> {
   const filter = yield* decodeFilter(input)
   const query: cursors.Query = { kind: "transactions", order: "ids", text: canonicalRequest(filter) }
   const after = filter.cursor === undefined ? undefined : yield* cursors.decode(storage, query, filter.cursor)
-  const plan = yield* prepare(storage, "transactions", filter, after)
+  const plan = yield* prepare(storage, "transactions", filter, after, windows)
   const limit = filter.limit + 1
   const searching = searched(plan, limit, lengthOf, (next, attempt, remaining) =>
     Effect.map(

@@ -8,12 +8,14 @@ import {
   comparedColumns,
   hasNew,
   isUnaltered,
+  keyIsShort,
   masking,
   type Parts,
   redacted,
   rowKey,
   rowPk,
   settleOrder,
+  shortRowKey,
   targetColumns
 } from "./parts.js"
 
@@ -23,7 +25,8 @@ const isCurrent = (parts: Parts, image: string): string => {
   return [
     isUnaltered(parts),
     `${image} - ${parts.columnNames} = '{}'`,
-    `${image} ?& ${parts.needed}`,
+    ...keyIsShort(parts, image),
+    ...(parts.needed.length === 0 ? [] : [`${image} ?& ${textArray(parts.needed)}`]),
     ...(parts.inPlace === "" ? [] : [parts.inPlace])
   ].join(" and ")
 }
@@ -41,7 +44,7 @@ const insertChange = (
     ...targetColumns(parts),
     ["op", literal(op)],
     ["row_pk", rowPk(parts, image)],
-    ["row_key", rowKey(parts, image)],
+    ["row_key", shortRowKey(parts, image)],
     ...values
   ]
   return `${openTransaction}
@@ -89,10 +92,14 @@ export const oneRow = (
   end if;`
   }
   const columns = comparedColumns(parts)
-  const moved =
+  // In a statement of its own: most updates keep the key, and prepare none of this.
+  const formerKey =
     parts.shape.key.length === 0
-      ? "null"
-      : `case when fields && ${textArray(parts.shape.key.map((column) => column.name))} then nullif(${rowKey(parts, "was")}, ${rowKey(parts, "now")}) end`
+      ? ""
+      : `      if fields && ${textArray(parts.shape.key.map((column) => column.name))} then
+        former_key := nullif(${rowKey(parts, "was")}, ${rowKey(parts, "now")});
+      end if;
+`
   return `${head}${collectFields(
     columns.filter(({ comparison }) => comparison !== "jsonb"),
     "was ->> field is distinct from now ->> field"
@@ -111,12 +118,12 @@ export const oneRow = (
             : "return null;"
         }
       end if;
-${insertChange(parts, op, image, [
-  ["previous_row_key", moved],
-  ["changed_fields", "fields"],
-  ["changed_from", masking(parts, "old_values", "fields")],
-  ["data_after", redacted(parts, "now")],
-  ...(parts.hides ? ([["details", "details"]] as const) : detailed)
-])}
+${formerKey}${insertChange(parts, op, image, [
+    ["previous_row_key", "former_key"],
+    ["changed_fields", "fields"],
+    ["changed_from", masking(parts, "old_values", "fields")],
+    ["data_after", redacted(parts, "now")],
+    ...(parts.hides ? ([["details", "details"]] as const) : detailed)
+  ])}
   end if;`
 }

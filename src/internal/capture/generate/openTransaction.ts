@@ -5,22 +5,19 @@
  */
 
 export const openingVariables = `  opened bigint;
+  of_epoch int;
   raw text;
   doc jsonb;
   wrong text;
 `
 
+/** The images are read together with it, in a block that catches errors: it raises one while the epoch is not known. */
+export const epoch = { value: "session_epoch()", variable: "of_epoch" } as const
+
 /** The columns that are known for every transaction. The id comes from its default. */
 const provenance = [
   ["xid", "pg_current_xact_id()"],
-  [
-    "epoch",
-    `case pg_sequence_last_value('known_epoch') / 1024
-            when (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
-              then pg_sequence_last_value('known_epoch') % 1024
-            else current_epoch()
-          end`
-  ],
+  ["epoch", epoch.variable],
   ["occurred_at", "clock_timestamp()"],
   ["db_user", "session_user"],
   ["application_name", "current_setting('application_name')"],
@@ -48,7 +45,7 @@ const insertTransaction = (values: ReadonlyArray<readonly [column: string, value
         ) values (
           ${values.map(([, value]) => value).join(",\n          ")}
         )
-        returning id, set_config('threadline.transaction', id || ' ' || ctid, true) into opened, raw;`
+        returning id, set_config('threadline.transaction', concat_ws(' ', id, ctid), true) into opened, raw;`
 
 /** Sets `opened`. Also sets `raw` if, apart from its context, Threadline has seen nothing of this transaction yet. */
 export const openTransaction = `      if current_setting('threadline.transaction', true) <> '' then

@@ -17,8 +17,8 @@ export interface Parts {
   readonly columnNames: string
   /** Columns whose images hold the text of their values. */
   readonly texts: string
-  /** Names without which an image cannot be keyed or redacted as configured. */
-  readonly needed: string
+  /** Names without which an image cannot be keyed or redacted as configured; without the one of a plain key. */
+  readonly needed: ReadonlyArray<string>
   /**
    * The general way is always taken if a json column loses some of its text, if a cast of an extension may lose some, or if paths inside
    * a column are redacted.
@@ -52,7 +52,7 @@ export const partsOf = (shape: TableShape): Parts => {
     virtual: shape.columns.filter((column) => column.virtual).map((column) => column.name),
     columnNames: textArray(policy.columns),
     texts: textArray(policy.texts),
-    needed: textArray([...shape.key.map((column) => column.name), ...redactedColumns]),
+    needed: [...(isPlainKey(shape.key) ? [] : shape.key.map((column) => column.name)), ...redactedColumns],
     general: policy.json.length + policy.texts.length + pathColumns.length > 0,
     hides: columns.some(({ comparison, name }) => comparison !== "text" && !shape.excluded.includes(name)),
     excluded: textArray(shape.excluded),
@@ -107,6 +107,9 @@ export const redacted = (parts: Parts, image: string): string => {
 const maskDocument = (names: ReadonlyArray<string>): string =>
   JSON.stringify(Object.fromEntries(names.map((name) => [name, "[masked]"])))
 
+/** Whether the key is the text of one column as it is, unless that is too long. */
+export const isPlainKey = (key: TableShape["key"]): boolean => key.length === 1 && key[0]?.text === "text"
+
 /** Whether a masked column becomes anything but "[masked]". Only such tables pay for the calls. */
 const hasMasks = ({ shape: { masks } }: Parts): boolean => Object.keys(masks).length > 0
 
@@ -143,6 +146,14 @@ export const rowKey = (parts: Parts, image: string): string => {
     ? `case when octet_length(${keyText(image, first)}) <= ${longestKey} then ${keyText(image, first)} else bounded_key(${keyText(image, first)}) end`
     : `key_of_texts(array[${parts.shape.key.map((column) => keyText(image, column)).join(", ")}])`
 }
+
+/** True while the image has the column of a plain key, and a text in it that is short enough to be taken as it is. */
+export const keyIsShort = ({ shape }: Parts, image: string): ReadonlyArray<string> =>
+  isPlainKey(shape.key) ? shape.key.map((column) => `octet_length(${keyText(image, column)}) <= ${longestKey}`) : []
+
+/** The `row_key` of an image for which `keyIsShort` holds. */
+export const shortRowKey = (parts: Parts, image: string): string =>
+  isPlainKey(parts.shape.key) ? parts.shape.key.map((column) => keyText(image, column)).join() : rowKey(parts, image)
 
 /** The image of a row, for any values, and even if the table was altered. */
 export const generalImage = ({ columnNames, texts }: Parts, row: string): string =>

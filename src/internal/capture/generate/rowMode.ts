@@ -5,7 +5,7 @@ import { literal } from "../../sql/sqlText.js"
 import type { Op, Purpose } from "./model.js"
 import { clonedTriggerName } from "./names.js"
 import { oneRow } from "./oneRow.js"
-import { openingVariables } from "./openTransaction.js"
+import { epoch, openingVariables } from "./openTransaction.js"
 import {
   changeColumns,
   generalImage,
@@ -68,7 +68,7 @@ ${targetVariables}
   first_id bigint;
   last_before bigint;
 ${openingVariables}${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
-    op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n" : ""
+    op === "update" ? "  field text;\n  fields text[];\n  old_values jsonb;\n  former_key text;\n" : ""
   }${op === "update" && parts.hides ? "  details jsonb;\n" : ""}${policyVariable(parts)}begin
 ${
   cloned === undefined
@@ -82,7 +82,8 @@ ${cloned?.onlyIf === undefined ? "" : `  if (${cloned.onlyIf}) is not true then\
     parts.general
       ? ""
       : `  begin
-${lines("    ", (row) => imageOf(parts, row))}  exception when others then
+${lines("    ", (row) => imageOf(parts, row))}    ${epoch.variable} := ${epoch.value};
+  exception when others then
     ${hasNew(op) ? "now" : "was"} := null;
   end;
 ${oneRow(parts, op, {

@@ -6,7 +6,7 @@ import { generalRows } from "./generalRows.js"
 import { manyRows } from "./manyRows.js"
 import type { Op } from "./model.js"
 import { oneRow } from "./oneRow.js"
-import { openingVariables } from "./openTransaction.js"
+import { epoch, openingVariables } from "./openTransaction.js"
 import { enteredLast, forgetAttached, forgetMoved } from "./moves.js"
 import {
   hasNew,
@@ -33,6 +33,7 @@ ${hasOld(op) ? "  was jsonb;\n" : ""}${hasNew(op) ? "  now jsonb;\n" : ""}${
     ? `  field text;
   fields text[];
   old_values jsonb;
+  former_key text;
   total bigint;
   bytes bigint;
   widest bigint;
@@ -61,7 +62,7 @@ const fastWay = (parts: Parts, op: Op): string => {
   -- One row, the common case, is read into variables. Nothing is written inside the exception block, so
   -- that it costs no transaction id.
   begin
-    select ${list(({ alias }) => imageOf(parts, `${alias}.*`))} into strict ${list(({ variable }) => variable)} from ${list(({ alias, table }) => `${table} ${alias}`)};
+    select ${list(({ alias }) => imageOf(parts, `${alias}.*`))}, ${epoch.value} into strict ${list(({ variable }) => variable)}, ${epoch.variable} from ${list(({ alias, table }) => `${table} ${alias}`)};
   exception
     when no_data_found then
       ${

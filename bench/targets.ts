@@ -1,0 +1,169 @@
+/**
+ * Every target of what a write costs, in one table. It runs the other benchmarks, each in a process of its own. `--quick` for a
+ * rough look. Reads have their own: `npm run bench:reads`.
+ */
+import * as Schema from "effect/Schema"
+import { execFileSync } from "node:child_process"
+import { type Op, ops } from "./contestants.js"
+
+const quick = process.argv.includes("--quick")
+
+const run = (...args: ReadonlyArray<string>): string => {
+  process.stderr.write(`running: ${args.join(" ")}\n`)
+  return execFileSync(process.execPath, ["--import", "tsx", ...args, "--json"], {
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024,
+    stdio: ["ignore", "pipe", "inherit"]
+  })
+}
+
+const Verdicts = Schema.parseJson(
+  Schema.Struct({
+    server: Schema.String,
+    measure: Schema.String,
+    measured: Schema.Struct({
+      single: Schema.Record({
+        key: Schema.String,
+        value: Schema.Struct({
+          generic: Schema.Struct({ cpu: Schema.UndefinedOr(Schema.Number), wall: Schema.Number })
+        })
+      })
+    }),
+    verdicts: Schema.Array(
+      Schema.Struct({ what: Schema.String, ratio: Schema.Number, target: Schema.Number, met: Schema.Boolean })
+    )
+  })
+)
+
+const Counts = Schema.parseJson(
+  Schema.Struct({
+    rows: Schema.Array(
+      Schema.Struct({
+        name: Schema.String,
+        op: Schema.String,
+        counts: Schema.Record({ key: Schema.String, value: Schema.Number })
+      })
+    )
+  })
+)
+
+const Sizes = Schema.parseJson(
+  Schema.Struct({
+    sizes: Schema.Array(
+      Schema.Struct({
+        op: Schema.String,
+        rows: Schema.Number,
+        each: Schema.Number,
+        peak: Schema.UndefinedOr(Schema.Number)
+      })
+    )
+  })
+)
+
+interface Line {
+  readonly what: string
+  readonly seen: number
+  readonly target: number
+  /** What is missing to the target, in thousands of instructions. */
+  readonly over?: number
+  readonly why?: string
+}
+
+const lines: Array<Line> = []
+
+const timed = Schema.decodeSync(Verdicts)(run("bench/main.ts", ...(quick ? ["--quick"] : [])))
+
+const thousand = "a thousand rows in one statement, each"
+const counted = run("bench/cost.ts", "--all", "--only", `^ordinary|^${thousand}`)
+/** Thousands of instructions in a microsecond, as the generic trigger runs them; unknown where none are counted. */
+let speed: number | undefined
+if (counted.startsWith("skipped")) {
+  process.stderr.write(counted)
+} else {
+  const { rows } = Schema.decodeSync(Counts)(counted)
+  const of = (name: string, op: Op, contestant: string): number =>
+    (rows.find((row) => row.name === name && row.op === op)?.counts[contestant] ?? Number.NaN) / 1000
+  const rates = ops.map((op) => {
+    const { cpu, wall } = timed.measured.single[op]?.generic ?? { cpu: undefined, wall: Number.NaN }
+    return of("ordinary, in a procedure", op, "generic, actor") / (cpu ?? wall)
+  })
+  speed = rates.reduce((sum, rate) => sum + rate, 0) / rates.length
+  const compare = (
+    what: string,
+    ours: string,
+    peer: string,
+    targets: Readonly<Record<Op, number>>,
+    why: string,
+    name = "ordinary table"
+  ): void => {
+    for (const op of ops) {
+      const added = of(name, op, ours)
+      const allowed = of(name, op, peer) * targets[op]
+      lines.push({
+        what: `${op}, ${what}`,
+        seen: added / of(name, op, peer),
+        target: targets[op],
+        over: added - allowed,
+        why
+      })
+    }
+  }
+  const indexes = "two rows with ten indexes where the generic trigger has nine, and what it does not check"
+  compare("no context: of the generic trigger", "ours", "generic", { insert: 1, update: 0.8, delete: 1 }, indexes)
+  const checked =
+    "set_context is a definer with a pinned path; the document is checked field by field in each transaction"
+  compare(
+    "set_context: of the generic trigger with its actor",
+    "ours, context",
+    "generic, actor",
+    { insert: 1.1, update: 0.9, delete: 1.1 },
+    checked
+  )
+  compare(
+    "set_context: of the one that works as Carbonite 12",
+    "ours, context",
+    "Carbonite-like",
+    { insert: 0.9, update: 0.9, delete: 0.9 },
+    checked
+  )
+  compare(
+    "a row of a thousand: of the floor",
+    "ours",
+    "floor",
+    { insert: 2.3, update: 4.5, delete: 2.3 },
+    "the floor has no index, no key and no comparison",
+    thousand
+  )
+}
+// Instructions are the better measure of what both tell.
+for (const { ratio, target, what } of timed.verdicts) {
+  if (speed === undefined || !/^single-row|floor/.test(what)) lines.push({ what, seen: ratio, target })
+}
+
+const { sizes } = Schema.decodeSync(Sizes)(run("bench/large.ts", "--rows", quick ? "100000" : "1000000"))
+for (const op of ops) {
+  const seen = sizes.filter((size) => size.op === op)
+  const [small, large] = [seen[0], seen.at(-1)]
+  if (small === undefined || large === undefined) continue
+  lines.push(
+    { what: `${op} of ${large.rows} rows: a row, of one of ${small.rows}`, seen: large.each / small.each, target: 1.3 },
+    { what: `${op} of ${large.rows} rows: megabytes of memory`, seen: large.peak ?? Number.NaN, target: 512 }
+  )
+}
+
+const width = Math.max(...lines.map(({ what }) => what.length))
+console.log(
+  [
+    `PostgreSQL ${timed.server}; instructions where "of the generic trigger" has no other word, else ${timed.measure} time`,
+    "",
+    `${"".padEnd(width)}    seen  target`,
+    ...lines.map(({ over, seen, target, what, why }) => {
+      const met = seen <= target
+      const price =
+        met || over === undefined
+          ? ""
+          : `  ${over.toFixed(0)} thousand instructions${speed === undefined ? "" : `, ${(over / speed).toFixed(0)} microseconds`}: ${why ?? ""}`
+      return `${what.padEnd(width)}  ${seen.toFixed(2).padStart(6)}  ${target.toFixed(2).padStart(6)}  ${met ? "met" : "missed"}${price}`
+    })
+  ].join("\n")
+)
