@@ -114,7 +114,16 @@ export const record: (
 ) => Promise<string> = plain.record
 
 /**
- * Awaits a statement of Threadline's own. What a client throws becomes an `AuditError` with the SQLSTATE behind it.
+ * Throws an `InvalidRequest` of the field `db` unless a value has the methods of a client.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const mustHave: (db: unknown, methods: ReadonlyArray<string>, what: string) => void = plain.mustHave
+
+/**
+ * Awaits a statement of Threadline's own. What a client throws becomes an `AuditError` with the SQLSTATE behind it, except serialization
+ * failures and deadlocks, which stay the client's.
  *
  * @since 0.1.0
  * @category adapters

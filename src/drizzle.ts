@@ -68,11 +68,14 @@ const connect = <Tx extends Executor, Settings>(
  *   audited(db, { action: "post.created", actor: { type: "user", id: userId } }, (tx) => tx.insert(posts).values({ title }))
  * ```
  */
-export const audited = <Tx extends Executor, A, Settings = never>(
+export const audited = async <Tx extends Executor, A, Settings = never>(
   db: Database<Tx, Settings>,
   options: ClientAdapter.Options<A, Settings>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
-): Promise<A> => ClientAdapter.audited(connect(db, options.transaction), options, body)
+): Promise<A> => {
+  ClientAdapter.mustHave(db, ["execute", "transaction"], "a database or a transaction of Drizzle")
+  return ClientAdapter.audited(connect(db, options?.transaction), options, body)
+}
 
 /**
  * Records an action without row changes; its id, in digits. In a transaction it belongs to that transaction.

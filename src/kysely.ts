@@ -116,11 +116,14 @@ const connect = <Tx extends Executor, Isolation>(
  *   )
  * ```
  */
-export const audited = <Tx extends Executor, A, Isolation = never>(
+export const audited = async <Tx extends Executor, A, Isolation = never>(
   db: Database<Tx, Isolation> | Tx,
   options: ClientAdapter.Options<A, Isolation>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
-): Promise<A> => ClientAdapter.audited(connect(db, options.transaction), options, body)
+): Promise<A> => {
+  ClientAdapter.mustHave(db, ["executeQuery", "transaction"], "an instance or a transaction of Kysely")
+  return ClientAdapter.audited(connect(db, options?.transaction), options, body)
+}
 
 /**
  * Records an action without row changes; its id, in digits. In a transaction it belongs to that transaction.

@@ -93,6 +93,10 @@ const isFromServer = (error: unknown): boolean =>
   typeof error.code === "string" &&
   /^(?=.*[0-9])(?!08|57P)[0-9A-Z]{5}$/.test(error.code)
 
+/** Serialization failures and deadlocks, which hosts try again by the client's own error. */
+const isTransient = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "code" in error && (error.code === "40001" || error.code === "40P01")
+
 /** Ends a transaction. The outcome of the audited call and COMMIT are one message. */
 const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
   let results: unknown
@@ -112,7 +116,7 @@ const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
       () => true,
       () => false
     )
-    throw isRefused ? error : ClientAdapter.toAuditError(error)
+    throw isRefused || isTransient(error) ? error : ClientAdapter.toAuditError(error)
   }
   if (lastCommand(results) !== "COMMIT") {
     throw new AuditError({
@@ -243,6 +247,7 @@ export async function audited<Client extends PoolClient, A>(
   options: ClientAdapter.Options<A, Isolation>,
   body: (client: Client, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
 ): Promise<A> {
+  ClientAdapter.mustHave(db, ["query"], "a Pool or a Client of node-postgres")
   const isolation = options?.transaction
   if (isolation !== undefined && !isolations.has(isolation)) {
     throw new InvalidRequest({

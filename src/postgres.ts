@@ -88,11 +88,16 @@ const connect = <Tx extends Transaction<Tx>>(
  *   )
  * ```
  */
-export const audited = <Tx extends Transaction<Tx>, A>(
+export const audited = async <Tx extends Transaction<Tx>, A>(
   sql: Database<Tx> | Tx,
   options: ClientAdapter.Options<A, string>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
-): Promise<A> => ClientAdapter.audited(connect(sql, options.transaction), options, body)
+): Promise<A> => {
+  const what = "the sql of postgres.js or a transaction of it"
+  ClientAdapter.mustHave(sql, ["unsafe"], what)
+  ClientAdapter.mustHave(sql, isTransaction(sql) ? ["savepoint"] : ["begin"], what)
+  return ClientAdapter.audited(connect(sql, options?.transaction), options, body)
+}
 
 /**
  * Records an action without row changes; its id, in digits. In a transaction it belongs to that transaction.

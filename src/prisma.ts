@@ -83,11 +83,14 @@ const connect = <Tx extends Executor, Settings>(
  *   )
  * ```
  */
-export const audited = <Tx extends Executor, A, Settings = never>(
+export const audited = async <Tx extends Executor, A, Settings = never>(
   prisma: Database<Tx, Settings> | Tx,
   options: ClientAdapter.Options<A, Settings>,
   body: (tx: Tx, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
-): Promise<A> => ClientAdapter.audited(connect(prisma, options.transaction), options, body)
+): Promise<A> => {
+  ClientAdapter.mustHave(prisma, ["$queryRawUnsafe", "$executeRawUnsafe"], "a client or a transaction of Prisma")
+  return ClientAdapter.audited(connect(prisma, options?.transaction), options, body)
+}
 
 /**
  * Records an action without row changes; its id, in digits. In a transaction it belongs to that transaction.

@@ -86,11 +86,14 @@ const connect = <Manager extends Executor, Isolation>(
  *   )
  * ```
  */
-export const audited = <Manager extends Executor, A, Isolation = never>(
+export const audited = async <Manager extends Executor, A, Isolation = never>(
   db: Database<Manager, Isolation>,
   options: ClientAdapter.Options<A, Isolation>,
   body: (manager: Manager, recorder: ClientAdapter.Recorder) => PromiseLike<A> | A
-): Promise<A> => ClientAdapter.audited(connect(db, options.transaction), options, body)
+): Promise<A> => {
+  ClientAdapter.mustHave(db, ["query", "transaction"], "a DataSource or an EntityManager of TypeORM")
+  return ClientAdapter.audited(connect(db, options?.transaction), options, body)
+}
 
 /**
  * Records an action without row changes; its id, in digits. In a transaction it belongs to that transaction.

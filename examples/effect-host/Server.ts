@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
 import { Actor, AuditContext, Export, Query, Semantics, Threadline } from "threadline"
 import * as Http from "threadline/http"
-import { client } from "../database.js"
+import { client, type Roles } from "../database.js"
 import { Actions } from "./Actions.js"
 import { Api } from "./Api.js"
 import * as Invoices from "./Invoices.js"
@@ -59,8 +59,8 @@ const audit = HttpApiBuilder.group(Api, "audit", (handlers) =>
 )
 
 /** The host on a database that has its tables. */
-export const layer = (url: string, port: number) => {
-  const sql = client(url)
+export const layer = ({ reader, writer }: Roles, port: number) => {
+  const sql = client(writer)
   return HttpApiBuilder.serve().pipe(
     Layer.provide(HttpApiBuilder.middlewareOpenApi({ path: "/openapi.json" })),
     Layer.provide(Http.layer({ source: "api" })),
@@ -69,7 +69,7 @@ export const layer = (url: string, port: number) => {
     Layer.merge(Layer.scopedDiscard(Effect.forkScoped(worker))),
     Layer.provide(Session.AuthorizationLive),
     Layer.provide(AuditContext.layer({ actor: Session.actor })),
-    Layer.provide(Threadline.layer({ writer: sql, scopeRequired: true })),
+    Layer.provide(Threadline.layer({ writer: sql, reader: client(reader), scopeRequired: true })),
     Layer.provide(sql),
     Layer.provideMerge(NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" }))
   )

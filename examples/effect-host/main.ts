@@ -3,7 +3,7 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { client, port, prepare, run } from "../database.js"
+import { client, port, prepare, roles, run } from "../database.js"
 import { captured, createTables } from "./Schema.js"
 import * as Server from "./Server.js"
 import { addUser } from "./Session.js"
@@ -14,7 +14,7 @@ run((url) =>
   Effect.gen(function* () {
     yield* prepare(url, createTables, captured)
     yield* Effect.provide(people, client(url))
-    const services = yield* Layer.build(Server.layer(url, yield* port))
+    const services = yield* Layer.build(Server.layer(yield* roles(url, "invoicing"), yield* port))
     return HttpServer.formatAddress(Context.get(services, HttpServer.HttpServer).address)
   })
 )

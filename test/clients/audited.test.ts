@@ -1,5 +1,6 @@
 import { expect, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { inspect } from "node:util"
 import * as Audit from "../../src/Audit.js"
 import { currentContext, withContext } from "../../src/ClientAdapter.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
@@ -365,6 +366,85 @@ for (const [name, open] of Object.entries(clients)) {
           expect(yield* seen).toEqual({ changes: [], actions: [] })
         })
     )
+
+    it.effect("is right inside savepoints of the host, those that are undone included", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          await client.audited({ actor: alice, action: "outer" }, async (writer) => {
+            await writer.insert(1)
+            await writer.savepoint(async (inner) => {
+              await inner.insert(2)
+              await inner.audited({ actor: bob, action: "inner" }, (deepest) => deepest.insert(3))
+              await inner.insert(4)
+            })
+            const refused = writer.savepoint(async (inner) => {
+              await inner.audited({ actor: bob, action: "undone" }, (deepest) => deepest.insert(5))
+              throw new Refused("no")
+            })
+            expect(await failureOf(refused)).toBeInstanceOf(Refused)
+            await writer.insert(6)
+            const halfway = writer.savepoint((inner) =>
+              inner.audited({ actor: bob, action: "undone" }, async (deepest) => {
+                await deepest.insert(7)
+                throw new Refused("no")
+              })
+            )
+            expect(await failureOf(halfway)).toBeInstanceOf(Refused)
+            await Promise.all([writer.insert(8), writer.count(), writer.insert(9)])
+          })
+        })
+        expect(yield* seen).toEqual({
+          changes: [
+            "1 by user:42",
+            "2 by user:42",
+            "3 by user:bob",
+            "4 by user:42",
+            "6 by user:42",
+            "8 by user:42",
+            "9 by user:42"
+          ],
+          actions: ["inner ok by bob, linked", "outer ok by 42, linked"]
+        })
+      })
+    )
+
+    // A client alone has one transaction at a time.
+    if (name !== "a client of pg") {
+      it.effect(
+        "throws the client's own error if transactions cannot be serialized, so that the host tries again",
+        () =>
+          Effect.gen(function* () {
+            yield* run(async (client) => {
+              let met = 0
+              let both = (): void => undefined
+              const together = new Promise<void>((resolve) => {
+                both = resolve
+              })
+              // Each reads what the other one writes. The server notices at a statement of Threadline's own, or at COMMIT.
+              const attempt = (id: number) =>
+                client.serializable({ actor: alice, action: "post.created" }, async (writer) => {
+                  await writer.count()
+                  await writer.insert(id)
+                  met++
+                  if (met >= 2) {
+                    both()
+                  }
+                  await together
+                })
+              const outcomes = await Promise.allSettled([attempt(1), attempt(2)])
+              const failures = outcomes.flatMap((outcome) =>
+                outcome.status === "rejected" ? [outcome.reason as unknown] : []
+              )
+              expect(failures.length).toBe(1)
+              expect(Audit.AuditError.is(failures[0])).toBe(false)
+              expect(inspect(failures[0], { depth: 6 })).toMatch(/40001|P2034/)
+              await attempt(outcomes[0].status === "rejected" ? 1 : 2)
+            })
+            expect(yield* Host.postIds).toEqual([1, 2])
+            expect((yield* seen).actions).toEqual(["post.created ok by 42, linked", "post.created ok by 42, linked"])
+          })
+      )
+    }
 
     it.effect("takes what the client lets a transaction be set to", () =>
       run(async (client) => {

@@ -189,6 +189,8 @@ it.live("Effect: sessions, tenants as scope, a job and an export, and an OpenAPI
   inFreshDatabase((url) =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      const roles = "invoicing_writer, invoicing_reader"
+      yield* Effect.addFinalizer(() => Effect.ignore(sql.unsafe(`drop owned by ${roles}; drop role ${roles}`)))
       const origin = yield* started("effect-host", url)
       const ann = visitor(origin)
       const bob = visitor(origin)
@@ -271,6 +273,23 @@ it.live("Effect: sessions, tenants as scope, a job and an export, and an OpenAPI
         },
         components: { schemas: { "threadline.Change": { type: "object" } } }
       })
+
+      // The host writes as one role and reads the record as another, and neither can change the record.
+      const writers =
+        yield* sql`select distinct db_user from threadline.audit_transactions where actor_type is not null`
+      expect(writers).toEqual([{ db_user: "invoicing_writer" }])
+      const powers = yield* sql`
+        select r.rolname as role,
+          has_table_privilege(r.oid, 'invoices', 'select') as host,
+          has_table_privilege(r.oid, 'threadline.audit_changes', 'select') as record,
+          has_table_privilege(r.oid, 'threadline.audit_changes', 'insert, update, delete, truncate') as change
+        from pg_roles r
+        where r.rolname in ('invoicing_writer', 'invoicing_reader')
+        order by 1`
+      expect(powers).toEqual([
+        { role: "invoicing_reader", host: false, record: true, change: false },
+        { role: "invoicing_writer", host: true, record: false, change: false }
+      ])
 
       // A secret of a captured table is nowhere in the record.
       const secrets = yield* sql`

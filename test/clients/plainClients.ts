@@ -23,6 +23,9 @@ export interface Writer {
   readonly insert: (id: number) => Promise<unknown>
   /** A statement that fails. */
   readonly fail: () => Promise<unknown>
+  readonly count: () => Promise<unknown>
+  /** A savepoint as the client makes it. */
+  readonly savepoint: (body: (writer: Writer) => Promise<void>) => Promise<unknown>
   /** Makes COMMIT end the session. */
   readonly burn: () => Promise<unknown>
   readonly audited: Audited
@@ -61,6 +64,8 @@ interface Made<Db, Tx> {
   readonly insert: (tx: Tx, id: number) => Promise<unknown>
   readonly query: (tx: Tx, text: string) => Promise<unknown>
   readonly own: (db: Db, body: (tx: Tx) => Promise<void>) => Promise<unknown>
+  /** If the client has savepoints of its own. */
+  readonly savepoint?: (tx: Tx, body: (tx: Tx) => Promise<void>) => Promise<unknown>
   readonly close: (db: Db) => Promise<unknown>
 }
 
@@ -70,6 +75,20 @@ const plain = <Db, Tx>(db: Db, client: Made<Db, Tx>): Plain => {
     const made: Writer = {
       insert: (id) => client.insert(tx, id),
       fail: () => client.query(tx, "select 1 / 0"),
+      count: () => client.query(tx, "select count(*)::int from posts"),
+      savepoint: async (body) => {
+        if (client.savepoint !== undefined) {
+          return client.savepoint(tx, (inner) => body(writer(inner)))
+        }
+        await client.query(tx, "savepoint host")
+        try {
+          await body(writer(tx))
+          return await client.query(tx, "release savepoint host")
+        } catch (error) {
+          await client.query(tx, "rollback to savepoint host")
+          throw error
+        }
+      },
       burn: () => client.query(tx, "insert into fuses (id, what) values (1, 'terminate')"),
       audited: (options, body) => client.audited(tx, options, (inner, recorder) => body(writer(inner), recorder)),
       record: (action, options) => client.record(tx, action, options)
@@ -159,6 +178,7 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
       insert: async (tx, id) => tx`insert into posts ${tx({ id, title: title(id) })}`,
       query: async (tx, statement) => tx.unsafe(statement),
       own: (db, body) => db.begin(body),
+      savepoint: (tx, body) => tx.savepoint(body),
       // Without a limit, it waits for ever for a connection that was lost.
       close: (db) => db.end({ timeout: 0.1 })
     }),
@@ -174,6 +194,7 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
       insert: async (tx, id) => tx.insert(posts).values({ id, title: title(id) }),
       query: async (tx, statement) => (await tx.execute(statement)).rows,
       own: (db, body) => db.transaction(body),
+      savepoint: (tx, body) => tx.transaction(body),
       close: () => pool.end()
     })
   },
@@ -189,6 +210,7 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
       insert: async (tx, id) => tx.insert(posts).values({ id, title: title(id) }),
       query: async (tx, statement) => tx.execute(statement),
       own: (db, body) => db.transaction(body),
+      savepoint: (tx, body) => tx.transaction(body),
       close: () => connection.end({ timeout: 0.1 })
     })
   },
@@ -243,6 +265,7 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
       insert: (tx, id) => tx.insert(Post, { id, title: title(id) }),
       query: (tx, statement) => tx.query(statement),
       own: (db, body) => db.transaction(body),
+      savepoint: (tx, body) => tx.transaction(body),
       close: (db) => db.destroy()
     })
   }

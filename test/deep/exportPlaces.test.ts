@@ -5,17 +5,11 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import { spawn } from "node:child_process"
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises"
-import { createServer, type AddressInfo } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
 import * as Export from "../../src/Export.js"
 import * as Migrations from "../../src/Migrations.js"
-import * as Installation from "../harness/Installation.js"
+import * as Pooler from "../harness/pooler.js"
 import * as Standby from "../harness/standby.js"
 import * as TestCluster from "../harness/TestCluster.js"
 import { sessionOf } from "../support/adversarial.js"
@@ -29,50 +23,6 @@ const linesOf = (url: string, options: Omit<Export.StreamOptions, "format"> = {}
     Effect.map((pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)).toString().split("\n").slice(0, -1)),
     Effect.provide(exportsOf(url))
   )
-
-const freePort = Effect.async<number>((resume) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as AddressInfo
-    server.close(() => resume(Effect.succeed(port)))
-  })
-})
-
-/** PgBouncer in transaction mode with one server connection, before the database `app`. */
-const pooled = (cluster: TestCluster.TestCluster) =>
-  Effect.gen(function* () {
-    const { password, port, username } = new URL(cluster.url)
-    const listen = yield* freePort
-    const directory = yield* Effect.acquireRelease(
-      Effect.promise(() => mkdtemp(join(tmpdir(), "threadline-pooler-"))),
-      (made) => Effect.promise(() => rm(made, { recursive: true, force: true }))
-    )
-    const file = join(directory, "pgbouncer.ini")
-    yield* Effect.promise(async () => {
-      await chmod(directory, 0o755)
-      await writeFile(
-        file,
-        `[databases]
-app = host=127.0.0.1 port=${port} user=${username} password=${password}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = ${listen}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 1
-ignore_startup_parameters = extra_float_digits,options
-`
-      )
-    })
-    yield* Effect.acquireRelease(
-      Effect.sync(() => spawn("pgbouncer", ["-q", file], { ...Installation.serverUser(), stdio: "ignore" })),
-      (child) => Effect.sync(() => child.kill("SIGKILL"))
-    )
-    const url = `postgres://${username}@127.0.0.1:${listen}/app`
-    yield* Effect.retry(linesOf(url, { limit: 1 }), { schedule: Schedule.spaced("100 millis"), times: 100 })
-    return url
-    // Something else may have taken the port meanwhile.
-  }).pipe(Effect.retry({ times: 3 }))
 
 /** A log of which one percent is about notes, in the database `app`. */
 const primaryCluster = Effect.gen(function* () {
@@ -126,7 +76,7 @@ describe("exports in other places", () => {
         const everything = yield* linesOf(url)
         expect(everything).toHaveLength(40_200)
 
-        const pooler = yield* pooled(cluster)
+        const pooler = yield* Pooler.make(url, 1)
         expect(yield* linesOf(pooler)).toEqual(everything)
         expect(yield* linesOf(pooler, { filter: { table: "notes" } })).toEqual(notes)
 

@@ -4,6 +4,7 @@
 import { SqlError } from "@effect/sql/SqlError"
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as AuditContext from "../../AuditContext.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
 import { notAnObject, unknownField } from "../core/request.js"
 import { type SqlStatement, storageSchemaName } from "../sql/statement.js"
 import { identifier } from "../sql/sqlText.js"
@@ -412,13 +413,30 @@ export const record = async (
   return id
 }
 
-/** A statement of Threadline's own: what a client throws becomes an `AuditError`. */
+/**
+ * A statement of Threadline's own: what a client throws becomes an `AuditError`. A serialization failure or a deadlock may meet any
+ * statement, and hosts try again by the client's own error.
+ */
 export const own = async <A>(answer: PromiseLike<A>): Promise<A> => {
   try {
     return await answer
   } catch (error) {
-    throw fromDriver(error)
+    throw ownFailure(error)
   }
+}
+
+/** Refuses what is no client, such as one of another entry point, before anything is asked of it. */
+export const mustHave = (db: unknown, methods: ReadonlyArray<string>, what: string): void => {
+  const isObject = (typeof db === "object" && db !== null) || typeof db === "function"
+  if (!isObject || methods.some((method) => typeof Reflect.get(db, method) !== "function")) {
+    throw new InvalidRequest({ field: "db", rule: `must be ${what}` })
+  }
+}
+
+/** What a failed statement of Threadline's own throws. */
+const ownFailure = (error: unknown): unknown => {
+  const state = stateOf(error)?.code
+  return state === "40001" || state === "40P01" ? error : fromDriver(error)
 }
 
 /** What a failed statement of Threadline's own means. */
