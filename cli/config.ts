@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url"
 import type * as Capture from "../src/Capture.js"
 import { TableConfig } from "../src/Capture.js"
 import type * as ThreadlineConfiguration from "../src/Configuration.js"
+import * as ExportStore from "../src/ExportStore.js"
 import * as Health from "../src/Health.js"
 import * as Retention from "../src/Retention.js"
 import * as TableName from "../src/TableName.js"
@@ -57,9 +58,11 @@ const ScopeMaker = Schema.declare(
 const Exports = Schema.Struct({
   record: Schema.optionalWith(YesOrNo, { default: () => true }),
   directory: Schema.optional(Name),
+  s3: Schema.optional(ExportStore.BucketModel),
   scope: Schema.optional(ScopeMaker),
   scopeRequired: Schema.optional(YesOrNo),
   expiresAfter: Schema.optional(DurationText),
+  forgetAfter: Schema.optional(DurationText),
   attempts: Schema.optional(Count),
   backoff: Schema.optional(DurationText),
   lease: Schema.optional(DurationText),
@@ -68,7 +71,15 @@ const Exports = Schema.Struct({
       message: () => "must be an object such as { waitingPerActor: 5 }"
     })
   )
-}).annotations({ message: () => "must be an object such as { record: false }" })
+})
+  .annotations({ message: () => "must be an object such as { record: false }" })
+  .pipe(
+    Schema.filter(({ directory, s3 }) =>
+      directory === undefined || s3 === undefined
+        ? undefined
+        : { path: ["s3"], message: "is a second place for files beside exports.directory; keep one of the two" }
+    )
+  )
 
 const Document = Schema.Struct({
   schema: Schema.optional(Name),

@@ -19,7 +19,7 @@ export const storeOptions = {
   directory: value(
     "directory",
     "DIRECTORY",
-    "Where the files of jobs lie; else exports.directory of the configuration."
+    "Where the files of jobs lie; else exports.directory or exports.s3 of the configuration."
   )
 }
 
@@ -50,43 +50,39 @@ export const scopeOf = Effect.fnUntraced(function* ({
 
 type Options = Common & Partial<Given<typeof storeOptions>>
 
-/** The directory that the option, else the configuration names. */
-const directoryOf = Effect.fnUntraced(function* (
-  { directory }: Options,
-  configured: Configuration
-): Effect.fn.Return<string | undefined, UsageError> {
+/** The store that the option, else the configuration names, for a command that needs one. */
+const storeOf = Effect.fnUntraced(function* ({ directory }: Options, { exports }: Configuration) {
   if (directory === undefined) {
-    return configured.exports.directory
+    return Layer.empty
   }
-  if (Option.isNone(directory)) {
-    return configured.exports.directory === undefined
-      ? yield* new UsageError({
-          message: "no store is named: give --directory, or exports.directory in the configuration"
+  if (Option.isSome(directory)) {
+    const path = yield* pathOf(directory.value)
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+      ? ExportStore.layerDirectory(path)
+      : yield* new UsageError({ message: `--directory: there is no directory ${directory.value}` })
+  }
+  return exports.directory !== undefined
+    ? ExportStore.layerDirectory(exports.directory)
+    : exports.s3 !== undefined
+      ? ExportStore.layerBucket(exports.s3)
+      : yield* new UsageError({
+          message: "no store is named: give --directory, or exports.directory or exports.s3 in the configuration"
         })
-      : configured.exports.directory
-  }
-  const path = yield* pathOf(directory.value)
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
-    ? path
-    : yield* new UsageError({ message: `--directory: there is no directory ${directory.value}` })
 })
 
 /** Runs an effect with the jobs of the database that the options name, in the name of an actor if there is one. */
 export const inJobs = <A, E>(options: Common, call: Effect.Effect<A, E, ExportJobs.ExportJobs>, actor?: Actor) =>
   Effect.gen(function* () {
     const configured = yield* configuration(options)
-    const { directory: _, scope, ...decided } = configured.exports
-    const directory = yield* directoryOf(options, configured)
+    const { directory: _, s3: __, scope, ...decided } = configured.exports
+    const store = yield* storeOf(options, configured)
     const jobs = ExportJobs.layerWith({
       ...decided,
       scope:
         scope === undefined
           ? undefined
           : (named, asker) => Effect.promise(async () => Option.fromNullable(await scope(named, asker)))
-    }).pipe(
-      Layer.provide(directory === undefined ? Layer.empty : ExportStore.layerDirectory(directory)),
-      Layer.provide(migratedClient(options))
-    )
+    }).pipe(Layer.provide(store), Layer.provide(migratedClient(options)))
     return yield* call.pipe(
       actor === undefined ? (effect) => effect : AuditContext.withActor(actor),
       Effect.provide(jobs),

@@ -90,6 +90,7 @@ declare
   now_named record;
   sighted timestamptz;
   elsewhere timestamptz;
+  altered timestamptz;
   broken text[];
   rekeyed xid;
   rewritten xid;
@@ -120,6 +121,15 @@ begin
       and s.database is not distinct from policy.database
       and (s.table_schema <> capture_gaps.table_schema or s.table_name <> capture_gaps.table_name)
       and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name));
+    -- So is that it was altered before.
+    select min(a.seen_at) into altered
+    from capture_alterations a
+    where a.relation = policy.relation
+      and a.database is not distinct from policy.database
+      and a.seen_at > greatest(policy.applied_at, policy.watched_at);
+    if altered is not null then
+      elsewhere := least(elsewhere, known_until(table_schema, table_name, null, altered));
+    end if;
   end if;
   if now_named.oid is null then
     gap := 'gone';

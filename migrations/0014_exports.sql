@@ -182,8 +182,24 @@ begin
 end
 $$;
 
+-- What the store is to call the file of an attempt.
+create function export_location(job bigint, request jsonb, token text) returns text
+language sql immutable
+set search_path from current
+as $$
+  select concat(
+    job, '-', left(md5(token), 16), '.', request ->> 'format',
+    -- Parquet is compressed within.
+    case when request ->> 'format' <> 'parquet' then
+      case request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+    end
+  )
+$$;
+
 -- Takes the next job: one that waits, or one whose lease has expired. Jobs that begin where the last one of their schedule ended run one
 -- after the other. If no attempt is left, the worker only stores that the job failed.
+-- If an attempt before this one has named a file, that name stays until the worker has removed the file (`export_place`), so that a worker
+-- that dies leaves no file behind.
 create function export_claim(token text, seconds double precision)
 returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
 language plpgsql security definer
@@ -228,13 +244,7 @@ begin
         records = 0,
         bytes = 0,
         estimate = null,
-        location = concat(
-          j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
-          -- Parquet is compressed within.
-          case when j.request ->> 'format' <> 'parquet' then
-            case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
-          end
-        )
+        location = coalesce(j.location, export_location(j.id, j.request, token))
       from taken
       where j.id = taken.id
       returning j.id, taken.location, j.schedule, j.since_last
@@ -242,6 +252,24 @@ begin
     select c.id, c.location, c.since_last, case when c.since_last then p.checkpoint end
     from claimed c
     left join feed_checkpoints p on p.name = 'export:' || c.schedule;
+end
+$$;
+
+-- Names the file of this attempt, after that of the one before was removed. Null if the lease is lost.
+create function export_place(job bigint, token text) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  place text;
+begin
+  update export_jobs j
+  set location = export_location(j.id, j.request, token)
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token
+  returning j.location into place;
+  return place;
 end
 $$;
 
@@ -419,6 +447,30 @@ begin
 end
 $$;
 
+-- Removes the rows of jobs that ended so long ago, and that have no file any more. The record keeps what became of them.
+create function export_forget(seconds double precision) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  forgotten bigint;
+begin
+  delete from export_jobs j
+  where j.id in (
+    select o.id
+    from export_jobs o
+    where o.state in ('failed', 'cancelled', 'expired')
+      and o.location is null
+      and o.finished_at < clock_timestamp() - make_interval(secs => seconds)
+    order by o.id
+    limit 1000
+    for update skip locked
+  );
+  get diagnostics forgotten = row_count;
+  return forgotten;
+end
+$$;
+
 -- Adds a schedule. Returns false if the name is taken. A schedule with the window since-last has a consumer of the feed, so that retention
 -- waits for it.
 create function export_schedule_add(
@@ -527,7 +579,8 @@ revoke all on function
   export_renew(bigint, text, double precision, bigint, bigint, bigint),
   export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
   export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),
-  export_removed(bigint, text, jsonb, jsonb),
+  export_removed(bigint, text, jsonb, jsonb), export_forget(double precision), export_place(bigint, text),
+  export_location(bigint, jsonb, text),
   export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
   export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
 from public;

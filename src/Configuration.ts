@@ -7,6 +7,7 @@ import type { Actor } from "./Actor.js"
 import type * as Capture from "./Capture.js"
 import type * as Retention from "./Retention.js"
 import type * as ExportJobs from "./ExportJobs.js"
+import type * as ExportStore from "./ExportStore.js"
 import type { ReadScope } from "./Query.js"
 import type * as Health from "./Health.js"
 
@@ -26,10 +27,12 @@ export type TableOptions = Omit<Capture.TableConfig, "table">
  */
 export interface Exports extends Pick<
   ExportJobs.Options,
-  "attempts" | "backoff" | "expiresAfter" | "lease" | "limits" | "record" | "scopeRequired"
+  "attempts" | "backoff" | "expiresAfter" | "forgetAfter" | "lease" | "limits" | "record" | "scopeRequired"
 > {
   /** Where the files of jobs lie, from the directory of the configuration. */
   readonly directory?: string | undefined
+  /** The bucket where they lie, instead of a directory. Credentials are what the SDK of AWS finds in the environment. */
+  readonly s3?: ExportStore.BucketOptions | undefined
   /** The scope of a name and its parameters, as `ExportJobs` asks for it; undefined if the actor may not read under it. */
   readonly scope?:
     | ((
@@ -51,8 +54,8 @@ export interface Exports extends Pick<
  * - `sensitive`: `names` are words that make the name of a column sensitive, beside the known ones; `acknowledged` are columns
  *   that are recorded as they are on purpose.
  * - `retention`: how long the record is kept; nothing is ever removed unless given. See `Retention.Policy`.
- * - `exports`: with `record: false`, `threadline export` does not record exports as actions. `directory` is where the files of jobs lie.
- *   The others are options of `ExportJobs`.
+ * - `exports`: with `record: false`, `threadline export` does not record exports as actions. The files of jobs lie in
+ *   `directory`, or in the bucket `s3`. The others are options of `ExportJobs`.
  *
  * @since 0.1.0
  * @category models

@@ -101,7 +101,7 @@ export const verify = leaf(
             ? visible(
                 `${options.file} is what its manifest says: ${Option.match(manifest, {
                   onNone: () => "",
-                  onSome: ({ bytes, count }) => `${count} records, ${sizeText(bytes)}.`
+                  onSome: ({ bytes, count }) => `${count} record${count === 1 ? "" : "s"}, ${sizeText(bytes)}.`
                 })}`
               )
             : differences

@@ -162,6 +162,29 @@ attacks("altered twice, and written between (A31)", (attack) => {
     )
   }
 
+  attack("and dropped and created again: the other table does not hide what was altered before", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      const create = "create table t (id int primary key, v text)"
+      yield* db.run(create)
+      yield* apply("t")
+      yield* db.run("insert into t values (1, 'a')")
+      const before = yield* now(db)
+      yield* db.run("update t set v = 'b'", "update t set v = 'a'", "alter table t alter id type bigint using id + 1")
+      yield* db.run("insert into t values (50, 'x')")
+      const since = yield* now(db)
+      yield* db.run("insert into t values (51, 'x')", "drop table t", create)
+      for (const applied of [false, true]) {
+        if (applied) {
+          yield* apply("t")
+        }
+        expect(yield* asOf(host, "t", "1", before)).toBe(`Present "a"`)
+        expect(yield* asOf(host, "t", "1", since)).toBe("BeforeCapture")
+        expect(yield* asOf(host, "t", "50", since)).toBe("BeforeCapture")
+      }
+    })
+  )
+
   attack("whoever writes first finds it, whatever its session did before, and nobody is disturbed", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host

@@ -12,8 +12,6 @@ import { makeStage, type Report, runHistory } from "../support/ddlRun.js"
 import { readers } from "../support/replay.js"
 import { runs, seed } from "../support/runs.js"
 
-/** Another one with `THREADLINE_TEST_SEED`. */
-
 /** What is wrong, without what is of this run alone. */
 const kindOf = (line: string): string => line.replaceAll(/\{.*?\}|[0-9]+/g, "").slice(0, 40)
 
@@ -57,7 +55,8 @@ const tryAll = Effect.fnUntraced(function* (
       expect(told(small, { ...shown, wrong: wrongOf(shown) })).toBe("")
     }
   }
-  return answered / asked
+  // Of some samples nothing can be known: their tables had rows before they were captured.
+  return asked === 0 ? 1 : answered / asked
 })
 
 attacks("random histories of DDL (A33)", (attack) => {
@@ -68,7 +67,7 @@ attacks("random histories of DDL (A33)", (attack) => {
         const sample = FastCheck.sample(histories, { numRuns: runs(6), seed })
         const share = yield* tryAll(host, sample, ({ wrong }) => wrong)
         // Answers that nothing is known prove nothing. How many there are depends on what the histories are made of.
-        expect(share).toBeGreaterThan(0.2)
+        expect(share).toBeGreaterThan(0.3)
       }),
     600_000
   )
@@ -100,7 +99,7 @@ attacks("random histories of DDL under the schema watch (A33)", (attack) => {
         )
         const sample = FastCheck.sample(histories, { numRuns: runs(4), seed })
         const share = yield* tryAll(host, sample, ({ wrong }) => wrong)
-        expect(share).toBeGreaterThan(0.3)
+        expect(share).toBeGreaterThan(0.4)
       }),
     600_000
   )

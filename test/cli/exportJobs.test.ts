@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
+import * as S3 from "../support/s3.js"
 
 Cli.setup()
 
@@ -174,11 +175,40 @@ it.layer(host, { timeout: 240_000 })("export jobs", (it) => {
         ['{ "exports": { "expiresAfter": "soon" } }', /exports\.expiresAfter: must be a duration/],
         ['{ "exports": { "limits": { "bytes": 0 } } }', /exports\.limits\.bytes: must be a whole number/],
         ['{ "exports": { "scope": "tenant" } }', /exports\.scope: must be a function/],
-        ['{ "exports": { "directry": "x" } }', /exports\.directry: is not known here/]
+        ['{ "exports": { "directry": "x" } }', /exports\.directry: is not known here/],
+        ['{ "exports": { "s3": "audit" } }', /exports\.s3: must be an object such as \{ bucket: "audit"/],
+        ['{ "exports": { "s3": { "region": "x" } } }', /exports\.s3\.bucket: is missing/],
+        ['{ "exports": { "s3": { "bucket": "A" } } }', /exports\.s3\.bucket: must be the name of a bucket/],
+        [
+          '{ "exports": { "s3": { "bucket": "abc", "secretAccessKey": "x" } } }',
+          /exports\.s3\.secretAccessKey: is not/
+        ],
+        ['{ "exports": { "directory": ".", "s3": { "bucket": "abc" } } }', /exports\.s3: is a second place for files/]
       ] as const) {
         const wrong = yield* Cli.directory({ "threadline.config.json": document })
         expect(yield* Cli.run(["export", "jobs"], { url, cwd: wrong })).toEqual(Cli.refusal(2, sentence))
       }
+    })
+  )
+
+  it.scoped("lie in a bucket, if the configuration names one", () =>
+    Effect.gen(function* () {
+      const { url } = yield* Host
+      const { endpoint } = yield* S3.server
+      yield* S3.nothing
+      const s3 = { bucket: "audit", prefix: "exports/", region: "us-east-1", endpoint, pathStyle: true }
+      const cwd = yield* Cli.directory({ "threadline.config.json": JSON.stringify({ exports: { s3 } }) })
+      const at = { url, cwd }
+      // Only a command that needs the store asks for credentials.
+      const id = String((yield* Cli.json(["export", "queue", "--format", "csv", "--op", "insert"], at))["id"])
+      expect(yield* Cli.run(["export", "run", "--once"], at)).toEqual(
+        Cli.refusal(1, /there are no credentials for the bucket: set AWS_ACCESS_KEY_ID/)
+      )
+      yield* S3.credentials
+      expect(yield* Cli.json(["export", "run", "--once"], at)).toMatchObject({ completed: 1, failed: 0 })
+      const manifest = yield* Cli.json(["export", "download", id, "--output", "x.csv"], at)
+      expect(manifest).toMatchObject({ count: 3 })
+      expect(yield* Cli.json(["export", "verify", "x.csv"], at)).toMatchObject({ fine: true })
     })
   )
 

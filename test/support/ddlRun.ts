@@ -75,7 +75,7 @@ export interface Report {
   readonly wrong: ReadonlyArray<string>
   /** What was done, line by line. */
   readonly log: ReadonlyArray<string>
-  /** Rows that were asked for at an instant at which their table was captured, and how many of them were answered. */
+  /** Rows of tables that were captured before they had any that were asked for at an instant, and how many of them were answered. */
   readonly asked: number
   readonly answered: number
   /** Those of which it was said that nothing is known. */
@@ -450,7 +450,6 @@ export const runHistory = Effect.fnUntraced(function* (
   ): void => {
     const found = standings.map((standing) => ({ standing, rows: standing.rows.filter((row) => row.key === key) }))
     const where = `${when}, note ${place}, ${name} ${key}`
-    asked += 1
     if (answer._tag === "BeforeCapture") {
       // Knowledge may begin late: with a table that came later, or with rows that were there before its capture.
       const isThere = found.some(({ rows }) => rows.length > 0)
@@ -461,10 +460,12 @@ export const runHistory = Effect.fnUntraced(function* (
         (isThere || !ran.has("truncate")) &&
         !ambiguous.has(name)
       ) {
+        asked += 1
         unknown.push(`${where} ${isThere ? "is there" : "is not there"}, and is not known`)
       }
       return
     }
+    asked += 1
     answered += 1
     const there = () =>
       found.flatMap(({ rows }) => rows.map(({ values }) => stringify(Object.fromEntries(values)))).join(" and ") ||

@@ -30,7 +30,7 @@ const table = (headers: ReadonlyArray<string>, lines: ReadonlyArray<ReadonlyArra
 const style = `body{font:11pt/1.45 system-ui,sans-serif;color:#111;background:#fff;max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem;border-bottom:1px solid #999}
 table{border-collapse:collapse;width:100%;font-size:9pt}th,td{border:1px solid #bbb;padding:.25rem .4rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-th{background:#eee}caption{text-align:left}@page{margin:15mm}@media print{h2{break-after:avoid}tr{break-inside:avoid}}`
+th{background:#eee;white-space:nowrap}caption{text-align:left}@page{margin:15mm}@media print{h2{break-after:avoid}tr{break-inside:avoid}}`
 
 const lapsesText = (lapses: Proof["coverage"][number]["lapses"]): string =>
   lapses.map(({ since, until }) => `${since ?? "the beginning"} to ${until ?? "now"}`).join("; ")

@@ -32,14 +32,17 @@ const codecs: Readonly<Record<Compression, () => Codec | undefined>> = {
   }
 }
 
-/** The codec, if this version of Node.js has it. */
-export const availability = (compression: Compression): Either.Either<Codec, ExportError> =>
+/** The codec, if this version of Node.js has it. `instead` says what every version has. */
+export const availability = (
+  compression: Compression,
+  instead = "gzip is there in every one"
+): Either.Either<Codec, ExportError> =>
   Either.fromNullable(
     codecs[compression](),
     () =>
       new ExportError({
         reason: "Unsupported",
-        detail: `Node.js ${process.versions.node} cannot write ${compression}: versions from 22.15 can; gzip is there in every one`
+        detail: `Node.js ${process.versions.node} cannot write ${compression}: versions from 22.15 can; ${instead}`
       })
   )
 

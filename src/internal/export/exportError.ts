@@ -27,10 +27,10 @@ const Reason = Schema.Literal(
 /**
  * An export could not be written, a file could not be verified, or a job could not be queued, run or downloaded.
  *
- * - `OutputExists`: there is a file of that name or of its manifest already, or something that is not a file
+ * - `OutputExists`: there is a file of that name or of its manifest already
  * - `NoDirectory`: the directory of the file does not exist
  * - `DiskFull`: the disk is full, or the quota is used up
- * - `NotWritable`: the file cannot be written for another reason
+ * - `NotWritable`: the file cannot be written for another reason. Something that is not a file is never replaced.
  * - `NotReadable`: the file to verify does not exist or cannot be read
  * - `Unsupported`: this version of Node.js does not have the compression, or the store does not make links
  * - `NotInstalled`: the format or the store needs a package that is not installed. The detail names it.

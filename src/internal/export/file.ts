@@ -52,6 +52,16 @@ const found = (path: string) =>
     })
   )
 
+/** The file that a link leads to. */
+const leadsTo = (path: string): Effect.Effect<string, ExportError> =>
+  Effect.tryPromise({
+    try: () => realpath(path),
+    catch: (cause) =>
+      codeOf(cause) === "ENOENT"
+        ? new ExportError({ reason: "NotWritable", detail: `${path} is a link that leads nowhere`, cause })
+        : notWritable(path, cause)
+  })
+
 /** The files to write. If they exist as links and may be replaced, the files that the links lead to. */
 const targetOf = Effect.fnUntraced(function* (path: string, force: boolean): Effect.fn.Return<string, ExportError> {
   const there = yield* found(path)
@@ -61,11 +71,11 @@ const targetOf = Effect.fnUntraced(function* (path: string, force: boolean): Eff
   if (!force) {
     return yield* exists(path)
   }
-  const target = there.isSymbolicLink() ? yield* attempt(path, () => realpath(path)) : path
+  const target = there.isSymbolicLink() ? yield* leadsTo(path) : path
   const file = yield* attempt(path, () => stat(target))
   return file.isFile()
     ? target
-    : yield* new ExportError({ reason: "OutputExists", detail: `${path} is no file, and is left alone` })
+    : yield* new ExportError({ reason: "NotWritable", detail: `${path} is no file, and is left alone` })
 })
 
 const checkDirectory = (path: string): Effect.Effect<void, ExportError> => {

@@ -158,7 +158,7 @@ export const decodeOptions = (options: Options): Either.Either<Request, InvalidR
     const columns = yield* columnsOf(format, decoded.columns)
     const requestedBy = yield* actorOf(decoded.requestedBy)
     if (compression !== undefined) {
-      yield* availability(compression)
+      yield* format === "parquet" ? availability(compression, "Snappy needs no option") : availability(compression)
     }
     return {
       format: format,

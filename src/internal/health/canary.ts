@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { Name } from "../capture/catalog.js"
+import { Mend } from "../capture/mend.js"
 import { settings } from "../capture/settings.js"
 import { beginWriting, transaction } from "../sql/owned.js"
 import { sqlState } from "../sql/sqlState.js"
@@ -28,7 +29,9 @@ export const CanaryResult = Schema.Struct({
   table: Schema.String,
   relation: Schema.String,
   outcome: Schema.Literal("recorded", "not recorded", "unknown"),
-  why: Schema.NullOr(Schema.Literal("empty", "locked", "privilege", "column", "refused"))
+  why: Schema.NullOr(Schema.Literal("empty", "locked", "privilege", "column", "refused")),
+  /** What mends it, if capture knows what is wrong with the table. */
+  mend: Schema.NullOr(Mend)
 }).annotations({ identifier: "threadline.Health.CanaryResult" })
 
 /**

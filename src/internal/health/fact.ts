@@ -35,8 +35,6 @@ export const Fact = Schema.Union(
   fact("TableUnknown", { declared: Schema.Literal("expected", "gap") }),
   /** It is declared as a gap, and captured. */
   fact("GapCovered", { reason: Schema.String }),
-  /** Nobody configured it: it is neither captured, nor expected, nor a declared gap. */
-  fact("TableUnconfigured", {}),
   /** Columns whose names look sensitive are recorded as they are. */
   fact("SensitiveInClear", { columns: Names }),
   /** Roles that own the record, or may act as its owner, write the application's data. */

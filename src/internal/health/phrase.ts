@@ -30,8 +30,6 @@ export const describeFact = (fact: Fact): string => {
         : "it is declared as a gap, and there is no such table"
     case "GapCovered":
       return `it is declared as a gap (${fact.reason}), and it is captured`
-    case "TableUnconfigured":
-      return "nobody configured it: it is not captured, not expected, and not declared as a gap"
     case "SensitiveInClear":
       return `columns that look sensitive are recorded as they are: ${list(fact.columns)}`
     case "OwnerIsApplication":

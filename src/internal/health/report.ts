@@ -110,7 +110,7 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
     Effect.gen(function* () {
       yield* readWholeStanding(sql, storage)
       const catalog = yield* readCatalog(sql, storage, [], "everything")
-      return tableStatuses(storage, catalog, undefined).flatMap(({ policy, table }) =>
+      return tableStatuses(storage, catalog, undefined).flatMap(({ findings, policy, table }) =>
         policy === null
           ? []
           : (catalog.tables.find(({ relations: [root] }) => label(root) === table)?.relations ?? [])
@@ -118,7 +118,8 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
               .map((relation) => ({
                 table: { schema: policy.tableSchema, name: policy.tableName },
                 relation: { schema: relation.schema, name: relation.name },
-                redacted: [...policy.exclude, ...Object.keys(policy.paths)]
+                redacted: [...policy.exclude, ...Object.keys(policy.paths)],
+                mend: findings.find(({ mend, severity }) => severity === "error" && mend !== null)?.mend ?? null
               }))
       )
     })
@@ -127,20 +128,21 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
 /** What a canary finds of every relation that holds rows. */
 export const readCanary = (sql: SqlClient, storage: string): Effect.Effect<ReadonlyArray<CanaryResult>, Failure> =>
   Effect.flatMap(canaryTargets(sql, storage), (targets) =>
-    Effect.forEach(targets, ({ redacted, relation, table }) =>
+    Effect.forEach(targets, ({ mend, redacted, relation, table }) =>
       Effect.map(canaryOf(sql, storage, table, relation, redacted), (outcome) => ({
         table: label(table),
         relation: label(relation),
-        ...outcome
+        ...outcome,
+        mend: outcome.outcome === "not recorded" ? mend : null
       }))
     )
   ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
 
 /** The findings of a canary. */
 export const canaryFindings = (results: ReadonlyArray<CanaryResult>): ReadonlyArray<Finding> =>
-  results.flatMap(({ outcome, relation, table, why }) =>
+  results.flatMap(({ mend, outcome, relation, table, why }) =>
     outcome === "not recorded"
-      ? [ofFact("error", table, { kind: "CanaryFailed", relation }, commandMend(applyCommand))]
+      ? [ofFact("error", table, { kind: "CanaryFailed", relation }, mend)]
       : why === null
         ? []
         : [ofFact("info", table, { kind: "CanaryUnknown", relation, why })]
@@ -328,7 +330,7 @@ const writerFindings = (schema: string, { owner }: Standing, writers: record.Wri
   for (const { application, transactions, unattributed } of writers.applications) {
     add(
       unattributed / transactions >= unattributedShare ? "warning" : "info",
-      application ?? "",
+      application ?? schema,
       { kind: "UnattributedWrites", application, transactions, unattributed, sampled: writers.sampled },
       hostMend("setContext", application === null ? [] : [application])
     )

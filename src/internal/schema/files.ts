@@ -3692,7 +3692,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "16b55c2bf96cfb3f11961d1133e0ef7154e7af30f4f7df79afee55507a03f94d",
+    checksum: "19ea1c59e5932570892b9ca22161a13993cb48683bd78de64b356919d02d15a5",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4246,13 +4246,13 @@ set search_path from current
 as $$
 begin
   -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
-  -- computed when it is planned. The second is never computed, because "relation" is not null: it keeps the table in the plan, so that
-  -- the plan ends with the next ALTER TABLE.
+  -- computed when it is planned. The second keeps the table in the plan, so that the plan ends with the next ALTER TABLE. It costs next to
+  -- nothing: "relation" is not null, so its array is never made, and it calls no function.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
     format(
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
-        '($1 is not null or pg_catalog.pg_relation_filenode(%2$L::pg_catalog.regclass) operator(pg_catalog.=) 0)',
+        '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null)',
       current_schema(), relation::oid)
       || case when exists (
         select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
@@ -4305,7 +4305,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "f7e9599ad316e113b1831eb5edbb1f46726058a21720f057fff0cbf154912713",
+    checksum: "7daf5ebf70002905cca0396fd0893f97f48d00f6be6bf4ced829935938b2f1f9",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4398,6 +4398,7 @@ declare
   now_named record;
   sighted timestamptz;
   elsewhere timestamptz;
+  altered timestamptz;
   broken text[];
   rekeyed xid;
   rewritten xid;
@@ -4428,6 +4429,15 @@ begin
       and s.database is not distinct from policy.database
       and (s.table_schema <> capture_gaps.table_schema or s.table_name <> capture_gaps.table_name)
       and s.seen_at > greatest(policy.applied_at, named_since(policy.table_schema, policy.table_name));
+    -- So is that it was altered before.
+    select min(a.seen_at) into altered
+    from capture_alterations a
+    where a.relation = policy.relation
+      and a.database is not distinct from policy.database
+      and a.seen_at > greatest(policy.applied_at, policy.watched_at);
+    if altered is not null then
+      elsewhere := least(elsewhere, known_until(table_schema, table_name, null, altered));
+    end if;
   end if;
   if now_named.oid is null then
     gap := 'gone';
@@ -6155,7 +6165,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "e4a62eeb74a13a4791a255b98295d81d54efc8dcd7babf14945672a96ece96bd",
+    checksum: "5c05e74cd4141f4f758465ad2fd323653ab5e28589b802a31b5c4b4374268e26",
     sql: `-- Jobs of exports: what is exported, who asked for it, how far the job is, and where its file is. And schedules, which make jobs.
 
 create table export_schedules (
@@ -6340,8 +6350,24 @@ begin
 end
 $$;
 
+-- What the store is to call the file of an attempt.
+create function export_location(job bigint, request jsonb, token text) returns text
+language sql immutable
+set search_path from current
+as $$
+  select concat(
+    job, '-', left(md5(token), 16), '.', request ->> 'format',
+    -- Parquet is compressed within.
+    case when request ->> 'format' <> 'parquet' then
+      case request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
+    end
+  )
+$$;
+
 -- Takes the next job: one that waits, or one whose lease has expired. Jobs that begin where the last one of their schedule ended run one
 -- after the other. If no attempt is left, the worker only stores that the job failed.
+-- If an attempt before this one has named a file, that name stays until the worker has removed the file (\`export_place\`), so that a worker
+-- that dies leaves no file behind.
 create function export_claim(token text, seconds double precision)
 returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
 language plpgsql security definer
@@ -6386,13 +6412,7 @@ begin
         records = 0,
         bytes = 0,
         estimate = null,
-        location = concat(
-          j.id, '-', left(md5(token), 16), '.', j.request ->> 'format',
-          -- Parquet is compressed within.
-          case when j.request ->> 'format' <> 'parquet' then
-            case j.request ->> 'compression' when 'gzip' then '.gz' when 'zstd' then '.zst' end
-          end
-        )
+        location = coalesce(j.location, export_location(j.id, j.request, token))
       from taken
       where j.id = taken.id
       returning j.id, taken.location, j.schedule, j.since_last
@@ -6400,6 +6420,24 @@ begin
     select c.id, c.location, c.since_last, case when c.since_last then p.checkpoint end
     from claimed c
     left join feed_checkpoints p on p.name = 'export:' || c.schedule;
+end
+$$;
+
+-- Names the file of this attempt, after that of the one before was removed. Null if the lease is lost.
+create function export_place(job bigint, token text) returns text
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  place text;
+begin
+  update export_jobs j
+  set location = export_location(j.id, j.request, token)
+  where j.id = job
+    and j.state = 'running'
+    and j.lease_token = token
+  returning j.location into place;
+  return place;
 end
 $$;
 
@@ -6577,6 +6615,30 @@ begin
 end
 $$;
 
+-- Removes the rows of jobs that ended so long ago, and that have no file any more. The record keeps what became of them.
+create function export_forget(seconds double precision) returns bigint
+language plpgsql security definer
+set search_path from current
+as $$
+declare
+  forgotten bigint;
+begin
+  delete from export_jobs j
+  where j.id in (
+    select o.id
+    from export_jobs o
+    where o.state in ('failed', 'cancelled', 'expired')
+      and o.location is null
+      and o.finished_at < clock_timestamp() - make_interval(secs => seconds)
+    order by o.id
+    limit 1000
+    for update skip locked
+  );
+  get diagnostics forgotten = row_count;
+  return forgotten;
+end
+$$;
+
 -- Adds a schedule. Returns false if the name is taken. A schedule with the window since-last has a consumer of the feed, so that retention
 -- waits for it.
 create function export_schedule_add(
@@ -6685,7 +6747,8 @@ revoke all on function
   export_renew(bigint, text, double precision, bigint, bigint, bigint),
   export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
   export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),
-  export_removed(bigint, text, jsonb, jsonb),
+  export_removed(bigint, text, jsonb, jsonb), export_forget(double precision), export_place(bigint, text),
+  export_location(bigint, jsonb, text),
   export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz),
   export_schedule_remove(text), export_tick(text, timestamptz, timestamptz, jsonb, int, jsonb)
 from public;

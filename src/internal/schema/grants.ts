@@ -92,6 +92,8 @@ const operating = [
   "export_fail(bigint, text, jsonb, double precision, jsonb)",
   "export_release(bigint, text)",
   "export_removed(bigint, text, jsonb, jsonb)",
+  "export_forget(double precision)",
+  "export_place(bigint, text)",
   "export_schedule_add(text, text, text, text, text, jsonb, jsonb, jsonb, jsonb, timestamptz)",
   "export_schedule_remove(text)",
   "export_tick(text, timestamptz, timestamptz, jsonb, integer, jsonb)",

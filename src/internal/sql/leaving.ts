@@ -25,6 +25,10 @@ export const endsWithin = (effect: Effect.Effect<unknown>, duration: DurationInp
     Effect.map(Option.isSome)
   )
 
+/** The fiber that waits has the error. Effect's own log of it would repeat what the server says, and that repeats values of rows. */
+const forkSilently = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R> =>
+  Effect.withUnhandledErrorLogLevel(Effect.forkDaemon(effect), Option.none())
+
 /**
  * A statement. If its fiber is interrupted, the fiber does not wait long for the statement to end. `onLeft` runs if it has not
  * ended by then.
@@ -34,7 +38,7 @@ export const leavable = <A, E, R>(
   onLeft: () => void = () => undefined
 ): Effect.Effect<A, E, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(restore(statement)), (fiber) =>
+    Effect.flatMap(forkSilently(restore(statement)), (fiber) =>
       Effect.onInterrupt(restore(Fiber.join(fiber)), () =>
         Effect.map(endsWithin(Fiber.interrupt(fiber), patience), (ended) => {
           if (!ended) {

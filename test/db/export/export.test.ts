@@ -586,8 +586,15 @@ it.layer(layer)("Export", (it) => {
           reason: "NoDirectory"
         })
         expect(yield* Effect.flip(Export.toFile(made, { ...csv, force: true }))).toMatchObject({
-          reason: "OutputExists"
+          reason: "NotWritable",
+          detail: expect.stringContaining("is no file, and is left alone")
         })
+        symlinkSync(join(made, "nowhere"), join(made, "dangling"))
+        expect(yield* Effect.flip(Export.toFile(join(made, "dangling"), { ...csv, force: true }))).toMatchObject({
+          reason: "NotWritable",
+          detail: expect.stringContaining("is a link that leads nowhere")
+        })
+        rmSync(join(made, "dangling"))
         const missing = { ...csv, force: true, filter: { table: "nosuch" } }
         expect(yield* Effect.flip(Export.toFile(path, missing))).toMatchObject({ _tag: "threadline/NotFound" })
         expect(readdirSync(made)).toEqual(["x.csv.manifest.json"])

@@ -618,6 +618,47 @@ suite(layer, { excludeTestServices: true, timeout: 120_000 })("ExportJobs", (it)
       })
     )
 
+    it.scoped("of workers that died one after the other are all removed", () =>
+      Effect.gen(function* () {
+        yield* log()
+        const sql = yield* SqlClient.SqlClient
+        const { jobs, path, store } = yield* jobsWith()
+        const { id } = yield* jobs.queue({ format: "parquet" })
+        const location = Effect.map(
+          sql<{ readonly location: string }>`select location from threadline.export_jobs where id = ${id}::bigint`,
+          ([row]) => row?.location ?? ""
+        )
+        // The first one dies while it writes, the second one before it has removed anything.
+        yield* sql`select * from threadline.export_claim('the first worker', 0)`
+        yield* store.write(yield* location, Stream.make(Buffer.from("PAR1")), {
+          contentType: "",
+          contentEncoding: undefined
+        })
+        expect(readdirSync(path)).toHaveLength(1)
+        yield* sql`select * from threadline.export_claim('the second worker', 0)`
+        expect(yield* jobs.run()).toMatchObject({ completed: 1 })
+        const { attempt, file } = yield* jobs.get(id)
+        expect({ attempt, names: readdirSync(path) }).toEqual({ attempt: 3, names: [file] })
+      })
+    )
+
+    it.scoped("are forgotten with their jobs, a while after they have ended", () =>
+      Effect.gen(function* () {
+        yield* log()
+        const { jobs: kept } = yield* jobsWith({ expiresAfter: 0 })
+        const { id: expired } = yield* kept.queue({ format: "csv" })
+        const { id: cancelled } = yield* kept.queue({ format: "csv", filter: { table: "nosuch" } })
+        yield* kept.cancel(cancelled)
+        expect(yield* kept.run()).toMatchObject({ completed: 1, expired: 1 })
+        expect((yield* kept.list()).items.map(({ id }) => id)).toEqual([cancelled, expired])
+        const { jobs } = yield* jobsWith({ forgetAfter: 0 })
+        const { id } = yield* jobs.queue({ format: "csv" })
+        expect(yield* jobs.run()).toMatchObject({ completed: 1, expired: 0 })
+        expect((yield* jobs.list()).items.map((job) => [job.id, job.state])).toEqual([[id, "completed"]])
+        expect(yield* Effect.flip(jobs.get(expired))).toMatchObject({ _tag: "threadline/NotFound", subject: "export" })
+      })
+    )
+
     it.scoped("have links that are signed, and end", () =>
       Effect.gen(function* () {
         yield* log()

@@ -3,6 +3,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -183,6 +184,21 @@ it.layer(layer)("Export to Parquet", (it) => {
             expect(failure.message).toMatch(rule)
           })
       )
+    )
+
+    it.effect("with zstd, where Node.js has none", () =>
+      Effect.gen(function* () {
+        yield* log
+        const outcome = yield* Effect.either(bytesOf({ compression: "zstd" }))
+        if ("zstd" in process.versions) {
+          const { rows } = yield* Effect.scoped(readBytes(Either.getOrThrow(outcome)))
+          expect(rows).toHaveLength(2)
+        } else {
+          expect(outcome).toMatchObject({
+            left: { reason: "Unsupported", detail: expect.stringMatching(/from 22\.15 can; Snappy needs no option$/) }
+          })
+        }
+      })
     )
 
     it.scoped("if what writes it is not installed, and leaves nothing behind", () =>

@@ -7,46 +7,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import S3rver from "s3rver"
+import { vi } from "vitest"
 import * as ExportJobs from "../../../src/ExportJobs.js"
 import * as ExportStore from "../../../src/ExportStore.js"
 import * as S3 from "../../../src/s3.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { at, reset, write } from "../../support/query.js"
-
-/** A server that speaks as S3 does, with a bucket. */
-const server = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const directory = mkdtempSync(join(tmpdir(), "threadline-s3-"))
-    const running = new S3rver({
-      port: 0,
-      address: "127.0.0.1",
-      silent: true,
-      directory,
-      configureBuckets: [{ name: "audit", configs: [] }]
-    })
-    const { port } = await running.run()
-    const clientOf = () =>
-      new S3Client({
-        region: "us-east-1",
-        endpoint: `http://127.0.0.1:${port}`,
-        forcePathStyle: true,
-        maxAttempts: 1,
-        requestChecksumCalculation: "WHEN_REQUIRED",
-        responseChecksumValidation: "WHEN_REQUIRED",
-        credentials: { accessKeyId: "S3RVER", secretAccessKey: "S3RVER" }
-      })
-    return { running, directory, clientOf }
-  }),
-  ({ directory, running }) =>
-    Effect.promise(async () => {
-      await running.close()
-      rmSync(directory, { recursive: true, force: true })
-    })
-)
+import { credentials, nothing, server } from "../../support/s3.js"
 
 const facts = { contentType: "text/csv", contentEncoding: undefined }
 
@@ -154,6 +121,50 @@ suite(TestDatabase.layer, { excludeTestServices: true, timeout: 120_000 })("a st
         expect(yield* Effect.flip(store.write("a.csv", bytes, facts))).toMatchObject({ reason: "StoreFailed" })
       }
       expect(yield* Effect.flip(collected(away.read("a.csv")))).toMatchObject({ reason: "StoreFailed" })
+    })
+  )
+
+  it.scoped("is made of a configuration, with credentials of the environment", () =>
+    Effect.gen(function* () {
+      const { endpoint } = yield* server
+      yield* nothing
+      const place = { bucket: "audit", prefix: "täglich/", endpoint, pathStyle: true }
+      const refused = (options: ExportStore.BucketOptions) => Effect.flip(ExportStore.bucket(options))
+      expect(yield* refused(place)).toMatchObject({
+        reason: "StoreFailed",
+        detail: "the region of the bucket is not known: give it, or set AWS_REGION"
+      })
+      const options = { ...place, region: "us-east-1" }
+      expect(yield* refused(options)).toMatchObject({
+        reason: "StoreFailed",
+        detail: expect.stringContaining("there are no credentials for the bucket: set AWS_ACCESS_KEY_ID")
+      })
+      yield* credentials
+      const store = yield* ExportStore.bucket(options)
+      const bytes = Buffer.from("a,b\r\n")
+      yield* store.write("1.csv", Stream.make(bytes), facts)
+      expect(yield* collected(store.read("1.csv"))).toEqual(bytes)
+      const other = yield* ExportStore.bucket({ ...options, bucket: "nosuch" })
+      expect(yield* Effect.flip(other.write("1.csv", Stream.make(bytes), facts))).toMatchObject({
+        reason: "StoreFailed",
+        detail: "the store could not take the file (NoSuchBucket)"
+      })
+      for (const [wrong, field] of [
+        [{ ...options, bucket: "Audit" }, "bucket"],
+        [{ ...options, prefix: "/exports" }, "prefix"],
+        [{ ...options, endpoint: "http://key:secret@localhost" }, "endpoint"],
+        [{ ...options, endpoint: "ftp://localhost" }, "endpoint"],
+        [{ ...options, accessKeyId: "x" } as ExportStore.BucketOptions, "accessKeyId"]
+      ] as const) {
+        expect(yield* refused(wrong)).toMatchObject({ _tag: "threadline/InvalidRequest", field })
+      }
+      yield* Effect.acquireRelease(
+        Effect.sync(() => vi.doMock("@aws-sdk/lib-storage", () => Promise.reject(new Error("Cannot find package")))),
+        () => Effect.sync(() => vi.doUnmock("@aws-sdk/lib-storage"))
+      )
+      const missing = yield* refused(options)
+      expect(missing).toMatchObject({ _tag: "ExportError", reason: "NotInstalled" })
+      expect(missing.message).toContain("npm install @aws-sdk/client-s3 @aws-sdk/lib-storage")
     })
   )
 })

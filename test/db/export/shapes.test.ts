@@ -1,6 +1,8 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Chunk from "effect/Chunk"
+import { Ajv } from "ajv"
+import addFormats from "ajv-formats"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -14,6 +16,7 @@ import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { at, reset, write } from "../../support/query.js"
+import * as schemas from "../../support/shapeSchemas.js"
 
 const layer = Layer.merge(Query.layer, Export.layerWith({ record: false })).pipe(Layer.provideMerge(TestDatabase.layer))
 
@@ -244,6 +247,32 @@ it.layer(layer)("shapes", (it) => {
         expect([changedFrom, dataAfter, tableName, tableSchema]).toHaveLength(4)
       })
       expect(lines[1]).toContain(`"price": 1.10`)
+    })
+  )
+
+  it.effect("are what their standards say, for each operation", () =>
+    Effect.gen(function* () {
+      yield* log
+      const ajv = new Ajv({ strict: false, allErrors: true })
+      addFormats.default(ajv)
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`update threadline.audit_transactions set remote_ip = '2001:db8::7', application_name = 'psql' where id = 2`
+      for (const shape of ["ocsf", "cloudevents", "debezium"] as const) {
+        const fits = ajv.compile(schemas[shape])
+        const events = (yield* linesOf({ shape })).map(plain)
+        expect(events).toHaveLength(7)
+        for (const event of events) {
+          expect([fits(event), fits.errors, event]).toEqual([true, null, event])
+        }
+        // The schemas are no formality.
+        for (const key of Object.keys(events[0] ?? {}).filter((name) =>
+          (schemas[shape]["required"] as ReadonlyArray<string>).includes(name)
+        )) {
+          const { [key]: _, ...rest } = events[0] ?? {}
+          expect([key, fits(rest)]).toEqual([key, false])
+        }
+        expect(fits({ ...events[0], "un-known": "\n" })).toBe(false)
+      }
     })
   )
 

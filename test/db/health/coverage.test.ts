@@ -4,7 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Grants from "../../../src/Grants.js"
 import * as Health from "../../../src/Health.js"
+import * as Migrations from "../../../src/Migrations.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
+import { migrationFiles } from "../../../src/internal/schema/files.js"
 import { recordIndexes } from "../../../src/internal/health/indexes.js"
 import { apply, fresh, remove, rows, run, schemaOwner } from "../../support/capture.js"
 
@@ -257,6 +259,28 @@ describe("Health.report", () => {
     )
   )
 
+  it.effect("finds a schema that is behind or ahead of it", () =>
+    fresh(
+      Effect.gen(function* () {
+        const version = Effect.map(report(), ({ findings }) => of(findings, "SchemaVersion"))
+        const last = migrationFiles.length
+        yield* run(`insert into threadline.migrations (id, name, checksum) values (${last + 1}, 'later', 'x')`)
+        expect(yield* version).toMatchObject([
+          { severity: "error", details: { installed: last + 1, known: last }, mend: { action: "useNewerVersion" } }
+        ])
+        yield* run(
+          "drop table threadline.saved_views",
+          "drop function threadline.save_view, threadline.delete_view",
+          `delete from threadline.migrations where id >= ${last}`
+        )
+        const [behind] = yield* version
+        expect(behind).toMatchObject({ details: { installed: last - 1 }, fix: "threadline migrate up" })
+        yield* Migrations.run()
+        expect(yield* version).toEqual([])
+      })
+    )
+  )
+
   it.effect("says what its role may not look at, and does not fail", () =>
     fresh(
       Effect.gen(function* () {
@@ -364,8 +388,11 @@ describe("Health.canary", () => {
         expect(yield* rows("select * from posts, users, silent")).toEqual(before)
         expect(yield* rows("select from threadline.audit_changes")).toEqual([])
         expect(Health.canaryFindings(results).filter(({ severity }) => severity === "error")).toMatchObject([
-          { code: "CanaryFailed", object: "public.silent" }
+          { code: "CanaryFailed", object: "public.silent", mend: { _tag: "command" } }
         ])
+        expect(of(Health.canaryFindings(results), "CanaryUnknown").map(({ message }) => message)).toContain(
+          "a write of public.sessions could not be tried: it has no row"
+        )
       })
     )
   )

@@ -38,6 +38,8 @@ export interface Options {
   readonly lease?: Duration.DurationInput | undefined
   /** How long a file is kept. The default is 7 days. */
   readonly expiresAfter?: Duration.DurationInput | undefined
+  /** How long a job is kept that has ended, and has no file any more: 365 days unless given. The record keeps its actions. */
+  readonly forgetAfter?: Duration.DurationInput | undefined
   /** Links to files that this process serves: see `link`. */
   readonly links?: { readonly url: string; readonly key: string } | undefined
   /** Called when a job of this process was completed or has failed. If the call fails, that is logged. */
@@ -55,6 +57,7 @@ export interface Decided {
   readonly backoffSeconds: number
   readonly leaseSeconds: number
   readonly keepSeconds: number
+  readonly forgetSeconds: number
   readonly links: Options["links"]
   readonly onSettled: Options["onSettled"]
 }
@@ -89,11 +92,15 @@ const known = {
   backoff: true,
   lease: true,
   expiresAfter: true,
+  forgetAfter: true,
   links: true,
   onSettled: true
 } as const satisfies { readonly [Field in keyof Required<Options>]: true }
 
 const shortestKey = 16
+
+/** Ten years. */
+const longest = 3650 * 86_400
 
 const checkLinks = (links: Options["links"]): Effect.Effect<void, InvalidRequest> =>
   links === undefined
@@ -124,7 +131,8 @@ export const decide = Effect.fnUntraced(function* (options: Options): Effect.fn.
     attempts: yield* countOf("attempts", options.attempts ?? 3, 100),
     backoffSeconds: yield* secondsOf("backoff", options.backoff ?? "10 seconds", 0, 3600),
     leaseSeconds: yield* secondsOf("lease", options.lease ?? "30 seconds", 1, longestLease),
-    keepSeconds: yield* secondsOf("expiresAfter", options.expiresAfter ?? "7 days", 0, 3_650 * 86_400),
+    keepSeconds: yield* secondsOf("expiresAfter", options.expiresAfter ?? "7 days", 0, longest),
+    forgetSeconds: yield* secondsOf("forgetAfter", options.forgetAfter ?? "365 days", 0, longest),
     links,
     onSettled: options.onSettled
   }

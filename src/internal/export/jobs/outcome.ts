@@ -13,6 +13,7 @@ export type Failure = ExportError | InvalidRequest | NotFound | ThreadlineError
 /** Reasons that no further attempt changes. */
 const final: ReadonlySet<string> = new Set([
   "Unsupported",
+  "NotInstalled",
   "TooLarge",
   "ScopeRefused",
   "InsufficientPrivilege",

@@ -54,7 +54,10 @@ const concurrencyOf = (options: RunOptions): Effect.Effect<number, InvalidReques
 export const checkRun = (options: RunOptions = {}): Effect.Effect<void, InvalidRequest> =>
   Effect.asVoid(concurrencyOf(options))
 
-/** Removes expired files, first from the store, then in the database. Returns how many completed jobs have expired. */
+/**
+ * Removes expired files, first from the store, then in the database. Returns how many completed jobs have expired. Jobs without a file are
+ * removed after a while.
+ */
 export const expire = Effect.fnUntraced(function* ({
   decided,
   storage,
@@ -72,9 +75,13 @@ export const expire = Effect.fnUntraced(function* ({
       }
     }
     if (jobs.length < table.mostRemovable) {
-      return expired
+      break
     }
   }
+  while ((yield* table.forget(storage, decided.forgetSeconds)) === table.mostRemovable) {
+    // There may be more.
+  }
+  return expired
 })
 
 /** Runs jobs until none waits. */

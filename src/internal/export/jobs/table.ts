@@ -231,6 +231,17 @@ export interface SoFar {
   readonly estimate: number | undefined
 }
 
+/** What the store is to call the file, after that of an attempt before was removed; none if the lease is lost. */
+export const place = ({ name, sql }: Storage, id: string, { token }: Lease) =>
+  outcomeOf(sql`select ${name("export_place")}(${id}::bigint, ${token}) as outcome`)
+
+/** Removes the rows of at most a thousand jobs that ended so long ago, and says how many. */
+export const forget = ({ name, sql }: Storage, seconds: number) =>
+  Effect.map(
+    outcomeOf(sql`select ${name("export_forget")}(${seconds})::text as outcome`),
+    Option.match({ onNone: () => 0, onSome: Number })
+  )
+
 /** False if the job was cancelled, or if another worker has it. */
 export const renew = ({ name, sql }: Storage, id: string, { seconds, token }: Lease, soFar: SoFar) =>
   isYes(

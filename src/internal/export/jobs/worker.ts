@@ -246,13 +246,18 @@ const run = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Ended, ThreadlineError> {
   const { decided, storage, store } = working
   const { checkpoint, formerFile, job } = claimed
-  const { file, id } = job
+  const { id } = job
+  if (job.attempt > job.attempts) {
+    return yield* fail(working, job, lease, abandoned, false)
+  }
   if (formerFile !== undefined) {
     yield* store.remove(formerFile).pipe(logged("what an earlier attempt left could not be removed"))
   }
-  if (file === null || job.attempt > job.attempts) {
-    return yield* fail(working, job, lease, abandoned, false)
+  const named = formerFile === undefined ? Option.fromNullable(job.file) : yield* table.place(storage, id, lease)
+  if (Option.isNone(named)) {
+    return "lost"
   }
+  const file = named.value
   const soFar = yield* Ref.make<table.SoFar>({ records: 0, bytes: 0, estimate: undefined })
   const begunAt = yield* Clock.currentTimeMillis
   const told = (progress: table.SoFar) =>

@@ -42,7 +42,7 @@ export interface Lapse {
   readonly until: string | null
 }
 
-export const lapsesOf = ({ back, changes, knowledge }: Life): ReadonlyArray<Lapse> => {
+const lapsesOf = ({ back, changes, knowledge }: Life): ReadonlyArray<Lapse> => {
   const [newest, oldest] = [changes[0]?.capturedAt, changes.at(-1)?.capturedAt]
   return (knowledge?.unknown ?? []).flatMap(({ since, until }) =>
     since === null ||

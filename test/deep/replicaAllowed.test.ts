@@ -1,0 +1,41 @@
+/** Who may write without being captured: a privilege of the whole server, so that the test has one of its own. */
+import * as PgClient from "@effect/sql-pg/PgClient"
+import { expect, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Health from "../../src/Health.js"
+import * as Migrations from "../../src/Migrations.js"
+import * as TestCluster from "../harness/TestCluster.js"
+import { run } from "../support/capture.js"
+
+it.scopedLive("Health finds ReplicaAllowed, and its statements end it", () =>
+  Effect.gen(function* () {
+    const cluster = yield* TestCluster.make()
+    const found = Effect.map(Health.report(), ({ findings }) =>
+      findings.filter(({ code }) => code === "ReplicaAllowed")
+    )
+    yield* Effect.gen(function* () {
+      yield* Migrations.run()
+      yield* run(
+        `create role "Odd ""role"`,
+        `grant set on parameter session_replication_role to "Odd ""role"`,
+        "grant set on parameter session_replication_role to public"
+      )
+      const [finding] = yield* found
+      expect(finding).toMatchObject({
+        severity: "warning",
+        object: "threadline",
+        message: expect.stringContaining(`"Odd ""role"`),
+        details: { roles: [`"Odd ""role"`, "public"] },
+        mend: { _tag: "sql" }
+      })
+      yield* run(...(finding?.mend?._tag === "sql" ? finding.mend.statements : []))
+      expect(yield* found).toEqual([])
+    }).pipe(
+      Effect.provide(
+        Layer.provideMerge(Health.layer, PgClient.layer({ url: Redacted.make(cluster.url), maxConnections: 2 }))
+      )
+    )
+  })
+)
