@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Feed, Json } from "threadline"
 
-export class ClickHouseError extends Schema.TaggedError<ClickHouseError>()("ClickHouseError", {
+class ClickHouseError extends Schema.TaggedError<ClickHouseError>()("ClickHouseError", {
   status: Schema.Int,
   detail: Schema.String
 }) {}

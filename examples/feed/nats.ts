@@ -7,7 +7,7 @@ import * as Schema from "effect/Schema"
 import { headers, type JetStreamClient } from "nats"
 import { Feed, Json } from "threadline"
 
-export class PublishError extends Schema.TaggedError<PublishError>()("PublishError", { cause: Schema.Defect }) {}
+class PublishError extends Schema.TaggedError<PublishError>()("PublishError", { cause: Schema.Defect }) {}
 
 const letters = (name: string): string => name.replace(/[^A-Za-z0-9_-]/g, "_")
 

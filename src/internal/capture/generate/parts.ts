@@ -108,7 +108,7 @@ const maskDocument = (names: ReadonlyArray<string>): string =>
   JSON.stringify(Object.fromEntries(names.map((name) => [name, "[masked]"])))
 
 /** Whether the key is the text of one column as it is, unless that is too long. */
-export const isPlainKey = (key: TableShape["key"]): boolean => key.length === 1 && key[0]?.text === "text"
+const isPlainKey = (key: TableShape["key"]): boolean => key.length === 1 && key[0]?.text === "text"
 
 /** Whether a masked column becomes anything but "[masked]". Only such tables pay for the calls. */
 const hasMasks = ({ shape: { masks } }: Parts): boolean => Object.keys(masks).length > 0
