@@ -8,6 +8,7 @@ import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import type { Asked } from "../screen.js"
+import { useSite } from "../site.js"
 
 const tones: Readonly<Record<Continuity.Baseline["state"], Tone>> = {
   running: "plain",
@@ -64,8 +65,10 @@ const Lapses = ({ lapses }: { readonly lapses: Continuity.Readiness["lapses"] })
     </ul>
   )
 
-export const ContinuityView = ({ tables }: { readonly tables: ReadonlyArray<Continuity.Readiness> }): VNode | null =>
-  tables.length === 0 ? null : (
+export const ContinuityView = ({ tables }: { readonly tables: ReadonlyArray<Continuity.Readiness> }): VNode | null => {
+  const { room } = useSite()
+  const shown = Math.min(most, room.fields * 2)
+  return tables.length === 0 ? null : (
     <section>
       <h2>What can be asked</h2>
       <Table
@@ -73,7 +76,7 @@ export const ContinuityView = ({ tables }: { readonly tables: ReadonlyArray<Cont
         columns={["Table", "Changes", "Rows that changed", "Rows that never did", "Baseline", "Lapses"]}
       >
         <tbody>
-          {tables.slice(0, most).map(({ answers, baseline, lapses, table }) => (
+          {tables.slice(0, shown).map(({ answers, baseline, lapses, table }) => (
             <tr key={table}>
               <th scope="row">
                 <Text text={shortTable(table)} limit={130} />
@@ -93,13 +96,14 @@ export const ContinuityView = ({ tables }: { readonly tables: ReadonlyArray<Cont
           ))}
         </tbody>
       </Table>
-      {tables.length > most ? (
+      {tables.length > shown ? (
         <p class="sub">
-          and {tables.length - most} more, all in <code>threadline continuity check</code>
+          and {tables.length - shown} more, all in <code>threadline continuity check</code>
         </p>
       ) : null}
     </section>
   )
+}
 
 /** Nothing is said if it cannot be seen in time: the page is about coverage first. */
 export const readinessOf = ({ health, services }: Asked): Effect.Effect<ReadonlyArray<Continuity.Readiness>> =>

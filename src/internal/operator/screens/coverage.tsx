@@ -102,8 +102,10 @@ const CoverageView = ({
   readonly report: Health.Report
   readonly readiness: ReadonlyArray<Continuity.Readiness>
 }): VNode => {
-  const { zone } = useSite()
+  const { room, zone } = useSite()
   const { findings, tables } = report
+  // A page that is too large is made again with less room.
+  const shown = Math.min(most, room.fields * 3)
   const uncovered = tables.filter(({ status }) => status === "uncovered").length
   const grave = findings.filter(({ severity }) => severity === "error").length
   return (
@@ -134,12 +136,12 @@ const CoverageView = ({
           <h2>Findings</h2>
           <Table caption="Findings, the graver ones first" columns={["Severity", "What", "Finding and what mends it"]}>
             <tbody>
-              {findings.slice(0, most).map((finding, index) => (
+              {findings.slice(0, shown).map((finding, index) => (
                 <FindingRow key={`${finding.code} ${index}`} finding={finding} />
               ))}
             </tbody>
           </Table>
-          {findings.length > most ? <p class="sub">and {findings.length - most} more</p> : null}
+          {findings.length > shown ? <p class="sub">and {findings.length - shown} more</p> : null}
           <p />
         </section>
       )}
@@ -156,14 +158,14 @@ const CoverageView = ({
             <tbody>
               {[...tables]
                 .sort((one, other) => Number(other.status === "uncovered") - Number(one.status === "uncovered"))
-                .slice(0, most)
+                .slice(0, shown)
                 .map((coverage) => (
                   <CoverageRow key={coverage.table} coverage={coverage} />
                 ))}
             </tbody>
           </Table>
         )}
-        {tables.length > most ? <p class="sub">and {tables.length - most} more, all in the command below</p> : null}
+        {tables.length > shown ? <p class="sub">and {tables.length - shown} more, all in the command below</p> : null}
       </section>
       <ContinuityView tables={readiness} />
     </>
