@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { type Act, exportFormats } from "./address.js"
+import type { Act } from "./address.js"
+import { exportKinds, kindNamed, optionsOf } from "./exportKinds.js"
 import { read, tokensOf } from "./qualifiers.js"
 import { type Asked, redirect, type Screened } from "./screen.js"
 import { jobScopeOf } from "./screens/exports.js"
@@ -19,16 +20,16 @@ const queue = (fields: URLSearchParams, asked: Asked): Screened => {
       scope === undefined
         ? Effect.succeed(jobsNeedNamedScope)
         : Effect.gen(function* () {
-            const format = exportFormats.find((name) => name === fields.get("format"))
-            if (format === undefined) {
-              return yield* new InvalidRequest({ field: "format", rule: `must be ${exportFormats.join(", ")}` })
+            const kind = kindNamed(fields.get("format"))
+            if (kind === undefined) {
+              return yield* new InvalidRequest({ field: "format", rule: `must be one of ${exportKinds.join(", ")}` })
             }
             const { filter } = yield* Either.mapLeft(
               read(tokensOf(fields.get("filter") ?? ""), asked.zone),
               (error) => error
             )
             const { cursor: _, limit: __, order: ___, ...whole } = filter
-            yield* jobs.queue({ format, filter: whole, requestedBy: asked.viewer.actor, ...scope })
+            yield* jobs.queue({ ...optionsOf(kind), filter: whole, requestedBy: asked.viewer.actor, ...scope })
             return redirect(asked.to.address("/exports"))
           })
   })

@@ -4,10 +4,7 @@
  */
 import * as Either from "effect/Either"
 import * as Query from "../../Query.js"
-
-export const exportFormats = ["csv", "json", "ndjson"] as const
-
-export type ExportFormat = (typeof exportFormats)[number]
+import { type ExportKind, kindNamed } from "./exportKinds.js"
 
 /** What a path asks for. */
 export type Route =
@@ -26,7 +23,7 @@ export type Route =
   | { readonly _tag: "Evidence" }
   | { readonly _tag: "Exports" }
   | { readonly _tag: "Download"; readonly id: string }
-  | { readonly _tag: "Changes"; readonly format: ExportFormat }
+  | { readonly _tag: "Changes"; readonly kind: ExportKind }
   | { readonly _tag: "Design" }
   | { readonly _tag: "Act"; readonly act: Act }
 
@@ -72,8 +69,6 @@ const named = (
   const text = segment ?? one(params, name)
   return text === undefined || text === "" ? "malformed" : route(text)
 }
-
-const isFormat = (text: string): text is ExportFormat => exportFormats.some((format) => format === text)
 
 const isAct = (text: string): text is Act => acts.some((act) => act === text)
 
@@ -133,8 +128,8 @@ export const read = (path: string, params: URLSearchParams): Route | NoRoute => 
       case "timeline":
         return second === "live" ? { _tag: "Live" } : "unknown"
       case "exports": {
-        const format = second?.startsWith("changes.") === true ? second.slice("changes.".length) : ""
-        return isFormat(format) ? { _tag: "Changes", format } : "unknown"
+        const kind = kindNamed(second?.startsWith("changes.") === true ? second.slice("changes.".length) : null)
+        return kind === undefined ? "unknown" : { _tag: "Changes", kind }
       }
       default:
         return "unknown"
@@ -215,8 +210,8 @@ export const make = (prefix: string, kept: Parameters = {}) => {
       id === undefined
         ? address(`/actors/${segment(type)}`, parameters)
         : withPart(`/actors/${segment(type)}`, "id", id, parameters),
-    changes: (format: ExportFormat, filter: Query.FilterInput, extra: Parameters = {}): string =>
-      address(`/exports/changes.${format}`, { ...parametersOf(filter), ...extra }),
+    changes: (kind: ExportKind, filter: Query.FilterInput, extra: Parameters = {}): string =>
+      address(`/exports/changes.${kind}`, { ...parametersOf(filter), ...extra }),
     download: (id: string): string => address(`/exports/${segment(id)}/download`),
     act: (act: Act): string => `${prefix}/${act}`
   }

@@ -117,7 +117,7 @@ const screenOf = (route: address.Route, settings: Settings): ((asked: Asked) => 
     case "Download":
       return download(route.id)
     case "Changes":
-      return changes(route.format)
+      return changes(route.kind)
     case "Live":
       return live
     case "Design":

@@ -74,35 +74,42 @@ it.layer(TestDatabase.layer)("a link to exactly this", (it) => {
   )
 })
 
+/** Pages over the seed, with a store for the files of jobs. */
+const pagesWithJobs = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* seed
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-pages-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  const layer = Threadline.layer({
+    writer: Layer.succeed(SqlClient.SqlClient, sql),
+    exports: { store: ExportStore.layerDirectory(directory) }
+  })
+  const { handler } = yield* Effect.acquireRelease(
+    Effect.sync(() => OperatorSurface.toWebHandler(layer, { authorize: () => everything })),
+    ({ dispose }) => Effect.promise(dispose)
+  )
+  const ask = (path: string, init?: RequestInit) =>
+    Effect.promise(async () => {
+      const response = await handler(new Request(`http://host.test/audit${path}`, init))
+      return { status: response.status, headers: response.headers, body: await response.text() }
+    })
+  const token = /name="token" value="([^"]+)"/.exec((yield* ask("/exports")).body)?.[1] ?? ""
+  const post = (act: string, fields: Record<string, string>) =>
+    ask(`/exports/${act}`, {
+      method: "POST",
+      body: new URLSearchParams({ token, ...fields }),
+      headers: { "sec-fetch-site": "same-origin" }
+    })
+  return { ask, layer, post }
+})
+
 it.layer(TestDatabase.layer)("the page of exports", (it) => {
   it.scoped("downloads the file of a job, runs one again, and says that a file is gone", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      yield* seed
-      const directory = yield* Effect.acquireRelease(
-        Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-pages-"))),
-        (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-      )
-      const layer = Threadline.layer({
-        writer: Layer.succeed(SqlClient.SqlClient, sql),
-        exports: { store: ExportStore.layerDirectory(directory) }
-      })
-      const { handler } = yield* Effect.acquireRelease(
-        Effect.sync(() => OperatorSurface.toWebHandler(layer, { authorize: () => everything })),
-        ({ dispose }) => Effect.promise(dispose)
-      )
-      const ask = (path: string, init?: RequestInit) =>
-        Effect.promise(async () => {
-          const response = await handler(new Request(`http://host.test/audit${path}`, init))
-          return { status: response.status, headers: response.headers, body: await response.text() }
-        })
-      const token = /name="token" value="([^"]+)"/.exec((yield* ask("/exports")).body)?.[1] ?? ""
-      const post = (act: string, fields: Record<string, string>) =>
-        ask(`/exports/${act}`, {
-          method: "POST",
-          body: new URLSearchParams({ token, ...fields }),
-          headers: { "sec-fetch-site": "same-origin" }
-        })
+      const { ask, layer, post } = yield* pagesWithJobs
       const run = Effect.withClock(Effect.provide(ExportJobs.run(), layer), Clock.make())
 
       yield* post("queue", { format: "csv", filter: "table:members" })
@@ -134,6 +141,40 @@ it.layer(TestDatabase.layer)("the page of exports", (it) => {
       yield* Effect.withClock(Effect.provide(ExportJobs.expire, layer), Clock.make())
       const gone = yield* ask(`/exports/${id}/download`)
       expect([gone.status, textOf(gone.body).includes("Queue it again")]).toStrictEqual([410, true])
+    })
+  )
+})
+
+it.layer(TestDatabase.layer)("the page of exports, with its forms and links,", (it) => {
+  it.scoped("offers every kind of file, to be queued and read at once", () =>
+    Effect.gen(function* () {
+      const { ask, post } = yield* pagesWithJobs
+      const offered = [...(yield* ask("/exports")).body.matchAll(/<option value="([^"]+)">([^<]+)</g)]
+      expect(offered.map(([, kind]) => kind)).toEqual([
+        "csv",
+        "people.csv",
+        "json",
+        "ndjson",
+        "parquet",
+        "ocsf.ndjson",
+        "cloudevents.ndjson",
+        "debezium.ndjson"
+      ])
+      const file = (kind: string) => ask(`/exports/changes.${kind}?since=all&table=members`)
+      for (const [, kind = "", label = ""] of offered) {
+        expect((yield* post("queue", { format: kind, filter: "op:insert" })).status).toBe(303)
+        expect(textOf((yield* ask("/exports")).body)).toContain(label)
+        const { headers, status } = yield* file(kind)
+        expect([status, headers.get("content-disposition")]).toStrictEqual([
+          200,
+          `attachment; filename="changes.${kind}"`
+        ])
+      }
+      const first = (kind: string) => Effect.map(file(kind), ({ body }) => body.split(/\r?\n/)[0] ?? "")
+      expect(yield* first("people.csv")).toBe("at,who,what,row,field,before,after")
+      expect(JSON.parse(yield* first("cloudevents.ndjson"))).toHaveProperty("specversion", "1.0")
+      expect(JSON.parse(yield* first("debezium.ndjson"))).toHaveProperty("op", "c")
+      expect(yield* first("parquet")).toMatch(/^PAR1/)
     })
   )
 })

@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import type { VNode } from "preact"
 import type * as ExportJobs from "../../../ExportJobs.js"
 import * as Query from "../../../Query.js"
-import { type ExportFormat, exportFormats } from "../address.js"
+import { type ExportKind, exportKinds, labelOf, labelOfRequest, optionsOf } from "../exportKinds.js"
 import { ActionForm } from "../design/ActionForm.js"
 import { Tag, type Tone } from "../design/Badge.js"
 import { Empty } from "../design/Empty.js"
@@ -25,7 +25,7 @@ import { jobsNeedNamedScope, notProvided } from "./trouble.js"
 
 /** The current filter as a file, written while it is read. */
 export const changes =
-  (format: ExportFormat) =>
+  (kind: ExportKind) =>
   (asked: Asked): Screened =>
     Option.match(asked.services.exports, {
       onNone: () => Effect.succeed(notProvided("Export")),
@@ -37,9 +37,9 @@ export const changes =
             const { actor, scopeName } = asked.viewer
             return Effect.map(
               service.toWebResponse({
-                format,
+                ...optionsOf(kind),
                 filter: whole,
-                fileName: `changes.${format}`,
+                fileName: `changes.${kind}`,
                 requestedBy: actor,
                 ...(scopeName === undefined ? {} : { scopeName })
               }),
@@ -117,7 +117,7 @@ const JobRow = ({ job }: { readonly job: ExportJobs.Job }): VNode => {
         <Time at={job.requestedAt} form="minute" live />
       </td>
       <th scope="row">
-        {job.request.format.toUpperCase()}{" "}
+        {labelOfRequest(job.request)}{" "}
         <a class="sub" href={`#job-${job.id}`}>
           {job.id}
         </a>
@@ -214,9 +214,9 @@ const View = ({
             <label>
               Format
               <select name="format">
-                {exportFormats.map((format) => (
-                  <option key={format} value={format}>
-                    {format}
+                {exportKinds.map((kind) => (
+                  <option key={kind} value={kind}>
+                    {labelOf(kind)}
                   </option>
                 ))}
               </select>

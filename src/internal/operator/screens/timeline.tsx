@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
 import * as Query from "../../../Query.js"
-import { exportFormats } from "../address.js"
+import { kindsOfLists, labelOf } from "../exportKinds.js"
 import { ChangeTable } from "../design/Changes.js"
 import { Empty } from "../design/Empty.js"
 import { Facts } from "../design/Facts.js"
@@ -192,11 +192,11 @@ const View = (answer: Answer): VNode => {
         {answer.canExport ? (
           <span>
             Export{" "}
-            {exportFormats.map((format, index) => (
+            {kindsOfLists.map((kind, index) => (
               <>
                 {index === 0 ? "" : " · "}
-                <a href={to.changes(format, { ...here, cursor: undefined, order: undefined, limit: undefined })}>
-                  {format.toUpperCase()}
+                <a href={to.changes(kind, { ...here, cursor: undefined, order: undefined, limit: undefined })}>
+                  {labelOf(kind)}
                 </a>
               </>
             ))}

@@ -1,0 +1,43 @@
+/** The files that pages offer. The name of a kind is how the name of its file ends. */
+import type * as ExportJobs from "../../ExportJobs.js"
+import { personColumns, type Options as ExportOptions } from "../../Export.js"
+
+type Options = Pick<ExportOptions, "format" | "columns" | "shape">
+
+const kinds = {
+  csv: { label: "CSV", options: { format: "csv" } },
+  "people.csv": { label: "CSV for people", options: { format: "csv", columns: personColumns } },
+  json: { label: "JSON", options: { format: "json" } },
+  ndjson: { label: "NDJSON", options: { format: "ndjson" } },
+  parquet: { label: "Parquet", options: { format: "parquet" } },
+  "ocsf.ndjson": { label: "OCSF", options: { format: "ndjson", shape: "ocsf" } },
+  "cloudevents.ndjson": { label: "CloudEvents", options: { format: "ndjson", shape: "cloudevents" } },
+  "debezium.ndjson": { label: "Debezium", options: { format: "ndjson", shape: "debezium" } }
+} as const satisfies Readonly<Record<string, { readonly label: string; readonly options: Options }>>
+
+export type ExportKind = keyof typeof kinds
+
+export const exportKinds = Object.keys(kinds) as ReadonlyArray<ExportKind>
+
+/** For those who read, and for tables: what a list offers beside it. The others are for systems, and are queued. */
+export const kindsOfLists: ReadonlyArray<ExportKind> = ["csv", "people.csv", "json", "ndjson", "parquet"]
+
+export const kindNamed = (name: string | null): ExportKind | undefined => exportKinds.find((kind) => kind === name)
+
+export const labelOf = (kind: ExportKind): string => kinds[kind].label
+
+export const optionsOf = (kind: ExportKind): Options => kinds[kind].options
+
+/** The label of what a job was queued with. */
+export const labelOfRequest = ({ columns, format, shape }: ExportJobs.Job["request"]): string => {
+  const isOf = (kind: ExportKind): boolean => {
+    const options = optionsOf(kind)
+    return (
+      options.format === format &&
+      (options.shape ?? null) === (shape ?? null) &&
+      JSON.stringify(options.columns ?? null) === JSON.stringify(columns ?? null)
+    )
+  }
+  const kind = exportKinds.find(isOf)
+  return kind === undefined ? `${format.toUpperCase()} of chosen columns` : labelOf(kind)
+}
