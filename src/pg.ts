@@ -111,12 +111,16 @@ const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
         cause: error
       })
     }
+    const ours = ClientAdapter.toAuditError(error)
+    if (ours.reason === "EndedByBody") {
+      throw ours
+    }
     // A COMMIT that is refused has ended the transaction. A statement of ours that fails has left it open, and aborted.
     const isRefused = await client.query("select 1").then(
       () => true,
       () => false
     )
-    throw isRefused || isTransient(error) ? error : ClientAdapter.toAuditError(error)
+    throw isRefused || isTransient(error) ? error : ours
   }
   if (lastCommand(results) !== "COMMIT") {
     throw new AuditError({
@@ -134,15 +138,41 @@ interface Emitting {
 const emits = (client: object): client is Emitting =>
   "on" in client && typeof client.on === "function" && "off" in client && typeof client.off === "function"
 
-/** A client that loses its connection says so twice: to the statement, and as an event that would end the process if nobody listens. */
+const ignore = (): void => undefined
+
+/** The calls of a client that are under way, and what ends the listening after the last of them. */
+interface Listening {
+  calls: number
+  stop: NodeJS.Timeout | undefined
+}
+
+const listeners = new WeakMap<object, Listening>()
+
+/**
+ * A client that loses its connection says so twice: to the statement, and as an event that would end the process if nobody listens. One
+ * listener serves all calls of a client, however fast they follow each other.
+ */
 const listening = (client: object): (() => void) => {
   if (!emits(client)) {
     return () => undefined
   }
-  const listener = (): void => undefined
-  client.on("error", listener)
-  // The event may come after the statement has failed.
-  return () => void setTimeout(() => client.off("error", listener), 1000).unref()
+  const held: Listening = listeners.get(client) ?? { calls: 0, stop: undefined }
+  if (!listeners.has(client)) {
+    listeners.set(client, held)
+    client.on("error", ignore)
+  }
+  clearTimeout(held.stop)
+  held.calls += 1
+  return () => {
+    held.calls -= 1
+    if (held.calls === 0) {
+      // The event may come after the statement has failed.
+      held.stop = setTimeout(() => {
+        listeners.delete(client)
+        client.off("error", ignore)
+      }, 1000).unref()
+    }
+  }
 }
 
 /** One transaction on a client; whether the client can be used again. */

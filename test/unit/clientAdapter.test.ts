@@ -1,4 +1,5 @@
 import { expect, it } from "@effect/vitest"
+import { EventEmitter } from "node:events"
 import * as drizzle from "../../src/drizzle.js"
 import * as kysely from "../../src/kysely.js"
 import * as pg from "../../src/pg.js"
@@ -28,3 +29,18 @@ for (const [name, { audited }] of Object.entries(entryPoints)) {
     }
   })
 }
+
+it("threadline/pg listens once to a client, however many calls follow each other", async () => {
+  const client = Object.assign(new EventEmitter(), {
+    query: () => Promise.resolve([{ command: "SELECT" }, { command: "COMMIT" }]),
+    release: () => undefined
+  })
+  const pool = { totalCount: 1, query: client.query, connect: () => Promise.resolve(client) }
+  const call = () => pg.audited(pool, { actor: { type: "user", id: 42 } }, () => client.listenerCount("error"))
+  for (let calls = 0; calls < 20; calls++) {
+    expect(await call()).toBe(1)
+  }
+  expect(await Promise.all([call(), call()])).toEqual([1, 1])
+  // The event of a lost connection may come after the end, and ends no process.
+  expect(client.emit("error", new Error("lost"))).toBe(true)
+})
