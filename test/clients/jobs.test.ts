@@ -1,4 +1,5 @@
 /** Jobs whose envelope is right, and jobs whose is not: what the record says of them, with Effect and without. */
+import type * as SqlClient from "@effect/sql/SqlClient"
 import { expect, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -42,7 +43,13 @@ const optionsOf = (job: Job) => ({ actor, jobId: `job-${job.id}`, source: "worke
 
 const ownOf = (job: Job) => ({ actor, jobId: `job-${job.id}`, source: "worker" }) as const
 
-const withEffect = (job: Job, whatever: boolean) =>
+/** Does a job, whatever its envelope is; else fails with what is wrong with it. */
+type Worker = (
+  job: Job,
+  whatever: boolean
+) => Effect.Effect<unknown, unknown, Audit.Audit | SqlClient.SqlClient | TestDatabase>
+
+const withEffect: Worker = (job, whatever) =>
   AuditContext.fromEnvelope(job.envelope, optionsOf(job)).pipe(
     Effect.catchTag("threadline/InvalidRequest", (refusal) => (whatever ? Effect.succeed(ownOf(job)) : refusal)),
     Effect.flatMap((context) =>
@@ -61,7 +68,7 @@ const contextOf = (job: Job, whatever: boolean): AuditContext.Fields => {
   }
 }
 
-const withoutEffect = (job: Job, whatever: boolean) =>
+const withoutEffect: Worker = (job, whatever) =>
   Effect.flatMap(TestDatabase, (database) =>
     Effect.acquireUseRelease(
       Effect.map(database.role("app"), ({ url }) => new pg.Client({ connectionString: url })),
