@@ -138,41 +138,33 @@ interface Emitting {
 const emits = (client: object): client is Emitting =>
   "on" in client && typeof client.on === "function" && "off" in client && typeof client.off === "function"
 
-const ignore = (): void => undefined
+const ignored = (): void => undefined
 
-/** The calls of a client that are under way, and what ends the listening after the last of them. */
-interface Listening {
-  calls: number
-  stop: NodeJS.Timeout | undefined
-}
-
-const listeners = new WeakMap<object, Listening>()
+/** How many calls of a client are under way, or ended less than a second ago. */
+const listened = new WeakMap<object, number>()
 
 /**
- * A client that loses its connection says so twice: to the statement, and as an event that would end the process if nobody listens. One
- * listener serves all calls of a client, however fast they follow each other.
+ * A client that loses its connection says so twice: to the statement, and as an event that would end the process if nobody listens. A
+ * client has one listener, however many calls it has: Node.js warns of more than ten.
  */
 const listening = (client: object): (() => void) => {
   if (!emits(client)) {
-    return () => undefined
+    return ignored
   }
-  const held: Listening = listeners.get(client) ?? { calls: 0, stop: undefined }
-  if (!listeners.has(client)) {
-    listeners.set(client, held)
-    client.on("error", ignore)
+  const calls = listened.get(client) ?? 0
+  listened.set(client, calls + 1)
+  if (calls === 0) {
+    client.on("error", ignored)
   }
-  clearTimeout(held.stop)
-  held.calls += 1
-  return () => {
-    held.calls -= 1
-    if (held.calls === 0) {
-      // The event may come after the statement has failed.
-      held.stop = setTimeout(() => {
-        listeners.delete(client)
-        client.off("error", ignore)
-      }, 1000).unref()
+  const stop = (): void => {
+    const left = (listened.get(client) ?? 1) - 1
+    listened.set(client, left)
+    if (left === 0) {
+      client.off("error", ignored)
     }
   }
+  // The event may come after the statement has failed.
+  return () => void setTimeout(stop, 1000).unref()
 }
 
 /** One transaction on a client; whether the client can be used again. */
