@@ -111,12 +111,16 @@ const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
         cause: error
       })
     }
+    const ours = ClientAdapter.toAuditError(error)
+    if (ours.reason === "EndedByBody") {
+      throw ours
+    }
     // A COMMIT that is refused has ended the transaction. A statement of ours that fails has left it open, and aborted.
     const isRefused = await client.query("select 1").then(
       () => true,
       () => false
     )
-    throw isRefused || isTransient(error) ? error : ClientAdapter.toAuditError(error)
+    throw isRefused || isTransient(error) ? error : ours
   }
   if (lastCommand(results) !== "COMMIT") {
     throw new AuditError({
