@@ -111,12 +111,16 @@ const commit = async (client: Queryable, last: SqlStatement): Promise<void> => {
         cause: error
       })
     }
+    const ours = ClientAdapter.toAuditError(error)
+    if (ours.reason === "EndedByBody") {
+      throw ours
+    }
     // A COMMIT that is refused has ended the transaction. A statement of ours that fails has left it open, and aborted.
     const isRefused = await client.query("select 1").then(
       () => true,
       () => false
     )
-    throw isRefused || isTransient(error) ? error : ClientAdapter.toAuditError(error)
+    throw isRefused || isTransient(error) ? error : ours
   }
   if (lastCommand(results) !== "COMMIT") {
     throw new AuditError({
@@ -134,15 +138,33 @@ interface Emitting {
 const emits = (client: object): client is Emitting =>
   "on" in client && typeof client.on === "function" && "off" in client && typeof client.off === "function"
 
-/** A client that loses its connection says so twice: to the statement, and as an event that would end the process if nobody listens. */
+const ignored = (): void => undefined
+
+/** How many calls of a client are under way, or ended less than a second ago. */
+const listened = new WeakMap<object, number>()
+
+/**
+ * A client that loses its connection says so twice: to the statement, and as an event that would end the process if nobody listens. A
+ * client has one listener, however many calls it has: Node.js warns of more than ten.
+ */
 const listening = (client: object): (() => void) => {
   if (!emits(client)) {
-    return () => undefined
+    return ignored
   }
-  const listener = (): void => undefined
-  client.on("error", listener)
+  const calls = listened.get(client) ?? 0
+  listened.set(client, calls + 1)
+  if (calls === 0) {
+    client.on("error", ignored)
+  }
+  const stop = (): void => {
+    const left = (listened.get(client) ?? 1) - 1
+    listened.set(client, left)
+    if (left === 0) {
+      client.off("error", ignored)
+    }
+  }
   // The event may come after the statement has failed.
-  return () => void setTimeout(() => client.off("error", listener), 1000).unref()
+  return () => void setTimeout(stop, 1000).unref()
 }
 
 /** One transaction on a client; whether the client can be used again. */

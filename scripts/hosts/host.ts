@@ -169,9 +169,15 @@ export const checkDeclarations = (directory: string): void => {
   }
 }
 
-/** Loads every module, finds internal ones closed, and starts the command, with the Node.js that is first on the path. */
+/** Loads every module, from CommonJS too, finds internal ones closed, and starts the command, with the Node.js that is first on the path. */
 export const load = (directory: string, path: ReadonlyArray<string> = []): void => {
   run(directory, ["node", "modules.js"], { path })
+  const commonJs = `import("threadline/pg").then(({ audited }) => {
+    const required = process.features.require_module ? require("threadline/pg").audited : audited
+    console.log(typeof audited === "function" && required === audited)
+  })`
+  const loaded = run(directory, ["node", "--input-type=commonjs", "-e", commonJs], { path }).trim()
+  expect(loaded === "true", `a CommonJS program cannot load the package: ${loaded}`)
   const deep = `import("threadline/internal/record/storage").then(() => process.exit(1), (error) => console.log(error.code))`
   const answer = run(directory, ["node", "--input-type=module", "-e", deep], { path }).trim()
   expect(answer === "ERR_PACKAGE_PATH_NOT_EXPORTED", `internal modules can be imported: ${answer}`)

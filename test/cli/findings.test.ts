@@ -15,6 +15,7 @@ type Code = Health.Code
 
 /** Codes whose tests need a server, a role or a history of their own. */
 const elsewhere: { readonly [K in Code]?: string } = {
+  AlteredMeanwhile: "test/adversarial/alteredTwice.test.ts",
   CanaryUnknown: "test/db/health/coverage.test.ts",
   GuardOff: "test/adversarial/watch.test.ts",
   IdentityChanged: "test/db/capture/apply.test.ts",

@@ -195,6 +195,21 @@ for (const [name, open] of Object.entries(clients)) {
       })
     )
 
+    it.effect("is no success where the body ended the transaction itself, and records nothing without its actor", () =>
+      Effect.gen(function* () {
+        yield* run(async (client) => {
+          const ended = client.audited({ actor: alice, action: "a" }, async (writer) => {
+            await writer.insert(1)
+            await writer.rollback()
+          })
+          expect(await failureOf(ended)).toMatchObject({ _tag: "AuditError", reason: "EndedByBody" })
+          // The connection is as good as before.
+          await client.audited({ actor: alice, action: "b" }, (writer) => writer.insert(2))
+        })
+        expect((yield* seen).actions).toEqual(["b ok by 42, linked"])
+      })
+    )
+
     it.effect("records further actions in the transaction, and none after its end", () =>
       Effect.gen(function* () {
         yield* run(async (client) => {

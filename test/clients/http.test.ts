@@ -1,4 +1,4 @@
-import { expect, layer } from "@effect/vitest"
+import { expect, layer, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import express from "express"
 import fastify, { type FastifyRequest } from "fastify"
@@ -23,6 +23,8 @@ const session = async (authorization: string | undefined): Promise<Actor.Given |
       return { type: "anonymous" }
     case "broken":
       throw new Error("the session store is down")
+    case "hangs":
+      return new Promise(() => undefined)
     case "none":
       return undefined
     default:
@@ -31,6 +33,19 @@ const session = async (authorization: string | undefined): Promise<Actor.Given |
 }
 
 const rules = { source: "shop", trustedProxies: ["127.0.0.1"] }
+
+/** A clock on which five seconds are over at once. */
+const withoutPatience = async <A>(body: () => Promise<A>): Promise<A> => {
+  const { setTimeout } = globalThis
+  const clock = vi.spyOn(globalThis, "setTimeout")
+  clock.mockImplementation(((done: () => void, delay: number) =>
+    setTimeout(done, delay === 5_000 ? 0 : delay)) as typeof setTimeout)
+  try {
+    return await body()
+  } finally {
+    clock.mockRestore()
+  }
+}
 
 /** Sends a request; the status of the answer. */
 type Send = (id: number, headers: Readonly<Record<string, string>>) => Promise<number>
@@ -214,23 +229,27 @@ for (const [name, start] of Object.entries(frameworks)) {
       })
     )
 
-    it.effect("writes without an actor if the host's function fails, and refuses the write if there is none", () =>
-      Effect.gen(function* () {
-        yield* run(async (send) => {
-          expect(await send(1, { authorization: "broken" })).toBe(200)
-          expect(await send(2, { authorization: "none" })).toBe(500)
-          expect(await send(3, { authorization: "1.5" })).toBe(200)
+    it.effect(
+      "writes without an actor if the host's function fails or hangs, and refuses the write if there is none",
+      () =>
+        Effect.gen(function* () {
+          yield* run(async (send) => {
+            expect(await send(1, { authorization: "broken" })).toBe(200)
+            expect(await send(2, { authorization: "none" })).toBe(500)
+            expect(await send(3, { authorization: "1.5" })).toBe(200)
+            expect(await withoutPatience(() => send(4, { authorization: "hangs" }))).toBe(200)
+          })
+          expect(yield* Host.transactions).toMatchObject([
+            { actor: null, context_error: "actor: the actor function failed" },
+            {
+              actor: null,
+              context_error:
+                "actor: the actor function gave no actor: actor.id: must be a string, or an integer of less than 2^53"
+            },
+            { actor: null, context_error: "actor: the actor function took longer than 5000 ms" }
+          ])
+          expect(yield* Host.postIds).toEqual([1, 3, 4])
         })
-        expect(yield* Host.transactions).toMatchObject([
-          { actor: null, context_error: "actor: the actor function failed" },
-          {
-            actor: null,
-            context_error:
-              "actor: the actor function gave no actor: actor.id: must be a string, or an integer of less than 2^53"
-          }
-        ])
-        expect(yield* Host.postIds).toEqual([1, 3])
-      })
     )
   })
 }

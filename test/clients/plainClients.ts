@@ -26,6 +26,8 @@ export interface Writer {
   readonly count: () => Promise<unknown>
   /** A savepoint as the client makes it. */
   readonly savepoint: (body: (writer: Writer) => Promise<void>) => Promise<unknown>
+  /** A ROLLBACK of the host's own, inside a transaction of the client's. */
+  readonly rollback: () => Promise<unknown>
   /** Makes COMMIT end the session. */
   readonly burn: () => Promise<unknown>
   readonly audited: Audited
@@ -89,6 +91,7 @@ const plain = <Db, Tx>(db: Db, client: Made<Db, Tx>): Plain => {
           throw error
         }
       },
+      rollback: () => client.query(tx, "rollback"),
       burn: () => client.query(tx, "insert into fuses (id, what) values (1, 'terminate')"),
       audited: (options, body) => client.audited(tx, options, (inner, recorder) => body(writer(inner), recorder)),
       record: (action, options) => client.record(tx, action, options)

@@ -1,4 +1,5 @@
 import { expect, it } from "@effect/vitest"
+import { EventEmitter } from "node:events"
 import * as drizzle from "../../src/drizzle.js"
 import * as kysely from "../../src/kysely.js"
 import * as pg from "../../src/pg.js"
@@ -28,3 +29,17 @@ for (const [name, { audited }] of Object.entries(entryPoints)) {
     }
   })
 }
+
+it("threadline/pg listens for the errors of a client once, however many calls it has", async () => {
+  const client = Object.assign(new EventEmitter(), {
+    getTransactionStatus: () => "I",
+    query: () => Promise.resolve([{ rows: [] }, { command: "COMMIT", rows: [] }])
+  })
+  const listening: Array<number> = []
+  for (let call = 0; call < 20; call++) {
+    await pg.audited(client, { actor: { type: "user", id: 42 } }, () => {
+      listening.push(client.listenerCount("error"))
+    })
+  }
+  expect(new Set(listening)).toEqual(new Set([1]))
+})

@@ -190,6 +190,22 @@ const call = (schema: string, name: string, document: string, as: string = ""): 
   values: [document]
 })
 
+/** Whether the running transaction is still the one that `set_context` stamped. */
+const isOwnTransaction =
+  "pg_catalog.starts_with(pg_catalog.current_setting('threadline.context', true), " +
+  "extract(epoch from pg_catalog.transaction_timestamp())::text || ' ')"
+
+/**
+ * Ends the outermost call. If the body ended its transaction with a COMMIT or ROLLBACK of its own, the action would be recorded in another
+ * one, without an actor. `finish` is then asked to end a part that is not open, which it refuses with TL004, whatever the client.
+ */
+const finishOwn = (schema: string, document: string): SqlStatement => ({
+  text:
+    `select ${identifier(schema)}.finish((case when ${isOwnTransaction} then $1::text else '{"part":true}' end)::jsonb)` +
+    "::text as outcome",
+  values: [document]
+})
+
 const finishDocument = (action: string | undefined, requireChanges: boolean, part: boolean): string =>
   `{${[
     ...(action === undefined ? [] : [`"action":${action}`]),
@@ -269,7 +285,7 @@ export const audited = async <Tx extends object, A, Settings>(
     try {
       await connection.begin(call(request.schema, "set_context", request.document), async (tx) => {
         ran = await run(tx, false)
-        return call(request.schema, "finish", ran.outcome, "::text as outcome")
+        return finishOwn(request.schema, ran.outcome)
       })
     } catch (error) {
       const failure = ran !== undefined && isLost(error) ? outcomeUnknown(error) : error
@@ -455,6 +471,12 @@ export const fromDriver = (error: unknown): AuditError => {
       return makeAuditError(
         "NoChanges",
         "the transaction was to capture a change and captured none; it was rolled back",
+        sqlError
+      )
+    case "TL004":
+      return makeAuditError(
+        "EndedByBody",
+        "the body ended the audited transaction with a COMMIT or ROLLBACK of its own",
         sqlError
       )
     case "25P02":
