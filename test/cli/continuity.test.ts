@@ -1,6 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import * as Cli from "../support/cli.js"
+import * as CliProcess from "../support/cliProcess.js"
 
 Cli.setup()
 
@@ -59,6 +61,64 @@ describe("continuity", () => {
       expect(yield* Cli.text(["capture", "apply", "--table", "posts", "--baseline"], { url })).toMatch(
         /^There was nothing to do\.\n\n.*\npublic\.posts +done +0/
       )
+    })
+  )
+
+  it.scopedLive("keeps what is recorded if the process of a baseline is killed, and records the rest once", () =>
+    Effect.gen(function* () {
+      const { database, query, url } = yield* Cli.makeHost(
+        `create table posts (id int primary key, v text);
+         insert into posts select n, repeat('x', 200) from generate_series(1, 3000) n`,
+        "posts"
+      )
+      const recorded = Effect.map(
+        query("select count(*)::int as n from threadline.audit_changes where op = 'baseline'"),
+        ([row]) => Number(row?.n)
+      )
+      const baseline = ["continuity", "baseline", "--table", "posts", "--batch-size", "10"]
+      // A writer has a row, so that no call comes to its end before it is killed.
+      const writer = yield* database.rawClient()
+      yield* Effect.promise(() => writer.query("begin; select from posts where id = 3000 for update"))
+      let before = 0
+      for (const point of [1, 300, 900]) {
+        const child = yield* CliProcess.start(baseline, { DATABASE_URL: url })
+        yield* Effect.repeat(recorded, { until: (count) => count >= point, schedule: Schedule.spaced("5 millis") })
+        child.kill("SIGKILL")
+        yield* CliProcess.ended(child)
+        // Its backend may still end the batch that it was at.
+        yield* Effect.repeat(
+          query(
+            "select count(*)::int as n from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+          ),
+          { until: ([row]) => row?.n === 1, schedule: Schedule.spaced("5 millis") }
+        )
+        const [state] = yield* query("select state, recorded::int from threadline.capture_baselines")
+        before = yield* recorded
+        expect(state).toEqual({ state: "running", recorded: before })
+        yield* query(`update posts set v = v || '.' where id in (${point}, ${2990 - point})`)
+      }
+      yield* Effect.promise(() => writer.query("rollback"))
+      expect(before).toBeLessThan(3000)
+      expect(yield* Cli.json(baseline, { url })).toMatchObject({ tables: [{ table: "public.posts", state: "done" }] })
+      const [counts] = yield* query(
+        `select count(*)::int as n, count(distinct row_key)::int as keys from threadline.audit_changes where op = 'baseline'`
+      )
+      expect(counts.n).toBe(counts.keys)
+      // Each row is known, as it stands.
+      expect(
+        yield* query(
+          `select p.id from posts p left join lateral (
+             select c.data_after from threadline.audit_changes c where c.row_key = p.id::text order by c.id desc limit 1
+           ) last on true
+           where last.data_after is distinct from to_jsonb(p)`
+        )
+      ).toEqual([])
+      expect(
+        yield* query(
+          `select id from threadline.audit_changes c
+           where not exists (select from threadline.audit_transactions t where t.id = c.transaction_id)`
+        )
+      ).toEqual([])
     })
   )
 })
