@@ -17,10 +17,12 @@ import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import type * as Actor from "./Actor.js"
+import { notAnObject, unknownField } from "./internal/core/request.js"
 import * as Json from "./Json.js"
 import * as Query from "./Query.js"
 import { StorageSchema } from "./StorageSchema.js"
 import * as TableName from "./TableName.js"
+import type { InvalidRequest } from "./ThreadlineError.js"
 
 /**
  * What was audited is not what was expected. `message` shows both, line by line: `-` is expected and missing, `+` was audited and
@@ -195,6 +197,24 @@ const auditedChange = (change: Query.Change, expected: ExpectedChange | undefine
 
 const properties = ["action", "status", "actor", "correlationId", "requestId"] as const
 
+const expectedNames = {
+  action: true,
+  status: true,
+  actor: true,
+  correlationId: true,
+  requestId: true,
+  changes: true
+} as const satisfies Record<keyof Expected, true>
+
+/** A part whose name is misspelt would be compared with nothing, and the test would pass. */
+const mustBeKnown = (expected: ReadonlyArray<Expected>): Effect.Effect<void, InvalidRequest> =>
+  Effect.forEach(
+    expected,
+    (one) =>
+      notAnObject(one, "expected") ?? unknownField(one, expectedNames, (field) => `expected.${field}`) ?? Effect.void,
+    { discard: true }
+  )
+
 const expectedLines = (expected: Expected): ReadonlyArray<string> => [
   "audited",
   ...properties.flatMap((property) =>
@@ -321,6 +341,7 @@ const make = Effect.gen(function* () {
   const expect: Service["expect"] = (given) =>
     Effect.gen(function* () {
       const expected: ReadonlyArray<Expected> = isList(given) ? given : [given]
+      yield* mustBeKnown(expected)
       const last = yield* Ref.get(mark)
       const found = yield* since(last)
       yield* Ref.set(mark, beyond(last, found))
