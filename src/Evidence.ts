@@ -447,7 +447,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
     const from = yield* bound("from", options.from)
     const to = yield* bound("to", options.to)
     if (to < from) {
-      return yield* new InvalidRequest({ field: "to", rule: "must not be before from" })
+      return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
     }
     const evidence = yield* Evidence
     const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)

@@ -12,6 +12,7 @@ import * as Cron from "effect/Cron"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { mkdir } from "node:fs/promises"
 import { join } from "node:path"
@@ -51,7 +52,7 @@ export {
 /**
  * @since 0.1.0
  */
-export { type Archive, type ArchivePart, type PurgeOptions } from "./internal/retention/options.js"
+export { type Archive, type Archived, type ArchivePart, type PurgeOptions } from "./internal/retention/options.js"
 
 /**
  * @since 0.1.0
@@ -189,9 +190,22 @@ const fileName = ({ month, table }: ArchivePart): string =>
 
 const archiveFailed = (detail: string) => new RetentionError({ reason: "ArchiveFailed", detail })
 
+/** The file is what its manifest says, and the manifest is the one that was written: whoever replaced both is noticed too. */
+const verified = (path: string, written: Export.Manifest) =>
+  Effect.flatMap(Export.verify(path), ({ differences, manifest }) => {
+    if (differences.length > 0) {
+      return archiveFailed(
+        `${path} is not what its manifest says (${differences.map(({ field }) => field).join(", ")})`
+      )
+    }
+    return Option.exists(manifest, ({ sha256 }) => sha256 === written.sha256)
+      ? Effect.void
+      : archiveFailed(`${path} is another file than the one that was written (sha256 ${written.sha256})`)
+  })
+
 /**
- * An archive of files: each part becomes `TABLE-MONTH.ndjson.gz` with its manifest, written by `Export` and verified by its manifest before
- * anything goes. It holds every change of the table and month whose time is up, also those that stay because of a hold. A file of an earlier
+ * An archive of files: each part becomes `TABLE-MONTH.ndjson.gz` with its manifest, written by `Export` and verified by its manifest. Once all
+ * are written, each is verified again against what was written, before anything goes. It holds every change of the table and month whose time is up, also those that stay because of a hold. A file of an earlier
  * purge is not replaced: give each purge a directory of its own.
  *
  * @since 0.1.0
@@ -211,18 +225,14 @@ export const archiveTo =
         compression: "gzip",
         filter: { table: part.table, from: part.from, to: part.to }
       })
-      const { differences } = yield* Export.verify(path)
-      if (differences.length > 0) {
-        return yield* archiveFailed(
-          `${path} is not what its manifest says (${differences.map(({ field }) => field).join(", ")})`
-        )
-      }
+      const verify = verified(path, manifest)
+      yield* verify
       if (manifest.count < part.changes) {
         return yield* archiveFailed(
           `${path} has ${manifest.count} changes, and ${part.changes} would go: what the role may not see cannot be archived`
         )
       }
-      return `${path} sha256 ${manifest.sha256}`
+      return { place: `${path} sha256 ${manifest.sha256}`, verify }
     })
 
 const isBusy = (error: unknown): boolean => RetentionError.is(error) && error.reason === "Busy"

@@ -17,12 +17,11 @@ import * as Stream from "effect/Stream"
 import { randomBytes } from "node:crypto"
 import { isDeepStrictEqual } from "node:util"
 import type * as Actor from "./Actor.js"
-import { notAnObject, unknownField } from "./internal/core/request.js"
 import * as Json from "./Json.js"
 import * as Query from "./Query.js"
 import { StorageSchema } from "./StorageSchema.js"
 import * as TableName from "./TableName.js"
-import type { InvalidRequest } from "./ThreadlineError.js"
+import { InvalidRequest } from "./ThreadlineError.js"
 
 /**
  * What was audited is not what was expected. `message` shows both, line by line: `-` is expected and missing, `+` was audited and
@@ -197,21 +196,21 @@ const auditedChange = (change: Query.Change, expected: ExpectedChange | undefine
 
 const properties = ["action", "status", "actor", "correlationId", "requestId"] as const
 
-const expectedNames = {
-  action: true,
-  status: true,
-  actor: true,
-  correlationId: true,
-  requestId: true,
-  changes: true
-} as const satisfies Record<keyof Expected, true>
+const expectedNames: ReadonlySet<string> = new Set<keyof Expected>([...properties, "changes"])
 
 /** A part whose name is misspelt would be compared with nothing, and the test would pass. */
-const mustBeKnown = (expected: ReadonlyArray<Expected>): Effect.Effect<void, InvalidRequest> =>
+const mustBeKnown = (expected: ReadonlyArray<unknown>): Effect.Effect<void, InvalidRequest> =>
   Effect.forEach(
     expected,
-    (one) =>
-      notAnObject(one, "expected") ?? unknownField(one, expectedNames, (field) => `expected.${field}`) ?? Effect.void,
+    (one) => {
+      if (typeof one !== "object" || one === null || Array.isArray(one)) {
+        return new InvalidRequest({ field: "expected", rule: "must be an object" })
+      }
+      const unknown = Object.keys(one).find((name) => !expectedNames.has(name))
+      return unknown === undefined
+        ? Effect.void
+        : new InvalidRequest({ field: `expected.${unknown}`, rule: "is not known here" })
+    },
     { discard: true }
   )
 

@@ -16,7 +16,7 @@ import { configuration, migratedClient, withSchema } from "../database.js"
 import { when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { identifiedActorOf } from "../filter.js"
-import { choice, type Common, common, flag, value } from "../options.js"
+import { choice, type Common, common, flag, value, values } from "../options.js"
 import { answerExact, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
 import { listed, nameOf, paging, pagingOf } from "../reading.js"
@@ -248,6 +248,7 @@ export const proof = leaf(
     ...common,
     ...window,
     output: value("output", "FILE", "Where the document goes."),
+    looked: values("looked", "ACTION", "An action by which the host records that somebody looked; may be repeated."),
     html: flag("html", "A page for printing, without scripts; else JSON."),
     force: flag("force", "Replaces a file that is there.")
   },
@@ -259,8 +260,11 @@ export const proof = leaf(
       }
       const file = options.output.value
       const path = yield* pathOf(file)
-      const document = yield* inEvidence(options, ({ health, tables }) =>
-        Evidence.proof({ from, to, health: { tables, ...health } })
+      const document = yield* inEvidence(
+        options,
+        ({ health, tables }) =>
+          Evidence.proof({ from, to, health: { tables, ...health }, lookedActions: options.looked }),
+        { action: "--looked" }
       )
       const text = options.html ? Evidence.toHtml(document) : `${Json.stringify(document)}\n`
       yield* Effect.tryPromise({

@@ -169,6 +169,13 @@ layer(database, { excludeTestServices: true, timeout: 240_000 })("retention and 
       [
         [{ keep: 30 }, /retention\.keep: must be a duration with its unit/],
         [{ keep: "10 days", floor: "20 days" }, /retention\.keep: must not be shorter than the floor/],
+        [{ keep: "30 days", floor: "20 days", tables: { posts: "10 days" } }, /must not be shorter than the floor/],
+        [{ keep: "30 days", floor: "20 days", actions: { login: "10 days" } }, /must not be shorter than the floor/],
+        [{ keep: { days: 30, seconds: 5 } }, /retention\.keep: must be a duration/],
+        [{ keep: "30 days 5 seconds" }, /retention\.keep: must be a duration/],
+        [{ keep: "30 days", keepSeconds: 5 }, /retention\.keepSeconds: is not known here/],
+        [{ keep: "0 days" }, /retention\.keep/],
+        [{ keep: "-1 days" }, /retention\.keep/],
         [{ keep: "10 days", holds: [{ table: "posts" }] }, /retention\.holds\[0\]\.reason/],
         ["365 days", /retention: must be an object/]
       ] as const,
@@ -210,7 +217,23 @@ layer(database, { excludeTestServices: true, timeout: 240_000 })("retention and 
         [[...record, "--status", "ok", "--detail", "{}"], 2, /--detail: format: is missing/],
         [[...record, "--derive", "--status", "ok"], 2, /leave --status and --detail out/],
         [["evidence", "latest", "export_delivery", "q4"], 1, /no evidence of export_delivery is recorded for q4/],
-        [["evidence", "proof", "--from", "2026-01-01"], 2, /--from, --to and --output/]
+        [["evidence", "proof", "--from", "2026-01-01"], 2, /--from, --to and --output/],
+        [
+          ["evidence", "proof", "--from", "2026-02-01", "--to", "2026-01-01", "--output", "x"],
+          2,
+          /--to: must not be before --from/
+        ],
+        [["evidence", "list", "--subject", "exports"], 2, /SUBJECT: must be one of redaction_policy/],
+        [["evidence", "list", "--ref", ""], 2, /the option --ref needs a value/],
+        [["evidence", "history", "export_delivery", ""], 2, /REF/],
+        [["evidence", "latest", "nothing", "q3"], 2, /SUBJECT: must be one of redaction_policy/],
+        [[...record, "--status", "fine", "--detail", detail], 2, /--status/],
+        [[...record, "--derive", "--actor", "user"], 2, /--actor/],
+        [
+          ["evidence", "proof", "--from", "2026-01-01", "--to", "2026-02-01", "--output", "x", "--looked", ""],
+          2,
+          /--looked/
+        ]
       ] as const) {
         expect(yield* Cli.run(args, where), args.join(" ")).toEqual(Cli.refusal(code, sentence))
       }
@@ -222,10 +245,14 @@ layer(database, { excludeTestServices: true, timeout: 240_000 })("retention and 
       const { subjects } = yield* Cli.json(["evidence", "overview"], where)
       expect(subjects).toHaveLength(6)
       expect(yield* Cli.text(["evidence", "overview"], where)).toContain("unproven")
-      const proof = ["evidence", "proof", "--from", "2026-01-01", "--to", "2999-12-31"]
+      expect(existsSync(join(cwd, "x"))).toBe(false)
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`select threadline.record_action('{"name": "audit.viewed"}', '{"actor": {"type": "user", "id": "9"}}')`
+      const proof = ["evidence", "proof", "--from", "2026-01-01", "--to", "2999-12-31", "--looked", "audit.viewed"]
       yield* Cli.text([...proof, "--output", "proof.json"], where)
       expect(JSON.parse(readFileSync(join(cwd, "proof.json"), "utf8"))).toMatchObject({
         evidence: [{}, {}],
+        looked: [{ name: "audit.viewed", actor: { type: "user", id: "9" } }],
         incomplete: []
       })
       expect(yield* Cli.run([...proof, "--output", "proof.json"], where)).toEqual(Cli.refusal(1, /is there already/))

@@ -26,12 +26,24 @@ export interface ArchivePart {
 }
 
 /**
- * Keeps a part elsewhere before it goes, and says in a few words where, for the record of the run. If it fails, nothing is removed.
+ * Where a part is kept, in a few words. `verify` is asked once all parts are kept, right before anything is removed. If it fails, nothing is.
  *
  * @since 0.1.0
  * @category models
  */
-export type Archive<E, R> = (part: ArchivePart) => Effect.Effect<string, E, R>
+export interface Archived<E, R> {
+  readonly place: string
+  readonly verify: Effect.Effect<void, E, R>
+}
+
+/**
+ * Keeps a part elsewhere before it goes, and says where, for the record of the run. If it fails, nothing is removed. An archive that gives a
+ * string is not asked again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Archive<E, R> = (part: ArchivePart) => Effect.Effect<string | Archived<E, R>, E, R>
 
 /**
  * Options of a purge.

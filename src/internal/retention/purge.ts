@@ -100,11 +100,23 @@ const archiveAll = <E, R>(
     ? Effect.void
     : Effect.gen(function* () {
         const places: Array<string> = []
+        const verifications: Array<Effect.Effect<void, E, R>> = []
         for (const part of archiveParts(plan, conditions)) {
-          places.push(yield* archive(part))
+          const kept = yield* archive(part)
+          if (typeof kept === "string") {
+            places.push(kept)
+          } else {
+            places.push(kept.place)
+            verifications.push(kept.verify)
+          }
           yield* tell("archive")
         }
         yield* asOwner(storage, count(storage, lease, { details: { archive: places } }))
+        // The first file may have been there for hours when the last one is written.
+        for (const verify of verifications) {
+          yield* verify
+          yield* tell("archive")
+        }
       })
 
 /** How a run ended, for its record. */

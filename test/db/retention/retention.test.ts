@@ -11,7 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { appendFileSync, copyFileSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Actor from "../../../src/Actor.js"
@@ -348,11 +348,44 @@ describe("Retention", () => {
           problem: "the disk is full",
           changes: 0
         })
-        const run = yield* Retention.purge(yield* Retention.plan(policy), { archive: Retention.archiveTo(directory) })
+        // What is written is verified again when all of it is: whoever damages, removes or replaces the first file meanwhile is noticed.
+        const archiveOf = (name: string) => join(directory, name, "public.posts-2026-01.ndjson.gz")
+        for (const [name, tamper, said] of [
+          ["damaged", (file: string) => appendFileSync(file, "x"), /is not what its manifest says/],
+          ["gone", (file: string) => rmSync(file), /cannot be read/],
+          ["manifest", (file: string) => rmSync(`${file}.manifest.json`), /is not what its manifest says/],
+          [
+            "replaced",
+            (file: string) => {
+              const other = archiveOf("replaced").replace("-01.", "-04.")
+              copyFileSync(other, file)
+              copyFileSync(`${other}.manifest.json`, `${file}.manifest.json`)
+            },
+            /is another file than the one that was written/
+          ]
+        ] as const) {
+          const archiveTo = Retention.archiveTo(join(directory, name))
+          const noticed = yield* refused(
+            Retention.purge(yield* Retention.plan(policy), {
+              archive: (part) =>
+                Effect.tap(archiveTo(part), () =>
+                  Effect.sync(() => {
+                    if (part.month === "2026-04") {
+                      tamper(archiveOf(name))
+                    }
+                  })
+                )
+            })
+          )
+          expect(noticed?.message, name).toMatch(said)
+          expect([yield* changes, yield* transactions]).toEqual([160, 160])
+        }
+        const whole = join(directory, "whole")
+        const run = yield* Retention.purge(yield* Retention.plan(policy), { archive: Retention.archiveTo(whole) })
         expect(run.changes).toBe(160)
-        const files = readdirSync(directory).filter((name) => !name.endsWith(".manifest.json"))
+        const files = readdirSync(whole).filter((name) => !name.endsWith(".manifest.json"))
         expect(files.sort()).toEqual([1, 2, 3, 4].map((month) => `public.posts-2026-0${month}.ndjson.gz`))
-        const counts = yield* Effect.forEach(files, (file) => Export.verify(join(directory, file)))
+        const counts = yield* Effect.forEach(files, (file) => Export.verify(join(whole, file)))
         expect(counts.flatMap(({ differences }) => differences)).toEqual([])
         expect(run.details["archive"]).toHaveLength(4)
       })
