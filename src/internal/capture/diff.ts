@@ -105,10 +105,23 @@ export const relationState = (
   }
 }
 
+const installedFunctions = new WeakMap<Catalog["functions"], ReadonlyMap<string, Catalog["functions"][number]>>()
+
+/** The functions of the schema by name; computed once for a catalog, because every table asks for its own. */
+const functionsByName = ({ functions }: Catalog): ReadonlyMap<string, Catalog["functions"][number]> => {
+  const cached = installedFunctions.get(functions)
+  if (cached !== undefined) {
+    return cached
+  }
+  const byName = new Map(functions.map((row) => [row.name, row]))
+  installedFunctions.set(functions, byName)
+  return byName
+}
+
 /** Generated functions that the schema lacks, and those that it has with another body. */
 export const functionState = (catalog: Catalog, { functions, watchful }: Generated) => {
   const names = [watchful, ...functions.map(({ name }) => name)]
-  const installed = new Map(catalog.functions.map((row) => [row.name, row]))
+  const installed = functionsByName(catalog)
   const hashOf = (generated: Generated["functions"][number]) =>
     createHash("sha256").update(functionSource(generated)).digest("hex")
   return {

@@ -62,8 +62,9 @@ export const goneBearers = (catalog: Catalog, name: Name): ReadonlyArray<Name> =
     .filter(
       ({ policy }) =>
         policy.removedAt === null &&
-        catalog.gaps.some((gap) => gap.gap === "gone" && sameName(gap, nameOf(policy))) &&
-        policy.formerNames.some((former) => !former.declared && sameName(former, name))
+        // Few policies have former names. The gaps are as many as the tables, and every table asks.
+        policy.formerNames.some((former) => !former.declared && sameName(former, name)) &&
+        catalog.gaps.some((gap) => gap.gap === "gone" && sameName(gap, nameOf(policy)))
     )
     .map(({ policy }) => nameOf(policy))
 

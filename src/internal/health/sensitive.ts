@@ -51,14 +51,15 @@ const wordsOf = (name: string): ReadonlyArray<string> =>
 const singular = (word: string): string =>
   word.endsWith("s") && word.length > 3 && !word.endsWith("ss") ? word.slice(0, -1) : word
 
+const knownParts: ReadonlyArray<ReadonlyArray<string>> = sensitiveWords.map((name) => wordsOf(name).map(singular))
+
 /** Whether a column of this name looks sensitive. `names` are words beside the known ones. */
 export const looksSensitive = (column: string, names: ReadonlyArray<string> = []): boolean => {
   const words = wordsOf(column).map(singular)
   const together = ` ${words.join(" ")} `
-  return [...sensitiveWords, ...names].some((name) => {
-    const parts = wordsOf(name).map(singular)
-    return parts.length > 0 && (together.includes(` ${parts.join(" ")} `) || words.includes(parts.join("")))
-  })
+  return [...knownParts, ...names.map((name) => wordsOf(name).map(singular))].some(
+    (parts) => parts.length > 0 && (together.includes(` ${parts.join(" ")} `) || words.includes(parts.join("")))
+  )
 }
 
 /** Columns of a captured table that look sensitive, are in its images as they are, and were not acknowledged. */

@@ -4,7 +4,7 @@ import { render } from "preact-render-to-string"
 import { stylesheet } from "./design/stylesheet.js"
 import { script } from "./script.js"
 import { hashOf, securityHeaders } from "./securityHeaders.js"
-import { rooms, type Site, SiteContext } from "./site.js"
+import { type Room, rooms, type Site, SiteContext } from "./site.js"
 import { visible } from "./visible.js"
 
 /** The most bytes of a page. */
@@ -43,20 +43,44 @@ export interface Document {
   readonly headers: ReadonlyArray<readonly [string, string]>
 }
 
-/** Renders a page. If it is too large it is made again with less of long things, until it fits. */
-export const documentOf = (site: Site, view: () => VNode, style = ""): Document => {
+const sizeOf = (page: string): number => Buffer.byteLength(page)
+
+/**
+ * Renders a page. If it is too large it is made again with less of long things, until it fits. If it is far too large, the least
+ * room tells first whether any other is worth a try.
+ */
+export const documentOf = (
+  site: Site,
+  view: () => VNode,
+  style = "",
+  choice: ReadonlyArray<Room> = rooms
+): Document => {
   const ownStyle = isPlainStyle(style) ? style : ""
-  let page = ""
-  for (const room of rooms) {
+  const made = (room: Room): string => {
     const here = { ...site, room }
-    page = html(here, render(<SiteContext.Provider value={here}>{view()}</SiteContext.Provider>), ownStyle)
-    if (Buffer.byteLength(page) <= largestPage) {
-      break
+    return html(here, render(<SiteContext.Provider value={here}>{view()}</SiteContext.Provider>), ownStyle)
+  }
+  const fits = (page: string): boolean => sizeOf(page) <= largestPage
+  const [first = rooms[0], ...others] = choice
+  const last = others.pop()
+  let page = made(first)
+  if (!fits(page) && last !== undefined) {
+    const least = sizeOf(page) > 2 * largestPage ? made(last) : undefined
+    if (least !== undefined && !fits(least)) {
+      page = least
+    } else {
+      for (const room of others) {
+        page = made(room)
+        if (fits(page)) {
+          break
+        }
+      }
+      page = fits(page) ? page : (least ?? made(last))
     }
   }
   return {
     html: page,
-    fits: Buffer.byteLength(page) <= largestPage,
+    fits: fits(page),
     headers: securityHeaders({
       styles: ownStyle === "" ? [styleHash] : [styleHash, hashOf(ownStyle)],
       scripts: [scriptHash]

@@ -19,6 +19,7 @@ import type { Addresses } from "./address.js"
 import type { AskColumns, ColumnsByTable } from "./columnOrder.js"
 import type { Question } from "./commandLine.js"
 import type { Place } from "./design/Frame.js"
+import type { Room } from "./site.js"
 
 /** The services that screens read through, under the scope of the viewer. All but one are optional. */
 export interface Services {
@@ -67,6 +68,8 @@ export interface Page {
   readonly style?: string | undefined
   /** The same with fewer items, for a page that is too large however little of each item it shows. */
   readonly smaller?: Screened | undefined
+  /** The rooms that are tried, the largest first; all of them by default. */
+  readonly rooms?: ReadonlyArray<Room> | undefined
 }
 
 /** The viewer is sent to another page. */

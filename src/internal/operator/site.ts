@@ -50,6 +50,9 @@ export const rooms: readonly [Room, Room, Room, Room] = [
   { fields: 2, value: 40, places: 2 }
 ]
 
+/** The rooms of a page of short changes: those between them make the same page, or nearly. */
+export const briefRooms: readonly [Room, Room] = [rooms[0], rooms[2]]
+
 /** A page of a governance service that the host did not provide has no place in the navigation. */
 export interface Offers {
   readonly coverage: boolean

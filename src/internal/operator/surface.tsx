@@ -264,7 +264,8 @@ export const make = (settings: Settings, services: Services): Surface => {
           {page.view()}
         </Frame>
       ),
-      page.style
+      page.style,
+      page.rooms
     )
   }
 

@@ -9,7 +9,7 @@ import { Text } from "./Text.js"
 
 export const css = `
 form.filter{background:var(--raise);border:1px solid var(--line);border-radius:var(--r);padding:var(--s3)}
-.fields{display:flex;flex-wrap:wrap;gap:var(--s2);align-items:end}.fields label{flex:1 1 108px;max-width:240px}.fields label.when{flex-basis:176px}.fields .go{flex:0 0 84px}
+.fields{display:flex;flex-wrap:wrap;gap:var(--s2);align-items:end}.fields label{flex:1 1 108px;max-width:240px}.fields label.when{flex-basis:176px}.fields label.span{flex-basis:140px}.fields .go{flex:0 0 84px}
 form.filter details{margin-top:var(--s2)}form.filter details>.fields{margin-top:var(--s2)}form.filter summary{font-size:var(--small);width:max-content}
 .chips{display:flex;flex-wrap:wrap;gap:6px var(--s2);margin:var(--s3) 0;align-items:center}
 .chip{display:inline-flex;gap:6px;align-items:center;min-height:26px;padding:0 4px 0 10px;border-radius:99px;background:var(--wash);color:var(--accent);font-size:13px;max-width:100%;overflow-wrap:anywhere}
@@ -112,7 +112,7 @@ export const FilterForm = ({
     <form class="filter" method="get" action={action} aria-label="Filter">
       <Hidden listing={listing} />
       <div class="fields">
-        <label>
+        <label class="span">
           Time
           <select name="since">
             <option value="" selected={since === undefined}>

@@ -9,6 +9,7 @@ import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import type { Asked } from "../screen.js"
 import { useSite } from "../site.js"
+import { plural } from "./timeline.js"
 
 const tones: Readonly<Record<Continuity.Baseline["state"], Tone>> = {
   running: "plain",
@@ -36,7 +37,7 @@ const BaselineOf = ({ baseline }: { readonly baseline: Continuity.Baseline | nul
         {baseline.state === "done" && !baseline.valid ? "counts no more" : baseline.state}
       </Tag>{" "}
       <span class="sub">
-        {baseline.recorded} rows
+        {plural(baseline.recorded, "row")}
         {baseline.state === "running" ? `, ${baseline.blocksDone} of ${baseline.blocks} blocks` : ""}
       </span>
     </>

@@ -86,8 +86,7 @@ const CoverageRow = ({ coverage }: { readonly coverage: Health.Coverage }): VNod
         {coverage.lapses.length === 0 ? null : <span class="sub">{plural(coverage.lapses.length, "lapse")}</span>}
         {coverage.keptSince === null || (coverage.since !== null && coverage.keptSince <= coverage.since) ? null : (
           <span class="sub">
-            {" "}
-            kept since <Time at={coverage.keptSince} form="minute" />
+            {coverage.lapses.length === 0 ? "" : ", "}kept since <Time at={coverage.keptSince} form="minute" />
           </span>
         )}
       </td>

@@ -12,7 +12,7 @@ import { Text } from "../design/Text.js"
 import { shortTable } from "../address.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
-import { plural } from "./timeline.js"
+import { counted, plural } from "./timeline.js"
 import { notProvided } from "./trouble.js"
 import { most, severities } from "./coverage.js"
 
@@ -43,58 +43,91 @@ const tellingOf = ({ columns }: Health.PolicyComparison) =>
 const isPlain = (policy: Health.PolicyComparison): boolean =>
   !policy.drift && policy.findings.length === 0 && tellingOf(policy).length === 0
 
-const PolicyPanel = ({ policy }: { readonly policy: Health.PolicyComparison }): VNode => {
+/** The most columns of one table that are shown. */
+const mostColumns = 20
+
+/** Rows of one table: its findings, then the columns of which there is something to say. */
+const PolicyRows = ({
+  compared,
+  policy
+}: {
+  readonly policy: Health.PolicyComparison
+  readonly compared: boolean
+}): VNode => {
   const telling = tellingOf(policy)
+  const shown = telling.slice(0, mostColumns)
+  const rows: ReadonlyArray<VNode> = [
+    ...policy.findings.map((finding) => (
+      <td colSpan={4}>
+        <Tag tone={severities[finding.severity]}>{finding.severity}</Tag> <Text text={finding.message} limit={300} />
+      </td>
+    )),
+    ...shown.map(({ acknowledged, column, configured, deployed, sensitive }) => (
+      <>
+        <td class="mono" data-name="column">
+          <Text text={column} limit={130} />
+        </td>
+        <td data-name="configured">
+          <Shown shown={configured} />
+        </td>
+        <td data-name="deployed">
+          <Shown shown={deployed} />
+        </td>
+        <td class="sub">
+          {[sensitive ? "its name looks sensitive" : "", acknowledged ? "in clear on purpose" : ""]
+            .filter((remark) => remark !== "")
+            .join(", ")}
+        </td>
+      </>
+    )),
+    ...(telling.length > shown.length
+      ? [
+          <td colSpan={4} class="sub">
+            and {plural(telling.length - shown.length, "more column")}
+          </td>
+        ]
+      : []),
+    ...(telling.length === 0
+      ? [
+          <td colSpan={4} class="sub">
+            {policy.columns.length === 0 ? "" : `${plural(policy.columns.length, "column")}, all in clear`}
+          </td>
+        ]
+      : [])
+  ]
   return (
-    <Panel
-      title={<Text text={shortTable(policy.table)} limit={130} />}
-      aside={<Tag tone={states[policy.state]}>{policy.state === "same" ? "as configured" : policy.state}</Tag>}
-    >
-      {policy.findings.map((finding, index) => (
-        <p key={index}>
-          <Tag tone={severities[finding.severity]}>{finding.severity}</Tag> <Text text={finding.message} limit={300} />
-        </p>
+    <tbody>
+      {rows.map((cells, index) => (
+        <tr key={index}>
+          {index > 0 ? null : (
+            <th scope="rowgroup" rowSpan={rows.length}>
+              <Text text={shortTable(policy.table)} limit={130} />
+              {policy.state === "same" ? (
+                compared ? (
+                  <div class="sub">as configured</div>
+                ) : null
+              ) : (
+                <div>
+                  <Tag tone={states[policy.state]}>{policy.state}</Tag>
+                </div>
+              )}
+            </th>
+          )}
+          {cells}
+        </tr>
       ))}
-      {telling.length === 0 ? (
-        <p class="sub">{plural(policy.columns.length, "column")}, all in clear.</p>
-      ) : (
-        <Table caption={`Columns of ${policy.table}`} columns={["Column", "Configured", "Deployed", "Remarks"]}>
-          <tbody>
-            {telling.slice(0, 20).map(({ acknowledged, column, configured, deployed, sensitive }) => (
-              <tr key={column}>
-                <th scope="row" class="mono">
-                  <Text text={column} limit={130} />
-                </th>
-                <td data-name="configured">
-                  <Shown shown={configured} />
-                </td>
-                <td data-name="deployed">
-                  <Shown shown={deployed} />
-                </td>
-                <td class="sub">
-                  {sensitive ? "its name looks sensitive" : ""}
-                  {acknowledged ? ", in clear on purpose" : ""}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </Table>
-      )}
-      {telling.length > 20 ? <p class="sub">and {telling.length - 20} more columns</p> : null}
-    </Panel>
+    </tbody>
   )
 }
 
-/** The most tables that are shown one by one. */
-const mostPanels = 25
-
 /** Tables of which nothing is hidden need no panel of their own. */
 const InClear = ({ policies }: { readonly policies: ReadonlyArray<Health.PolicyComparison> }): VNode | null => {
-  const { to } = useSite()
+  const { room, to } = useSite()
+  const shown = Math.min(most, room.fields * 3)
   return policies.length === 0 ? null : (
     <Panel title={`${plural(policies.length, "table")} in clear`} aside="every column is recorded as it is">
-      <ul class="list">
-        {policies.slice(0, most).map(({ columns, state, table }) => (
+      <ul class="list several">
+        {policies.slice(0, shown).map(({ columns, state, table }) => (
           <li key={table}>
             <a href={to.timeline({ table }, { since: "all" })}>
               <Text text={shortTable(table)} limit={130} />
@@ -105,15 +138,23 @@ const InClear = ({ policies }: { readonly policies: ReadonlyArray<Health.PolicyC
             </span>
           </li>
         ))}
-        {policies.length > most ? (
-          <li class="sub">and {policies.length - most} more, all in the command below</li>
-        ) : null}
       </ul>
+      {policies.length > shown ? (
+        <p class="sub">and {counted(policies.length - shown)} more, all in the command below</p>
+      ) : null}
     </Panel>
   )
 }
 
-const RedactionView = ({ policies }: { readonly policies: ReadonlyArray<Health.PolicyComparison> }): VNode => {
+const RedactionView = ({
+  compared,
+  policies
+}: {
+  readonly policies: ReadonlyArray<Health.PolicyComparison>
+  /** Whether the host gave a configuration to compare with. */
+  readonly compared: boolean
+}): VNode => {
+  const { room } = useSite()
   const drifted = policies.filter(({ drift }) => drift).length
   const telling = policies
     .filter((policy) => !isPlain(policy))
@@ -123,8 +164,12 @@ const RedactionView = ({ policies }: { readonly policies: ReadonlyArray<Health.P
       <h1>Redaction</h1>
       <Facts>
         <b>{plural(policies.length, "table")}</b>,{" "}
-        {drifted === 0 ? "none differs from its configuration" : `${plural(drifted, "table")} not as configured`}. A
-        masked value is never stored; an excluded column is not recorded at all.
+        {!compared
+          ? "and no configuration to compare with"
+          : drifted === 0
+            ? "none differs from its configuration"
+            : `${plural(drifted, "table")} not as configured`}
+        . A masked value is never stored; an excluded column is not recorded at all.
       </Facts>
       {policies.length === 0 ? (
         <Empty title="No table is captured">
@@ -132,12 +177,20 @@ const RedactionView = ({ policies }: { readonly policies: ReadonlyArray<Health.P
         </Empty>
       ) : (
         <>
-          {telling.slice(0, mostPanels).map((policy) => (
-            <PolicyPanel key={policy.table} policy={policy} />
-          ))}
-          {telling.length > mostPanels ? (
-            <p class="sub">and {telling.length - mostPanels} more such tables, all in the command below</p>
+          {telling.length === 0 ? null : (
+            <Table
+              caption="Columns that are not recorded as they are, and what differs, by table"
+              columns={["Table", "Column", "Configured", "Deployed", "Remarks"]}
+            >
+              {telling.slice(0, room.fields).map((policy) => (
+                <PolicyRows key={policy.table} policy={policy} compared={compared} />
+              ))}
+            </Table>
+          )}
+          {telling.length > room.fields ? (
+            <p class="sub">and {counted(telling.length - room.fields)} more such tables, all in the command below</p>
           ) : null}
+          <p />
           <InClear policies={policies.filter(isPlain)} />
         </>
       )}
@@ -154,7 +207,7 @@ export const redaction = ({ health, services }: Asked): Screened =>
           title: "Redaction",
           place: "redaction",
           command: { _tag: "Words", words: ["policy", "show"] },
-          view: () => <RedactionView policies={policies} />
+          view: () => <RedactionView policies={policies} compared={health.tables !== undefined} />
         })
       )
   })

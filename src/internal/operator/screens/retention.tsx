@@ -55,7 +55,7 @@ const PolicyWords = ({ policy }: { readonly policy: Retention.Plan["policy"] }):
 }
 
 const PlainValue = ({ value }: { readonly value: Json.JsonValue }): VNode => (
-  <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={200} />
+  <Text text={typeof value === "string" ? value.replace(/^1 (\w+)s$/, "1 $1") : Json.stringify(value)} limit={200} />
 )
 
 const RetentionView = ({
@@ -85,11 +85,11 @@ const RetentionView = ({
               : `, ${plural(plan.awaited, "change")} because a consumer of the feed has not had them`}
             {plan.cutoff === null ? null : (
               <>
-                ; nothing from{" "}
+                . Nothing since{" "}
                 <b>
                   <Time at={plan.cutoff} /> {zone}
                 </b>{" "}
-                on
+                goes
               </>
             )}
             .

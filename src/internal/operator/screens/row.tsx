@@ -113,7 +113,11 @@ const View = ({
               {plural(changes.length, "change")}
             </b>{" "}
             {actors.size === 0 ? "" : `by ${plural(actors.size, "actor")}`}
-            {unattributed === 0 ? "" : `${actors.size === 0 ? "" : ", "}${unattributed} by nobody known`}
+            {unattributed === 0
+              ? ""
+              : actors.size === 0
+                ? "by nobody known"
+                : ` and ${unattributed === 1 ? "1 change" : `${unattributed} changes`} by nobody known`}
             {oldest === undefined ? null : (
               <>
                 {" "}

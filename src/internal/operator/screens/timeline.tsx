@@ -18,17 +18,19 @@ import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filter
 import { masked } from "../masks.js"
 import { write } from "../qualifiers.js"
 import { type Asked, page, type Screened } from "../screen.js"
-import { useSite } from "../site.js"
+import { briefRooms, useSite } from "../site.js"
 import { ownerOf, SaveForm } from "./views.js"
 import { durationName } from "../zone.js"
 
 /** Counting ends here. */
 const cap = 10_000
 
-const counted = new Intl.NumberFormat("en")
+const numbers = new Intl.NumberFormat("en")
+
+export const counted = (count: number): string => numbers.format(count)
 
 export const plural = (count: number, one: string, several = `${one}s`): string =>
-  `${counted.format(count)} ${count === 1 ? one : several}`
+  `${counted(count)} ${count === 1 ? one : several}`
 
 const redactions = (changes: ReadonlyArray<Query.Change>): number =>
   changes.reduce(
@@ -147,7 +149,7 @@ const View = (answer: Answer): VNode => {
         {count === undefined ? null : (
           <>
             <b>
-              {counted.format(count.count)}
+              {counted(count.count)}
               {exact ? "" : "+"}
             </b>{" "}
           </>
@@ -240,12 +242,15 @@ const keepAll = ({ filter, since }: Listing): { readonly since?: string } =>
 /** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
 const usual = 30
 
+/** What is the same however many changes a page shows. */
+type Known = Pick<Answer, "count">
+
 export const timeline = (asked: Asked): Screened => ofSize(asked, undefined)
 
 /** The next smaller size of a page, if there is one. */
 export const smallerThan = (items: number): number | undefined => [20, 8, 3, 1].find((size) => size < items)
 
-const ofSize = (asked: Asked, size: number | undefined): Screened =>
+const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened =>
   Either.match(read(asked.params, asked.zone, asked.now), {
     onLeft: (error) => Effect.fail(error),
     onRight: (listing) =>
@@ -256,11 +261,13 @@ const ofSize = (asked: Asked, size: number | undefined): Screened =>
         const [{ items, partial, ...rest }, count] = yield* Effect.all(
           [
             query.timeline({ ...filter, limit: size ?? filter.limit ?? usual }),
-            query.count(whole, { cap }).pipe(
-              Effect.timeout("400 millis"),
-              Effect.option,
-              Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
-            )
+            known === undefined
+              ? query.count(whole, { cap }).pipe(
+                  Effect.timeout("400 millis"),
+                  Effect.option,
+                  Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
+                )
+              : Effect.succeed(known.count)
           ],
           { concurrency: "unbounded" }
         )
@@ -279,12 +286,15 @@ const ofSize = (asked: Asked, size: number | undefined): Screened =>
           canExport: exports._tag === "Some" && asked.viewer.may("export")
         }
         const { extra, filter: linked } = asLinked(listing)
+        const less = smallerThan(items.length)
         return page({
           title: `Timeline: ${about(listing)}`,
           place: "timeline",
           command: { _tag: "Timeline", filter },
           columns,
-          smaller: smallerThan(items.length) === undefined ? undefined : ofSize(asked, smallerThan(items.length)),
+          smaller: less === undefined ? undefined : ofSize(asked, less, { count }),
+          // A list shows five fields of a change at most: with fewer changes it is clearer than with fewer fields.
+          rooms: less === undefined ? undefined : briefRooms,
           asked:
             asked.params.get("q") ??
             write(

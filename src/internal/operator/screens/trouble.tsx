@@ -25,7 +25,7 @@ const trouble = (status: number, title: string, children: ComponentChildren): Pa
 const Reference = ({ reference }: { readonly reference: string }): VNode => (
   <p>
     The log of the application has more under the reference <code>{reference}</code>
-    <Copy text={reference} name="the reference" />.
+    <Copy text={reference} name="the reference" />
   </p>
 )
 
@@ -183,8 +183,9 @@ export const tooSlow = (reference: string, seconds: number): Page =>
     "This took too long",
     <>
       <p class="facts">
-        The database needed more than {seconds} seconds and was told to stop. Ask for less time, or for one table, row
-        or actor.
+        The answer needed more than {seconds === 1 ? "1 second" : `${seconds} seconds`}, and the database was told to
+        stop. If the page has a filter, ask for less time, or for one table, row or actor. Otherwise try again in a
+        moment.
       </p>
       <Reference reference={reference} />
       <Start />

@@ -60,7 +60,7 @@ export const ViewList = ({ kept }: { readonly kept: Kept | undefined }): VNode |
         </p>
       ) : (
         <ActionForm act="views/delete" whole>
-          <ul class="list">
+          <ul class="list row">
             {views.map(({ name, since }) => (
               <li key={name}>
                 <a href={to.home({ view: name })}>
