@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Continuity from "../../../src/Continuity.js"
@@ -304,6 +305,41 @@ describe("Continuity", () => {
             "select count(*)::int from threadline.audit_transactions t where not exists (select from threadline.audit_changes c where c.transaction_id = t.id)"
           )
         ).toBe(0)
+      })
+    )
+  )
+
+  it.effect("is exact, or refuses, whatever is done to its table meanwhile", () =>
+    fresh(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const fill = "insert into posts select n, repeat('x', 500) from generate_series(1, 200) n"
+        for (const [done, expected] of [
+          ["truncate posts", "done"],
+          [`truncate posts; ${fill}`, "done"],
+          ["alter table posts add column w text default 'w'", "done"],
+          ["alter table posts alter v type varchar(900) using v || '!'", "LapseOpen"]
+        ] as const) {
+          yield* run("drop table if exists posts", "create table posts (id int primary key, v text)", fill)
+          yield* apply([{ table: "posts" }])
+          let batches = 0
+          const outcome = yield* Effect.either(
+            baseline({
+              tables: ["posts"],
+              batchSize: 10,
+              onProgress: () => (++batches === 2 ? Effect.orDie(Effect.asVoid(sql.unsafe(done))) : Effect.void)
+            })
+          )
+          const said = Either.match(outcome, {
+            onLeft: (error) => (error._tag === "CaptureError" ? error.reason : error.message),
+            onRight: ([result]) => result?.state
+          })
+          expect([done, said]).toEqual([done, expected])
+          if (said === "done") {
+            const known = yield* asOf("posts", "200", yield* now)
+            expect([done, known === "Present"]).toEqual([done, done !== "truncate posts"])
+          }
+        }
       })
     )
   )
