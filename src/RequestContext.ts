@@ -76,9 +76,11 @@ const addressOf = (given: string | undefined): string | undefined => {
   return isIP(plain) === 0 ? undefined : plain
 }
 
-const proxyList = (proxies: ReadonlyArray<string>): BlockList => {
+const proxyList = (proxies: unknown): BlockList => {
   const list = new BlockList()
-  for (const proxy of proxies) {
+  // Other libraries take `true` here, or one text. Here neither names a proxy.
+  const all: ReadonlyArray<unknown> = Array.isArray(proxies) ? proxies : [undefined]
+  for (const proxy of all) {
     const [address = "", bits, ...rest] = typeof proxy === "string" ? proxy.split("/") : []
     const family = isIP(address)
     const width = bits === undefined || !/^\d{1,3}$/.test(bits) ? undefined : Number(bits)
@@ -139,6 +141,16 @@ export const make = (rules: Rules = {}): ((incoming: Incoming) => AuditContext.F
   const wrong = AuditContext.invalid({ source: rules.source })
   if (wrong !== undefined) {
     throw wrong
+  }
+  // What a middleware adds to the rules. An actor that is no function would leave every write unattributed.
+  for (const [field, value] of Object.entries(rules)) {
+    if (
+      ["actor", "makeId", "meta", "remoteAddress"].includes(field) &&
+      value !== undefined &&
+      typeof value !== "function"
+    ) {
+      throw new InvalidRequest({ field, rule: "must be a function" })
+    }
   }
   const headers = {
     correlationId: rules.correlationHeader ?? "x-correlation-id",

@@ -21,6 +21,7 @@ import * as Json from "./Json.js"
 import * as Query from "./Query.js"
 import { StorageSchema } from "./StorageSchema.js"
 import * as TableName from "./TableName.js"
+import { InvalidRequest } from "./ThreadlineError.js"
 
 /**
  * What was audited is not what was expected. `message` shows both, line by line: `-` is expected and missing, `+` was audited and
@@ -195,6 +196,24 @@ const auditedChange = (change: Query.Change, expected: ExpectedChange | undefine
 
 const properties = ["action", "status", "actor", "correlationId", "requestId"] as const
 
+const expectedNames: ReadonlySet<string> = new Set<keyof Expected>([...properties, "changes"])
+
+/** A part whose name is misspelt would be compared with nothing, and the test would pass. */
+const mustBeKnown = (expected: ReadonlyArray<unknown>): Effect.Effect<void, InvalidRequest> =>
+  Effect.forEach(
+    expected,
+    (one) => {
+      if (typeof one !== "object" || one === null || Array.isArray(one)) {
+        return new InvalidRequest({ field: "expected", rule: "must be an object" })
+      }
+      const unknown = Object.keys(one).find((name) => !expectedNames.has(name))
+      return unknown === undefined
+        ? Effect.void
+        : new InvalidRequest({ field: `expected.${unknown}`, rule: "is not known here" })
+    },
+    { discard: true }
+  )
+
 const expectedLines = (expected: Expected): ReadonlyArray<string> => [
   "audited",
   ...properties.flatMap((property) =>
@@ -321,6 +340,7 @@ const make = Effect.gen(function* () {
   const expect: Service["expect"] = (given) =>
     Effect.gen(function* () {
       const expected: ReadonlyArray<Expected> = isList(given) ? given : [given]
+      yield* mustBeKnown(expected)
       const last = yield* Ref.get(mark)
       const found = yield* since(last)
       yield* Ref.set(mark, beyond(last, found))

@@ -99,6 +99,26 @@ layer(services, { excludeTestServices: true })("threadline/testing", (it) => {
     }).pipe(Testing.rolledBack)
   )
 
+  it.effect("refuses to compare what it does not know, and so to pass", () =>
+    Effect.gen(function* () {
+      yield* Testing.withoutCapture(draft)
+      yield* pay
+      const wrong: ReadonlyArray<readonly [field: string, expected: object | undefined]> = [
+        ["expected.acton", { acton: "invoice.paid" }],
+        ["expected.action.name", [{ action: "invoice.paid" }, { "action.name": "a" }]],
+        ["expected", undefined]
+      ]
+      for (const [field, expected] of wrong) {
+        be(yield* Effect.flip(Testing.expect(expected as Testing.Expected))).toMatchObject({
+          _tag: "threadline/InvalidRequest",
+          field
+        })
+      }
+      // Nothing was passed over.
+      yield* Testing.expect({ action: "invoice.paid" })
+    }).pipe(Testing.rolledBack)
+  )
+
   it.effect("says which changes have no actor", () =>
     Effect.gen(function* () {
       yield* Testing.withoutCapture(draft)

@@ -132,6 +132,12 @@ it("RequestContext refuses rules that cannot be followed, when they are given", 
     ["source", { source: "" }],
     ["requestHeader", { requestHeader: "x y" }],
     ["correlationHeader", { correlationHeader: 7 }],
+    ["trustedProxies", { trustedProxies: true }],
+    ["trustedProxies", { trustedProxies: "10.0.0.0/8" }],
+    ["actor", { actor: { type: "user", id: 42 } }],
+    ["meta", { meta: { tenant: 1 } }],
+    ["remoteAddress", { remoteAddress: "10.0.0.1" }],
+    ["makeId", { makeId: "uuid" }],
     ...["proxy.example", "10.0.0.0/33", "10.0.0.0/8/8", "10.0.0.0/", "::/129", 7].map(
       (proxy) => ["trustedProxies", { trustedProxies: [proxy] }] as const
     )

@@ -66,12 +66,13 @@ const Navigation = ({ place }: { readonly place: Place }): VNode => {
   )
 }
 
-const Viewer = (): VNode => {
-  const { viewer } = useSite()
-  return (
+/** Nothing is said of who was not let in: the page of a denial has no token. */
+const Viewer = (): VNode | null => {
+  const { token, viewer } = useSite()
+  return token === "" ? null : (
     <span class="who">
       {viewer.actor === undefined ? (
-        "nobody asked"
+        "anybody, without signing in"
       ) : (
         <Text text={viewer.actor.label ?? actorText(viewer.actor)} limit={60} />
       )}
