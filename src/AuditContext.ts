@@ -105,7 +105,7 @@ export interface Defaults {
  * @since 0.1.0
  * @category models
  */
-export type LazyActor = Effect.Effect<Actor.Given | Option.Option<Actor.Given> | undefined, unknown>
+export type LazyActor = Effect.Effect<Actor.Given | Option.Option<Actor.Given> | null | undefined, unknown>
 
 /**
  * The defaults of the running fiber.
@@ -115,6 +115,17 @@ export type LazyActor = Effect.Effect<Actor.Given | Option.Option<Actor.Given> |
  */
 export class AuditDefaults extends Context.Reference<AuditDefaults>()("threadline/AuditContext/Defaults", {
   defaultValue: (): Defaults => ({})
+}) {}
+
+/**
+ * Finds facts that are known only when an audited call is made, such as the route of its request, in the context of that call. What the
+ * fiber or the call says of `meta` wins over them. Middleware for another server than those of `threadline/http` provides it.
+ *
+ * @since 0.1.0
+ * @category references
+ */
+export class LazyMeta extends Context.Reference<LazyMeta>()("threadline/AuditContext/LazyMeta", {
+  defaultValue: (): ((context: Context.Context<never>) => Meta | undefined) => () => undefined
 }) {}
 
 /**
@@ -177,7 +188,8 @@ const isObject = (value: unknown): value is object =>
  */
 export const fromContext = (context: Context.Context<never>): Fields => {
   const { meta, source } = Context.get(context, AuditDefaults)
-  return merge({ source, meta }, Context.get(context, AuditContext))
+  const found = Context.get(context, LazyMeta)(context)
+  return merge(merge({ source, meta }, { meta: found }), Context.get(context, AuditContext))
 }
 
 /**

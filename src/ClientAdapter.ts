@@ -18,7 +18,7 @@ import type { Action } from "./Semantics.js"
  * @since 0.1.0
  * @category models
  */
-export type { Ambient, LazyActor } from "./internal/intent/ambient.js"
+export type { Ambient, LazyActor, LazyMeta } from "./internal/intent/ambient.js"
 
 /**
  * What an audited transaction takes, and what a client must be able to do.

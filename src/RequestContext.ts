@@ -102,6 +102,21 @@ const proxyList = (proxies: unknown): BlockList => {
 }
 
 /**
+ * The `meta` of a route: `{ route: "POST /posts/:id" }`. Nothing for what is no pattern, such as the one of a regular expression, or cannot be
+ * recorded.
+ *
+ * @since 0.1.0
+ * @category adapters
+ */
+export const routeMeta = (method: string | undefined, pattern: unknown): AuditContext.Meta | undefined => {
+  if (typeof pattern !== "string" || pattern === "") {
+    return undefined
+  }
+  const meta = { route: method === undefined ? pattern : `${method} ${pattern}` }
+  return AuditContext.invalid({ meta }) === undefined ? meta : undefined
+}
+
+/**
  * What a function of the host's gives, or undefined if it throws: no fact about a request is worth its failure.
  *
  * @since 0.1.0
@@ -195,8 +210,7 @@ export const make = (rules: Rules = {}): ((incoming: Incoming) => AuditContext.F
     return address
   }
   const metaOf = ({ meta, method, route }: Incoming): AuditContext.Meta | undefined => {
-    const where = route === undefined ? {} : { route: method === undefined ? route : `${method} ${route}` }
-    const all = { ...where, ...(AuditContext.invalid({ meta }) === undefined ? meta : {}) }
+    const all = { ...routeMeta(method, route), ...(AuditContext.invalid({ meta }) === undefined ? meta : {}) }
     return Object.keys(all).length === 0 || AuditContext.invalid({ meta: all }) !== undefined ? undefined : all
   }
   return (incoming) => {

@@ -9,6 +9,7 @@ import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -27,18 +28,23 @@ export const middleware = (
 ): (<E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, R>) => {
   const contextOf = RequestContext.make(rules)
   return (app) =>
-    Effect.flatMap(
-      Effect.all([HttpServerRequest.HttpServerRequest, Effect.serviceOption(HttpRouter.RouteContext)]),
-      ([request, route]) =>
-        AuditContext.withContext(
-          app,
-          contextOf({
-            header: (name) => request.headers[name],
-            remoteAddress: Option.getOrUndefined(request.remoteAddress),
-            method: request.method,
-            route: Option.match(route, { onNone: () => undefined, onSome: ({ route: { path } }) => path })
+    Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+      AuditContext.withContext(
+        app,
+        contextOf({
+          header: (name) => request.headers[name],
+          remoteAddress: Option.getOrUndefined(request.remoteAddress),
+          method: request.method
+        })
+      ).pipe(
+        // Where middleware runs, the route may not have been found yet.
+        Effect.provideService(AuditContext.LazyMeta, (context) =>
+          Option.match(Context.getOption(context, HttpRouter.RouteContext), {
+            onNone: () => undefined,
+            onSome: ({ route: { path } }) => RequestContext.routeMeta(request.method, path)
           })
         )
+      )
     )
 }
 

@@ -17,6 +17,8 @@ export interface Incoming {
   readonly headers: { readonly [name: string]: string | Array<string> | undefined }
   readonly method?: string | undefined
   readonly socket?: { readonly remoteAddress?: string | undefined } | undefined
+  /** The route that was found. Where its router stands is not recorded, because that may hold identities. */
+  readonly route?: { readonly path?: unknown } | undefined
 }
 
 /**
@@ -70,6 +72,9 @@ export const audit = <Request extends Incoming>(
       method: request.method,
       meta: meta === undefined ? undefined : RequestContext.attempt(() => meta(request))
     })
-    withContext({ ...fields, actor: actor === undefined ? undefined : () => actor(request) }, () => next())
+    const who = actor === undefined ? undefined : () => actor(request)
+    // The route is found later.
+    const facts = () => ({ ...RequestContext.routeMeta(request.method, request.route?.path), ...fields.meta })
+    withContext({ ...fields, actor: who, meta: facts }, () => next())
   }
 }

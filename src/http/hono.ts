@@ -14,7 +14,12 @@ import * as RequestContext from "../RequestContext.js"
  * @category models
  */
 export interface Incoming {
-  readonly req: { readonly method: string; header(name: string): string | undefined }
+  readonly req: {
+    readonly method: string
+    /** The pattern of the route that runs. */
+    readonly routePath?: string | undefined
+    header(name: string): string | undefined
+  }
 }
 
 /**
@@ -70,6 +75,9 @@ export const audit = <Context extends Incoming>(
       method: context.req.method,
       meta: meta === undefined ? undefined : RequestContext.attempt(() => meta(context))
     })
-    return withContext({ ...fields, actor: actor === undefined ? undefined : () => actor(context) }, next)
+    const who = actor === undefined ? undefined : () => actor(context)
+    // The route is found later.
+    const facts = () => ({ ...RequestContext.routeMeta(context.req.method, context.req.routePath), ...fields.meta })
+    return withContext({ ...fields, actor: who, meta: facts }, next)
   }
 }

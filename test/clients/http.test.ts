@@ -197,6 +197,7 @@ for (const [name, start] of Object.entries(frameworks)) {
             trace_id: String(id).padStart(32, "0"),
             remote_ip: `198.51.100.${id}`,
             source: "shop",
+            meta: { route: "POST /posts/:id" },
             context_error: null
           }))
         )

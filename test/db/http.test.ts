@@ -134,6 +134,8 @@ layer(Host.layer, { excludeTestServices: true })("Http", (it) => {
             context_error: null
           }))
         )
+        const meta = name === "an HttpApp" ? {} : { route: "POST /posts/:id" }
+        expect(rows.map((row) => row["meta"])).toEqual(rows.map(() => meta))
         expect(rows.at(-1)).toMatchObject({ actor_id: "100", request_id: expect.stringMatching(/^[0-9a-f-]{36}$/) })
       })
     )

@@ -14,6 +14,8 @@ it("an actor function that hangs is waited for no longer than the patience of a 
     })
   ).toEqual({ actorError: "the actor function failed" })
   expect(await askActor(() => ({ type: "user", id: 1 }))).toEqual({ actor: { type: "user", id: 1 } })
+  // A session that is not there.
+  expect(await askActor(() => Promise.resolve(null))).toEqual({})
 })
 
 it("withContext lets the inner context win, and an actor replaces why there was none", () => {
@@ -30,6 +32,32 @@ it("withContext lets the inner context win, and an actor replaces why there was 
   ).toEqual({ actorError: "x" })
   expect(() => withContext(7 as never, currentContext)).toThrow("context: must be an object")
   expect(currentContext()).toEqual({})
+})
+
+it("withContext asks for facts that are known only later at each call, and does without them if they throw", async () => {
+  let route: string | undefined
+  const meta = () => {
+    if (route === "broken") {
+      throw new Error("secret")
+    }
+    return route === undefined ? undefined : { route }
+  }
+  await withContext({ source: "api", meta }, async () => {
+    expect(currentContext()).toEqual({ source: "api" })
+    await withContext({ meta: { a: 1 } }, async () => {
+      await Promise.resolve()
+      expect(currentContext()).toEqual({ source: "api", meta: { a: 1 } })
+      route = "/posts/:id"
+      expect(currentContext()).toEqual({ source: "api", meta: { route, a: 1 } })
+      expect(withContext({ meta: { route: "mine" } }, currentContext)).toEqual({
+        source: "api",
+        meta: { route: "mine", a: 1 }
+      })
+      expect(fromEnvelope(await toEnvelope())).toMatchObject({ meta: { route, a: 1 } })
+      route = "broken"
+      expect(currentContext()).toEqual({ source: "api", meta: { a: 1 } })
+    })
+  })
 })
 
 it("a reason for no actor travels with the context, and an actor above it replaces it", () => {

@@ -10,12 +10,22 @@ import type { InvalidRequest } from "../../ThreadlineError.js"
 import { notAnObject } from "../core/request.js"
 
 /**
- * Finds the actor when an audited call needs it. `undefined` says that there is none.
+ * Finds the actor when an audited call needs it. `undefined` and `null` say that there is none.
  *
  * @since 0.1.0
  * @category models
  */
-export type LazyActor = () => Actor.Given | undefined | PromiseLike<Actor.Given | undefined>
+export type LazyActor = () => Found | PromiseLike<Found>
+
+type Found = Actor.Given | null | undefined
+
+/**
+ * Finds facts that are known only later, such as the route of a request. It is asked at each audited call. If it throws there are none.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type LazyMeta = () => AuditContext.Meta | undefined
 
 /**
  * What the code that runs now says of everything it writes.
@@ -23,17 +33,39 @@ export type LazyActor = () => Actor.Given | undefined | PromiseLike<Actor.Given 
  * @since 0.1.0
  * @category models
  */
-export interface Ambient extends Omit<AuditContext.Given, "actor"> {
+export interface Ambient extends Omit<AuditContext.Given, "actor" | "meta"> {
   /** Who acts, or how to find out. A function is asked at most once for each `withContext`. */
   readonly actor?: Actor.Given | LazyActor | undefined
+  readonly meta?: AuditContext.Meta | LazyMeta | undefined
+}
+
+/** What the code that runs now says, with the facts of this instant. */
+interface Current extends Omit<Ambient, "meta"> {
+  readonly meta?: AuditContext.Meta | undefined
 }
 
 const storage = new AsyncLocalStorage<Ambient>()
 
-export const currentContext = (): Ambient => storage.getStore() ?? {}
+const stored = (): Ambient => storage.getStore() ?? {}
+
+const metaNow = (meta: Ambient["meta"]): AuditContext.Meta | undefined => {
+  if (typeof meta !== "function") {
+    return meta
+  }
+  try {
+    return meta()
+  } catch {
+    return undefined
+  }
+}
+
+export const currentContext = (): Current => {
+  const { meta, ...context } = stored()
+  return { ...context, meta: metaNow(meta) }
+}
 
 const remembered = (ask: LazyActor): LazyActor => {
-  let asked: Promise<Actor.Given | undefined> | undefined
+  let asked: Promise<Found> | undefined
   return () => (asked ??= Promise.resolve().then(ask))
 }
 
@@ -59,7 +91,15 @@ export const withContext = <A>(fields: Ambient, body: () => A): A => {
     throw wrong
   }
   const actor = typeof fields.actor === "function" ? remembered(fields.actor) : fields.actor
-  return storage.run(mergeAny<Actor.Given | LazyActor>(currentContext(), { ...fields, actor }), body)
+  const { meta: metaBelow, ...below } = stored()
+  const { meta: metaAbove, ...above } = fields
+  const isLazy = typeof metaBelow === "function" || typeof metaAbove === "function"
+  const merged = (): Current =>
+    mergeAny<Actor.Given | LazyActor>(
+      { ...below, meta: metaNow(metaBelow) },
+      { ...above, actor, meta: metaNow(metaAbove) }
+    )
+  return storage.run(isLazy ? { ...merged(), meta: () => merged().meta } : merged(), body)
 }
 
 /** How long an audited call waits for a lazy actor, in milliseconds. */
@@ -84,7 +124,8 @@ export const askActor = async (ask: LazyActor, patience: number = actorPatience)
 }
 
 // The audited call is not to blame for a wrong answer. The answer is recorded as wrong.
-const toAnswer = (actor: Actor.Given | undefined): Answered => {
+const toAnswer = (found: Found): Answered => {
+  const actor = found ?? undefined
   const wrong = actor === undefined ? undefined : Actor.invalid(actor)
   return wrong === undefined ? { actor } : { actorError: `the actor function gave no actor: ${wrong.message}` }
 }

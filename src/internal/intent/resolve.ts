@@ -47,7 +47,7 @@ const asked = (ask: AuditContext.LazyActor): Effect.Effect<AuditContext.Fields> 
   Effect.suspend(() => ask).pipe(
     Effect.disconnect,
     Effect.map((answer): AuditContext.Fields => {
-      const actor = Option.isOption(answer) ? Option.getOrUndefined(answer) : answer
+      const actor = (Option.isOption(answer) ? Option.getOrUndefined(answer) : answer) ?? undefined
       const wrong = actor === undefined ? undefined : Actor.invalid(actor)
       return actor === undefined
         ? {}

@@ -47,6 +47,25 @@ layer(Host.layer, { excludeTestServices: true })("an action made from the result
     })
   )
 
+  it.effect("is the one that the call returns, whatever its body recorded before", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      const body = (id: number) =>
+        Effect.zipRight(insert(id), Effect.all([Audit.record("looked"), Audit.record("looked.again")]))
+      const own = yield* Audit.transaction(body(1), { actor, action: "post.checked" })
+      const none = yield* Audit.transaction(body(2), { actor })
+      const inside = yield* Audit.transaction(Audit.transaction(body(3), { action: "inner" }), {
+        actor,
+        action: "outer"
+      })
+      const ids = new Map((yield* Host.actions).map((row) => [row["name"], row["id"]]))
+      expect(Option.getOrNull(own.actionId)).toBe(ids.get("post.checked"))
+      expect(Option.isNone(none.actionId)).toBe(true)
+      expect(Option.getOrNull(inside.actionId)).toBe(ids.get("outer"))
+      expect(Option.getOrNull(inside.value.actionId)).toBe(ids.get("inner"))
+    })
+  )
+
   it.effect("belongs to the attempt that succeeded", () =>
     Effect.gen(function* () {
       yield* Host.reset
