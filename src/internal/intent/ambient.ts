@@ -93,13 +93,11 @@ export const withContext = <A>(fields: Ambient, body: () => A): A => {
   const actor = typeof fields.actor === "function" ? remembered(fields.actor) : fields.actor
   const { meta: metaBelow, ...below } = stored()
   const { meta: metaAbove, ...above } = fields
+  const both = (): AuditContext.Meta | undefined =>
+    AuditContext.merge({ meta: metaNow(metaBelow) }, { meta: metaNow(metaAbove) }).meta
   const isLazy = typeof metaBelow === "function" || typeof metaAbove === "function"
-  const merged = (): Current =>
-    mergeAny<Actor.Given | LazyActor>(
-      { ...below, meta: metaNow(metaBelow) },
-      { ...above, actor, meta: metaNow(metaAbove) }
-    )
-  return storage.run(isLazy ? { ...merged(), meta: () => merged().meta } : merged(), body)
+  const merged = mergeAny<Actor.Given | LazyActor>(below, { ...above, actor })
+  return storage.run({ ...merged, meta: isLazy ? both : both() }, body)
 }
 
 /** How long an audited call waits for a lazy actor, in milliseconds. */

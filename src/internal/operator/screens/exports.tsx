@@ -186,7 +186,7 @@ const View = ({
         </Notice>
       ) : jobs.length === 0 ? (
         <Empty title="No export was queued">
-          <p>Large exports are made by a worker. Queue one below, or from the timeline.</p>
+          <p>Large exports are made by a worker. Queue one below.</p>
         </Empty>
       ) : (
         <Table caption="Jobs, newest first" columns={["Requested", "What", "State", "Progress", "By", "Do"]}>
