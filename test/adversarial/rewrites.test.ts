@@ -107,6 +107,26 @@ attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
     )
   }
 
+  attack("in one transaction with a TRUNCATE, while an older transaction runs: everything stays known", (host) =>
+    Effect.gen(function* () {
+      const { apply, capture, db } = host
+      yield* db.run(...plain)
+      yield* apply("t")
+      yield* db.run("insert into t values (1, 1), (2, 2)")
+      // Its id is lower, so the id of the next transaction is beyond what that transaction's own snapshots know.
+      const older = yield* host.session()
+      yield* older.run("begin", "select pg_current_xact_id()")
+      yield* db.run(
+        "begin; select pg_current_xact_id(); alter table t alter v set default 6; truncate t; insert into t values (1, 1), (2, 2); commit"
+      )
+      expect(yield* db.rows("select what from threadline.capture_alterations")).toEqual([])
+      expect(kinds(yield* capture.status())).toEqual([])
+      expect(yield* asOf(host, "1")).toBe("1")
+      yield* older.run("rollback")
+      expect(yield* asOf(host, "2")).toBe("2")
+    })
+  )
+
   attack("of an enum in the key, which has another name for a while: nothing untrue is claimed of that time", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host

@@ -3692,18 +3692,19 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "19ea1c59e5932570892b9ca22161a13993cb48683bd78de64b356919d02d15a5",
+    checksum: "35f7244fc9a6c5dee8541e853eb203e5f615d8fe60d2e2a586e60a22ef7d40a4",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
--- older than the whole record.
+-- older than the whole record. The id of this transaction and of its savepoints may be ahead of the snapshot, by as many as run
+-- beside it. 2^28 are allowed for them.
 create function full_xid(id xid) returns xid8
 language sql stable
 set search_path from current
 return (
-  select case when id::text::bigint < 3 or u.behind > u.upcoming then '0' else (u.upcoming - u.behind)::text::xid8 end
-  from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as upcoming) s
-  cross join lateral (select s.upcoming, (s.upcoming - id::text::bigint) & 4294967295 as behind) u
+  select case when id::text::bigint < 3 or u.behind > u.highest then '0' else (u.highest - u.behind)::text::xid8 end
+  from (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 268435455 as highest) s
+  cross join lateral (select s.highest, (s.highest - id::text::bigint) & 4294967295 as behind) u
 );
 
 -- Takes the transaction that wrote a row of the catalog. Gives the time when the first audited transaction with the same id or
