@@ -42,6 +42,8 @@ export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Re
 export interface Asked {
   readonly services: Services
   readonly columnsOf: AskColumns
+  /** What files can be made of. */
+  readonly formats: ReadonlyArray<Export.Format>
   readonly params: URLSearchParams
   readonly to: Addresses
   readonly viewer: Viewer

@@ -66,10 +66,9 @@ const Navigation = ({ place }: { readonly place: Place }): VNode => {
   )
 }
 
-/** Nothing is said of who was not let in: the page of a denial has no token. */
-const Viewer = (): VNode | null => {
-  const { token, viewer } = useSite()
-  return token === "" ? null : (
+const Viewer = (): VNode => {
+  const { viewer } = useSite()
+  return (
     <span class="who">
       {viewer.actor === undefined ? (
         "anybody, without signing in"
@@ -151,7 +150,20 @@ export const Frame = ({
   /** What was typed into the search box. */
   readonly asked?: string
 }): VNode => {
-  const { to, zone } = useSite()
+  const { to, viewer, zone } = useSite()
+  // Who is not let in is told nothing of what there is, not even where.
+  if (!viewer.may("read")) {
+    return (
+      <>
+        <header class="bar">
+          <span class="mark">
+            thread<i>line</i>
+          </span>
+        </header>
+        <main id="main">{children}</main>
+      </>
+    )
+  }
   return (
     <>
       <a class="skip" href="#main">

@@ -123,7 +123,7 @@ const Nothing = ({ anything, listing }: Answer): VNode => {
 
 const View = (answer: Answer): VNode => {
   const { changes, count, following, listing, next, partial } = answer
-  const { to, now } = useSite()
+  const { now, offers, to } = useSite()
   const { extra, filter } = asLinked(listing)
   const here = listing.filter
   const transactions = new Set(changes.map(({ transactionId }) => transactionId)).size
@@ -194,7 +194,7 @@ const View = (answer: Answer): VNode => {
         {answer.canExport ? (
           <span>
             Export{" "}
-            {kindsOfLists.map((kind, index) => (
+            {kindsOfLists(offers.formats).map((kind, index) => (
               <>
                 {index === 0 ? "" : " · "}
                 <a href={to.changes(kind, { ...here, cursor: undefined, order: undefined, limit: undefined })}>

@@ -263,6 +263,7 @@ const exportTroubles: { readonly [R in ExportError["reason"]]?: readonly [status
   WrongState: [409, "The export is in another state by now. Load the list again."],
   Expired: [410, "The file of this export was removed, because its time was over. Queue it again."],
   ScopeRefused: [403, "The application does not grant the scope of this export any more."],
+  NotInstalled: [501, "The application lacks the package that writes files of this kind. Choose another kind."],
   NoStore: [503, "The application has no place for the files of exports."],
   StoreFailed: [503, "The place of the files cannot be reached now."]
 }
