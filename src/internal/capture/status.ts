@@ -33,7 +33,7 @@ import {
 import type { Policy, TableConfig } from "./model.js"
 import { planTable } from "./plan.js"
 import {
-  awaitsForeign,
+  admitsForeign,
   columnShapes,
   findDeployed,
   findGap,
@@ -441,7 +441,7 @@ const reportTable = (
   const rowMode = whyRowMode(table)
   if (policy.mode === "statement" && rowMode !== undefined) {
     report({ kind: "ModeUnsuitable", severity: "error", mend: apply.mend, why: rowMode })
-  } else if (policy.mode === "statement" && awaitsForeign(catalog, table)) {
+  } else if (policy.mode === "statement" && catalog.foreignServers && admitsForeign(table)) {
     // The schema watch lets writes through when it happens.
     const severity = isStatementChosen || catalog.watch.state === "on" ? "info" : "warning"
     report({
