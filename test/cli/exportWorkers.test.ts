@@ -19,7 +19,7 @@ const host = Layer.scoped(
   })
 )
 
-suite(host, { excludeTestServices: true, timeout: 120_000 })("workers of exports", (it) => {
+suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports", (it) => {
   it.scoped("that are killed lose no job: another one takes it up, and the file is whole", () =>
     Effect.gen(function* () {
       const { url } = yield* Cli.Host
