@@ -21,7 +21,7 @@ const host = Layer.scoped(
 
 const begun = (directory: string) => Effect.sync(() => readdirSync(directory).some((name) => name.endsWith(".partial")))
 
-suite(host, { excludeTestServices: true, timeout: 120_000 })("workers of exports", (it) => {
+suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports", (it) => {
   it.scoped("that are killed lose no job: another one takes it up, and the file is whole", () =>
     Effect.gen(function* () {
       const { url } = yield* Cli.Host

@@ -39,7 +39,7 @@ const database = Layer.tap(TestDatabase.layer, (context) =>
 
 const config = (retention: unknown) => Cli.directory({ "threadline.config.json": JSON.stringify({ retention }) })
 
-layer(database, { excludeTestServices: true, timeout: 240_000 })("retention and evidence", (it) => {
+layer(database, { excludeTestServices: true, timeout: 300_000 })("retention and evidence", (it) => {
   it.scoped("plan, purge, runs and maintain", () =>
     Effect.gen(function* () {
       const { url } = yield* TestDatabase.TestDatabase

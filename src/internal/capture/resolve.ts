@@ -3,7 +3,7 @@
  * cannot be captured as asked.
  */
 import * as Either from "effect/Either"
-import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalog.js"
+import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalogModel.js"
 import { CaptureError } from "./captureError.js"
 import { commandMend, hostMend, type HostAction, type Mend, watchCommand } from "./mend.js"
 import type { Mode, TableConfig } from "./model.js"
