@@ -72,28 +72,30 @@ attacks("foreign partitions (A5, A31)", (attack) => {
       })
   )
 
-  attack("are announced where they would break writes: a mode that was chosen, a unique index that was dropped", (host) =>
-    Effect.gen(function* () {
-      const { apply, capture, db } = host
-      yield* db.run(...partitioned)
-      yield* apply({ table: "events", mode: "statement" })
-      expect(yield* host.findings({ table: "events", mode: "statement" })).toEqual(["NoKey"])
-      yield* db.run(...server(host), "create table closed (k int primary key) partition by list (k)")
-      expect(yield* host.findings({ table: "events" })).toEqual(["ConfigurationDiffers", "NoKey", "ModeUnsuitable"])
-      const [status] = yield* capture.status([{ table: "events", mode: "statement" }])
-      expect(status?.findings.find(({ kind }) => kind === "ModeUnsuitable")).toMatchObject({
-        severity: "info",
-        why: { cause: "foreign server", relation: null }
+  attack(
+    "are announced where they would break writes: a mode that was chosen, a unique index that was dropped",
+    (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run(...partitioned)
+        yield* apply({ table: "events", mode: "statement" })
+        expect(yield* host.findings({ table: "events", mode: "statement" })).toEqual(["NoKey"])
+        yield* db.run(...server(host), "create table closed (k int primary key) partition by list (k)")
+        expect(yield* host.findings({ table: "events" })).toEqual(["ConfigurationDiffers", "NoKey", "ModeUnsuitable"])
+        const [status] = yield* capture.status([{ table: "events", mode: "statement" }])
+        expect(status?.findings.find(({ kind }) => kind === "ModeUnsuitable")).toMatchObject({
+          severity: "info",
+          why: { cause: "foreign server", relation: null }
+        })
+        expect((yield* capture.plan([{ table: "events" }])).map(({ kind }) => kind)).toEqual(["regenerate"])
+        yield* apply("events", "closed")
+        expect(yield* host.findings({ table: "events" })).toEqual(["NoKey"])
+        yield* db.run("alter table closed drop constraint closed_pkey")
+        expect(yield* host.findings({ table: "closed" })).toContain("ModeUnsuitable")
+        expect((yield* apply("closed")).map(({ kind }) => kind)).toEqual(["regenerate"])
+        expect(yield* host.findings({ table: "closed" })).not.toContain("ModeUnsuitable")
+        yield* cleanUp(host)
       })
-      expect((yield* capture.plan([{ table: "events" }])).map(({ kind }) => kind)).toEqual(["regenerate"])
-      yield* apply("events", "closed")
-      expect(yield* host.findings({ table: "events" })).toEqual(["NoKey"])
-      yield* db.run("alter table closed drop constraint closed_pkey")
-      expect(yield* host.findings({ table: "closed" })).toContain("ModeUnsuitable")
-      expect((yield* apply("closed")).map(({ kind }) => kind)).toEqual(["regenerate"])
-      expect(yield* host.findings({ table: "closed" })).not.toContain("ModeUnsuitable")
-      yield* cleanUp(host)
-    })
   )
 
   attack("are kept out of a table in statement mode by a constraint trigger, and writes go on", (host) =>
