@@ -50,7 +50,7 @@ attacks("a statement on many rows (A2)", (attack) => {
             ])
           }
         }),
-      120_000
+      300_000
     )
   }
 })
@@ -99,7 +99,7 @@ attacks("the cost of a row (A3)", (attack) => {
           expect(many / few, ratios.join("; ")).toBeLessThan(15)
         }
       }),
-    240_000
+    300_000
   )
 })
 
@@ -141,6 +141,6 @@ attacks("a session of 10,000 transactions (A16)", (attack) => {
           )
         ).toBe("10000")
       }),
-    240_000
+    300_000
   )
 })
