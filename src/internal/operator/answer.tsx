@@ -24,7 +24,8 @@ export const rendered = (page: Page, site: Site): Document => {
       </Frame>
     ),
     page.style,
-    page.rooms
+    page.rooms,
+    page.fewer?.items
   )
 }
 

@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Health from "../../Health.js"
 import type * as Retention from "../../Retention.js"
@@ -10,6 +11,7 @@ import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Capability, Denied, Viewer } from "./access.js"
 import * as address from "./address.js"
 import { asking as askingColumns } from "./columnOrder.js"
+import { fittingSize } from "./document.js"
 import { htmlOf, plainFailure, rendered, secured, seeOther } from "./answer.js"
 import { isSameOrigin, sameToken, tokenOf } from "./forgery.js"
 import type { Asked, Page, Relations, Screened, Services } from "./screen.js"
@@ -29,6 +31,7 @@ import { timeline } from "./screens/timeline.js"
 import { transaction } from "./screens/transaction.js"
 import * as trouble from "./screens/trouble.js"
 import { asking } from "./masks.js"
+import { remembering } from "./remembered.js"
 import { type Failure, type Logged, logging, settling, unavailable } from "./settled.js"
 import { type HostLinks, type Offers, rooms, type Site, type Theme } from "./site.js"
 import { utc, zoneOf } from "./zone.js"
@@ -81,6 +84,15 @@ const needed: { readonly [Tag in address.Route["_tag"]]?: Capability } = {
   Download: "export",
   Changes: "export"
 }
+
+const showsValues: ReadonlySet<address.Route["_tag"]> = new Set([
+  "Timeline",
+  "Transaction",
+  "Row",
+  "Request",
+  "Correlation",
+  "Actor"
+])
 
 const screenOf = (route: address.Route, settings: Settings): ((asked: Asked) => Screened) => {
   switch (route._tag) {
@@ -231,8 +243,13 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
   const columnsOf = askingColumns(services.query)
 
   const masks = Option.match(services.health, {
-    onNone: () => () => Effect.succeed<Site["masks"]>(new Map()),
+    onNone: () => () => Effect.succeed(undefined),
     onSome: (health) => asking(health.policies(settings.health))
+  })
+
+  const coverageOf = Option.match(services.health, {
+    onNone: () => () => Effect.succeed(undefined),
+    onSome: (health) => remembering(health.coverage(settings.health), "800 millis")
   })
 
   const logged = logging(settings.onFailure)
@@ -298,6 +315,7 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
         const asked: Asked = {
           services: underScope(services, viewer),
           columnsOf,
+          coverageOf,
           formats,
           params,
           to,
@@ -339,7 +357,9 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
         if (incoming.method !== "GET" && !isHead) {
           return show(trouble.wrongMethod)
         }
-        const site: Site = { ...plain, masks: yield* masks(now) }
+        // They are asked for beside the page, and only for those that show values of rows.
+        let site: Site | undefined
+        const masking = showsValues.has(route._tag) ? yield* Effect.fork(masks(now)) : undefined
         const recording = recordingView(viewer, here.slice(0, 2000))
         let screened: Screened = screenOf(route, settings)(asked)
         for (;;) {
@@ -350,11 +370,13 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
           if (screen._tag === "Raw") {
             return secured(screen.response)
           }
+          site ??= masking === undefined ? plain : { ...plain, masks: (yield* Fiber.join(masking))?.value ?? new Map() }
           const made = rendered(screen, site)
-          if (made.fits || screen.smaller === undefined) {
+          const size = made.fits ? undefined : fittingSize(made.bytes, screen.fewer?.items ?? 0)
+          if (size === undefined || screen.fewer === undefined) {
             return htmlOf(screen, site, !isHead, made)
           }
-          screened = screen.smaller
+          screened = screen.fewer.of(size)
         }
       })
     )

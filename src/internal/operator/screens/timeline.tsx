@@ -240,15 +240,12 @@ const keepAll = ({ filter, since }: Listing): { readonly since?: string } =>
   since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}
 
 /** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
-const usual = 30
+const usual = 25
 
 /** What is the same however many changes a page shows. */
 type Known = Pick<Answer, "count">
 
 export const timeline = (asked: Asked): Screened => ofSize(asked, undefined)
-
-/** The next smaller size of a page, if there is one. */
-export const smallerThan = (items: number): number | undefined => [20, 8, 3, 1].find((size) => size < items)
 
 const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened =>
   Either.match(read(asked.params, asked.zone, asked.now), {
@@ -286,15 +283,14 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
           canExport: exports._tag === "Some" && asked.viewer.may("export")
         }
         const { extra, filter: linked } = asLinked(listing)
-        const less = smallerThan(items.length)
         return page({
           title: `Timeline: ${about(listing)}`,
           place: "timeline",
           command: { _tag: "Timeline", filter },
           columns,
-          smaller: less === undefined ? undefined : ofSize(asked, less, { count }),
+          fewer: { items: items.length, of: (fewer) => ofSize(asked, fewer, { count }) },
           // A list shows five fields of a change at most: with fewer changes it is clearer than with fewer fields.
-          rooms: less === undefined ? undefined : briefRooms,
+          rooms: items.length > 1 ? briefRooms : undefined,
           asked:
             asked.params.get("q") ??
             write(
