@@ -17,7 +17,8 @@ attacks("a statement on many rows (A2)", (attack) => {
           yield* db.run(
             table("t"),
             "create table odd (id int primary key, j json, v int)",
-            "create table child (id int primary key, t int references t on delete cascade)"
+            "create table child (id int primary key, t int references t on delete cascade)",
+            "create index on child (t)"
           )
           yield* apply({ table: "t", mode }, { table: "odd", mode }, { table: "child", mode })
           const rows = mode === "statement" ? 50_000 : 10_000
