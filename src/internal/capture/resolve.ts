@@ -145,7 +145,7 @@ export const resolve = (
       yield* refused(configured, { reason: "WatchMissing", watch: catalog.watch.state }, commandMend(watchCommand))
     }
 
-    const mode = yield* modeOf(catalog, table, configured)
+    const mode = yield* modeOf(table, configured)
     const onTruncate = config.truncate ?? "event"
     if (onTruncate === "rows") {
       const foreignTable = table.relations.find(({ kind }) => kind === "f")
@@ -388,17 +388,13 @@ export const whyRowMode = (table: Table): RowModeReason | undefined => {
  * Whether statement triggers work until a foreign table becomes a partition. Then PostgreSQL refuses writes that reach it. A unique
  * index of the table keeps foreign tables out.
  */
-export const awaitsForeign = ({ foreignServers }: Catalog, { indexes, relations: [root] }: Table): boolean =>
-  foreignServers && root.kind === "p" && !indexes.some(({ unique }) => unique)
+export const admitsForeign = ({ indexes, relations: [root] }: Table): boolean =>
+  root.kind === "p" && !indexes.some(({ unique }) => unique)
 
-const modeOf = (
-  catalog: Catalog,
-  table: Table,
-  { config, ...name }: ConfiguredTable
-): Either.Either<Mode, CaptureError> => {
+const modeOf = (table: Table, { config, ...name }: ConfiguredTable): Either.Either<Mode, CaptureError> => {
   const why: RowModeReason | undefined =
     whyRowMode(table) ?? (config.always === true ? { cause: "always", relation: null } : undefined)
   return why !== undefined && config.mode === "statement"
     ? refused(name, { reason: "ModeUnsupported", why }, hostMend("leaveModeOut"))
-    : Either.right(config.mode ?? (why === undefined && !awaitsForeign(catalog, table) ? "statement" : "row"))
+    : Either.right(config.mode ?? (why === undefined && !admitsForeign(table) ? "statement" : "row"))
 }
