@@ -425,7 +425,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "3255816bb031cef3180b4da30d1ac6f8c5028835db0c8727e9ab9f5ce71da12a",
+    checksum: "20edea476de924d837d4de226e0cb8fd5f429afe460717268ff78976ac7443f5",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -685,7 +685,7 @@ begin
   if known / 1024 = (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint then
     return known % 1024;
   end if;
-  raise exception 'threadline: the epoch is not known yet';
+  raise exception 'threadline: the epoch is not known yet' using errcode = 'TL006';
 end
 $$;
 
