@@ -204,10 +204,10 @@ if (executable === undefined) {
                 `/correlations${query("id", text)}`,
                 `/requests${query("id", text)}`,
                 `/actors/user${query("id", text)}`,
-                `/timeline${query("source", text)}&action=${encodeURIComponent(text)}&since=${encodeURIComponent(text)}`,
+                `/timeline${query("source", text)}&action=${encodeURIComponent(text)}&since=all`,
                 `/timeline${query(text, text)}`,
                 `/timeline${query("contains", JSON.stringify({ [text]: text }))}`,
-                `/timeline${query("cursor", text)}`,
+                `/timeline${query(round % 2 === 0 ? "cursor" : "since", text)}`,
                 `/timeline${query("tz", text)}`,
                 `/evidence${query("subject", text)}`,
                 `/transactions/${encodeURIComponent(text.replaceAll("/", "-"))}`,
@@ -248,7 +248,7 @@ if (executable === undefined) {
           )
           expect([file.status, file.headers.get("set-cookie")]).toStrictEqual([200, null])
         }),
-      240_000
+      300_000
     )
   })
 }

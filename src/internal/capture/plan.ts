@@ -3,7 +3,7 @@
  * The same plan is shown and printed. It is computed again under a lock, and applied.
  */
 import * as Either from "effect/Either"
-import type { Catalog, Name, Relation } from "./catalog.js"
+import type { Catalog, Name, Relation } from "./catalogModel.js"
 import { CaptureError } from "./captureError.js"
 import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"
@@ -13,7 +13,7 @@ import {
   columnChanges,
   type Expected,
   functionState,
-  installedShape,
+  installedSource,
   lessRedaction,
   partitionLabels,
   policyName,
@@ -324,8 +324,7 @@ const installedOtherwise = (
   { table }: Resolved,
   states: ReadonlyArray<RelationState>
 ) => {
-  const shape = installedShape(storage, policy, table)
-  const source = generate(storage, shape)
+  const { shape, source } = installedSource(storage, policy, table)
   return states
     .map(({ relation }) => relationState(storage, source, relation, shape, catalog.serverVersion))
     .filter(needsWork)

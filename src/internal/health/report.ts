@@ -6,7 +6,8 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { ThreadlineError } from "../../ThreadlineError.js"
 import { fromFailure, type readConfigs } from "../capture/apply.js"
-import { type Catalog, type Name, readCatalog, readStanding, readWholeStanding } from "../capture/catalog.js"
+import { readCatalog, readStanding, readWholeStanding } from "../capture/catalog.js"
+import type { Catalog, Name } from "../capture/catalogModel.js"
 import type { CaptureError } from "../capture/captureError.js"
 import type { TableStatus } from "../capture/finding.js"
 import {
@@ -18,9 +19,11 @@ import {
   readerCommand,
   sqlMend
 } from "../capture/mend.js"
-import { label, sameName } from "../capture/resolve.js"
+import { policyName } from "../capture/diff.js"
+import { findTable, label, sameName } from "../capture/resolve.js"
 import { reading } from "../capture/settings.js"
-import { standingFindings, tableStatuses } from "../capture/status.js"
+import { standingFindings } from "../capture/standingFindings.js"
+import { tableStatuses } from "../capture/status.js"
 import { migrationFiles } from "../schema/files.js"
 import { identifier, qualified } from "../sql/sqlText.js"
 import type { Standing } from "../sql/standing.js"
@@ -60,7 +63,7 @@ const see = Effect.fnUntraced(function* (
   const named: ReadonlyArray<Name> = [...(configured ?? []), ...(expected ?? []), ...gaps]
   const catalog = yield* readCatalog(sql, storage, named, "everything")
   const statuses = tableStatuses(storage, catalog, configured)
-  const times = yield* record.readTimes(sql, storage)
+  const times = yield* record.readTimes(sql, storage, catalog.gaps)
   const hostTables = all ? yield* record.readHostTables(sql, storage) : []
   const none: Configured = []
   const coverage = coverageOf({
@@ -110,10 +113,10 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
     Effect.gen(function* () {
       yield* readWholeStanding(sql, storage)
       const catalog = yield* readCatalog(sql, storage, [], "everything")
-      return tableStatuses(storage, catalog, undefined).flatMap(({ findings, policy, table }) =>
+      return tableStatuses(storage, catalog, undefined).flatMap(({ findings, policy }) =>
         policy === null
           ? []
-          : (catalog.tables.find(({ relations: [root] }) => label(root) === table)?.relations ?? [])
+          : (findTable(catalog, policyName(policy))?.relations ?? [])
               .filter(({ kind }) => kind === "r")
               .map((relation) => ({
                 table: { schema: policy.tableSchema, name: policy.tableName },
@@ -304,7 +307,8 @@ const structureFindings = (storage: string, structure: record.Structure, seen: S
     add("warning", schema, { kind: "ReplicaAllowed", roles }, sqlMend([revoke, ...revokes]))
   }
   for (const { policy, table } of seen?.statuses ?? []) {
-    const relations = seen?.catalog.tables.find(({ relations: [root] }) => label(root) === table)?.relations ?? []
+    const relations =
+      seen === undefined || policy === null ? [] : (findTable(seen.catalog, policyName(policy))?.relations ?? [])
     const subscriptions = structure.subscribed
       .filter((subscribed) => relations.some((relation) => sameName(relation, subscribed)))
       .reduce((sum, { count }) => sum + count, 0)
