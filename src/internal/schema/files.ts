@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "d6f7719335d15b674f2ca79fc65c7052c90b58870b0983aa2b730331d898b838",
+    checksum: "668a658802d29ede4c28b6caa5e7477b6df152840868f988172fb62299dafca6",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -353,6 +353,7 @@ declare
   lower_bound timestamptz;
   upper_bound timestamptz;
   leaf name;
+  record_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = parent);
 begin
   -- Configured steps are remembered in the parent's comment; a fresh install is monthly.
   if unit is null then
@@ -386,6 +387,10 @@ begin
         and b[2]::timestamptz > lower_bound
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
+      -- A superuser may have called this; a purge empties partitions as the owner of the record.
+      if current_user <> record_owner then
+        execute format('alter table %I owner to %I', leaf, record_owner);
+      end if;
       perform guard_relation(leaf::regclass);
       -- Only this step blocks: rows of the default partition move out before the new one is attached.
       if exists (
@@ -420,7 +425,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "3255816bb031cef3180b4da30d1ac6f8c5028835db0c8727e9ab9f5ce71da12a",
+    checksum: "20edea476de924d837d4de226e0cb8fd5f429afe460717268ff78976ac7443f5",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -680,7 +685,7 @@ begin
   if known / 1024 = (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint then
     return known % 1024;
   end if;
-  raise exception 'threadline: the epoch is not known yet';
+  raise exception 'threadline: the epoch is not known yet' using errcode = 'TL006';
 end
 $$;
 
@@ -4306,7 +4311,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "7daf5ebf70002905cca0396fd0893f97f48d00f6be6bf4ced829935938b2f1f9",
+    checksum: "279aebfd6897f1ce1204ea2b4b9aba42abbe7ccefe28003fd3525423b37671bc",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4569,9 +4574,9 @@ begin
 end
 $$;
 
--- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
--- exist, or is another table. A query of the catalog needs no right to the table's schema.
-create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+-- The recorded lapses of a table, with the one that has not ended: since "gap_since", the answer of capture_gap, or since its capture
+-- was removed. Whoever has asked capture_gap need not ask it again.
+create function lapses_with(table_schema text, table_name text, gap_since timestamptz) returns tstzmultirange
 language plpgsql stable
 set search_path from current
 as $$
@@ -4581,23 +4586,34 @@ declare
 begin
   select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
   from capture_policies p
-  where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
+  where p.table_schema = lapses_with.table_schema and p.table_name = lapses_with.table_name;
   if policy.lapses is null then
     return '{}';
   end if;
   unknown_since := coalesce(policy.removed_at, least(
-    (select g.since from capture_gap(table_schema, table_name) g),
+    gap_since,
     -- Changes under another name are read with the others after capture has been applied, which settles its names.
     (
       select min(s.seen_at)
       from capture_sightings s
       where s.relation = policy.relation
         and s.database is not distinct from policy.database
-        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
-        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
+        and (s.table_schema <> lapses_with.table_schema or s.table_name <> lapses_with.table_name)
+        and s.seen_at > greatest(policy.applied_at, named_since(lapses_with.table_schema, lapses_with.table_name))
     )));
   return case when unknown_since is null then policy.lapses
     else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
+end
+$$;
+
+-- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
+-- exist, or is another table. A query of the catalog needs no right to the table's schema.
+create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return lapses_with(table_schema, table_name, (select g.since from capture_gap(table_schema, table_name) g));
 end
 $$;
 
@@ -4809,7 +4825,8 @@ return case
 end;
 
 revoke all on function
-  known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
+  known_until(text, text, text[], timestamptz), lapses_with(text, text, timestamptz), capture_lapses(text, text), oldest_kept(),
+  first_change(text, text),
   unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
 from public;
