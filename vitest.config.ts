@@ -36,8 +36,9 @@ export default defineConfig({
     // would be a third of the work.
     poolOptions: { forks: { minForks: 1, maxForks: 2, isolate: false } },
     setupFiles: ["./test/harness/freshMethods.ts", "./test/harness/randomCases.ts"],
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
+    // For what hangs. A busy machine takes many times as long as a quiet one.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     teardownTimeout: 30_000
   }
 })

@@ -345,6 +345,7 @@ declare
   lower_bound timestamptz;
   upper_bound timestamptz;
   leaf name;
+  record_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = parent);
 begin
   -- Configured steps are remembered in the parent's comment; a fresh install is monthly.
   if unit is null then
@@ -378,6 +379,10 @@ begin
         and b[2]::timestamptz > lower_bound
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
+      -- A superuser may have called this; a purge empties partitions as the owner of the record.
+      if current_user <> record_owner then
+        execute format('alter table %I owner to %I', leaf, record_owner);
+      end if;
       perform guard_relation(leaf::regclass);
       -- Only this step blocks: rows of the default partition move out before the new one is attached.
       if exists (

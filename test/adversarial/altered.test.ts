@@ -115,7 +115,7 @@ attacks("altered tables (A24)", (attack) => {
               }
             }
           }),
-        60_000
+        300_000
       )
     }
 
@@ -274,6 +274,6 @@ attacks("altered tables (A24)", (attack) => {
         expect(outcomes.filter((state) => state !== "ok")).toEqual([])
         expect((yield* changes(db)).length).toBe(60 * 3)
       }),
-    60_000
+    300_000
   )
 })

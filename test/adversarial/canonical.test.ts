@@ -142,7 +142,7 @@ attacks("session settings (A6)", (attack) => {
           }
           expect(list).toContain("tsr")
         }),
-      90_000
+      300_000
     )
   }
 

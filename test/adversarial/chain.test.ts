@@ -195,7 +195,7 @@ attacks("the chain of a row that host triggers write as well (A10)", (attack) =>
         expect(yield* chain(db, "line")).toEqual([])
         expect(yield* db.value("select sum(n) from total")).toBe("1500")
       }),
-    60_000
+    300_000
   )
 
   attack("is made three levels below a bulk statement by reading in proportion to what is written", ({ apply, db }) =>
@@ -330,7 +330,7 @@ attacks("random programs of host triggers and statements (A10)", (attack) => {
           // The programs do write.
           expect(nested).toBeGreaterThan(samples.length * 15)
         }),
-      120_000
+      300_000
     )
   }
 })

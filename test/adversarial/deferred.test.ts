@@ -237,6 +237,6 @@ attacks("keys that are deferrable initially deferred (A36)", (attack) => {
           JSON.stringify(failures.sort((a, b) => JSON.stringify(a).length - JSON.stringify(b).length)[0], null, 1)
         ).toBe(0)
       }),
-    120_000
+    300_000
   )
 })

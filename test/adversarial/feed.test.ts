@@ -230,7 +230,7 @@ attacks("the feed", (attack) => {
           )
         )
       }).pipe(Effect.orDie),
-    240_000
+    300_000
   )
 
   attack("keeps a row's changes in order beside a transaction of very many audited parts", (host) =>

@@ -720,7 +720,7 @@ attacks("random renames and exchanges", (attack) => {
             }
           }
         }),
-      120_000
+      300_000
     )
   }
 })

@@ -427,7 +427,7 @@ attacks("keys of every type (A26)", (attack) => {
           }
         }
       }),
-    120_000
+    300_000
   )
 
   attack("are the key again when a person copies them from the record", ({ apply, db }) =>

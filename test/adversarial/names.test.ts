@@ -166,7 +166,7 @@ attacks("names (A23)", (attack) => {
           )
           expect(found).toHaveLength(1 + all.length + 3 + 4 + 4)
         }),
-      60_000
+      300_000
     )
 
     attack(
@@ -197,7 +197,7 @@ attacks("names (A23)", (attack) => {
             )
           ).toBe(String(1 + masked.length + open.length))
         }),
-      60_000
+      300_000
     )
   }
 
@@ -262,7 +262,7 @@ attacks("names (A23)", (attack) => {
         yield* db.run(`alter table ${all[0]} rename to "Renamed."`, `insert into public."Renamed." values (9, 'x')`)
         expect((yield* changes(db, "Renamed.")).map(({ op }) => op)).toEqual(["insert"])
       }),
-    60_000
+    300_000
   )
 
   attack("of columns may be none, and very many", ({ apply, db }) =>

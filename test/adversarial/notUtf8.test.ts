@@ -23,7 +23,7 @@ const database = Layer.mergeAll(Query.layer, Feed.layer, Capture.layer).pipe(
 const cafe = "[not UTF-8: 636166e9]"
 const naive = "[not UTF-8: 6e61ef766522]"
 
-layer(database, { excludeTestServices: true, timeout: 120_000 })("a value that is not UTF-8", (it) => {
+layer(database, { excludeTestServices: true, timeout: 300_000 })("a value that is not UTF-8", (it) => {
   it.scoped("costs that value alone in every read", () =>
     Effect.gen(function* () {
       const { rawClient } = yield* TestDatabase.TestDatabase

@@ -233,7 +233,7 @@ attacks("random blocks of statements and host triggers (A28)", (attack) => {
             ).toBe(0)
             expect(written).toBeGreaterThan(programs.length * 8)
           }),
-        180_000
+        300_000
       )
     }
   }

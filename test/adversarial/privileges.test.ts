@@ -250,7 +250,7 @@ attacks("forging through generated functions (A27)", (attack) => {
         "create table parts (id int, title text) partition by list (id)",
         "create table pieces (id int, title text) partition by list (id)"
       )
-      yield* apply("posts", "parts", { table: "pieces", mode: "row" })
+      yield* apply("posts", { table: "parts", mode: "statement" }, { table: "pieces", mode: "row" })
       const app = yield* role("app")
       yield* db.run(writer(app))
       const attacker = yield* session("app")
@@ -356,7 +356,7 @@ attacks("forging through generated functions (A27)", (attack) => {
         "create table parts (id int, v text) partition by list (id)",
         "create table pieces (id int, v text) partition by list (id)"
       )
-      yield* apply({ table: "parts" }, { table: "pieces", mode: "row" })
+      yield* apply({ table: "parts", mode: "statement" }, { table: "pieces", mode: "row" })
       yield* db.run(writer(yield* role("app")), "drop table parts, pieces")
       const attacker = yield* session("app")
       const functions = yield* db.rows(

@@ -206,7 +206,7 @@ attacks("values of every type (A7)", (attack) => {
             expect(yield* chain(db, `v${at}`)).toEqual([])
           }
         }),
-      60_000
+      300_000
     )
   }
 })

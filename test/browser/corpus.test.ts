@@ -248,7 +248,7 @@ if (executable === undefined) {
           )
           expect([file.status, file.headers.get("set-cookie")]).toStrictEqual([200, null])
         }),
-      240_000
+      300_000
     )
   })
 }

@@ -22,7 +22,7 @@ const host = Layer.scoped(
   })
 )
 
-it.layer(host, { timeout: 240_000 })("export", (it) => {
+it.layer(host, { timeout: 300_000 })("export", (it) => {
   describe("to standard output", () => {
     it.effect("writes each format", () =>
       Effect.gen(function* () {

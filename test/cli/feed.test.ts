@@ -26,7 +26,7 @@ const host = Layer.scoped(
   })
 )
 
-it.layer(host, { timeout: 240_000 })("feed", (it) => {
+it.layer(host, { timeout: 300_000 })("feed", (it) => {
   describe("output", () => {
     it.effect("prints one document, exact, and goes on from its checkpoint", () =>
       Effect.gen(function* () {
@@ -121,7 +121,7 @@ const consume = (url: string, name: string) =>
     Effect.orDie
   )
 
-it.layer(host, { timeout: 240_000 })("consumers of the feed", (it) => {
+it.layer(host, { timeout: 300_000 })("consumers of the feed", (it) => {
   it.effect("are listed with how far behind they are, and forgotten by name", () =>
     Effect.gen(function* () {
       const { query, url } = yield* Cli.Host

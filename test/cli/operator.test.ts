@@ -52,7 +52,7 @@ const host = Layer.scoped(
   })
 )
 
-it.layer(host, { timeout: 240_000 })("an operator", (it) => {
+it.layer(host, { timeout: 300_000 })("an operator", (it) => {
   it.effect("sees everything of one request, failed actions included", () =>
     Effect.gen(function* () {
       const { url } = yield* Cli.Host

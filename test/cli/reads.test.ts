@@ -52,7 +52,7 @@ const short = (text: string) => {
   }
 }
 
-it.layer(host, { timeout: 240_000 })("reads", (it) => {
+it.layer(host, { timeout: 300_000 })("reads", (it) => {
   describe("timeline", () => {
     it.effect("lists changes for people and as one exact document", () =>
       Effect.gen(function* () {

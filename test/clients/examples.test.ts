@@ -133,7 +133,7 @@ const recorded = Effect.flatMap(
 const recordedWith = (action: string, count: number) =>
   Effect.delay(recorded, "100 millis").pipe(
     Effect.repeat({ until: (rows) => rows.filter((row) => row.action === action).length === count }),
-    Effect.timeout("20 seconds")
+    Effect.timeout("1 minute")
   )
 
 it.live("Express, Drizzle, better-auth and pg-boss: sessions, impersonation and jobs are in the record", () =>

@@ -149,7 +149,7 @@ const idsOf = Effect.map(
   (rows) => rows.map(({ id }) => id)
 )
 
-layer(Layer.provideMerge(services, primary), { excludeTestServices: true, timeout: 120_000 })(
+layer(Layer.provideMerge(services, primary), { excludeTestServices: true, timeout: 300_000 })(
   "beyond one machine",
   (it) => {
     it.scoped("Query reads a standby, while audited transactions write to the primary", () =>

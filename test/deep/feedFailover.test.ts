@@ -118,7 +118,7 @@ describe("the feed over a promotion (A1)", () => {
         // And back on the old one they mean nothing.
         expect(yield* Effect.flip(old.read({ checkpoint: ends[0]?.[1] }))).toMatchObject({ field: "checkpoint" })
       }),
-    120_000
+    300_000
   )
 
   it.scopedLive(
@@ -194,7 +194,7 @@ describe("the feed over a promotion (A1)", () => {
         }
         expect(yield* again.value("select count(*) from threadline.installs")).toBe("2")
       }),
-    120_000
+    300_000
   )
 })
 
@@ -238,6 +238,6 @@ describe("the feed over a restart", () => {
         yield* write(end, 1)
         expect(yield* end.value("select count(*) from threadline.installs")).toBe("1")
       }),
-    120_000
+    300_000
   )
 })

@@ -170,7 +170,7 @@ if (Installation.withTools() !== undefined) {
           const reconnected = yield* connect(first.urlOf("app"))
           expect((yield* drain(reconnected, { checkpoint: future.checkpoint })).ids).toHaveLength(3)
         }),
-      240_000
+      300_000
     )
   })
 
@@ -260,7 +260,7 @@ if (Installation.withTools() !== undefined) {
           expect((yield* drain(there, { checkpoint: promoted.checkpoint })).ids).toEqual([])
           expect((yield* drain(there)).ids).toHaveLength(20 + 30 + 1 + 10 + 10)
         }),
-      240_000
+      300_000
     )
   })
 }

@@ -189,6 +189,6 @@ describe("the feed under many writers (A9)", () => {
   it.scopedLive(
     "is complete, without repeats and in order, from every checkpoint, on the primary and on a replica that lags",
     () => storm.pipe(Effect.withRandom(Random.make(seed))),
-    120_000
+    300_000
   )
 })

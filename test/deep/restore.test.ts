@@ -139,7 +139,7 @@ if (Installation.withTools() !== undefined) {
             )
             expect(errors).toEqual([])
           }),
-        180_000
+        300_000
       )
     }
 
@@ -184,7 +184,7 @@ if (Installation.withTools() !== undefined) {
           expect(yield* target.value("select count(*) = count(distinct id) from threadline.audit_changes")).toBe("t")
           expect(yield* chain(target, "posts")).toEqual([])
         }),
-      120_000
+      300_000
     )
 
     const newer = Installation.all().find(({ major }) => major > (Installation.withTools()?.major ?? 0))
@@ -221,7 +221,7 @@ if (Installation.withTools() !== undefined) {
             ])
             expect(yield* chain(restored, "posts")).toEqual([])
           }),
-        120_000
+        300_000
       )
     }
   })

@@ -169,6 +169,6 @@ if (Installation.withTools() !== undefined) {
           )
         }).pipe(Effect.provide(inDatabase(cluster.urlOf("subscriber"))))
       }).pipe(Effect.scoped),
-    180_000
+    300_000
   )
 }

@@ -144,7 +144,7 @@ export type Attack = (
 
 /** A suite with a database of its own, emptied before each test. */
 export const attacks = (name: string, suite: (attack: Attack) => void): void =>
-  layer(hostLayer, { excludeTestServices: true, timeout: 60_000 })(name, (it) =>
+  layer(hostLayer, { excludeTestServices: true, timeout: 300_000 })(name, (it) =>
     suite((label, body, timeout) => {
       it.scoped(
         label,

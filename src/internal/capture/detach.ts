@@ -1,7 +1,7 @@
 /**
  * Steps that end a capture: of a table, of a partition that left, of a name that a table no longer has.
  */
-import type { Catalog, Table } from "./catalog.js"
+import type { Catalog, Table } from "./catalogModel.js"
 import { activePolicies, called, functionOwners, partitionLabels, policyName } from "./diff.js"
 import { functionNames, watchfulOf } from "./generate/names.js"
 import type { Policy } from "./model.js"

@@ -2,7 +2,7 @@
  * What differs between a table as it should be captured and what is installed. Plans and findings both use it.
  */
 import { createHash } from "node:crypto"
-import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./catalog.js"
+import type { Catalog, Deployed, Name, Relation, Table, TriggerRow } from "./catalogModel.js"
 import type { Policy } from "./model.js"
 import { hiding, nameOf, type Redactions, redactionsOfPolicy } from "./redaction.js"
 import { findDeployed, findTable, label, relationShape, sameName } from "./resolve.js"

@@ -2,7 +2,7 @@
  * Tables that were renamed since capture was applied to them. Their policies follow them. Everything is planned as if they had
  * followed already.
  */
-import type { Catalog, Name, Strayed } from "./catalog.js"
+import type { Catalog, Name, Strayed } from "./catalogModel.js"
 import type { Policy } from "./model.js"
 import { label, sameName } from "./resolve.js"
 import * as statements from "./statements.js"

@@ -3,7 +3,7 @@
  * The same plan is shown and printed. It is computed again under a lock, and applied.
  */
 import * as Either from "effect/Either"
-import type { Catalog, Name, Relation } from "./catalog.js"
+import type { Catalog, Name, Relation } from "./catalogModel.js"
 import { CaptureError } from "./captureError.js"
 import { differences } from "./compare.js"
 import { partitionsThatLeft, staleFunctions } from "./detach.js"

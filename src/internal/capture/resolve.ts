@@ -3,7 +3,7 @@
  * cannot be captured as asked.
  */
 import * as Either from "effect/Either"
-import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalog.js"
+import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalogModel.js"
 import { CaptureError } from "./captureError.js"
 import { commandMend, hostMend, type HostAction, type Mend, watchCommand } from "./mend.js"
 import type { Mode, TableConfig } from "./model.js"
@@ -141,7 +141,7 @@ export const resolve = (
       yield* refused(configured, { reason: "WatchMissing", watch: catalog.watch.state }, commandMend(watchCommand))
     }
 
-    const mode = yield* modeOf(catalog, table, configured)
+    const mode = yield* modeOf(table, configured)
     const onTruncate = config.truncate ?? "event"
     if (onTruncate === "rows") {
       const foreignTable = table.relations.find(({ kind }) => kind === "f")
@@ -384,17 +384,13 @@ export const whyRowMode = (table: Table): RowModeReason | undefined => {
  * Whether statement triggers work until a foreign table becomes a partition. Then PostgreSQL refuses writes that reach it. A unique
  * index of the table keeps foreign tables out.
  */
-export const awaitsForeign = ({ foreignServers }: Catalog, { indexes, relations: [root] }: Table): boolean =>
-  foreignServers && root.kind === "p" && !indexes.some(({ unique }) => unique)
+export const admitsForeign = ({ indexes, relations: [root] }: Table): boolean =>
+  root.kind === "p" && !indexes.some(({ unique }) => unique)
 
-const modeOf = (
-  catalog: Catalog,
-  table: Table,
-  { config, ...name }: ConfiguredTable
-): Either.Either<Mode, CaptureError> => {
+const modeOf = (table: Table, { config, ...name }: ConfiguredTable): Either.Either<Mode, CaptureError> => {
   const why: RowModeReason | undefined =
     whyRowMode(table) ?? (config.always === true ? { cause: "always", relation: null } : undefined)
   return why !== undefined && config.mode === "statement"
     ? refused(name, { reason: "ModeUnsupported", why }, hostMend("leaveModeOut"))
-    : Either.right(config.mode ?? (why === undefined && !awaitsForeign(catalog, table) ? "statement" : "row"))
+    : Either.right(config.mode ?? (why === undefined && !admitsForeign(table) ? "statement" : "row"))
 }

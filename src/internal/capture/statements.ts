@@ -2,7 +2,7 @@
  * The SQL statements of steps. They refer to everything by name, never by OID, so that they can be printed, kept, and run
  * elsewhere.
  */
-import type { Name } from "./catalog.js"
+import type { Name } from "./catalogModel.js"
 import type { FormerColumn } from "./formerly.js"
 import { generatorVersion, type PartitionTriggers, type TableShape } from "./generate/model.js"
 import { isWatchful, watchfulName } from "./generate/names.js"

@@ -1,5 +1,5 @@
 /** What planning gives for one table. */
-import type { Name, Relation } from "./catalog.js"
+import type { Name, Relation } from "./catalogModel.js"
 import type { Step } from "./step.js"
 
 export interface PlanOptions {

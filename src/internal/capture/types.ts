@@ -2,7 +2,7 @@
  * What a column's type means for its image: how old and new values are compared, which settings change its text, how a value
  * becomes a key, and which code of the host would run when the image is built.
  */
-import type { TypeRow } from "./catalog.js"
+import type { TypeRow } from "./catalogModel.js"
 import type { Comparison, KeyText, Pin } from "./generate/model.js"
 
 export interface TypeFacts {

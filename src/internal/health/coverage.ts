@@ -1,7 +1,7 @@
 /**
  * How each table is covered: computed from the catalog and from the findings of capture, so that coverage and findings never differ.
  */
-import type { Catalog, Name, Table } from "../capture/catalog.js"
+import type { Catalog, Name, Table } from "../capture/catalogModel.js"
 import type { Finding as CaptureFinding, TableStatus } from "../capture/finding.js"
 import { findTable, label, sameName, type ConfiguredTable } from "../capture/resolve.js"
 import type { Coverage, CoverageStatus, RelationCoverage, TriggerState } from "./model.js"

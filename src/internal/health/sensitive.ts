@@ -1,7 +1,7 @@
 /**
  * Names of columns that look as if their values should not be recorded as they are.
  */
-import type { Catalog } from "../capture/catalog.js"
+import type { Catalog } from "../capture/catalogModel.js"
 import type { Policy } from "../capture/model.js"
 import { findTable, sameName } from "../capture/resolve.js"
 import type { ColumnName } from "../core/columnName.js"

@@ -35,7 +35,7 @@ const refused = <A, E extends { readonly message: string }, R>(effect: Effect.Ef
 
 const delivery = { format: "csv", count: 3, bytes: 100, sha256: "ab" }
 
-layer(services, { excludeTestServices: true, timeout: 60_000 })("Evidence", (it) => {
+layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it) => {
   it.effect("is what the host says and what the server saw, in pages and by reference", () =>
     Effect.gen(function* () {
       const database = yield* TestDatabase.TestDatabase

@@ -329,21 +329,21 @@ it.layer(layer)("Export", (it) => {
           expect(Chunk.size(first)).toBe(1)
           const left = performance.now()
           yield* Effect.repeat(running, { until: (list) => list.length === 0 })
-          expect(performance.now() - left).toBeLessThan(5000)
+          expect(performance.now() - left).toBeLessThan(20_000)
           // A statement that has sent nothing yet.
           const slow: Query.ReadScope = (_, { sql }) => sql`pg_sleep(30) is not null`
           const fiber = yield* Effect.fork(textOf({ format: "csv" }).pipe(Query.withScope(slow)))
           yield* Effect.repeat(running, { until: (list) => list.length > 0 })
           const started = performance.now()
           yield* Fiber.interrupt(fiber)
-          expect(performance.now() - started).toBeLessThan(5000)
+          expect(performance.now() - started).toBeLessThan(20_000)
           yield* Effect.repeat(running, { until: (list) => list.length === 0 })
           for (let round = 0; round < 8; round++) {
             yield* Stream.runDrain(Stream.take(Export.stream({ format: "csv" }), 1))
           }
           expect((yield* textOf({ format: "csv", columns: ["id"] })).split("\r\n")).toHaveLength(20_002)
         }),
-      60_000
+      300_000
     )
 
     it.effect("one that is slow makes the database wait, and sees one snapshot", () =>

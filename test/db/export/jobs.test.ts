@@ -119,7 +119,7 @@ const until = <A, E>(effect: Effect.Effect<A, E>, predicate: (value: A) => boole
     Effect.retry({ schedule: Schedule.spaced("20 millis"), while: (error) => error === "not yet" })
   )
 
-suite(layer, { excludeTestServices: true, timeout: 120_000 })("ExportJobs", (it) => {
+suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it) => {
   describe("a job", () => {
     it.scoped("is queued, run and downloaded, and each of these is an action", () =>
       Effect.gen(function* () {

@@ -27,7 +27,7 @@ const bytesOf = (options: Export.StreamOptions) =>
 
 const textOf = (options: Export.StreamOptions) => Effect.map(bytesOf(options), String)
 
-layer(database, { excludeTestServices: true, timeout: 120_000 })("exports of what is not UTF-8", (it) => {
+layer(database, { excludeTestServices: true, timeout: 300_000 })("exports of what is not UTF-8", (it) => {
   it.scoped("say the same as the timeline, and keep every number", () =>
     Effect.gen(function* () {
       const { rawClient } = yield* TestDatabase.TestDatabase

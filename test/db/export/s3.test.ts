@@ -20,7 +20,7 @@ const facts = { contentType: "text/csv", contentEncoding: undefined }
 const collected = (bytes: Stream.Stream<Uint8Array, ExportJobs.ExportError>) =>
   Effect.map(Stream.runCollect(bytes), (pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)))
 
-suite(TestDatabase.layer, { excludeTestServices: true, timeout: 120_000 })("a store on S3", (it) => {
+suite(TestDatabase.layer, { excludeTestServices: true, timeout: 300_000 })("a store on S3", (it) => {
   it.scoped("keeps the files of jobs, links to them, and removes them", () =>
     Effect.gen(function* () {
       const { clientOf } = yield* server

@@ -87,7 +87,7 @@ describe("the window of a tick", () => {
   })
 })
 
-suite(layer, { excludeTestServices: true, timeout: 240_000 })("schedules of exports", (it) => {
+suite(layer, { excludeTestServices: true, timeout: 300_000 })("schedules of exports", (it) => {
   it.scoped("are added, listed and removed, and refuse what is wrong", () =>
     Effect.gen(function* () {
       yield* clean

@@ -57,7 +57,7 @@ const keys = (changes: Feed.Batch["changes"]) => changes.map(({ rowKey }) => row
 
 const failureOf = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.flip(effect)
 
-suite(layer, { excludeTestServices: true, timeout: 120_000 })("Feed", (it) => {
+suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
   describe("read", () => {
     it.effect("delivers what was committed once, in batches, and says when that is all", () =>
       Effect.gen(function* () {

@@ -258,7 +258,7 @@ describe("Continuity", () => {
             and exists (select from threadline.capture_baselines b where b.recorded > 0)`
         const killing = yield* Effect.fork(
           Effect.repeat(Effect.zipRight(Effect.sleep("5 millis"), kill), { until: (ended) => ended.length > 0 }).pipe(
-            Effect.timeout("20 seconds")
+            Effect.timeout("1 minute")
           )
         )
         yield* Fiber.join(killing)

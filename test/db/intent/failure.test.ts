@@ -730,7 +730,7 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
             }
           }
         }),
-      60_000
+      300_000
     )
   }
 
@@ -748,7 +748,7 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
           )
         )
       }),
-    120_000
+    300_000
   )
 
   it.effect("commits what COMMIT was sent for, and is interrupted only then", () =>

@@ -529,7 +529,7 @@ layer(Host.layer, { excludeTestServices: true })("trees of nested transactions",
           )
         )
       }),
-    120_000
+    300_000
   )
 })
 

@@ -142,7 +142,7 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
           expect(last.heap - first.heap).toBeLessThan(2_000_000)
           expect(last.backend - first.backend).toBeLessThan(200_000)
         }),
-      120_000
+      300_000
     )
   }
 )

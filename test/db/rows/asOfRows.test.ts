@@ -471,7 +471,7 @@ describe("Query.asOfRows, against a simulated table", () => {
               )
             )
           ),
-        180_000
+        300_000
       )
     }
   })

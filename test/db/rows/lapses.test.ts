@@ -38,6 +38,10 @@ const lapses = (table: string) =>
     Number
   )
 
+/** Waits until a number that a query gives is greater than now. */
+const grows = (query: string) =>
+  Effect.flatMap(value(query), (now) => Effect.repeat(value(query), { until: (later) => Number(later) > Number(now) }))
+
 /** The real rows of a table, and when they were so. */
 const snapshot = (table: string) =>
   Effect.all({
@@ -412,15 +416,16 @@ describe("Query, of tables that were not captured all the time", () => {
               }
             })
           const writers = yield* Effect.forEach([1, 2, 3, 4], (id) => Effect.fork(writer(id)))
+          const recorded = "select count(*)::int from threadline.audit_changes where table_name = 'busy'"
           for (let round = 0; round < 4; round++) {
-            yield* Effect.sleep("60 millis")
+            yield* grows(recorded)
             yield* again === "removed"
               ? remove("busy")
               : run("alter table busy disable trigger user", "alter table busy enable trigger zz")
-            yield* Effect.sleep("60 millis")
+            yield* grows(`select count(*)::int - (${recorded}) from written`)
             yield* apply([{ table: "busy" }], { lockTimeout: "10 seconds" })
           }
-          yield* Effect.sleep("60 millis")
+          yield* grows(recorded)
           stopped = true
           yield* Fiber.joinAll(writers)
           expect(yield* lapses("busy")).toBe(4)

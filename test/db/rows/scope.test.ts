@@ -379,7 +379,7 @@ describe("reads of one row under a scope, against a simulated table", () => {
             )
           )
         ),
-      180_000
+      300_000
     )
   })
 })

@@ -500,7 +500,7 @@ describe("pages under a scope and tight budgets", () => {
             )
           )
         ),
-      180_000
+      300_000
     )
   })
 })

@@ -19,7 +19,7 @@ const services = Layer.mergeAll(Audit.layer, Capture.layer, Query.layer, SavedVi
 
 const owner = Actor.user("42", { label: "desk", impersonator: Actor.admin("1") })
 
-layer(services, { excludeTestServices: true, timeout: 60_000 })("SavedViews", (it) => {
+layer(services, { excludeTestServices: true, timeout: 300_000 })("SavedViews", (it) => {
   it.effect("keeps a canonical filter under a name that is unique for its owner", () =>
     Effect.gen(function* () {
       const saved = yield* SavedViews.save({

@@ -1,0 +1,116 @@
+/**
+ * How a finding is mended by applying its table: with which command, or what has to be done first.
+ */
+import * as Either from "effect/Either"
+import type { Catalog, Deployed, Table } from "./catalogModel.js"
+import { columnChanges, policyName } from "./diff.js"
+import { applyCommand, type Argv, commandMend, type HostAction, hostMend, type Mend, sqlMend } from "./mend.js"
+import type { TableConfig } from "./model.js"
+import { planTable } from "./plan.js"
+import { columnShapes, type ConfiguredTable, label, primaryKey, resolve } from "./resolve.js"
+import * as TableName from "../core/tableName.js"
+
+/** How to apply this table: a command if that is enough, otherwise what to do first. */
+export interface Apply {
+  readonly mend: Mend
+  /** Apply, after something that only the host can do. */
+  readonly after: (action: HostAction, names?: ReadonlyArray<string>) => Mend
+  /** Apply alone if that is enough, otherwise apply after the host has corrected its configuration. */
+  readonly corrected: (action: HostAction) => Mend
+  readonly afterSql: (statements: readonly [string, ...ReadonlyArray<string>]) => Mend
+}
+
+/** How a table is captured, as far as options of a command can say it. */
+interface ColumnOptions extends TableConfig {
+  readonly exclude: ReadonlyArray<string>
+  readonly mask: ReadonlyArray<string>
+}
+
+/**
+ * The command that applies a table which no configuration names. It has the options of its policy, under the present names of
+ * columns. Otherwise a copy of the command would ask for less redaction. If options cannot express the policy, a configuration is
+ * needed.
+ */
+const configOf = (catalog: Catalog, { policy, relation }: Deployed, table: Table): ColumnOptions | undefined => {
+  const { acknowledgeCasts, always, dropGuard, exclude, key, mask, masks, mode, paths, truncate } = policy
+  if (
+    Object.keys({ ...masks, ...paths }).length > 0 ||
+    mode === "row" ||
+    always ||
+    acknowledgeCasts ||
+    dropGuard ||
+    truncate !== "event"
+  ) {
+    return undefined
+  }
+  const shapes = columnShapes(catalog, table).map(({ shape }) => shape)
+  const { renamed } = columnChanges(policy, shapes, relation === table.oid)
+  const present = (columns: ReadonlyArray<string>) =>
+    columns
+      .map((column) => renamed.find(([from]) => from === column)?.[1] ?? column)
+      .filter((column) => table.columns.some(({ name }) => name === column))
+  const [firstKey, ...restOfKey] = primaryKey(table) === undefined ? present(key.map(({ name }) => name)) : []
+  return {
+    table: label(policyName(policy)),
+    exclude: present(exclude),
+    mask: present(mask),
+    ...(firstKey === undefined ? {} : { key: [firstKey, ...restOfKey] as const })
+  }
+}
+
+const commandOf = ({ exclude, key, mask, table }: ColumnOptions): Argv => {
+  const option = (named: string, columns: ReadonlyArray<string>) =>
+    columns.flatMap((column) => [`--${named}`, `${table}.${TableName.quote(column)}`])
+  return [
+    ...applyCommand,
+    "--table",
+    table,
+    ...option("exclude", exclude),
+    ...option("mask", mask),
+    ...option("key", key ?? [])
+  ]
+}
+
+/** Why apply would refuse a table, and what to do first. Undefined if it would not. */
+const obstacle = (storage: string, catalog: Catalog, configuredTable: ConfiguredTable): Mend | undefined => {
+  const planned = Either.flatMap(resolve(catalog, storage, configuredTable, []), (resolved) =>
+    planTable(storage, catalog, resolved, {})
+  )
+  return Either.match(planned, {
+    onLeft: ({ mend }) => mend,
+    onRight: ({ steps }) =>
+      steps.some(({ lessRedaction }) => lessRedaction.length > 0) ? hostMend("allowLessRedaction") : undefined
+  })
+}
+
+const applyOf = (argv: Argv, refused: Mend | undefined): Apply => {
+  const after = (action: HostAction, names: ReadonlyArray<string> = []) => hostMend(action, names, { then: argv })
+  const mend =
+    refused === undefined
+      ? commandMend(argv)
+      : refused._tag === "command"
+        ? refused
+        : { ...refused, then: refused.then ?? argv }
+  return {
+    mend,
+    after,
+    corrected: (action) => (refused === undefined ? mend : after(action)),
+    afterSql: (statements) => sqlMend(statements, argv)
+  }
+}
+
+export const applyFor = (
+  storage: string,
+  catalog: Catalog,
+  configuredTable: ConfiguredTable | undefined,
+  deployed: Deployed | undefined,
+  table: Table | undefined
+): Apply => {
+  if (configuredTable !== undefined) {
+    return applyOf(applyCommand, obstacle(storage, catalog, configuredTable))
+  }
+  const config = deployed === undefined || table === undefined ? undefined : configOf(catalog, deployed, table)
+  return deployed === undefined || config === undefined
+    ? applyOf(applyCommand, hostMend("nameInConfiguration"))
+    : applyOf(commandOf(config), obstacle(storage, catalog, { ...policyName(deployed.policy), config }))
+}

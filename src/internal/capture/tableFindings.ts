@@ -1,0 +1,222 @@
+/**
+ * What became of a captured table since its policy was applied.
+ */
+import type { Apply } from "./applyMend.js"
+import type { Catalog, Deployed, Table } from "./catalogModel.js"
+import { columnChanges, exchanged, partitionLabels, policyName, unloggedRelations } from "./diff.js"
+import { functionNames } from "./generate/names.js"
+import { applyCommand, commandMend, hostMend, removeCommand } from "./mend.js"
+import type { Policy } from "./model.js"
+import type { Report } from "./report.js"
+import { admitsForeign, columnShapes, findGap, keyProblem, label, primaryKey, sameName, whyRowMode } from "./resolve.js"
+
+export const reportMissingTable = (
+  catalog: Catalog,
+  { policy, relationNow }: Deployed,
+  table: string,
+  report: Report
+): void => {
+  const functions = functionNames(policyName(policy))
+  const elsewhere = [...catalog.strays, ...catalog.tables.flatMap(({ relations }) => relations)].filter(
+    ({ triggers }) => triggers.some(({ calls }) => calls !== null && functions.includes(calls))
+  )
+  // A renamed table keeps its triggers and partitions. The OID alone may be that of another table after a restore.
+  const presentRelation =
+    elsewhere.find((relation) => relationNow !== null && sameName(relation, relationNow)) ??
+    elsewhere.find(({ partitionOf }) => partitionOf === null) ??
+    elsewhere[0]
+  if (presentRelation === undefined) {
+    report({ kind: "TableGone", severity: "error", mend: commandMend(removeCommand(table)) })
+  } else {
+    const present = label(presentRelation)
+    report({
+      kind: "TableRenamed",
+      severity: "error",
+      // It is captured, but under a name that its policy does not have.
+      mend: hostMend("configureInstead", [present], { then: applyCommand }),
+      now: present,
+      subjects: [present]
+    })
+  }
+}
+
+/** What became of the table itself since its policy was applied. */
+export const reportTable = (
+  catalog: Catalog,
+  { policy, relation }: Deployed,
+  table: Table,
+  isStatementChosen: boolean,
+  apply: Apply,
+  report: Report
+): void => {
+  const root = table.relations[0]
+  const { gap, moved, renamedEnums, restarted, rewritten } = findGap(catalog, policyName(policy))
+  const described = columnShapes(catalog, table)
+  const sameTable = relation === table.oid
+  const renumbered = policy.columns.some((policyColumn) =>
+    described.some(({ shape }) => shape.name === policyColumn.name && shape.attnum !== policyColumn.attnum)
+  )
+  if (gap === "unwatched") {
+    report({ kind: "WatchFailed", severity: "error", mend: apply.mend })
+  }
+  if (gap === "replaced") {
+    report({ kind: "TableReplaced", severity: "error", mend: apply.mend })
+  } else if (!sameTable || (renumbered && exchanged(policy, table.columns).length === 0)) {
+    report({ kind: "IdentityChanged", severity: "info", mend: apply.mend })
+  }
+
+  const changes = columnChanges(
+    policy,
+    described.map(({ shape }) => shape),
+    sameTable
+  )
+  const unlogged = unloggedRelations(table)
+  if (unlogged.length > 0) {
+    report({
+      kind: "TableUnlogged",
+      severity: restarted ? "error" : "warning",
+      mend: restarted ? apply.mend : hostMend("changePersistence", unlogged),
+      restarted,
+      subjects: unlogged
+    })
+  }
+  const present = new Set(partitionLabels(table))
+  const cameBack = moved.map(label).filter((partition) => present.has(partition))
+  if (cameBack.length > 0) {
+    report({ kind: "PartitionReplaced", severity: "error", mend: apply.mend, subjects: cameBack })
+  }
+
+  const columns = { ...changes, renamed: changes.renamed.map(([from, to]) => ({ from, to })) }
+  const subjects = [...changes.added, ...changes.dropped, ...changes.renamed.map(([, to]) => to), ...changes.retyped]
+  if (subjects.length > 0) {
+    report({ kind: "ColumnsChanged", severity: "warning", mend: apply.mend, columns, subjects })
+  }
+  if (rewritten.length > 0) {
+    report({ kind: "RowsRewritten", severity: "error", mend: apply.mend, subjects: rewritten })
+  }
+  const redacted = [...policy.exclude, ...policy.mask, ...Object.keys(policy.paths)]
+  const lostColumns = redacted.filter((name) => !table.columns.some((column) => column.name === name))
+  if (lostColumns.length > 0) {
+    report({
+      kind: "RedactedColumnMissing",
+      severity: "error",
+      mend: apply.corrected("correctRedaction"),
+      missing: lostColumns,
+      renamed: [],
+      subjects: lostColumns
+    })
+  }
+  const otherNames = (sameTable ? exchanged(policy, table.columns) : []).filter(([from]) => redacted.includes(from))
+  if (otherNames.length > 0) {
+    report({
+      kind: "RedactedColumnMissing",
+      severity: "error",
+      mend: apply.corrected("correctRedaction"),
+      missing: [],
+      renamed: otherNames.map(([from, to]) => ({ from, to })),
+      subjects: otherNames.map(([from]) => from)
+    })
+  }
+  reportComputed(policy, table, report)
+  const isKeyChanged = reportKey(policy, table, apply, report)
+  if (renamedEnums.length > 0) {
+    report({ kind: "KeyValuesRenamed", severity: "error", mend: apply.mend, subjects: renamedEnums })
+  }
+  if (
+    (gap === "key" && !isKeyChanged && renamedEnums.length === 0 && changes.retyped.length === 0) ||
+    (gap === "rewritten" && rewritten.length === 0)
+  ) {
+    report({ kind: "AlteredMeanwhile", severity: "error", mend: apply.mend })
+  }
+
+  const casts = [...new Set(described.flatMap(({ hostCasts }) => hostCasts))]
+  if (casts.length > 0 && !policy.acknowledgeCasts) {
+    report({
+      kind: "HostCast",
+      severity: "error",
+      mend: hostMend("dropCasts"),
+      owner: catalog.storage.owner,
+      subjects: casts
+    })
+  }
+  const rowMode = whyRowMode(table)
+  if (policy.mode === "statement" && rowMode !== undefined) {
+    report({ kind: "ModeUnsuitable", severity: "error", mend: apply.mend, why: rowMode })
+  } else if (policy.mode === "statement" && catalog.foreignServers && admitsForeign(table)) {
+    // The schema watch lets writes through when it happens.
+    const severity = isStatementChosen || catalog.watch.state === "on" ? "info" : "warning"
+    report({
+      kind: "ModeUnsuitable",
+      severity,
+      mend: isStatementChosen ? hostMend("leaveModeOut", [], { then: applyCommand }) : apply.mend,
+      why: { cause: "foreign server", relation: null }
+    })
+  }
+  const children = root.children.filter((child) => !catalog.active.some((other) => sameName(other, child))).map(label)
+  if (children.length > 0) {
+    report({ kind: "ChildNotCaptured", severity: "warning", mend: hostMend("configureChildren"), subjects: children })
+  }
+}
+
+/** A generated column may repeat what a redacted one holds. */
+const reportComputed = (policy: Policy, table: Table, report: Report): void => {
+  // What is computed from a column may be computed from a redacted path inside of it.
+  const redacted = new Set([...policy.exclude, ...policy.mask, ...Object.keys(policy.paths)])
+  const computed = table.columns
+    .filter(({ name }) => !redacted.has(name))
+    .map(({ computedFrom, name, virtual }) => ({
+      name,
+      virtual,
+      from: computedFrom.filter((source) => redacted.has(source))
+    }))
+    .filter(({ from }) => from.length > 0)
+  for (const shown of [true, false]) {
+    const columns = computed.filter(({ virtual }) => virtual !== shown)
+    if (columns.length > 0) {
+      const names = columns.map(({ name }) => name)
+      report({
+        kind: "ComputedFromRedacted",
+        severity: shown ? "warning" : "info",
+        mend: shown ? hostMend("redactComputed", names) : null,
+        from: [...new Set(columns.flatMap(({ from }) => from))],
+        shown,
+        subjects: names
+      })
+    }
+  }
+}
+
+/** True if the key is another one. */
+const reportKey = (policy: Policy, table: Table, apply: Apply, report: Report): boolean => {
+  // A column whose rename the record followed is the same one.
+  const key = policy.key.map(
+    ({ name }) =>
+      policy.formerColumns.find(
+        ({ column, formerly }) => formerly === name && table.columns.some((present) => present.name === column)
+      )?.column ?? name
+  )
+  const missing = key.filter((name) => !table.columns.some((column) => column.name === name))
+  const primary = primaryKey(table)
+  const primaryKeyNow =
+    primary === undefined || (primary.length === key.length && primary.every((name, place) => name === key[place]))
+      ? null
+      : primary
+  const problem = primary === undefined && key.length > 0 ? (keyProblem(table, key) ?? null) : null
+  if (missing.length > 0 || primaryKeyNow !== null || problem !== null) {
+    report({
+      kind: "KeyChanged",
+      severity: "error",
+      mend: apply.corrected("correctKey"),
+      key,
+      missing,
+      primaryKey: primaryKeyNow,
+      problem,
+      subjects: key
+    })
+    return true
+  }
+  if (key.length === 0) {
+    report({ kind: "NoKey", severity: "warning", mend: hostMend("declareKey") })
+  }
+  return false
+}
