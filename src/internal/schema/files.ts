@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "d6f7719335d15b674f2ca79fc65c7052c90b58870b0983aa2b730331d898b838",
+    checksum: "668a658802d29ede4c28b6caa5e7477b6df152840868f988172fb62299dafca6",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -353,6 +353,7 @@ declare
   lower_bound timestamptz;
   upper_bound timestamptz;
   leaf name;
+  record_owner name := (select pg_get_userbyid(c.relowner) from pg_class c where c.oid = parent);
 begin
   -- Configured steps are remembered in the parent's comment; a fresh install is monthly.
   if unit is null then
@@ -386,6 +387,10 @@ begin
         and b[2]::timestamptz > lower_bound
     ) then
       execute format('create table %I (like audit_changes including all)', leaf);
+      -- A superuser may have called this; a purge empties partitions as the owner of the record.
+      if current_user <> record_owner then
+        execute format('alter table %I owner to %I', leaf, record_owner);
+      end if;
       perform guard_relation(leaf::regclass);
       -- Only this step blocks: rows of the default partition move out before the new one is attached.
       if exists (
