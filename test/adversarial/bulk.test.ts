@@ -56,6 +56,31 @@ attacks("a statement on many rows (A2)", (attack) => {
   }
 })
 
+attacks("the first statements after a start of the server (A3)", (attack) => {
+  for (const mode of ["statement", "row"] as const) {
+    attack(`do not take the general way for each row, in ${mode} mode`, ({ apply, db }) =>
+      Effect.gen(function* () {
+        yield* db.run(table("t"), "set track_functions = 'all'")
+        yield* apply({ table: "t", mode })
+        for (const statement of [fill("t", 100), "update t set b = b + 1", "delete from t"]) {
+          // As after a start: no transaction has made the epoch known.
+          yield* db.run("select setval('threadline.known_epoch', 1)", statement)
+        }
+        yield* db.run("select pg_stat_force_next_flush()")
+        expect(
+          yield* db.rows(`
+            select funcname, calls from pg_stat_user_functions
+            where funcname in ('image_of', 'image_key', 'describe_update', 'redact')`)
+        ).toEqual([])
+        expect(yield* db.rows("select op, count(*) from threadline.audit_changes group by op order by op")).toEqual(
+          ["delete", "insert", "update"].map((op) => ({ op, count: "100" }))
+        )
+        expect(yield* db.column("select distinct epoch from threadline.audit_transactions")).toEqual(["1"])
+      })
+    )
+  }
+})
+
 /** The fastest of a few runs, each undone: what else the machine does only ever adds. */
 const fastest = Effect.fnUntraced(function* (db: Session, statement: string, tries: number) {
   let best = Number.POSITIVE_INFINITY
