@@ -13,7 +13,7 @@ import {
   columnChanges,
   type Expected,
   functionState,
-  installedShape,
+  installedSource,
   lessRedaction,
   partitionLabels,
   policyName,
@@ -325,8 +325,7 @@ const installedOtherwise = (
   { table }: Resolved,
   states: ReadonlyArray<RelationState>
 ) => {
-  const shape = installedShape(storage, policy, table)
-  const source = generate(storage, shape)
+  const { shape, source } = installedSource(storage, policy, table)
   return states
     .map(({ relation }) => relationState(storage, source, relation, shape, catalog.serverVersion))
     .filter(needsWork)

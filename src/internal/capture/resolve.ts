@@ -4,6 +4,7 @@
  */
 import * as Either from "effect/Either"
 import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalogModel.js"
+import { byNameOnce } from "./byName.js"
 import { CaptureError } from "./captureError.js"
 import { commandMend, hostMend, type HostAction, type Mend, watchCommand } from "./mend.js"
 import type { Mode, TableConfig } from "./model.js"
@@ -34,17 +35,20 @@ export const label = (name: Name): string => TableName.format(name)
 
 export const sameName = (a: Name, b: Name): boolean => a.schema === b.schema && a.name === b.name
 
-export const findTable = (catalog: Catalog, name: Name): Table | undefined =>
-  catalog.tables.find((table) => sameName(table.relations[0], name))
+const tableNamed = byNameOnce<Table>(({ relations: [root] }) => root)
+const deployedNamed = byNameOnce<Deployed>(({ policy }) => ({ schema: policy.tableSchema, name: policy.tableName }))
+const gapNamed = byNameOnce<Gap>((gap) => gap)
+
+export const findTable = (catalog: Catalog, name: Name): Table | undefined => tableNamed(catalog.tables, name)
 
 export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined =>
-  catalog.deployed.find(({ policy }) => policy.tableSchema === name.schema && policy.tableName === name.name)
+  deployedNamed(catalog.deployed, name)
 
-const noGap = { gap: null, moved: [], renamedEnums: [], rewritten: [], restarted: false } as const
+const noGap = { gap: null, since: null, moved: [], renamedEnums: [], rewritten: [], restarted: false } as const
 
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */
 export const findGap = (catalog: Catalog, name: Name): Omit<Gap, "name" | "schema"> =>
-  catalog.gaps.find((candidate) => sameName(candidate, name)) ?? noGap
+  gapNamed(catalog.gaps, name) ?? noGap
 
 /** The kinds of relation that triggers can capture: tables, partitioned tables, foreign tables. */
 const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([

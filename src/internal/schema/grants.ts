@@ -32,6 +32,7 @@ const reading = [
   "key_text(text, text)",
   "key_of_texts(text[])",
   "bounded_key(text)",
+  "lapses_with(text, text, timestamptz)",
   "capture_lapses(text, text)",
   "known_until(text, text, text[], timestamptz)",
   "oldest_kept()",

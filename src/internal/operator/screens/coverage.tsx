@@ -99,7 +99,7 @@ const CoverageView = ({
   report
 }: {
   readonly report: Health.Report
-  readonly readiness: ReadonlyArray<Continuity.Readiness>
+  readonly readiness: ReadonlyArray<Continuity.Readiness> | undefined
 }): VNode => {
   const { room, zone } = useSite()
   const { findings, tables } = report
@@ -184,7 +184,7 @@ export const coverage = (asked: Asked): Screened =>
             command: [
               { _tag: "Words", words: ["coverage"] },
               { _tag: "Words", words: ["health"] },
-              ...(readiness.length === 0 ? [] : [{ _tag: "Words", words: ["continuity", "check"] } as const])
+              ...(readiness?.length === 0 ? [] : [{ _tag: "Words", words: ["continuity", "check"] } as const])
             ],
             view: () => <CoverageView report={report} readiness={readiness} />
           })
