@@ -426,7 +426,7 @@ select ensure_partitions();
   {
     id: 2,
     name: "intent",
-    checksum: "3255816bb031cef3180b4da30d1ac6f8c5028835db0c8727e9ab9f5ce71da12a",
+    checksum: "20edea476de924d837d4de226e0cb8fd5f429afe460717268ff78976ac7443f5",
     sql: `-- Who and why: the context of a transaction, its row in audit_transactions, and recorded actions.
 --
 -- Everything travels in transaction-local settings, which a savepoint takes back together with the rows:
@@ -686,7 +686,7 @@ begin
   if known / 1024 = (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint then
     return known % 1024;
   end if;
-  raise exception 'threadline: the epoch is not known yet';
+  raise exception 'threadline: the epoch is not known yet' using errcode = 'TL006';
 end
 $$;
 
@@ -4470,7 +4470,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "662c190d013421bb348bbaee1e512e7ae73edb2b1d33699d216cf337f2750bae",
+    checksum: "f2fe3d9eef31a59ee357360a7d36a719e7f78de37545420ee4a986530710d21b",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4735,9 +4735,9 @@ begin
 end
 $$;
 
--- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
--- exist, or is another table. A query of the catalog needs no right to the table's schema.
-create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+-- The recorded lapses of a table, with the one that has not ended: since "gap_since", the answer of capture_gap, or since its capture
+-- was removed. Whoever has asked capture_gap need not ask it again.
+create function lapses_with(table_schema text, table_name text, gap_since timestamptz) returns tstzmultirange
 language plpgsql stable
 set search_path from current
 as $$
@@ -4747,23 +4747,34 @@ declare
 begin
   select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
   from capture_policies p
-  where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
+  where p.table_schema = lapses_with.table_schema and p.table_name = lapses_with.table_name;
   if policy.lapses is null then
     return '{}';
   end if;
   unknown_since := coalesce(policy.removed_at, least(
-    (select g.since from capture_gap(table_schema, table_name) g),
+    gap_since,
     -- Changes under another name are read with the others after capture has been applied, which settles its names.
     (
       select min(s.seen_at)
       from capture_sightings s
       where s.relation = policy.relation
         and s.database is not distinct from policy.database
-        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
-        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
+        and (s.table_schema <> lapses_with.table_schema or s.table_name <> lapses_with.table_name)
+        and s.seen_at > greatest(policy.applied_at, named_since(lapses_with.table_schema, lapses_with.table_name))
     )));
   return case when unknown_since is null then policy.lapses
     else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
+end
+$$;
+
+-- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
+-- exist, or is another table. A query of the catalog needs no right to the table's schema.
+create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return lapses_with(table_schema, table_name, (select g.since from capture_gap(table_schema, table_name) g));
 end
 $$;
 
@@ -4975,7 +4986,8 @@ return case
 end;
 
 revoke all on function
-  known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
+  known_until(text, text, text[], timestamptz), lapses_with(text, text, timestamptz), capture_lapses(text, text), oldest_kept(),
+  first_change(text, text),
   unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
 from public;
@@ -5288,14 +5300,14 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "1f2d5fc67ab6b22d75a7969bd3017cfd24f00e8dbfdd8b97485a8f4962e57803",
+    checksum: "4d1506658f14e67e09a2d3a2311fb6c5ffd6c80a0c92754d7df2fcdf11282537",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
--- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id; the
--- sums keep the planner from using it for anything else.
+-- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id. The sum keeps
+-- the planner from using it where the btree on transaction_id belongs. No btree begins with the id.
 create index audit_changes_time_idx
-  on audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
+  on audit_changes using brin (captured_at, id, (transaction_id + 0))
   with (autosummarize = on, pages_per_range = 32);
 
 -- Deletes and truncates, by table. Inserts and updates do not pay for it.
