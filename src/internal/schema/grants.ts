@@ -53,7 +53,7 @@ const reading = [
   "column_state(oid, int2)",
   "label_marks(oid)",
   "labels_touched(oid, jsonb, jsonb)",
-  "truncated_in(oid, xid)",
+  "rows_rewritten_by(oid)",
   "last_recovery()",
   "watch_failed_since(text, text)",
   "this_database()",
