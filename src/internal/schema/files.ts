@@ -6367,7 +6367,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "372256fbc21af9b301843e25701e19f83bbaf1776e8ba73a71aacc05739e97a7",
+    checksum: "f8cdddb6e1b97a2037b221579f8719f0ac3f80af767802e228241a4d6931189c",
     sql: `-- Jobs of exports: what is exported, who asked for it, how far the job is, and where its file is. And schedules, which make jobs.
 
 create table export_schedules (
@@ -6688,9 +6688,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.schedule, j.since_last, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -6745,10 +6745,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
   again boolean;
 begin
-  select j.* into this
+  select j.attempt, j.attempts, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -6799,9 +6799,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.state into this
   from export_jobs j
   where j.id = job and j.location = removed and j.state <> 'running'
   for update;
@@ -6916,7 +6916,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_schedules;
+  this record;
   job bigint;
 begin
   update export_schedules s
@@ -6925,7 +6925,7 @@ begin
   where s.name = schedule
     and s.next_tick = due
     and following > due
-  returning s.* into this;
+  returning s.name, s.time_window, s.scope, s.requested_by, s.context into this;
   if not found or asked is null or exists (
     select from export_jobs j where j.schedule = this.name and j.tick = due
   ) then
