@@ -693,7 +693,7 @@ begin
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
         '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
         'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
-        || case when partitioned then ' or pg_catalog.pg_partition_root($1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
+        || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
           ' and (%1$I.partitions_known(%2$L::pg_catalog.regclass) or %1$I.join_noted(%2$L::pg_catalog.regclass))' else ')' end
         || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
       current_schema(), relation::oid));

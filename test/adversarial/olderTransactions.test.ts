@@ -200,6 +200,27 @@ attacks("older transactions beside DDL (A31)", (attack) => {
     )
   }
 
+  attack("one of them writes first to a plain table that took the name of a partitioned one", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...m, "create table other (id int primary key, v text)")
+      yield* apply("m", "other")
+      yield* db.run("insert into m values (1, 'a')")
+      const triggers = yield* db.column(
+        `select pg_get_triggerdef(oid) from pg_trigger
+         where tgrelid = 'm'::regclass and tgparentid = 0 and pg_get_triggerdef(oid) !~ 'leave|enter|begin'`
+      )
+      const older = yield* olderSession(host)
+      yield* db.run("drop table m", `create table m (id int primary key, v text); ${triggers.join("; ")}`)
+      const instant = yield* instantNow(host)
+      yield* older.run("insert into m values (7, 'g')", "commit")
+      yield* db.run("insert into other values (2, 'o')", "insert into m values (8, 'h')")
+      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+      yield* apply("m")
+      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+    })
+  )
+
   for (const renamed of [false, true]) {
     attack(
       `one of them writes first to a table that was restored under the name${renamed ? " of one that has another now" : ""}`,

@@ -3698,7 +3698,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "a1cdc96f5430d71d84caee7307aea18b4ba2f1bdc6c9b41cffb9f10962693a37",
+    checksum: "7ae9c1ef50ff70c47cf396519ac43bebc1709a097d97f02d3695534007e1a951",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4394,7 +4394,7 @@ begin
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
         '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
         'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
-        || case when partitioned then ' or pg_catalog.pg_partition_root($1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
+        || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
           ' and (%1$I.partitions_known(%2$L::pg_catalog.regclass) or %1$I.join_noted(%2$L::pg_catalog.regclass))' else ')' end
         || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
       current_schema(), relation::oid));
