@@ -296,6 +296,15 @@ begin
       end if;
     end if;
   end loop;
+  -- Rows that were written after the last new file, by a write that changed nothing, so that nothing was recorded. It would have noted it.
+  if oldest is not null and age(oldest) < (
+    select max(age(k.xmin))
+    from row_holders(rows_rewritten_by.relation) h (oid)
+    left join pg_index i on i.indrelid = h.oid
+    join pg_class k on k.oid = coalesce(i.indexrelid, h.oid)
+  ) and pg_xact_status(full_xid(oldest)) = 'committed' then
+    return null;
+  end if;
   return oldest;
 exception when lock_not_available then
   return '1';

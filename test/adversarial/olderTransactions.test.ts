@@ -105,6 +105,20 @@ attacks("ALTER TABLE that writes values anew, beside other DDL, with no write be
       true,
       [`begin; insert into t values (9, 9); ${rewrite}, alter v set default 6; commit`]
     ],
+    [
+      "a write that changes nothing after both",
+      true,
+      [rewrite, "alter table t alter v set default 6", "update t set v = v"]
+    ],
+    [
+      "a write that changes nothing, after a new column that is computed",
+      false,
+      [
+        "alter table t alter v set default 6",
+        "alter table t add z int generated always as (id) stored",
+        "update t set v = v"
+      ]
+    ],
     ["VACUUM FULL after another alteration alone", false, ["alter table t alter v set default 6", "vacuum full t"]],
     ["VACUUM FULL before another alteration", false, ["vacuum full t", "alter table t alter v set default 6"]],
     [

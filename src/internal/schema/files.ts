@@ -3698,7 +3698,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "7ae9c1ef50ff70c47cf396519ac43bebc1709a097d97f02d3695534007e1a951",
+    checksum: "5a28f85e0b32d614937fd760a7d95dea98d0c987e59c759d667d8aaf58308456",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3997,6 +3997,15 @@ begin
       end if;
     end if;
   end loop;
+  -- Rows that were written after the last new file, by a write that changed nothing, so that nothing was recorded. It would have noted it.
+  if oldest is not null and age(oldest) < (
+    select max(age(k.xmin))
+    from row_holders(rows_rewritten_by.relation) h (oid)
+    left join pg_index i on i.indrelid = h.oid
+    join pg_class k on k.oid = coalesce(i.indexrelid, h.oid)
+  ) and pg_xact_status(full_xid(oldest)) = 'committed' then
+    return null;
+  end if;
   return oldest;
 exception when lock_not_available then
   return '1';
