@@ -87,7 +87,7 @@ const operating = [
   "feed_store(text, text, text, text, integer, pg_snapshot, bigint, timestamptz, double precision)",
   "feed_release(text, text)",
   "feed_forget(text)",
-  "export_claim(text, double precision)",
+  "export_claim(text, double precision, bigint)",
   "export_renew(bigint, text, double precision, bigint, bigint, bigint)",
   "export_complete(bigint, text, jsonb, double precision, text, text, integer, pg_snapshot, jsonb)",
   "export_fail(bigint, text, jsonb, double precision, jsonb)",
