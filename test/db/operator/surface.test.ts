@@ -413,6 +413,18 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       const coverage = textOf((yield* ask("/audit/coverage")).body)
       expect(coverage).toContain("What can be asked")
       expect(coverage).toContain("not now: no baseline")
+
+      // What is the matter with many tables in the same way is said once.
+      const sql = yield* SqlClient.SqlClient
+      const named = Array.from({ length: 15 }, (_, index) => `later_${index}`)
+      yield* sql.unsafe(named.map((name) => `create table ${name} (id int primary key)`).join(";"))
+      const configured = yield* pages({
+        authorize: () => everything,
+        health: { tables: named.map((table) => ({ table })) }
+      })
+      const missing = textOf((yield* configured("/audit/coverage")).body)
+      expect(missing.match(/configured and not captured/g)).toHaveLength(1)
+      expect(missing).toContain("and 3 more")
     })
   )
 

@@ -259,7 +259,7 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
             query.timeline({ ...filter, limit: size ?? filter.limit ?? usual }),
             known === undefined
               ? query.count(whole, { cap }).pipe(
-                  Effect.timeout("400 millis"),
+                  Effect.timeout(asked.patience(0.04)),
                   Effect.option,
                   Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
                 )
