@@ -120,14 +120,15 @@ const make = Effect.gen(function* () {
           hostTables: []
         })
         const baselines = yield* readBaselines(sql, storage)
-        return coverage.map((each) =>
+        return coverage.map((tableCoverage) =>
           readinessOf(
-            each,
+            tableCoverage,
             catalog.deployed.some(
               ({ policy }) =>
-                label({ schema: policy.tableSchema, name: policy.tableName }) === each.table && policy.key.length > 0
+                label({ schema: policy.tableSchema, name: policy.tableName }) === tableCoverage.table &&
+                policy.key.length > 0
             ),
-            baselines.find((row) => label(row) === each.table)
+            baselines.find((row) => label(row) === tableCoverage.table)
           )
         )
       })

@@ -128,8 +128,17 @@ export { AsOfWith, RelatedRows, type Relation } from "./internal/rows/relations.
 /**
  * @since 0.1.0
  */
+export { decodeFilter as filterFromInput } from "./internal/search/filter.js"
+
+/**
+ * @since 0.1.0
+ */
 export type { ActorInput, FilterInput } from "./internal/search/filterInput.js"
-export { decodeFilter as filterFromInput, Filter } from "./internal/search/filter.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Filter } from "./internal/search/filters.js"
 
 /**
  * @since 0.1.0

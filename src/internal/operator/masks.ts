@@ -123,7 +123,7 @@ export const piecesOf = (value: Json.JsonValue, redaction: Redaction): ReadonlyA
 }
 
 /** Policies change rarely. */
-const kept = 30_000
+const keptMillis = 30_000
 
 /**
  * Asks for the masks at most every 30 seconds. Only the first page waits, and not long: a page without them shows what is recorded.
@@ -133,7 +133,7 @@ export const asking = <E>(policies: Effect.Effect<ReadonlyArray<Health.PolicyCom
   let askedAt = -Infinity
   return (now: number): Effect.Effect<MasksByTable> =>
     Effect.suspend(() => {
-      if (now - askedAt < kept) {
+      if (now - askedAt < keptMillis) {
         return Effect.succeed(known)
       }
       const isFirst = askedAt === -Infinity

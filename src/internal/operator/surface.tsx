@@ -178,12 +178,12 @@ export const make = (settings: Settings, services: Services): Surface => {
 
   const logged = (page: string, cause: Cause.Cause<unknown>): Effect.Effect<string> => {
     const reference = randomBytes(6).toString("hex")
-    const told = Effect.sync(() => settings.onFailure?.({ reference, page, cause })).pipe(
+    const reported = Effect.sync(() => settings.onFailure?.({ reference, page, cause })).pipe(
       Effect.catchAllCause(() => Effect.void)
     )
     return Effect.logError("a page of the operator surface failed", cause).pipe(
       Effect.annotateLogs({ reference, page }),
-      Effect.zipRight(told),
+      Effect.zipRight(reported),
       Effect.as(reference)
     )
   }

@@ -3,51 +3,14 @@
  */
 import type { Fragment } from "@effect/sql/Statement"
 import * as Either from "effect/Either"
-import * as Schema from "effect/Schema"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import type { FilterInput } from "./filterInput.js"
 import type { Part } from "./filterPart.js"
-import { filters, Flag, type Others } from "./filters.js"
-import { order, paging, request } from "../core/request.js"
+import { Filter, type Filters, filters, type Others } from "./filters.js"
+import { request } from "../core/request.js"
 import { tableOf } from "../record/key.js"
 import type { Storage } from "../record/storage.js"
 import type { Table } from "../record/tables.js"
-
-type Filters = typeof filters
-
-type Fields = {
-  readonly [F in keyof Filters]: Schema.optional<Filters[F]["schema"]>
-}
-
-const fields = Object.fromEntries(
-  Object.entries(filters).map(([field, { schema }]) => [field, Schema.optional(schema as Schema.Schema<unknown>)])
-) as unknown as Fields
-
-/**
- * Which changes (or transactions, or actions) a read shows. Every field is optional, and all that are given must hold. If a field takes
- * several values, one of them must hold. The fields are those of `FilterInput`, which says what each of them is.
- *
- * A decoded filter is valid input again. Equal filters decode to one value: tables are sorted, and `1.0` is `1`. A value that
- * PostgreSQL cannot hold is an `InvalidRequest`: a NUL, half of a surrogate pair, a number beyond `numeric`.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Filter = Schema.Struct({
-  ...fields,
-  /** Together with `correlationId`: also transactions that carry it without an action. */
-  includeCaptureOnly: Schema.optional(Flag),
-  order,
-  ...paging
-})
-
-/**
- * A filter that was decoded.
- *
- * @since 0.1.0
- * @category models
- */
-export interface Filter extends Schema.Schema.Type<typeof Filter> {}
 
 /**
  * Whether a filter names one thing: a transaction, a row, an actor, a correlation or an id of another system. If a search for it

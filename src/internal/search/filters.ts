@@ -6,14 +6,15 @@ import type { Fragment } from "@effect/sql/Statement"
 import * as Schema from "effect/Schema"
 import type { Part } from "./filterPart.js"
 import { acted, correlated, ofStatus } from "./filterSources.js"
-import { Instant } from "../core/instant.js"
+import { Instant, type InstantInput } from "../core/instant.js"
 import { stringify } from "../core/json.js"
-import { choice, Id, ShortText } from "../core/request.js"
+import type { JsonObject } from "../core/jsonValue.js"
+import { choice, Id, order, paging, ShortText } from "../core/request.js"
 import { shortTextRule } from "../core/text.js"
 import { Operation } from "../record/change.js"
 import { contains, type Naming, namings } from "../record/columns.js"
 import { Document } from "../record/document.js"
-import { KeySchema, TableSchema, tableOf } from "../record/key.js"
+import { type Key, type KeyInput, KeySchema, TableSchema, tableOf } from "../record/key.js"
 import { all, type Storage } from "../record/storage.js"
 import { ofTable, type Table, withinSpan } from "../record/tables.js"
 import { visibleBefore } from "../record/visible.js"
@@ -31,6 +32,7 @@ interface Definition<A, I> {
   readonly part: (value: A, storage: Storage, otherFields: Others, tables: ReadonlyArray<Table>) => Part
 }
 
+// Types are named where they are given, so that declarations made of `Query.Filter` name those of the public module.
 const filter = <A, I>(schema: Schema.Schema<A, I>, part: Definition<A, I>["part"]): Definition<A, I> => ({
   schema,
   part
@@ -75,12 +77,14 @@ const operationRule = "must be insert, update, delete, truncate or baseline, or 
 
 const Status = choice("ok", "error")
 
-export const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
+const Flag = Schema.Boolean.annotations({ message: () => "must be true or false" })
 
 export const filters = {
   table: filter(several(TableSchema), (tables) => ({ tables: tables.map(tableOf) })),
   schema: filter(ShortText, (schema, { sql }) => ({ change: sql`c.table_schema = ${schema}` })),
-  key: filter(KeySchema, (key, _, { table: [table = ""] = [] }) => ({ row: { table: tableOf(table), key } })),
+  key: filter<Key, KeyInput>(KeySchema, (key, _, { table: [table = ""] = [] }) => ({
+    row: { table: tableOf(table), key }
+  })),
   op: filter(several(Operation, operationRule), (ops, { sql }, { table }) => {
     const condition = ops.length === 1 ? sql`c.op = ${ops[0]}` : sql`c.op in ${sql.in(ops)}`
     // Deletes and truncates have an index of their own, by table.
@@ -88,7 +92,7 @@ export const filters = {
       ? { seek: sql`c.op in ('delete', 'truncate') and ${condition}` }
       : { change: condition }
   }),
-  contains: filter(Document, (fields, storage, _, tables) => {
+  contains: filter<JsonObject, JsonObject>(Document, (fields, storage, _, tables) => {
     const { sql } = storage
     return {
       change: byNaming(storage, tables, Object.keys(fields), (naming) => {
@@ -178,7 +182,7 @@ export const filters = {
   source: filter(ShortText, (source, { sql }) => ({
     transaction: { condition: sql`t.source = ${source}`, index: "none" }
   })),
-  meta: filter(Document, (meta, { sql }) => ({
+  meta: filter<JsonObject, JsonObject>(Document, (meta, { sql }) => ({
     transaction: { condition: sql`t.meta @> ${stringify(meta)}::jsonb`, index: "none" }
   })),
   dbUser: filter(ShortText, (user, { sql }) => ({
@@ -188,12 +192,12 @@ export const filters = {
     seek: sql`c.transaction_id = ${id}::bigint`,
     action: sql`a.transaction_id = ${id}::bigint`
   })),
-  from: filter(Instant, (from, { sql }) => ({
+  from: filter<string, InstantInput>(Instant, (from, { sql }) => ({
     from,
     seek: sql`c.captured_at >= ${from}::timestamptz`,
     action: sql`a.occurred_at >= ${from}::timestamptz`
   })),
-  to: filter(Instant, (to, { sql }) => ({
+  to: filter<string, InstantInput>(Instant, (to, { sql }) => ({
     to,
     seek: sql`c.captured_at <= ${to}::timestamptz`,
     action: sql`a.occurred_at <= ${to}::timestamptz`
@@ -231,3 +235,39 @@ const inBloom = (sql: SqlClient, condition: Fragment): NonNullable<Part["transac
   condition: sql`${condition} and t.id >= 0`,
   index: "few"
 })
+
+export type Filters = typeof filters
+
+type Fields = {
+  readonly [F in keyof Filters]: Schema.optional<Filters[F]["schema"]>
+}
+
+const fields = Object.fromEntries(
+  Object.entries(filters).map(([field, { schema }]) => [field, Schema.optional(schema as Schema.Schema<unknown>)])
+) as unknown as Fields
+
+/**
+ * Which changes (or transactions, or actions) a read shows. Every field is optional, and all that are given must hold. If a field takes
+ * several values, one of them must hold. The fields are those of `FilterInput`, which says what each of them is.
+ *
+ * A decoded filter is valid input again. Equal filters decode to one value: tables are sorted, and `1.0` is `1`. A value that
+ * PostgreSQL cannot hold is an `InvalidRequest`: a NUL, half of a surrogate pair, a number beyond `numeric`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
+export const Filter = Schema.Struct({
+  ...fields,
+  /** Together with `correlationId`: also transactions that carry it without an action. */
+  includeCaptureOnly: Schema.optional(Flag),
+  order,
+  ...paging
+})
+
+/**
+ * A filter that was decoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Filter extends Schema.Schema.Type<typeof Filter> {}

@@ -84,15 +84,15 @@ export interface Kept {
   readonly replace: boolean
 }
 
-const known = { owner: true, name: true, filter: true, since: true, replace: true } as const
+const fieldNames = { owner: true, name: true, filter: true, since: true, replace: true } as const
 
 const longestFilter = 16_384
 
 export const check = (view: Given): Either.Either<Kept, InvalidRequest> =>
   Either.gen(function* () {
-    const wrong = notAnObject(view, "view") ?? unknownField(view, known)
-    if (wrong !== undefined) {
-      return yield* Either.left(wrong)
+    const refusal = notAnObject(view, "view") ?? unknownField(view, fieldNames)
+    if (refusal !== undefined) {
+      return yield* Either.left(refusal)
     }
     const owner = yield* checkOwner(view.owner)
     const name = yield* checkName(view.name)
