@@ -16,7 +16,7 @@ const barrels = [
 ].map((name) => ({ name, message: `Import the module itself: import * as Effect from "effect/Effect".` }))
 
 export default defineConfig(
-  { ignores: ["dist/", "coverage/", ".threadline/", "**/*.d.ts", "test/clients/prisma/client/"] },
+  { ignores: ["dist/", "coverage/", ".threadline/", "**/*.d.ts", "test/clients/prisma/client/", "examples/next/"] },
   eslint.configs.recommended,
   {
     files: ["**/*.ts", "**/*.tsx"],

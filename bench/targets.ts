@@ -1,12 +1,16 @@
 /**
- * Every target of what a write costs, in one table. It runs the other benchmarks, each in a process of its own. `--quick` for a
- * rough look. Reads have their own: `npm run bench:reads`.
+ * Every target of what a write, a read and the record cost, in one table. It runs the other benchmarks, each in a process of its
+ * own. `--quick` for a rough look. Reads and bytes need the history of `reads.ts`, which takes an hour to make and read: `--reads`
+ * for them too, with its options `--keep` and `--transactions`.
  */
 import * as Schema from "effect/Schema"
 import { execFileSync } from "node:child_process"
 import { type Op, ops } from "./contestants.js"
 
 const quick = process.argv.includes("--quick")
+const ofHistory = process.argv.flatMap((word, place) =>
+  word === "--keep" || word === "--transactions" || process.argv[place - 1] === "--transactions" ? [word] : []
+)
 
 const run = (...args: ReadonlyArray<string>): string => {
   process.stderr.write(`running: ${args.join(" ")}\n`)
@@ -29,6 +33,7 @@ const Verdicts = Schema.parseJson(
         })
       })
     }),
+    transaction: Schema.Struct({ plain: Schema.Number }),
     verdicts: Schema.Array(
       Schema.Struct({ what: Schema.String, ratio: Schema.Number, target: Schema.Number, met: Schema.Boolean })
     )
@@ -60,12 +65,27 @@ const Sizes = Schema.parseJson(
   })
 )
 
+const Reads = Schema.parseJson(
+  Schema.Struct({
+    figures: Schema.Array(
+      Schema.Struct({
+        name: Schema.String,
+        kind: Schema.String,
+        wall: Schema.Struct({ p95: Schema.Number }),
+        cpu: Schema.optional(Schema.Struct({ p95: Schema.Number }))
+      })
+    )
+  })
+)
+
+const Month = Schema.parseJson(Schema.Struct({ grown: Schema.Number, packed: Schema.Number }))
+
 interface Line {
   readonly what: string
   readonly seen: number
   readonly target: number
-  /** What is missing to the target, in thousands of instructions. */
-  readonly over?: number
+  /** What is missing to the target: thousands of instructions, or microseconds. */
+  readonly over?: { readonly instructions: number } | { readonly micros: number }
   readonly why?: string
 }
 
@@ -103,7 +123,7 @@ if (counted.startsWith("skipped")) {
         what: `${op}, ${what}`,
         seen: added / of(name, op, peer),
         target: targets[op],
-        over: added - allowed,
+        over: { instructions: added - allowed },
         why
       })
     }
@@ -137,7 +157,19 @@ if (counted.startsWith("skipped")) {
 }
 // Instructions are the better measure of what both tell.
 for (const { ratio, target, what } of timed.verdicts) {
-  if (speed === undefined || !/^single-row|floor/.test(what)) lines.push({ what, seen: ratio, target })
+  if (speed === undefined || !/^single-row|floor/.test(what)) {
+    lines.push({
+      what,
+      seen: ratio,
+      target,
+      ...(what.startsWith("Audit.transaction")
+        ? {
+            over: { micros: (ratio - target) * timed.transaction.plain },
+            why: "the messages and rows of a context, over the host's own"
+          }
+        : {})
+    })
+  }
 }
 
 const { sizes } = Schema.decodeSync(Sizes)(run("bench/large.ts", "--rows", quick ? "100000" : "1000000"))
@@ -148,6 +180,34 @@ for (const op of ops) {
   lines.push(
     { what: `${op} of ${large.rows} rows: a row, of one of ${small.rows}`, seen: large.each / small.each, target: 1.3 },
     { what: `${op} of ${large.rows} rows: megabytes of memory`, seen: large.peak ?? Number.NaN, target: 512 }
+  )
+}
+
+if (process.argv.includes("--reads")) {
+  const { packed } = Schema.decodeSync(Month)(run("bench/month.ts", ...ofHistory))
+  const { figures } = Schema.decodeSync(Reads)(run("bench/reads.ts", ...ofHistory))
+  // Waits on a machine that others use say more about the others.
+  const reads = figures.map(({ cpu, kind, name, wall }) => {
+    const pages = name.startsWith("as-of, rows of")
+    return { name, listed: kind === "index" || pages, seen: (cpu ?? wall).p95, target: pages ? 50 : 10 }
+  })
+  const [met, missed] = [true, false].map((is) =>
+    reads.filter(({ listed, seen, target }) => listed && seen <= target === is)
+  )
+  lines.push(
+    { what: "index bytes a change, a month that is over, packed", seen: packed, target: 150 },
+    {
+      what: `slowest of ${met?.length ?? 0} reads that meet it: ms, p95`,
+      seen: Math.max(...(met ?? []).map(({ seen }) => seen)),
+      target: 10
+    },
+    ...(missed ?? []).map(({ name, seen, target }) => ({
+      what: `${name}: ms, p95`,
+      seen,
+      target,
+      over: { micros: (seen - target) * 1000 },
+      why: target === 50 ? "keys are read from an index that all tables share" : "planning over 16 partitions"
+    }))
   )
 }
 
@@ -162,7 +222,9 @@ console.log(
       const price =
         met || over === undefined
           ? ""
-          : `  ${over.toFixed(0)} thousand instructions${speed === undefined ? "" : `, ${(over / speed).toFixed(0)} microseconds`}: ${why ?? ""}`
+          : "micros" in over
+            ? `  ${over.micros.toFixed(0)} microseconds: ${why ?? ""}`
+            : `  ${over.instructions.toFixed(0)} thousand instructions${speed === undefined ? "" : `, ${(over.instructions / speed).toFixed(0)} microseconds`}: ${why ?? ""}`
       return `${what.padEnd(width)}  ${seen.toFixed(2).padStart(6)}  ${target.toFixed(2).padStart(6)}  ${met ? "met" : "missed"}${price}`
     })
   ].join("\n")

@@ -257,7 +257,7 @@ begin
   if known / 1024 = (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint then
     return known % 1024;
   end if;
-  raise exception 'threadline: the epoch is not known yet';
+  raise exception 'threadline: the epoch is not known yet' using errcode = 'TL006';
 end
 $$;
 

@@ -126,6 +126,7 @@ begin
     from capture_alterations a
     where a.relation = policy.relation
       and a.database is not distinct from policy.database
+      and a.what <> 'joined'
       and a.seen_at > greatest(policy.applied_at, policy.watched_at);
     if altered is not null then
       elsewhere := least(elsewhere, known_until(table_schema, table_name, null, altered));
@@ -197,6 +198,7 @@ begin
   from capture_alterations a
   where a.relation = now_named.oid
     and a.database = policy.database
+    and a.what <> 'joined'
     and a.seen_at > greatest(policy.applied_at, policy.watched_at);
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
@@ -260,9 +262,9 @@ begin
 end
 $$;
 
--- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
--- exist, or is another table. A query of the catalog needs no right to the table's schema.
-create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+-- The recorded lapses of a table, with the one that has not ended: since "gap_since", the answer of capture_gap, or since its capture
+-- was removed. Whoever has asked capture_gap need not ask it again.
+create function lapses_with(table_schema text, table_name text, gap_since timestamptz) returns tstzmultirange
 language plpgsql stable
 set search_path from current
 as $$
@@ -272,23 +274,34 @@ declare
 begin
   select p.lapses, p.removed_at, p.relation, p.database, p.applied_at into policy
   from capture_policies p
-  where p.table_schema = capture_lapses.table_schema and p.table_name = capture_lapses.table_name;
+  where p.table_schema = lapses_with.table_schema and p.table_name = lapses_with.table_name;
   if policy.lapses is null then
     return '{}';
   end if;
   unknown_since := coalesce(policy.removed_at, least(
-    (select g.since from capture_gap(table_schema, table_name) g),
+    gap_since,
     -- Changes under another name are read with the others after capture has been applied, which settles its names.
     (
       select min(s.seen_at)
       from capture_sightings s
       where s.relation = policy.relation
         and s.database is not distinct from policy.database
-        and (s.table_schema <> capture_lapses.table_schema or s.table_name <> capture_lapses.table_name)
-        and s.seen_at > greatest(policy.applied_at, named_since(capture_lapses.table_schema, capture_lapses.table_name))
+        and (s.table_schema <> lapses_with.table_schema or s.table_name <> lapses_with.table_name)
+        and s.seen_at > greatest(policy.applied_at, named_since(lapses_with.table_schema, lapses_with.table_name))
     )));
   return case when unknown_since is null then policy.lapses
     else policy.lapses + tstzmultirange(tstzrange(unknown_since, null)) end;
+end
+$$;
+
+-- All lapses of a table: those that are recorded, and the one that has not ended if the table is no longer captured, does not
+-- exist, or is another table. A query of the catalog needs no right to the table's schema.
+create function capture_lapses(table_schema text, table_name text) returns tstzmultirange
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return lapses_with(table_schema, table_name, (select g.since from capture_gap(table_schema, table_name) g));
 end
 $$;
 
@@ -500,7 +513,8 @@ return case
 end;
 
 revoke all on function
-  known_until(text, text, text[], timestamptz), capture_lapses(text, text), oldest_kept(), first_change(text, text),
+  known_until(text, text, text[], timestamptz), lapses_with(text, text, timestamptz), capture_lapses(text, text), oldest_kept(),
+  first_change(text, text),
   unknown_times(text, text), kept_since(text, text), note_removed(text, text, timestamptz, timestamptz), note_removal(), note_lapse(text, text),
   lapses_closed(tstzmultirange, timestamptz), capture_gaps(text, text), capture_gap(text, text), watch_failed_since(text, text)
 from public;

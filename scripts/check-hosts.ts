@@ -1,7 +1,7 @@
 /**
  * Checks that the package works in the projects of its hosts: with the oldest peers that it allows, and with those that npm picks, types
  * included, and on each Node.js that is named. In each it does what the README's quickstart says, and runs a program that uses every
- * service.
+ * service. The newest peers have the example of Next.js beside them.
  *
  *     npx tsx scripts/check-hosts.ts [path of a Node.js ...]
  */
@@ -23,6 +23,7 @@ import {
   run,
   writeModules
 } from "./hosts/host.js"
+import { buildNext, checkNext } from "./hosts/next.js"
 import { blocksOf, fileOf, sectionOf } from "./readme.js"
 
 const program = join(import.meta.dirname, "hosts", "program.ts")
@@ -95,6 +96,15 @@ const check = Effect.gen(function* () {
       const path = [dirname(node)]
       yield* checkHost(cluster, host, path)
       console.log(`${end} peers on Node.js ${run(host, ["node", "--version"], { path }).trim()}: fine`)
+    }
+    if (end === "newest") {
+      const directory = buildNext(host)
+      yield* Effect.gen(function* () {
+        const admin = yield* cluster.rawClient()
+        yield* Effect.promise(() => admin.query("create database shop"))
+        yield* checkNext(host, directory, yield* cluster.rawClient("shop"), cluster.urlOf("shop"))
+      }).pipe(Effect.scoped)
+      console.log("the example of Next.js: fine")
     }
   }
 }).pipe(Effect.scoped)

@@ -16,6 +16,7 @@ import * as telemetry from "./internal/core/telemetry.js"
 import { fromFailure } from "./internal/capture/apply.js"
 import { readCatalog, readWholeStanding } from "./internal/capture/catalog.js"
 import { hostMend } from "./internal/capture/mend.js"
+import type { Name } from "./internal/capture/catalogModel.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
 import { tableStatuses } from "./internal/capture/status.js"
@@ -99,6 +100,9 @@ export class Continuity extends Context.Tag("threadline/Continuity")<
   }
 >() {}
 
+const byLabel = <A extends Name>(all: ReadonlyArray<A>): ReadonlyMap<string, A> =>
+  new Map(all.map((one) => [label(one), one]))
+
 const make = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
   const storage = yield* StorageSchema
@@ -110,26 +114,27 @@ const make = Effect.gen(function* () {
       Effect.gen(function* () {
         yield* readWholeStanding(sql, storage)
         const catalog = yield* readCatalog(sql, storage, configured ?? [], "everything")
+        const times = yield* readTimes(sql, storage, catalog.gaps)
         const coverage = coverageOf({
           catalog,
           statuses: tableStatuses(storage, catalog, configured),
-          times: yield* readTimes(sql, storage),
+          times,
           configured: configured ?? [],
           expected: undefined,
           gaps,
           hostTables: []
         })
-        const baselines = yield* readBaselines(sql, storage)
-        return coverage.map((tableCoverage) =>
-          readinessOf(
-            tableCoverage,
-            catalog.deployed.some(
-              ({ policy }) =>
-                label({ schema: policy.tableSchema, name: policy.tableName }) === tableCoverage.table &&
-                policy.key.length > 0
-            ),
-            baselines.find((row) => label(row) === tableCoverage.table)
-          )
+        const baselines = byLabel(yield* readBaselines(sql, storage, times))
+        const known = byLabel(times)
+        const deployed = byLabel(
+          catalog.deployed.map((each) => ({ ...each, schema: each.policy.tableSchema, name: each.policy.tableName }))
+        )
+        return coverage.map((each) =>
+          readinessOf(each, {
+            deployed: deployed.get(each.table),
+            baseline: baselines.get(each.table)?.baseline ?? null,
+            knownFrom: known.get(each.table)?.knownFrom ?? null
+          })
         )
       })
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))

@@ -17,6 +17,7 @@ import * as Stream from "effect/Stream"
 import * as columns from "./internal/export/columns.js"
 import type { ExportError } from "./internal/export/exportError.js"
 import type { Manifest } from "./internal/export/manifest.js"
+import { formats as formatsHere } from "./internal/export/parquet.js"
 import { makeRecorder } from "./internal/export/recorder.js"
 import type * as requests from "./internal/export/request.js"
 import * as service from "./internal/export/service.js"
@@ -36,6 +37,14 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineErro
  * @category models
  */
 export type Format = requests.Format
+
+/**
+ * The formats that can be written here: `parquet` only if its package is installed.
+ *
+ * @since 0.1.0
+ * @category formats
+ */
+export const formats: Effect.Effect<ReadonlyArray<Format>> = formatsHere
 
 /**
  * The options of an export.

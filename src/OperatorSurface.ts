@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import { randomBytes } from "node:crypto"
@@ -30,6 +31,7 @@ import * as Health from "./Health.js"
 import * as access from "./internal/operator/access.js"
 import { fromNode, fromWeb, type Mounting, prefixOf, send } from "./internal/operator/mount.js"
 import type { HostRow, Labelled } from "./internal/operator/site.js"
+import type { Failure as PageFailure } from "./internal/operator/settled.js"
 import * as surfaces from "./internal/operator/surface.js"
 import { zoneOf } from "./internal/operator/zone.js"
 import * as Query from "./Query.js"
@@ -72,7 +74,7 @@ export interface Row extends HostRow {}
  * @since 0.1.0
  * @category models
  */
-export interface Failure extends surfaces.Failure {}
+export interface Failure extends PageFailure {}
 
 /**
  * How the pages are mounted. Either `authorize` or `unauthenticated` must be given.
@@ -172,7 +174,7 @@ class Surface extends Context.Tag("threadline/OperatorSurface/Surface")<
 >() {}
 
 const surfaceOf = (settings: surfaces.Settings): Effect.Effect<surfaces.Surface, never, Query.Query> =>
-  Effect.map(
+  Effect.flatMap(
     Effect.all({
       query: Query.Query,
       exports: Effect.serviceOption(Export.Export),
@@ -185,7 +187,7 @@ const surfaceOf = (settings: surfaces.Settings): Effect.Effect<surfaces.Surface,
       views: Effect.serviceOption(SavedViews.SavedViews),
       audit: Effect.serviceOption(Audit.Audit)
     }),
-    (services) => surfaces.make(settings, services)
+    (services) => Effect.map(Export.formats, (formats) => surfaces.make(settings, services, formats))
   )
 
 const viewerOf = <Asked, R>(options: Options<Asked, R>, asked: Asked) => {
@@ -252,20 +254,37 @@ export interface Handler<in Arguments extends ReadonlyArray<unknown>, out A> {
 
 const running = <Asked, E>(services: Layer.Layer<Query.Query, E>, options: Options<Asked>) => {
   const { mounting, settings } = Either.getOrThrowWith(settingsOf(options), (error) => error)
-  const runtime = ManagedRuntime.make(
-    Layer.effect(
-      Surface,
-      Effect.map(surfaceOf(settings), (surface) => Surface.of({ surface }))
-    ).pipe(Layer.provide(services))
-  )
+  const make = () =>
+    ManagedRuntime.make(
+      Layer.effect(
+        Surface,
+        Effect.map(surfaceOf(settings), (surface) => Surface.of({ surface }))
+      ).pipe(Layer.provide(services))
+    )
+  let runtime = make()
+  let isDisposed = false
+  const run = (effect: Effect.Effect<Response>, signal: AbortSignal | undefined): Promise<Response> =>
+    Effect.runPromise(effect, signal === undefined ? {} : { signal })
   return {
     mounting,
-    dispose: () => runtime.dispose(),
-    answer: (incoming: surfaces.Incoming, asked: Asked, signal: AbortSignal | undefined): Promise<Response> =>
-      runtime.runPromise(
-        Effect.flatMap(Surface, ({ surface }) => surface(incoming, viewerOf(options, asked))),
-        signal === undefined ? {} : { signal }
-      )
+    dispose: () => {
+      isDisposed = true
+      return runtime.dispose()
+    },
+    answer: async (incoming: surfaces.Incoming, asked: Asked, signal: AbortSignal | undefined): Promise<Response> => {
+      const used = runtime
+      const built = await Effect.runPromiseExit(used.runtimeEffect)
+      if (Exit.isFailure(built)) {
+        // What was made of them keeps its failure for good: the next request makes them anew.
+        if (used === runtime && !isDisposed) {
+          runtime = make()
+          void used.dispose()
+        }
+        return run(surfaces.broken(settings, built.cause)(incoming, viewerOf(options, asked)), signal)
+      }
+      const { surface } = Context.get(built.value.context, Surface)
+      return used.runPromise(surface(incoming, viewerOf(options, asked)), signal === undefined ? {} : { signal })
+    }
   }
 }
 

@@ -95,11 +95,7 @@ export const optionalPeers: ReadonlyArray<string> = Object.keys(manifest.peerDep
   (name) => `${name}@${manifest.devDependencies[name]}`
 )
 
-/** A project with the package and other packages; npm itself brings what these need, and refuses peers that do not fit. */
-export const makeHost = (directory: string, tarball: string, packages: ReadonlyArray<string>): void => {
-  mkdirSync(directory, { recursive: true })
-  writeFileSync(join(directory, "package.json"), JSON.stringify({ name: "host", private: true, type: "module" }))
-  const types = ["@types/node", "@types/pg"].map((name) => `${name}@${manifest.devDependencies[name]}`)
+const install = (directory: string, packages: ReadonlyArray<string>, ...flags: ReadonlyArray<string>): void => {
   run(directory, [
     "npm",
     "install",
@@ -108,11 +104,22 @@ export const makeHost = (directory: string, tarball: string, packages: ReadonlyA
     "--no-fund",
     "--no-audit",
     "--prefer-offline",
-    tarball,
-    ...packages,
-    ...types
+    ...flags,
+    ...packages
   ])
 }
+
+/** A project with the package and other packages; npm itself brings what these need, and refuses peers that do not fit. */
+export const makeHost = (directory: string, tarball: string, packages: ReadonlyArray<string>): void => {
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(join(directory, "package.json"), JSON.stringify({ name: "host", private: true, type: "module" }))
+  const types = ["@types/node", "@types/pg"].map((name) => `${name}@${manifest.devDependencies[name]}`)
+  install(directory, [tarball, ...packages, ...types])
+}
+
+/** Installs more packages in a project, without what these could do without. */
+export const addPackages = (directory: string, packages: ReadonlyArray<string>): void =>
+  install(directory, packages, "--omit=optional")
 
 /** Compiles files of a host, the types of all its packages included. */
 export const compile = (directory: string, files: ReadonlyArray<string>): void => {

@@ -111,7 +111,7 @@ attacks("rows that a trigger of their new partition skips (A29)", (attack) => {
   attack("rows without a key are deleted and inserted, not turned into one another", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(...jobs("", ""), ...skipNoise)
-      yield* apply("jobs")
+      yield* apply({ table: "jobs", mode: "statement" })
       yield* db.run(
         "insert into jobs values (1, 'active', 'noise'), (2, 'active', 'bob'), (2, 'active', 'bob'), (3, 'queued', 'eve')",
         "update jobs set state = 'archived'"

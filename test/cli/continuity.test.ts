@@ -1,8 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import * as Cli from "../support/cli.js"
 import * as CliProcess from "../support/cliProcess.js"
+import { until } from "../support/until.js"
 
 Cli.setup()
 
@@ -82,15 +82,21 @@ describe("continuity", () => {
       let before = 0
       for (const point of [1, 300, 900]) {
         const child = yield* CliProcess.start(baseline, { DATABASE_URL: url })
-        yield* Effect.repeat(recorded, { until: (count) => count >= point, schedule: Schedule.spaced("5 millis") })
+        yield* until(
+          `${point} rows are recorded`,
+          Effect.map(recorded, (count) => count >= point)
+        )
         child.kill("SIGKILL")
         yield* CliProcess.ended(child)
         // Its backend may still end the batch that it was at.
-        yield* Effect.repeat(
-          query(
-            "select count(*)::int as n from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
-          ),
-          { until: ([row]) => row?.n === 1, schedule: Schedule.spaced("5 millis") }
+        yield* until(
+          "only the writer is connected",
+          Effect.map(
+            query(
+              "select count(*)::int as n from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+            ),
+            ([row]) => row?.n === 1
+          )
         )
         const [state] = yield* query("select state, recorded::int from threadline.capture_baselines")
         before = yield* recorded

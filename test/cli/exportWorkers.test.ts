@@ -2,11 +2,11 @@
 import { expect, layer as suite } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
+import { until } from "../support/until.js"
 
 Cli.setup()
 
@@ -18,6 +18,8 @@ const host = Layer.scoped(
     return made
   })
 )
+
+const begun = (directory: string) => Effect.sync(() => readdirSync(directory).some((name) => name.endsWith(".partial")))
 
 suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports", (it) => {
   it.scoped("that are killed lose no job: another one takes it up, and the file is whole", () =>
@@ -32,15 +34,14 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
       const { id } = yield* Cli.json(["export", "queue", "--format", "ndjson"], at)
       const args = ["export", "run", "--watch", "--url", url, "--config", join(cwd, "threadline.config.json")]
       const child = yield* Process.start(args)
-      yield* Effect.sync(() => readdirSync(files)).pipe(
-        Effect.filterOrFail((names) => names.some((name) => name.endsWith(".partial"))),
-        Effect.retry(Schedule.spaced("5 millis"))
-      )
+      yield* until("a file is begun", begun(files))
       child.kill("SIGKILL")
-      yield* Cli.json(["export", "job", String(id)], at).pipe(
-        Effect.zipLeft(Cli.run(["export", "run", "--once"], at)),
-        Effect.filterOrFail((job) => job["state"] === "completed"),
-        Effect.retry(Schedule.spaced("200 millis"))
+      yield* until(
+        "the job is completed",
+        Cli.run(["export", "run", "--once"], at).pipe(
+          Effect.zipRight(Cli.json(["export", "job", String(id)], at)),
+          Effect.map((job) => job["state"] === "completed")
+        )
       )
       const job = yield* Cli.json(["export", "job", String(id)], at)
       expect(job).toMatchObject({ state: "completed", attempt: 2, records: 40_000 })
@@ -58,10 +59,7 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
       const child = yield* Process.start(["export", "run", "--watch", "--url", url, "--directory", join(cwd, "files")])
       const end = yield* Effect.fork(Process.ended(child))
       const { id } = yield* Cli.json(["export", "queue", "--format", "csv"], { url, cwd })
-      yield* Effect.sync(() => readdirSync(join(cwd, "files"))).pipe(
-        Effect.filterOrFail((names) => names.some((name) => name.endsWith(".partial"))),
-        Effect.retry(Schedule.spaced("5 millis"))
-      )
+      yield* until("a file is begun", begun(join(cwd, "files")))
       child.kill("SIGINT")
       const { stderr } = yield* end
       expect(stderr).toBe("")

@@ -3,11 +3,9 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { expect, layer } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Cli from "../support/cli.js"
-import * as CliProcess from "../support/cliProcess.js"
 import * as log from "../support/query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
@@ -105,65 +103,6 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("retention and 
     })
   )
 
-  it.scoped("a purge whose process is killed leaves no change without its transaction, and the next one goes on", () =>
-    Effect.gen(function* () {
-      const { url } = yield* TestDatabase.TestDatabase
-      const sql = yield* SqlClient.SqlClient
-      const number = (query: string) =>
-        Effect.map(sql.unsafe<{ n: string }>(`select (${query})::text as n`), ([row]) => Number(row?.n))
-      yield* log.reset
-      yield* log.write({
-        transactions: Array.from({ length: 200 }, (_, i) => ({
-          id: `${i + 1}`,
-          occurredAt: "2026-03-03T00:00:00Z",
-          actor: { type: "user", id: i === 100 ? "held" : "7" }
-        })),
-        changes: Array.from({ length: 200 }, (_, i) => ({
-          id: `${i + 1}`,
-          transactionId: `${i + 1}`,
-          at: "2026-03-03T00:00:00Z",
-          op: "insert" as const,
-          key: `${i}`,
-          after: { id: i }
-        }))
-      })
-      const cwd = yield* config({
-        keep: "30 days",
-        holds: [{ actor: { type: "user", id: "held" }, reason: "case 17" }]
-      })
-      const where = { url, cwd }
-      const purge = [
-        "retention",
-        "purge",
-        "--yes",
-        "--batch-size",
-        "5",
-        "--config",
-        join(cwd, "threadline.config.json")
-      ]
-      const child = yield* CliProcess.start([...purge, "--pause", "50"], { DATABASE_URL: url })
-      const batches = number("select coalesce(max(batches), 0) from threadline.retention_runs where state = 'running'")
-      yield* Effect.repeat(batches, { until: (count) => count >= 3, schedule: Schedule.spaced("20 millis") })
-      child.kill("SIGKILL")
-      yield* CliProcess.ended(child)
-      const orphans = number(
-        "select count(*) from threadline.audit_changes c where not exists (select from threadline.audit_transactions t where t.id = c.transaction_id)"
-      )
-      expect(yield* orphans).toBe(0)
-      expect(yield* Cli.run(purge, where)).toEqual(Cli.refusal(1, /is under way; if its process has died/))
-      const removed = 200 - (yield* number("select count(*) from threadline.audit_changes"))
-      yield* sql`update threadline.retention_runs set lease_until = now() - interval '1 second' where state = 'running'`
-      expect(yield* Cli.json([...purge, "--pause", "0"], where)).toMatchObject({
-        state: "completed",
-        changes: 199 - removed
-      })
-      expect(yield* Cli.json(["retention", "runs", "--state", "failed"], where)).toMatchObject({
-        items: [{ changes: removed }]
-      })
-      expect([yield* orphans, yield* number("select count(*) from threadline.audit_transactions")]).toEqual([0, 1])
-    })
-  )
-
   it.scoped("a doubtful configuration is refused before the database is asked", () =>
     Cli.each(
       [
@@ -192,6 +131,7 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("retention and 
   it.scoped("evidence is recorded, derived, listed and proved", () =>
     Effect.gen(function* () {
       const { url } = yield* TestDatabase.TestDatabase
+      yield* log.reset
       const cwd = yield* config({ keep: "30 days" })
       const where = { url, cwd }
       const detail = JSON.stringify({ format: "csv", count: 1, bytes: 2, sha256: "ab" })

@@ -55,6 +55,9 @@ begin
       return null;
     when too_many_rows then
       several := true;
+    when sqlstate 'TL006' then
+      -- The general way does for one row.
+      several := exists (select from threadline_new x offset 1);
     when others then
       now := null;
   end;
@@ -264,6 +267,9 @@ begin
       end if;
     when too_many_rows then
       several := true;
+    when sqlstate 'TL006' then
+      -- The general way does for one row.
+      several := exists (select from threadline_new x offset 1);
     when others then
       was := null;
   end;
@@ -565,6 +571,9 @@ begin
       return null;
     when too_many_rows then
       several := true;
+    when sqlstate 'TL006' then
+      -- The general way does for one row.
+      several := exists (select from threadline_old x offset 1);
     when others then
       was := null;
   end;
@@ -756,8 +765,11 @@ begin
   begin
     was := to_jsonb(old);
     of_epoch := session_epoch();
-  exception when others then
-    was := null;
+  exception
+    when sqlstate 'TL006' then
+      of_epoch := current_epoch();
+    when others then
+      was := null;
   end;
   if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
@@ -896,8 +908,11 @@ begin
   begin
     now := to_jsonb(new);
     of_epoch := session_epoch();
-  exception when others then
-    now := null;
+  exception
+    when sqlstate 'TL006' then
+      of_epoch := current_epoch();
+    when others then
+      now := null;
   end;
   if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then

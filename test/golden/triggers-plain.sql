@@ -41,6 +41,9 @@ begin
       return null;
     when too_many_rows then
       several := true;
+    when sqlstate 'TL006' then
+      -- The general way does for one row.
+      several := exists (select from threadline_new x offset 1);
     when others then
       now := null;
   end;
@@ -224,6 +227,9 @@ begin
       return null;
     when too_many_rows then
       several := true;
+    when sqlstate 'TL006' then
+      -- The general way does for one row.
+      several := exists (select from threadline_new x offset 1);
     when others then
       was := null;
   end;
@@ -516,6 +522,9 @@ begin
       return null;
     when too_many_rows then
       several := true;
+    when sqlstate 'TL006' then
+      -- The general way does for one row.
+      several := exists (select from threadline_old x offset 1);
     when others then
       was := null;
   end;

@@ -32,8 +32,11 @@ begin
   begin
     now := to_jsonb(new);
     of_epoch := session_epoch();
-  exception when others then
-    now := null;
+  exception
+    when sqlstate 'TL006' then
+      of_epoch := current_epoch();
+    when others then
+      now := null;
   end;
   if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then
@@ -176,8 +179,11 @@ begin
     was := to_jsonb(old);
     now := to_jsonb(new);
     of_epoch := session_epoch();
-  exception when others then
-    now := null;
+  exception
+    when sqlstate 'TL006' then
+      of_epoch := current_epoch();
+    when others then
+      now := null;
   end;
   if "unaltered_jobs_562f12dff4"(tg_relid) and now - array['id', 'state', 'payload']::text[] = '{}' and now ?& array['id', 'state']::text[] then
       foreach field in array array['id', 'payload', 'state']::text[] loop
@@ -331,8 +337,11 @@ begin
   begin
     was := to_jsonb(old);
     of_epoch := session_epoch();
-  exception when others then
-    was := null;
+  exception
+    when sqlstate 'TL006' then
+      of_epoch := current_epoch();
+    when others then
+      was := null;
   end;
   if "unaltered_jobs_562f12dff4"(tg_relid) and was - array['id', 'state', 'payload']::text[] = '{}' and was ?& array['id', 'state']::text[] then
       if current_setting('threadline.transaction', true) <> '' then

@@ -9,16 +9,28 @@ import type { Outcome } from "./cli.js"
 
 export type Child = ChildProcessByStdio<null, Readable, Readable>
 
+/** How each process ends. It is listened for from the beginning: one that has ended says so no second time. */
+const endings = new WeakMap<Child, Promise<Outcome>>()
+
+const ending = (child: Child): Promise<Outcome> => {
+  const said = { stdout: "", stderr: "" }
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (said.stdout += text))
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said.stderr += text))
+  return new Promise((resolve) => child.on("close", (code) => resolve({ code, ...said })))
+}
+
 const started = (command: readonly [string, ...Array<string>], env: Readonly<Record<string, string>>) =>
   Effect.acquireRelease(
     Effect.sync((): Child => {
       const { COLUMNS: _, DATABASE_URL: __, NO_COLOR: ___, THREADLINE_DATABASE_URL: ____, ...inherited } = process.env
       const [program, ...args] = command
-      return spawn(program, args, {
+      const child = spawn(program, args, {
         cwd: tmpdir(),
         env: { ...inherited, ...env },
         stdio: ["ignore", "pipe", "pipe"]
       })
+      endings.set(child, ending(child))
+      return child
     }),
     (child) => Effect.sync(() => child.kill("SIGKILL"))
   )
@@ -27,15 +39,9 @@ const started = (command: readonly [string, ...Array<string>], env: Readonly<Rec
 export const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) =>
   started([process.execPath, inject("threadlineCommandLine"), ...args], env)
 
-/** What a process has said when it has ended. */
+/** What a process has said when it has ended, also if that was long ago. */
 export const ended = (child: Child): Effect.Effect<Outcome> =>
-  Effect.async((resume) => {
-    let stdout = ""
-    let stderr = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text))
-    child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
-  })
+  Effect.promise(() => endings.get(child) ?? Promise.reject(new Error("the process was not started here")))
 
 /** Runs the bundle to its end. */
 export const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}): Effect.Effect<Outcome> =>

@@ -83,18 +83,25 @@ const obstacle = (storage: string, catalog: Catalog, configuredTable: Configured
   })
 }
 
-const applyOf = (argv: Argv, refused: Mend | undefined): Apply => {
+/** Asks `obstructed` only if a finding needs the answer: it plans the table, and most tables have no finding. */
+const applyOf = (argv: Argv, obstructed: () => Mend | undefined): Apply => {
   const after = (action: HostAction, names: ReadonlyArray<string> = []) => hostMend(action, names, { then: argv })
-  const mend =
-    refused === undefined
+  let answer: { readonly refused: Mend | undefined } | undefined
+  const refused = () => (answer ??= { refused: obstructed() }).refused
+  const mend = (): Mend => {
+    const first = refused()
+    return first === undefined
       ? commandMend(argv)
-      : refused._tag === "command"
-        ? refused
-        : { ...refused, then: refused.then ?? argv }
+      : first._tag === "command"
+        ? first
+        : { ...first, then: first.then ?? argv }
+  }
   return {
-    mend,
+    get mend() {
+      return mend()
+    },
     after,
-    corrected: (action) => (refused === undefined ? mend : after(action)),
+    corrected: (action) => (refused() === undefined ? mend() : after(action)),
     afterSql: (statements) => sqlMend(statements, argv)
   }
 }
@@ -107,10 +114,10 @@ export const applyFor = (
   table: Table | undefined
 ): Apply => {
   if (configuredTable !== undefined) {
-    return applyOf(applyCommand, obstacle(storage, catalog, configuredTable))
+    return applyOf(applyCommand, () => obstacle(storage, catalog, configuredTable))
   }
   const config = deployed === undefined || table === undefined ? undefined : configOf(catalog, deployed, table)
   return deployed === undefined || config === undefined
-    ? applyOf(applyCommand, hostMend("nameInConfiguration"))
-    : applyOf(commandOf(config), obstacle(storage, catalog, { ...policyName(deployed.policy), config }))
+    ? applyOf(applyCommand, () => hostMend("nameInConfiguration"))
+    : applyOf(commandOf(config), () => obstacle(storage, catalog, { ...policyName(deployed.policy), config }))
 }

@@ -78,6 +78,7 @@ select
   p.table_schema as schema,
   p.table_name as name,
   g.gap,
+  g.since::text as since,
   case when g.gap is null then '[]' else coalesce((
     select jsonb_agg(jsonb_build_object('schema', i.names[1], 'name', i.names[2]) order by i.names)
     from pg_namespace n
@@ -101,7 +102,7 @@ select
   coalesce(g.restarted, false) as restarted
 from ${qualified(storage, "capture_policies")} p
 cross join lateral (
-  select (array_agg(r.gap order by r.place))[1] as gap, bool_or(r.gap = 'restarted') as restarted
+  select (array_agg(r.gap order by r.place))[1] as gap, min(r.since) as since, bool_or(r.gap = 'restarted') as restarted
   from ${qualified(storage, "capture_gaps")}(p.table_schema, p.table_name) with ordinality r (gap, since, place)
 ) g
 where p.removed_at is null

@@ -118,6 +118,8 @@ export const Gap = Schema.Struct({
   gap: Schema.NullOr(
     Schema.Literal("gone", "replaced", "triggers", "partitions", "key", "rewritten", "restarted", "unwatched")
   ),
+  /** The earliest time of all that is wrong, as the session writes it. */
+  since: Schema.NullOr(Schema.String),
   /** Partitions of the policy that left since, also if they came back. */
   moved: Schema.Array(Schema.Struct({ schema: Schema.String, name: Schema.String })),
   /** Enums in the key of which a value has another name. */

@@ -108,7 +108,7 @@ export const relationState = (
 const installedFunctions = new WeakMap<Catalog["functions"], ReadonlyMap<string, Catalog["functions"][number]>>()
 
 /** The functions of the schema by name; computed once for a catalog, because every table asks for its own. */
-const functionsByName = ({ functions }: Catalog): ReadonlyMap<string, Catalog["functions"][number]> => {
+export const functionsByName = ({ functions }: Catalog): ReadonlyMap<string, Catalog["functions"][number]> => {
   const cached = installedFunctions.get(functions)
   if (cached !== undefined) {
     return cached
@@ -150,16 +150,28 @@ const policyShape = (policy: Policy, table: Table): TableShape => ({
 })
 
 /**
- * The shape that the installed code was generated from. A renamed table keeps the code of its former name until capture is
+ * The shape that the installed code was generated from, and that code. A renamed table keeps the code of its former name until capture is
  * applied.
  */
-export const installedShape = (storage: string, policy: Policy, table: Table): TableShape => {
+export const installedSource = (
+  storage: string,
+  policy: Policy,
+  table: Table
+): { readonly shape: TableShape; readonly source: Generated } => {
   const shape = policyShape(policy, table)
   const former = policy.formerNames
     .filter(({ declared }) => !declared)
     .map(({ name, schema }) => ({ ...shape, schema, name }))
     .reverse()
-  return [shape, ...former].find((each) => generate(storage, each).sourceHash === policy.sourceHash) ?? shape
+  const present = { shape, source: generate(storage, shape) }
+  if (present.source.sourceHash === policy.sourceHash) {
+    return present
+  }
+  return (
+    former
+      .map((each) => ({ shape: each, source: generate(storage, each) }))
+      .find(({ source }) => source.sourceHash === policy.sourceHash) ?? present
+  )
 }
 
 export const policyName = (policy: Policy): Name => ({ schema: policy.tableSchema, name: policy.tableName })

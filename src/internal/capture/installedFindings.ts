@@ -5,14 +5,14 @@ import type { Apply } from "./applyMend.js"
 import type { Catalog, Table } from "./catalogModel.js"
 import {
   functionState,
-  installedShape,
+  functionsByName,
+  installedSource,
   partitionLabels,
   policyName,
   type RelationState,
   relationState,
   truncateUnseen
 } from "./diff.js"
-import { generate } from "./generate/generate.js"
 import { functionNames } from "./generate/names.js"
 import { applyCommand, hostMend, sqlMend } from "./mend.js"
 import type { Policy } from "./model.js"
@@ -29,8 +29,7 @@ export const reportInstalled = (
   apply: Apply,
   report: Report
 ): boolean => {
-  const shape = installedShape(storage, policy, table)
-  const source = generate(storage, shape)
+  const { shape, source } = installedSource(storage, policy, table)
   const functions = functionState(catalog, source)
   const names = functionNames(shape)
   if (!sameName(shape, policyName(policy))) {
@@ -47,7 +46,10 @@ export const reportInstalled = (
   if (functions.altered.length > 0 && !outdated) {
     report({ kind: "FunctionAltered", severity: "error", mend: apply.mend, subjects: functions.altered })
   }
-  const superusers = catalog.functions.filter((row) => row.ownerSuperuser && names.includes(row.name))
+  const superusers = names.flatMap((name) => {
+    const row = functionsByName(catalog).get(name)
+    return row?.ownerSuperuser === true ? [row] : []
+  })
   if (superusers[0] !== undefined) {
     report({
       kind: "OwnerIsSuperuser",

@@ -4,6 +4,7 @@
  */
 import * as Either from "effect/Either"
 import type { Catalog, ColumnRow, Deployed, Gap, Name, Relation, Table } from "./catalogModel.js"
+import { byNameOnce } from "./byName.js"
 import { CaptureError } from "./captureError.js"
 import { commandMend, hostMend, type HostAction, type Mend, watchCommand } from "./mend.js"
 import type { Mode, TableConfig } from "./model.js"
@@ -34,17 +35,20 @@ export const label = (name: Name): string => TableName.format(name)
 
 export const sameName = (a: Name, b: Name): boolean => a.schema === b.schema && a.name === b.name
 
-export const findTable = (catalog: Catalog, name: Name): Table | undefined =>
-  catalog.tables.find((table) => sameName(table.relations[0], name))
+const tableNamed = byNameOnce<Table>(({ relations: [root] }) => root)
+const deployedNamed = byNameOnce<Deployed>(({ policy }) => ({ schema: policy.tableSchema, name: policy.tableName }))
+const gapNamed = byNameOnce<Gap>((gap) => gap)
+
+export const findTable = (catalog: Catalog, name: Name): Table | undefined => tableNamed(catalog.tables, name)
 
 export const findDeployed = (catalog: Catalog, name: Name): Deployed | undefined =>
-  catalog.deployed.find(({ policy }) => policy.tableSchema === name.schema && policy.tableName === name.name)
+  deployedNamed(catalog.deployed, name)
 
-const noGap = { gap: null, moved: [], renamedEnums: [], rewritten: [], restarted: false } as const
+const noGap = { gap: null, since: null, moved: [], renamedEnums: [], rewritten: [], restarted: false } as const
 
 /** Why nothing is known of a captured table at present, and which of its partitions moved. */
 export const findGap = (catalog: Catalog, name: Name): Omit<Gap, "name" | "schema"> =>
-  catalog.gaps.find((candidate) => sameName(candidate, name)) ?? noGap
+  gapNamed(catalog.gaps, name) ?? noGap
 
 /** The kinds of relation that triggers can capture: tables, partitioned tables, foreign tables. */
 const relationKinds: ReadonlyMap<string, RelationShape["kind"]> = new Map([
@@ -141,7 +145,7 @@ export const resolve = (
       yield* refused(configured, { reason: "WatchMissing", watch: catalog.watch.state }, commandMend(watchCommand))
     }
 
-    const mode = yield* modeOf(catalog, table, configured)
+    const mode = yield* modeOf(table, configured)
     const onTruncate = config.truncate ?? "event"
     if (onTruncate === "rows") {
       const foreignTable = table.relations.find(({ kind }) => kind === "f")
@@ -384,17 +388,13 @@ export const whyRowMode = (table: Table): RowModeReason | undefined => {
  * Whether statement triggers work until a foreign table becomes a partition. Then PostgreSQL refuses writes that reach it. A unique
  * index of the table keeps foreign tables out.
  */
-export const awaitsForeign = ({ foreignServers }: Catalog, { indexes, relations: [root] }: Table): boolean =>
-  foreignServers && root.kind === "p" && !indexes.some(({ unique }) => unique)
+export const admitsForeign = ({ indexes, relations: [root] }: Table): boolean =>
+  root.kind === "p" && !indexes.some(({ unique }) => unique)
 
-const modeOf = (
-  catalog: Catalog,
-  table: Table,
-  { config, ...name }: ConfiguredTable
-): Either.Either<Mode, CaptureError> => {
+const modeOf = (table: Table, { config, ...name }: ConfiguredTable): Either.Either<Mode, CaptureError> => {
   const why: RowModeReason | undefined =
     whyRowMode(table) ?? (config.always === true ? { cause: "always", relation: null } : undefined)
   return why !== undefined && config.mode === "statement"
     ? refused(name, { reason: "ModeUnsupported", why }, hostMend("leaveModeOut"))
-    : Either.right(config.mode ?? (why === undefined && !awaitsForeign(catalog, table) ? "statement" : "row"))
+    : Either.right(config.mode ?? (why === undefined && !admitsForeign(table) ? "statement" : "row"))
 }

@@ -4,6 +4,7 @@
 import * as Either from "effect/Either"
 import { type Apply, applyFor } from "./applyMend.js"
 import type { Catalog, Deployed } from "./catalogModel.js"
+import { byName } from "./byName.js"
 import { policyDifferences } from "./compare.js"
 import { policyName } from "./diff.js"
 import type { Finding, TableStatus } from "./finding.js"
@@ -11,7 +12,7 @@ import { reportInstalled } from "./installedFindings.js"
 import { commandMend, hostMend, removeCommand, watchCommand } from "./mend.js"
 import type { Policy } from "./model.js"
 import type { Report } from "./report.js"
-import { type ConfiguredTable, findDeployed, findTable, label, resolve, sameName } from "./resolve.js"
+import { type ConfiguredTable, findDeployed, findTable, label, resolve } from "./resolve.js"
 import { standingFindings } from "./standingFindings.js"
 import { reportMissingTable, reportTable } from "./tableFindings.js"
 import type { Standing } from "../sql/standing.js"
@@ -38,7 +39,8 @@ export const tableStatuses = (
   catalog: Catalog,
   configured: ReadonlyArray<ConfiguredTable> | undefined
 ): ReadonlyArray<TableStatus> => {
-  const extra = catalog.active.filter((name) => !(configured ?? []).some((other) => sameName(other, name)))
+  const findConfigured = byName(configured ?? [], (name) => name)
+  const extra = catalog.active.filter((name) => findConfigured(name) === undefined)
   return [
     ...(configured ?? []).map((configuredTable) =>
       tableStatus(storage, catalog, findDeployed(catalog, configuredTable), configuredTable)

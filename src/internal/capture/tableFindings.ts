@@ -8,7 +8,7 @@ import { functionNames } from "./generate/names.js"
 import { applyCommand, commandMend, hostMend, removeCommand } from "./mend.js"
 import type { Policy } from "./model.js"
 import type { Report } from "./report.js"
-import { awaitsForeign, columnShapes, findGap, keyProblem, label, primaryKey, sameName, whyRowMode } from "./resolve.js"
+import { admitsForeign, columnShapes, findGap, keyProblem, label, primaryKey, sameName, whyRowMode } from "./resolve.js"
 
 export const reportMissingTable = (
   catalog: Catalog,
@@ -142,7 +142,7 @@ export const reportTable = (
   const rowMode = whyRowMode(table)
   if (policy.mode === "statement" && rowMode !== undefined) {
     report({ kind: "ModeUnsuitable", severity: "error", mend: apply.mend, why: rowMode })
-  } else if (policy.mode === "statement" && awaitsForeign(catalog, table)) {
+  } else if (policy.mode === "statement" && catalog.foreignServers && admitsForeign(table)) {
     // The schema watch lets writes through when it happens.
     const severity = isStatementChosen || catalog.watch.state === "on" ? "info" : "warning"
     report({

@@ -9,6 +9,7 @@ import * as zlib from "node:zlib"
 import { legibleText } from "../core/notUtf8.js"
 import { type Column, kindOf } from "./columns.js"
 import { ExportError } from "./exportError.js"
+import type { Format } from "./request.js"
 import { TupleReader } from "./tuples.js"
 
 export type Writing = typeof Library
@@ -22,6 +23,12 @@ export const library: Effect.Effect<Writing, ExportError> = Effect.tryPromise({
       detail: "Parquet is written by a package that is not installed: npm install hyparquet-writer",
       cause
     })
+})
+
+/** The formats that can be written, with what is installed. */
+export const formats: Effect.Effect<ReadonlyArray<Format>> = Effect.match(library, {
+  onFailure: () => ["csv", "ndjson", "json"],
+  onSuccess: () => ["csv", "ndjson", "json", "parquet"]
 })
 
 type WriterOptions = ConstructorParameters<Writing["ParquetWriter"]>[0]

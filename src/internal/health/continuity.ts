@@ -7,7 +7,9 @@ import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { literal, qualified } from "../sql/sqlText.js"
+import type { Deployed } from "../capture/catalogModel.js"
 import type { Coverage } from "./model.js"
+import type { Times } from "./record.js"
 import { Lapse } from "./model.js"
 
 const MaybeText = Schema.NullOr(Schema.String)
@@ -88,58 +90,60 @@ const instant = (expression: string): string =>
 const Row = Schema.Struct({
   schema: Schema.String,
   name: Schema.String,
-  knownFrom: MaybeText,
-  baseline: Schema.NullOr(Schema.parseJson(Baseline))
+  baseline: Schema.parseJson(Baseline)
 })
 
 export type BaselineRow = typeof Row.Type
 
-/** The latest baseline of each captured table, and since when a changed row of it is known. */
+/** The latest baseline of each table that has one. `times` say since when a changed row of a table is known. */
 export const readBaselines = (
   sql: SqlClient,
-  storage: string
+  storage: string,
+  times: ReadonlyArray<Times>
 ): Effect.Effect<ReadonlyArray<BaselineRow>, SqlError | ParseError> =>
   Effect.flatMap(
-    sql.unsafe(`
-select p.table_schema as schema, p.table_name as name, ${instant("k.known_from")} as "knownFrom",
-  (
-    select jsonb_build_object(
-      'state', b.state,
-      'startedAt', ${instant("b.started_at")},
-      'finishedAt', ${instant("b.finished_at")},
-      'recorded', b.recorded,
-      'blocks', s.blocks,
-      'blocksDone', s.done,
-      'valid', coalesce(b.known_from >= k.known_from, false)
-    )::text
-    from ${qualified(storage, "capture_baselines")} b
-    cross join lateral (
-      select coalesce(sum((e.value ->> 'blocks')::bigint), 0) as blocks, coalesce(sum((e.value ->> 'next')::bigint), 0) as done
-      from jsonb_array_elements(b.relations) e
-    ) s
-    where b.table_schema = p.table_schema and b.table_name = p.table_name
-    order by b.id desc
-    limit 1
-  ) as baseline
-from ${qualified(storage, "capture_policies")} p
-cross join lateral (select ${qualified(storage, "baseline_known_from")}(p.table_schema, p.table_name) as known_from) k
-where p.removed_at is null
-order by p.table_schema, p.table_name`),
+    sql.unsafe(
+      `
+select distinct on (b.table_schema, b.table_name) b.table_schema as schema, b.table_name as name,
+  jsonb_build_object(
+    'state', b.state,
+    'startedAt', ${instant("b.started_at")},
+    'finishedAt', ${instant("b.finished_at")},
+    'recorded', b.recorded,
+    'blocks', s.blocks,
+    'blocksDone', s.done,
+    'valid', coalesce(b.known_from >= k.known_from, false)
+  )::text as baseline
+from ${qualified(storage, "capture_baselines")} b
+join jsonb_to_recordset($1::jsonb) as k (schema text, name text, known_from timestamptz)
+  on k.schema = b.table_schema and k.name = b.table_name
+cross join lateral (
+  select coalesce(sum((e.value ->> 'blocks')::bigint), 0) as blocks, coalesce(sum((e.value ->> 'next')::bigint), 0) as done
+  from jsonb_array_elements(b.relations) e
+) s
+order by b.table_schema, b.table_name, b.id desc`,
+      [JSON.stringify(times.map(({ knownFrom, name, schema }) => ({ schema, name, known_from: knownFrom })))]
+    ),
     Schema.decodeUnknown(Schema.Array(Row))
   )
 
+/** What is known of a table beside its coverage. */
+export interface Known {
+  readonly deployed: Deployed | undefined
+  readonly baseline: Baseline | null
+  readonly knownFrom: string | null
+}
+
 export const readinessOf = (
   { keptSince, lapses, since, status, table }: Coverage,
-  keyed: boolean,
-  row: BaselineRow | undefined
+  { baseline, deployed, knownFrom }: Known
 ): Readiness => {
-  const baseline = row?.baseline ?? null
+  const keyed = (deployed?.policy.key.length ?? 0) > 0
   const isOpen = lapses.some(({ until }) => until === null)
-  const knownFrom = row?.knownFrom ?? null
   const captured = status === "covered"
   const latest = (instants: ReadonlyArray<string | null>): string | null =>
     instants.reduce((a, b) => (a === null ? b : b === null || b < a ? a : b), null)
-  const unanswered = since === null || row === undefined ? "not captured" : isOpen ? "lapse" : null
+  const unanswered = since === null || deployed?.policy.removedAt !== null ? "not captured" : isOpen ? "lapse" : null
   const done = baseline !== null && baseline.valid && baseline.state === "done"
   const changedRows = unanswered ?? (keyed ? null : "no key")
   const unchangedRows =

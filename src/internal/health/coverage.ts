@@ -3,7 +3,8 @@
  */
 import type { Catalog, Name, Table } from "../capture/catalogModel.js"
 import type { Finding as CaptureFinding, TableStatus } from "../capture/finding.js"
-import { findTable, label, sameName, type ConfiguredTable } from "../capture/resolve.js"
+import { byName, distinct } from "../capture/byName.js"
+import { findTable, label, type ConfiguredTable } from "../capture/resolve.js"
 import type { Coverage, CoverageStatus, RelationCoverage, TriggerState } from "./model.js"
 import type { Times } from "./record.js"
 
@@ -23,9 +24,6 @@ export interface CoverageInput {
   /** Further tables of the host, if all are asked for. */
   readonly hostTables: ReadonlyArray<Name>
 }
-
-const unique = (names: ReadonlyArray<Name>): ReadonlyArray<Name> =>
-  names.filter((name, place) => names.findIndex((other) => sameName(other, name)) === place)
 
 /** The state of a relation's triggers, as the findings of its table tell. The graver ones count. */
 const triggersOf = (relation: string, isRoot: boolean, findings: ReadonlyArray<CaptureFinding>): TriggerState => {
@@ -70,29 +68,40 @@ const relationsOf = (
 export const coverageOf = (input: CoverageInput): ReadonlyArray<Coverage> => {
   const { catalog, configured, expected, gaps, hostTables, statuses, times } = input
   const expectedTables = expected ?? configured
-  return unique([...configured, ...catalog.active, ...expectedTables, ...gaps, ...hostTables])
+  const statusOf = new Map(statuses.map((status) => [status.table, status]))
+  const partitionRoot = rootsOf(catalog)
+  const gapOf = byName(gaps, (gap) => gap)
+  const timeOf = byName(times, (time) => time)
+  const among = (names: ReadonlyArray<Name>) => {
+    const find = byName(names, (name) => name)
+    return (name: Name): boolean => find(name) !== undefined
+  }
+  const isConfiguredName = among(configured)
+  const isExpectedName = among(expectedTables)
+  const isHostTable = among(hostTables)
+  return distinct([...configured, ...catalog.active, ...expectedTables, ...gaps, ...hostTables])
     .map((name): Coverage => {
       const table = label(name)
-      const status = statuses.find((each) => each.table === table)
+      const status = statusOf.get(table)
       // An expected name may be that of a partition. Its root has the policy.
       const catalogTable = findTable(catalog, name)
-      const root = rootOf(catalog, name)
-      const gap = gaps.find((each) => sameName(each, name))
-      const rootStatus = root === undefined ? status : statuses.find((each) => each.table === label(root.relations[0]))
+      const root = partitionRoot(name)
+      const gap = gapOf(name)
+      const rootStatus = root === undefined ? status : statusOf.get(label(root.relations[0]))
       const relations = relationsOf(root ?? catalogTable, rootStatus, gap).filter(
         ({ relation }) => root === undefined || relation === table
       )
-      const time = times.find((each) => sameName(each, root?.relations[0] ?? name))
+      const time = timeOf(root?.relations[0] ?? name)
       const captured =
         root === undefined ? status?.captured === true : relations.some((relation) => relation.status === "covered")
       const coverage: CoverageStatus = captured ? "covered" : gap === undefined ? "uncovered" : "gap"
-      const isConfigured = configured.some((each) => sameName(each, name))
-      const isExpected = expectedTables.some((each) => sameName(each, name))
+      const isConfigured = isConfiguredName(name)
+      const isExpected = isExpectedName(name)
       const known = isConfigured || isExpected || gap !== undefined || root !== undefined
       return {
         table,
         status: coverage,
-        exists: catalogTable !== undefined || hostTables.some((each) => sameName(each, name)),
+        exists: catalogTable !== undefined || isHostTable(name),
         expected: isExpected,
         configured: isConfigured,
         reason: gap?.reason ?? null,
@@ -105,7 +114,7 @@ export const coverageOf = (input: CoverageInput): ReadonlyArray<Coverage> => {
             ? "gap covered"
             : coverage === "uncovered" && isExpected
               ? "uncovered"
-              : !known && hostTables.some((each) => sameName(each, name))
+              : !known && isHostTable(name)
                 ? "unconfigured"
                 : null
       }
@@ -113,10 +122,14 @@ export const coverageOf = (input: CoverageInput): ReadonlyArray<Coverage> => {
     .sort((a, b) => (a.table < b.table ? -1 : a.table > b.table ? 1 : 0))
 }
 
-/** The captured root of a partition that is named. Undefined if the name is no partition of a captured table. */
-const rootOf = (catalog: Catalog, name: Name): Table | undefined =>
-  catalog.tables.find(
-    ({ relations }) =>
-      relations.some((relation) => relation.level > 0 && sameName(relation, name)) &&
-      catalog.active.some((active) => sameName(active, relations[0]))
-  )
+/** Finds the captured root of a partition. Undefined if a name is no partition of a captured table. */
+const rootsOf = (catalog: Catalog): ((name: Name) => Table | undefined) => {
+  const isActive = byName(catalog.active, (name) => name)
+  const partitions = catalog.tables
+    .filter(({ relations: [root] }) => isActive(root) !== undefined)
+    .flatMap((table) =>
+      table.relations.filter(({ level }) => level > 0).map(({ name, schema }) => ({ schema, name, table }))
+    )
+  const find = byName(partitions, (partition) => partition)
+  return (name) => find(name)?.table
+}

@@ -8,7 +8,8 @@ import { readCatalog, readWholeStanding } from "../capture/catalog.js"
 import type { Catalog } from "../capture/catalogModel.js"
 import type { FindingKind, TableStatus } from "../capture/finding.js"
 import { nameOf, readRedaction, type Redaction, redactionsOf, redactionsOfPolicy } from "../capture/redaction.js"
-import { type ConfiguredTable, label } from "../capture/resolve.js"
+import { policyName } from "../capture/diff.js"
+import { type ConfiguredTable, findTable, label } from "../capture/resolve.js"
 import { reading } from "../capture/settings.js"
 import { tableStatuses } from "../capture/status.js"
 import { ofCapture } from "./finding.js"
@@ -36,7 +37,8 @@ const columnsOf = (
   configured: ConfiguredTable | undefined,
   request: Request
 ): ReadonlyArray<ColumnPolicy> => {
-  const catalogTable = catalog.tables.find(({ relations: [root] }) => label(root) === table)
+  const name = policy === null ? configured : policyName(policy)
+  const catalogTable = name === undefined ? undefined : findTable(catalog, name)
   const names = (catalogTable?.columns ?? []).filter(({ virtual }) => !virtual).map(({ name }) => name)
   const { exclude = [], mask = [] } = configured?.config ?? {}
   const wanted =
@@ -57,8 +59,12 @@ const columnsOf = (
   }))
 }
 
-const compare = (catalog: Catalog, status: TableStatus, request: Request): PolicyComparison => {
-  const configured = (request.configured ?? []).find((each) => label(each) === status.table)
+const compare = (
+  catalog: Catalog,
+  status: TableStatus,
+  configured: ConfiguredTable | undefined,
+  request: Request
+): PolicyComparison => {
   const drift = status.findings.filter(({ kind }) => drifting.has(kind))
   const refused = status.findings.filter(({ kind }) => kind === "ConfigurationRefused")
   const state: PolicyComparison["state"] =
@@ -89,7 +95,10 @@ export const readPolicies = (sql: SqlClient, storage: string, options: Options) 
       Effect.gen(function* () {
         yield* readWholeStanding(sql, storage)
         const catalog = yield* readCatalog(sql, storage, request.configured ?? [], "everything")
-        return tableStatuses(storage, catalog, request.configured).map((status) => compare(catalog, status, request))
+        const configured = new Map((request.configured ?? []).map((each) => [label(each), each]))
+        return tableStatuses(storage, catalog, request.configured).map((status) =>
+          compare(catalog, status, configured.get(status.table), request)
+        )
       })
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   )

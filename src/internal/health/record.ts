@@ -7,6 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import type { Gap } from "../capture/catalogModel.js"
 import { literal, qualified } from "../sql/sqlText.js"
 import { recordIndexes } from "./indexes.js"
 
@@ -73,6 +74,8 @@ const Times = Schema.Struct({
   name: Schema.String,
   since: Schema.String,
   keptSince: Schema.NullOr(Schema.String),
+  /** A change since then makes its row known. Null while a lapse lasts, or if the table is not captured. */
+  knownFrom: Schema.NullOr(Schema.String),
   lapses: Schema.parseJson(
     Schema.Array(Schema.Struct({ since: Schema.NullOr(Schema.String), until: Schema.NullOr(Schema.String) }))
   )
@@ -80,23 +83,34 @@ const Times = Schema.Struct({
 
 export type Times = typeof Times.Type
 
-export const readTimes = (sql: SqlClient, storage: string): Asked<ReadonlyArray<Times>> =>
+/** The times of every policy. `gaps` are those of the catalog, in the same transaction, so that they are not asked for a second time. */
+export const readTimes = (sql: SqlClient, storage: string, gaps: ReadonlyArray<Gap>): Asked<ReadonlyArray<Times>> =>
   Effect.flatMap(
-    sql.unsafe(`
+    sql.unsafe(
+      `
 select
   p.table_schema as schema,
   p.table_name as name,
   ${instant("p.captured_since")} as since,
-  ${instant(`nullif(${qualified(storage, "kept_since")}(p.table_schema, p.table_name), '-infinity')`)} as "keptSince",
+  ${instant("nullif(k.since, '-infinity')")} as "keptSince",
+  ${instant("case when p.removed_at is null and not upper_inf(t.lapses) then greatest(p.captured_since, upper(t.lapses), nullif(k.since, '-infinity')) end")} as "knownFrom",
   coalesce((
     select jsonb_agg(jsonb_build_object(
       'since', ${instant("nullif(lower(l.lapse), '-infinity')")},
       'until', ${instant("nullif(upper(l.lapse), 'infinity')")}
     ) order by l.lapse)
-    from unnest(${qualified(storage, "capture_lapses")}(p.table_schema, p.table_name)) l (lapse)
+    from unnest(t.lapses) l (lapse)
   ), '[]')::text as lapses
 from ${qualified(storage, "capture_policies")} p
-order by p.table_schema, p.table_name`),
+left join jsonb_to_recordset($1::jsonb) as g (schema text, name text, since timestamptz)
+  on g.schema = p.table_schema and g.name = p.table_name
+cross join lateral (select ${qualified(storage, "kept_since")}(p.table_schema, p.table_name) as since) k
+cross join lateral (
+  select ${qualified(storage, "lapses_with")}(p.table_schema, p.table_name, g.since) as lapses
+) t
+order by p.table_schema, p.table_name`,
+      [JSON.stringify(gaps.map(({ name, schema, since }) => ({ schema, name, since })))]
+    ),
     Schema.decodeUnknown(Schema.Array(Times))
   )
 

@@ -19,7 +19,8 @@ import {
   readerCommand,
   sqlMend
 } from "../capture/mend.js"
-import { label, sameName } from "../capture/resolve.js"
+import { policyName } from "../capture/diff.js"
+import { findTable, label, sameName } from "../capture/resolve.js"
 import { reading } from "../capture/settings.js"
 import { standingFindings } from "../capture/standingFindings.js"
 import { tableStatuses } from "../capture/status.js"
@@ -62,7 +63,7 @@ const see = Effect.fnUntraced(function* (
   const named: ReadonlyArray<Name> = [...(configured ?? []), ...(expected ?? []), ...gaps]
   const catalog = yield* readCatalog(sql, storage, named, "everything")
   const statuses = tableStatuses(storage, catalog, configured)
-  const times = yield* record.readTimes(sql, storage)
+  const times = yield* record.readTimes(sql, storage, catalog.gaps)
   const hostTables = all ? yield* record.readHostTables(sql, storage) : []
   const none: Configured = []
   const coverage = coverageOf({
@@ -112,10 +113,10 @@ const canaryTargets = (sql: SqlClient, storage: string) =>
     Effect.gen(function* () {
       yield* readWholeStanding(sql, storage)
       const catalog = yield* readCatalog(sql, storage, [], "everything")
-      return tableStatuses(storage, catalog, undefined).flatMap(({ findings, policy, table }) =>
+      return tableStatuses(storage, catalog, undefined).flatMap(({ findings, policy }) =>
         policy === null
           ? []
-          : (catalog.tables.find(({ relations: [root] }) => label(root) === table)?.relations ?? [])
+          : (findTable(catalog, policyName(policy))?.relations ?? [])
               .filter(({ kind }) => kind === "r")
               .map((relation) => ({
                 table: { schema: policy.tableSchema, name: policy.tableName },
@@ -306,7 +307,8 @@ const structureFindings = (storage: string, structure: record.Structure, seen: S
     add("warning", schema, { kind: "ReplicaAllowed", roles }, sqlMend([revoke, ...revokes]))
   }
   for (const { policy, table } of seen?.statuses ?? []) {
-    const relations = seen?.catalog.tables.find(({ relations: [root] }) => label(root) === table)?.relations ?? []
+    const relations =
+      seen === undefined || policy === null ? [] : (findTable(seen.catalog, policyName(policy))?.relations ?? [])
     const subscriptions = structure.subscribed
       .filter((subscribed) => relations.some((relation) => sameName(relation, subscribed)))
       .reduce((sum, { count }) => sum + count, 0)

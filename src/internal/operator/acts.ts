@@ -5,7 +5,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Act } from "./address.js"
-import { exportKinds, kindNamed, optionsOf } from "./exportKinds.js"
+import { kindNamed, kindsOf, optionsOf } from "./exportKinds.js"
 import { read, tokensOf } from "./qualifiers.js"
 import { type Asked, redirect, type Screened } from "./screen.js"
 import { jobScopeOf } from "./screens/exports.js"
@@ -21,8 +21,11 @@ const queue = (fields: URLSearchParams, asked: Asked): Screened => {
         ? Effect.succeed(jobsNeedNamedScope)
         : Effect.gen(function* () {
             const kind = kindNamed(fields.get("format"))
-            if (kind === undefined) {
-              return yield* new InvalidRequest({ field: "format", rule: `must be one of ${exportKinds.join(", ")}` })
+            if (kind === undefined || !kindsOf(asked.formats).includes(kind)) {
+              return yield* new InvalidRequest({
+                field: "format",
+                rule: `must be one of ${kindsOf(asked.formats).join(", ")}`
+              })
             }
             const { filter } = yield* Either.mapLeft(
               read(tokensOf(fields.get("filter") ?? ""), asked.zone),

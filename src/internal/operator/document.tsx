@@ -38,6 +38,7 @@ const html = (site: Site, body: string, style: string): string =>
 
 export interface Document {
   readonly html: string
+  readonly bytes: number
   /** False if the page is larger than it may be. */
   readonly fits: boolean
   readonly headers: ReadonlyArray<readonly [string, string]>
@@ -45,15 +46,32 @@ export interface Document {
 
 const sizeOf = (page: string): number => Buffer.byteLength(page)
 
+/** What is around the items of a page. */
+const around = 22 * 1024
+
+const eachOf = (bytes: number, items: number): number => Math.max(1, (bytes - around) / items)
+
+const sizes = [20, 16, 12, 8, 5, 3, 1] as const
+
+/** How many items of that size fit in a page, of the sizes that a page may have; undefined if it cannot have fewer. */
+export const fittingSize = (bytes: number, items: number): number | undefined => {
+  const fitting = (largestPage - around) / eachOf(bytes, items)
+  return items <= 1 ? undefined : (sizes.find((size) => size < items && size <= fitting) ?? 1)
+}
+
+/** An item of up to this many bytes shows nothing long: less room for it would make the page hardly smaller. */
+const plainItem = 2500
+
 /**
- * Renders a page. If it is too large it is made again with less of long things, until it fits. If it is far too large, the least
- * room tells first whether any other is worth a try.
+ * Renders a page. If it is too large because of long things, it is made again with less of them, until it fits; if it is far too large, the
+ * least room tells first whether any other is worth a try. If it only has many items, fewer of them are what helps, and no other room is tried.
  */
 export const documentOf = (
   site: Site,
   view: () => VNode,
   style = "",
-  choice: ReadonlyArray<Room> = rooms
+  choice: ReadonlyArray<Room> = rooms,
+  items = 0
 ): Document => {
   const ownStyle = isPlainStyle(style) ? style : ""
   const made = (room: Room): string => {
@@ -64,7 +82,7 @@ export const documentOf = (
   const [first = rooms[0], ...others] = choice
   const last = others.pop()
   let page = made(first)
-  if (!fits(page) && last !== undefined) {
+  if (!fits(page) && last !== undefined && !(items > 1 && eachOf(sizeOf(page), items) <= plainItem)) {
     const least = sizeOf(page) > 2 * largestPage ? made(last) : undefined
     if (least !== undefined && !fits(least)) {
       page = least
@@ -80,6 +98,7 @@ export const documentOf = (
   }
   return {
     html: page,
+    bytes: sizeOf(page),
     fits: fits(page),
     headers: securityHeaders({
       styles: ownStyle === "" ? [styleHash] : [styleHash, hashOf(ownStyle)],

@@ -1,6 +1,6 @@
 /** The files that pages offer. The name of a kind is how the name of its file ends. */
 import type * as ExportJobs from "../../ExportJobs.js"
-import { personColumns, type Options as ExportOptions } from "../../Export.js"
+import { type Format, personColumns, type Options as ExportOptions } from "../../Export.js"
 
 type Options = Pick<ExportOptions, "format" | "columns" | "shape">
 
@@ -17,12 +17,17 @@ const kinds = {
 
 export type ExportKind = keyof typeof kinds
 
-export const exportKinds = Object.keys(kinds) as ReadonlyArray<ExportKind>
+const everyKind = Object.keys(kinds) as ReadonlyArray<ExportKind>
+
+/** The kinds that can be made of the formats that there are. */
+export const kindsOf = (formats: ReadonlyArray<Format>): ReadonlyArray<ExportKind> =>
+  everyKind.filter((kind) => formats.includes(kinds[kind].options.format))
 
 /** For those who read, and for tables: what a list offers beside it. The others are for systems, and are queued. */
-export const kindsOfLists: ReadonlyArray<ExportKind> = ["csv", "people.csv", "json", "ndjson", "parquet"]
+export const kindsOfLists = (formats: ReadonlyArray<Format>): ReadonlyArray<ExportKind> =>
+  kindsOf(formats).filter((kind) => !kind.endsWith(".ndjson"))
 
-export const kindNamed = (name: string | null): ExportKind | undefined => exportKinds.find((kind) => kind === name)
+export const kindNamed = (name: string | null): ExportKind | undefined => everyKind.find((kind) => kind === name)
 
 export const labelOf = (kind: ExportKind): string => kinds[kind].label
 
@@ -38,6 +43,6 @@ export const labelOfRequest = ({ columns, format, shape }: ExportJobs.Job["reque
       JSON.stringify(options.columns ?? null) === JSON.stringify(columns ?? null)
     )
   }
-  const kind = exportKinds.find(isOf)
+  const kind = everyKind.find(isOf)
   return kind === undefined ? `${format.toUpperCase()} of chosen columns` : labelOf(kind)
 }

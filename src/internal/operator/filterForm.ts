@@ -5,7 +5,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Json from "../../Json.js"
 import * as Query from "../../Query.js"
-import type { InvalidRequest } from "../../ThreadlineError.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
 import { dayOf, durationOf, instantOfLocal } from "./zone.js"
 
 /** Parameters of pages that are no part of a filter. */
@@ -47,6 +47,11 @@ export const read = (params: URLSearchParams, zone: string, now: number): Either
     }
   }
   const given = params.get("since")?.trim() ?? ""
+  if (given !== "" && given !== "all" && durationOf(given) === undefined) {
+    return Either.left(
+      new InvalidRequest({ field: "since", rule: "must be `all` or a duration such as 90m, 24h or 7d" })
+    )
+  }
   const hasTimes = rest.has("from") || rest.has("to")
   const since =
     hasTimes && given === ""

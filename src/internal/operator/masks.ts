@@ -1,8 +1,9 @@
 /** Which columns, and which places inside of json columns, are masked: what stands in an image is shown as the mask that it is. */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import type * as Health from "../../Health.js"
 import * as Json from "../../Json.js"
+import { remembering } from "./remembered.js"
 
 export type Mask = "[masked]" | "last4" | "hash" | "null"
 
@@ -122,32 +123,8 @@ export const piecesOf = (value: Json.JsonValue, redaction: Redaction): ReadonlyA
   return pieces
 }
 
-/** Policies change rarely. */
-const keptMillis = 30_000
-
-/**
- * Asks for the masks at most every 30 seconds. Only the first page waits, and not long: a page without them shows what is recorded.
- */
-export const asking = <E>(policies: Effect.Effect<ReadonlyArray<Health.PolicyComparison>, E>) => {
-  let known: MasksByTable = new Map()
-  let askedAt = -Infinity
-  return (now: number): Effect.Effect<MasksByTable> =>
-    Effect.suspend(() => {
-      if (now - askedAt < keptMillis) {
-        return Effect.succeed(known)
-      }
-      const isFirst = askedAt === -Infinity
-      askedAt = now
-      return policies.pipe(
-        Effect.map((found) => {
-          known = masksOf(found)
-        }),
-        Effect.ignore,
-        Effect.forkDaemon,
-        Effect.flatMap((fiber) =>
-          isFirst ? Effect.ignore(Effect.timeout(Fiber.await(fiber), "700 millis")) : Effect.void
-        ),
-        Effect.map(() => known)
-      )
-    })
-}
+/** Asks for the masks. A page that comes before they are known shows what is recorded. */
+export const asking = <E>(
+  policies: Effect.Effect<ReadonlyArray<Health.PolicyComparison>, E>,
+  patience: Duration.DurationInput
+) => remembering(Effect.map(policies, masksOf), patience)

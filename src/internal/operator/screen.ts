@@ -1,4 +1,5 @@
 /** What a screen is: it reads through the services, and gives a view. */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { VNode } from "preact"
@@ -19,6 +20,7 @@ import type { Addresses } from "./address.js"
 import type { AskColumns, ColumnsByTable } from "./columnOrder.js"
 import type { Question } from "./commandLine.js"
 import type { Place } from "./design/Frame.js"
+import type { Remembered } from "./remembered.js"
 import type { Room } from "./site.js"
 
 /** The services that screens read through, under the scope of the viewer. All but one are optional. */
@@ -42,6 +44,12 @@ export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Re
 export interface Asked {
   readonly services: Services
   readonly columnsOf: AskColumns
+  /** How long the page waits for what it can do without: a part of how long it may take at all. */
+  readonly patience: (part: number) => Duration.Duration
+  /** The coverage of every table as it was seen lately; undefined if it could not be seen in time. */
+  readonly coverageOf: (now: number) => Effect.Effect<Remembered<ReadonlyArray<Health.Coverage>> | undefined>
+  /** What files can be made of. */
+  readonly formats: ReadonlyArray<Export.Format>
   readonly params: URLSearchParams
   readonly to: Addresses
   readonly viewer: Viewer
@@ -51,6 +59,11 @@ export interface Asked {
   /** What health compares with, as the host's configuration says. */
   readonly health: Health.Options
   readonly retention: Retention.Policy | undefined
+}
+
+export interface Fewer {
+  readonly items: number
+  readonly of: (size: number) => Screened
 }
 
 export interface Page {
@@ -66,8 +79,8 @@ export interface Page {
   readonly columns?: ColumnsByTable | undefined
   /** Rules of numbers and names of ours alone. */
   readonly style?: string | undefined
-  /** The same with fewer items, for a page that is too large however little of each item it shows. */
-  readonly smaller?: Screened | undefined
+  /** How many items the page lists, and the same page with fewer, if it is too large. */
+  readonly fewer?: Fewer | undefined
   /** The rooms that are tried, the largest first; all of them by default. */
   readonly rooms?: ReadonlyArray<Room> | undefined
 }

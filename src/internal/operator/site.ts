@@ -4,6 +4,7 @@
 import { createContext } from "preact"
 import { useContext } from "preact/hooks"
 import type * as Actor from "../../Actor.js"
+import type * as Export from "../../Export.js"
 import type { Viewer } from "./access.js"
 import { type Addresses, hostLink, make } from "./address.js"
 import type { ColumnsByTable } from "./columnOrder.js"
@@ -59,6 +60,8 @@ export interface Offers {
   readonly evidence: boolean
   readonly retention: boolean
   readonly exports: boolean
+  /** What files can be made of. */
+  readonly formats: ReadonlyArray<Export.Format>
 }
 
 export interface Site {
@@ -90,7 +93,7 @@ const nowhere: Site = {
   viewer: { actor: undefined, scope: undefined, scopeName: undefined, namedScope: undefined, may: () => false },
   theme: undefined,
   token: "",
-  offers: { coverage: false, evidence: false, retention: false, exports: false },
+  offers: { coverage: false, evidence: false, retention: false, exports: false, formats: [] },
   room: rooms[0],
   links: {},
   masks: new Map(),

@@ -2,22 +2,19 @@
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { randomBytes } from "node:crypto"
 import type * as Health from "../../Health.js"
 import type * as Retention from "../../Retention.js"
-import * as Export from "../../Export.js"
-import { SavedViewError } from "../../SavedViews.js"
-import { InvalidRequest, NotFound, ThreadlineError } from "../../ThreadlineError.js"
+import type * as Export from "../../Export.js"
+import { InvalidRequest } from "../../ThreadlineError.js"
 import type { Capability, Denied, Viewer } from "./access.js"
 import * as address from "./address.js"
 import { asking as askingColumns } from "./columnOrder.js"
-import { Frame } from "./design/Frame.js"
-import { Understood } from "./design/Understood.js"
-import { documentOf } from "./document.js"
+import { fittingSize } from "./document.js"
+import { htmlOf, plainFailure, rendered, secured, seeOther } from "./answer.js"
 import { isSameOrigin, sameToken, tokenOf } from "./forgery.js"
-import type { Asked, Page, Relations, Screen, Screened, Services } from "./screen.js"
+import type { Asked, Page, Relations, Screened, Services } from "./screen.js"
 import { actions } from "./screens/actions.js"
 import { act } from "./acts.js"
 import { actor, correlation, request } from "./screens/bundle.js"
@@ -34,7 +31,8 @@ import { timeline } from "./screens/timeline.js"
 import { transaction } from "./screens/transaction.js"
 import * as trouble from "./screens/trouble.js"
 import { asking } from "./masks.js"
-import { securityHeaders } from "./securityHeaders.js"
+import { remembering } from "./remembered.js"
+import { type Failure, type Logged, logging, settling, unavailable } from "./settled.js"
 import { type HostLinks, type Offers, rooms, type Site, type Theme } from "./site.js"
 import { utc, zoneOf } from "./zone.js"
 
@@ -52,15 +50,6 @@ export interface Settings extends HostLinks {
   readonly onFailure: ((failure: Failure) => void) | undefined
 }
 
-/** What is told of a page that failed. */
-export interface Failure {
-  /** What the page shows. */
-  readonly reference: string
-  /** Which page it was, such as `Row`. Its address may name a person, and is left out. */
-  readonly page: string
-  readonly cause: Cause.Cause<unknown>
-}
-
 /** A request as every mounting gives it. */
 export interface Incoming {
   readonly method: string
@@ -75,6 +64,16 @@ export interface Incoming {
 
 export type Surface = (incoming: Incoming, authorize: Effect.Effect<Viewer, Denied>) => Effect.Effect<Response>
 
+/** What a request is, and who asks; or the answer that it gets whatever it asks for. */
+interface Opened {
+  readonly url: URL
+  readonly to: address.Addresses
+  readonly viewer: Viewer
+  readonly zone: string
+  readonly now: number
+  readonly site: Site
+}
+
 /** What a screen needs beyond reading. */
 const needed: { readonly [Tag in address.Route["_tag"]]?: Capability } = {
   Coverage: "coverage",
@@ -85,6 +84,15 @@ const needed: { readonly [Tag in address.Route["_tag"]]?: Capability } = {
   Download: "export",
   Changes: "export"
 }
+
+const showsValues: ReadonlySet<address.Route["_tag"]> = new Set([
+  "Timeline",
+  "Transaction",
+  "Row",
+  "Request",
+  "Correlation",
+  "Actor"
+])
 
 const screenOf = (route: address.Route, settings: Settings): ((asked: Asked) => Screened) => {
   switch (route._tag) {
@@ -134,18 +142,11 @@ const cookieOf = (header: string | undefined, name: string): string | undefined 
     .find((part) => part.startsWith(`${name}=`))
     ?.slice(name.length + 1)
 
+const nothingOffered: Offers = { coverage: false, evidence: false, retention: false, exports: false, formats: [] }
+
 const themeCookie = "threadline_theme"
 
 const themeOf = (text: string | undefined): Theme => (text === "light" || text === "dark" ? text : undefined)
-
-const isUnusable = (error: ThreadlineError): boolean =>
-  error.reason === "Unreachable" || error.sqlState?.startsWith("53") === true
-
-const isTooSlow = (error: ThreadlineError): boolean => error.sqlState === "57014"
-
-class TooSlow {
-  readonly _tag = "TooSlow"
-}
 
 const underScope = (services: Services, viewer: Viewer): Services =>
   viewer.scope === undefined
@@ -159,73 +160,102 @@ const underScope = (services: Services, viewer: Viewer): Services =>
         feed: Option.map(services.feed, (feed) => feed.scoped(viewer.scope ?? (() => false)))
       }
 
+/** Asks who looks before anything else, the path included. */
+const opening = (settings: Settings, offers: Offers, incoming: Incoming, authorize: Effect.Effect<Viewer, Denied>) =>
+  Effect.gen(function* () {
+    const { prefix } = incoming
+    const url = new URL(`http://own.invalid${incoming.url.startsWith("/") ? "" : "/"}${incoming.url}`)
+    const now = Date.now()
+    const asksFor = url.searchParams.get("tz")
+    const zone = (asksFor === null ? undefined : zoneOf(asksFor)) ?? settings.zone
+    const to = address.make(prefix, zone === settings.zone && settings.zone === utc ? {} : { tz: zone })
+    const here = `${prefix}${url.pathname}${url.search}`
+    const siteFor = (viewer: Viewer): Site => ({
+      to,
+      here,
+      prefix,
+      zone,
+      now,
+      viewer,
+      theme: themeOf(cookieOf(incoming.header("cookie"), themeCookie)),
+      token: tokenOf(settings.secret, viewer.actor),
+      offers,
+      room: rooms[0],
+      links: settings,
+      masks: new Map(),
+      columns: new Map(),
+      title: "Audit"
+    })
+    const nobody: Viewer = {
+      actor: undefined,
+      scope: undefined,
+      scopeName: undefined,
+      namedScope: undefined,
+      may: () => false
+    }
+    const answer = yield* Effect.either(authorize)
+    if (answer._tag === "Left") {
+      const { reason, signIn } = answer.left
+      const page = trouble.denied(reason === "Unauthenticated" ? 401 : 403, signIn)
+      return htmlOf(page, { ...siteFor(nobody), token: "" }, incoming.method !== "HEAD")
+    }
+    const viewer = answer.right
+    const opened: Opened = { url, to, viewer, zone, now, site: siteFor(viewer) }
+    return opened
+  })
+
+/** What went wrong beside any page is said in a line. */
+const orPlainly = (logged: Logged, answer: Effect.Effect<Response>): Effect.Effect<Response> =>
+  answer.pipe(
+    Effect.catchAllCause((cause) =>
+      Cause.isInterruptedOnly(cause)
+        ? Effect.interrupt
+        : Effect.map(logged("request", cause), (reference) => plainFailure(reference))
+    )
+  )
+
+/** The surface while its services cannot be made: who may look is told so. */
+export const broken =
+  (settings: Settings, cause: Cause.Cause<unknown>): Surface =>
+  (incoming, authorize) => {
+    const logged = logging(settings.onFailure)
+    return orPlainly(
+      logged,
+      Effect.gen(function* () {
+        const opened = yield* opening(settings, nothingOffered, incoming, authorize)
+        return opened instanceof Response
+          ? opened
+          : htmlOf(yield* unavailable(logged, cause), opened.site, incoming.method !== "HEAD")
+      })
+    )
+  }
+
 /** The code of the pages. It is made once, and answers every request. */
-export const make = (settings: Settings, services: Services): Surface => {
-  const seconds = Math.max(1, Math.round(Duration.toSeconds(settings.timeout)))
+export const make = (settings: Settings, services: Services, formats: Offers["formats"]): Surface => {
   const offers: Offers = {
     coverage: Option.isSome(services.health),
     evidence: Option.isSome(services.evidence),
     retention: Option.isSome(services.retention),
-    exports: Option.isSome(services.jobs)
+    exports: Option.isSome(services.jobs),
+    formats
   }
+
+  const patience = (part: number) => Duration.times(Duration.decode(settings.timeout), part)
 
   const columnsOf = askingColumns(services.query)
 
   const masks = Option.match(services.health, {
-    onNone: () => () => Effect.succeed<Site["masks"]>(new Map()),
-    onSome: (health) => asking(health.policies(settings.health))
+    onNone: () => () => Effect.succeed(undefined),
+    onSome: (health) => asking(health.policies(settings.health), patience(0.07))
   })
 
-  const logged = (page: string, cause: Cause.Cause<unknown>): Effect.Effect<string> => {
-    const reference = randomBytes(6).toString("hex")
-    const reported = Effect.sync(() => settings.onFailure?.({ reference, page, cause })).pipe(
-      Effect.catchAllCause(() => Effect.void)
-    )
-    return Effect.logError("a page of the operator surface failed", cause).pipe(
-      Effect.annotateLogs({ reference, page }),
-      Effect.zipRight(reported),
-      Effect.as(reference)
-    )
-  }
+  const coverageOf = Option.match(services.health, {
+    onNone: () => () => Effect.succeed(undefined),
+    onSome: (health) => remembering(health.coverage(settings.health), patience(0.08))
+  })
 
-  /** Every way in which a screen can end becomes a page. */
-  const settled = (name: string, screened: Screened): Effect.Effect<Screen> =>
-    screened.pipe(
-      Effect.timeoutFail({ duration: settings.timeout, onTimeout: () => new TooSlow() }),
-      Effect.exit,
-      Effect.flatMap((exit): Effect.Effect<Screen> => {
-        if (Exit.isSuccess(exit)) {
-          return Effect.succeed(exit.value)
-        }
-        if (Cause.isInterruptedOnly(exit.cause)) {
-          return Effect.interrupt
-        }
-        const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
-        if (InvalidRequest.is(error)) {
-          // What is wrong with a scope is the host's business, and may say something of it.
-          return error.field === "scope"
-            ? Effect.map(logged(name, exit.cause), trouble.failed)
-            : Effect.succeed(trouble.invalid(error))
-        }
-        if (NotFound.is(error)) {
-          return Effect.succeed(trouble.notFound(error))
-        }
-        if (SavedViewError.is(error)) {
-          return Effect.succeed(trouble.viewTrouble(error.reason))
-        }
-        return Effect.map(logged(name, exit.cause), (reference) =>
-          Export.ExportError.is(error)
-            ? trouble.exportTrouble(error.reason, reference)
-            : error instanceof TooSlow || (ThreadlineError.is(error) && isTooSlow(error))
-              ? trouble.tooSlow(reference, seconds)
-              : ThreadlineError.is(error) && isUnusable(error)
-                ? trouble.unreachable(reference)
-                : ThreadlineError.is(error) && error.reason !== "Failed"
-                  ? trouble.notReady(reference)
-                  : trouble.failed(reference)
-        )
-      })
-    )
+  const logged = logging(settings.onFailure)
+  const settled = settling(settings.timeout, logged)
 
   /** The view is recorded once the screen is there, and the screen shown only if it was. */
   const recordingView =
@@ -249,196 +279,111 @@ export const make = (settings: Settings, services: Services): Surface => {
                 })
           )
 
-  const rendered = (page: Page, site: Site) => {
-    const titled = { ...site, title: page.title, columns: page.columns ?? site.columns }
-    const url = new URL(site.here, "http://own.invalid")
-    const asked = url.searchParams.get("q")
-    url.searchParams.delete("q")
-    return documentOf(
-      titled,
-      () => (
-        <Frame place={page.place} command={page.command} asked={page.asked ?? asked ?? ""}>
-          {asked === null || page.place === "home" || page.place === "none" ? null : (
-            <Understood asked={asked} here={`${url.pathname}${url.search}`} />
-          )}
-          {page.view()}
-        </Frame>
-      ),
-      page.style,
-      page.rooms
-    )
-  }
-
-  const htmlOf = (page: Page, site: Site, withBody: boolean, made = rendered(page, site)): Response => {
-    const { headers, html } = made
-    return new Response(withBody ? html : null, {
-      status: page.status,
-      headers: [
-        ["content-type", "text/html; charset=utf-8"],
-        ...headers.map(([name, value]): [string, string] => [name, value])
-      ]
-    })
-  }
-
-  const seeOther = (to: string, cookies: ReadonlyArray<string> = []): Response => {
-    const headers = new Headers(securityHeaders().map(([name, value]): [string, string] => [name, value]))
-    headers.set("location", to)
-    for (const cookie of cookies) {
-      headers.append("set-cookie", cookie)
-    }
-    return new Response(null, { status: 303, headers })
-  }
-
   return (incoming, authorize) =>
-    Effect.gen(function* () {
-      const { prefix } = incoming
-      const url = new URL(`http://own.invalid${incoming.url.startsWith("/") ? "" : "/"}${incoming.url}`)
-      const params = url.searchParams
-      const now = Date.now()
-      const asksFor = params.get("tz")
-      const zone = (asksFor === null ? undefined : zoneOf(asksFor)) ?? settings.zone
-      const to = address.make(prefix, zone === settings.zone && settings.zone === utc ? {} : { tz: zone })
-      const here = `${prefix}${url.pathname}${url.search}`
-      const siteFor = (viewer: Viewer): Site => ({
-        to,
-        here,
-        prefix,
-        zone,
-        now,
-        viewer,
-        theme: themeOf(cookieOf(incoming.header("cookie"), themeCookie)),
-        token: tokenOf(settings.secret, viewer.actor),
-        offers,
-        room: rooms[0],
-        links: settings,
-        masks: new Map(),
-        columns: new Map(),
-        title: "Audit"
-      })
-      const nobody: Viewer = {
-        actor: undefined,
-        scope: undefined,
-        scopeName: undefined,
-        namedScope: undefined,
-        may: () => false
-      }
-      const isHead = incoming.method === "HEAD"
-      const answer = yield* Effect.either(authorize)
-      if (answer._tag === "Left") {
-        const { reason, signIn } = answer.left
-        return deniedPage(siteFor(nobody), trouble.denied(reason === "Unauthenticated" ? 401 : 403, signIn), !isHead)
-      }
-      const viewer = answer.right
-      const plain = siteFor(viewer)
-      const show = (page: Page): Response => htmlOf(page, plain, !isHead)
-      const route = address.read(url.pathname, params)
-      if (route === "unknown") {
-        return show(trouble.unknownPath)
-      }
-      if (route === "malformed") {
-        return show(trouble.malformedPath)
-      }
-      if (here.length > longestAddress) {
-        return show(trouble.tooLong)
-      }
-      if (asksFor !== null && zoneOf(asksFor) === undefined) {
-        return show(
-          trouble.invalid(
-            new InvalidRequest({ field: "tz", rule: "must be a time zone, such as UTC or Europe/Berlin" })
+    orPlainly(
+      logged,
+      Effect.gen(function* () {
+        const opened = yield* opening(settings, offers, incoming, authorize)
+        if (opened instanceof Response) {
+          return opened
+        }
+        const { now, site: plain, to, url, viewer, zone } = opened
+        const params = url.searchParams
+        const asksFor = params.get("tz")
+        const { here, prefix } = plain
+        const isHead = incoming.method === "HEAD"
+        const show = (page: Page): Response => htmlOf(page, plain, !isHead)
+        const route = address.read(url.pathname, params)
+        if (route === "unknown") {
+          return show(trouble.unknownPath)
+        }
+        if (route === "malformed") {
+          return show(trouble.malformedPath)
+        }
+        if (here.length > longestAddress) {
+          return show(trouble.tooLong)
+        }
+        if (asksFor !== null && zoneOf(asksFor) === undefined) {
+          return show(
+            trouble.invalid(
+              new InvalidRequest({ field: "tz", rule: "must be a time zone, such as UTC or Europe/Berlin" })
+            )
           )
-        )
-      }
-      const capability = needed[route._tag]
-      if (capability !== undefined && !viewer.may(capability)) {
-        return show(trouble.noCapability(capability))
-      }
-      const asked: Asked = {
-        services: underScope(services, viewer),
-        columnsOf,
-        params,
-        to,
-        viewer,
-        zone,
-        now,
-        relations: settings.relations,
-        health: settings.health,
-        retention: settings.retention
-      }
-      if (route._tag === "Act") {
-        if (incoming.method !== "POST") {
+        }
+        const capability = needed[route._tag]
+        if (capability !== undefined && !viewer.may(capability)) {
+          return show(trouble.noCapability(capability))
+        }
+        const asked: Asked = {
+          services: underScope(services, viewer),
+          columnsOf,
+          patience,
+          coverageOf,
+          formats,
+          params,
+          to,
+          viewer,
+          zone,
+          now,
+          relations: settings.relations,
+          health: settings.health,
+          retention: settings.retention
+        }
+        if (route._tag === "Act") {
+          if (incoming.method !== "POST") {
+            return show(trouble.wrongMethod)
+          }
+          const form = yield* Effect.either(incoming.form)
+          if (form._tag === "Left") {
+            return show(trouble.formTooLarge)
+          }
+          const fields = form.right
+          if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), plain.token)) {
+            return show(trouble.forged)
+          }
+          const back = fields.get("back") ?? ""
+          const target = address.isOwn(prefix, back) ? back : to.home()
+          if (route.act === "theme") {
+            const theme = themeOf(fields.get("theme") ?? undefined)
+            const path = prefix === "" ? "/" : prefix
+            return seeOther(target, [
+              `${themeCookie}=${theme ?? ""}; Path=${path}; SameSite=Strict; HttpOnly${theme === undefined ? "; Max-Age=0" : "; Max-Age=31536000"}`
+            ])
+          }
+          const done = yield* settled(route.act, act(route.act, fields, asked, target))
+          return done._tag === "Redirect"
+            ? seeOther(done.to)
+            : done._tag === "Raw"
+              ? secured(done.response)
+              : show(done)
+        }
+        if (incoming.method !== "GET" && !isHead) {
           return show(trouble.wrongMethod)
         }
-        const form = yield* Effect.either(incoming.form)
-        if (form._tag === "Left") {
-          return show(trouble.formTooLarge)
+        // They are asked for beside the page, and only for those that show values of rows.
+        let site: Site | undefined
+        const masking = showsValues.has(route._tag) ? yield* Effect.fork(masks(now)) : undefined
+        const recording = recordingView(viewer, here.slice(0, 2000))
+        let screened: Screened = screenOf(route, settings)(asked)
+        for (;;) {
+          const screen = yield* settled(route._tag, recording(route, screened))
+          if (screen._tag === "Redirect") {
+            return seeOther(screen.to)
+          }
+          if (screen._tag === "Raw") {
+            return secured(screen.response)
+          }
+          site ??= masking === undefined ? plain : { ...plain, masks: (yield* Fiber.join(masking))?.value ?? new Map() }
+          const made = rendered(screen, site)
+          const size = made.fits ? undefined : fittingSize(made.bytes, screen.fewer?.items ?? 0)
+          if (size === undefined || screen.fewer === undefined) {
+            return htmlOf(screen, site, !isHead, made)
+          }
+          screened = screen.fewer.of(size)
         }
-        const fields = form.right
-        if (!isSameOrigin(incoming, settings.trustProxy) || !sameToken(fields.get("token"), plain.token)) {
-          return show(trouble.forged)
-        }
-        const back = fields.get("back") ?? ""
-        const target = address.isOwn(prefix, back) ? back : to.home()
-        if (route.act === "theme") {
-          const theme = themeOf(fields.get("theme") ?? undefined)
-          const path = prefix === "" ? "/" : prefix
-          return seeOther(target, [
-            `${themeCookie}=${theme ?? ""}; Path=${path}; SameSite=Strict; HttpOnly${theme === undefined ? "; Max-Age=0" : "; Max-Age=31536000"}`
-          ])
-        }
-        const done = yield* settled(route.act, act(route.act, fields, asked, target))
-        return done._tag === "Redirect" ? seeOther(done.to) : done._tag === "Raw" ? secured(done.response) : show(done)
-      }
-      if (incoming.method !== "GET" && !isHead) {
-        return show(trouble.wrongMethod)
-      }
-      const site: Site = { ...plain, masks: yield* masks(now) }
-      const recording = recordingView(viewer, here.slice(0, 2000))
-      let screened: Screened = screenOf(route, settings)(asked)
-      for (;;) {
-        const screen = yield* settled(route._tag, recording(route, screened))
-        if (screen._tag === "Redirect") {
-          return seeOther(screen.to)
-        }
-        if (screen._tag === "Raw") {
-          return secured(screen.response)
-        }
-        const made = rendered(screen, site)
-        if (made.fits || screen.smaller === undefined) {
-          return htmlOf(screen, site, !isHead, made)
-        }
-        screened = screen.smaller
-      }
-    }).pipe(
-      Effect.catchAllCause((cause) =>
-        Cause.isInterruptedOnly(cause)
-          ? Effect.interrupt
-          : Effect.map(logged("request", cause), (reference) => plainFailure(reference))
-      )
+      })
     )
-
-  function deniedPage(site: Site, page: Page, withBody: boolean): Response {
-    return htmlOf(page, { ...site, token: "" }, withBody)
-  }
-}
-
-/** Headers of ours on an answer that is no page. A file is saved, and never shown. */
-const secured = (response: Response): Response => {
-  const headers = new Headers(response.headers)
-  for (const [name, value] of securityHeaders()) {
-    headers.set(name, value)
-  }
-  return new Response(response.body, { status: response.status, headers })
 }
 
 /** The longest path and query that is read. */
 const longestAddress = 16_384
-
-/** What is said if not even a page can be made. */
-const plainFailure = (reference: string): Response =>
-  new Response(`This page failed. The log of the application has more under the reference ${reference}.\n`, {
-    status: 500,
-    headers: [
-      ["content-type", "text/plain; charset=utf-8"],
-      ...securityHeaders().map(([name, value]): [string, string] => [name, value])
-    ]
-  })

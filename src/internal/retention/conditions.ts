@@ -375,10 +375,9 @@ export const someStays = (conditions: Conditions, leaf: Fragment, until: string)
     ...(ignoreFeed
       ? []
       : [
-          // The sum is what the small index of ids is on.
           sql`exists (
             select from ${leaf} sc
-            where sc.id + 0 >= ${horizon(conditions)}
+            where sc.id >= ${horizon(conditions)}
           )`
         ]),
     sql`exists (

@@ -1,6 +1,6 @@
 /** Links that reopen what was seen, and files of export jobs. */
 import * as SqlClient from "@effect/sql/SqlClient"
-import { expect, it } from "@effect/vitest"
+import { expect, it, vi } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -74,10 +74,9 @@ it.layer(TestDatabase.layer)("a link to exactly this", (it) => {
   )
 })
 
-/** Pages over the seed, with a store for the files of jobs. */
+/** Pages with a store for the files of jobs. */
 const pagesWithJobs = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  yield* seed
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-pages-"))),
     (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
@@ -109,6 +108,7 @@ it.layer(TestDatabase.layer)("the page of exports", (it) => {
   it.scoped("downloads the file of a job, runs one again, and says that a file is gone", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
+      yield* seed
       const { ask, layer, post } = yield* pagesWithJobs
       const run = Effect.withClock(Effect.provide(ExportJobs.run(), layer), Clock.make())
 
@@ -148,6 +148,7 @@ it.layer(TestDatabase.layer)("the page of exports", (it) => {
 it.layer(TestDatabase.layer)("the page of exports, with its forms and links,", (it) => {
   it.scoped("offers every kind of file, to be queued and read at once", () =>
     Effect.gen(function* () {
+      yield* seed
       const { ask, post } = yield* pagesWithJobs
       const offered = [...(yield* ask("/exports")).body.matchAll(/<option value="([^"]+)">([^<]+)</g)]
       expect(offered.map(([, kind]) => kind)).toEqual([
@@ -175,6 +176,27 @@ it.layer(TestDatabase.layer)("the page of exports, with its forms and links,", (
       expect(JSON.parse(yield* first("cloudevents.ndjson"))).toHaveProperty("specversion", "1.0")
       expect(JSON.parse(yield* first("debezium.ndjson"))).toHaveProperty("op", "c")
       expect(yield* first("parquet")).toMatch(/^PAR1/)
+    })
+  )
+
+  it.scoped("offers no Parquet if its package is not installed", () =>
+    Effect.gen(function* () {
+      yield* Effect.acquireRelease(
+        Effect.sync(() => vi.doMock("hyparquet-writer", () => Promise.reject(new Error("Cannot find package")))),
+        () => Effect.sync(() => vi.doUnmock("hyparquet-writer"))
+      )
+      const { ask, post } = yield* pagesWithJobs
+      for (const path of ["/exports", "/timeline?since=all"]) {
+        const { body, status } = yield* ask(path)
+        expect([path, status, body.includes("CSV for people"), body.includes("Parquet")]).toStrictEqual([
+          path,
+          200,
+          true,
+          false
+        ])
+      }
+      expect((yield* post("queue", { format: "parquet" })).status).toBe(400)
+      expect((yield* ask("/exports/changes.parquet?since=all")).status).toBe(501)
     })
   )
 })

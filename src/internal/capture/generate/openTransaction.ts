@@ -11,8 +11,11 @@ export const openingVariables = `  opened bigint;
   wrong text;
 `
 
-/** The images are read together with it, in a block that catches errors: it raises one while the epoch is not known. */
-export const epoch = { value: "session_epoch()", variable: "of_epoch" } as const
+/**
+ * The images are read together with it, in a block that catches errors: it raises one of SQLSTATE `unknown` while the epoch is not
+ * known, which is so until a transaction after a start of the server has made it known.
+ */
+export const epoch = { value: "session_epoch()", variable: "of_epoch", unknown: "TL006" } as const
 
 /** The columns that are known for every transaction. The id comes from its default. */
 const provenance = [

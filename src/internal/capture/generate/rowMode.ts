@@ -83,8 +83,11 @@ ${cloned?.onlyIf === undefined ? "" : `  if (${cloned.onlyIf}) is not true then\
       ? ""
       : `  begin
 ${lines("    ", (row) => imageOf(parts, row))}    ${epoch.variable} := ${epoch.value};
-  exception when others then
-    ${hasNew(op) ? "now" : "was"} := null;
+  exception
+    when sqlstate ${literal(epoch.unknown)} then
+      ${epoch.variable} := current_epoch();
+    when others then
+      ${hasNew(op) ? "now" : "was"} := null;
   end;
 ${oneRow(parts, op, {
   alike: `fields := alike_fields(old, new, tg_relid, ${parts.excluded});`,

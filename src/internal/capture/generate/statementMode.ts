@@ -2,6 +2,7 @@
  * The function of a statement trigger with transition tables. First the code for one row, which is the common case. Then the code
  * for many rows of a table that was not altered. Then the general way.
  */
+import { literal } from "../../sql/sqlText.js"
 import { generalRows } from "./generalRows.js"
 import { manyRows } from "./manyRows.js"
 import type { Op } from "./model.js"
@@ -75,6 +76,9 @@ const fastWay = (parts: Parts, op: Op): string => {
       }
     when too_many_rows then
       several := true;
+    when sqlstate ${literal(epoch.unknown)} then
+      -- The general way does for one row.
+      several := exists (select from ${read.at(-1)?.table} x offset 1);
     when others then
       ${hasOld(op) ? "was" : "now"} := null;
   end;

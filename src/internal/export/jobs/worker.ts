@@ -38,7 +38,9 @@ export interface JobProgress extends table.SoFar {
 
 /** Calls while jobs run. */
 export interface Telling {
+  /** Called repeatedly with the progress of a job. */
   readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
+  /** Called when a job was completed or has failed. */
   readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
 }
 
@@ -310,13 +312,19 @@ const run = Effect.fnUntraced(function* (
   return "lost"
 })
 
-/** Runs the next waiting job. Returns none if no job waits. An interrupted worker gives its job back. */
-export const runNext = (working: Working, telling: Telling): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
+/**
+ * Runs the next waiting job, or the one that is named. Returns none if it cannot be taken. An interrupted worker gives its job back.
+ */
+export const runNext = (
+  working: Working,
+  telling: Telling,
+  wanted?: string
+): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const lease: table.Lease = { token: randomUUID(), seconds: working.decided.leaseSeconds }
       const claimed = yield* table
-        .claim(working.storage, lease)
+        .claim(working.storage, lease, wanted)
         .pipe(Effect.catchTag("threadline/NotFound", () => Effect.succeedNone))
       if (Option.isNone(claimed)) {
         return Option.none()

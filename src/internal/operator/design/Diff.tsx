@@ -17,16 +17,12 @@ export const css = `
 del,ins{text-decoration:none;border-radius:3px;padding:0 3px;-webkit-box-decoration-break:clone;box-decoration-break:clone}
 del{background:var(--delw);color:var(--del)}ins{background:var(--addw);color:var(--add)}del .v,ins .v,.words{font:var(--mono);white-space:pre-wrap;overflow-wrap:anywhere}del .none,ins .none{color:inherit}
 mark{background:var(--wash);color:inherit;border-radius:3px;padding:0 3px}
-.to{color:var(--ink3);padding:0 5px}.path{color:var(--ink2);font:var(--mono)}.diff li+li{margin-top:2px}
+.to{color:var(--ink3);padding:0 5px;font-style:normal}.path{color:var(--ink2);font:var(--mono)}.diff li+li{margin-top:2px}
 @media(forced-colors:active){del{text-decoration:line-through}ins{text-decoration:underline}}
 @media(max-width:760px){.diff{grid-template-columns:minmax(0,1fr)}.diff dt{max-width:none}.diff dd{padding-left:var(--s3);margin-bottom:var(--s1)}}
 `
 
-const Arrow = (): VNode => (
-  <span class="to" aria-label="became">
-    →
-  </span>
-)
+const Arrow = (): VNode => <i class="to">→</i>
 
 interface Side {
   readonly value: Json.JsonValue | undefined

@@ -9,11 +9,11 @@ import { Text } from "./Text.js"
 
 export const css = `
 .skip{position:absolute;left:-9999px}.skip:focus{left:var(--s4);top:var(--s2);background:var(--raise);padding:var(--s2);z-index:2}
-header.bar{display:flex;flex-wrap:wrap;gap:var(--s2) var(--s5);align-items:center;padding:var(--s2) var(--s5);border-bottom:1px solid var(--line);background:var(--raise)}
+header.bar{display:flex;flex-wrap:wrap;gap:var(--s2) var(--s5);align-items:center;padding:var(--s2) max(var(--s5),calc(50% - 780px + var(--s5)));border-bottom:1px solid var(--line);background:var(--raise)}
 .mark{font-weight:650;letter-spacing:-.01em;text-decoration:none;font-size:15px;padding:3px 0}.mark i{color:var(--accent);font-style:normal}
 header.bar nav ul{display:flex;flex-wrap:wrap;gap:0 var(--s4)}header.bar nav a{display:inline-block;text-decoration:none;color:var(--ink2);padding:4px 0}header.bar nav a:hover{color:var(--ink)}header.bar nav a[aria-current]{color:var(--ink);box-shadow:0 2px 0 var(--accent)}
 .find{flex:1 1 180px;max-width:380px;margin-left:auto}.find input{background:var(--sink);border-color:var(--line)}
-.who{color:var(--ink3);font-size:var(--small)}.who b{color:var(--ink2);font-weight:600}
+.commands{display:flex;flex-wrap:wrap;gap:0 var(--s3)}.who{color:var(--ink3);font-size:var(--small)}.who b{color:var(--ink2);font-weight:600}
 main{padding:var(--s5);max-width:1560px;margin:auto}
 footer.foot{display:flex;flex-wrap:wrap;gap:var(--s2) var(--s4);align-items:center;padding:var(--s3) var(--s5) var(--s5);max-width:1560px;margin:auto;color:var(--ink3);font-size:var(--small)}
 footer.foot .act button[aria-pressed=true]{color:var(--ink);font-weight:650;box-shadow:0 2px 0 var(--accent);border-radius:0}footer.foot form{display:inline-flex;gap:var(--s1);align-items:center}footer.foot input:not([type=hidden]){width:150px;font-size:var(--small);min-height:26px;padding:2px 6px}
@@ -66,10 +66,9 @@ const Navigation = ({ place }: { readonly place: Place }): VNode => {
   )
 }
 
-/** Nothing is said of who was not let in: the page of a denial has no token. */
-const Viewer = (): VNode | null => {
-  const { token, viewer } = useSite()
-  return token === "" ? null : (
+const Viewer = (): VNode => {
+  const { viewer } = useSite()
+  return (
     <span class="who">
       {viewer.actor === undefined ? (
         "anybody, without signing in"
@@ -151,7 +150,20 @@ export const Frame = ({
   /** What was typed into the search box. */
   readonly asked?: string
 }): VNode => {
-  const { to, zone } = useSite()
+  const { to, viewer, zone } = useSite()
+  // Who is not let in is told nothing of what there is, not even where.
+  if (!viewer.may("read")) {
+    return (
+      <>
+        <header class="bar">
+          <span class="mark">
+            thread<i>line</i>
+          </span>
+        </header>
+        <main id="main">{children}</main>
+      </>
+    )
+  }
   return (
     <>
       <a class="skip" href="#main">
@@ -186,9 +198,13 @@ export const Frame = ({
       </header>
       <main id="main" tabindex={-1}>
         {children}
-        {(command === undefined ? [] : isSeveral(command) ? command : [command]).map((question) => (
-          <Command key={commandOf(question)} question={question} />
-        ))}
+        {command === undefined ? null : (
+          <div class="commands">
+            {(isSeveral(command) ? command : [command]).map((question) => (
+              <Command key={commandOf(question)} question={question} />
+            ))}
+          </div>
+        )}
       </main>
       <footer class="foot">
         <span>Times in</span>

@@ -6,7 +6,7 @@ import { Text } from "./Text.js"
 import { Value } from "./Value.js"
 
 export const css = `
-.json{font:var(--mono);margin:0}.json ul{padding-left:var(--s4);border-left:1px solid var(--line2)}.json .k{color:var(--ink2)}.json summary{font:var(--mono);display:inline-block}
+.json{font:var(--mono);margin:0}.json ul{padding-left:var(--s4);border-left:1px solid var(--line2)}.json .k{color:var(--ink2)}.json summary{font:var(--mono);display:inline-block}.json .k+details{display:inline}
 `
 
 const isList = (value: Json.JsonValue): value is Json.JsonArray => Array.isArray(value)

@@ -12,7 +12,7 @@ import { type Listing, nextCursor, read } from "../filterForm.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { durationName } from "../zone.js"
-import { plural, smallerThan } from "./timeline.js"
+import { plural } from "./timeline.js"
 
 const View = ({
   actions,
@@ -102,10 +102,7 @@ const ofSize = (asked: Asked, size: number | undefined): Screened =>
           page({
             title: "Actions",
             place: "actions",
-            smaller:
-              smallerThan(found.items.length) === undefined
-                ? undefined
-                : ofSize(asked, smallerThan(found.items.length)),
+            fewer: { items: found.items.length, of: (fewer) => ofSize(asked, fewer) },
             command: { _tag: "Actions", filter: listing.filter },
             view: () => <View actions={found.items} listing={listing} next={nextCursor(found)} />
           })

@@ -16,9 +16,9 @@ import { actorText, tableOf } from "../design/Names.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { actorLinkOf, labelOf, useSite } from "../site.js"
-import { type Asked, page, type Screened } from "../screen.js"
+import { type Asked, type Fewer, page, type Screened } from "../screen.js"
 import { durationName, durationOf } from "../zone.js"
-import { plural, smallerThan } from "./timeline.js"
+import { plural } from "./timeline.js"
 
 /** Items of each list on the page. */
 const usual = 25
@@ -30,7 +30,7 @@ interface Shown {
   readonly columns: ColumnsByTable
   readonly changesLink: string
   readonly actionsLink: string
-  readonly smaller: Screened | undefined
+  readonly fewer: Fewer
 }
 
 const Lists = ({ actionsLink, bundle, changesLink }: Shown): VNode => {
@@ -139,7 +139,7 @@ const found = (heading: string, id: string, question: Question, shown: Shown) =>
     place: "timeline",
     command: question,
     columns: shown.columns,
-    smaller: shown.smaller,
+    fewer: shown.fewer,
     view: () => <Found heading={heading} id={id} shown={shown} />
   })
 
@@ -149,10 +149,10 @@ const withColumns = <E,>(asked: Asked, read: Effect.Effect<Query.Bundle, E>) =>
   )
 
 /** The same page with fewer items in each list. */
-const withLess = (bundle: Query.Bundle, of: (size: number) => Screened): Screened | undefined => {
-  const size = smallerThan(Math.max(bundle.actions.items.length, bundle.changes.items.length))
-  return size === undefined ? undefined : of(size)
-}
+const fewerOf = (bundle: Query.Bundle, of: Fewer["of"]): Fewer => ({
+  items: Math.max(bundle.actions.items.length, bundle.changes.items.length),
+  of
+})
 
 export const correlation =
   (id: string, limit = usual) =>
@@ -169,7 +169,7 @@ export const correlation =
         {
           bundle,
           columns,
-          smaller: withLess(bundle, (size) => correlation(id, size)(asked)),
+          fewer: fewerOf(bundle, (size) => correlation(id, size)(asked)),
           changesLink: to.timeline({ correlationId: id, includeCaptureOnly: true }),
           actionsLink: to.actions({ correlationId: id })
         }
@@ -204,7 +204,7 @@ export const request =
           {
             bundle,
             columns,
-            smaller: withLess(bundle, (size) => request(id, size)(asked)),
+            fewer: fewerOf(bundle, (size) => request(id, size)(asked)),
             changesLink: to.timeline({ requestId: id }),
             actionsLink: to.actions({ requestId: id })
           }
@@ -316,7 +316,7 @@ export const actor =
       const shown: Shown = {
         bundle,
         columns,
-        smaller: withLess(bundle, (size) => actor(type, id, size)(asked)),
+        fewer: fewerOf(bundle, (size) => actor(type, id, size)(asked)),
         changesLink: to.timeline({ actor: named }, { since }),
         actionsLink: to.actions({ actor: named }, { since })
       }
@@ -325,7 +325,7 @@ export const actor =
         place: "timeline",
         command: { _tag: "Actor", type, id, from, to: undefined },
         columns: shown.columns,
-        smaller: shown.smaller,
+        fewer: shown.fewer,
         view: () => <ActorView actor={named} since={since} shown={shown} />
       })
     })

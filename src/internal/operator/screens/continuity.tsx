@@ -66,9 +66,23 @@ const Lapses = ({ lapses }: { readonly lapses: Continuity.Readiness["lapses"] })
     </ul>
   )
 
-export const ContinuityView = ({ tables }: { readonly tables: ReadonlyArray<Continuity.Readiness> }): VNode | null => {
+export const ContinuityView = ({
+  tables
+}: {
+  readonly tables: ReadonlyArray<Continuity.Readiness> | undefined
+}): VNode | null => {
   const { room } = useSite()
   const shown = Math.min(most, room.fields * 2)
+  if (tables === undefined) {
+    return (
+      <section>
+        <h2>What can be asked</h2>
+        <p class="sub">
+          This could not be seen in time. <code>threadline continuity check</code> has the time.
+        </p>
+      </section>
+    )
+  }
   return tables.length === 0 ? null : (
     <section>
       <h2>What can be asked</h2>
@@ -106,11 +120,16 @@ export const ContinuityView = ({ tables }: { readonly tables: ReadonlyArray<Cont
   )
 }
 
-/** Nothing is said if it cannot be seen in time: the page is about coverage first. */
-export const readinessOf = ({ health, services }: Asked): Effect.Effect<ReadonlyArray<Continuity.Readiness>> =>
+/** What can be asked; undefined if it could not be seen in time: the page is about coverage first. */
+export const readinessOf = ({
+  health,
+  patience,
+  services
+}: Asked): Effect.Effect<ReadonlyArray<Continuity.Readiness> | undefined> =>
   services.continuity._tag === "None"
     ? Effect.succeed([])
     : services.continuity.value.check({ tables: health.tables }).pipe(
-        Effect.timeout("4 seconds"),
-        Effect.orElseSucceed(() => [])
+        Effect.timeout(patience(0.4)),
+        Effect.option,
+        Effect.map((seen) => (seen._tag === "Some" ? seen.value : undefined))
       )

@@ -15,7 +15,7 @@ import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
-import { plural, smallerThan } from "./timeline.js"
+import { plural } from "./timeline.js"
 import { notProvided } from "./trouble.js"
 
 const tones: Readonly<Record<Evidence.Standing["verdict"], Tone>> = {
@@ -179,7 +179,6 @@ const ofSize = (asked: Asked, limit: number): Screened =>
           ],
           { concurrency: "unbounded" }
         )
-        const less = smallerThan(records.items.length)
         return page({
           title: "Evidence",
           place: "evidence",
@@ -187,7 +186,7 @@ const ofSize = (asked: Asked, limit: number): Screened =>
             _tag: "Words",
             words: subject === undefined ? ["evidence", "overview"] : ["evidence", "list", "--subject", subject]
           },
-          smaller: less === undefined ? undefined : ofSize(asked, less),
+          fewer: { items: records.items.length, of: (fewer) => ofSize(asked, fewer) },
           view: () => (
             <View
               standings={standings}

@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import type { VNode } from "preact"
 import type * as ExportJobs from "../../../ExportJobs.js"
 import * as Query from "../../../Query.js"
-import { type ExportKind, exportKinds, labelOf, labelOfRequest, optionsOf } from "../exportKinds.js"
+import { type ExportKind, kindsOf, labelOf, labelOfRequest, optionsOf } from "../exportKinds.js"
 import { ActionForm } from "../design/ActionForm.js"
 import { Tag, type Tone } from "../design/Badge.js"
 import { Empty } from "../design/Empty.js"
@@ -161,7 +161,7 @@ const View = ({
   readonly jobs: ReadonlyArray<ExportJobs.Job> | undefined
   readonly more: boolean
 }): VNode => {
-  const { to } = useSite()
+  const { offers, to } = useSite()
   const running = (jobs ?? []).filter(({ state }) => state === "running" || state === "queued").length
   return (
     <>
@@ -214,7 +214,7 @@ const View = ({
             <label>
               Format
               <select name="format">
-                {exportKinds.map((kind) => (
+                {kindsOf(offers.formats).map((kind) => (
                   <option key={kind} value={kind}>
                     {labelOf(kind)}
                   </option>

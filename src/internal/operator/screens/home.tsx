@@ -12,8 +12,9 @@ import { Notice } from "../design/Notice.js"
 import { Hint, Search } from "../design/Search.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
+import type { Remembered } from "../remembered.js"
 import { type Asked, page, redirect, type Screen, type Screened } from "../screen.js"
-import { actorsLabelled, type Meaning, meaningsOf } from "../searchBox.js"
+import { actorsLabelled, type Meaning, meaningsOf, placed } from "../searchBox.js"
 import { useSite } from "../site.js"
 import { type Kept, keptOf, openView, ViewList } from "./views.js"
 
@@ -150,12 +151,32 @@ const Understood = ({ asked, meanings, refusal, several }: Outcome): VNode | nul
   )
 }
 
-/** The state of capture in one line. */
-const State = ({ coverage }: { readonly coverage: ReadonlyArray<Health.Coverage> | undefined }): VNode | null => {
+/** What was seen of coverage, if the viewer may see it. */
+interface Seen {
+  readonly asked: boolean
+  readonly seen: Remembered<ReadonlyArray<Health.Coverage>> | undefined
+}
+
+/** The state of capture in one line, and from when it is. */
+const State = ({ coverage: { asked, seen } }: { readonly coverage: Seen }): VNode | null => {
   const { to } = useSite()
-  if (coverage === undefined || coverage.length === 0) {
+  const link = (
+    <a class="end sub" href={to.address("/coverage")}>
+      Coverage
+    </a>
+  )
+  if (!asked || seen?.value.length === 0) {
     return null
   }
+  if (seen === undefined) {
+    return (
+      <Notice>
+        <span>Whether all tables are captured could not be seen in time. Load the page again, or look there:</span>
+        {link}
+      </Notice>
+    )
+  }
+  const { value: coverage } = seen
   const uncovered = coverage.filter(({ status }) => status === "uncovered")
   return (
     <Notice tone={uncovered.length === 0 ? "plain" : "warn"}>
@@ -169,9 +190,10 @@ const State = ({ coverage }: { readonly coverage: ReadonlyArray<Health.Coverage>
           <Text text={shortTables(uncovered.map(({ table }) => table))} limit={160} />
         </span>
       )}
-      <a class="end sub" href={to.address("/coverage")}>
-        Coverage
-      </a>
+      <span class="sub">
+        seen <Time at={new Date(seen.at).toISOString()} form="minute" live />
+      </span>
+      {link}
     </Notice>
   )
 }
@@ -186,7 +208,7 @@ const View = ({
   readonly outcome: Outcome
   readonly transactions: ReadonlyArray<Query.TransactionSummary>
   readonly actions: ReadonlyArray<Query.Action>
-  readonly coverage: ReadonlyArray<Health.Coverage> | undefined
+  readonly coverage: Seen
   readonly kept: Kept | undefined
 }): VNode => (
   <>
@@ -207,27 +229,17 @@ const View = ({
 
 const none: Outcome = { asked: "", refusal: undefined, meanings: [], several: false }
 
-/** Nothing is said if it cannot be seen quickly: the start page is for looking things up. */
-const stateOf = ({ health, services, viewer }: Asked): Effect.Effect<ReadonlyArray<Health.Coverage> | undefined> =>
-  services.health._tag === "None" || !viewer.may("coverage")
-    ? Effect.succeed(undefined)
-    : services.health.value.coverage(health).pipe(
-        Effect.timeout("800 millis"),
-        Effect.option,
-        Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
-      )
-
 const start = (asked: Asked, outcome: Outcome): Screened => {
-  const {
-    now,
-    services: { query }
-  } = asked
+  const { now, services, viewer } = asked
+  const { query } = services
   return Effect.map(
     Effect.all(
       [
         query.transactions({ limit: shown }),
         query.actions({ actionStatus: "error", limit: 6, from: new Date(now - 7 * 86_400_000).toISOString() }),
-        stateOf(asked),
+        viewer.may("coverage") && services.health._tag === "Some"
+          ? Effect.map(asked.coverageOf(now), (seen): Seen => ({ asked: true, seen }))
+          : Effect.succeed<Seen>({ asked: false, seen: undefined }),
         keptOf(asked)
       ],
       { concurrency: "unbounded" }
@@ -251,9 +263,10 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
 }
 
 /** The first meaning that there is. If there are several, the page says what the others are. */
-const lookUp = (asked: Asked, text: string, meanings: ReadonlyArray<Meaning>): Screened =>
+const lookUp = (asked: Asked, text: string, typed: ReadonlyArray<Meaning>): Screened =>
   Effect.gen(function* () {
     const { query } = asked.services
+    const meanings = yield* placed(query, typed)
     const certain = meanings.find(({ exists }) => exists === undefined)
     const existing =
       certain === undefined

@@ -21,7 +21,7 @@ import { labelOf, rowLinkOf, useSite } from "../site.js"
 import { AsOfPanel, Related } from "./rowAtInstant.js"
 import { Entries } from "./rowHistory.js"
 import { endsOf, idsOf, type Life, nearest, railOf } from "./rowLife.js"
-import { plural, smallerThan } from "./timeline.js"
+import { plural } from "./timeline.js"
 
 const View = ({
   life,
@@ -40,6 +40,7 @@ const View = ({
       actor === null ? [] : [`${actor.type}:${actor.type === "anonymous" ? "" : actor.id}`]
     )
   )
+  const isPart = life.hasMore || life.back
   const unattributed = changes.filter(({ transaction: { actor } }) => actor === null).length
   const keptSince = life.knowledge?.keptSince ?? null
   const oldest = changes.at(-1)
@@ -109,15 +110,14 @@ const View = ({
         <>
           <Facts>
             <b>
-              {life.hasMore || life.back ? "More than " : ""}
+              {isPart ? "More than " : ""}
               {plural(changes.length, "change")}
-            </b>{" "}
-            {actors.size === 0 ? "" : `by ${plural(actors.size, "actor")}`}
-            {unattributed === 0
-              ? ""
-              : actors.size === 0
-                ? "by nobody known"
-                : ` and ${unattributed === 1 ? "1 change" : `${unattributed} changes`} by nobody known`}
+            </b>
+            {actors.size === 0
+              ? " by nobody known"
+              : unattributed === 0
+                ? ` by ${plural(actors.size, "actor")}`
+                : ` (${isPart ? "here " : ""}${changes.length - unattributed} by ${plural(actors.size, "actor")}, ${unattributed} by nobody known)`}
             {oldest === undefined ? null : (
               <>
                 {" "}
@@ -198,8 +198,8 @@ const View = ({
   )
 }
 
-/** The changes of a page unless the address says otherwise. */
-const usual = 50
+/** The changes of a page: as many as fit in nearly every page. */
+const usual = 25
 
 /** The most pages that are turned to come to an instant. */
 const mostTurns = 40
@@ -244,7 +244,7 @@ const changesOf = (
     if (until !== undefined && cursor === undefined) {
       return yield* changesUntil(query, table, key, until, limit ?? usual)
     }
-    const { page: first, schemaEvents } = yield* query.historyWithEvents(table, key, { cursor, limit })
+    const { page: first, schemaEvents } = yield* query.historyWithEvents(table, key, { cursor, limit: limit ?? usual })
     const oldest = first.items.at(-1)?.capturedAt
     if (at === undefined || oldest === undefined || at >= oldest || !first.hasMore || cursor !== undefined) {
       return { items: first.items, events: schemaEvents, next: nextCursor(first), back: cursor !== undefined }
@@ -252,7 +252,7 @@ const changesOf = (
     // Further back than the first page: what led to the instant, and the next changes after it.
     const [led, after] = yield* Effect.all(
       [
-        query.timeline({ table, key, to: at, limit }),
+        query.timeline({ table, key, to: at, limit: limit ?? usual }),
         query.timeline({ table, key, from: at, order: "oldest", limit: Math.min(limit ?? nextOnes, nextOnes) })
       ],
       { concurrency: 2 }
@@ -285,13 +285,16 @@ export const row =
       const [given, cursor, until] = ["at", "cursor", "until"].map((name) => params.get(name) ?? undefined)
       yield* checkInstant("at", given)
       yield* checkUtc("until", until)
-      const { back, events, items, next } = yield* changesOf(query, table, key, given, cursor, until, size)
+      const [{ back, events, items, next }, names, knowledge] = yield* Effect.all(
+        [
+          changesOf(query, table, key, given, cursor, until, size),
+          Effect.option(query.names(table)),
+          Effect.option(query.knowledge(table))
+        ],
+        { concurrency: "unbounded" }
+      )
       const at = given ?? items[0]?.capturedAt ?? until ?? new Date(asked.now).toISOString()
       const { answer, related } = yield* query.asOfWith(table, key, at, relationsOf(asked.relations, table))
-      const [names, knowledge] = yield* Effect.all(
-        [Effect.option(query.names(table)), Effect.option(query.knowledge(table))],
-        { concurrency: 2 }
-      )
       const life: Life = {
         table,
         key,
@@ -324,8 +327,7 @@ export const row =
         command: { _tag: "History", table: shortTable(table), key },
         columns,
         style: railStyle(marks, spans),
-        smaller:
-          smallerThan(items.length) === undefined ? undefined : row(tableText, key, smallerThan(items.length))(asked),
+        fewer: { items: items.length, of: (fewer) => row(tableText, key, fewer)(asked) },
         view: () => <View life={life} marks={marks} spans={spans} />
       })
     })

@@ -123,7 +123,7 @@ const Nothing = ({ anything, listing }: Answer): VNode => {
 
 const View = (answer: Answer): VNode => {
   const { changes, count, following, listing, next, partial } = answer
-  const { to, now } = useSite()
+  const { now, offers, to } = useSite()
   const { extra, filter } = asLinked(listing)
   const here = listing.filter
   const transactions = new Set(changes.map(({ transactionId }) => transactionId)).size
@@ -146,14 +146,13 @@ const View = (answer: Answer): VNode => {
     <>
       <h1>Timeline</h1>
       <Facts>
-        {count === undefined ? null : (
-          <>
-            <b>
-              {counted(count.count)}
-              {exact ? "" : "+"}
-            </b>{" "}
-          </>
-        )}
+        <b>
+          {count === undefined
+            ? next === undefined && cursor === undefined && !partial
+              ? counted(changes.length)
+              : "Many"
+            : `${counted(count.count)}${exact ? "" : "+"}`}
+        </b>{" "}
         <Text text={about(listing)} limit={400} />
         <Window listing={listing} />
         {changes.length === 0 ? null : (
@@ -194,7 +193,7 @@ const View = (answer: Answer): VNode => {
         {answer.canExport ? (
           <span>
             Export{" "}
-            {kindsOfLists.map((kind, index) => (
+            {kindsOfLists(offers.formats).map((kind, index) => (
               <>
                 {index === 0 ? "" : " · "}
                 <a href={to.changes(kind, { ...here, cursor: undefined, order: undefined, limit: undefined })}>
@@ -240,15 +239,12 @@ const keepAll = ({ filter, since }: Listing): { readonly since?: string } =>
   since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}
 
 /** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
-const usual = 30
+const usual = 20
 
 /** What is the same however many changes a page shows. */
 type Known = Pick<Answer, "count">
 
 export const timeline = (asked: Asked): Screened => ofSize(asked, undefined)
-
-/** The next smaller size of a page, if there is one. */
-export const smallerThan = (items: number): number | undefined => [20, 8, 3, 1].find((size) => size < items)
 
 const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened =>
   Either.match(read(asked.params, asked.zone, asked.now), {
@@ -263,7 +259,7 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
             query.timeline({ ...filter, limit: size ?? filter.limit ?? usual }),
             known === undefined
               ? query.count(whole, { cap }).pipe(
-                  Effect.timeout("400 millis"),
+                  Effect.timeout(asked.patience(0.04)),
                   Effect.option,
                   Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
                 )
@@ -286,15 +282,14 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
           canExport: exports._tag === "Some" && asked.viewer.may("export")
         }
         const { extra, filter: linked } = asLinked(listing)
-        const less = smallerThan(items.length)
         return page({
           title: `Timeline: ${about(listing)}`,
           place: "timeline",
           command: { _tag: "Timeline", filter },
           columns,
-          smaller: less === undefined ? undefined : ofSize(asked, less, { count }),
+          fewer: { items: items.length, of: (fewer) => ofSize(asked, fewer, { count }) },
           // A list shows five fields of a change at most: with fewer changes it is clearer than with fewer fields.
-          rooms: less === undefined ? undefined : briefRooms,
+          rooms: items.length > 1 ? briefRooms : undefined,
           asked:
             asked.params.get("q") ??
             write(

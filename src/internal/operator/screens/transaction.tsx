@@ -19,7 +19,7 @@ import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
 import { type Asked, checkUtc, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
-import { plural, smallerThan } from "./timeline.js"
+import { plural } from "./timeline.js"
 
 const text = (name: string, value: string | null): Entry | undefined =>
   value === null || value === ""
@@ -293,7 +293,7 @@ export const transaction =
     )
     return Effect.map(reading, (incident) =>
       page({
-        smaller: smaller(id, smallerThan(incident.changes.items.length), asked),
+        fewer: { items: incident.changes.items.length, of: (fewer) => transaction(id, fewer)(asked) },
         title: `${incident.actions[0]?.name ?? "Transaction"} ${id}`,
         place: "timeline",
         command: { _tag: "Transaction", id },
@@ -301,6 +301,3 @@ export const transaction =
       })
     )
   }
-
-const smaller = (id: string, size: number | undefined, asked: Asked): Screened | undefined =>
-  size === undefined ? undefined : transaction(id, size)(asked)

@@ -130,6 +130,19 @@ const subjects: Readonly<Record<NotFound["subject"], string>> = {
   view: "saved view"
 }
 
+/** The name that was probably meant; changes to a table of that name are one click away. */
+const Suggestion = ({ error: { subject, suggestion } }: { readonly error: NotFound }): VNode | null => {
+  const { to } = useSite()
+  const name = suggestion === undefined ? null : <Text text={suggestion} limit={200} />
+  return suggestion === undefined ? null : (
+    <>
+      {" "}
+      Did you mean{" "}
+      <b>{subject === "table" ? <a href={to.timeline({ table: suggestion }, { since: "all" })}>{name}</a> : name}</b>?
+    </>
+  )
+}
+
 export const notFound = (error: NotFound): Page =>
   trouble(
     404,
@@ -141,16 +154,7 @@ export const notFound = (error: NotFound): Page =>
           <Text text={error.id} limit={200} />
         </b>{" "}
         that you may see. It may never have existed, it may be out of your scope, or retention may have removed it.
-        {error.suggestion === undefined ? null : (
-          <>
-            {" "}
-            Did you mean{" "}
-            <b>
-              <Text text={error.suggestion} limit={200} />
-            </b>
-            ?
-          </>
-        )}
+        <Suggestion error={error} />
       </p>
       <Start />
     </>
@@ -263,6 +267,7 @@ const exportTroubles: { readonly [R in ExportError["reason"]]?: readonly [status
   WrongState: [409, "The export is in another state by now. Load the list again."],
   Expired: [410, "The file of this export was removed, because its time was over. Queue it again."],
   ScopeRefused: [403, "The application does not grant the scope of this export any more."],
+  NotInstalled: [501, "The application lacks the package that writes files of this kind. Choose another kind."],
   NoStore: [503, "The application has no place for the files of exports."],
   StoreFailed: [503, "The place of the files cannot be reached now."]
 }

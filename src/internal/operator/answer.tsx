@@ -1,0 +1,69 @@
+/** A page as an answer, with its headers; and answers that are no page. */
+import type { Document } from "./document.js"
+import { documentOf } from "./document.js"
+import { Frame } from "./design/Frame.js"
+import { Understood } from "./design/Understood.js"
+import type { Page } from "./screen.js"
+import { securityHeaders } from "./securityHeaders.js"
+import type { Site } from "./site.js"
+
+/** The document of a page: with its frame, and what the search box was asked. */
+export const rendered = (page: Page, site: Site): Document => {
+  const titled = { ...site, title: page.title, columns: page.columns ?? site.columns }
+  const url = new URL(site.here, "http://own.invalid")
+  const asked = url.searchParams.get("q")
+  url.searchParams.delete("q")
+  return documentOf(
+    titled,
+    () => (
+      <Frame place={page.place} command={page.command} asked={page.asked ?? asked ?? ""}>
+        {asked === null || page.place === "home" || page.place === "none" ? null : (
+          <Understood asked={asked} here={`${url.pathname}${url.search}`} />
+        )}
+        {page.view()}
+      </Frame>
+    ),
+    page.style,
+    page.rooms,
+    page.fewer?.items
+  )
+}
+
+export const htmlOf = (page: Page, site: Site, withBody: boolean, made = rendered(page, site)): Response => {
+  const { headers, html } = made
+  return new Response(withBody ? html : null, {
+    status: page.status,
+    headers: [
+      ["content-type", "text/html; charset=utf-8"],
+      ...headers.map(([name, value]): [string, string] => [name, value])
+    ]
+  })
+}
+
+export const seeOther = (to: string, cookies: ReadonlyArray<string> = []): Response => {
+  const headers = new Headers(securityHeaders().map(([name, value]): [string, string] => [name, value]))
+  headers.set("location", to)
+  for (const cookie of cookies) {
+    headers.append("set-cookie", cookie)
+  }
+  return new Response(null, { status: 303, headers })
+}
+
+/** Headers of ours on an answer that is no page. A file is saved, and never shown. */
+export const secured = (response: Response): Response => {
+  const headers = new Headers(response.headers)
+  for (const [name, value] of securityHeaders()) {
+    headers.set(name, value)
+  }
+  return new Response(response.body, { status: response.status, headers })
+}
+
+/** What is said if not even a page can be made. */
+export const plainFailure = (reference: string): Response =>
+  new Response(`This page failed. The log of the application has more under the reference ${reference}.\n`, {
+    status: 500,
+    headers: [
+      ["content-type", "text/plain; charset=utf-8"],
+      ...securityHeaders().map(([name, value]): [string, string] => [name, value])
+    ]
+  })
