@@ -296,6 +296,15 @@ begin
       end if;
     end if;
   end loop;
+  -- Rows that were written after the last new file, by a write that changed nothing, so that nothing was recorded. It would have noted it.
+  if oldest is not null and age(oldest) < (
+    select max(age(k.xmin))
+    from row_holders(rows_rewritten_by.relation) h (oid)
+    left join pg_index i on i.indrelid = h.oid
+    join pg_class k on k.oid = coalesce(i.indexrelid, h.oid)
+  ) and pg_xact_status(full_xid(oldest)) = 'committed' then
+    return null;
+  end if;
   return oldest;
 exception when lock_not_available then
   return '1';
@@ -693,7 +702,7 @@ begin
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
         '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
         'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
-        || case when partitioned then ' or pg_catalog.pg_partition_root($1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
+        || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
           ' and (%1$I.partitions_known(%2$L::pg_catalog.regclass) or %1$I.join_noted(%2$L::pg_catalog.regclass))' else ')' end
         || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
       current_schema(), relation::oid));

@@ -318,9 +318,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.schedule, j.since_last, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -375,10 +375,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
   again boolean;
 begin
-  select j.* into this
+  select j.attempt, j.attempts, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -429,9 +429,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.state into this
   from export_jobs j
   where j.id = job and j.location = removed and j.state <> 'running'
   for update;
@@ -546,7 +546,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_schedules;
+  this record;
   job bigint;
 begin
   update export_schedules s
@@ -555,7 +555,7 @@ begin
   where s.name = schedule
     and s.next_tick = due
     and following > due
-  returning s.* into this;
+  returning s.name, s.time_window, s.scope, s.requested_by, s.context into this;
   if not found or asked is null or exists (
     select from export_jobs j where j.schedule = this.name and j.tick = due
   ) then

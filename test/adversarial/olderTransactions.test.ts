@@ -105,6 +105,20 @@ attacks("ALTER TABLE that writes values anew, beside other DDL, with no write be
       true,
       [`begin; insert into t values (9, 9); ${rewrite}, alter v set default 6; commit`]
     ],
+    [
+      "a write that changes nothing after both",
+      true,
+      [rewrite, "alter table t alter v set default 6", "update t set v = v"]
+    ],
+    [
+      "a write that changes nothing, after a new column that is computed",
+      false,
+      [
+        "alter table t alter v set default 6",
+        "alter table t add z int generated always as (id) stored",
+        "update t set v = v"
+      ]
+    ],
     ["VACUUM FULL after another alteration alone", false, ["alter table t alter v set default 6", "vacuum full t"]],
     ["VACUUM FULL before another alteration", false, ["vacuum full t", "alter table t alter v set default 6"]],
     [
@@ -199,6 +213,27 @@ attacks("older transactions beside DDL (A31)", (attack) => {
       })
     )
   }
+
+  attack("one of them writes first to a plain table that took the name of a partitioned one", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...m, "create table other (id int primary key, v text)")
+      yield* apply("m", "other")
+      yield* db.run("insert into m values (1, 'a')")
+      const triggers = yield* db.column(
+        `select pg_get_triggerdef(oid) from pg_trigger
+         where tgrelid = 'm'::regclass and tgparentid = 0 and pg_get_triggerdef(oid) !~ 'leave|enter|begin'`
+      )
+      const older = yield* olderSession(host)
+      yield* db.run("drop table m", `create table m (id int primary key, v text); ${triggers.join("; ")}`)
+      const instant = yield* instantNow(host)
+      yield* older.run("insert into m values (7, 'g')", "commit")
+      yield* db.run("insert into other values (2, 'o')", "insert into m values (8, 'h')")
+      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+      yield* apply("m")
+      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+    })
+  )
 
   for (const renamed of [false, true]) {
     attack(

@@ -3698,7 +3698,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "a1cdc96f5430d71d84caee7307aea18b4ba2f1bdc6c9b41cffb9f10962693a37",
+    checksum: "5a28f85e0b32d614937fd760a7d95dea98d0c987e59c759d667d8aaf58308456",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3997,6 +3997,15 @@ begin
       end if;
     end if;
   end loop;
+  -- Rows that were written after the last new file, by a write that changed nothing, so that nothing was recorded. It would have noted it.
+  if oldest is not null and age(oldest) < (
+    select max(age(k.xmin))
+    from row_holders(rows_rewritten_by.relation) h (oid)
+    left join pg_index i on i.indrelid = h.oid
+    join pg_class k on k.oid = coalesce(i.indexrelid, h.oid)
+  ) and pg_xact_status(full_xid(oldest)) = 'committed' then
+    return null;
+  end if;
   return oldest;
 exception when lock_not_available then
   return '1';
@@ -4394,7 +4403,7 @@ begin
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
         '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
         'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
-        || case when partitioned then ' or pg_catalog.pg_partition_root($1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
+        || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
           ' and (%1$I.partitions_known(%2$L::pg_catalog.regclass) or %1$I.join_noted(%2$L::pg_catalog.regclass))' else ')' end
         || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
       current_schema(), relation::oid));
@@ -6367,7 +6376,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "372256fbc21af9b301843e25701e19f83bbaf1776e8ba73a71aacc05739e97a7",
+    checksum: "f8cdddb6e1b97a2037b221579f8719f0ac3f80af767802e228241a4d6931189c",
     sql: `-- Jobs of exports: what is exported, who asked for it, how far the job is, and where its file is. And schedules, which make jobs.
 
 create table export_schedules (
@@ -6688,9 +6697,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.schedule, j.since_last, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -6745,10 +6754,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
   again boolean;
 begin
-  select j.* into this
+  select j.attempt, j.attempts, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -6799,9 +6808,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.state into this
   from export_jobs j
   where j.id = job and j.location = removed and j.state <> 'running'
   for update;
@@ -6916,7 +6925,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_schedules;
+  this record;
   job bigint;
 begin
   update export_schedules s
@@ -6925,7 +6934,7 @@ begin
   where s.name = schedule
     and s.next_tick = due
     and following > due
-  returning s.* into this;
+  returning s.name, s.time_window, s.scope, s.requested_by, s.context into this;
   if not found or asked is null or exists (
     select from export_jobs j where j.schedule = this.name and j.tick = due
   ) then
