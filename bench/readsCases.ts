@@ -71,7 +71,7 @@ const deep = <A>(name: string, kind: Case["kind"], depth: number, page: (at: At)
     let cursor: string | undefined
     let left = (depth - 1) * 50
     while (left > 0) {
-      const limit = Math.min(left, 1000)
+      const limit = Math.min(left, 250)
       const found: Page<A> = yield* page({ limit, ...(cursor === undefined ? {} : { cursor }) })
       cursor = Option.getOrUndefined(found.nextCursor)
       if (cursor === undefined) {
@@ -358,6 +358,9 @@ export const cases = (of: Samples): ReadonlyArray<Case> => {
       of.transactions.map((id) => [id, Effect.map(Query.incident(id), ({ changes }) => outcome(changes))])
     ),
     ...depths("transactions", (at) => Query.transactions(at)),
+    fixed("transactions, a thousand on a page", "budget", [
+      ["a thousand", Effect.map(Query.transactions({ limit: 1000 }), outcome)]
+    ]),
     transactions("transactions, busy table", "index", [{ table: "order_events" }, { table: "orders" }]),
     transactions("transactions, rarest table", "index", [{ table: "plans" }]),
     transactions("transactions, actor 30 %", "index", [{ actor: busy }]),

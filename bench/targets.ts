@@ -1,14 +1,32 @@
 /**
- * Every target of what a write costs, in one table. It runs the other benchmarks, each in a process of its own. `--quick` for a
- * rough look. Reads have their own: `npm run bench:reads`.
+ * Every target of what a write, a read and the record cost, in one table. It runs the other benchmarks, each in a process of its
+ * own. `--quick` for a rough look. Reads and bytes need the history of `reads.ts`, which takes an hour to make and read: `--reads`
+ * for them too, with its options `--keep` and `--transactions`. `--results DIRECTORY` keeps what each benchmark printed there, and
+ * takes what is there already: a run that was interrupted goes on.
  */
 import * as Schema from "effect/Schema"
 import { execFileSync } from "node:child_process"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { basename, join } from "node:path"
 import { type Op, ops } from "./contestants.js"
 
 const quick = process.argv.includes("--quick")
+const ofHistory = process.argv.flatMap((word, place) =>
+  word === "--keep" || word === "--transactions" || process.argv[place - 1] === "--transactions" ? [word] : []
+)
+
+const resultsAt = process.argv.indexOf("--results")
+const results = resultsAt < 0 ? undefined : process.argv[resultsAt + 1]
 
 const run = (...args: ReadonlyArray<string>): string => {
+  const kept = results === undefined ? undefined : join(results, `${basename(args[0] ?? "", ".ts")}.json`)
+  if (kept !== undefined && existsSync(kept)) return readFileSync(kept, "utf8")
+  const printed = measure(args)
+  if (kept !== undefined) writeFileSync(kept, printed)
+  return printed
+}
+
+const measure = (args: ReadonlyArray<string>): string => {
   process.stderr.write(`running: ${args.join(" ")}\n`)
   return execFileSync(process.execPath, ["--import", "tsx", ...args, "--json"], {
     encoding: "utf8",
@@ -17,18 +35,17 @@ const run = (...args: ReadonlyArray<string>): string => {
   })
 }
 
+const Cost = Schema.Struct({ cpu: Schema.UndefinedOr(Schema.Number), wall: Schema.Number })
+
 const Verdicts = Schema.parseJson(
   Schema.Struct({
     server: Schema.String,
     measure: Schema.String,
     measured: Schema.Struct({
-      single: Schema.Record({
-        key: Schema.String,
-        value: Schema.Struct({
-          generic: Schema.Struct({ cpu: Schema.UndefinedOr(Schema.Number), wall: Schema.Number })
-        })
-      })
+      single: Schema.Record({ key: Schema.String, value: Schema.Struct({ generic: Cost }) }),
+      bulk: Schema.Record({ key: Schema.String, value: Schema.Struct({ floor: Cost, generic: Cost }) })
     }),
+    transaction: Schema.Struct({ plain: Schema.Number }),
     verdicts: Schema.Array(
       Schema.Struct({ what: Schema.String, ratio: Schema.Number, target: Schema.Number, met: Schema.Boolean })
     )
@@ -60,12 +77,27 @@ const Sizes = Schema.parseJson(
   })
 )
 
+const Reads = Schema.parseJson(
+  Schema.Struct({
+    figures: Schema.Array(
+      Schema.Struct({
+        name: Schema.String,
+        kind: Schema.String,
+        wall: Schema.Struct({ p95: Schema.Number }),
+        cpu: Schema.optional(Schema.Struct({ p95: Schema.Number }))
+      })
+    )
+  })
+)
+
+const Month = Schema.parseJson(Schema.Struct({ grown: Schema.Number, packed: Schema.Number }))
+
 interface Line {
   readonly what: string
   readonly seen: number
   readonly target: number
-  /** What is missing to the target, in thousands of instructions. */
-  readonly over?: number
+  /** What is missing to the target: thousands of instructions, or microseconds. */
+  readonly over?: { readonly instructions: number } | { readonly micros: number }
   readonly why?: string
 }
 
@@ -96,14 +128,14 @@ if (counted.startsWith("skipped")) {
     why: string,
     name = "ordinary table"
   ): void => {
-    for (const op of ops) {
+    for (const op of rows.some((row) => row.name === name) ? ops : []) {
       const added = of(name, op, ours)
       const allowed = of(name, op, peer) * targets[op]
       lines.push({
         what: `${op}, ${what}`,
         seen: added / of(name, op, peer),
         target: targets[op],
-        over: added - allowed,
+        over: { instructions: added - allowed },
         why
       })
     }
@@ -135,9 +167,29 @@ if (counted.startsWith("skipped")) {
     thousand
   )
 }
+/** Why a ratio of times misses its target, and what one is in microseconds. */
+const missed = (what: string): { readonly why: string; readonly unit: number } | undefined => {
+  const op = ops.find((each) => what.startsWith(`bulk ${each}`))
+  if (what.startsWith("Audit.transaction")) {
+    return { why: "the messages and rows of a context, over the host's own", unit: timed.transaction.plain }
+  }
+  if (op === undefined) return undefined
+  const { floor, generic } = timed.measured.bulk[op] ?? {}
+  return /floor/.test(what)
+    ? { why: "the floor has no index, no key and no comparison", unit: floor?.cpu ?? floor?.wall ?? Number.NaN }
+    : { why: "six indexes and an image of each row", unit: generic?.cpu ?? generic?.wall ?? Number.NaN }
+}
 // Instructions are the better measure of what both tell.
+const hasFloor = lines.some(({ what }) => what.includes("floor"))
 for (const { ratio, target, what } of timed.verdicts) {
-  if (speed === undefined || !/^single-row|floor/.test(what)) lines.push({ what, seen: ratio, target })
+  if (speed !== undefined && (/^single-row/.test(what) || (hasFloor && /floor/.test(what)))) continue
+  const miss = missed(what)
+  lines.push({
+    what,
+    seen: ratio,
+    target,
+    ...(miss === undefined ? {} : { over: { micros: (ratio - target) * miss.unit }, why: miss.why })
+  })
 }
 
 const { sizes } = Schema.decodeSync(Sizes)(run("bench/large.ts", "--rows", quick ? "100000" : "1000000"))
@@ -148,6 +200,34 @@ for (const op of ops) {
   lines.push(
     { what: `${op} of ${large.rows} rows: a row, of one of ${small.rows}`, seen: large.each / small.each, target: 1.3 },
     { what: `${op} of ${large.rows} rows: megabytes of memory`, seen: large.peak ?? Number.NaN, target: 512 }
+  )
+}
+
+if (process.argv.includes("--reads")) {
+  const { packed } = Schema.decodeSync(Month)(run("bench/month.ts", ...ofHistory))
+  const { figures } = Schema.decodeSync(Reads)(run("bench/reads.ts", ...ofHistory))
+  // Waits on a machine that others use say more about the others.
+  const reads = figures.map(({ cpu, kind, name, wall }) => {
+    const pages = name.startsWith("as-of, rows of")
+    return { name, listed: kind === "index" || pages, seen: (cpu ?? wall).p95, target: pages ? 50 : 10 }
+  })
+  const [met, missed] = [true, false].map((is) =>
+    reads.filter(({ listed, seen, target }) => listed && seen <= target === is)
+  )
+  lines.push(
+    { what: "index bytes a change, a month that is over, packed", seen: packed, target: 150 },
+    {
+      what: `slowest of ${met?.length ?? 0} reads that meet it: ms, p95`,
+      seen: Math.max(...(met ?? []).map(({ seen }) => seen)),
+      target: 10
+    },
+    ...(missed ?? []).map(({ name, seen, target }) => ({
+      what: `${name}: ms, p95`,
+      seen,
+      target,
+      over: { micros: (seen - target) * 1000 },
+      why: target === 50 ? "keys are read from an index that all tables share" : "planning over 16 partitions, decoding"
+    }))
   )
 }
 
@@ -162,7 +242,9 @@ console.log(
       const price =
         met || over === undefined
           ? ""
-          : `  ${over.toFixed(0)} thousand instructions${speed === undefined ? "" : `, ${(over / speed).toFixed(0)} microseconds`}: ${why ?? ""}`
+          : "micros" in over
+            ? `  ${over.micros.toFixed(1)} microseconds: ${why ?? ""}`
+            : `  ${over.instructions.toFixed(0)} thousand instructions${speed === undefined ? "" : `, ${(over.instructions / speed).toFixed(0)} microseconds`}: ${why ?? ""}`
       return `${what.padEnd(width)}  ${seen.toFixed(2).padStart(6)}  ${target.toFixed(2).padStart(6)}  ${met ? "met" : "missed"}${price}`
     })
   ].join("\n")

@@ -46,7 +46,7 @@ export const commands = {
   "retention plan": "Show what would be removed now, by table and month.",
   "retention purge": "Remove what the policy of the configuration no longer keeps.",
   "retention runs": "List what retention did, newest first.",
-  "retention maintain": "Make partitions ahead, empty the default one, rebuild half-empty indexes.",
+  "retention maintain": "Make partitions ahead, empty the default one, rebuild loosely packed indexes.",
   "evidence record": "Record how the record is governed, as you say or as it is found.",
   "evidence list": "List evidence, newest first.",
   "evidence latest": "Show the newest evidence of a subject about something.",

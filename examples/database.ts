@@ -1,5 +1,5 @@
 /**
- * What both examples share: a database to run in, and the end. With `DATABASE_URL` it is yours, and stays as the example left it.
+ * What the examples share: a database to run in, and the end. With `DATABASE_URL` it is yours, and stays as the example left it.
  * Otherwise it is an embedded PostgreSQL, which is gone when the example ends.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -14,7 +14,8 @@ import { randomBytes } from "node:crypto"
 import { Capture, Grants, Migrations } from "threadline"
 import * as TestCluster from "../test/harness/TestCluster.js"
 
-const database = Effect.flatMap(Config.string("DATABASE_URL").pipe(Config.withDefault("")), (url) =>
+/** The URL of the database. */
+export const database = Effect.flatMap(Config.string("DATABASE_URL").pipe(Config.withDefault("")), (url) =>
   url === "" ? Effect.map(TestCluster.make({ postgres: "embedded" }), (cluster) => cluster.url) : Effect.succeed(url)
 )
 

@@ -194,18 +194,19 @@ comment on table capture_sightings is
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
 create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
 
--- Written by triggers that find their table altered in a way that its policy does not know: rows have other keys, or other values. The
--- catalog keeps the last alteration alone. What was written between two of them would prove too much without these rows.
+-- Written by triggers that find their table altered in a way that its policy does not know: rows have other keys, or other values, or came
+-- with a partition. The catalog keeps the last alteration alone, and its transactions do not tell the time. What was written between two
+-- alterations, or by an older transaction after one, would prove too much without these rows.
 create table capture_alterations (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- "key", "rewritten", or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  -- "key", "rewritten", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
   what text not null
 );
 
 comment on table capture_alterations is
-  'Since when a captured table is written with other keys or values than its policy knows: a lapse that capture apply ends.';
+  'Since when a captured table is written with other keys, values or partitions than its policy knows; capture apply settles it.';
 
 create index capture_alterations_idx on capture_alterations (relation, seen_at);
 

@@ -238,33 +238,126 @@ begin atomic
   );
 end;
 
--- Whether a transaction, as a row of the catalog tells of it, truncated rows of a captured table.
-create function truncated_in(relation oid, id xid) returns boolean
-language sql stable
+-- The transaction by which ALTER TABLE may have written the rows of a captured table anew since the last recorded write; null if it did not,
+-- or if there are no rows. VACUUM FULL and TRUNCATE make new files too. But they leave the ids of the transactions that wrote the rows
+-- as they are, and ALTER TABLE does not. The first write after it has noted it (note_altered). So it came after the last write that
+-- came before such a note. A row that this write or an earlier one has written was not written anew. If the rows cannot be read, that is the
+-- transaction 1. It has the rights of the owner of the record, who may read captured tables. It reads no value.
+create function rows_rewritten_by(relation oid) returns xid
+language plpgsql stable security definer
 set search_path from current
-return exists (
-  select
+set lock_timeout = '100ms'
+as $$
+declare
+  last_write record;
+  holder oid;
+  rows_of record;
+  oldest xid;
+begin
+  select c.xmin as id, c.cmin::text::bigint as command into last_write
   from capture_policies p
-  join audit_transactions t on t.xid = full_xid(truncated_in.id) and t.epoch = (select max(i.epoch) from installs i)
-  join audit_changes c
-    on c.transaction_id = t.id
-    and c.captured_at >= t.occurred_at - interval '1 day'
-    and c.op = 'truncate'
-    and c.table_schema = p.table_schema
-    and c.table_name = p.table_name
-  where p.relation = truncated_in.relation
-);
+  cross join lateral (
+    select h.xmin, h.cmin, h.transaction_id, h.id
+    from audit_changes h
+    where h.table_schema = p.table_schema
+      and h.table_name = p.table_name
+      and not coalesce(h.details ? 'marked', false)
+      and h.captured_at < (
+        select coalesce(min(a.seen_at), 'infinity')
+        from capture_alterations a
+        where a.relation = p.relation
+          and a.database is not distinct from p.database
+          and a.seen_at > greatest(p.applied_at, p.watched_at)
+          and a.what <> 'joined'
+      )
+    order by h.transaction_id desc, h.id desc
+    limit 1
+  ) c
+  where p.relation = rows_rewritten_by.relation and p.removed_at is null and p.database = this_database()
+  order by c.transaction_id desc, c.id desc
+  limit 1;
+  -- All partitions are written anew, or none.
+  for holder in
+    select h.oid from row_holders(rows_rewritten_by.relation) h (oid) join pg_class c on c.oid = h.oid where c.relkind = 'r'
+  loop
+    if not has_table_privilege(holder, 'select') or row_security_active(holder) then
+      return '1';
+    end if;
+    execute format(
+      'select x.id, x.command from (select t.xmin as id, t.cmin::text::bigint as command from only %s t limit 1000) x
+       order by age(x.id) desc, x.command limit 1', holder::regclass)
+    into rows_of;
+    if rows_of.id is not null then
+      if age(rows_of.id) > age(last_write.id) or (rows_of.id = last_write.id and rows_of.command <= last_write.command) then
+        return null;
+      end if;
+      if oldest is null or age(rows_of.id) > age(oldest) then
+        oldest := rows_of.id;
+      end if;
+    end if;
+  end loop;
+  -- Rows that were written after the last new file, by a write that changed nothing, so that nothing was recorded. It would have noted it.
+  if oldest is not null and age(oldest) < (
+    select max(age(k.xmin))
+    from row_holders(rows_rewritten_by.relation) h (oid)
+    left join pg_index i on i.indrelid = h.oid
+    join pg_class k on k.oid = coalesce(i.indexrelid, h.oid)
+  ) and pg_xact_status(full_xid(oldest)) = 'committed' then
+    return null;
+  end if;
+  return oldest;
+exception when lock_not_available then
+  return '1';
+end
+$$;
 
--- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so. A change of type without a new
--- file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So if the type is the same, or values
--- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
--- column must show no other alteration. All partitions are rewritten, or none.
+-- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so, or altered them last. A change of type without
+-- a new file changes no value. A file may be new for another reason. Then the rows are old (rows_rewritten_by), or they were written anew for
+-- a column that is new or redacted, by another transaction than that which altered this one. All partitions are rewritten, or
+-- none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language plpgsql stable rows 4
 set search_path from current
 as $$
 #variable_conflict use_column
+declare
+  rewritten_by xid;
+  for_others boolean;
 begin
+  if not exists (
+    select
+    from pg_attribute a
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and columns_rewritten.marks -> 'columns' -> a.attnum::text ->> 'by' <> a.xmin::text
+  ) or not exists (
+    select
+    from row_holders(columns_rewritten.relation) h (oid)
+    join pg_class c on c.oid = h.oid
+    where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+  ) or exists (
+    select
+    from row_holders(columns_rewritten.relation) h (oid)
+    join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+    where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
+  ) then
+    return;
+  end if;
+  rewritten_by := rows_rewritten_by(relation);
+  if rewritten_by is null then
+    return;
+  end if;
+  for_others := exists (
+    select
+    from pg_attribute a
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and a.xmin = rewritten_by
+      and not a.atthasmissing
+      and not columns_rewritten.marks -> 'columns' ? a.attnum::text
+  );
   return query
     select a.attname::text, a.xmin
     from pg_attribute a
@@ -273,30 +366,17 @@ begin
       and a.attnum > 0
       and not a.attisdropped
       and m.by <> a.xmin::text
-      and exists (
+      and (case
+        when m.is <> column_state(a.attrelid, a.attnum) then a.xmin = rewritten_by or not for_others
+        -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+        when m.missing and not a.atthasmissing
+        then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+        else true
+      end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
         select
-        from row_holders(columns_rewritten.relation) h (oid)
-        join pg_class c on c.oid = h.oid
-        where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-          and (case
-            when m.is <> column_state(a.attrelid, a.attnum)
-            then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
-            -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
-            when m.missing and not a.atthasmissing
-            then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
-            else true
-          end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-            select
-            from pg_cast k
-            where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-          )))
-      )
-      and not exists (
-        select
-        from row_holders(columns_rewritten.relation) h (oid)
-        join pg_class c on c.oid = h.oid and c.relkind <> 'f'
-        where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
-      );
+        from pg_cast k
+        where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+      )));
 end
 $$;
 
@@ -543,29 +623,98 @@ begin
 end
 $$;
 
--- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
--- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
--- ask again.
-create function make_watchful(relation regclass, function_name text) returns void
-language plpgsql
+-- Whether a captured table's identity tells nothing, because its policy was written in another database. Declared immutable for the
+-- same reason as "unaltered".
+create function is_elsewhere(relation regclass) returns boolean
+language plpgsql immutable
 set search_path from current
 as $$
 begin
+  return not exists (
+    select
+    from capture_policies p
+    where p.relation = is_elsewhere.relation and p.removed_at is null and p.database = this_database()
+  );
+end
+$$;
+
+-- Whether a policy knows all partitions of its table that have rows. Declared immutable for the same reason as "unaltered".
+create function partitions_known(relation regclass) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return not exists (
+    select
+    from capture_policies p
+    cross join lateral partitions_below(p.relation) t (oid)
+    join pg_class c on c.oid = t.oid and c.relkind = 'r'
+    join pg_inherits i on i.inhrelid = c.oid
+    where p.relation = partitions_known.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and not exists (
+        select from jsonb_each_text(p.partition_marks) m where split_part(m.value, ' ', 1) = c.oid || '/' || i.xmin
+      )
+      and not has_empty_file(c.oid)
+  );
+end
+$$;
+
+-- Whether it is noted since when the table is written with such partitions. In a serializable transaction, a look for what others noted
+-- would be a conflict with them.
+create function join_noted(relation regclass) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return current_setting('transaction_isolation') = 'serializable' or exists (
+    select
+    from capture_policies p
+    join capture_alterations a
+      on a.relation = p.relation
+      and a.database = p.database
+      and a.what = 'joined'
+    where p.relation = join_noted.relation and p.removed_at is null and p.database = this_database()
+  );
+end
+$$;
+
+-- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
+-- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
+-- ask again. While partitions are "joining", what is noted of them is kept.
+create function make_watchful(relation regclass, function_name text, joining boolean default false) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  partitioned boolean := (select c.relkind = 'p' from pg_class c where c.oid = make_watchful.relation);
+  has_labels boolean := exists (
+    select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}');
+begin
   -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
   -- computed when it is planned. The second keeps the table in the plan, so that the plan ends with the next ALTER TABLE. It costs next to
-  -- nothing: "relation" is not null, so its array is never made, and it calls no function.
+  -- nothing: "relation" is not null, so its array is never made, and it calls no function. The third asks whether the trigger is on the very
+  -- table of the policy, or on a partition of it.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
     format(
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
-        '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null)',
-      current_schema(), relation::oid)
-      || case when exists (
-        select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
-      ) then format(' and %I.labels_unaltered(%L::pg_catalog.regclass)', current_schema(), relation::oid) else '' end);
+        '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
+        'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
+        || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
+          ' and (%1$I.partitions_known(%2$L::pg_catalog.regclass) or %1$I.join_noted(%2$L::pg_catalog.regclass))' else ')' end
+        || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
+      current_schema(), relation::oid));
   execute format('revoke all on function %I(oid) from public', function_name);
   -- The policy knows by now.
-  delete from capture_alterations a where a.relation = make_watchful.relation;
+  delete from capture_alterations a
+  where a.relation = make_watchful.relation
+    and case a.what when 'joined' then not joining else not exists (
+      select
+      from capture_policies p
+      where p.relation = a.relation and p.removed_at is null and a.seen_at > p.applied_at and p.database is not distinct from a.database
+    ) end;
 end
 $$;
 
@@ -576,22 +725,40 @@ set search_path from current
 as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
+  serializable constant boolean := current_setting('transaction_isolation') = 'serializable';
   found text;
 begin
+  -- Another table writes under the name of the policy. From now on, changes under this name belong to it.
+  insert into capture_sightings (table_schema, table_name, relation, database, named_by)
+  select p.table_schema, p.table_name, root, p.database, c.xmin
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join capture_policies p
+    on p.table_schema = n.nspname
+    and p.table_name = c.relname
+    and p.removed_at is null
+    and p.relation <> root
+    and p.database = this_database()
+  where c.oid = root
+    and (serializable or not exists (
+      select
+      from capture_sightings s
+      where s.relation = root and s.table_name = p.table_name and s.table_schema = p.table_schema and s.seen_at > p.applied_at
+    ));
   -- In a serializable transaction, a look for what others noted would be a conflict with them.
-  if current_setting('transaction_isolation') <> 'serializable' and exists (
+  if not serializable and exists (
     select
     from capture_policies p
     join capture_alterations a
       on a.relation = root
       and a.database is not distinct from p.database
       and a.seen_at > greatest(p.applied_at, p.watched_at)
-      and a.what <> 'unknown'
+      and a.what not in ('unknown', 'joined')
     where p.relation = root and p.removed_at is null
   ) then
     return;
   end if;
-  found := alteration(root);
+  found := coalesce(alteration(root), case when not (partitions_known(root) or join_noted(root)) then 'joined' end);
   if found is not null then
     insert into capture_alterations (relation, database, what) values (root, this_database(), found);
   end if;
@@ -599,10 +766,10 @@ end
 $$;
 
 revoke all on function
-  alteration(oid), unaltered(regclass), labels_unaltered(regclass), make_watchful(regclass, text), note_altered(oid),
+  alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;

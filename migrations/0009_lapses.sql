@@ -126,6 +126,7 @@ begin
     from capture_alterations a
     where a.relation = policy.relation
       and a.database is not distinct from policy.database
+      and a.what <> 'joined'
       and a.seen_at > greatest(policy.applied_at, policy.watched_at);
     if altered is not null then
       elsewhere := least(elsewhere, known_until(table_schema, table_name, null, altered));
@@ -197,6 +198,7 @@ begin
   from capture_alterations a
   where a.relation = now_named.oid
     and a.database = policy.database
+    and a.what <> 'joined'
     and a.seen_at > greatest(policy.applied_at, policy.watched_at);
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then

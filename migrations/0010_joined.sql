@@ -13,19 +13,47 @@ return (
   limit 1
 );
 
--- An instant before which a partition was none of its root: when the last older transaction that wrote before it began to write. It
--- may write on after the partition joined. Or it attached the partition itself in a savepoint, which has a later id of its own.
+-- When a partition was known to be one of its root: when a transaction with a later id began to write, or when a write found it
+-- there and noted that. A transaction with an earlier id may write first.
+create function joined_before(relation oid) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select least(
+    written_since(joined_with(joined_before.relation)),
+    (
+      select min(a.seen_at)
+      from capture_policies p
+      join capture_alterations a
+        on a.relation = p.relation
+        and a.database = p.database
+        and a.what = 'joined'
+      where p.relation = pg_partition_root(joined_before.relation) and p.removed_at is null
+    ));
+end;
+
+-- An instant before which a partition was none of its root: when the first of the last older transactions that wrote before it began to
+-- write. Any of them may write on after the partition joined. Or it attached the partition itself in a savepoint, which has a later id of
+-- its own. It is assumed that no more of them run at once.
 create function joined_after(relation oid) returns timestamptz
 language plpgsql stable
 set search_path from current
 as $$
 declare
   joined xid8 := full_xid(joined_with(relation));
-  joined_before timestamptz := written_since(joined_with(relation));
+  known timestamptz := joined_before(relation);
 begin
-  return least(joined_before, coalesce((
-    select least(t.occurred_at, c.captured_at)
-    from audit_transactions t
+  return least(known, (
+    select min(least(t.occurred_at, c.captured_at))
+    from (
+      select t.id, t.occurred_at
+      from audit_transactions t
+      where t.xid < joined
+        and t.epoch = (select max(i.epoch) from installs i)
+        and t.occurred_at < known
+      order by t.xid desc, t.id
+      limit 100
+    ) t
     left join lateral (
       select c.captured_at
       from audit_changes c
@@ -33,12 +61,7 @@ begin
       order by c.transaction_id, c.id
       limit 1
     ) c on true
-    where t.xid < joined
-      and t.epoch = (select max(i.epoch) from installs i)
-      and t.occurred_at < joined_before
-    order by t.xid desc, t.id
-    limit 1
-  ), 'infinity'));
+  ));
 end
 $$;
 
@@ -210,7 +233,7 @@ set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
-  joined timestamptz := written_since(joined_with(relation));
+  joined timestamptz := joined_before(relation);
   policy jsonb;
   known_since timestamptz;
   found_at timestamptz;
@@ -270,6 +293,6 @@ end
 $$;
 
 revoke all on function
-  joined_with(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;

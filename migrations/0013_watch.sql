@@ -348,7 +348,7 @@ begin
     where a.relation = policy.relation
       and a.database is not distinct from policy.database
       and a.seen_at > greatest(policy.applied_at, policy.watched_at)
-      and a.what <> 'unknown'
+      and a.what not in ('unknown', 'joined')
   ) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;

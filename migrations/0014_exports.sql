@@ -198,9 +198,10 @@ $$;
 
 -- Takes the next job: one that waits, or one whose lease has expired. Jobs that begin where the last one of their schedule ended run one
 -- after the other. If no attempt is left, the worker only stores that the job failed.
+-- `wanted` takes that job alone, if it can be taken.
 -- If an attempt before this one has named a file, that name stays until the worker has removed the file (`export_place`), so that a worker
 -- that dies leaves no file behind.
-create function export_claim(token text, seconds double precision)
+create function export_claim(token text, seconds double precision, wanted bigint default null)
 returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
 language plpgsql security definer
 set search_path from current
@@ -218,6 +219,7 @@ begin
           (j.state = 'queued' and j.available_at <= clock_timestamp())
           or (j.state = 'running' and j.lease_until < clock_timestamp())
         )
+        and (wanted is null or j.id = wanted)
         and not (
           j.since_last
           and exists (
@@ -316,9 +318,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.schedule, j.since_last, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -373,10 +375,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
   again boolean;
 begin
-  select j.* into this
+  select j.attempt, j.attempts, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -427,9 +429,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.state into this
   from export_jobs j
   where j.id = job and j.location = removed and j.state <> 'running'
   for update;
@@ -544,7 +546,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_schedules;
+  this record;
   job bigint;
 begin
   update export_schedules s
@@ -553,7 +555,7 @@ begin
   where s.name = schedule
     and s.next_tick = due
     and following > due
-  returning s.* into this;
+  returning s.name, s.time_window, s.scope, s.requested_by, s.context into this;
   if not found or asked is null or exists (
     select from export_jobs j where j.schedule = this.name and j.tick = due
   ) then
@@ -575,7 +577,7 @@ $$;
 revoke all on function
   export_insert(jsonb, jsonb, jsonb, jsonb, int), export_subject(bigint),
   export_queue(jsonb, jsonb, jsonb, jsonb, int, int, jsonb), export_cancel(bigint, jsonb, jsonb),
-  export_retry(bigint, jsonb, jsonb), export_claim(text, double precision),
+  export_retry(bigint, jsonb, jsonb), export_claim(text, double precision, bigint),
   export_renew(bigint, text, double precision, bigint, bigint, bigint),
   export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
   export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),

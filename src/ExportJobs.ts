@@ -110,6 +110,12 @@ export interface RunOptions extends runner.RunOptions {}
  * @since 0.1.0
  * @category models
  */
+export interface RunJobOptions extends worker.Telling {}
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
 export interface WatchOptions extends runner.WatchOptions {}
 
 /**
@@ -371,6 +377,28 @@ export const run = (
  */
 export const watch = (given?: WatchOptions): Effect.Effect<void, ExportError | InvalidRequest, ExportJobs> =>
   Effect.flatMap(ExportJobs, (jobs) => jobs.watch(given))
+
+/**
+ * Makes the jobs of schedules that are due, and returns the jobs that a worker could take now, the oldest first. For an engine that
+ * decides which worker takes which job; see `Service`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const ready: Effect.Effect<
+  ReadonlyArray<model.Job>,
+  InvalidRequest | ThreadlineError,
+  ExportJobs
+> = Effect.flatMap(ExportJobs, (jobs) => jobs.ready)
+
+/**
+ * Runs this job if it can be taken now, and returns it as it is then; see `Service`.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const runJob = (id: string, given?: RunJobOptions): Effect.Effect<model.Job, Failure, ExportJobs> =>
+  Effect.flatMap(ExportJobs, (jobs) => jobs.runJob(id, given))
 
 /**
  * What adding a schedule with these options would fail with, without a database.

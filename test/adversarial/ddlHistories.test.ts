@@ -32,7 +32,7 @@ const tryAll = Effect.fnUntraced(function* (
   for (const [place, history] of sample.entries()) {
     const log: Array<string> = []
     const report = yield* runHistory(stage, history, log).pipe(
-      Effect.timeoutOption("1 minute"),
+      Effect.timeoutOption("5 minutes"),
       // Somebody waits for a lock that this history holds.
       Effect.map(Option.getOrElse(() => expect.fail(`a history does not end:\n${told(history, { log, wrong: [] })}`)))
     )

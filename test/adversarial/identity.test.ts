@@ -301,6 +301,40 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
     })
   )
 
+  for (const [what, mode, partition] of [
+    ["a table", "statement", []],
+    ["a partitioned table in statement mode", "statement", ["create table g_1 partition of g default"]],
+    ["a partitioned table in row mode", "row", ["create table g_1 partition of g default"]]
+  ] as const) {
+    attack(`triggers that are off after ${what} was renamed are a lapse, under either name`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run(
+          `create table g (id int primary key, v text)${partition.length === 0 ? "" : " partition by list (id)"}`,
+          ...partition
+        )
+        yield* apply({ table: "g", mode })
+        yield* db.run(
+          "insert into g values (1, 'a'), (2, 'b')",
+          "alter table g rename to h",
+          "insert into h values (3, 'c')"
+        )
+        const before = yield* now(host)
+        yield* db.run("update h set v = 'd' where id = 3")
+        yield* db.run("alter table h disable trigger user", "delete from h where id = 1")
+        const lost = yield* now(host)
+        expect(yield* asOf(host, "g", "1", lost)).toBe("BeforeCapture")
+        const steps = yield* apply({ table: "h", mode })
+        expect(steps.map(({ kind }) => kind)).toEqual(["follow", "regenerate"])
+        expect(yield* asOf(host, "h", "1", lost)).toBe("BeforeCapture")
+        expect(yield* asOf(host, "h", "1", before)).toBe(`Present "a"`)
+        expect(said(yield* capture.status(), "public.h")).toEqual([])
+        yield* db.run("delete from h where id = 2")
+        expect(yield* asOf(host, "h", "2")).toBe("Deleted")
+      })
+    )
+  }
+
   const parts = [
     "create table p (id int, day int, v text, primary key (id, day)) partition by list (day)",
     "create table p_1 partition of p for values in (1)",

@@ -16,6 +16,7 @@ import * as Continuity from "../../src/Continuity.js"
 import * as Evidence from "../../src/Evidence.js"
 import * as Export from "../../src/Export.js"
 import * as ExportJobs from "../../src/ExportJobs.js"
+import * as ExportStore from "../../src/ExportStore.js"
 import * as Feed from "../../src/Feed.js"
 import * as Health from "../../src/Health.js"
 import * as Json from "../../src/Json.js"
@@ -27,9 +28,21 @@ import * as TestDatabase from "../harness/TestDatabase.js"
 import { rows, run } from "../support/capture.js"
 import * as operator from "../support/operator.js"
 
+/** The files of jobs, by name. */
+const files = new Map<string, Buffer>()
+
+const store: ExportStore.Service = {
+  write: (name, bytes) =>
+    Effect.map(Stream.runCollect(bytes), (pieces) => {
+      files.set(name, Buffer.concat(Chunk.toReadonlyArray(pieces)))
+    }),
+  read: (name) => Stream.fromIterable(files.has(name) ? [files.get(name) ?? Buffer.alloc(0)] : []),
+  remove: (name) => Effect.sync(() => void files.delete(name))
+}
+
 const services = Layer.unwrapEffect(
   Effect.map(SqlClient.SqlClient, (sql) => Threadline.layer({ writer: Layer.succeed(SqlClient.SqlClient, sql) }))
-).pipe(Layer.provideMerge(TestDatabase.layer))
+).pipe(Layer.provide(Layer.succeed(ExportStore.ExportStore, store)), Layer.provideMerge(TestDatabase.layer))
 
 /** Each has a word of its own, so that a leak says whose it is. */
 const secrets = {
@@ -143,7 +156,16 @@ layer(services, { excludeTestServices: true })("redacted values", (it) => {
           say(`export ${shape}`, (yield* drained({ format: "ndjson", shape, requestedBy: actor })).toString("latin1"))
         }
         const jobs = yield* ExportJobs.ExportJobs
-        yield* jobs.queue({ format: "csv", requestedBy: actor, filter: { table: "people" } })
+        for (const format of ["csv", "parquet"] as const) {
+          yield* jobs.queue({ format, requestedBy: actor, filter: { table: "people" } })
+        }
+        expect(yield* jobs.run()).toMatchObject({ completed: 2 })
+        say("jobs", yield* jobs.list())
+        expect(files.size).toBe(2)
+        for (const [name, bytes] of files) {
+          expect(bytes.toString("latin1")).toContain("Ada")
+          say(`file ${name}`, bytes.toString("latin1"))
+        }
         yield* SavedViews.save({ owner: actor, name: "people", filter: { table: "people" } })
         const policy = { keep: "365 days", holds: [{ table: "people", key: "1", reason: "case" }] } as const
         yield* Retention.purge(yield* Retention.plan(policy))

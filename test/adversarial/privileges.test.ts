@@ -230,7 +230,7 @@ attacks("the application's role (A13)", (attack) => {
             -- A body that was parsed when it was made looks no name up any more.
             and (p.prosqlbody is null or p.prosecdef)
             -- It is inlined, and has no name in it that is looked up.
-            and p.prosrc !~ '^select threadline\\.unaltered\\((.\\d+.::pg_catalog\\.regclass)\\) operator\\(pg_catalog\\.=\\) \\(\\$1 is not null or array\\[\\1, \\$1::pg_catalog\\.regclass\\] is null\\)$'
+            and p.prosrc !~ '^select threadline\\.unaltered\\((.\\d+.::pg_catalog\\.regclass)\\) operator\\(pg_catalog\\.=\\) \\(\\$1 is not null or array\\[\\1, \\$1::pg_catalog\\.regclass\\] is null\\) and \\(\\$1 operator\\(pg_catalog\\.=\\) (.\\d+.)::pg_catalog\\.oid or threadline\\.is_elsewhere\\(\\2::pg_catalog\\.regclass\\)\\)$'
             and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=.*, pg_temp$')`)
       ).toEqual([])
       expect(

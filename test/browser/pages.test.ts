@@ -124,7 +124,9 @@ const served = Effect.gen(function* () {
   yield* Effect.provide(ugly, layer)
   yield* Effect.provide(governed, layer)
   const { handler } = yield* Effect.acquireRelease(
-    Effect.sync(() => OperatorSurface.toNodeHandler(layer, { authorize: () => everything, design: true })),
+    Effect.sync(() =>
+      OperatorSurface.toNodeHandler(layer, { authorize: () => everything, design: true, timeout: "2 minutes" })
+    ),
     ({ dispose }) => Effect.promise(dispose)
   )
   return { ids, base: yield* serving(handler), browser: yield* browser }

@@ -1,13 +1,25 @@
 /** Exports where statements meet something else than a server of one's own: a pooler, a replica, a log of which little is asked for. */
 import * as PgClient from "@effect/sql-pg/PgClient"
+import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
 import * as Export from "../../src/Export.js"
+import * as ExportJobs from "../../src/ExportJobs.js"
+import * as ExportStore from "../../src/ExportStore.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Pooler from "../harness/pooler.js"
 import * as Standby from "../harness/standby.js"
@@ -23,6 +35,28 @@ const linesOf = (url: string, options: Omit<Export.StreamOptions, "format"> = {}
     Effect.map((pieces) => Buffer.concat(Chunk.toReadonlyArray(pieces)).toString().split("\n").slice(0, -1)),
     Effect.provide(exportsOf(url))
   )
+
+const directory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "threadline-places-"))),
+  (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+)
+
+/** Jobs whose files are in a directory, or in a store. They are read elsewhere if that is said. */
+const jobsAt = (url: string, path: string, readAt?: string, store = ExportStore.directory(path)) =>
+  Effect.gen(function* () {
+    const reading =
+      readAt === undefined
+        ? Layer.empty
+        : Layer.map(Layer.fresh(clientOf(readAt)), (context) =>
+            Context.make(ExportJobs.ReadingClient, Context.get(context, SqlClient.SqlClient))
+          )
+    const services = yield* Layer.build(
+      ExportJobs.layerWith({ backoff: 0, lease: "1 minute" }).pipe(
+        Layer.provide([Layer.succeed(ExportStore.ExportStore, store), reading, Layer.fresh(clientOf(url))])
+      )
+    )
+    return Context.get(services, ExportJobs.ExportJobs)
+  })
 
 /** A log of which one percent is about notes, in the database `app`. */
 const primaryCluster = Effect.gen(function* () {
@@ -46,7 +80,7 @@ const primaryCluster = Effect.gen(function* () {
 
 describe("exports in other places", () => {
   it.scopedLive(
-    "through PgBouncer, on a standby, and by index if little is asked for",
+    "through PgBouncer, on a standby, and by index if little is asked for; jobs too, and when the server crashes in one",
     () =>
       Effect.gen(function* () {
         const { cluster, db } = yield* primaryCluster
@@ -93,7 +127,50 @@ describe("exports in other places", () => {
         const there = yield* linesOf(standby.urlOf("app"))
         expect(there).toHaveLength(40_201)
         expect(there.slice(0, -1)).toEqual(everything)
-      }),
+
+        // Jobs through the pooler. A worker needs two connections: one for what it reads, one for its lease.
+        const path = yield* directory
+        const throughPooler = yield* jobsAt(yield* Pooler.make(url, 2), path)
+        yield* throughPooler.queue({ format: "ndjson", filter: { table: "notes" } })
+        expect(yield* throughPooler.run()).toMatchObject({ completed: 1 })
+
+        // Jobs that read on the standby.
+        const { id: onStandby } = yield* throughPooler.queue({ format: "ndjson", filter: { table: "notes" } })
+        const reading = yield* jobsAt(url, path, standby.urlOf("app"))
+        expect(yield* reading.run()).toMatchObject({ completed: 1 })
+        expect(yield* reading.get(onStandby)).toMatchObject({ state: "completed", records: 201 })
+
+        // The server crashes in the middle of a job, and comes back.
+        const begun = yield* Deferred.make<void>()
+        const gate = yield* Deferred.make<void>()
+        const store = ExportStore.directory(path)
+        const jobs = yield* jobsAt(url, path, undefined, {
+          ...store,
+          write: (name, bytes, facts) =>
+            store.write(
+              name,
+              Stream.tap(bytes, () => Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(gate))),
+              facts
+            )
+        })
+        const { id } = yield* jobs.queue({ format: "ndjson" })
+        const running = yield* Effect.fork(jobs.run())
+        yield* Deferred.await(begun)
+        yield* cluster.stop("immediate")
+        yield* cluster.start
+        yield* Deferred.succeed(gate, undefined)
+        yield* Fiber.await(running)
+        const done = yield* Effect.zipRight(jobs.run(), jobs.get(id)).pipe(
+          Effect.filterOrFail(({ state }) => state === "completed"),
+          Effect.retry(Schedule.spaced("200 millis"))
+        )
+        expect(done).toMatchObject({ records: 40_201 })
+        expect(done.attempt).toBeGreaterThanOrEqual(2)
+        const copy = join(path, "copy.ndjson")
+        yield* jobs.downloadTo(id, copy)
+        expect(readFileSync(copy, "utf8").split("\n").slice(0, -1)).toEqual(there)
+        expect(readdirSync(path).filter((name) => name.includes("partial"))).toEqual([])
+      }).pipe(Logger.withMinimumLogLevel(LogLevel.None)),
     300_000
   )
 })

@@ -119,7 +119,8 @@ export const pages = (options: OperatorSurface.Options<Request> = { authorize: (
   Effect.gen(function* () {
     const layer = yield* services
     const { handler } = yield* Effect.acquireRelease(
-      Effect.sync(() => OperatorSurface.toWebHandler(layer, options)),
+      // Enough that no page does without something because the machine is busy.
+      Effect.sync(() => OperatorSurface.toWebHandler(layer, { timeout: "2 minutes", ...options })),
       ({ dispose }) => Effect.promise(dispose)
     )
     return (path: string, init?: RequestInit) =>

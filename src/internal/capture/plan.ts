@@ -106,7 +106,7 @@ export const planTable = (
   const written = statements.asOwner(owner, [
     ...(renamedColumns.length === 0 ? [] : [statements.renameColumns(storage, name, renamedColumns)]),
     upsert,
-    statements.makeWatchful(storage, name),
+    statements.makeWatchful(storage, name, joined.length > 0),
     ...(formerNames.length + formerColumns.length > 0 || isDeclared || isColumnDeclared
       ? [statements.declareNames(storage, name, formerNames, formerColumns)]
       : [])
@@ -176,7 +176,7 @@ export const planTable = (
             ...source.functions
               .filter(({ name: functionName }) => lostFunctions.includes(functionName))
               .flatMap((triggerFunction) => functionStatements(storage, triggerFunction)),
-            ...(lostFunctions.includes(source.watchful) ? [statements.makeWatchful(storage, name)] : [])
+            ...(lostFunctions.includes(source.watchful) ? [statements.makeWatchful(storage, name, true)] : [])
           ]),
           ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
           ...enables(broken),
@@ -201,7 +201,7 @@ export const planTable = (
     }
   }
 
-  for (const state of joined) {
+  for (const [place, state] of joined.entries()) {
     const partition = label(state.relation)
     steps.push({
       ...step([
@@ -214,7 +214,8 @@ export const planTable = (
           statements.addPartition(storage, name, state.relation, partition),
           ...(options.markPartitions === true && state.relation.kind !== "p"
             ? [statements.markRows(storage, state.relation, name, "baseline")]
-            : [])
+            : []),
+          ...(place === joined.length - 1 ? [statements.makeWatchful(storage, name)] : [])
         ])
       ]),
       kind: "attach partition",

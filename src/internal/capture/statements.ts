@@ -123,9 +123,12 @@ set relation = excluded.relation,
   end)),
   removed_at = null`
 
-/** Makes the function by which the triggers ask whether the table was altered. It is made anew with each policy, after it. */
-export const makeWatchful = (storage: string, name: Name): string =>
-  `select ${qualified(storage, "make_watchful")}(${regclass(name)}, ${literal(watchfulName(name))})`
+/**
+ * Makes the function by which the triggers ask whether the table was altered. It is made anew with each policy, after it. If partitions
+ * are still to join, that is done once more after them.
+ */
+export const makeWatchful = (storage: string, name: Name, joining = false): string =>
+  `select ${qualified(storage, "make_watchful")}(${regclass(name)}, ${literal(watchfulName(name))}${joining ? ", true" : ""})`
 
 /** Columns that were renamed since the policy was applied. All are renamed at once, because two may have exchanged their names. */
 export const renameColumns = (

@@ -60,6 +60,8 @@ export const operations = {
     "open",
     "expire",
     "run",
+    "ready",
+    "runJob",
     "addSchedule",
     "schedules",
     "removeSchedule"

@@ -97,7 +97,7 @@ const harmless: ReadonlySet<Column> = new Set([
   "what"
 ] as const)
 
-/** The characters that a cell must not begin with, by their codes: TAB, CR, ', +, -, =, @. */
+/** The characters that a cell must not begin with, by their codes: TAB, CR, ', +, -, =, @. All are below 65, and most cells begin above. */
 const formulaCodes = "9, 13, 39, 43, 45, 61, 64"
 
 /** The value of a cell. One `'` in front of these characters is not part of it. */
@@ -155,7 +155,7 @@ export const selected = ({ sql }: Storage, columns: ReadonlyArray<Column>, guard
       const expression = sql.literal(expressionOf(column))
       const cell =
         guarded && !harmless.has(column)
-          ? sql`case when ascii(${expression}) in (${sql.literal(formulaCodes)}) then '''' || ${expression} else ${expression} end`
+          ? sql`case when ascii(${expression}) < 65 and ascii(${expression}) in (${sql.literal(formulaCodes)}) then '''' || ${expression} else ${expression} end`
           : expression
       return sql`${cell} as ${sql.literal(column)}`
     })

@@ -8,10 +8,10 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
-import { to as copyTo } from "pg-copy-streams"
 import { Readable } from "node:stream"
 import { cancelRunning } from "../sql/cancelling.js"
 import { literal } from "../sql/sqlText.js"
+import { CopyOut } from "./copyOut.js"
 import { end, head, tupleOf } from "./tuples.js"
 
 /** A query whose columns are all strings. */
@@ -27,6 +27,8 @@ export interface Rows {
 
 export interface Source {
   readonly bytes: Readable
+  /** Records in the bytes so far, with the first line, if the bytes are the lines of the format. Undefined if they are not. */
+  readonly records: (() => number) | undefined
   /** Rows that the server has sent, by its own count. Known after `bytes` has ended and the connection has answered another statement. */
   readonly sent: () => number
   /** Ends the copy early. It tells the server. The connection cannot be used again. */
@@ -62,16 +64,18 @@ const driverOf = (connection: Connection): Driver | undefined => {
     : undefined
 }
 
-/** Bytes in flight. With this many, neither side waits for the other. */
+/** Bytes in flight. */
 const highWaterMark = 262_144
 
 const copied = (driver: Driver, rows: Rows): Source => {
-  const bytes = copyTo(copyStatement(rows), { highWaterMark })
+  const isLines = !rows.binary && !rows.anyBytes
+  const bytes = new CopyOut(copyStatement(rows), isLines && rows.header !== undefined)
   // The reader of the bytes is told of an error. A handler is needed here, because an unhandled error would end the process.
   bytes.on("error", () => undefined)
   driver.query(bytes)
   return {
     bytes,
+    records: isLines ? () => bytes.records : undefined,
     sent: () => bytes.rowCount,
     stop: Effect.zipRight(
       Effect.sync(() => bytes.destroy()),
@@ -148,6 +152,7 @@ const throughCursor = Effect.fnUntraced(function* (
   bytes.on("error", () => undefined)
   return {
     bytes,
+    records: undefined,
     sent: () => sent,
     stop: Effect.sync(() => {
       stopping.abort()

@@ -158,7 +158,7 @@ const jsonHead = Buffer.from('{"items":[\n')
 const comma = 0x2c
 
 /** The text before and after the records. A JSON document ends with a manifest of everything before the manifest. */
-async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGenerator<Buffer> {
+async function* documentOf(lines: Body, { facts, request }: Prepared): AsyncGenerator<Buffer> {
   const hash = createHash("sha256")
   let bytes = 0
   const counted = (piece: Buffer): Buffer => {
@@ -168,7 +168,7 @@ async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGen
   }
   yield counted(jsonHead)
   let isFirst = true
-  for await (const piece of lines as AsyncIterable<Buffer>) {
+  for await (const piece of lines) {
     // Each record begins with a comma.
     yield counted(isFirst && piece[0] === comma ? piece.subarray(1) : piece)
     isFirst = false
@@ -204,18 +204,32 @@ const description = ({ facts, request }: Prepared): string => {
 const linesFor = ({ request: { format, raw }, storage }: Prepared): Lines =>
   storage.anyBytes ? new LegibleLines(format === "csv", !raw) : linesOf(format === "csv")
 
-const bodyOf = (prepared: Prepared, { bytes }: Source): Body => {
-  const { parquet, request } = prepared
-  if (parquet !== undefined) {
-    return new ParquetFile(parquet, request.columns, bytes, {
-      compression: request.compression === "zstd" ? "zstd" : undefined,
-      description: description(prepared)
-    })
+/** The lines of the format, and how many they are. */
+const readLines = (prepared: Prepared, { bytes, records }: Source): Body => {
+  if (records !== undefined) {
+    return {
+      get records() {
+        return records()
+      },
+      [Symbol.asyncIterator]: () => (bytes as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
+    }
   }
   const lines = linesFor(prepared)
   // An error of one stream is passed on to the stream that reads it.
   pipeline(bytes, lines, () => undefined)
-  const document = request.format === "json" ? documentOf(lines, prepared) : (lines as AsyncIterable<Buffer>)
+  return lines
+}
+
+const bodyOf = (prepared: Prepared, source: Source): Body => {
+  const { parquet, request } = prepared
+  if (parquet !== undefined) {
+    return new ParquetFile(parquet, request.columns, source.bytes, {
+      compression: request.compression === "zstd" ? "zstd" : undefined,
+      description: description(prepared)
+    })
+  }
+  const lines = readLines(prepared, source)
+  const document = request.format === "json" ? documentOf(lines, prepared) : lines
   return {
     get records() {
       // Without the header line.
@@ -379,10 +393,10 @@ export const decoded = (
   }
   const { onManifest, onProgress, ...options } = given
   const hooks: Hooks = { onManifest, onProgress }
-  const wrong = notHooks(hooks)
-  return wrong === undefined
+  const refusal = notHooks(hooks)
+  return refusal === undefined
     ? Either.map(decodeOptions(options), (request) => ({ request, hooks }))
-    : Either.left(wrong)
+    : Either.left(refusal)
 }
 
 /** The bytes of an export. Each run of the stream is a new export. */

@@ -65,7 +65,7 @@ export const recordIndexes: ReadonlyArray<{
   {
     name: "audit_changes_time_idx",
     table: "audit_changes",
-    using: "brin (captured_at, ((id + 0)), ((transaction_id + 0))) WITH (autosummarize='on', pages_per_range='32')"
+    using: "brin (captured_at, id, ((transaction_id + 0))) WITH (autosummarize='on', pages_per_range='32')"
   },
   {
     name: "audit_changes_transaction_idx",

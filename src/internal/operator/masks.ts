@@ -1,4 +1,5 @@
 /** Which columns, and which places inside of json columns, are masked: what stands in an image is shown as the mask that it is. */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Health from "../../Health.js"
 import * as Json from "../../Json.js"
@@ -123,5 +124,7 @@ export const piecesOf = (value: Json.JsonValue, redaction: Redaction): ReadonlyA
 }
 
 /** Asks for the masks. A page that comes before they are known shows what is recorded. */
-export const asking = <E>(policies: Effect.Effect<ReadonlyArray<Health.PolicyComparison>, E>) =>
-  remembering(Effect.map(policies, masksOf), "700 millis")
+export const asking = <E>(
+  policies: Effect.Effect<ReadonlyArray<Health.PolicyComparison>, E>,
+  patience: Duration.DurationInput
+) => remembering(Effect.map(policies, masksOf), patience)

@@ -1,4 +1,5 @@
 /** What a screen is: it reads through the services, and gives a view. */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type { VNode } from "preact"
@@ -43,6 +44,8 @@ export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Re
 export interface Asked {
   readonly services: Services
   readonly columnsOf: AskColumns
+  /** How long the page waits for what it can do without: a part of how long it may take at all. */
+  readonly patience: (part: number) => Duration.Duration
   /** The coverage of every table as it was seen lately; undefined if it could not be seen in time. */
   readonly coverageOf: (now: number) => Effect.Effect<Remembered<ReadonlyArray<Health.Coverage>> | undefined>
   /** What files can be made of. */

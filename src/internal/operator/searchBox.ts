@@ -17,6 +17,10 @@ export interface Meaning {
   readonly address: (to: Addresses) => string
   /** Whether there is such a thing, as far as the viewer may see. Undefined if it needs no looking up. */
   readonly exists: ((query: Query.Service) => Effect.Effect<boolean, Query.ReadError>) | undefined
+  /** The same of another table. */
+  readonly of?: ((table: string) => Meaning) | undefined
+  /** The same of another table, if the one that was typed is only in another schema. */
+  readonly elsewhere?: ((query: Query.Service) => Effect.Effect<Meaning | undefined>) | undefined
 }
 
 const any = (page: { readonly items: ReadonlyArray<unknown> }): boolean => page.items.length > 0
@@ -41,35 +45,51 @@ const transaction = (id: string): Meaning => ({
   exists: (query) => found(query.incident(id, { limit: 1 }))
 })
 
-const row = (table: string, key: string): ReadonlyArray<Meaning> =>
-  Either.match(TableName.parse(table), {
+/** What a name of a table means: that table, or the one of the same name in another schema if the record does not know it. */
+const ofTable = (text: string, make: (table: string) => Meaning): ReadonlyArray<Meaning> =>
+  Either.match(TableName.parse(text), {
     onLeft: () => [],
-    onRight: (name) => {
-      const formatted = TableName.format(name)
-      return [
-        {
-          name: `row ${key} of ${formatted}`,
-          address: (to) => to.row(formatted, key),
-          exists: (query) => found(query.history(formatted, key, { limit: 1 }), any)
-        }
-      ]
+    onRight: (typed) => {
+      const table = TableName.format(typed)
+      const elsewhere = (query: Query.Service): Effect.Effect<Meaning | undefined> =>
+        Effect.match(query.names(table), {
+          onSuccess: () => undefined,
+          onFailure: (error) => {
+            const other = NotFound.is(error) ? (error.suggestion ?? "") : ""
+            return Either.match(TableName.parse(other), {
+              onLeft: () => undefined,
+              onRight: ({ name }) => (name === typed.name ? make(other) : undefined)
+            })
+          }
+        })
+      return [{ ...make(table), of: make, elsewhere }]
     }
   })
 
+const row = (table: string, key: string): ReadonlyArray<Meaning> =>
+  ofTable(table, (name) => ({
+    name: `row ${key} of ${name}`,
+    address: (to) => to.row(name, key),
+    exists: (query) => found(query.history(name, key, { limit: 1 }), any)
+  }))
+
 const table = (text: string): ReadonlyArray<Meaning> =>
-  Either.match(TableName.parse(text), {
-    onLeft: () => [],
-    onRight: (name) => {
-      const formatted = TableName.format(name)
-      return [
-        {
-          name: `table ${formatted}`,
-          address: (to) => to.timeline({ table: formatted }, { since: "all" }),
-          exists: (query) => found(query.names(formatted))
-        }
-      ]
-    }
-  })
+  ofTable(text, (name) => ({
+    name: `table ${name}`,
+    address: (to) => to.timeline({ table: name }, { since: "all" }),
+    exists: (query) => found(query.names(name))
+  }))
+
+/** Meanings of tables that are only in another schema are of these. */
+export const placed = (query: Query.Service, meanings: ReadonlyArray<Meaning>): Effect.Effect<ReadonlyArray<Meaning>> =>
+  Effect.forEach(
+    meanings,
+    (meaning) =>
+      meaning.elsewhere === undefined
+        ? Effect.succeed(meaning)
+        : Effect.map(meaning.elsewhere(query), (other) => other ?? meaning),
+    { concurrency: 4 }
+  )
 
 const correlation = (id: string): Meaning => ({
   name: `correlation ${id}`,

@@ -1,6 +1,6 @@
 /** From a request to an answer: who asks, what they may see, which screen it is, and what is said if that fails. */
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -240,16 +240,18 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
     formats
   }
 
+  const patience = (part: number) => Duration.times(Duration.decode(settings.timeout), part)
+
   const columnsOf = askingColumns(services.query)
 
   const masks = Option.match(services.health, {
     onNone: () => () => Effect.succeed(undefined),
-    onSome: (health) => asking(health.policies(settings.health))
+    onSome: (health) => asking(health.policies(settings.health), patience(0.07))
   })
 
   const coverageOf = Option.match(services.health, {
     onNone: () => () => Effect.succeed(undefined),
-    onSome: (health) => remembering(health.coverage(settings.health), "800 millis")
+    onSome: (health) => remembering(health.coverage(settings.health), patience(0.08))
   })
 
   const logged = logging(settings.onFailure)
@@ -315,6 +317,7 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
         const asked: Asked = {
           services: underScope(services, viewer),
           columnsOf,
+          patience,
           coverageOf,
           formats,
           params,

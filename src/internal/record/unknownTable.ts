@@ -51,6 +51,24 @@ const tableFacts = ({ name, sql }: Storage, table: TableName) => sql`
     ) as relation
   ) named`
 
+/** A captured table of the same name in another schema, else the one whose name is nearest. */
+const meant = (table: TableName, captured: ReadonlyArray<TableName>): string | undefined => {
+  const named = (name: string | undefined): string | undefined => {
+    const found = captured.find((other) => other.name === name)
+    return found === undefined ? undefined : format(found)
+  }
+  return (
+    named(table.name) ??
+    nearest(format(table), captured.map(format)) ??
+    named(
+      nearest(
+        table.name,
+        captured.map(({ name }) => name)
+      )
+    )
+  )
+}
+
 /** Fails with `NotFound`. A reader under a scope is told nothing of other tables, nor whether this one is there. */
 export const unknownTable = (storage: Storage, table: TableName): Effect.Effect<never, NotFound | ThreadlineError> => {
   const id = format(table)
@@ -71,7 +89,7 @@ export const unknownTable = (storage: Storage, table: TableName): Effect.Effect<
       if (facts.kind !== null) {
         return new NotFound({ subject: "table", id, detail: "it exists, but it is not captured" })
       }
-      const suggestion = nearest(id, facts.captured.map(format))
+      const suggestion = meant(table, facts.captured)
       return suggestion === undefined ? notFound : new NotFound({ subject: "table", id, suggestion })
     })
   )

@@ -39,11 +39,11 @@ export interface MaintainOptions {
   readonly onProgress?: ((step: string) => Effect.Effect<void>) | undefined
 }
 
-const known = { months: true, reindex: true, lockTimeout: true, actor: true, onProgress: true } as const
+const optionNames = { months: true, reindex: true, lockTimeout: true, actor: true, onProgress: true } as const
 
 const checkedOptions = Effect.fnUntraced(function* (options: MaintainOptions) {
   yield* mustBeObject(options)
-  const unknown = unknownField(options, known)
+  const unknown = unknownField(options, optionNames)
   if (unknown !== undefined) {
     return yield* unknown
   }
@@ -114,17 +114,17 @@ const IndexRow = Schema.Struct({
 /** A smaller index is not worth it. */
 const smallestIndex = 262_144
 
-/** How much larger than a fresh index one may be. Random keys leave a page 69 % full; a fresh one has 90 %. */
-const slack = 1.5
+/** How much larger than a full index one may be. Random keys leave a page 69 % full, and rows in their order one of 90 %. */
+const slack = 1.25
 
-/** The btree indexes of a closed partition, with the size that they would have if they were made now. */
+/** The btree indexes of a closed partition, with the size that they would have if all their pages were full. */
 const indexesOf = (storage: Storage, leaf: Partition) =>
   rows(
     IndexRow,
     storage.sql`
       select x.name, x.bytes::text as bytes, x.rows::text as rows,
-        -- A tuple has a header of 8 bytes and a pointer of 4; pages are 90 % full.
-        round(x.rows * (12 + 8 * ceil(x.width / 8.0)) / 0.9 + 8192)::bigint::text as expected,
+        -- A tuple has a header of 8 bytes and a pointer of 4.
+        round(x.rows * (12 + 8 * ceil(x.width / 8.0)) + 8192)::bigint::text as expected,
         last.after as rebuilt, last.rows as rebuilt_rows
       from (
         select i.relname::text as name, pg_relation_size(i.oid) as bytes, greatest(i.reltuples, 0)::bigint as rows,
@@ -150,7 +150,7 @@ const indexesOf = (storage: Storage, leaf: Partition) =>
       order by x.name`
   )
 
-const isHalfEmpty = (index: typeof IndexRow.Type): boolean =>
+const isLoose = (index: typeof IndexRow.Type): boolean =>
   index.bytes >= smallestIndex &&
   index.bytes > slack * index.expected &&
   // What an estimate says is not believed a second time, unless rows went since.
@@ -186,6 +186,8 @@ const dropUnfinished = (storage: Storage, leaf: Partition) =>
 
 const reindex = Effect.fnUntraced(function* (storage: Storage, leaf: Partition, index: typeof IndexRow.Type) {
   const name = qualified(leaf.schema, index.name)
+  // Nothing is written to a partition that is over, so no page of it needs room.
+  yield* alone(storage, `alter index ${name} set (fillfactor = 100)`)
   yield* alone(storage, `reindex index concurrently ${name}`).pipe(
     Effect.onError(() => Effect.ignoreLogged(dropUnfinished(storage, leaf)))
   )
@@ -263,7 +265,7 @@ export const maintain = Effect.fnUntraced(function* (
           analysed.push(leaf.name)
         }
         yield* dropUnfinished(storage, leaf)
-        for (const index of mayReindex ? (yield* indexesOf(storage, leaf)).filter(isHalfEmpty) : []) {
+        for (const index of mayReindex ? (yield* indexesOf(storage, leaf)).filter(isLoose) : []) {
           yield* tell(`index ${index.name}`)
           const rebuilt = yield* reindex(storage, leaf, index)
           reindexed.push(rebuilt)

@@ -104,7 +104,7 @@ export const changeDiffs = (
   )
 }
 
-/** Change ids rise with time, but no btree begins with them. The BRIN index on (id + 0) narrows the search to a few pages. */
+/** Change ids rise with time, but no btree begins with them. The BRIN index of ids narrows the search to a few pages. */
 const statement = (storage: Storage, changeId: string) => {
   const { name, sql } = storage
   return sql`
@@ -112,7 +112,7 @@ const statement = (storage: Storage, changeId: string) => {
   from ${name("audit_changes")} c
   join ${name("audit_transactions")} t on t.id = c.transaction_id
   left join ${name("audit_actions")} a on a.id = t.action_id
-  where ${all([sql`c.id + 0 = ${changeId}::bigint`, visibleChange(storage, "c")])}`
+  where ${all([sql`c.id = ${changeId}::bigint`, visibleChange(storage, "c")])}`
 }
 
 export const diff = Effect.fnUntraced(function* (

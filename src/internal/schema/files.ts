@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "668a658802d29ede4c28b6caa5e7477b6df152840868f988172fb62299dafca6",
+    checksum: "186da62afca3e62c49d8999ef1e9ab42db0be0ecea1a187215885133ace53f4f",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -202,18 +202,19 @@ comment on table capture_sightings is
 create index capture_sightings_idx on capture_sightings (table_schema, table_name, seen_at);
 create index capture_sightings_relation_idx on capture_sightings (relation, seen_at);
 
--- Written by triggers that find their table altered in a way that its policy does not know: rows have other keys, or other values. The
--- catalog keeps the last alteration alone. What was written between two of them would prove too much without these rows.
+-- Written by triggers that find their table altered in a way that its policy does not know: rows have other keys, or other values, or came
+-- with a partition. The catalog keeps the last alteration alone, and its transactions do not tell the time. What was written between two
+-- alterations, or by an older transaction after one, would prove too much without these rows.
 create table capture_alterations (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- "key", "rewritten", or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  -- "key", "rewritten", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
   what text not null
 );
 
 comment on table capture_alterations is
-  'Since when a captured table is written with other keys or values than its policy knows: a lapse that capture apply ends.';
+  'Since when a captured table is written with other keys, values or partitions than its policy knows; capture apply settles it.';
 
 create index capture_alterations_idx on capture_alterations (relation, seen_at);
 
@@ -3697,7 +3698,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "35f7244fc9a6c5dee8541e853eb203e5f615d8fe60d2e2a586e60a22ef7d40a4",
+    checksum: "5a28f85e0b32d614937fd760a7d95dea98d0c987e59c759d667d8aaf58308456",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3938,33 +3939,126 @@ begin atomic
   );
 end;
 
--- Whether a transaction, as a row of the catalog tells of it, truncated rows of a captured table.
-create function truncated_in(relation oid, id xid) returns boolean
-language sql stable
+-- The transaction by which ALTER TABLE may have written the rows of a captured table anew since the last recorded write; null if it did not,
+-- or if there are no rows. VACUUM FULL and TRUNCATE make new files too. But they leave the ids of the transactions that wrote the rows
+-- as they are, and ALTER TABLE does not. The first write after it has noted it (note_altered). So it came after the last write that
+-- came before such a note. A row that this write or an earlier one has written was not written anew. If the rows cannot be read, that is the
+-- transaction 1. It has the rights of the owner of the record, who may read captured tables. It reads no value.
+create function rows_rewritten_by(relation oid) returns xid
+language plpgsql stable security definer
 set search_path from current
-return exists (
-  select
+set lock_timeout = '100ms'
+as $$
+declare
+  last_write record;
+  holder oid;
+  rows_of record;
+  oldest xid;
+begin
+  select c.xmin as id, c.cmin::text::bigint as command into last_write
   from capture_policies p
-  join audit_transactions t on t.xid = full_xid(truncated_in.id) and t.epoch = (select max(i.epoch) from installs i)
-  join audit_changes c
-    on c.transaction_id = t.id
-    and c.captured_at >= t.occurred_at - interval '1 day'
-    and c.op = 'truncate'
-    and c.table_schema = p.table_schema
-    and c.table_name = p.table_name
-  where p.relation = truncated_in.relation
-);
+  cross join lateral (
+    select h.xmin, h.cmin, h.transaction_id, h.id
+    from audit_changes h
+    where h.table_schema = p.table_schema
+      and h.table_name = p.table_name
+      and not coalesce(h.details ? 'marked', false)
+      and h.captured_at < (
+        select coalesce(min(a.seen_at), 'infinity')
+        from capture_alterations a
+        where a.relation = p.relation
+          and a.database is not distinct from p.database
+          and a.seen_at > greatest(p.applied_at, p.watched_at)
+          and a.what <> 'joined'
+      )
+    order by h.transaction_id desc, h.id desc
+    limit 1
+  ) c
+  where p.relation = rows_rewritten_by.relation and p.removed_at is null and p.database = this_database()
+  order by c.transaction_id desc, c.id desc
+  limit 1;
+  -- All partitions are written anew, or none.
+  for holder in
+    select h.oid from row_holders(rows_rewritten_by.relation) h (oid) join pg_class c on c.oid = h.oid where c.relkind = 'r'
+  loop
+    if not has_table_privilege(holder, 'select') or row_security_active(holder) then
+      return '1';
+    end if;
+    execute format(
+      'select x.id, x.command from (select t.xmin as id, t.cmin::text::bigint as command from only %s t limit 1000) x
+       order by age(x.id) desc, x.command limit 1', holder::regclass)
+    into rows_of;
+    if rows_of.id is not null then
+      if age(rows_of.id) > age(last_write.id) or (rows_of.id = last_write.id and rows_of.command <= last_write.command) then
+        return null;
+      end if;
+      if oldest is null or age(rows_of.id) > age(oldest) then
+        oldest := rows_of.id;
+      end if;
+    end if;
+  end loop;
+  -- Rows that were written after the last new file, by a write that changed nothing, so that nothing was recorded. It would have noted it.
+  if oldest is not null and age(oldest) < (
+    select max(age(k.xmin))
+    from row_holders(rows_rewritten_by.relation) h (oid)
+    left join pg_index i on i.indrelid = h.oid
+    join pg_class k on k.oid = coalesce(i.indexrelid, h.oid)
+  ) and pg_xact_status(full_xid(oldest)) = 'committed' then
+    return null;
+  end if;
+  return oldest;
+exception when lock_not_available then
+  return '1';
+end
+$$;
 
--- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so. A change of type without a new
--- file changes no value. A file may be new for another reason (VACUUM FULL, TRUNCATE). So if the type is the same, or values
--- need no conversion to it, the transaction must be that of the file (another alteration and a TRUNCATE may share it), or the
--- column must show no other alteration. All partitions are rewritten, or none.
+-- Columns whose values ALTER TABLE may have rewritten since, and the transaction that did so, or altered them last. A change of type without
+-- a new file changes no value. A file may be new for another reason. Then the rows are old (rows_rewritten_by), or they were written anew for
+-- a column that is new or redacted, by another transaction than that which altered this one. All partitions are rewritten, or
+-- none.
 create function columns_rewritten(relation oid, marks jsonb, out name text, out by xid) returns setof record
 language plpgsql stable rows 4
 set search_path from current
 as $$
 #variable_conflict use_column
+declare
+  rewritten_by xid;
+  for_others boolean;
 begin
+  if not exists (
+    select
+    from pg_attribute a
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and columns_rewritten.marks -> 'columns' -> a.attnum::text ->> 'by' <> a.xmin::text
+  ) or not exists (
+    select
+    from row_holders(columns_rewritten.relation) h (oid)
+    join pg_class c on c.oid = h.oid
+    where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
+  ) or exists (
+    select
+    from row_holders(columns_rewritten.relation) h (oid)
+    join pg_class c on c.oid = h.oid and c.relkind <> 'f'
+    where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
+  ) then
+    return;
+  end if;
+  rewritten_by := rows_rewritten_by(relation);
+  if rewritten_by is null then
+    return;
+  end if;
+  for_others := exists (
+    select
+    from pg_attribute a
+    where a.attrelid = columns_rewritten.relation
+      and a.attnum > 0
+      and not a.attisdropped
+      and a.xmin = rewritten_by
+      and not a.atthasmissing
+      and not columns_rewritten.marks -> 'columns' ? a.attnum::text
+  );
   return query
     select a.attname::text, a.xmin
     from pg_attribute a
@@ -3973,30 +4067,17 @@ begin
       and a.attnum > 0
       and not a.attisdropped
       and m.by <> a.xmin::text
-      and exists (
+      and (case
+        when m.is <> column_state(a.attrelid, a.attnum) then a.xmin = rewritten_by or not for_others
+        -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
+        when m.missing and not a.atthasmissing
+        then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
+        else true
+      end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
         select
-        from row_holders(columns_rewritten.relation) h (oid)
-        join pg_class c on c.oid = h.oid
-        where columns_rewritten.marks -> 'files' ->> c.oid::text <> c.relfilenode::text
-          and (case
-            when m.is <> column_state(a.attrelid, a.attnum)
-            then c.xmin = a.xmin and not truncated_in(columns_rewritten.relation, c.xmin)
-            -- Any new file holds the value that older rows lacked. But a default is made anew only with the type.
-            when m.missing and not a.atthasmissing
-            then coalesce((select d.xmin = a.xmin from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum), true)
-            else true
-          end or (m.text <> format_type(a.atttypid, a.atttypmod) and not exists (
-            select
-            from pg_cast k
-            where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
-          )))
-      )
-      and not exists (
-        select
-        from row_holders(columns_rewritten.relation) h (oid)
-        join pg_class c on c.oid = h.oid and c.relkind <> 'f'
-        where columns_rewritten.marks -> 'files' ->> c.oid::text = c.relfilenode::text
-      );
+        from pg_cast k
+        where k.castsource = m.type and k.casttarget = a.atttypid and k.castmethod = 'b' and a.atttypmod = -1
+      )));
 end
 $$;
 
@@ -4243,29 +4324,98 @@ begin
 end
 $$;
 
--- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
--- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
--- ask again.
-create function make_watchful(relation regclass, function_name text) returns void
-language plpgsql
+-- Whether a captured table's identity tells nothing, because its policy was written in another database. Declared immutable for the
+-- same reason as "unaltered".
+create function is_elsewhere(relation regclass) returns boolean
+language plpgsql immutable
 set search_path from current
 as $$
 begin
+  return not exists (
+    select
+    from capture_policies p
+    where p.relation = is_elsewhere.relation and p.removed_at is null and p.database = this_database()
+  );
+end
+$$;
+
+-- Whether a policy knows all partitions of its table that have rows. Declared immutable for the same reason as "unaltered".
+create function partitions_known(relation regclass) returns boolean
+language plpgsql immutable
+set search_path from current
+as $$
+begin
+  return not exists (
+    select
+    from capture_policies p
+    cross join lateral partitions_below(p.relation) t (oid)
+    join pg_class c on c.oid = t.oid and c.relkind = 'r'
+    join pg_inherits i on i.inhrelid = c.oid
+    where p.relation = partitions_known.relation
+      and p.removed_at is null
+      and p.database = this_database()
+      and not exists (
+        select from jsonb_each_text(p.partition_marks) m where split_part(m.value, ' ', 1) = c.oid || '/' || i.xmin
+      )
+      and not has_empty_file(c.oid)
+  );
+end
+$$;
+
+-- Whether it is noted since when the table is written with such partitions. In a serializable transaction, a look for what others noted
+-- would be a conflict with them.
+create function join_noted(relation regclass) returns boolean
+language plpgsql stable
+set search_path from current
+as $$
+begin
+  return current_setting('transaction_isolation') = 'serializable' or exists (
+    select
+    from capture_policies p
+    join capture_alterations a
+      on a.relation = p.relation
+      and a.database = p.database
+      and a.what = 'joined'
+    where p.relation = join_noted.relation and p.removed_at is null and p.database = this_database()
+  );
+end
+$$;
+
+-- Makes the function by which the triggers of a table ask whether it is as its policy knows it. Its name is of the table's name, as those
+-- of all generated functions, and its text has the table's OID. It is made anew with each policy: the sessions that have its answer
+-- ask again. While partitions are "joining", what is noted of them is kept.
+create function make_watchful(relation regclass, function_name text, joining boolean default false) returns void
+language plpgsql
+set search_path from current
+as $$
+declare
+  partitioned boolean := (select c.relkind = 'p' from pg_class c where c.oid = make_watchful.relation);
+  has_labels boolean := exists (
+    select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}');
+begin
   -- The function is inlined, which it could not be with a search path of its own: its text names everything in full. Its first part is
   -- computed when it is planned. The second keeps the table in the plan, so that the plan ends with the next ALTER TABLE. It costs next to
-  -- nothing: "relation" is not null, so its array is never made, and it calls no function.
+  -- nothing: "relation" is not null, so its array is never made, and it calls no function. The third asks whether the trigger is on the very
+  -- table of the policy, or on a partition of it.
   execute format(
     'create or replace function %I(relation oid) returns boolean language sql stable as %L', function_name,
     format(
       'select %1$I.unaltered(%2$L::pg_catalog.regclass) operator(pg_catalog.=) '
-        '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null)',
-      current_schema(), relation::oid)
-      || case when exists (
-        select from capture_policies p where p.relation = make_watchful.relation and p.removed_at is null and p.key_values <> '{}'
-      ) then format(' and %I.labels_unaltered(%L::pg_catalog.regclass)', current_schema(), relation::oid) else '' end);
+        '($1 is not null or array[%2$L::pg_catalog.regclass, $1::pg_catalog.regclass] is null) '
+        'and ($1 operator(pg_catalog.=) %2$L::pg_catalog.oid or %1$I.is_elsewhere(%2$L::pg_catalog.regclass)'
+        || case when partitioned then ' or coalesce(pg_catalog.pg_partition_root($1)::pg_catalog.oid, $1) operator(pg_catalog.=) %2$L::pg_catalog.oid)'
+          ' and (%1$I.partitions_known(%2$L::pg_catalog.regclass) or %1$I.join_noted(%2$L::pg_catalog.regclass))' else ')' end
+        || case when has_labels then ' and %1$I.labels_unaltered(%2$L::pg_catalog.regclass)' else '' end,
+      current_schema(), relation::oid));
   execute format('revoke all on function %I(oid) from public', function_name);
   -- The policy knows by now.
-  delete from capture_alterations a where a.relation = make_watchful.relation;
+  delete from capture_alterations a
+  where a.relation = make_watchful.relation
+    and case a.what when 'joined' then not joining else not exists (
+      select
+      from capture_policies p
+      where p.relation = a.relation and p.removed_at is null and a.seen_at > p.applied_at and p.database is not distinct from a.database
+    ) end;
 end
 $$;
 
@@ -4276,22 +4426,40 @@ set search_path from current
 as $$
 declare
   root oid := coalesce(pg_partition_root(relation), relation);
+  serializable constant boolean := current_setting('transaction_isolation') = 'serializable';
   found text;
 begin
+  -- Another table writes under the name of the policy. From now on, changes under this name belong to it.
+  insert into capture_sightings (table_schema, table_name, relation, database, named_by)
+  select p.table_schema, p.table_name, root, p.database, c.xmin
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  join capture_policies p
+    on p.table_schema = n.nspname
+    and p.table_name = c.relname
+    and p.removed_at is null
+    and p.relation <> root
+    and p.database = this_database()
+  where c.oid = root
+    and (serializable or not exists (
+      select
+      from capture_sightings s
+      where s.relation = root and s.table_name = p.table_name and s.table_schema = p.table_schema and s.seen_at > p.applied_at
+    ));
   -- In a serializable transaction, a look for what others noted would be a conflict with them.
-  if current_setting('transaction_isolation') <> 'serializable' and exists (
+  if not serializable and exists (
     select
     from capture_policies p
     join capture_alterations a
       on a.relation = root
       and a.database is not distinct from p.database
       and a.seen_at > greatest(p.applied_at, p.watched_at)
-      and a.what <> 'unknown'
+      and a.what not in ('unknown', 'joined')
     where p.relation = root and p.removed_at is null
   ) then
     return;
   end if;
-  found := alteration(root);
+  found := coalesce(alteration(root), case when not (partitions_known(root) or join_noted(root)) then 'joined' end);
   if found is not null then
     insert into capture_alterations (relation, database, what) values (root, this_database(), found);
   end if;
@@ -4299,10 +4467,10 @@ end
 $$;
 
 revoke all on function
-  alteration(oid), unaltered(regclass), labels_unaltered(regclass), make_watchful(regclass, text), note_altered(oid),
+  alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
-  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), truncated_in(oid, xid), columns_rewritten(oid, jsonb),
+  partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),
   last_recovery(), key_values(oid, jsonb), key_values_renamed(oid, jsonb, jsonb), plain_type(text),
   key_changed(oid, jsonb, jsonb), former_key(jsonb, jsonb, jsonb), same_key(jsonb, jsonb)
 from public;
@@ -4311,7 +4479,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "279aebfd6897f1ce1204ea2b4b9aba42abbe7ccefe28003fd3525423b37671bc",
+    checksum: "f2fe3d9eef31a59ee357360a7d36a719e7f78de37545420ee4a986530710d21b",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4440,6 +4608,7 @@ begin
     from capture_alterations a
     where a.relation = policy.relation
       and a.database is not distinct from policy.database
+      and a.what <> 'joined'
       and a.seen_at > greatest(policy.applied_at, policy.watched_at);
     if altered is not null then
       elsewhere := least(elsewhere, known_until(table_schema, table_name, null, altered));
@@ -4511,6 +4680,7 @@ begin
   from capture_alterations a
   where a.relation = now_named.oid
     and a.database = policy.database
+    and a.what <> 'joined'
     and a.seen_at > greatest(policy.applied_at, policy.watched_at);
   rekeyed := case when policy.database = here then key_changed(now_named.oid, policy.key_columns, policy.key_values) end;
   if rekeyed is not null then
@@ -4835,7 +5005,7 @@ from public;
   {
     id: 10,
     name: "joined",
-    checksum: "91fcd1c5ab21864ec1830c83a9d8fbb9a0a570e2dbb6326593bfda4cfaf979f4",
+    checksum: "2ebde3f101f606caf652361c6d06e15a6a8ca819a601f74461346f667eba54b3",
     sql: `-- Partitions that join a captured table: whether they bring rows that the record does not know.
 
 -- The transaction by which a partition joined its root. It is that of the partition itself or of one above it, if that was
@@ -4851,19 +5021,47 @@ return (
   limit 1
 );
 
--- An instant before which a partition was none of its root: when the last older transaction that wrote before it began to write. It
--- may write on after the partition joined. Or it attached the partition itself in a savepoint, which has a later id of its own.
+-- When a partition was known to be one of its root: when a transaction with a later id began to write, or when a write found it
+-- there and noted that. A transaction with an earlier id may write first.
+create function joined_before(relation oid) returns timestamptz
+language sql stable
+set search_path from current
+begin atomic
+  select least(
+    written_since(joined_with(joined_before.relation)),
+    (
+      select min(a.seen_at)
+      from capture_policies p
+      join capture_alterations a
+        on a.relation = p.relation
+        and a.database = p.database
+        and a.what = 'joined'
+      where p.relation = pg_partition_root(joined_before.relation) and p.removed_at is null
+    ));
+end;
+
+-- An instant before which a partition was none of its root: when the first of the last older transactions that wrote before it began to
+-- write. Any of them may write on after the partition joined. Or it attached the partition itself in a savepoint, which has a later id of
+-- its own. It is assumed that no more of them run at once.
 create function joined_after(relation oid) returns timestamptz
 language plpgsql stable
 set search_path from current
 as $$
 declare
   joined xid8 := full_xid(joined_with(relation));
-  joined_before timestamptz := written_since(joined_with(relation));
+  known timestamptz := joined_before(relation);
 begin
-  return least(joined_before, coalesce((
-    select least(t.occurred_at, c.captured_at)
-    from audit_transactions t
+  return least(known, (
+    select min(least(t.occurred_at, c.captured_at))
+    from (
+      select t.id, t.occurred_at
+      from audit_transactions t
+      where t.xid < joined
+        and t.epoch = (select max(i.epoch) from installs i)
+        and t.occurred_at < known
+      order by t.xid desc, t.id
+      limit 100
+    ) t
     left join lateral (
       select c.captured_at
       from audit_changes c
@@ -4871,12 +5069,7 @@ begin
       order by c.transaction_id, c.id
       limit 1
     ) c on true
-    where t.xid < joined
-      and t.epoch = (select max(i.epoch) from installs i)
-      and t.occurred_at < joined_before
-    order by t.xid desc, t.id
-    limit 1
-  ), 'infinity'));
+  ));
 end
 $$;
 
@@ -5048,7 +5241,7 @@ set lc_monetary = 'C'
 set quote_all_identifiers = off
 as $$
 declare
-  joined timestamptz := written_since(joined_with(relation));
+  joined timestamptz := joined_before(relation);
   policy jsonb;
   known_since timestamptz;
   found_at timestamptz;
@@ -5108,7 +5301,7 @@ end
 $$;
 
 revoke all on function
-  joined_with(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
+  joined_with(oid), joined_before(oid), joined_after(oid), partition_joined(regclass, text, text), unexplained_rows(regclass, text, text, bigint),
   unexplained_changes(regclass, text, text, timestamptz), known_standing(text, text, text, bigint, timestamptz, jsonb)
 from public;
 `
@@ -5116,14 +5309,14 @@ from public;
   {
     id: 11,
     name: "reads",
-    checksum: "1f2d5fc67ab6b22d75a7969bd3017cfd24f00e8dbfdd8b97485a8f4962e57803",
+    checksum: "4d1506658f14e67e09a2d3a2311fb6c5ffd6c80a0c92754d7df2fcdf11282537",
     sql: `-- Indexes of reads. Each costs every write that it covers, so those that a write pays for in full are few: see
 -- docs/indexes.md for what each is for and what it costs.
 
--- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id; the
--- sums keep the planner from using it for anything else.
+-- Ids and times rise together. A few bytes for 32 pages find the changes around an instant, and a change by its id. The sum keeps
+-- the planner from using it where the btree on transaction_id belongs. No btree begins with the id.
 create index audit_changes_time_idx
-  on audit_changes using brin (captured_at, (id + 0), (transaction_id + 0))
+  on audit_changes using brin (captured_at, id, (transaction_id + 0))
   with (autosummarize = on, pages_per_range = 32);
 
 -- Deletes and truncates, by table. Inserts and updates do not pay for it.
@@ -5427,7 +5620,7 @@ from public;
   {
     id: 13,
     name: "watch",
-    checksum: "8aaa39df0d5fb50b5eb576408923dbf04a951ed7a163cdc0ebb2d43a6f140bba",
+    checksum: "83911c7e29a1818bd320ee611dfad46f89533a36e7e23c62519bff47131d4abf",
     sql: `-- The schema watch: what is done to the schema around captured tables, recorded when it happens. While the watch is off, this
 -- file does nothing: event triggers call these functions, and only a superuser can make event triggers.
 
@@ -5778,7 +5971,7 @@ begin
     where a.relation = policy.relation
       and a.database is not distinct from policy.database
       and a.seen_at > greatest(policy.applied_at, policy.watched_at)
-      and a.what <> 'unknown'
+      and a.what not in ('unknown', 'joined')
   ) then
     unfinished := least(unfinished, (select g.since from capture_gap(of_schema, of_name) g));
   end if;
@@ -6183,7 +6376,7 @@ select guard_record();
   {
     id: 14,
     name: "exports",
-    checksum: "5c05e74cd4141f4f758465ad2fd323653ab5e28589b802a31b5c4b4374268e26",
+    checksum: "f8cdddb6e1b97a2037b221579f8719f0ac3f80af767802e228241a4d6931189c",
     sql: `-- Jobs of exports: what is exported, who asked for it, how far the job is, and where its file is. And schedules, which make jobs.
 
 create table export_schedules (
@@ -6384,9 +6577,10 @@ $$;
 
 -- Takes the next job: one that waits, or one whose lease has expired. Jobs that begin where the last one of their schedule ended run one
 -- after the other. If no attempt is left, the worker only stores that the job failed.
+-- \`wanted\` takes that job alone, if it can be taken.
 -- If an attempt before this one has named a file, that name stays until the worker has removed the file (\`export_place\`), so that a worker
 -- that dies leaves no file behind.
-create function export_claim(token text, seconds double precision)
+create function export_claim(token text, seconds double precision, wanted bigint default null)
 returns table (job bigint, former_location text, goes_on boolean, checkpoint text)
 language plpgsql security definer
 set search_path from current
@@ -6404,6 +6598,7 @@ begin
           (j.state = 'queued' and j.available_at <= clock_timestamp())
           or (j.state = 'running' and j.lease_until < clock_timestamp())
         )
+        and (wanted is null or j.id = wanted)
         and not (
           j.since_last
           and exists (
@@ -6502,9 +6697,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.schedule, j.since_last, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -6559,10 +6754,10 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
   again boolean;
 begin
-  select j.* into this
+  select j.attempt, j.attempts, j.context into this
   from export_jobs j
   where j.id = job and j.state = 'running' and j.lease_token = token
   for update;
@@ -6613,9 +6808,9 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_jobs;
+  this record;
 begin
-  select j.* into this
+  select j.state into this
   from export_jobs j
   where j.id = job and j.location = removed and j.state <> 'running'
   for update;
@@ -6730,7 +6925,7 @@ language plpgsql security definer
 set search_path from current
 as $$
 declare
-  this export_schedules;
+  this record;
   job bigint;
 begin
   update export_schedules s
@@ -6739,7 +6934,7 @@ begin
   where s.name = schedule
     and s.next_tick = due
     and following > due
-  returning s.* into this;
+  returning s.name, s.time_window, s.scope, s.requested_by, s.context into this;
   if not found or asked is null or exists (
     select from export_jobs j where j.schedule = this.name and j.tick = due
   ) then
@@ -6761,7 +6956,7 @@ $$;
 revoke all on function
   export_insert(jsonb, jsonb, jsonb, jsonb, int), export_subject(bigint),
   export_queue(jsonb, jsonb, jsonb, jsonb, int, int, jsonb), export_cancel(bigint, jsonb, jsonb),
-  export_retry(bigint, jsonb, jsonb), export_claim(text, double precision),
+  export_retry(bigint, jsonb, jsonb), export_claim(text, double precision, bigint),
   export_renew(bigint, text, double precision, bigint, bigint, bigint),
   export_complete(bigint, text, jsonb, double precision, text, text, int, pg_snapshot, jsonb),
   export_fail(bigint, text, jsonb, double precision, jsonb), export_release(bigint, text),

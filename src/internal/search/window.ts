@@ -72,7 +72,7 @@ const oldestStraggler = (storage: Storage, window: Window): Fragment => {
           from ${name("audit_changes")} c
           where ${inWindow(storage, window)}
             and c.transaction_id + 0 between p.bottom and p.first - 1
-            and c.id + 0 between p.bottom and p.top
+            and c.id between p.bottom and p.top
         )`
 }
 
@@ -85,7 +85,7 @@ const newestStraggler = (storage: Storage, window: Window): Fragment => {
           where ${inWindow(storage, window)}
             and c.captured_at >= p.since
             and c.transaction_id + 0 between p.last + 1 and p.top
-            and c.id + 0 between p.bottom and p.top
+            and c.id between p.bottom and p.top
         )`
 }
 
@@ -160,8 +160,8 @@ const ids = Effect.fnUntraced(function* (
  * A transaction may have begun long before the window, so the whole window is searched for older ids. Newer ids are out of order
  * by no more than the time between drawing an id and reading the clock. A day is allowed for that, as elsewhere.
  *
- * Stragglers are found through the BRIN index on captured_at, (id + 0) and (transaction_id + 0), in the few pages that straddle
- * an end of the window. The sums keep the planner from the btree on transaction_id: there it would walk everything before the
+ * Stragglers are found through the BRIN index on captured_at, id and (transaction_id + 0), in the few pages that straddle
+ * an end of the window. The sum keeps the planner from the btree on transaction_id: there it would walk everything before the
  * window. The ranges with unknown ends make it expect few rows.
  */
 export const windowIds = Effect.fnUntraced(function* (

@@ -2,6 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { describe, expect, layer as suite } from "@effect/vitest"
 import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -520,6 +521,75 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
         expect(readdirSync(path)).toEqual([done.file])
         expect(yield* Effect.flatMap(asking.download(id), textOf)).toContain("insert")
         expect(yield* names).toEqual(["export.queued", "export.completed", "export.downloaded"])
+      })
+    )
+
+    it.scoped("that come late keep a job that nobody has taken, and can do nothing to one that another has", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* log()
+        const { jobs } = yield* jobsWith()
+        const { id } = yield* jobs.queue({ format: "csv" })
+        const claim = (worker: string, seconds: number) =>
+          Effect.map(sql`select job from threadline.export_claim(${worker}, ${seconds})`, ({ length }) => length === 1)
+        const renew = (worker: string, seconds: number) =>
+          sql`select threadline.export_renew(${id}::bigint, ${worker}, ${seconds}, 1, 1, null) as answer`
+        const calls = (worker: string) => [
+          renew(worker, 3600),
+          sql`select threadline.export_place(${id}::bigint, ${worker}) is not null as answer`,
+          sql`select threadline.export_fail(${id}::bigint, ${worker}, '{}', 0, null) is not null as answer`,
+          sql`select threadline.export_release(${id}::bigint, ${worker}) as answer`,
+          sql`
+            select threadline.export_complete(${id}::bigint, ${worker}, '{"count": 0, "bytes": 0}', 60, null, null, null, null, null)
+              <> 'lost' as answer`
+        ]
+        const state = sql`
+          select state, attempt, records::text, location, lease_token, lease_until::text from threadline.export_jobs`
+        expect(yield* claim("the worker that is slow", 0)).toBe(true)
+        // Its lease has run out, and it is renewed before anybody takes the job.
+        expect(yield* renew("the worker that is slow", 3600)).toEqual([{ answer: true }])
+        expect(yield* claim("the other worker", 3600)).toBe(false)
+        yield* renew("the worker that is slow", 0)
+        expect(yield* claim("the other worker", 3600)).toBe(true)
+        expect(yield* claim("a third worker, at once", 3600)).toBe(false)
+        const before = yield* state
+        expect(yield* Effect.all(calls("the worker that is slow"))).toEqual(Array(5).fill([{ answer: false }]))
+        expect(yield* state).toEqual(before)
+        expect(yield* sql`select threadline.export_release(${id}::bigint, 'the other worker') as answer`).toEqual([
+          { answer: true }
+        ])
+        expect(yield* jobs.run()).toMatchObject({ completed: 1 })
+      })
+    )
+
+    it.scoped("whose clocks are wrong by a day: the clock of the database alone decides whose job it is", () =>
+      Effect.gen(function* () {
+        yield* log()
+        const { jobs: asking, path, store } = yield* jobsWith()
+        const wrongBy = (days: number) => {
+          const clock = Clock.make()
+          const now = () => clock.unsafeCurrentTimeMillis() + days * 86_400_000
+          const wrong: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {
+            currentTimeMillis: Effect.sync(now),
+            unsafeCurrentTimeMillis: now
+          })
+          return Effect.withClock(wrong)
+        }
+        for (const [late, early] of [
+          [-1, 1],
+          [1, -1]
+        ] as const) {
+          const gate = yield* gated(store)
+          const { jobs: working } = yield* jobsWith({}, gate.store)
+          const { id } = yield* asking.queue({ format: "csv" })
+          const running = yield* Effect.fork(wrongBy(late)(working.run()))
+          yield* gate.begun
+          expect(yield* wrongBy(early)(asking.run())).toMatchObject({ completed: 0 })
+          yield* gate.open
+          expect(yield* Fiber.join(running)).toMatchObject({ completed: 1 })
+          expect(yield* asking.get(id)).toMatchObject({ state: "completed", attempt: 1 })
+        }
+        expect(readdirSync(path)).toHaveLength(2)
       })
     )
 

@@ -93,6 +93,28 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       )
       expect(textOf((yield* ask("/audit/?q=nothing-like-this")).body)).toContain("Nothing is recorded of it")
 
+      // A name without a schema is found wherever its table is.
+      const sql = yield* SqlClient.SqlClient
+      yield* sql.unsafe("create schema shop; create table shop.parcels (id int primary key)")
+      yield* Effect.provide(Capture.apply([{ table: "shop.parcels" }]), yield* services)
+      yield* sql`insert into shop.parcels values (7)`
+      expect((yield* ask("/audit/?q=parcels+7")).headers.get("location")).toBe("/audit/rows/shop.parcels/7?q=parcels+7")
+      expect(textOf((yield* ask("/audit/rows/shop.parcels/7?q=parcels+7")).body)).toMatch(
+        /as row 7 of shop\.parcels\.(?!.*public\.parcels)/s
+      )
+      expect((yield* ask("/audit/?q=parcels")).headers.get("location")).toContain("/audit/timeline?table=shop.parcels")
+      for (const [table, meant] of [
+        ["parcels", "shop.parcels"],
+        ["parcel", "shop.parcels"],
+        ["invoicez", "public.invoices"]
+      ]) {
+        const unknown = yield* ask(`/audit/timeline?table=${table}`)
+        expect([unknown.status, unknown.body]).toStrictEqual([
+          404,
+          expect.stringContaining(`href="/audit/timeline?table=${meant}&amp;since=all"`)
+        ])
+      }
+
       // What is wrong, unknown or not for reading has its own status.
       for (const [path, status] of [
         ["/audit/nope", 404],
@@ -134,7 +156,6 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
 
       // A link to exactly this says whether it still is.
       const pinned = /href="([^"]+seen=[^"]+)"/.exec(first.body)?.[1]?.replaceAll("&amp;", "&") ?? ""
-      const sql = yield* SqlClient.SqlClient
       yield* sql`update invoices set note = 'later' where id = 2041`
       const again = yield* ask(pinned)
       expect(ids(again.body)).toStrictEqual(ids(first.body))
@@ -392,6 +413,18 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       const coverage = textOf((yield* ask("/audit/coverage")).body)
       expect(coverage).toContain("What can be asked")
       expect(coverage).toContain("not now: no baseline")
+
+      // What is the matter with many tables in the same way is said once.
+      const sql = yield* SqlClient.SqlClient
+      const named = Array.from({ length: 15 }, (_, index) => `later_${index}`)
+      yield* sql.unsafe(named.map((name) => `create table ${name} (id int primary key)`).join(";"))
+      const configured = yield* pages({
+        authorize: () => everything,
+        health: { tables: named.map((table) => ({ table })) }
+      })
+      const missing = textOf((yield* configured("/audit/coverage")).body)
+      expect(missing.match(/configured and not captured/g)).toHaveLength(1)
+      expect(missing).toContain("and 3 more")
     })
   )
 

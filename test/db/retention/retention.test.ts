@@ -486,6 +486,9 @@ describe("Retention", () => {
         for (const one of Array.isArray(reindexed) ? reindexed : []) {
           expect(one).toMatchObject({ before: expect.any(Number), after: expect.any(Number) })
         }
+        const options = yield* sql<{ readonly options: ReadonlyArray<string> }>`
+          select reloptions as options from pg_class where oid = 'threadline.audit_changes_20260201_row_key_table_name_table_schema_capt_idx'::regclass`
+        expect(options).toEqual([{ options: ["fillfactor=100"] }])
         const again = yield* Retention.maintain({ months: 1 })
         expect(again.details["reindexed"]).toEqual([])
       })

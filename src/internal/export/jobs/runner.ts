@@ -12,16 +12,11 @@ import type { ExportError } from "../exportError.js"
 import { jobAction } from "./outcome.js"
 import { makeDue } from "./schedule.js"
 import * as table from "./table.js"
-import type { Job } from "./model.js"
-import { type Ended, type JobProgress, runNext, type Working } from "./worker.js"
+import { type Ended, runNext, type Telling, type Working } from "./worker.js"
 
-export interface RunOptions {
+export interface RunOptions extends Telling {
   /** Jobs that run at the same time, at most 16. The default is 1. */
   readonly concurrency?: number | undefined
-  /** Called repeatedly with the progress of a job. */
-  readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
-  /** Called when a job was completed or has failed. */
-  readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
 }
 
 export interface WatchOptions extends RunOptions {

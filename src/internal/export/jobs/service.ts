@@ -38,7 +38,7 @@ import {
 import * as schedules from "./schedule.js"
 import * as table from "./table.js"
 import { checkRun, expire, type Ran, run, type RunOptions, watch, type WatchOptions } from "./runner.js"
-import { grantedScopes, type Working } from "./worker.js"
+import { grantedScopes, runNext, type Telling, type Working } from "./worker.js"
 
 export interface Download {
   readonly job: Job
@@ -104,6 +104,13 @@ export interface Service {
   readonly run: (options?: RunOptions) => Effect.Effect<Ran, ExportError | InvalidRequest | ThreadlineError>
   /** Does the same repeatedly. While the database cannot be used, it waits. Failures are logged. */
   readonly watch: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
+  /**
+   * Makes the jobs of schedules that are due, and returns the jobs that a worker could take now, the oldest first: they wait, or their
+   * worker is dead. At most 1000. For an engine that decides which worker takes which job.
+   */
+  readonly ready: Effect.Effect<ReadonlyArray<Job>, InvalidRequest | ThreadlineError>
+  /** Runs this job if it can be taken now, and returns it as it is then. A job that another worker has is left alone. */
+  readonly runJob: (id: string, options?: Telling) => Effect.Effect<Job, Failure>
   /** Fails if a worker could not run with these options. */
   readonly check: (options?: WatchOptions) => Effect.Effect<void, ExportError | InvalidRequest>
   /** The same jobs, but each call must name a scope. */
@@ -374,6 +381,13 @@ export const make = (making: Making): Service => {
     return yield* pageOf(storage, found, limit, query, (job) => ({ major: BigInt(job.id), id: 0n }))
   })
 
+  const runJob = Effect.fnUntraced(function* (id: string, options: Telling = {}): Effect.fn.Return<Job, Failure> {
+    yield* mustBeObject(options)
+    const job = yield* table.find(storage, yield* checkId("id", id))
+    yield* runNext(yield* working, options, job.id)
+    return yield* table.find(storage, job.id)
+  })
+
   return {
     queue: (asked) => named("queue", queue(asked)),
     list: (options) => named("list", list(options)),
@@ -390,6 +404,11 @@ export const make = (making: Making): Service => {
         "run",
         Effect.flatMap(working, (worker) => run(worker, options))
       ),
+    ready: named(
+      "ready",
+      Effect.flatMap(decided, (known) => Effect.zipRight(schedules.makeDue(storage, known), table.ready(storage)))
+    ),
+    runJob: (id, options) => named("runJob", runJob(id, options)),
     watch: (options) => Effect.flatMap(working, (worker) => watch(worker, options)),
     addSchedule: (asked) =>
       named(

@@ -132,6 +132,21 @@ export const removable = (storage: Storage) =>
     storage.sql`order by j.id limit ${mostRemovable}`
   )
 
+const mostReady = 1000
+
+/** Jobs that a worker could take, the oldest first: they wait, or their worker is dead. */
+export const ready = (storage: Storage) =>
+  jobs(
+    storage,
+    [
+      storage.sql`(
+        (j.state = 'queued' and j.available_at <= clock_timestamp())
+        or (j.state = 'running' and j.lease_until < clock_timestamp())
+      )`
+    ],
+    storage.sql`order by j.available_at, j.id limit ${mostReady}`
+  )
+
 const scopeDocument = ({ name, parameters = {} }: NamedScope): string => canonical({ name, parameters: parameters })
 
 const TextRow = Schema.Struct({ outcome: Schema.NullOr(Schema.String) })
@@ -192,10 +207,11 @@ export interface Claimed {
   readonly checkpoint: string | null
 }
 
-/** The next job, now under the lease. None if no job waits. */
+/** The next job, or the one that is named, now under the lease. None if it cannot be taken. */
 export const claim = (
   storage: Storage,
-  { seconds, token }: Lease
+  { seconds, token }: Lease,
+  wanted: string | undefined
 ): Effect.Effect<Option.Option<Claimed>, ThreadlineError | NotFound> => {
   const { name, sql } = storage
   return Effect.flatMap(
@@ -204,7 +220,7 @@ export const claim = (
         ClaimRow,
         sql`
         select k.job::text as job, k.former_location, k.goes_on::text as goes_on, k.checkpoint
-        from ${name("export_claim")}(${token}, ${seconds}) k`
+        from ${name("export_claim")}(${token}, ${seconds}, ${wanted ?? null}::bigint) k`
       )
     ),
     ([row]) =>

@@ -38,7 +38,9 @@ export interface JobProgress extends table.SoFar {
 
 /** Calls while jobs run. */
 export interface Telling {
+  /** Called repeatedly with the progress of a job. */
   readonly onProgress?: ((progress: JobProgress) => Effect.Effect<void>) | undefined
+  /** Called when a job was completed or has failed. */
   readonly onEnded?: ((job: Job) => Effect.Effect<void>) | undefined
 }
 
@@ -154,7 +156,7 @@ const write = Effect.fnUntraced(function* (
   { decided, source, store }: Working,
   { checkpoint, job, sinceLast }: table.Claimed,
   file: string,
-  told: (progress: table.SoFar) => Effect.Effect<void>
+  noteProgress: (progress: table.SoFar) => Effect.Effect<void>
 ): Effect.fn.Return<Written, Failure> {
   const request: Request = yield* requestOf(job)
   const scopes = yield* grantedScopes(decided, job)
@@ -169,7 +171,7 @@ const write = Effect.fnUntraced(function* (
   }
   const bytes = bytesOf(exporting, request, {
     onManifest: (described) => Ref.set(manifest, described),
-    onProgress: told
+    onProgress: noteProgress
   })
   yield* store.write(file, bounded(decided.bytes)(bytes), {
     contentType: contentTypes[request.format],
@@ -260,7 +262,7 @@ const run = Effect.fnUntraced(function* (
   const file = named.value
   const soFar = yield* Ref.make<table.SoFar>({ records: 0, bytes: 0, estimate: undefined })
   const begunAt = yield* Clock.currentTimeMillis
-  const told = (progress: table.SoFar) =>
+  const noteProgress = (progress: table.SoFar) =>
     Effect.zipRight(
       Ref.set(soFar, progress),
       onProgress === undefined
@@ -269,7 +271,7 @@ const run = Effect.fnUntraced(function* (
             onProgress({ ...progress, job, seconds: (now - begunAt) / 1000 })
           )
     )
-  const written = yield* write(working, claimed, file, told).pipe(
+  const written = yield* write(working, claimed, file, noteProgress).pipe(
     Effect.either,
     Effect.raceFirst(heartbeat(working, id, lease, soFar)),
     Effect.map(Option.some),
@@ -310,13 +312,19 @@ const run = Effect.fnUntraced(function* (
   return "lost"
 })
 
-/** Runs the next waiting job. Returns none if no job waits. An interrupted worker gives its job back. */
-export const runNext = (working: Working, telling: Telling): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
+/**
+ * Runs the next waiting job, or the one that is named. Returns none if it cannot be taken. An interrupted worker gives its job back.
+ */
+export const runNext = (
+  working: Working,
+  telling: Telling,
+  wanted?: string
+): Effect.Effect<Option.Option<Ended>, ThreadlineError> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       const lease: table.Lease = { token: randomUUID(), seconds: working.decided.leaseSeconds }
       const claimed = yield* table
-        .claim(working.storage, lease)
+        .claim(working.storage, lease, wanted)
         .pipe(Effect.catchTag("threadline/NotFound", () => Effect.succeedNone))
       if (Option.isNone(claimed)) {
         return Option.none()

@@ -1,7 +1,7 @@
 /** How the search box understood what was typed, on the page that it led to; and what else it can mean. */
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
-import { meaningsOf } from "../searchBox.js"
+import { type Meaning, meaningsOf } from "../searchBox.js"
 import { useSite } from "../site.js"
 import { Notice } from "./Notice.js"
 import { Text } from "./Text.js"
@@ -9,8 +9,14 @@ import { Text } from "./Text.js"
 export const Understood = ({ asked, here }: { readonly asked: string; readonly here: string }): VNode | null => {
   const { to, zone } = useSite()
   const meanings = Either.getOrElse(meaningsOf(asked, zone), () => [])
-  const own = meanings.find((meaning) => meaning.address(to) === here)
-  const others = meanings.filter((meaning) => meaning !== own)
+  const url = new URL(here, "http://own.invalid")
+  const table =
+    url.searchParams.get("table") ?? decodeURIComponent(/\/rows\/([^/]+)\/[^/]+$/.exec(url.pathname)?.[1] ?? "")
+  const isHere = (meaning: Meaning | undefined): boolean => meaning?.address(to) === here
+  // What was typed without a schema may have led to a table of another one.
+  const typed = meanings.find((meaning) => isHere(meaning) || isHere(meaning.of?.(table)))
+  const own = isHere(typed) ? typed : typed?.of?.(table)
+  const others = meanings.filter((meaning) => meaning !== typed)
   return (
     <Notice>
       <span>

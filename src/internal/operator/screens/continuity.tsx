@@ -123,12 +123,13 @@ export const ContinuityView = ({
 /** What can be asked; undefined if it could not be seen in time: the page is about coverage first. */
 export const readinessOf = ({
   health,
+  patience,
   services
 }: Asked): Effect.Effect<ReadonlyArray<Continuity.Readiness> | undefined> =>
   services.continuity._tag === "None"
     ? Effect.succeed([])
     : services.continuity.value.check({ tables: health.tables }).pipe(
-        Effect.timeout("4 seconds"),
+        Effect.timeout(patience(0.4)),
         Effect.option,
         Effect.map((seen) => (seen._tag === "Some" ? seen.value : undefined))
       )

@@ -26,13 +26,44 @@ export const severities: Readonly<Record<Health.Severity, Tone>> = { error: "bad
 /** The most rows of a table on these pages. */
 export const most = 60
 
-const FindingRow = ({ finding }: { readonly finding: Health.Finding }): VNode => (
+/** What is the matter with several things in the same way is said once. */
+interface Finding {
+  readonly finding: Health.Finding
+  readonly objects: ReadonlyArray<string>
+}
+
+/** How many of these things are named. */
+const mostObjects = 12
+
+const groupsOf = (findings: ReadonlyArray<Health.Finding>): ReadonlyArray<Finding> => {
+  const groups = new Map<string, { finding: Health.Finding; objects: Array<string> }>()
+  for (const finding of findings) {
+    const { code, fix, message, object, severity } = finding
+    const like = JSON.stringify([severity, code, message, fix])
+    const group = groups.get(like)
+    if (group === undefined) {
+      groups.set(like, { finding, objects: [object] })
+    } else {
+      group.objects.push(object)
+    }
+  }
+  return [...groups.values()]
+}
+
+const FindingRow = ({ finding, objects }: Finding): VNode => (
   <tr>
     <td class="fit">
       <Tag tone={severities[finding.severity]}>{finding.severity}</Tag>
     </td>
     <td>
-      <Text text={shortTable(finding.object)} limit={130} />
+      {objects.slice(0, mostObjects).map((object) => (
+        <div key={object}>
+          <Text text={shortTable(object)} limit={130} />
+        </div>
+      ))}
+      {objects.length > mostObjects ? (
+        <div class="sub">and {plural(objects.length - mostObjects, "more", "more")}</div>
+      ) : null}
     </td>
     <td>
       <Text text={finding.message} limit={400} />
@@ -106,6 +137,7 @@ const CoverageView = ({
   // A page that is too large is made again with less room.
   const shown = Math.min(most, room.fields * 3)
   const uncovered = tables.filter(({ status }) => status === "uncovered").length
+  const groups = groupsOf(findings)
   const grave = findings.filter(({ severity }) => severity === "error").length
   return (
     <>
@@ -135,12 +167,12 @@ const CoverageView = ({
           <h2>Findings</h2>
           <Table caption="Findings, the graver ones first" columns={["Severity", "What", "Finding and what mends it"]}>
             <tbody>
-              {findings.slice(0, shown).map((finding, index) => (
-                <FindingRow key={`${finding.code} ${index}`} finding={finding} />
+              {groups.slice(0, shown).map((group, index) => (
+                <FindingRow key={`${group.finding.code} ${index}`} {...group} />
               ))}
             </tbody>
           </Table>
-          {findings.length > shown ? <p class="sub">and {findings.length - shown} more</p> : null}
+          {groups.length > shown ? <p class="sub">and {groups.length - shown} more, all in the command below</p> : null}
           <p />
         </section>
       )}

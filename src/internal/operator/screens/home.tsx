@@ -14,7 +14,7 @@ import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import type { Remembered } from "../remembered.js"
 import { type Asked, page, redirect, type Screen, type Screened } from "../screen.js"
-import { actorsLabelled, type Meaning, meaningsOf } from "../searchBox.js"
+import { actorsLabelled, type Meaning, meaningsOf, placed } from "../searchBox.js"
 import { useSite } from "../site.js"
 import { type Kept, keptOf, openView, ViewList } from "./views.js"
 
@@ -263,9 +263,10 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
 }
 
 /** The first meaning that there is. If there are several, the page says what the others are. */
-const lookUp = (asked: Asked, text: string, meanings: ReadonlyArray<Meaning>): Screened =>
+const lookUp = (asked: Asked, text: string, typed: ReadonlyArray<Meaning>): Screened =>
   Effect.gen(function* () {
     const { query } = asked.services
+    const meanings = yield* placed(query, typed)
     const certain = meanings.find(({ exists }) => exists === undefined)
     const existing =
       certain === undefined

@@ -172,7 +172,7 @@ const RetentionView = ({
   )
 }
 
-export const retention = ({ retention: policy, services }: Asked): Screened =>
+export const retention = ({ patience, retention: policy, services }: Asked): Screened =>
   Option.match(services.retention, {
     onNone: () => Effect.succeed(notProvided("Retention")),
     onSome: (service) =>
@@ -181,7 +181,7 @@ export const retention = ({ retention: policy, services }: Asked): Screened =>
         const plan =
           policy === undefined
             ? undefined
-            : Option.getOrUndefined(yield* Effect.timeoutOption(service.plan(policy), "6 seconds"))
+            : Option.getOrUndefined(yield* Effect.timeoutOption(service.plan(policy), patience(0.6)))
         return page({
           title: "Retention",
           place: "retention",

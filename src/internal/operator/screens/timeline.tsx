@@ -146,14 +146,13 @@ const View = (answer: Answer): VNode => {
     <>
       <h1>Timeline</h1>
       <Facts>
-        {count === undefined ? null : (
-          <>
-            <b>
-              {counted(count.count)}
-              {exact ? "" : "+"}
-            </b>{" "}
-          </>
-        )}
+        <b>
+          {count === undefined
+            ? next === undefined && cursor === undefined && !partial
+              ? counted(changes.length)
+              : "Many"
+            : `${counted(count.count)}${exact ? "" : "+"}`}
+        </b>{" "}
         <Text text={about(listing)} limit={400} />
         <Window listing={listing} />
         {changes.length === 0 ? null : (
@@ -240,7 +239,7 @@ const keepAll = ({ filter, since }: Listing): { readonly since?: string } =>
   since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}
 
 /** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
-const usual = 25
+const usual = 20
 
 /** What is the same however many changes a page shows. */
 type Known = Pick<Answer, "count">
@@ -260,7 +259,7 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
             query.timeline({ ...filter, limit: size ?? filter.limit ?? usual }),
             known === undefined
               ? query.count(whole, { cap }).pipe(
-                  Effect.timeout("400 millis"),
+                  Effect.timeout(asked.patience(0.04)),
                   Effect.option,
                   Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
                 )

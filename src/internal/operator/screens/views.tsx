@@ -27,12 +27,12 @@ export interface Kept {
 }
 
 /** The viewer's views; undefined if they can have none here. Nothing is said if they cannot be seen quickly. */
-export const keptOf = ({ services, viewer }: Asked): Effect.Effect<Kept | undefined> => {
+export const keptOf = ({ patience, services, viewer }: Asked): Effect.Effect<Kept | undefined> => {
   const owner = ownerOf(viewer)
   return owner === undefined || services.views._tag === "None"
     ? Effect.succeed(undefined)
     : services.views.value.list({ owner, limit: mostShown }).pipe(
-        Effect.timeout("800 millis"),
+        Effect.timeout(patience(0.08)),
         Effect.option,
         Effect.map((found) =>
           found._tag === "None"

@@ -40,6 +40,35 @@ const started = (example: string, url: string) =>
     ({ origin }) => origin
   )
 
+/** What an example prints that ends by itself. */
+const printedBy = (example: string, url: string) =>
+  Effect.flatMap(
+    Effect.acquireRelease(
+      Effect.sync(() =>
+        spawn(process.execPath, ["--import", "tsx", `examples/${example}/main.ts`], {
+          cwd: root,
+          env: { ...process.env, DATABASE_URL: url },
+          stdio: ["ignore", "pipe", "pipe"]
+        })
+      ),
+      // It ends the processes that it has started.
+      (child) =>
+        child.exitCode === null
+          ? Effect.async<void>((resume) => {
+              child.once("exit", () => resume(Effect.void)).kill("SIGTERM")
+            })
+          : Effect.void
+    ),
+    (child) =>
+      Effect.async<string>((resume) => {
+        let printed = ""
+        let complaints = ""
+        child.stdout.on("data", (data) => (printed += String(data)))
+        child.stderr.on("data", (data) => (complaints += String(data)))
+        child.once("close", (code) => resume(Effect.succeed(code === 0 ? printed : `${printed}${complaints}`)))
+      })
+  )
+
 /** A browser of sorts: it keeps the cookies that it is given. */
 const visitor = (origin: string) => {
   const cookies = new Map<string, string>()
@@ -298,4 +327,24 @@ it.live("Effect: sessions, tenants as scope, a job and an export, and an OpenAPI
       expect(secrets).toEqual([])
     })
   )
+)
+
+it.live(
+  "a cluster of two processes: one is killed in the middle of an export, the other one makes the file",
+  () =>
+    inFreshDatabase((url) =>
+      Effect.gen(function* () {
+        const printed = yield* printedBy("cluster", url)
+        expect(printed.replace(/^(one|two)/, "the first")).toBe(
+          [
+            "the first: attempt 1 at the export 1",
+            "that process is killed",
+            "the export 1 is completed in attempt 2: 5000 records, 0 differences",
+            ""
+          ].join("\n")
+        )
+      })
+    ),
+  // Three processes start, and each of them compiles what it runs.
+  240_000
 )

@@ -1,0 +1,264 @@
+/**
+ * Transactions that run beside DDL with an older id, and savepoints with later ids of their own: the ids of what stands in the catalog are
+ * those of subtransactions, and tell little of the order in which things happened (A31, A33).
+ */
+import { expect } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { stringify } from "../../src/internal/core/json.js"
+import { attacks, type Host } from "../support/adversarial.js"
+import { readers } from "../support/replay.js"
+
+const instantNow = ({ db }: Host) =>
+  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
+
+/** What as-of answers for a row, now or at an instant: the value of `v` if it is there. */
+const asOf = Effect.fnUntraced(function* (host: Host, table: string, key: string, at?: string) {
+  const { query } = yield* Effect.orDie(readers(host.database.url))
+  const answer = yield* Effect.orDie(query.asOf(table, key, at ?? (yield* instantNow(host))))
+  return answer._tag === "Present" ? stringify(answer.row["v"] ?? null) : answer._tag
+})
+
+/** A session whose transaction has an id before all that come. */
+const olderSession = Effect.fnUntraced(function* ({ session }: Host) {
+  const older = yield* session()
+  yield* older.run("begin", "select pg_current_xact_id()")
+  return older
+})
+
+const altered = ({ db }: Host) => db.column("select what from threadline.capture_alterations")
+
+const plain = ["create table t (id int primary key, v numeric)", "create table other (id int primary key, v text)"]
+
+const settings = "alter table t alter v set default 6; truncate t; insert into t values (1, 1), (2, 2)"
+
+attacks("a TRUNCATE and ALTER TABLE in one transaction (A33)", (attack) => {
+  attack("rewrite no value if the rows are written after both, in savepoints and exception blocks too", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...plain)
+      yield* apply("t")
+      yield* db.run("insert into t values (1, 0), (2, 0)")
+      yield* olderSession(host)
+      for (const transaction of [
+        `begin; ${settings}; commit`,
+        `begin; savepoint a; ${settings}; release a; commit`,
+        `begin; savepoint a; ${settings}; rollback to a; ${settings}; commit`,
+        `begin; savepoint a; savepoint b; ${settings}; release b; release a; commit`,
+        `do $$ begin begin ${settings}; exception when others then raise; end; end $$`,
+        `begin; savepoint a; alter table t alter v set default 7; savepoint b; truncate t; insert into t values (1, 1), (2, 2); commit`
+      ]) {
+        yield* db.run(transaction)
+        expect([transaction, yield* altered(host), yield* asOf(host, "t", "1")]).toEqual([transaction, [], "1"])
+      }
+    })
+  )
+
+  const rewrite = "alter table t alter v set default 6, alter v type numeric using v + 1"
+  for (const [how, transaction] of [
+    ["", `begin; truncate t; insert into t values (1, 1), (2, 2); ${rewrite}; commit`],
+    [
+      ", each in a savepoint",
+      `begin; savepoint a; truncate t; insert into t values (1, 1), (2, 2); savepoint b; ${rewrite}; commit`
+    ],
+    [
+      ", in one exception block",
+      `do $$ begin begin truncate t; insert into t values (1, 1), (2, 2); ${rewrite}; exception when others then raise; end; end $$`
+    ]
+  ] as const) {
+    attack(`rewrite values if ALTER TABLE comes last${how}: nothing is claimed of them`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...plain)
+        yield* apply("t")
+        yield* db.run(transaction)
+        expect(yield* db.value("select v from t where id = 1")).toBe("2")
+        expect(yield* asOf(host, "t", "1")).toBe("BeforeCapture")
+        yield* apply("t")
+        expect(yield* asOf(host, "t", "1")).toBe("BeforeCapture")
+      })
+    )
+  }
+})
+
+attacks("ALTER TABLE that writes values anew, beside other DDL, with no write between (A33)", (attack) => {
+  const rewrite = "alter table t alter v type numeric using v + 1"
+  for (const [what, lapse, ddl] of [
+    [
+      "a column that is added after it",
+      true,
+      ["alter table t alter v set default 6, alter v type numeric using v + 1", "alter table t add z int"]
+    ],
+    ["another alteration of the column after it", true, [rewrite, "alter table t alter v set default 6"]],
+    [
+      "another alteration after it, and VACUUM FULL",
+      true,
+      [rewrite, "alter table t alter v set default 6", "vacuum full t"]
+    ],
+    ["VACUUM FULL after both in one statement", true, [`${rewrite}, alter v set default 6`, "vacuum full t"]],
+    [
+      "savepoints around each",
+      true,
+      [`begin; savepoint a; ${rewrite}; savepoint b; alter table t alter v set default 6; commit`]
+    ],
+    [
+      "a row written in the same transaction before",
+      true,
+      [`begin; insert into t values (9, 9); ${rewrite}, alter v set default 6; commit`]
+    ],
+    [
+      "a write that changes nothing after both",
+      true,
+      [rewrite, "alter table t alter v set default 6", "update t set v = v"]
+    ],
+    [
+      "a write that changes nothing, after a new column that is computed",
+      false,
+      [
+        "alter table t alter v set default 6",
+        "alter table t add z int generated always as (id) stored",
+        "update t set v = v"
+      ]
+    ],
+    ["VACUUM FULL after another alteration alone", false, ["alter table t alter v set default 6", "vacuum full t"]],
+    ["VACUUM FULL before another alteration", false, ["vacuum full t", "alter table t alter v set default 6"]],
+    [
+      "a new column that is computed",
+      false,
+      ["alter table t alter v set default 6", "alter table t add z int generated always as (id) stored"]
+    ],
+    [
+      "a redacted column",
+      false,
+      ["alter table t alter v set default 6", "alter table t alter pin type varchar(9) using upper(pin)"]
+    ],
+    [
+      "rows that are gone",
+      false,
+      ["delete from t", "alter table t alter v set default 6", "vacuum full t", "insert into t values (1, 1)"]
+    ],
+    [
+      "rows of a savepoint",
+      false,
+      [
+        "begin; delete from t; savepoint a; insert into t values (1, 1); release a; alter table t alter v set default 6; commit",
+        "vacuum full t"
+      ]
+    ]
+  ] as const) {
+    attack(`is told from what changes no value: ${what}`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run("create table t (id int primary key, v numeric, pin text)")
+        yield* apply({ table: "t", mask: ["pin"] })
+        yield* db.run("insert into t values (1, 1), (2, 2)", ...ddl)
+        expect(yield* asOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
+        yield* apply({ table: "t", mask: ["pin"] })
+        expect(yield* asOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
+      })
+    )
+  }
+})
+
+attacks("older transactions beside DDL (A31)", (attack) => {
+  const m = [
+    "create table m (id int primary key, v text) partition by list (id)",
+    "create table m_1 partition of m for values in (1)",
+    "create table m_3 partition of m for values in (3, 4)",
+    "create table p (id int primary key, v text)",
+    "insert into p values (2, 'x')"
+  ]
+
+  attack("two of them write after an attach, one of them a row that came with it: it was not there before", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...m)
+      yield* apply("m")
+      yield* db.run("insert into m values (1, 'a')")
+      const [first, second] = [yield* olderSession(host), yield* olderSession(host)]
+      const instant = yield* instantNow(host)
+      yield* db.run("insert into m values (4, 'd')", "alter table m attach partition p for values in (2)")
+      yield* first.run("update m set v = 'y' where id = 2", "commit")
+      yield* second.run("insert into m values (3, 'c')", "commit")
+      yield* db.run("delete from m where id = 4")
+      yield* apply("m")
+      expect(yield* asOf(host, "m", "2", instant)).toBe("BeforeCapture")
+      expect(yield* asOf(host, "m", "1", instant)).toBe(`"a"`)
+    })
+  )
+
+  for (const mode of ["statement", "row"] as const) {
+    attack(`one of them writes after a partition came with a row: it is not said to be gone, in ${mode} mode`, (host) =>
+      Effect.gen(function* () {
+        const { apply, db } = host
+        yield* db.run(...m, "create table m_rest partition of m default")
+        yield* apply({ table: "m", mode })
+        yield* db.run(
+          "insert into m values (1, 'a'), (2, 'there'), (3, 'c')",
+          "update m set v = 'b' where id = 1",
+          "delete from m where id = 2"
+        )
+        const older = yield* olderSession(host)
+        yield* older.run("update m set v = 'c' where id = 1")
+        const before = yield* instantNow(host)
+        yield* db.run("insert into m values (5, 'e')")
+        yield* db.run("alter table m attach partition p for values in (2)")
+        const instant = yield* instantNow(host)
+        yield* older.run("update m set v = 'd' where id = 1", "commit")
+        yield* db.run("insert into m values (4, 'd')")
+        yield* apply({ table: "m", mode })
+        expect(yield* asOf(host, "m", "2", instant)).toBe("BeforeCapture")
+        expect(yield* asOf(host, "m", "2", before)).toBe("Deleted")
+        expect(yield* asOf(host, "m", "3", before)).toBe(`"c"`)
+        expect(yield* altered(host)).toEqual([])
+      })
+    )
+  }
+
+  attack("one of them writes first to a plain table that took the name of a partitioned one", (host) =>
+    Effect.gen(function* () {
+      const { apply, db } = host
+      yield* db.run(...m, "create table other (id int primary key, v text)")
+      yield* apply("m", "other")
+      yield* db.run("insert into m values (1, 'a')")
+      const triggers = yield* db.column(
+        `select pg_get_triggerdef(oid) from pg_trigger
+         where tgrelid = 'm'::regclass and tgparentid = 0 and pg_get_triggerdef(oid) !~ 'leave|enter|begin'`
+      )
+      const older = yield* olderSession(host)
+      yield* db.run("drop table m", `create table m (id int primary key, v text); ${triggers.join("; ")}`)
+      const instant = yield* instantNow(host)
+      yield* older.run("insert into m values (7, 'g')", "commit")
+      yield* db.run("insert into other values (2, 'o')", "insert into m values (8, 'h')")
+      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+      yield* apply("m")
+      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+    })
+  )
+
+  for (const renamed of [false, true]) {
+    attack(
+      `one of them writes first to a table that was restored under the name${renamed ? " of one that has another now" : ""}`,
+      (host) =>
+        Effect.gen(function* () {
+          const { apply, db } = host
+          yield* db.run(...plain)
+          yield* apply("t", "other")
+          yield* db.run("insert into t values (1, 1), (2, 2)", "insert into other values (1, 'o')")
+          const triggers = yield* db.column(
+            "select pg_get_triggerdef(oid) from pg_trigger where tgrelid = 't'::regclass"
+          )
+          const older = yield* olderSession(host)
+          yield* db.run(
+            renamed ? "alter table t rename to t_old" : "drop table t",
+            `begin; savepoint a; create table t (id int primary key, v numeric); ${triggers.join("; ")}; release a; commit`
+          )
+          const instant = yield* instantNow(host)
+          yield* older.run("insert into t values (7, 7)", "commit")
+          yield* db.run("insert into other values (2, 'o')", "insert into t values (8, 8)")
+          expect(yield* asOf(host, "t", "1", instant)).toBe("BeforeCapture")
+          yield* apply("t")
+          expect(yield* asOf(host, "t", "1", instant)).toBe("BeforeCapture")
+        })
+    )
+  }
+})
