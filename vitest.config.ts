@@ -28,7 +28,8 @@ export default defineConfig({
       project("adversarial", server),
       project("cli", server, commandLine),
       project("browser", server),
-      project("deep", server)
+      project("deep", server),
+      project("once", server, commandLine)
     ],
     sequence: { sequencer: LongestFirst },
     pool: "forks",

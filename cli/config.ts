@@ -235,7 +235,7 @@ const decode = <A, I>(
     // Of alternatives, the one that got furthest into the value says what is wrong with it.
     const [firstIssue, ...otherIssues] = ParseResult.ArrayFormatter.formatErrorSync(error)
     const issue = otherIssues.reduce(
-      (furthest, each) => (each.path.length > (furthest?.path.length ?? 0) ? each : furthest),
+      (furthest, candidate) => (candidate.path.length > (furthest?.path.length ?? 0) ? candidate : furthest),
       firstIssue
     )
     const fieldPath = [...path, ...(issue?.path ?? [])].map(String)

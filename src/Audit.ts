@@ -323,9 +323,9 @@ export interface Defined<in A> {
  * ```
  */
 export const define = <A = unknown>(options: Options<A>): Defined<A> => {
-  const wrong = contradiction(options) ?? AuditContext.invalid(options)
-  if (wrong !== undefined) {
-    throw wrong
+  const refusal = contradiction(options) ?? AuditContext.invalid(options)
+  if (refusal !== undefined) {
+    throw refusal
   }
   const { action, onError } = options
   if (action !== undefined && typeof action !== "function") {
@@ -434,8 +434,8 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
           typeof onError === "function"
             ? Effect.catchAllCause(
                 Effect.suspend(() => encodeAction(onError(Cause.squash(cause)), {})),
-                (wrong) =>
-                  Effect.as(Effect.logWarning("threadline: onError gave no action", reasonOf(wrong)), undefined)
+                (failure) =>
+                  Effect.as(Effect.logWarning("threadline: onError gave no action", reasonOf(failure)), undefined)
               )
             : Effect.succeed(failed ?? (options.onFailure === "record" ? known : undefined))
         return {
@@ -465,9 +465,9 @@ const make = (client: SqlClient.SqlClient, schema: string): Context.Tag.Service<
           settle: (exit: Exit.Exit<unknown, unknown>) =>
             Effect.flatMap(
               Exit.isFailure(exit) && hasFailed(exit.cause) ? failedAction(exit.cause) : Effect.succeed(undefined),
-              (kept) => {
-                if (kept !== undefined) {
-                  failures.push({ action: kept, context: document })
+              (action) => {
+                if (action !== undefined) {
+                  failures.push({ action, context: document })
                 }
                 return owner === undefined && failures.length > 0
                   ? recordFailures(client, schema, failures)

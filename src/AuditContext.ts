@@ -405,9 +405,9 @@ export const encode = (given: Given): string => {
  * ```
  */
 export const toSql = (fields: Given, options: { readonly schema?: string | undefined } = {}): SqlStatement => {
-  const wrong = notAnObject(fields, "context") ?? notAnObject(options)
-  if (wrong !== undefined) {
-    throw wrong
+  const refusal = notAnObject(fields, "context") ?? notAnObject(options)
+  if (refusal !== undefined) {
+    throw refusal
   }
   const call = `${identifier(storageSchemaName(options.schema))}.set_context`
   return { text: `select ${call}($1::text::jsonb)`, values: [encode(fields)] }
@@ -446,9 +446,9 @@ export const toEnvelope = (
   options: { readonly key?: string | undefined } = {}
 ): Effect.Effect<string, InvalidRequest> =>
   Effect.gen(function* () {
-    const wrong = notAnObject(options) ?? unknownField(options, { key: true }) ?? keyRule(options.key)
-    if (wrong !== undefined) {
-      return yield* wrong
+    const optionsRefusal = notAnObject(options) ?? unknownField(options, { key: true }) ?? keyRule(options.key)
+    if (optionsRefusal !== undefined) {
+      return yield* optionsRefusal
     }
     const { source: _, ...fields } = yield* current
     const refusal = invalid(fields)
@@ -489,12 +489,12 @@ export const fromEnvelope = (envelope: unknown, options: EnvelopeOptions = {}): 
       return yield* notObject
     }
     const { actor, jobId, key, maxAge, source } = options
-    const wrong =
+    const optionsRefusal =
       unknownField(options, { actor: true, jobId: true, source: true, maxAge: true, key: true }) ??
       keyRule(key) ??
       invalid({ actor, jobId, source })
-    if (wrong !== undefined) {
-      return yield* wrong
+    if (optionsRefusal !== undefined) {
+      return yield* optionsRefusal
     }
     const age = maxAge === undefined ? undefined : yield* millis("maxAge", maxAge)
     const opened = envelopes.open(envelope, yield* Clock.currentTimeMillis, { key, maxAge: age })

@@ -19,7 +19,7 @@ import {
   sayingWhatItRequires,
   refuseInside
 } from "./internal/capture/apply.js"
-import { readCatalog, readWholeStanding } from "./internal/capture/catalog.js"
+import { readCatalog, readWholeStanding, refuseUnknown } from "./internal/capture/catalog.js"
 import type { CaptureError } from "./internal/capture/captureError.js"
 import type { TableStatus } from "./internal/capture/finding.js"
 import type { PrintedFile, TableConfig } from "./internal/capture/model.js"
@@ -275,7 +275,10 @@ const make = Effect.gen(function* () {
       const configured = tables === undefined ? undefined : yield* readConfigs(tables)
       const [catalog, standing] = yield* reading(
         sql,
-        Effect.all([readCatalog(sql, storage, configured ?? [], "everything"), readWholeStanding(sql, storage)])
+        Effect.all([
+          Effect.tap(readCatalog(sql, storage, configured ?? [], "everything"), refuseUnknown),
+          readWholeStanding(sql, storage)
+        ])
       ).pipe(
         Effect.mapError((error) => fromFailure<never>(error)),
         sayingWhatItRequires(sql, storage, "record")

@@ -35,7 +35,7 @@ import type { ChangeDiff, RowDiff } from "./internal/rows/diff.js"
 import type { HistoryOptions } from "./internal/rows/history.js"
 import type { AsOfWith, Relation } from "./internal/rows/relations.js"
 import type { ActorWindowOptions, Bundle, BundleOptions } from "./internal/search/bundle.js"
-import type { ActorInput, FilterInput } from "./internal/search/filter.js"
+import type { ActorInput, FilterInput } from "./internal/search/filterInput.js"
 import type { Incident, IncidentOptions } from "./internal/search/incident.js"
 import type { CollectOptions, Count, CountOptions } from "./internal/search/timeline.js"
 import type { HistoryWithEvents, SchemaEvent, SchemaEventFilter } from "./internal/search/schemaEvents.js"
@@ -103,7 +103,7 @@ export {
 /**
  * @since 0.1.0
  */
-export { type ImageCondition } from "./internal/rows/asOf.js"
+export type { ImageCondition } from "./internal/rows/standingStatement.js"
 
 /**
  * @since 0.1.0
@@ -128,7 +128,17 @@ export { AsOfWith, RelatedRows, type Relation } from "./internal/rows/relations.
 /**
  * @since 0.1.0
  */
-export { type ActorInput, decodeFilter as filterFromInput, Filter, type FilterInput } from "./internal/search/filter.js"
+export { decodeFilter as filterFromInput } from "./internal/search/filter.js"
+
+/**
+ * @since 0.1.0
+ */
+export type { ActorInput, FilterInput } from "./internal/search/filterInput.js"
+
+/**
+ * @since 0.1.0
+ */
+export { Filter } from "./internal/search/filters.js"
 
 /**
  * @since 0.1.0

@@ -153,9 +153,9 @@ const single = (value: string | ReadonlyArray<string> | null | undefined): strin
  * ```
  */
 export const make = (rules: Rules = {}): ((incoming: Incoming) => AuditContext.Fields) => {
-  const wrong = AuditContext.invalid({ source: rules.source })
-  if (wrong !== undefined) {
-    throw wrong
+  const refusal = AuditContext.invalid({ source: rules.source })
+  if (refusal !== undefined) {
+    throw refusal
   }
   // What a middleware adds to the rules. An actor that is no function would leave every write unattributed.
   for (const [field, value] of Object.entries(rules)) {

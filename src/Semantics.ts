@@ -162,12 +162,12 @@ export interface SqlOptions {
  * ```
  */
 export const toSql = (action: Action, options: SqlOptions = {}): AuditContext.SqlStatement => {
-  const wrong =
+  const refusal =
     notAnObject(options) ??
     unknownField(options, { reason: true, comment: true, status: true, context: true, schema: true }) ??
     (options.context === undefined ? undefined : AuditContext.invalid(options.context))
-  if (wrong !== undefined) {
-    throw wrong
+  if (refusal !== undefined) {
+    throw refusal
   }
   const call = `${identifier(storageSchemaName(options.schema))}.record_action`
   const document = encodeActionSync(action, options, options.status)

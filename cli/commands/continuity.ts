@@ -59,7 +59,7 @@ export const check = leaf(
         })
       )
       const chosen = names.map(TableName.format)
-      const tables = all.filter((each) => chosen.length === 0 || chosen.includes(each.table))
+      const tables = all.filter((table) => chosen.length === 0 || chosen.includes(table.table))
       yield* answer(
         options,
         () => encodeReadiness({ tables }),

@@ -80,7 +80,7 @@ const lines = (job: ExportJobs.Job): string => {
   return rows.flatMap(([name, text]) => (text === null ? [] : [`${name.padEnd(12)}  ${visible(text)}`])).join("\n")
 }
 
-const told = (options: { readonly json: boolean; readonly wide: boolean }, job: ExportJobs.Job, text: string) =>
+const answerJob = (options: { readonly json: boolean; readonly wide: boolean }, job: ExportJobs.Job, text: string) =>
   answerExact(
     options,
     () => Json.stringify(job),
@@ -97,7 +97,7 @@ export const queue = leaf(
       // This is wrong no matter what the database holds, so the database is not asked.
       yield* Effect.suspend(() => Export.validate(request)).pipe(inOptions(options))
       const job = yield* inJobs(options, ExportJobs.queue({ ...request, scope })).pipe(inOptions(options))
-      yield* told(
+      yield* answerJob(
         options,
         job,
         `The export ${job.id} is queued; "threadline export job ${job.id}" shows how far it is.`
@@ -156,7 +156,7 @@ const onOne = <Name extends "export job" | "export cancel" | "export retry">(
     Effect.gen(function* () {
       const scope = yield* scopeOf(options)
       const job = yield* inJobs(options, call(options.id, { scope })).pipe(inOptions(options, args))
-      yield* told(options, job, text(job))
+      yield* answerJob(options, job, text(job))
     })
   )
 

@@ -117,9 +117,9 @@ export const policyShow = leaf("policy show", common, (options) =>
       configured,
       Health.policies({ tables: configured.tables, ...configured.health })
     )
-    const tables = compared.map((each) => ({
-      ...each,
-      findings: each.findings.map((finding) => placed(options, finding))
+    const tables = compared.map((comparison) => ({
+      ...comparison,
+      findings: comparison.findings.map((finding) => placed(options, finding))
     }))
     yield* answer(
       options,

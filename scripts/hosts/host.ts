@@ -83,16 +83,17 @@ export const pack = (directory: string): string => {
   return join(directory, packed.filename)
 }
 
-/** A version of every peer: the oldest that the package declares, or the newest that this repository is tested with. */
-export const peers = (end: "oldest" | "newest"): ReadonlyArray<string> =>
-  Object.entries(manifest.peerDependencies).map(([name, range]) => {
-    const version =
-      end === "oldest"
-        ? /^(?:\^|>=)(\d+\.\d+\.\d+)(?: <\d+\.\d+\.\d+)?$/.exec(range)?.[1]
-        : manifest.devDependencies[name]
-    expect(version !== undefined, `no ${end} version of the peer ${name} is declared: ${range}`)
-    return `${name}@${version}`
-  })
+/** The oldest version of every peer that the package declares. */
+export const oldestPeers: ReadonlyArray<string> = Object.entries(manifest.peerDependencies).map(([name, range]) => {
+  const version = /^(?:\^|>=)(\d+\.\d+\.\d+)(?: <\d+\.\d+\.\d+)?$/.exec(range)?.[1]
+  expect(version !== undefined, `no oldest version of the peer ${name} is declared: ${range}`)
+  return `${name}@${version}`
+})
+
+/** What only some modules need, such as the operator surface. npm installs the other peers unasked. */
+export const optionalPeers: ReadonlyArray<string> = Object.keys(manifest.peerDependenciesMeta).map(
+  (name) => `${name}@${manifest.devDependencies[name]}`
+)
 
 const install = (directory: string, packages: ReadonlyArray<string>, ...flags: ReadonlyArray<string>): void => {
   run(directory, [

@@ -455,29 +455,6 @@ attacks("large values (A7, A26)", (attack) => {
       ).toEqual(["1", "2", "3"].map((id) => ({ id, text: String(32 * 32768 + 1), same: "t", same_bytes: "t" })))
     })
   )
-
-  attack(
-    "are marked as left out if jsonb cannot hold them, and their row is captured and found by its key",
-    ({ apply, db }) =>
-      Effect.gen(function* () {
-        yield* db.run("create table t (id int primary key, v text, n int)")
-        // Compressible: a few megabytes where it is stored, as far as anybody can see before it is read.
-        const huge = 270_000_000
-        yield* db.run(`insert into t values (1, repeat('x', ${huge}), 0), (2, 'small', 0)`)
-        yield* apply("t")
-        yield* db.run("update t set n = n + 1")
-        const found = yield* changes(db)
-        expect(brief(found)).toEqual(["update 1", "update 2"])
-        expect(found.map(({ fields }) => fields)).toEqual(["{n}", "{n}"])
-        expect(
-          yield* db.rows(
-            "select data_after -> 'v' ->> 'threadline:omitted' as size, length(data_after #>> '{v,sha256}') as hash, data_after ->> 'n' as n from threadline.audit_changes where row_key = '1'"
-          )
-        ).toEqual([{ size: `${huge + 2} bytes`, hash: "64", n: "1" }])
-        expect(found[1]?.after).toBe('{"n": 1, "v": "small", "id": 2}')
-      }),
-    300_000
-  )
 })
 
 attacks("numbers through the stored image, exactly (A17)", (attack) => {

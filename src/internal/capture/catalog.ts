@@ -7,7 +7,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import type { ThreadlineError } from "../../ThreadlineError.js"
+import { ThreadlineError } from "../../ThreadlineError.js"
 import { Catalog, Gap, type Name, Strayed } from "./catalogModel.js"
 import { catalogStatement } from "./catalogStatement.js"
 import { refuseHidden } from "../sql/hidden.js"
@@ -49,6 +49,17 @@ export const readCatalog = (
         : []
     }
   })
+
+/** Whoever may read the policies only cannot know whether they still hold, and is not told that they do. */
+export const refuseUnknown = ({ role, storage }: Catalog): Effect.Effect<void, ThreadlineError> =>
+  storage.knowsGaps
+    ? Effect.void
+    : Effect.fail(
+        new ThreadlineError({
+          reason: "InsufficientPrivilege",
+          detail: `the role ${role} may read the policies, and not whether they still hold; "threadline grant --reader" gives it`
+        })
+      )
 
 const decodeGaps = Schema.decodeUnknown(
   Schema.Array(

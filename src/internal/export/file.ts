@@ -167,12 +167,12 @@ export const toFile = <E>(
       const targets = yield* checkTarget(path, force)
       const data = yield* draft(targets.data, force)
       const beside = yield* draft(targets.manifest, force)
-      const told = yield* Ref.make<Manifest | undefined>(undefined)
+      const manifestRef = yield* Ref.make<Manifest | undefined>(undefined)
       yield* Stream.runForEach(
-        bytes((manifest) => Ref.set(told, manifest)),
+        bytes((manifest) => Ref.set(manifestRef, manifest)),
         (piece) => write(data, piece)
       )
-      const manifest = yield* Ref.get(told)
+      const manifest = yield* Ref.get(manifestRef)
       if (manifest === undefined) {
         return yield* Effect.dieMessage("an export ended without a manifest")
       }

@@ -133,16 +133,16 @@ const actorOf = (given: unknown): Either.Either<Actor.Actor | undefined, Invalid
   if (given === undefined) {
     return Either.right(undefined)
   }
-  const wrong = Actor.invalid(given as Actor.Actor, "requestedBy")
-  return wrong === undefined ? Either.right(given as Actor.Actor) : Either.left(wrong)
+  const refusal = Actor.invalid(given as Actor.Actor, "requestedBy")
+  return refusal === undefined ? Either.right(given as Actor.Actor) : Either.left(refusal)
 }
 
 export const decodeOptions = (options: Options): Either.Either<Request, InvalidRequest | ExportError> =>
   Either.gen(function* () {
     const decoded = yield* request(ExportRequest)(options)
-    const wrong = decoded.filter === undefined ? undefined : notAnObject(decoded.filter, "filter")
-    if (wrong !== undefined) {
-      return yield* Either.left(wrong)
+    const refusal = decoded.filter === undefined ? undefined : notAnObject(decoded.filter, "filter")
+    if (refusal !== undefined) {
+      return yield* Either.left(refusal)
     }
     const filter = yield* decodeEverything(decoded.filter ?? {})
     const { compression, format, limit, order, raw, scopeName, shape } = decoded

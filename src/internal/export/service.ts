@@ -99,9 +99,9 @@ const stringOption = (field: string, value: unknown): InvalidRequest | undefined
 /** The headers that describe the file, checked. */
 const responseOptions = (given: ResponseOptions) =>
   Effect.gen(function* () {
-    const wrong = notAnObject(given)
-    if (wrong !== undefined) {
-      return yield* wrong
+    const refusal = notAnObject(given)
+    if (refusal !== undefined) {
+      return yield* refusal
     }
     const { fileName, manifestUrl, ...options } = given
     yield* stringOption("fileName", fileName) ?? stringOption("manifestUrl", manifestUrl) ?? Effect.void
@@ -110,9 +110,9 @@ const responseOptions = (given: ResponseOptions) =>
 
 const fileOptions = (path: string, given: FileOptions) =>
   Effect.gen(function* () {
-    const wrong = notAnObject(given) ?? stringOption("path", path)
-    if (wrong !== undefined) {
-      return yield* wrong
+    const refusal = notAnObject(given) ?? stringOption("path", path)
+    if (refusal !== undefined) {
+      return yield* refusal
     }
     const { force = false, ...options } = given
     return typeof force === "boolean"

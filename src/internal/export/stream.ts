@@ -379,10 +379,10 @@ export const decoded = (
   }
   const { onManifest, onProgress, ...options } = given
   const hooks: Hooks = { onManifest, onProgress }
-  const wrong = notHooks(hooks)
-  return wrong === undefined
+  const refusal = notHooks(hooks)
+  return refusal === undefined
     ? Either.map(decodeOptions(options), (request) => ({ request, hooks }))
-    : Either.left(wrong)
+    : Either.left(refusal)
 }
 
 /** The bytes of an export. Each run of the stream is a new export. */

@@ -86,9 +86,9 @@ export const merge = (below: AuditContext.Given, above: AuditContext.Given): Aud
   mergeAny(below, above)
 
 export const withContext = <A>(fields: Ambient, body: () => A): A => {
-  const wrong = notAnObject(fields, "context")
-  if (wrong !== undefined) {
-    throw wrong
+  const refusal = notAnObject(fields, "context")
+  if (refusal !== undefined) {
+    throw refusal
   }
   const actor = typeof fields.actor === "function" ? remembered(fields.actor) : fields.actor
   const { meta: metaBelow, ...below } = stored()
@@ -124,8 +124,8 @@ export const askActor = async (ask: LazyActor, patience: number = actorPatience)
 // The audited call is not to blame for a wrong answer. The answer is recorded as wrong.
 const toAnswer = (found: Found): Answered => {
   const actor = found ?? undefined
-  const wrong = actor === undefined ? undefined : Actor.invalid(actor)
-  return wrong === undefined ? { actor } : { actorError: `the actor function gave no actor: ${wrong.message}` }
+  const refusal = actor === undefined ? undefined : Actor.invalid(actor)
+  return refusal === undefined ? { actor } : { actorError: `the actor function gave no actor: ${refusal.message}` }
 }
 
 const orThrow = <A>(result: Either.Either<A, InvalidRequest>): A => {

@@ -149,9 +149,9 @@ interface Request {
 }
 
 const prepare = async <A, Settings>(given: Options<A, Settings>, parent: Level | undefined): Promise<Request> => {
-  const wrong = notAnObject(given) ?? unknownField(given, optionNames)
-  if (wrong !== undefined) {
-    throw wrong
+  const optionsRefusal = notAnObject(given) ?? unknownField(given, optionNames)
+  if (optionsRefusal !== undefined) {
+    throw optionsRefusal
   }
   const { action, allowMissingActor, comment, onFailure, reason, requireChanges, schema, transaction, ...explicit } =
     given
@@ -414,9 +414,9 @@ export const record = async (
   action: Action,
   options: RecordOptions = {}
 ): Promise<string> => {
-  const wrong = notAnObject(options)
-  if (wrong !== undefined) {
-    throw wrong
+  const refusal = notAnObject(options)
+  if (refusal !== undefined) {
+    throw refusal
   }
   const { comment, reason, status, ...rest } = options
   const parent = connection.transaction === undefined ? undefined : levelOf(connection.transaction)

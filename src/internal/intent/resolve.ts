@@ -48,12 +48,12 @@ const asked = (ask: AuditContext.LazyActor): Effect.Effect<AuditContext.Fields> 
     Effect.disconnect,
     Effect.map((answer): AuditContext.Fields => {
       const actor = (Option.isOption(answer) ? Option.getOrUndefined(answer) : answer) ?? undefined
-      const wrong = actor === undefined ? undefined : Actor.invalid(actor)
+      const refusal = actor === undefined ? undefined : Actor.invalid(actor)
       return actor === undefined
         ? {}
-        : wrong === undefined
+        : refusal === undefined
           ? { actor: Actor.fromGiven(actor) }
-          : { actorError: `the actor effect gave no actor: ${wrong.message}` }
+          : { actorError: `the actor effect gave no actor: ${refusal.message}` }
     }),
     Effect.timeoutTo({
       duration: actorPatience,

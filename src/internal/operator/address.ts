@@ -174,10 +174,10 @@ const segment = (text: string): string =>
 export const shortTable = (table: string): string => table.replace(/^public\./, "")
 
 /** Makes the addresses of one mount, for one viewer's zone. */
-export const make = (prefix: string, kept: Parameters = {}) => {
+export const make = (prefix: string, carried: Parameters = {}) => {
   const address = (path: string, parameters: Parameters = {}): string => {
     const params = new URLSearchParams()
-    for (const [name, value] of Object.entries({ ...parameters, ...kept })) {
+    for (const [name, value] of Object.entries({ ...parameters, ...carried })) {
       for (const text of value === undefined ? [] : typeof value === "string" ? [value] : value) {
         params.append(name, text)
       }

@@ -9,7 +9,7 @@ export type ColumnsByTable = ReadonlyMap<string, ReadonlyArray<string>>
 export type AskColumns = (tables: Iterable<string>) => Effect.Effect<ColumnsByTable>
 
 /** Columns change rarely. */
-const kept = 30_000
+const keptMillis = 30_000
 
 const mostKept = 2000
 
@@ -19,7 +19,7 @@ export const asking = (query: Query.Service): AskColumns => {
     Effect.suspend(() => {
       const found = known.get(table)
       const now = Date.now()
-      if (found !== undefined && now - found.at < kept) {
+      if (found !== undefined && now - found.at < keptMillis) {
         return Effect.succeed(found.columns)
       }
       return query.columns(table).pipe(

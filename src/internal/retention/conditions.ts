@@ -291,7 +291,7 @@ export const conditionsOf = Effect.fnUntraced(function* (
   for (const [place, { given, keep, table }] of tables.entries()) {
     const other = tables
       .slice(0, place)
-      .find((each) => each.keep !== keep && format(each.table.policy) === format(table.policy))
+      .find((earlier) => earlier.keep !== keep && format(earlier.table.policy) === format(table.policy))
     if (other !== undefined) {
       return yield* new InvalidRequest({
         field: `tables[${JSON.stringify(format(given))}]`,

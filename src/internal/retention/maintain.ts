@@ -39,11 +39,11 @@ export interface MaintainOptions {
   readonly onProgress?: ((step: string) => Effect.Effect<void>) | undefined
 }
 
-const known = { months: true, reindex: true, lockTimeout: true, actor: true, onProgress: true } as const
+const optionNames = { months: true, reindex: true, lockTimeout: true, actor: true, onProgress: true } as const
 
 const checkedOptions = Effect.fnUntraced(function* (options: MaintainOptions) {
   yield* mustBeObject(options)
-  const unknown = unknownField(options, known)
+  const unknown = unknownField(options, optionNames)
   if (unknown !== undefined) {
     return yield* unknown
   }

@@ -93,16 +93,16 @@ const durationRule = 'must be a duration with its unit, such as "365 days"'
 
 type Checked<A> = Either.Either<A, InvalidRequest>
 
-const wrong = (field: string, rule: string): Checked<never> => Either.left(new InvalidRequest({ field, rule }))
+const invalid = (field: string, rule: string): Checked<never> => Either.left(new InvalidRequest({ field, rule }))
 
 const durationOf = (field: string, input: unknown, alternative = ""): Checked<number> => {
   const duration =
     typeof input === "string" || Duration.isDuration(input) ? Duration.decodeUnknown(input) : Option.none()
   const millis = Option.match(duration, { onNone: () => Number.NaN, onSome: Duration.toMillis })
   if (Number.isNaN(millis)) {
-    return wrong(field, `${durationRule}${alternative}`)
+    return invalid(field, `${durationRule}${alternative}`)
   }
-  return millis > 0 && millis <= longest ? Either.right(millis) : wrong(field, "must be from a moment to 1000 years")
+  return millis > 0 && millis <= longest ? Either.right(millis) : invalid(field, "must be from a moment to 1000 years")
 }
 
 const keepOf = (field: string, input: unknown, floor: number): Checked<Millis> => {
@@ -111,7 +111,7 @@ const keepOf = (field: string, input: unknown, floor: number): Checked<Millis> =
   }
   return Either.flatMap(durationOf(field, input, ', or "forever"'), (millis) =>
     millis < floor
-      ? wrong(field, `must not be shorter than the floor, ${durationText(floor)}`)
+      ? invalid(field, `must not be shorter than the floor, ${durationText(floor)}`)
       : Either.right(Math.round(millis))
   )
 }
@@ -149,7 +149,7 @@ const actorTypes = ["user", "admin", "service_account", "job", "system", "anonym
 const tableOf = (field: string, input: unknown): Checked<TableName> =>
   typeof input === "string"
     ? Either.mapLeft(parseTableName(input), ({ rule }) => new InvalidRequest({ field, rule }))
-    : wrong(field, "must be the name of a table")
+    : invalid(field, "must be the name of a table")
 
 const isKey = (key: unknown): key is NonNullable<Hold["key"]> => {
   const parts: ReadonlyArray<unknown> =
@@ -171,13 +171,13 @@ const holdOf = (field: string, input: unknown): Checked<CheckedHold> =>
     }
     const { actor, correlationId, key, reason, table } = input as Hold
     if (textRule(reason) !== undefined || reason.trim() === "") {
-      return yield* wrong(`${field}.reason`, "must say why, in a string that is not empty")
+      return yield* invalid(`${field}.reason`, "must say why, in a string that is not empty")
     }
     if ([table, actor, correlationId].filter((named) => named !== undefined).length !== 1) {
-      return yield* wrong(field, "must name exactly one of table, actor and correlationId")
+      return yield* invalid(field, "must name exactly one of table, actor and correlationId")
     }
     if (key !== undefined && table === undefined) {
-      return yield* wrong(`${field}.key`, "needs the table of the row")
+      return yield* invalid(`${field}.key`, "needs the table of the row")
     }
     if (table !== undefined) {
       const name = yield* tableOf(`${field}.table`, table)
@@ -186,7 +186,7 @@ const holdOf = (field: string, input: unknown): Checked<CheckedHold> =>
       }
       return isKey(key)
         ? { reason, target: { kind: "row", table: name, key } as const }
-        : yield* wrong(`${field}.key`, "must be a string, or several as an array or an object")
+        : yield* invalid(`${field}.key`, "must be a string, or several as an array or an object")
     }
     if (actor !== undefined) {
       const rule =
@@ -196,17 +196,17 @@ const holdOf = (field: string, input: unknown): Checked<CheckedHold> =>
         return yield* Either.left(rule)
       }
       if (!actorTypes.includes(actor.type)) {
-        return yield* wrong(`${field}.actor.type`, `must be one of ${actorTypes.join(", ")}`)
+        return yield* invalid(`${field}.actor.type`, `must be one of ${actorTypes.join(", ")}`)
       }
       const idRule = actor.id === undefined ? undefined : shortTextRule(actor.id)
       return idRule === undefined
         ? { reason, target: { kind: "actor", type: actor.type, id: actor.id } as const }
-        : yield* wrong(`${field}.actor.id`, idRule)
+        : yield* invalid(`${field}.actor.id`, idRule)
     }
     const idRule = shortTextRule(correlationId)
     return correlationId !== undefined && idRule === undefined
       ? { reason, target: { kind: "correlation", id: correlationId } as const }
-      : yield* wrong(`${field}.correlationId`, idRule ?? "must be a string")
+      : yield* invalid(`${field}.correlationId`, idRule ?? "must be a string")
   })
 
 const holdDocument = ({ reason, target }: CheckedHold): JsonObject => {
@@ -239,10 +239,10 @@ export const check = (input: unknown): Checked<CheckedPolicy> =>
       const field = fieldOf("tables", name)
       const table = yield* tableOf(field, name)
       if (tables.some((other) => format(other.table) === format(table))) {
-        return yield* wrong(field, `names ${format(table)} a second time`)
+        return yield* invalid(field, `names ${format(table)} a second time`)
       }
       if (value === undefined) {
-        return yield* wrong(field, `${durationRule}, or "forever"`)
+        return yield* invalid(field, `${durationRule}, or "forever"`)
       }
       tables.push({ table, keep: yield* keepOf(field, value, floor) })
     }
@@ -251,19 +251,19 @@ export const check = (input: unknown): Checked<CheckedPolicy> =>
       const field = fieldOf("actions", name)
       const rule = shortTextRule(name)
       if (rule !== undefined || value === undefined) {
-        return yield* wrong(field, rule ?? `${durationRule}, or "forever"`)
+        return yield* invalid(field, rule ?? `${durationRule}, or "forever"`)
       }
       actions.push({ name, keep: yield* keepOf(field, value, floor) })
     }
     if (policy.holds !== undefined && !Array.isArray(policy.holds)) {
-      return yield* wrong("holds", "must be a list")
+      return yield* invalid("holds", "must be a list")
     }
     const holds: Array<CheckedHold> = []
     for (const [index, hold] of ((policy.holds ?? []) as ReadonlyArray<unknown>).entries()) {
       holds.push(yield* holdOf(`holds[${index}]`, hold))
     }
     if ([keep, ...tables.map((entry) => entry.keep), ...actions.map((entry) => entry.keep)].every(isForever)) {
-      return yield* wrong(
+      return yield* invalid(
         "keep",
         `keeps everything forever, so there is nothing to purge: give a duration here, to a table or to an action`
       )

@@ -102,12 +102,12 @@ const archiveAll = <E, R>(
         const places: Array<string> = []
         const verifications: Array<Effect.Effect<void, E, R>> = []
         for (const part of archiveParts(plan, conditions)) {
-          const kept = yield* archive(part)
-          if (typeof kept === "string") {
-            places.push(kept)
+          const archived = yield* archive(part)
+          if (typeof archived === "string") {
+            places.push(archived)
           } else {
-            places.push(kept.place)
-            verifications.push(kept.verify)
+            places.push(archived.place)
+            verifications.push(archived.verify)
           }
           yield* tell("archive")
         }

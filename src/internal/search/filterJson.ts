@@ -6,7 +6,9 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { JsonObject, JsonValue } from "../core/jsonValue.js"
 import { Operation } from "../record/change.js"
-import { decodeFilter, Filter, type FilterInput } from "./filter.js"
+import { decodeFilter } from "./filter.js"
+import { Filter } from "./filters.js"
+import type { FilterInput } from "./filterInput.js"
 import { canonicalFields, refusedInput } from "./filterUrl.js"
 
 const field = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })

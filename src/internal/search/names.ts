@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type { NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import { checkTables } from "../record/tables.js"
 import { checkColumns } from "../record/unknownColumn.js"
-import type { Filter } from "./filter.js"
+import type { Filter } from "./filters.js"
 import type { Plan } from "./plan.js"
 
 export const checkNames = Effect.fnUntraced(function* (

@@ -2,7 +2,8 @@
  * A filter after the database was asked about it. Statements are made from it.
  */
 import type { Position } from "../record/cursor.js"
-import type { Filter, Part } from "./filter.js"
+import type { Filter } from "./filters.js"
+import type { Part } from "./filterPart.js"
 import type { Storage } from "../record/storage.js"
 import type { IdRange, WindowIds } from "./window.js"
 import type { Table } from "../record/tables.js"

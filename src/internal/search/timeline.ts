@@ -18,7 +18,8 @@ import {
   transactionColumns
 } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
-import type { Filter, FilterInput } from "./filter.js"
+import type { Filter } from "./filters.js"
+import type { FilterInput } from "./filterInput.js"
 import { decodeFilter } from "./filter.js"
 import { pageOf, streamLimit } from "../record/page.js"
 import { isOfRow, type Plan } from "./plan.js"

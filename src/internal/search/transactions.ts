@@ -18,7 +18,8 @@ import {
   TransactionRow
 } from "../record/change.js"
 import { onConditionError } from "../record/condition.js"
-import { decodeFilter, type FilterInput } from "./filter.js"
+import { decodeFilter } from "./filter.js"
+import type { FilterInput } from "./filterInput.js"
 import { pageOf } from "../record/page.js"
 import { checkNames } from "./names.js"
 import { behind, type Plan } from "./plan.js"

@@ -3,7 +3,8 @@ import * as Either from "effect/Either"
 import { InvalidRequest } from "../../ThreadlineError.js"
 import { notAnObject, unknownField } from "../core/request.js"
 import { idRule, idText, shortTextRule } from "../core/text.js"
-import { decodeFilter, type FilterInput } from "../search/filter.js"
+import { decodeFilter } from "../search/filter.js"
+import type { FilterInput } from "../search/filterInput.js"
 import { toUrl } from "../search/filterUrl.js"
 import type { Owner } from "./model.js"
 
@@ -83,15 +84,15 @@ export interface Kept {
   readonly replace: boolean
 }
 
-const known = { owner: true, name: true, filter: true, since: true, replace: true } as const
+const fieldNames = { owner: true, name: true, filter: true, since: true, replace: true } as const
 
 const longestFilter = 16_384
 
 export const check = (view: Given): Either.Either<Kept, InvalidRequest> =>
   Either.gen(function* () {
-    const wrong = notAnObject(view, "view") ?? unknownField(view, known)
-    if (wrong !== undefined) {
-      return yield* Either.left(wrong)
+    const refusal = notAnObject(view, "view") ?? unknownField(view, fieldNames)
+    if (refusal !== undefined) {
+      return yield* Either.left(refusal)
     }
     const owner = yield* checkOwner(view.owner)
     const name = yield* checkName(view.name)

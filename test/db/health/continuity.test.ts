@@ -186,6 +186,57 @@ describe("Continuity", () => {
     )
   )
 
+  it.effect(
+    "records partitions of which one has row-level security only if both roles see all rows, and no foreign ones",
+    () =>
+      fresh(
+        Effect.gen(function* () {
+          const owner = yield* (yield* TestDatabase.TestDatabase).ownOwner
+          yield* run(
+            "create foreign data wrapper nowhere",
+            "create server nowhere foreign data wrapper nowhere",
+            "create foreign table far (id int, v text) server nowhere",
+            "create table mixed (id int, v text) partition by range (id)",
+            "create table mixed_1 partition of mixed for values from (0) to (10)",
+            "create foreign table mixed_2 partition of mixed for values from (10) to (20) server nowhere",
+            "create table events (id int primary key, v text) partition by range (id)",
+            "create table events_1 partition of events for values from (0) to (10)",
+            "create table events_2 partition of events for values from (10) to (20)",
+            "insert into events select n, 'v' from generate_series(1, 19) n",
+            "create table late (id int primary key, v text) partition by range (id)",
+            "create table late_1 partition of late for values from (0) to (10)",
+            "insert into mixed select n, 'v' from generate_series(1, 9) n",
+            "insert into late select n, 'v' from generate_series(1, 9) n"
+          )
+          yield* apply(["far", "mixed", "events", "late"].map((table) => ({ table })))
+          const refusal = (table: string) =>
+            Effect.map(Effect.flip(baseline({ tables: [table] })), (error) =>
+              JSON.stringify(error._tag === "CaptureError" ? [error.refusal, error.mend] : error.message)
+            )
+          for (const [table, relation] of [
+            ["far", "far"],
+            ["mixed", "mixed_2"]
+          ] as const) {
+            const said = yield* refusal(table)
+            expect(said).toContain('"reason":"BaselineUnsupported","why":"foreign table"')
+            expect(said).toContain(`"relation":"public.${relation}"`)
+          }
+          yield* run("alter table events_2 enable row level security", "alter table late enable row level security")
+          const hidden = yield* refusal("events")
+          expect(hidden).toContain(`"reason":"RowsHidden","relation":"public.events_2","role":"${owner}"`)
+          expect(hidden).toContain(`alter role ${owner} bypassrls`)
+          expect(yield* changes).toEqual([])
+          // The rows of a table are read in its partitions, where that of the table itself hides nothing.
+          expect(yield* baseline({ tables: ["late"] })).toEqual([{ table: "public.late", state: "done", recorded: 9 }])
+          yield* run(`alter role ${owner} bypassrls`)
+          expect(yield* baseline({ tables: ["events"] })).toEqual([
+            { table: "public.events", state: "done", recorded: 19 }
+          ])
+          expect((yield* chain("events", "id")).end).toEqual(yield* stands("events", "id"))
+        })
+      )
+  )
+
   it.scopedLive("waits for no writer, and records what they had locked when they are done", () =>
     fresh(
       Effect.gen(function* () {

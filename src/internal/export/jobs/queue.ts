@@ -78,10 +78,10 @@ export const decodeAsked = Effect.fnUntraced(function* (
   const scope = yield* decodeScope(given)
   const current = yield* AuditContext.current
   const requestedBy = request.requestedBy ?? current.actor
-  const wrong = requestedBy === undefined ? undefined : Actor.invalid(requestedBy, "requestedBy")
-  return wrong === undefined
+  const refusal = requestedBy === undefined ? undefined : Actor.invalid(requestedBy, "requestedBy")
+  return refusal === undefined
     ? { request: stored(request), scope, requestedBy, context: AuditContext.merge(current, { actor: requestedBy }) }
-    : yield* wrong
+    : yield* refusal
 })
 
 const states = [

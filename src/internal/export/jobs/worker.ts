@@ -156,7 +156,7 @@ const write = Effect.fnUntraced(function* (
   { decided, source, store }: Working,
   { checkpoint, job, sinceLast }: table.Claimed,
   file: string,
-  told: (progress: table.SoFar) => Effect.Effect<void>
+  noteProgress: (progress: table.SoFar) => Effect.Effect<void>
 ): Effect.fn.Return<Written, Failure> {
   const request: Request = yield* requestOf(job)
   const scopes = yield* grantedScopes(decided, job)
@@ -171,7 +171,7 @@ const write = Effect.fnUntraced(function* (
   }
   const bytes = bytesOf(exporting, request, {
     onManifest: (described) => Ref.set(manifest, described),
-    onProgress: told
+    onProgress: noteProgress
   })
   yield* store.write(file, bounded(decided.bytes)(bytes), {
     contentType: contentTypes[request.format],
@@ -262,7 +262,7 @@ const run = Effect.fnUntraced(function* (
   const file = named.value
   const soFar = yield* Ref.make<table.SoFar>({ records: 0, bytes: 0, estimate: undefined })
   const begunAt = yield* Clock.currentTimeMillis
-  const told = (progress: table.SoFar) =>
+  const noteProgress = (progress: table.SoFar) =>
     Effect.zipRight(
       Ref.set(soFar, progress),
       onProgress === undefined
@@ -271,7 +271,7 @@ const run = Effect.fnUntraced(function* (
             onProgress({ ...progress, job, seconds: (now - begunAt) / 1000 })
           )
     )
-  const written = yield* write(working, claimed, file, told).pipe(
+  const written = yield* write(working, claimed, file, noteProgress).pipe(
     Effect.either,
     Effect.raceFirst(heartbeat(working, id, lease, soFar)),
     Effect.map(Option.some),

@@ -108,7 +108,7 @@ const View = ({
 }): VNode => {
   const { to } = useSite()
   const proven = standings.filter(({ verdict }) => verdict === "ok").length
-  const wrong = standings.filter(({ verdict }) => verdict === "failed" || verdict === "attention").length
+  const toLookAt = standings.filter(({ verdict }) => verdict === "failed" || verdict === "attention").length
   return (
     <>
       <h1>Evidence</h1>
@@ -116,7 +116,7 @@ const View = ({
         <b>
           {proven} of {plural(standings.length, "subject")}
         </b>{" "}
-        found to be in order, {wrong} to look at. A verdict is what Threadline found itself, never what a host said.
+        found to be in order, {toLookAt} to look at. A verdict is what Threadline found itself, never what a host said.
       </Facts>
       <Overview standings={standings} />
       <section>

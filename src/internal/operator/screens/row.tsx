@@ -265,8 +265,8 @@ const changesOf = (
       to: items[0]?.capturedAt,
       limit: 200
     })
-    const told = events.items.filter(({ effect }) => effect !== "applied")
-    return { items, events: told, next: undefined, back: true }
+    const unapplied = events.items.filter(({ effect }) => effect !== "applied")
+    return { items, events: unapplied, next: undefined, back: true }
   })
 
 /** How many later changes stand beside an instant that lies far back. */

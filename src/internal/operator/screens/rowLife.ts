@@ -63,7 +63,7 @@ export type Entry =
 
 export const entriesOfLife = (life: Life): ReadonlyArray<Entry> => {
   const { changes, events } = life
-  const told = (lapse: Lapse): boolean =>
+  const isTold = (lapse: Lapse): boolean =>
     events.some(
       ({ effect, occurredAt }) =>
         effect.startsWith("lapse") && occurredAt >= lapse.since && (lapse.until === null || occurredAt <= lapse.until)
@@ -72,19 +72,19 @@ export const entriesOfLife = (life: Life): ReadonlyArray<Entry> => {
     ...changes.map((change): Entry => ({ _tag: "Change", at: change.capturedAt, change })),
     ...events.map((event): Entry => ({ _tag: "Event", at: event.occurredAt, event })),
     ...lapsesOf(life)
-      .filter((lapse) => !told(lapse))
+      .filter((lapse) => !isTold(lapse))
       .map((lapse): Entry => ({ _tag: "Lapse", at: lapse.since, lapse }))
   ]
   return [...entries].sort((one, other) => (one.at === other.at ? 0 : one.at < other.at ? 1 : -1))
 }
 
-const marksOf = (life: Life, link: (at: string) => string, told: (at: string) => string): ReadonlyArray<Mark> =>
+const marksOf = (life: Life, link: (at: string) => string, textOf: (at: string) => string): ReadonlyArray<Mark> =>
   [
     ...life.changes.map((change) => ({
       kind: change.op,
       at: Date.parse(change.capturedAt),
       instant: change.capturedAt,
-      name: `${change.op} ${told(change.capturedAt)}`,
+      name: `${change.op} ${textOf(change.capturedAt)}`,
       here: change.capturedAt === life.at
     })),
     ...life.events
@@ -93,7 +93,7 @@ const marksOf = (life: Life, link: (at: string) => string, told: (at: string) =>
         kind: "schema",
         at: Date.parse(event.occurredAt),
         instant: event.occurredAt,
-        name: `${eventText(event)}, ${told(event.occurredAt)}`,
+        name: `${eventText(event)}, ${textOf(event.occurredAt)}`,
         here: event.occurredAt === life.at
       }))
   ]
@@ -102,11 +102,11 @@ const marksOf = (life: Life, link: (at: string) => string, told: (at: string) =>
     .filter((mark, index, all) => index === 0 || all[index - 1]?.href !== mark.href)
 
 /** Times of which nothing is known, as far as they lie between the marks. */
-const spansOf = (life: Life, now: string, told: (at: string) => string): ReadonlyArray<Span> =>
+const spansOf = (life: Life, now: string, textOf: (at: string) => string): ReadonlyArray<Span> =>
   lapsesOf(life).map(({ since, until }) => ({
     from: Date.parse(since),
     to: Date.parse(until ?? now),
-    name: `not captured from ${told(since)} to ${until === null ? "now" : told(until)}`
+    name: `not captured from ${textOf(since)} to ${until === null ? "now" : textOf(until)}`
   }))
 
 /** What stands on the rail. `link` is the page of an instant. */
@@ -116,11 +116,11 @@ export const railOf = (
   now: string,
   link: (at: string) => string
 ): { readonly marks: ReadonlyArray<Mark>; readonly spans: ReadonlyArray<Span> } => {
-  const told = (instant: string): string => {
+  const textOf = (instant: string): string => {
     const { date, fraction, time } = show(instant, zone)
     return `${date} ${time}${fraction} ${zone}`
   }
-  return { marks: marksOf(life, link, told), spans: spansOf(life, now, told) }
+  return { marks: marksOf(life, link, textOf), spans: spansOf(life, now, textOf) }
 }
 
 export const nearest = (life: Life): { readonly earlier: string | undefined; readonly later: string | undefined } => {
