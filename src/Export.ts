@@ -36,7 +36,7 @@ import type { InvalidRequest, NotFound, ThreadlineError } from "./ThreadlineErro
  * @since 0.1.0
  * @category models
  */
-export type Format = requests.Format
+export type Format = "csv" | "ndjson" | "json" | "parquet"
 
 /**
  * The formats that can be written here: `parquet` only if its package is installed.
