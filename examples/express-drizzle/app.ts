@@ -34,6 +34,8 @@ export interface Running {
 /** Starts the shop on a database that has its tables. */
 export const start = async (url: string, port: number): Promise<Running> => {
   const pool = new pg.Pool({ connectionString: url, application_name: "shop", max: 5 })
+  // A session that the server ends while nobody uses it. The pool opens another one.
+  pool.on("error", (error) => console.error(error.message))
   const db = drizzle(pool)
   const app = express()
   const server = createServer(app)

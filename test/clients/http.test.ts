@@ -14,6 +14,7 @@ import * as onWeb from "../../src/http/web.js"
 import { audited } from "../../src/pg.js"
 import { TestDatabase } from "../harness/TestDatabase.js"
 import * as Host from "../support/auditedHost.js"
+import { listening } from "./plainClients.js"
 
 /** The host's own session: what it says of the header `authorization`. */
 const session = async (authorization: string | undefined): Promise<Actor.Given | undefined> => {
@@ -153,7 +154,7 @@ for (const [name, start] of Object.entries(frameworks)) {
       Effect.gen(function* () {
         yield* Host.reset
         const { url } = yield* (yield* TestDatabase).role("app")
-        const pool = new pg.Pool({ connectionString: url, max: 4 })
+        const pool = listening(new pg.Pool({ connectionString: url, max: 4 }))
         const write: Write = (id) =>
           audited(pool, { action: "post.created" }, (client) =>
             client.query("insert into posts (id, title) values ($1, 'x')", [id])

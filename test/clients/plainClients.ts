@@ -123,12 +123,13 @@ interface Tables {
   readonly posts: { readonly id: number; readonly title: string }
 }
 
-/** A client that loses its connection says so as an event, too, which ends the process if nobody listens. */
-const listening = (pool: pg.Pool): pg.Pool => pool.on("connect", (client) => void client.on("error", () => undefined))
+/** A client that loses its connection says so as an event, and so does its pool. It ends the process if nobody listens. */
+export const listening = (pool: pg.Pool): pg.Pool =>
+  pool.on("error", () => undefined).on("connect", (client) => void client.on("error", () => undefined))
 
 export const clients: Readonly<Record<string, (url: string) => Plain | Promise<Plain>>> = {
   "a pool of pg": (url) =>
-    plain<pg.Pool, pg.PoolClient>(new pg.Pool({ connectionString: url, max: 3 }), {
+    plain<pg.Pool, pg.PoolClient>(listening(new pg.Pool({ connectionString: url, max: 3 })), {
       audited: (db, options, body) =>
         db instanceof pg.Pool ? onPg.audited(db, options, body) : onPg.audited(db, options, body),
       serializable: (db, options, body) => onPg.audited(db, { ...options, transaction: "serializable" }, body),
@@ -151,7 +152,7 @@ export const clients: Readonly<Record<string, (url: string) => Plain | Promise<P
       close: (db) => db.end()
     }),
   "a client of pg": async (url) => {
-    const client = new pg.Client({ connectionString: url })
+    const client = new pg.Client({ connectionString: url }).on("error", () => undefined)
     await client.connect()
     return plain<pg.Client, pg.Client>(client, {
       audited: onPg.audited,

@@ -8,6 +8,8 @@ import { ThreadlineLive } from "threadline"
 const url = process.env["DATABASE_URL"] ?? ""
 
 export const pool = new pg.Pool({ connectionString: url, max: 5 })
+// A session that the server ends while nobody uses it. The pool opens another one.
+pool.on("error", (error) => console.error(error.message))
 
 /** What the pages read through. Its connections are opened when the first page is asked for. */
 export const AuditLive = ThreadlineLive.pipe(
