@@ -27,6 +27,12 @@ const partitionsOf: { readonly [kind: string]: readonly [by: string, one: string
   range: ["range (k)", "from (0) to (2)", "from (2) to (4)"]
 }
 
+/** By its comments a column keeps its part, whatever it is called. */
+const secretColumns = (name: string): ReadonlyArray<string> => [
+  `comment on column ${name}.pin is 'masked'`,
+  `comment on column ${name}.pw is 'excluded'`
+]
+
 /** What a table of a kind is made by. */
 export const createTable = (kind: TableKind, name: string, options: string): ReadonlyArray<string> => {
   const body = {
@@ -44,15 +50,16 @@ export const createTable = (kind: TableKind, name: string, options: string): Rea
   const bound = (text: string) => (text.startsWith("from") ? `for values ${text}` : text)
   return [
     `create ${kind === "unlogged" ? "unlogged " : ""}table ${name} (${body})${parts === undefined ? "" : ` partition by ${parts[0]}`}`,
-    `comment on column ${name}.pin is 'masked'`,
-    `comment on column ${name}.pw is 'excluded'`,
+    ...secretColumns(name),
     `comment on table ${name} is '${options}'`,
     ...(parts === undefined
       ? []
       : [
           `create table ${name}_1 partition of ${name} ${bound(parts[1])}`,
           `create table ${name}_2 partition of ${name} ${bound(parts[2])}`,
-          `create table ${name}_rest partition of ${name} default`
+          `create table ${name}_rest partition of ${name} default`,
+          // A partition may be detached and captured on its own. PostgreSQL gives it no comments.
+          ...["1", "2", "rest"].flatMap((part) => secretColumns(`${name}_${part}`))
         ])
   ]
 }
