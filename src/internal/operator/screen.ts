@@ -40,12 +40,15 @@ export interface Services {
 /** Relations that a row is shown with, by the name of its table: each with a name of its own. */
 export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Relation>>>>
 
+/** What a page can do without, and the part of its time that it waits for that. */
+export const dispensable = { count: 0.04, masks: 0.07, coverage: 0.08, views: 0.08, readiness: 0.4, plan: 0.6 } as const
+
 /** What a screen is asked. */
 export interface Asked {
   readonly services: Services
   readonly columnsOf: AskColumns
-  /** How long the page waits for what it can do without: a part of how long it may take at all. */
-  readonly patience: (part: number) => Duration.Duration
+  /** How long the page waits for what it can do without. */
+  readonly patience: (what: keyof typeof dispensable) => Duration.Duration
   /** The coverage of every table as it was seen lately; undefined if it could not be seen in time. */
   readonly coverageOf: (now: number) => Effect.Effect<Remembered<ReadonlyArray<Health.Coverage>> | undefined>
   /** What files can be made of. */

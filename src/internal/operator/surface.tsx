@@ -14,7 +14,7 @@ import { asking as askingColumns } from "./columnOrder.js"
 import { fittingSize } from "./document.js"
 import { htmlOf, plainFailure, rendered, secured, seeOther } from "./answer.js"
 import { isSameOrigin, sameToken, tokenOf } from "./forgery.js"
-import type { Asked, Page, Relations, Screened, Services } from "./screen.js"
+import { type Asked, dispensable, type Page, type Relations, type Screened, type Services } from "./screen.js"
 import { actions } from "./screens/actions.js"
 import { act } from "./acts.js"
 import { actor, correlation, request } from "./screens/bundle.js"
@@ -85,6 +85,7 @@ const needed: { readonly [Tag in address.Route["_tag"]]?: Capability } = {
   Changes: "export"
 }
 
+/** Pages on which a masked value may stand. */
 const showsValues: ReadonlySet<address.Route["_tag"]> = new Set([
   "Timeline",
   "Transaction",
@@ -240,18 +241,18 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
     formats
   }
 
-  const patience = (part: number) => Duration.times(Duration.decode(settings.timeout), part)
+  const patience: Asked["patience"] = (what) => Duration.times(Duration.decode(settings.timeout), dispensable[what])
 
   const columnsOf = askingColumns(services.query)
 
   const masks = Option.match(services.health, {
     onNone: () => () => Effect.succeed(undefined),
-    onSome: (health) => asking(health.policies(settings.health), patience(0.07))
+    onSome: (health) => asking(health.policies(settings.health), patience("masks"))
   })
 
   const coverageOf = Option.match(services.health, {
     onNone: () => () => Effect.succeed(undefined),
-    onSome: (health) => remembering(health.coverage(settings.health), patience(0.08))
+    onSome: (health) => remembering(health.coverage(settings.health), patience("coverage"))
   })
 
   const logged = logging(settings.onFailure)

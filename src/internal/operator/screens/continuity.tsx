@@ -1,5 +1,6 @@
 /** What can be asked of each captured table, and since when: a part of the page of coverage. */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { VNode } from "preact"
 import type * as Continuity from "../../../Continuity.js"
 import { shortTable } from "../address.js"
@@ -128,8 +129,6 @@ export const readinessOf = ({
 }: Asked): Effect.Effect<ReadonlyArray<Continuity.Readiness> | undefined> =>
   services.continuity._tag === "None"
     ? Effect.succeed([])
-    : services.continuity.value.check({ tables: health.tables }).pipe(
-        Effect.timeout(patience(0.4)),
-        Effect.option,
-        Effect.map((seen) => (seen._tag === "Some" ? seen.value : undefined))
-      )
+    : services.continuity.value
+        .check({ tables: health.tables })
+        .pipe(Effect.timeout(patience("readiness")), Effect.option, Effect.map(Option.getOrUndefined))

@@ -181,7 +181,7 @@ export const retention = ({ patience, retention: policy, services }: Asked): Scr
         const plan =
           policy === undefined
             ? undefined
-            : Option.getOrUndefined(yield* Effect.timeoutOption(service.plan(policy), patience(0.6)))
+            : Option.getOrUndefined(yield* Effect.timeoutOption(service.plan(policy), patience("plan")))
         return page({
           title: "Retention",
           place: "retention",

@@ -1,5 +1,6 @@
 /** The list of changes that a filter lets through. The address is the whole state. */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
 import * as Query from "../../../Query.js"
@@ -258,11 +259,9 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
           [
             query.timeline({ ...filter, limit: size ?? filter.limit ?? usual }),
             known === undefined
-              ? query.count(whole, { cap }).pipe(
-                  Effect.timeout(asked.patience(0.04)),
-                  Effect.option,
-                  Effect.map((found) => (found._tag === "Some" ? found.value : undefined))
-                )
+              ? query
+                  .count(whole, { cap })
+                  .pipe(Effect.timeout(asked.patience("count")), Effect.option, Effect.map(Option.getOrUndefined))
               : Effect.succeed(known.count)
           ],
           { concurrency: "unbounded" }

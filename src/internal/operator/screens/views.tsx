@@ -32,7 +32,7 @@ export const keptOf = ({ patience, services, viewer }: Asked): Effect.Effect<Kep
   return owner === undefined || services.views._tag === "None"
     ? Effect.succeed(undefined)
     : services.views.value.list({ owner, limit: mostShown }).pipe(
-        Effect.timeout(patience(0.08)),
+        Effect.timeout(patience("views")),
         Effect.option,
         Effect.map((found) =>
           found._tag === "None"
