@@ -125,7 +125,7 @@ const make = Effect.gen(function* () {
           hostTables: []
         })
         const baselines = byLabel(yield* readBaselines(sql, storage, times))
-        const known = byLabel(times)
+        const timesByTable = byLabel(times)
         const deployed = byLabel(
           catalog.deployed.map((each) => ({ ...each, schema: each.policy.tableSchema, name: each.policy.tableName }))
         )
@@ -133,7 +133,7 @@ const make = Effect.gen(function* () {
           readinessOf(each, {
             deployed: deployed.get(each.table),
             baseline: baselines.get(each.table)?.baseline ?? null,
-            knownFrom: known.get(each.table)?.knownFrom ?? null
+            knownFrom: timesByTable.get(each.table)?.knownFrom ?? null
           })
         )
       })

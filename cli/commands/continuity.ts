@@ -51,7 +51,7 @@ export const check = leaf(
     Effect.gen(function* () {
       const configured = yield* configuration(options)
       const names = yield* Effect.forEach(options.table, (text) => TableName.parse(text, "--table"))
-      const all = yield* inDatabase(
+      const answers = yield* inDatabase(
         options,
         configured,
         Continuity.check({
@@ -59,7 +59,7 @@ export const check = leaf(
         })
       )
       const chosen = names.map(TableName.format)
-      const tables = all.filter((table) => chosen.length === 0 || chosen.includes(table.table))
+      const tables = answers.filter((table) => chosen.length === 0 || chosen.includes(table.table))
       yield* answer(
         options,
         () => encodeReadiness({ tables }),

@@ -191,14 +191,14 @@ export const list = leaf(
 export const latest = leaf("evidence latest", { ...common, subject: subjectArgument, ref: refArgument }, (options) =>
   Effect.gen(function* () {
     const subject = yield* subjectOf(options.subject)
-    const found = yield* inEvidence(options, () => Evidence.latest(subject, options.ref), names)
-    if (Option.isNone(found)) {
+    const latestRecord = yield* inEvidence(options, () => Evidence.latest(subject, options.ref), names)
+    if (Option.isNone(latestRecord)) {
       return yield* new Refused({ message: `no evidence of ${subject} is recorded for ${options.ref}` })
     }
     yield* answerExact(
       options,
-      () => Json.stringify(found.value),
-      () => recordText(found.value)
+      () => Json.stringify(latestRecord.value),
+      () => recordText(latestRecord.value)
     )
   })
 )

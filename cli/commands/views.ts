@@ -41,7 +41,7 @@ const table = (views: ReadonlyArray<SavedViews.SavedView>, width: number): strin
   )
 
 /** The view of a name: of the owner given, else of the only one who has it. */
-const found = Effect.fnUntraced(function* (name: string, whose: SavedViews.OwnerInput | undefined) {
+const foundView = Effect.fnUntraced(function* (name: string, whose: SavedViews.OwnerInput | undefined) {
   if (whose !== undefined) {
     return yield* SavedViews.get(whose, name)
   }
@@ -92,7 +92,7 @@ export const run = leaf(
         options,
         services,
         Effect.gen(function* () {
-          const page: Page.Page<Query.Change> = yield* SavedViews.run(yield* found(options.name, whose), pages)
+          const page: Page.Page<Query.Change> = yield* SavedViews.run(yield* foundView(options.name, whose), pages)
           return { page, columns: options.json ? unordered : yield* columnsOf(page.items) }
         }),
         names
@@ -161,7 +161,7 @@ export const remove = leaf("views delete", { ...common, name: nameArgument, owne
     const view = yield* asking(
       options,
       services,
-      Effect.tap(found(options.name, whose), (view) => SavedViews.remove(view.owner, view.name)),
+      Effect.tap(foundView(options.name, whose), (view) => SavedViews.remove(view.owner, view.name)),
       names
     )
     yield* answerExact(
