@@ -102,6 +102,7 @@ export const serve = leaf(
           OperatorSurface.toNodeHandler(Layer.succeedContext(context), {
             prefix: prefix === "" ? "/" : prefix,
             health: { tables: configured.tables, ...configured.health },
+            relations: configured.relations,
             authorize: (request) =>
               same(sessionOf(request), session)
                 ? { viewer, scope: "everything", capabilities: ["export", "coverage", "policy", "evidence"] }
