@@ -1,5 +1,5 @@
 /** What commands that read have in common: paging, the database, and the refusal of wrong input before the database is asked. */
-import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -49,7 +49,7 @@ export const reading = <A, E>(
 /** The same of other services. */
 export const asking = <A, E, R>(
   options: Common,
-  services: Layer.Layer<R, ThreadlineError, SqlClient.SqlClient>,
+  services: Layer.Layer<R, ThreadlineError, SqlClient>,
   read: Effect.Effect<A, E | Query.ReadError, R>,
   args: Readonly<Record<string, string>> = {}
 ) =>

@@ -20,14 +20,17 @@ import { layout } from "../table.js"
 import { wholeNumber } from "../values.js"
 
 /** A refusal of the input of retention is one of the options. */
-const ofOption =
+const ofOptions =
   (options: Common) =>
-  <E>(error: E): Exclude<E, InvalidRequest> | UsageError =>
-    InvalidRequest.is(error)
-      ? new UsageError({
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.catchIf(
+      effect,
+      (error) => InvalidRequest.is(error),
+      (error) =>
+        new UsageError({
           message: `${nameOf(options, {}, error.field)}: ${error.ruleWith((field) => nameOf(options, {}, field))}`
         })
-      : (error as Exclude<E, InvalidRequest>)
+    )
 
 /** Runs an effect of retention. */
 const inRetention = <A, E>(options: Common, call: Effect.Effect<A, E, Export.Export | Retention.Retention>) =>
@@ -35,16 +38,13 @@ const inRetention = <A, E>(options: Common, call: Effect.Effect<A, E, Export.Exp
     inputFirst(
       Effect.provide(call, Layer.merge(Retention.layer, Export.layerWith({ record: configured.exports.record }))),
       migratedClient(options)
-    ).pipe(withSchema(options, configured), Effect.mapError(ofOption(options)))
+    ).pipe(withSchema(options, configured), ofOptions(options))
   )
 
 /** Refuses wrong input of an effect, and asks no database. */
 const checked = <A, E>(options: Common, call: Effect.Effect<A, E, Retention.Retention>) =>
   Effect.flatMap(configuration(options), (configured) =>
-    inputOnly(Effect.provide(call, Retention.layer)).pipe(
-      withSchema(options, configured),
-      Effect.mapError(ofOption(options))
-    )
+    inputOnly(Effect.provide(call, Retention.layer)).pipe(withSchema(options, configured), ofOptions(options))
   )
 
 /** The policy of the configuration, without which nothing is ever removed. Wrong options are said to be wrong even then. */

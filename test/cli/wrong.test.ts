@@ -67,7 +67,7 @@ const cases = leaves.flatMap((leaf) => {
   })
   const wrongWords = leaf.arguments.flatMap((argument, place) => {
     const value = argument.words.length > 0 ? "nope" : impossible[argument.name]
-    return value === undefined ? [] : [words.with(place, value)]
+    return value === undefined ? [] : [words.map((word, each) => (each === place ? value : word))]
   })
   return [
     ...options.map((option) => [
