@@ -124,11 +124,7 @@ export const make = (exporting: Exporting): Service => {
   const named = <A, E>(
     name: (typeof telemetry.operations.export)[number],
     effect: Effect.Effect<A, E>
-  ): Effect.Effect<A, E> =>
-    effect.pipe(
-      telemetry.measured(telemetry.nameOf("export", name)),
-      Effect.withSpan(telemetry.nameOf("export", name), { captureStackTrace: false })
-    )
+  ): Effect.Effect<A, E> => telemetry.operation("export", name)(effect)
 
   const toResponse = (given: ResponseOptions): Effect.Effect<HttpServerResponse.HttpServerResponse, Failure> =>
     Effect.gen(function* () {
