@@ -126,6 +126,7 @@ relations as (
       ), '[]'),
       'owned', pg_has_role(c.relowner, 'usage'),
       'mayTrigger', has_table_privilege(c.oid, 'trigger'),
+      'mayLock', c.relkind <> 'f' and has_table_privilege(c.oid, 'update, delete, truncate'),
       'mayGrantSelect', pg_has_role(c.relowner, 'usage') or has_table_privilege(c.oid, 'select with grant option'),
       'mayGrantUsage', has_schema_privilege(n.oid, 'usage with grant option'),
       'ownerReads', has_table_privilege(s.owner_oid, c.oid, 'select'),
