@@ -106,7 +106,8 @@ const policyOf = (given: Setting, now: number): Retention.Policy => {
 const ofKnownRows =
   (entries: ReadonlyArray<Entry>) =>
   ({ kind, of }: Setting["holds"][number]): boolean =>
-    kind !== "row" || entries.some(({ changes }) =>
+    kind !== "row" ||
+    entries.some(({ changes }) =>
       changes.some(({ key, previous, table }) => table === "posts" && (key === of || previous === of))
     )
 
@@ -119,7 +120,7 @@ const keysOfRow = (entries: ReadonlyArray<Entry>, held: string) => {
       table === "posts" && previous !== null && previous !== key ? [{ key, previous, at: day + later }] : []
     )
   )
-  for (let isFound = true; isFound; ) {
+  for (let isFound = true; isFound;) {
     isFound = false
     for (const { at, key, previous } of links) {
       if ((from.get(previous) ?? Infinity) < at && at < (from.get(key) ?? Infinity)) {
@@ -132,8 +133,7 @@ const keysOfRow = (entries: ReadonlyArray<Entry>, held: string) => {
       }
     }
   }
-  return (key: string, at: number): boolean =>
-    at >= (from.get(key) ?? Infinity) || at <= (until.get(key) ?? -Infinity)
+  return (key: string, at: number): boolean => at >= (from.get(key) ?? Infinity) || at <= (until.get(key) ?? -Infinity)
 }
 
 /** What stays, by a model of three lists. */
