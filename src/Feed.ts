@@ -135,11 +135,7 @@ const make = (from: storage.Storage, scopeRequired: boolean, readScopes: Readonl
   const run = <A, E, R>(
     name: (typeof telemetry.operations.feed)[number],
     use: (reader: storage.Storage) => Effect.Effect<A, E, R>
-  ): Effect.Effect<A, E | InvalidRequest, R> =>
-    Effect.flatMap(restricted, use).pipe(
-      telemetry.measured(telemetry.nameOf("feed", name)),
-      Effect.withSpan(telemetry.nameOf("feed", name), { captureStackTrace: false })
-    )
+  ): Effect.Effect<A, E | InvalidRequest, R> => telemetry.operation("feed", name)(Effect.flatMap(restricted, use))
 
   return {
     read: (options = {}) =>

@@ -1,25 +1,7 @@
 /** Keys and columns altered more than once before anybody applies, with captured writes between (A31). */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import { stringify } from "../../src/internal/core/json.js"
-import * as Query from "../../src/Query.js"
-import { attacks, type Host, type Session } from "../support/adversarial.js"
-
-const asOf = (host: Host, table: string, key: string, at: string) =>
-  Query.asOf(table, key, at).pipe(
-    Effect.map((answer) => (answer._tag === "Present" ? `Present ${stringify(answer.row["v"] ?? null)}` : answer._tag)),
-    Effect.catchTag("threadline/NotFound", () => Effect.succeed("NotFound")),
-    Effect.provide(
-      Query.layer.pipe(Layer.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })))
-    ),
-    Effect.orDie
-  )
-
-const now = (db: Session) =>
-  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
+import { asOf, attacks, type Host, type Session } from "../support/adversarial.js"
 
 const alterations = ({ db }: Host) =>
   Effect.map(db.value("select count(*) from threadline.capture_alterations"), Number)
@@ -137,17 +119,17 @@ attacks("altered twice, and written between (A31)", (attack) => {
           yield* apply({ table: "t", mode })
           yield* db.run(filled, "update t set v = 'b'", "update t set v = 'a'")
           yield* other.run("update t set v = 'b'", "update t set v = 'a'", "update t set v = v")
-          const before = yield* now(db)
+          const before = yield* host.now
           yield* db.run("update t set v = 'c'", "update t set v = 'a'")
           const ask = (at: string) => asOf(host, "t", key, at)
           expect([what, yield* ask(before)]).toEqual([what, `Present "a"`])
           expect(yield* alterations(host)).toBe(0)
           yield* db.run(first)
           yield* other.run(between)
-          const since = yield* now(db)
+          const since = yield* host.now
           yield* db.run(second)
           yield* other.run("update t set v = v || '.' where v = 'x'")
-          const after = yield* now(db)
+          const after = yield* host.now
           const said = [yield* ask(before), yield* ask(since), yield* ask(after)]
           expect([what, ...said]).toEqual([what, `Present "a"`, "BeforeCapture", "BeforeCapture"])
           // Something is to be done, and the statement of it is loud.
@@ -175,10 +157,10 @@ attacks("altered twice, and written between (A31)", (attack) => {
       yield* db.run(create)
       yield* apply("t")
       yield* db.run("insert into t values (1, 'a')")
-      const before = yield* now(db)
+      const before = yield* host.now
       yield* db.run("update t set v = 'b'", "update t set v = 'a'", "alter table t alter id type bigint using id + 1")
       yield* db.run("insert into t values (50, 'x')")
-      const since = yield* now(db)
+      const since = yield* host.now
       yield* db.run("insert into t values (51, 'x')", "drop table t", create)
       for (const applied of [false, true]) {
         if (applied) {

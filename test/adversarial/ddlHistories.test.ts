@@ -9,7 +9,6 @@ import * as Migrations from "../../src/Migrations.js"
 import { attacks, type Host } from "../support/adversarial.js"
 import { harmlessHistories, histories, type History, shrunken } from "../support/ddlModel.js"
 import { makeStage, type Report, runHistory } from "../support/ddlRun.js"
-import { readers } from "../support/replay.js"
 import { runs, seed } from "../support/runs.js"
 
 /** What is wrong, without what is of this run alone. */
@@ -27,7 +26,7 @@ const tryAll = Effect.fnUntraced(function* (
   sample: ReadonlyArray<History>,
   wrongOf: (report: Report) => ReadonlyArray<string>
 ) {
-  const stage = yield* makeStage(host, yield* Effect.orDie(readers(host.database.url)))
+  const stage = yield* makeStage(host, host.readers)
   let [asked, answered] = [0, 0]
   for (const [place, history] of sample.entries()) {
     const log: Array<string> = []

@@ -2,8 +2,8 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import { attacks, clear, type Session } from "../support/adversarial.js"
-import { disagreements, readers, type Readers, rowsOf } from "../support/replay.js"
+import { attacks, clear, type Readers, type Session } from "../support/adversarial.js"
+import { disagreements, rowsOf } from "../support/replay.js"
 import { runs } from "../support/runs.js"
 
 const table = "create table seats (id int primary key deferrable initially deferred, v text)"
@@ -101,9 +101,8 @@ attacks("keys that are deferrable initially deferred (A36)", (attack) => {
     for (const known of [true, false]) {
       attack(
         `parts and contexts of one transaction, ${known ? "of rows that the record knows" : "of rows that were there before"}, in ${mode} mode`,
-        ({ apply, database, db }) =>
+        ({ apply, db, readers: reads }) =>
           Effect.gen(function* () {
-            const reads = yield* Effect.orDie(readers(database.url))
             yield* db.run(table)
             yield* apply({ table: "seats", mode })
             for (const [name, statements] of cases) {
@@ -144,9 +143,8 @@ attacks("keys that are deferrable initially deferred (A36)", (attack) => {
     for (const [name, first, second] of sessions) {
       attack(
         `two sessions: A brings a second row, B ${name}, A commits; ${known ? "rows known" : "rows not known before"}`,
-        ({ apply, database, db, session }) =>
+        ({ apply, db, readers: reads, session }) =>
           Effect.gen(function* () {
-            const reads = yield* Effect.orDie(readers(database.url))
             const [a, b] = [yield* session(), yield* session()]
             yield* db.run(table)
             yield* apply("seats")
@@ -166,9 +164,8 @@ attacks("keys that are deferrable initially deferred (A36)", (attack) => {
 
   attack(
     "random schedules of two sessions and their contexts",
-    ({ apply, database, db, session }) =>
+    ({ apply, db, readers: reads, session }) =>
       Effect.gen(function* () {
-        const reads = yield* Effect.orDie(readers(database.url))
         const writers = [yield* session(), yield* session()]
         yield* db.run(table)
         yield* apply("seats")

@@ -1,13 +1,8 @@
 /** Which physical table a change is of, whatever becomes of names, OIDs and triggers (A31, A32). */
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Capture from "../../src/Capture.js"
-import { stringify } from "../../src/internal/core/json.js"
-import * as Query from "../../src/Query.js"
-import { attacks, type Host } from "../support/adversarial.js"
+import { asOf, attacks, type Host } from "../support/adversarial.js"
 
 /** As a restore into another database leaves it: every table has another OID than its policy says. */
 const restored = "update threadline.capture_policies set relation = 0, database = 'elsewhere', partition_marks = '{}'"
@@ -19,22 +14,6 @@ const story = (host: Pick<Host, "db">) =>
     ),
     (rows) => rows.map(({ line }) => line)
   )
-
-/** What as-of answers for a row, as `Present v`, now or at an instant. */
-const asOf = (host: Host, table: string, key: string, at?: string) =>
-  Effect.gen(function* () {
-    const instant = at ?? (yield* now(host))
-    const answer = yield* Query.asOf(table, key, instant)
-    return answer._tag === "Present" ? `Present ${stringify(answer.row["v"] ?? null)}` : answer._tag
-  }).pipe(
-    Effect.provide(
-      Query.layer.pipe(Layer.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })))
-    ),
-    Effect.orDie
-  )
-
-const now = ({ db }: Pick<Host, "db">) =>
-  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
 
 /** When the last change was captured: up to there a table is known whose capture ended unseen. */
 const lastChange = ({ db }: Pick<Host, "db">) =>
@@ -292,7 +271,7 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
       yield* db.run("create table g (id int primary key, v text)")
       yield* apply("g")
       yield* db.run("insert into g values (1, 'a')")
-      const before = yield* now(host)
+      const before = yield* host.now
       yield* db.run("alter table g disable trigger user", "delete from g")
       expect(yield* asOf(host, "g", "1")).toBe("BeforeCapture")
       yield* apply("g")
@@ -319,10 +298,10 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
           "alter table g rename to h",
           "insert into h values (3, 'c')"
         )
-        const before = yield* now(host)
+        const before = yield* host.now
         yield* db.run("update h set v = 'd' where id = 3")
         yield* db.run("alter table h disable trigger user", "delete from h where id = 1")
-        const lost = yield* now(host)
+        const lost = yield* host.now
         expect(yield* asOf(host, "g", "1", lost)).toBe("BeforeCapture")
         const steps = yield* apply({ table: "h", mode })
         expect(steps.map(({ kind }) => kind)).toEqual(["follow", "regenerate"])
@@ -351,7 +330,7 @@ attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
           yield* db.run(...parts)
           yield* apply({ table: "p", mode })
           yield* db.run("insert into p values (1, 1, 'a'), (2, 2, 'a')")
-          const before = yield* now(host)
+          const before = yield* host.now
           yield* db.run(leave)
           expect(yield* asOf(host, "p", '["2","2"]')).toBe("BeforeCapture")
           expect(said(yield* capture.status(), "public.p").some((each) => each.startsWith("PartitionDetached"))).toBe(

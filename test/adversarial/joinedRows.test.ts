@@ -4,19 +4,11 @@ import * as Effect from "effect/Effect"
 import * as Migrations from "../../src/Migrations.js"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Redacted from "effect/Redacted"
-import { stringify } from "../../src/internal/core/json.js"
-import { attacks, type Host } from "../support/adversarial.js"
-import { readers } from "../support/replay.js"
-
-const instantNow = ({ db }: Host) =>
-  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
+import type * as Query from "../../src/Query.js"
+import { attacks, type Host, valueAsOf } from "../support/adversarial.js"
 
 /** What as-of answers for a row, now or at an instant: the value of `v` if it is there. */
-const asOf = Effect.fnUntraced(function* (host: Host, key: readonly [string, string], at?: string) {
-  const { query } = yield* Effect.orDie(readers(host.database.url))
-  const answer = yield* Effect.orDie(query.asOf("p", key, at ?? (yield* instantNow(host))))
-  return answer._tag === "Present" ? stringify(answer.row["v"] ?? null) : answer._tag
-})
+const asOf = (host: Host, key: Query.KeyInput, at?: string) => valueAsOf(host, "p", key, at)
 
 const lapses = ({ db }: Host) =>
   db.value("select lapses::text from threadline.capture_policies where removed_at is null")
@@ -62,7 +54,7 @@ for (const watched of [false, true]) {
             yield* db.run(...table)
             yield* apply({ table: "p", mode })
             yield* db.run("insert into p values (1, 1, 'a'), (2, 6, 'a')")
-            const before = yield* instantNow(host)
+            const before = yield* host.now
             yield* db.run("insert into p values (9, 1, 'a')")
             yield* db.run(...filled("(7, 5, 'old'), (8, 5, 'old')"), write, "insert into p values (3, 1, 'a')")
             if (watched) {
@@ -133,7 +125,7 @@ attacks("rows that came with a partition, and other things with them (A31)", (at
       yield* apply("p")
       yield* db.run("insert into p values (1, 1, 'a'), (7, 5, 'a')", "delete from p where k = 5")
       yield* db.run(...filled("(7, 5, 'old')"))
-      const attached = yield* instantNow(host)
+      const attached = yield* host.now
       yield* db.run(
         "insert into p values (2, 1, 'a')",
         "alter table p add column extra int",
@@ -202,8 +194,8 @@ attacks("transactions that were open when a partition was attached (A31)", (atta
           yield* db.run(...older, "create table m_3 partition of m for values in (3, 4)")
           yield* apply("m")
           yield* db.run("insert into m values (1, 'a')")
-          const instant = yield* instantNow(host)
-          const kept = yield* Effect.orDie(readers(host.database.url))
+          const instant = yield* host.now
+          const kept = host.readers
           yield* other.run("begin", before)
           yield* db.run("insert into m values (4, 'd')")
           yield* attacher === "itself" ? other.run("savepoint s", attach, "release s") : db.run(attach)
@@ -224,7 +216,7 @@ attacks("transactions that were open when a partition was attached (A31)", (atta
       yield* db.run(...older, "create table m_rest partition of m default")
       yield* apply("m")
       yield* db.run("insert into m values (1, 'a'), (2, 'a')", "update m set v = 'b'")
-      const instant = yield* instantNow(host)
+      const instant = yield* host.now
       yield* db.run("create table q (id int primary key, v text)")
       yield* other.run(
         "begin",
@@ -248,7 +240,7 @@ attacks("transactions that were open when a partition was attached (A31)", (atta
       yield* db.run("insert into m values (2, 'f')", "update m set v = 'g'", "delete from m where id = 2")
       yield* apply("m")
       expect(yield* lapses(host)).toBe("{}")
-      const { query } = yield* Effect.orDie(readers(host.database.url))
+      const { query } = host.readers
       expect(yield* Effect.orDie(query.asOf("m", "2", instant))).toMatchObject({ _tag: "Present", row: { v: "b" } })
     })
   )

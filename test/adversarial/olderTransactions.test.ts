@@ -4,19 +4,7 @@
  */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { stringify } from "../../src/internal/core/json.js"
-import { attacks, type Host } from "../support/adversarial.js"
-import { readers } from "../support/replay.js"
-
-const instantNow = ({ db }: Host) =>
-  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
-
-/** What as-of answers for a row, now or at an instant: the value of `v` if it is there. */
-const asOf = Effect.fnUntraced(function* (host: Host, table: string, key: string, at?: string) {
-  const { query } = yield* Effect.orDie(readers(host.database.url))
-  const answer = yield* Effect.orDie(query.asOf(table, key, at ?? (yield* instantNow(host))))
-  return answer._tag === "Present" ? stringify(answer.row["v"] ?? null) : answer._tag
-})
+import { attacks, type Host, valueAsOf } from "../support/adversarial.js"
 
 /** A session whose transaction has an id before all that come. */
 const olderSession = Effect.fnUntraced(function* ({ session }: Host) {
@@ -48,7 +36,7 @@ attacks("a TRUNCATE and ALTER TABLE in one transaction (A33)", (attack) => {
         `begin; savepoint a; alter table t alter v set default 7; savepoint b; truncate t; insert into t values (1, 1), (2, 2); commit`
       ]) {
         yield* db.run(transaction)
-        expect([transaction, yield* altered(host), yield* asOf(host, "t", "1")]).toEqual([transaction, [], "1"])
+        expect([transaction, yield* altered(host), yield* valueAsOf(host, "t", "1")]).toEqual([transaction, [], "1"])
       }
     })
   )
@@ -72,9 +60,9 @@ attacks("a TRUNCATE and ALTER TABLE in one transaction (A33)", (attack) => {
         yield* apply("t")
         yield* db.run(transaction)
         expect(yield* db.value("select v from t where id = 1")).toBe("2")
-        expect(yield* asOf(host, "t", "1")).toBe("BeforeCapture")
+        expect(yield* valueAsOf(host, "t", "1")).toBe("BeforeCapture")
         yield* apply("t")
-        expect(yield* asOf(host, "t", "1")).toBe("BeforeCapture")
+        expect(yield* valueAsOf(host, "t", "1")).toBe("BeforeCapture")
       })
     )
   }
@@ -151,9 +139,9 @@ attacks("ALTER TABLE that writes values anew, beside other DDL, with no write be
         yield* db.run("create table t (id int primary key, v numeric, pin text)")
         yield* apply({ table: "t", mask: ["pin"] })
         yield* db.run("insert into t values (1, 1), (2, 2)", ...ddl)
-        expect(yield* asOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
+        expect(yield* valueAsOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
         yield* apply({ table: "t", mask: ["pin"] })
-        expect(yield* asOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
+        expect(yield* valueAsOf(host, "t", "1")).toBe(lapse ? "BeforeCapture" : "1")
       })
     )
   }
@@ -175,14 +163,14 @@ attacks("older transactions beside DDL (A31)", (attack) => {
       yield* apply("m")
       yield* db.run("insert into m values (1, 'a')")
       const [first, second] = [yield* olderSession(host), yield* olderSession(host)]
-      const instant = yield* instantNow(host)
+      const instant = yield* host.now
       yield* db.run("insert into m values (4, 'd')", "alter table m attach partition p for values in (2)")
       yield* first.run("update m set v = 'y' where id = 2", "commit")
       yield* second.run("insert into m values (3, 'c')", "commit")
       yield* db.run("delete from m where id = 4")
       yield* apply("m")
-      expect(yield* asOf(host, "m", "2", instant)).toBe("BeforeCapture")
-      expect(yield* asOf(host, "m", "1", instant)).toBe(`"a"`)
+      expect(yield* valueAsOf(host, "m", "2", instant)).toBe("BeforeCapture")
+      expect(yield* valueAsOf(host, "m", "1", instant)).toBe(`"a"`)
     })
   )
 
@@ -199,16 +187,16 @@ attacks("older transactions beside DDL (A31)", (attack) => {
         )
         const older = yield* olderSession(host)
         yield* older.run("update m set v = 'c' where id = 1")
-        const before = yield* instantNow(host)
+        const before = yield* host.now
         yield* db.run("insert into m values (5, 'e')")
         yield* db.run("alter table m attach partition p for values in (2)")
-        const instant = yield* instantNow(host)
+        const instant = yield* host.now
         yield* older.run("update m set v = 'd' where id = 1", "commit")
         yield* db.run("insert into m values (4, 'd')")
         yield* apply({ table: "m", mode })
-        expect(yield* asOf(host, "m", "2", instant)).toBe("BeforeCapture")
-        expect(yield* asOf(host, "m", "2", before)).toBe("Deleted")
-        expect(yield* asOf(host, "m", "3", before)).toBe(`"c"`)
+        expect(yield* valueAsOf(host, "m", "2", instant)).toBe("BeforeCapture")
+        expect(yield* valueAsOf(host, "m", "2", before)).toBe("Deleted")
+        expect(yield* valueAsOf(host, "m", "3", before)).toBe(`"c"`)
         expect(yield* altered(host)).toEqual([])
       })
     )
@@ -226,12 +214,12 @@ attacks("older transactions beside DDL (A31)", (attack) => {
       )
       const older = yield* olderSession(host)
       yield* db.run("drop table m", `create table m (id int primary key, v text); ${triggers.join("; ")}`)
-      const instant = yield* instantNow(host)
+      const instant = yield* host.now
       yield* older.run("insert into m values (7, 'g')", "commit")
       yield* db.run("insert into other values (2, 'o')", "insert into m values (8, 'h')")
-      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+      expect(yield* valueAsOf(host, "m", "1", instant)).toBe("BeforeCapture")
       yield* apply("m")
-      expect(yield* asOf(host, "m", "1", instant)).toBe("BeforeCapture")
+      expect(yield* valueAsOf(host, "m", "1", instant)).toBe("BeforeCapture")
     })
   )
 
@@ -252,12 +240,12 @@ attacks("older transactions beside DDL (A31)", (attack) => {
             renamed ? "alter table t rename to t_old" : "drop table t",
             `begin; savepoint a; create table t (id int primary key, v numeric); ${triggers.join("; ")}; release a; commit`
           )
-          const instant = yield* instantNow(host)
+          const instant = yield* host.now
           yield* older.run("insert into t values (7, 7)", "commit")
           yield* db.run("insert into other values (2, 'o')", "insert into t values (8, 8)")
-          expect(yield* asOf(host, "t", "1", instant)).toBe("BeforeCapture")
+          expect(yield* valueAsOf(host, "t", "1", instant)).toBe("BeforeCapture")
           yield* apply("t")
-          expect(yield* asOf(host, "t", "1", instant)).toBe("BeforeCapture")
+          expect(yield* valueAsOf(host, "t", "1", instant)).toBe("BeforeCapture")
         })
     )
   }

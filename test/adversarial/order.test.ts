@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import { attacks, brief, changes, clear, type Session } from "../support/adversarial.js"
 import { blocks, fillPlan, messagesOf, skippingSteps, tables, world } from "../support/hostPrograms.js"
-import { disagreements, readers, rowsOf } from "../support/replay.js"
+import { disagreements, rowsOf } from "../support/replay.js"
 import { runs } from "../support/runs.js"
 
 const logged = `
@@ -50,9 +50,8 @@ attacks("siblings of a statement whose triggers wrote something (A28)", (attack)
     for (const [form, messages] of forms) {
       attack(
         `in ${form}, in ${mode} mode: insert, update and delete of a row keep their order`,
-        ({ apply, database, db }) =>
+        ({ apply, db, readers: reads }) =>
           Effect.gen(function* () {
-            const reads = yield* Effect.orDie(readers(database.url))
             yield* db.run(logged)
             yield* apply({ table: "m", mode }, { table: "log", mode })
             yield* db.run(...messages)
@@ -67,9 +66,8 @@ attacks("siblings of a statement whose triggers wrote something (A28)", (attack)
 
   attack(
     "rows that the record does not know yet: what a trigger undid is told from what a sibling undid",
-    ({ apply, database, db }) =>
+    ({ apply, db, readers: reads }) =>
       Effect.gen(function* () {
-        const reads = yield* Effect.orDie(readers(database.url))
         yield* db.run(
           "create table t (id int primary key, v text)",
           "create table outside (id int)",
@@ -97,22 +95,23 @@ attacks("siblings of a statement whose triggers wrote something (A28)", (attack)
       })
   )
 
-  attack("triggers that write a row three levels deep, between siblings that write it too", ({ apply, database, db }) =>
-    Effect.gen(function* () {
-      const reads = yield* Effect.orDie(readers(database.url))
-      yield* db.run(
-        "create table t (id int primary key, n int not null)",
-        "create table outside (id int)",
-        `create function climb() returns trigger language plpgsql as $$ begin
+  attack(
+    "triggers that write a row three levels deep, between siblings that write it too",
+    ({ apply, db, readers: reads }) =>
+      Effect.gen(function* () {
+        yield* db.run(
+          "create table t (id int primary key, n int not null)",
+          "create table outside (id int)",
+          `create function climb() returns trigger language plpgsql as $$ begin
            if new.n % 10 < 3 then update t set n = n + 1 where id = new.id; end if; return null; end $$`,
-        "create trigger climb after insert or update on t for each row execute function climb()",
-        `create function outside_in() returns trigger language plpgsql as $$ begin
+          "create trigger climb after insert or update on t for each row execute function climb()",
+          `create function outside_in() returns trigger language plpgsql as $$ begin
            update t set n = 0 where id = new.id; update t set n = n + 10 where id = new.id; return null; end $$`,
-        "create trigger outside_in after insert on outside for each row execute function outside_in()"
-      )
-      yield* apply("t")
-      yield* db.run(
-        `do $$ begin
+          "create trigger outside_in after insert on outside for each row execute function outside_in()"
+        )
+        yield* apply("t")
+        yield* db.run(
+          `do $$ begin
            insert into t values (1, 0), (2, 0);
            update t set n = 0;
            insert into outside values (1), (2), (1);
@@ -121,16 +120,15 @@ attacks("siblings of a statement whose triggers wrote something (A28)", (attack)
            insert into t values (2, 0);
            update t set n = 0;
          end $$`,
-        "update t set n = 0; insert into outside values (1); update t set n = 0; delete from t; insert into t values (1, 0)"
-      )
-      expect(yield* Effect.orDie(disagreements(db, reads, "t"))).toEqual([])
-      expect((yield* changes(db, "t")).length).toBeGreaterThan(40)
-    })
+          "update t set n = 0; insert into outside values (1); update t set n = 0; delete from t; insert into t values (1, 0)"
+        )
+        expect(yield* Effect.orDie(disagreements(db, reads, "t"))).toEqual([])
+        expect((yield* changes(db, "t")).length).toBeGreaterThan(40)
+      })
   )
 
-  attack("a child that a trigger writes before the cascade takes it", ({ apply, database, db }) =>
+  attack("a child that a trigger writes before the cascade takes it", ({ apply, db, readers: reads }) =>
     Effect.gen(function* () {
-      const reads = yield* Effect.orDie(readers(database.url))
       yield* db.run(
         "create table parent (id int primary key)",
         "create table child (id int primary key, parent int references parent on delete cascade, v text)",
@@ -149,9 +147,8 @@ attacks("siblings of a statement whose triggers wrote something (A28)", (attack)
     })
   )
 
-  attack("a word that a savepoint takes back, and one that an earlier message left", ({ apply, database, db }) =>
+  attack("a word that a savepoint takes back, and one that an earlier message left", ({ apply, db, readers: reads }) =>
     Effect.gen(function* () {
-      const reads = yield* Effect.orDie(readers(database.url))
       yield* db.run(
         "create table t (id int primary key, n int not null)",
         `create function more() returns trigger language plpgsql as $$ begin
@@ -182,9 +179,8 @@ attacks("random blocks of statements and host triggers (A28)", (attack) => {
     for (const known of [true, false]) {
       attack(
         `the record tells how the tables came to be, ${known ? "from the first row on" : "of rows that were there before"}, in ${mode} mode`,
-        ({ apply, database, db }) =>
+        ({ apply, db, readers: reads }) =>
           Effect.gen(function* () {
-            const reads = yield* Effect.orDie(readers(database.url))
             yield* db.run(...world)
             yield* apply(...tables.map((table) => ({ table, mode })))
             const programs = FastCheck.sample(FastCheck.record({ steps: skippingSteps, blocks }), {

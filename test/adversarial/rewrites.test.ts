@@ -2,20 +2,12 @@
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Capture from "../../src/Capture.js"
-import { stringify } from "../../src/internal/core/json.js"
+import type * as Query from "../../src/Query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { attacks, type Host } from "../support/adversarial.js"
-import { readers } from "../support/replay.js"
-
-const instantNow = ({ db }: Host) =>
-  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
+import { attacks, type Host, valueAsOf } from "../support/adversarial.js"
 
 /** What as-of answers for a row, now or at an instant: the value of `v` if it is there. */
-const asOf = Effect.fnUntraced(function* (host: Host, key: string, at?: string) {
-  const { query } = yield* Effect.orDie(readers(host.database.url))
-  const answer = yield* Effect.orDie(query.asOf("t", key, at ?? (yield* instantNow(host))))
-  return answer._tag === "Present" ? stringify(answer.row["v"] ?? null) : answer._tag
-})
+const asOf = (host: Host, key: Query.KeyInput, at?: string) => valueAsOf(host, "t", key, at)
 
 const kinds = (statuses: ReadonlyArray<Capture.TableStatus>) =>
   statuses.flatMap(({ findings }) => findings.filter(({ severity }) => severity === "error").map(({ kind }) => kind))
@@ -51,7 +43,7 @@ attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
           yield* db.run(...table)
           yield* apply({ table: "t", mask: ["pin"] })
           yield* db.run("insert into t values (1, 1), (2, 2), (3, 3)")
-          const before = yield* instantNow(host)
+          const before = yield* host.now
           expect(yield* asOf(host, "1")).toBe("1")
           yield* db.run(...alter.split("; "))
           // Nobody has looked yet.
@@ -142,7 +134,7 @@ attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
         "alter type e rename value '2' to '1'",
         "update t set v = v + 100 where id = '3'"
       )
-      const between = yield* instantNow(host)
+      const between = yield* host.now
       expect(yield* db.value("select v from t where id = '1'")).toBe("2")
       yield* db.run("alter type e rename value '1' to '2'", "alter type e rename value '8' to '1'")
       expect(yield* asOf(host, "1", between)).toBe("BeforeCapture")
@@ -211,7 +203,7 @@ attacks("several things that make a lapse (A33)", (attack) => {
       yield* db.run("create table t (id int primary key, v numeric)")
       yield* apply("t")
       yield* db.run("insert into t values (1, 1), (2, 2)", "alter table t alter v type numeric using v * 100")
-      const rewritten = yield* instantNow(host)
+      const rewritten = yield* host.now
       yield* db.run("insert into t values (3, 3)", "alter table t disable trigger user", "update t set v = 0")
       // Since the triggers are off nothing is known after the last change, and the rewrite came before it.
       expect(yield* asOf(host, "1", rewritten)).toBe("BeforeCapture")

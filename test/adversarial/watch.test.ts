@@ -9,25 +9,14 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type * as Capture from "../../src/Capture.js"
-import { stringify } from "../../src/internal/core/json.js"
 import * as Migrations from "../../src/Migrations.js"
 import * as Query from "../../src/Query.js"
-import { attacks, type Host, type Session } from "../support/adversarial.js"
+import { asOf, attacks, type Host, type Session } from "../support/adversarial.js"
 
 const client = (host: Host) => PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })
 
 const watch = (host: Host, watchSchema: boolean | undefined) =>
   Migrations.run({ watchSchema }).pipe(Effect.provide(client(host)), Effect.orDie)
-
-/** What as-of answers for a row, as `Present v`, now or at an instant. */
-const asOf = (host: Host, table: string, key: string, at?: string) =>
-  Effect.gen(function* () {
-    const answer = yield* Query.asOf(table, key, at ?? (yield* now(host)))
-    return answer._tag === "Present" ? `Present ${stringify(answer.row["v"] ?? null)}` : answer._tag
-  }).pipe(Effect.provide(Query.layer.pipe(Layer.provide(client(host)))), Effect.orDie)
-
-const now = ({ db }: Pick<Host, "db">) =>
-  Effect.map(db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`), String)
 
 /** Every event, without those of Threadline's own work. */
 const events = ({ db }: Pick<Host, "db">) =>
@@ -78,7 +67,7 @@ attacks("the schema watch", (attack) => {
         )
         expect(yield* asOf(host, "events", "2")).toBe('Present "b"')
         expect(yield* lapses(host, "events")).toBe("0")
-        const before = yield* now(host)
+        const before = yield* host.now
         yield* app.run(
           "create table events_3 (like events including all)",
           "insert into events_3 values (3, 'x')",
@@ -110,9 +99,9 @@ attacks("the schema watch", (attack) => {
         yield* app.run("create table posts (id int primary key, v text)")
         yield* host.apply("posts")
         yield* app.run("insert into posts values (1, 'a')")
-        const before = yield* now(host)
+        const before = yield* host.now
         yield* app.run("alter table posts disable trigger user")
-        const during = yield* now(host)
+        const during = yield* host.now
         yield* app.run("update posts set v = 'unseen'", "alter table posts enable trigger user")
         expect(yield* asOf(host, "posts", "1")).toBe("BeforeCapture")
         expect(yield* asOf(host, "posts", "1", before)).toBe('Present "a"')
@@ -138,9 +127,9 @@ attacks("the schema watch", (attack) => {
         yield* app.run("create table posts (id int primary key, v text)", "create table other (id int primary key)")
         yield* host.apply("posts", "other")
         yield* app.run("insert into posts values (1, 'a')")
-        const before = yield* now(host)
+        const before = yield* host.now
         yield* app.run('drop trigger "0_threadline_update" on posts')
-        const after = yield* now(host)
+        const after = yield* host.now
         yield* app.run("insert into other values (1)", 'drop trigger "0_threadline_insert" on posts')
         expect(yield* host.findings()).toEqual(["TriggerMissing"])
         yield* host.apply("posts")
@@ -177,7 +166,7 @@ attacks("the schema watch", (attack) => {
           )
           yield* host.apply(table)
           yield* app.run(`insert into ${table} values (1, 'a')`)
-          const before = yield* now(host)
+          const before = yield* host.now
           yield* app.run(
             ...(statement.includes("cascade") || statement.includes("owned") ? [] : [`drop view ${table}_seen`]),
             statement
@@ -210,7 +199,7 @@ attacks("the schema watch", (attack) => {
         expect(yield* lapses(host, "events")).toBe("0")
         yield* app.run("alter table events detach partition events_5")
         expect(yield* lapses(host, "events")).toBe("0")
-        const before = yield* now(host)
+        const before = yield* host.now
         expect(yield* asOf(host, "events", "3")).toBe('Present "c"')
         yield* app.run("alter table events detach partition events_2 concurrently")
         expect(yield* asOf(host, "events", "3")).toBe("BeforeCapture")

@@ -6,8 +6,10 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type pg from "pg"
 import * as Capture from "../../src/Capture.js"
-import type { FeedError } from "../../src/Feed.js"
+import * as Feed from "../../src/Feed.js"
+import { stringify } from "../../src/internal/core/json.js"
 import { sqlState } from "../../src/internal/sql/sqlState.js"
+import * as Query from "../../src/Query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
 
 /** A row with every value as PostgreSQL's own text. */
@@ -62,6 +64,12 @@ export const sessionOf = (client: pg.Client): Session => {
   }
 }
 
+/** Reads and the feed of a database. */
+export interface Readers {
+  readonly query: Query.Service
+  readonly feed: Feed.Service
+}
+
 export interface Host {
   readonly database: TestDatabase.Service
   /** A superuser's session. */
@@ -77,21 +85,33 @@ export interface Host {
     ...tables: ReadonlyArray<Capture.TableConfig>
   ) => Effect.Effect<ReadonlyArray<string>, Capture.Failure>
   readonly capture: Capture.Capture["Type"]
+  /** Over sessions that live as long as the suite: most of what a first read costs is what its session has to learn. */
+  readonly readers: Readers
+  /** The present instant by the server's clock. */
+  readonly now: Effect.Effect<string, SqlError>
 }
 
 const config = (table: string | Capture.TableConfig): Capture.TableConfig =>
   typeof table === "string" ? { table } : table
 
-const hostLayer = Capture.layer.pipe(Layer.provideMerge(TestDatabase.layerWith({ maxConnections: 2 })))
+const hostLayer = Layer.mergeAll(Capture.layer, Query.layer, Feed.layer).pipe(
+  Layer.provideMerge(TestDatabase.layerWith({ maxConnections: 4 }))
+)
 
 const makeHost = Effect.gen(function* () {
   const database = yield* TestDatabase.TestDatabase
   const capture = yield* Capture.Capture
   const session: Host["session"] = (label) => Effect.map(database.rawClient(label), sessionOf)
+  const db = yield* session()
   const host: Host = {
     database,
-    db: yield* session(),
+    db,
     session,
+    readers: { query: yield* Query.Query, feed: yield* Feed.Feed },
+    now: Effect.map(
+      db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`),
+      String
+    ),
     role: (label) => Effect.map(database.role(label), ({ name }) => name),
     apply: (...tables) => capture.apply(tables.map(config)),
     findings: (...tables) =>
@@ -138,7 +158,7 @@ export const reset = `
 /** Defines one test. Its database holds Threadline's schema and an empty schema `public`. */
 export type Attack = (
   name: string,
-  body: (host: Host) => Effect.Effect<void, SqlError | Capture.Failure | FeedError, Scope.Scope>,
+  body: (host: Host) => Effect.Effect<void, SqlError | Capture.Failure | Feed.FeedError, Scope.Scope>,
   timeout?: number
 ) => void
 
@@ -158,6 +178,34 @@ export const attacks = (name: string, suite: (attack: Attack) => void): void =>
       )
     })
   )
+
+/** Runs a read of the host's. */
+export const reading = <A, E>(
+  { readers: { feed, query } }: Pick<Host, "readers">,
+  read: Effect.Effect<A, E, Query.Query | Feed.Feed>
+): Effect.Effect<A> =>
+  read.pipe(Effect.provideService(Query.Query, query), Effect.provideService(Feed.Feed, feed), Effect.orDie)
+
+/** What as-of answers for a row, as `Present v` with the value of its column `v`, now or at an instant. */
+export const asOf = (
+  { now, readers }: Pick<Host, "now" | "readers">,
+  table: string,
+  key: Query.KeyInput,
+  at?: string
+): Effect.Effect<string, SqlError> =>
+  Effect.flatMap(at === undefined ? now : Effect.succeed(at), (instant) =>
+    readers.query.asOf(table, key, instant).pipe(
+      Effect.map((answer) =>
+        answer._tag === "Present" ? `Present ${stringify(answer.row["v"] ?? null)}` : answer._tag
+      ),
+      Effect.catchTag("threadline/NotFound", () => Effect.succeed("NotFound")),
+      Effect.orDie
+    )
+  )
+
+/** The same, without the word before a value. */
+export const valueAsOf = (...asked: Parameters<typeof asOf>): ReturnType<typeof asOf> =>
+  Effect.map(asOf(...asked), (answer) => answer.replace(/^Present /, ""))
 
 /** One captured change; `before` is the image that it started from. */
 export interface Change {

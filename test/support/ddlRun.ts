@@ -25,7 +25,7 @@ import {
   type World
 } from "./ddlWorld.js"
 import { drain } from "./feed.js"
-import type { Readers } from "./replay.js"
+import type { Readers } from "./adversarial.js"
 
 /** Two sessions of each database that lead a history side by side. */
 export interface Stage {

@@ -8,13 +8,8 @@ import type * as Scope from "effect/Scope"
 import * as Feed from "../../src/Feed.js"
 import { stringify } from "../../src/internal/core/json.js"
 import * as Query from "../../src/Query.js"
-import { type Change, changes, type Session } from "./adversarial.js"
+import { type Change, changes, type Readers, type Session } from "./adversarial.js"
 import { drain } from "./feed.js"
-
-export interface Readers {
-  readonly query: Query.Service
-  readonly feed: Feed.Service
-}
 
 /** Reads and the feed of a database; the clients go with the scope. */
 export const readers = (url: string): Effect.Effect<Readers, unknown, Scope.Scope> =>

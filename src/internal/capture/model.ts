@@ -194,6 +194,20 @@ export const PolicyKeyColumn = Schema.Struct({
   text: Schema.Literal("text", "numeric", "interval", "citext", "bpchar", "numbers", "bounds")
 })
 
+/** Every session setting that changes the text of some types, in the order in which functions pin them. */
+export const everyPin = [
+  "timezone",
+  "datestyle",
+  "intervalstyle",
+  "bytea_output",
+  "extra_float_digits",
+  "lc_monetary",
+  "quote_all_identifiers"
+] as const
+
+/** How old and new value of a column are compared: see the generator's `Comparison`. */
+export const comparisons = ["text", "image", "jsonb", "json", "cast"] as const
+
 /**
  * A column as it was when the triggers were generated.
  *
@@ -204,18 +218,8 @@ export const PolicyColumn = Schema.Struct({
   name: Schema.String,
   attnum: Schema.Int,
   type: Schema.String,
-  comparison: Schema.Literal("text", "image", "jsonb", "json", "cast"),
-  pins: Schema.Array(
-    Schema.Literal(
-      "timezone",
-      "datestyle",
-      "intervalstyle",
-      "bytea_output",
-      "extra_float_digits",
-      "lc_monetary",
-      "quote_all_identifiers"
-    )
-  ),
+  comparison: Schema.Literal(...comparisons),
+  pins: Schema.Array(Schema.Literal(...everyPin)),
   virtual: Schema.Boolean
 })
 

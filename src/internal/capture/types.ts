@@ -4,6 +4,7 @@
  */
 import type { TypeRow } from "./catalogModel.js"
 import type { Comparison, KeyText, Pin } from "./generate/model.js"
+import { everyPin } from "./model.js"
 
 export interface TypeFacts {
   readonly comparison: Comparison
@@ -12,16 +13,6 @@ export interface TypeFacts {
   /** Types whose cast to json the host may have written. */
   readonly hostCasts: ReadonlyArray<string>
 }
-
-const every: ReadonlyArray<Pin> = [
-  "timezone",
-  "datestyle",
-  "intervalstyle",
-  "bytea_output",
-  "extra_float_digits",
-  "lc_monetary",
-  "quote_all_identifiers"
-]
 
 /** Built-in base types whose text depends on a setting, also inside an array or a composite. */
 const pinsOf: ReadonlyMap<string, ReadonlyArray<Pin>> = new Map([
@@ -78,7 +69,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
       return
     }
     if (type.jsonCast !== null && !textual) {
-      every.forEach((pin) => pins.add(pin))
+      everyPin.forEach((pin) => pins.add(pin))
       hasCast ||= type.extension !== null
       if (type.jsonCast === "host") {
         hostCasts.add(`${type.schema}.${type.name}`)
@@ -92,7 +83,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
       return
     }
     if (!type.builtin) {
-      return every.forEach((pin) => pins.add(pin))
+      return everyPin.forEach((pin) => pins.add(pin))
     }
     if (type.name === "json") {
       hasJson = true
@@ -115,7 +106,7 @@ export const typeFacts = (oid: string, types: ReadonlyMap<string, TypeRow>): Typ
           : showsEverything(base)
             ? "text"
             : "image",
-    pins: every.filter((pin) => pins.has(pin)),
+    pins: everyPin.filter((pin) => pins.has(pin)),
     keyText: keyTextOf(base, types),
     hostCasts: [...hostCasts]
   }

@@ -12,7 +12,7 @@ import { contentEncodings } from "./compression.js"
 import { toFile } from "./file.js"
 import type { Manifest } from "./manifest.js"
 import { type Format, type Options, outerCompression, type Request } from "./request.js"
-import { bytesOf, check, decoded, type Exporting, type Failure, type Hooks } from "./stream.js"
+import { bytesOf, lentBytesOf, check, decoded, type Exporting, type Failure, type Hooks } from "./stream.js"
 
 export interface StreamOptions extends Options, Hooks {}
 
@@ -124,11 +124,7 @@ export const make = (exporting: Exporting): Service => {
   const named = <A, E>(
     name: (typeof telemetry.operations.export)[number],
     effect: Effect.Effect<A, E>
-  ): Effect.Effect<A, E> =>
-    effect.pipe(
-      telemetry.measured(telemetry.nameOf("export", name)),
-      Effect.withSpan(telemetry.nameOf("export", name), { captureStackTrace: false })
-    )
+  ): Effect.Effect<A, E> => telemetry.operation("export", name)(effect)
 
   const toResponse = (given: ResponseOptions): Effect.Effect<HttpServerResponse.HttpServerResponse, Failure> =>
     Effect.gen(function* () {
@@ -156,7 +152,7 @@ export const make = (exporting: Exporting): Service => {
         Effect.gen(function* () {
           const { force, hooks, request } = yield* fileOptions(path, given)
           const manifest = yield* toFile(path, force, (onManifest) =>
-            bytesOf(exporting, request, { ...hooks, onManifest })
+            lentBytesOf(exporting, request, { ...hooks, onManifest })
           )
           yield* hooks.onManifest?.(manifest) ?? Effect.void
           return manifest

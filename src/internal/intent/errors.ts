@@ -58,8 +58,9 @@ export type ActionId = typeof ActionId.Type
  * - `NoChanges`: `requireChanges` was asked and no row was captured. Rolled back.
  * - `TransactionAborted`: the body succeeded although one of its statements had failed and aborted the transaction. Rolled
  *   back; `sqlState` and `cause` are those of the statement, if they are known.
- * - `EndedByBody`: the body ended the transaction with a COMMIT or ROLLBACK of its own. That statement decided what became of the
- *   writes before it.
+ * - `EndedByBody`: the body ended the transaction, with a COMMIT or ROLLBACK of its own, or its context, with a RESET ALL. A COMMIT
+ *   or ROLLBACK decided what became of the writes before it; writes after it are unattributed, or rolled back with the transaction
+ *   that the body began for them. After a RESET ALL everything is rolled back.
  * - `CommitFailed`: COMMIT was refused, by a deferred constraint for example. Rolled back.
  * - `ConnectionLost`: the connection was lost before COMMIT was sent. The server rolled back.
  * - `OutcomeUnknown`: the connection was lost while COMMIT was under way: it may or may not have happened. Never retried.

@@ -11,6 +11,7 @@ import { identifier } from "../sql/sqlText.js"
 import { type Action, encodeActionSync, failedAction, type Words } from "./action.js"
 import { askActor, currentContext, merge, withContext } from "./ambient.js"
 import { AuditError, closed, fromStatement, makeAuditError } from "./errors.js"
+import { endedByBody, finishDocument, isContextKept, refused } from "./finish.js"
 import { contextFields, contradiction } from "./resolve.js"
 
 /**
@@ -190,28 +191,16 @@ const call = (schema: string, name: string, document: string, as: string = ""): 
   values: [document]
 })
 
-/** Whether the running transaction is still the one that `set_context` stamped. */
-const isOwnTransaction =
-  "pg_catalog.starts_with(pg_catalog.current_setting('threadline.context', true), " +
-  "extract(epoch from pg_catalog.transaction_timestamp())::text || ' ')"
-
 /**
- * Ends the outermost call. If the body ended its transaction with a COMMIT or ROLLBACK of its own, the action would be recorded in another
- * one, without an actor. `finish` is then asked to end a part that is not open, which it refuses with TL004, whatever the client.
+ * Ends the outermost call. If the body ended its transaction or its context, the action would be recorded without an actor, perhaps in
+ * another transaction: that is refused.
  */
 const finishOwn = (schema: string, document: string): SqlStatement => ({
   text:
-    `select ${identifier(schema)}.finish((case when ${isOwnTransaction} then $1::text else '{"part":true}' end)::jsonb)` +
+    `select ${identifier(schema)}.finish((case when ${isContextKept} then $1::text else '${refused}' end)::jsonb)` +
     "::text as outcome",
   values: [document]
 })
-
-const finishDocument = (action: string | undefined, requireChanges: boolean, part: boolean): string =>
-  `{${[
-    ...(action === undefined ? [] : [`"action":${action}`]),
-    ...(requireChanges ? [`"requireChanges":true`] : []),
-    ...(part ? [`"part":true`] : [])
-  ].join(",")}}`
 
 /** The first value of the first row, if it is text. */
 const firstText = (rows: unknown): string | undefined => {
@@ -474,11 +463,7 @@ export const fromDriver = (error: unknown): AuditError => {
         sqlError
       )
     case "TL004":
-      return makeAuditError(
-        "EndedByBody",
-        "the body ended the audited transaction with a COMMIT or ROLLBACK of its own",
-        sqlError
-      )
+      return makeAuditError("EndedByBody", endedByBody, sqlError)
     case "25P02":
       return makeAuditError(
         "TransactionAborted",

@@ -81,10 +81,7 @@ export const makeRecorder =
         onNone: () => Effect.fail(makeAuditError("Failed", "the database returned no id for the recorded action")),
         onSome: Effect.succeed
       })
-    }).pipe(
-      telemetry.measured(telemetry.nameOf("audit", "record")),
-      Effect.withSpan(telemetry.nameOf("audit", "record"), { captureStackTrace: false })
-    )
+    }).pipe(telemetry.operation("audit", "record"))
 
 /**
  * Records actions whose transactions were rolled back, each in a transaction of its own. Never fails: the caller has a

@@ -30,6 +30,7 @@ import {
 import { hasCommitted, outcomeOf, reserve, type Reserved, type Restore, results } from "../sql/owned.js"
 import { isCancelled, isConnectionLost, sqlState, wasNeverSent } from "../sql/sqlState.js"
 import { identifier, literal } from "../sql/sqlText.js"
+import { endedByBody, finishDocument, isContextKept, refused } from "./finish.js"
 import { type FailedAction, hostLevel, Level } from "./level.js"
 
 export const isolationLevels = {
@@ -148,12 +149,10 @@ export const beginOwned = (
     const { connection, release, rollback } = reserved
     const begin = request.isolation === undefined ? "begin" : isolationLevels[request.isolation]
     const context = call(request.schema, "set_context", request.context)
-    const began = yield* restore(
-      connection.executeRaw(`${begin}; ${context}, ${startOfTransaction} as outcome`, [])
-    ).pipe(
+    yield* restore(connection.executeRaw(`${begin}; ${context} as outcome`, [])).pipe(
       Effect.mapError(fromStatement),
       Effect.map((raw) => outcomeOf(results(raw).at(-1))),
-      Effect.filterOrFail(Predicate.isString, () =>
+      Effect.filterOrFail(Predicate.isNotNullable, () =>
         makeAuditError("Failed", "the client's answer to BEGIN is not that of a PostgreSQL driver")
       ),
       Effect.onError(() => Effect.ensuring(rollback, release))
@@ -166,7 +165,7 @@ export const beginOwned = (
     return {
       level,
       depth: 0,
-      complete: Effect.zipRight(level.close(), commit(reserved, level, request, began)),
+      complete: Effect.zipRight(level.close(), commit(reserved, level, request)),
       abandon: Effect.ensuring(level.close(), rollback),
       release
     }
@@ -174,15 +173,6 @@ export const beginOwned = (
 
 const call = (schema: string, name: string, document: string): string =>
   `select ${identifier(schema)}.${name}(${literal(document)}::pg_catalog.jsonb)`
-
-const finishDocument = (request: Request, part: boolean): string => {
-  const fields = [
-    ...(request.action?.document === undefined ? [] : [`"action":${request.action.document}`]),
-    ...(request.requireChanges ? [`"requireChanges":true`] : []),
-    ...(part ? [`"part":true`] : [])
-  ]
-  return `{${fields.join(",")}}`
-}
 
 /** The end of an audited call: an expression for the last message of its level, and how to read its value. */
 interface Ending {
@@ -195,44 +185,29 @@ interface Ending {
  * would return. `set_context` has removed anything that another transaction left in it.
  */
 const ending = (request: Request, part: boolean): Ending => {
-  const document = finishDocument(request, part)
-  return document === "{}"
-    ? { sql: "coalesce(pg_catalog.current_setting('threadline.transaction', true), '')", read: decodeSetting }
-    : {
-        sql: `${identifier(request.schema)}.finish(${literal(document)}::pg_catalog.jsonb)::pg_catalog.text`,
-        read: decodeIds
-      }
+  const finish = (document: string) =>
+    `${identifier(request.schema)}.finish(${literal(document)}::pg_catalog.jsonb)::pg_catalog.text`
+  const document = finishDocument(request.action?.document, request.requireChanges, part)
+  const [outcome, read] =
+    document === "{}"
+      ? ["coalesce(pg_catalog.current_setting('threadline.transaction', true), '')", decodeSetting]
+      : [finish(document), decodeIds]
+  return { sql: `case when ${isContextKept} then ${outcome} else ${finish(refused)} end`, read }
 }
 
-// Tells one transaction of a session from the next. If the body ended our transaction with a COMMIT or ROLLBACK of its own, no
-// action must be recorded: the last message would open a transaction for it.
-const startOfTransaction = "extract(epoch from pg_catalog.transaction_timestamp())::pg_catalog.text"
-
-const commit = (
-  { connection, rollback }: Reserved,
-  level: Level,
-  request: Request,
-  began: string
-): Effect.Effect<Ids, AuditError> => {
-  const isOwnTransaction = `${startOfTransaction} = ${literal(began)}`
-  return Effect.suspend(() => {
+const commit = ({ connection, rollback }: Reserved, level: Level, request: Request): Effect.Effect<Ids, AuditError> =>
+  Effect.suspend(() => {
     // Only now: the action may come from the result of the body.
     const end = ending(request, false)
     return level.observed.lost === undefined
-      ? connection
-          .executeRaw(
-            `${undoOpen(level)}select case when ${isOwnTransaction} then ${end.sql} end as outcome; commit`,
-            []
-          )
-          .pipe(
-            Effect.matchEffect({
-              onFailure: (error) => Effect.flip(commitError(connection, level, request, error)),
-              onSuccess: (raw) => committed(raw, end)
-            })
-          )
+      ? connection.executeRaw(`${undoOpen(level)}select ${end.sql} as outcome; commit`, []).pipe(
+          Effect.matchEffect({
+            onFailure: (error) => Effect.flip(commitError(connection, level, request, error)),
+            onSuccess: (raw) => committed(raw, end)
+          })
+        )
       : Effect.fail(connectionLost(level.observed.lost))
   }).pipe(Effect.onError(() => rollback))
-}
 
 /** The ids in the answer to a message. The ending is its last statement but one. */
 const idsOf = (raw: unknown, { read }: Ending): Option.Option<Ids> => read(outcomeOf(results(raw).at(-2)))
@@ -249,10 +224,7 @@ const committed = (raw: unknown, end: Ending): Effect.Effect<Ids, AuditError> =>
     )
   }
   return Option.match(idsOf(raw, end), {
-    onNone: () =>
-      Effect.fail(
-        makeAuditError("EndedByBody", "the body ended the audited transaction with a COMMIT or ROLLBACK of its own")
-      ),
+    onNone: () => Effect.fail(makeAuditError("EndedByBody", endedByBody)),
     onSome: Effect.succeed
   })
 }
@@ -281,6 +253,9 @@ const commitError = (
   if (isSerializationFailure(error)) {
     return Effect.succeed(refused())
   }
+  if (sqlState(error) === "TL004") {
+    return Effect.succeed(makeAuditError("EndedByBody", endedByBody, error))
+  }
   // A failed COMMIT has ended the transaction; a failed "finish" has left it open and aborted.
   return Effect.match(connection.executeRaw("select 1", []), {
     onFailure: () => finishError(level, request, error),
@@ -296,7 +271,7 @@ const finishError = (level: Level, request: Request, error: SqlError): AuditErro
       error
     )
   }
-  return statementError(level, error)
+  return sqlState(error) === "TL004" ? makeAuditError("EndedByBody", endedByBody, error) : statementError(level, error)
 }
 
 /** Why a statement of Threadline's own failed inside a transaction. */

@@ -213,10 +213,7 @@ export const make = (from: Storage, scopeRequired: boolean, scopes: ReadonlyArra
   const storage = Effect.suspend(() => restricted(from, scopes, scopeRequired))
 
   const read = <A>(name: Name, run: (storage: Storage) => Effect.Effect<A, ReadError>): Effect.Effect<A, ReadError> =>
-    onOwnClient(from.apart, Effect.flatMap(storage, run)).pipe(
-      telemetry.measured(telemetry.nameOf("query", name)),
-      Effect.withSpan(telemetry.nameOf("query", name), { captureStackTrace: false })
-    )
+    telemetry.operation("query", name)(onOwnClient(from.apart, Effect.flatMap(storage, run)))
 
   /** Every item of every page. */
   const stream = <A>(

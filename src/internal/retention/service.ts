@@ -1,6 +1,6 @@
 /** The service of retention: each member under a span. */
-import * as Effect from "effect/Effect"
-import * as telemetry from "../core/telemetry.js"
+import type * as Effect from "effect/Effect"
+import { operation } from "../core/telemetry.js"
 import type { Page } from "../../Page.js"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import type { Storage } from "../record/storage.js"
@@ -42,18 +42,9 @@ export interface Service {
   ) => Effect.Effect<Run, InvalidRequest | RetentionError | ThreadlineError>
 }
 
-const named = <A, E, R>(
-  name: (typeof telemetry.operations.retention)[number],
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E, R> =>
-  effect.pipe(
-    telemetry.measured(telemetry.nameOf("retention", name)),
-    Effect.withSpan(telemetry.nameOf("retention", name), { captureStackTrace: false })
-  )
-
 export const make = (storage: Storage): Service => ({
-  plan: (policy, options = {}) => named("plan", plan(storage, policy, options)),
-  purge: (planned, options = {}) => named("purge", purge(storage, planned, options)),
-  runs: (filter = {}) => named("runs", runs(storage, filter)),
-  maintain: (options = {}) => named("maintain", maintain(storage, options))
+  plan: (policy, options = {}) => operation("retention", "plan")(plan(storage, policy, options)),
+  purge: (planned, options = {}) => operation("retention", "purge")(purge(storage, planned, options)),
+  runs: (filter = {}) => operation("retention", "runs")(runs(storage, filter)),
+  maintain: (options = {}) => operation("retention", "maintain")(maintain(storage, options))
 })

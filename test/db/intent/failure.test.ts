@@ -204,6 +204,30 @@ layer(Host.layer, { excludeTestServices: true })("the end of Audit.transaction",
     })
   )
 
+  it.effect("is no success where the body reset the context: what followed would have no actor", () =>
+    Effect.gen(function* () {
+      yield* Host.reset
+      const sql = yield* SqlClient.SqlClient
+      const body = Effect.all([Host.insertPost(1), sql`reset all`, Host.insertPost(2)], { discard: true })
+      for (const call of [options, { actor: options.actor }, { ...options, requireChanges: true }]) {
+        expect(yield* reasonOf(Audit.transaction(body, call))).toBe("EndedByBody")
+        expect(yield* reasonOf(sql.withTransaction(Audit.transaction(body, call)))).toBe("EndedByBody")
+        expect(yield* reasonOf(Audit.transaction(Audit.transaction(body), call))).toBe("EndedByBody")
+      }
+      yield* nothingHappened
+
+      const inner = Audit.transaction(body, { action: "inner" })
+      yield* Audit.transaction(Effect.zipRight(Effect.either(inner), Host.insertPost(3)), options)
+      // A savepoint that is rolled back gives the context back.
+      const undone = sql.withTransaction(Effect.zipRight(sql`reset all`, Effect.fail("undone")))
+      yield* Audit.transaction(Effect.zipRight(Effect.either(undone), Host.insertPost(4)), options)
+      expect((yield* Host.changes).map(({ actor, row }) => [row, actor])).toEqual([
+        ["3", "user:alice"],
+        ["4", "user:alice"]
+      ])
+    })
+  )
+
   it.effect("hides no failure of the host behind a failing record of it", () =>
     Effect.gen(function* () {
       yield* Host.reset
@@ -649,7 +673,9 @@ layer(probedLayer, { excludeTestServices: true })("interrupting Audit.transactio
       const unnamed = yield* Audit.transaction(Host.insertPost(3), { actor: alice })
       const empty = yield* Audit.transaction(Effect.void, { actor: alice })
       expect(messages.length).toBe(3 + 2)
-      expect(messages.join("\n")).not.toMatch(/finish/)
+      // It is named for a context that the body ended, and called for nothing else.
+      expect(messages.join("\n")).not.toMatch(/then "threadline"\.finish/)
+      expect(messages.join("\n")).toMatch(/else "threadline"\.finish/)
       const last = (yield* Host.transactions).at(-1)
       expect(Option.getOrUndefined(unnamed.transactionId)).toBe(String(last?.["id"]))
       expect([unnamed.actionId, empty.transactionId, empty.actionId]).toEqual([

@@ -2,6 +2,7 @@
  * Generates the functions and triggers of one captured table.
  */
 import { createHash } from "node:crypto"
+import { everyPin } from "../model.js"
 import {
   type Generated,
   generatorVersion,
@@ -23,17 +24,6 @@ import { statementBody } from "./statementMode.js"
 import { truncateBody } from "./truncate.js"
 
 const ops: ReadonlyArray<Op> = ["insert", "update", "delete"]
-
-/** Every setting that can be pinned, in the order in which functions pin them. */
-const everyPin: ReadonlyArray<Pin> = [
-  "timezone",
-  "datestyle",
-  "intervalstyle",
-  "bytea_output",
-  "extra_float_digits",
-  "lc_monetary",
-  "quote_all_identifiers"
-]
 
 const pinsOf = ({ shape }: Parts): ReadonlyArray<Pin> => {
   const needed = new Set(shape.columns.flatMap((column) => column.pins))

@@ -3,17 +3,10 @@
  * the printer turns these into SQL statements. No code reads SQL to learn what they are.
  */
 
-import type { Mask, PolicyPath } from "../model.js"
+import type { comparisons, everyPin, Mask, PolicyPath } from "../model.js"
 
-/** A session setting that changes the text of some types; pinned only if a table has such a type. */
-export type Pin =
-  | "timezone"
-  | "datestyle"
-  | "intervalstyle"
-  | "bytea_output"
-  | "extra_float_digits"
-  | "lc_monetary"
-  | "quote_all_identifiers"
+/** A session setting that is pinned, because a table has a type whose text it changes. */
+export type Pin = (typeof everyPin)[number]
 
 /**
  * How old and new value of a column are compared:
@@ -24,7 +17,7 @@ export type Pin =
  * - `json`: as the exact text, of which the image loses some.
  * - `cast`: an extension casts the type to json and may lose some of it, or raise. The image holds the text.
  */
-export type Comparison = "text" | "image" | "jsonb" | "json" | "cast"
+export type Comparison = (typeof comparisons)[number]
 
 /**
  * How a key column's text becomes canonical, so that equal keys have equal texts. `numbers`: JSON with numbers of any scale in

@@ -199,11 +199,7 @@ export const make = (making: Making): Service => {
   const named = <A, E>(
     name: (typeof telemetry.operations.exportJobs)[number],
     effect: Effect.Effect<A, E>
-  ): Effect.Effect<A, E> =>
-    effect.pipe(
-      telemetry.measured(telemetry.nameOf("exportJobs", name)),
-      Effect.withSpan(telemetry.nameOf("exportJobs", name), { captureStackTrace: false })
-    )
+  ): Effect.Effect<A, E> => telemetry.operation("exportJobs", name)(effect)
 
   const storeOf: Effect.Effect<Store, ExportError> = Effect.suspend(() =>
     given === undefined ? noStore() : Effect.succeed(given)
