@@ -12,21 +12,22 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { CaptureError, type Failure, type TableConfig } from "./Capture.js"
+import type * as Health from "./Health.js"
 import * as telemetry from "./internal/core/telemetry.js"
 import { fromFailure } from "./internal/capture/apply.js"
 import { readCatalog, readWholeStanding } from "./internal/capture/catalog.js"
 import { hostMend } from "./internal/capture/mend.js"
-import type { Name } from "./internal/capture/catalogModel.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
 import { tableStatuses } from "./internal/capture/status.js"
 import { millis, mustBeObject } from "./internal/core/request.js"
 import * as TableName from "./internal/core/tableName.js"
 import * as recording from "./internal/health/baseline.js"
-import { type Readiness, readBaselines, readinessOf } from "./internal/health/continuity.js"
+import { type Readiness, readReadiness } from "./internal/health/continuity.js"
 import { coverageOf } from "./internal/health/coverage.js"
 import { readOptions } from "./internal/health/options.js"
 import { readTimes } from "./internal/health/record.js"
+import { readReportAndReadiness } from "./internal/health/report.js"
 import { isInside } from "./internal/sql/owned.js"
 import { StorageSchema } from "./internal/sql/storageSchema.js"
 import { InvalidRequest } from "./ThreadlineError.js"
@@ -59,6 +60,17 @@ export interface CheckOptions {
 }
 
 /**
+ * What `report` answers.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Report {
+  readonly health: Health.Report
+  readonly readiness: ReadonlyArray<Readiness> | null
+}
+
+/**
  * Options of `baseline`.
  *
  * - `tables`: names as in SQL; every captured table that has a key unless given
@@ -88,6 +100,11 @@ export class Continuity extends Context.Tag("threadline/Continuity")<
     /** What can be asked of every captured table, and since when, by name. Reads no table of the host. */
     readonly check: (options?: CheckOptions) => Effect.Effect<ReadonlyArray<Readiness>, Failure>
     /**
+     * The report of `Health` and what can be asked of its tables, from one snapshot: for who wants both, the catalog is read once.
+     * `readiness` is null if the role may not see that; the report then says what it lacks.
+     */
+    readonly report: (options?: Health.Options) => Effect.Effect<Report, Failure>
+    /**
      * Records the rows that the record does not know as `baseline` changes, table by table. Rows that have changed since capture began
      * are known, and left out. Each batch is a transaction of its own. It locks its rows for that long and waits for no one, so a writer
      * waits for one batch at most. An interrupted baseline goes on where it was; several may run at once and share the work.
@@ -99,9 +116,6 @@ export class Continuity extends Context.Tag("threadline/Continuity")<
     readonly baseline: (options?: BaselineOptions) => Effect.Effect<ReadonlyArray<recording.BaselineResult>, Failure>
   }
 >() {}
-
-const byLabel = <A extends Name>(all: ReadonlyArray<A>): ReadonlyMap<string, A> =>
-  new Map(all.map((one) => [label(one), one]))
 
 const make = Effect.gen(function* () {
   const sql = (yield* SqlClient.SqlClient).withoutTransforms()
@@ -124,21 +138,15 @@ const make = Effect.gen(function* () {
           gaps,
           hostTables: []
         })
-        const baselines = byLabel(yield* readBaselines(sql, storage, times))
-        const timesByTable = byLabel(times)
-        const deployed = byLabel(
-          catalog.deployed.map((each) => ({ ...each, schema: each.policy.tableSchema, name: each.policy.tableName }))
-        )
-        return coverage.map((each) =>
-          readinessOf(each, {
-            deployed: deployed.get(each.table),
-            baseline: baselines.get(each.table)?.baseline ?? null,
-            knownFrom: timesByTable.get(each.table)?.knownFrom ?? null
-          })
-        )
+        return yield* readReadiness(sql, storage, { catalog, coverage, times })
       })
     ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   }, telemetry.measured("threadline.Continuity.check"))
+
+  const report = Effect.fn("threadline.Continuity.report")(
+    (options: Health.Options = {}) => readReportAndReadiness(sql, storage, options),
+    telemetry.measured("threadline.Continuity.report")
+  )
 
   const baseline = Effect.fn("threadline.Continuity.baseline")(function* (options: BaselineOptions = {}) {
     yield* mustBeObject(options)
@@ -173,7 +181,7 @@ const make = Effect.gen(function* () {
     )
   }, telemetry.measured("threadline.Continuity.baseline"))
 
-  return Continuity.of({ check, baseline })
+  return Continuity.of({ check, report, baseline })
 })
 
 /**
@@ -192,6 +200,15 @@ export const layer: Layer.Layer<Continuity, never, SqlClient.SqlClient> = Layer.
  */
 export const check = (options?: CheckOptions): Effect.Effect<ReadonlyArray<Readiness>, Failure, Continuity> =>
   Effect.flatMap(Continuity, (continuity) => continuity.check(options))
+
+/**
+ * The report of `Health` and what can be asked of its tables, from one snapshot.
+ *
+ * @since 0.1.0
+ * @category accessors
+ */
+export const report = (options?: Health.Options): Effect.Effect<Report, Failure, Continuity> =>
+  Effect.flatMap(Continuity, (continuity) => continuity.report(options))
 
 /**
  * Records the rows that were there before capture began.

@@ -7,7 +7,8 @@ import * as Effect from "effect/Effect"
 import type { ParseError } from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { literal, qualified } from "../sql/sqlText.js"
-import type { Deployed } from "../capture/catalogModel.js"
+import type { Catalog, Deployed, Name } from "../capture/catalogModel.js"
+import { label } from "../capture/resolve.js"
 import type { Coverage } from "./model.js"
 import type { Times } from "./record.js"
 import { Lapse } from "./model.js"
@@ -93,10 +94,10 @@ const Row = Schema.Struct({
   baseline: Schema.parseJson(Baseline)
 })
 
-export type BaselineRow = typeof Row.Type
+type BaselineRow = typeof Row.Type
 
 /** The latest baseline of each table that has one. `times` say since when a changed row of a table is known. */
-export const readBaselines = (
+const readBaselines = (
   sql: SqlClient,
   storage: string,
   times: ReadonlyArray<Times>
@@ -128,13 +129,13 @@ order by b.table_schema, b.table_name, b.id desc`,
   )
 
 /** What is known of a table beside its coverage. */
-export interface Known {
+interface Known {
   readonly deployed: Deployed | undefined
   readonly baseline: Baseline | null
   readonly knownFrom: string | null
 }
 
-export const readinessOf = (
+const readinessOf = (
   { keptSince, lapses, since, status, table }: Coverage,
   { baseline, deployed, knownFrom }: Known
 ): Readiness => {
@@ -168,6 +169,33 @@ export const readinessOf = (
     ]
   }
 }
+
+const byLabel = <A extends Name>(all: ReadonlyArray<A>): ReadonlyMap<string, A> =>
+  new Map(all.map((one) => [label(one), one]))
+
+/** What can be asked of every table of a coverage, of the snapshot in which that was read. */
+export const readReadiness = Effect.fnUntraced(function* (
+  sql: SqlClient,
+  storage: string,
+  {
+    catalog,
+    coverage,
+    times
+  }: { readonly catalog: Catalog; readonly coverage: ReadonlyArray<Coverage>; readonly times: ReadonlyArray<Times> }
+) {
+  const baselines = byLabel(yield* readBaselines(sql, storage, times))
+  const known = byLabel(times)
+  const deployed = byLabel(
+    catalog.deployed.map((each) => ({ ...each, schema: each.policy.tableSchema, name: each.policy.tableName }))
+  )
+  return coverage.map((each) =>
+    readinessOf(each, {
+      deployed: deployed.get(each.table),
+      baseline: baselines.get(each.table)?.baseline ?? null,
+      knownFrom: known.get(each.table)?.knownFrom ?? null
+    })
+  )
+})
 
 /** What a table is, for a baseline to be recorded of it. Privileges are those of the connected role, and of the record's owner. */
 export const baselineTarget = (storage: string, schema: string, name: string): string => `

@@ -34,6 +34,7 @@ const Rights = Schema.Struct({
   usage: Schema.Boolean,
   /** It may read every table of the record that health reads. */
   policies: Schema.Boolean,
+  baselines: Schema.Boolean,
   changes: Schema.Boolean,
   transactions: Schema.Boolean,
   consumers: Schema.Boolean,
@@ -60,6 +61,7 @@ select
   exists (select from pg_namespace n where n.nspname = ${literal(storage)}) as installed,
   s.usage,
   case when s.usage then ${may("capture_policies")} and ${mayCall("capture_gap(text, text)")} else false end as policies,
+  case when s.usage then ${may("capture_baselines")} else false end as baselines,
   case when s.usage then ${may("audit_changes_default")} else false end as changes,
   case when s.usage then ${may("audit_transactions")} else false end as transactions,
   case when s.usage then ${may("feed_checkpoints")} and ${mayCall("feed_pending()")} else false end as consumers,

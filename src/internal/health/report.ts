@@ -28,6 +28,7 @@ import { migrationFiles } from "../schema/files.js"
 import { identifier, qualified } from "../sql/sqlText.js"
 import type { Standing } from "../sql/standing.js"
 import { canaryOf, type CanaryResult } from "./canary.js"
+import { type Readiness, readReadiness } from "./continuity.js"
 import { coverageOf } from "./coverage.js"
 import type { Fact, Part } from "./fact.js"
 import { inOrder, ofCapture, ofFact } from "./finding.js"
@@ -44,6 +45,7 @@ type Failure = CaptureError | ThreadlineError
 interface Seen {
   readonly catalog: Catalog
   readonly statuses: ReadonlyArray<TableStatus>
+  readonly times: ReadonlyArray<record.Times>
   readonly coverage: ReadonlyArray<Coverage>
 }
 
@@ -75,7 +77,7 @@ const see = Effect.fnUntraced(function* (
     gaps,
     hostTables
   })
-  return { catalog, statuses, coverage } satisfies Seen
+  return { catalog, statuses, times, coverage } satisfies Seen
 })
 
 /** The coverage of every table that is captured, configured, expected or declared, and with `all` of every other one. */
@@ -103,7 +105,30 @@ export const readReport = (
   options: Options
 ): Effect.Effect<Report, Failure | Effect.Effect.Error<ReturnType<typeof readOptions>>> =>
   Effect.flatMap(readOptions(options), (request) =>
-    reading(sql, reportWithin(sql, storage, request)).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+    reading(
+      sql,
+      Effect.map(reportWithin(sql, storage, request), ({ report }) => report)
+    ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
+  )
+
+/** The same, and what can be asked of the tables of the report; null if the role may not see that. */
+export const readReportAndReadiness = (
+  sql: SqlClient,
+  storage: string,
+  options: Options
+): Effect.Effect<
+  { readonly health: Report; readonly readiness: ReadonlyArray<Readiness> | null },
+  Failure | Effect.Effect.Error<ReturnType<typeof readOptions>>
+> =>
+  Effect.flatMap(readOptions(options), (request) =>
+    reading(
+      sql,
+      Effect.gen(function* () {
+        const { report, rights, seen } = yield* reportWithin(sql, storage, request)
+        const readiness = seen === undefined || !rights.baselines ? null : yield* readReadiness(sql, storage, seen)
+        return { health: report, readiness }
+      })
+    ).pipe(Effect.mapError((error) => fromFailure<never>(error)))
   )
 
 /** The relations of captured tables that hold rows, for the canary, each with its table and its redacted columns. */
@@ -216,13 +241,14 @@ const reportWithin = Effect.fnUntraced(function* (sql: SqlClient, storage: strin
   if (writers !== undefined) {
     writerFindings(schema, standing, writers, add)
   }
-  return {
+  const report: Report = {
     at: rights.at,
     schema,
     watch: seen?.catalog.watch.state ?? null,
     tables: seen?.coverage ?? [],
     findings: inOrder(findings)
-  } satisfies Report
+  }
+  return { report, rights, seen }
 })
 
 const tableFindings = (

@@ -25,7 +25,7 @@ export const rendered = (page: Page, site: Site): Document => {
     ),
     page.style,
     page.rooms,
-    page.fewer?.items
+    page.keepsItems === true ? 0 : page.fewer?.items
   )
 }
 
@@ -35,6 +35,7 @@ export const htmlOf = (page: Page, site: Site, withBody: boolean, made = rendere
     status: page.status,
     headers: [
       ["content-type", "text/html; charset=utf-8"],
+      ...(page.allow === undefined ? [] : [["allow", page.allow] satisfies [string, string]]),
       ...headers.map(([name, value]): [string, string] => [name, value])
     ]
   })

@@ -7,7 +7,12 @@ import type * as Query from "../../Query.js"
 
 /** What a page asks, and the command that asks the same. */
 export type Question =
-  | { readonly _tag: "Timeline" | "Transactions" | "Actions" | "Unattributed"; readonly filter: Query.Filter }
+  | {
+      readonly _tag: "Timeline" | "Transactions" | "Actions" | "Unattributed"
+      readonly filter: Query.Filter
+      /** The window that `from` of the filter is, if it moves with the time: `24h`. */
+      readonly since?: string | undefined
+    }
   | { readonly _tag: "Export"; readonly filter: Query.Filter; readonly format: string }
   | { readonly _tag: "History"; readonly table: string; readonly key: string }
   | { readonly _tag: "AsOf"; readonly table: string; readonly key: string; readonly at: string }
@@ -65,8 +70,11 @@ const optionsOf = (filter: Query.Filter): ReadonlyArray<string> => [
   ...maybe("to", filter.to)
 ]
 
-const listingOf = (filter: Query.Filter): ReadonlyArray<string> => [
-  ...optionsOf(filter),
+/** A page further on goes on from its cursor, which is of that very window. */
+const listingOf = (filter: Query.Filter, since: string | undefined): ReadonlyArray<string> => [
+  ...(since === undefined || since === "all" || filter.cursor !== undefined
+    ? optionsOf(filter)
+    : [...optionsOf({ ...filter, from: undefined }), ...option("since", since)]),
   ...(filter.order === "oldest" ? ["--order", "oldest"] : []),
   ...maybe("cursor", filter.cursor)
 ]
@@ -79,13 +87,13 @@ const args = (...words: ReadonlyArray<string>): ReadonlyArray<string> =>
 export const wordsOf = (question: Question): ReadonlyArray<string> => {
   switch (question._tag) {
     case "Timeline":
-      return ["timeline", ...listingOf(question.filter)]
+      return ["timeline", ...listingOf(question.filter, question.since)]
     case "Transactions":
-      return ["transactions", ...listingOf(question.filter)]
+      return ["transactions", ...listingOf(question.filter, question.since)]
     case "Actions":
-      return ["actions", ...listingOf(question.filter)]
+      return ["actions", ...listingOf(question.filter, question.since)]
     case "Unattributed":
-      return ["unattributed", ...listingOf({ ...question.filter, unattributed: undefined })]
+      return ["unattributed", ...listingOf({ ...question.filter, unattributed: undefined }, question.since)]
     case "Export":
       return ["export", "--format", question.format, ...optionsOf(question.filter)]
     case "History":

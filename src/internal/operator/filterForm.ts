@@ -19,6 +19,8 @@ export interface Listing {
   readonly back: ReadonlyArray<string>
   /** What was seen when this was linked. */
   readonly seen: string | undefined
+  /** How many items the address asks for, if it says so. That of the filter has the usual one of the library, which is too many for a page. */
+  readonly limit: number | undefined
 }
 
 export const usualWindow = "24h"
@@ -69,7 +71,8 @@ export const read = (params: URLSearchParams, zone: string, now: number): Either
     filter,
     since,
     back: params.getAll("back").slice(-longestTrail),
-    seen: params.get("seen") ?? undefined
+    seen: params.get("seen") ?? undefined,
+    limit: rest.has("limit") ? filter.limit : undefined
   }))
 }
 

@@ -20,7 +20,7 @@ import type { Addresses } from "./address.js"
 import type { AskColumns, ColumnsByTable } from "./columnOrder.js"
 import type { Question } from "./commandLine.js"
 import type { Place } from "./design/Frame.js"
-import type { Remembered } from "./remembered.js"
+import type { Ongoing, Remembered } from "./remembered.js"
 import type { Room } from "./site.js"
 
 /** The services that screens read through, under the scope of the viewer. All but one are optional. */
@@ -41,7 +41,7 @@ export interface Services {
 export type Relations = Readonly<Record<string, Readonly<Record<string, Query.Relation>>>>
 
 /** What a page can do without, and the part of its time that it waits for that. */
-export const dispensable = { count: 0.04, masks: 0.07, coverage: 0.08, views: 0.08, readiness: 0.4, plan: 0.6 } as const
+export const dispensable = { count: 0.04, masks: 0.07, coverage: 0.08, views: 0.08, tables: 0.8, plan: 0.6 } as const
 
 /** What a screen is asked. */
 export interface Asked {
@@ -51,6 +51,9 @@ export interface Asked {
   readonly patience: (what: keyof typeof dispensable) => Duration.Duration
   /** The coverage of every table as it was seen lately; undefined if it could not be seen in time. */
   readonly coverageOf: (now: number) => Effect.Effect<Remembered<ReadonlyArray<Health.Coverage>> | undefined>
+  /** What coverage says in full, and the policy of every table: both take their time if there are many tables. */
+  readonly reportOf: (now: number) => Effect.Effect<Ongoing<Continuity.Report>, unknown>
+  readonly policiesOf: (now: number) => Effect.Effect<Ongoing<ReadonlyArray<Health.PolicyComparison>>, unknown>
   /** What files can be made of. */
   readonly formats: ReadonlyArray<Export.Format>
   readonly params: URLSearchParams
@@ -84,6 +87,10 @@ export interface Page {
   readonly style?: string | undefined
   /** How many items the page lists, and the same page with fewer, if it is too large. */
   readonly fewer?: Fewer | undefined
+  /** The methods that the address takes, if it was asked by another one. */
+  readonly allow?: string | undefined
+  /** True if long things are shortened before items are left out: a link says how many there were. */
+  readonly keepsItems?: boolean | undefined
   /** The rooms that are tried, the largest first; all of them by default. */
   readonly rooms?: ReadonlyArray<Room> | undefined
 }
@@ -115,6 +122,16 @@ export const redirect = (to: string): Redirect => ({ _tag: "Redirect", to })
 export type Screened = Effect.Effect<Screen, unknown>
 
 const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)$/
+
+/** How many items a link asks for; undefined if it does not say. The service knows how many there may be. */
+export const limitOf = (params: URLSearchParams): Effect.Effect<number | undefined, InvalidRequest> => {
+  const text = params.get("limit")
+  return text === null
+    ? Effect.succeed(undefined)
+    : /^[1-9]\d{0,3}$/.test(text)
+      ? Effect.succeed(Number(text))
+      : Effect.fail(new InvalidRequest({ field: "limit", rule: "must be a whole number from 1" }))
+}
 
 const checked =
   (rule: string, isValid: (text: string) => boolean) =>

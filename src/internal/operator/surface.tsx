@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import type * as Continuity from "../../Continuity.js"
 import type * as Health from "../../Health.js"
 import type * as Retention from "../../Retention.js"
 import type * as Export from "../../Export.js"
@@ -31,7 +32,7 @@ import { timeline } from "./screens/timeline.js"
 import { transaction } from "./screens/transaction.js"
 import * as trouble from "./screens/trouble.js"
 import { asking } from "./masks.js"
-import { remembering } from "./remembered.js"
+import { goingOn, remembering } from "./remembered.js"
 import { type Failure, type Logged, logging, settling, unavailable } from "./settled.js"
 import { type HostLinks, type Offers, rooms, type Site, type Theme } from "./site.js"
 import { utc, zoneOf } from "./zone.js"
@@ -255,6 +256,25 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
     onSome: (health) => remembering(health.coverage(settings.health), patience("coverage"))
   })
 
+  // Both from one reading of the catalog, which is what takes its time.
+  const reports = Option.map(services.health, (health) =>
+    Option.match(services.continuity, {
+      onNone: () =>
+        Effect.map(health.report(settings.health), (report): Continuity.Report => ({ health: report, readiness: [] })),
+      onSome: (continuity) => continuity.report(settings.health)
+    })
+  )
+  const none = () => Effect.succeed({ newest: undefined, isNew: false })
+  const longest = Duration.times(Duration.decode(settings.timeout), 12)
+  const reportOf: Asked["reportOf"] = Option.match(reports, {
+    onNone: () => none,
+    onSome: (report) => goingOn(report, patience("tables"), longest)
+  })
+  const policiesOf: Asked["policiesOf"] = Option.match(services.health, {
+    onNone: () => none,
+    onSome: (health) => goingOn(health.policies(settings.health), patience("tables"), longest)
+  })
+
   const logged = logging(settings.onFailure)
   const settled = settling(settings.timeout, logged)
 
@@ -320,6 +340,8 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
           columnsOf,
           patience,
           coverageOf,
+          reportOf,
+          policiesOf,
           formats,
           params,
           to,
@@ -332,7 +354,7 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
         }
         if (route._tag === "Act") {
           if (incoming.method !== "POST") {
-            return show(trouble.wrongMethod)
+            return show(trouble.wrongMethod("POST"))
           }
           const form = yield* Effect.either(incoming.form)
           if (form._tag === "Left") {
@@ -359,7 +381,7 @@ export const make = (settings: Settings, services: Services, formats: Offers["fo
               : show(done)
         }
         if (incoming.method !== "GET" && !isHead) {
-          return show(trouble.wrongMethod)
+          return show(trouble.wrongMethod("GET, HEAD"))
         }
         // They are asked for beside the page, and only for those that show values of rows.
         let site: Site | undefined

@@ -170,6 +170,9 @@ const keyText = (key: string): string => (/^[A-Za-z_][A-Za-z0-9_-]*$/.test(key) 
 
 const below = (path: string, key: string): string => (path === "" ? key : `${path}.${key}`)
 
+/** How deep documents are compared: further down, a whole branch is one place. */
+const deepest = 48
+
 /** Where two documents differ, and how many of their members at these levels are equal. */
 export const structuralDiff = (
   before: Json.JsonValue,
@@ -185,7 +188,7 @@ export const structuralDiff = (
     depth: number,
     redaction: Redaction | undefined
   ): void => {
-    if (depth < 12 && Json.isObject(left) && Json.isObject(right)) {
+    if (depth < deepest && Json.isObject(left) && Json.isObject(right)) {
       for (const key of new Set([...Object.keys(left), ...Object.keys(right)])) {
         const [was, is] = [
           Object.hasOwn(left, key) ? left[key] : undefined,
@@ -193,7 +196,7 @@ export const structuralDiff = (
         ]
         member(below(path, keyText(key)), was, is, depth, memberOf(redaction, [key]))
       }
-    } else if (depth < 12 && isList(left) && isList(right)) {
+    } else if (depth < deepest && isList(left) && isList(right)) {
       lists(path, left, right, depth, redaction)
     } else {
       found(path, left, right, redaction)

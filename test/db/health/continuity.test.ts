@@ -5,6 +5,7 @@ import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Continuity from "../../../src/Continuity.js"
+import * as Health from "../../../src/Health.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 import { apply, changes, fresh, rows, run, value } from "../../support/capture.js"
@@ -145,6 +146,21 @@ describe("Continuity", () => {
           { table: "public.posts", state: "done", recorded: 699 }
         ])
         expect(yield* asOf("posts", "8", yield* now)).toBe("Present")
+
+        // Both at once are what each of them is alone. A role that may not see says so, and is not refused.
+        const { health, readiness } = yield* Effect.provide(Continuity.report(), Continuity.layer)
+        expect(readiness).toStrictEqual(yield* check())
+        const alone = yield* Effect.provide(Health.report(), Health.layer)
+        expect({ ...health, at: alone.at }).toStrictEqual(alone)
+        const database = yield* TestDatabase.TestDatabase
+        const nobody = yield* Effect.provide(
+          Continuity.report(),
+          Layer.provide(Continuity.layer, database.connectLayer("nobody"))
+        )
+        expect([nobody.readiness, nobody.health.findings.map(({ code }) => code)]).toStrictEqual([
+          null,
+          expect.arrayContaining(["Unknown"])
+        ])
       })
     )
   )

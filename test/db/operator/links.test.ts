@@ -7,6 +7,7 @@ import * as Layer from "effect/Layer"
 import * as ExportJobs from "../../../src/ExportJobs.js"
 import * as ExportStore from "../../../src/ExportStore.js"
 import * as Actor from "../../../src/Actor.js"
+import * as Capture from "../../../src/Capture.js"
 import * as Audit from "../../../src/Audit.js"
 import * as OperatorSurface from "../../../src/OperatorSurface.js"
 import * as Threadline from "../../../src/Threadline.js"
@@ -63,6 +64,55 @@ it.layer(TestDatabase.layer)("a link to exactly this", (it) => {
         .exec((yield* ask(links[1] ?? "")).body)?.[1]
         ?.replaceAll("&amp;", "&")
       expect(textOf((yield* ask(inside ?? "")).body)).not.toMatch(/later \d/)
+
+      // So does a page further on, one at an instant far back, one of fewer items, and the list.
+      yield* sql.unsafe(
+        `create table wide (id int primary key, ${Array.from({ length: 58 }, (_, n) => `column_${n} text default 'the value of this column'`).join(", ")})`
+      )
+      yield* Capture.apply([{ table: "wide" }]).pipe(Effect.provide(yield* services))
+      const bulk = yield* Audit.transaction(sql`insert into wide (id) select generate_series(1, 90)`, {
+        action: "bulk.import",
+        actor: Actor.user("42")
+      }).pipe(
+        Effect.flatMap(({ transactionId }) => transactionId),
+        Effect.provide(yield* services)
+      )
+      const followed = (body: string) => /href="([^"]+)" rel="next"/.exec(body)?.[1]?.replaceAll("&amp;", "&") ?? ""
+      const middle = /<time datetime="([^"]+)"/.exec(
+        [...(yield* ask(links[1] ?? "")).body.matchAll(/<article.*?<\/article>/gs)].at(-1)?.[0] ?? ""
+      )?.[1]
+      const places = [
+        followed((yield* ask("/audit/rows/public.invoices/2041")).body),
+        `/audit/rows/public.invoices/2041?at=${encodeURIComponent(middle ?? "")}`,
+        `/audit/transactions/${bulk}`,
+        followed((yield* ask(`/audit/transactions/${bulk}`)).body),
+        "/audit/timeline?table=invoices",
+        followed((yield* ask("/audit/timeline?table=invoices")).body),
+        followed((yield* ask("/audit/timeline?table=invoices&order=oldest&since=all&limit=60")).body),
+        "/audit/timeline?table=wide"
+      ]
+      const shownBy = (body: string) => [...body.matchAll(/<(?:article|tr)[^>]* id="(\w+)"/g)].map(([, id]) => id)
+      const before = yield* Effect.forEach(places, (place) => ask(place))
+      for (let n = 0; n < 8; n++) {
+        yield* sql`update invoices set note = ${`much later ${n}`} where id = 2041`
+        yield* sql`update wide set column_1 = ${`much later ${n}`} where id < 4`
+      }
+      for (const [index, page] of before.entries()) {
+        const at = places[index]
+        expect([at, page.status, shownBy(page.body).length > 0]).toStrictEqual([at, 200, true])
+        const again = yield* ask(linkOf(page.body))
+        expect([at, shownBy(again.body)]).toStrictEqual([at, shownBy(page.body)])
+        expect([at, textOf(again.body).includes(exactly)]).toStrictEqual([at, true])
+        expect([at, linkOf(again.body)]).toStrictEqual([at, linkOf(page.body)])
+        expect(Buffer.byteLength(again.body)).toBeLessThanOrEqual(60 * 1024)
+      }
+      for (const limit of ["0", "-1", "1.5", "many", "99999999"]) {
+        expect((yield* ask(`/audit/transactions/${bulk}?limit=${limit}`)).status).toBe(400)
+        expect((yield* ask(`/audit/rows/public.invoices/2041?limit=${limit}`)).status).toBe(400)
+      }
+      // What a list is exported as ends where the list does.
+      const file = /href="([^"]*changes\.csv[^"]*)"/.exec(before[4]?.body ?? "")?.[1]?.replaceAll("&amp;", "&") ?? ""
+      expect((yield* ask(file)).body).not.toContain("much later")
 
       // An instant far back has what led to it, and the next changes after it.
       const opened = /datetime="([^"]+)"/.exec(/<article.*?<\/article>/s.exec(transaction.body)?.[0] ?? "")?.[1] ?? ""

@@ -137,8 +137,14 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       ] as const) {
         expect([path, (yield* ask(path)).status]).toStrictEqual([path, status])
       }
-      expect((yield* ask("/audit/timeline", { method: "POST" })).status).toBe(405)
-      expect((yield* ask("/audit/theme")).status).toBe(405)
+      for (const [path, method, allow] of [
+        ["/audit/timeline", "POST", "GET, HEAD"],
+        ["/audit/exports/changes.csv", "DELETE", "GET, HEAD"],
+        ["/audit/theme", "GET", "POST"]
+      ] as const) {
+        const { headers, status } = yield* ask(path, { method })
+        expect([path, status, headers.get("allow")]).toStrictEqual([path, 405, allow])
+      }
       const head = yield* ask("/audit/timeline", { method: "HEAD" })
       expect([head.status, head.body]).toStrictEqual([200, ""])
 

@@ -9,17 +9,18 @@ import { masked, type Masks, type Redaction } from "../masks.js"
 import { useSite } from "../site.js"
 import { type Segment, structuralDiff, wordDiff } from "../wordDiff.js"
 import { Text } from "./Text.js"
+import { isReadAsTree, JsonView } from "./JsonView.js"
 import { Redacted, Value } from "./Value.js"
 
 export const css = `
-.diff{margin:0;display:grid;grid-template-columns:minmax(84px,max-content) minmax(0,1fr);gap:2px var(--s3)}
-.diff dt{color:var(--ink2);font:var(--mono);overflow-wrap:anywhere;max-width:22ch}.diff dd{margin:0;min-width:0}
+.diff{margin:0;display:grid;grid-template-columns:minmax(84px,max-content) minmax(0,1fr);gap:2px var(--s3);align-items:baseline}
+.diff dt{color:var(--ink2);font:var(--mono);overflow-wrap:anywhere;max-width:22ch}.change>div>.diff dt{max-width:34ch}.diff dd{margin:0;min-width:0}
 del,ins{text-decoration:none;border-radius:3px;padding:0 3px;-webkit-box-decoration-break:clone;box-decoration-break:clone}
-del{background:var(--delw);color:var(--del)}ins{background:var(--addw);color:var(--add)}del .v,ins .v,.words{font:var(--mono);white-space:pre-wrap;overflow-wrap:anywhere}del .none,ins .none{color:inherit}
+del{background:var(--delw);color:var(--del)}ins{background:var(--addw);color:var(--add)}del .v,ins .v,.words{font:var(--mono);white-space:pre-wrap;overflow-wrap:anywhere}.words del{text-decoration:line-through 1px}del .none,ins .none{color:inherit}
 mark{background:var(--wash);color:inherit;border-radius:3px;padding:0 3px}
 .to{color:var(--ink3);padding:0 5px;font-style:normal}.path{color:var(--ink2);font:var(--mono)}.diff li+li{margin-top:2px}
 @media(forced-colors:active){del{text-decoration:line-through}ins{text-decoration:underline}}
-@media(max-width:760px){.diff{grid-template-columns:minmax(0,1fr)}.diff dt{max-width:none}.diff dd{padding-left:var(--s3);margin-bottom:var(--s1)}}
+@media(max-width:760px){.diff{grid-template-columns:fit-content(36%) minmax(0,1fr);gap:2px var(--s2)}.diff dt{max-width:none}}
 `
 
 const Arrow = (): VNode => <i class="to">→</i>
@@ -88,7 +89,7 @@ const Places = ({
       {places.slice(0, room.places).map(({ after, before, path, redaction }) => (
         <li key={path}>
           <span class="path">
-            <Text text={path} limit={120} />
+            <Text text={shortPath(path)} />
           </span>{" "}
           <Pair before={before} after={after} mask={redaction} />
         </li>
@@ -98,6 +99,9 @@ const Places = ({
     </ul>
   )
 }
+
+/** The beginning and the end of a path tell where it is. */
+const shortPath = (path: string): string => (path.length <= 120 ? path : `${path.slice(0, 48)} … ${path.slice(-64)}`)
 
 /** Texts of which a part may have stayed. */
 const isLong = (text: string): boolean => text.length > 24 && /\s/.test(text)
@@ -123,7 +127,11 @@ const Pair = ({
     )
   }
   if (before === undefined) {
-    return <After value={after} mask={mask} />
+    return (
+      <>
+        <After value={after} mask={mask} /> <span class="sub">added</span>
+      </>
+    )
   }
   if (after === undefined) {
     return (
@@ -167,6 +175,8 @@ const Field = ({
 }): VNode =>
   op === "update" ? (
     <Pair before={field.before} after={field.after} mask={mask} />
+  ) : isReadAsTree(op === "delete" ? field.before : field.after, mask) ? (
+    <JsonView value={(op === "delete" ? field.before : field.after) ?? null} />
   ) : op === "delete" ? (
     <Before value={field.before} mask={mask} />
   ) : op === "baseline" ? (

@@ -14,7 +14,8 @@ form.filter details{margin-top:var(--s2)}form.filter details>.fields{margin-top:
 .chips{display:flex;flex-wrap:wrap;gap:6px var(--s2);margin:var(--s3) 0;align-items:center}
 .chip{display:inline-flex;gap:6px;align-items:center;min-height:26px;padding:0 4px 0 10px;border-radius:99px;background:var(--wash);color:var(--accent);font-size:13px;max-width:100%;overflow-wrap:anywhere}
 .chip a{min-width:24px;min-height:24px;line-height:24px;text-align:center;text-decoration:none;border-radius:99px}.chip a:hover{background:var(--raise)}.chips .end{display:flex;flex-wrap:wrap;gap:0 var(--s3);font-size:13px;color:var(--ink2)}
-@media(max-width:760px){.chips .end{margin-left:0;width:100%}}
+.narrow{display:none}
+@media(max-width:760px){.chips{margin:var(--s2) 0}.chips .end{margin-left:0;width:100%}.narrow{display:block;margin-bottom:var(--s2)}.narrow summary{width:max-content;padding:3px 10px;border:1px solid var(--field);border-radius:6px;color:var(--ink)}.narrow:not([open])+form.filter{display:none}}
 `
 
 const operations = ["insert", "update", "delete", "truncate", "baseline"] as const
@@ -109,118 +110,124 @@ export const FilterForm = ({
     filter.actionStatus
   ].some((value) => value !== undefined)
   return (
-    <form class="filter" method="get" action={action} aria-label="Filter">
-      <Hidden listing={listing} />
-      <div class="fields">
-        <label class="span">
-          Time
-          <select name="since">
-            <option value="" selected={since === undefined}>
-              from and to
-            </option>
-            {windows.map((window) => (
-              <option key={window} value={window} selected={since === window}>
-                {durationName(window)}
-              </option>
-            ))}
-            <option value="all" selected={since === "all"}>
-              all time
-            </option>
-          </select>
-        </label>
-        <Field
-          label={`From (${zone})`}
-          name="from"
-          type="datetime-local"
-          value={since === undefined ? local(filter.from) : ""}
-        />
-        <Field label={`To (${zone})`} name="to" type="datetime-local" value={local(filter.to)} />
-        {actionsOnly ? null : (
-          <>
-            <Field label="Table" name="table" value={filter.table?.[0] ?? ""} list="tables" />
-            <Field label="Row key" name="key" value={key} />
-            <label>
-              Operation
-              <select name="op">
-                <option value="any">any</option>
-                {operations.map((op) => (
-                  <option key={op} value={op} selected={filter.op?.[0] === op}>
-                    {op}
-                  </option>
-                ))}
-              </select>
-            </label>
-          </>
-        )}
-        <Field label="Actor" name="actor" value={actorText(filter.actor)} placeholder="user:42" />
-        <Field label="Action" name="action" value={filter.action?.[0] ?? ""} />
-        <button class="go">Show</button>
-      </div>
-      <details open={further}>
-        <summary>More filters</summary>
+    <>
+      {/* On a narrow screen the form would take the place of what it found: it opens there, also without a script. */}
+      <details class="narrow">
+        <summary>Filter</summary>
+      </details>
+      <form class="filter" method="get" action={action} aria-label="Filter">
+        <Hidden listing={listing} />
         <div class="fields">
-          <Field label="Correlation" name="correlationId" value={filter.correlationId ?? ""} />
-          <Field label="Request" name="requestId" value={filter.requestId ?? ""} />
-          <Field label="Job" name="jobId" value={filter.jobId ?? ""} />
-          <Field label="Trace" name="traceId" value={filter.traceId ?? ""} />
+          <label class="span">
+            Time
+            <select name="since">
+              <option value="" selected={since === undefined}>
+                from and to
+              </option>
+              {windows.map((window) => (
+                <option key={window} value={window} selected={since === window}>
+                  {durationName(window)}
+                </option>
+              ))}
+              <option value="all" selected={since === "all"}>
+                all time
+              </option>
+            </select>
+          </label>
           <Field
-            label="Impersonator"
-            name="impersonator"
-            value={actorText(filter.impersonator)}
-            placeholder="admin:7"
+            label={`From (${zone})`}
+            name="from"
+            type="datetime-local"
+            value={since === undefined ? local(filter.from) : ""}
           />
-          <Field label="Label of the actor" name="actorLabel" value={filter.actorLabel ?? ""} />
-          <label>
-            Outcome
-            <select name="actionStatus">
-              <option value="">any</option>
-              <option value="ok" selected={filter.actionStatus === "ok"}>
-                succeeded
-              </option>
-              <option value="error" selected={filter.actionStatus === "error"}>
-                failed
-              </option>
-            </select>
-          </label>
-          <label>
-            Attribution
-            <select name="unattributed">
-              <option value="">any</option>
-              <option value="true" selected={filter.unattributed === true}>
-                no actor
-              </option>
-            </select>
-          </label>
+          <Field label={`To (${zone})`} name="to" type="datetime-local" value={local(filter.to)} />
           {actionsOnly ? null : (
             <>
-              <Field label="Changed column" name="changedField" value={filter.changedField?.[0] ?? ""} />
-              <Field label="Schema" name="schema" value={filter.schema ?? ""} />
-              <Field label="Source" name="source" value={filter.source ?? ""} />
-              <Field label="Database user" name="dbUser" value={filter.dbUser ?? ""} />
-              <Field
-                label="Row contains (JSON)"
-                name="contains"
-                value={filter.contains === undefined ? "" : Json.stringify(filter.contains)}
-                placeholder='{"state":"open"}'
-              />
-              <Field
-                label="Meta contains (JSON)"
-                name="meta"
-                value={filter.meta === undefined ? "" : Json.stringify(filter.meta)}
-                placeholder='{"plan":"gold"}'
-              />
+              <Field label="Table" name="table" value={filter.table?.[0] ?? ""} list="tables" />
+              <Field label="Row key" name="key" value={key} />
+              <label>
+                Operation
+                <select name="op">
+                  <option value="any">any</option>
+                  {operations.map((op) => (
+                    <option key={op} value={op} selected={filter.op?.[0] === op}>
+                      {op}
+                    </option>
+                  ))}
+                </select>
+              </label>
             </>
           )}
+          <Field label="Actor" name="actor" value={actorText(filter.actor)} placeholder="user:42" />
+          <Field label="Action" name="action" value={filter.action?.[0] ?? ""} />
+          <button class="go">Show</button>
         </div>
-      </details>
-      {tables.length === 0 ? null : (
-        <datalist id="tables">
-          {tables.map((table) => (
-            <option key={table} value={table} />
-          ))}
-        </datalist>
-      )}
-    </form>
+        <details open={further}>
+          <summary>More filters</summary>
+          <div class="fields">
+            <Field label="Correlation" name="correlationId" value={filter.correlationId ?? ""} />
+            <Field label="Request" name="requestId" value={filter.requestId ?? ""} />
+            <Field label="Job" name="jobId" value={filter.jobId ?? ""} />
+            <Field label="Trace" name="traceId" value={filter.traceId ?? ""} />
+            <Field
+              label="Impersonator"
+              name="impersonator"
+              value={actorText(filter.impersonator)}
+              placeholder="admin:7"
+            />
+            <Field label="Label of the actor" name="actorLabel" value={filter.actorLabel ?? ""} />
+            <label>
+              Outcome
+              <select name="actionStatus">
+                <option value="">any</option>
+                <option value="ok" selected={filter.actionStatus === "ok"}>
+                  succeeded
+                </option>
+                <option value="error" selected={filter.actionStatus === "error"}>
+                  failed
+                </option>
+              </select>
+            </label>
+            <label>
+              Attribution
+              <select name="unattributed">
+                <option value="">any</option>
+                <option value="true" selected={filter.unattributed === true}>
+                  no actor
+                </option>
+              </select>
+            </label>
+            {actionsOnly ? null : (
+              <>
+                <Field label="Changed column" name="changedField" value={filter.changedField?.[0] ?? ""} />
+                <Field label="Schema" name="schema" value={filter.schema ?? ""} />
+                <Field label="Source" name="source" value={filter.source ?? ""} />
+                <Field label="Database user" name="dbUser" value={filter.dbUser ?? ""} />
+                <Field
+                  label="Row contains (JSON)"
+                  name="contains"
+                  value={filter.contains === undefined ? "" : Json.stringify(filter.contains)}
+                  placeholder='{"state":"open"}'
+                />
+                <Field
+                  label="Meta contains (JSON)"
+                  name="meta"
+                  value={filter.meta === undefined ? "" : Json.stringify(filter.meta)}
+                  placeholder='{"plan":"gold"}'
+                />
+              </>
+            )}
+          </div>
+        </details>
+        {tables.length === 0 ? null : (
+          <datalist id="tables">
+            {tables.map((table) => (
+              <option key={table} value={table} />
+            ))}
+          </datalist>
+        )}
+      </form>
+    </>
   )
 }
 

@@ -1,54 +1,82 @@
-/** A JSON document, indented. Branches beyond the first two levels are folded, and a long list shows its beginning. */
+/** A JSON document, indented. Branches beyond the first two levels are folded, and what is long shows its beginning. */
 import type { VNode } from "preact"
 import * as Json from "../../../Json.js"
+import type { Redaction } from "../masks.js"
 import { useSite } from "../site.js"
 import { Text } from "./Text.js"
 import { Value } from "./Value.js"
 
 export const css = `
-.json{font:var(--mono);margin:0}.json ul{padding-left:var(--s4);border-left:1px solid var(--line2)}.json .k{color:var(--ink2)}.json summary{font:var(--mono);display:inline-block}.json .k+details{display:inline}
+.json{font:var(--mono);margin:0}.json ul{padding-left:var(--s4);border-left:1px solid var(--line2)}.json .k{color:var(--ink2)}.json summary{font:var(--mono);display:inline-block}.json summary::before{content:"▸ ";color:var(--ink3)}.json details[open]>summary::before{content:"▾ "}.json .k+details{display:inline}
 `
+
+type Document = Json.JsonArray | Json.JsonObject
 
 const isList = (value: Json.JsonValue): value is Json.JsonArray => Array.isArray(value)
 
-const summaryOf = (value: Json.JsonArray | Json.JsonObject): string => {
+const isDocument = (value: Json.JsonValue | undefined): value is Document =>
+  value !== undefined && (Array.isArray(value) || Json.isObject(value))
+
+/** A document that is easier to read line by line than in one. One of which a part is masked says so within its text. */
+export const isReadAsTree = (value: Json.JsonValue | undefined, mask: Redaction | undefined): boolean =>
+  isDocument(value) && (mask === undefined || mask.inside.length === 0) && Json.stringify(value).length > 72
+
+const summaryOf = (value: Document): string => {
   const count = isList(value) ? value.length : Object.keys(value).length
   return isList(value) ? `[ ${count} ]` : `{ ${count} }`
 }
 
-const Branch = ({ depth, value }: { readonly value: Json.JsonValue; readonly depth: number }): VNode => {
+/** How many lines a document may still take. */
+interface Lines {
+  left: number
+}
+
+const Branch = ({
+  depth,
+  lines,
+  value
+}: {
+  readonly value: Json.JsonValue
+  readonly depth: number
+  readonly lines: Lines
+}): VNode => {
   const { room } = useSite()
-  if (!isList(value) && !Json.isObject(value)) {
+  if (!isDocument(value)) {
     return <Value value={value} />
   }
   const entries = isList(value) ? value.map((item, index) => [String(index), item] as const) : Object.entries(value)
   if (entries.length === 0) {
     return <span class="v">{isList(value) ? "[]" : "{}"}</span>
   }
-  if (depth > 6) {
-    return <Value value={value} />
+  // What fits in a line is read in a line.
+  if (depth > 6 || lines.left <= 0 || (depth > 0 && Json.stringify(value).length <= 60)) {
+    return <Value value={value} limit={Math.min(room.value, 80)} />
   }
-  const most = Math.max(4, room.places)
+  const shown = entries.slice(0, Math.max(4, Math.min(room.places, lines.left)))
+  lines.left -= shown.length
   return (
     <details open={depth < 2}>
       <summary>{summaryOf(value)}</summary>
       <ul>
-        {entries.slice(0, most).map(([key, item]) => (
+        {shown.map(([key, item]) => (
           <li key={key}>
             <span class="k">
               <Text text={key} limit={100} />:{" "}
             </span>
-            <Branch value={item} depth={depth + 1} />
+            <Branch value={item} depth={depth + 1} lines={lines} />
           </li>
         ))}
-        {entries.length > most ? <li class="sub">and {entries.length - most} more</li> : null}
+        {entries.length > shown.length ? <li class="sub">and {entries.length - shown.length} more</li> : null}
       </ul>
     </details>
   )
 }
 
-export const JsonView = ({ value }: { readonly value: Json.JsonValue }): VNode => (
-  <div class="json">
-    <Branch value={value} depth={0} />
-  </div>
-)
+export const JsonView = ({ value }: { readonly value: Json.JsonValue }): VNode => {
+  const { room } = useSite()
+  return (
+    <div class="json">
+      <Branch value={value} depth={0} lines={{ left: room.places * 3 }} />
+    </div>
+  )
+}

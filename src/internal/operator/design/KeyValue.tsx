@@ -3,6 +3,7 @@ import type { ComponentChildren, VNode } from "preact"
 
 export const css = `
 .kv{margin:0;display:grid;gap:var(--s3)}.kv dt{font-size:12px;color:var(--ink3)}.kv dd{margin:0;overflow-wrap:anywhere}
+@media(max-width:860px){.two .kv{gap:2px}.two>:first-child>.kv>div{display:grid;grid-template-columns:108px minmax(0,1fr);align-items:baseline}}
 `
 
 export interface Entry {

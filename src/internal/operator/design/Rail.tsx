@@ -13,6 +13,7 @@ export const css = `
 .rail li.here{z-index:1}.rail li.here a::before{background:var(--accent);border-color:var(--accent);box-shadow:0 0 0 4px var(--wash)}
 .rail li.lapse{top:11px;height:10px;transform:none;background:repeating-linear-gradient(45deg,var(--warn) 0 2px,var(--warnw) 2px 6px);border-radius:3px}
 .rail.drag{cursor:grabbing}.rail .ends{grid-column:1/-1;display:flex;justify-content:space-between;color:var(--ink3);font-size:12px;margin-top:-8px}
+@media(max-width:760px){.rail{grid-template-columns:1fr 1fr;padding:var(--s2) var(--s3)}.rail ol{grid-row:2;grid-column:1/-1}.rail>span:nth-of-type(2){text-align:right}.rail .ends{margin-top:-10px}}
 `
 
 export interface Mark {

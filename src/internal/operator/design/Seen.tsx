@@ -7,6 +7,13 @@ import { Notice } from "./Notice.js"
 export const digestOf = (ids: ReadonlyArray<string>): string =>
   `${ids.length}.${createHash("sha256").update(ids.join(" ")).digest("hex").slice(0, 12)}`
 
+/**
+ * The end of what is seen now: what comes later is not shown by a link. The clock of the database may be ahead of ours, so it is never before
+ * anything that stands on the page.
+ */
+export const seenUntil = (now: number, shown: ReadonlyArray<string>): string =>
+  shown.reduce((end, at) => (at > end ? at : end), new Date(now).toISOString().replace("Z", "999Z"))
+
 export const Seen = ({
   ids,
   seen

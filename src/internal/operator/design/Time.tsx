@@ -12,12 +12,15 @@ time{font-variant-numeric:tabular-nums;white-space:nowrap}time i{font-style:norm
 export const Time = ({
   at,
   form = "full",
-  live = false
+  live = false,
+  zoned = false
 }: {
   readonly at: string
   readonly form?: "full" | "clock" | "day" | "minute"
   /** True if the page may say beside it how long ago that was. */
   readonly live?: boolean
+  /** True if nothing beside it names the zone. */
+  readonly zoned?: boolean
 }): VNode => {
   const { zone } = useSite()
   const { date, fraction, offset, time } = show(at, zone)
@@ -44,6 +47,7 @@ export const Time = ({
       {...(live ? { "data-live": "" } : {})}
     >
       {text}
+      {zoned ? ` ${zone}` : ""}
     </time>
   )
 }

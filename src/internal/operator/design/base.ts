@@ -8,6 +8,7 @@ a:hover{color:var(--accent);text-decoration-color:currentColor}
 :focus-visible{outline:2px solid var(--accent);outline-offset:2px;border-radius:3px}
 h1{font-size:21px;line-height:1.3;margin:0 0 var(--s1);letter-spacing:-.012em;font-weight:650}
 h2{font-size:13px;font-weight:600;color:var(--ink2);margin:0 0 var(--s2)}
+h1 code{font-size:17px;font-weight:500;letter-spacing:0}
 p{margin:0 0 var(--s3)}
 code,.mono{font:var(--mono)}
 ul,ol{padding:0;margin:0;list-style:none}
@@ -21,6 +22,7 @@ input,select,button,textarea{font:inherit;font-size:14px;padding:5px 8px;height:
 button{cursor:pointer;width:auto;font-weight:500}
 button:hover{border-color:var(--ink2)}
 button.go{background:var(--accent);color:var(--on);border-color:transparent;font-weight:600}
+a.go{display:inline-block;padding:8px 18px;border-radius:6px;background:var(--accent);color:var(--on);font-weight:600;text-decoration:none}
 button.bad{background:var(--delw);color:var(--del);border-color:var(--del);font-weight:600}
 button.bare{border:0;height:auto;background:none;color:var(--ink2);padding:2px 6px;min-height:24px;font-size:var(--small)}
 button.bare:hover{color:var(--accent)}

@@ -92,19 +92,20 @@ const View = ({
 
 export const actions = (asked: Asked): Screened => ofSize(asked, undefined)
 
+/** The actions of a page unless the address says otherwise: as many as fit in nearly every page. */
+const usual = 40
+
 const ofSize = (asked: Asked, size: number | undefined): Screened =>
   Either.match(read(asked.params, asked.zone, asked.now), {
     onLeft: (error) => Effect.fail(error),
     onRight: (listing) =>
-      Effect.map(
-        asked.services.query.actions(size === undefined ? listing.filter : { ...listing.filter, limit: size }),
-        (found) =>
-          page({
-            title: "Actions",
-            place: "actions",
-            fewer: { items: found.items.length, of: (fewer) => ofSize(asked, fewer) },
-            command: { _tag: "Actions", filter: listing.filter },
-            view: () => <View actions={found.items} listing={listing} next={nextCursor(found)} />
-          })
+      Effect.map(asked.services.query.actions({ ...listing.filter, limit: size ?? listing.limit ?? usual }), (found) =>
+        page({
+          title: "Actions",
+          place: "actions",
+          fewer: { items: found.items.length, of: (fewer) => ofSize(asked, fewer) },
+          command: { _tag: "Actions", filter: listing.filter, since: listing.since },
+          view: () => <View actions={found.items} listing={listing} next={nextCursor(found)} />
+        })
       )
   })

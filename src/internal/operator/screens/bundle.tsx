@@ -21,7 +21,7 @@ import { durationName, durationOf } from "../zone.js"
 import { plural } from "./timeline.js"
 
 /** Items of each list on the page. */
-const usual = 25
+const usual = 16
 
 const more = (listed: PageOf.Page<unknown>): string => (listed.hasMore ? "more than " : "")
 
@@ -82,7 +82,6 @@ const isEmpty = ({ actions, changes, transactions }: Query.Bundle): boolean =>
   !transactions.partial
 
 const Times = ({ bundle }: { readonly bundle: Query.Bundle }): VNode | null => {
-  const { zone } = useSite()
   const times = [
     ...bundle.actions.items.map(({ occurredAt }) => occurredAt),
     ...bundle.changes.items.map(({ capturedAt }) => capturedAt)
@@ -91,7 +90,7 @@ const Times = ({ bundle }: { readonly bundle: Query.Bundle }): VNode | null => {
   return first === undefined || last === undefined ? null : (
     <>
       {" "}
-      from <Time at={first} /> to <Time at={last} live /> {zone}
+      from <Time at={first} /> to <Time at={last} live zoned />
     </>
   )
 }

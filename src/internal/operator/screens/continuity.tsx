@@ -1,6 +1,4 @@
 /** What can be asked of each captured table, and since when: a part of the page of coverage. */
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type { VNode } from "preact"
 import type * as Continuity from "../../../Continuity.js"
 import { shortTable } from "../address.js"
@@ -8,7 +6,6 @@ import { Tag, type Tone } from "../design/Badge.js"
 import { Table } from "../design/Table.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
-import type { Asked } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural } from "./timeline.js"
 
@@ -70,16 +67,18 @@ const Lapses = ({ lapses }: { readonly lapses: Continuity.Readiness["lapses"] })
 export const ContinuityView = ({
   tables
 }: {
-  readonly tables: ReadonlyArray<Continuity.Readiness> | undefined
+  /** Null if the role of the pages may not see it. */
+  readonly tables: ReadonlyArray<Continuity.Readiness> | null
 }): VNode | null => {
   const { room } = useSite()
   const shown = Math.min(most, room.fields * 2)
-  if (tables === undefined) {
+  if (tables === null) {
     return (
       <section>
         <h2>What can be asked</h2>
         <p class="sub">
-          This could not be seen in time. <code>threadline continuity check</code> has the time.
+          The role of the pages may not read the baselines of the record. <code>threadline grant --reader</code> lets
+          it.
         </p>
       </section>
     )
@@ -120,15 +119,3 @@ export const ContinuityView = ({
     </section>
   )
 }
-
-/** What can be asked; undefined if it could not be seen in time: the page is about coverage first. */
-export const readinessOf = ({
-  health,
-  patience,
-  services
-}: Asked): Effect.Effect<ReadonlyArray<Continuity.Readiness> | undefined> =>
-  services.continuity._tag === "None"
-    ? Effect.succeed([])
-    : services.continuity.value
-        .check({ tables: health.tables })
-        .pipe(Effect.timeout(patience("readiness")), Effect.option, Effect.map(Option.getOrUndefined))

@@ -1,6 +1,5 @@
 /** Which tables are captured, what is wrong, and what can be asked since when. */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type { VNode } from "preact"
 import type * as Continuity from "../../../Continuity.js"
 import type * as Health from "../../../Health.js"
@@ -15,9 +14,9 @@ import { Time } from "../design/Time.js"
 import { shortTable } from "../address.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
-import { ContinuityView, readinessOf } from "./continuity.js"
+import { ContinuityView } from "./continuity.js"
 import { plural } from "./timeline.js"
-import { notProvided } from "./trouble.js"
+import { notProvided, underWay } from "./trouble.js"
 
 const tones: Readonly<Record<Health.CoverageStatus, Tone>> = { covered: "good", uncovered: "bad", gap: "plain" }
 
@@ -126,13 +125,15 @@ const CoverageRow = ({ coverage }: { readonly coverage: Health.Coverage }): VNod
 }
 
 const CoverageView = ({
+  isNew,
   readiness,
   report
 }: {
+  readonly isNew: boolean
   readonly report: Health.Report
-  readonly readiness: ReadonlyArray<Continuity.Readiness> | undefined
+  readonly readiness: ReadonlyArray<Continuity.Readiness> | null
 }): VNode => {
-  const { room, zone } = useSite()
+  const { room } = useSite()
   const { findings, tables } = report
   // A page that is too large is made again with less room.
   const shown = Math.min(most, room.fields * 3)
@@ -149,10 +150,16 @@ const CoverageView = ({
         captured or declared as a gap, {plural(findings.length, "finding")}
         {grave === 0 ? "" : `, ${grave} of them grave`}. Seen{" "}
         <b>
-          <Time at={report.at} live /> {zone}
+          <Time at={report.at} live zoned />
         </b>
         .
       </Facts>
+      {isNew ? null : (
+        <Notice tone="warn">
+          <b>This is what was seen last.</b>
+          <span>It takes longer than a page may to look again; load the page in a moment for what is so now.</span>
+        </Notice>
+      )}
       {report.watch === null ? null : (
         <p class="sub">Schema watch: {typeof report.watch === "string" ? report.watch : "looked at"}</p>
       )}
@@ -203,22 +210,22 @@ const CoverageView = ({
   )
 }
 
-export const coverage = (asked: Asked): Screened =>
-  Option.match(asked.services.health, {
-    onNone: () => Effect.succeed(notProvided("Health")),
-    onSome: (service) =>
-      Effect.map(
-        Effect.all([service.report(asked.health), readinessOf(asked)], { concurrency: 2 }),
-        ([report, readiness]) =>
-          page({
-            title: "Coverage",
-            place: "coverage",
-            command: [
-              { _tag: "Words", words: ["coverage"] },
-              { _tag: "Words", words: ["health"] },
-              ...(readiness?.length === 0 ? [] : [{ _tag: "Words", words: ["continuity", "check"] } as const])
-            ],
-            view: () => <CoverageView report={report} readiness={readiness} />
-          })
-      )
-  })
+export const coverage = ({ now, reportOf, services }: Asked): Screened =>
+  services.health._tag === "None"
+    ? Effect.succeed(notProvided("Health"))
+    : Effect.map(reportOf(now), ({ isNew, newest }) => {
+        if (newest === undefined) {
+          return underWay()
+        }
+        const { health: report, readiness } = newest.value
+        return page({
+          title: "Coverage",
+          place: "coverage",
+          command: [
+            { _tag: "Words", words: ["coverage"] },
+            { _tag: "Words", words: ["health"] },
+            ...(readiness?.length === 0 ? [] : [{ _tag: "Words", words: ["continuity", "check"] } as const])
+          ],
+          view: () => <CoverageView report={report} readiness={readiness} isNew={isNew} />
+        })
+      })

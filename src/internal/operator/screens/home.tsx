@@ -27,13 +27,18 @@ const shortTables = (tables: ReadonlyArray<string>): string => {
 }
 
 const Recent = ({ transactions }: { readonly transactions: ReadonlyArray<Query.TransactionSummary> }): VNode => {
-  const { to } = useSite()
+  const { offers, to, viewer } = useSite()
   return (
     <section>
       <h2>Just now</h2>
       {transactions.length === 0 ? (
         <Empty title="Nothing is recorded yet">
           <p>Changes appear here as soon as a captured table is written to.</p>
+          {offers.coverage && viewer.may("coverage") ? (
+            <p>
+              <a href={to.address("/coverage")}>See which tables are captured</a>
+            </p>
+          ) : null}
         </Empty>
       ) : (
         <ul class="list">

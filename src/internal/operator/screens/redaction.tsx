@@ -1,6 +1,5 @@
 /** What is redacted of each table: as configured, and as deployed. */
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type { VNode } from "preact"
 import type * as Health from "../../../Health.js"
 import { Tag, type Tone } from "../design/Badge.js"
@@ -13,7 +12,7 @@ import { shortTable } from "../address.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { counted, plural } from "./timeline.js"
-import { notProvided } from "./trouble.js"
+import { notProvided, underWay } from "./trouble.js"
 import { most, severities } from "./coverage.js"
 
 const states: Readonly<Record<Health.PolicyComparison["state"], Tone>> = {
@@ -198,16 +197,16 @@ const RedactionView = ({
   )
 }
 
-export const redaction = ({ health, services }: Asked): Screened =>
-  Option.match(services.health, {
-    onNone: () => Effect.succeed(notProvided("Health")),
-    onSome: (service) =>
-      Effect.map(service.policies(health), (policies) =>
-        page({
-          title: "Redaction",
-          place: "redaction",
-          command: { _tag: "Words", words: ["policy", "show"] },
-          view: () => <RedactionView policies={policies} compared={health.tables !== undefined} />
-        })
+export const redaction = ({ health, now, policiesOf, services }: Asked): Screened =>
+  services.health._tag === "None"
+    ? Effect.succeed(notProvided("Health"))
+    : Effect.map(policiesOf(now), ({ newest }) =>
+        newest === undefined
+          ? underWay()
+          : page({
+              title: "Redaction",
+              place: "redaction",
+              command: { _tag: "Words", words: ["policy", "show"] },
+              view: () => <RedactionView policies={newest.value} compared={health.tables !== undefined} />
+            })
       )
-  })

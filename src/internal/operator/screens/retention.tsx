@@ -67,7 +67,7 @@ const RetentionView = ({
   readonly plan: Retention.Plan | undefined
   readonly runs: ReadonlyArray<Retention.Run>
 }): VNode => {
-  const { viewer, zone } = useSite()
+  const { viewer } = useSite()
   return (
     <>
       <h1>Retention</h1>
@@ -87,7 +87,7 @@ const RetentionView = ({
               <>
                 . Nothing since{" "}
                 <b>
-                  <Time at={plan.cutoff} /> {zone}
+                  <Time at={plan.cutoff} zoned />
                 </b>{" "}
                 goes
               </>

@@ -12,11 +12,11 @@ import { Facts } from "../design/Facts.js"
 import { tableOf } from "../design/Names.js"
 import { Pager } from "../design/Pager.js"
 import { type Mark, Rail, railStyle, type Span } from "../design/Rail.js"
-import { digestOf, Seen } from "../design/Seen.js"
+import { digestOf, Seen, seenUntil } from "../design/Seen.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
-import { type Asked, checkInstant, checkUtc, page, type Relations, type Screened } from "../screen.js"
+import { type Asked, checkInstant, checkUtc, limitOf, page, type Relations, type Screened } from "../screen.js"
 import { labelOf, rowLinkOf, useSite } from "../site.js"
 import { AsOfPanel, Related } from "./rowAtInstant.js"
 import { Entries } from "./rowHistory.js"
@@ -52,7 +52,14 @@ const View = ({
   const pin = life.until === undefined ? {} : { until: life.until }
   const pinned = to.row(table, key, {
     at,
-    until: life.until ?? new Date(now).toISOString(),
+    cursor: life.cursor,
+    limit: String(life.limit),
+    until:
+      life.until ??
+      seenUntil(now, [
+        ...changes.map(({ capturedAt }) => capturedAt),
+        ...life.events.map(({ occurredAt }) => occurredAt)
+      ]),
     seen: digestOf(idsOf(life))
   })
   const former = (life.names?.names ?? []).filter((name) => name.table !== table && name.until !== null)
@@ -86,7 +93,7 @@ const View = ({
                 Nothing is kept of this row that you may see. Retention has removed changes to{" "}
                 <Text text={shortTable(table)} limit={130} /> from before{" "}
                 <b>
-                  <Time at={keptSince} /> {zone}
+                  <Time at={keptSince} zoned />
                 </b>
                 .
               </>
@@ -126,7 +133,7 @@ const View = ({
             )}
             . As it stood{" "}
             <b>
-              <Time at={at} live /> {zone}
+              <Time at={at} live zoned />
             </b>
             .
             {former.map(({ table: name, until }) => (
@@ -199,7 +206,15 @@ const View = ({
 }
 
 /** The changes of a page: as many as fit in nearly every page. */
-const usual = 25
+const usual = 20
+
+/** What of the history a page shows. */
+interface Place {
+  readonly at: string | undefined
+  readonly cursor: string | undefined
+  readonly until: string | undefined
+  readonly limit: number
+}
 
 /** The most pages that are turned to come to an instant. */
 const mostTurns = 40
@@ -230,30 +245,36 @@ const changesUntil = Effect.fnUntraced(function* (
   return { items, events, next: cursor, back: false }
 })
 
-/** The changes that a page shows: the newest, those after a cursor, or those up to the instant if it lies further back. */
-const changesOf = (
+/** One page of the history. */
+const changesFrom = Effect.fnUntraced(function* (
   query: Query.Service,
   table: string,
   key: string,
-  at: string | undefined,
   cursor: string | undefined,
-  until: string | undefined,
-  limit: number | undefined
-) =>
+  limit: number
+) {
+  const { page: here, schemaEvents } = yield* query.historyWithEvents(table, key, { cursor, limit })
+  return { items: here.items, events: schemaEvents, next: nextCursor(here), back: cursor !== undefined }
+})
+
+/**
+ * The changes that a page shows: the newest, those after a cursor, or those up to the instant if it lies further back. Nothing is later than
+ * `until`.
+ */
+const changesOf = (query: Query.Service, table: string, key: string, { at, cursor, limit, until }: Place) =>
   Effect.gen(function* () {
-    if (until !== undefined && cursor === undefined) {
-      return yield* changesUntil(query, table, key, until, limit ?? usual)
-    }
-    const { page: first, schemaEvents } = yield* query.historyWithEvents(table, key, { cursor, limit: limit ?? usual })
+    const first = yield* until !== undefined && cursor === undefined
+      ? changesUntil(query, table, key, until, limit)
+      : changesFrom(query, table, key, cursor, limit)
     const oldest = first.items.at(-1)?.capturedAt
-    if (at === undefined || oldest === undefined || at >= oldest || !first.hasMore || cursor !== undefined) {
-      return { items: first.items, events: schemaEvents, next: nextCursor(first), back: cursor !== undefined }
+    if (at === undefined || oldest === undefined || at >= oldest || first.next === undefined || cursor !== undefined) {
+      return first
     }
     // Further back than the first page: what led to the instant, and the next changes after it.
     const [led, after] = yield* Effect.all(
       [
-        query.timeline({ table, key, to: at, limit: limit ?? usual }),
-        query.timeline({ table, key, from: at, order: "oldest", limit: Math.min(limit ?? nextOnes, nextOnes) })
+        query.timeline({ table, key, to: at, limit }),
+        query.timeline({ table, key, from: at, to: until, order: "oldest", limit: Math.min(limit, nextOnes) })
       ],
       { concurrency: 2 }
     )
@@ -285,9 +306,11 @@ export const row =
       const [given, cursor, until] = ["at", "cursor", "until"].map((name) => params.get(name) ?? undefined)
       yield* checkInstant("at", given)
       yield* checkUtc("until", until)
+      const limit = size ?? (yield* limitOf(params)) ?? usual
+      const seen = params.get("seen") ?? undefined
       const [{ back, events, items, next }, names, knowledge] = yield* Effect.all(
         [
-          changesOf(query, table, key, given, cursor, until, size),
+          changesOf(query, table, key, { at: given, cursor, until, limit }),
           Effect.option(query.names(table)),
           Effect.option(query.knowledge(table))
         ],
@@ -305,13 +328,15 @@ export const row =
         back,
         at: answer.at,
         until,
-        seen: params.get("seen") ?? undefined,
+        seen,
+        cursor,
+        limit,
         answer,
         related,
         names: Option.getOrUndefined(names),
         knowledge: Option.getOrUndefined(knowledge)
       }
-      const { marks, spans } = railOf(life, zone, new Date(asked.now).toISOString(), (instant) =>
+      const { marks, spans } = railOf(life, zone, until ?? new Date(asked.now).toISOString(), (instant) =>
         to.row(table, key, { at: instant, cursor, until })
       )
       const columns = yield* asked.columnsOf([
@@ -328,6 +353,7 @@ export const row =
         columns,
         style: railStyle(marks, spans),
         fewer: { items: items.length, of: (fewer) => row(tableText, key, fewer)(asked) },
+        keepsItems: seen !== undefined,
         view: () => <View life={life} marks={marks} spans={spans} />
       })
     })

@@ -5,6 +5,7 @@ import * as Query from "../../../Query.js"
 import { shortTable } from "../address.js"
 import { entriesOf } from "../columnOrder.js"
 import { Tag } from "../design/Badge.js"
+import { isReadAsTree, JsonView } from "../design/JsonView.js"
 import { Panel } from "../design/Panel.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
@@ -23,21 +24,14 @@ const answers: Readonly<Record<Query.AsOf["_tag"], string>> = {
 
 /** The row at the instant; what the change of that very instant changed is marked. */
 export const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
-  const { columns, masks, to, zone } = useSite()
+  const { columns, masks, to } = useSite()
   const { answer, at, changes, table } = life
   const masksOfTable = masks.get(table)
   const here = changes.find(({ capturedAt, op }) => capturedAt === at && op === "update")
   const was = new Map(here === undefined ? [] : Query.fieldDiffs(here).map(({ before, field }) => [field, before]))
   const recorded = answer._tag === "Present" ? answer.recordedAs : undefined
   return (
-    <Panel
-      title="The row at that instant"
-      aside={
-        <>
-          <Time at={at} /> {zone}
-        </>
-      }
-    >
+    <Panel title="The row at that instant" aside={<Time at={at} zoned />}>
       {answer._tag !== "Present" ? (
         <p class="dim">
           {answers[answer._tag]}
@@ -74,7 +68,12 @@ export const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
                   <Text text={field} limit={63} />
                 </dt>
                 <dd>
-                  {was.has(field) ? (
+                  {isReadAsTree(value, known?.get(field)) ? (
+                    <>
+                      {was.has(field) ? <mark>changed</mark> : null}
+                      <JsonView value={value} />
+                    </>
+                  ) : was.has(field) ? (
                     <>
                       <mark>
                         <Value value={value} mask={masksOfTable?.get(field)} />

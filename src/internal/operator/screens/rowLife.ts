@@ -18,6 +18,9 @@ export interface Life {
   readonly until: string | undefined
   /** What the address says was seen. */
   readonly seen: string | undefined
+  /** Where the page begins, if not at the newest change, and how many changes it asked for: a link says both again. */
+  readonly cursor: string | undefined
+  readonly limit: number
   readonly answer: Query.AsOf
   readonly related: Readonly<Record<string, Query.RelatedRows>>
   readonly names: Query.TableNames | undefined
@@ -42,10 +45,11 @@ export interface Lapse {
   readonly until: string | null
 }
 
-const lapsesOf = ({ back, changes, knowledge }: Life): ReadonlyArray<Lapse> => {
+const lapsesOf = ({ back, changes, knowledge, until: end }: Life): ReadonlyArray<Lapse> => {
   const [newest, oldest] = [changes[0]?.capturedAt, changes.at(-1)?.capturedAt]
   return (knowledge?.unknown ?? []).flatMap(({ since, until }) =>
     since === null ||
+    (end !== undefined && since > end) ||
     oldest === undefined ||
     newest === undefined ||
     (until !== null && until <= oldest) ||
@@ -138,5 +142,9 @@ export const endsOf = (
     return { first: "", last: "" }
   }
   const [begin, end] = [show(first.capturedAt, zone), show(last.capturedAt, zone)]
-  return begin.date === end.date ? { first: begin.time, last: end.time } : { first: begin.date, last: end.date }
+  return begin.date !== end.date
+    ? { first: begin.date, last: end.date }
+    : begin.time !== end.time
+      ? { first: begin.time, last: end.time }
+      : { first: `${begin.time}${begin.fraction}`, last: `${end.time}${end.fraction}` }
 }

@@ -12,7 +12,7 @@ import { Chips, FilterForm } from "../design/FilterForm.js"
 import { tableOf } from "../design/Names.js"
 import { Notice } from "../design/Notice.js"
 import { Pager } from "../design/Pager.js"
-import { digestOf, Seen } from "../design/Seen.js"
+import { digestOf, Seen, seenUntil } from "../design/Seen.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { asLinked, type Listing, nextCursor, read, usualWindow } from "../filterForm.js"
@@ -136,12 +136,24 @@ const View = (answer: Answer): VNode => {
     cursor === undefined
       ? undefined
       : before === undefined || before === "-"
-        ? to.timeline({ ...here, cursor: undefined }, listing.since === "all" ? { since: "all" } : {})
-        : to.timeline({ ...here, cursor: before }, { back: listing.back.slice(0, -1), ...keepAll(listing) })
-  const pinned = to.timeline(
-    { ...here, to: here.to ?? (cursor === undefined ? new Date(now).toISOString() : undefined) },
-    { seen: digestOf(changes.map(({ id }) => id)), ...keepAll(listing) }
+        ? to.timeline({ ...here, cursor: undefined }, kept(listing))
+        : to.timeline({ ...here, cursor: before }, { back: listing.back.slice(0, -1), ...kept(listing) })
+  // Nothing that is written from now on belongs to what is seen. A page further on begins at its cursor, which is of this very filter; the
+  // number of its items ends it.
+  const seen = seenUntil(
+    now,
+    changes.map(({ capturedAt }) => capturedAt)
   )
+  const end = here.to ?? (cursor === undefined ? seen : undefined)
+  const pinned = to.timeline(
+    { ...here, to: end, limit: undefined },
+    {
+      ...kept(listing),
+      ...(changes.length === 0 ? {} : { limit: String(changes.length) }),
+      seen: digestOf(changes.map(({ id }) => id))
+    }
+  )
+  const whole = { ...here, to: here.to ?? seen, cursor: undefined, order: undefined, limit: undefined }
   const exact = count?.exact === true
   return (
     <>
@@ -197,9 +209,7 @@ const View = (answer: Answer): VNode => {
             {kindsOfLists(offers.formats).map((kind, index) => (
               <>
                 {index === 0 ? "" : " · "}
-                <a href={to.changes(kind, { ...here, cursor: undefined, order: undefined, limit: undefined })}>
-                  {labelOf(kind)}
-                </a>
+                <a href={to.changes(kind, whole)}>{labelOf(kind)}</a>
               </>
             ))}
           </span>
@@ -223,7 +233,7 @@ const View = (answer: Answer): VNode => {
             older={
               next === undefined
                 ? undefined
-                : to.timeline(goOn, { back: [...listing.back, cursor ?? "-"].slice(-12), ...keepAll(listing) })
+                : to.timeline(goOn, { back: [...listing.back, cursor ?? "-"].slice(-12), ...kept(listing) })
             }
             olderName={here.order === "oldest" ? "Later →" : "Older →"}
           >
@@ -235,9 +245,11 @@ const View = (answer: Answer): VNode => {
   )
 }
 
-/** A list of all time says so in its address; every other one has instants there. */
-const keepAll = ({ filter, since }: Listing): { readonly since?: string } =>
-  since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}
+/** A list of all time says so in its address, every other one has instants there; and so does one of a number of items. */
+const kept = ({ filter, limit, since }: Listing): { readonly since?: string; readonly limit?: string } => ({
+  ...(since === "all" && filter.from === undefined && filter.to === undefined ? { since: "all" } : {}),
+  ...(limit === undefined ? {} : { limit: String(limit) })
+})
 
 /** The changes of a page unless the address says otherwise: as many as fit in nearly every page. */
 const usual = 20
@@ -257,7 +269,7 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
         const { cursor: _, limit: __, ...whole } = filter
         const [{ items, partial, ...rest }, count] = yield* Effect.all(
           [
-            query.timeline({ ...filter, limit: size ?? filter.limit ?? usual }),
+            query.timeline({ ...filter, limit: size ?? listing.limit ?? usual }),
             known === undefined
               ? query
                   .count(whole, { cap })
@@ -284,11 +296,12 @@ const ofSize = (asked: Asked, size: number | undefined, known?: Known): Screened
         return page({
           title: `Timeline: ${about(listing)}`,
           place: "timeline",
-          command: { _tag: "Timeline", filter },
+          command: { _tag: "Timeline", filter, since: listing.since },
           columns,
           fewer: { items: items.length, of: (fewer) => ofSize(asked, fewer, { count }) },
           // A list shows five fields of a change at most: with fewer changes it is clearer than with fewer fields.
-          rooms: items.length > 1 ? briefRooms : undefined,
+          rooms: items.length > 1 && listing.seen === undefined ? briefRooms : undefined,
+          keepsItems: listing.seen !== undefined,
           asked:
             asked.params.get("q") ??
             write(

@@ -9,15 +9,15 @@ import { Empty } from "../design/Empty.js"
 import { Facts } from "../design/Facts.js"
 import { JsonView } from "../design/JsonView.js"
 import { type Entry, KeyValue } from "../design/KeyValue.js"
-import { ActionName, ActorName, actorText, CorrelationName, RequestName, RowName, Who } from "../design/Names.js"
+import { ActionName, ActorName, actorText, CorrelationName, RequestName, RowName } from "../design/Names.js"
 import { Notice } from "../design/Notice.js"
 import { Pager } from "../design/Pager.js"
 import { Panel } from "../design/Panel.js"
-import { digestOf, Seen } from "../design/Seen.js"
+import { digestOf, Seen, seenUntil } from "../design/Seen.js"
 import { Text } from "../design/Text.js"
 import { Time } from "../design/Time.js"
 import { nextCursor } from "../filterForm.js"
-import { type Asked, checkUtc, page, type Screened } from "../screen.js"
+import { type Asked, checkUtc, limitOf, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { plural } from "./timeline.js"
 
@@ -49,7 +49,7 @@ const Context = ({ transaction }: { readonly transaction: Query.AuditTransaction
         },
         {
           name: "Actor",
-          value: actor === null ? <Who transaction={transaction} /> : <ActorName actor={actor} impersonation={false} />
+          value: actor === null ? <Tag tone="warn">no actor</Tag> : <ActorName actor={actor} impersonation={false} />
         },
         actor?.impersonator === undefined
           ? undefined
@@ -159,6 +159,8 @@ interface Link {
   readonly until: string | undefined
   readonly seen: string | undefined
   readonly cursor: string | undefined
+  /** How many changes there are at most. */
+  readonly limit: number | undefined
 }
 
 const upTo = (incident: Query.Incident, until: string | undefined): Query.Incident => ({
@@ -167,7 +169,7 @@ const upTo = (incident: Query.Incident, until: string | undefined): Query.Incide
 })
 
 const View = ({ incident, link }: { readonly incident: Query.Incident; readonly link: Link }): VNode => {
-  const { now, to, zone } = useSite()
+  const { now, to } = useSite()
   const { actions, changes, related, siblings, transaction } = incident
   const back = link.cursor !== undefined
   const pin = link.until === undefined ? {} : { until: link.until }
@@ -201,7 +203,7 @@ const View = ({ incident, link }: { readonly incident: Query.Incident; readonly 
         </b>{" "}
         in {plural(tables, "table")} on{" "}
         <b>
-          <Time at={transaction.occurredAt} live /> {zone}
+          <Time at={transaction.occurredAt} live zoned />
         </b>
         {first?.reason === null || first === undefined ? null : (
           <>
@@ -216,7 +218,13 @@ const View = ({ incident, link }: { readonly incident: Query.Incident; readonly 
         <a
           href={to.transaction(transaction.id, {
             cursor: link.cursor,
-            until: link.until ?? new Date(now).toISOString(),
+            limit: changes.items.length === 0 ? undefined : String(changes.items.length),
+            until:
+              link.until ??
+              seenUntil(
+                now,
+                related.map(({ transaction }) => transaction.occurredAt)
+              ),
             seen: digestOf(idsOf(incident))
           })}
         >
@@ -280,24 +288,23 @@ const View = ({ incident, link }: { readonly incident: Query.Incident; readonly 
 
 export const transaction =
   (id: string, size?: number) =>
-  (asked: Asked): Screened => {
-    const { params, services } = asked
-    const link: Link = {
-      cursor: params.get("cursor") ?? undefined,
-      until: params.get("until") ?? undefined,
-      seen: params.get("seen") ?? undefined
-    }
-    const reading = Effect.zipRight(
-      checkUtc("until", link.until),
-      services.query.incident(id, { cursor: link.cursor, limit: size })
-    )
-    return Effect.map(reading, (incident) =>
-      page({
+  (asked: Asked): Screened =>
+    Effect.gen(function* () {
+      const { params, services } = asked
+      const link: Link = {
+        cursor: params.get("cursor") ?? undefined,
+        until: params.get("until") ?? undefined,
+        seen: params.get("seen") ?? undefined,
+        limit: size ?? (yield* limitOf(params))
+      }
+      yield* checkUtc("until", link.until)
+      const incident = yield* services.query.incident(id, { cursor: link.cursor, limit: link.limit })
+      return page({
         fewer: { items: incident.changes.items.length, of: (fewer) => transaction(id, fewer)(asked) },
+        keepsItems: link.seen !== undefined,
         title: `${incident.actions[0]?.name ?? "Transaction"} ${id}`,
         place: "timeline",
         command: { _tag: "Transaction", id },
         view: () => <View incident={upTo(incident, link.until)} link={link} />
       })
-    )
-  }
+    })

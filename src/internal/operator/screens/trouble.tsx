@@ -51,7 +51,9 @@ export const denied = (status: 401 | 403, signIn: string | undefined): Page => {
       </p>
       {href === undefined ? null : (
         <p>
-          <a href={href}>Sign in</a>
+          <a class="go" href={href}>
+            Sign in
+          </a>
         </p>
       )}
     </>
@@ -109,14 +111,17 @@ export const formTooLarge: Page = trouble(
   </>
 )
 
-export const wrongMethod: Page = trouble(
-  405,
-  "This address does not take that",
-  <>
-    <p class="facts">Pages are only read here. What can be changed has a form on a page.</p>
-    <Start />
-  </>
-)
+export const wrongMethod = (allow: string): Page => ({
+  ...trouble(
+    405,
+    "This address does not take that",
+    <>
+      <p class="facts">Pages are only read here. What can be changed has a form on a page.</p>
+      <Start />
+    </>
+  ),
+  allow
+})
 
 const subjects: Readonly<Record<NotFound["subject"], string>> = {
   table: "table",
@@ -195,6 +200,31 @@ export const tooSlow = (reference: string, seconds: number): Page =>
       <Start />
     </>
   )
+
+/** What is under way beside the pages: the next one finds it. */
+export const underWay = (): Page =>
+  trouble(
+    503,
+    "This takes longer than a page may",
+    <>
+      <p class="facts">
+        There is much to look at. Threadline goes on with it: load this page again in a moment, and it will be there.
+        The command line has no such limit.
+      </p>
+      <Again />
+    </>
+  )
+
+const Again = (): VNode => {
+  const { here } = useSite()
+  return (
+    <p>
+      <a class="go" href={here}>
+        Load again
+      </a>
+    </p>
+  )
+}
 
 export const unreachable = (reference: string): Page =>
   trouble(
