@@ -75,7 +75,9 @@ it.scoped("the pages are served to one browser, with a token that works once, un
     }
     // With the relations of the configuration.
     const row = yield* ask(`${base}/rows/invoices/1`, { cookie: session })
-    const rowText = (yield* Effect.promise(() => row.text())).replaceAll(/<(style|script)[^]*?<\/\1>/g, "").replaceAll(/<[^>]*>/g, " ")
+    const rowText = (yield* Effect.promise(() => row.text()))
+      .replaceAll(/<(style|script)[^]*?<\/\1>/g, "")
+      .replaceAll(/<[^>]*>/g, " ")
     expect(rowText).toMatch(/lines\s[^]*widget[^]*gadget/)
     // Used up, and of no use under another name of this machine.
     expect((yield* ask(address)).status).toBe(401)
