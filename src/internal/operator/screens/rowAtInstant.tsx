@@ -68,7 +68,7 @@ export const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
                   <Text text={field} limit={63} />
                 </dt>
                 <dd>
-                  {isReadAsTree(value, known?.get(field)) ? (
+                  {isReadAsTree(value, masksOfTable?.get(field)) ? (
                     <>
                       {was.has(field) ? <mark>changed</mark> : null}
                       <JsonView value={value} />
