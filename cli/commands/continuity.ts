@@ -39,7 +39,7 @@ export const recordBaselines = (
     ).pipe(Effect.ensuring(show("")))
   })
 
-const table = values("table", "TABLE", "A table as in SQL, such as public.posts; else every captured one.")
+const table = values("table", "TABLE", "A table as in SQL, such as public.posts; default: every captured table.")
 
 const encodeReadiness = Schema.encodeSync(Schema.Struct({ tables: Schema.Array(Continuity.Readiness) }))
 
@@ -77,7 +77,7 @@ export const baseline = leaf(
   {
     ...common,
     table,
-    batchSize: value("batch-size", "ROWS", "About so many rows are locked at a time; else 500.")
+    batchSize: value("batch-size", "ROWS", "About how many rows are locked at a time; default: 500.")
   },
   (options) =>
     Effect.gen(function* () {

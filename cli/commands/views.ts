@@ -112,9 +112,9 @@ export const save = leaf(
     name: nameArgument,
     owner: value("owner", "TYPE:ID", "Whose view it is, such as user:42."),
     ...changeFilters,
-    since: value("since", "TIME", "Only so far back from when the view is run: 90s, 30m, 12h, 7d or 2w."),
+    since: value("since", "TIME", "Only this far back from when the view is run: 90s, 30m, 12h, 7d or 2w."),
     order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
-    replace: flag("replace", "Replaces the view of that name.")
+    replace: flag("replace", "Replace the view of that name.")
   },
   (options) =>
     Effect.gen(function* () {
