@@ -99,32 +99,34 @@ const valueTexts = (
 }
 
 /** Field by field, one line if it fits. */
-export const fieldLines = (fields: ReadonlyArray<Query.FieldDiff>, width: number): ReadonlyArray<string> =>
-  fields.flatMap(({ after, before, field }) => {
+export function* fieldLines(fields: ReadonlyArray<Query.FieldDiff>, width: number): Generator<string, void> {
+  for (const { after, before, field } of fields) {
     const name = visible(field)
     const isReplaced = before !== undefined && after !== undefined
     const [old, changed] = valueTexts(before, after, width)
     const onlyValue = before === undefined ? changed : old
     const inline = `  ${name}: ${isReplaced ? `${old} -> ${changed}` : onlyValue}`
     if (width === Infinity || textWidth(inline) <= width) {
-      return [inline]
+      yield inline
+      continue
     }
     const sides = isReplaced
       ? clipPair(old, changed, width - 6).map((side, index) => `${index === 0 ? "-" : "+"} ${side}`)
       : [clip(onlyValue, width - 4)]
-    return [clip(`  ${name}:`, width), ...sides.map((side) => `    ${side}`)]
-  })
+    yield* [clip(`  ${name}:`, width), ...sides.map((side) => `    ${side}`)]
+  }
+}
 
 /** One change with its diff. `context` adds who, why and which transaction. */
-export const changeLines = (
+export function* changeLines(
   change: Query.Change,
   fields: ReadonlyArray<Query.FieldDiff>,
   width: number,
   context: boolean
-): ReadonlyArray<string> => {
+): Generator<string, void> {
   const row = [tableOf(change), keyOf(change)].filter((part) => part !== "").join(" ")
   const details = change.details === null ? [] : [clip(`  ${valueText(change.details, width)}`, width)]
-  return [
+  yield* [
     `${bold(visible(`${when(change.capturedAt)}  ${change.op} ${row}`))}`,
     ...(context
       ? paragraph(
@@ -135,10 +137,10 @@ export const changeLines = (
           ].join(", "),
           width - 2
         ).map((line) => dim(`  ${line}`))
-      : []),
-    ...fieldLines(fields, width),
-    ...details
+      : [])
   ]
+  yield* fieldLines(fields, width)
+  yield* details
 }
 
 /** Names and values, one below the other. Names without a value are left out. */

@@ -2,7 +2,7 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import { type JsonValue, stringify } from "../src/Json.js"
-import { screen } from "./surroundings.js"
+import { screen, Surroundings } from "./surroundings.js"
 
 /** The console adds a line break to what it prints. */
 const withoutLast = (text: string): string => (text.endsWith("\n") ? text.slice(0, -1) : text)
@@ -12,15 +12,33 @@ export interface Room {
   readonly wide: boolean
 }
 
+/** A text as a whole, or its lines, each of which is made when the one before it is printed. */
+export type Lines = string | Iterable<string>
+
+const linesOf = (text: Lines): Iterable<string> => (typeof text === "string" ? [withoutLast(text)] : text)
+
 /** Prints a text for people, made for the given width. Even if a part of it was not made safe, only our own styles reach the terminal. */
-export const print = (room: Room, text: (width: number) => string): Effect.Effect<void> =>
+export const print = (room: Room, text: (width: number) => Lines): Effect.Effect<void> =>
   Effect.flatMap(screen(room.wide), ({ colour, width }) =>
-    Console.log(
-      withoutLast(text(width)).replaceAll(unsafe, (character) =>
-        character === "\n" ? character : isStyle(character) ? (colour ? styles[character] : "") : visible(character)
+    eachOf(linesOf(text(width)), (line) =>
+      Console.log(
+        line.replaceAll(unsafe, (character) =>
+          character === "\n" ? character : isStyle(character) ? (colour ? styles[character] : "") : visible(character)
+        )
       )
     )
   )
+
+/** One after the other. The next one is made when the one before is done. */
+const eachOf = (parts: Iterable<string>, use: (part: string) => Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const iterator = parts[Symbol.iterator]()
+    const next: Effect.Effect<void> = Effect.suspend(() => {
+      const step = iterator.next()
+      return step.done === true ? Effect.void : Effect.zipRight(use(step.value), next)
+    })
+    return next
+  })
 
 /** Prints SQL or a script unchanged. Only on a terminal, control characters are made visible. */
 export const printSource = (sql: string): Effect.Effect<void> =>
@@ -30,16 +48,25 @@ export const printSource = (sql: string): Effect.Effect<void> =>
 
 export const printError = (sentence: string): Effect.Effect<void> => Console.error(`threadline: ${oneLine(sentence)}`)
 
+const escaped = (json: string): string =>
+  json.replaceAll(unsafe, (character) =>
+    character === "\n"
+      ? character
+      : Array.from(
+          { length: character.length },
+          (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, "0")}`
+        ).join("")
+  )
+
 /** Prints JSON of one or several lines. Characters that are dangerous for a terminal are escaped as in JSON. */
-export const printDocument = (json: string): Effect.Effect<void> =>
-  Console.log(
-    withoutLast(json).replaceAll(unsafe, (character) =>
-      character === "\n"
-        ? character
-        : Array.from(
-            { length: character.length },
-            (_, index) => `\\u${character.charCodeAt(index).toString(16).padStart(4, "0")}`
-          ).join("")
+export const printDocument = (json: string): Effect.Effect<void> => Console.log(escaped(withoutLast(json)))
+
+/** The same for one document in pieces. */
+const printPieces = (pieces: Iterable<string>): Effect.Effect<void> =>
+  Effect.flatMap(Surroundings, ({ write }) =>
+    Effect.zipRight(
+      eachOf(pieces, (piece) => write(Buffer.from(escaped(piece)))),
+      write(Buffer.from("\n"))
     )
   )
 
@@ -72,9 +99,15 @@ export interface Form extends Room {
 }
 
 /** Prints a document for `--json`, else a text for people. */
-export const answer = (form: Form, document: () => JsonValue, text: (width: number) => string): Effect.Effect<void> =>
+export const answer = (form: Form, document: () => JsonValue, text: (width: number) => Lines): Effect.Effect<void> =>
   answerExact(form, () => stringify(document()), text)
 
-/** The same, for a document that is JSON text already. */
-export const answerExact = (form: Form, document: () => string, text: (width: number) => string): Effect.Effect<void> =>
-  Effect.suspend(() => (form.json ? printDocument(document()) : print(form, text)))
+/** The same, for a document that is JSON text already, as a whole or in pieces. */
+export const answerExact = (form: Form, document: () => Lines, text: (width: number) => Lines): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (!form.json) {
+      return print(form, text)
+    }
+    const json = document()
+    return typeof json === "string" ? printDocument(json) : printPieces(json)
+  })

@@ -60,6 +60,29 @@ export const unsafeParse: (text: string) => JsonValue = json.unsafeParse
  */
 export const stringify = (value: JsonValue | object): string => json.stringify(value)
 
+const pieceSize = 65_536
+
+/**
+ * The same JSON as that of `stringify`, in pieces of about 64 KB. A string in the value is never divided, so a piece can be as
+ * long as the longest one. A page of large images is written without a second copy of it in memory.
+ *
+ * @since 0.1.0
+ * @category conversions
+ * @example
+ * ```ts
+ * import { Json, Query } from "threadline"
+ * import * as Effect from "effect/Effect"
+ * import * as Stream from "effect/Stream"
+ *
+ * export const body = Stream.unwrap(
+ *   Effect.map(Query.timeline({ table: "invoices" }), (page) => Stream.fromIterable(Json.pieces(page)))
+ * ).pipe(Stream.encodeText)
+ * ```
+ */
+export const pieces = (value: JsonValue | object): Iterable<string> => ({
+  [Symbol.iterator]: () => json.pieces(value, pieceSize)
+})
+
 /**
  * The schema of a JSON text, like `Schema.parseJson`, with exact numbers in both directions.
  *

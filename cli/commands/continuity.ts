@@ -1,11 +1,10 @@
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Continuity from "../../src/Continuity.js"
 import * as TableName from "../../src/TableName.js"
 import type { Configuration } from "../config.js"
-import { captureClient, configuration, withSchema } from "../database.js"
+import { captureClient, configuration, inputFirst, withSchema } from "../database.js"
 import { baselinesText, readinessText } from "../describeHealth.js"
 import { AnsweredNo } from "../exit.js"
 import { type Common, common, flag, value, values } from "../options.js"
@@ -18,7 +17,7 @@ const inDatabase = <A, E>(
   options: Common,
   configured: Configuration,
   call: Effect.Effect<A, E, Continuity.Continuity>
-) => call.pipe(Effect.provide(Layer.provide(Continuity.layer, captureClient(options))), withSchema(options, configured))
+) => inputFirst(Effect.provide(call, Continuity.layer), captureClient(options)).pipe(withSchema(options, configured))
 
 /** A line that is rewritten on a terminal, and nothing elsewhere. */
 const progressLine = ({ blocks, blocksDone, recorded, table, waiting }: Continuity.Progress): string =>

@@ -12,7 +12,7 @@ import * as Retention from "../../src/Retention.js"
 import { withSuggestion } from "../../src/Suggestion.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
 import type { Configuration } from "../config.js"
-import { configuration, migratedClient, withSchema } from "../database.js"
+import { configuration, inputFirst, migratedClient, withSchema } from "../database.js"
 import { when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { identifiedActorOf } from "../filter.js"
@@ -32,8 +32,7 @@ const inEvidence = <A, E>(
   args: Readonly<Record<string, string>> = {}
 ) =>
   Effect.flatMap(configuration(options), (configured) =>
-    call(configured).pipe(
-      Effect.provide(Layer.provide(sources, migratedClient(options))),
+    inputFirst(Effect.provide(call(configured), sources), migratedClient(options)).pipe(
       withSchema(options, configured),
       Effect.mapError((error) => {
         if (!InvalidRequest.is(error)) {

@@ -7,7 +7,7 @@ import * as Json from "../../src/Json.js"
 import { when, who } from "../describe.js"
 import { AnsweredNo, UsageError } from "../exit.js"
 import { inOptions, format, requestOf, requestOptions, requesterOf } from "../exporting.js"
-import { inJobs, scopeOf, scopeOptions, storeOptions } from "../jobs.js"
+import { inJobs, scopeOf, scopeOptions, storeOptions, workingInJobs } from "../jobs.js"
 import { choices, common, flag, value } from "../options.js"
 import { answerExact, print, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
@@ -211,9 +211,13 @@ export const run = leaf(
         Effect.zipRight(show(""), options.json ? Effect.void : print(options, () => endedText(ended)))
       const given = { concurrency, onProgress, onEnded }
       if (options.watch) {
-        return yield* Effect.ensuring(inJobs(options, ExportJobs.watch(given)), show("")).pipe(inOptions(options))
+        return yield* Effect.ensuring(workingInJobs(options, ExportJobs.watch(given)), show("")).pipe(
+          inOptions(options)
+        )
       }
-      const ran = yield* Effect.ensuring(inJobs(options, ExportJobs.run(given)), show("")).pipe(inOptions(options))
+      const ran = yield* Effect.ensuring(workingInJobs(options, ExportJobs.run(given)), show("")).pipe(
+        inOptions(options)
+      )
       yield* answerExact(
         options,
         () => Json.stringify(ran),

@@ -1,12 +1,11 @@
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Capture from "../../src/Capture.js"
 import * as Health from "../../src/Health.js"
 import * as TableName from "../../src/TableName.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
 import type { Configuration } from "../config.js"
-import { configuration, captureClient, withSchema } from "../database.js"
+import { configuration, captureClient, inputFirst, withSchema } from "../database.js"
 import { placeWords, withPlace } from "../describeCapture.js"
 import { coverageText, policiesText, reportText } from "../describeHealth.js"
 import { AnsweredNo } from "../exit.js"
@@ -15,7 +14,7 @@ import { answer } from "../output.js"
 import { leaf } from "../parser/declare.js"
 
 const inDatabase = <A, E>(options: Common, configured: Configuration, call: Effect.Effect<A, E, Health.Health>) =>
-  call.pipe(Effect.provide(Layer.provide(Health.layer, captureClient(options))), withSchema(options, configured))
+  inputFirst(Effect.provide(call, Health.layer), captureClient(options)).pipe(withSchema(options, configured))
 
 /** Findings whose commands repeat which configuration and schema they are about. */
 const placed = (options: Common, finding: Health.Finding): Health.Finding => {

@@ -143,7 +143,7 @@ const list = <A>(
       options,
       () =>
         found
-          ? Json.stringify(page)
+          ? Json.pieces(page)
           : Json.stringify({ items: [], nextCursor: null, hasMore: false, withoutAction: { ...uncorrelated } }),
       (width) =>
         found
@@ -226,7 +226,7 @@ const showBundle = (
     )
     yield* answerExact(
       options,
-      () => Json.stringify(bundle),
+      () => Json.pieces(bundle),
       (width) => bundleText(bundle, columns, width)
     )
   })

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Json from "../../src/Json.js"
+import type * as Page from "../../src/Page.js"
 import * as Query from "../../src/Query.js"
 import * as Option from "effect/Option"
 import { changeLines, fieldLines, properties, when, who } from "../describe.js"
@@ -18,11 +19,12 @@ const ofRow = { table: "TABLE", key: "KEY", instant: "INSTANT" }
 
 const keyArgument = argument("KEY", "Key of the row; of several columns a JSON array or object.")
 
-const blocks = (diffs: ReadonlyArray<Query.ChangeDiff>, context: boolean, width: number): ReadonlyArray<string> =>
-  diffs.flatMap(({ change, fields }, index) => [
-    ...(index === 0 ? [] : [""]),
-    ...changeLines(change, fields, width, context)
-  ])
+function* blocks(diffs: ReadonlyArray<Query.ChangeDiff>, context: boolean, width: number): Generator<string, void> {
+  for (const [index, { change, fields }] of diffs.entries()) {
+    yield* index === 0 ? [] : [""]
+    yield* changeLines(change, fields, width, context)
+  }
+}
 
 export const history = leaf("history", { ...common, ...paging, table: tableArgument, key: keyArgument }, (options) =>
   Effect.gen(function* () {
@@ -39,7 +41,7 @@ export const history = leaf("history", { ...common, ...paging, table: tableArgum
     yield* answerExact(
       options,
       () =>
-        Json.stringify({
+        Json.pieces({
           items,
           nextCursor: Option.getOrNull(nextCursor),
           hasMore,
@@ -49,7 +51,7 @@ export const history = leaf("history", { ...common, ...paging, table: tableArgum
       (width) =>
         items.length + schemaEvents.length === 0
           ? listed(page, "Nothing is recorded of this row.", () => [])
-          : [...marked(items, columns, schemaEvents, pageOptions.order !== "oldest", width), ...more(page)].join("\n")
+          : marked(page, columns, schemaEvents, pageOptions.order !== "oldest", width)
     )
   })
 )
@@ -61,22 +63,26 @@ const columnsOfTable = (options: Common & { readonly table: string }) =>
     : Effect.orElseSucceed(Query.columns(options.table), (): ReadonlyArray<string> => [])
 
 /** Changes with the events of the schema between them, where they belong in time. */
-const marked = (
-  changes: ReadonlyArray<Query.Change>,
+function* marked(
+  page: Page.Page<Query.Change>,
   columns: ReadonlyArray<string>,
   events: ReadonlyArray<Query.SchemaEvent>,
   newest: boolean,
   width: number
-): ReadonlyArray<string> =>
-  [
-    ...changes.map((change) => ({
+): Generator<string, void> {
+  const entries = [
+    ...page.items.map((change) => ({
       at: change.capturedAt,
-      lines: changeLines(change, Query.fieldDiffs(change, columns), width, true)
+      lines: () => changeLines(change, Query.fieldDiffs(change, columns), width, true)
     })),
-    ...events.map((event) => ({ at: event.occurredAt, lines: [dim(eventLine(event))] }))
-  ]
-    .sort((a, b) => (a.at === b.at ? 0 : a.at < b.at === newest ? 1 : -1))
-    .flatMap(({ lines }, index) => [...(index === 0 ? [] : [""]), ...lines])
+    ...events.map((event) => ({ at: event.occurredAt, lines: () => [dim(eventLine(event))] }))
+  ].sort((a, b) => (a.at === b.at ? 0 : a.at < b.at === newest ? 1 : -1))
+  for (const [index, { lines }] of entries.entries()) {
+    yield* index === 0 ? [] : [""]
+    yield* lines()
+  }
+  yield* more(page)
+}
 
 const answers: Readonly<Record<Query.AsOf["_tag"], string>> = {
   Present: "The row was there.",
@@ -114,7 +120,7 @@ export const asOf = leaf(
         ofRow
       )
       const isFuture = Date.parse(answer.at) > (yield* Clock.currentTimeMillis)
-      const lines = (width: number): ReadonlyArray<string> =>
+      const lines = (width: number): Iterable<string> =>
         answer._tag === "Present"
           ? fieldLines(
               inOrder(Object.keys(answer.row), order).map((field) => ({ field, after: answer.row[field] ?? null })),
@@ -135,16 +141,15 @@ export const asOf = leaf(
       const names = former.length === 0 ? [] : [visible(`  recorded when ${former.join(", ")}`)]
       yield* answerExact(
         options,
-        () => Json.stringify(answer),
-        (width) =>
-          [
-            ...(isFuture
-              ? [`${answer.at}: this instant is still to come.`, answersNow[answer._tag]]
-              : [`${answer.at}: ${answers[answer._tag]}`]),
-            ...rebuilt,
-            ...names,
-            ...lines(width)
-          ].join("\n")
+        () => Json.pieces(answer),
+        (width) => [
+          ...(isFuture
+            ? [`${answer.at}: this instant is still to come.`, answersNow[answer._tag]]
+            : [`${answer.at}: ${answers[answer._tag]}`]),
+          ...rebuilt,
+          ...names,
+          ...lines(width)
+        ]
       )
     })
 )
@@ -158,16 +163,16 @@ export const transaction = leaf(
       const incident = yield* reading(options, Query.incident(options.id, pageOptions), { transactionId: "ID" })
       yield* answerExact(
         options,
-        () => Json.stringify(incident),
+        () => Json.pieces(incident),
         (width) => incidentText(incident, width)
       )
     })
 )
 
-const incidentText = (incident: Query.Incident, width: number): string => {
+function* incidentText(incident: Query.Incident, width: number): Generator<string, void> {
   const { actions, changes, hasMoreActions, hasMoreRelated, hasMoreSiblings, related, siblings, transaction } = incident
   const metadata = Object.keys(transaction.meta).length === 0 ? null : Json.stringify(transaction.meta)
-  return [
+  yield* [
     bold(`transaction ${transaction.id}`),
     ...properties(
       [
@@ -206,12 +211,15 @@ const incidentText = (incident: Query.Incident, width: number): string => {
         width
       )
     ]),
-    ...(hasMoreActions ? ["", "There are more actions."] : []),
-    ...(changes.items.length === 0 ? [] : ["", ...blocks(changes.items, false, width)]),
+    ...(hasMoreActions ? ["", "There are more actions."] : [])
+  ]
+  yield* changes.items.length === 0 ? [] : [""]
+  yield* blocks(changes.items, false, width)
+  yield* [
     ...more(changes),
     ...otherTransactions("Parts of the same database transaction", siblings, hasMoreSiblings, width),
     ...otherTransactions("Transactions of the same correlation", related, hasMoreRelated, width)
-  ].join("\n")
+  ]
 }
 
 const otherTransactions = (

@@ -259,6 +259,41 @@ for (const how of ["apply of the table", "apply that prunes", "remove", "the sch
   })
 }
 
+attacks("a copy that took the name of a table which is gone by now", (attack) => {
+  for (const seen of ["by nobody", "by apply", "by the schema watch"]) {
+    attack(`is the table of that name after one apply, if the renames were seen ${seen}`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        if (seen === "by the schema watch") {
+          yield* Migrations.run({ watchSchema: true }).pipe(
+            Effect.provide(PgClient.layer({ url: Redacted.make(host.database.url), maxConnections: 1 })),
+            Effect.orDie
+          )
+        }
+        yield* db.run("create table users (id int primary key)", "create table other (id int primary key)")
+        yield* apply("users", "other")
+        yield* db.run(
+          "insert into users values (1)",
+          "create table users_new (like users including all)",
+          "insert into users_new select id from users",
+          "alter table users rename to users_old",
+          "alter table users_new rename to users"
+        )
+        if (seen === "by apply") {
+          yield* apply("users_old")
+        }
+        yield* db.run("drop table users_old")
+        const tables = [{ table: "users" }, { table: "other" }]
+        const planned = yield* capture.plan(tables)
+        expect((yield* capture.apply(tables)).map(({ kind }) => kind)).toEqual(planned.map(({ kind }) => kind))
+        expect(yield* capture.plan(tables)).toEqual([])
+        yield* db.run("delete from users where id = 1")
+        expect(yield* timeline(host, { table: "users" })).toEqual(["users insert 1", "users delete 1"])
+      })
+    )
+  }
+})
+
 attacks("a table that was renamed is read as one", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`by every read, under its present name and those that it had, in ${mode} mode`, (host) =>

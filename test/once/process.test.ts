@@ -158,5 +158,14 @@ it.scoped("the bundle shows a change of a long value in little memory", () =>
     expect(stdout).toMatch(/^ {2}body:\n {4}- …x+"\n {4}\+ …x+!"$/m)
     expect(stdout).toMatch(/^ {2}terms:\n {4}- …y+"\n {4}\+ …y+\?"$/m)
     expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(80)
+    // Several: they are written one after the other, and none is there twice.
+    yield* query("update contracts set body = 'z' || body")
+    yield* query("update contracts set body = 'z' || body")
+    const several = yield* Process.run(["history", "contracts", "1", "--wide"], {
+      ...env,
+      NODE_OPTIONS: "--max-old-space-size=320"
+    })
+    expect([several.code, several.stderr]).toEqual([0, ""])
+    expect(several.stdout).toContain("zzxx")
   })
 )

@@ -24,10 +24,11 @@ import { nameCollision, planTable } from "./plan.js"
 import type { Refusal } from "./refusal.js"
 import { findTable, label, resolve, sameName, type ConfiguredTable } from "./resolve.js"
 import type { Step } from "./step.js"
+import { lockOnly, locksLeft } from "./statements.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 import { millis, mustBeObject } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
-import { patience, persisting } from "../sql/patience.js"
+import { patience, persisting, type WithPatience } from "../sql/patience.js"
 import { reading, settings } from "./settings.js"
 import { beginWriting, isInside, transaction } from "../sql/owned.js"
 import { hostFunctionOf, reasonWithCause, sqlState } from "../sql/sqlState.js"
@@ -168,7 +169,7 @@ const detachUnit = (
     const followedCatalog = isPolicyName ? current : followed(current)
     const policy = activePolicies(followedCatalog).find((candidate) => sameName(policyName(candidate), name))
     if (policy === undefined) {
-      return { steps: [], names: [name], needs: [] }
+      return { steps: [], names: [name], needs: [], spread: undefined }
     }
     const plan = planDetach(storage, followedCatalog, policy, reason)
     const formerly = isPolicyName ? undefined : formerNameOf(current, name)
@@ -342,8 +343,7 @@ const executeUnit = (
       const catalog = yield* readCatalog(sql, storage, names, { functions })
       const plan = yield* unit.replan(catalog)
       yield* check(catalog, unit, plan, options)
-      // A step is one message: a table may have hundreds of partitions.
-      yield* Effect.forEach(plan.steps, (step) => sql.unsafe(step.sql.map(withPatience).join(";\n")), { discard: true })
+      yield* runPlan(sql, plan, withPatience)
       done.push(...plan.steps)
     }
     return done
@@ -360,6 +360,17 @@ const executeUnit = (
       error instanceof SqlError ? fromStatement(unit.label, error) : fromFailure<CaptureError>(error)
     )
   )
+}
+
+/** A step is one message: a table may have hundreds of partitions. */
+const runPlan = (sql: SqlClient, { spread, steps }: TablePlan, withPatience: WithPatience) => {
+  const prepared = (statement: string): string =>
+    spread?.statements.has(statement) === true
+      ? withPatience(statement, locksLeft(spread.root, spread.mode))
+      : withPatience(statement)
+  const locks = spread?.relations.map((name) => lockOnly(name, spread.mode)) ?? []
+  const messages = [locks, ...steps.map((step) => step.sql)].filter((message) => message.length > 0)
+  return Effect.forEach(messages, (message) => sql.unsafe(message.map(prepared).join(";\n")), { discard: true })
 }
 
 const isContended = (error: unknown): boolean => error instanceof SqlError && isContention(error)

@@ -78,6 +78,8 @@ const Relation = Schema.Struct({
   /** What the connected role may do. */
   owned: Schema.Boolean,
   mayTrigger: Schema.Boolean,
+  /** LOCK TABLE in a mode that keeps writers off. */
+  mayLock: Schema.Boolean,
   mayGrantSelect: Schema.Boolean,
   mayGrantUsage: Schema.Boolean,
   /** What the role that owns Threadline's schema may do. */

@@ -6,6 +6,7 @@ import { activePolicies, called, functionOwners, partitionLabels, policyName } f
 import { functionNames, watchfulOf } from "./generate/names.js"
 import type { Policy } from "./model.js"
 import { findTable, label, type Resolved, sameName } from "./resolve.js"
+import { spreadOf } from "./spread.js"
 import * as statements from "./statements.js"
 import type { Step } from "./step.js"
 import type { PlanOptions, TablePlan } from "./tablePlan.js"
@@ -137,34 +138,36 @@ export const planDetach = (
       .map((trigger) => statements.dropTrigger(relation, trigger.name))
   )
   const installed = new Set(catalog.functions.map((row) => row.name))
+  const steps: ReadonlyArray<Step> = [
+    {
+      kind: "detach",
+      table: label(name),
+      reason,
+      capturedAs: null,
+      sql: [
+        ...statements.asOwner(catalog.storage.owner, [
+          statements.workBegins(storage, name),
+          statements.noteLapse(storage, name)
+        ]),
+        ...new Set(triggers),
+        ...statements.asOwner(catalog.storage.owner, [
+          ...[...ownFunctions]
+            .filter((functionName) => installed.has(functionName))
+            .sort()
+            .map((functionName) => statements.dropFunction(storage, functionName)),
+          statements.retirePolicy(storage, name),
+          // One that took its name goes on with what is recorded under it.
+          ...(table === undefined ? [statements.releaseNames(storage, name)] : []),
+          statements.workEnds(storage, name, "removed")
+        ])
+      ],
+      lessRedaction: []
+    }
+  ]
   return {
-    steps: [
-      {
-        kind: "detach",
-        table: label(name),
-        reason,
-        capturedAs: null,
-        sql: [
-          ...statements.asOwner(catalog.storage.owner, [
-            statements.workBegins(storage, name),
-            statements.noteLapse(storage, name)
-          ]),
-          ...new Set(triggers),
-          ...statements.asOwner(catalog.storage.owner, [
-            ...[...ownFunctions]
-              .filter((functionName) => installed.has(functionName))
-              .sort()
-              .map((functionName) => statements.dropFunction(storage, functionName)),
-            statements.retirePolicy(storage, name),
-            // One that took its name goes on with what is recorded under it.
-            ...(table === undefined ? [statements.releaseNames(storage, name)] : []),
-            statements.workEnds(storage, name, "removed")
-          ])
-        ],
-        lessRedaction: []
-      }
-    ],
+    steps,
     names: [name],
-    needs: (table?.relations ?? []).map((relation) => ({ relation, privilege: "ownership" }))
+    needs: (table?.relations ?? []).map((relation) => ({ relation, privilege: "ownership" })),
+    spread: spreadOf(table?.relations ?? [], [], steps)
   }
 }

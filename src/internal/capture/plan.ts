@@ -32,6 +32,7 @@ import { findDeployed, findGap, label, type Resolved, sameName } from "./resolve
 import { generate, partitionTriggers } from "./generate/generate.js"
 import { generatorVersion } from "./generate/model.js"
 import { functionStatements } from "./generate/print.js"
+import { isSpread, spreadOf } from "./spread.js"
 import * as statements from "./statements.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
 
@@ -128,9 +129,7 @@ export const planTable = (
           owner,
           source.functions.flatMap((triggerFunction) => functionStatements(storage, triggerFunction))
         ),
-        ...knownStates.flatMap((state) =>
-          (options.force === true ? state.expected : toMake(state)).flatMap(({ sql }) => sql)
-        ),
+        ...makes(knownStates, options.force === true ? ({ expected }) => expected : toMake),
         ...enables(knownStates),
         ...written
       ],
@@ -178,7 +177,7 @@ export const planTable = (
               .flatMap((triggerFunction) => functionStatements(storage, triggerFunction)),
             ...(lostFunctions.includes(source.watchful) ? [statements.makeWatchful(storage, name, true)] : [])
           ]),
-          ...broken.flatMap((state) => toMake(state).flatMap(({ sql }) => sql)),
+          ...makes(broken, toMake),
           ...enables(broken),
           ...(lapsed ? statements.asOwner(owner, [statements.closeLapse(storage, name)]) : [])
         ]),
@@ -265,8 +264,11 @@ export const planTable = (
   }
 
   const formerly = formerNameOf(present, name)
-  const bearers = policy === undefined ? [] : goneBearers(catalog, name)
-  steps.unshift(...followSteps(storage, present, name), ...heirSteps(storage, owner, bearers, name))
+  const bearers = goneBearers(catalog, name)
+  const takesOver = heirSteps(storage, owner, bearers, name)
+  steps.unshift(...followSteps(storage, present, name), ...(policy === undefined ? [] : takesOver))
+  // A table that is attached takes over when it has a policy.
+  steps.push(...(policy === undefined ? takesOver : []))
 
   // What is forced may be kept, and run if the table is captured.
   const captured = policy === undefined && options.force !== true ? [] : [name]
@@ -289,7 +291,8 @@ export const planTable = (
       ...(shape.onTruncate === "rows" && steps.length > 0
         ? table.relations.filter(isUnreadable).map((relation) => ({ relation, privilege: "grant" }) as const)
         : [])
-    ]
+    ],
+    spread: spreadOf(table.relations, states[0]?.expected ?? [], steps)
   })
 }
 
@@ -368,6 +371,19 @@ const toMake = (state: RelationState): ReadonlyArray<Expected> =>
 
 const needsWork = (state: RelationState): boolean =>
   toMake(state).length > 0 || state.surplus.length > 0 || state.disabled.length > 0
+
+/** Row triggers of a partitioned table come last: by then the triggers of each partition have locked it, one statement after the other. */
+const makes = (
+  states: ReadonlyArray<RelationState>,
+  chosen: (state: RelationState) => ReadonlyArray<Expected>
+): ReadonlyArray<string> => {
+  const triggers = states.flatMap((state) =>
+    chosen(state).map((trigger) => ({ sql: trigger.sql, spreads: isSpread(state.relation, trigger) }))
+  )
+  return [...triggers.filter(({ spreads }) => !spreads), ...triggers.filter(({ spreads }) => spreads)].flatMap(
+    ({ sql }) => sql
+  )
+}
 
 const drops = (states: ReadonlyArray<RelationState>): ReadonlyArray<string> =>
   states.flatMap(({ relation, surplus }) => surplus.map(({ name }) => statements.dropTrigger(relation, name)))

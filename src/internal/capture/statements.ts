@@ -36,6 +36,30 @@ export const dropTrigger = (relation: Name, trigger: string): string =>
 export const enableTrigger = (relation: Name, foreign: boolean, trigger: string, always: boolean): string =>
   `alter ${foreign ? "foreign " : ""}table ${table(relation)} enable ${always ? "always " : ""}trigger ${identifier(trigger)}`
 
+export type LockMode = "share row exclusive" | "access exclusive"
+
+/** Locks a table, without its partitions. */
+export const lockOnly = (name: Name, mode: LockMode): string => `lock table only ${table(name)} in ${mode} mode`
+
+/** How many relations of a partitioned table this session has not locked in a mode. An expression of SQL; it waits for nobody. */
+export const locksLeft = (root: Name, mode: LockMode): string => `(
+  with recursive tree (oid) as (
+    select ${regclass(root)}::pg_catalog.oid
+    union all
+    select i.inhrelid from pg_catalog.pg_inherits i join tree t on t.oid = i.inhparent
+  )
+  select count(*)
+  from tree t
+  where t.oid not in (
+    select l.relation
+    from pg_catalog.pg_locks l
+    where l.pid = pg_catalog.pg_backend_pid()
+      and l.locktype = 'relation'
+      and l.granted
+      and l.mode in (${mode === "access exclusive" ? "" : "'ShareRowExclusiveLock', "}'AccessExclusiveLock')
+  )
+)`
+
 /** A generated function with its arguments: only one of them is no trigger function. */
 const signature = (storage: string, name: string): string =>
   `${qualified(storage, name)}(${isWatchful(name) ? "oid" : ""})`

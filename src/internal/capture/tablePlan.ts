@@ -1,5 +1,6 @@
 /** What planning gives for one table. */
 import type { Name, Relation } from "./catalogModel.js"
+import type { Spread } from "./spread.js"
 import type { Step } from "./step.js"
 
 export interface PlanOptions {
@@ -20,4 +21,5 @@ export interface TablePlan {
   /** Tables that the steps touch or retire: what to read again under the lock. */
   readonly names: ReadonlyArray<Name>
   readonly needs: ReadonlyArray<Need>
+  readonly spread: Spread | undefined
 }

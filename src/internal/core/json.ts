@@ -196,6 +196,15 @@ interface Pending {
  * jsonb is written with the same numbers.
  */
 export const stringify = (root: unknown): string => {
+  let text = ""
+  for (const piece of pieces(root, Infinity)) {
+    text += piece
+  }
+  return text
+}
+
+/** The same in pieces of at least `size` units, except the last one. A string in the value is never divided. */
+export function* pieces(root: unknown, size: number): Generator<string, void> {
   const pending: Array<Pending> = []
   const open = new Set<object>()
   let text = ""
@@ -257,8 +266,12 @@ export const stringify = (root: unknown): string => {
       text += `${JSON.stringify(key)}:`
     }
     write(element)
+    if (text.length >= size) {
+      yield text
+      text = ""
+    }
   }
-  return text
+  yield text
 }
 
 /** Whether two values are the same JSON; `1.0` and `1.00` are not. */

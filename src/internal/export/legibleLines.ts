@@ -21,12 +21,13 @@ export class LegibleLines extends Lines {
   constructor(
     private readonly isCsv: boolean,
     /** Whether a `'` in front of some cells is not part of the value. */
-    private readonly guarded: boolean
+    private readonly guarded: boolean,
+    areLent: boolean
   ) {
-    super()
+    super(areLent)
   }
 
-  protected convert(bytes: Buffer): void {
+  protected push(bytes: Buffer): void {
     let start = 0
     for (let at = 0; at < bytes.length; at++) {
       if (this.isCsv && bytes[at] === quote) {

@@ -12,7 +12,7 @@ import { contentEncodings } from "./compression.js"
 import { toFile } from "./file.js"
 import type { Manifest } from "./manifest.js"
 import { type Format, type Options, outerCompression, type Request } from "./request.js"
-import { bytesOf, check, decoded, type Exporting, type Failure, type Hooks } from "./stream.js"
+import { bytesOf, lentBytesOf, check, decoded, type Exporting, type Failure, type Hooks } from "./stream.js"
 
 export interface StreamOptions extends Options, Hooks {}
 
@@ -152,7 +152,7 @@ export const make = (exporting: Exporting): Service => {
         Effect.gen(function* () {
           const { force, hooks, request } = yield* fileOptions(path, given)
           const manifest = yield* toFile(path, force, (onManifest) =>
-            bytesOf(exporting, request, { ...hooks, onManifest })
+            lentBytesOf(exporting, request, { ...hooks, onManifest })
           )
           yield* hooks.onManifest?.(manifest) ?? Effect.void
           return manifest

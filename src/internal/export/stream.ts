@@ -90,8 +90,12 @@ export interface Continuing {
   readonly onReached: (reached: Reached) => Effect.Effect<void>
 }
 
-/** JIT compilation takes longer than it saves, because the statement is mostly output. */
-const settings = { jit: "off" }
+/**
+ * JIT compilation takes longer than it saves, because the statement is mostly output. The log lies on the disk in the order of its index, but the
+ * planner takes little account of it. With its usual cost of a page out of order it would read everything and sort it, on disk, before the first
+ * byte.
+ */
+const settings = { jit: "off", seq_page_cost: "1", random_page_cost: "1.1" }
 
 const planRows = /rows=(\d+) width=/
 
@@ -158,7 +162,11 @@ const jsonHead = Buffer.from('{"items":[\n')
 const comma = 0x2c
 
 /** The text before and after the records. A JSON document ends with a manifest of everything before the manifest. */
-async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGenerator<Buffer> {
+async function* documentOf(
+  pieces: AsyncIterable<Buffer>,
+  lines: Lines,
+  { facts, request }: Prepared
+): AsyncGenerator<Buffer> {
   const hash = createHash("sha256")
   let bytes = 0
   const counted = (piece: Buffer): Buffer => {
@@ -168,7 +176,7 @@ async function* documentOf(lines: Lines, { facts, request }: Prepared): AsyncGen
   }
   yield counted(jsonHead)
   let isFirst = true
-  for await (const piece of lines as AsyncIterable<Buffer>) {
+  for await (const piece of pieces) {
     // Each record begins with a comma.
     yield counted(isFirst && piece[0] === comma ? piece.subarray(1) : piece)
     isFirst = false
@@ -201,10 +209,10 @@ const description = ({ facts, request }: Prepared): string => {
   return stringify(known)
 }
 
-const linesFor = ({ request: { format, raw }, storage }: Prepared): Lines =>
-  storage.anyBytes ? new LegibleLines(format === "csv", !raw) : linesOf(format === "csv")
+const linesFor = ({ request: { format, raw }, storage }: Prepared, areLent: boolean): Lines =>
+  storage.anyBytes ? new LegibleLines(format === "csv", !raw, areLent) : linesOf(format === "csv", areLent)
 
-const bodyOf = (prepared: Prepared, { bytes }: Source): Body => {
+const bodyOf = (prepared: Prepared, { bytes }: Source, areLent: boolean): Body => {
   const { parquet, request } = prepared
   if (parquet !== undefined) {
     return new ParquetFile(parquet, request.columns, bytes, {
@@ -212,10 +220,9 @@ const bodyOf = (prepared: Prepared, { bytes }: Source): Body => {
       description: description(prepared)
     })
   }
-  const lines = linesFor(prepared)
-  // An error of one stream is passed on to the stream that reads it.
-  pipeline(bytes, lines, () => undefined)
-  const document = request.format === "json" ? documentOf(lines, prepared) : (lines as AsyncIterable<Buffer>)
+  const lines = linesFor(prepared, areLent)
+  const pieces = lines.of(bytes)
+  const document = request.format === "json" ? documentOf(pieces, lines, prepared) : pieces
   return {
     get records() {
       // Without the header line.
@@ -235,10 +242,12 @@ class Running {
 
   constructor(
     readonly prepared: Prepared,
-    readonly source: Source
+    readonly source: Source,
+    areLent: boolean
   ) {
-    this.body = bodyOf(prepared, source)
     const compression = outerCompression(prepared.request)
+    // A codec takes pieces before it is done with the last one.
+    this.body = bodyOf(prepared, source, areLent && compression === undefined)
     if (compression === undefined) {
       this.iterator = this.body[Symbol.asyncIterator]()
     } else {
@@ -325,7 +334,8 @@ const leave = (running: Running, reserved: Reserved, { recorder }: Exporting, er
 const opened = Effect.fnUntraced(function* (
   exporting: Exporting,
   request: Request,
-  hooks: Hooks
+  hooks: Hooks,
+  areLent: boolean
 ): Effect.fn.Return<Stream.Stream<Uint8Array, Failure>, Failure, Scope.Scope> {
   const { prepared, reserved } = yield* ready(exporting, request)
   const sqlFailure = onConditionError(prepared.storage)
@@ -333,7 +343,7 @@ const opened = Effect.fnUntraced(function* (
   const running = yield* Effect.acquireRelease(
     Effect.map(
       Effect.mapError(begin(reserved.connection, prepared.rows), sqlFailure),
-      (source) => new Running(prepared, source)
+      (source) => new Running(prepared, source, areLent)
     ),
     (started) => leave(started, reserved, exporting, failure)
   )
@@ -387,7 +397,11 @@ export const decoded = (
 
 /** The bytes of an export. Each run of the stream is a new export. */
 export const bytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
-  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks)))
+  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, false)))
+
+/** The same for a reader that is done with each piece before it asks for the next one. Their memory is used again. */
+export const lentBytesOf = (exporting: Exporting, request: Request, hooks: Hooks): Stream.Stream<Uint8Array, Failure> =>
+  Stream.unwrapScoped(withoutConnection(opened(exporting, request, hooks, true)))
 
 /** Fails with the error that an export would have before its first byte. */
 export const check = (exporting: Exporting, request: Request): Effect.Effect<void, Failure> =>

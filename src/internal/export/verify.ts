@@ -6,7 +6,6 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { createHash } from "node:crypto"
-import { once } from "node:events"
 import { createReadStream } from "node:fs"
 import { open, readFile, stat } from "node:fs/promises"
 import { pipeline } from "node:stream"
@@ -103,15 +102,11 @@ const contentOf = async (
   const codec = compression === undefined ? undefined : Either.getOrThrow(availability(compression))
   const plain =
     codec === undefined ? file : pipeline(file, codec.decompress() as NodeJS.ReadWriteStream, () => undefined)
-  const lines = linesOf(format === "csv")
+  const lines = linesOf(format === "csv", true)
   const hash = createHash("sha256")
   let [bytes, tail] = [0, Buffer.alloc(0)]
-  lines.resume()
   for await (const piece of plain as AsyncIterable<Buffer>) {
-    // The bytes are only counted.
-    if (!lines.write(piece)) {
-      await once(lines, "drain")
-    }
+    lines.count(piece)
     if (format === "json") {
       tail = Buffer.concat([tail, piece])
       if (tail.length > 2 * tailSize) {
@@ -122,7 +117,6 @@ const contentOf = async (
       }
     }
   }
-  await new Promise<void>((done) => lines.end(done))
   const at = tail.lastIndexOf(marker)
   if (format !== "json" || at === -1) {
     return { records: recordsOf(format, lines.records), embedded: undefined }

@@ -62,6 +62,13 @@ export const unreadable = () =>
     detail: "a stored row is not of the form that this version of Threadline reads"
   })
 
+/** Forgets each row when it is decoded: images can be large, and would be there twice. The array is nobody else's. */
+const decodeEach = <A>(stored: Array<unknown>, decode: (row: unknown) => A): ReadonlyArray<A> =>
+  stored.map((row, place) => {
+    stored[place] = undefined
+    return decode(row)
+  })
+
 /** Runs a statement and decodes its rows. The detail of a failure names no value: values are captured data. */
 export const rows = <A, I, E = never>(
   row: Schema.Schema<A, I>,
@@ -71,7 +78,9 @@ export const rows = <A, I, E = never>(
   const decode = decoder(row)
   return single(statement).pipe(
     Effect.mapError(onSqlError),
-    Effect.flatMap((stored) => Effect.try({ try: () => stored.map(decode), catch: unreadable }))
+    Effect.flatMap((stored) =>
+      Effect.try({ try: () => decodeEach(stored as Array<unknown>, decode), catch: unreadable })
+    )
   )
 }
 

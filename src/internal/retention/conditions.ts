@@ -12,6 +12,7 @@ import { rowOf } from "../record/key.js"
 import { rows, type Storage } from "../record/storage.js"
 import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } from "../record/tables.js"
 import { identifier, qualified } from "../sql/sqlText.js"
+import { ofHeldRow } from "./formerKeys.js"
 import { type CheckedPolicy, type Cutoffs, cutoffsOf } from "./policy.js"
 import { type Seen, unseenIds, unseenTransaction } from "./unseen.js"
 
@@ -233,18 +234,20 @@ const holdCondition = (
           Effect.mapError(rowOf(storage, table, target.key), (error) =>
             InvalidRequest.is(error) ? new InvalidRequest({ ...error, field: `${field}.${error.field}` }) : error
           ),
-          ({ key }) => {
-            const change = (alias: string) => {
-              const as = sql.literal(alias)
-              return sql`((${as}.row_key = ${key} or ${as}.previous_row_key = ${key}) and ${ofTable(storage, table, alias)})`
-            }
-            return Effect.as(checkRow(storage, table, key, change("c")), {
-              change,
-              transaction: undefined,
-              action: undefined,
-              within: (leaf: Fragment) => sql`exists (select from ${leaf} hc where ${change("hc")})`
+          ({ key }) =>
+            Effect.flatMap(ofHeldRow(storage, table, key, `${field}.key`), (parts) => {
+              const change = (alias: string) => either(storage, parts(alias))
+              return Effect.as(checkRow(storage, table, key, change("c")), {
+                change,
+                transaction: undefined,
+                action: undefined,
+                within: (leaf: Fragment) =>
+                  either(
+                    storage,
+                    parts("hc").map((part) => sql`exists (select from ${leaf} hc where ${part})`)
+                  )
+              })
             })
-          }
         )
       )
     case "actor": {

@@ -4,6 +4,7 @@ import * as Schema from "effect/Schema"
 import { fromSqlError, ThreadlineError } from "../../ThreadlineError.js"
 import { rows, type Storage } from "../record/storage.js"
 import { patience, persisting } from "../sql/patience.js"
+import { qualified } from "../sql/sqlText.js"
 import { someStays } from "./conditions.js"
 import { leafName, leafOf, type Partition, recordedNames } from "./partitions.js"
 import type { RetentionError } from "./retentionError.js"
@@ -109,6 +110,10 @@ export const dropPartition = (
       )
       if (row?.empty !== "true") {
         return false
+      }
+      // What DROP would lock itself, both in one statement.
+      for (const name of ["audit_changes", "audit_changes_default"]) {
+        yield* run(`lock table only ${qualified(storage.schema, name)} in access exclusive mode`)
       }
       yield* run(`drop table ${leafName(partition)}`)
       return true

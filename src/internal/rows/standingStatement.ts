@@ -7,7 +7,7 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { mayHaveRemoved, nearest, truncatesOf } from "./life.js"
+import { type Known, known, mayHaveRemoved, nearest, truncatesOf } from "./life.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn, Operation } from "../record/change.js"
@@ -125,8 +125,11 @@ const conditionOf = (
   return conditions.length === 0 ? undefined : sql.and(conditions)
 }
 
+/** How many changes of each key are looked at, or the changes themselves if they are known. */
+export type Looked = number | ReadonlyArray<Known>
+
 /** Every part that reads the log is planned for each partition. One side at a time needs half the planning. */
-export const standingStatement = (storage: Storage, side: Side, standingRequest: StandingRequest, count: number) => {
+export const standingStatement = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked) => {
   const { at, captured, keys, presentOnly, table } = standingRequest
   const { sql } = storage
   const instantSql = sql`${at}::timestamptz`
@@ -168,10 +171,16 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
               ? sql`case when c.previous_row_key is null then true else ${visible("before")} end`
               : visible("before")
           } as visible_before
-        from (
+        from (${
+          typeof looked === "number"
+            ? sql`
           select ${ownKey} as own_key, o.*
           from ${keyed}
-          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
+          cross join lateral ${nearest(storage, table, key, side, looked, bounds)} o`
+            : sql`
+          select o.key as own_key, o.*
+          from ${known(storage, table, looked, side)} o`
+        }
         ) c
         offset 0
       ) c

@@ -2,7 +2,8 @@
  * How long DDL waits for locks. It holds the lock of a table while it waits for the lock of a partition. A writer may hold the
  * partition and wait for the table. PostgreSQL then ends the first session that has waited for `deadlock_timeout`. That must
  * never be the writer. So all waits of an attempt together take less than that, and it gives its locks back before any session
- * looks for deadlocks.
+ * looks for deadlocks. `lock_timeout` is about one lock. So a statement waits for one lock only, or each of its waits has a part of
+ * the time.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -17,14 +18,17 @@ const share = 0.5
 
 const Begun = Schema.Tuple(Schema.Struct({ began: Schema.String, budget: Schema.NumberFromString }))
 
+/** Prepares a statement. `locks` is an expression of SQL: for how many locks the statement may have to wait; one unless it is given. */
+export type WithPatience = (statement: string, locks?: string) => string
+
 /**
- * Begins an attempt. It gives a function that prepares a statement: the statement waits for a lock no longer than the rest of the
+ * Begins an attempt. It gives a function that prepares a statement: the statement waits for locks no longer than the rest of the
  * attempt's time. A session that waits for a lock of this attempt began to wait after the attempt began.
  */
 export const patience = (
   sql: SqlClient,
   lockTimeout: number
-): Effect.Effect<(statement: string) => string, SqlError | ParseResult.ParseError> =>
+): Effect.Effect<WithPatience, SqlError | ParseResult.ParseError> =>
   sql`
     select extract(epoch from pg_catalog.clock_timestamp())::text as began,
       least(${lockTimeout}::int, s.setting::int * ${share}::float8)::int::text as budget
@@ -34,8 +38,10 @@ export const patience = (
     Effect.flatMap(Schema.decodeUnknown(Begun)),
     Effect.map(
       ([{ began, budget }]) =>
-        (statement) =>
-          `select pg_catalog.set_config('lock_timeout', greatest(1, ${budget} - 1000 * (extract(epoch from pg_catalog.clock_timestamp()) - ${began}))::int::text, true);
+        (statement, locks) =>
+          `select pg_catalog.set_config('lock_timeout', greatest(1, (${budget} - 1000 * (extract(epoch from pg_catalog.clock_timestamp()) - ${began}))${
+            locks === undefined ? "" : ` / greatest(1, ${locks})`
+          })::int::text, true);
 ${statement}`
     )
   )

@@ -5,10 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type pg from "pg"
 import * as Capture from "../../../src/Capture.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { changes, fresh, run, value } from "../../support/capture.js"
+import { as, changes, fresh, run, schemaOwner, value } from "../../support/capture.js"
 
 const deadlockTimeout = 400
 
@@ -21,18 +23,35 @@ const outcome = (session: pg.Client, statement: string) =>
   )
 
 /** A partitioned table of four rows, and sessions that look for deadlocks after a shorter time than usual. */
-const prepared = Effect.gen(function* () {
-  const database = yield* TestDatabase.TestDatabase
-  yield* run(
-    "create table busy (id int primary key, n int not null default 0) partition by list (id)",
-    ...[1, 2, 3].map((id) => `create table busy_${id} partition of busy for values in (${id})`),
-    "insert into busy select g from generate_series(1, 3) g",
-    `do $$ begin execute format('alter database %I set deadlock_timeout = ${deadlockTimeout}', current_database()); end $$`
-  )
-  const client = PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
-  const capture = yield* Effect.provide(Capture.Capture, yield* Layer.build(Layer.provide(Capture.layer, client)))
-  return { capture, session: database.rawClient() }
-})
+const preparedWith = (deadlockTimeout: number) =>
+  Effect.gen(function* () {
+    const database = yield* TestDatabase.TestDatabase
+    yield* run(
+      "create table busy (id int primary key, n int not null default 0) partition by list (id)",
+      ...[1, 2, 3].map((id) => `create table busy_${id} partition of busy for values in (${id})`),
+      "insert into busy select g from generate_series(1, 3) g",
+      `do $$ begin execute format('alter database %I set deadlock_timeout = ${deadlockTimeout}', current_database()); end $$`
+    )
+    const client = PgClient.layer({ url: Redacted.make(database.url), maxConnections: 2 })
+    const capture = yield* Effect.provide(Capture.Capture, yield* Layer.build(Layer.provide(Capture.layer, client)))
+    return { capture, session: database.rawClient() }
+  })
+
+/** Of a role that may make triggers and no more. */
+const triggerOnly = () =>
+  Effect.gen(function* () {
+    const { capture, sql } = yield* as("deployer")
+    const [row] = yield* sql<{ name: string }>`select quote_ident(current_user) as name`
+    const deployer = row?.name ?? ""
+    yield* run(
+      `grant ${yield* schemaOwner} to ${deployer}`,
+      `grant trigger on busy, busy_1, busy_2, busy_3 to ${deployer}`,
+      `grant select on busy, busy_1, busy_2, busy_3 to ${yield* schemaOwner}`
+    )
+    return capture
+  })
+
+const prepared = preparedWith(deadlockTimeout)
 
 const isWaiting = Effect.repeat(
   value(
@@ -40,6 +59,44 @@ const isWaiting = Effect.repeat(
   ),
   { until: (waiting) => waiting === 1 }
 )
+
+/** Writers hold all partitions. Those that end first make room, each of them for long; the last one wants the root. */
+const severalPartitions = (
+  before: (
+    capture: Capture.Capture["Type"]
+  ) => Effect.Effect<
+    Capture.Capture["Type"],
+    unknown,
+    Capture.Capture | SqlClient.SqlClient | TestDatabase.TestDatabase | Scope.Scope
+  >,
+  config: Capture.TableConfig
+) =>
+  fresh(
+    Effect.gen(function* () {
+      const deadlockTimeout = 2000
+      const { capture, session } = yield* preparedWith(deadlockTimeout)
+      const deploying = yield* before(capture)
+      const [last, ...holders] = [yield* session, yield* session, yield* session]
+      for (const [index, holder] of [...holders, last].entries()) {
+        yield* Effect.promise(() => holder.query(`begin; update busy_${index + 1} set n = 1`))
+      }
+      const applying = yield* Effect.fork(deploying.apply([config], { lockTimeout: "1 minute" }))
+      yield* isWaiting
+      const writing = yield* Effect.fork(
+        Effect.forEach(["insert into busy values (2, 0) on conflict do nothing", "commit"], (statement) =>
+          outcome(last, statement)
+        )
+      )
+      for (const holder of holders) {
+        yield* Effect.sleep(deadlockTimeout * 0.4)
+        yield* Effect.promise(() => holder.query("commit"))
+      }
+      expect(yield* Fiber.join(writing)).toEqual(["done", "done"])
+      yield* Fiber.join(applying)
+      yield* run("update busy set n = 2 where id = 3")
+      expect(yield* changes).toContain("busy update 3")
+    })
+  )
 
 const ddl = {
   apply: {
@@ -94,32 +151,33 @@ describe("deadlocks with writers", () => {
   }
 
   it.live("cost no write if one attempt waits for several partitions, one after the other", () =>
-    fresh(
-      Effect.gen(function* () {
-        const { capture, session } = yield* prepared
-        const holders = [yield* session, yield* session, yield* session]
-        for (const [index, holder] of holders.entries()) {
-          yield* Effect.promise(() => holder.query(`begin; update busy_${index + 1} set n = 1`))
-        }
-        const applying = yield* Effect.fork(capture.apply([{ table: "busy" }]))
-        yield* isWaiting
-        // The last partition's writer waits for the root; the others end while it does, so that each wait is a short one.
-        const last = yield* Effect.fork(
-          Effect.forEach(["insert into busy values (2, 0) on conflict do nothing", "commit"], (statement) =>
-            Effect.flatMap(Effect.succeed(holders[2]), (holder) =>
-              holder === undefined ? Effect.succeed("gone") : outcome(holder, statement)
+    severalPartitions(Effect.succeed, { table: "busy" })
+  )
+
+  it.live("cost no write if the role that does it may only make triggers", () =>
+    severalPartitions(triggerOnly, { table: "busy", mode: "row" })
+  )
+
+  it.live("cost no write if PostgreSQL makes the missing triggers in all partitions at once", () =>
+    severalPartitions(
+      (capture) =>
+        Effect.as(
+          Effect.zipRight(
+            capture.apply([{ table: "busy", mode: "row" }]),
+            run(
+              `do $$ begin
+                 execute (
+                   select format('drop trigger %I on busy', tgname)
+                   from pg_trigger
+                   where tgrelid = 'busy'::regclass and tgtype & 1 = 1
+                   limit 1
+                 );
+               end $$`
             )
-          )
-        )
-        for (const holder of holders.slice(0, 2)) {
-          yield* Effect.sleep(deadlockTimeout * 0.4)
-          yield* Effect.promise(() => holder.query("commit"))
-        }
-        expect(yield* Fiber.join(last)).toEqual(["done", "done"])
-        yield* Fiber.join(applying)
-        yield* run("update busy set n = 2 where id = 3")
-        expect(yield* changes).toEqual(["busy update 3"])
-      })
+          ),
+          capture
+        ),
+      { table: "busy", mode: "row" }
     )
   )
 })

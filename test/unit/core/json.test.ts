@@ -86,6 +86,18 @@ describe("JSON", () => {
     expect(roundTrip("-0")).toBe("-0")
   })
 
+  it("writes pieces, each of some size", () => {
+    const value = {
+      list: Array.from({ length: 20_000 }, (_, index) => ({ index, text: "é".repeat(index % 50) })),
+      end: 1n
+    }
+    const pieces = [...Json.pieces(value, 65_536)]
+    expect(pieces.join("")).toBe(Json.stringify(value))
+    expect(Math.min(...pieces.slice(0, -1).map(({ length }) => length))).toBeGreaterThanOrEqual(65_536)
+    expect(pieces.length).toBeGreaterThan(5)
+    expect([...Json.pieces({}, 65_536)]).toEqual(["{}"])
+  })
+
   it("follows any depth", () => {
     const depth = 20_000
     const text = `${"[".repeat(depth)}1.50${"]".repeat(depth)}`

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import { end, head, tupleOf, TupleReader } from "../../../src/internal/export/tuples.js"
-import { runs } from "../../support/runs.js"
+import { runs, seed } from "../../support/runs.js"
 
 type Cells = ReadonlyArray<string | null>
 
@@ -37,7 +37,7 @@ describe("rows of a binary COPY", () => {
         const rows = table.map((row) => row.map((cell) => (cell === null ? null : Buffer.from(cell).toString())))
         expect(readIn(bytesOf(rows), cuts)).toEqual({ rows, isWhole: true })
       }),
-      { numRuns: runs(300) }
+      { numRuns: runs(300), seed }
     )
   })
 
