@@ -17,7 +17,7 @@ import { filters } from "../../support/queryFilters.js"
 import * as Model from "../../support/queryModel.js"
 import { layer as queryLayer, reset, write } from "../../support/query.js"
 import * as Parquet from "../../support/parquet.js"
-import { runs } from "../../support/runs.js"
+import { runs, seed } from "../../support/runs.js"
 import { scopes, sharedKeys } from "../../support/scopeModel.js"
 
 const layer = Export.layerWith({ record: false }).pipe(Layer.provideMerge(queryLayer))
@@ -35,7 +35,7 @@ const check = <A, E>(
     Effect.promise(() =>
       FastCheck.assert(
         FastCheck.asyncProperty(arbitrary, (value) => Runtime.runPromise(runtime)(property(value))),
-        { numRuns: runs(cases) }
+        { numRuns: runs(cases), seed }
       )
     )
   )

@@ -126,6 +126,7 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
         ["/audit/rows/invoices/999", 404],
         ["/audit/correlations/none", 404],
         ["/audit/transactions/x", 400],
+        ["/audit/actors/robot/1", 400],
         ["/audit/timeline?op=drop", 400],
         ["/audit/timeline?bogus=1", 400],
         ["/audit/timeline?cursor=bogus", 400],
@@ -144,6 +145,9 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       ] as const) {
         const { headers, status } = yield* ask(path, { method })
         expect([path, status, headers.get("allow")]).toStrictEqual([path, 405, allow])
+      }
+      for (const path of ["/audit/?q=%00", "/audit/?view=%00", "/audit/timeline?source=%00"]) {
+        expect((yield* ask(path)).body).not.toContain("\u0000")
       }
       const head = yield* ask("/audit/timeline", { method: "HEAD" })
       expect([head.status, head.body]).toStrictEqual([200, ""])

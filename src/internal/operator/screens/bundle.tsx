@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import type { ComponentChildren, VNode } from "preact"
 import type * as PageOf from "../../../Page.js"
 import type * as Query from "../../../Query.js"
-import { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
+import { InvalidRequest } from "../../../ThreadlineError.js"
 import type { ColumnsByTable } from "../columnOrder.js"
 import type { Question } from "../commandLine.js"
 import { ActionTable } from "../design/Actions.js"
@@ -299,7 +299,10 @@ export const actor =
         to
       } = asked
       if (!isActorType(type)) {
-        return yield* new NotFound({ subject: "row", id: `actor of the type ${type}` })
+        return yield* new InvalidRequest({
+          field: "actor",
+          rule: `must be of a type: ${ActorType.literals.join(", ")}`
+        })
       }
       const since = params.get("since") ?? "30d"
       const duration = durationOf(since)
