@@ -8,7 +8,11 @@ import { value } from "./options.js"
 import type { Given } from "./parser/declare.js"
 
 export const window = {
-  from: value("from", "INSTANT", "Not before this instant, such as 2026-11-22T10:00:00Z, or from the beginning of this date."),
+  from: value(
+    "from",
+    "INSTANT",
+    "Not before this instant, such as 2026-11-22T10:00:00Z, or from the beginning of this date."
+  ),
   to: value("to", "INSTANT", "Not after this instant, or the end of this date."),
   on: value("on", "DATE", "Only on this date, such as 2026-11-22."),
   since: value("since", "TIME", "Only this far back from now: 90s, 30m, 12h, 7d or 2w."),

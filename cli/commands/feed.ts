@@ -60,7 +60,11 @@ export const feed = leaf(
       ["beginning", "now"],
       "Where to begin; else at the beginning. With --checkpoint it says nothing."
     ),
-    limit: value("limit", "NUMBER", `How many, 1 to ${maxLimit}; default: ${defaultLimit}. With --follow, in each batch.`),
+    limit: value(
+      "limit",
+      "NUMBER",
+      `How many, 1 to ${maxLimit}; default: ${defaultLimit}. With --follow, in each batch.`
+    ),
     follow: flag("follow", "Continue with what is committed from now on, until interrupted."),
     ndjson: flag("ndjson", "Print each change on a line, and after each batch a line with its checkpoint.")
   },

@@ -12,7 +12,11 @@ import { pathOf } from "../surroundings.js"
 import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
-const ownerRole = value("owner-role", "ROLE", "Role that owns the schema, created if allowed; default: threadline_owner.")
+const ownerRole = value(
+  "owner-role",
+  "ROLE",
+  "Role that owns the schema, created if allowed; default: threadline_owner."
+)
 const to = value("to", "NUMBER", "The last migration; default: the newest.")
 
 const watchSchema = flag("watch-schema", "Turn the schema watch on; the role must be allowed to create event triggers.")
