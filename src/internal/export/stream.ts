@@ -149,8 +149,8 @@ const prepare = Effect.fnUntraced(function* (
   return yield* Effect.gen(function* () {
     const news = continuing === undefined ? undefined : yield* since(storage, continuing.checkpoint)
     const filter = { ...request.filter, from: beginOf(request, news) }
-    const found = yield* everything(storage, filter, request.order, request.limit)
-    const rows = yield* rowsOf(storage, request, found, news?.isNew)
+    const changesStatement = yield* everything(storage, filter, request.order, request.limit)
+    const rows = yield* rowsOf(storage, request, changesStatement, news?.isNew)
     const estimate = yield* Effect.mapError(estimated(reserved.connection, rows), onConditionError(storage))
     const facts = yield* factsOf(storage, request, context.actor, news?.before)
     yield* news === undefined || continuing === undefined ? Effect.void : continuing.onReached(news.reached)
