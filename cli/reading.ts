@@ -15,8 +15,8 @@ import { wholeNumber } from "./values.js"
 
 export const paging = {
   order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
-  limit: value("limit", "NUMBER", "How many, 1 to 1000; else 50."),
-  cursor: value("cursor", "CURSOR", "Goes on where the page before ended.")
+  limit: value("limit", "NUMBER", "How many, 1 to 1000; default: 50."),
+  cursor: value("cursor", "CURSOR", "Continue where the previous page ended.")
 }
 
 export type Paging = Given<typeof paging>

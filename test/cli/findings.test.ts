@@ -191,7 +191,7 @@ const decode = Schema.decodeUnknownSync(Report)
 const seen = new Set<Code>()
 
 const isCode = Schema.is(Health.Code)
-const known = AST.isUnion(Health.Code.ast)
+const knownCodes = AST.isUnion(Health.Code.ast)
   ? Health.Code.ast.types.flatMap((type) => (AST.isLiteral(type) && isCode(type.literal) ? [type.literal] : []))
   : []
 
@@ -247,32 +247,37 @@ describe("findings", () => {
       const configure = (text: string) => writeFileSync(join(cwd, "threadline.config.json"), text)
       const at = { url, cwd, env: { COLUMNS: "200" } }
 
-      for (const one of cases) {
-        yield* query(filled(one.setup ?? "create table % (id int primary key, v text, n int not null default 1)", one))
+      for (const findingCase of cases) {
+        yield* query(
+          filled(
+            findingCase.setup ?? "create table % (id int primary key, v text, n int not null default 1)",
+            findingCase
+          )
+        )
       }
       yield* Cli.text(["capture", "apply"], at)
       yield* query("set allow_system_table_mods = on")
-      for (const one of cases) {
-        yield* one.damage === undefined ? Effect.void : query(filled(one.damage, one))
+      for (const findingCase of cases) {
+        yield* findingCase.damage === undefined ? Effect.void : query(filled(findingCase.damage, findingCase))
       }
       configure(configuration("then"))
-      const found = yield* findingsOf(at)
-      expect(found.filter((finding) => !isComplete(finding))).toEqual([])
+      const reportedFindings = yield* findingsOf(at)
+      expect(reportedFindings.filter((finding) => !isComplete(finding))).toEqual([])
       const mendOf = (one: Case) =>
-        found.find(({ code, object }) => code === one.code && object === `public.${tableOf(one)}`)
+        reportedFindings.find(({ code, object }) => code === one.code && object === `public.${tableOf(one)}`)
       expect(cases.filter((one) => mendOf(one) === undefined).map(({ code }) => code)).toEqual([])
 
       // The host does its part first, then the statements run, then each command once.
       configure(configuration("mended"))
       const commands = new Set<string>()
-      for (const one of cases) {
-        const mend = mendOf(one)?.mend ?? null
-        if (one.stays) {
+      for (const findingCase of cases) {
+        const mend = mendOf(findingCase)?.mend ?? null
+        if (findingCase.stays) {
           expect(mend).toBeNull()
         }
-        if (one.host !== undefined) {
-          expect(mend?._tag, one.code).toBe("host")
-          yield* query(filled(one.host, one))
+        if (findingCase.host !== undefined) {
+          expect(mend?._tag, findingCase.code).toBe("host")
+          yield* query(filled(findingCase.host, findingCase))
         }
         if (mend?._tag === "sql") {
           yield* Effect.forEach(mend.statements, query)
@@ -341,12 +346,12 @@ describe("findings", () => {
       for (const [damage] of Object.values(damages)) {
         yield* query(damage)
       }
-      const found = yield* findingsOf(at, "--canary")
-      expect(found.filter((finding) => !isComplete(finding))).toEqual([])
+      const canaryFindings = yield* findingsOf(at, "--canary")
+      expect(canaryFindings.filter((finding) => !isComplete(finding))).toEqual([])
       const codes = Object.keys(damages) as ReadonlyArray<Code>
-      expect(codes.filter((code) => !found.some((finding) => finding.code === code))).toEqual([])
+      expect(codes.filter((code) => !canaryFindings.some((finding) => finding.code === code))).toEqual([])
       const commands = new Set<string>()
-      for (const { code, mend } of found) {
+      for (const { code, mend } of canaryFindings) {
         const [, mended] = damages[code] ?? []
         if (mended !== undefined) {
           expect(mend?._tag, code).toBe("host")
@@ -400,8 +405,8 @@ describe("findings", () => {
   )
 
   it("are all known to a test", () => {
-    const untold = known.filter((code) => !seen.has(code) && elsewhere[code] === undefined)
-    expect(known.length).toBeGreaterThan(60)
+    const untold = knownCodes.filter((code) => !seen.has(code) && elsewhere[code] === undefined)
+    expect(knownCodes.length).toBeGreaterThan(60)
     expect(untold).toEqual([])
     for (const [code, file] of Object.entries(elsewhere)) {
       expect(readFileSync(file, "utf8"), file).toContain(code)
