@@ -93,9 +93,9 @@ export interface Continuing {
 /**
  * JIT compilation takes longer than it saves, because the statement is mostly output. The log lies on the disk in the order of its index, but the
  * planner takes little account of it. With its usual cost of a page out of order it would read everything and sort it, on disk, before the first
- * byte.
+ * byte. Parallel workers are left to others, because an export may wait for its reader for hours.
  */
-const settings = { jit: "off", seq_page_cost: "1", random_page_cost: "1.1" }
+const settings = { jit: "off", seq_page_cost: "1", random_page_cost: "1.1", max_parallel_workers_per_gather: "0" }
 
 const planRows = /rows=(\d+) width=/
 
