@@ -75,7 +75,7 @@ module.exports = {
       name: "library-needs-no-cli",
       severity: "error",
       from: { path: "^src/" },
-      to: { path: "^(cli|test|bench|demo)/|node_modules/@effect/(cli|platform-node|printer|printer-ansi)/" }
+      to: { path: "^(cli|test|bench)/|node_modules/@effect/(cli|platform-node|printer|printer-ansi)/" }
     },
     {
       name: "entry-points-import-public-modules",

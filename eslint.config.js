@@ -85,7 +85,7 @@ export default defineConfig(
   },
   {
     // Programs for a terminal.
-    files: ["bench/**", "demo/**", "examples/**", "scripts/**"],
+    files: ["bench/**", "examples/**", "scripts/**"],
     rules: { "no-console": "off" }
   },
   {

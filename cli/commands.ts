@@ -58,6 +58,7 @@ export const commands = {
   "views save": "Save filters under a name.",
   "views delete": "Delete a saved view.",
   serve: "Serve the audit pages on this machine, for one browser.",
+  demo: "Show Threadline at work on a small application, and remove it again.",
   completions: "Print completions for a shell: bash, zsh or fish."
 } as const
 

@@ -81,21 +81,21 @@ export const inputFirst = <A, E, R, E2>(
 ): Effect.Effect<A, E | E2, Exclude<R, SqlClient.SqlClient>> =>
   Effect.zipRight(inputOnly(effect), Effect.provide(effect, database))
 
+/** A client of a database, under a name that its administrators see. */
+export const connection = (
+  target: Target,
+  { applicationName, maxConnections }: { readonly applicationName: string; readonly maxConnections: number }
+): Layer.Layer<SqlClient.SqlClient, UsageError | ThreadlineError> =>
+  PgClient.layer({ ...target, applicationName, maxConnections, connectTimeout: "10 seconds" }).pipe(
+    Layer.catchAll((error) =>
+      Layer.fail(error._tag === "SqlError" ? fromSqlError(error) : new UsageError({ message: error.toString() }))
+    )
+  )
+
 /** The database that the option, else the environment names. */
 export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageError | ThreadlineError> =>
   Layer.unwrapEffect(
-    Effect.map(target(options), (databaseSettings) =>
-      PgClient.layer({
-        ...databaseSettings,
-        applicationName: "threadline",
-        maxConnections: 2,
-        connectTimeout: "10 seconds"
-      }).pipe(
-        Layer.catchAll((error) =>
-          Layer.fail(error._tag === "SqlError" ? fromSqlError(error) : new UsageError({ message: error.toString() }))
-        )
-      )
-    )
+    Effect.map(target(options), (found) => connection(found, { applicationName: "threadline", maxConnections: 2 }))
   )
 
 /** A client for a database whose schema this version can work with. */
@@ -116,13 +116,16 @@ export const captureClient = (options: Common) =>
 
 type Target = Pick<PgClient.PgClientConfig, "url" | "host" | "port" | "username" | "password" | "database">
 
-const target = Effect.fnUntraced(function* (options: Common): Effect.fn.Return<Target, UsageError> {
+/** The URL that the option, else the environment has. */
+export const givenUrl = Effect.fnUntraced(function* (
+  options: Common
+): Effect.fn.Return<Option.Option<Redacted.Redacted>, UsageError> {
   const urlSource = [
     { name: "--url", text: options.url },
     ...(yield* Effect.forEach(urlVariables, (name) => Effect.map(variable(name), (text) => ({ name, text }))))
   ].find(({ text }) => Option.isSome(text))
   if (urlSource === undefined) {
-    return yield* targetOfParts
+    return Option.none()
   }
   const text = Option.getOrElse(urlSource.text, () => "")
   // The mistake may be in the password, so the URL is not repeated.
@@ -131,8 +134,14 @@ const target = Effect.fnUntraced(function* (options: Common): Effect.fn.Return<T
       message: `${urlSource.name} is not the URL of a PostgreSQL database, such as postgres://user@host:5432/name`
     })
   }
-  return { url: Redacted.make(text) }
+  return Option.some(Redacted.make(text))
 })
+
+const target = (options: Common): Effect.Effect<Target, UsageError> =>
+  Effect.flatMap(
+    givenUrl(options),
+    Option.match({ onNone: () => targetOfParts, onSome: (url) => Effect.succeed<Target>({ url }) })
+  )
 
 /** The last resort: the variables that psql reads. The defaults are those of psql: this host, this user, a database of the user's name. */
 const targetOfParts = Effect.gen(function* (): Effect.fn.Return<Target, UsageError> {

@@ -4,6 +4,7 @@
  */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
+import type { AuditError } from "../src/Audit.js"
 import type { CaptureError } from "../src/Capture.js"
 import type { ExportError } from "../src/Export.js"
 import type { MigrationError } from "../src/Migrations.js"
@@ -19,15 +20,20 @@ export class UsageError extends Data.TaggedError("UsageError")<{ readonly messag
 /** Well-formed, and refused. */
 export class Refused extends Data.TaggedError("Refused")<{ readonly message: string }> {}
 
+/** There is no database to use. */
+export class NoDatabase extends Data.TaggedError("NoDatabase")<{ readonly message: string }> {}
+
 /** The command printed its answer, and the answer is no: exit code 1 without a sentence. */
 export class AnsweredNo extends Data.TaggedError("AnsweredNo") {}
 
 export type CliError =
   | AnsweredNo
+  | AuditError
   | CaptureError
   | ExportError
   | InvalidRequest
   | MigrationError
+  | NoDatabase
   | NotFound
   | Refused
   | RetentionError
@@ -65,6 +71,8 @@ export const failure = (error: CliError): Failure => {
     case "RetentionError":
     case "SavedViewError":
       return { code: 1, sentence: error.message }
+    case "NoDatabase":
+      return { code: 3, sentence: error.message }
     case "CaptureError":
       return {
         code: ofReason(error.reason),
@@ -75,6 +83,7 @@ export const failure = (error: CliError): Failure => {
         code: error.reason === "Unsupported" ? 2 : 1,
         sentence: error.reason === "OutputExists" ? `${error.message} (--force replaces a file)` : error.message
       }
+    case "AuditError":
     case "MigrationError":
     case "ThreadlineError":
       return { code: ofReason(error.reason), sentence: error.message }

@@ -7,6 +7,7 @@ import * as capture from "./commands/capture.js"
 import * as exporting from "./commands/export.js"
 import * as exportJobs from "./commands/exportJobs.js"
 import * as exportSchedule from "./commands/exportSchedule.js"
+import { demo } from "./commands/demo.js"
 import { feed } from "./commands/feed.js"
 import * as health from "./commands/health.js"
 import { grant } from "./commands/grant.js"
@@ -89,6 +90,7 @@ const ungrouped = [
   unattributed,
   feed,
   serve,
+  demo,
   completing
 ] as const
 

@@ -51,7 +51,12 @@ const quickstart = async (directory: string, client: pg.Client, url: string, pat
 }
 
 /** Checks a host with the Node.js that is first on a path, in databases of its own. */
-const checkHost = (cluster: TestCluster.TestCluster, directory: string, path: ReadonlyArray<string>) =>
+const checkHost = (
+  cluster: TestCluster.TestCluster,
+  directory: string,
+  path: ReadonlyArray<string>,
+  withDemo: boolean
+) =>
   Effect.gen(function* () {
     load(directory, path)
     const admin = yield* cluster.rawClient()
@@ -69,6 +74,12 @@ const checkHost = (cluster: TestCluster.TestCluster, directory: string, path: Re
     const env = { DATABASE_URL: yield* database("smoke") }
     const answer = run(directory, ["node", "program.js"], { env, path })
     expect(answer.includes("every service answers"), `the program did not end: ${answer}`)
+
+    if (withDemo) {
+      const demo = [join(directory, "node_modules", ".bin", "threadline"), "demo", "--exit"]
+      const told = run(directory, demo, { env: { DATABASE_URL: yield* database("demonstration") }, path })
+      expect(told.includes("To go on:"), `the demo did not end: ${told}`)
+    }
   }).pipe(Effect.scoped)
 
 const check = Effect.gen(function* () {
@@ -94,7 +105,8 @@ const check = Effect.gen(function* () {
     const nodes = end === "oldest" ? [process.execPath] : [process.execPath, ...process.argv.slice(2)]
     for (const node of nodes) {
       const path = [dirname(node)]
-      yield* checkHost(cluster, host, path)
+      // The demo is the same beside all peers.
+      yield* checkHost(cluster, host, path, end === "oldest")
       console.log(`${end} peers on Node.js ${run(host, ["node", "--version"], { path }).trim()}: fine`)
     }
     if (end === "newest") {

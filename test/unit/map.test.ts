@@ -36,7 +36,7 @@ it("The map says of every internal file and every migration what it is for", () 
 })
 
 it("The map says of every file of the command line what it is for", () => {
-  const files = ["cli", "cli/parser"].flatMap((directory) =>
+  const files = ["cli", "cli/parser", "cli/demo"].flatMap((directory) =>
     readdirSync(join(root, directory)).filter((file) => file.endsWith(".ts"))
   )
   expect(files.length).toBeGreaterThan(20)

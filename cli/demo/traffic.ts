@@ -5,12 +5,16 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
-import { Actor, Audit, AuditContext } from "threadline"
+import * as Actor from "../../src/Actor.js"
+import * as Audit from "../../src/Audit.js"
+import * as AuditContext from "../../src/AuditContext.js"
 import * as Host from "./host.js"
 
 const ada = Actor.user("1", { label: "Ada" })
 const ben = Actor.user("2", { label: "Ben" })
 const rosa = Actor.admin("900", { label: "Rosa, support" })
+/** Who looks at the pages afterwards. */
+export const viewer = rosa
 const shop = Actor.serviceAccount("shop-api", { label: "shop" })
 const billing = Actor.system("billing", { label: "billing" })
 

@@ -1,12 +1,12 @@
 /**
  * The host application: a small shop with a blog. Plain tables and plain statements; nothing here knows of Threadline, but for
- * `tables` at the end, which says what is captured.
+ * `tables` at the end, which says what is captured, and `relations`.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type { Capture } from "threadline"
+import type * as Capture from "../../src/Capture.js"
 
 /** An invoice that cannot be deleted, because money was received for it. */
 export class InvoiceIsPaid extends Data.TaggedError("InvoiceIsPaid")<{ readonly invoice: number }> {}
@@ -142,3 +142,11 @@ export const tables: ReadonlyArray<Capture.TableConfig> = [
   { table: "threadline_demo.invoices" },
   { table: "threadline_demo.invoice_lines" }
 ]
+
+/** Which rows the pages show beside a row. */
+export const relations = {
+  "threadline_demo.invoices": {
+    lines: { table: "threadline_demo.invoice_lines", columns: { invoice_id: "id" } },
+    customer: { table: "threadline_demo.users", columns: { id: "customer_id" } }
+  }
+}

@@ -1,9 +1,10 @@
 /** What the demo prints: plain text in 80 columns, made of what `Query` returns. */
-import * as Console from "effect/Console"
-import type { Query } from "threadline"
-import { type Actor, Json } from "threadline"
+import type * as Actor from "../../src/Actor.js"
+import * as Json from "../../src/Json.js"
+import type * as Query from "../../src/Query.js"
+import { print } from "../output.js"
 
-const say = (...lines: ReadonlyArray<string>) => Console.log(lines.join("\n"))
+export const say = (...lines: ReadonlyArray<string>) => print({ wide: true }, () => lines.join("\n"))
 
 export const heading = (title: string) => say("", title, "=".repeat(title.length))
 
@@ -112,7 +113,8 @@ export const failedAttempts = (attempts: ReadonlyArray<Attempt>) =>
 
 export const goOn = text(
   "To go on:",
-  "  README.md     the quickstart: the same in an application of your own",
-  "  demo/         this program; traffic.ts has the audited transactions",
-  "  DATABASE_URL=postgres://... npm run demo    the same in a database of yours"
+  "  README.md                  the quickstart: the same in an application of your own",
+  "  cli/demo/traffic.ts        in the repository: the audited transactions of this story",
+  "  threadline demo --large    the same after a year of a small company",
+  "  threadline demo --url URL  the same in a database of yours"
 )

@@ -1,26 +1,25 @@
 /**
- * `npm run demo -- --large`: before the working day, a year of a small company. The host's statements are real, and triggers capture
+ * `threadline demo --large`: before the working day, a year of a small company. The host's statements are real, and triggers capture
  * them. Their times are set afterwards; the application name of each transaction says that they are made up.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import { readFile } from "node:fs/promises"
-import { Evidence, SavedViews } from "threadline"
+import * as Evidence from "../../src/Evidence.js"
+import * as SavedViews from "../../src/SavedViews.js"
 import * as Print from "./print.js"
-import { viewer } from "./pages.js"
-
-const file = (name: string) => Effect.promise(() => readFile(new URL(name, import.meta.url), "utf8"))
+import { viewer } from "./traffic.js"
+import { year, yearTimes } from "./year.js"
 
 const days = 365
 const perDay = 24
 
 /** Lives the year and sets its times. */
-export const year = Effect.gen(function* () {
+export const liveYear = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   yield* Print.text(`Living a year: ${days} days, up to ${perDay} transactions each. It takes about half a minute.`)
-  yield* sql.unsafe(yield* file("./year.sql"))
+  yield* sql.unsafe(year)
   yield* sql`call threadline_demo.live_a_year(${days}, ${perDay})`
-  yield* sql.withTransaction(sql.unsafe(yield* file("./year-times.sql")))
+  yield* sql.withTransaction(sql.unsafe(yearTimes))
   yield* sql`analyze`
 })
 
