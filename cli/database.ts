@@ -1,6 +1,8 @@
 /** The database of a command, and the role that it connects as. */
+import * as Reactivity from "@effect/experimental/Reactivity"
 import * as PgClient from "@effect/sql-pg/PgClient"
-import type * as SqlClient from "@effect/sql/SqlClient"
+import * as SqlClient from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -8,7 +10,7 @@ import * as Redacted from "effect/Redacted"
 import * as Config from "./config.js"
 import * as Migrations from "../src/Migrations.js"
 import { StorageSchema } from "../src/StorageSchema.js"
-import { fromSqlError, type ThreadlineError } from "../src/ThreadlineError.js"
+import { fromSqlError, InvalidRequest, type ThreadlineError } from "../src/ThreadlineError.js"
 import { UsageError } from "./exit.js"
 import type { Common } from "./options.js"
 import { variable } from "./surroundings.js"
@@ -22,6 +24,9 @@ const partVariables = ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE"] as const
 export const configuration = (options: Common): Effect.Effect<Config.Configuration, UsageError> =>
   Config.load(Option.getOrUndefined(options.config))
 
+/** To write the migrations for a schema checks its name, and asks no database. */
+const schemaRefused = ({ rule }: InvalidRequest): UsageError => new UsageError({ message: `--schema: ${rule}` })
+
 const chosenSchema = (options: Common, configured: Config.Configuration): Effect.Effect<Option.Option<string>> =>
   Effect.map(
     // As for `ThreadlineLive`.
@@ -32,14 +37,49 @@ const chosenSchema = (options: Common, configured: Config.Configuration): Effect
 /** Runs an effect under the schema that the option, else the configuration, else the environment names. */
 export const withSchema =
   (options: Common, configured: Config.Configuration) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | UsageError, R> =>
     Effect.flatMap(
       chosenSchema(options, configured),
       Option.match({
-        onNone: () => effect,
-        onSome: (schema) => Effect.provideService(effect, StorageSchema, schema)
+        onNone: (): Effect.Effect<A, E | UsageError, R> => effect,
+        onSome: (schema) =>
+          Effect.provideService(
+            Effect.zipRight(Effect.mapError(Migrations.generate({}), schemaRefused), effect),
+            StorageSchema,
+            schema
+          )
       })
     )
+
+/** A database that answers nothing. If an effect refuses its input even so, the input is wrong, no matter what the database holds. */
+const nowhere = Layer.effect(
+  SqlClient.SqlClient,
+  SqlClient.make({
+    acquirer: Effect.fail(new SqlError({ cause: undefined, message: "not asked" })),
+    compiler: PgClient.makeCompiler(),
+    spanAttributes: []
+  })
+).pipe(Layer.provide(Reactivity.layer))
+
+/** Fails as an effect does if its input is wrong, and does nothing else of it but what comes before it asks the database. */
+export const inputOnly = <A, E, R>(
+  effect: Effect.Effect<A, E, R | SqlClient.SqlClient>
+): Effect.Effect<void, E, Exclude<R, SqlClient.SqlClient>> =>
+  Effect.catchIf(
+    Effect.asVoid(Effect.provide(effect, nowhere)),
+    (error) => !(error instanceof UsageError || InvalidRequest.is(error)),
+    () => Effect.void
+  )
+
+/**
+ * Runs an effect in a database, after its input was checked without one: wrong input is said to be wrong also if the database cannot be
+ * reached. What the effect does before it asks the database happens twice.
+ */
+export const inputFirst = <A, E, R, E2>(
+  effect: Effect.Effect<A, E, R | SqlClient.SqlClient>,
+  database: Layer.Layer<SqlClient.SqlClient, E2>
+): Effect.Effect<A, E | E2, Exclude<R, SqlClient.SqlClient>> =>
+  Effect.zipRight(inputOnly(effect), Effect.provide(effect, database))
 
 /** The database that the option, else the environment names. */
 export const client = (options: Common): Layer.Layer<SqlClient.SqlClient, UsageError | ThreadlineError> =>

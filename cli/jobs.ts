@@ -9,7 +9,7 @@ import * as ExportJobs from "../src/ExportJobs.js"
 import * as ExportStore from "../src/ExportStore.js"
 import * as Json from "../src/Json.js"
 import type { Configuration } from "./config.js"
-import { configuration, migratedClient, withSchema } from "./database.js"
+import { configuration, inputFirst, migratedClient, withSchema } from "./database.js"
 import { UsageError } from "./exit.js"
 import { type Common, value } from "./options.js"
 import type { Given } from "./parser/declare.js"
@@ -24,7 +24,7 @@ export const storeOptions = {
 }
 
 export const scopeOptions = {
-  scope: value("scope", "NAME", "The scope of the job, as exports.scope of the configuration knows it."),
+  scope: value("scope", "NAME", "The scope of the job, by the name that exports.scope in the configuration knows."),
   scopeParameters: value("scope-parameters", "JSON", `What the scope takes, such as '{"tenant":"acme"}'.`)
 }
 
@@ -71,21 +71,26 @@ const storeOf = Effect.fnUntraced(function* ({ directory }: Options, { exports }
 })
 
 /** Runs an effect with the jobs of the database that the options name, in the name of an actor if there is one. */
-export const inJobs = <A, E>(options: Common, call: Effect.Effect<A, E, ExportJobs.ExportJobs>, actor?: Actor) =>
-  Effect.gen(function* () {
-    const configured = yield* configuration(options)
-    const { directory: _, s3: __, scope, ...decided } = configured.exports
-    const store = yield* storeOf(options, configured)
-    const jobs = ExportJobs.layerWith({
-      ...decided,
-      scope:
-        scope === undefined
-          ? undefined
-          : (named, asker) => Effect.promise(async () => Option.fromNullable(await scope(named, asker)))
-    }).pipe(Layer.provide(store), Layer.provide(migratedClient(options)))
-    return yield* call.pipe(
-      actor === undefined ? (effect) => effect : AuditContext.withActor(actor),
-      Effect.provide(jobs),
-      withSchema(options, configured)
-    )
-  })
+const inJobsBy =
+  (asking: typeof inputFirst) =>
+  <A, E>(options: Common, call: Effect.Effect<A, E, ExportJobs.ExportJobs>, actor?: Actor) =>
+    Effect.gen(function* () {
+      const configured = yield* configuration(options)
+      const { directory: _, s3: __, scope, ...decided } = configured.exports
+      const store = yield* storeOf(options, configured)
+      const jobs = ExportJobs.layerWith({
+        ...decided,
+        scope:
+          scope === undefined
+            ? undefined
+            : (named, asker) => Effect.promise(async () => Option.fromNullable(await scope(named, asker)))
+      }).pipe(Layer.provide(store))
+      const named = actor === undefined ? call : AuditContext.withActor(call, actor)
+      return yield* asking(Effect.provide(named, jobs), migratedClient(options)).pipe(withSchema(options, configured))
+    })
+
+/** The same, after its input was checked without a database. */
+export const inJobs = inJobsBy(inputFirst)
+
+/** The same for work that goes on whatever the database answers. */
+export const workingInJobs = inJobsBy((effect, database) => Effect.provide(effect, database))

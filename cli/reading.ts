@@ -1,16 +1,13 @@
 /** What commands that read have in common: paging, the database, and the refusal of wrong input before the database is asked. */
-import * as PgClient from "@effect/sql-pg/PgClient"
-import * as SqlClient from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Reactivity from "@effect/experimental/Reactivity"
 import type * as Page from "../src/Page.js"
 import * as Query from "../src/Query.js"
 import { withSuggestion } from "../src/Suggestion.js"
 import { InvalidRequest, type ThreadlineError } from "../src/ThreadlineError.js"
-import { configuration, migratedClient, withSchema } from "./database.js"
+import { configuration, inputFirst, migratedClient, withSchema } from "./database.js"
 import { UsageError } from "./exit.js"
 import { choice, type Common, value } from "./options.js"
 import type { Given } from "./parser/declare.js"
@@ -18,8 +15,8 @@ import { wholeNumber } from "./values.js"
 
 export const paging = {
   order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
-  limit: value("limit", "NUMBER", "How many, 1 to 1000; else 50."),
-  cursor: value("cursor", "CURSOR", "Goes on where the page before ended.")
+  limit: value("limit", "NUMBER", "How many, 1 to 1000; default: 50."),
+  cursor: value("cursor", "CURSOR", "Continue where the previous page ended.")
 }
 
 export type Paging = Given<typeof paging>
@@ -31,16 +28,6 @@ export const pagingOf = Effect.fnUntraced(function* (options: Paging) {
     cursor: Option.getOrUndefined(options.cursor)
   }
 })
-
-/** A database that answers nothing. If a read refuses its input even so, the input is wrong, no matter what the database holds. */
-const nowhere = Layer.effect(
-  SqlClient.SqlClient,
-  SqlClient.make({
-    acquirer: Effect.fail(new SqlError({ cause: undefined, message: "not asked" })),
-    compiler: PgClient.makeCompiler(),
-    spanAttributes: []
-  })
-).pipe(Layer.provide(Reactivity.layer))
 
 const optionOf = (property: string): string =>
   `--${property.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
@@ -62,7 +49,7 @@ export const reading = <A, E>(
 /** The same of other services. */
 export const asking = <A, E, R>(
   options: Common,
-  services: Layer.Layer<R, ThreadlineError, SqlClient.SqlClient>,
+  services: Layer.Layer<R, ThreadlineError, SqlClient>,
   read: Effect.Effect<A, E | Query.ReadError, R>,
   args: Readonly<Record<string, string>> = {}
 ) =>
@@ -80,11 +67,7 @@ export const asking = <A, E, R>(
         }
       )
     )
-    yield* provided.pipe(
-      Effect.provide(nowhere),
-      Effect.catchAll((error) => (error instanceof UsageError ? Effect.fail(error) : Effect.void))
-    )
-    return yield* Effect.provide(provided, migratedClient(options))
+    return yield* inputFirst(provided, migratedClient(options))
   })
 
 export const more = (page: Page.Page<unknown>): ReadonlyArray<string> =>

@@ -416,10 +416,13 @@ begin atomic
   known as (
     select p.table_schema, p.table_name, p.relation, n.nspname::text as present_schema, c.relname::text as present_name,
       format('%I.%I', p.table_schema, p.table_name) as policy, format('%I.%I', n.nspname, c.relname) as present,
-      c.xmin as touched, greatest(p.applied_at, named_since(p.table_schema, p.table_name)) as named_at
+      c.xmin as touched, p.applied_at
     from here h
     join capture_policies p on p.database = h.database
-    join pg_class c on c.oid = p.relation
+    -- One by one: apply asks this for each table, and without statistics all policies would be compared with all of the catalog.
+    cross join lateral (
+      select c.relname, c.relnamespace, c.relkind, c.relispartition, c.xmin from pg_class c where c.oid = p.relation offset 0
+    ) c
     join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'f')
       and not c.relispartition
@@ -432,7 +435,14 @@ begin atomic
       s.named_by is not distinct from k.touched and format('%I.%I', s.table_schema, s.table_name) = k.present as still
     from known k
     join here h on true
-    join capture_sightings s on s.relation = k.relation and s.database = h.database and s.seen_at > k.named_at
+    cross join lateral (
+      select s.table_schema, s.table_name, s.seen_at, s.named_by
+      from capture_sightings s
+      where s.relation = k.relation and s.database = h.database and s.seen_at > k.applied_at
+      offset 0
+    ) s
+    -- When the table got its name is asked of those alone that were seen.
+    where s.seen_at > named_since(k.table_schema, k.table_name)
   ),
   named as (
     select k.*, s.sighted, coalesce(s.sightings, 0) as sightings,
@@ -454,7 +464,8 @@ begin atomic
       where s.table_schema = n.table_schema
         and s.table_name = n.table_name
         and s.relation <> n.relation
-        and s.seen_at > n.named_at
+        and s.seen_at > n.applied_at
+        and s.seen_at > named_since(n.table_schema, n.table_name)
     ),
     n.plain,
     exists (select from named o where o.relation <> n.relation and o.names && n.names)

@@ -1,11 +1,10 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Feed from "../../src/Feed.js"
 import * as Json from "../../src/Json.js"
 import * as Suggestion from "../../src/Suggestion.js"
-import { configuration, migratedClient, withSchema } from "../database.js"
+import { configuration, inputFirst, migratedClient, withSchema } from "../database.js"
 import { when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, common } from "../options.js"
@@ -15,7 +14,7 @@ import { layout } from "../table.js"
 
 const inFeed = <A, E>(options: Common, call: Effect.Effect<A, E, Feed.Feed>) =>
   Effect.flatMap(configuration(options), (configured) =>
-    call.pipe(Effect.provide(Layer.provide(Feed.layer, migratedClient(options))), withSchema(options, configured))
+    inputFirst(Effect.provide(call, Feed.layer), migratedClient(options)).pipe(withSchema(options, configured))
   )
 
 /** In two units, and whole seconds. */

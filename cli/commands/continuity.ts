@@ -1,11 +1,10 @@
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Continuity from "../../src/Continuity.js"
 import * as TableName from "../../src/TableName.js"
 import type { Configuration } from "../config.js"
-import { captureClient, configuration, withSchema } from "../database.js"
+import { captureClient, configuration, inputFirst, withSchema } from "../database.js"
 import { baselinesText, readinessText } from "../describeHealth.js"
 import { AnsweredNo } from "../exit.js"
 import { type Common, common, flag, value, values } from "../options.js"
@@ -18,7 +17,7 @@ const inDatabase = <A, E>(
   options: Common,
   configured: Configuration,
   call: Effect.Effect<A, E, Continuity.Continuity>
-) => call.pipe(Effect.provide(Layer.provide(Continuity.layer, captureClient(options))), withSchema(options, configured))
+) => inputFirst(Effect.provide(call, Continuity.layer), captureClient(options)).pipe(withSchema(options, configured))
 
 /** A line that is rewritten on a terminal, and nothing elsewhere. */
 const progressLine = ({ blocks, blocksDone, recorded, table, waiting }: Continuity.Progress): string =>
@@ -40,7 +39,7 @@ export const recordBaselines = (
     ).pipe(Effect.ensuring(show("")))
   })
 
-const table = values("table", "TABLE", "A table as in SQL, such as public.posts; else every captured one.")
+const table = values("table", "TABLE", "A table as in SQL, such as public.posts; default: every captured table.")
 
 const encodeReadiness = Schema.encodeSync(Schema.Struct({ tables: Schema.Array(Continuity.Readiness) }))
 
@@ -51,7 +50,7 @@ export const check = leaf(
     Effect.gen(function* () {
       const configured = yield* configuration(options)
       const names = yield* Effect.forEach(options.table, (text) => TableName.parse(text, "--table"))
-      const all = yield* inDatabase(
+      const answers = yield* inDatabase(
         options,
         configured,
         Continuity.check({
@@ -59,7 +58,7 @@ export const check = leaf(
         })
       )
       const chosen = names.map(TableName.format)
-      const tables = all.filter((table) => chosen.length === 0 || chosen.includes(table.table))
+      const tables = answers.filter((table) => chosen.length === 0 || chosen.includes(table.table))
       yield* answer(
         options,
         () => encodeReadiness({ tables }),
@@ -78,7 +77,7 @@ export const baseline = leaf(
   {
     ...common,
     table,
-    batchSize: value("batch-size", "ROWS", "About so many rows are locked at a time; else 500.")
+    batchSize: value("batch-size", "ROWS", "About how many rows are locked at a time; default: 500.")
   },
   (options) =>
     Effect.gen(function* () {

@@ -7,7 +7,7 @@ import * as Json from "../../src/Json.js"
 import { when, who } from "../describe.js"
 import { AnsweredNo, UsageError } from "../exit.js"
 import { inOptions, format, requestOf, requestOptions, requesterOf } from "../exporting.js"
-import { inJobs, scopeOf, scopeOptions, storeOptions } from "../jobs.js"
+import { inJobs, scopeOf, scopeOptions, storeOptions, workingInJobs } from "../jobs.js"
 import { choices, common, flag, value } from "../options.js"
 import { answerExact, print, visible } from "../output.js"
 import { argument, leaf } from "../parser/declare.js"
@@ -117,8 +117,8 @@ export const list = leaf(
     ),
     schedule: value("schedule", "NAME", "Only jobs of this schedule."),
     requestedBy: value("requested-by", "TYPE[:ID]", "Only jobs that this actor asked for, such as user:42."),
-    limit: value("limit", "NUMBER", "How many, 1 to 1000; else 50."),
-    cursor: value("cursor", "CURSOR", "Goes on where the page before ended."),
+    limit: value("limit", "NUMBER", "How many, 1 to 1000; default: 50."),
+    cursor: value("cursor", "CURSOR", "Continue where the previous page ended."),
     ...scopeOptions
   },
   (options) =>
@@ -187,9 +187,9 @@ export const run = leaf(
   {
     ...common,
     ...storeOptions,
-    once: flag("once", "Runs every job that waits, and ends."),
-    watch: flag("watch", "Goes on with the jobs that come, until it is interrupted."),
-    concurrency: value("concurrency", "NUMBER", "Jobs at the same time, 1 to 16; else 1.")
+    once: flag("once", "Run every waiting job, then end."),
+    watch: flag("watch", "Run jobs as they come, until interrupted."),
+    concurrency: value("concurrency", "NUMBER", "Jobs at the same time, 1 to 16; default: 1.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -211,9 +211,13 @@ export const run = leaf(
         Effect.zipRight(show(""), options.json ? Effect.void : print(options, () => endedText(ended)))
       const given = { concurrency, onProgress, onEnded }
       if (options.watch) {
-        return yield* Effect.ensuring(inJobs(options, ExportJobs.watch(given)), show("")).pipe(inOptions(options))
+        return yield* Effect.ensuring(workingInJobs(options, ExportJobs.watch(given)), show("")).pipe(
+          inOptions(options)
+        )
       }
-      const ran = yield* Effect.ensuring(inJobs(options, ExportJobs.run(given)), show("")).pipe(inOptions(options))
+      const ran = yield* Effect.ensuring(workingInJobs(options, ExportJobs.run(given)), show("")).pipe(
+        inOptions(options)
+      )
       yield* answerExact(
         options,
         () => Json.stringify(ran),
@@ -229,8 +233,8 @@ export const download = leaf(
     ...common,
     ...storeOptions,
     ...scopeOptions,
-    output: value("output", "FILE", "Writes this file and FILE.manifest.json; else to standard output."),
-    force: flag("force", "Replaces a file that is there."),
+    output: value("output", "FILE", "Write this file and FILE.manifest.json; default: standard output."),
+    force: flag("force", "Replace an existing file."),
     requestedBy: value("requested-by", "TYPE[:ID]", "Who downloads it, such as user:42: kept in the record."),
     id
   },

@@ -1,12 +1,11 @@
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Capture from "../../src/Capture.js"
 import * as Health from "../../src/Health.js"
 import * as TableName from "../../src/TableName.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
 import type { Configuration } from "../config.js"
-import { configuration, captureClient, withSchema } from "../database.js"
+import { configuration, captureClient, inputFirst, withSchema } from "../database.js"
 import { placeWords, withPlace } from "../describeCapture.js"
 import { coverageText, policiesText, reportText } from "../describeHealth.js"
 import { AnsweredNo } from "../exit.js"
@@ -15,7 +14,7 @@ import { answer } from "../output.js"
 import { leaf } from "../parser/declare.js"
 
 const inDatabase = <A, E>(options: Common, configured: Configuration, call: Effect.Effect<A, E, Health.Health>) =>
-  call.pipe(Effect.provide(Layer.provide(Health.layer, captureClient(options))), withSchema(options, configured))
+  inputFirst(Effect.provide(call, Health.layer), captureClient(options)).pipe(withSchema(options, configured))
 
 /** Findings whose commands repeat which configuration and schema they are about. */
 const placed = (options: Common, finding: Health.Finding): Health.Finding => {
@@ -36,7 +35,7 @@ export const health = leaf(
       "canary",
       "Also change a row of each captured table and roll that back, to prove that it is recorded."
     ),
-    strict: flag("strict", "Fail (exit code 1) if there is a finding that is an error.")
+    strict: flag("strict", "Fail (exit code 1) if a finding is an error, or if something could not be looked at.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -53,7 +52,8 @@ export const health = leaf(
         () => encodeReport(report),
         (width) => reportText(report, width)
       )
-      if (options.strict && report.findings.some(({ severity }) => severity === "error")) {
+      // A check does not pass on what it cannot see.
+      if (options.strict && report.findings.some(({ code, severity }) => severity === "error" || code === "Unknown")) {
         return yield* new AnsweredNo()
       }
     })

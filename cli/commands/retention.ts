@@ -7,7 +7,7 @@ import * as Json from "../../src/Json.js"
 import type * as Page from "../../src/Page.js"
 import * as Retention from "../../src/Retention.js"
 import { InvalidRequest } from "../../src/ThreadlineError.js"
-import { configuration, migratedClient, withSchema } from "../database.js"
+import { configuration, inputFirst, inputOnly, migratedClient, withSchema } from "../database.js"
 import { when } from "../describe.js"
 import { Refused, UsageError } from "../exit.js"
 import { type Common, choice, common, flag, value } from "../options.js"
@@ -19,32 +19,41 @@ import { pathOf, Surroundings } from "../surroundings.js"
 import { layout } from "../table.js"
 import { wholeNumber } from "../values.js"
 
-/** Runs an effect of retention; a refusal of its input is one of the options. */
+/** A refusal of the input of retention is one of the options. */
+const ofOptions =
+  (options: Common) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.catchIf(
+      effect,
+      (error) => InvalidRequest.is(error),
+      (error) =>
+        new UsageError({
+          message: `${nameOf(options, {}, error.field)}: ${error.ruleWith((field) => nameOf(options, {}, field))}`
+        })
+    )
+
+/** Runs an effect of retention. */
 const inRetention = <A, E>(options: Common, call: Effect.Effect<A, E, Export.Export | Retention.Retention>) =>
   Effect.flatMap(configuration(options), (configured) =>
-    call.pipe(
-      Effect.provide(
-        Layer.provide(
-          Layer.merge(Retention.layer, Export.layerWith({ record: configured.exports.record })),
-          migratedClient(options)
-        )
-      ),
-      withSchema(options, configured),
-      Effect.mapError((error) =>
-        InvalidRequest.is(error)
-          ? new UsageError({
-              message: `${nameOf(options, {}, error.field)}: ${error.ruleWith((field) => nameOf(options, {}, field))}`
-            })
-          : error
-      )
-    )
+    inputFirst(
+      Effect.provide(call, Layer.merge(Retention.layer, Export.layerWith({ record: configured.exports.record }))),
+      migratedClient(options)
+    ).pipe(withSchema(options, configured), ofOptions(options))
   )
 
-/** The policy of the configuration, without which nothing is ever removed. */
-const policyOf = (options: Common) =>
+/** Refuses wrong input of an effect, and asks no database. */
+const checked = <A, E>(options: Common, call: Effect.Effect<A, E, Retention.Retention>) =>
+  Effect.flatMap(configuration(options), (configured) =>
+    inputOnly(Effect.provide(call, Retention.layer)).pipe(withSchema(options, configured), ofOptions(options))
+  )
+
+/** The policy of the configuration, without which nothing is ever removed. Wrong options are said to be wrong even then. */
+const policyOf = (options: Common, planOptions: Retention.PlanOptions) =>
   Effect.flatMap(configuration(options), ({ file, retention }) =>
     retention === undefined
-      ? Effect.fail(
+      ? Effect.zipRight(
+          checked(options, Retention.plan({ keep: "36500 days" }, planOptions)),
+
           new Refused({
             message:
               `no retention is configured${file === undefined ? "" : ` in ${file}`}, so nothing is ever removed: ` +
@@ -56,8 +65,8 @@ const policyOf = (options: Common) =>
 
 const planning = {
   ...common,
-  before: value("before", "INSTANT", "Nothing that was captured then or later goes, even if its time is up."),
-  ignoreFeed: flag("ignore-feed", "Also what a consumer of the feed has not had; it will never get it.")
+  before: value("before", "INSTANT", "Keep what was captured then or later, even if it is old enough."),
+  ignoreFeed: flag("ignore-feed", "Also remove what a consumer of the feed has not received; it never will.")
 }
 
 const planOptionsOf = (options: Given<typeof planning>): Retention.PlanOptions => ({
@@ -112,7 +121,7 @@ const planText = (plan: Retention.Plan, width: number): string =>
 
 export const plan = leaf("retention plan", planning, (options) =>
   Effect.gen(function* () {
-    const policy = yield* policyOf(options)
+    const policy = yield* policyOf(options, planOptionsOf(options))
     const planned = yield* inRetention(options, Retention.plan(policy, planOptionsOf(options)))
     yield* answerExact(
       options,
@@ -124,11 +133,11 @@ export const plan = leaf("retention plan", planning, (options) =>
 
 const purging = {
   ...planning,
-  yes: flag("yes", "Does not ask."),
-  maxBatches: value("max-batches", "NUMBER", "Stops after so many transactions; the next purge goes on."),
-  batchSize: value("batch-size", "NUMBER", "Rows that one transaction removes; else 2000."),
-  pause: value("pause", "MILLISECONDS", "Between two batches; else 50."),
-  archive: value("archive", "DIRECTORY", "First writes what goes into files there, and verifies them."),
+  yes: flag("yes", "Do not ask."),
+  maxBatches: value("max-batches", "NUMBER", "Stop after so many transactions; the next purge continues."),
+  batchSize: value("batch-size", "NUMBER", "Rows that one transaction removes; default: 2000."),
+  pause: value("pause", "MILLISECONDS", "Wait between two batches; default: 50."),
+  archive: value("archive", "DIRECTORY", "First write what is removed into files there, and verify them."),
   actor: value("actor", "TYPE:ID", "Who purges, such as user:42; for the record.")
 }
 
@@ -187,7 +196,7 @@ export const purge = leaf("retention purge", purging, (options) =>
       ? undefined
       : Retention.archiveTo(yield* pathOf(options.archive.value))
     const planOptions = planOptionsOf(options)
-    const policy = yield* policyOf(options)
+    const policy = yield* policyOf(options, planOptions)
     const show = (line: string) => Option.match(status, { onNone: () => Effect.void, onSome: (write) => write(line) })
     const run = yield* inRetention(
       options,
@@ -267,8 +276,8 @@ export const maintain = leaf(
   "retention maintain",
   {
     ...common,
-    months: value("months", "NUMBER", "Months for which there are partitions beforehand; else 3."),
-    noReindex: flag("no-reindex", "Rebuilds no index."),
+    months: value("months", "NUMBER", "Months for which partitions are made ahead; default: 3."),
+    noReindex: flag("no-reindex", "Rebuild no index."),
     actor: value("actor", "TYPE:ID", "Who maintains, such as user:42; for the record.")
   },
   (options) =>

@@ -19,6 +19,23 @@ const formerOf = (column: string, names: string): string => `(
           ) f
         )`
 
+/** The triggers of one relation, by the index of relations: all of them at once would be compared with all relations, if there are no statistics. */
+const triggersOf = (relation: string): string => `(
+        select jsonb_agg(jsonb_build_object(
+          'name', t.tgname,
+          'enabled', t.tgenabled,
+          'cloned', t.tgparentid <> 0,
+          'type', t.tgtype,
+          'conditional', t.tgqual is not null or cardinality(t.tgattr::int2[]) > 0,
+          'calls', case when p.pronamespace = s.oid then p.proname end
+        ) order by t.tgname)
+        from pg_trigger t
+        join pg_proc p on p.oid = t.tgfoid
+        cross join storage s
+        where t.tgrelid = ${relation}
+          and (not t.tgisinternal or t.tgparentid <> 0)
+      )`
+
 export const catalogStatement = (storage: string): string => `
 with recursive
 storage as (
@@ -79,24 +96,6 @@ strays as (
     and c.oid not in (select relid from tree)
     and coalesce(pg_partition_root(c.oid)::oid, c.oid) not in (select oid from captured_roots)
 ),
-triggers as (
-  select
-    t.tgrelid,
-    jsonb_agg(jsonb_build_object(
-      'name', t.tgname,
-      'enabled', t.tgenabled,
-      'cloned', t.tgparentid <> 0,
-      'type', t.tgtype,
-      'conditional', t.tgqual is not null or cardinality(t.tgattr::int2[]) > 0,
-      'calls', case when p.pronamespace = s.oid then p.proname end
-    ) order by t.tgname) as entries
-  from pg_trigger t
-  join pg_proc p on p.oid = t.tgfoid
-  cross join storage s
-  where (not t.tgisinternal or t.tgparentid <> 0)
-    and t.tgrelid in (select relid from tree union all select oid from strays)
-  group by t.tgrelid
-),
 relations as (
   select
     t.root,
@@ -132,7 +131,7 @@ relations as (
       'mayGrantUsage', has_schema_privilege(n.oid, 'usage with grant option'),
       'ownerReads', has_table_privilege(s.owner_oid, c.oid, 'select'),
       'ownerUsesSchema', has_schema_privilege(s.owner_oid, n.oid, 'usage'),
-      'othersTrigger', coalesce((
+      'othersTrigger', coalesce(case when c.relacl is not null then (
         select jsonb_agg(x.who order by x.who)
         from (
           select distinct case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end as who
@@ -143,13 +142,12 @@ relations as (
               r.rolsuper or pg_has_role(r.oid, c.relowner, 'member') or pg_has_role(r.oid, s.owner_oid, 'member')
             ))
         ) x
-      ), '[]'),
-      'triggers', coalesce(g.entries, '[]')
+      ) end, '[]'),
+      'triggers', coalesce(${triggersOf("c.oid")}, '[]')
     ) as entry
   from tree t
   join pg_class c on c.oid = t.relid
   join pg_namespace n on n.oid = c.relnamespace
-  left join triggers g on g.tgrelid = c.oid
   cross join storage s
 ),
 attributes as (
@@ -218,8 +216,8 @@ select jsonb_build_object(
             where a.attgenerated <> '' and f.adrelid = a.attrelid and f.adnum = a.attnum and s.attnum <> a.attnum
           )
         ) order by a.attnum)
-        from attributes a
-        where a.attrelid = r.oid
+        from pg_attribute a
+        where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
       ), '[]'),
       'indexes', coalesce((
         select jsonb_agg(jsonb_build_object(
@@ -239,13 +237,13 @@ select jsonb_build_object(
         join pg_class x on x.oid = i.indexrelid
         where i.indrelid = r.oid
       ), '[]'),
-      'relations', (
-        select jsonb_agg(e.entry order by e.level, e.entry ->> 'schema', e.entry ->> 'name')
-        from relations e
-        where e.root = r.oid
-      )
+      'relations', r.entries
     ))
-    from roots r
+    from (
+      select e.root as oid, jsonb_agg(e.entry order by e.level, e.entry ->> 'schema', e.entry ->> 'name') as entries
+      from relations e
+      group by e.root
+    ) r
   ), '[]'),
   'types', coalesce((
     select jsonb_agg(jsonb_build_object(
@@ -291,12 +289,17 @@ select jsonb_build_object(
       'bodyHash', encode(sha256(convert_to(p.prosrc, 'UTF8')), 'hex'),
       'trigger', p.prorettype = 'trigger'::regtype
     ))
-    from pg_proc p
+    from (
+      -- Each by an index: apply asks this for each of a thousand tables, which have four thousand functions.
+      select w.oid from pg_proc w join storage s on s.oid = w.pronamespace where $3::boolean
+      union
+      select w.oid from unnest($4::text[]) f (name) join pg_proc w on w.proname = f.name
+      union
+      select t.tgfoid from tree join pg_trigger t on t.tgrelid = tree.relid
+    ) f
+    join pg_proc p on p.oid = f.oid
     join storage s on s.oid = p.pronamespace
     join pg_roles r on r.oid = p.proowner
-    where $3::boolean
-      or p.proname = any ($4::text[])
-      or p.oid in (select t.tgfoid from pg_trigger t where t.tgrelid in (select relid from tree))
   ), '[]'),
   'active', coalesce((
     select jsonb_agg(jsonb_build_object('schema', p.table_schema, 'name', p.table_name)
@@ -352,10 +355,9 @@ select jsonb_build_object(
         join pg_namespace rn on rn.oid = rc.relnamespace
         where rc.oid = pg_partition_root(y.oid) and rc.oid <> y.oid
       ),
-      'triggers', g.entries
+      'triggers', ${triggersOf("y.oid")}
     ) order by y.nspname, y.relname)
     from strays y
-    join triggers g on g.tgrelid = y.oid
   ), '[]')
 )::text as catalog
 `

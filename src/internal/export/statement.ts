@@ -13,21 +13,15 @@ import { literal } from "../sql/sqlText.js"
 import { Unwritable, type Write, written } from "../sql/written.js"
 import { areOfFields, fieldsOf, selected, selectedBytes } from "./columns.js"
 import type { Rows } from "./copy.js"
-import { actorColumn, changeDocument, keyColumn } from "./document.js"
-import type { Request } from "./request.js"
+import { actorColumn, changeDocument, describedTransaction, keyColumn } from "./document.js"
+import { hasColumns, type Request } from "./request.js"
 import { shapeColumns, shapedDocument } from "./shapes.js"
 
-/** The changes as rows `s`, in order. The sort also makes PostgreSQL compute each column only once. */
-const described = (
-  storage: Storage,
-  { changes, order }: EveryChange,
-  condition: Fragment | undefined,
-  isShaped: boolean
-): Fragment => {
+/** The changes as rows `s`, in order, each with the columns of its transaction and action. The sort also makes PostgreSQL compute each column only once. */
+const listed = (storage: Storage, { changes, order }: EveryChange, condition: Fragment | undefined): Fragment => {
   const { name, sql } = storage
   return sql`
-  select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)},
-    ${actorColumn(storage)}, ${keyColumn(storage)}${isShaped ? sql`, ${shapeColumns(storage)}` : sql``}
+  select ${shownChangeColumns(storage)}, ${transactionColumns(sql)}, ${actionColumns(sql)}, ${actorColumn(storage)}
   from (${changes}) c
   left join ${name("audit_transactions")} t on t.id = c.transaction_id
   left join ${name("audit_actions")} a on a.id = t.action_id${
@@ -39,6 +33,20 @@ const described = (
   order by ${order}`
 }
 
+/** The same, with what a document has of its key and of its transaction. */
+const described = (
+  storage: Storage,
+  { changes, order }: EveryChange,
+  condition: Fragment | undefined,
+  isShaped: boolean
+): Fragment => {
+  const { sql } = storage
+  return sql`
+  select ${shownChangeColumns(storage)}, ${keyColumn(storage)}${isShaped ? sql`, ${shapeColumns(storage)}` : sql``}, x.*
+  from (${changes}) c${describedTransaction(storage, condition)}
+  order by ${order}`
+}
+
 const query = (
   storage: Storage,
   { columns, format, raw, shape }: Request,
@@ -46,7 +54,9 @@ const query = (
   condition: Fragment | undefined
 ): Fragment => {
   const { sql } = storage
-  const rows = described(storage, found, condition, shape !== undefined)
+  const rows = hasColumns(format)
+    ? listed(storage, found, condition)
+    : described(storage, found, condition, shape !== undefined)
   switch (format) {
     case "csv":
       return sql`

@@ -76,7 +76,9 @@ export const documentOf = (
   const ownStyle = isPlainStyle(style) ? style : ""
   const made = (room: Room): string => {
     const here = { ...site, room }
-    return html(here, render(<SiteContext.Provider value={here}>{view()}</SiteContext.Provider>), ownStyle)
+    const body = render(<SiteContext.Provider value={here}>{view()}</SiteContext.Provider>)
+    // An address may hold a character that a document may not: U+0000 is what a browser makes of it.
+    return html(here, body.replaceAll("\u0000", "\uFFFD"), ownStyle)
   }
   const fits = (page: string): boolean => sizeOf(page) <= largestPage
   const [first = rooms[0], ...others] = choice

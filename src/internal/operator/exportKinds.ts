@@ -1,6 +1,6 @@
 /** The files that pages offer. The name of a kind is how the name of its file ends. */
 import type * as ExportJobs from "../../ExportJobs.js"
-import { type Format, personColumns, type Options as ExportOptions } from "../../Export.js"
+import { contractColumns, type Format, personColumns, type Options as ExportOptions } from "../../Export.js"
 
 type Options = Pick<ExportOptions, "format" | "columns" | "shape">
 
@@ -35,12 +35,14 @@ export const optionsOf = (kind: ExportKind): Options => kinds[kind].options
 
 /** The label of what a job was queued with. */
 export const labelOfRequest = ({ columns, format, shape }: ExportJobs.Job["request"]): string => {
+  // A job keeps the columns that it was queued with, all of them if none were chosen.
+  const chosen = columns?.join() === contractColumns.join() ? undefined : columns
   const isOf = (kind: ExportKind): boolean => {
     const options = optionsOf(kind)
     return (
       options.format === format &&
       (options.shape ?? null) === (shape ?? null) &&
-      JSON.stringify(options.columns ?? null) === JSON.stringify(columns ?? null)
+      JSON.stringify(options.columns ?? null) === JSON.stringify(chosen ?? null)
     )
   }
   const kind = everyKind.find(isOf)

@@ -10,23 +10,23 @@ export interface Remembered<A> {
   readonly at: number
 }
 
-const kept = 30_000
+const keptFor = 30_000
 
 /**
  * Asks at most every 30 seconds, beside the pages. A page waits only while there is no answer at all, and for all pages together no longer than
  * `patience`; it then has to do without.
  */
 export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.DurationInput) => {
-  let known: Remembered<A> | undefined
+  let rememberedValue: Remembered<A> | undefined
   let asking: { readonly since: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
   let askedAt = -Infinity
   return (now: number): Effect.Effect<Remembered<A> | undefined> =>
     Effect.gen(function* () {
-      if (asking === undefined && now - askedAt >= kept) {
+      if (asking === undefined && now - askedAt >= keptFor) {
         askedAt = now
         const fiber = yield* ask.pipe(
           Effect.map((value) => {
-            known = { value, at: now }
+            rememberedValue = { value, at: now }
           }),
           Effect.ignore,
           Effect.ensuring(
@@ -39,11 +39,11 @@ export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.D
         )
         asking = { since: now, fiber }
       }
-      if (known === undefined && asking !== undefined) {
+      if (rememberedValue === undefined && asking !== undefined) {
         const left = Duration.toMillis(patience) - (now - asking.since)
         yield* Effect.ignore(Effect.timeout(Fiber.await(asking.fiber), Duration.millis(Math.max(0, left))))
       }
-      return known
+      return rememberedValue
     })
 }
 

@@ -189,10 +189,6 @@ export const ofTable = (storage: Storage, table: Table, alias: string): Fragment
   return first === undefined ? storage.sql`false` : others.length === 0 ? first : storage.sql.or([first, ...others])
 }
 
-/** Whether all changes of a table have its present name. Then it does not matter when they were made. */
-export const hasOneName = ({ spans }: Table): boolean =>
-  spans.length === 1 && spans.every(({ since, until }) => since === null && until === null)
-
 const Known = Schema.Struct({ known: Schema.Literal("true", "false") })
 
 /** A table without changes may be captured and never have changed, or it may not be captured. */

@@ -12,6 +12,7 @@ import { rowOf } from "../record/key.js"
 import { rows, type Storage } from "../record/storage.js"
 import { checkTables, ofTable, resolveTables, type Table, withStrayedNames } from "../record/tables.js"
 import { identifier, qualified } from "../sql/sqlText.js"
+import { ofHeldRow } from "./formerKeys.js"
 import { type CheckedPolicy, type Cutoffs, cutoffsOf } from "./policy.js"
 import { type Seen, unseenIds, unseenTransaction } from "./unseen.js"
 
@@ -233,18 +234,20 @@ const holdCondition = (
           Effect.mapError(rowOf(storage, table, target.key), (error) =>
             InvalidRequest.is(error) ? new InvalidRequest({ ...error, field: `${field}.${error.field}` }) : error
           ),
-          ({ key }) => {
-            const change = (alias: string) => {
-              const as = sql.literal(alias)
-              return sql`((${as}.row_key = ${key} or ${as}.previous_row_key = ${key}) and ${ofTable(storage, table, alias)})`
-            }
-            return Effect.as(checkRow(storage, table, key, change("c")), {
-              change,
-              transaction: undefined,
-              action: undefined,
-              within: (leaf: Fragment) => sql`exists (select from ${leaf} hc where ${change("hc")})`
+          ({ key }) =>
+            Effect.flatMap(ofHeldRow(storage, table, key, `${field}.key`), (parts) => {
+              const change = (alias: string) => either(storage, parts(alias))
+              return Effect.as(checkRow(storage, table, key, change("c")), {
+                change,
+                transaction: undefined,
+                action: undefined,
+                within: (leaf: Fragment) =>
+                  either(
+                    storage,
+                    parts("hc").map((part) => sql`exists (select from ${leaf} hc where ${part})`)
+                  )
+              })
             })
-          }
         )
       )
     case "actor": {
@@ -355,9 +358,26 @@ export const goes = (conditions: Conditions, alias: string): Fragment => {
   )`
 }
 
-/** Whether something in a partition must stay. Each part is found by an index, so the answer takes no longer if there are more rows. */
+/** Whether a consumer of the feed may still need something of a partition. Without consumers no row is looked at. */
+export const someAwaited = (conditions: Conditions, leaf: Fragment): Fragment => {
+  const { ignoreFeed, storage } = conditions
+  const { sql } = storage
+  return ignoreFeed
+    ? sql`false`
+    : sql`(
+      ${horizon(conditions)} < 9223372036854775807
+      and exists (
+        select from ${leaf} sc
+        where sc.id >= ${horizon(conditions)}
+      )
+    )`
+}
+
+/**
+ * Whether something else in a partition must stay. Each part is found by an index, so the answer takes no longer if there are more rows.
+ */
 export const someStays = (conditions: Conditions, leaf: Fragment, until: string): Fragment => {
-  const { cutoffs, holds, ignoreFeed, seen, storage, tables } = conditions
+  const { cutoffs, holds, seen, storage, tables } = conditions
   const { sql } = storage
   if (cutoffs.others === null || cutoffs.others < until) {
     return sql`true`
@@ -372,14 +392,6 @@ export const someStays = (conditions: Conditions, leaf: Fragment, until: string)
         )`
       ),
     ...holds.map(({ within }) => within(leaf)),
-    ...(ignoreFeed
-      ? []
-      : [
-          sql`exists (
-            select from ${leaf} sc
-            where sc.id >= ${horizon(conditions)}
-          )`
-        ]),
     sql`exists (
       select
       from (${unseenIds(seen, storage)}) st (id)

@@ -24,7 +24,7 @@ export type Keep = Duration.Duration | `${number} ${Duration.Unit}` | "forever"
  * Keeps something from every purge, with the reason why. Exactly one thing is named:
  *
  * - `table`: all changes of a table, under every name that it had
- * - `table` and `key`: all changes of a row, also those in which it got or lost this key
+ * - `table` and `key`: all changes of a row, also under the keys that it had before and after this one
  * - `actor`: everything that an actor did, or did in the name of another one; every actor of the type if there is no `id`
  * - `correlationId`: everything of a correlation
  *

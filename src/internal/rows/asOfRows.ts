@@ -13,7 +13,7 @@ import type { ImageCondition } from "./standingStatement.js"
 import type { Standing } from "./standing.js"
 import { anyRow, imageCondition } from "./standingStatement.js"
 import { instantOf } from "./asOf.js"
-import { standing } from "./standing.js"
+import { sharingOf, standing, standingNear } from "./standing.js"
 import { type Candidates, keysOfFew, type Range, stretchOf } from "./candidates.js"
 import type { RowPk } from "../record/change.js"
 import { textOf } from "../record/condition.js"
@@ -124,6 +124,17 @@ const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = 
     : { after: start, before: `${start}-` }
 }
 
+/** The end of a slice of keys of which so many may be found. Few rows are found after an instant that are not found before it. */
+const endOf = (keys: ReadonlyArray<string>, from: number, slice: number, nearest: Candidates["nearest"]): number => {
+  let end = from
+  for (let left = slice; left > 0 && end < keys.length && end - from < 500; end++) {
+    const key = keys[end] ?? ""
+    const near = nearest.get(key)
+    left -= near?.side === "before" || !nearest.has(key) ? 1 : near === undefined ? 0 : 0.25
+  }
+  return end
+}
+
 export const asOfRows = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,
@@ -157,18 +168,19 @@ export const asOfRows = Effect.fnUntraced(function* (
   const next = Effect.fnUntraced(function* (): Effect.fn.Return<Candidates, ReadError> {
     if (decoded.keys !== undefined) {
       const keys = yield* rowKeys(storage, name, decoded.keys)
-      return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined }
+      return { keys: [...new Set(keys)].sort(byBytes).filter(behind), upTo: undefined, nearest: new Map() }
     }
     const isSecondStretch = entries === budget.stretch
     const reach = Math.min(Math.max(entries, budget.stretch), 8 * budget.stretch)
     entries += reach
-    const stretch = yield* stretchOf(storage, namedTable, { after, before: range.before }, reach)
+    const stretch = yield* stretchOf(storage, namedTable, { after, before: range.before }, reach, around)
     offered += stretch.keys.length
     // After two stretches it is known whether the table is rare among the others.
     if (!isSecondStretch || stretch.upTo === undefined || offered > limit) {
       return stretch
     }
-    return (yield* keysOfFew(storage, namedTable, { after, before: range.before }, budget.keys, budget.few)) ?? stretch
+    const few = keysOfFew(storage, namedTable, { after, before: range.before }, budget.keys, budget.few, around)
+    return (yield* few) ?? stretch
   })
   const behind = (key: string): boolean => position === undefined || byBytes(key, position) > 0
 
@@ -185,22 +197,21 @@ export const asOfRows = Effect.fnUntraced(function* (
     yield* decoded.keys === undefined ? Effect.void : rowKeys(storage, name, decoded.keys)
     return lastPage()
   }
+  const around = { at, since: captured.since, until: captured.until }
+  // Known once for a page: it is asked for only if there are keys at all.
+  let isShared: boolean | undefined
   for (;;) {
-    const { keys, upTo } = yield* next()
+    const { keys, nearest, upTo } = yield* next()
+    isShared ??= nearest.size > 0 ? (yield* sharingOf(storage, namedTable)) === "several" : undefined
     for (let from = 0; from < keys.length;) {
       if (keysLookedAt >= budget.keys && !exhaustive && decoded.keys === undefined && after !== undefined) {
         return yield* partialPage(after)
       }
-      const keySlice = keys.slice(from, from + slice)
-      const standingByKey = yield* standing(storage, {
-        table: namedTable,
-        keys: keySlice,
-        at,
-        captured,
-        contains,
-        where,
-        presentOnly: true
-      })
+      const keySlice = keys.slice(from, isShared === false ? endOf(keys, from, slice, nearest) : from + slice)
+      const request = { table: namedTable, keys: keySlice, at, captured, contains, where, presentOnly: true }
+      const standingByKey = yield* isShared === false
+        ? standingNear(storage, request, nearest)
+        : standing(storage, request)
       for (const key of keySlice) {
         const standingRow = standingByKey.get(key)
         if (standingRow?.answer._tag === "Present") {

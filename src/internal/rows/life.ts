@@ -149,6 +149,54 @@ export const nearest = (
       )`
 }
 
+/** A change of a key that is known to be one of its nearest: `nth` 0, and 1 for the one behind it. */
+export interface Known {
+  readonly key: string
+  readonly nth: 0 | 1
+  readonly row_key: string
+  readonly at: string
+  readonly id: string
+}
+
+/**
+ * Changes that are known already, each read where it is: `key` and the columns of a change. Left out are keys that certainly have
+ * no row: if the change nearest before an instant took it away, or the one nearest after it brought it, and the next one is of
+ * another transaction. This does not hold for tables in which rows may share a key from one transaction to another.
+ */
+export const known = (
+  storage: Storage,
+  table: Table,
+  changes: ReadonlyArray<Known>,
+  side: "before" | "after"
+): Fragment => {
+  const { name, sql } = storage
+  const branch = (ofName: Fragment): Fragment => sql`(
+            select c.*
+            from ${name("audit_changes")} c
+            where c.row_key = k.row_key
+              and ${ofName}
+              and c.captured_at = k.at
+              and c.id = k.id
+          )`
+  const comesOrGoes =
+    side === "before"
+      ? sql`o.op in ('delete', 'truncate') or o.row_key is distinct from o.key`
+      : sql`o.op in ('insert', 'baseline') or (o.row_key = o.key and coalesce(o.previous_row_key, o.key) <> o.key)`
+  return sql`(
+        select o.*
+        from (
+          select k.key, k.nth, c.*, lead(c.transaction_id) over (partition by k.key order by k.nth) as next_transaction
+          from jsonb_to_recordset(${JSON.stringify(changes)}::jsonb) k (key text, nth int, row_key text, at timestamptz, id bigint)
+          cross join lateral (
+          ${unionAll(byName(storage, table, "c").map(branch))}
+          offset 0
+          ) c
+        ) o
+        where o.nth = 0
+          and (not (${comesOrGoes}) or o.transaction_id = o.next_transaction)
+      )`
+}
+
 /** The condition that a change `c` lies on one side of a position. The row comparison alone prunes no partition. */
 export const beyond = (
   { sql }: Storage,
@@ -189,6 +237,14 @@ const statement = (storage: Storage, row: Row, span: Span) => {
   const [endAt, endId] = ends
     ? [sql`${formatMicros(position.major)}::timestamptz`, sql`${position.id.toString()}::bigint`]
     : [sql`'infinity'`, sql`0`]
+  // Partitions that lie outside of what is read are left out when the statement is planned.
+  const outside =
+    position === undefined
+      ? []
+      : [
+          span.after === 0 ? sql`r.captured_at <= ${endAt}` : undefined,
+          span.before === 0 ? sql`r.captured_at >= ${formatMicros(position.major)}::timestamptz` : undefined
+        ]
   return sql`
     with own as materialized (
       select o.*,
@@ -202,6 +258,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       from own o
       cross join lateral (
         select r.*${truncatesOf(storage, row.table)}
+          and ${all(outside)}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)
@@ -248,11 +305,11 @@ export type State =
   | { readonly _tag: "Gone"; readonly event: Event }
 
 /** Whether a change takes a row away from the key. */
-const departs = (change: RowChange, key: string): boolean =>
+export const departs = (change: RowChange, key: string): boolean =>
   change.op === "delete" || change.op === "truncate" || (change.previousRowKey === key && change.rowKey !== key)
 
 /** Whether a change brings a row to the key. */
-const arrives = (change: RowChange, key: string): boolean =>
+export const arrives = (change: RowChange, key: string): boolean =>
   change.rowKey === key && (change.op === "insert" || (change.previousRowKey !== null && change.previousRowKey !== key))
 
 /** The row before an update, before a delete, or before a truncate that recorded it. */

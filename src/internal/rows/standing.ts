@@ -5,8 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
 import type { AsOf } from "./answer.js"
-import { type Event, type RowChange, type Sharing, stateBefore, states } from "./life.js"
+import type { Nearest } from "./candidates.js"
+import { arrives, departs, type Event, type Known, type RowChange, type Sharing, stateBefore, states } from "./life.js"
 import {
+  type Looked,
   onStandingError,
   type Side,
   type StandingRequest,
@@ -164,7 +166,7 @@ const verdict = (
 }
 
 /** Whether the table's key is checked only when transactions end. Until then several rows may share it. */
-const sharingOf = ({ name, sql }: Storage, { policy }: Table): Effect.Effect<Sharing, ThreadlineError> =>
+export const sharingOf = ({ name, sql }: Storage, { policy }: Table): Effect.Effect<Sharing, ThreadlineError> =>
   Effect.map(
     rows(
       Schema.Struct({ deferrable: Schema.String }),
@@ -194,30 +196,33 @@ const sharingOf = ({ name, sql }: Storage, { policy }: Table): Effect.Effect<Sha
 const isSame = (left: Verdict, right: Verdict): boolean =>
   left.answer._tag === right.answer._tag && left.saidBy === right.saidBy
 
+const standingRowsOf = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked) => {
+  const sideStatement = standingStatement(storage, side, standingRequest, looked)
+  return Effect.map(
+    rows(StandingRow, sideStatement, onStandingError(storage, standingRequest, sideStatement)),
+    (standingRows) => {
+      const byKey = new Map<string, Array<StandingRow>>()
+      for (const row of standingRows) {
+        const rowsOfKey = byKey.get(row.own_key)
+        if (rowsOfKey === undefined) {
+          byKey.set(row.own_key, [row])
+        } else {
+          rowsOfKey.push(row)
+        }
+      }
+      return byKey
+    }
+  )
+}
+
 /** The answers from one side of the instant, by key. If a key has changes before the instant, they alone decide. */
 const answersOf = Effect.fnUntraced(function* (
   storage: Storage,
   side: Side,
   standingRequest: StandingRequest
 ): Effect.fn.Return<ReadonlyMap<string, Verdict>, InvalidRequest | ThreadlineError> {
-  const rowsByKey = (keys: ReadonlyArray<string>, count: number) => {
-    const sideStatement = standingStatement(storage, side, { ...standingRequest, keys }, count)
-    return Effect.map(
-      rows(StandingRow, sideStatement, onStandingError(storage, standingRequest, sideStatement)),
-      (standingRows) => {
-        const byKey = new Map<string, Array<StandingRow>>()
-        for (const row of standingRows) {
-          const rowsOfKey = byKey.get(row.own_key)
-          if (rowsOfKey === undefined) {
-            byKey.set(row.own_key, [row])
-          } else {
-            rowsOfKey.push(row)
-          }
-        }
-        return byKey
-      }
-    )
-  }
+  const rowsByKey = (keys: ReadonlyArray<string>, looked: Looked) =>
+    standingRowsOf(storage, side, { ...standingRequest, keys }, looked)
   const verdictOf = (standingRows: ReadonlyArray<StandingRow>, sharing: Sharing): Verdict =>
     standingRows[0]?.selected === "true"
       ? verdict(standingRequest, side, standingRows, sharing)
@@ -237,6 +242,8 @@ const answersOf = Effect.fnUntraced(function* (
   return answers
 })
 
+const isPresent = ({ answer, matches }: Verdict): boolean => answer._tag === "Present" && matches
+
 /** The answer for each of the keys that have one, by key. */
 export const standing = Effect.fnUntraced(function* (
   storage: Storage,
@@ -255,8 +262,47 @@ export const standing = Effect.fnUntraced(function* (
       ? new Map<string, Verdict>()
       : yield* answersOf(storage, "after", { ...standingRequest, keys })
   return new Map(
-    [...before, ...after].filter(
-      ([, { answer, matches }]) => !standingRequest.presentOnly || (answer._tag === "Present" && matches)
-    )
+    [...before, ...after].filter(([, verdictOfKey]) => !standingRequest.presentOnly || isPresent(verdictOfKey))
   )
+})
+
+const knownOf = (key: string, { entry, second }: Nearest): ReadonlyArray<Known> =>
+  [entry, second].flatMap((each, place): ReadonlyArray<Known> =>
+    each === undefined
+      ? []
+      : [{ key, nth: place === 0 ? 0 : 1, row_key: each.rowKey, at: each.capturedAt, id: each.id }]
+  )
+
+/**
+ * The keys that had a row, where it is known which changes are nearest to the instant. These are read where they are, and mostly the
+ * nearest one alone decides: a change that left a row or, after the instant, found one. If it took its row away or brought it, other
+ * changes of its transaction may tell of another row at the key, and the key is looked at as `standing` does. Rows must not share a
+ * key from one transaction to another.
+ */
+export const standingNear = Effect.fnUntraced(function* (
+  storage: Storage,
+  standingRequest: StandingRequest,
+  nearest: ReadonlyMap<string, Nearest | undefined>
+): Effect.fn.Return<ReadonlyMap<string, Standing>, InvalidRequest | ThreadlineError> {
+  const unclear = standingRequest.keys.filter((key) => !nearest.has(key))
+  const found = new Map<string, Standing>()
+  const sides: ReadonlyArray<Side> = standingRequest.captured?.rebuilds === true ? ["before", "after"] : ["before"]
+  for (const side of sides) {
+    const looked = standingRequest.keys.flatMap((key) => {
+      const near = nearest.get(key)
+      return near?.side === side ? knownOf(key, near) : []
+    })
+    const byKey = looked.length === 0 ? [] : yield* standingRowsOf(storage, side, standingRequest, looked)
+    for (const [key, standingRows] of byKey) {
+      const [change] = standingRows.flatMap((row) => (row.follows === null ? [changeOf(row)] : []))
+      if (change === undefined || (side === "before" ? departs(change, key) : arrives(change, key))) {
+        unclear.push(key)
+      } else if (standingRows[0]?.selected === "true") {
+        const verdictOfKey = verdict(standingRequest, side, standingRows, "one")
+        if (isPresent(verdictOfKey)) found.set(key, verdictOfKey)
+      }
+    }
+  }
+  const others = yield* standing(storage, { ...standingRequest, keys: unclear })
+  return new Map([...found, ...others])
 })

@@ -7,7 +7,7 @@ import type { Fragment, Statement } from "@effect/sql/Statement"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { mayHaveRemoved, nearest, truncatesOf } from "./life.js"
+import { type Known, known, mayHaveRemoved, nearest, truncatesOf } from "./life.js"
 import { JsonObjectFromText } from "../core/jsonSchema.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn, Operation } from "../record/change.js"
@@ -125,8 +125,11 @@ const conditionOf = (
   return conditions.length === 0 ? undefined : sql.and(conditions)
 }
 
+/** How many changes of each key are looked at, or the changes themselves if they are known. */
+export type Looked = number | ReadonlyArray<Known>
+
 /** Every part that reads the log is planned for each partition. One side at a time needs half the planning. */
-export const standingStatement = (storage: Storage, side: Side, standingRequest: StandingRequest, count: number) => {
+export const standingStatement = (storage: Storage, side: Side, standingRequest: StandingRequest, looked: Looked) => {
   const { at, captured, keys, presentOnly, table } = standingRequest
   const { sql } = storage
   const instantSql = sql`${at}::timestamptz`
@@ -143,16 +146,20 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
     const condition = conditionOf(storage, standingRequest, image)
     return condition === undefined ? sql`true` : sql`case when ${isVisible} then ${condition} else false end`
   }
-  const bounds = [
-    side === "before" ? sql`c.captured_at <= ${instantSql}` : sql`c.captured_at > ${instantSql}`,
-    ...(side === "before"
-      ? captured?.since === undefined
-        ? []
-        : [sql`c.captured_at >= ${captured.since}::timestamptz`]
-      : captured?.until === undefined
-        ? []
-        : [sql`c.captured_at < ${captured.until}::timestamptz`])
-  ]
+  const boundsOf = (alias: string): ReadonlyArray<Fragment> => {
+    const capturedAt = sql.literal(`${alias}.captured_at`)
+    return [
+      side === "before" ? sql`${capturedAt} <= ${instantSql}` : sql`${capturedAt} > ${instantSql}`,
+      ...(side === "before"
+        ? captured?.since === undefined
+          ? []
+          : [sql`${capturedAt} >= ${captured.since}::timestamptz`]
+        : captured?.until === undefined
+          ? []
+          : [sql`${capturedAt} < ${captured.until}::timestamptz`])
+    ]
+  }
+  const bounds = boundsOf("c")
   const isShown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
   const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
@@ -168,10 +175,16 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
               ? sql`case when c.previous_row_key is null then true else ${visible("before")} end`
               : visible("before")
           } as visible_before
-        from (
+        from (${
+          typeof looked === "number"
+            ? sql`
           select ${ownKey} as own_key, o.*
           from ${keyed}
-          cross join lateral ${nearest(storage, table, key, side, count, bounds)} o
+          cross join lateral ${nearest(storage, table, key, side, looked, bounds)} o`
+            : sql`
+          select o.key as own_key, o.*
+          from ${known(storage, table, looked, side)} o`
+        }
         ) c
         offset 0
       ) c
@@ -205,6 +218,8 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
       from threadline_own o
       cross join lateral (
         select r.*${truncatesOf(storage, table, mayHaveRemoved(storage, sql`o.transaction_id`))}
+          -- Known when the statement is planned: later partitions, and those before the captured time, are left out.
+          and ${all(boundsOf("r"))}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)

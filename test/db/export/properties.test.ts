@@ -17,7 +17,7 @@ import { filters } from "../../support/queryFilters.js"
 import * as Model from "../../support/queryModel.js"
 import { layer as queryLayer, reset, write } from "../../support/query.js"
 import * as Parquet from "../../support/parquet.js"
-import { runs } from "../../support/runs.js"
+import { runs, seed } from "../../support/runs.js"
 import { scopes, sharedKeys } from "../../support/scopeModel.js"
 
 const layer = Export.layerWith({ record: false }).pipe(Layer.provideMerge(queryLayer))
@@ -35,7 +35,7 @@ const check = <A, E>(
     Effect.promise(() =>
       FastCheck.assert(
         FastCheck.asyncProperty(arbitrary, (value) => Runtime.runPromise(runtime)(property(value))),
-        { numRuns: runs(cases) }
+        { numRuns: runs(cases), seed }
       )
     )
   )
@@ -110,7 +110,7 @@ const changeOf = (cells: Cells): unknown => {
 }
 
 /** As `timeline --json` prints them. */
-const told = (changes: Iterable<Query.Change>): ReadonlyArray<unknown> =>
+const changeTexts = (changes: Iterable<Query.Change>): ReadonlyArray<unknown> =>
   Array.from(changes, (change) => Json.unsafeParse(Json.stringify(change)))
 
 const decoded = Schema.decodeUnknownSync(Query.Change)
@@ -155,7 +155,7 @@ it.layer(layer)("exports", (it) => {
                     expect({ ...said, ndjson }).toEqual({ ...said, ndjson: Either.left(changes.left) })
                     continue
                   }
-                  const expected = told(changes.right)
+                  const expected = changeTexts(changes.right)
                   expect({ ...said, changes: linesOf(Either.getOrThrow(ndjson)) }).toEqual({
                     ...said,
                     changes: expected
@@ -335,7 +335,7 @@ it.layer(layer)("exports", (it) => {
               yield* sql`
                 insert into threadline.audit_changes
                 select * from jsonb_populate_recordset(null::threadline.audit_changes, ${`[${changes.join(",")}]`}::jsonb)`
-              const expected = told(yield* Stream.runCollect(Query.timelineStream({ order: "oldest" })))
+              const expected = changeTexts(yield* Stream.runCollect(Query.timelineStream({ order: "oldest" })))
               expect(expected).toHaveLength(rows.length)
               const ndjson = linesOf(yield* textOf({ format: "ndjson" }))
               expect(ndjson).toEqual(expected)

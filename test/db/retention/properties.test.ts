@@ -20,7 +20,13 @@ interface Entry {
   readonly impersonator: string | null
   readonly correlation: string | null
   readonly actions: ReadonlyArray<{ readonly name: string; readonly actor: string | null }>
-  readonly changes: ReadonlyArray<{ readonly table: string; readonly key: string; readonly later: number }>
+  readonly changes: ReadonlyArray<{
+    readonly table: string
+    readonly key: string
+    /** The key that the row had before, if the change gave it another one. */
+    readonly previous: string | null
+    readonly later: number
+  }>
 }
 
 const who = fc.option(fc.constantFrom("a", "b", "c"), { freq: 3 })
@@ -34,7 +40,8 @@ const entry: fc.Arbitrary<Entry> = fc.record({
   changes: fc.array(
     fc.record({
       table: fc.constantFrom("posts", "notes", "logs"),
-      key: fc.constantFrom("1", "2"),
+      key: fc.constantFrom("1", "2", "3", "4"),
+      previous: fc.option(fc.constantFrom("1", "2", "3", "4"), { freq: 3 }),
       later: fc.integer({ min: 0, max: 20 }).map((hours) => hours / 24)
     }),
     { minLength: 1, maxLength: 3 }
@@ -99,7 +106,35 @@ const policyOf = (given: Setting, now: number): Retention.Policy => {
 const ofKnownRows =
   (entries: ReadonlyArray<Entry>) =>
   ({ kind, of }: Setting["holds"][number]): boolean =>
-    kind !== "row" || entries.some(({ changes }) => changes.some(({ key, table }) => table === "posts" && key === of))
+    kind !== "row" ||
+    entries.some(({ changes }) =>
+      changes.some(({ key, previous, table }) => table === "posts" && (key === of || previous === of))
+    )
+
+/** The instants in days from which, and up to which, each key was that of a held row, until nothing more is found. */
+const keysOfRow = (entries: ReadonlyArray<Entry>, held: string) => {
+  const from = new Map([[held, -Infinity]])
+  const until = new Map([[held, Infinity]])
+  const links = entries.flatMap(({ changes, day }) =>
+    changes.flatMap(({ key, later, previous, table }) =>
+      table === "posts" && previous !== null && previous !== key ? [{ key, previous, at: day + later }] : []
+    )
+  )
+  for (let isFound = true; isFound;) {
+    isFound = false
+    for (const { at, key, previous } of links) {
+      if ((from.get(previous) ?? Infinity) < at && at < (from.get(key) ?? Infinity)) {
+        from.set(key, at)
+        isFound = true
+      }
+      if ((until.get(key) ?? -Infinity) > at && at > (until.get(previous) ?? -Infinity)) {
+        until.set(previous, at)
+        isFound = true
+      }
+    }
+  }
+  return (key: string, at: number): boolean => at >= (from.get(key) ?? Infinity) || at <= (until.get(key) ?? -Infinity)
+}
 
 /** What stays, by a model of three lists. */
 const staying = (
@@ -109,6 +144,7 @@ const staying = (
 ) => {
   const has = (kind: string, of: string | null) =>
     of !== null && given.holds.some((one) => one.kind === kind && one.of === of)
+  const rowHolds = given.holds.filter(({ kind }) => kind === "row").map(({ of }) => keysOfRow(entries, of))
   const limit = (table: string) =>
     cutoff(
       table === "posts" && given.posts !== null
@@ -128,20 +164,27 @@ const staying = (
       has("correlation", one.correlation)
     const actionHeld = (action: Entry["actions"][number]) =>
       has("actor", action.actor) || has("correlation", one.correlation)
-    const kept = one.changes.flatMap((change, index) =>
+    const keptChanges = one.changes.flatMap((change, index) =>
       start + (one.day + change.later) * day < limit(change.table) &&
       !held &&
       !one.actions.some(actionHeld) &&
       !has("table", change.table) &&
-      !(change.table === "posts" && has("row", change.key))
+      !(
+        change.table === "posts" &&
+        rowHolds.some((isOfRow) =>
+          [change.key, ...(change.previous === null ? [] : [change.previous])].some((key) =>
+            isOfRow(key, one.day + change.later)
+          )
+        )
+      )
         ? []
         : [`${t * 10 + index + 1}`]
     )
     const mayGo = (action: Entry["actions"][number]) =>
       start + one.day * day < cutoff(action.name === "two" && given.two !== null ? given.two : given.keep) &&
       !actionHeld(action)
-    const stays = kept.length > 0 || held || start + one.day * day >= latest || !one.actions.every(mayGo)
-    changes.push(...kept)
+    const stays = keptChanges.length > 0 || held || start + one.day * day >= latest || !one.actions.every(mayGo)
+    changes.push(...keptChanges)
     if (stays) {
       transactions.push(`${t + 1}`)
     }
@@ -180,13 +223,14 @@ const writeLog = (entries: ReadonlyArray<Entry>) =>
       }))
     ),
     changes: entries.flatMap((one, t) =>
-      one.changes.map(({ key, later, table }, index) => ({
+      one.changes.map(({ key, later, previous, table }, index) => ({
         id: `${t * 10 + index + 1}`,
         transactionId: `${t + 1}`,
         at: at(one.day + later),
         table,
-        op: "insert" as const,
+        op: previous === null ? ("insert" as const) : ("update" as const),
         key,
+        previousKey: previous,
         after: { id: key }
       }))
     )

@@ -199,6 +199,62 @@ describe("Retention", () => {
       )
   )
 
+  it.scopedLive(
+    "holds a row whole, under every key that it had, whichever of them and of its table's names is given",
+    () =>
+      withPosts(
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          // Row 45 becomes 9001 and then 9002. The statement that moves it to 9002 moves 9002 to 9003. Another row becomes 45 later.
+          yield* sql`
+          insert into threadline.audit_changes (id, transaction_id, captured_at, table_schema, table_name, op, row_pk, previous_row_key, row_key)
+          select 200000 + n, t.id, t.occurred_at, 'public', 'posts', v.op, jsonb_build_object('id', v.key), v.previous, v.key
+          from (values (1, 60, 'update', '45', '9001'), (2, 70, 'update', null, '9001'), (3, 80, 'update', '9002', '9003'),
+            (4, 80, 'update', '9001', '9002'), (5, 90, 'update', null, '9003'), (6, 100, 'delete', null, '9002'),
+            (7, 110, 'update', '7', '45')) v (n, t, op, previous, key)
+          join threadline.audit_transactions t on t.id = v.t`
+          const heldBy = (table: string, key: string) =>
+            Effect.map(Retention.plan({ ...policy, holds: [{ table, key, reason: "case 17" }] }), ({ held }) => held)
+          // The insert of 45, three changes of it, the one that passed it at 9002, its end; and of the other row, what came before 45.
+          const ofBoth = 8
+          expect(yield* heldBy("posts", "9001")).toBe(6)
+          expect(yield* heldBy("posts", "9002")).toBe(7)
+          expect(yield* heldBy("posts", "45")).toBe(ofBoth)
+          yield* sql`alter table posts rename to articles`
+          expect(yield* heldBy("articles", "45")).toBe(ofBoth)
+          yield* Capture.apply([{ table: "articles" }])
+          expect(yield* heldBy("articles", "45")).toBe(ofBoth)
+          expect(yield* heldBy("posts", "45")).toBe(ofBoth)
+          expect((yield* Retention.plan({ ...policy, holds: [{ table: "posts", reason: "case 17" }] })).changes).toBe(0)
+          const plan = yield* Retention.plan({
+            ...policy,
+            holds: [{ table: "articles", key: "45", reason: "case 17" }]
+          })
+          yield* Retention.purge(plan, { pause: 1 })
+          expect(yield* changes).toBe(ofBoth)
+          const kept = yield* sql<{ id: string }>`select c.id::text as id from threadline.audit_changes c order by c.id`
+          expect(kept.map(({ id }) => id)).toEqual([
+            "7",
+            "45",
+            "200001",
+            "200002",
+            "200003",
+            "200004",
+            "200006",
+            "200007"
+          ])
+          // A key that is a place in a list, and not that of a row.
+          yield* sql`
+          insert into threadline.audit_changes (id, transaction_id, captured_at, table_schema, table_name, op, row_pk, previous_row_key, row_key)
+          select 300000 + n, 45, '2026-02-01'::timestamptz + n * interval '1 minute', 'public', 'posts', 'update', '{}', (10000 + n)::text, (10001 + n)::text
+          from generate_series(1, 210) n`
+          expect((yield* refused(heldBy("articles", "10001")))?.message).toContain(
+            "holds[0].key: names a row that had more than"
+          )
+        })
+      )
+  )
+
   it.scopedLive("drops and makes partitions beside the schema watch, which records none of it", () =>
     withPosts(
       Effect.gen(function* () {
@@ -483,8 +539,8 @@ describe("Retention", () => {
         const run = yield* Retention.maintain({ months: 1 })
         const { reindexed } = run.details
         expect(reindexed).toContainEqual(expect.objectContaining({ index: expect.stringMatching(/20260201_row_key/) }))
-        for (const one of Array.isArray(reindexed) ? reindexed : []) {
-          expect(one).toMatchObject({ before: expect.any(Number), after: expect.any(Number) })
+        for (const reindexedIndex of Array.isArray(reindexed) ? reindexed : []) {
+          expect(reindexedIndex).toMatchObject({ before: expect.any(Number), after: expect.any(Number) })
         }
         const options = yield* sql<{ readonly options: ReadonlyArray<string> }>`
           select reloptions as options from pg_class where oid = 'threadline.audit_changes_20260201_row_key_table_name_table_schema_capt_idx'::regclass`

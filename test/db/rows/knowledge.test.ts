@@ -5,17 +5,9 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
-import { apply, fresh, layer as captureLayer, remove, rows, run, value } from "../../support/capture.js"
+import { after, apply, fresh, layer as captureLayer, now, remove, rows, run, value } from "../../support/capture.js"
 
 const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
-
-const now = Effect.map(
-  value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`),
-  String
-)
-
-/** Runs statements and tells the instant after them. */
-const after = (...statements: ReadonlyArray<string>) => Effect.zipRight(run(...statements), now)
 
 /** How a row stood: its label, marked if it is rebuilt, or the answer. */
 const at = (table: string, key: Query.KeyInput, instant: string) =>
@@ -116,10 +108,10 @@ describe("What is known of a row before its first change", () => {
         yield* apply([{ table: "rents", mask: [] }])
         yield* run("update rents set label = 'B' where id = 2", "delete from rents where id = 3")
         expect(yield* since("rents")).toBe(first)
-        const told = (instant: string) => Effect.forEach([1, 2, 3], (key) => at("rents", key, instant))
-        expect(yield* told(begun)).toEqual(["A", "BeforeCapture", "BeforeCapture"])
-        expect(yield* told(inside)).toEqual(["BeforeCapture", "BeforeCapture", "BeforeCapture"])
-        expect(yield* told(again)).toEqual(["BeforeCapture", "unseen rebuilt", "c rebuilt"])
+        const answersAt = (instant: string) => Effect.forEach([1, 2, 3], (key) => at("rents", key, instant))
+        expect(yield* answersAt(begun)).toEqual(["A", "BeforeCapture", "BeforeCapture"])
+        expect(yield* answersAt(inside)).toEqual(["BeforeCapture", "BeforeCapture", "BeforeCapture"])
+        expect(yield* answersAt(again)).toEqual(["BeforeCapture", "unseen rebuilt", "c rebuilt"])
       })
     )
 
@@ -168,12 +160,12 @@ describe("What is known of a row before its first change", () => {
           yield* run("update dues set label = 'aaa' where id = 1", "delete from dues where id = 2")
           yield* run("update others set label = 'y' where id = 1")
           const end = yield* now
-          const told = (instant: string) => Effect.forEach([1, 2], (key) => at("dues", key, instant))
-          expect(yield* told(begun)).toEqual(["a rebuilt", "b rebuilt"])
+          const answersAt = (instant: string) => Effect.forEach([1, 2], (key) => at("dues", key, instant))
+          expect(yield* answersAt(begun)).toEqual(["a rebuilt", "b rebuilt"])
           yield* run(removal(between))
-          expect(yield* told(begun)).toEqual(["BeforeCapture", "BeforeCapture"])
-          expect(yield* told(between)).toEqual(["aa rebuilt", "bb rebuilt"])
-          expect(yield* told(end)).toEqual(["aaa", "Deleted"])
+          expect(yield* answersAt(begun)).toEqual(["BeforeCapture", "BeforeCapture"])
+          expect(yield* answersAt(between)).toEqual(["aa rebuilt", "bb rebuilt"])
+          expect(yield* answersAt(end)).toEqual(["aaa", "Deleted"])
           expect(yield* at("others", 1, begun)).toBe("x rebuilt")
         }).pipe(Effect.provide(Query.layer))
       )

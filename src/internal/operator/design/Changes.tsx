@@ -18,17 +18,17 @@ export const css = `
 .change{border:1px solid var(--line);border-radius:var(--r);background:var(--raise);margin-bottom:var(--s3)}
 .change>header{display:flex;flex-wrap:wrap;gap:2px var(--s3);align-items:baseline;padding:var(--s2) var(--s3);border-bottom:1px solid var(--line2)}.change>header h2,.change>header h3{font:inherit;margin:0;color:inherit}
 .change>div{padding:var(--s3)}.change p{margin:var(--s2) 0 0}.change>div>p:first-child{margin-top:0}.change>header .op{min-width:50px}@media(max-width:760px){.change>header{gap:2px var(--s2)}}.change.here{border-color:var(--accent);box-shadow:0 0 0 2px var(--wash)}
-.flow .diff dt{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.flow .v,.flow .words{display:-webkit-inline-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden;vertical-align:top}
+.flow .diff dt{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.flow .v,.flow .words{display:-webkit-inline-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden;vertical-align:middle}
 `
 
 /** The telling fields of an insert, a delete or a baseline in one line. */
 const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
   const { columns, masks, room } = useSite()
-  const known = masks.get(tableOf(change))
+  const masksOfTable = masks.get(tableOf(change))
   const image = change.op === "delete" ? change.changedFrom : change.dataAfter
   const fields = entriesOf(image, columns.get(tableOf(change)))
   const telling = fields.filter(
-    ([field, value]) => (value !== null || known?.get(field)?.whole === "null") && value !== ""
+    ([field, value]) => (value !== null || masksOfTable?.get(field)?.whole === "null") && value !== ""
   )
   const most = Math.min(6, room.fields)
   return (
@@ -43,8 +43,8 @@ const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
             </b>{" "}
             {value === masked ? (
               <Redacted />
-            ) : known?.has(field) === true ? (
-              <Value value={value} mask={known.get(field)} limit={Math.min(48, room.value)} />
+            ) : masksOfTable?.has(field) === true ? (
+              <Value value={value} mask={masksOfTable.get(field)} limit={Math.min(48, room.value)} />
             ) : (
               <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={Math.min(48, room.value)} />
             )}

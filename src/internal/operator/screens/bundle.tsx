@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import type { ComponentChildren, VNode } from "preact"
 import type * as PageOf from "../../../Page.js"
 import type * as Query from "../../../Query.js"
-import { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
+import { InvalidRequest } from "../../../ThreadlineError.js"
 import type { ColumnsByTable } from "../columnOrder.js"
 import type { Question } from "../commandLine.js"
 import { ActionTable } from "../design/Actions.js"
@@ -131,7 +131,7 @@ const Found = ({
   </>
 )
 
-const found = (heading: string, id: string, question: Question, shown: Shown) =>
+const foundSection = (heading: string, id: string, question: Question, shown: Shown) =>
   page({
     title: `${heading} ${id}`,
     status: isEmpty(shown.bundle) ? 404 : 200,
@@ -161,7 +161,7 @@ export const correlation =
       to
     } = asked
     return Effect.map(withColumns(asked, query.correlation(id, { limit })), ([bundle, columns]) =>
-      found(
+      foundSection(
         "Correlation",
         id,
         { _tag: "Correlation", id },
@@ -196,7 +196,7 @@ export const request =
         )
       ),
       ([bundle, columns]) =>
-        found(
+        foundSection(
           "Request",
           id,
           { _tag: "Request", id },
@@ -299,7 +299,10 @@ export const actor =
         to
       } = asked
       if (!isActorType(type)) {
-        return yield* new NotFound({ subject: "row", id: `actor of the type ${type}` })
+        return yield* new InvalidRequest({
+          field: "actor",
+          rule: `must be of a type: ${ActorType.literals.join(", ")}`
+        })
       }
       const since = params.get("since") ?? "30d"
       const duration = durationOf(since)

@@ -16,7 +16,7 @@ import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { ContinuityView } from "./continuity.js"
 import { plural } from "./timeline.js"
-import { notProvided, underWay } from "./trouble.js"
+import { notProvided, SeenBefore, underWay } from "./trouble.js"
 
 const tones: Readonly<Record<Health.CoverageStatus, Tone>> = { covered: "good", uncovered: "bad", gap: "plain" }
 
@@ -154,12 +154,7 @@ const CoverageView = ({
         </b>
         .
       </Facts>
-      {isNew ? null : (
-        <Notice tone="warn">
-          <b>This is what was seen last.</b>
-          <span>It takes longer than a page may to look again; load the page in a moment for what is so now.</span>
-        </Notice>
-      )}
+      {isNew ? null : <SeenBefore at={report.at} />}
       {report.watch === null ? null : (
         <p class="sub">Schema watch: {typeof report.watch === "string" ? report.watch : "looked at"}</p>
       )}

@@ -154,10 +154,79 @@ const JobRow = ({ job }: { readonly job: ExportJobs.Job }): VNode => {
   )
 }
 
+/** The most jobs of the start page. */
+const mostShown = 4
+
+/** The newest jobs of the start page; undefined if the viewer can have none there, or if they cannot be seen quickly. */
+export const latestJobs = (asked: Asked): Effect.Effect<ReadonlyArray<ExportJobs.Job> | undefined> => {
+  const { patience, services, viewer } = asked
+  const scope = jobScopeOf(asked)
+  return services.jobs._tag === "None" || scope === undefined || !viewer.may("export")
+    ? Effect.succeed(undefined)
+    : services.jobs.value.list({ ...scope, limit: mostShown }).pipe(
+        Effect.timeout(patience("views")),
+        Effect.option,
+        Effect.map((found) => (found._tag === "None" ? undefined : found.value.items))
+      )
+}
+
+export const JobList = ({ jobs }: { readonly jobs: ReadonlyArray<ExportJobs.Job> | undefined }): VNode | null => {
+  const { to } = useSite()
+  return jobs === undefined ? null : (
+    <section>
+      <h2>Exports</h2>
+      {jobs.length === 0 ? (
+        <p class="sub">
+          None yet. <a href={to.address("/exports")}>Queue one</a>, or download a list from the{" "}
+          <a href={to.timeline()}>timeline</a>.
+        </p>
+      ) : (
+        <>
+          <ul class="list">
+            {jobs.map((job) => (
+              <li key={job.id}>
+                <div class="what">
+                  {job.state === "completed" ? (
+                    <a href={to.download(job.id)}>{labelOfRequest(job.request)}</a>
+                  ) : (
+                    <a href={`${to.address("/exports")}#job-${job.id}`}>{labelOfRequest(job.request)}</a>
+                  )}{" "}
+                  <span class="sub">
+                    <Text text={filterText(job)} limit={100} />
+                  </span>
+                </div>
+                <span class="end">
+                  {job.state === "completed" ? (
+                    plural(job.records, "record")
+                  ) : (
+                    <Tag tone={tones[job.state]}>{job.state}</Tag>
+                  )}
+                  {job.state === "completed" && job.expiresAt !== null ? (
+                    <>
+                      {" · until "}
+                      <Time at={job.expiresAt} form="minute" />
+                    </>
+                  ) : null}
+                </span>
+              </li>
+            ))}
+          </ul>
+          <p class="sub">
+            <a href={to.address("/exports")}>All exports</a>
+          </p>
+        </>
+      )}
+    </section>
+  )
+}
+
 const View = ({
+  filter,
   jobs,
   more
 }: {
+  /** What the form begins with: the filter of the list that led here. */
+  readonly filter: string
   readonly jobs: ReadonlyArray<ExportJobs.Job> | undefined
   readonly more: boolean
 }): VNode => {
@@ -205,6 +274,7 @@ const View = ({
               Filter, as in the search box
               <input
                 name="filter"
+                value={filter}
                 placeholder="table:invoices after:2026-11-01"
                 size={44}
                 autocomplete="off"
@@ -240,7 +310,9 @@ export const exportJobs = (asked: Asked): Screened =>
           title: "Exports",
           place: "exports",
           command: { _tag: "Words", words: ["export", "jobs"] },
-          view: () => <View jobs={listed?.items} more={listed?.hasMore ?? false} />
+          view: () => (
+            <View filter={asked.params.get("filter") ?? ""} jobs={listed?.items} more={listed?.hasMore ?? false} />
+          )
         })
       })
   })

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { VNode } from "preact"
+import type * as ExportJobs from "../../../ExportJobs.js"
 import type * as Health from "../../../Health.js"
 import type * as Query from "../../../Query.js"
 import type { InvalidRequest } from "../../../ThreadlineError.js"
@@ -16,6 +17,7 @@ import type { Remembered } from "../remembered.js"
 import { type Asked, page, redirect, type Screen, type Screened } from "../screen.js"
 import { actorsLabelled, type Meaning, meaningsOf, placed } from "../searchBox.js"
 import { useSite } from "../site.js"
+import { JobList, latestJobs } from "./exports.js"
 import { type Kept, keptOf, openView, ViewList } from "./views.js"
 
 /** The newest transactions that the start page shows. */
@@ -206,6 +208,7 @@ const State = ({ coverage: { asked, seen } }: { readonly coverage: Seen }): VNod
 const View = ({
   actions,
   coverage,
+  jobs,
   kept,
   outcome,
   transactions
@@ -215,6 +218,7 @@ const View = ({
   readonly actions: ReadonlyArray<Query.Action>
   readonly coverage: Seen
   readonly kept: Kept | undefined
+  readonly jobs: ReadonlyArray<ExportJobs.Job> | undefined
 }): VNode => (
   <>
     <h1>What do you want to know?</h1>
@@ -226,6 +230,7 @@ const View = ({
       <Recent transactions={transactions} />
       <div>
         <ViewList kept={kept} />
+        <JobList jobs={jobs} />
         <Failures actions={actions} />
       </div>
     </div>
@@ -245,11 +250,12 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
         viewer.may("coverage") && services.health._tag === "Some"
           ? Effect.map(asked.coverageOf(now), (seen): Seen => ({ asked: true, seen }))
           : Effect.succeed<Seen>({ asked: false, seen: undefined }),
-        keptOf(asked)
+        keptOf(asked),
+        latestJobs(asked)
       ],
       { concurrency: "unbounded" }
     ),
-    ([transactions, actions, coverage, kept]): Screen =>
+    ([transactions, actions, coverage, kept, jobs]): Screen =>
       page({
         title: "Audit",
         place: "home",
@@ -261,6 +267,7 @@ const start = (asked: Asked, outcome: Outcome): Screened => {
             actions={actions.items}
             coverage={coverage}
             kept={kept}
+            jobs={jobs}
           />
         )
       })

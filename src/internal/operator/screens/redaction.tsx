@@ -12,7 +12,7 @@ import { shortTable } from "../address.js"
 import { type Asked, page, type Screened } from "../screen.js"
 import { useSite } from "../site.js"
 import { counted, plural } from "./timeline.js"
-import { notProvided, underWay } from "./trouble.js"
+import { notProvided, SeenBefore, underWay } from "./trouble.js"
 import { most, severities } from "./coverage.js"
 
 const states: Readonly<Record<Health.PolicyComparison["state"], Tone>> = {
@@ -200,13 +200,18 @@ const RedactionView = ({
 export const redaction = ({ health, now, policiesOf, services }: Asked): Screened =>
   services.health._tag === "None"
     ? Effect.succeed(notProvided("Health"))
-    : Effect.map(policiesOf(now), ({ newest }) =>
+    : Effect.map(policiesOf(now), ({ isNew, newest }) =>
         newest === undefined
           ? underWay()
           : page({
               title: "Redaction",
               place: "redaction",
               command: { _tag: "Words", words: ["policy", "show"] },
-              view: () => <RedactionView policies={newest.value} compared={health.tables !== undefined} />
+              view: () => (
+                <>
+                  {isNew ? null : <SeenBefore at={new Date(newest.at).toISOString()} />}
+                  <RedactionView policies={newest.value} compared={health.tables !== undefined} />
+                </>
+              )
             })
       )

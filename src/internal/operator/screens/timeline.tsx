@@ -212,6 +212,21 @@ const View = (answer: Answer): VNode => {
                 <a href={to.changes(kind, whole)}>{labelOf(kind)}</a>
               </>
             ))}
+            {offers.exports ? (
+              <>
+                {" · "}
+                <a
+                  href={to.address("/exports", {
+                    filter: Either.match(Query.filterFromInput(whole), {
+                      onLeft: () => "",
+                      onRight: (all) => write(all)
+                    })
+                  })}
+                >
+                  later
+                </a>
+              </>
+            ) : null}
           </span>
         ) : null}
       </Chips>

@@ -8,7 +8,9 @@ import type { SavedViewError } from "../../../SavedViews.js"
 import type { InvalidRequest, NotFound } from "../../../ThreadlineError.js"
 import { hostLink } from "../address.js"
 import { Copy } from "../design/Copy.js"
+import { Notice } from "../design/Notice.js"
 import { Text } from "../design/Text.js"
+import { Time } from "../design/Time.js"
 import { type Page, page } from "../screen.js"
 import { useSite } from "../site.js"
 
@@ -200,6 +202,16 @@ export const tooSlow = (reference: string, seconds: number): Page =>
       <Start />
     </>
   )
+
+/** An answer from before, while a new one is under way. */
+export const SeenBefore = ({ at }: { readonly at: string }): VNode => (
+  <Notice tone="warn">
+    <b>
+      This is what was seen at <Time at={at} zoned live />.
+    </b>
+    <span>To look again takes longer than a page may. It is under way: load the page again in a moment.</span>
+  </Notice>
+)
 
 /** What is under way beside the pages: the next one finds it. */
 export const underWay = (): Page =>
