@@ -3074,7 +3074,7 @@ from public;
   {
     id: 7,
     name: "renames",
-    checksum: "3affbfb86ba52cd7ff0611d12f65fa1af9b48a694199dbc10a45c047d66260b4",
+    checksum: "f305cfc8a1424e860e3583a70e3a49d6adffddcd372c203958a6c780756c8131",
     sql: `-- Policies follow their tables and columns to other names, and what is known goes with them.
 
 -- The former keys of a table, and after them the keys of another policy.
@@ -3493,10 +3493,13 @@ begin atomic
   known as (
     select p.table_schema, p.table_name, p.relation, n.nspname::text as present_schema, c.relname::text as present_name,
       format('%I.%I', p.table_schema, p.table_name) as policy, format('%I.%I', n.nspname, c.relname) as present,
-      c.xmin as touched, greatest(p.applied_at, named_since(p.table_schema, p.table_name)) as named_at
+      c.xmin as touched, p.applied_at
     from here h
     join capture_policies p on p.database = h.database
-    join pg_class c on c.oid = p.relation
+    -- One by one: apply asks this for each table, and without statistics all policies would be compared with all of the catalog.
+    cross join lateral (
+      select c.relname, c.relnamespace, c.relkind, c.relispartition, c.xmin from pg_class c where c.oid = p.relation offset 0
+    ) c
     join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'f')
       and not c.relispartition
@@ -3509,7 +3512,14 @@ begin atomic
       s.named_by is not distinct from k.touched and format('%I.%I', s.table_schema, s.table_name) = k.present as still
     from known k
     join here h on true
-    join capture_sightings s on s.relation = k.relation and s.database = h.database and s.seen_at > k.named_at
+    cross join lateral (
+      select s.table_schema, s.table_name, s.seen_at, s.named_by
+      from capture_sightings s
+      where s.relation = k.relation and s.database = h.database and s.seen_at > k.applied_at
+      offset 0
+    ) s
+    -- When the table got its name is asked of those alone that were seen.
+    where s.seen_at > named_since(k.table_schema, k.table_name)
   ),
   named as (
     select k.*, s.sighted, coalesce(s.sightings, 0) as sightings,
@@ -3531,7 +3541,8 @@ begin atomic
       where s.table_schema = n.table_schema
         and s.table_name = n.table_name
         and s.relation <> n.relation
-        and s.seen_at > n.named_at
+        and s.seen_at > n.applied_at
+        and s.seen_at > named_since(n.table_schema, n.table_name)
     ),
     n.plain,
     exists (select from named o where o.relation <> n.relation and o.names && n.names)
@@ -3698,7 +3709,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "5a28f85e0b32d614937fd760a7d95dea98d0c987e59c759d667d8aaf58308456",
+    checksum: "6376247c8281fe29e63a6077f06c7573a3c000f6648da69d26b8fd7efd6bb663",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -3752,39 +3763,45 @@ $$;
 create function broken_triggers(table_schema text, table_name text) returns text[]
 language plpgsql stable
 set search_path from current
+-- Coverage asks it of every table, and to plan takes ten times as long as to run. So there is one plan, by indexes alone: a session may
+-- have made it when its database was empty.
+set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 begin
   return (
-    select array_agg(o.op order by o.op) filter (where o.works is not true)
+    select array_agg(o.op order by o.op) filter (where w.bits & o.bit = 0)
     from (
-      select o.op, (
-        select bool_or(t.tgtype & o.bit <> 0)
-        from capture_policies p
-        join pg_namespace n on n.nspname = p.table_schema
-        join pg_class c on c.relnamespace = n.oid and c.relname = p.table_name
-        join pg_trigger t on t.tgrelid = c.oid
+      select coalesce(bit_or(
+        -- A trigger that fires before the statement records none of its rows.
+        case when t.tgtype & 2 <> 0 then t.tgtype & 32 else t.tgtype & 28 end
+      ), 0) | case
+        -- Foreign tables have triggers for it since PostgreSQL 16.
+        when bool_or(c.relkind = 'f') and current_setting('server_version_num')::int < 160000 then 32
+        else 0
+      end as bits
+      from pg_namespace n
+      join pg_class c on c.relnamespace = n.oid
+      left join (
+        capture_policies p
+        join pg_trigger t on t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always)
         join pg_proc f on f.oid = t.tgfoid
         join pg_namespace own on own.oid = f.pronamespace
-        where p.table_schema = broken_triggers.table_schema
-          and p.table_name = broken_triggers.table_name
-          and c.relkind in ('r', 'p', 'f')
-          and not c.relispartition
-          and own.nspname = current_schema()
-          -- A trigger that fires before the statement records none of its rows.
-          and (t.tgtype & 2 <> 0) = (o.op = 'truncate')
-          and (t.tgenabled = 'A' or (t.tgenabled = 'O' and not p.always))
-          and t.tgqual is null
-          and cardinality(t.tgattr::int2[]) = 0
-      ) or (o.op = 'truncate' and current_setting('server_version_num')::int < 160000 and exists (
-        -- Foreign tables have triggers for it since PostgreSQL 16.
-        select
-        from pg_class c
-        join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = broken_triggers.table_schema and c.relname = broken_triggers.table_name and c.relkind = 'f'
-      )) as works
-      from (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
-    ) o
+      ) on p.table_schema = broken_triggers.table_schema
+        and p.table_name = broken_triggers.table_name
+        and t.tgrelid = c.oid
+        and t.tgqual is null
+        and cardinality(t.tgattr::int2[]) = 0
+        and own.nspname = current_schema()
+      where n.nspname = broken_triggers.table_schema
+        and c.relname = broken_triggers.table_name
+        and c.relkind in ('r', 'p', 'f')
+        and not c.relispartition
+    ) w
+    cross join (values ('insert', 4), ('delete', 8), ('update', 16), ('truncate', 32)) o (op, bit)
   );
 end
 $$;
