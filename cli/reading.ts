@@ -1,7 +1,7 @@
 /** What commands that read have in common: paging, the database, and the refusal of wrong input before the database is asked. */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Page from "../src/Page.js"
 import * as Query from "../src/Query.js"

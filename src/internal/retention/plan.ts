@@ -22,6 +22,7 @@ import {
   isUnseen,
   latestOfActions,
   latestOfName,
+  someAwaited,
   someStays,
   transactionMayGo
 } from "./conditions.js"
@@ -121,7 +122,10 @@ const staysIn = (conditions: Conditions, partition: Partition): Effect.Effect<bo
         rows(
           Stays,
           conditions.storage.sql`
-            select (${someStays(conditions, leafOf(conditions.storage, partition), partition.bounds.until)})::text as stays`
+            select (
+              ${someStays(conditions, leafOf(conditions.storage, partition), partition.bounds.until)}
+              or ${someAwaited(conditions, leafOf(conditions.storage, partition))}
+            )::text as stays`
         ),
         ([row]) => row?.stays !== "false"
       )
