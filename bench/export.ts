@@ -141,9 +141,9 @@ if (place === -1) {
   await Effect.runPromise(Effect.scoped(bench))
 } else {
   const [index, url = "", path = ""] = process.argv.slice(place + 1)
-  const one = cases[Number(index)]
-  if (one !== undefined) {
-    const result = await Effect.runPromise(exported(url, path, one))
+  const chosenCase = cases[Number(index)]
+  if (chosenCase !== undefined) {
+    const result = await Effect.runPromise(exported(url, path, chosenCase))
     console.log(JSON.stringify({ ...result, peak: process.resourceUsage().maxRSS / 1024 }))
   }
 }

@@ -30,6 +30,8 @@ export interface Figures {
   readonly slowest: string
   /** Of the slowest run. */
   readonly statements: number
+  /** Milliseconds in which its statements are planned, as a wait. */
+  readonly planning: number
   readonly looked: number
   readonly buffers: number
   /** Relations of the log that a plan reads from end to end. */
@@ -48,6 +50,7 @@ interface Node {
 }
 
 interface Explained {
+  readonly "Planning Time"?: number
   readonly Plan: Node & { readonly "Shared Hit Blocks"?: number; readonly "Shared Read Blocks"?: number }
 }
 
@@ -84,12 +87,14 @@ const explain = Effect.fnUntraced(function* (run: Run, failed: boolean, withText
   const scanned = new Set<string>()
   let rows = 0
   let buffers = 0
+  let planning = 0
   for (const [text, values] of sent) {
     const found = yield* sql.unsafe<{ readonly "QUERY PLAN": ReadonlyArray<Explained> }>(
       `explain (${analyze}, format json) ${text}`,
       values as Array<string>
     )
-    for (const { Plan } of found.flatMap((row) => row["QUERY PLAN"])) {
+    for (const { Plan, ...explained } of found.flatMap((row) => row["QUERY PLAN"])) {
+      planning += explained["Planning Time"] ?? 0
       buffers += (Plan["Shared Hit Blocks"] ?? 0) + (Plan["Shared Read Blocks"] ?? 0)
       for (const node of nodes(Plan).filter(isLog)) {
         rows += looked(node)
@@ -106,7 +111,7 @@ const explain = Effect.fnUntraced(function* (run: Run, failed: boolean, withText
       plans.push(`${text}\n${JSON.stringify(values)}\n${lines.map((line) => line["QUERY PLAN"]).join("\n")}`)
     }
   }
-  return { statements: sent.length, looked: rows, buffers, scanned: [...scanned], plans }
+  return { statements: sent.length, planning, looked: rows, buffers, scanned: [...scanned], plans }
 })
 
 const spread = (values: ReadonlyArray<number>): Spread => {

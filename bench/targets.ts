@@ -83,11 +83,18 @@ const Reads = Schema.parseJson(
       Schema.Struct({
         name: Schema.String,
         kind: Schema.String,
-        wall: Schema.Struct({ p95: Schema.Number }),
-        cpu: Schema.optional(Schema.Struct({ p95: Schema.Number }))
+        wall: Schema.Struct({ p50: Schema.Number, p95: Schema.Number }),
+        cpu: Schema.optional(Schema.Struct({ p50: Schema.Number, p95: Schema.Number })),
+        server: Schema.optional(Schema.Struct({ p50: Schema.Number, p95: Schema.Number })),
+        statements: Schema.Number,
+        planning: Schema.Number
       })
     )
   })
+)
+
+const Durable = Schema.parseJson(
+  Schema.Struct({ clients: Schema.Number, plain: Schema.Number, captured: Schema.Number })
 )
 
 const Month = Schema.parseJson(Schema.Struct({ grown: Schema.Number, packed: Schema.Number }))
@@ -95,7 +102,8 @@ const Month = Schema.parseJson(Schema.Struct({ grown: Schema.Number, packed: Sch
 interface Line {
   readonly what: string
   readonly seen: number
-  readonly target: number
+  /** Undefined if it is only told. */
+  readonly target: number | undefined
   /** What is missing to the target: thousands of instructions, or microseconds. */
   readonly over?: { readonly instructions: number } | { readonly micros: number }
   readonly why?: string
@@ -203,30 +211,45 @@ for (const op of ops) {
   )
 }
 
+const durable = Schema.decodeSync(Durable)(run("bench/durable.ts", ...(quick ? ["--seconds", "1"] : [])))
+lines.push({
+  what: `durable commits of ${durable.clients} clients: transactions a second without capture, of those with a context`,
+  seen: durable.plain / durable.captured,
+  target: undefined
+})
+
 if (process.argv.includes("--reads")) {
   const { packed } = Schema.decodeSync(Month)(run("bench/month.ts", ...ofHistory))
   const { figures } = Schema.decodeSync(Reads)(run("bench/reads.ts", ...ofHistory))
-  // Waits on a machine that others use say more about the others.
-  const reads = figures.map(({ cpu, kind, name, wall }) => {
+  // Both are above the wait on a machine with nothing else to do: a wait has what others do in it, and the CPU has threads of the
+  // client's runtime that nobody waits for. The smaller one is nearer.
+  const reads = figures.map(({ cpu, kind, name, planning, server, statements, wall }) => {
     const pages = name.startsWith("as-of, rows of")
-    return { name, listed: kind === "index" || pages, seen: (cpu ?? wall).p95, target: pages ? 50 : 10 }
+    const seen = Math.min(cpu?.p95 ?? Number.POSITIVE_INFINITY, wall.p95)
+    const parts =
+      cpu === undefined || server === undefined
+        ? ""
+        : `; CPU at the median ${cpu.p50.toFixed(1)}, of it the server ${server.p50.toFixed(1)}`
+    const why = `${statements} ${statements === 1 ? "statement" : "statements"}, planned in ${planning.toFixed(1)}${parts}`
+    return { name, listed: kind === "index" || pages, seen, target: pages ? 50 : 10, why }
   })
-  const [met, missed] = [true, false].map((is) =>
-    reads.filter(({ listed, seen, target }) => listed && seen <= target === is)
-  )
+  const listed = reads.filter((read) => read.listed)
+  const met = listed.filter(({ seen, target }) => seen <= target)
+  const missed = listed.filter((read) => !met.includes(read))
   lines.push(
     { what: "index bytes a change, a month that is over, packed", seen: packed, target: 150 },
     {
-      what: `slowest of ${met?.length ?? 0} reads that meet it: ms, p95`,
-      seen: Math.max(...(met ?? []).map(({ seen }) => seen)),
+      what: "slowest read that meets it: ms, p95",
+      seen: Math.max(...met.filter(({ target }) => target === 10).map(({ seen }) => seen)),
       target: 10
     },
-    ...(missed ?? []).map(({ name, seen, target }) => ({
+    { what: `listed reads beyond their target, of ${listed.length}`, seen: missed.length, target: 0 },
+    ...missed.map(({ name, seen, target, why }) => ({
       what: `${name}: ms, p95`,
       seen,
       target,
       over: { micros: (seen - target) * 1000 },
-      why: target === 50 ? "keys are read from an index that all tables share" : "planning over 16 partitions, decoding"
+      why
     }))
   )
 }
@@ -238,14 +261,14 @@ console.log(
     "",
     `${"".padEnd(width)}    seen  target`,
     ...lines.map(({ over, seen, target, what, why }) => {
-      const met = seen <= target
+      const met = target === undefined || seen <= target
       const price =
         met || over === undefined
           ? ""
           : "micros" in over
             ? `  ${over.micros.toFixed(1)} microseconds: ${why ?? ""}`
             : `  ${over.instructions.toFixed(0)} thousand instructions${speed === undefined ? "" : `, ${(over.instructions / speed).toFixed(0)} microseconds`}: ${why ?? ""}`
-      return `${what.padEnd(width)}  ${seen.toFixed(2).padStart(6)}  ${target.toFixed(2).padStart(6)}  ${met ? "met" : "missed"}${price}`
+      return `${what.padEnd(width)}  ${seen.toFixed(2).padStart(6)}  ${(target?.toFixed(2) ?? "-").padStart(6)}  ${target === undefined ? "told" : met ? "met" : "missed"}${price}`
     })
   ].join("\n")
 )

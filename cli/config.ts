@@ -81,6 +81,40 @@ const Exports = Schema.Struct({
     )
   )
 
+const relationRule = {
+  message: () => 'must be a relation, such as { table: "invoice_lines", columns: { invoice_id: "id" } }'
+}
+
+const Relation = Schema.Struct({
+  table: Name.pipe(
+    Schema.filter((name) =>
+      Either.match(TableName.parse(name), { onLeft: ({ rule }) => rule, onRight: () => undefined })
+    )
+  ),
+  columns: Schema.Record({ key: Schema.String, value: Name }).pipe(
+    Schema.filter((columns) => Object.keys(columns).length > 0, { message: () => "must name at least one column" })
+  ),
+  limit: Schema.optional(Count)
+}).annotations(relationRule)
+
+const relationsRule = { message: () => "must be an object of relations by table" }
+
+const Relations = Schema.Record({
+  key: Schema.String,
+  value: Schema.Record({ key: Schema.String, value: Relation }).annotations(relationsRule)
+})
+  .annotations(relationsRule)
+  .pipe(
+    Schema.filter((relations) =>
+      Object.keys(relations).flatMap((table) =>
+        Either.match(TableName.parse(table), {
+          onLeft: ({ rule }) => [{ path: [table], message: rule }],
+          onRight: () => []
+        })
+      )
+    )
+  )
+
 const Document = Schema.Struct({
   schema: Schema.optional(Name),
   ownerRole: Schema.optional(Name),
@@ -89,7 +123,8 @@ const Document = Schema.Struct({
   expected: Schema.optional(Health.Expected),
   expectedGaps: Schema.optional(Health.ExpectedGaps),
   sensitive: Schema.optional(Health.Sensitive),
-  exports: Schema.optional(Exports)
+  exports: Schema.optional(Exports),
+  relations: Schema.optional(Relations)
 })
 
 export interface Configuration {
@@ -105,6 +140,8 @@ export interface Configuration {
   readonly retention: Retention.Policy | undefined
   /** What is decided about exports and their jobs. */
   readonly exports: typeof Exports.Type
+  /** The rows that the pages show beside a row. */
+  readonly relations: typeof Relations.Type
 }
 
 const none: Configuration = {
@@ -114,7 +151,8 @@ const none: Configuration = {
   tables: undefined,
   health: {},
   retention: undefined,
-  exports: { record: true }
+  exports: { record: true },
+  relations: {}
 }
 
 /** The configuration at or above a directory. */
@@ -185,7 +223,8 @@ export const check = (document: unknown): Either.Either<Configuration, string> =
       tables,
       health: { expected: fields.expected, expectedGaps: fields.expectedGaps, sensitive: fields.sensitive },
       retention: fields.retention === undefined ? undefined : yield* retentionOf(fields.retention),
-      exports: fields.exports ?? none.exports
+      exports: fields.exports ?? none.exports,
+      relations: fields.relations ?? {}
     }
   })
 

@@ -17,17 +17,17 @@ const formats = ["csv", "ndjson", "json", "parquet"] as const
 
 /** Which changes, and how they are written. */
 export const requestOptions = {
-  gzip: flag("gzip", "Compresses by gzip."),
-  zstd: flag("zstd", "Compresses by zstd, where Node.js has it."),
+  gzip: flag("gzip", "Compress by gzip."),
+  zstd: flag("zstd", "Compress by zstd, if Node.js has it."),
   columns: value(
     "columns",
     "NAMES",
     `Of a CSV or Parquet, with commas between them; for people: ${Export.personColumns.join(",")}.`
   ),
-  raw: flag("raw", "Of a CSV: no ' in front of cells that a spreadsheet takes for formulas."),
+  raw: flag("raw", "In a CSV, put no ' before cells that a spreadsheet takes for formulas."),
   shape: choice("shape", shapes, "Of NDJSON: the form in which another system reads a change."),
-  newestFirst: flag("newest-first", "Begins with the newest; else with the oldest."),
-  limit: value("limit", "NUMBER", "Changes at most; else all of them."),
+  newestFirst: flag("newest-first", "Begin with the newest change instead of the oldest."),
+  limit: value("limit", "NUMBER", "The most changes; default: all."),
   requestedBy: value(
     "requested-by",
     "TYPE[:ID]",

@@ -24,7 +24,7 @@ export const storeOptions = {
 }
 
 export const scopeOptions = {
-  scope: value("scope", "NAME", "The scope of the job, as exports.scope of the configuration knows it."),
+  scope: value("scope", "NAME", "The scope of the job, by the name that exports.scope in the configuration knows."),
   scopeParameters: value("scope-parameters", "JSON", `What the scope takes, such as '{"tenant":"acme"}'.`)
 }
 

@@ -5,15 +5,15 @@ export { choice, choices, flag, value, values, valuesOr } from "./parser/declare
 
 /** What every command takes. */
 export const common = {
-  url: value("url", "URL", "Database; else THREADLINE_DATABASE_URL, else DATABASE_URL, else PGHOST and the like."),
-  config: value("config", "FILE", "Configuration; else threadline.config.ts, .js or .json here or above."),
+  url: value("url", "URL", "Database; default: THREADLINE_DATABASE_URL, then DATABASE_URL, then PGHOST and the like."),
+  config: value("config", "FILE", "Configuration; default: threadline.config.ts, .js or .json here or above."),
   schema: value(
     "schema",
     "NAME",
     "Schema that holds Threadline; else that of the configuration, else THREADLINE_SCHEMA."
   ),
   json: flag("json", "Print one JSON document."),
-  wide: flag("wide", "Cut nothing off, however narrow the terminal.")
+  wide: flag("wide", "Cut nothing, even on a narrow terminal.")
 }
 
 export interface Common {

@@ -1,7 +1,7 @@
 /** What commands that read have in common: paging, the database, and the refusal of wrong input before the database is asked. */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Page from "../src/Page.js"
 import * as Query from "../src/Query.js"
@@ -15,8 +15,8 @@ import { wholeNumber } from "./values.js"
 
 export const paging = {
   order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
-  limit: value("limit", "NUMBER", "How many, 1 to 1000; else 50."),
-  cursor: value("cursor", "CURSOR", "Goes on where the page before ended.")
+  limit: value("limit", "NUMBER", "How many, 1 to 1000; default: 50."),
+  cursor: value("cursor", "CURSOR", "Continue where the previous page ended.")
 }
 
 export type Paging = Given<typeof paging>

@@ -8,11 +8,15 @@ import { value } from "./options.js"
 import type { Given } from "./parser/declare.js"
 
 export const window = {
-  from: value("from", "INSTANT", "Not before this instant, such as 2026-11-22T10:00:00Z, or the begin of this date."),
+  from: value(
+    "from",
+    "INSTANT",
+    "Not before this instant, such as 2026-11-22T10:00:00Z, or from the beginning of this date."
+  ),
   to: value("to", "INSTANT", "Not after this instant, or the end of this date."),
   on: value("on", "DATE", "Only on this date, such as 2026-11-22."),
-  since: value("since", "TIME", "Only so far back from now: 90s, 30m, 12h, 7d or 2w."),
-  tz: value("tz", "ZONE", "Zone of the dates, such as Europe/Berlin or +02:00; else UTC.")
+  since: value("since", "TIME", "Only this far back from now: 90s, 30m, 12h, 7d or 2w."),
+  tz: value("tz", "ZONE", "Zone of the dates, such as Europe/Berlin or +02:00; default: UTC.")
 }
 
 export type Window = Given<typeof window>

@@ -188,8 +188,8 @@ const isObject = (value: unknown): value is object =>
  */
 export const fromContext = (context: Context.Context<never>): Fields => {
   const { meta, source } = Context.get(context, AuditDefaults)
-  const found = Context.get(context, LazyMeta)(context)
-  return merge(merge({ source, meta }, { meta: found }), Context.get(context, AuditContext))
+  const lazyMeta = Context.get(context, LazyMeta)(context)
+  return merge(merge({ source, meta }, { meta: lazyMeta }), Context.get(context, AuditContext))
 }
 
 /**

@@ -8,7 +8,7 @@ import type * as Capture from "./Capture.js"
 import type * as Retention from "./Retention.js"
 import type * as ExportJobs from "./ExportJobs.js"
 import type * as ExportStore from "./ExportStore.js"
-import type { ReadScope } from "./Query.js"
+import type { ReadScope, Relation } from "./Query.js"
 import type * as Health from "./Health.js"
 
 /**
@@ -56,6 +56,8 @@ export interface Exports extends Pick<
  * - `retention`: how long the record is kept; nothing is ever removed unless given. See `Retention.Policy`.
  * - `exports`: with `record: false`, `threadline export` does not record exports as actions. The files of jobs lie in
  *   `directory`, or in the bucket `s3`. The others are options of `ExportJobs`.
+ * - `relations`: the rows that `threadline serve` shows beside a row, by table:
+ *   `{ invoices: { lines: { table: "invoice_lines", columns: { invoice_id: "id" } } } }`.
  *
  * @since 0.1.0
  * @category models
@@ -69,6 +71,7 @@ export interface Configuration {
   readonly sensitive?: NonNullable<Health.Options["sensitive"]>
   readonly retention?: Retention.Policy
   readonly exports?: Exports
+  readonly relations?: { readonly [table: string]: { readonly [name: string]: Relation } }
 }
 
 /**

@@ -191,10 +191,10 @@ export type Sources = Capture.Capture | Evidence | Health.Health | Query.Query |
 export type Failure = Capture.CaptureError | InvalidRequest | NotFound | ThreadlineError
 
 const recorder = Effect.flatMap(Evidence, (evidence) => {
-  const found = service.recorderOf(evidence)
-  return found === undefined
+  const recorder = service.recorderOf(evidence)
+  return recorder === undefined
     ? Effect.fail(new InvalidRequest({ field: "evidence", rule: "must be the service of a layer of this module" }))
-    : Effect.succeed(found)
+    : Effect.succeed(recorder)
 })
 
 interface Derived<S extends Subject> {
@@ -228,9 +228,9 @@ const exportAction = (id: string | undefined) =>
     let cursor: string | undefined
     for (;;) {
       const page = yield* Query.actions({ action: exportActions, limit: id === undefined ? 1 : 1000, cursor })
-      const found = id === undefined ? page.items[0] : page.items.find((action) => action.id === id)
-      if (found !== undefined || page.nextCursor._tag === "None") {
-        return found
+      const exportRecorded = id === undefined ? page.items[0] : page.items.find((action) => action.id === id)
+      if (exportRecorded !== undefined || page.nextCursor._tag === "None") {
+        return exportRecorded
       }
       cursor = page.nextCursor.value
     }
@@ -277,19 +277,19 @@ const derivations: {
     }),
   export_delivery: ({ action }) =>
     Effect.gen(function* () {
-      const found = yield* exportAction(action)
-      if (found === undefined) {
+      const recordedExport = yield* exportAction(action)
+      if (recordedExport === undefined) {
         return yield* missing(action ?? "of an export", "no export was recorded as such an action")
       }
-      const { data } = found
+      const { data } = recordedExport
       return {
-        status: found.status === "ok" ? "ok" : "failed",
+        status: recordedExport.status === "ok" ? "ok" : "failed",
         detail: {
           format: textIn(data, "format") || "unknown",
           count: Number(textIn(data, "count") || 0),
           bytes: Number(textIn(data, "bytes") || 0),
           sha256: textIn(data, "sha256") || "none: it ended early",
-          action: found.id
+          action: recordedExport.id
         }
       }
     }),
@@ -423,8 +423,10 @@ const gathered = <A, E, R>(
   })
 
 const bound = (field: string, given: InstantInput): Effect.Effect<string, InvalidRequest> => {
-  const found = instant(given)
-  return found === undefined ? Effect.fail(new InvalidRequest({ field, rule: instantRule })) : Effect.succeed(found)
+  const decodedInstant = instant(given)
+  return decodedInstant === undefined
+    ? Effect.fail(new InvalidRequest({ field, rule: instantRule }))
+    : Effect.succeed(decodedInstant)
 }
 
 /**

@@ -79,8 +79,8 @@ const addressOf = (given: string | undefined): string | undefined => {
 const proxyList = (proxies: unknown): BlockList => {
   const list = new BlockList()
   // Other libraries take `true` here, or one text. Here neither names a proxy.
-  const all: ReadonlyArray<unknown> = Array.isArray(proxies) ? proxies : [undefined]
-  for (const proxy of all) {
+  const proxyList: ReadonlyArray<unknown> = Array.isArray(proxies) ? proxies : [undefined]
+  for (const proxy of proxyList) {
     const [address = "", bits, ...rest] = typeof proxy === "string" ? proxy.split("/") : []
     const family = isIP(address)
     const width = bits === undefined || !/^\d{1,3}$/.test(bits) ? undefined : Number(bits)
@@ -210,8 +210,10 @@ export const make = (rules: Rules = {}): ((incoming: Incoming) => AuditContext.F
     return address
   }
   const metaOf = ({ meta, method, route }: Incoming): AuditContext.Meta | undefined => {
-    const all = { ...routeMeta(method, route), ...(AuditContext.invalid({ meta }) === undefined ? meta : {}) }
-    return Object.keys(all).length === 0 || AuditContext.invalid({ meta: all }) !== undefined ? undefined : all
+    const wholeMeta = { ...routeMeta(method, route), ...(AuditContext.invalid({ meta }) === undefined ? meta : {}) }
+    return Object.keys(wholeMeta).length === 0 || AuditContext.invalid({ meta: wholeMeta }) !== undefined
+      ? undefined
+      : wholeMeta
   }
   return (incoming) => {
     const request = idOf(incoming, headers.requestId)

@@ -186,10 +186,11 @@ const auditedChange = (change: Query.Change, expected: ExpectedChange | undefine
       const audited =
         change.op === "update" ? [diff.before, diff.after] : [change.op === "delete" ? diff.before : diff.after]
       const given = alike ? fields?.[field] : undefined
-      const wanted = given === undefined ? [] : valuesOf(change.op, given)
+      const expectedValues = given === undefined ? [] : valuesOf(change.op, given)
       const isExpected =
-        wanted.length === audited.length && wanted.every((value, place) => isSame(value, audited[place]))
-      return `        ${fieldText(field, ...(isExpected ? wanted : audited))}`
+        expectedValues.length === audited.length &&
+        expectedValues.every((value, place) => isSame(value, audited[place]))
+      return `        ${fieldText(field, ...(isExpected ? expectedValues : audited))}`
     })
   ].join("\n")
 }
@@ -229,7 +230,7 @@ const auditedLines = (
   expected: Expected | undefined
 ): ReadonlyArray<string> => {
   const actor = transaction?.actor ?? action?.actor ?? null
-  const found = {
+  const auditedParts = {
     action: action?.name ?? null,
     status: action?.status,
     correlationId: action?.correlationId ?? transaction?.correlationId ?? null,
@@ -242,7 +243,7 @@ const auditedLines = (
         return []
       }
       return [
-        `  ${property}: ${property === "actor" ? actorText(asExpected(actor, expected?.actor)) : valueText(found[property])}`
+        `  ${property}: ${property === "actor" ? actorText(asExpected(actor, expected?.actor)) : valueText(auditedParts[property])}`
       ]
     }),
     ...(expected === undefined || expected.changes !== undefined
@@ -342,14 +343,14 @@ const make = Effect.gen(function* () {
       const expected: ReadonlyArray<Expected> = isList(given) ? given : [given]
       yield* mustBeKnown(expected)
       const last = yield* Ref.get(mark)
-      const found = yield* since(last)
-      yield* Ref.set(mark, beyond(last, found))
-      const groups = groupsOf(found)
-      const wanted = expected.flatMap(expectedLines)
+      const auditedSince = yield* since(last)
+      yield* Ref.set(mark, beyond(last, auditedSince))
+      const groups = groupsOf(auditedSince)
+      const wantedLines = expected.flatMap(expectedLines)
       const audited = groups.flatMap((group, place) => auditedLines(group, expected[place]))
-      if (!isDeepStrictEqual(wanted, audited)) {
+      if (!isDeepStrictEqual(wantedLines, audited)) {
         yield* new AuditMismatch({
-          detail: ["what was audited differs (- expected, + audited):", ...difference(wanted, audited)].join("\n")
+          detail: ["what was audited differs (- expected, + audited):", ...difference(wantedLines, audited)].join("\n")
         })
       }
     })
@@ -396,7 +397,7 @@ const make = Effect.gen(function* () {
       and t.tgenabled <> 'D'
     order by 1`
 
-  const all = (statements: ReadonlyArray<string>) =>
+  const runAll = (statements: ReadonlyArray<string>) =>
     Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
 
   return Testing.of({
@@ -410,9 +411,9 @@ const make = Effect.gen(function* () {
       sql.withTransaction(
         Effect.gen(function* () {
           const switches = yield* triggers
-          yield* all(switches.map(({ off }) => off))
+          yield* runAll(switches.map(({ off }) => off))
           const value = yield* effect
-          yield* all(["set constraints all immediate", ...switches.map(({ on }) => on)])
+          yield* runAll(["set constraints all immediate", ...switches.map(({ on }) => on)])
           return value
         })
       )

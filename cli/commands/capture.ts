@@ -30,7 +30,7 @@ import { paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
 const tables = {
-  table: values("table", "TABLE", "A table as in SQL, such as public.posts; else those of the configuration."),
+  table: values("table", "TABLE", "A table as in SQL, such as public.posts; default: those of the configuration."),
   exclude: values("exclude", "COLUMN", "A column to leave out, such as public.users.password."),
   mask: values(
     "mask",
@@ -42,7 +42,7 @@ const tables = {
 
 const prune = flag("prune", "Also stop capturing tables that the configuration does not name.")
 
-const markPartitions = flag("mark-partitions", "Also record the rows of partitions that joined or left a table.")
+const markPartitions = flag("mark-partitions", "Also record the rows of partitions that were attached or detached.")
 
 const lockTimeout = value(
   "lock-timeout",
@@ -112,8 +112,8 @@ export const applying = leaf(
     ...tables,
     prune,
     markPartitions,
-    baseline: flag("baseline", "Then record the rows that were there before; see continuity baseline."),
-    allowLessRedaction: flag("allow-less-redaction", "Accept that a column shows more than it did."),
+    baseline: flag("baseline", "Then record the rows that were there before, as continuity baseline does."),
+    allowLessRedaction: flag("allow-less-redaction", "Accept that a column shows more than before."),
     lockTimeout
   },
   (options) =>

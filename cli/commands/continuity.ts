@@ -39,7 +39,7 @@ export const recordBaselines = (
     ).pipe(Effect.ensuring(show("")))
   })
 
-const table = values("table", "TABLE", "A table as in SQL, such as public.posts; else every captured one.")
+const table = values("table", "TABLE", "A table as in SQL, such as public.posts; default: every captured table.")
 
 const encodeReadiness = Schema.encodeSync(Schema.Struct({ tables: Schema.Array(Continuity.Readiness) }))
 
@@ -50,7 +50,7 @@ export const check = leaf(
     Effect.gen(function* () {
       const configured = yield* configuration(options)
       const names = yield* Effect.forEach(options.table, (text) => TableName.parse(text, "--table"))
-      const all = yield* inDatabase(
+      const answers = yield* inDatabase(
         options,
         configured,
         Continuity.check({
@@ -58,7 +58,7 @@ export const check = leaf(
         })
       )
       const chosen = names.map(TableName.format)
-      const tables = all.filter((table) => chosen.length === 0 || chosen.includes(table.table))
+      const tables = answers.filter((table) => chosen.length === 0 || chosen.includes(table.table))
       yield* answer(
         options,
         () => encodeReadiness({ tables }),
@@ -77,7 +77,7 @@ export const baseline = leaf(
   {
     ...common,
     table,
-    batchSize: value("batch-size", "ROWS", "About so many rows are locked at a time; else 500.")
+    batchSize: value("batch-size", "ROWS", "About how many rows are locked at a time; default: 500.")
   },
   (options) =>
     Effect.gen(function* () {

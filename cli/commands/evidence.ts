@@ -109,11 +109,11 @@ export const record = leaf(
     subject: subjectArgument,
     ref: value("ref", "REF", "What it is about, such as an environment or the id of a run."),
     status: choice("status", ["ok", "attention", "failed"], "How it stands; without --derive."),
-    detail: value("detail", "JSON", "What there is to say; without --derive."),
+    detail: value("detail", "JSON", "The content of the record; without --derive."),
     actor: value("actor", "TYPE:ID", "Who records it, such as user:42."),
-    derive: flag("derive", "Looks itself, and records what it finds as derived."),
-    run: value("run", "ID", "With --derive retention_run: which run; else the newest."),
-    action: value("action", "ID", "With --derive export_delivery: which action; else the newest export.")
+    derive: flag("derive", "Take the content from the services, and mark it as derived."),
+    run: value("run", "ID", "With --derive retention_run: which run; default: the newest."),
+    action: value("action", "ID", "With --derive export_delivery: which action; default: the newest export.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -190,14 +190,14 @@ export const list = leaf(
 export const latest = leaf("evidence latest", { ...common, subject: subjectArgument, ref: refArgument }, (options) =>
   Effect.gen(function* () {
     const subject = yield* subjectOf(options.subject)
-    const found = yield* inEvidence(options, () => Evidence.latest(subject, options.ref), names)
-    if (Option.isNone(found)) {
+    const latestRecord = yield* inEvidence(options, () => Evidence.latest(subject, options.ref), names)
+    if (Option.isNone(latestRecord)) {
       return yield* new Refused({ message: `no evidence of ${subject} is recorded for ${options.ref}` })
     }
     yield* answerExact(
       options,
-      () => Json.stringify(found.value),
-      () => recordText(found.value)
+      () => Json.stringify(latestRecord.value),
+      () => recordText(latestRecord.value)
     )
   })
 )
@@ -246,10 +246,10 @@ export const proof = leaf(
   {
     ...common,
     ...window,
-    output: value("output", "FILE", "Where the document goes."),
-    looked: values("looked", "ACTION", "An action by which the host records that somebody looked; may be repeated."),
-    html: flag("html", "A page for printing, without scripts; else JSON."),
-    force: flag("force", "Replaces a file that is there.")
+    output: value("output", "FILE", "Write the document to this file."),
+    looked: values("looked", "ACTION", "An action with which the host records that somebody looked; may be repeated."),
+    html: flag("html", "Write a page for printing, without scripts, instead of JSON."),
+    force: flag("force", "Replace an existing file.")
   },
   (options) =>
     Effect.gen(function* () {

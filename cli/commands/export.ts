@@ -16,9 +16,9 @@ import { pathOf, Surroundings } from "../surroundings.js"
 const exportOptions = {
   ...common,
   format: format("What is written; else what the ending of --output says."),
-  output: value("output", "FILE", "Writes this file and FILE.manifest.json; else to standard output."),
-  force: flag("force", "Replaces a file that is there."),
-  scopeName: value("scope-name", "NAME", "What the manifest calls the scope, if there is one."),
+  output: value("output", "FILE", "Write this file and FILE.manifest.json; default: standard output."),
+  force: flag("force", "Replace an existing file."),
+  scopeName: value("scope-name", "NAME", "The name of the scope in the manifest, if there is one."),
   ...requestOptions
 }
 

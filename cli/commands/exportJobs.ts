@@ -117,8 +117,8 @@ export const list = leaf(
     ),
     schedule: value("schedule", "NAME", "Only jobs of this schedule."),
     requestedBy: value("requested-by", "TYPE[:ID]", "Only jobs that this actor asked for, such as user:42."),
-    limit: value("limit", "NUMBER", "How many, 1 to 1000; else 50."),
-    cursor: value("cursor", "CURSOR", "Goes on where the page before ended."),
+    limit: value("limit", "NUMBER", "How many, 1 to 1000; default: 50."),
+    cursor: value("cursor", "CURSOR", "Continue where the previous page ended."),
     ...scopeOptions
   },
   (options) =>
@@ -187,9 +187,9 @@ export const run = leaf(
   {
     ...common,
     ...storeOptions,
-    once: flag("once", "Runs every job that waits, and ends."),
-    watch: flag("watch", "Goes on with the jobs that come, until it is interrupted."),
-    concurrency: value("concurrency", "NUMBER", "Jobs at the same time, 1 to 16; else 1.")
+    once: flag("once", "Run every waiting job, then end."),
+    watch: flag("watch", "Run jobs as they come, until interrupted."),
+    concurrency: value("concurrency", "NUMBER", "Jobs at the same time, 1 to 16; default: 1.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -233,8 +233,8 @@ export const download = leaf(
     ...common,
     ...storeOptions,
     ...scopeOptions,
-    output: value("output", "FILE", "Writes this file and FILE.manifest.json; else to standard output."),
-    force: flag("force", "Replaces a file that is there."),
+    output: value("output", "FILE", "Write this file and FILE.manifest.json; default: standard output."),
+    force: flag("force", "Replace an existing file."),
     requestedBy: value("requested-by", "TYPE[:ID]", "Who downloads it, such as user:42: kept in the record."),
     id
   },

@@ -53,16 +53,20 @@ export const feed = leaf(
   "feed",
   {
     ...common,
-    table: values("table", "TABLE", "Only changes of this table; repeated for more."),
-    checkpoint: value("checkpoint", "TEXT", "Goes on where the batch before ended."),
+    table: values("table", "TABLE", "Only changes of this table; may be repeated."),
+    checkpoint: value("checkpoint", "TEXT", "Continue where the previous batch ended."),
     from: choice(
       "from",
       ["beginning", "now"],
       "Where to begin; else at the beginning. With --checkpoint it says nothing."
     ),
-    limit: value("limit", "NUMBER", `How many, 1 to ${maxLimit}; else ${defaultLimit}. With --follow, in a batch.`),
-    follow: flag("follow", "Goes on with what is committed from now on, until it is interrupted."),
-    ndjson: flag("ndjson", "Print one change a line, and after each batch a line with its checkpoint.")
+    limit: value(
+      "limit",
+      "NUMBER",
+      `How many, 1 to ${maxLimit}; default: ${defaultLimit}. With --follow, in each batch.`
+    ),
+    follow: flag("follow", "Continue with what is committed from now on, until interrupted."),
+    ndjson: flag("ndjson", "Print each change on a line, and after each batch a line with its checkpoint.")
   },
   (options) =>
     Effect.gen(function* () {

@@ -35,7 +35,7 @@ export const health = leaf(
       "canary",
       "Also change a row of each captured table and roll that back, to prove that it is recorded."
     ),
-    strict: flag("strict", "Fail (exit code 1) if there is a finding that is an error.")
+    strict: flag("strict", "Fail (exit code 1) if a finding is an error, or if something could not be looked at.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -52,7 +52,8 @@ export const health = leaf(
         () => encodeReport(report),
         (width) => reportText(report, width)
       )
-      if (options.strict && report.findings.some(({ severity }) => severity === "error")) {
+      // A check does not pass on what it cannot see.
+      if (options.strict && report.findings.some(({ code, severity }) => severity === "error" || code === "Unknown")) {
         return yield* new AnsweredNo()
       }
     })

@@ -12,10 +12,14 @@ import { pathOf } from "../surroundings.js"
 import { layout, paragraph } from "../table.js"
 import { wholeNumber } from "../values.js"
 
-const ownerRole = value("owner-role", "ROLE", "Role that owns the schema, made where it may be; else threadline_owner.")
-const to = value("to", "NUMBER", "The last migration; else the newest.")
+const ownerRole = value(
+  "owner-role",
+  "ROLE",
+  "Role that owns the schema, created if allowed; default: threadline_owner."
+)
+const to = value("to", "NUMBER", "The last migration; default: the newest.")
 
-const watchSchema = flag("watch-schema", "Turn the schema watch on; takes a role that may make event triggers.")
+const watchSchema = flag("watch-schema", "Turn the schema watch on; the role must be allowed to create event triggers.")
 const noWatchSchema = flag("no-watch-schema", "Turn the schema watch off.")
 
 const watchOption = (options: { readonly watchSchema: boolean; readonly noWatchSchema: boolean }) =>
@@ -154,7 +158,7 @@ export const printing = leaf(
     ...common,
     ownerRole,
     to,
-    from: value("from", "NUMBER", "The first migration; else 1."),
+    from: value("from", "NUMBER", "The first migration; default: 1."),
     pending: flag("pending", "Ask the database, and print only what it lacks."),
     watchSchema,
     noWatchSchema
@@ -200,8 +204,8 @@ export const generate = leaf(
     ...common,
     ownerRole,
     to,
-    output: value("output", "DIRECTORY", "Where the files go; else ./migrations."),
-    force: flag("force", "Replace files that have another text."),
+    output: value("output", "DIRECTORY", "Where the files go; default: ./migrations."),
+    force: flag("force", "Replace files whose text differs."),
     watchSchema,
     noWatchSchema
   },

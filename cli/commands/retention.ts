@@ -65,8 +65,8 @@ const policyOf = (options: Common, planOptions: Retention.PlanOptions) =>
 
 const planning = {
   ...common,
-  before: value("before", "INSTANT", "Nothing that was captured then or later goes, even if its time is up."),
-  ignoreFeed: flag("ignore-feed", "Also what a consumer of the feed has not had; it will never get it.")
+  before: value("before", "INSTANT", "Keep what was captured then or later, even if it is old enough."),
+  ignoreFeed: flag("ignore-feed", "Also remove what a consumer of the feed has not received; it never will.")
 }
 
 const planOptionsOf = (options: Given<typeof planning>): Retention.PlanOptions => ({
@@ -133,11 +133,11 @@ export const plan = leaf("retention plan", planning, (options) =>
 
 const purging = {
   ...planning,
-  yes: flag("yes", "Does not ask."),
-  maxBatches: value("max-batches", "NUMBER", "Stops after so many transactions; the next purge goes on."),
-  batchSize: value("batch-size", "NUMBER", "Rows that one transaction removes; else 2000."),
-  pause: value("pause", "MILLISECONDS", "Between two batches; else 50."),
-  archive: value("archive", "DIRECTORY", "First writes what goes into files there, and verifies them."),
+  yes: flag("yes", "Do not ask."),
+  maxBatches: value("max-batches", "NUMBER", "Stop after so many transactions; the next purge continues."),
+  batchSize: value("batch-size", "NUMBER", "Rows that one transaction removes; default: 2000."),
+  pause: value("pause", "MILLISECONDS", "Wait between two batches; default: 50."),
+  archive: value("archive", "DIRECTORY", "First write what is removed into files there, and verify them."),
   actor: value("actor", "TYPE:ID", "Who purges, such as user:42; for the record.")
 }
 
@@ -276,8 +276,8 @@ export const maintain = leaf(
   "retention maintain",
   {
     ...common,
-    months: value("months", "NUMBER", "Months for which there are partitions beforehand; else 3."),
-    noReindex: flag("no-reindex", "Rebuilds no index."),
+    months: value("months", "NUMBER", "Months for which partitions are made ahead; default: 3."),
+    noReindex: flag("no-reindex", "Rebuild no index."),
     actor: value("actor", "TYPE:ID", "Who maintains, such as user:42; for the record.")
   },
   (options) =>

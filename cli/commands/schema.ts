@@ -13,7 +13,7 @@ export const events = leaf(
   "schema events",
   {
     ...common,
-    table: value("table", "TABLE", "Only those of this table, also under the names that it had."),
+    table: value("table", "TABLE", "Only events of this table, also under its former names."),
     effect: choice("effect", Query.SchemaEffect.literals, "Only those of this effect."),
     ...window,
     ...paging

@@ -81,8 +81,8 @@ export const serve = leaf(
   "serve",
   {
     ...common,
-    port: value("port", "PORT", "Port on this machine; else one that is free."),
-    prefix: value("prefix", "PATH", "Path of the pages; else /audit.")
+    port: value("port", "PORT", "Port on this machine; default: a free one."),
+    prefix: value("prefix", "PATH", "Path of the pages; default: /audit.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -102,6 +102,7 @@ export const serve = leaf(
           OperatorSurface.toNodeHandler(Layer.succeedContext(context), {
             prefix: prefix === "" ? "/" : prefix,
             health: { tables: configured.tables, ...configured.health },
+            relations: configured.relations,
             authorize: (request) =>
               same(sessionOf(request), session)
                 ? { viewer, scope: "everything", capabilities: ["export", "coverage", "policy", "evidence"] }

@@ -41,7 +41,7 @@ const table = (views: ReadonlyArray<SavedViews.SavedView>, width: number): strin
   )
 
 /** The view of a name: of the owner given, else of the only one who has it. */
-const found = Effect.fnUntraced(function* (name: string, whose: SavedViews.OwnerInput | undefined) {
+const foundView = Effect.fnUntraced(function* (name: string, whose: SavedViews.OwnerInput | undefined) {
   if (whose !== undefined) {
     return yield* SavedViews.get(whose, name)
   }
@@ -92,7 +92,7 @@ export const run = leaf(
         options,
         services,
         Effect.gen(function* () {
-          const page: Page.Page<Query.Change> = yield* SavedViews.run(yield* found(options.name, whose), pages)
+          const page: Page.Page<Query.Change> = yield* SavedViews.run(yield* foundView(options.name, whose), pages)
           return { page, columns: options.json ? unordered : yield* columnsOf(page.items) }
         }),
         names
@@ -112,9 +112,9 @@ export const save = leaf(
     name: nameArgument,
     owner: value("owner", "TYPE:ID", "Whose view it is, such as user:42."),
     ...changeFilters,
-    since: value("since", "TIME", "Only so far back from when the view is run: 90s, 30m, 12h, 7d or 2w."),
+    since: value("since", "TIME", "Only this far back from when the view is run: 90s, 30m, 12h, 7d or 2w."),
     order: choice("order", ["newest", "oldest"], "Which come first; else the newest."),
-    replace: flag("replace", "Replaces the view of that name.")
+    replace: flag("replace", "Replace the view of that name.")
   },
   (options) =>
     Effect.gen(function* () {
@@ -161,7 +161,7 @@ export const remove = leaf("views delete", { ...common, name: nameArgument, owne
     const view = yield* asking(
       options,
       services,
-      Effect.tap(found(options.name, whose), (view) => SavedViews.remove(view.owner, view.name)),
+      Effect.tap(foundView(options.name, whose), (view) => SavedViews.remove(view.owner, view.name)),
       names
     )
     yield* answerExact(

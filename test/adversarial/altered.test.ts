@@ -1,4 +1,4 @@
-/** Tables altered while they are captured, before anybody applies again (A24). */
+/** Tables altered while they are captured, before anybody applies again. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, brief, chain, changes, clear, type Session } from "../support/adversarial.js"
@@ -18,7 +18,7 @@ const exercise = (db: Session, secret: string, open: string) =>
 const leaks = (db: Session) =>
   db.column("select to_jsonb(c.*)::text from threadline.audit_changes c where to_jsonb(c.*)::text ~ 'secret [0-9]'")
 
-attacks("altered tables (A24)", (attack) => {
+attacks("altered tables", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     for (const redaction of ["mask", "exclude"] as const) {
       attack(
@@ -104,12 +104,12 @@ attacks("altered tables (A24)", (attack) => {
               yield* db.run(...sql)
               yield* exercise(db, secret, open)
               expect([what, yield* leaks(db)]).toEqual([what, []])
-              const found = yield* changes(db, "t")
-              expect([what, brief(found).filter((text) => !text.startsWith("update"))]).toEqual([
+              const recordedChanges = yield* changes(db, "t")
+              expect([what, brief(recordedChanges).filter((text) => !text.startsWith("update"))]).toEqual([
                 what,
                 ["insert 1", "insert 2", "insert 3", "delete 1", "delete 2", "delete 3"]
               ])
-              expect(found.filter(({ op }) => op === "update").length).toBeGreaterThanOrEqual(4)
+              expect(recordedChanges.filter(({ op }) => op === "update").length).toBeGreaterThanOrEqual(4)
               if (sql.length > 0) {
                 expect([what, (yield* findings()).length > 0]).toEqual([what, true])
               }
@@ -189,13 +189,13 @@ attacks("altered tables (A24)", (attack) => {
           yield* clear(db)
           yield* db.run(...sql)
           yield* db.run(...write(a, b))
-          const found = yield* changes(db)
+          const recordedChanges = yield* changes(db)
           // Swapped names are told apart only by looking at the table again: then the key stands in another order.
           const swapped = a === "b"
           if (!swapped) {
-            expect([sql, brief(found)]).toEqual([sql, expected])
+            expect([sql, brief(recordedChanges)]).toEqual([sql, expected])
           }
-          expect(found).toHaveLength(10)
+          expect(recordedChanges).toHaveLength(10)
           expect([sql, yield* chain(db, "t")]).toEqual([sql, []])
         }
         yield* db.run("alter table t rename a to renamed")
@@ -228,8 +228,8 @@ attacks("altered tables (A24)", (attack) => {
             "update t set fresh = 1",
             "delete from t"
           )
-          const found = yield* changes(db)
-          expect(found.map(({ fields, op }) => `${op} ${fields ?? ""}`)).toEqual([
+          const recordedChanges = yield* changes(db)
+          expect(recordedChanges.map(({ fields, op }) => `${op} ${fields ?? ""}`)).toEqual([
             "update {fresh}",
             "update {fresh}",
             "update {fresh}",
@@ -244,7 +244,7 @@ attacks("altered tables (A24)", (attack) => {
             "delete "
           ])
           // Without its key a row is captured without one.
-          expect(found.slice(-2).map(({ key }) => key)).toEqual([null, null])
+          expect(recordedChanges.slice(-2).map(({ key }) => key)).toEqual([null, null])
           expect(yield* findings()).toEqual(expect.arrayContaining(["ColumnsChanged", "KeyChanged"]))
         })
     )

@@ -1,4 +1,4 @@
-/** Keys and columns altered more than once before anybody applies, with captured writes between (A31). */
+/** Keys and columns altered more than once before anybody applies, with captured writes between. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { asOf, attacks, type Host, type Session } from "../support/adversarial.js"
@@ -104,7 +104,7 @@ const stories: ReadonlyArray<Story> = [
   }
 ]
 
-attacks("altered twice, and written between (A31)", (attack) => {
+attacks("altered twice, and written between", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`what was written between proves nothing of the time before, in ${mode} mode`, (host) =>
       Effect.gen(function* () {

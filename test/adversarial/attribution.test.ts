@@ -1,4 +1,4 @@
-/** Who wrote what: nothing that a session, a pooler or a forger leaves behind becomes an actor (A8, A11, A15, A25). */
+/** Who wrote what: nothing that a session, a pooler or a forger leaves behind becomes an actor. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, brief, changes, clear, type Session } from "../support/adversarial.js"
@@ -20,7 +20,7 @@ const story = (db: Session) =>
 
 const who = (id: string) => `select threadline.set_context('{"actor":{"type":"user","id":"${id}"}}')`
 
-attacks("context of another transaction (A15, A25)", (attack) => {
+attacks("context of another transaction", (attack) => {
   attack("is nobody if it was set for the session", ({ apply, db, session }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
@@ -111,7 +111,7 @@ attacks("context of another transaction (A15, A25)", (attack) => {
   )
 })
 
-attacks("savepoints (A8)", (attack) => {
+attacks("savepoints", (attack) => {
   attack("never leave a reference to a transaction row that was rolled back", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
@@ -158,9 +158,9 @@ attacks("savepoints (A8)", (attack) => {
            end loop;
          end $$`
       )
-      const found = yield* changes(db)
-      expect(found).toHaveLength(33)
-      expect(new Set(found.map(({ tx }) => tx)).size).toBe(1)
+      const recordedChanges = yield* changes(db)
+      expect(recordedChanges).toHaveLength(33)
+      expect(new Set(recordedChanges.map(({ tx }) => tx)).size).toBe(1)
       expect(yield* db.value("select count(*) from threadline.audit_transactions")).toBe("1")
 
       yield* clear(db)
@@ -200,7 +200,7 @@ attacks("savepoints (A8)", (attack) => {
   )
 })
 
-attacks("spoofed context (A11)", (attack) => {
+attacks("spoofed context", (attack) => {
   attack("documents that are not what they should be never break the write and never name an actor", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run("create table t (id int primary key)")
@@ -245,12 +245,12 @@ attacks("spoofed context (A11)", (attack) => {
       yield* db.run("begin")
       yield* db.rows("select threadline.set_context($1::jsonb)", [`{"actor":${deep}}`])
       yield* db.run("insert into t values (1000)", "commit")
-      const found = yield* db.rows(`
+      const recordedRows = yield* db.rows(`
         select c.row_key as key, t.actor_type, t.actor_id, t.actor, t.context_error as error
         from threadline.audit_transactions t join threadline.audit_changes c on c.transaction_id = t.id order by t.id`)
-      expect(found).toHaveLength(documents.length + 1)
+      expect(recordedRows).toHaveLength(documents.length + 1)
       expect(
-        found
+        recordedRows
           .slice(0, documents.length)
           .filter(
             ({ actor, actor_id, actor_type, error }) =>
@@ -286,13 +286,13 @@ attacks("spoofed context (A11)", (attack) => {
         yield* db.rows("select threadline.set_context($1::jsonb)", [document])
         yield* db.run(`insert into t values (${at})`, "commit")
       }
-      const found = yield* db.rows(`
+      const recordedRows = yield* db.rows(`
         select c.row_key as key, t.context_error as error,
           num_nonnulls(actor_type, actor, correlation_id, request_id, job_id, trace_id, source, remote_ip) as filled, meta
         from threadline.audit_transactions t join threadline.audit_changes c on c.transaction_id = t.id order by t.id`)
-      expect(found).toHaveLength(documents.length)
+      expect(recordedRows).toHaveLength(documents.length)
       expect(
-        found
+        recordedRows
           .filter(({ error, filled, meta }) => error === null || filled !== "0" || meta !== "{}")
           .map(({ error, filled, key, meta }) => [documents[Number(key)], error, filled, meta])
       ).toEqual([])
@@ -446,10 +446,10 @@ attacks("spoofed context (A11)", (attack) => {
            update t set n = n - 1; update t set n = n + 1 where id = 1; update t set n = n - 1 where id = 1; commit`
         )
       }
-      const found = (yield* changes(db)).filter(({ key, op }) => key === "1" && op === "update")
-      expect(found).toHaveLength(24)
-      const broken = found.filter(
-        ({ before }, at) => before !== (at === 0 ? '{"n": 0, "id": 1}' : found[at - 1]?.after)
+      const recordedChanges = (yield* changes(db)).filter(({ key, op }) => key === "1" && op === "update")
+      expect(recordedChanges).toHaveLength(24)
+      const broken = recordedChanges.filter(
+        ({ before }, at) => before !== (at === 0 ? '{"n": 0, "id": 1}' : recordedChanges[at - 1]?.after)
       )
       expect(broken).toEqual([])
     })

@@ -1,4 +1,4 @@
-/** Statements on many rows and sessions with many transactions: one transaction id, linear cost, flat memory (A2, A3, A16). */
+/** Statements on many rows and sessions with many transactions: one transaction id, linear cost, flat memory. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, type Session } from "../support/adversarial.js"
@@ -8,7 +8,7 @@ const table = (name: string) =>
 const fill = (name: string, rows: number) =>
   `insert into ${name} select i, 'row ' || i, i * 1.10, now(), jsonb_build_object('i', i), true, i from generate_series(1, ${rows}) i`
 
-attacks("a statement on many rows (A2)", (attack) => {
+attacks("a statement on many rows", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
       `takes one transaction id, whatever it does and whatever the rows hold, in ${mode} mode`,
@@ -56,7 +56,7 @@ attacks("a statement on many rows (A2)", (attack) => {
   }
 })
 
-attacks("the first statements after a start of the server (A3)", (attack) => {
+attacks("the first statements after a start of the server", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`do not take the general way for each row, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
@@ -94,7 +94,7 @@ const fastest = Effect.fnUntraced(function* (db: Session, statement: string, tri
   return best
 })
 
-attacks("the cost of a row (A3)", (attack) => {
+attacks("the cost of a row", (attack) => {
   attack(
     "is the same for 100,000 rows as for 1,000, also where the session ran thousands of single-row statements first",
     ({ apply, db }) =>
@@ -129,7 +129,7 @@ attacks("the cost of a row (A3)", (attack) => {
   )
 })
 
-attacks("a session of 10,000 transactions (A16)", (attack) => {
+attacks("a session of 10,000 transactions", (attack) => {
   attack(
     "leaves the memory of its backend as it was",
     ({ apply, db, session }) =>

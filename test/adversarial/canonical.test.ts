@@ -1,4 +1,4 @@
-/** The same bytes whatever the writing session has set (A6). */
+/** The same bytes whatever the writing session has set. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, brief, changes, clear } from "../support/adversarial.js"
@@ -81,7 +81,7 @@ const sessions: ReadonlyArray<string> = [
   "set session_authorization = default; set statement_timeout = '1min'; set lock_timeout = '1min'"
 ]
 
-attacks("session settings (A6)", (attack) => {
+attacks("session settings", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
       `give the same images, keys and fields, whichever they are, in ${mode} mode`,
@@ -161,8 +161,8 @@ attacks("session settings (A6)", (attack) => {
           `truncate "back\\slash's"`,
           "reset all"
         )
-        const found = yield* changes(db)
-        expect(brief(found)).toEqual([
+        const recordedChanges = yield* changes(db)
+        expect(brief(recordedChanges)).toEqual([
           "insert 1",
           "update 1",
           "insert 2",
@@ -172,8 +172,8 @@ attacks("session settings (A6)", (attack) => {
           "update 3",
           "truncate -"
         ])
-        expect(found.filter((change) => JSON.stringify(change).includes("secret"))).toEqual([])
-        const image: unknown = JSON.parse(found[0]?.after ?? "")
+        expect(recordedChanges.filter((change) => JSON.stringify(change).includes("secret"))).toEqual([])
+        const image: unknown = JSON.parse(recordedChanges[0]?.after ?? "")
         expect(image).toEqual({ 'b\\"x': "a", "i\\d'": 1, "m\\'": "[masked]" })
       })
   )

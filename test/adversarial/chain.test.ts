@@ -1,4 +1,4 @@
-/** Triggers of the host's that write the row that is being written (A10): the images still tell one story. */
+/** Triggers of the host's that write the row that is being written: the images still tell one story. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -10,7 +10,7 @@ const trigger = (name: string, when: string, table: string, body: string, level 
   create function ${name}() returns trigger language plpgsql as $$ begin ${body}; return ${level === "row" && when.startsWith("before") ? "new" : "null"}; end $$;
   create trigger ${name} ${when} on ${table} for each ${level} execute function ${name}()`
 
-attacks("the chain of a row that host triggers write as well (A10)", (attack) => {
+attacks("the chain of a row that host triggers write as well", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`holds after every kind of statement, on one row and on many, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
@@ -268,7 +268,7 @@ attacks("several sessions that write one row", (attack) => {
 const state = (db: Session) =>
   Effect.forEach(tables, (name) => db.column(`select to_jsonb(t.*) from ${name} t order by id`))
 
-attacks("random programs of host triggers and statements (A10)", (attack) => {
+attacks("random programs of host triggers and statements", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
       `leave a chain that holds, and do the same without capture, in ${mode} mode`,
@@ -292,20 +292,20 @@ attacks("random programs of host triggers and statements (A10)", (attack) => {
               ...fillPlan(program.steps)
             ]
             const outcomes: Array<ReadonlyArray<string>> = []
-            for (const each of [db, twin]) {
-              yield* each.run(empty.join("; "))
-              yield* each === db ? clear(db) : Effect.void
-              yield* each.run(fill.join("; "), "begin")
+            for (const session of [db, twin]) {
+              yield* session.run(empty.join("; "))
+              yield* session === db ? clear(db) : Effect.void
+              yield* session.run(fill.join("; "), "begin")
               const seen: Array<string> = []
               for (const statement of program.outer) {
-                yield* each.run("savepoint s; select set_config('host.depth', '', true)")
-                const result = yield* each.outcome(statement)
+                yield* session.run("savepoint s; select set_config('host.depth', '', true)")
+                const result = yield* session.outcome(statement)
                 seen.push(result)
                 if (result !== "ok") {
-                  yield* each.run("rollback to s")
+                  yield* session.run("rollback to s")
                 }
               }
-              yield* each.run("commit")
+              yield* session.run("commit")
               outcomes.push(seen)
             }
             const broken: Array<string> = []

@@ -1,4 +1,4 @@
-/** Random histories of DDL and DML: every answer is true at its instant, or says that nothing is known (A33). */
+/** Random histories of DDL and DML: every answer is true at its instant, or says that nothing is known. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -14,7 +14,7 @@ import { runs, seed } from "../support/runs.js"
 /** What is wrong, without what is of this run alone. */
 const kindOf = (line: string): string => line.replaceAll(/\{.*?\}|[0-9]+/g, "").slice(0, 40)
 
-const told = (history: History, { log, wrong }: Pick<Report, "log" | "wrong">): string =>
+const historyText = (history: History, { log, wrong }: Pick<Report, "log" | "wrong">): string =>
   [`seed ${seed}`, JSON.stringify(history.tables), ...log, ...wrong.slice(0, 12)].join("\n")
 
 /** How long a failure is made smaller. `THREADLINE_TEST_SHRINK` gives another number of seconds. */
@@ -33,14 +33,16 @@ const tryAll = Effect.fnUntraced(function* (
     const report = yield* runHistory(stage, history, log).pipe(
       Effect.timeoutOption("5 minutes"),
       // Somebody waits for a lock that this history holds.
-      Effect.map(Option.getOrElse(() => expect.fail(`a history does not end:\n${told(history, { log, wrong: [] })}`)))
+      Effect.map(
+        Option.getOrElse(() => expect.fail(`a history does not end:\n${historyText(history, { log, wrong: [] })}`))
+      )
     )
     asked += report.asked
     answered += report.answered
     const wrong = wrongOf(report)
     if (wrong.length > 0) {
       process.stderr.write(
-        `history ${place + 1} of ${sample.length} fails, here as it is:\n${told(history, { ...report, wrong })}\n\n`
+        `history ${place + 1} of ${sample.length} fails, here as it is:\n${historyText(history, { ...report, wrong })}\n\n`
       )
       const kinds = new Set(wrong.map(kindOf))
       const small = yield* shrunken(
@@ -51,14 +53,14 @@ const tryAll = Effect.fnUntraced(function* (
         shrinking
       )
       const shown = yield* runHistory(stage, small)
-      expect(told(small, { ...shown, wrong: wrongOf(shown) })).toBe("")
+      expect(historyText(small, { ...shown, wrong: wrongOf(shown) })).toBe("")
     }
   }
   // Of some samples nothing can be known: their tables had rows before they were captured.
   return asked === 0 ? 1 : answered / asked
 })
 
-attacks("random histories of DDL (A33)", (attack) => {
+attacks("random histories of DDL", (attack) => {
   attack(
     "are answered truly, or not at all",
     (host) =>
@@ -87,7 +89,7 @@ attacks("random histories of DDL (A33)", (attack) => {
   )
 })
 
-attacks("random histories of DDL under the schema watch (A33)", (attack) => {
+attacks("random histories of DDL under the schema watch", (attack) => {
   attack(
     "are answered truly, or not at all",
     (host) =>

@@ -1,4 +1,4 @@
-/** Keys that are checked when transactions end: several rows share one until then, across parts, contexts and sessions (A36). */
+/** Keys that are checked when transactions end: several rows share one until then, across parts, contexts and sessions. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -39,7 +39,7 @@ const held = (db: Session) =>
 
 const now = (db: Session) => Effect.map(db.value("select clock_timestamp()"), String)
 
-attacks("keys that are deferrable initially deferred (A36)", (attack) => {
+attacks("keys that are deferrable initially deferred", (attack) => {
   const swap = ["update seats set id = 2 where v = 'a'", "update seats set id = 1 where v = 'b'"] as const
   const cases: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
     ["a swap by a part and what encloses it", ["begin", who("outer"), swap[0], ...part("inner", swap[1]), "commit"]],
@@ -199,12 +199,12 @@ attacks("keys that are deferrable initially deferred (A36)", (attack) => {
               open[who] = true
             }
             // One row by its content: the others at its key are not meant.
-            const one = `ctid = (select ctid from seats where id = ${key} order by v limit 1)`
+            const oneRow = `ctid = (select ctid from seats where id = ${key} order by v limit 1)`
             const messages: Readonly<Record<string, string>> = {
               insert: `insert into seats values (${key}, 'n${++names}')`,
-              move: `update seats set id = ${other} where ${one}`,
-              write: `update seats set v = 'w${++names}' where ${one}`,
-              delete: `delete from seats where ${one}`,
+              move: `update seats set id = ${other} where ${oneRow}`,
+              write: `update seats set v = 'w${++names}' where ${oneRow}`,
+              delete: `delete from seats where ${oneRow}`,
               context: `select threadline.set_context('{"actor": {"type": "user", "id": "${++names}"}}')`,
               commit: "commit"
             }
@@ -222,9 +222,9 @@ attacks("keys that are deferrable initially deferred (A36)", (attack) => {
             }
           }
           for (const { at, rows } of quiet) {
-            const told = yield* standing(reads, at)
-            if (JSON.stringify(told) !== JSON.stringify(rows)) {
-              failures.push({ done, at, told, rows })
+            const standingRows = yield* standing(reads, at)
+            if (JSON.stringify(standingRows) !== JSON.stringify(rows)) {
+              failures.push({ done, at, told: standingRows, rows })
               break
             }
           }

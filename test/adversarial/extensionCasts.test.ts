@@ -1,4 +1,4 @@
-/** Types with a cast to json that an extension brings: it may leave out a part of a value, or raise (A35). */
+/** Types with a cast to json that an extension brings: it may leave out a part of a value, or raise. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, brief, changes, clear, type Host } from "../support/adversarial.js"
@@ -18,7 +18,7 @@ const geometry = ({ db }: Host) =>
     "alter extension hstore add cast (geometry as json)"
   )
 
-attacks("casts to json of an extension (A35)", (attack) => {
+attacks("casts to json of an extension", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`cost no part of a value and no other column, in ${mode} mode`, (host) =>
       Effect.gen(function* () {
@@ -45,16 +45,16 @@ attacks("casts to json of an extension (A35)", (attack) => {
         for (const [sql, expected, fields] of statements) {
           yield* clear(db)
           yield* db.run(sql)
-          const found = yield* changes(db)
-          expect([sql, brief(found), found[0]?.fields ?? ""]).toEqual([sql, [expected], fields])
+          const recordedChanges = yield* changes(db)
+          expect([sql, brief(recordedChanges), recordedChanges[0]?.fields ?? ""]).toEqual([sql, [expected], fields])
         }
         yield* clear(db)
         yield* db.run(
           "insert into places select i, format('(%s,%s,%s)', i, i, -i)::geometry, null, null, 'n', 's' from generate_series(10, 12) i"
         )
         yield* db.run("update places set at = row((at).x, (at).y, -100) where id >= 10")
-        const found = yield* changes(db)
-        expect(brief(found)).toEqual(
+        const recordedChanges = yield* changes(db)
+        expect(brief(recordedChanges)).toEqual(
           [10, 11, 12].map((id) => `insert ${id}`).concat([10, 11, 12].map((id) => `update ${id}`))
         )
         // A value of such a type is kept by its attributes or as its text, never by the cast.

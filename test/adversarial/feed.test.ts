@@ -1,4 +1,4 @@
-/** The change feed against everything that puts commits and ids out of step (A9). */
+/** The change feed against everything that puts commits and ids out of step. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -129,30 +129,30 @@ const run = Effect.fnUntraced(function* (
     }
   })
 
-  for (const one of commands) {
-    if (one.do === "read") {
-      yield* read(one.limit)
-      yield* consume(one.limit)
+  for (const command of commands) {
+    if (command.do === "read") {
+      yield* read(command.limit)
+      yield* consume(command.limit)
       continue
     }
-    const db = sessions[one.session]
-    const state = open[one.session]
+    const db = sessions[command.session]
+    const state = open[command.session]
     if (db === undefined || state === undefined) {
       continue
     }
-    switch (one.do) {
+    switch (command.do) {
       case "write": {
-        const row = `${one.table} ${one.row}`
-        if ((holder.get(row) ?? one.session) !== one.session) {
+        const row = `${command.table} ${command.row}`
+        if ((holder.get(row) ?? command.session) !== command.session) {
           break
         }
         if (!state.begun) {
           yield* db.run("begin")
           state.begun = true
         }
-        holder.set(row, one.session)
+        holder.set(row, command.session)
         yield* db.run(
-          `insert into ${one.table} values (${one.row}, ${++counter}) on conflict (id) do update set v = excluded.v`
+          `insert into ${command.table} values (${command.row}, ${++counter}) on conflict (id) do update set v = excluded.v`
         )
         break
       }
@@ -180,7 +180,7 @@ const run = Effect.fnUntraced(function* (
         }
         break
       default:
-        yield* end(one.session, one.do)
+        yield* end(command.session, command.do)
     }
   }
   for (const index of sessions.keys()) {

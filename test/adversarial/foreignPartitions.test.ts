@@ -49,7 +49,7 @@ const brief = ({ db }: Host) => Effect.map(changes(db), (found) => found.map(({ 
 
 const cleanUp = ({ db }: Host) => db.run("drop server if exists here cascade")
 
-attacks("foreign partitions (A5, A31)", (attack) => {
+attacks("foreign partitions", (attack) => {
   attack(
     "come to a table that no unique index closes to them, from a server that came after apply: it is captured in row mode, and no write fails",
     (host) =>
@@ -63,9 +63,9 @@ attacks("foreign partitions (A5, A31)", (attack) => {
         ])
         yield* db.run(...server(host), ...far, "alter table events_2 attach partition events_far for values in (3)")
         yield* db.run(...writes("events"), ...writes("events").slice(1), "update events_2 set v = 'b'")
-        const found = yield* brief(host)
-        expect(found.filter((change) => change === "events insert")).toHaveLength(4)
-        expect(found.filter((change) => change === "events delete")).toHaveLength(2)
+        const recordedLines = yield* brief(host)
+        expect(recordedLines.filter((change) => change === "events insert")).toHaveLength(4)
+        expect(recordedLines.filter((change) => change === "events delete")).toHaveLength(2)
         yield* apply("events")
         expect(yield* findings({ table: "events" })).not.toContain("ModeUnsuitable")
         yield* cleanUp(host)
@@ -150,8 +150,8 @@ attacks("foreign partitions (A5, A31)", (attack) => {
       expect(yield* host.findings({ table: "events" })).toContain("ModeUnsuitable")
       yield* apply("events")
       yield* app.run(...writes("events"))
-      const found = yield* brief(host)
-      expect(found.slice(-6)).toContain("events insert")
+      const recordedLines = yield* brief(host)
+      expect(recordedLines.slice(-6)).toContain("events insert")
       expect(
         yield* db.value(
           "select (count(*) filter (where upper_inf(l)))::text from unnest(threadline.capture_lapses('public', 'events')) l"

@@ -1,4 +1,4 @@
-/** One history across names: a table and its columns are found under the name they have now, whatever they were called (A31). */
+/** One history across names: a table and its columns are found under the name they have now, whatever they were called. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -13,15 +13,15 @@ import { asOf, attacks, type Host, reading } from "../support/adversarial.js"
 import { runs } from "../support/runs.js"
 
 /** Each change as `a insert 1`. */
-const told = (
+const changeLines = (
   changes: ReadonlyArray<{ readonly tableName: string; readonly op: string; readonly rowKey: string | null }>
 ) => changes.map(({ op, rowKey, tableName }) => `${tableName} ${op}${rowKey === null ? "" : ` ${rowKey}`}`)
 
 const timeline = (host: Host, filter: Query.FilterInput) =>
-  Effect.map(reading(host, Query.timeline({ order: "oldest", ...filter })), ({ items }) => told(items))
+  Effect.map(reading(host, Query.timeline({ order: "oldest", ...filter })), ({ items }) => changeLines(items))
 
 const history = (host: Host, table: string, key: string) =>
-  Effect.map(reading(host, Query.history(table, key, { order: "oldest" })), ({ items }) => told(items))
+  Effect.map(reading(host, Query.history(table, key, { order: "oldest" })), ({ items }) => changeLines(items))
 
 /** The names of a table as raw SQL has them: each with how many changes of its time it has. */
 const namesOf = ({ db }: Pick<Host, "db">, table: string, schema = "public") =>
@@ -189,21 +189,26 @@ for (const watched of [false, true]) {
           reading(host, Feed.read({ tables, ...(checkpoint === undefined ? {} : { checkpoint }) }))
         yield* db.run("insert into a values (1)")
         const [one, all] = [yield* next(["a"]), yield* reading(host, Feed.read({}))]
-        expect(told(one.changes)).toEqual(["a insert 1"])
+        expect(changeLines(one.changes)).toEqual(["a insert 1"])
         yield* db.run("alter table a rename to b", "insert into b values (2)", "insert into other values (1)")
         const two = yield* next(["a"], one.checkpoint)
         yield* db.run("insert into b values (3)")
         yield* apply("b")
         yield* db.run("insert into b values (4)")
         const three = yield* next(["a"], two.checkpoint)
-        expect(told([...two.changes, ...three.changes])).toEqual(["b insert 2", "b insert 3", "b insert 4"])
-        expect(told((yield* reading(host, Feed.read({ checkpoint: all.checkpoint }))).changes)).toEqual([
+        expect(changeLines([...two.changes, ...three.changes])).toEqual(["b insert 2", "b insert 3", "b insert 4"])
+        expect(changeLines((yield* reading(host, Feed.read({ checkpoint: all.checkpoint }))).changes)).toEqual([
           "b insert 2",
           "other insert 1",
           "b insert 3",
           "b insert 4"
         ])
-        expect(told((yield* next(["b"])).changes)).toEqual(["a insert 1", "b insert 2", "b insert 3", "b insert 4"])
+        expect(changeLines((yield* next(["b"])).changes)).toEqual([
+          "a insert 1",
+          "b insert 2",
+          "b insert 3",
+          "b insert 4"
+        ])
       })
     )
   })
@@ -318,9 +323,9 @@ attacks("a table that was renamed is read as one", (attack) => {
           { schema: "public", name: "a", since: null, declared: false }
         ])
         yield* db.run("delete from b where id = 1", "insert into b values (3, 'three')")
-        const all = ["a insert 1", "a insert 2", "b update 1", "b delete 1", "b insert 3"]
+        const allLines = ["a insert 1", "a insert 2", "b update 1", "b delete 1", "b insert 3"]
         for (const table of ["b", "a"]) {
-          expect(yield* timeline(host, { table })).toEqual(all)
+          expect(yield* timeline(host, { table })).toEqual(allLines)
           expect(yield* timeline(host, { table, key: "1" })).toEqual(["a insert 1", "b update 1", "b delete 1"])
           expect(yield* timeline(host, { table, op: "delete" })).toEqual(["b delete 1"])
           expect(yield* timeline(host, { table: [table, "other"] })).toHaveLength(7)
@@ -338,7 +343,7 @@ attacks("a table that was renamed is read as one", (attack) => {
             "1",
             "2"
           ])
-          expect(told((yield* reading(host, Feed.read({ tables: [table] }))).changes)).toEqual(all)
+          expect(changeLines((yield* reading(host, Feed.read({ tables: [table] }))).changes)).toEqual(allLines)
           // Pages go on where the one before ended.
           const paged: Array<string> = []
           let cursor: string | undefined
@@ -347,10 +352,10 @@ attacks("a table that was renamed is read as one", (attack) => {
               host,
               Query.timeline({ table, limit: 2, order: "oldest", cursor })
             )
-            paged.push(...told(page.items))
+            paged.push(...changeLines(page.items))
             cursor = page.nextCursor._tag === "Some" ? page.nextCursor.value : undefined
           } while (cursor !== undefined)
-          expect(paged).toEqual(all)
+          expect(paged).toEqual(allLines)
         }
       })
     )
@@ -539,11 +544,11 @@ attacks("a column that was renamed is read as one", (attack) => {
         ["email", "x", []],
         ["mail", "y", ["1"]]
       ] as const) {
-        const found = yield* reading(
+        const answerOfRead = yield* reading(
           host,
           Query.asOfRows("t", then, { where: (image, sql) => sql`${image} ->> ${column} = ${value}` })
         )
-        expect([column, value, found.items.map(({ rowKey }) => rowKey)]).toEqual([column, value, keys])
+        expect([column, value, answerOfRead.items.map(({ rowKey }) => rowKey)]).toEqual([column, value, keys])
       }
       const diff = yield* reading(host, Query.diffBetween("t", "1", then, yield* host.now))
       expect(diff.fields).toMatchObject([
@@ -706,7 +711,9 @@ attacks("random renames and exchanges", (attack) => {
               host,
               Effect.forEach(tables, ({ name }) =>
                 Effect.all({
-                  changes: Effect.map(Query.timeline({ table: name, order: "oldest" }), ({ items }) => told(items)),
+                  changes: Effect.map(Query.timeline({ table: name, order: "oldest" }), ({ items }) =>
+                    changeLines(items)
+                  ),
                   known: Effect.forEach(instants, ([at]) => Query.asOfKeys(name, ["1", "2", "3"], at))
                 })
               )

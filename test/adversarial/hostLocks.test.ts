@@ -1,10 +1,10 @@
-/** A host's locks on its tables hold up neither reads nor the looks of capture, which lock nothing of the host's (A31). */
+/** A host's locks on its tables hold up neither reads nor the looks of capture, which lock nothing of the host's. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks } from "../support/adversarial.js"
 import { readers } from "../support/replay.js"
 
-attacks("locks of the host on its tables (A31)", (attack) => {
+attacks("locks of the host on its tables", (attack) => {
   const cases: ReadonlyArray<readonly [what: string, ...statements: ReadonlyArray<string>]> = [
     ["a partition that is truncated", "truncate p_1"],
     ["a table that is altered", "alter table p add column more int"],

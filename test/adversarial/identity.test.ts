@@ -1,4 +1,4 @@
-/** Which physical table a change is of, whatever becomes of names, OIDs and triggers (A31, A32). */
+/** Which physical table a change is of, whatever becomes of names, OIDs and triggers. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Capture from "../../src/Capture.js"
@@ -34,7 +34,7 @@ const said = (statuses: ReadonlyArray<Capture.TableStatus>, table: string) =>
       findings.filter(ofThisTable).map((finding) => `${finding.kind}: ${Capture.describeFinding(finding)}`)
     )
 
-attacks("identity after a restore (A32)", (attack) => {
+attacks("identity after a restore", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`a renamed table, root or schema goes on being written, under its new name, in ${mode} mode`, (host) =>
       Effect.gen(function* () {
@@ -116,7 +116,7 @@ attacks("identity after a restore (A32)", (attack) => {
   )
 })
 
-attacks("what nobody saw is a lapse, never a ghost (A31)", (attack) => {
+attacks("what nobody saw is a lapse, never a ghost", (attack) => {
   const two = ["create table g (id int primary key, v text)", "create table g_new (id int primary key, v text)"]
 
   attack("two captured tables that exchange names are told apart in time", (host) =>

@@ -1,4 +1,4 @@
-/** Rows that join a captured table with a partition, and are written through the table before anyone applies (A31). */
+/** Rows that join a captured table with a partition, and are written through the table before anyone applies. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Migrations from "../../src/Migrations.js"
@@ -33,7 +33,7 @@ const filled = (rows: string) => [
 
 for (const watched of [false, true]) {
   const when = watched ? " under the schema watch" : ""
-  attacks(`rows that came with a partition${when} (A31)`, (attack) => {
+  attacks(`rows that came with a partition${when}`, (attack) => {
     for (const mode of ["statement", "row"] as const) {
       for (const [how, write] of [
         ["updated", "update p set v = 'new' where k = 5"],
@@ -117,7 +117,7 @@ for (const watched of [false, true]) {
   })
 }
 
-attacks("rows that came with a partition, and other things with them (A31)", (attack) => {
+attacks("rows that came with a partition, and other things with them", (attack) => {
   attack("count from when they came, whatever else is applied at once", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
@@ -170,7 +170,7 @@ attacks("rows that came with a partition, and other things with them (A31)", (at
   )
 })
 
-attacks("transactions that were open when a partition was attached (A31)", (attack) => {
+attacks("transactions that were open when a partition was attached", (attack) => {
   const attach = "alter table m attach partition p for values in (2)"
   const older = [
     "create table m (id int primary key, v text) partition by list (id)",
@@ -195,14 +195,14 @@ attacks("transactions that were open when a partition was attached (A31)", (atta
           yield* apply("m")
           yield* db.run("insert into m values (1, 'a')")
           const instant = yield* host.now
-          const kept = host.readers
+          const earlierReaders = host.readers
           yield* other.run("begin", before)
           yield* db.run("insert into m values (4, 'd')")
           yield* attacher === "itself" ? other.run("savepoint s", attach, "release s") : db.run(attach)
           yield* other.run(after, write, "commit")
           yield* apply("m")
-          expect((yield* Effect.orDie(kept.query.asOf("m", "2", instant)))._tag).toBe("BeforeCapture")
-          expect((yield* Effect.orDie(kept.query.asOf("m", "1", instant)))._tag).toBe("Present")
+          expect((yield* Effect.orDie(earlierReaders.query.asOf("m", "2", instant)))._tag).toBe("BeforeCapture")
+          expect((yield* Effect.orDie(earlierReaders.query.asOf("m", "1", instant)))._tag).toBe("Present")
           expect(yield* lapses(host)).not.toBe("{}")
         })
       )

@@ -1,4 +1,4 @@
-/** Keys: swapped, shifted, moved, of every type, too long for an index; the reader's rendering is the writer's (A4, A26). */
+/** Keys: swapped, shifted, moved, of every type, too long for an index; the reader's rendering is the writer's. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -6,7 +6,7 @@ import * as TestDatabase from "../harness/TestDatabase.js"
 import { attacks, brief, chain, changes } from "../support/adversarial.js"
 import { runs } from "../support/runs.js"
 
-attacks("keys that move (A4)", (attack) => {
+attacks("keys that move", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(`are followed when one statement swaps and shifts them, in ${mode} mode`, ({ apply, db }) =>
       Effect.gen(function* () {
@@ -19,11 +19,15 @@ attacks("keys that move (A4)", (attack) => {
           "update t set id = id + 1",
           "update t set id = -id, n = n + 1"
         )
-        const found = yield* changes(db)
-        expect(brief(found).slice(5)).toEqual(["update 2<-1", "update 1<-2", ...brief(found).slice(7)])
+        const recordedChanges = yield* changes(db)
+        expect(brief(recordedChanges).slice(5)).toEqual([
+          "update 2<-1",
+          "update 1<-2",
+          ...brief(recordedChanges).slice(7)
+        ])
         // Each change pairs the images of one row: its text never changes.
-        expect(found.filter(({ fields }) => fields?.includes("v"))).toEqual([])
-        expect(new Set(brief(found).slice(7, 12))).toEqual(
+        expect(recordedChanges.filter(({ fields }) => fields?.includes("v"))).toEqual([])
+        expect(new Set(brief(recordedChanges).slice(7, 12))).toEqual(
           new Set(["update 3<-2", "update 2<-1", "update 4<-3", "update 5<-4", "update 6<-5"])
         )
         expect(yield* chain(db, "t")).toEqual([])
@@ -50,8 +54,8 @@ attacks("keys that move (A4)", (attack) => {
         "insert into t values ('y', 2, 'another')",
         "delete from t where a = 'x'"
       )
-      const found = yield* changes(db)
-      expect(brief(found)).toEqual([
+      const recordedChanges = yield* changes(db)
+      expect(brief(recordedChanges)).toEqual([
         'insert ["x","1"]',
         'update ["y","2"]<-["x","1"]',
         'update ["y","2"]',
@@ -59,7 +63,7 @@ attacks("keys that move (A4)", (attack) => {
         'insert ["y","2"]',
         'delete ["x","1"]'
       ])
-      expect(found[1]?.pk).toBe('{"a": "y", "b": "2"}')
+      expect(recordedChanges[1]?.pk).toBe('{"a": "y", "b": "2"}')
       // The history of a key: what it is called now, and what it was called before.
       const history = (key: string) =>
         db.column(
@@ -90,18 +94,18 @@ attacks("keys that move (A4)", (attack) => {
         "insert into e values (0, 0); update e set k = '-0', v = 1; delete from e"
       )
       for (const table of ["a", "b", "c", "d", "e"]) {
-        const found = yield* changes(db, table)
+        const recordedChanges = yield* changes(db, table)
         expect([
           table,
-          new Set(found.map(({ key }) => key)).size,
-          found.filter(({ previous }) => previous !== null)
+          new Set(recordedChanges.map(({ key }) => key)).size,
+          recordedChanges.filter(({ previous }) => previous !== null)
         ]).toEqual([table, 1, []])
       }
     })
   )
 })
 
-attacks("equal keys that hold numbers (A26)", (attack) => {
+attacks("equal keys that hold numbers", (attack) => {
   const cases: ReadonlyArray<readonly [type: string, key: string, same: string, text: string]> = [
     ["numrange", "'[1.0,20.50)'", "'[1,20.5)'", "[1,20.5)"],
     ["nummultirange", "'{[1.00,2.0),[3,40.0]}'", "'{[1,2),[3.0,40]}'", "{[1,2),[3,40]}"],
@@ -127,8 +131,8 @@ attacks("equal keys that hold numbers (A26)", (attack) => {
             `update t${at} set v = 'b' where id = ${key}`,
             `delete from t${at}`
           )
-          const found = yield* changes(db, `t${at}`)
-          expect([type, brief(found)]).toEqual([
+          const recordedChanges = yield* changes(db, `t${at}`)
+          expect([type, brief(recordedChanges)]).toEqual([
             type,
             [`insert ${text}`, `update ${text}`, `update ${text}`, `delete ${text}`]
           ])
@@ -177,7 +181,7 @@ attacks("equal keys that hold numbers (A26)", (attack) => {
   }
 })
 
-attacks("keys too long for an index (A26)", (attack) => {
+attacks("keys too long for an index", (attack) => {
   attack("let the write succeed, are found again, and two of them stay two", ({ apply, db }) =>
     Effect.gen(function* () {
       yield* db.run(
@@ -199,9 +203,9 @@ attacks("keys too long for an index (A26)", (attack) => {
         "update c set v = 2; delete from c",
         "insert into free values (repeat('z', 10000000), 1); update free set v = 2"
       )
-      const found = yield* changes(db, "t")
-      expect(found).toHaveLength(7)
-      expect(new Set(found.map(({ key }) => key)).size).toBe(4)
+      const recordedChanges = yield* changes(db, "t")
+      expect(recordedChanges).toHaveLength(7)
+      expect(new Set(recordedChanges.map(({ key }) => key)).size).toBe(4)
       expect(
         Math.max(
           ...(yield* db.column("select coalesce(max(octet_length(row_key)), 0) from threadline.audit_changes")).map(
@@ -372,7 +376,7 @@ const keyTypes: ReadonlyArray<KeyType> = [
   { type: "ltree", values: FastCheck.stringMatching(/^[a-z]{1,5}(\.[a-z]{1,5}){0,3}$/) }
 ]
 
-attacks("keys of every type (A26)", (attack) => {
+attacks("keys of every type", (attack) => {
   const setup = `create extension citext; create extension ltree;
     create type mood as enum ('sad', 'it''s', 'a, b', '"', '\\');
     create domain positive as numeric;

@@ -1,4 +1,4 @@
-/** Rows that move between partitions: skipped by a trigger of the partition they move to, or moved by MERGE (A29). */
+/** Rows that move between partitions: skipped by a trigger of the partition they move to, or moved by MERGE. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as TestDatabase from "../harness/TestDatabase.js"
@@ -54,7 +54,7 @@ const agrees = (db: Session, what: string) =>
     expect([what, row?.["recorded"]]).toEqual([what, row?.["held"]])
   })
 
-attacks("rows that a trigger of their new partition skips (A29)", (attack) => {
+attacks("rows that a trigger of their new partition skips", (attack) => {
   for (const [what, columns] of [
     ["", ""],
     [" with a json column", ", doc json default '{}'"]
@@ -91,8 +91,8 @@ attacks("rows that a trigger of their new partition skips (A29)", (attack) => {
         }
         yield* fill("noise", "bob", "eve")
         yield* db.run("update jobs set state = 'archived'")
-        const found = yield* changes(db, "jobs")
-        expect(brief(found.filter(({ key }) => key === '["1","active"]'))).toEqual([
+        const recordedChanges = yield* changes(db, "jobs")
+        expect(brief(recordedChanges.filter(({ key }) => key === '["1","active"]'))).toEqual([
           'insert ["1","active"]',
           'delete ["1","active"]'
         ])
@@ -122,7 +122,7 @@ attacks("rows that a trigger of their new partition skips (A29)", (attack) => {
   )
 })
 
-attacks("MERGE that moves rows to other partitions (A29)", (attack) => {
+attacks("MERGE that moves rows to other partitions", (attack) => {
   const fill = [
     "insert into jobs values (1, 'active', 'a'), (2, 'active', 'b'), (3, 'queued', 'c'), (4, 'archived', 'd'), (5, 'active', 'e')"
   ]

@@ -1,4 +1,4 @@
-/** Tables, columns and paths named like members of JavaScript's objects: nothing of them is lost, and nothing of them leaks (A23). */
+/** Tables, columns and paths named like members of JavaScript's objects: nothing of them is lost, and nothing of them leaks. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -9,7 +9,7 @@ import { stringify } from "../../src/internal/core/json.js"
 import * as Query from "../../src/Query.js"
 import { attacks } from "../support/adversarial.js"
 
-attacks("names of JavaScript's objects (A23)", (attack) => {
+attacks("names of JavaScript's objects", (attack) => {
   attack("are captured, masked, planned, shown and compared as any others", ({ apply, capture, database, db }) =>
     Effect.gen(function* () {
       yield* db.run(
@@ -65,8 +65,8 @@ attacks("names of JavaScript's objects (A23)", (attack) => {
         ])
         const { fields } = yield* Query.diffBetween('"__proto__"', "1", items[1]?.capturedAt ?? later, later)
         expect(fields.map(({ field }) => field)).toEqual(["__proto__"])
-        const found = yield* Query.timeline({ table: '"__proto__"', changedField: "__proto__" })
-        expect(found.items.map(({ op, rowKey }) => `${op} ${rowKey ?? ""}`)).toEqual(["update 1"])
+        const matchingPage = yield* Query.timeline({ table: '"__proto__"', changedField: "__proto__" })
+        expect(matchingPage.items.map(({ op, rowKey }) => `${op} ${rowKey ?? ""}`)).toEqual(["update 1"])
       }).pipe(Effect.provide(layer), Effect.orDie)
 
       yield* db.run('alter table "constructor" rename column "toJSON" to "valueOf"')

@@ -1,6 +1,6 @@
 /**
  * Transactions that run beside DDL with an older id, and savepoints with later ids of their own: the ids of what stands in the catalog are
- * those of subtransactions, and tell little of the order in which things happened (A31, A33).
+ * those of subtransactions, and tell little of the order in which things happened.
  */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -19,7 +19,7 @@ const plain = ["create table t (id int primary key, v numeric)", "create table o
 
 const settings = "alter table t alter v set default 6; truncate t; insert into t values (1, 1), (2, 2)"
 
-attacks("a TRUNCATE and ALTER TABLE in one transaction (A33)", (attack) => {
+attacks("a TRUNCATE and ALTER TABLE in one transaction", (attack) => {
   attack("rewrite no value if the rows are written after both, in savepoints and exception blocks too", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host
@@ -68,7 +68,7 @@ attacks("a TRUNCATE and ALTER TABLE in one transaction (A33)", (attack) => {
   }
 })
 
-attacks("ALTER TABLE that writes values anew, beside other DDL, with no write between (A33)", (attack) => {
+attacks("ALTER TABLE that writes values anew, beside other DDL, with no write between", (attack) => {
   const rewrite = "alter table t alter v type numeric using v + 1"
   for (const [what, lapse, ddl] of [
     [
@@ -147,7 +147,7 @@ attacks("ALTER TABLE that writes values anew, beside other DDL, with no write be
   }
 })
 
-attacks("older transactions beside DDL (A31)", (attack) => {
+attacks("older transactions beside DDL", (attack) => {
   const m = [
     "create table m (id int primary key, v text) partition by list (id)",
     "create table m_1 partition of m for values in (1)",

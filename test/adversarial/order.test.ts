@@ -1,4 +1,4 @@
-/** The order of changes within functions, DO blocks and messages of several statements (A28). */
+/** The order of changes within functions, DO blocks and messages of several statements. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -16,7 +16,7 @@ const logged = `
 
 const ofM = (db: Session) => Effect.map(changes(db, "m"), brief)
 
-attacks("siblings of a statement whose triggers wrote something (A28)", (attack) => {
+attacks("siblings of a statement whose triggers wrote something", (attack) => {
   const siblings = [
     "insert into plain values ('l')",
     "insert into m values (1, 'a')",
@@ -174,7 +174,7 @@ attacks("siblings of a statement whose triggers wrote something (A28)", (attack)
   )
 })
 
-attacks("random blocks of statements and host triggers (A28)", (attack) => {
+attacks("random blocks of statements and host triggers", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     for (const known of [true, false]) {
       attack(

@@ -1,4 +1,4 @@
-/** Partitions at every depth, and inheritance (A5). */
+/** Partitions at every depth, and inheritance. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, brief, chain, changes, clear } from "../support/adversarial.js"
@@ -12,7 +12,7 @@ const tree = `
   create schema far;
   create table far."Odd.Rest" partition of m default`
 
-attacks("partitions (A5)", (attack) => {
+attacks("partitions", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
       `are recorded under the root's name, and a move between them as what it is, in ${mode} mode`,
@@ -33,12 +33,12 @@ attacks("partitions (A5)", (attack) => {
             "copy m from program 'printf \"5\\t2024-07-07\\tcopied\\t0\\n\"'",
             "merge into m using (values (1, date '2023-05-05'), (6, date '2024-08-08')) s (id, day) on m.id = s.id and m.day = s.day when matched then update set v = 'merged' when not matched then insert values (s.id, s.day, 'merged', 0)"
           )
-          const found = yield* changes(db)
-          expect(new Set(found.map(({ table }) => table))).toEqual(new Set(["m"]))
+          const recordedChanges = yield* changes(db)
+          expect(new Set(recordedChanges.map(({ table }) => table))).toEqual(new Set(["m"]))
           expect(yield* chain(db, "m")).toEqual([])
-          expect(found).toHaveLength(4 + 4 + 8 + 4 + 1 + 1 + 1 + 2)
+          expect(recordedChanges).toHaveLength(4 + 4 + 8 + 4 + 1 + 1 + 1 + 2)
           if (mode === "statement") {
-            expect(found.map(({ partition }) => partition).filter((name) => name !== null)).toEqual([
+            expect(recordedChanges.map(({ partition }) => partition).filter((name) => name !== null)).toEqual([
               "m_2023",
               "m_2024",
               "m_2024_even",

@@ -1,4 +1,4 @@
-/** What a role of the application may not do to the record (A13, A27), and code of its own on the search path (A14). */
+/** What a role of the application may not do to the record, and code of its own on the search path. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Capture from "../../src/Capture.js"
@@ -14,7 +14,7 @@ const writer = (role: string) => `
   grant usage, create on schema public to ${role};
   grant select, insert, update, delete, truncate, references on all tables in schema public to ${role}`
 
-attacks("the application's role (A13)", (attack) => {
+attacks("the application's role", (attack) => {
   attack("touches no table, sequence, function, trigger or type of the record", ({ apply, db, role, session }) =>
     Effect.gen(function* () {
       yield* db.run("create table posts (id int primary key, title text)")
@@ -242,7 +242,7 @@ attacks("the application's role (A13)", (attack) => {
   )
 })
 
-attacks("forging through generated functions (A27)", (attack) => {
+attacks("forging through generated functions", (attack) => {
   attack("no trigger of a role's own calls them, on whatever table", ({ apply, db, role, session }) =>
     Effect.gen(function* () {
       yield* db.run(
@@ -463,7 +463,7 @@ const shadows = `
   create domain evil.bigint as pg_catalog.bool;
   grant usage on schema evil to public`
 
-attacks("hostile search paths (A14)", (attack) => {
+attacks("hostile search paths", (attack) => {
   attack("functions, operators, tables and types that shadow change nothing", ({ apply, db, role, session }) =>
     Effect.gen(function* () {
       yield* db.run(

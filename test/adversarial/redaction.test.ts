@@ -4,7 +4,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import type * as Capture from "../../src/Capture.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
-import { apply, changes, found, fresh, refusal, rows, run, status, value } from "../support/capture.js"
+import { apply, changes, findingKinds, fresh, refusal, rows, run, status, value } from "../support/capture.js"
 
 const tables = (more: Partial<Capture.TableConfig> = {}): ReadonlyArray<Capture.TableConfig> => [
   {
@@ -106,7 +106,7 @@ describe.each([
           "delete from people"
         )
         expect(leaks(yield* everything)).toEqual([])
-        expect(found(yield* status())).toContain("RedactedColumnMissing")
+        expect(findingKinds(yield* status())).toContain("RedactedColumnMissing")
       })
     )
   )

@@ -1,4 +1,4 @@
-/** What ALTER TABLE does to rows that no trigger sees: other values, and keys that several rows may have (A33). */
+/** What ALTER TABLE does to rows that no trigger sees: other values, and keys that several rows may have. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Capture from "../../src/Capture.js"
@@ -19,7 +19,7 @@ const partitioned = [
   "create table t_rest partition of t default"
 ]
 
-attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
+attacks("values that ALTER TABLE writes anew", (attack) => {
   for (const [what, table] of [
     ["a table", plain],
     ["a partitioned table", partitioned]
@@ -160,7 +160,7 @@ attacks("values that ALTER TABLE writes anew (A33)", (attack) => {
   }
 })
 
-attacks("a key that nothing keeps unique (A33)", (attack) => {
+attacks("a key that nothing keeps unique", (attack) => {
   for (const [how, table, key, drop] of [
     ["the primary key is dropped", "id int primary key, v text", undefined, "alter table t drop constraint t_pkey"],
     [
@@ -196,7 +196,7 @@ attacks("a key that nothing keeps unique (A33)", (attack) => {
   )
 })
 
-attacks("several things that make a lapse (A33)", (attack) => {
+attacks("several things that make a lapse", (attack) => {
   attack("count from the first of them", (host) =>
     Effect.gen(function* () {
       const { apply, db } = host

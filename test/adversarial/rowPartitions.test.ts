@@ -1,4 +1,4 @@
-/** Partitions of tables in row mode: PostgreSQL clones the triggers, with the rights of whoever makes the partition (A5, A27, A32). */
+/** Partitions of tables in row mode: PostgreSQL clones the triggers, with the rights of whoever makes the partition. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { attacks, changes, clear, type Host } from "../support/adversarial.js"
@@ -21,7 +21,7 @@ const brief = ({ db }: Host) =>
 
 const restored = "update threadline.capture_policies set relation = 0, database = 'elsewhere', partition_marks = '{}'"
 
-attacks("partitions in row mode (A5)", (attack) => {
+attacks("partitions in row mode", (attack) => {
   attack("are made, attached and nested by an owner who may do nothing with the record", (host) =>
     Effect.gen(function* () {
       const app = yield* owned(host)
@@ -111,7 +111,7 @@ attacks("partitions in row mode (A5)", (attack) => {
   )
 })
 
-attacks("captured tables that become partitions of captured ones (A5, A31)", (attack) => {
+attacks("captured tables that become partitions of captured ones", (attack) => {
   for (const [rootMode, leafMode] of [
     ["statement", "statement"],
     ["statement", "row"],
@@ -147,8 +147,8 @@ attacks("captured tables that become partitions of captured ones (A5, A31)", (at
             "delete from branch where id = 5"
           )
           // What names the attached table is recorded under that name too, until apply.
-          const found = yield* brief(host)
-          expect(found.filter((change) => change.startsWith("m "))).toEqual([
+          const recordedLines = yield* brief(host)
+          expect(recordedLines.filter((change) => change.startsWith("m "))).toEqual([
             'm insert ["1","1"]',
             'm insert ["2","2"]',
             'm insert ["3","3"]',
@@ -158,7 +158,7 @@ attacks("captured tables that become partitions of captured ones (A5, A31)", (at
             ...(rootMode === "row" ? ['m update ["4","2"]'] : []),
             ...(rootMode === "row" || leafMode === "row" ? ['m delete ["5","3"]'] : [])
           ])
-          expect(new Set(found).size).toBe(found.length)
+          expect(new Set(recordedLines).size).toBe(recordedLines.length)
           yield* clear(db)
           // Rows that MERGE moves, if it can: PostgreSQL hands them to row triggers alone.
           yield* db.run("merge into m using (values (1)) s (id) on m.id = s.id when matched then update set k = 3")
@@ -182,24 +182,24 @@ attacks("captured tables that become partitions of captured ones (A5, A31)", (at
       )
       yield* apply({ table: "m", mode: "statement", mask: ["v"] }, { table: "b", mode: "row", mask: ["w"] })
       yield* db.run("alter table m attach partition b for values in (3, 4)")
-      const each = Effect.fnUntraced(function* (write: string, ...expected: ReadonlyArray<string>) {
+      const checkWrite = Effect.fnUntraced(function* (write: string, ...expected: ReadonlyArray<string>) {
         yield* db.run(write)
         expect([write, ...(yield* brief(host))]).toEqual([write, ...expected.map((change) => `m ${change}`)])
         yield* clear(db)
       })
-      yield* each(
+      yield* checkWrite(
         "insert into m select i, k, 'v', 'w' from generate_series(1, 2) i, unnest('{1, 3, 4}'::int[]) k order by 1, 2",
         ...['["1","1"]', '["1","3"]', '["1","4"]', '["2","1"]', '["2","3"]', '["2","4"]'].map((key) => `insert ${key}`)
       )
-      yield* each("update m set v = v || 'x' where id = 1 and k = 3", 'update ["1","3"]')
-      yield* each("update m set k = 4 where id = 9 or (id = 1 and k = 99)")
-      yield* each("delete from m where k = 4", 'delete ["1","4"]', 'delete ["2","4"]')
-      yield* each("update m set k = 4 where k = 3 and id = 1", 'update ["1","4"]')
-      yield* each("update m set k = 1, id = 7 where k = 4", 'update ["7","1"]')
-      yield* each("update m set k = 3 where id = 7", 'update ["7","3"]')
-      yield* each("update m set id = 8 where id = 7", 'update ["8","3"]')
-      yield* each("update b set v = 'y' where id = 8", 'update ["8","3"]')
-      yield* each(
+      yield* checkWrite("update m set v = v || 'x' where id = 1 and k = 3", 'update ["1","3"]')
+      yield* checkWrite("update m set k = 4 where id = 9 or (id = 1 and k = 99)")
+      yield* checkWrite("delete from m where k = 4", 'delete ["1","4"]', 'delete ["2","4"]')
+      yield* checkWrite("update m set k = 4 where k = 3 and id = 1", 'update ["1","4"]')
+      yield* checkWrite("update m set k = 1, id = 7 where k = 4", 'update ["7","1"]')
+      yield* checkWrite("update m set k = 3 where id = 7", 'update ["7","3"]')
+      yield* checkWrite("update m set id = 8 where id = 7", 'update ["8","3"]')
+      yield* checkWrite("update b set v = 'y' where id = 8", 'update ["8","3"]')
+      yield* checkWrite(
         `do $$ begin
            insert into b values (10, 3); update m set v = 'a' where id = 10; delete from b where id = 10;
            insert into m values (10, 3); update b set v = 'b' where id = 10; delete from m where id = 10;

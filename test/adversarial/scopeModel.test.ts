@@ -186,10 +186,10 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
   ).toEqual(model.transactions({ actor }))
 
   for (const { id } of simulation.log.transactions) {
-    const found = yield* Effect.either(restricted(Query.incident(id, { limit: 1000 })))
-    expect([id, Either.isRight(found)], said).toEqual([id, model.isSeen(id)])
-    if (Either.isRight(found)) {
-      const { actions, changes, related, siblings } = found.right
+    const incidentOrError = yield* Effect.either(restricted(Query.incident(id, { limit: 1000 })))
+    expect([id, Either.isRight(incidentOrError)], said).toEqual([id, model.isSeen(id)])
+    if (Either.isRight(incidentOrError)) {
+      const { actions, changes, related, siblings } = incidentOrError.right
       const expected = model.timeline({ transactionId: id, order: "oldest" })
       expect(
         changes.items.map(({ change }) => Scoped.toldOf(change)),
@@ -205,8 +205,10 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
     }
   }
   for (const { id } of simulation.changes) {
-    const found = yield* Effect.either(restricted(Query.diff(id)))
-    expect(Either.isRight(found) ? Scoped.toldOf(found.right.change) : undefined, said + id).toEqual(model.change(id))
+    const diffOrError = yield* Effect.either(restricted(Query.diff(id)))
+    expect(Either.isRight(diffOrError) ? Scoped.toldOf(diffOrError.right.change) : undefined, said + id).toEqual(
+      model.change(id)
+    )
   }
   const feed = yield* Feed.Feed
   const fed = yield* drain(feed.scoped(scope.scope), { limit })
@@ -232,12 +234,12 @@ const agrees = Effect.fnUntraced(function* ({ dice, few, filters, limit, plan, p
       // Without a scope, which other tests hold against the truth.
       const truth = yield* Query.asOf("posts", key, instant)
       const verdict = model.standing("posts", key, truth)
-      const told = JSON.stringify([scope.name, key, instant, truth])
+      const caseText = JSON.stringify([scope.name, key, instant, truth])
       if (answer._tag !== "BeforeCapture") {
-        expect(answer, told).toEqual(truth)
-        expect(verdict, told).not.toBe("hidden")
+        expect(answer, caseText).toEqual(truth)
+        expect(verdict, caseText).not.toBe("hidden")
       } else if (truth._tag !== "BeforeCapture") {
-        expect(verdict, told).not.toBe("told")
+        expect(verdict, caseText).not.toBe("told")
       }
       if (answer._tag === "Present") {
         present.push([key, answer.row])

@@ -196,11 +196,11 @@ describe("a scope and the names that its host uses", () => {
           for (let from = 0; from < names.length; from += 8) {
             const some = names.slice(from, from + 8)
             const scopes = some.map((name) => through("membership_of_host", `"${name}"`))
-            const all = scopes.reduce<Effect.Effect<string, never, Reader>>(
+            const allAnswers = scopes.reduce<Effect.Effect<string, never, Reader>>(
               (read, scope) => Query.withScope(read, scope),
               answers(through("membership_of_host", "own_alias"))
             )
-            expect(yield* all, some.join(", ")).toBe(expected)
+            expect(yield* allAnswers, some.join(", ")).toBe(expected)
           }
           const ctes = [
             ...["found", "own", "seen", "judged", "truncates", "looked", "moved", "up_to", "limits", "transactions"],
@@ -213,11 +213,11 @@ describe("a scope and the names that its host uses", () => {
           }
           for (let from = 0; from < ctes.length; from += 8) {
             const scopes = ctes.slice(from, from + 8).map((name) => through(name, name))
-            const all = scopes.reduce<Effect.Effect<string, never, Reader>>(
+            const allAnswers = scopes.reduce<Effect.Effect<string, never, Reader>>(
               (read, scope) => Query.withScope(read, scope),
               answers(through("membership_of_host", "own_alias"))
             )
-            expect(yield* all).toBe(expected)
+            expect(yield* allAnswers).toBe(expected)
           }
         }),
       300_000
@@ -265,7 +265,7 @@ describe("a scope on the key of a row", () => {
         for (const changes of [moved, moved.slice(1)]) {
           yield* record(changes)
           const a = Query.withScope(ofKeys("a"))
-          const told: ReadonlyArray<unknown> = [
+          const answersTold: ReadonlyArray<unknown> = [
             yield* a(Query.timeline()),
             yield* a(Query.timeline({ table: "notes", key: "a1" })),
             yield* a(Query.timeline({ table: "notes", key: "b1" })),
@@ -281,7 +281,7 @@ describe("a scope on the key of a row", () => {
             yield* a(Query.typed("notes", anything).history("a1")),
             yield* a(Effect.flatMap(Feed.Feed, (feed) => Effect.map(feed.read(), (batch) => batch.changes)))
           ]
-          expect(textOf(told)).not.toMatch(/old secret|"MovedTo"|"previousRowKey":"b1"/)
+          expect(textOf(answersTold)).not.toMatch(/old secret|"MovedTo"|"previousRowKey":"b1"/)
           expect((yield* a(Query.timeline())).items).toMatchObject([
             { id: "2", previousRowKey: null, changedFrom: null, changedFields: null }
           ])
@@ -680,15 +680,15 @@ describe("a condition of the reader", () => {
           Effect.map(Effect.either(asA(Query.asOfRows("posts", at(15), { where }))), (result) =>
             Either.isLeft(result) ? String(result.left) : result.right.items.map(({ rowKey }) => rowKey)
           )
-        const all = ["1", "3"]
-        expect(yield* keys((_, sql) => sql`true`)).toEqual(all)
-        expect(yield* keys((image, sql) => sql`lag(${image}) over () is null`)).toEqual(all)
+        const allKeys = ["1", "3"]
+        expect(yield* keys((_, sql) => sql`true`)).toEqual(allKeys)
+        expect(yield* keys((image, sql) => sql`lag(${image}) over () is null`)).toEqual(allKeys)
         expect(yield* keys((image, sql) => sql`bool_or(${image} ->> 'tenant' = 'B') over ()`)).toEqual([])
-        expect(yield* keys((_, sql) => sql`row_number() over () = 1`)).toEqual(all)
-        expect(yield* keys((_, sql) => sql`count(*) over () = 1`)).toEqual(all)
-        expect(yield* keys((_, sql) => sql`count(*) = 1`)).toEqual(all)
+        expect(yield* keys((_, sql) => sql`row_number() over () = 1`)).toEqual(allKeys)
+        expect(yield* keys((_, sql) => sql`count(*) over () = 1`)).toEqual(allKeys)
+        expect(yield* keys((_, sql) => sql`count(*) = 1`)).toEqual(allKeys)
         expect(yield* keys((image, sql) => sql`bool_or(${image} ->> 'tenant' = 'B')`)).toEqual([])
-        expect(yield* keys((image, sql) => sql`(select max(${image} ->> 'tenant')) = 'A'`)).toEqual(all)
+        expect(yield* keys((image, sql) => sql`(select max(${image} ->> 'tenant')) = 'A'`)).toEqual(allKeys)
         for (const name of ["seen", "judged", "threadline_judged", "threadline_own", "threadline_truncates"]) {
           expect(yield* keys((_, sql) => sql`exists (select from ${sql(name)})`), name).toContain("does not exist")
         }

@@ -1,4 +1,4 @@
-/** The record in a database that does things to it: publications, row-level security, privileges, isolation, settings (A33). */
+/** The record in a database that does things to it: publications, row-level security, privileges, isolation, settings. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -18,7 +18,7 @@ const decodeStanding = Schema.decodeUnknownSync(Schema.parseJson(Standing))
 
 const who = (id: string) => `select threadline.set_context('{"actor": {"type": "user", "id": "${id}"}}')`
 
-attacks("transactions that are serializable (A33)", (attack) => {
+attacks("transactions that are serializable", (attack) => {
   const begin = "begin isolation level serializable"
   const programs: ReadonlyArray<readonly [string, ReadonlyArray<(table: string, n: number) => string>]> = [
     ["one write", [(table, n) => `insert into ${table} values (${n})`]],
@@ -129,7 +129,7 @@ const findings = ({ capture }: Host) =>
 
 const partitionOf = "select threadline.ensure_partitions(now() + interval '5 years', now() + interval '5 years')"
 
-attacks("publications (A33)", (attack) => {
+attacks("publications", (attack) => {
   for (const publication of ["for all tables", "for tables in schema threadline"]) {
     attack(`every update and delete inside the record works under a publication ${publication}`, (host) =>
       Effect.gen(function* () {
@@ -167,7 +167,7 @@ attacks("publications (A33)", (attack) => {
   }
 })
 
-attacks("row-level security (A33)", (attack) => {
+attacks("row-level security", (attack) => {
   attack("on the record: no reader is told that there is nothing", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host
@@ -224,7 +224,7 @@ attacks("row-level security (A33)", (attack) => {
   )
 })
 
-attacks("default privileges and grants (A33)", (attack) => {
+attacks("default privileges and grants", (attack) => {
   attack("what the owner's default privileges give to others, migrate up takes back, and status reports", (host) =>
     Effect.gen(function* () {
       const { apply, database, db, role } = host
@@ -324,18 +324,18 @@ attacks("default privileges and grants (A33)", (attack) => {
       yield* apply("t")
       expect(yield* findings(host)).not.toContain("OwnerHasMembers")
       yield* db.run(`grant ${owner} to ${deployer}`)
-      const found = (yield* Effect.orDie(capture.status())).flatMap((status) => status.findings)
-      expect(found.filter(({ kind }) => kind === "OwnerHasMembers")).toEqual([
+      const allFindings = (yield* Effect.orDie(capture.status())).flatMap((status) => status.findings)
+      expect(allFindings.filter(({ kind }) => kind === "OwnerHasMembers")).toEqual([
         { kind: "OwnerHasMembers", severity: "info", table: "public.t", owner, subjects: [deployer], mend: null }
       ])
-      expect(found.map(Capture.describeFinding)).toContain(
+      expect(allFindings.map(Capture.describeFinding)).toContain(
         `roles that may act as ${owner}, which owns the record, can change it: ${deployer}`
       )
     })
   )
 })
 
-attacks("settings, dumps and event triggers of the database (A33)", (attack) => {
+attacks("settings, dumps and event triggers of the database", (attack) => {
   attack("standard_conforming_strings = off for the whole database", ({ apply, database, db, session }) =>
     Effect.gen(function* () {
       yield* db.run(
@@ -393,7 +393,7 @@ attacks("settings, dumps and event triggers of the database (A33)", (attack) => 
   )
 })
 
-it.scopedLive("migrate up goes on from a restore of the structure alone (A33)", () =>
+it.scopedLive("migrate up goes on from a restore of the structure alone", () =>
   Effect.gen(function* () {
     const database = yield* TestDatabase.make()
     const db = sessionOf(yield* database.rawClient())

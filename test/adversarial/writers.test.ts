@@ -1,10 +1,10 @@
-/** Ways to write that a trigger may miss (A12). */
+/** Ways to write that a trigger may miss. */
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { serverVersion } from "../harness/TestDatabase.js"
 import { attacks, brief, chain, changes, clear } from "../support/adversarial.js"
 
-attacks("ways to write (A12)", (attack) => {
+attacks("ways to write", (attack) => {
   for (const mode of ["statement", "row"] as const) {
     attack(
       `are captured: COPY, upserts, MERGE, writable CTEs, rules, views and cursors, in ${mode} mode`,
@@ -174,8 +174,8 @@ attacks("ways to write (A12)", (attack) => {
           "truncate kept, nokey",
           "truncate kept"
         )
-        const found = yield* changes(db)
-        expect(found.map(({ details, from, key, table }) => [table, key, from, details])).toEqual([
+        const recordedChanges = yield* changes(db)
+        expect(recordedChanges.map(({ details, from, key, table }) => [table, key, from, details])).toEqual([
           ["parent", null, null, '{"rowCount": 2, "estimated": false}'],
           ["child", null, null, '{"rowCount": 1, "estimated": false}'],
           ["parent", null, null, '{"rowCount": 0, "estimated": false}'],
@@ -255,8 +255,8 @@ attacks("ways to write (A12)", (attack) => {
         )
         expect(yield* findings()).toEqual(["ColumnsChanged", "RowsRewritten"])
         yield* db.run("update t set v = v + 1")
-        const found = yield* changes(db)
-        expect(found.map(({ after }) => after).sort()).toEqual([
+        const recordedChanges = yield* changes(db)
+        expect(recordedChanges.map(({ after }) => after).sort()).toEqual([
           '{"d": 42, "v": 601, "id": 2}',
           '{"d": 42, "v": 701, "id": 1}',
           '{"v": "7", "id": 1}'

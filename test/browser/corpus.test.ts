@@ -227,11 +227,13 @@ if (executable === undefined) {
                 const response = await page.goto(`${base}${path}`, { waitUntil: "domcontentloaded" })
                 const status = response?.status() ?? 0
                 statuses.set(status, (statuses.get(status) ?? 0) + 1)
-                const found = await page.evaluate<Found>(look)
+                const foundOnPage = await page.evaluate<Found>(look)
                 if (
-                  Object.values(found).some((value) => value !== null && !(Array.isArray(value) && value.length === 0))
+                  Object.values(foundOnPage).some(
+                    (value) => value !== null && !(Array.isArray(value) && value.length === 0)
+                  )
                 ) {
-                  failures.push([path, found])
+                  failures.push([path, foundOnPage])
                 }
               }
               expect(failures).toStrictEqual([])

@@ -156,7 +156,7 @@ it.layer(host, { timeout: 300_000 })("export", (it) => {
   })
 
   it.effect("refuses what is wrong whatever the database holds before it asks one", () =>
-    Cli.each(
+    Cli.checkEach(
       [
         [[], /--format is missing/],
         [["--output", "x.txt"], /--format is missing/],

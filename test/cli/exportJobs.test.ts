@@ -137,7 +137,7 @@ it.layer(host, { timeout: 300_000 })("export jobs", (it) => {
   it.scoped("refuse what is wrong whatever the database holds before it is asked", () =>
     Effect.gen(function* () {
       const cwd = yield* Cli.directory()
-      yield* Cli.each(
+      yield* Cli.checkEach(
         [
           [["queue"], /--format is missing/],
           [["queue", "--format", "xml"], /--format is one of csv, ndjson, json/],
@@ -243,7 +243,7 @@ it.layer(host, { timeout: 300_000 })("export jobs", (it) => {
         Cli.refusal(1, /schedule weekly is not known here/)
       )
       expect(yield* Cli.text(["export", "schedule", "list"], at)).toBe("There is no schedule.\n")
-      yield* Cli.each(
+      yield* Cli.checkEach(
         [
           [["add", "x", "--window", "since-last", "--format", "csv"], /--cron is missing/],
           [["add", "x", "--cron", "0 6 * * 1", "--format", "csv"], /--window is missing/],

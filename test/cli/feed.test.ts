@@ -59,9 +59,9 @@ it.layer(host, { timeout: 300_000 })("feed", (it) => {
     it.effect("prints a table for people, and how to go on", () =>
       Effect.gen(function* () {
         const { url } = yield* Cli.Host
-        const all = yield* Cli.text(["feed"], { url })
-        expect(all).toContain("notes 1")
-        expect(all).toContain("That is all for now.\nGo on: --checkpoint ")
+        const allText = yield* Cli.text(["feed"], { url })
+        expect(allText).toContain("notes 1")
+        expect(allText).toContain("That is all for now.\nGo on: --checkpoint ")
         const some = yield* Cli.text(["feed", "--limit", "1"], { url })
         expect(some).toContain("There is more.")
         expect(yield* Cli.text(["feed", "--from", "now"], { url })).toMatch(
@@ -72,7 +72,7 @@ it.layer(host, { timeout: 300_000 })("feed", (it) => {
   })
 
   it.effect("refuses what is wrong whatever the database holds before it asks one", () =>
-    Cli.each(
+    Cli.checkEach(
       [
         [["--limit", "0"], /--limit is a whole number from 1 to 10000/],
         [["--limit", "x"], /--limit is a whole number/],

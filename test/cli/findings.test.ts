@@ -15,23 +15,14 @@ type Code = Health.Code
 
 /** Codes whose tests need a server, a role or a history of their own. */
 const elsewhere: { readonly [K in Code]?: string } = {
-  AlteredMeanwhile: "test/adversarial/alteredTwice.test.ts",
   CanaryUnknown: "test/db/health/coverage.test.ts",
-  GuardOff: "test/adversarial/watch.test.ts",
-  IdentityChanged: "test/db/capture/apply.test.ts",
   NameFollowed: "test/adversarial/formerNames.test.ts",
-  OwnerCanLogin: "test/adversarial/standing.test.ts",
   OwnerHasMembers: "test/adversarial/standing.test.ts",
   OwnerIsApplication: "test/db/health/coverage.test.ts",
-  OwnerIsSuperuser: "test/db/capture/status.test.ts",
-  PartitionReplaced: "test/adversarial/identity.test.ts",
-  RecordUnidentified: "test/adversarial/standing.test.ts",
   ReplicaAllowed: "test/deep/replicaAllowed.test.ts",
   SchemaVersion: "test/db/health/coverage.test.ts",
-  TriggersElsewhere: "test/adversarial/identity.test.ts",
   TruncateUnseen: "test/adversarial/truncate.test.ts",
   Unknown: "test/db/health/coverage.test.ts",
-  WatchBroken: "test/adversarial/watch.test.ts",
   WatchFailed: "test/adversarial/watch.test.ts"
 }
 
@@ -105,6 +96,34 @@ const cases: ReadonlyArray<Case> = [
   },
   { code: "TriggerReplaceable", damage: "grant trigger on % to public" },
   {
+    code: "OwnerIsSuperuser",
+    damage: "do $$ begin execute 'alter function ' || @insert || ' owner to postgres'; end $$"
+  },
+  {
+    code: "AlteredMeanwhile",
+    damage: `insert into % values (1, 'a', 1); alter table % drop constraint %_pkey; update % set id = 2 where false;
+      insert into % values (1, 'x', 1); delete from % where v = 'a'; alter table % add primary key (id)`
+  },
+  {
+    code: "IdentityChanged",
+    damage: "update threadline.capture_policies set relation = 1, database = 'elsewhere' where table_name = '%'"
+  },
+  {
+    code: "PartitionReplaced",
+    setup: `create table % (id int primary key, v text) partition by range (id);
+      create table %_1 partition of % for values from (0) to (10)`,
+    damage: `insert into % values (1, 'a'); alter table % detach partition %_1; set session_replication_role = replica;
+      update %_1 set v = 'unseen'; reset session_replication_role; alter table % attach partition %_1 for values from (0) to (10)`
+  },
+  {
+    code: "TriggersElsewhere",
+    damage: `create table %_clone (like % including all); do $$ declare d text; begin
+      for d in select replace(pg_get_triggerdef(oid), 'public.%', 'public.%_clone') from pg_trigger where tgrelid = '%'::regclass loop
+        execute d;
+      end loop; end $$`,
+    adds: "%_clone"
+  },
+  {
     code: "PartitionAttached",
     setup: "create table % (id int primary key) partition by range (id)",
     damage: "create table %_1 partition of % for values from (0) to (10)"
@@ -172,7 +191,7 @@ const decode = Schema.decodeUnknownSync(Report)
 const seen = new Set<Code>()
 
 const isCode = Schema.is(Health.Code)
-const known = AST.isUnion(Health.Code.ast)
+const knownCodes = AST.isUnion(Health.Code.ast)
   ? Health.Code.ast.types.flatMap((type) => (AST.isLiteral(type) && isCode(type.literal) ? [type.literal] : []))
   : []
 
@@ -228,32 +247,37 @@ describe("findings", () => {
       const configure = (text: string) => writeFileSync(join(cwd, "threadline.config.json"), text)
       const at = { url, cwd, env: { COLUMNS: "200" } }
 
-      for (const one of cases) {
-        yield* query(filled(one.setup ?? "create table % (id int primary key, v text, n int not null default 1)", one))
+      for (const findingCase of cases) {
+        yield* query(
+          filled(
+            findingCase.setup ?? "create table % (id int primary key, v text, n int not null default 1)",
+            findingCase
+          )
+        )
       }
       yield* Cli.text(["capture", "apply"], at)
       yield* query("set allow_system_table_mods = on")
-      for (const one of cases) {
-        yield* one.damage === undefined ? Effect.void : query(filled(one.damage, one))
+      for (const findingCase of cases) {
+        yield* findingCase.damage === undefined ? Effect.void : query(filled(findingCase.damage, findingCase))
       }
       configure(configuration("then"))
-      const found = yield* findingsOf(at)
-      expect(found.filter((finding) => !isComplete(finding))).toEqual([])
+      const reportedFindings = yield* findingsOf(at)
+      expect(reportedFindings.filter((finding) => !isComplete(finding))).toEqual([])
       const mendOf = (one: Case) =>
-        found.find(({ code, object }) => code === one.code && object === `public.${tableOf(one)}`)
+        reportedFindings.find(({ code, object }) => code === one.code && object === `public.${tableOf(one)}`)
       expect(cases.filter((one) => mendOf(one) === undefined).map(({ code }) => code)).toEqual([])
 
       // The host does its part first, then the statements run, then each command once.
       configure(configuration("mended"))
       const commands = new Set<string>()
-      for (const one of cases) {
-        const mend = mendOf(one)?.mend ?? null
-        if (one.stays) {
+      for (const findingCase of cases) {
+        const mend = mendOf(findingCase)?.mend ?? null
+        if (findingCase.stays) {
           expect(mend).toBeNull()
         }
-        if (one.host !== undefined) {
-          expect(mend?._tag, one.code).toBe("host")
-          yield* query(filled(one.host, one))
+        if (findingCase.host !== undefined) {
+          expect(mend?._tag, findingCase.code).toBe("host")
+          yield* query(filled(findingCase.host, findingCase))
         }
         if (mend?._tag === "sql") {
           yield* Effect.forEach(mend.statements, query)
@@ -322,12 +346,12 @@ describe("findings", () => {
       for (const [damage] of Object.values(damages)) {
         yield* query(damage)
       }
-      const found = yield* findingsOf(at, "--canary")
-      expect(found.filter((finding) => !isComplete(finding))).toEqual([])
+      const canaryFindings = yield* findingsOf(at, "--canary")
+      expect(canaryFindings.filter((finding) => !isComplete(finding))).toEqual([])
       const codes = Object.keys(damages) as ReadonlyArray<Code>
-      expect(codes.filter((code) => !found.some((finding) => finding.code === code))).toEqual([])
+      expect(codes.filter((code) => !canaryFindings.some((finding) => finding.code === code))).toEqual([])
       const commands = new Set<string>()
-      for (const { code, mend } of found) {
+      for (const { code, mend } of canaryFindings) {
         const [, mended] = damages[code] ?? []
         if (mended !== undefined) {
           expect(mend?._tag, code).toBe("host")
@@ -350,9 +374,39 @@ describe("findings", () => {
     })
   )
 
+  it.scoped("of the watch, the owner and replication are found, and end when their mends are run", () =>
+    Effect.gen(function* () {
+      const { database, query, url } = yield* host
+      const cwd = yield* Cli.directory({
+        "threadline.config.json": JSON.stringify({ tables: { c: { dropGuard: true } } })
+      })
+      const at = { url, cwd }
+      yield* query("create table c (id int primary key)")
+      yield* Cli.text(["migrate", "up", "--watch-schema"], at)
+      const owner = yield* database.ownOwner
+      yield* Cli.text(["capture", "apply"], at)
+      expect(yield* findingsOf(at)).toEqual([])
+      yield* query(`alter role ${owner} login`)
+      yield* query("alter table threadline.audit_changes_default replica identity default")
+      yield* query("alter event trigger threadline_watch_drop_2 disable")
+      const found = yield* findingsOf(at)
+      expect(new Set(found.map(({ code }) => code))).toEqual(
+        // To configure the guard is refused while the watch is broken.
+        new Set(["ConfigurationRefused", "GuardOff", "OwnerCanLogin", "RecordUnidentified", "WatchBroken"])
+      )
+      expect(found.filter((finding) => !isComplete(finding))).toEqual([])
+      yield* query(`alter role ${owner} nologin`)
+      for (const { code, mend } of found) {
+        expect(mend?._tag, code).toBe(code === "OwnerCanLogin" ? "host" : "command")
+        yield* mend?._tag === "command" ? Cli.text(mend.argv.slice(1), at) : Effect.void
+      }
+      expect(yield* findingsOf(at)).toEqual([])
+    })
+  )
+
   it("are all known to a test", () => {
-    const untold = known.filter((code) => !seen.has(code) && elsewhere[code] === undefined)
-    expect(known.length).toBeGreaterThan(60)
+    const untold = knownCodes.filter((code) => !seen.has(code) && elsewhere[code] === undefined)
+    expect(knownCodes.length).toBeGreaterThan(60)
     expect(untold).toEqual([])
     for (const [code, file] of Object.entries(elsewhere)) {
       expect(readFileSync(file, "utf8"), file).toContain(code)

@@ -33,12 +33,12 @@ describe("the command line", () => {
 
   it.effect("shows its commands without an argument and with --help, and those of a group", () =>
     Effect.gen(function* () {
-      const all = yield* Cli.text([])
-      expect(yield* Cli.text(["--help"])).toBe(all)
-      expect(yield* Cli.text(["-h"])).toBe(all)
-      tidy(all)
+      const overview = yield* Cli.text([])
+      expect(yield* Cli.text(["--help"])).toBe(overview)
+      expect(yield* Cli.text(["-h"])).toBe(overview)
+      tidy(overview)
       for (const name of Object.keys(commands)) {
-        expect(all).toContain(`\n  ${name.split(" ")[0]} `)
+        expect(overview).toContain(`\n  ${name.split(" ")[0]} `)
       }
       for (const group of Object.keys(groups)) {
         const help = yield* Cli.text([group, "--help"])
@@ -122,7 +122,7 @@ describe("the command line", () => {
   ]
 
   it.effect("refuses wrong use in one sentence and with code 2", () =>
-    Cli.each(wrong, ([args, sentence]) =>
+    Cli.checkEach(wrong, ([args, sentence]) =>
       Effect.map(Cli.run(args, { url: nothing }), (outcome) =>
         expect(outcome, args.join(" ")).toEqual(Cli.refusal(2, sentence))
       )
@@ -208,7 +208,7 @@ describe("the database", () => {
   ]
 
   it.effect("may be out of reach: one sentence, no password", () =>
-    Cli.each(
+    Cli.checkEach(
       commandsThatAsk.flatMap((args) => [args, [...args, "--json"]]),
       (args) =>
         Effect.map(Cli.run(args, { url: nothing }), (outcome) => {

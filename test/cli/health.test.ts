@@ -1,5 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Health from "../../src/Health.js"
+import * as TestDatabase from "../harness/TestDatabase.js"
 import * as Cli from "../support/cli.js"
 
 Cli.setup()
@@ -112,6 +115,33 @@ describe("health", () => {
       })
       expect(yield* Cli.run(["health", "--strict"], at)).toMatchObject({ code: 1, stderr: "" })
       expect(yield* Cli.run(["health"], at)).toMatchObject({ code: 0 })
+    })
+  )
+
+  it.scoped("fails with --strict on what its role may not see, until the fix is run word for word", () =>
+    Effect.gen(function* () {
+      const database = yield* TestDatabase.make()
+      const raw = yield* database.rawClient()
+      yield* Effect.promise(() => raw.query("create table posts (id bigint primary key)"))
+      const cwd = yield* config({ tables: { posts: {} } })
+      yield* Cli.text(["capture", "apply"], { url: database.url, cwd })
+      const watcher = yield* database.role("watcher")
+      const at = { url: watcher.url, cwd }
+      const blind = yield* Cli.run(["health", "--strict", "--json"], at)
+      expect(blind).toMatchObject({ code: 1, stderr: "" })
+      const { findings } = Schema.decodeUnknownSync(Schema.parseJson(Health.Report))(blind.stdout)
+      const unknown = findings.filter(({ code }) => code === "Unknown")
+      expect(unknown.length).toBeGreaterThan(3)
+      expect(yield* Cli.run(["health"], at)).toMatchObject({ code: 0 })
+      expect(yield* Cli.run(["coverage"], at)).toMatchObject({ code: 3, stdout: "" })
+      for (const { mend } of unknown) {
+        expect(mend?._tag).toBe("command")
+      }
+      const [first] = unknown
+      if (first?.mend?._tag === "command") {
+        yield* Cli.text(first.mend.argv.slice(1), { url: database.url, cwd })
+      }
+      expect(yield* Cli.run(["health", "--strict"], at)).toMatchObject({ code: 0, stderr: "" })
     })
   )
 

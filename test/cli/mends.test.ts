@@ -110,8 +110,10 @@ describe("mends that capture status prints", () => {
       yield* query(each.setup)
       yield* Cli.text(["capture", "apply", "--table=m", ...(each.options ?? [])], { url })
       yield* query(each.change)
-      const found = yield* findingsOf(url)
-      const commands = found.flatMap(({ kind, mend }) => (mend?._tag === "command" ? [{ kind, argv: mend.argv }] : []))
+      const reportedFindings = yield* findingsOf(url)
+      const commands = reportedFindings.flatMap(({ kind, mend }) =>
+        mend?._tag === "command" ? [{ kind, argv: mend.argv }] : []
+      )
       expect(commands.map(({ kind }) => kind)).toEqual(expect.arrayContaining([...each.kinds]))
       expect(commands.flatMap(({ argv }) => argv)).toEqual(expect.arrayContaining([...(each.words ?? [])]))
       const distinct = [...new Set(commands.map(({ argv }) => JSON.stringify(argv)))]

@@ -294,7 +294,7 @@ describe("a database without the schema, or with another version of it", () => {
     Effect.gen(function* () {
       const { ownerRole, query, url } = yield* emptyDatabase
       const check = (sentence: RegExp) =>
-        Cli.each(reads, (args) =>
+        Cli.checkEach(reads, (args) =>
           Effect.map(Cli.run([...args, "--json"], { url }), (outcome) =>
             expect(outcome, args.join(" ")).toEqual(Cli.refusal(3, sentence))
           )

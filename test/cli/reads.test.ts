@@ -138,7 +138,7 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
           [["--from", before, "--to", created], 2],
           [["--to", before], 0]
         ]
-        yield* Cli.each(filters, ([args, found]) =>
+        yield* Cli.checkEach(filters, ([args, found]) =>
           Effect.map(Cli.json(["timeline", ...args], { url }), ({ items }) =>
             expect(items, args.join(" ")).toHaveLength(found)
           )
@@ -200,7 +200,7 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
           [["transaction", "x"], 2, /ID: must be an id/],
           [["transaction", "99999"], 1, /transaction 99999 is not known here/]
         ]
-        yield* Cli.each(
+        yield* Cli.checkEach(
           cases.flatMap(([args, code, sentence]) => [
             { args, code, sentence },
             { args: [...args, "--json"], code, sentence }
@@ -233,7 +233,7 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
           ["unattributed", "--to", "tomorrow"],
           ["transactions", "--cursor", "nonsense"]
         ]
-        yield* Cli.each(cases, (args) =>
+        yield* Cli.checkEach(cases, (args) =>
           Effect.map(Cli.run(args, { url }), (outcome) => expect(outcome.code, args.join(" ")).toBe(2))
         )
         expect((yield* Cli.run(["actions"], { url })).code).toBe(3)
@@ -289,7 +289,7 @@ it.layer(host, { timeout: 300_000 })("reads", (it) => {
               { actions: { items: [{}] }, transactions: { items: [{}] }, changes: { items: [{}, {}] } }
             ]
           ]
-        yield* Cli.each(cases, ([args, parts, document]) =>
+        yield* Cli.checkEach(cases, ([args, parts, document]) =>
           Effect.gen(function* () {
             const human = yield* Cli.text(args, { url })
             short(human)

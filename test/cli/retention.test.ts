@@ -104,7 +104,7 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("retention and 
   )
 
   it.scoped("a doubtful configuration is refused before the database is asked", () =>
-    Cli.each(
+    Cli.checkEach(
       [
         [{ keep: 30 }, /retention\.keep: must be a duration with its unit/],
         [{ keep: "10 days", floor: "20 days" }, /retention\.keep: must not be shorter than the floor/],

@@ -83,7 +83,7 @@ describe("wrong input", () => {
   it.effect("is refused with code 2 without a database", () =>
     Effect.gen(function* () {
       const outcomes: Array<readonly [string, Cli.Outcome]> = []
-      yield* Cli.each(
+      yield* Cli.checkEach(
         cases.filter((words) => !excepted.has(words.join(" "))),
         (words) =>
           Effect.map(Cli.run(words, { url: "postgres://nobody@127.0.0.1:1/nothing" }), (outcome) =>

@@ -213,15 +213,15 @@ for (const [name, open] of Object.entries(clients)) {
     it.effect("records further actions in the transaction, and none after its end", () =>
       Effect.gen(function* () {
         yield* run(async (client) => {
-          let kept: { readonly record: (action: string) => Promise<string> } | undefined
+          let keptRecorder: { readonly record: (action: string) => Promise<string> } | undefined
           const id = await client.audited({ actor: alice, action: "post.created" }, async (writer, recorder) => {
             await writer.insert(1)
-            kept = recorder
+            keptRecorder = recorder
             await writer.record("in between", { reason: "by the entry point" })
             return recorder.record({ name: "mail.sent", data: { to: "x" } }, { status: "error" })
           })
           expect(id).toMatch(/^[0-9]+$/)
-          expect(await failureOf(kept?.record("late") ?? Promise.resolve())).toMatchObject({ reason: "Closed" })
+          expect(await failureOf(keptRecorder?.record("late") ?? Promise.resolve())).toMatchObject({ reason: "Closed" })
           expect(await client.record("report.read", { actor: bob })).toMatch(/^[0-9]+$/)
           expect(await failureOf(client.record("report.read"))).toMatchObject({ reason: "MissingActor" })
           expect(await failureOf(client.record("", { actor: bob }))).toMatchObject({ field: "action.name" })

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
-import { apply, changes, found, kinds, run, status, value } from "../support/capture.js"
+import { apply, changes, findingKinds, kinds, run, status, value } from "../support/capture.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestCluster from "../harness/TestCluster.js"
 
@@ -59,7 +59,7 @@ if (Installation.withTools() !== undefined) {
         expect(yield* value(image)).toBe('{"id": 1, "title": "open", "secret": "[masked]"}')
         const statuses = yield* status(config)
         expect(statuses.map(({ captured }) => captured)).toEqual([true, true, true])
-        expect([...new Set(found(statuses))]).toEqual(["IdentityChanged"])
+        expect([...new Set(findingKinds(statuses))]).toEqual(["IdentityChanged"])
 
         expect(kinds(yield* apply(config))).toEqual([
           "refresh public.posts",
@@ -67,7 +67,7 @@ if (Installation.withTools() !== undefined) {
           `refresh "Odd.Schema"."Events"`
         ])
         expect(yield* apply(config)).toEqual([])
-        expect(found(yield* status(config))).toEqual([])
+        expect(findingKinds(yield* status(config))).toEqual([])
         // When capture began is part of what was restored.
         expect(yield* begun).toBe(before)
         expect(yield* value("select count(*)::int from threadline.capture_policies where lapses <> '{}'")).toBe(0)

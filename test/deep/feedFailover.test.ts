@@ -1,4 +1,4 @@
-/** The feed over a promotion, a restart, and transactions that were prepared before either (A1, A9). */
+/** The feed over a promotion, a restart, and transactions that were prepared before either. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -66,7 +66,7 @@ const promote = (standby: Session) =>
       .pipe(Effect.repeat({ schedule: Schedule.spaced("2 millis"), until: (recovering) => recovering === "f" }))
   )
 
-describe("the feed over a promotion (A1)", () => {
+describe("the feed over a promotion", () => {
   it.scopedLive(
     "goes on from every checkpoint, while the old primary gives out the same transaction ids",
     () =>
@@ -164,7 +164,7 @@ describe("the feed over a promotion (A1)", () => {
           })
         )
         yield* there.run("rollback prepared 'forsaken'", "commit prepared 'kept'")
-        const kept = yield* changeOf(there, 100_001)
+        const keptChange = yield* changeOf(there, 100_001)
         // A restart in between: the timeline stays, and so do the prepared transactions.
         yield* standby.cluster.stop()
         yield* standby.cluster.start
@@ -172,7 +172,7 @@ describe("the feed over a promotion (A1)", () => {
         const reopened = yield* connect(standby.urlOf("app"))
         const half = yield* Effect.forEach(waiting, ([label, checkpoint]) =>
           Effect.map(drain(reopened, { checkpoint }), (found) => {
-            expect(found.ids, label).toEqual([kept])
+            expect(found.ids, label).toEqual([keptChange])
             return [label, found.checkpoint] as const
           })
         )

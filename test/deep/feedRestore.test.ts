@@ -1,4 +1,4 @@
-/** The feed of a database that was dumped, restored elsewhere and written on (A1), and of a replica. */
+/** The feed of a database that was dumped, restored elsewhere and written on, and of a replica. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -54,7 +54,7 @@ const allIds = (db: Session) => db.column("select id from threadline.audit_chang
 const sorted = (ids: ReadonlyArray<string>) => [...ids].sort((a, b) => Number(a) - Number(b))
 
 if (Installation.withTools() !== undefined) {
-  describe("the feed of a restored database (A1)", () => {
+  describe("the feed of a restored database", () => {
     it.scopedLive(
       "goes on from every checkpoint of the old cluster, complete and without repeats",
       () =>

@@ -1,4 +1,4 @@
-/** The feed under many writers at once, of a primary and of a replica that lags (A9). */
+/** The feed under many writers at once, of a primary and of a replica that lags. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -173,9 +173,9 @@ const storm = Effect.gen(function* () {
       expect(state.seen.map(({ id }) => id).sort((a, b) => a - b)).toEqual(committed)
       for (const of of ["row", "transaction"] as const) {
         const last = new Map<string, number>()
-        for (const one of state.seen) {
-          expect(one.id, `${of} ${one[of]}`).toBeGreaterThan(last.get(one[of]) ?? 0)
-          last.set(one[of], one.id)
+        for (const seenChange of state.seen) {
+          expect(seenChange.id, `${of} ${seenChange[of]}`).toBeGreaterThan(last.get(seenChange[of]) ?? 0)
+          last.set(seenChange[of], seenChange.id)
         }
       }
       // Whoever applies what arrives has the tables.
@@ -185,7 +185,7 @@ const storm = Effect.gen(function* () {
   }
 })
 
-describe("the feed under many writers (A9)", () => {
+describe("the feed under many writers", () => {
   it.scopedLive(
     "is complete, without repeats and in order, from every checkpoint, on the primary and on a replica that lags",
     () => storm.pipe(Effect.withRandom(Random.make(seed))),

@@ -12,7 +12,7 @@ import { run } from "../support/capture.js"
 it.scopedLive("Health finds ReplicaAllowed, and its statements end it", () =>
   Effect.gen(function* () {
     const cluster = yield* TestCluster.make()
-    const found = Effect.map(Health.report(), ({ findings }) =>
+    const replicaFindings = Effect.map(Health.report(), ({ findings }) =>
       findings.filter(({ code }) => code === "ReplicaAllowed")
     )
     yield* Effect.gen(function* () {
@@ -22,7 +22,7 @@ it.scopedLive("Health finds ReplicaAllowed, and its statements end it", () =>
         `grant set on parameter session_replication_role to "Odd ""role"`,
         "grant set on parameter session_replication_role to public"
       )
-      const [finding] = yield* found
+      const [finding] = yield* replicaFindings
       expect(finding).toMatchObject({
         severity: "warning",
         object: "threadline",
@@ -31,7 +31,7 @@ it.scopedLive("Health finds ReplicaAllowed, and its statements end it", () =>
         mend: { _tag: "sql" }
       })
       yield* run(...(finding?.mend?._tag === "sql" ? finding.mend.statements : []))
-      expect(yield* found).toEqual([])
+      expect(yield* replicaFindings).toEqual([])
     }).pipe(
       Effect.provide(
         Layer.provideMerge(Health.layer, PgClient.layer({ url: Redacted.make(cluster.url), maxConnections: 2 }))

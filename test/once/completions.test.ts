@@ -27,17 +27,17 @@ const ask = (shell: string, args: ReadonlyArray<string>, cwd: string) =>
 
 /** Lines that follow a heading, by heading. */
 const byHeading = (lines: ReadonlyArray<string>): ReadonlyMap<string, ReadonlyArray<string>> => {
-  const found = new Map<string, Array<string>>()
+  const completionsByCommand = new Map<string, Array<string>>()
   let current: Array<string> = []
   for (const line of lines) {
     if (line.startsWith("== ")) {
       current = []
-      found.set(line.slice(3).replace(/\|$/, ""), current)
+      completionsByCommand.set(line.slice(3).replace(/\|$/, ""), current)
     } else {
       current.push(line)
     }
   }
-  return found
+  return completionsByCommand
 }
 
 const top = [...new Set(Object.keys(commands).map((name) => name.split(" ")[0] ?? ""))]

@@ -60,7 +60,7 @@ export const kinds = (steps: ReadonlyArray<Capture.Step>): ReadonlyArray<string>
   steps.map(({ kind, table }) => `${kind} ${table}`)
 
 /** Kinds of findings of one table, or of all. */
-export const found = (statuses: ReadonlyArray<Capture.TableStatus>, table?: string): ReadonlyArray<string> =>
+export const findingKinds = (statuses: ReadonlyArray<Capture.TableStatus>, table?: string): ReadonlyArray<string> =>
   statuses
     .filter((each) => table === undefined || each.table === table)
     .flatMap(({ findings }) => findings.map(({ kind }) => kind))

@@ -11,9 +11,9 @@ const usual = [
 /** `THREADLINE_CHROMIUM`, else the one of the system; undefined if there is none. Continuous integration must have one. */
 export const executable: string | undefined = (() => {
   const named = process.env["THREADLINE_CHROMIUM"]
-  const found = named === undefined || named === "" ? usual.find((path) => existsSync(path)) : named
-  if (found === undefined && process.env["CI"] !== undefined) {
+  const chromiumPath = named === undefined || named === "" ? usual.find((path) => existsSync(path)) : named
+  if (chromiumPath === undefined && process.env["CI"] !== undefined) {
     throw new Error("continuous integration needs a Chromium")
   }
-  return found
+  return chromiumPath
 })()

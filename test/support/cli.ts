@@ -108,7 +108,7 @@ export const json = (args: ReadonlyArray<string>, options: RunOptions = {}) =>
   Effect.map(text([...args, "--json"], options), (output): Record<string, unknown> => JSON.parse(output))
 
 /** Runs several at once, as many as two cores like. */
-export const each = <A, B>(list: ReadonlyArray<A>, check: (one: A) => Effect.Effect<B>): Effect.Effect<void> =>
+export const checkEach = <A, B>(list: ReadonlyArray<A>, check: (one: A) => Effect.Effect<B>): Effect.Effect<void> =>
   Effect.forEach(list, check, { concurrency: 4, discard: true })
 
 /** What every failure looks like: a code, one sentence on standard error, nothing on standard output. */

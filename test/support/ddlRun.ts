@@ -106,14 +106,14 @@ const explains = (
   const fields = new Set(Object.keys(image))
   return layouts.some((layout) => {
     const isBare = layout.every(({ role }) => role === null)
-    const known = layout.filter(({ generated }) => generated !== "v")
+    const capturedColumns = layout.filter(({ generated }) => generated !== "v")
     if (
-      [...fields].some((field) => !known.some(({ name }) => name === field)) ||
-      (!isBare && known.some((column) => roleOf(column) !== "excluded" && !fields.has(column.name)))
+      [...fields].some((field) => !capturedColumns.some(({ name }) => name === field)) ||
+      (!isBare && capturedColumns.some((column) => roleOf(column) !== "excluded" && !fields.has(column.name)))
     ) {
       return false
     }
-    return known.every((column) => {
+    return capturedColumns.every((column) => {
       const now = standing.table.columns.find(({ attnum }) => attnum === column.attnum)
       const got = image[column.name]
       const role = roleOf(column)
@@ -154,9 +154,9 @@ export const runHistory = Effect.fnUntraced(function* (
 
   const learn = (world: World): World => {
     for (const { columns, oid } of world.tables) {
-      const known = layouts.get(oid) ?? []
-      if (!known.some((layout) => JSON.stringify(layout) === JSON.stringify(columns))) {
-        layouts.set(oid, [...known, columns])
+      const knownLayouts = layouts.get(oid) ?? []
+      if (!knownLayouts.some((layout) => JSON.stringify(layout) === JSON.stringify(columns))) {
+        layouts.set(oid, [...knownLayouts, columns])
       }
     }
     return world
@@ -210,11 +210,11 @@ export const runHistory = Effect.fnUntraced(function* (
   /** The statements of an op, in the world as the session has it. */
   const statements = Effect.fnUntraced(function* (pair: Pair, op: Op) {
     const world = yield* Effect.either(readWorld(pair.captured, false))
-    const found = Either.isRight(world) ? statementsOf(learn(world.right), op) : []
-    if (found.length > 0) {
+    const worldStatements = Either.isRight(world) ? statementsOf(learn(world.right), op) : []
+    if (worldStatements.length > 0) {
       ran.set(op.kind, (ran.get(op.kind) ?? 0) + 1)
     }
-    return found
+    return worldStatements
   })
   const inOrder = (pair: Pair, ops: ReadonlyArray<Op>) =>
     Effect.forEach(
@@ -261,13 +261,13 @@ export const runHistory = Effect.fnUntraced(function* (
     const readable = yield* Effect.either(configured)
     const configs = Either.isRight(readable) ? readable.right : []
     const options = { lockTimeout: "150 millis", retries: 0, allowLessRedaction: true } as const
-    const all = yield* Effect.either(capture.apply(configs, options))
+    const appliedTogether = yield* Effect.either(capture.apply(configs, options))
     const failed: Array<string> = []
-    if (Either.isLeft(all)) {
+    if (Either.isLeft(appliedTogether)) {
       for (const config of configs) {
-        const one = yield* Effect.either(capture.apply([config], options))
-        if (Either.isLeft(one)) {
-          failed.push(`${config.table}: ${one.left.message}`)
+        const appliedAlone = yield* Effect.either(capture.apply([config], options))
+        if (Either.isLeft(appliedAlone)) {
+          failed.push(`${config.table}: ${appliedAlone.left.message}`)
         }
       }
     }
@@ -297,9 +297,9 @@ export const runHistory = Effect.fnUntraced(function* (
   const note = Effect.gen(function* () {
     const taken = yield* takeNote(db)
     taken.tables.forEach(({ table: { columns, oid } }) => {
-      const known = layouts.get(oid) ?? []
-      if (!known.some((layout) => JSON.stringify(layout) === JSON.stringify(columns))) {
-        layouts.set(oid, [...known, columns])
+      const knownLayouts = layouts.get(oid) ?? []
+      if (!knownLayouts.some((layout) => JSON.stringify(layout) === JSON.stringify(columns))) {
+        layouts.set(oid, [...knownLayouts, columns])
       }
     })
     notes.push(taken)
@@ -448,11 +448,11 @@ export const runHistory = Effect.fnUntraced(function* (
     standings: ReadonlyArray<Standing>,
     mayShowLater: boolean
   ): void => {
-    const found = standings.map((standing) => ({ standing, rows: standing.rows.filter((row) => row.key === key) }))
+    const rowsOfKey = standings.map((standing) => ({ standing, rows: standing.rows.filter((row) => row.key === key) }))
     const where = `${when}, note ${place}, ${name} ${key}`
     if (answer._tag === "BeforeCapture") {
       // Knowledge may begin late: with a table that came later, or with rows that were there before its capture.
-      const isThere = found.some(({ rows }) => rows.length > 0)
+      const isThere = rowsOfKey.some(({ rows }) => rows.length > 0)
       const early = notes[0]?.tables.find(({ table }) => standings.some((standing) => standing.table.oid === table.oid))
       if (
         early?.table.recordedKey !== null &&
@@ -468,19 +468,19 @@ export const runHistory = Effect.fnUntraced(function* (
     asked += 1
     answered += 1
     const there = () =>
-      found.flatMap(({ rows }) => rows.map(({ values }) => stringify(Object.fromEntries(values)))).join(" and ") ||
+      rowsOfKey.flatMap(({ rows }) => rows.map(({ values }) => stringify(Object.fromEntries(values)))).join(" and ") ||
       "nothing"
     if (answer._tag !== "Present") {
-      if (found.length > 0 && found.every(({ rows }) => rows.length > 0)) {
+      if (rowsOfKey.length > 0 && rowsOfKey.every(({ rows }) => rows.length > 0)) {
         complain(`${where} is ${answer._tag}, there is ${there()}`)
       }
       return
     }
     const { row } = answer
-    const isTrue = found.some(({ rows, standing }) =>
+    const isTrue = rowsOfKey.some(({ rows, standing }) =>
       rows.some(({ values }) => explains(row, standing, values, layouts.get(standing.table.oid) ?? []))
     )
-    if (!isTrue && !(mayShowLater && found.every(({ rows }) => rows.length === 0))) {
+    if (!isTrue && !(mayShowLater && rowsOfKey.every(({ rows }) => rows.length === 0))) {
       complain(`${where} is ${stringify(row)}, there is ${there()}`)
     }
   }
@@ -521,24 +521,24 @@ export const runHistory = Effect.fnUntraced(function* (
       const first = new Map<string, Answer>()
       for (const [place, each] of notes.entries()) {
         const standing = meant(name, followed, each)
-        const found = yield* Effect.either(query.asOfKeys(name, usable, each.at))
+        const answersOfKeys = yield* Effect.either(query.asOfKeys(name, usable, each.at))
         const present = yield* Effect.either(query.asOfRows(name, each.at, { limit: 1000 }))
-        if (Either.isLeft(found) || Either.isLeft(present)) {
+        if (Either.isLeft(answersOfKeys) || Either.isLeft(present)) {
           // A table that has lost its key has no rows to list, but those of before can be asked for one by one.
           for (const key of usable) {
-            const one = yield* Effect.either(query.asOf(name, key, each.at))
-            if (Either.isLeft(one)) {
-              complain(`${when}: as-of of ${name} ${key} fails: ${one.left.message}`)
+            const answerOfKey = yield* Effect.either(query.asOf(name, key, each.at))
+            if (Either.isLeft(answerOfKey)) {
+              complain(`${when}: as-of of ${name} ${key} fails: ${answerOfKey.left.message}`)
             } else {
-              judge(when, name, place, key, one.right, standing, yield* mayShowLater(key, each))
-              last.set(key, one.right)
-              first.set(key, first.get(key) ?? one.right)
+              judge(when, name, place, key, answerOfKey.right, standing, yield* mayShowLater(key, each))
+              last.set(key, answerOfKey.right)
+              first.set(key, first.get(key) ?? answerOfKey.right)
             }
           }
           continue
         }
         const shown = new Map(present.right.items.map((row) => [row.rowKey, row.row]))
-        for (const [index, { answer, rowKey }] of found.right.entries()) {
+        for (const [index, { answer, rowKey }] of answersOfKeys.right.entries()) {
           const key = usable[index] ?? rowKey
           judge(when, name, place, key, answer, standing, yield* mayShowLater(key, each))
           if (place === 0) {

@@ -143,9 +143,9 @@ export const simulate = (plan: Plan): Simulation => {
   let capturedSince = 0
 
   const transaction = (step: Pick<Step, "slot" | "actor" | "correlation">): string => {
-    const found = open.get(step.slot)
-    if (found !== undefined) {
-      return found
+    const openTransaction = open.get(step.slot)
+    if (openTransaction !== undefined) {
+      return openTransaction
     }
     const id = String(transactions.length + 1)
     // An action may carry the correlation, or the transaction alone, or both.
@@ -512,10 +512,10 @@ export const expectedRows = (
   table: string,
   micros: number
 ): ReadonlyArray<readonly [key: string, row: JsonObject, mark: { readonly rebuilt?: true }]> => {
-  const known = simulation.changes
+  const simulatedChanges = simulation.changes
     .filter((change) => change.table === table)
     .flatMap(({ key, previousKey }) => [key, previousKey])
-  return [...new Set(known)]
+  return [...new Set(simulatedChanges)]
     .filter((key) => typeof key === "string")
     .sort()
     .flatMap((key) => {

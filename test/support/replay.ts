@@ -128,9 +128,9 @@ export const disagreements = Effect.fnUntraced(function* (
     ...fed.wrong,
     ...differences("feed", fed.end, there),
     ...answers.flatMap(({ answer, rowKey }) => {
-      const told = answer._tag === "Present" ? canonical(stringify(answer.row)) : ""
+      const answeredRow = answer._tag === "Present" ? canonical(stringify(answer.row)) : ""
       const row = (there.get(rowKey) ?? []).join()
-      return told === row ? [] : [`as-of: ${rowKey} is ${answer._tag} ${told}, the table has ${row}`]
+      return answeredRow === row ? [] : [`as-of: ${rowKey} is ${answer._tag} ${answeredRow}, the table has ${row}`]
     })
   ]
 })

@@ -159,7 +159,7 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
   const visibleActions = actions.filter(action)
   const actionsOf = (id: string) => visibleActions.filter(({ transactionId }) => transactionId === id)
 
-  const told = (one: ChangeSeed): Told => ({
+  const toldOf = (one: ChangeSeed): Told => ({
     id: one.id,
     previousRowKey: isBeforeShown(one) ? (one.previousKey ?? null) : null,
     changedFrom: isBeforeShown(one) && one.from !== undefined && one.from !== null ? canonical(one.from) : null
@@ -224,7 +224,7 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
   return {
     isSeen,
     timeline: (filter: Query.FilterInput): ReadonlyArray<Told> =>
-      ordered([...matching(filter)].sort(filter.key === undefined ? byTransaction : byTime).map(told), filter),
+      ordered([...matching(filter)].sort(filter.key === undefined ? byTransaction : byTime).map(toldOf), filter),
     /** One that is seen and asked for; where its changes are asked for, one of them is seen and as asked. */
     transactions: (filter: Query.FilterInput): ReadonlyArray<string> => {
       const { changedField, contains, key, op, schema, table } = filter
@@ -256,9 +256,9 @@ export const reader = (simulation: Model.Simulation, { action, change }: TwiceWr
       visibleChanges
         .filter((one) => one.table === table && (one.key === key || (one.previousKey === key && isBeforeShown(one))))
         .sort(byTime)
-        .map(told),
-    change: (id: string): Told | undefined => visibleChanges.filter((one) => one.id === id).map(told)[0],
-    feed: (): ReadonlyArray<Told> => [...visibleChanges].sort((a, b) => Number(a.id) - Number(b.id)).map(told),
+        .map(toldOf),
+    change: (id: string): Told | undefined => visibleChanges.filter((one) => one.id === id).map(toldOf)[0],
+    feed: (): ReadonlyArray<Told> => [...visibleChanges].sort((a, b) => Number(a.id) - Number(b.id)).map(toldOf),
     /**
      * Whether an answer about a row may be given, must be, or must not: it is of one of the changes at the key, of which all or some or
      * none are visible on the side that the answer is about.

@@ -66,9 +66,9 @@ it.effect("an envelope that was changed, is signed with another key, or not at a
       yield* sealed({ key: "another" }),
       yield* sealed()
     ]
-    for (const one of forged) {
-      expect(one).not.toBe(envelope)
-      expect(yield* Effect.flip(AuditContext.fromEnvelope(one, { key: "secret" }))).toMatchObject({
+    for (const forgedEnvelope of forged) {
+      expect(forgedEnvelope).not.toBe(envelope)
+      expect(yield* Effect.flip(AuditContext.fromEnvelope(forgedEnvelope, { key: "secret" }))).toMatchObject({
         _tag: "threadline/InvalidRequest",
         field: "envelope",
         rule: "is not signed with the key, or was changed"
@@ -122,8 +122,8 @@ it.effect("what is no envelope is an error that says nothing of what is in it", 
       context({ surprise: "secret" }),
       context({ meta: { deep: "x".repeat(20_000) } })
     ]
-    for (const one of wrong) {
-      const error = yield* Effect.flip(AuditContext.fromEnvelope(one))
+    for (const wrongEnvelope of wrong) {
+      const error = yield* Effect.flip(AuditContext.fromEnvelope(wrongEnvelope))
       expect(error).toMatchObject({ _tag: "threadline/InvalidRequest", field: "envelope" })
       expect(error.message).not.toContain("secret")
     }

@@ -34,3 +34,11 @@ it("The map says of every internal file and every migration what it is for", () 
   expect(missing.map((file) => relative(root, join(internal, file)))).toEqual([])
   expect(readdirSync(join(root, "migrations")).filter((file) => !map.includes(`migrations/${file}`))).toEqual([])
 })
+
+it("The map says of every file of the command line what it is for", () => {
+  const files = ["cli", "cli/parser"].flatMap((directory) =>
+    readdirSync(join(root, directory)).filter((file) => file.endsWith(".ts"))
+  )
+  expect(files.length).toBeGreaterThan(20)
+  expect(files.filter((file) => !new RegExp(`[\`/]${basename(file, ".ts")}(\\.ts)?\``).test(map))).toEqual([])
+})

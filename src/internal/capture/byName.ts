@@ -5,14 +5,14 @@ const keyOf = ({ name, schema }: Name): string => `${schema}\0${name}`
 
 /** Finds the first of some things that has a name. */
 export const byName = <A>(all: ReadonlyArray<A>, nameOf: (one: A) => Name): ((name: Name) => A | undefined) => {
-  const found = new Map<string, A>()
-  for (const one of all) {
-    const key = keyOf(nameOf(one))
-    if (!found.has(key)) {
-      found.set(key, one)
+  const firstOfName = new Map<string, A>()
+  for (const item of all) {
+    const key = keyOf(nameOf(item))
+    if (!firstOfName.has(key)) {
+      firstOfName.set(key, item)
     }
   }
-  return (name) => found.get(keyOf(name))
+  return (name) => firstOfName.get(keyOf(name))
 }
 
 /** The same, made once for a list that never changes. */

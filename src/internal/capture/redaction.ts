@@ -99,10 +99,10 @@ export const nameOf = ({ column, path }: Pick<Redaction, "column" | "path">): st
 
 /** Names for differences: excluded parts, and masked parts with their masks. */
 export const redactionNames = (redactions: Redactions) => {
-  const all = redactionsOf(redactions)
+  const redactionList = redactionsOf(redactions)
   return {
-    exclude: all.filter(({ as }) => as === "exclude").map(nameOf),
-    mask: all
+    exclude: redactionList.filter(({ as }) => as === "exclude").map(nameOf),
+    mask: redactionList
       .filter(({ as }) => as !== "exclude")
       .map((each) => (each.as === "[masked]" ? nameOf(each) : `${nameOf(each)} as ${each.as}`))
   }

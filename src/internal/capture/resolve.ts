@@ -201,9 +201,9 @@ const redactionsFor = (
     const columnsOf = (redactions: ReadonlyArray<Redaction>) => redactions.map(({ column }) => column)
     yield* columnNames(table, configured, catalog, "exclude", columnsOf(excluded))
     yield* columnNames(table, configured, catalog, "mask", columnsOf(masked))
-    const all = [...excluded, ...masked]
-    for (const [place, one] of all.entries()) {
-      const other = all.slice(0, place).find((earlier) => overlap(earlier, one))
+    const redactedColumns = [...excluded, ...masked]
+    for (const [place, one] of redactedColumns.entries()) {
+      const other = redactedColumns.slice(0, place).find((earlier) => overlap(earlier, one))
       if (other !== undefined) {
         yield* refused(
           configured,
@@ -222,7 +222,11 @@ const redactionsFor = (
         )
       }
     }
-    return gather(all.filter((one, place) => all.findIndex((each) => nameOf(each) === nameOf(one)) === place))
+    return gather(
+      redactedColumns.filter(
+        (one, place) => redactedColumns.findIndex((each) => nameOf(each) === nameOf(one)) === place
+      )
+    )
   })
 
 /** Whether two redactions are about the same part, or one about a part of the other. The very same one may be given twice. */

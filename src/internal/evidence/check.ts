@@ -11,8 +11,8 @@ const suggested = (subject: unknown): { readonly suggestion?: string } => {
 }
 
 export const checkSubject = (subject: unknown): Either.Either<Subject, InvalidRequest> => {
-  const found = subjects.find((one) => one === subject)
-  return found === undefined
+  const knownSubject = subjects.find((one) => one === subject)
+  return knownSubject === undefined
     ? Either.left(
         new InvalidRequest({
           field: "subject",
@@ -20,7 +20,7 @@ export const checkSubject = (subject: unknown): Either.Either<Subject, InvalidRe
           ...suggested(subject)
         })
       )
-    : Either.right(found)
+    : Either.right(knownSubject)
 }
 
 export const checkReference = (reference: unknown): Either.Either<string, InvalidRequest> => {

@@ -116,7 +116,7 @@ export const list = Effect.fnUntraced(function* (
   const query: cursors.Query = { kind: "evidence", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
   const newest = decoded.order === "newest"
-  const found = yield* rows(
+  const recordRows = yield* rows(
     Row,
     sql`
       ${select(storage)}
@@ -132,7 +132,7 @@ export const list = Effect.fnUntraced(function* (
       order by e.id ${sql.literal(newest ? "desc" : "asc")}
       limit ${decoded.limit + 1}`
   )
-  return yield* pageOf(storage, found.map(recordOf), decoded.limit, query, ({ id }) => ({
+  return yield* pageOf(storage, recordRows.map(recordOf), decoded.limit, query, ({ id }) => ({
     major: BigInt(id),
     id: BigInt(id)
   }))
@@ -182,15 +182,15 @@ export const overview = Effect.fnUntraced(function* (
         ) l
       )`
   )
-  const found = newest.map(recordOf)
+  const newestRecords = newest.map(recordOf)
   return subjects.map((subject): Standing => {
-    const latestDerived = found.find((one) => one.subject === subject && one.origin === "derived") ?? null
+    const latestDerived = newestRecords.find((one) => one.subject === subject && one.origin === "derived") ?? null
     return {
       subject,
       verdict: latestDerived?.status ?? "unproven",
       records: counts.find((one) => one.subject === subject)?.records ?? 0,
       latestDerived,
-      latestByHost: found.find((one) => one.subject === subject && one.origin === "host") ?? null
+      latestByHost: newestRecords.find((one) => one.subject === subject && one.origin === "host") ?? null
     }
   })
 })

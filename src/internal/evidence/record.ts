@@ -37,7 +37,7 @@ export interface Given<S extends Subject> {
   readonly actor?: Actor.Actor | undefined
 }
 
-const known = { reference: true, status: true, detail: true, actor: true } as const
+const knownFields = { reference: true, status: true, detail: true, actor: true } as const
 
 const isStatus = Schema.is(Status)
 const isActor = Schema.is(Actor.Actor)
@@ -70,7 +70,7 @@ export const record = Effect.fnUntraced(function* (
 ): Effect.fn.Return<EvidenceRecord, InvalidRequest | ThreadlineError> {
   const subject = yield* checkSubject(givenSubject)
   yield* mustBeObject(given, "evidence")
-  const unknown = unknownField(given, known)
+  const unknown = unknownField(given, knownFields)
   if (unknown !== undefined) {
     return yield* unknown
   }

@@ -42,7 +42,7 @@ const attempt = <A>(path: string, run: () => Promise<A>): Effect.Effect<A, Expor
   Effect.tryPromise({ try: run, catch: (cause) => notWritable(path, cause) })
 
 /** What a path leads to; undefined if it leads to nothing. */
-const found = (path: string) =>
+const fileExists = (path: string) =>
   attempt(path, () =>
     lstat(path).catch((error: unknown) => {
       if (codeOf(error) === "ENOENT") {
@@ -64,7 +64,7 @@ const leadsTo = (path: string): Effect.Effect<string, ExportError> =>
 
 /** The files to write. If they exist as links and may be replaced, the files that the links lead to. */
 const targetOf = Effect.fnUntraced(function* (path: string, force: boolean): Effect.fn.Return<string, ExportError> {
-  const there = yield* found(path)
+  const there = yield* fileExists(path)
   if (there === undefined) {
     return path
   }

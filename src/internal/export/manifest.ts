@@ -111,7 +111,7 @@ const knowledgeOf = Effect.fnUntraced(function* (
       ? sql`select p.table_schema, p.table_name from ${name("capture_policies")} p`
       : sql`select p.value ->> 'schema' as table_schema, p.value ->> 'name' as table_name
         from jsonb_array_elements(${JSON.stringify(table.map(tableOf))}::jsonb) p`
-  const known = yield* rows(
+  const knowledgeRows = yield* rows(
     TableRow,
     sql`
       select p.table_schema, p.table_name, ${lapsesOf(storage, {
@@ -121,7 +121,7 @@ const knowledgeOf = Effect.fnUntraced(function* (
       from (${tables}) p
       order by p.table_schema, p.table_name`
   )
-  return known.flatMap(({ knowledge: { keptSince, times }, table_name, table_schema }) => {
+  return knowledgeRows.flatMap(({ knowledge: { keptSince, times }, table_name, table_schema }) => {
     const unknown = times.filter(
       ([since, until]) =>
         (to === undefined || since === null || since <= to) && (from === undefined || until === null || until > from)

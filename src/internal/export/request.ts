@@ -112,7 +112,7 @@ const columnsOf = (
   if (given.length === 0) {
     return refused("columns", "must name at least one column")
   }
-  const known: Array<Column> = []
+  const knownColumns: Array<Column> = []
   for (const name of given) {
     if (!isColumn(name)) {
       return refused(
@@ -121,12 +121,12 @@ const columnsOf = (
         nearest(name, [...contractColumns, ...personColumns])
       )
     }
-    if (known.includes(name)) {
+    if (knownColumns.includes(name)) {
       return refused("columns", `must name each column once, and ${name} stands there twice`)
     }
-    known.push(name)
+    knownColumns.push(name)
   }
-  return Either.right(known)
+  return Either.right(knownColumns)
 }
 
 const actorOf = (given: unknown): Either.Either<Actor.Actor | undefined, InvalidRequest> => {

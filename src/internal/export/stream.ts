@@ -93,9 +93,9 @@ export interface Continuing {
 /**
  * JIT compilation takes longer than it saves, because the statement is mostly output. The log lies on the disk in the order of its index, but the
  * planner takes little account of it. With its usual cost of a page out of order it would read everything and sort it, on disk, before the first
- * byte.
+ * byte. Parallel workers are left to others, because an export may wait for its reader for hours.
  */
-const settings = { jit: "off", seq_page_cost: "1", random_page_cost: "1.1" }
+const settings = { jit: "off", seq_page_cost: "1", random_page_cost: "1.1", max_parallel_workers_per_gather: "0" }
 
 const planRows = /rows=(\d+) width=/
 
@@ -149,8 +149,8 @@ const prepare = Effect.fnUntraced(function* (
   return yield* Effect.gen(function* () {
     const news = continuing === undefined ? undefined : yield* since(storage, continuing.checkpoint)
     const filter = { ...request.filter, from: beginOf(request, news) }
-    const found = yield* everything(storage, filter, request.order, request.limit)
-    const rows = yield* rowsOf(storage, request, found, news?.isNew)
+    const changesStatement = yield* everything(storage, filter, request.order, request.limit)
+    const rows = yield* rowsOf(storage, request, changesStatement, news?.isNew)
     const estimate = yield* Effect.mapError(estimated(reserved.connection, rows), onConditionError(storage))
     const facts = yield* factsOf(storage, request, context.actor, news?.before)
     yield* news === undefined || continuing === undefined ? Effect.void : continuing.onReached(news.reached)

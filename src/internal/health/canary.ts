@@ -100,10 +100,10 @@ export const canaryOf = (
 ): Effect.Effect<Outcome, SqlError | ParseError> => {
   const target = qualified(relation.schema, relation.name)
   const body = Effect.gen(function* () {
-    const found = yield* Effect.flatMap(sql.unsafe(candidates(relation, redacted)), columns)
-    const allowed = found.filter((column) => column.allowed)
+    const candidateColumns = yield* Effect.flatMap(sql.unsafe(candidates(relation, redacted)), columns)
+    const allowed = candidateColumns.filter((column) => column.allowed)
     if (allowed.length === 0) {
-      return yield* new Seen({ outcome: unknown(found.length === 0 ? "column" : "privilege") })
+      return yield* new Seen({ outcome: unknown(candidateColumns.length === 0 ? "column" : "privilege") })
     }
     let last = unknown("refused")
     for (const { name, type } of allowed) {

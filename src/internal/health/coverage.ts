@@ -97,7 +97,7 @@ export const coverageOf = (input: CoverageInput): ReadonlyArray<Coverage> => {
       const coverage: CoverageStatus = captured ? "covered" : gap === undefined ? "uncovered" : "gap"
       const isConfigured = isConfiguredName(name)
       const isExpected = isExpectedName(name)
-      const known = isConfigured || isExpected || gap !== undefined || root !== undefined
+      const isKnown = isConfigured || isExpected || gap !== undefined || root !== undefined
       return {
         table,
         status: coverage,
@@ -114,7 +114,7 @@ export const coverageOf = (input: CoverageInput): ReadonlyArray<Coverage> => {
             ? "gap covered"
             : coverage === "uncovered" && isExpected
               ? "uncovered"
-              : !known && isHostTable(name)
+              : !isKnown && isHostTable(name)
                 ? "unconfigured"
                 : null
       }

@@ -73,7 +73,7 @@ export interface Options {
   readonly sensitive?: typeof Sensitive.Type | undefined
 }
 
-const known: ReadonlySet<string> = new Set(["tables", "expected", "expectedGaps", "sensitive"])
+const knownFields: ReadonlySet<string> = new Set(["tables", "expected", "expectedGaps", "sensitive"])
 
 const decode = <A, I>(schema: Schema.Schema<A, I>, field: string, input: unknown): Either.Either<A, InvalidRequest> =>
   Either.mapLeft(Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error" }), (error) => {
@@ -114,7 +114,7 @@ export const readOptions = Effect.fnUntraced(function* (options: Options): Effec
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     return yield* new InvalidRequest({ field: "options", rule: "must be an object" })
   }
-  const unknown = Object.keys(options).find((field) => !known.has(field))
+  const unknown = Object.keys(options).find((field) => !knownFields.has(field))
   if (unknown !== undefined) {
     return yield* new InvalidRequest({ field: unknown, rule: "is not known here" })
   }

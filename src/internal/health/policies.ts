@@ -41,7 +41,7 @@ const columnsOf = (
   const catalogTable = name === undefined ? undefined : findTable(catalog, name)
   const names = (catalogTable?.columns ?? []).filter(({ virtual }) => !virtual).map(({ name }) => name)
   const { exclude = [], mask = [] } = configured?.config ?? {}
-  const wanted =
+  const configuredRedactions =
     configured === undefined
       ? undefined
       : [
@@ -49,10 +49,10 @@ const columnsOf = (
           ...mask.map((entry) => readRedaction(entry, names, "mask"))
         ]
   const deployed = policy === null ? undefined : redactionsOf(redactionsOfPolicy(policy))
-  const all = [...new Set([...names, ...[...(wanted ?? []), ...(deployed ?? [])].map(nameOf)])]
-  return all.map((column) => ({
+  const allNames = [...new Set([...names, ...[...(configuredRedactions ?? []), ...(deployed ?? [])].map(nameOf)])]
+  return allNames.map((column) => ({
     column,
-    configured: wanted === undefined ? null : shownBy(wanted, column),
+    configured: configuredRedactions === undefined ? null : shownBy(configuredRedactions, column),
     deployed: deployed === undefined ? null : shownBy(deployed, column),
     sensitive: looksSensitive(column, request.sensitiveNames),
     acknowledged: request.acknowledged.some((each) => label(each) === table && each.column === column)

@@ -19,7 +19,7 @@ const instant = (expression: string): string =>
 const Names = Schema.Array(Schema.String)
 const names = Schema.parseJson(Names)
 
-const one = <A, I>(sql: SqlClient, row: Schema.Schema<A, I>, statement: string): Asked<A> =>
+const askOne = <A, I>(sql: SqlClient, row: Schema.Schema<A, I>, statement: string): Asked<A> =>
   Effect.map(
     Effect.flatMap(sql.unsafe(statement), Schema.decodeUnknown(Schema.Tuple(Schema.asSchema(row)))),
     ([decoded]) => decoded
@@ -48,7 +48,7 @@ export const readRights = (sql: SqlClient, storage: string): Asked<Rights> => {
     `coalesce(has_table_privilege(to_regclass(${literal(qualified(storage, table))}), 'select'), false)`
   const mayCall = (signature: string) =>
     `coalesce(has_function_privilege(to_regprocedure(${literal(`${qualified(storage, signature.split("(")[0] ?? "")}(${signature.split("(")[1] ?? ""}`)}), 'execute'), false)`
-  return one(
+  return askOne(
     sql,
     Rights,
     `
@@ -120,7 +120,7 @@ const Version = Schema.Struct({ version: Schema.Int })
 
 export const readVersion = (sql: SqlClient, storage: string): Asked<number> =>
   Effect.map(
-    one(sql, Version, `select ${qualified(storage, "schema_version")}()::int as version`),
+    askOne(sql, Version, `select ${qualified(storage, "schema_version")}()::int as version`),
     ({ version }) => version
   )
 
@@ -146,7 +146,7 @@ export type Structure = typeof Structure.Type
 const partitionsAhead = "14 days"
 
 export const readStructure = (sql: SqlClient, storage: string): Asked<Structure> =>
-  one(
+  askOne(
     sql,
     Structure,
     `
@@ -231,7 +231,7 @@ const Counted = Schema.Struct({ rows: Schema.Int })
 /** How many changes are in the default partition, up to a bound. */
 export const readDefaultPartition = (sql: SqlClient, storage: string): Asked<number> =>
   Effect.map(
-    one(
+    askOne(
       sql,
       Counted,
       `select count(*)::int as rows from (select from ${qualified(storage, "audit_changes_default")} limit ${mostRows}) x`
@@ -280,7 +280,7 @@ export type Writers = typeof Writers.Type
  * finding.
  */
 export const readWriters = (sql: SqlClient, storage: string): Asked<Writers> =>
-  one(
+  askOne(
     sql,
     Writers,
     `

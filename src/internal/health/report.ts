@@ -258,14 +258,19 @@ const tableFindings = (
   add: Add
 ): void => {
   findings.push(...statuses.flatMap((status) => status.findings.map((finding) => ofCapture(finding))))
-  for (const each of coverage) {
-    if (!each.exists && !each.configured && each.since === null) {
-      const declared = each.reason === null ? "expected" : "gap"
-      add("error", each.table, { kind: "TableUnknown", declared }, hostMend("correctExpected"))
-    } else if (each.refused === "uncovered" && !each.configured) {
-      add("error", each.table, { kind: "TableUncovered" }, commandMend(applyTo(each.table)))
-    } else if (each.refused === "gap covered") {
-      add("error", each.table, { kind: "GapCovered", reason: each.reason ?? "" }, hostMend("removeGap", [each.table]))
+  for (const tableCoverage of coverage) {
+    if (!tableCoverage.exists && !tableCoverage.configured && tableCoverage.since === null) {
+      const declared = tableCoverage.reason === null ? "expected" : "gap"
+      add("error", tableCoverage.table, { kind: "TableUnknown", declared }, hostMend("correctExpected"))
+    } else if (tableCoverage.refused === "uncovered" && !tableCoverage.configured) {
+      add("error", tableCoverage.table, { kind: "TableUncovered" }, commandMend(applyTo(tableCoverage.table)))
+    } else if (tableCoverage.refused === "gap covered") {
+      add(
+        "error",
+        tableCoverage.table,
+        { kind: "GapCovered", reason: tableCoverage.reason ?? "" },
+        hostMend("removeGap", [tableCoverage.table])
+      )
     }
   }
   for (const { policy, table } of statuses) {

@@ -227,7 +227,7 @@ export const audited = async <Tx extends object, A, Settings>(
   const { action: given } = options
   const words = { reason: options.reason, comment: options.comment }
   // What is known of the action before must be right before anything runs.
-  const known = given === undefined || typeof given === "function" ? undefined : encodeActionSync(given, words)
+  const encodedAction = given === undefined || typeof given === "function" ? undefined : encodeActionSync(given, words)
 
   /** Runs the host's part. */
   const run = async (tx: Tx, part: boolean): Promise<Ran<A>> => {
@@ -259,7 +259,7 @@ export const audited = async <Tx extends object, A, Settings>(
     }
     try {
       const value = await levels.run(level, () => withContext(request.fields, () => body(tx, recorder)))
-      const action = typeof given === "function" ? encodeActionSync(given(value), words) : known
+      const action = typeof given === "function" ? encodeActionSync(given(value), words) : encodedAction
       return { value, outcome: finishDocument(action, options.requireChanges ?? false, part) }
     } finally {
       open = false
@@ -278,8 +278,8 @@ export const audited = async <Tx extends object, A, Settings>(
       })
     } catch (error) {
       const failure = ran !== undefined && isLost(error) ? outcomeUnknown(error) : error
-      if (options.onFailure === "record" && known !== undefined && !isOutcomeUnknown(failure)) {
-        await recordFailure(connection, request, known)
+      if (options.onFailure === "record" && encodedAction !== undefined && !isOutcomeUnknown(failure)) {
+        await recordFailure(connection, request, encodedAction)
       }
       throw failure
     }
@@ -480,14 +480,14 @@ export const fromDriver = (error: unknown): AuditError => {
  * like a SQLSTATE (`P2010` of Prisma). The innermost one is the server's.
  */
 const stateOf = (error: unknown): { readonly code: string; readonly message: string | undefined } | undefined => {
-  let found: { readonly code: string; readonly message: string | undefined } | undefined
+  let serverError: { readonly code: string; readonly message: string | undefined } | undefined
   let layer = [error]
   for (let depth = 0; depth < 8 && layer.length > 0; depth++) {
-    for (const one of layer) {
-      const code = property(one, "originalCode") ?? property(one, "code")
+    for (const candidate of layer) {
+      const code = property(candidate, "originalCode") ?? property(candidate, "code")
       if (typeof code === "string" && /^(?=.*[0-9])(?!P[1-9])[0-9A-Z]{5}$/.test(code)) {
-        const message = property(one, "originalMessage") ?? property(one, "message")
-        found = { code, message: typeof message === "string" ? message : undefined }
+        const message = property(candidate, "originalMessage") ?? property(candidate, "message")
+        serverError = { code, message: typeof message === "string" ? message : undefined }
       }
     }
     layer = layer.flatMap((one) =>
@@ -496,7 +496,7 @@ const stateOf = (error: unknown): { readonly code: string; readonly message: str
         .filter((inner) => typeof inner === "object" && inner !== null)
     )
   }
-  return found
+  return serverError
 }
 
 const property = (value: unknown, name: string): unknown =>

@@ -19,7 +19,7 @@ import { single, withoutConnection } from "../sql/owned.js"
 import { isConnectionLost, wasNeverSent } from "../sql/sqlState.js"
 import type { FailedAction } from "./level.js"
 
-interface Options extends Fields, Words {
+export interface RecordOptions extends Fields, Words {
   readonly status?: "ok" | "error" | undefined
   readonly allowMissingActor?: boolean | undefined
 }
@@ -30,7 +30,7 @@ const optionNames = {
   comment: true,
   status: true,
   allowMissingActor: true
-} as const satisfies Record<keyof Options, true>
+} as const satisfies Record<keyof RecordOptions, true>
 
 const statement = (
   sql: SqlClient.SqlClient,
@@ -49,7 +49,7 @@ const statement = (
 
 export const makeRecorder =
   (client: SqlClient.SqlClient, schema: string) =>
-  (action: Action, options: Options = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
+  (action: Action, options: RecordOptions = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
     Effect.gen(function* () {
       yield* mustBeObject(options)
       const unknown = unknownField(options, optionNames)

@@ -55,7 +55,7 @@ const decoded = (segment: string): string | undefined => {
   }
 }
 
-const one = (params: URLSearchParams, name: string): string | undefined => {
+const firstValue = (params: URLSearchParams, name: string): string | undefined => {
   const texts = params.getAll(name)
   return texts.length === 1 ? texts[0] : undefined
 }
@@ -66,7 +66,7 @@ const named = (
   name: string,
   route: (text: string) => Route
 ): Route | NoRoute => {
-  const text = segment ?? one(params, name)
+  const text = segment ?? firstValue(params, name)
   return text === undefined || text === "" ? "malformed" : route(text)
 }
 
@@ -118,7 +118,7 @@ export const read = (path: string, params: URLSearchParams): Route | NoRoute => 
       case "correlations":
         return named(second, params, "id", (id) => ({ _tag: "Correlation", id }))
       case "actors":
-        return named(second, params, "type", (type) => ({ _tag: "Actor", type, id: one(params, "id") }))
+        return named(second, params, "type", (type) => ({ _tag: "Actor", type, id: firstValue(params, "id") }))
       case "policy":
         return second === "redaction"
           ? { _tag: "Redaction" }
@@ -139,7 +139,7 @@ export const read = (path: string, params: URLSearchParams): Route | NoRoute => 
     case "timeline":
       return { _tag: "Timeline" }
     case "rows": {
-      const [table, key] = [one(params, "table"), one(params, "key")]
+      const [table, key] = [firstValue(params, "table"), firstValue(params, "key")]
       return table === undefined || key === undefined ? "malformed" : { _tag: "Row", table, key }
     }
     case "requests":

@@ -14,21 +14,21 @@ const keptMillis = 30_000
 const mostKept = 2000
 
 export const asking = (query: Query.Service): AskColumns => {
-  const known = new Map<string, { readonly columns: ReadonlyArray<string>; readonly at: number }>()
+  const orders = new Map<string, { readonly columns: ReadonlyArray<string>; readonly at: number }>()
   const columnsOf = (table: string): Effect.Effect<ReadonlyArray<string>> =>
     Effect.suspend(() => {
-      const found = known.get(table)
+      const remembered = orders.get(table)
       const now = Date.now()
-      if (found !== undefined && now - found.at < keptMillis) {
-        return Effect.succeed(found.columns)
+      if (remembered !== undefined && now - remembered.at < keptMillis) {
+        return Effect.succeed(remembered.columns)
       }
       return query.columns(table).pipe(
         Effect.orElseSucceed((): ReadonlyArray<string> => []),
         Effect.tap((columns) => {
-          if (known.size >= mostKept) {
-            known.clear()
+          if (orders.size >= mostKept) {
+            orders.clear()
           }
-          known.set(table, { columns, at: now })
+          orders.set(table, { columns, at: now })
         })
       )
     })

@@ -10,7 +10,7 @@ export interface Remembered<A> {
   readonly at: number
 }
 
-const kept = 30_000
+const keptFor = 30_000
 
 /** An answer of this age is shown only if there is no newer one in time. */
 const old = 120_000
@@ -20,16 +20,16 @@ const old = 120_000
  * longer than `patience`; it then has to do with what there is.
  */
 export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.DurationInput) => {
-  let known: Remembered<A> | undefined
+  let rememberedValue: Remembered<A> | undefined
   let asking: { readonly since: number; readonly fiber: Fiber.RuntimeFiber<void> } | undefined
   let askedAt = -Infinity
   return (now: number): Effect.Effect<Remembered<A> | undefined> =>
     Effect.gen(function* () {
-      if (asking === undefined && now - askedAt >= kept) {
+      if (asking === undefined && now - askedAt >= keptFor) {
         askedAt = now
         const fiber = yield* ask.pipe(
           Effect.map((value) => {
-            known = { value, at: now }
+            rememberedValue = { value, at: now }
           }),
           Effect.ignore,
           Effect.ensuring(
@@ -42,11 +42,11 @@ export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.D
         )
         asking = { since: now, fiber }
       }
-      if ((known === undefined || now - known.at >= old) && asking !== undefined) {
+      if ((rememberedValue === undefined || now - rememberedValue.at >= old) && asking !== undefined) {
         const left = Duration.toMillis(patience) - (now - asking.since)
         yield* Effect.ignore(Effect.timeout(Fiber.await(asking.fiber), Duration.millis(Math.max(0, left))))
       }
-      return known
+      return rememberedValue
     })
 }
 

@@ -31,7 +31,7 @@ const either = (
 ): Effect.Effect<boolean, Query.ReadError> =>
   Effect.flatMap(one, (page) => (any(page) ? Effect.succeed(true) : Effect.map(other, any)))
 
-const found = <A>(read: Effect.Effect<A, Query.ReadError>, test: (a: A) => boolean = () => true) =>
+const isFound = <A>(read: Effect.Effect<A, Query.ReadError>, test: (a: A) => boolean = () => true) =>
   Effect.map(read, test).pipe(
     Effect.catchIf(
       (error) => NotFound.is(error) || InvalidRequest.is(error),
@@ -42,7 +42,7 @@ const found = <A>(read: Effect.Effect<A, Query.ReadError>, test: (a: A) => boole
 const transaction = (id: string): Meaning => ({
   name: `transaction ${id}`,
   address: (to) => to.transaction(id),
-  exists: (query) => found(query.incident(id, { limit: 1 }))
+  exists: (query) => isFound(query.incident(id, { limit: 1 }))
 })
 
 /** What a name of a table means: that table, or the one of the same name in another schema if the record does not know it. */
@@ -70,14 +70,14 @@ const row = (table: string, key: string): ReadonlyArray<Meaning> =>
   ofTable(table, (name) => ({
     name: `row ${key} of ${name}`,
     address: (to) => to.row(name, key),
-    exists: (query) => found(query.history(name, key, { limit: 1 }), any)
+    exists: (query) => isFound(query.history(name, key, { limit: 1 }), any)
   }))
 
 const table = (text: string): ReadonlyArray<Meaning> =>
   ofTable(text, (name) => ({
     name: `table ${name}`,
     address: (to) => to.timeline({ table: name }, { since: "all" }),
-    exists: (query) => found(query.names(name))
+    exists: (query) => isFound(query.names(name))
   }))
 
 /** Meanings of tables that are only in another schema are of these. */
@@ -95,7 +95,7 @@ const correlation = (id: string): Meaning => ({
   name: `correlation ${id}`,
   address: (to) => to.correlation(id),
   exists: (query) =>
-    found(
+    isFound(
       either(
         query.timeline({ correlationId: id, includeCaptureOnly: true, limit: 1 }),
         query.actions({ correlationId: id, limit: 1 })
@@ -108,7 +108,7 @@ const request = (id: string): Meaning => ({
   name: `request ${id}`,
   address: (to) => to.request(id),
   exists: (query) =>
-    found(
+    isFound(
       either(query.timeline({ requestId: id, limit: 1 }), query.actions({ requestId: id, limit: 1 })),
       (exists) => exists
     )
@@ -118,7 +118,7 @@ const actor = (named: Query.ActorInput): Meaning => ({
   name: named.id === undefined ? `every ${named.type}` : `actor ${named.type} ${named.id}`,
   address: (to) => to.actor(named.type, named.id),
   exists: (query) =>
-    found(
+    isFound(
       either(query.transactions({ actor: named, limit: 1 }), query.actions({ actor: named, limit: 1 })),
       (exists) => exists
     )
@@ -127,7 +127,7 @@ const actor = (named: Query.ActorInput): Meaning => ({
 const action = (name: string): Meaning => ({
   name: `action ${name}`,
   address: (to) => to.actions({ action: name }, { since: "all" }),
-  exists: (query) => found(query.actions({ action: name, limit: 1 }), any)
+  exists: (query) => isFound(query.actions({ action: name, limit: 1 }), any)
 })
 
 const day = (text: string, zone: string): ReadonlyArray<Meaning> => {
@@ -155,11 +155,11 @@ export const actorsLabelled = (
   text: string
 ): Effect.Effect<ReadonlyArray<Meaning>, Query.ReadError> =>
   Effect.map(query.transactions({ actorLabel: text, limit: 200 }), ({ items }) => {
-    const wanted = text.toLowerCase()
+    const lowerText = text.toLowerCase()
     const named = new Map<string, Meaning>()
     for (const { transaction } of items) {
       for (let by = transaction.actor ?? undefined; by !== undefined; by = by.impersonator) {
-        if (by.type !== "anonymous" && by.label?.toLowerCase().includes(wanted) === true) {
+        if (by.type !== "anonymous" && by.label?.toLowerCase().includes(lowerText) === true) {
           const { id, label, type } = by
           named.set(`${type}:${id}`, { ...actor({ type, id }), name: `${label}, ${type} ${id}` })
         }

@@ -36,12 +36,12 @@ export const logging =
   (onFailure: ((failure: Failure) => void) | undefined): Logged =>
   (page, cause) => {
     const reference = randomBytes(6).toString("hex")
-    const told = Effect.sync(() => onFailure?.({ reference, page, cause })).pipe(
+    const hostTold = Effect.sync(() => onFailure?.({ reference, page, cause })).pipe(
       Effect.catchAllCause(() => Effect.void)
     )
     return Effect.logError("a page of the operator surface failed", cause).pipe(
       Effect.annotateLogs({ reference, page }),
-      Effect.zipRight(told),
+      Effect.zipRight(hostTold),
       Effect.as(reference)
     )
   }

@@ -19,9 +19,9 @@ export const zoneOf = (name: string): string | undefined => {
 const formats = new Map<string, Intl.DateTimeFormat>()
 
 const formatOf = (zone: string): Intl.DateTimeFormat => {
-  const known = formats.get(zone)
-  if (known !== undefined) {
-    return known
+  const knownFormat = formats.get(zone)
+  if (knownFormat !== undefined) {
+    return knownFormat
   }
   const made = new Intl.DateTimeFormat("en-GB", {
     timeZone: zone,

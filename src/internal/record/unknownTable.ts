@@ -54,8 +54,8 @@ const tableFacts = ({ name, sql }: Storage, table: TableName) => sql`
 /** A captured table of the same name in another schema, else the one whose name is nearest. */
 const meant = (table: TableName, captured: ReadonlyArray<TableName>): string | undefined => {
   const named = (name: string | undefined): string | undefined => {
-    const found = captured.find((other) => other.name === name)
-    return found === undefined ? undefined : format(found)
+    const tableOfName = captured.find((other) => other.name === name)
+    return tableOfName === undefined ? undefined : format(tableOfName)
   }
   return (
     named(table.name) ??

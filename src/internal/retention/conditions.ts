@@ -358,9 +358,26 @@ export const goes = (conditions: Conditions, alias: string): Fragment => {
   )`
 }
 
-/** Whether something in a partition must stay. Each part is found by an index, so the answer takes no longer if there are more rows. */
+/** Whether a consumer of the feed may still need something of a partition. Without consumers no row is looked at. */
+export const someAwaited = (conditions: Conditions, leaf: Fragment): Fragment => {
+  const { ignoreFeed, storage } = conditions
+  const { sql } = storage
+  return ignoreFeed
+    ? sql`false`
+    : sql`(
+      ${horizon(conditions)} < 9223372036854775807
+      and exists (
+        select from ${leaf} sc
+        where sc.id >= ${horizon(conditions)}
+      )
+    )`
+}
+
+/**
+ * Whether something else in a partition must stay. Each part is found by an index, so the answer takes no longer if there are more rows.
+ */
 export const someStays = (conditions: Conditions, leaf: Fragment, until: string): Fragment => {
-  const { cutoffs, holds, ignoreFeed, seen, storage, tables } = conditions
+  const { cutoffs, holds, seen, storage, tables } = conditions
   const { sql } = storage
   if (cutoffs.others === null || cutoffs.others < until) {
     return sql`true`
@@ -375,14 +392,6 @@ export const someStays = (conditions: Conditions, leaf: Fragment, until: string)
         )`
       ),
     ...holds.map(({ within }) => within(leaf)),
-    ...(ignoreFeed
-      ? []
-      : [
-          sql`exists (
-            select from ${leaf} sc
-            where sc.id >= ${horizon(conditions)}
-          )`
-        ]),
     sql`exists (
       select
       from (${unseenIds(seen, storage)}) st (id)

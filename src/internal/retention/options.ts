@@ -82,7 +82,7 @@ const wholeNumber = (field: string, value: unknown, otherwise: number, most: num
       ? Effect.succeed(value)
       : Effect.fail(new InvalidRequest({ field, rule: `must be a whole number from 1 to ${most}` }))
 
-const known = {
+const fieldRules = {
   batchSize: true,
   maxBatches: true,
   pause: true,
@@ -109,7 +109,7 @@ export const checkedOptions = Effect.fnUntraced(function* <E, R>(
   options: PurgeOptions<E, R>
 ): Effect.fn.Return<Limits, InvalidRequest> {
   yield* mustBeObject(options)
-  const unknown = unknownField(options, known)
+  const unknown = unknownField(options, fieldRules)
   if (unknown !== undefined) {
     return yield* unknown
   }

@@ -22,6 +22,7 @@ import {
   isUnseen,
   latestOfActions,
   latestOfName,
+  someAwaited,
   someStays,
   transactionMayGo
 } from "./conditions.js"
@@ -105,7 +106,7 @@ export const now = ({ name, sql }: Storage) => sql`
 /** What does not come: the statement always gives one row. */
 const nothing = () => new ThreadlineError({ reason: "Failed", detail: "the database gave no answer" })
 
-export const one = <A>(found: ReadonlyArray<A>): Effect.Effect<A, ThreadlineError> =>
+export const onlyRow = <A>(found: ReadonlyArray<A>): Effect.Effect<A, ThreadlineError> =>
   found[0] === undefined ? nothing() : Effect.succeed(found[0])
 
 /** The partitions as they are now. */
@@ -121,7 +122,10 @@ const staysIn = (conditions: Conditions, partition: Partition): Effect.Effect<bo
         rows(
           Stays,
           conditions.storage.sql`
-            select (${someStays(conditions, leafOf(conditions.storage, partition), partition.bounds.until)})::text as stays`
+            select (
+              ${someStays(conditions, leafOf(conditions.storage, partition), partition.bounds.until)}
+              or ${someAwaited(conditions, leafOf(conditions.storage, partition))}
+            )::text as stays`
         ),
         ([row]) => row?.stays !== "false"
       )
@@ -258,7 +262,7 @@ const others = (conditions: Conditions, look: Look) => {
                 )
           }::text as actions`
     ),
-    one
+    onlyRow
   )
 }
 
@@ -274,14 +278,14 @@ const merged = (found: ReadonlyArray<PlanItem>): ReadonlyArray<PlanItem> => {
 /** What a policy means at this moment. The conditions are those that the counts were made with. */
 const planned = (storage: Storage, policy: CheckedPolicy, before: string | undefined, ignoreFeed: boolean) =>
   Effect.gen(function* (): Effect.fn.Return<Plan, InvalidRequest | NotFound | ThreadlineError> {
-    const { at, epoch, horizon, lastRun, snapshot } = yield* Effect.flatMap(rows(Now, now(storage)), one)
+    const { at, epoch, horizon, lastRun, snapshot } = yield* Effect.flatMap(rows(Now, now(storage)), onlyRow)
     if (before !== undefined && before > at) {
       return yield* new InvalidRequest({ field: "before", rule: `must not be in the future: the database has ${at}` })
     }
     const seen = { snapshot, epoch: Number(epoch), horizon }
     const conditions = yield* conditionsOf(storage, policy, at, before, seen, ignoreFeed)
     const { latest } = conditions.cutoffs
-    const found: Array<PlanItem> = []
+    const planItems: Array<PlanItem> = []
     const parts: Array<PlanPartition> = []
     const blocks: Array<string> = []
     let held = 0
@@ -303,7 +307,7 @@ const planned = (storage: Storage, policy: CheckedPolicy, before: string | undef
           changes: going.reduce((sum, item) => sum + item.going, 0)
         })
       }
-      found.push(
+      planItems.push(
         ...going.map(({ going, month, name, schema }) => ({
           table: format({ schema, name }),
           month,
@@ -315,11 +319,11 @@ const planned = (storage: Storage, policy: CheckedPolicy, before: string | undef
     const look = yield* toLookAt(conditions, policy.document, blocks)
     const { actions, transactions } = yield* others(conditions, look)
     return {
-      items: merged(found),
+      items: merged(planItems),
       transactions,
       actions,
       cutoff: latest,
-      changes: found.reduce((sum, { changes }) => sum + changes, 0),
+      changes: planItems.reduce((sum, { changes }) => sum + changes, 0),
       partitions: parts,
       held,
       awaited,

@@ -21,7 +21,7 @@ import { dropPartition, emptyPartition } from "./expire.js"
 import { Plan, type Run } from "./model.js"
 import { type ArchivePart, checkedOptions, type PurgeOptions } from "./options.js"
 import type { Partition } from "./partitions.js"
-import { Now, now, one, partitionsNow, refuseInside, settings } from "./plan.js"
+import { Now, now, onlyRow, partitionsNow, refuseInside, settings } from "./plan.js"
 import { check } from "./policy.js"
 import { RetentionError } from "./retentionError.js"
 import { asOwner, begin, count, finish, heartbeat, type Lease, leaseLost, runById } from "./runs.js"
@@ -36,8 +36,8 @@ const decodePlan = Schema.decodeUnknownEither(Schema.typeSchema(Plan))
 const work = Effect.fnUntraced(function* (run: Work): Effect.fn.Return<void, WorkError> {
   const { conditions, plan, storage } = run
   const planned = new Map(plan.partitions.map((partition) => [partition.name, partition]))
-  const found = yield* partitionsNow(storage)
-  for (const partition of found) {
+  const partitions = yield* partitionsNow(storage)
+  for (const partition of partitions) {
     const part = planned.get(partition.name)
     const until = partition.bounds?.until
     if (part !== undefined && part.how !== "batches" && until !== undefined && until === part.until) {
@@ -158,7 +158,7 @@ export const underLease = <E, R>(
 /** Resolves what the plan says once more. The plan's own instants count, and they cannot be in the future. */
 const resolved = (storage: Storage, plan: Plan) =>
   Effect.gen(function* (): Effect.fn.Return<Conditions, PurgeError> {
-    const { at, epoch } = yield* Effect.flatMap(rows(Now, now(storage)), one)
+    const { at, epoch } = yield* Effect.flatMap(rows(Now, now(storage)), onlyRow)
     if (plan.at > at) {
       return yield* new InvalidRequest({ field: "plan", rule: `was made in the future: the database has ${at}` })
     }

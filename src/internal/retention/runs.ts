@@ -320,7 +320,7 @@ export const runs = Effect.fnUntraced(function* (
   const query: cursors.Query = { kind: "retentionRuns", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)
   const newest = decoded.order === "newest"
-  const found = yield* rows(
+  const runRows = yield* rows(
     RunRow,
     sql`
       ${selectRun(storage)}
@@ -333,7 +333,7 @@ export const runs = Effect.fnUntraced(function* (
       order by r.id ${sql.literal(newest ? "desc" : "asc")}
       limit ${decoded.limit + 1}`
   )
-  return yield* pageOf(storage, found.map(runOf), decoded.limit, query, ({ id }) => ({
+  return yield* pageOf(storage, runRows.map(runOf), decoded.limit, query, ({ id }) => ({
     major: BigInt(id),
     id: BigInt(id)
   }))

@@ -124,6 +124,17 @@ const rangeOf = (columns: ReadonlyArray<KeyColumn> = [], contains: JsonObject = 
     : { after: start, before: `${start}-` }
 }
 
+/** The end of a slice of keys of which so many may be found. Few rows are found after an instant that are not found before it. */
+const endOf = (keys: ReadonlyArray<string>, from: number, slice: number, nearest: Candidates["nearest"]): number => {
+  let end = from
+  for (let left = slice; left > 0 && end < keys.length && end - from < 500; end++) {
+    const key = keys[end] ?? ""
+    const near = nearest.get(key)
+    left -= near?.side === "before" || !nearest.has(key) ? 1 : near === undefined ? 0 : 0.25
+  }
+  return end
+}
+
 export const asOfRows = Effect.fnUntraced(function* (
   storage: Storage,
   table: string,
@@ -196,7 +207,7 @@ export const asOfRows = Effect.fnUntraced(function* (
       if (keysLookedAt >= budget.keys && !exhaustive && decoded.keys === undefined && after !== undefined) {
         return yield* partialPage(after)
       }
-      const keySlice = keys.slice(from, from + slice)
+      const keySlice = keys.slice(from, isShared === false ? endOf(keys, from, slice, nearest) : from + slice)
       const request = { table: namedTable, keys: keySlice, at, captured, contains, where, presentOnly: true }
       const standingByKey = yield* isShared === false
         ? standingNear(storage, request, nearest)

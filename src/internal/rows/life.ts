@@ -237,6 +237,14 @@ const statement = (storage: Storage, row: Row, span: Span) => {
   const [endAt, endId] = ends
     ? [sql`${formatMicros(position.major)}::timestamptz`, sql`${position.id.toString()}::bigint`]
     : [sql`'infinity'`, sql`0`]
+  // Partitions that lie outside of what is read are left out when the statement is planned.
+  const outside =
+    position === undefined
+      ? []
+      : [
+          span.after === 0 ? sql`r.captured_at <= ${endAt}` : undefined,
+          span.before === 0 ? sql`r.captured_at >= ${formatMicros(position.major)}::timestamptz` : undefined
+        ]
   return sql`
     with own as materialized (
       select o.*,
@@ -250,6 +258,7 @@ const statement = (storage: Storage, row: Row, span: Span) => {
       from own o
       cross join lateral (
         select r.*${truncatesOf(storage, row.table)}
+          and ${all(outside)}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)

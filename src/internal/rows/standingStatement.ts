@@ -146,16 +146,20 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
     const condition = conditionOf(storage, standingRequest, image)
     return condition === undefined ? sql`true` : sql`case when ${isVisible} then ${condition} else false end`
   }
-  const bounds = [
-    side === "before" ? sql`c.captured_at <= ${instantSql}` : sql`c.captured_at > ${instantSql}`,
-    ...(side === "before"
-      ? captured?.since === undefined
-        ? []
-        : [sql`c.captured_at >= ${captured.since}::timestamptz`]
-      : captured?.until === undefined
-        ? []
-        : [sql`c.captured_at < ${captured.until}::timestamptz`])
-  ]
+  const boundsOf = (alias: string): ReadonlyArray<Fragment> => {
+    const capturedAt = sql.literal(`${alias}.captured_at`)
+    return [
+      side === "before" ? sql`${capturedAt} <= ${instantSql}` : sql`${capturedAt} > ${instantSql}`,
+      ...(side === "before"
+        ? captured?.since === undefined
+          ? []
+          : [sql`${capturedAt} >= ${captured.since}::timestamptz`]
+        : captured?.until === undefined
+          ? []
+          : [sql`${capturedAt} < ${captured.until}::timestamptz`])
+    ]
+  }
+  const bounds = boundsOf("c")
   const isShown = side === "before" ? "k.visible and k.matches" : "k.visible_before and k.matches_before"
   const noTruncates = storage.restriction === undefined ? sql`true` : sql`false`
   return sql`
@@ -214,6 +218,8 @@ export const standingStatement = (storage: Storage, side: Side, standingRequest:
       from threadline_own o
       cross join lateral (
         select r.*${truncatesOf(storage, table, mayHaveRemoved(storage, sql`o.transaction_id`))}
+          -- Known when the statement is planned: later partitions, and those before the captured time, are left out.
+          and ${all(boundsOf("r"))}
           and r.captured_at >= o.captured_at
           and r.captured_at <= o.next_at
           and (r.captured_at, r.id) > (o.captured_at, o.id)

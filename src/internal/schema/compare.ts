@@ -47,22 +47,22 @@ export const compare = (
       mismatched.set(row.id, entry)
     }
   }
-  const all = [...applied.values()]
+  const appliedMigrations = [...applied.values()]
   const pending = files.filter((file) => !applied.has(file.id))
-  const unknown = all.filter((entry) => !filesById.has(entry.id))
+  const unknown = appliedMigrations.filter((entry) => !filesById.has(entry.id))
   return {
     state:
       unknown.length > 0
         ? "newer"
         : mismatched.size > 0
           ? "mismatch"
-          : all.length === 0
+          : appliedMigrations.length === 0
             ? "absent"
             : pending.length > 0
               ? "behind"
               : "current",
     version: Math.max(0, ...applied.keys()),
-    applied: all,
+    applied: appliedMigrations,
     pending,
     mismatched: [...mismatched.values()],
     unknown

@@ -203,39 +203,39 @@ export const FilterFromUrl: Schema.Schema<Filter, string> = Schema.transformOrFa
   encode: (filter) => ParseResult.succeed(toUrl(filter))
 })
 
-const one = (description: string) => Schema.optional(Schema.String.annotations({ description }))
+const singleValue = (description: string) => Schema.optional(Schema.String.annotations({ description }))
 
 const oneOrMore = (description: string) =>
   Schema.optional(Schema.Union(Schema.String, Schema.Array(Schema.String)).annotations({ description }))
 
 const params = {
   table: oneOrMore("a table as in SQL, public.posts"),
-  schema: one("every table in this schema"),
-  key: one("the key of a row of the one table"),
-  keyJson: one("the same of several columns, a JSON array or object"),
+  schema: singleValue("every table in this schema"),
+  key: singleValue("the key of a row of the one table"),
+  keyJson: singleValue("the same of several columns, a JSON array or object"),
   op: oneOrMore("insert, update, delete, truncate or baseline"),
-  contains: one("a JSON object that the row before or after the change contains"),
+  contains: singleValue("a JSON object that the row before or after the change contains"),
   changedField: oneOrMore("a column that an update changed"),
-  actor: one("type or type:id of who acted, user:42"),
-  impersonator: one("the same of who acted in the name of the actor"),
-  actorLabel: one("the label of the actor or of its impersonator contains this"),
-  unattributed: one("true: no actor is recorded"),
+  actor: singleValue("type or type:id of who acted, user:42"),
+  impersonator: singleValue("the same of who acted in the name of the actor"),
+  actorLabel: singleValue("the label of the actor or of its impersonator contains this"),
+  unattributed: singleValue("true: no actor is recorded"),
   action: oneOrMore("the name of an action of the transaction"),
-  actionStatus: one("ok or error"),
-  correlationId: one("the transaction has an action that carries this id"),
-  includeCaptureOnly: one("true: with correlationId, also transactions that carry it and have no action"),
-  requestId: one("the transaction carries this id of a request"),
-  jobId: one("the transaction carries this id of a job"),
-  traceId: one("the transaction carries this id of a trace"),
-  source: one("where the work came from"),
-  meta: one("a JSON object that the meta of the transaction contains"),
-  dbUser: one("the role of the database session"),
-  transactionId: one("decimal digits"),
-  from: one("captured at this instant or later"),
-  to: one("captured at this instant or earlier"),
-  order: one("newest (default) or oldest"),
-  limit: one("items in a page, 1 to 1000, 50 unless given"),
-  cursor: one("nextCursor of the page before")
+  actionStatus: singleValue("ok or error"),
+  correlationId: singleValue("the transaction has an action that carries this id"),
+  includeCaptureOnly: singleValue("true: with correlationId, also transactions that carry it and have no action"),
+  requestId: singleValue("the transaction carries this id of a request"),
+  jobId: singleValue("the transaction carries this id of a job"),
+  traceId: singleValue("the transaction carries this id of a trace"),
+  source: singleValue("where the work came from"),
+  meta: singleValue("a JSON object that the meta of the transaction contains"),
+  dbUser: singleValue("the role of the database session"),
+  transactionId: singleValue("decimal digits"),
+  from: singleValue("captured at this instant or later"),
+  to: singleValue("captured at this instant or earlier"),
+  order: singleValue("newest (default) or oldest"),
+  limit: singleValue("items in a page, 1 to 1000, 50 unless given"),
+  cursor: singleValue("nextCursor of the page before")
 } satisfies { readonly [F in Field | typeof compositeKey]: unknown }
 
 const Params = Schema.Struct(params).annotations({ parseOptions: { onExcessProperty: "error" } })

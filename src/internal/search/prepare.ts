@@ -93,12 +93,12 @@ const idsOf = Effect.fnUntraced(function* (
     return { range: { low: transactionId, high: transactionId }, stragglers: undefined }
   }
   const key = JSON.stringify([order, from, to])
-  const known = windows.get(key)
-  if (known !== undefined) {
-    return known
+  const knownWindow = windows.get(key)
+  if (knownWindow !== undefined) {
+    return knownWindow
   }
   const { range, stragglers } = yield* windowIds(storage, { from, to }, order)
-  const found = { range, stragglers: stragglers === undefined ? undefined : yield* Effect.cached(stragglers) }
-  windows.set(key, found)
-  return found
+  const preparedWindow = { range, stragglers: stragglers === undefined ? undefined : yield* Effect.cached(stragglers) }
+  windows.set(key, preparedWindow)
+  return preparedWindow
 })

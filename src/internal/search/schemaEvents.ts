@@ -178,13 +178,13 @@ const visibleEvent = ({ restriction, sql }: Storage) => {
   if (restriction === undefined) {
     return undefined
   }
-  const known = new Map<string, Fragment>([
+  const conditions = new Map<string, Fragment>([
     ["table_schema", sql`c.table_schema`],
     ["table_name", sql`c.table_name`]
   ])
   const json: ReadonlySet<string> = new Set(["image", "before", "meta"])
   const columns = Object.values(changeColumnNames).map(
-    (column) => [column, known.get(column) ?? (json.has(column) ? sql`null::jsonb` : sql`null::text`)] as const
+    (column) => [column, conditions.get(column) ?? (json.has(column) ? sql`null::jsonb` : sql`null::text`)] as const
   )
   return sql`c.table_name is not null and ${fulfils(sql, restriction.changes, judgedChange, Object.fromEntries(columns))}`
 }

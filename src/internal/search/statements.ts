@@ -383,15 +383,20 @@ export const everyChange = (plan: Plan, way: Attempt["way"], count: number | und
   const ofTransaction = transactionTests(plan, driving)
   const tested = conditions.length > 0
   if (way === "transactions") {
-    const found = changesOf(plan, transactionsOf(plan, driving, undefined), ofTransaction, tested ? undefined : count)
+    const foundChanges = changesOf(
+      plan,
+      transactionsOf(plan, driving, undefined),
+      ofTransaction,
+      tested ? undefined : count
+    )
     return tested
       ? sql`
     select c.*
-    from (${found}) c
+    from (${foundChanges}) c
     where ${all(conditions)}
     order by ${byTransaction(plan)}
     ${limited(plan, count)}`
-      : found
+      : foundChanges
   }
   const complete = !tested && ofTransaction.length === 0
   const candidates = candidatesOf(plan, complete ? count : undefined)

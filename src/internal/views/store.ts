@@ -78,7 +78,7 @@ export const list = Effect.fnUntraced(function* (
   const { sql } = storage
   const query: cursors.Query = { kind: "views", order: "ids", text: canonicalRequest({ owner, name }) }
   const after = cursor === undefined ? undefined : yield* cursors.decode(storage, query, cursor)
-  const found = yield* rows(
+  const viewRows = yield* rows(
     Row,
     sql`
       ${select(storage)}
@@ -90,7 +90,7 @@ export const list = Effect.fnUntraced(function* (
       order by v.id desc
       limit ${limit + 1}`
   )
-  return yield* pageOf(storage, found.map(viewOf), limit, query, ({ id }) => ({ major: BigInt(id), id: BigInt(id) }))
+  return yield* pageOf(storage, viewRows.map(viewOf), limit, query, ({ id }) => ({ major: BigInt(id), id: BigInt(id) }))
 })
 
 /** None of that name. The owner's other names may be what was meant. */

@@ -192,12 +192,16 @@ describe("Capture.apply", () => {
             `delete from ${table}`
           )
           const sql = yield* SqlClient.SqlClient
-          const found = yield* sql<{ op: string; row_key: string; changed_fields: ReadonlyArray<string> | null }>`
+          const recordedRows = yield* sql<{
+            op: string
+            row_key: string
+            changed_fields: ReadonlyArray<string> | null
+          }>`
             select op, row_key, changed_fields, data_after
             from threadline.audit_changes
             where table_schema = ${name.schema} and table_name = ${name.name}
             order by id`
-          expect(found).toMatchObject([
+          expect(recordedRows).toMatchObject([
             { op: "insert", row_key: `["Id\\"s","place"]` },
             { op: "update", changed_fields: ["new", "old"], data_after: { "it's": "[masked]", tg_op: "tg_op" } },
             { op: "delete" }

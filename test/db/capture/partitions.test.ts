@@ -5,7 +5,7 @@ import {
   apply,
   changes,
   finding,
-  found,
+  findingKinds,
   fresh,
   kinds,
   plan,
@@ -61,7 +61,7 @@ describe("partitions", () => {
           `events delete ["eu","2"]`
         ])
         expect(yield* plan([{ table: "events" }])).toEqual([])
-        expect(found(yield* status([{ table: "events" }]))).toEqual([])
+        expect(findingKinds(yield* status([{ table: "events" }]))).toEqual([])
         expect(yield* remove("events")).toHaveLength(1)
         expect(yield* everywhere).toBe(0)
       })
@@ -100,7 +100,7 @@ describe("partitions", () => {
         )
         const before = yield* status()
         expect(before).toMatchObject([{ captured: false }])
-        expect(found(before)).toEqual(["PartitionAttached", "PartitionAttached"])
+        expect(findingKinds(before)).toEqual(["PartitionAttached", "PartitionAttached"])
 
         const steps = yield* apply([{ table: "events" }])
         expect(kinds(steps)).toEqual(["attach partition public.events", "attach partition public.events"])
@@ -195,7 +195,7 @@ describe("partitions", () => {
         expect(kinds(steps)).toEqual(["detach partition public.events", "refresh public.events"])
         expect((yield* changes).at(-1)).toBe(`events delete ["us","1"]`)
         expect(yield* plan(config, { markPartitions: true })).toEqual([])
-        expect(found(yield* status())).toEqual([])
+        expect(findingKinds(yield* status())).toEqual([])
         yield* run(`insert into parts."Events.US" values ('us', 2)`)
         expect(yield* changes).toHaveLength(3)
       })
@@ -331,7 +331,7 @@ describe("partitions", () => {
         // An index on the root keeps foreign partitions out.
         yield* run("alter table events drop constraint events_pkey")
         yield* sql.unsafe("alter table events attach partition events_far for values in ('far')")
-        expect(found(yield* status())).toContain("ModeUnsuitable")
+        expect(findingKinds(yield* status())).toContain("ModeUnsuitable")
         const steps = yield* apply([{ table: "events" }])
         expect(steps[0]?.summary).toContain("mode row instead of statement")
         expect(yield* plan([{ table: "events" }])).toEqual([])

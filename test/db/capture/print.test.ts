@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Capture from "../../../src/Capture.js"
-import { apply, changes, found, fresh, plan, refusal, run, status, value } from "../../support/capture.js"
+import { apply, changes, findingKinds, fresh, plan, refusal, run, status, value } from "../../support/capture.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
 const print = (tables: ReadonlyArray<Capture.TableConfig>) =>
@@ -43,7 +43,7 @@ describe("Capture.print", () => {
           yield* runFile(file.sql)
         }
         expect(yield* plan(config)).toEqual([])
-        expect(found(yield* status(config))).toEqual([])
+        expect(findingKinds(yield* status(config))).toEqual([])
         yield* run("insert into posts values (1, 'x')", `insert into "Odd.Schema".leaf values (1)`)
         expect(yield* changes).toEqual(["posts insert 1", "line\nbreak insert 1"])
         expect(yield* value("select data_after ->> 'secret' from threadline.audit_changes order by id limit 1")).toBe(

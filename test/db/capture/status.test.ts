@@ -5,7 +5,18 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Capture from "../../../src/Capture.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { apply, changes, finding, found, fresh, plan, run, schemaOwner, status, value } from "../../support/capture.js"
+import {
+  apply,
+  changes,
+  finding,
+  findingKinds,
+  fresh,
+  plan,
+  run,
+  schemaOwner,
+  status,
+  value
+} from "../../support/capture.js"
 
 const posts = "create table posts (id int primary key, title text, secret text, body text)"
 const config = [{ table: "posts", exclude: ["body"], mask: ["secret"] }]
@@ -41,9 +52,9 @@ describe("Capture.status", () => {
           ["public.not_there", false],
           ["public.posts", true]
         ])
-        expect(found(statuses, "public.extra")).toEqual(["NotConfigured"])
-        expect(found(statuses, "public.missing")).toEqual(["NotCaptured"])
-        expect(found(statuses, "public.not_there")).toEqual(["NotCaptured", "ConfigurationRefused"])
+        expect(findingKinds(statuses, "public.extra")).toEqual(["NotConfigured"])
+        expect(findingKinds(statuses, "public.missing")).toEqual(["NotCaptured"])
+        expect(findingKinds(statuses, "public.not_there")).toEqual(["NotCaptured", "ConfigurationRefused"])
         expect(finding(statuses, "ConfigurationDiffers")).toMatchObject({
           severity: "error",
           detail: "configured: truncate refuse instead of event; mask title; no longer mask secret",
@@ -56,7 +67,7 @@ describe("Capture.status", () => {
           subjects: ["truncate", "mask"]
         })
         // Without configuration there is nothing to compare.
-        expect(found(yield* status())).toEqual([])
+        expect(findingKinds(yield* status())).toEqual([])
       })
     )
   )
@@ -92,7 +103,7 @@ describe("Capture.status", () => {
         })
         expect(before[0]?.captured).toBe(true)
         yield* apply([{ table: "posts" }])
-        expect(found(yield* status())).toEqual([])
+        expect(findingKinds(yield* status())).toEqual([])
       })
     )
   )
@@ -214,7 +225,7 @@ describe("Capture.status", () => {
           expect(finding(statuses, kind)).toMatchObject({ severity: "error", subjects: [subject] })
           expect(statuses[0]?.captured).toBe(kind === "FunctionAltered")
           yield* apply(config)
-          expect(found(yield* status(config))).toEqual([])
+          expect(findingKinds(yield* status(config))).toEqual([])
         }
       })
     )
@@ -238,7 +249,7 @@ describe("Capture.status", () => {
         expect(yield* apply(config)).toMatchObject([
           { kind: "repair", summary: `function ${name.split(".")[1]} owned by ${superuser}` }
         ])
-        expect(found(yield* status())).toEqual([])
+        expect(findingKinds(yield* status())).toEqual([])
       })
     )
   )
@@ -249,9 +260,9 @@ describe("Capture.status", () => {
         yield* run(posts)
         yield* apply(config)
         yield* run("update threadline.capture_policies set source_hash = 'of another version'")
-        expect(found(yield* status())).toEqual(["SourceOutdated"])
+        expect(findingKinds(yield* status())).toEqual(["SourceOutdated"])
         expect((yield* apply(config))[0]).toMatchObject({ kind: "regenerate", summary: "regenerate: the code differs" })
-        expect(found(yield* status())).toEqual([])
+        expect(findingKinds(yield* status())).toEqual([])
       })
     )
   )
@@ -295,7 +306,7 @@ describe("Capture.status", () => {
         yield* run("insert into people (id, name, secret, hidden) values (1, 'ann', 'pin', 'none')")
         expect(yield* value("select data_after ->> 'both_texts' from threadline.audit_changes")).toBe("annPIN")
         yield* apply([{ ...table, mask: ["secret", "both_texts"], exclude: ["hidden", "Copy"] }])
-        expect(found(yield* status())).toEqual(virtual ? ["ComputedFromRedacted"] : [])
+        expect(findingKinds(yield* status())).toEqual(virtual ? ["ComputedFromRedacted"] : [])
         yield* run("update people set name = 'bob', secret = 'pun'")
         expect(yield* value("select data_after::text from threadline.audit_changes order by id desc limit 1")).toBe(
           '{"id": 1, "name": "bob", "secret": "[masked]", "initial": "b", "both_texts": "[masked]"}'
@@ -310,9 +321,9 @@ describe("Capture.status", () => {
         yield* run("create table parent (id int primary key)")
         yield* apply([{ table: "parent" }])
         yield* run("create table child () inherits (parent)")
-        expect(found(yield* status())).toEqual(["ModeUnsuitable", "ChildNotCaptured"])
+        expect(findingKinds(yield* status())).toEqual(["ModeUnsuitable", "ChildNotCaptured"])
         yield* apply([{ table: "parent" }, { table: "child" }])
-        expect(found(yield* status())).toEqual(["NoKey"])
+        expect(findingKinds(yield* status())).toEqual(["NoKey"])
       })
     )
   )
@@ -333,11 +344,11 @@ describe("Capture.status", () => {
         yield* Effect.addFinalizer(() => Effect.orDie(run(`drop owned by "${role}"`, `drop role "${role}"`)))
         yield* apply([{ table: "trusted" }, { table: "opened" }])
         const statuses = yield* status()
-        expect(found(statuses, "public.trusted")).toEqual([])
+        expect(findingKinds(statuses, "public.trusted")).toEqual([])
         const seen = finding(statuses, "TriggerReplaceable")
         expect(seen).toMatchObject({ severity: "warning", table: "public.opened", subjects: ["public", `"${role}"`] })
         yield* run(seen?.fix ?? "")
-        expect(found(yield* status(), "public.opened")).toEqual([])
+        expect(findingKinds(yield* status(), "public.opened")).toEqual([])
       }).pipe(Effect.scoped)
     )
   )
@@ -368,7 +379,7 @@ describe("Capture.status", () => {
         expect(finding(yield* status(), "TruncateUnreadable")).toMatchObject({ severity: "warning" })
         expect(Either.isRight(yield* Effect.either(run("truncate posts")))).toBe(true)
         expect((yield* apply(config))[0]).toMatchObject({ kind: "repair" })
-        expect(found(yield* status())).toEqual([])
+        expect(findingKinds(yield* status())).toEqual([])
       })
     )
   )
@@ -380,7 +391,7 @@ describe("Capture.status", () => {
         yield* apply(config)
         yield* Effect.flatMap(Capture.Capture, (capture) => capture.remove(["posts"]))
         expect(yield* status()).toEqual([])
-        expect(found(yield* status(config))).toEqual(["NotCaptured"])
+        expect(findingKinds(yield* status(config))).toEqual(["NotCaptured"])
       })
     )
   )

@@ -126,9 +126,9 @@ it.layer(layer)("types of columns", (it) => {
         )`
       )
       yield* apply([{ table: "compared" }])
-      const found = (yield* status()).find(({ table }) => table === "public.compared")
+      const tableStatus = (yield* status()).find(({ table }) => table === "public.compared")
       expect(
-        Object.fromEntries((found?.policy?.columns ?? []).map(({ comparison, name }) => [name, comparison]))
+        Object.fromEntries((tableStatus?.policy?.columns ?? []).map(({ comparison, name }) => [name, comparison]))
       ).toEqual({
         plain: "text",
         number: "text",
@@ -155,8 +155,8 @@ it.layer(layer)("types of columns", (it) => {
         "create table things (id int primary key, thing thing, list thing[])"
       )
       yield* apply([{ table: "things" }])
-      const found = (yield* status()).find(({ table }) => table === "public.things")
-      const all = [
+      const tableStatus = (yield* status()).find(({ table }) => table === "public.things")
+      const allPins = [
         "timezone",
         "datestyle",
         "intervalstyle",
@@ -165,7 +165,7 @@ it.layer(layer)("types of columns", (it) => {
         "lc_monetary",
         "quote_all_identifiers"
       ]
-      expect(found?.policy?.columns.map(({ pins }) => pins)).toEqual([[], all, all])
+      expect(tableStatus?.policy?.columns.map(({ pins }) => pins)).toEqual([[], allPins, allPins])
     })
   )
 
@@ -178,9 +178,9 @@ it.layer(layer)("types of columns", (it) => {
         "create table hues (id int primary key, hue hue)"
       )
       yield* apply([{ table: "hues", acknowledgeCasts: true }])
-      const found = (yield* status()).find(({ table }) => table === "public.hues")
-      expect(found?.policy).toMatchObject({ acknowledgeCasts: true, columns: [{}, { comparison: "jsonb" }] })
-      expect(found?.policy?.columns[1]?.pins).toHaveLength(7)
+      const tableStatus = (yield* status()).find(({ table }) => table === "public.hues")
+      expect(tableStatus?.policy).toMatchObject({ acknowledgeCasts: true, columns: [{}, { comparison: "jsonb" }] })
+      expect(tableStatus?.policy?.columns[1]?.pins).toHaveLength(7)
       yield* run("insert into hues values (1, 'red')")
       expect(yield* value("select data_after::text from threadline.audit_changes where table_name = 'hues'")).toBe(
         `{"id": 1, "hue": 1}`
@@ -198,8 +198,11 @@ it.layer(layer)("types of columns", (it) => {
       yield* apply([{ table: "by_citext" }])
       yield* run("insert into by_citext values ('Mixed')")
       expect(yield* changes).toContain("by_citext insert mixed")
-      const found = (yield* status()).find(({ table }) => table === "public.by_citext")
-      expect(found?.policy).toMatchObject({ key: [{ type: "public.citext", text: "citext" }], columns: [{ pins: [] }] })
+      const tableStatus = (yield* status()).find(({ table }) => table === "public.by_citext")
+      expect(tableStatus?.policy).toMatchObject({
+        key: [{ type: "public.citext", text: "citext" }],
+        columns: [{ pins: [] }]
+      })
     })
   )
 

@@ -429,18 +429,18 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
     it.scoped("reaches the host through its callback, as what is completed does", () =>
       Effect.gen(function* () {
         yield* log()
-        const told = yield* Ref.make<ReadonlyArray<string>>([])
+        const toldStates = yield* Ref.make<ReadonlyArray<string>>([])
         const { jobs } = yield* jobsWith({
           onSettled: (job) =>
             Effect.zipRight(
-              Ref.update(told, (before) => [...before, `${job.id} ${job.state}`]),
+              Ref.update(toldStates, (before) => [...before, `${job.id} ${job.state}`]),
               Effect.fail("the host fails too")
             )
         })
         const fine = yield* jobs.queue({ format: "csv" })
         const wrong = yield* jobs.queue({ format: "csv", filter: { table: "nosuch" } })
         expect(yield* jobs.run()).toMatchObject({ completed: 1, failed: 1 })
-        expect(yield* Ref.get(told)).toEqual([`${fine.id} completed`, `${wrong.id} failed`])
+        expect(yield* Ref.get(toldStates)).toEqual([`${fine.id} completed`, `${wrong.id} failed`])
       })
     )
   })

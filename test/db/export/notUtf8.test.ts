@@ -59,8 +59,12 @@ layer(database, { excludeTestServices: true, timeout: 300_000 })("exports of wha
           page.items.map(({ dataAfter }) => Json.unsafeParse(Json.stringify(dataAfter ?? null)))
         )
       }
-      const one = yield* textOf({ format: "csv", columns: ["op"], filter: { ...filter, key: "[not UTF-8: 636166e9]" } })
-      expect(one).toBe("op\r\ninsert\r\ndelete\r\n")
+      const exportOfKey = yield* textOf({
+        format: "csv",
+        columns: ["op"],
+        filter: { ...filter, key: "[not UTF-8: 636166e9]" }
+      })
+      expect(exportOfKey).toBe("op\r\ninsert\r\ndelete\r\n")
     })
   )
 })

@@ -140,12 +140,12 @@ it.layer(layer)("Export to Parquet", (it) => {
         expect(counts).toMatchObject({ rows: 17_001, ids: 17_001, key: "1" })
         expect(Number(counts?.["groups"])).toBeGreaterThan(1)
         // DuckDB leaves out groups whose bounds exclude a value.
-        const found = yield* ask(
+        const parquetAnswer = yield* ask(
           (file) => `
             select id::int as id from ${file}
             where id in (17, 16911) and captured_at > '2020-01-01' and op = 'insert' and table_name = 'posts' and db_user <> ''`
         )
-        expect(found.map(({ id }) => id)).toEqual([17, 16_911])
+        expect(parquetAnswer.map(({ id }) => id)).toEqual([17, 16_911])
       })
     )
 

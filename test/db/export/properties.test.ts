@@ -110,7 +110,7 @@ const changeOf = (cells: Cells): unknown => {
 }
 
 /** As `timeline --json` prints them. */
-const told = (changes: Iterable<Query.Change>): ReadonlyArray<unknown> =>
+const changeTexts = (changes: Iterable<Query.Change>): ReadonlyArray<unknown> =>
   Array.from(changes, (change) => Json.unsafeParse(Json.stringify(change)))
 
 const decoded = Schema.decodeUnknownSync(Query.Change)
@@ -155,7 +155,7 @@ it.layer(layer)("exports", (it) => {
                     expect({ ...said, ndjson }).toEqual({ ...said, ndjson: Either.left(changes.left) })
                     continue
                   }
-                  const expected = told(changes.right)
+                  const expected = changeTexts(changes.right)
                   expect({ ...said, changes: linesOf(Either.getOrThrow(ndjson)) }).toEqual({
                     ...said,
                     changes: expected
@@ -335,7 +335,7 @@ it.layer(layer)("exports", (it) => {
               yield* sql`
                 insert into threadline.audit_changes
                 select * from jsonb_populate_recordset(null::threadline.audit_changes, ${`[${changes.join(",")}]`}::jsonb)`
-              const expected = told(yield* Stream.runCollect(Query.timelineStream({ order: "oldest" })))
+              const expected = changeTexts(yield* Stream.runCollect(Query.timelineStream({ order: "oldest" })))
               expect(expected).toHaveLength(rows.length)
               const ndjson = linesOf(yield* textOf({ format: "ndjson" }))
               expect(ndjson).toEqual(expected)

@@ -134,10 +134,10 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
             yield* sql`insert into notes values (2, 'own')`
             const settings = sql`select name, setting from pg_settings where name ~ '^(enable_|jit|work_mem)' order by name`
             const before = yield* settings
-            const found = yield* Feed.read({ checkpoint })
+            const nextBatch = yield* Feed.read({ checkpoint })
             // What a read sets for itself is not left to the host.
             expect(yield* settings).toEqual(before)
-            return found
+            return nextBatch
           })
         )
         expect(inside.changes).toEqual([])
@@ -185,8 +185,8 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
         yield* sql`insert into forgotten values (1)`
         yield* capture.remove(["forgotten"])
         yield* sql`delete from threadline.capture_policies where table_name = 'forgotten'`
-        const known = yield* Feed.read({ tables: ["notes", "former", "forgotten"] })
-        expect(known.changes).toMatchObject([{ tableName: "forgotten" }])
+        const knownBatch = yield* Feed.read({ tables: ["notes", "former", "forgotten"] })
+        expect(knownBatch.changes).toMatchObject([{ tableName: "forgotten" }])
         yield* Feed.consume("c", () => Effect.void, { tables: ["forgotten"] })
         const checkpoint = (yield* Feed.read({ tables: ["forgotten"] })).checkpoint
         // As retention leaves it: whoever goes on is not asked again.
@@ -339,9 +339,12 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
         yield* sql`truncate posts`
         const feed = yield* Feed.Feed
         const scoped = feed.scoped(tenant("b"))
-        const found = yield* drain(scoped, { limit: 2 })
-        expect(found.batches.flatMap(({ changes }) => keys(changes))).toEqual([...mine, mine[0]])
-        expect(yield* scoped.read({ checkpoint: found.checkpoint })).toMatchObject({ changes: [], caughtUp: true })
+        const scopedBatches = yield* drain(scoped, { limit: 2 })
+        expect(scopedBatches.batches.flatMap(({ changes }) => keys(changes))).toEqual([...mine, mine[0]])
+        expect(yield* scoped.read({ checkpoint: scopedBatches.checkpoint })).toMatchObject({
+          changes: [],
+          caughtUp: true
+        })
         // A scope on a scope hides more.
         expect((yield* drain(scoped.scoped(tenant("a")))).ids).toEqual([])
         const handled: Array<string | null> = []
@@ -816,7 +819,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("Feed", (it) => {
     )
   })
 
-  describe("privileges (A13)", () => {
+  describe("privileges", () => {
     it.effect("let a reader read and an operator consume, and a writer and a stranger do neither", () =>
       Effect.gen(function* () {
         yield* reset

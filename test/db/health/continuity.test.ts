@@ -29,13 +29,13 @@ const why = (all: ReadonlyArray<Continuity.Readiness>) =>
 /** What is wrong with the images that follow one another, row by row, in an order of changes, and how the rows stand at the end. */
 const chain = (table: string, order: string) =>
   Effect.gen(function* () {
-    const told = yield* rows(
+    const toldRows = yield* rows(
       `select op, row_key, previous_row_key, changed_from, data_after from threadline.audit_changes
        where table_name = '${table}' order by ${order}`
     )
     const state = new Map<string, Record<string, unknown>>()
     const wrong: Array<string> = []
-    for (const change of told) {
+    for (const change of toldRows) {
       const key = String(change["row_key"])
       const previous = change["previous_row_key"]
       const former = typeof previous === "string" ? previous : key
@@ -120,15 +120,15 @@ describe("Continuity", () => {
         expect(
           yield* value("select count(*)::int from threadline.audit_changes where data_after::text like '%hush%'")
         ).toBe(0)
-        const known = (yield* check()).find(({ table }) => table === "public.posts")
-        expect(known).toMatchObject({
+        const postsAnswer = (yield* check()).find(({ table }) => table === "public.posts")
+        expect(postsAnswer).toMatchObject({
           captured: true,
           keyed: true,
           baseline: { state: "done", recorded: 698, valid: true },
           answers: [
-            { question: "changes", from: known?.since, why: null },
+            { question: "changes", from: postsAnswer?.since, why: null },
             { question: "changed rows", why: null },
-            { question: "unchanged rows", from: known?.baseline?.finishedAt, why: null }
+            { question: "unchanged rows", from: postsAnswer?.baseline?.finishedAt, why: null }
           ]
         })
 
@@ -403,8 +403,8 @@ describe("Continuity", () => {
           })
           expect([done, said]).toEqual([done, expected])
           if (said === "done") {
-            const known = yield* asOf("posts", "200", yield* now)
-            expect([done, known === "Present"]).toEqual([done, done !== "truncate posts"])
+            const answerOfRow = yield* asOf("posts", "200", yield* now)
+            expect([done, answerOfRow === "Present"]).toEqual([done, done !== "truncate posts"])
           }
         }
       })

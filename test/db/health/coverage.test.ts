@@ -236,8 +236,8 @@ describe("Health.report", () => {
           `grant insert on threadline.audit_changes to public`
         )
         const { findings } = yield* report()
-        const found = Object.fromEntries(findings.map((finding) => [`${finding.code} ${finding.object}`, finding.fix]))
-        expect(found).toMatchObject({
+        const fixes = Object.fromEntries(findings.map((finding) => [`${finding.code} ${finding.object}`, finding.fix]))
+        expect(fixes).toMatchObject({
           "IndexMissing threadline": expect.stringMatching(
             /^create index "audit_actions_name_idx" on "threadline"."audit_actions" using btree/
           ),
@@ -306,9 +306,9 @@ describe("Health.report", () => {
         const reader = yield* database.connect("reader")
         const [row] = yield* reader<{ role: string }>`select current_user::text as role`
         yield* Grants.apply({ readers: [row?.role ?? ""] })
-        const known = yield* Effect.provide(Health.report({ expected: ["posts"] }), as(reader))
-        expect(of(known.findings, "Unknown")).toEqual([])
-        expect(brief(known.tables)).toEqual({ "public.posts": "covered" })
+        const reportOfReader = yield* Effect.provide(Health.report({ expected: ["posts"] }), as(reader))
+        expect(of(reportOfReader.findings, "Unknown")).toEqual([])
+        expect(brief(reportOfReader.tables)).toEqual({ "public.posts": "covered" })
       })
     )
   )

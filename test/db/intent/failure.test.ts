@@ -416,10 +416,10 @@ layer(Host.layer, { excludeTestServices: true })("a stream inside Audit.transact
       const audited = yield* Audit.transaction(
         Effect.gen(function* () {
           yield* sql`insert into posts (id, title) select n, 'many' from generate_series(1, 1000) n`
-          const all = yield* Stream.runCount(sql`select * from posts`.stream)
+          const postCount = yield* Stream.runCount(sql`select * from posts`.stream)
           const some = yield* Stream.runCount(Stream.take(sql`select * from posts`.stream, 5))
           yield* Host.insertPost(1001)
-          return [all, some]
+          return [postCount, some]
         }),
         options
       )

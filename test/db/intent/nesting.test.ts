@@ -248,14 +248,14 @@ layer(Host.layer, { excludeTestServices: true })("nested Audit.transaction", (it
         ),
         { action: "outer", actor: alice }
       )
-      const kept = Array.from({ length: 12 }, (_, n) => n + 1).filter((n) => n % 5 !== 0)
-      const expected = kept.flatMap((n) => [0, 1, 2, 3].map((m) => [String(n * 10 + m), n % 3]))
+      const committedIds = Array.from({ length: 12 }, (_, n) => n + 1).filter((n) => n % 5 !== 0)
+      const expected = committedIds.flatMap((n) => [0, 1, 2, 3].map((m) => [String(n * 10 + m), n % 3]))
       const seen = (yield* Host.changes).map(({ actor, row }) => [
         row,
         ["user:alice", "admin:bob", "user:carol"].indexOf(actor ?? "")
       ])
       expect(seen.sort()).toEqual(expected.sort())
-      expect((yield* Host.actions).length).toBe(kept.length * 4 + 1)
+      expect((yield* Host.actions).length).toBe(committedIds.length * 4 + 1)
     })
   )
 
@@ -448,20 +448,20 @@ interface Kept {
 const model = (root: Tree): Kept => {
   let number = 0
   const many = (children: ReadonlyArray<Tree>, actor: number): Kept => {
-    const kept: { rows: Array<Kept["rows"][number]>; actions: Array<Kept["actions"][number]>; fails: boolean } = {
+    const keptParts: { rows: Array<Kept["rows"][number]>; actions: Array<Kept["actions"][number]>; fails: boolean } = {
       rows: [],
       actions: [],
       fails: false
     }
     for (const child of children) {
-      const one = visit(child, actor)
-      if (!kept.fails) {
-        kept.rows.push(...one.rows)
-        kept.actions.push(...one.actions)
-        kept.fails = one.fails
+      const childOutcome = visit(child, actor)
+      if (!keptParts.fails) {
+        keptParts.rows.push(...childOutcome.rows)
+        keptParts.actions.push(...childOutcome.actions)
+        keptParts.fails = childOutcome.fails
       }
     }
-    return kept
+    return keptParts
   }
   const visit = (node: Tree, actor: number): Kept => {
     const own = ++number

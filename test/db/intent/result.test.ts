@@ -99,8 +99,10 @@ layer(Host.layer, { excludeTestServices: true })("an action made from the result
         })
       )
       expect(thrown).toMatchObject({ cause: { _tag: "Die" } })
-      const kept = yield* Effect.flip(Audit.transaction(insert(1), { actor, action: named, onFailure: "record" }))
-      expect(kept).toMatchObject({ field: "onFailure" })
+      const keptFailure = yield* Effect.flip(
+        Audit.transaction(insert(1), { actor, action: named, onFailure: "record" })
+      )
+      expect(keptFailure).toMatchObject({ field: "onFailure" })
       expect(yield* Host.postIds).toEqual([])
       expect(yield* Host.poolIsClean(5)).toBe(true)
     })

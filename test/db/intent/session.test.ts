@@ -118,12 +118,12 @@ layer(Host.layerWith({ maxConnections: 1 }), { excludeTestServices: true })(
             (rows) => rows[0]?.used ?? 0
           )
           yield* sql`insert into ledger (id, amount) values (1, 0)`
-          const one = Audit.transaction(sql`update ledger set amount = amount + 1 where id = 1`, options)
+          const oneTransaction = Audit.transaction(sql`update ledger set amount = amount + 1 where id = 1`, options)
           const batch = Effect.gen(function* () {
             const times: Array<number> = []
             for (let n = 0; n < 500; n++) {
               const started = performance.now()
-              yield* one
+              yield* oneTransaction
               times.push(performance.now() - started)
             }
             times.sort((a, b) => a - b)

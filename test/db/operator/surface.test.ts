@@ -199,18 +199,18 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       ]
       for (const [status, authorize] of answers) {
         const denied = yield* pages({ authorize })
-        const known = yield* denied(`/audit/transactions/${refunded}`)
+        const knownId = yield* denied(`/audit/transactions/${refunded}`)
         const unknown = yield* denied("/audit/nope/nope")
-        expect([known.status, unknown.status]).toStrictEqual([status, status])
-        expect(known.body.replaceAll(/value="[^"]*"/g, "")).toBe(
+        expect([knownId.status, unknown.status]).toStrictEqual([status, status])
+        expect(knownId.body.replaceAll(/value="[^"]*"/g, "")).toBe(
           unknown.body
             .replaceAll(/value="[^"]*"/g, "")
             .replaceAll("/audit/nope/nope", `/audit/transactions/${refunded}`)
         )
-        expect(known.body).not.toContain("invoice.refunded")
+        expect(knownId.body).not.toContain("invoice.refunded")
         // It leads nowhere but to where one signs in.
-        expect([...known.body.matchAll(/(?:href|action)="([^"]+)"/g)].map(([, to]) => to).slice(1)).toStrictEqual(
-          known.body.includes("Sign in</a>") ? ["/login"] : []
+        expect([...knownId.body.matchAll(/(?:href|action)="([^"]+)"/g)].map(([, to]) => to).slice(1)).toStrictEqual(
+          knownId.body.includes("Sign in</a>") ? ["/login"] : []
         )
       }
 
@@ -240,16 +240,16 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       ).toHaveLength(0)
 
       // A failure has a reference, and nothing else.
-      const told: Array<OperatorSurface.Failure> = []
+      const toldFailures: Array<OperatorSurface.Failure> = []
       const broken = yield* pages({
         authorize: () => secret((_, columns) => columns.sql`no_such_column = 1`),
-        onFailure: (failure) => told.push(failure)
+        onFailure: (failure) => toldFailures.push(failure)
       })
       const failed = yield* broken("/audit/timeline")
       expect(failed.status).toBe(500)
       expect(failed.body).not.toContain("no_such_column")
-      expect(told.map(({ page }) => page)).toStrictEqual(["Timeline"])
-      expect(failed.body).toContain(told[0]?.reference)
+      expect(toldFailures.map(({ page }) => page)).toStrictEqual(["Timeline"])
+      expect(failed.body).toContain(toldFailures[0]?.reference)
     })
   )
 
@@ -560,7 +560,7 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       )
       const ask = yield* pages()
       // The same page, or none: never another one, and never a redirect.
-      const told: Array<readonly [string, number]> = []
+      const toldFailures: Array<readonly [string, number]> = []
       const paths = [
         ["/audit/timeline/", 200],
         ["/audit//timeline", 400],
@@ -586,7 +586,7 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
       ] as const
       for (const [path] of paths) {
         const answer = yield* ask(path)
-        told.push([path, answer.status])
+        toldFailures.push([path, answer.status])
         expect([path, answer.headers.get("location"), answer.headers.get("set-cookie")]).toStrictEqual([
           path,
           null,
@@ -595,7 +595,7 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
         expect(answer.headers.get("x-frame-options")).toBe("DENY")
         expect(answer.headers.get("cache-control")).toBe("no-store")
       }
-      expect(told).toStrictEqual(paths)
+      expect(toldFailures).toStrictEqual(paths)
       // A redirect stays under the prefix, whatever a form or a search says.
       const token = /name="token" value="([^"]+)"/.exec((yield* ask("/audit/timeline")).body)?.[1] ?? ""
       for (const back of [
@@ -617,9 +617,12 @@ it.layer(TestDatabase.layer)("the operator surface", (it) => {
         expect(moved.headers.get("set-cookie")).toMatch(/^threadline_theme=; Path=\/audit; .*Max-Age=0$/)
       }
       for (const q of ["//evil.test", "https://evil.test", "/\\evil.test 1", "on:2026-01-01", "\r\nset-cookie: a=b"]) {
-        const found = yield* ask(`/audit/?q=${encodeURIComponent(q)}`)
-        expect([q, found.headers.get("location") ?? "/audit/"]).toStrictEqual([q, expect.stringMatching(/^\/audit\//)])
-        expect(found.headers.get("set-cookie")).toBeNull()
+        const searchPage = yield* ask(`/audit/?q=${encodeURIComponent(q)}`)
+        expect([q, searchPage.headers.get("location") ?? "/audit/"]).toStrictEqual([
+          q,
+          expect.stringMatching(/^\/audit\//)
+        ])
+        expect(searchPage.headers.get("set-cookie")).toBeNull()
       }
       // A form that is too large is of nobody.
       const large = yield* ask("/audit/views/save", {

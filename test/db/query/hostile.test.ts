@@ -185,9 +185,9 @@ layer(
         yield* sql`create table if not exists posts (id int primary key)`
         const wrong: Array<string> = []
         for (const [label, value] of hostile) {
-          const found = yield* outcome(call, value)
-          if (/^(defect|thrown|another|interrupted)/.test(found)) {
-            wrong.push(`${label}: ${found}`)
+          const outcomeOfCall = yield* outcome(call, value)
+          if (/^(defect|thrown|another|interrupted)/.test(outcomeOfCall)) {
+            wrong.push(`${label}: ${outcomeOfCall}`)
           }
         }
         expect(wrong).toEqual([])

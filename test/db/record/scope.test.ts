@@ -139,8 +139,10 @@ describe("a scope", () => {
       it.effect(`holds in ${name}`, () =>
         Effect.gen(function* () {
           yield* prepared
-          const told = yield* Effect.either(asA(read))
-          const text = JSON.stringify(told, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value))
+          const outcome = yield* Effect.either(asA(read))
+          const text = JSON.stringify(outcome, (_, value: unknown) =>
+            typeof value === "bigint" ? String(value) : value
+          )
           expect(text).not.toContain('"tenant":"B"')
           expect(text).not.toContain("secret of B")
           expect(text).not.toContain("rowCount")
@@ -161,8 +163,8 @@ describe("a scope", () => {
             (_, columns) => columns.sql`false and true`
           ]
           for (const scope of nothing) {
-            const told = yield* Effect.either(Query.withScope(read, scope))
-            const text = JSON.stringify(told, (_, value: unknown) =>
+            const outcome = yield* Effect.either(Query.withScope(read, scope))
+            const text = JSON.stringify(outcome, (_, value: unknown) =>
               typeof value === "bigint" ? String(value) : value
             )
             expect(text).not.toMatch(/tenant|rowCount|"user"|of nobody|"both"/)
@@ -212,11 +214,11 @@ describe("a scope", () => {
         yield* prepared
         const none = Query.timeline().pipe(Query.withScope(ofTenant("B")), asA)
         expect((yield* none).items).toEqual([])
-        const all = Query.timeline().pipe(
+        const allIds = Query.timeline().pipe(
           Query.withScope(() => true),
           asA
         )
-        expect((yield* all).items).toHaveLength(3)
+        expect((yield* allIds).items).toHaveLength(3)
         // A condition cannot get out of its parentheses.
         const wide: Query.ReadScope = (_, columns) => columns.sql`false or true`
         const escaped = Query.timeline().pipe(Query.withScope(wide), asA)

@@ -164,7 +164,7 @@ const staying = (
       has("correlation", one.correlation)
     const actionHeld = (action: Entry["actions"][number]) =>
       has("actor", action.actor) || has("correlation", one.correlation)
-    const kept = one.changes.flatMap((change, index) =>
+    const keptChanges = one.changes.flatMap((change, index) =>
       start + (one.day + change.later) * day < limit(change.table) &&
       !held &&
       !one.actions.some(actionHeld) &&
@@ -183,8 +183,8 @@ const staying = (
     const mayGo = (action: Entry["actions"][number]) =>
       start + one.day * day < cutoff(action.name === "two" && given.two !== null ? given.two : given.keep) &&
       !actionHeld(action)
-    const stays = kept.length > 0 || held || start + one.day * day >= latest || !one.actions.every(mayGo)
-    changes.push(...kept)
+    const stays = keptChanges.length > 0 || held || start + one.day * day >= latest || !one.actions.every(mayGo)
+    changes.push(...keptChanges)
     if (stays) {
       transactions.push(`${t + 1}`)
     }

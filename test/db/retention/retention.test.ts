@@ -539,8 +539,8 @@ describe("Retention", () => {
         const run = yield* Retention.maintain({ months: 1 })
         const { reindexed } = run.details
         expect(reindexed).toContainEqual(expect.objectContaining({ index: expect.stringMatching(/20260201_row_key/) }))
-        for (const one of Array.isArray(reindexed) ? reindexed : []) {
-          expect(one).toMatchObject({ before: expect.any(Number), after: expect.any(Number) })
+        for (const reindexedIndex of Array.isArray(reindexed) ? reindexed : []) {
+          expect(reindexedIndex).toMatchObject({ before: expect.any(Number), after: expect.any(Number) })
         }
         const options = yield* sql<{ readonly options: ReadonlyArray<string> }>`
           select reloptions as options from pg_class where oid = 'threadline.audit_changes_20260201_row_key_table_name_table_schema_capt_idx'::regclass`

@@ -114,11 +114,11 @@ describe("Query.asOfRows", () => {
           // It may have been there before the TRUNCATE, but not this form of it.
           update(50, "3", { title: "a" }, { title: "b" })
         ])
-        const all = (second: number) => Effect.map(Query.asOfRows("posts", at(second)), keysOf)
-        expect(yield* all(15)).toEqual(["1", "2"])
-        expect(yield* all(25)).toEqual(["2"])
-        expect(yield* all(35)).toEqual(["3"])
-        expect(yield* all(45)).toEqual(["1", "3"])
+        const allKeys = (second: number) => Effect.map(Query.asOfRows("posts", at(second)), keysOf)
+        expect(yield* allKeys(15)).toEqual(["1", "2"])
+        expect(yield* allKeys(25)).toEqual(["2"])
+        expect(yield* allKeys(35)).toEqual(["3"])
+        expect(yield* allKeys(45)).toEqual(["1", "3"])
       })
     )
 
@@ -357,18 +357,18 @@ describe("Query.asOfRows", () => {
           ...keys.map((_, index) => update(20 + index, "105", { n: index }, { n: 5 }))
         ])
         for (const few of [0, 1000]) {
-          const found = yield* everyRow("posts", at(15), { limit: 3 }).pipe(
+          const rowsPageByPage = yield* everyRow("posts", at(15), { limit: 3 }).pipe(
             Effect.provideService(Budget, { ...small, few })
           )
-          expect(keysOf({ items: found })).toEqual(keys)
+          expect(keysOf({ items: rowsPageByPage })).toEqual(keys)
           const first = yield* Query.asOfRows("posts", at(15), { contains: { n: 33 } }).pipe(
             Effect.provideService(Budget, { ...small, few })
           )
           expect(first).toMatchObject({ items: [], hasMore: true, partial: true })
-          const wanted = yield* everyRow("posts", at(15), { contains: { n: 33 }, limit: 3 }).pipe(
+          const matchingRows = yield* everyRow("posts", at(15), { contains: { n: 33 }, limit: 3 }).pipe(
             Effect.provideService(Budget, { ...small, few })
           )
-          expect(keysOf({ items: wanted })).toEqual(["133"])
+          expect(keysOf({ items: matchingRows })).toEqual(["133"])
         }
       })
     )
@@ -517,15 +517,17 @@ describe("Query.asOfRows, of what triggers capture", () => {
           const sorted = (rows: ReadonlyArray<unknown>) => rows.map((row) => JSON.stringify(row)).sort()
           for (const [instant, rows] of history) {
             for (const budget of [small, { entries: 40_000, stretch: 2000, keys: 2000, few: 20_000 }]) {
-              const found = yield* everyRow("seats", instant, { limit: 3 }).pipe(Effect.provideService(Budget, budget))
-              expect(sorted(found.map(({ row }) => row))).toEqual(sorted(rows as ReadonlyArray<unknown>))
-              expect(found.map(({ rowPk }) => rowPk)).toEqual(
-                found.map(({ row }) => ({ hall: row["hall"], id: Json.stringify(row["id"] ?? null) }))
+              const rowsPageByPage = yield* everyRow("seats", instant, { limit: 3 }).pipe(
+                Effect.provideService(Budget, budget)
+              )
+              expect(sorted(rowsPageByPage.map(({ row }) => row))).toEqual(sorted(rows as ReadonlyArray<unknown>))
+              expect(rowsPageByPage.map(({ rowPk }) => rowPk)).toEqual(
+                rowsPageByPage.map(({ row }) => ({ hall: row["hall"], id: Json.stringify(row["id"] ?? null) }))
               )
               const inB = yield* everyRow("seats", instant, { limit: 3, contains: { hall: "b" } }).pipe(
                 Effect.provideService(Budget, budget)
               )
-              expect(inB).toEqual(found.filter(({ row }) => row["hall"] === "b"))
+              expect(inB).toEqual(rowsPageByPage.filter(({ row }) => row["hall"] === "b"))
             }
           }
         })

@@ -99,9 +99,9 @@ describe("Query, of tables that were not captured all the time", () => {
           const take = (...statements: ReadonlyArray<string>) =>
             Effect.gen(function* () {
               yield* run(...statements)
-              const one = yield* snapshot(table)
-              taken.push(one)
-              return one.instant
+              const snapshotOfTable = yield* snapshot(table)
+              taken.push(snapshotOfTable)
+              return snapshotOfTable.instant
             })
           const first = yield* take(
             `update ${table} set label = 'a' where id <= 3`,
@@ -165,7 +165,7 @@ describe("Query, of tables that were not captured all the time", () => {
           "insert into scoped values (1, 'x'), (2, 'y')"
         )
         yield* apply([{ table: "scoped" }])
-        const known = yield* after(
+        const knownInstant = yield* after(
           "update scoped set label = 'a' where id = 1",
           "update scoped set label = 'hidden' where id = 2"
         )
@@ -176,7 +176,7 @@ describe("Query, of tables that were not captured all the time", () => {
         const scope: Query.ReadScope = (surface, columns) =>
           surface === "changes" ? columns.sql`${columns.image} ->> 'label' <> 'hidden'` : true
         for (const [instant, seen, all] of [
-          [known, ["1 a"], ["1 a", "2 hidden"]],
+          [knownInstant, ["1 a"], ["1 a", "2 hidden"]],
           [inside, [], []],
           [again, [], []]
         ] as const) {
@@ -195,9 +195,9 @@ describe("Query, of tables that were not captured all the time", () => {
         const create = "create table gone (id int primary key, label text)"
         yield* run(create)
         yield* apply([{ table: "gone" }])
-        const known = yield* after("insert into gone values (1, 'a'), (2, 'b')")
+        const knownInstant = yield* after("insert into gone values (1, 'a'), (2, 'b')")
         const dropped = yield* after("drop table gone")
-        expect(yield* labels("gone", known)).toEqual([])
+        expect(yield* labels("gone", knownInstant)).toEqual([])
         expect(yield* at("gone", 1, dropped)).toBe("BeforeCapture")
         const captured = yield* rows(
           "select max(captured_at)::text as at from threadline.audit_changes where table_name = 'gone'"
@@ -232,7 +232,7 @@ describe("Query, of tables that were not captured all the time", () => {
       Effect.gen(function* () {
         yield* run("create table off (id int primary key, label text)")
         yield* apply([{ table: "off" }])
-        const known = yield* after("insert into off values (1, 'a')")
+        const knownInstant = yield* after("insert into off values (1, 'a')")
         for (const [count, end] of [
           "alter table off disable trigger all",
           'alter table off disable trigger "0_threadline_update"',
@@ -269,7 +269,7 @@ describe("Query, of tables that were not captured all the time", () => {
           "select min(captured_at)::text as at from threadline.audit_changes where table_name = 'off'"
         )
         expect(yield* at("off", 1, String(inserted?.["at"]))).toBe("a")
-        expect(yield* at("off", 1, known)).toBe("BeforeCapture")
+        expect(yield* at("off", 1, knownInstant)).toBe("BeforeCapture")
       })
     )
 
@@ -278,7 +278,7 @@ describe("Query, of tables that were not captured all the time", () => {
         yield* run("create table half (id int primary key, label text)")
         yield* apply([{ table: "half" }])
         yield* run("insert into half values (1, 'a')")
-        const known = yield* after("update half set label = 'b'")
+        const knownInstant = yield* after("update half set label = 'b'")
         yield* run('alter table half disable trigger "0_threadline_update"', "update half set label = 'unseen'")
         const inserted = yield* after("insert into half values (2, 'c')")
         yield* apply([{ table: "half" }])
@@ -287,7 +287,7 @@ describe("Query, of tables that were not captured all the time", () => {
           "select max(captured_at)::text as at from threadline.audit_changes where op = 'update' and table_name = 'half'"
         )
         expect(yield* labels("half", String(updated?.["at"]))).toEqual(["1 b"])
-        expect(yield* at("half", 1, known)).toBe("BeforeCapture")
+        expect(yield* at("half", 1, knownInstant)).toBe("BeforeCapture")
       })
     )
 
@@ -319,9 +319,9 @@ describe("Query, of tables that were not captured all the time", () => {
           "create server nowhere foreign data wrapper nothing",
           "create foreign table far (id int, label text) server nowhere"
         )
-        for (const each of [{ table: "constantly", always: true }, { table: "constantly" }, { table: "far" }]) {
-          yield* apply([each])
-          const [again] = yield* (yield* Capture.Capture).print([each])
+        for (const config of [{ table: "constantly", always: true }, { table: "constantly" }, { table: "far" }]) {
+          yield* apply([config])
+          const [again] = yield* (yield* Capture.Capture).print([config])
           yield* sql.unsafe(`begin; ${again?.sql ?? ""} commit`)
         }
         yield* apply([{ table: "constantly", always: true }])
@@ -368,13 +368,13 @@ describe("Query, of tables that were not captured all the time", () => {
       Effect.gen(function* () {
         yield* run("create schema closed", "create table closed.kept (id int primary key, label text)")
         yield* apply([{ table: "closed.kept" }])
-        const known = yield* after("insert into closed.kept values (1, 'a')")
+        const knownInstant = yield* after("insert into closed.kept values (1, 'a')")
         const database = yield* TestDatabase.TestDatabase
         const { name } = yield* database.role("reader")
         yield* Grants.apply({ writers: [], readers: [name], operators: [] })
         const sql = yield* database.connect("reader")
         const asReader = Query.layer.pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, sql)))
-        expect(yield* at("closed.kept", 1, known).pipe(Effect.provide(asReader))).toBe("a")
+        expect(yield* at("closed.kept", 1, knownInstant).pipe(Effect.provide(asReader))).toBe("a")
       }).pipe(Effect.scoped)
     )
   })

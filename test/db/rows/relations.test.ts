@@ -64,18 +64,18 @@ describe("Query.asOfWith", () => {
     it.effect("is a row with what it referred to and what referred to it at that instant", () =>
       Effect.gen(function* () {
         yield* prepare
-        const all = (second: number) => Query.asOfWith("posts", 1, at(second), relations)
+        const withRelations = (second: number) => Query.asOfWith("posts", 1, at(second), relations)
         const colleagues = [member("acme", 7), member("acme", 70)]
-        const before = yield* all(15)
+        const before = yield* withRelations(15)
         expect(before.answer._tag).toBe("Present")
         expect(keysOf(before)).toEqual({ author: [member("acme", 7)], editor: [], colleagues, notes: ["a", "b"] })
-        expect(keysOf(yield* all(25)).notes).toEqual(["a", "b", "c"])
-        expect(keysOf(yield* all(35)).notes).toEqual(["b", "c"])
+        expect(keysOf(yield* withRelations(25)).notes).toEqual(["a", "b", "c"])
+        expect(keysOf(yield* withRelations(35)).notes).toEqual(["b", "c"])
         for (const [second, tag] of [
           [5, "NotYetCreated"],
           [45, "Deleted"]
         ] as const) {
-          const gone = yield* all(second)
+          const gone = yield* withRelations(second)
           expect(gone.answer._tag).toBe(tag)
           expect(keysOf(gone)).toEqual(nothing)
         }
@@ -83,8 +83,8 @@ describe("Query.asOfWith", () => {
           Effect.map(({ related }) => related)
         )
         expect(author.items[0]?.row).toEqual({ account: "acme", person: 7, role: "owner", tenant: "A" })
-        const known = yield* Query.asOfWith("members", ["acme2", 7], at(15), { none: relations.notes })
-        expect(Json.stringify(known)).toBe(
+        const knownRow = yield* Query.asOfWith("members", ["acme2", 7], at(15), { none: relations.notes })
+        expect(Json.stringify(knownRow)).toBe(
           `{"answer":"Present","row":{"role":"owner","person":7,"tenant":"A","account":"acme2"},"at":"${at(15)}",` +
             `"related":{"none":{"items":[],"nextCursor":null,"hasMore":false,"table":"public.notes","options":{"keys":[]}}}}`
         )

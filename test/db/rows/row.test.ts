@@ -118,20 +118,20 @@ describe("Query.asOf", () => {
 
     it.effect("tells rows that pass each other in one statement apart", () =>
       Effect.gen(function* () {
-        const one = { id: 1, title: "one" }
+        const firstImage = { id: 1, title: "one" }
         const two = { id: 2, title: "two" }
         // update posts set id = 3 - id
         yield* record([
-          insert(10, one),
+          insert(10, firstImage),
           insert(10, two, { key: "2" }),
-          move(20, "1", "2", one),
+          move(20, "1", "2", firstImage),
           move(20, "2", "1", two, { micros: 1 })
         ])
-        expect(yield* answers("1", 15, 25)).toEqual([one, { id: 1, title: "two" }])
+        expect(yield* answers("1", 15, 25)).toEqual([firstImage, { id: 1, title: "two" }])
         expect(yield* answers("2", 15, 25)).toEqual([two, { id: 2, title: "one" }])
         // The same, of a table first captured by it.
-        yield* record([move(20, "1", "2", one), move(20, "2", "1", two)])
-        expect(yield* answers("1", 15, 25)).toEqual([one, { id: 1, title: "two" }])
+        yield* record([move(20, "1", "2", firstImage), move(20, "2", "1", two)])
+        expect(yield* answers("1", 15, 25)).toEqual([firstImage, { id: 1, title: "two" }])
         expect(yield* answers("2", 15, 25)).toEqual([two, { id: 2, title: "one" }])
         // update posts set id = id + 1, of rows that are alike but for their key
         yield* record([

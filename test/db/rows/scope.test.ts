@@ -299,8 +299,8 @@ describe("reads of one row under a scope", () => {
           } while (cursor !== undefined)
           expect(items).toEqual(["ella@b.example"])
           expect(cursors.length).toBeGreaterThan(3)
-          for (const one of cursors) {
-            expect(Buffer.from(one, "base64url").toString()).not.toContain("@a.")
+          for (const cursor of cursors) {
+            expect(Buffer.from(cursor, "base64url").toString()).not.toContain("@a.")
           }
         }
       })
@@ -343,25 +343,25 @@ describe("reads of one row under a scope, against a simulated table", () => {
                             expect(answer).toEqual(expected)
                           }
                         }
-                        const found: Array<Query.RowAsOf> = []
+                        const rowsAsOf: Array<Query.RowAsOf> = []
                         let cursor: string | undefined
                         do {
                           const page = yield* even
                             .every(instant, { limit, cursor })
                             .pipe(Effect.provideService(sets.Budget, { entries: 4, stretch: 2, keys: 3, few: 0 }))
-                          found.push(...page.items)
+                          rowsAsOf.push(...page.items)
                           const next = Option.getOrUndefined(page.nextCursor)
                           expect(next === undefined || next !== cursor).toBe(true)
                           cursor = next
                         } while (cursor !== undefined)
                         expect(
-                          found.map(({ rebuilt, row, rowKey }) => [rowKey, row, rebuilt === true ? { rebuilt } : {}])
+                          rowsAsOf.map(({ rebuilt, row, rowKey }) => [rowKey, row, rebuilt === true ? { rebuilt } : {}])
                         ).toEqual(Model.expectedRows(simulation, "posts", micros).filter(([, row]) => isEven(row)))
                       }
                       for (const key of Model.keys.map(String)) {
                         const visible = Model.expectedHistory(simulation, "posts", key).filter((id) => {
-                          const one = simulation.changes.find((change) => change.id === id)
-                          return isEven(one?.after ?? one?.from)
+                          const changeOfId = simulation.changes.find((change) => change.id === id)
+                          return isEven(changeOfId?.after ?? changeOfId?.from)
                         })
                         const ids: Array<string> = []
                         let cursor: string | undefined

@@ -27,7 +27,7 @@ import * as EmptyDatabase from "../../support/emptyDatabase.js"
 const latest = Migrations.all.length
 
 /** Every migration without its text, as answers have it. */
-const all = Migrations.all.map(({ checksum, id, name }) => ({ id, name, checksum }))
+const allMigrations = Migrations.all.map(({ checksum, id, name }) => ({ id, name, checksum }))
 
 /** An empty database with a client of its superuser's. */
 const emptyDatabase = Effect.gen(function* () {
@@ -84,7 +84,7 @@ const ownersOf = `
     select nspowner from pg_namespace where nspname = 'threadline'
   ) as owned (owner)`
 
-const found = "select count(*)::int as schemas from pg_namespace where nspname = 'threadline'"
+const countSchemas = "select count(*)::int as schemas from pg_namespace where nspname = 'threadline'"
 
 describe("Migrations.all", () => {
   it("is what the migrations directory holds", () => {
@@ -280,7 +280,7 @@ describe("Migrations.run", () => {
       const { url } = yield* database.role("app", "createrole")
       const error = yield* Effect.flip(Migrations.run({ ownerRole }).pipe(Effect.provide(yield* clientOf(url))))
       expect(error).toMatchObject({ _tag: "MigrationError", reason: "InsufficientPrivilege", sqlState: "42501" })
-      expect(yield* query(found)).toEqual([{ schemas: 0 }])
+      expect(yield* query(countSchemas)).toEqual([{ schemas: 0 }])
       expect(yield* query(`select from pg_roles where rolname = '${ownerRole}'`)).toEqual([])
     })
   )
@@ -304,7 +304,7 @@ describe("Migrations.run", () => {
       const { name } = yield* database.role("boss", "superuser")
       const error = yield* Effect.flip(Migrations.run({ ownerRole: name }).pipe(Effect.provide(admin)))
       expect(error).toMatchObject({ reason: "OwnerRefused" })
-      expect(yield* query(found)).toEqual([{ schemas: 0 }])
+      expect(yield* query(countSchemas)).toEqual([{ schemas: 0 }])
     })
   )
 
@@ -436,7 +436,7 @@ describe("Migrations.run", () => {
             const old = yield* Migrations.run({ ownerRole, to: id - 1 }).pipe(Effect.provide(upgraded.admin))
             expect(old.version).toBe(id - 1)
             const status = yield* Migrations.status().pipe(Effect.provide(upgraded.admin))
-            expect(status).toMatchObject({ state: "behind", version: id - 1, pending: all.slice(id - 1) })
+            expect(status).toMatchObject({ state: "behind", version: id - 1, pending: allMigrations.slice(id - 1) })
           }
           const result = yield* Migrations.run({ ownerRole }).pipe(Effect.provide(upgraded.admin))
           expect(result.applied.map((migration) => migration.id)).toEqual(
@@ -479,7 +479,7 @@ describe("Migrations.run", () => {
       yield* database.terminate(row?.pid ?? 0)
       expect(yield* Fiber.join(runner)).toMatchObject({ reason: "Unreachable" })
       yield* Effect.promise(() => holder.query("rollback"))
-      expect(yield* query(found)).toEqual([{ schemas: 0 }])
+      expect(yield* query(countSchemas)).toEqual([{ schemas: 0 }])
       expect((yield* Migrations.run({ ownerRole }).pipe(Effect.provide(admin))).version).toBe(latest)
     })
   )
@@ -500,7 +500,7 @@ describe("Migrations.run", () => {
       yield* Effect.repeat(waiting, { until: (rows) => rows.length > 0 })
       expect(Exit.isInterrupted(yield* Fiber.interrupt(runner))).toBe(true)
       yield* Effect.promise(() => holder.query("rollback"))
-      expect(yield* query(found)).toEqual([{ schemas: 0 }])
+      expect(yield* query(countSchemas)).toEqual([{ schemas: 0 }])
       expect((yield* Migrations.run({ ownerRole }).pipe(Effect.provide(admin))).version).toBe(latest)
     })
   )
@@ -552,7 +552,7 @@ describe("Migrations.run", () => {
         const error = yield* Effect.flip(Effect.provide(program, demanding))
         expect(error).toMatchObject({ reason: "TooOld", message: expect.stringContaining("PostgreSQL 15") })
       }
-      expect(yield* query(found)).toEqual([{ schemas: 0 }])
+      expect(yield* query(countSchemas)).toEqual([{ schemas: 0 }])
     })
   )
 
@@ -597,7 +597,7 @@ describe("Migrations.status", () => {
         owner: Option.none(),
         version: 0,
         applied: [],
-        pending: all
+        pending: allMigrations
       })
       yield* query("create schema threadline")
       expect(yield* Migrations.status().pipe(Effect.provide(admin))).toMatchObject({ state: "absent", version: 0 })
@@ -649,7 +649,7 @@ describe("Migrations.render", () => {
       const { admin, database, ownerRole, query } = yield* emptyDatabase
       const rest = yield* Migrations.render({ ownerRole, from: 2 })
       expect(yield* rejection(database.url, rest)).toContain("migration 2 follows 1, which is not applied")
-      expect(yield* query(found)).toEqual([{ schemas: 0 }])
+      expect(yield* query(countSchemas)).toEqual([{ schemas: 0 }])
       yield* Migrations.run({ ownerRole, to: 1 }).pipe(Effect.provide(admin))
       yield* query(rest)
       expect((yield* Migrations.status().pipe(Effect.provide(admin))).state).toBe("current")

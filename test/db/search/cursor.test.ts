@@ -25,7 +25,7 @@ const ofTenant =
 
 const asA = Query.withScope(ofTenant("A"))
 
-const all = ["A", "B", "A", "B", "B", "A"]
+const wholeLog = ["A", "B", "A", "B", "B", "A"]
 
 /** A transaction, an action, and a change of each of two rows for every tenant of a list. */
 const logOf = (tenants: ReadonlyArray<string>): Log => ({
@@ -115,7 +115,7 @@ const prepare = (log: Log) =>
     yield* write(log)
   })
 
-const prepared = prepare(logOf(all))
+const prepared = prepare(logOf(wholeLog))
 
 const refusal = <A, R>(read: Effect.Effect<A, Query.ReadError, R>) =>
   Effect.map(Effect.either(read), (result) =>

@@ -100,10 +100,10 @@ describe("listings", () => {
           changes
         })
         for (const order of ["newest", "oldest"] as const) {
-          const found = yield* Stream.runCollect(
+          const streamedItems = yield* Stream.runCollect(
             Query.transactionsStream({ table: "posts", contains: { odd: true }, order })
           ).pipe(Effect.provideService(Budget, { probe: 3, changes: 3, transactions: 3, visits: 3 }))
-          expect([...found].map(({ transaction }) => transaction.id)).toEqual(
+          expect([...streamedItems].map(({ transaction }) => transaction.id)).toEqual(
             order === "newest" ? ["2", "1"] : ["1", "2"]
           )
         }

@@ -175,8 +175,12 @@ describe("Query.timeline", () => {
       Effect.gen(function* () {
         yield* reset
         yield* write(overlapping)
-        const all = yield* Query.timeline({ limit: 4 })
-        expect([ids(all).length, all.hasMore, Option.isNone(all.nextCursor)]).toEqual([4, false, true])
+        const firstPage = yield* Query.timeline({ limit: 4 })
+        expect([ids(firstPage).length, firstPage.hasMore, Option.isNone(firstPage.nextCursor)]).toEqual([
+          4,
+          false,
+          true
+        ])
         const first = yield* Query.timeline({ limit: 3 })
         expect([ids(first), first.hasMore]).toEqual([["4", "2", "3"], true])
         const second = yield* Query.timeline({ limit: 1000, cursor: cursorOf(first) })

@@ -37,35 +37,35 @@ const optionsOf = (words: ReadonlyArray<string>) => {
 
 const filterOf = (words: ReadonlyArray<string>): Query.Filter => {
   const { given } = optionsOf(words)
-  const one = (name: string) => Option.fromNullable(given.get(name)?.[0])
-  const all = (name: string) => given.get(name) ?? []
+  const firstOption = (name: string) => Option.fromNullable(given.get(name)?.[0])
+  const allOptions = (name: string) => given.get(name) ?? []
   const input = Effect.runSync(
     changeFilterOf({
-      table: all("table"),
-      tableSchema: one("table-schema"),
-      key: one("key"),
+      table: allOptions("table"),
+      tableSchema: firstOption("table-schema"),
+      key: firstOption("key"),
       // eslint-disable-next-line @typescript-eslint/no-explicit-any
-      op: all("op") as any,
-      contains: one("contains"),
-      changedField: all("changed-field"),
-      actor: one("actor"),
-      impersonator: one("impersonator"),
-      actorLabel: one("actor-label"),
+      op: allOptions("op") as any,
+      contains: firstOption("contains"),
+      changedField: allOptions("changed-field"),
+      actor: firstOption("actor"),
+      impersonator: firstOption("impersonator"),
+      actorLabel: firstOption("actor-label"),
       unattributed: given.has("unattributed"),
-      action: all("action"),
+      action: allOptions("action"),
       // eslint-disable-next-line @typescript-eslint/no-explicit-any
-      actionStatus: one("action-status") as any,
-      correlationId: one("correlation-id"),
-      requestId: one("request-id"),
-      jobId: one("job-id"),
-      traceId: one("trace-id"),
-      transactionId: one("transaction-id"),
+      actionStatus: firstOption("action-status") as any,
+      correlationId: firstOption("correlation-id"),
+      requestId: firstOption("request-id"),
+      jobId: firstOption("job-id"),
+      traceId: firstOption("trace-id"),
+      transactionId: firstOption("transaction-id"),
       includeCaptureOnly: given.has("include-capture-only"),
-      source: one("source"),
-      meta: one("meta"),
-      dbUser: one("db-user"),
-      from: one("from"),
-      to: one("to"),
+      source: firstOption("source"),
+      meta: firstOption("meta"),
+      dbUser: firstOption("db-user"),
+      from: firstOption("from"),
+      to: firstOption("to"),
       on: Option.none(),
       since: Option.none(),
       tz: Option.none()

@@ -100,11 +100,11 @@ describe("Query.Filter", () => {
       [{ limit: 1001 }, "limit: must be a whole number from 1 to 1000"],
       [{ table: ["posts", "public.posts"], schema: "public" }, "fine"]
     ] as const) {
-      const found = refusal(input)
+      const refused = refusal(input)
       if (typeof expected === "string") {
-        expect([input, found]).toEqual([input, expected])
+        expect([input, refused]).toEqual([input, expected])
       } else {
-        expect(found).toMatch(expected)
+        expect(refused).toMatch(expected)
       }
     }
   })

@@ -38,7 +38,7 @@ const insertChange = (
   image: string,
   values: ReadonlyArray<readonly [column: string, value: string]>
 ): string => {
-  const all: typeof values = [
+  const allValues: typeof values = [
     ["transaction_id", "opened"],
     ["captured_at", "clock_timestamp()"],
     ...targetColumns(parts),
@@ -48,9 +48,9 @@ const insertChange = (
     ...values
   ]
   return `${openTransaction}
-      insert into audit_changes (${all.map(([column]) => column).join(", ")})
+      insert into audit_changes (${allValues.map(([column]) => column).join(", ")})
       values (
-        ${all.map(([, value]) => value).join(",\n        ")}
+        ${allValues.map(([, value]) => value).join(",\n        ")}
       );
       if raw is null or pg_trigger_depth() > 1 then
         first_id := currval('audit_changes_id_seq');

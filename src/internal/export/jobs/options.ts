@@ -83,7 +83,7 @@ const countOf = (
     ? Effect.succeed(given)
     : Effect.fail(new InvalidRequest({ field, rule: `must be a whole number from 1 to ${most}` }))
 
-const known = {
+const fieldRules = {
   scope: true,
   scopeRequired: true,
   record: true,
@@ -115,7 +115,7 @@ const checkLinks = (links: Options["links"]): Effect.Effect<void, InvalidRequest
 
 export const decide = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Decided, InvalidRequest> {
   yield* mustBeObject(options)
-  const unknown = unknownField(options, known)
+  const unknown = unknownField(options, fieldRules)
   if (unknown !== undefined) {
     return yield* unknown
   }

@@ -247,9 +247,9 @@ export const add = Effect.fnUntraced(function* (
   })
   const first = Cron.next(cron, yield* now(storage))
   const added = yield* table.addSchedule(storage, { ...fields, asked, first: micros(first) })
-  const found = (yield* list(storage)).find((schedule) => schedule.name === fields.name)
-  return added && found !== undefined
-    ? found
+  const storedSchedule = (yield* list(storage)).find((schedule) => schedule.name === fields.name)
+  return added && storedSchedule !== undefined
+    ? storedSchedule
     : yield* new ExportError({ reason: "ScheduleExists", detail: `there is a schedule ${fields.name} already` })
 })
 

@@ -246,9 +246,9 @@ export const make = (making: Making): Service => {
   ) =>
     Effect.fnUntraced(function* (id: string, options: ScopeOption = {}): Effect.fn.Return<Job, Failure> {
       const job = yield* find(id, options)
-      const found = yield* acting(name, job, (action, context) => statement(id, action, context))
+      const changedJob = yield* acting(name, job, (action, context) => statement(id, action, context))
       const after = yield* table.find(storage, id)
-      return Option.exists(found, (state) => from.some((allowed) => allowed === state))
+      return Option.exists(changedJob, (state) => from.some((allowed) => allowed === state))
         ? after
         : yield* wrongState(after, rule)
     })
@@ -299,10 +299,10 @@ export const make = (making: Making): Service => {
     path: string,
     { force = false, ...which }: DownloadToOptions = {}
   ): Effect.fn.Return<Manifest, Failure> {
-    const found = yield* find(id, which)
+    const foundJob = yield* find(id, which)
     return yield* toFile(path, force, (onManifest) =>
       Stream.unwrap(
-        Effect.map(downloadOf(found), ({ bytes, job }) =>
+        Effect.map(downloadOf(foundJob), ({ bytes, job }) =>
           job.manifest === null ? bytes : compared(bytes, job.manifest, onManifest)
         )
       )
@@ -345,13 +345,22 @@ export const make = (making: Making): Service => {
     asked: QueueOptions
   ): Effect.fn.Return<Job, ExportError | InvalidRequest | NotFound | ThreadlineError> {
     const { attempts, record, scopeRequired, waitingPerActor, ...rest } = yield* decided
-    const wanted = yield* decodeAsked(asked)
-    if (wanted.scope === undefined && scopeRequired) {
+    const decodedRequest = yield* decodeAsked(asked)
+    if (decodedRequest.scope === undefined && scopeRequired) {
       return yield* requiredScope()
     }
-    const about = { request: wanted.request, scope: storedScope(wanted.scope), schedule: null }
-    yield* grantedScopes({ ...rest, scopeRequired }, { scope: about.scope, requestedBy: wanted.requestedBy ?? null })
-    const id = yield* table.queue(storage, wanted, attempts, waitingPerActor, record ? queuedAction(about) : null)
+    const about = { request: decodedRequest.request, scope: storedScope(decodedRequest.scope), schedule: null }
+    yield* grantedScopes(
+      { ...rest, scopeRequired },
+      { scope: about.scope, requestedBy: decodedRequest.requestedBy ?? null }
+    )
+    const id = yield* table.queue(
+      storage,
+      decodedRequest,
+      attempts,
+      waitingPerActor,
+      record ? queuedAction(about) : null
+    )
     return yield* Option.match(id, {
       onNone: () =>
         Effect.fail(
@@ -373,8 +382,8 @@ export const make = (making: Making): Service => {
     }
     const query: cursors.Query = { kind: "exports", order: "ids", text: stringify(which) }
     const after = cursor === undefined ? undefined : yield* cursors.decode(storage, query, cursor)
-    const found = yield* table.list(storage, { ...which, before: after?.major }, limit + 1)
-    return yield* pageOf(storage, found, limit, query, (job) => ({ major: BigInt(job.id), id: 0n }))
+    const jobRows = yield* table.list(storage, { ...which, before: after?.major }, limit + 1)
+    return yield* pageOf(storage, jobRows, limit, query, (job) => ({ major: BigInt(job.id), id: 0n }))
   })
 
   const runJob = Effect.fnUntraced(function* (id: string, options: Telling = {}): Effect.fn.Return<Job, Failure> {

@@ -304,8 +304,8 @@ const run = Effect.fnUntraced(function* (
     const error = { reason: "CheckpointMoved", detail: "another job of the schedule has ended meanwhile" }
     return yield* fail(working, job, lease, error, true)
   }
-  const found = yield* Effect.option(table.find(storage, id))
-  if (Option.exists(found, (stored) => stored.state === "completed" && stored.file === file)) {
+  const foundJob = yield* Effect.option(table.find(storage, id))
+  if (Option.exists(foundJob, (stored) => stored.state === "completed" && stored.file === file)) {
     return "completed"
   }
   yield* discard(working, id, file)

@@ -24,11 +24,11 @@ export const css = `
 /** The telling fields of an insert, a delete or a baseline in one line. */
 const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
   const { columns, masks, room } = useSite()
-  const known = masks.get(tableOf(change))
+  const masksOfTable = masks.get(tableOf(change))
   const image = change.op === "delete" ? change.changedFrom : change.dataAfter
   const fields = entriesOf(image, columns.get(tableOf(change)))
   const telling = fields.filter(
-    ([field, value]) => (value !== null || known?.get(field)?.whole === "null") && value !== ""
+    ([field, value]) => (value !== null || masksOfTable?.get(field)?.whole === "null") && value !== ""
   )
   const most = Math.min(6, room.fields)
   return (
@@ -43,8 +43,8 @@ const Brief = ({ change }: { readonly change: Query.Change }): VNode => {
             </b>{" "}
             {value === masked ? (
               <Redacted />
-            ) : known?.has(field) === true ? (
-              <Value value={value} mask={known.get(field)} limit={Math.min(48, room.value)} />
+            ) : masksOfTable?.has(field) === true ? (
+              <Value value={value} mask={masksOfTable.get(field)} limit={Math.min(48, room.value)} />
             ) : (
               <Text text={typeof value === "string" ? value : Json.stringify(value)} limit={Math.min(48, room.value)} />
             )}

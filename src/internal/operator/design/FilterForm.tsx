@@ -55,7 +55,7 @@ const windows = ["1h", "24h", "7d", "30d", "90d"] as const
 const Hidden = ({ listing }: { readonly listing: Listing }): VNode => {
   const { zone } = useSite()
   const { filter } = listing
-  const kept: ReadonlyArray<readonly [string, string]> = [
+  const hiddenFields: ReadonlyArray<readonly [string, string]> = [
     ...(zone === "UTC" ? [] : [["tz", zone] as const]),
     ...(filter.table ?? []).slice(1).map((table) => ["table", table] as const),
     ...(filter.op ?? []).slice(1).map((op) => ["op", op] as const),
@@ -64,7 +64,7 @@ const Hidden = ({ listing }: { readonly listing: Listing }): VNode => {
   ]
   return (
     <>
-      {kept.map(([name, value]) => (
+      {hiddenFields.map(([name, value]) => (
         <input key={`${name} ${value}`} type="hidden" name={name} value={value} />
       ))}
     </>
@@ -269,7 +269,7 @@ export const Chips = ({
 }): VNode => {
   const { zone } = useSite()
   const { filter, since } = listing
-  const told = ({ name, text }: Chip): string => {
+  const chipText = ({ name, text }: Chip): string => {
     if (name !== "since" && name !== "until") {
       return text
     }
@@ -286,7 +286,7 @@ export const Chips = ({
         />
       )}
       {chipsOf(listing).map((chip) => (
-        <ChipView key={chip.name} name={chip.name} text={told(chip)} href={link(chip.without, since ?? "all")} />
+        <ChipView key={chip.name} name={chip.name} text={chipText(chip)} href={link(chip.without, since ?? "all")} />
       ))}
       {children === undefined ? null : <li class="end">{children}</li>}
     </ul>

@@ -112,10 +112,10 @@ const Themes = (): VNode => {
 const ZoneForm = (): VNode => {
   const { here, zone } = useSite()
   const url = new URL(here, "http://own.invalid")
-  const kept = [...url.searchParams].filter(([name]) => name !== "tz")
+  const otherParameters = [...url.searchParams].filter(([name]) => name !== "tz")
   return (
     <form method="get" action={url.pathname}>
-      {kept.map(([name, value]) => (
+      {otherParameters.map(([name, value]) => (
         <input key={`${name} ${value}`} type="hidden" name={name} value={value} />
       ))}
       <label for="tz">

@@ -131,7 +131,7 @@ const Found = ({
   </>
 )
 
-const found = (heading: string, id: string, question: Question, shown: Shown) =>
+const foundSection = (heading: string, id: string, question: Question, shown: Shown) =>
   page({
     title: `${heading} ${id}`,
     status: isEmpty(shown.bundle) ? 404 : 200,
@@ -161,7 +161,7 @@ export const correlation =
       to
     } = asked
     return Effect.map(withColumns(asked, query.correlation(id, { limit })), ([bundle, columns]) =>
-      found(
+      foundSection(
         "Correlation",
         id,
         { _tag: "Correlation", id },
@@ -196,7 +196,7 @@ export const request =
         )
       ),
       ([bundle, columns]) =>
-        found(
+        foundSection(
           "Request",
           id,
           { _tag: "Request", id },

@@ -278,8 +278,8 @@ const changesOf = (query: Query.Service, table: string, key: string, { at, curso
       ],
       { concurrency: 2 }
     )
-    const known = new Set(led.items.map(({ id }) => id))
-    const items = [...after.items.filter(({ id }) => !known.has(id)).reverse(), ...led.items]
+    const ledIds = new Set(led.items.map(({ id }) => id))
+    const items = [...after.items.filter(({ id }) => !ledIds.has(id)).reverse(), ...led.items]
     const events = yield* query.schemaEvents({
       table,
       from: led.hasMore ? items.at(-1)?.capturedAt : undefined,

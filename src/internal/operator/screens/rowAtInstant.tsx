@@ -26,7 +26,7 @@ const answers: Readonly<Record<Query.AsOf["_tag"], string>> = {
 export const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
   const { columns, masks, to } = useSite()
   const { answer, at, changes, table } = life
-  const known = masks.get(table)
+  const masksOfTable = masks.get(table)
   const here = changes.find(({ capturedAt, op }) => capturedAt === at && op === "update")
   const was = new Map(here === undefined ? [] : Query.fieldDiffs(here).map(({ before, field }) => [field, before]))
   const recorded = answer._tag === "Present" ? answer.recordedAs : undefined
@@ -68,7 +68,7 @@ export const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
                   <Text text={field} limit={63} />
                 </dt>
                 <dd>
-                  {isReadAsTree(value, known?.get(field)) ? (
+                  {isReadAsTree(value, masksOfTable?.get(field)) ? (
                     <>
                       {was.has(field) ? <mark>changed</mark> : null}
                       <JsonView value={value} />
@@ -76,16 +76,16 @@ export const AsOfPanel = ({ life }: { readonly life: Life }): VNode => {
                   ) : was.has(field) ? (
                     <>
                       <mark>
-                        <Value value={value} mask={known?.get(field)} />
+                        <Value value={value} mask={masksOfTable?.get(field)} />
                       </mark>{" "}
                       {value === masked ? null : (
                         <span class="sub">
-                          was <Value value={was.get(field)} limit={60} mask={known?.get(field)} />
+                          was <Value value={was.get(field)} limit={60} mask={masksOfTable?.get(field)} />
                         </span>
                       )}
                     </>
                   ) : (
-                    <Value value={value} mask={known?.get(field)} />
+                    <Value value={value} mask={masksOfTable?.get(field)} />
                   )}
                 </dd>
               </>
