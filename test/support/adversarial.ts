@@ -11,6 +11,7 @@ import { stringify } from "../../src/internal/core/json.js"
 import { sqlState } from "../../src/internal/sql/sqlState.js"
 import * as Query from "../../src/Query.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { instantNow } from "./instantNow.js"
 
 /** A row with every value as PostgreSQL's own text. */
 export type Row = Readonly<Record<string, string | null>>
@@ -108,10 +109,7 @@ const makeHost = Effect.gen(function* () {
     db,
     session,
     readers: { query: yield* Query.Query, feed: yield* Feed.Feed },
-    now: Effect.map(
-      db.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`),
-      String
-    ),
+    now: Effect.map(db.value(instantNow), String),
     role: (label) => Effect.map(database.role(label), ({ name }) => name),
     apply: (...tables) => capture.apply(tables.map(config)),
     findings: (...tables) =>

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Capture from "../../src/Capture.js"
 import * as TestDatabase from "../harness/TestDatabase.js"
+import { instantNow } from "./instantNow.js"
 
 /** A database with capture over the superuser's client. */
 export const layer = Capture.layer.pipe(Layer.provideMerge(TestDatabase.layer))
@@ -33,6 +34,12 @@ export const rows = Effect.fnUntraced(function* (query: string) {
 
 /** The only value of a query. */
 export const value = (query: string) => Effect.map(rows(query), (found) => Object.values(found[0] ?? {})[0])
+
+/** The present instant by the server's clock. */
+export const now = Effect.map(value(instantNow), String)
+
+/** Runs statements and tells the instant after them. */
+export const after = (...statements: ReadonlyArray<string>) => Effect.zipRight(run(...statements), now)
 
 /** Steps with what they say. */
 const said = (steps: ReadonlyArray<Capture.Step>) =>

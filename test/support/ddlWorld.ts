@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import { parse, stringify } from "../../src/internal/core/json.js"
 import type { JsonObject, JsonValue } from "../../src/internal/core/jsonValue.js"
 import type { Session } from "./adversarial.js"
+import { instantNow } from "./instantNow.js"
 
 const Column = Schema.Struct({
   attnum: Schema.Number,
@@ -158,9 +159,7 @@ export const pinned =
   "set timezone = 'UTC'; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set bytea_output = 'hex'; set extra_float_digits = 1"
 
 export const takeNote = Effect.fnUntraced(function* (session: Session): Effect.fn.Return<Note, SqlError> {
-  const at = String(
-    yield* session.value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`)
-  )
+  const at = String(yield* session.value(instantNow))
   const { tables } = yield* readWorld(session, true)
   const found =
     tables.length === 0

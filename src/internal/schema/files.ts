@@ -4496,7 +4496,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "f2fe3d9eef31a59ee357360a7d36a719e7f78de37545420ee4a986530710d21b",
+    checksum: "da33e9944ce1638f6d3bfb56eda942953be088a620b94aa3ef915157442c1643",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4573,8 +4573,8 @@ end
 $$;
 
 -- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
--- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
+-- fire, or do not see what is written to the table. "partitions": some left with their rows. "key": rows are told apart by something else.
 -- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
@@ -4593,6 +4593,7 @@ declare
   broken text[];
   rekeyed xid;
   rewritten xid;
+  inherited xid;
   seen record;
 begin
   select p.* into policy
@@ -4603,7 +4604,7 @@ begin
   if not found then
     return;
   end if;
-  select c.oid, i.xmin as made into now_named
+  select c.oid, i.xmin as made, c.relkind as kind into now_named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   -- Nothing ever changes this row, so its transaction is the one that made the table.
@@ -4667,6 +4668,19 @@ begin
     since := coalesce(
       policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
+  end if;
+  -- What is written through a parent fires no statement trigger of a child, and those of a parent see the rows of children.
+  if policy.mode = 'statement' and now_named.kind = 'r' then
+    select i.xmin into inherited
+    from pg_inherits i
+    where i.inhrelid = now_named.oid or i.inhparent = now_named.oid
+    order by age(i.xmin) desc
+    limit 1;
+    if found then
+      gap := 'triggers';
+      since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(inherited)));
+      return next;
+    end if;
   end if;
   -- After a restore into another database, OIDs mean nothing. But each function still belongs to a name.
   if policy.database is distinct from here and exists (

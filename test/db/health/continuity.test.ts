@@ -8,7 +8,7 @@ import * as Continuity from "../../../src/Continuity.js"
 import * as Health from "../../../src/Health.js"
 import * as Query from "../../../src/Query.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { apply, changes, fresh, rows, run, value } from "../../support/capture.js"
+import { apply, changes, fresh, now, rows, run, value } from "../../support/capture.js"
 
 const check = (options?: Continuity.CheckOptions) => Effect.provide(Continuity.check(options), Continuity.layer)
 
@@ -17,11 +17,6 @@ const baseline = (options?: Continuity.BaselineOptions) =>
 
 const asOf = (table: string, key: Query.KeyInput, at: string) =>
   Effect.map(Effect.provide(Query.asOf(table, key, at), Query.layer), ({ _tag }) => _tag)
-
-const now = Effect.map(
-  value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`),
-  String
-)
 
 const why = (all: ReadonlyArray<Continuity.Readiness>) =>
   Object.fromEntries(all.map(({ answers, table }) => [table, answers.map((answer) => answer.why)]))

@@ -4,17 +4,9 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Query from "../../../src/Query.js"
-import { layer as captureLayer, apply, run } from "../../support/capture.js"
+import { layer as captureLayer, apply, now, run } from "../../support/capture.js"
 
 const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
-
-const now = Effect.gen(function* () {
-  const sql = yield* SqlClient.SqlClient
-  const [row] = yield* sql<{ now: string }>`
-    select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as now
-  `
-  return row?.now ?? ""
-})
 
 /** Runs a statement and tells the instants before and after it. */
 const around = Effect.fnUntraced(function* (...statements: ReadonlyArray<string>) {

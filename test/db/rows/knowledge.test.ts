@@ -5,17 +5,9 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Json from "../../../src/Json.js"
 import * as Query from "../../../src/Query.js"
-import { apply, fresh, layer as captureLayer, remove, rows, run, value } from "../../support/capture.js"
+import { after, apply, fresh, layer as captureLayer, now, remove, rows, run, value } from "../../support/capture.js"
 
 const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
-
-const now = Effect.map(
-  value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`),
-  String
-)
-
-/** Runs statements and tells the instant after them. */
-const after = (...statements: ReadonlyArray<string>) => Effect.zipRight(run(...statements), now)
 
 /** How a row stood: its label, marked if it is rebuilt, or the answer. */
 const at = (table: string, key: Query.KeyInput, instant: string) =>

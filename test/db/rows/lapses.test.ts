@@ -8,18 +8,22 @@ import { stringify } from "../../../src/internal/core/json.js"
 import * as Grants from "../../../src/internal/schema/grants.js"
 import * as Query from "../../../src/Query.js"
 import * as Capture from "../../../src/Capture.js"
-import { apply, kinds, layer as captureLayer, plan, remove, rows, run, status, value } from "../../support/capture.js"
+import {
+  after,
+  apply,
+  kinds,
+  layer as captureLayer,
+  now,
+  plan,
+  remove,
+  rows,
+  run,
+  status,
+  value
+} from "../../support/capture.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
 
 const layer = Query.layer.pipe(Layer.provideMerge(captureLayer))
-
-const now = Effect.map(
-  value(`select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`),
-  String
-)
-
-/** Runs statements and tells the instant after them. */
-const after = (...statements: ReadonlyArray<string>) => Effect.zipRight(run(...statements), now)
 
 const label = (answer: Query.AsOf) => (answer._tag === "Present" ? answer.row["label"] : answer._tag)
 
