@@ -74,9 +74,9 @@ end
 $$;
 
 -- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
--- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing or do not
--- fire. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
+-- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
+-- fire, or do not see what is written to the table. "partitions": some left with their rows. "key": rows are told apart by something else.
+-- "rewritten": ALTER TABLE may have given columns other values, or the table was in an inheritance tree for a while. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -94,6 +94,7 @@ declare
   broken text[];
   rekeyed xid;
   rewritten xid;
+  inherited xid;
   seen record;
 begin
   select p.* into policy
@@ -104,7 +105,7 @@ begin
   if not found then
     return;
   end if;
-  select c.oid, i.xmin as made into now_named
+  select c.oid, i.xmin as made, c.relkind as kind into now_named
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   -- Nothing ever changes this row, so its transaction is the one that made the table.
@@ -169,6 +170,19 @@ begin
       policy.gap_since, known_until(table_schema, table_name, case when cardinality(broken) < 4 then broken end));
     return next;
   end if;
+  -- What is written through a parent fires no statement trigger of a child, and those of a parent see the rows of children.
+  if policy.mode = 'statement' and now_named.kind = 'r' then
+    select i.xmin into inherited
+    from pg_inherits i
+    where i.inhrelid = now_named.oid or i.inhparent = now_named.oid
+    order by age(i.xmin) desc
+    limit 1;
+    if found then
+      gap := 'triggers';
+      since := coalesce(policy.gap_since, known_until(table_schema, table_name, null, written_since(inherited)));
+      return next;
+    end if;
+  end if;
   -- After a restore into another database, OIDs mean nothing. But each function still belongs to a name.
   if policy.database is distinct from here and exists (
     select
@@ -193,7 +207,7 @@ begin
   end if;
   -- What was written since then proves nothing about the time before it.
   select min(a.seen_at) as first, min(a.seen_at) filter (where a.what = 'key') as key,
-    min(a.seen_at) filter (where a.what = 'rewritten') as rewritten
+    min(a.seen_at) filter (where a.what in ('rewritten', 'inherited')) as rewritten
   into seen
   from capture_alterations a
   where a.relation = now_named.oid

@@ -14,6 +14,7 @@ import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Health from "./Health.js"
 import * as Capture from "./Capture.js"
+import { nameOf, redactionsOf, redactionsOfPolicy } from "./internal/capture/redaction.js"
 import { formatMicros, instant, type InstantInput, instantRule } from "./internal/core/instant.js"
 import { mustBeObject } from "./internal/core/request.js"
 import * as html from "./internal/evidence/html.js"
@@ -215,9 +216,18 @@ const coverageOf = (options: Health.Options | undefined) =>
     }))
   )
 
+/** Columns, and paths inside of columns. */
+const partsOf = (policy: Capture.Policy) => {
+  const parts = redactionsOf(redactionsOfPolicy(policy))
+  return {
+    excluded: parts.filter(({ as }) => as === "exclude").map(nameOf),
+    masked: parts.filter(({ as }) => as !== "exclude").map(nameOf)
+  }
+}
+
 const redactionOf = (tables: ReadonlyArray<Capture.TableStatus>) =>
   tables.flatMap(({ policy, table }) =>
-    policy === null || policy.removedAt !== null ? [] : [{ table, excluded: policy.exclude, masked: policy.mask }]
+    policy === null || policy.removedAt !== null ? [] : [{ table, ...partsOf(policy) }]
   )
 
 const exportActions = ["export.completed", "export.ended"] as const

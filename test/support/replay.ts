@@ -30,6 +30,8 @@ const canonical = (image: string | null): string => {
     : JSON.stringify(row)
 }
 
+const canonicalOrNull = (image: string | null): string | null => (image === null ? null : canonical(image))
+
 interface Told {
   readonly id: string
   readonly op: string
@@ -69,13 +71,16 @@ const replay = (
   return { wrong, end: rows }
 }
 
+/** A TRUNCATE whose rows are kept has a change for each of them. */
+const opOf = (op: string): string => (op === "truncate" ? "delete" : op)
+
 const toldBy = (change: Change): Told => ({
   id: change.id,
-  op: change.op,
+  op: opOf(change.op),
   key: String(change.key),
   startKey: String(change.previous ?? change.key),
-  before: change.before === null ? null : canonical(change.before),
-  after: change.after === null ? null : canonical(change.after)
+  before: canonicalOrNull(change.op === "truncate" ? change.from : change.before),
+  after: canonicalOrNull(change.after)
 })
 
 const toldByFeed = (change: Query.Change): Told => {
@@ -83,7 +88,7 @@ const toldByFeed = (change: Query.Change): Told => {
     image === null || image === undefined ? null : canonical(stringify(image))
   return {
     id: change.id,
-    op: change.op,
+    op: opOf(change.op),
     key: String(change.rowKey),
     startKey: String(change.previousRowKey ?? change.rowKey),
     before: change.op === "update" ? text({ ...change.dataAfter, ...change.changedFrom }) : text(change.changedFrom),

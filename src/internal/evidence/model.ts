@@ -76,7 +76,7 @@ const note = Schema.optional(Text)
 /** Version 1 of the details. A later version is a further schema; what was recorded under an earlier one stays as it is. */
 export const details = {
   redaction_policy: Schema.Struct({
-    /** Columns of each table that are not recorded, or recorded as `[masked]`. */
+    /** Columns of each table, and paths such as `settings.token`, that are not recorded, or recorded under a mask. */
     tables: Schema.Array(Schema.Struct({ table: Text, excluded: Texts, masked: Texts })),
     note
   }),

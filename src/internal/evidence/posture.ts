@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { ThreadlineError } from "../../ThreadlineError.js"
 import { rows, type Storage } from "../record/storage.js"
+import { withGrants } from "../sql/standing.js"
 import { qualified } from "../sql/sqlText.js"
 
 const Roles = Schema.parseJson(Schema.Array(Schema.String))
@@ -20,33 +21,41 @@ export interface Posture {
   readonly rowSecurity: boolean
 }
 
-/** Roles that can log in, without superusers: these can do everything. */
+/**
+ * Roles that can log in, without superusers: these can do everything. What a role can do is what it may do itself, and what a role may do
+ * that it can become.
+ */
 export const posture = (storage: Storage): Effect.Effect<Posture | undefined, ThreadlineError> => {
   const { schema, sql } = storage
-  const changes = qualified(schema, "audit_changes")
   const set = `${qualified(schema, "set_context")}(jsonb)`
   return Effect.map(
     rows(
       Row,
       sql`
+      with ${sql.literal(withGrants(schema))},
+      able as (
+        select r.oid,
+          u.uses and exists (
+            select from tables t where t.relname like 'audit~_%' escape '~' and has_any_column_privilege(r.oid, t.oid, 'select')
+          ) as reads,
+          u.uses and has_function_privilege(r.oid, ${set}, 'execute') as writes,
+          r.rolsuper or r.oid = s.nspowner or r.rolname = 'pg_write_all_data'
+            or exists (select from granted g where g.grantee in (0, r.oid)) as changes
+        from storage s
+        cross join pg_catalog.pg_roles r
+        cross join lateral (select has_schema_privilege(r.oid, s.oid, 'usage') as uses) u
+      )
       select
         coalesce(json_agg(r.rolname order by r.rolname) filter (where r.reads), '[]')::text as readers,
         coalesce(json_agg(r.rolname order by r.rolname) filter (where r.writes), '[]')::text as writers,
         coalesce(json_agg(r.rolname order by r.rolname) filter (where r.changes), '[]')::text as changers,
-        coalesce(bool_or(r.security), false)::text as security
+        exists (select from tables t where t.relrowsecurity)::text as security
       from (
-        select r.rolname,
-          has_schema_privilege(r.oid, ${schema}, 'usage') and has_table_privilege(r.oid, ${changes}, 'select') as reads,
-          has_schema_privilege(r.oid, ${schema}, 'usage') and has_function_privilege(r.oid, ${set}, 'execute') as writes,
-          has_schema_privilege(r.oid, ${schema}, 'usage')
-            and has_table_privilege(r.oid, ${changes}, 'insert, update, delete, truncate') as changes,
-          exists (
-            select from pg_catalog.pg_class c
-              join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-            where n.nspname = ${schema} and c.relrowsecurity
-          ) as security
+        select r.rolname, bool_or(a.reads) as reads, bool_or(a.writes) as writes, bool_or(a.changes) as changes
         from pg_catalog.pg_roles r
+        join able a on pg_has_role(r.oid, a.oid, 'member')
         where r.rolcanlogin and not r.rolsuper
+        group by r.rolname
       ) r`
     ),
     ([row]) =>

@@ -12,9 +12,12 @@ export interface Remembered<A> {
 
 const keptFor = 30_000
 
+/** An answer of this age is shown only if there is no newer one in time. */
+const old = 120_000
+
 /**
- * Asks at most every 30 seconds, beside the pages. A page waits only while there is no answer at all, and for all pages together no longer than
- * `patience`; it then has to do without.
+ * Asks at most every 30 seconds, beside the pages. A page waits only while there is no answer, or an old one, and for all pages together no
+ * longer than `patience`; it then has to do with what there is.
  */
 export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.DurationInput) => {
   let rememberedValue: Remembered<A> | undefined
@@ -39,7 +42,7 @@ export const remembering = <A, E>(ask: Effect.Effect<A, E>, patience: Duration.D
         )
         asking = { since: now, fiber }
       }
-      if (rememberedValue === undefined && asking !== undefined) {
+      if ((rememberedValue === undefined || now - rememberedValue.at >= old) && asking !== undefined) {
         const left = Duration.toMillis(patience) - (now - asking.since)
         yield* Effect.ignore(Effect.timeout(Fiber.await(asking.fiber), Duration.millis(Math.max(0, left))))
       }

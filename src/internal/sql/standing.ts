@@ -28,9 +28,8 @@ export const Standing = Schema.Struct({
 
 export type Standing = typeof Standing.Type
 
-/** The statement that gives a `Standing` as `standing`, JSON; no row if there is no such schema. Needs no privilege. */
-export const standingOf = (schema: string): string => `
-with storage as (
+/** Common table expressions: the schema (`storage`), its `tables`, and the roles that were `granted` what changes the record. */
+export const withGrants = (schema: string): string => `storage as (
   select n.oid, n.nspname, n.nspacl, n.nspowner, r.rolname, r.rolsuper, r.rolcanlogin
   from pg_namespace n
   join pg_roles r on r.oid = n.nspowner
@@ -69,7 +68,11 @@ granted as (
   where a.grantee <> p.proowner
     -- Those that everybody may execute refuse to serve any other trigger than their own.
     and p.proname not like 'open~_%' escape '~'
-),
+)`
+
+/** The statement that gives a `Standing` as `standing`, JSON; no row if there is no such schema. Needs no privilege. */
+export const standingOf = (schema: string): string => `
+with ${withGrants(schema)},
 others as (
   select r.oid, r.rolname, pg_has_role(r.oid, s.nspowner, 'member') as member
   from storage s

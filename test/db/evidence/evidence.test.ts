@@ -125,8 +125,14 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
   it.effect("derives all six subjects, and only that is a verdict", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      yield* sql`create table people (id int primary key, name text, password text)`
-      yield* Capture.apply([{ table: "people", exclude: ["password"], mask: ["name"] }])
+      yield* sql`create table people (id int primary key, name text, password text, settings jsonb)`
+      yield* Capture.apply([
+        {
+          table: "people",
+          exclude: ["password", "settings.auth.token"],
+          mask: ["name", { column: "settings", path: ["pin"], as: "last4" }]
+        }
+      ])
       yield* sql`insert into people values (1, '</td><script>alert(1)</script>', 'secret')`
       yield* Stream.runDrain(
         Export.stream({ format: "csv", filter: { table: "people" }, requestedBy: Actor.user("<script>") })
@@ -161,7 +167,13 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
         policy: { keep: "365 days" }
       })
       expect(of("redaction_policy")?.latestDerived?.detail).toEqual({
-        tables: [{ table: "public.people", excluded: ["password"], masked: ["name"] }]
+        tables: [
+          {
+            table: "public.people",
+            excluded: ["password", "settings.auth.token"],
+            masked: ["name", "settings.pin"]
+          }
+        ]
       })
       expect(of("export_delivery")?.latestDerived?.detail).toMatchObject({ format: "csv", count: 1 })
       expect(of("retention_run")?.verdict).toBe("ok")
@@ -172,6 +184,7 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
       expect(proof.retentionRuns).toHaveLength(1)
       expect(proof.looked.map(({ actor, name }) => [name, actor?.type])).toEqual([["export.completed", "user"]])
       expect(proof.coverage.map(({ status, table }) => [table, status])).toEqual([["public.people", "covered"]])
+      expect(proof.redaction).toEqual(of("redaction_policy")?.latestDerived?.detail["tables"])
       expect(proof.incomplete).toEqual([])
       const page = Evidence.toHtml(proof)
       expect(page).not.toMatch(/<script/i)
@@ -179,6 +192,42 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
       expect(page).toContain(`evidence ${proof.evidence[0]?.id ?? ""}`)
       expect(Json.stringify(proof)).not.toContain("secret")
     })
+  )
+
+  it.effect("finds who can read and change the record, however little of it and by whichever role", () =>
+    Effect.gen(function* () {
+      const database = yield* TestDatabase.TestDatabase
+      const sql = yield* SqlClient.SqlClient
+      const names = ["whole", "column", "action", "evidence", "becomes", "group"] as const
+      const [whole, column, action, evidence, becomes, group] = yield* Effect.forEach(names, (name) =>
+        Effect.map(database.role(name), (role) => role.name)
+      )
+      const grants = (verb: "grant" | "revoke", at: "to" | "from") =>
+        Effect.forEach(
+          [
+            `select on threadline.audit_changes ${at} ${whole}`,
+            `update (data_after) on threadline.audit_changes ${at} ${column}`,
+            `delete on threadline.audit_actions ${at} ${action}`,
+            `update on threadline.evidence_records ${at} ${evidence}`,
+            `select (db_user), truncate on threadline.audit_transactions ${at} ${group}`,
+            `${group} ${at} ${becomes}`
+          ],
+          (grant) => sql.unsafe(`${verb} ${grant}`)
+        )
+      const look = Effect.map(
+        Evidence.derive("support_scope_posture", { reference: "production" }),
+        ({ detail, status }) => [status, detail["readers"], detail["changers"]] as const
+      )
+      yield* sql.unsafe(`alter role ${becomes} noinherit`)
+      yield* sql.unsafe(`grant usage on schema threadline to ${[whole, becomes, group].join(", ")}`)
+      yield* grants("grant", "to")
+      const [status, readers, changers] = yield* look
+      expect(status).toBe("attention")
+      expect(readers).toEqual(expect.arrayContaining([whole, becomes, group]))
+      expect(changers).toEqual([column, action, evidence, becomes, group].sort())
+      yield* grants("revoke", "from")
+      expect(yield* look).toMatchObject(["ok", expect.not.arrayContaining([whole, becomes, group]), []])
+    }).pipe(Effect.scoped)
   )
 
   it.effect("is changed by the owner of the record alone, whatever else a role may do", () =>

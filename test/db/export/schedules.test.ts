@@ -18,7 +18,7 @@ import * as ExportStore from "../../../src/ExportStore.js"
 import * as Feed from "../../../src/Feed.js"
 import { boundsOf } from "../../../src/internal/export/jobs/schedule.js"
 import * as TestDatabase from "../../harness/TestDatabase.js"
-import { runs } from "../../support/runs.js"
+import { runs, seed } from "../../support/runs.js"
 
 const layer = Layer.mergeAll(Capture.layer, Feed.layer).pipe(
   Layer.provideMerge(TestDatabase.layerWith({ maxConnections: 8 }))
@@ -251,7 +251,7 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("schedules of expo
         const stored = await run(sql<{ id: string }>`select c.id::text from threadline.audit_changes c order by c.id`)
         expect([...sent].sort((a, b) => Number(a) - Number(b))).toEqual(stored.map(({ id }) => id))
       })
-      yield* Effect.promise(() => FastCheck.assert(property, { numRuns: runs(5) }))
+      yield* Effect.promise(() => FastCheck.assert(property, { numRuns: runs(5), seed }))
     })
   )
 

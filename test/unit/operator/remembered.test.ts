@@ -3,10 +3,38 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/TestClock"
-import { goingOn } from "../../../src/internal/operator/remembered.js"
+import { goingOn, remembering } from "../../../src/internal/operator/remembered.js"
 
 /** Every other fiber has done what it can do. */
 const settled = Effect.repeatN(Effect.yieldNow(), 100)
+
+describe("what is remembered", () => {
+  it.effect("is shown while it is young, and waited for when it is old", () =>
+    Effect.gen(function* () {
+      let answers = 0
+      const ask = remembering(
+        Effect.delay(
+          Effect.sync(() => ++answers),
+          "400 millis"
+        ),
+        "800 millis"
+      )
+      const asked = (now: number) =>
+        Effect.gen(function* () {
+          const page = yield* Effect.fork(ask(now))
+          yield* settled
+          const waited = (yield* Fiber.poll(page))._tag === "None"
+          yield* TestClock.adjust("1 seconds")
+          return [(yield* Fiber.join(page))?.value, waited]
+        })
+      expect(yield* asked(0)).toStrictEqual([1, true])
+      expect(yield* asked(29_000)).toStrictEqual([1, false])
+      expect(yield* asked(31_000)).toStrictEqual([1, false])
+      expect(yield* asked(40_000)).toStrictEqual([2, false])
+      expect(yield* asked(400_000)).toStrictEqual([3, true])
+    })
+  )
+})
 
 describe("what goes on beyond a page", () => {
   it.effect("is asked once for all pages that wait, and is there for the next one", () =>

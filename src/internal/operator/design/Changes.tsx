@@ -17,7 +17,7 @@ export const css = `
 .brief{font:var(--mono);overflow-wrap:anywhere}.brief b{font-weight:400;color:var(--ink2)}
 .change{border:1px solid var(--line);border-radius:var(--r);background:var(--raise);margin-bottom:var(--s3)}
 .change>header{display:flex;flex-wrap:wrap;gap:2px var(--s3);align-items:baseline;padding:var(--s2) var(--s3);border-bottom:1px solid var(--line2)}.change>header h2,.change>header h3{font:inherit;margin:0;color:inherit}
-.change>div{padding:var(--s3)}.change p{margin:var(--s2) 0 0}.change>div>p:first-child{margin-top:0}.change>header .op{min-width:50px}@media(max-width:760px){.change>header{gap:2px var(--s2)}}.change.here{border-color:var(--accent);box-shadow:0 0 0 2px var(--wash)}
+.change>div{padding:var(--s3)}.change p{margin:var(--s2) 0 0}.change>div>p:first-child{margin-top:0}.change>header .op{min-width:58px}@media(max-width:760px){.change>header{gap:2px var(--s2)}}.change.here{border-color:var(--accent);box-shadow:0 0 0 2px var(--wash)}
 .flow .diff dt{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}.flow .v,.flow .words{display:-webkit-inline-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden;vertical-align:middle}
 `
 
