@@ -201,7 +201,7 @@ create table capture_alterations (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- "key", "rewritten", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  -- "key", "rewritten", "inherited", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
   what text not null
 );
 

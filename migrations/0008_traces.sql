@@ -559,8 +559,21 @@ exception when others then
 end
 $$;
 
--- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key" or
--- "rewritten", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it shows nothing.
+-- Whether a table that is no partition, and has none, inherits from another table or is inherited from.
+create function inherits(relation oid) returns boolean
+language sql stable
+set search_path from current
+begin atomic
+  select exists (select from pg_class c where c.oid = inherits.relation and c.relkind = 'r' and not c.relispartition)
+    and (
+      exists (select from pg_inherits i where i.inhrelid = inherits.relation)
+      or exists (select from pg_inherits i where i.inhparent = inherits.relation)
+    );
+end;
+
+-- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key",
+-- "rewritten" or "inherited", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it
+-- shows nothing.
 create function alteration(relation oid) returns text
 language plpgsql stable
 set search_path from current
@@ -568,7 +581,7 @@ as $$
 declare
   policy record;
 begin
-  select p.key_columns, p.key_values, p.row_marks into policy
+  select p.mode, p.key_columns, p.key_values, p.row_marks into policy
   from capture_policies p
   where p.relation = alteration.relation
     and p.removed_at is null
@@ -583,6 +596,7 @@ begin
       or labels_touched(relation, policy.key_values, policy.row_marks)
     then 'key'
     when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
+    when policy.mode = 'statement' and inherits(relation) then 'inherited'
     when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
       exists (
         select
@@ -772,7 +786,7 @@ end
 $$;
 
 revoke all on function
-  alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
+  inherits(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),

@@ -76,7 +76,7 @@ $$;
 -- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
 -- fire, or do not see what is written to the table. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
+-- "rewritten": ALTER TABLE may have given columns other values, or the table was in an inheritance tree for a while. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -207,7 +207,7 @@ begin
   end if;
   -- What was written since then proves nothing about the time before it.
   select min(a.seen_at) as first, min(a.seen_at) filter (where a.what = 'key') as key,
-    min(a.seen_at) filter (where a.what = 'rewritten') as rewritten
+    min(a.seen_at) filter (where a.what in ('rewritten', 'inherited')) as rewritten
   into seen
   from capture_alterations a
   where a.relation = now_named.oid

@@ -433,6 +433,40 @@ attacks("what nobody saw is a lapse, never a ghost", (attack) => {
     )
   }
 
+  for (const [what, inherit, missed, undo] of [
+    [
+      "inherited from another table",
+      "alter table t inherit base",
+      "update base set v = 'through the parent' where id = 1; insert into t values (3, 'c')",
+      "alter table t no inherit base"
+    ],
+    [
+      "had a child",
+      "create table child (primary key (id)) inherits (t); insert into child values (1, 'of the child')",
+      "update t set v = 'of both' where id = 1",
+      "drop table child"
+    ]
+  ] as const) {
+    attack(`a table that is captured by statements and ${what} for a while`, (host) =>
+      Effect.gen(function* () {
+        const { apply, capture, db } = host
+        yield* db.run("create table base (id int, v text)", "create table t (id int primary key, v text)")
+        yield* apply("t")
+        yield* db.run("insert into t values (1, 'a'), (2, 'b')")
+        const before = yield* lastChange(host)
+        yield* db.run(inherit, missed, undo)
+        expect([yield* asOf(host, "t", "1"), yield* asOf(host, "t", "2")]).toEqual(["BeforeCapture", "BeforeCapture"])
+        expect(yield* asOf(host, "t", "1", before)).toBe('Present "a"')
+        expect(said(yield* capture.status(), "public.t").join()).toContain("AlteredMeanwhile")
+        expect(yield* apply("t")).toMatchObject([{ kind: "refresh", lapse: true }])
+        expect(yield* capture.plan([{ table: "t" }])).toEqual([])
+        expect(yield* asOf(host, "t", "1")).toBe("BeforeCapture")
+        yield* db.run("update t set v = 'seen' where id = 2")
+        expect(yield* asOf(host, "t", "2")).toBe('Present "seen"')
+      })
+    )
+  }
+
   attack("an unlogged table is warned of", (host) =>
     Effect.gen(function* () {
       const { apply, capture, db } = host

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
+import { rawClient } from "../harness/rawClient.js"
 import * as Cli from "../support/cli.js"
 import * as Process from "../support/cliProcess.js"
 import { until } from "../support/until.js"
@@ -54,6 +55,54 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
       yield* Cli.text(["export", "download", String(id), "--output", output], at)
       expect(yield* Cli.text(["export", "verify", output], at)).toContain("40000 records")
     })
+  )
+
+  it.scoped(
+    "that freeze are overtaken; whether they go on or are killed then, there is one file, and it is whole",
+    () =>
+      Effect.gen(function* () {
+        const { url } = yield* Cli.Host
+        const cwd = yield* Cli.directory({
+          "files/.keep": "",
+          "threadline.config.json": '{ "exports": { "directory": "files" } }',
+          "short.config.json": '{ "exports": { "directory": "files", "lease": "1 second" } }'
+        })
+        const at = { url, cwd }
+        const files = join(cwd, "files")
+        const database = yield* rawClient(url)
+        const query = (text: string) => Effect.promise(() => database.query(text))
+        const args = ["export", "run", "--once", "--url", url, "--config", join(cwd, "short.config.json")]
+        const done: Array<unknown> = []
+        for (const fate of ["SIGCONT", "SIGKILL"] as const) {
+          // What it reads waits, so that it freezes in the middle of its job however fast it is.
+          yield* query("begin; lock table threadline.audit_changes")
+          const { id } = yield* Cli.json(["export", "queue", "--format", "ndjson"], at)
+          const child = yield* Process.start(args)
+          const end = yield* Effect.fork(Process.ended(child))
+          yield* until("a file is begun", begun(files))
+          child.kill("SIGSTOP")
+          yield* query("commit")
+          const completed = Effect.map(
+            Cli.json(["export", "job", String(id)], at),
+            (job) => job["state"] === "completed"
+          )
+          yield* until(
+            "another worker has made the file",
+            Effect.zipRight(Cli.run(["export", "run", "--once"], at), completed)
+          )
+          const job = yield* Cli.json(["export", "job", String(id)], at)
+          expect(job).toMatchObject({ records: 40_000 })
+          expect(Number(job["attempt"])).toBeGreaterThan(1)
+          done.push(job["file"])
+          child.kill(fate)
+          expect(yield* end).toMatchObject({ code: fate === "SIGCONT" ? 0 : null })
+          expect(yield* Cli.json(["export", "job", String(id)], at)).toEqual(job)
+          expect(readdirSync(files).sort()).toEqual([".keep", ...done])
+          const output = join(cwd, `${fate}.ndjson`)
+          yield* Cli.text(["export", "download", String(id), "--output", output], at)
+          expect(yield* Cli.text(["export", "verify", output], at)).toContain("40000 records")
+        }
+      })
   )
 
   it.scoped("that are asked to end give their job back, and say nothing", () =>

@@ -1,14 +1,20 @@
 /** The feed of a database that was dumped, restored elsewhere and written on, and of a replica. */
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { describe, expect, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
-import { chown, cp, mkdir, readdir, rm } from "node:fs/promises"
+import { chown, cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Capture from "../../src/Capture.js"
+import * as ExportJobs from "../../src/ExportJobs.js"
+import * as ExportStore from "../../src/ExportStore.js"
 import type * as Feed from "../../src/Feed.js"
+import * as checkpoints from "../../src/internal/feed/checkpoint.js"
 import * as Migrations from "../../src/Migrations.js"
 import { connect, drain } from "../support/feed.js"
 import * as Installation from "../harness/Installation.js"
@@ -49,7 +55,46 @@ const write = (db: Session, from: number, count: number) =>
      end $$`
   )
 
+const storedCheckpoint = (db: Session) =>
+  Effect.map(
+    db.value("select checkpoint from threadline.feed_checkpoints where name = 'export:siem'"),
+    (checkpoint) => checkpoint ?? ""
+  )
+
 const allIds = (db: Session) => db.column("select id from threadline.audit_changes order by id")
+
+/** A schedule since the last run: its jobs, and a tick of it. */
+const scheduleAt = (url: string, db: Session) =>
+  Effect.gen(function* () {
+    const path = yield* Effect.acquireRelease(
+      Effect.promise(() => mkdtemp(join(tmpdir(), "threadline-restore-"))),
+      (made) => Effect.promise(() => rm(made, { recursive: true, force: true }))
+    )
+    const settled: Array<ExportJobs.Job> = []
+    const client = PgClient.layer({ url: Redacted.make(url), maxConnections: 3 })
+    const jobs = Context.get(
+      yield* Layer.build(
+        ExportJobs.layerWith({ onSettled: (job) => Effect.sync(() => settled.push(job)) }).pipe(
+          Layer.provide([ExportStore.layerDirectory(path), client])
+        )
+      ),
+      ExportJobs.ExportJobs
+    )
+    const tick = Effect.gen(function* () {
+      yield* db.run("update threadline.export_schedules set next_tick = date_trunc('milliseconds', clock_timestamp())")
+      const ran = yield* jobs.run()
+      // A round later the tick has been dealt with.
+      yield* jobs.run()
+      const [job] = (yield* jobs.list({ schedule: "siem", limit: 1 })).items
+      if (job?.state !== "completed") {
+        return { ran, job, ids: [] }
+      }
+      const file = join(path, job.file ?? "")
+      const lines = (yield* Effect.promise(() => readFile(file, "utf8"))).split("\n").slice(0, -1)
+      return { ran, job, ids: lines.map((line): string => JSON.parse(line).id) }
+    })
+    return { jobs, tick, settled }
+  })
 
 const sorted = (ids: ReadonlyArray<string>) => [...ids].sort((a, b) => Number(a) - Number(b))
 
@@ -84,6 +129,11 @@ if (Installation.withTools() !== undefined) {
           yield* open.run("begin; insert into posts values (5000, 'open at the checkpoint')")
           yield* write(db, 301, 50)
           const beside = yield* drain(feed)
+          // The transaction that is open is not in the file.
+          const exporting = yield* scheduleAt(first.urlOf("app"), db)
+          yield* exporting.jobs.addSchedule({ name: "siem", cron: "0 0 1 1 *", format: "ndjson", window: "since-last" })
+          const firstFile = yield* exporting.tick
+          expect(sorted(firstFile.ids)).toEqual(sorted(beside.ids))
           yield* open.run("commit")
           const highest = Number(yield* db.value("select max(xid::text::bigint) from threadline.audit_transactions"))
           const dump = yield* first.run("pg_dump", ["-d", first.urlOf("app")])
@@ -149,6 +199,15 @@ if (Installation.withTools() !== undefined) {
             Effect.sync(() => handled.push(...changes.map(({ id }) => id)))
           )
           expect(sorted(handled)).toEqual(sorted([...old, ...fresh]))
+          // So does a schedule of exports: what was open when the old cluster exported, and what is new.
+          const exportingThere = yield* scheduleAt(second.urlOf("app"), restored)
+          const secondFile = yield* exportingThere.tick
+          expect(secondFile.job).toMatchObject({
+            state: "completed",
+            manifest: { after: firstFile.job?.manifest?.snapshot }
+          })
+          expect(sorted([...firstFile.ids, ...secondFile.ids])).toEqual(sorted([...old, ...fresh]))
+          expect((yield* exportingThere.tick).ids).toEqual([])
           expect(yield* restored.value("select threadline.feed_horizon()")).toBe(null)
 
           yield* late.run("commit")
@@ -162,6 +221,36 @@ if (Installation.withTools() !== undefined) {
             _tag: "threadline/InvalidRequest",
             field: "checkpoint"
           })
+          // Nor what a schedule has exported there. It says so once a tick, loses nothing, and begins anew when somebody says so.
+          const own = yield* storedCheckpoint(db)
+          const foreign = yield* storedCheckpoint(restored)
+          const position = Either.getOrThrow(checkpoints.decode([], own))
+          const ahead = checkpoints.encode([], { ...position, from: { end: 2n ** 40n, running: [] } })
+          const refusals = [
+            [foreign, /checkpoint of the schedule belongs to another database.*consumers forget export:siem/],
+            [ahead, /checkpoint of the schedule is ahead of this database.*consumers forget export:siem/]
+          ] as const
+          for (const [checkpoint, says] of refusals) {
+            yield* db.run(
+              `update threadline.feed_checkpoints set checkpoint = '${checkpoint}' where name = 'export:siem'`
+            )
+            for (const _ of [1, 2]) {
+              exporting.settled.length = 0
+              const refused = yield* exporting.tick
+              expect(refused.ran).toMatchObject({ completed: 0, failed: 1, postponed: 0 })
+              expect(refused.job).toMatchObject({
+                state: "failed",
+                attempt: 1,
+                file: null,
+                error: { reason: "CheckpointRefused" }
+              })
+              expect(refused.job?.error?.detail).toMatch(says)
+              expect(exporting.settled.map(({ id }) => id)).toEqual([refused.job?.id])
+              expect(yield* storedCheckpoint(db)).toBe(checkpoint)
+            }
+          }
+          yield* feed.forget("export:siem")
+          expect(sorted((yield* exporting.tick).ids)).toEqual(sorted((yield* allIds(db)).map(String)))
           // The old cluster's own feed goes on, also after a restart.
           yield* first.stop()
           yield* first.start

@@ -10,6 +10,7 @@ import { JsonObject } from "../core/jsonValue.js"
 import { unsafeParse } from "../core/json.js"
 import { format as formatTable } from "../core/tableName.js"
 import { instantColumn } from "../record/change.js"
+import type { Since } from "../feed/since.js"
 import { tableOf } from "../record/key.js"
 import { Lapses, lapsesOf } from "../record/lapses.js"
 import { rows, type Storage } from "../record/storage.js"
@@ -137,7 +138,7 @@ export const factsOf = Effect.fnUntraced(function* (
   storage: Storage,
   request: Request,
   requestedBy: Actor.Actor | undefined,
-  after: string | undefined
+  news: Since | undefined
 ): Effect.fn.Return<Facts, ThreadlineError> {
   const { sql } = storage
   const [row] = yield* rows(
@@ -146,8 +147,9 @@ export const factsOf = Effect.fnUntraced(function* (
   )
   return {
     createdAt: row?.created_at ?? "",
-    snapshot: row?.snapshot ?? "",
-    after,
+    // That of the feed knows what runs also on a replica, and the next file goes on from it.
+    snapshot: news?.reached.snapshot ?? row?.snapshot ?? "",
+    after: news?.before,
     knowledge: yield* knowledgeOf(storage, request),
     requestedBy,
     restricted: storage.restriction !== undefined

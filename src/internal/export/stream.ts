@@ -152,7 +152,7 @@ const prepare = Effect.fnUntraced(function* (
     const changesStatement = yield* everything(storage, filter, request.order, request.limit)
     const rows = yield* rowsOf(storage, request, changesStatement, news?.isNew)
     const estimate = yield* Effect.mapError(estimated(reserved.connection, rows), onConditionError(storage))
-    const facts = yield* factsOf(storage, request, context.actor, news?.before)
+    const facts = yield* factsOf(storage, request, context.actor, news)
     yield* news === undefined || continuing === undefined ? Effect.void : continuing.onReached(news.reached)
     return { storage, request, rows, facts, parquet, estimate, context }
   }).pipe(inSnapshot(reserved))

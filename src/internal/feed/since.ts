@@ -11,7 +11,7 @@ import { rows, type Storage } from "../record/storage.js"
 import * as checkpoints from "./checkpoint.js"
 import { head } from "./head.js"
 import { check, start } from "./read.js"
-import { format } from "./snapshot.js"
+import { format, union } from "./snapshot.js"
 
 /** What a snapshot has that a checkpoint did not. */
 export interface Since {
@@ -30,6 +30,12 @@ export interface Reached {
   readonly epoch: number
   readonly snapshot: string
 }
+
+const reachedAt = (position: checkpoints.Position): Reached => ({
+  checkpoint: checkpoints.encode([], position),
+  epoch: position.epoch,
+  snapshot: format(position.from)
+})
 
 const EarliestRow = Schema.Struct({ earliest: Schema.NullOr(Schema.String) })
 
@@ -80,14 +86,9 @@ export const since = Effect.fnUntraced(function* (
   stored: string | null
 ): Effect.fn.Return<Since, InvalidRequest | ThreadlineError> {
   const currentHead = yield* head(storage)
-  const position = yield* start(currentHead, "now")
-  const reached: Reached = {
-    checkpoint: checkpoints.encode([], position),
-    epoch: position.epoch,
-    snapshot: format(position.from)
-  }
+  const now = yield* start(currentHead, "now")
   if (stored === null) {
-    return { isNew: undefined, earliest: undefined, before: undefined, reached }
+    return { isNew: undefined, earliest: undefined, before: undefined, reached: reachedAt(now) }
   }
   const before = yield* checkpoints.decode([], stored)
   yield* check(currentHead, before)
@@ -102,6 +103,7 @@ export const since = Effect.fnUntraced(function* (
     isNew: newTransactions(storage, before),
     earliest: row?.earliest ?? undefined,
     before: format(before.from),
-    reached
+    // A replica may be behind the server that was read before it: what that one had does not become new again.
+    reached: reachedAt(before.epoch === now.epoch ? { ...now, from: union(before.from, now.from) } : now)
   }
 })

@@ -5,7 +5,7 @@ export const migrationFiles = [
   {
     id: 1,
     name: "storage",
-    checksum: "186da62afca3e62c49d8999ef1e9ab42db0be0ecea1a187215885133ace53f4f",
+    checksum: "9caa7ff0b4d79e8157794222e83ab84c269de14aba22a071afb3201b71c8025f",
     sql: `-- The record itself: transactions, changes, actions, and where this database lives.
 -- Names are unqualified: the prologue puts Threadline's schema first on the search path.
 
@@ -209,7 +209,7 @@ create table capture_alterations (
   relation oid not null,
   database text collate "C",
   seen_at timestamptz not null default clock_timestamp(),
-  -- "key", "rewritten", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
+  -- "key", "rewritten", "inherited", "joined" (a partition), or "unknown" if the snapshot of the writing transaction is older than something that was done to the table.
   what text not null
 );
 
@@ -3709,7 +3709,7 @@ from public;
   {
     id: 8,
     name: "traces",
-    checksum: "6376247c8281fe29e63a6077f06c7573a3c000f6648da69d26b8fd7efd6bb663",
+    checksum: "b14f258b78b227e8c7e3f7afc4cba9cf2b39bb85fc66c770b58c168a76ad69ed",
     sql: `-- Traces that DDL on a captured table left in the catalog, and their times.
 
 -- The full id of the transaction that wrote a row of the catalog. 0 if the row is frozen, or older than the cluster: then it is
@@ -4271,8 +4271,21 @@ exception when others then
 end
 $$;
 
--- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key" or
--- "rewritten", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it shows nothing.
+-- Whether a table that is no partition, and has none, inherits from another table or is inherited from.
+create function inherits(relation oid) returns boolean
+language sql stable
+set search_path from current
+begin atomic
+  select exists (select from pg_class c where c.oid = inherits.relation and c.relkind = 'r' and not c.relispartition)
+    and (
+      exists (select from pg_inherits i where i.inhrelid = inherits.relation)
+      or exists (select from pg_inherits i where i.inhparent = inherits.relation)
+    );
+end;
+
+-- What was altered of a captured table since its policy was written, as the snapshot of this transaction shows it: "key",
+-- "rewritten" or "inherited", null if nothing was. "unknown": the snapshot is older than the table's files or unique indexes, so it
+-- shows nothing.
 create function alteration(relation oid) returns text
 language plpgsql stable
 set search_path from current
@@ -4280,7 +4293,7 @@ as $$
 declare
   policy record;
 begin
-  select p.key_columns, p.key_values, p.row_marks into policy
+  select p.mode, p.key_columns, p.key_values, p.row_marks into policy
   from capture_policies p
   where p.relation = alteration.relation
     and p.removed_at is null
@@ -4295,6 +4308,7 @@ begin
       or labels_touched(relation, policy.key_values, policy.row_marks)
     then 'key'
     when exists (select from columns_rewritten(relation, policy.row_marks)) then 'rewritten'
+    when policy.mode = 'statement' and inherits(relation) then 'inherited'
     when current_setting('transaction_isolation') in ('repeatable read', 'serializable') and (
       exists (
         select
@@ -4484,7 +4498,7 @@ end
 $$;
 
 revoke all on function
-  alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
+  inherits(oid), alteration(oid), unaltered(regclass), labels_unaltered(regclass), is_elsewhere(regclass), partitions_known(regclass), join_noted(regclass), make_watchful(regclass, text, boolean), note_altered(oid),
   labels_touched(oid, jsonb, jsonb), labels_outdated(jsonb),
   full_xid(xid), written_since(xid), broken_triggers(text, text), partitions_below(oid), has_empty_file(oid),
   partition_marks(oid), partitions_moved(oid, jsonb), row_holders(oid), label_marks(oid), column_state(oid, int2), row_marks(oid, text[]), rows_rewritten_by(oid), columns_rewritten(oid, jsonb),
@@ -4496,7 +4510,7 @@ from public;
   {
     id: 9,
     name: "lapses",
-    checksum: "da33e9944ce1638f6d3bfb56eda942953be088a620b94aa3ef915157442c1643",
+    checksum: "2c74d74ba78ea57d3b4d293c357503e239d367434c9d82c4c037e227fc96002b",
     sql: `-- Lapses: times of which nothing is known. The table was not captured then, or what was recorded is gone.
 
 -- If capture of a table ended unseen: the instant up to which the table is known. This is right after its last recorded change,
@@ -4575,7 +4589,7 @@ $$;
 -- Why and since when nothing is known of a table whose policy is active, every reason there is; no row if all is known.
 -- "gone": no table has its name. "replaced": another table has it, or had it for a while. "triggers": some are missing, do not
 -- fire, or do not see what is written to the table. "partitions": some left with their rows. "key": rows are told apart by something else.
--- "rewritten": ALTER TABLE may have given columns other values. "restarted": an unlogged table may have been emptied.
+-- "rewritten": ALTER TABLE may have given columns other values, or the table was in an inheritance tree for a while. "restarted": an unlogged table may have been emptied.
 -- "unwatched": the schema watch saw something begin and not end, or could not do its work. What the watch saw begin has its true
 -- instant.
 create function capture_gaps(table_schema text, table_name text, out gap text, out since timestamptz)
@@ -4706,7 +4720,7 @@ begin
   end if;
   -- What was written since then proves nothing about the time before it.
   select min(a.seen_at) as first, min(a.seen_at) filter (where a.what = 'key') as key,
-    min(a.seen_at) filter (where a.what = 'rewritten') as rewritten
+    min(a.seen_at) filter (where a.what in ('rewritten', 'inherited')) as rewritten
   into seen
   from capture_alterations a
   where a.relation = now_named.oid

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Capture from "../../../src/Capture.js"
 import { StorageSchema } from "../../../src/internal/sql/storageSchema.js"
 import * as TableName from "../../../src/internal/core/tableName.js"
@@ -693,14 +695,18 @@ describe("Capture.apply, several at once", () => {
       Effect.gen(function* () {
         yield* run(
           "create table events (id int, primary key (id)) partition by range (id)",
-          "create table events_1 partition of events for values from (0) to (10)"
+          "create table events_1 partition of events for values from (0) to (10)",
+          // An attempt waits for half of it. The attempt that is seen waiting must be the one that goes on.
+          "do $$ begin execute format('alter database %I set deadlock_timeout = 60000', current_database()); end $$"
         )
         const database = yield* TestDatabase.TestDatabase
+        const client = PgClient.layer({ url: Redacted.make(database.url), maxConnections: 1 })
+        const capture = yield* Effect.provide(Capture.Capture, yield* Layer.build(Layer.provide(Capture.layer, client)))
         const other = yield* database.rawClient()
         yield* Effect.promise(() =>
           other.query("begin; create table events_2 partition of events for values from (10) to (20)")
         )
-        const applying = yield* Effect.fork(apply([{ table: "events" }], { lockTimeout: "10 seconds" }))
+        const applying = yield* Effect.fork(capture.apply([{ table: "events" }], { lockTimeout: "30 seconds" }))
         yield* Effect.repeat(value("select count(*)::int from pg_locks where not granted and locktype = 'relation'"), {
           until: (waiting) => waiting === 1
         })

@@ -542,6 +542,39 @@ it.layer(layer)("Export", (it) => {
       })
     )
 
+    it.scoped("say in their manifest what the record does not know of their time", () =>
+      Effect.gen(function* () {
+        yield* log
+        const sql = yield* SqlClient.SqlClient
+        const path = join(yield* directory, "posts.csv")
+        yield* sql`
+          update threadline.capture_policies
+          set captured_since = ${at(1)}::timestamptz,
+            kept_since = ${at(3)}::timestamptz,
+            lapses = tstzmultirange(tstzrange(${at(4)}, ${at(5)}))
+          where table_name = 'posts'`
+        const knowledgeOf = (filter: Export.Options["filter"]) =>
+          Effect.map(
+            Export.toFile(path, { format: "csv", filter: { table: "posts", ...filter }, force: true }),
+            ({ knowledge }) => knowledge
+          )
+        const before = [null, at(1)]
+        const lapse = [at(4), at(5)]
+        // The table has no triggers: nothing is known since somebody looked first.
+        const today = [expect.any(String), null]
+        const posts = { table: "public.posts", keptSince: at(3) }
+        expect(yield* knowledgeOf({})).toEqual([{ ...posts, unknown: [before, lapse, today] }])
+        expect(yield* knowledgeOf({ from: at(2) })).toEqual([{ ...posts, unknown: [lapse, today] }])
+        expect(yield* knowledgeOf({ to: at(3, 999_999) })).toEqual([{ ...posts, unknown: [before] }])
+        expect(yield* knowledgeOf({ from: at(3), to: at(4) })).toEqual([
+          { ...posts, keptSince: null, unknown: [lapse] }
+        ])
+        expect(yield* knowledgeOf({ from: at(5), to: at(6) })).toEqual([])
+        expect(JSON.parse(readFileSync(`${path}.manifest.json`, "utf8"))).toMatchObject({ from: at(5), knowledge: [] })
+        yield* sql`update threadline.capture_policies set lapses = '{}'`
+      })
+    )
+
     it.scoped("that were changed do not verify", () =>
       Effect.gen(function* () {
         yield* log

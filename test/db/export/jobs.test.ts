@@ -593,6 +593,44 @@ suite(layer, { excludeTestServices: true, timeout: 300_000 })("ExportJobs", (it)
       })
     )
 
+    it.scoped("that cannot renew their lease for as long as it lasts stop, and leave nothing", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const database = yield* TestDatabase.TestDatabase
+        const other = yield* database.rawClient()
+        yield* log()
+        const renewing = "threadline.export_renew(bigint, text, double precision, bigint, bigint, bigint)"
+        const elsewhere = (text: string) => Effect.promise(() => other.query(text))
+        for (const [fails, recovers] of [
+          // The answer does not come.
+          ["begin; select from threadline.export_jobs for update", "commit"],
+          // The answer is an error.
+          [
+            `alter function ${renewing} rename to export_renew_not`,
+            `alter function ${renewing.replace("renew", "renew_not")} rename to export_renew`
+          ]
+        ] as const) {
+          const { jobs: asking, path, store } = yield* jobsWith()
+          const gate = yield* gated(store)
+          const { jobs: working } = yield* jobsWith({ lease: "2 seconds" }, gate.store)
+          const { id } = yield* asking.queue({ format: "csv" })
+          const running = yield* Effect.fork(working.runJob(id))
+          yield* gate.begun
+          yield* elsewhere(fails)
+          // Nobody lets it go on: it ends by itself.
+          expect(yield* Fiber.join(running)).toMatchObject({ state: "running", attempt: 1 })
+          expect(readdirSync(path)).toEqual([])
+          yield* elsewhere(recovers)
+          yield* sql`update threadline.export_jobs set lease_until = clock_timestamp() - interval '1 second' where id = ${id}::bigint`
+          expect(yield* asking.run()).toMatchObject({ completed: 1 })
+          const done = yield* asking.get(id)
+          expect(done).toMatchObject({ state: "completed", attempt: 2, records: 5 })
+          expect(readdirSync(path)).toEqual([done.file])
+        }
+        expect((yield* names).filter((name) => name === "export.completed")).toHaveLength(2)
+      })
+    )
+
     it.scoped("give up a job that no worker survives", () =>
       Effect.gen(function* () {
         const sql = yield* SqlClient.SqlClient

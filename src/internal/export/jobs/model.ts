@@ -61,7 +61,11 @@ export interface StoredRequest extends Schema.Schema.Type<typeof StoredRequest> 
 
 /** Why an attempt failed, without captured values. */
 export const JobError = Schema.Struct({
-  /** The reason of an `ExportError` or a `ThreadlineError`, or `InvalidRequest`, `NotFound` or `Abandoned`. `Abandoned`: its worker died. */
+  /**
+   * The reason of an `ExportError` or a `ThreadlineError`, or `InvalidRequest` or `NotFound`. Or one of jobs alone. `Abandoned`: its worker
+   * died. `CheckpointMoved`: another job of the schedule ended meanwhile. `CheckpointRefused`: the schedule goes on from a place that this
+   * database never had.
+   */
   reason: Schema.String,
   /** A sentence for people. */
   detail: Schema.String

@@ -39,14 +39,26 @@ export interface Attempted {
   readonly again: boolean
 }
 
-export const attempted = (failure: Failure): Attempted => {
+/** A schedule whose checkpoint means nothing here. Nobody but a person knows what was sent. */
+const checkpointRefused = (rule: string, schedule: string | null): JobError => ({
+  reason: "CheckpointRefused",
+  detail: `the checkpoint of the schedule ${rule}; after "threadline consumers forget export:${schedule ?? "NAME"}" it starts from the beginning`
+})
+
+export const attempted = (failure: Failure, { schedule }: Pick<Job, "schedule">): Attempted => {
   switch (failure._tag) {
     case "ExportError":
       return { error: { reason: failure.reason, detail: failure.detail }, again: !final.has(failure.reason) }
     case "ThreadlineError":
       return { error: { reason: failure.reason, detail: sentenceOf(failure) }, again: !final.has(failure.reason) }
     case "threadline/InvalidRequest":
-      return { error: { reason: "InvalidRequest", detail: failure.message }, again: false }
+      return {
+        error:
+          failure.field === "checkpoint"
+            ? checkpointRefused(failure.rule, schedule)
+            : { reason: "InvalidRequest", detail: failure.message },
+        again: false
+      }
     case "threadline/NotFound":
       return { error: { reason: "NotFound", detail: failure.message }, again: false }
   }

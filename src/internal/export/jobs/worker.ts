@@ -282,7 +282,7 @@ const run = Effect.fnUntraced(function* (
     return "lost"
   }
   if (Either.isLeft(written.value)) {
-    const { again, error } = attempted(written.value.left)
+    const { again, error } = attempted(written.value.left, job)
     return yield* fail(working, job, lease, error, again)
   }
   const { manifest, reached } = written.value.right

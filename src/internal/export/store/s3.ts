@@ -93,13 +93,16 @@ export const bucketStore = (
       }
     }).pipe(Effect.catchAll(() => Effect.void))
 
+  /** The uploads first: one that another worker ends meanwhile would become an object after the object was removed. */
   const remove = (name: string): Effect.Effect<void, ExportError> =>
-    attempt("remove", (abortSignal) => client.send(new DeleteObjectCommand(at(name)), { abortSignal })).pipe(
-      Effect.catchIf(
-        ({ cause }) => isMissing(cause),
-        () => Effect.void
-      ),
-      Effect.zipRight(abortUploads(name))
+    Effect.zipRight(
+      abortUploads(name),
+      attempt("remove", (abortSignal) => client.send(new DeleteObjectCommand(at(name)), { abortSignal })).pipe(
+        Effect.catchIf(
+          ({ cause }) => isMissing(cause),
+          () => Effect.void
+        )
+      )
     )
 
   return {
