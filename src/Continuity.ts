@@ -20,7 +20,7 @@ import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
 import { tableStatuses } from "./internal/capture/status.js"
-import { millis, mustBeObject } from "./internal/core/request.js"
+import { millis, mustBeObject, unknownField } from "./internal/core/request.js"
 import * as TableName from "./internal/core/tableName.js"
 import * as recording from "./internal/health/baseline.js"
 import { type Readiness, readReadiness } from "./internal/health/continuity.js"
@@ -88,6 +88,10 @@ export interface BaselineOptions {
   readonly onProgress?: ((progress: Progress) => Effect.Effect<void>) | undefined
 }
 
+const baselineFields = { tables: true, batchSize: true, patience: true, onProgress: true } as const satisfies {
+  readonly [Field in keyof BaselineOptions]-?: true
+}
+
 /**
  * Readiness and baselines.
  *
@@ -150,11 +154,19 @@ const make = Effect.gen(function* () {
 
   const baseline = Effect.fn("threadline.Continuity.baseline")(function* (options: BaselineOptions = {}) {
     yield* mustBeObject(options)
+    const unknown = unknownField(options, baselineFields)
+    if (unknown !== undefined) {
+      return yield* unknown
+    }
     const { batchSize = 500, onProgress = () => Effect.void, patience = "30 seconds", tables } = options
     if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 100_000) {
       return yield* new InvalidRequest({ field: "batchSize", rule: "must be a whole number from 1 to 100000" })
     }
     const patienceMillis = yield* millis("patience", patience)
+    const givenTables: unknown = tables ?? []
+    if (!Array.isArray(givenTables)) {
+      return yield* new InvalidRequest({ field: "tables", rule: "must be a list of names of tables" })
+    }
     const names = yield* Effect.forEach(tables ?? [], (text, place) => TableName.parse(text, `tables[${place}]`))
     const twice = names.find((name, place) => names.findIndex((other) => sameName(other, name)) !== place)
     if (twice !== undefined) {

@@ -12,11 +12,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 import * as Health from "./Health.js"
 import * as Capture from "./Capture.js"
 import { nameOf, redactionsOf, redactionsOfPolicy } from "./internal/capture/redaction.js"
 import { formatMicros, instant, type InstantInput, instantRule } from "./internal/core/instant.js"
-import { mustBeObject } from "./internal/core/request.js"
+import { idRule, isId, mustBeObject, unknownField } from "./internal/core/request.js"
 import * as html from "./internal/evidence/html.js"
 import type { Details, EvidenceRecord, Standing, Status, Subject } from "./internal/evidence/model.js"
 import type { Proof } from "./internal/evidence/proof.js"
@@ -177,6 +178,24 @@ export interface DeriveOptions {
   readonly action?: string | undefined
 }
 
+const deriveFields = {
+  reference: true,
+  actor: true,
+  health: true,
+  policy: true,
+  run: true,
+  action: true
+} as const satisfies {
+  readonly [Field in keyof DeriveOptions]-?: true
+}
+
+/** A misspelt option would be ignored, and the evidence would be about something else. */
+const known = (options: object, fields: { readonly [field: string]: true }): Effect.Effect<void, InvalidRequest> =>
+  Effect.zipRight(
+    mustBeObject(options),
+    Effect.suspend(() => unknownField(options, fields) ?? Effect.void)
+  )
+
 /**
  * The services that `derive` and `proof` look with.
  *
@@ -246,8 +265,6 @@ const exportAction = (id: string | undefined) =>
     }
   })
 
-const missing = (id: string, detail: string) => new NotFound({ subject: "action", id, detail })
-
 const textIn = (data: unknown, field: string): string => (Predicate.hasProperty(data, field) ? String(data[field]) : "")
 
 const derivations: {
@@ -277,7 +294,7 @@ const derivations: {
     Effect.gen(function* () {
       const [found] = (yield* Retention.runs({ id: run, limit: 1 })).items
       if (found === undefined) {
-        return yield* missing(run ?? "of retention", "there is no such run of retention")
+        return yield* new NotFound({ subject: "run", id: run ?? "newest" })
       }
       const { actions, changes, cutoff, finishedAt, id, kind, problem, startedAt, state, transactions } = found
       return {
@@ -289,7 +306,11 @@ const derivations: {
     Effect.gen(function* () {
       const recordedExport = yield* exportAction(action)
       if (recordedExport === undefined) {
-        return yield* missing(action ?? "of an export", "no export was recorded as such an action")
+        return yield* new NotFound(
+          action === undefined
+            ? { subject: "export", id: "newest", detail: "no export was recorded" }
+            : { subject: "action", id: action, detail: "no export was recorded as such an action" }
+        )
       }
       const { data } = recordedExport
       return {
@@ -335,8 +356,14 @@ export const derive = <S extends Subject>(
   options: DeriveOptions
 ): Effect.Effect<EvidenceRecord, Failure, Sources> =>
   Effect.gen(function* () {
-    yield* mustBeObject(options)
+    yield* known(options, deriveFields)
     yield* service.checkNames(subject, options.reference)
+    for (const field of ["run", "action"] as const) {
+      const id: unknown = options[field]
+      if (id !== undefined && !(typeof id === "string" && isId(id))) {
+        return yield* new InvalidRequest({ field, rule: idRule })
+      }
+    }
     const { recordAs } = yield* recorder
     const { detail, status } = yield* derivations[subject](options)
     return yield* recordAs(subject, { reference: options.reference, actor: options.actor, status, detail }, "derived")
@@ -409,6 +436,12 @@ export interface ProofOptions {
   readonly lookedActions?: ReadonlyArray<string> | undefined
 }
 
+const proofFields = { from: true, to: true, health: true, lookedActions: true } as const satisfies {
+  readonly [Field in keyof ProofOptions]-?: true
+}
+
+const isNames = Schema.is(Schema.Array(Schema.NonEmptyString))
+
 const mostLines = 5000
 
 /** Pages of a list until they have passed, or there are too many for one document. */
@@ -455,7 +488,11 @@ const bound = (field: string, given: InstantInput): Effect.Effect<string, Invali
  */
 export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sources> =>
   Effect.gen(function* () {
-    yield* mustBeObject(options)
+    yield* known(options, proofFields)
+    const lookedActions: unknown = options.lookedActions ?? []
+    if (!isNames(lookedActions)) {
+      return yield* new InvalidRequest({ field: "lookedActions", rule: "must be a list of names of actions" })
+    }
     const from = yield* bound("from", options.from)
     const to = yield* bound("to", options.to)
     if (to < from) {
@@ -471,7 +508,7 @@ export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sour
       ({ startedAt }) => startedAt < from
     )
     const looked = yield* gathered((cursor) =>
-      Query.actions({ action: [...exportActions, ...(options.lookedActions ?? [])], from, to, limit: 500, cursor })
+      Query.actions({ action: [...exportActions, ...lookedActions], from, to, limit: 500, cursor })
     )
     const recorded = yield* gathered((cursor) => evidence.list({ from, to, limit: 500, cursor }))
     return {

@@ -86,7 +86,18 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>("threadli
  * ```
  */
 export class NotFound extends Schema.TaggedError<NotFound>("threadline.NotFound")("threadline/NotFound", {
-  subject: Schema.Literal("table", "column", "row", "transaction", "change", "action", "export", "schedule", "view"),
+  subject: Schema.Literal(
+    "table",
+    "column",
+    "row",
+    "transaction",
+    "change",
+    "action",
+    "export",
+    "schedule",
+    "view",
+    "run"
+  ),
   id: Schema.String,
   detail: Schema.optional(Schema.String),
   suggestion: Schema.optional(Schema.String)

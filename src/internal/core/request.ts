@@ -113,7 +113,7 @@ export const ShortText: Schema.Schema<string> = ruled(shortTextRule, "a string o
 
 const maxId = 2n ** 63n - 1n
 
-const idRule = "must be an id: decimal digits, at most 9223372036854775807"
+export const idRule = "must be an id: decimal digits, at most 9223372036854775807"
 
 export const isId = (value: string): boolean => /^(0|[1-9][0-9]{0,18})$/.test(value) && BigInt(value) <= maxId
 

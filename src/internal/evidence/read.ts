@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Page } from "../../Page.js"
-import type { InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
+import { InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
 import { Instant, type InstantInput } from "../core/instant.js"
 import { JsonFromText } from "../core/jsonSchema.js"
 import { isObject, type JsonObject, type JsonValue } from "../core/jsonValue.js"
@@ -112,6 +112,9 @@ export const list = Effect.fnUntraced(function* (
     yield* checkSubject(filter.subject)
   }
   const decoded = yield* request(Request)(filter)
+  if (decoded.from !== undefined && decoded.to !== undefined && decoded.to < decoded.from) {
+    return yield* InvalidRequest.of("to", "must not be before ", { field: "from" })
+  }
   const { sql } = storage
   const query: cursors.Query = { kind: "evidence", order: "ids", text: canonicalRequest(decoded) }
   const after = decoded.cursor === undefined ? undefined : yield* cursors.decode(storage, query, decoded.cursor)

@@ -115,6 +115,23 @@ layer(services, { excludeTestServices: true, timeout: 300_000 })("Evidence", (it
       expect(yield* refused(Evidence.history("retention_run", ""))).toContain("reference")
       expect(yield* refused(Evidence.list({ cursor: "x" }))).toContain("cursor")
       expect(yield* refused(Evidence.derive("trigger_coverage", { reference: "" }))).toContain("reference")
+      expect(yield* refused(Evidence.derive("retention_run", { reference: "r", run: "7" }))).toBe(
+        "run 7 is not known here"
+      )
+      expect(yield* refused(Evidence.derive("export_delivery", { reference: "r" }))).toContain("no export was recorded")
+      const period = { from: "2026-01-01", to: "2026-02-01" }
+      for (const [asked, message] of [
+        [Evidence.list({ from: period.to, to: period.from }), "to: must not be before"],
+        [Evidence.proof({ ...period, looked: [] } as never), "looked: is not known here"],
+        [Evidence.proof({ ...period, lookedActions: "report.viewed" as never }), "lookedActions: must be a list"],
+        [Evidence.derive("retention_run", { reference: "r", runs: "7" } as never), "runs: is not known here"],
+        [Evidence.derive("retention_run", { reference: "r", run: 7 as never }), "run: must be an id"],
+        [Evidence.derive("export_delivery", { reference: "r", action: "first" }), "action: must be an id"]
+      ] as const) {
+        expect(yield* refused<unknown, { readonly message: string }, Evidence.Sources>(asked), message).toContain(
+          message
+        )
+      }
       expect(yield* refused(Evidence.proof({ from: "2026-02-01", to: "2026-01-01" }))).toContain(
         "to: must not be before"
       )

@@ -177,6 +177,8 @@ describe("Continuity", () => {
         expect(yield* refused({ tables: ["bare"] })).toBe("BaselineUnsupported")
         expect(yield* refused({ tables: ["nowhere"] })).toBe("NotCaptured")
         expect(yield* refused({ tables: ["a..b"] })).toMatch(/^tables\[0\]: must be a table name/)
+        expect(yield* refused({ tables: "posts" })).toBe("tables: must be a list of names of tables")
+        expect(yield* refused({ table: ["bare"] })).toBe("table: is not known here")
         expect(yield* refused({ batchSize: 0 })).toMatch(/^batchSize: must be a whole number/)
         expect(yield* refused({ patience: "soon" })).toMatch(/^patience: must be a duration/)
         expect(yield* refused({ tables: ["posts", "public.posts"] })).toMatch(/twice/)

@@ -134,7 +134,8 @@ const subjects: Readonly<Record<NotFound["subject"], string>> = {
   action: "action",
   export: "export",
   schedule: "schedule",
-  view: "saved view"
+  view: "saved view",
+  run: "run of retention"
 }
 
 /** The name that was probably meant; changes to a table of that name are one click away. */
