@@ -26,7 +26,7 @@ import { findTable, label, resolve, sameName, type ConfiguredTable } from "./res
 import type { Step } from "./step.js"
 import { lockOnly, locksLeft } from "./statements.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
-import { millis, mustBeObject } from "../core/request.js"
+import { millis, mustBeObject, unknownField } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
 import { patience, persisting, type WithPatience } from "../sql/patience.js"
 import { reading, settings } from "./settings.js"
@@ -431,9 +431,20 @@ export const refuseInside = (operation: "apply" | "remove"): Effect.Effect<void,
       : Effect.void
   )
 
+/** The options of `plan`, `apply` and `remove`. */
+const knownOptions = {
+  force: true,
+  prune: true,
+  markPartitions: true,
+  allowLessRedaction: true,
+  lockTimeout: true,
+  retries: true
+} as const satisfies Record<keyof ApplyOptions, true>
+
 /** Checks options that may not have been type-checked. */
 export const checkOptions = Effect.fnUntraced(function* (options: ApplyOptions) {
   yield* mustBeObject(options)
+  yield* unknownField(options, knownOptions) ?? Effect.void
   yield* millis("lockTimeout", options.lockTimeout ?? "3 seconds")
   const { retries } = options
   if (retries !== undefined && !(Number.isInteger(retries) && retries >= 0)) {

@@ -10,6 +10,7 @@ import {
   makeStatus,
   MigrationError,
   type Reason,
+  type RenderOptions,
   type RunOptions,
   type RunResult,
   type Status,
@@ -19,7 +20,7 @@ import * as compare from "./compare.js"
 import { concernsOf, describeConcern } from "./concern.js"
 import * as bookkeeping from "./bookkeeping.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
-import { millis, mustBeObject } from "../core/request.js"
+import { millis, mustBeObject, unknownField } from "../core/request.js"
 import { reasonWithCause, sqlState } from "../sql/sqlState.js"
 import { Standing, standingOf } from "../sql/standing.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -47,8 +48,20 @@ export const checkId = (field: string, id: number): Effect.Effect<number, Invali
     ? Effect.succeed(id)
     : Effect.fail(new InvalidRequest({ field, rule: `a migration has a number from 1 to ${migrationFiles.length}` }))
 
+/** The options of all that runs or prints migrations. */
+const knownOptions = {
+  schema: true,
+  ownerRole: true,
+  to: true,
+  watchSchema: true,
+  lockTimeout: true,
+  from: true,
+  transaction: true
+} as const satisfies Record<keyof RunOptions | keyof RenderOptions, true>
+
 export const settingsOf = Effect.fnUntraced(function* (options: RunOptions) {
   yield* mustBeObject(options)
+  yield* unknownField(options, knownOptions) ?? Effect.void
   const settings: Settings = {
     schema: yield* checkName("schema", options.schema ?? (yield* StorageSchema)),
     ownerRole: yield* checkName("ownerRole", options.ownerRole ?? "threadline_owner"),

@@ -41,6 +41,9 @@ type Services = Audit.Audit | Semantics.Semantics | Capture.Capture | Feed.Feed 
 
 type Call = (value: never) => unknown
 
+/** A misspelt option must not be ignored silently, whatever its value. */
+const unknownOption = (value: never): object => ({ misspelt: value })
+
 /** Every public function, with a wrong value in one place. */
 const calls: { readonly [name: string]: Call } = {
   "Actor.invalid": (value) => Actor.invalid(value),
@@ -83,6 +86,7 @@ const calls: { readonly [name: string]: Call } = {
   "Capture.apply, its options": (value) => Capture.apply([], value),
   "Capture.apply, lockTimeout": (value) => Capture.apply([{ table: "posts" }], { lockTimeout: value }),
   "Capture.apply, retries": (value) => Capture.apply([{ table: "posts" }], { retries: value }),
+  "Capture.apply, an unknown option": (value) => Capture.apply([], unknownOption(value)),
   "Capture.remove": (value) => Capture.remove(value),
   "Capture.remove, a table": (value) => Capture.remove([value]),
   "Capture.remove, its options": (value) => Capture.remove([], value),
@@ -101,6 +105,8 @@ const calls: { readonly [name: string]: Call } = {
   "Migrations.run": (value) => Migrations.run(value),
   "Migrations.run, a field": (value) => Migrations.run({ schema: value, ownerRole: value, to: value }),
   "Migrations.run, lockTimeout": (value) => Migrations.run({ lockTimeout: value }),
+  "Migrations.run, an unknown option": (value) => Migrations.run(unknownOption(value)),
+  "Grants.apply, an unknown field": (value) => Grants.apply({ readers: ["support"], ...unknownOption(value) }),
   "Migrations.status": (value) => Migrations.status(value),
   "Migrations.status, schema": (value) => Migrations.status({ schema: value }),
   "Migrations.render": (value) => Migrations.render(value),
