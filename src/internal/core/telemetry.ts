@@ -67,7 +67,7 @@ export const operations = {
     "removeSchedule"
   ],
   health: ["coverage", "report", "canary", "policies"],
-  continuity: ["check", "baseline"],
+  continuity: ["check", "report", "baseline"],
   retention: ["plan", "purge", "runs", "maintain"],
   views: ["list", "get", "save", "remove"],
   evidence: ["record", "derive", "list", "latest", "overview", "proof"],
