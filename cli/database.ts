@@ -52,7 +52,7 @@ export const withSchema =
     )
 
 /** A database that answers nothing. If an effect refuses its input even so, the input is wrong, no matter what the database holds. */
-const nowhere = Layer.effect(
+export const nowhere = Layer.effect(
   SqlClient.SqlClient,
   SqlClient.make({
     acquirer: Effect.fail(new SqlError({ cause: undefined, message: "not asked" })),

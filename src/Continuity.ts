@@ -20,7 +20,7 @@ import { hostMend } from "./internal/capture/mend.js"
 import { label, sameName } from "./internal/capture/resolve.js"
 import { reading } from "./internal/capture/settings.js"
 import { tableStatuses } from "./internal/capture/status.js"
-import { millis, mustBeObject, unknownField } from "./internal/core/request.js"
+import { millis, mustHaveOnly } from "./internal/core/request.js"
 import * as TableName from "./internal/core/tableName.js"
 import * as recording from "./internal/health/baseline.js"
 import { type Readiness, readReadiness } from "./internal/health/continuity.js"
@@ -153,11 +153,7 @@ const make = Effect.gen(function* () {
   )
 
   const baseline = Effect.fn("threadline.Continuity.baseline")(function* (options: BaselineOptions = {}) {
-    yield* mustBeObject(options)
-    const unknown = unknownField(options, baselineFields)
-    if (unknown !== undefined) {
-      return yield* unknown
-    }
+    yield* mustHaveOnly(options, baselineFields)
     const { batchSize = 500, onProgress = () => Effect.void, patience = "30 seconds", tables } = options
     if (!Number.isInteger(batchSize) || batchSize < 1 || batchSize > 100_000) {
       return yield* new InvalidRequest({ field: "batchSize", rule: "must be a whole number from 1 to 100000" })

@@ -17,7 +17,7 @@ import * as Health from "./Health.js"
 import * as Capture from "./Capture.js"
 import { nameOf, redactionsOf, redactionsOfPolicy } from "./internal/capture/redaction.js"
 import { formatMicros, instant, type InstantInput, instantRule } from "./internal/core/instant.js"
-import { idRule, isId, mustBeObject, unknownField } from "./internal/core/request.js"
+import { idRule, isId, mustHaveOnly } from "./internal/core/request.js"
 import * as html from "./internal/evidence/html.js"
 import type { Details, EvidenceRecord, Standing, Status, Subject } from "./internal/evidence/model.js"
 import type { Proof } from "./internal/evidence/proof.js"
@@ -189,13 +189,6 @@ const deriveFields = {
   readonly [Field in keyof DeriveOptions]-?: true
 }
 
-/** A misspelt option would be ignored, and the evidence would be about something else. */
-const known = (options: object, fields: { readonly [field: string]: true }): Effect.Effect<void, InvalidRequest> =>
-  Effect.zipRight(
-    mustBeObject(options),
-    Effect.suspend(() => unknownField(options, fields) ?? Effect.void)
-  )
-
 /**
  * The services that `derive` and `proof` look with.
  *
@@ -211,10 +204,10 @@ export type Sources = Capture.Capture | Evidence | Health.Health | Query.Query |
 export type Failure = Capture.CaptureError | InvalidRequest | NotFound | ThreadlineError
 
 const recorder = Effect.flatMap(Evidence, (evidence) => {
-  const recorder = service.recorderOf(evidence)
-  return recorder === undefined
+  const ownRecorder = service.recorderOf(evidence)
+  return ownRecorder === undefined
     ? Effect.fail(new InvalidRequest({ field: "evidence", rule: "must be the service of a layer of this module" }))
-    : Effect.succeed(recorder)
+    : Effect.succeed(ownRecorder)
 })
 
 interface Derived<S extends Subject> {
@@ -356,7 +349,8 @@ export const derive = <S extends Subject>(
   options: DeriveOptions
 ): Effect.Effect<EvidenceRecord, Failure, Sources> =>
   Effect.gen(function* () {
-    yield* known(options, deriveFields)
+    // A misspelt option would be ignored, and the evidence would be about something else.
+    yield* mustHaveOnly(options, deriveFields)
     yield* service.checkNames(subject, options.reference)
     for (const field of ["run", "action"] as const) {
       const id: unknown = options[field]
@@ -488,7 +482,7 @@ const bound = (field: string, given: InstantInput): Effect.Effect<string, Invali
  */
 export const proof = (options: ProofOptions): Effect.Effect<Proof, Failure, Sources> =>
   Effect.gen(function* () {
-    yield* known(options, proofFields)
+    yield* mustHaveOnly(options, proofFields)
     const lookedActions: unknown = options.lookedActions ?? []
     if (!isNames(lookedActions)) {
       return yield* new InvalidRequest({ field: "lookedActions", rule: "must be a list of names of actions" })

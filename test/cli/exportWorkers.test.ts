@@ -22,21 +22,25 @@ const host = Layer.scoped(
 
 const begun = (directory: string) => Effect.sync(() => readdirSync(directory).some((name) => name.endsWith(".partial")))
 
+/** A directory for files, and two configurations: of a worker that is to lose its job, and of one that takes it up. */
+const places = Effect.gen(function* () {
+  const { url } = yield* Cli.Host
+  const cwd = yield* Cli.directory({
+    "files/.keep": "",
+    "threadline.config.json": '{ "exports": { "directory": "files" } }',
+    // On a busy machine a worker can lose a short lease while it runs.
+    "short.config.json": '{ "exports": { "directory": "files", "lease": "1 second" } }'
+  })
+  const shortLease = ["--url", url, "--config", join(cwd, "short.config.json")]
+  return { at: { url, cwd }, cwd, files: join(cwd, "files"), shortLease, url }
+})
+
 suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports", (it) => {
   it.scoped("that are killed lose no job: another one takes it up, and the file is whole", () =>
     Effect.gen(function* () {
-      const { url } = yield* Cli.Host
-      const cwd = yield* Cli.directory({
-        "files/.keep": "",
-        "threadline.config.json": '{ "exports": { "directory": "files" } }',
-        // Only of the worker that is killed. On a busy machine a worker can lose a short lease while it runs.
-        "short.config.json": '{ "exports": { "directory": "files", "lease": "1 second" } }'
-      })
-      const at = { url, cwd }
-      const files = join(cwd, "files")
+      const { at, cwd, files, shortLease } = yield* places
       const { id } = yield* Cli.json(["export", "queue", "--format", "ndjson"], at)
-      const args = ["export", "run", "--watch", "--url", url, "--config", join(cwd, "short.config.json")]
-      const child = yield* Process.start(args)
+      const child = yield* Process.start(["export", "run", "--watch", ...shortLease])
       yield* until("a file is begun", begun(files))
       child.kill("SIGKILL")
       const killed = yield* Cli.json(["export", "job", String(id)], at)
@@ -61,17 +65,10 @@ suite(host, { excludeTestServices: true, timeout: 300_000 })("workers of exports
     "that freeze are overtaken; whether they go on or are killed then, there is one file, and it is whole",
     () =>
       Effect.gen(function* () {
-        const { url } = yield* Cli.Host
-        const cwd = yield* Cli.directory({
-          "files/.keep": "",
-          "threadline.config.json": '{ "exports": { "directory": "files" } }',
-          "short.config.json": '{ "exports": { "directory": "files", "lease": "1 second" } }'
-        })
-        const at = { url, cwd }
-        const files = join(cwd, "files")
+        const { at, cwd, files, shortLease, url } = yield* places
         const database = yield* rawClient(url)
         const query = (text: string) => Effect.promise(() => database.query(text))
-        const args = ["export", "run", "--once", "--url", url, "--config", join(cwd, "short.config.json")]
+        const args = ["export", "run", "--once", ...shortLease]
         const done: Array<unknown> = []
         for (const fate of ["SIGCONT", "SIGKILL"] as const) {
           // What it reads waits, so that it freezes in the middle of its job however fast it is.

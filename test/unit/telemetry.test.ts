@@ -1,26 +1,13 @@
-import * as SqlClient from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
-import * as PgClient from "@effect/sql-pg/PgClient"
-import * as Reactivity from "@effect/experimental/Reactivity"
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import { readdirSync, readFileSync } from "node:fs"
+import { nowhere } from "../../cli/database.js"
 import * as Capture from "../../src/Capture.js"
 import { measured, nameOf, operations, outcomes } from "../../src/internal/core/telemetry.js"
 import * as queryService from "../../src/internal/query/service.js"
 import * as storages from "../../src/internal/record/storage.js"
-
-/** A database that answers nothing. */
-const nowhere = Layer.effect(
-  SqlClient.SqlClient,
-  SqlClient.make({
-    acquirer: Effect.fail(new SqlError({ cause: undefined, message: "not asked" })),
-    compiler: PgClient.makeCompiler(),
-    spanAttributes: []
-  })
-).pipe(Layer.provide(Reactivity.layer))
 
 const names = Object.entries(operations).flatMap(([service, list]) =>
   list.map((operation) => nameOf(service as keyof typeof operations, operation))

@@ -26,7 +26,7 @@ import { findTable, label, resolve, sameName, type ConfiguredTable } from "./res
 import type { Step } from "./step.js"
 import { lockOnly, locksLeft } from "./statements.js"
 import type { Need, PlanOptions, TablePlan } from "./tablePlan.js"
-import { millis, mustBeObject, unknownField } from "../core/request.js"
+import { millis, mustHaveOnly } from "../core/request.js"
 import { nearest } from "../core/suggest.js"
 import { patience, persisting, type WithPatience } from "../sql/patience.js"
 import { reading, settings } from "./settings.js"
@@ -443,8 +443,7 @@ const knownOptions = {
 
 /** Checks options that may not have been type-checked. */
 export const checkOptions = Effect.fnUntraced(function* (options: ApplyOptions) {
-  yield* mustBeObject(options)
-  yield* unknownField(options, knownOptions) ?? Effect.void
+  yield* mustHaveOnly(options, knownOptions)
   yield* millis("lockTimeout", options.lockTimeout ?? "3 seconds")
   const { retries } = options
   if (retries !== undefined && !(Number.isInteger(retries) && retries >= 0)) {

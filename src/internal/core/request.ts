@@ -44,6 +44,14 @@ export const unknownField = (
 export const mustBeObject = (value: unknown, field?: string): Effect.Effect<void, InvalidRequest> =>
   Effect.suspend(() => notAnObject(value, field) ?? Effect.void)
 
+/** Refuses what is no object, and a field that is not one of `knownFields`. */
+export const mustHaveOnly = (
+  value: object,
+  knownFields: { readonly [field: string]: true },
+  field?: string
+): Effect.Effect<void, InvalidRequest> =>
+  Effect.suspend(() => notAnObject(value, field) ?? unknownField(value, knownFields) ?? Effect.void)
+
 /** A duration in milliseconds, at least 1. */
 export const millis = (field: string, input: unknown): Effect.Effect<number, InvalidRequest> => {
   const duration = typeof input === "object" && !Duration.isDuration(input) && !Array.isArray(input) ? undefined : input

@@ -13,6 +13,7 @@ import { label, sameName } from "../capture/resolve.js"
 import type { CaptureError } from "../capture/captureError.js"
 import * as ColumnName from "../core/columnName.js"
 import { record } from "../core/jsonRecord.js"
+import { mustHaveOnly } from "../core/request.js"
 import * as TableName from "../core/tableName.js"
 import type { Gap } from "./coverage.js"
 
@@ -73,7 +74,9 @@ export interface Options {
   readonly sensitive?: typeof Sensitive.Type | undefined
 }
 
-const knownFields: ReadonlySet<string> = new Set(["tables", "expected", "expectedGaps", "sensitive"])
+const optionNames = { tables: true, expected: true, expectedGaps: true, sensitive: true } as const satisfies {
+  readonly [Field in keyof Options]-?: true
+}
 
 const decode = <A, I>(schema: Schema.Schema<A, I>, field: string, input: unknown): Either.Either<A, InvalidRequest> =>
   Either.mapLeft(Schema.decodeUnknownEither(schema)(input, { onExcessProperty: "error" }), (error) => {
@@ -111,13 +114,7 @@ export const readOptions = Effect.fnUntraced(function* (options: Options): Effec
   },
   CaptureError | InvalidRequest
 > {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    return yield* new InvalidRequest({ field: "options", rule: "must be an object" })
-  }
-  const unknown = Object.keys(options).find((field) => !knownFields.has(field))
-  if (unknown !== undefined) {
-    return yield* new InvalidRequest({ field: unknown, rule: "is not known here" })
-  }
+  yield* mustHaveOnly(options, optionNames)
   const configured = options.tables === undefined ? undefined : yield* readConfigs(options.tables)
   const expectedTexts =
     options.expected === undefined ? undefined : yield* decode(Expected, "expected", options.expected)

@@ -11,7 +11,7 @@ import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction, failedAction, type Words } from "./action.js"
 import { type ActionId, type AuditError, decodeActionId, fromStatement, makeAuditError } from "./errors.js"
 import * as telemetry from "../core/telemetry.js"
-import { mustBeObject, unknownField } from "../core/request.js"
+import { mustHaveOnly } from "../core/request.js"
 import { contextFields, resolve } from "./resolve.js"
 import { qualified } from "../sql/sqlText.js"
 import { placeIn, statementError } from "./transaction.js"
@@ -51,11 +51,7 @@ export const makeRecorder =
   (client: SqlClient.SqlClient, schema: string) =>
   (action: Action, options: RecordOptions = {}): Effect.Effect<ActionId, AuditError | InvalidRequest> =>
     Effect.gen(function* () {
-      yield* mustBeObject(options)
-      const unknown = unknownField(options, optionNames)
-      if (unknown !== undefined) {
-        return yield* unknown
-      }
+      yield* mustHaveOnly(options, optionNames)
       const ambient = yield* Effect.context<never>()
       const where = placeIn(ambient)
       const owner = where._tag === "Inside" ? where.level.owner : undefined

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
 import type * as Actor from "../../Actor.js"
 import { fromSqlError, InvalidRequest, ThreadlineError } from "../../ThreadlineError.js"
-import { millis, mustBeObject, unknownField } from "../core/request.js"
+import { millis, mustHaveOnly } from "../core/request.js"
 import type { JsonObject } from "../core/jsonValue.js"
 import { instantColumn } from "../record/change.js"
 import { rows, type Storage } from "../record/storage.js"
@@ -42,11 +42,7 @@ export interface MaintainOptions {
 const optionNames = { months: true, reindex: true, lockTimeout: true, actor: true, onProgress: true } as const
 
 const checkedOptions = Effect.fnUntraced(function* (options: MaintainOptions) {
-  yield* mustBeObject(options)
-  const unknown = unknownField(options, optionNames)
-  if (unknown !== undefined) {
-    return yield* unknown
-  }
+  yield* mustHaveOnly(options, optionNames)
   yield* checkActor(options.actor)
   const { months = 3, reindex = true } = options
   if (!(Number.isInteger(months) && months >= 1 && months <= 120)) {

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Actor from "../../Actor.js"
 import { InvalidRequest } from "../../ThreadlineError.js"
-import { millis, mustBeObject, unknownField } from "../core/request.js"
+import { millis, mustHaveOnly } from "../core/request.js"
 import type { Progress } from "./model.js"
 
 /**
@@ -108,11 +108,7 @@ const checkFunction = (field: string, value: unknown): Effect.Effect<void, Inval
 export const checkedOptions = Effect.fnUntraced(function* <E, R>(
   options: PurgeOptions<E, R>
 ): Effect.fn.Return<Limits, InvalidRequest> {
-  yield* mustBeObject(options)
-  const unknown = unknownField(options, fieldRules)
-  if (unknown !== undefined) {
-    return yield* unknown
-  }
+  yield* mustHaveOnly(options, fieldRules)
   yield* checkActor(options.actor)
   yield* checkFunction("onProgress", options.onProgress)
   yield* checkFunction("archive", options.archive)

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { fromSqlError, InvalidRequest, type NotFound, ThreadlineError } from "../../ThreadlineError.js"
 import { instant, instantRule, type InstantInput } from "../core/instant.js"
-import { mustBeObject, unknownField } from "../core/request.js"
+import { mustHaveOnly } from "../core/request.js"
 import { format, type TableName } from "../core/tableName.js"
 import { instantColumn } from "../record/change.js"
 import { rows, type Storage, unionAll } from "../record/storage.js"
@@ -73,11 +73,7 @@ const notConfigured = () =>
   })
 
 const checkedOptions = Effect.fnUntraced(function* (options: PlanOptions) {
-  yield* mustBeObject(options)
-  const unknown = unknownField(options, { before: true, ignoreFeed: true })
-  if (unknown !== undefined) {
-    return yield* unknown
-  }
+  yield* mustHaveOnly(options, { before: true, ignoreFeed: true })
   if (options.ignoreFeed !== undefined && typeof options.ignoreFeed !== "boolean") {
     return yield* new InvalidRequest({ field: "ignoreFeed", rule: "must be true or false" })
   }

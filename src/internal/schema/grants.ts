@@ -4,7 +4,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { fromSqlError, InvalidRequest, type ThreadlineError } from "../../ThreadlineError.js"
-import { mustBeObject, unknownField } from "../core/request.js"
+import { mustHaveOnly } from "../core/request.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
 import { identifier, literal, qualified } from "../sql/sqlText.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -154,9 +154,8 @@ const roleRule = (role: string): string | undefined => {
 }
 
 const checked = Effect.fnUntraced(function* (grants: Grants) {
-  yield* mustBeObject(grants, "grants")
-  // A misspelt one would be a grant that nobody gets.
-  yield* unknownField(grants, { writers: true, readers: true, operators: true }) ?? Effect.void
+  // A misspelt field would be a grant that nobody gets.
+  yield* mustHaveOnly(grants, { writers: true, readers: true, operators: true }, "grants")
   const { operators = [], readers = [], writers = [] } = grants
   for (const [field, roles] of [
     ["writer", writers],

@@ -20,7 +20,7 @@ import * as compare from "./compare.js"
 import { concernsOf, describeConcern } from "./concern.js"
 import * as bookkeeping from "./bookkeeping.js"
 import { beginWriting, transactionOrSavepoint } from "../sql/owned.js"
-import { millis, mustBeObject, unknownField } from "../core/request.js"
+import { millis, mustHaveOnly } from "../core/request.js"
 import { reasonWithCause, sqlState } from "../sql/sqlState.js"
 import { Standing, standingOf } from "../sql/standing.js"
 import { StorageSchema } from "../sql/storageSchema.js"
@@ -60,8 +60,7 @@ const knownOptions = {
 } as const satisfies Record<keyof RunOptions | keyof RenderOptions, true>
 
 export const settingsOf = Effect.fnUntraced(function* (options: RunOptions) {
-  yield* mustBeObject(options)
-  yield* unknownField(options, knownOptions) ?? Effect.void
+  yield* mustHaveOnly(options, knownOptions)
   const settings: Settings = {
     schema: yield* checkName("schema", options.schema ?? (yield* StorageSchema)),
     ownerRole: yield* checkName("ownerRole", options.ownerRole ?? "threadline_owner"),

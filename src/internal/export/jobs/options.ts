@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import type { Actor } from "../../../Actor.js"
 import { InvalidRequest } from "../../../ThreadlineError.js"
 import { longestLease } from "../../core/limits.js"
-import { mustBeObject, unknownField } from "../../core/request.js"
+import { mustBeObject, mustHaveOnly } from "../../core/request.js"
 import type { ReadScope } from "../../record/scope.js"
 import type { Job, NamedScope } from "./model.js"
 
@@ -114,11 +114,7 @@ const checkLinks = (links: Options["links"]): Effect.Effect<void, InvalidRequest
         : Effect.void
 
 export const decide = Effect.fnUntraced(function* (options: Options): Effect.fn.Return<Decided, InvalidRequest> {
-  yield* mustBeObject(options)
-  const unknown = unknownField(options, fieldRules)
-  if (unknown !== undefined) {
-    return yield* unknown
-  }
+  yield* mustHaveOnly(options, fieldRules)
   const { limits = {}, links } = options
   yield* mustBeObject(limits, "limits")
   yield* checkLinks(links)
