@@ -14,9 +14,9 @@ import type * as Tracer from "effect/Tracer"
 import type * as AuditContext from "../../AuditContext.js"
 import type { InvalidRequest } from "../../ThreadlineError.js"
 import { type Action, encodeAction } from "./action.js"
-import { type ActionId, AuditError, type Audited, closed, isSerializationFailure, makeAuditError } from "./errors.js"
+import { AuditError, type Audited, closed, isSerializationFailure, makeAuditError } from "./errors.js"
 import type { FailedAction } from "./level.js"
-import { makeRecorder, type RecordOptions, recordFailures } from "./recorder.js"
+import { makeRecorder, recordFailures } from "./recorder.js"
 import { ofCall } from "./refusals.js"
 import { contradiction, resolve } from "./resolve.js"
 import * as transactions from "./transaction.js"
@@ -97,18 +97,8 @@ class Attempt<E> {
   ) {}
 }
 
-/** What the service does, of which `Audit` is the tag. */
-export interface Service {
-  readonly transaction: <A, E, R>(
-    effect: Effect.Effect<A, E, R>,
-    options?: Options<A>
-  ) => Effect.Effect<Audited<A>, E | AuditError | InvalidRequest, R>
-  readonly scoped: (options?: ScopedOptions) => Effect.Effect<AuditScope, AuditError | InvalidRequest, Scope.Scope>
-  readonly record: (action: Action, options?: RecordOptions) => Effect.Effect<ActionId, AuditError | InvalidRequest>
-}
-
 /** The audited transactions of one client, in the record of this schema. */
-export const make = (client: SqlClient.SqlClient, schema: string): Service => {
+export const make = (client: SqlClient.SqlClient, schema: string) => {
   /** Checks everything that can be checked before anything runs. */
   const prepare = <A>(context: Context.Context<never>, options: Options<A>, span: Tracer.Span) => {
     const refusal = contradiction(options)
